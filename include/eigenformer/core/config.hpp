@@ -1,0 +1,37 @@
+// What every header starts from: the version, the name of the binary interface, and how an error is thrown.
+#pragma once
+
+#include <Eigen/Core>
+
+#define EIGENFORMER_VERSION_MAJOR 0
+#define EIGENFORMER_VERSION_MINOR 1
+#define EIGENFORMER_VERSION_PATCH 0
+
+// Eigen's types change their alignment with the instruction set, so object files that were compiled with different
+// flags must not share our functions. The name of the inline namespace carries what decides the binary interface: such
+// files then have different symbols, and a library built with other flags than its user's fails to link instead of
+// crashing.
+#if defined(EIGEN_VECTORIZE_AVX512)
+#define EIGENFORMER_ABI_INSTRUCTIONS avx512
+#elif defined(EIGEN_VECTORIZE_AVX2) && defined(EIGEN_VECTORIZE_FMA)
+#define EIGENFORMER_ABI_INSTRUCTIONS avx2fma
+#elif defined(EIGEN_VECTORIZE_AVX)
+#define EIGENFORMER_ABI_INSTRUCTIONS avx
+#elif defined(EIGEN_VECTORIZE_SSE4_2)
+#define EIGENFORMER_ABI_INSTRUCTIONS sse4
+#elif defined(EIGEN_VECTORIZE_SSE)
+#define EIGENFORMER_ABI_INSTRUCTIONS sse
+#elif defined(EIGEN_VECTORIZE_NEON)
+#define EIGENFORMER_ABI_INSTRUCTIONS neon
+#else
+#define EIGENFORMER_ABI_INSTRUCTIONS scalar
+#endif
+#define EIGENFORMER_ABI_JOIN_(version, instructions, alignment) v##version##_##instructions##_##alignment
+#define EIGENFORMER_ABI_JOIN(version, instructions, alignment) EIGENFORMER_ABI_JOIN_(version, instructions, alignment)
+#define EIGENFORMER_ABI EIGENFORMER_ABI_JOIN(0_1, EIGENFORMER_ABI_INSTRUCTIONS, EIGEN_MAX_ALIGN_BYTES)
+
+// With -fno-exceptions, define EIGENFORMER_THROW(error) before including: it gets an eigenformer::Error and must not
+// return.
+#ifndef EIGENFORMER_THROW
+#define EIGENFORMER_THROW(error) throw error
+#endif

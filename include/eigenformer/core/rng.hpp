@@ -1,0 +1,110 @@
+// Random numbers by counting: Philox4x32-10 (Salmon et al. 2011, "Parallel Random Numbers: As Easy as 1, 2, 3").
+// The n-th draw is a function of the key and of n alone, so draws are the same on every platform, can be made in any
+// order by any number of threads, and can be made again instead of being stored.
+#pragma once
+
+#include <array>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <numbers>
+#include <span>
+#include <utility>
+
+#include "eigenformer/core/check.hpp"
+
+namespace eigenformer::inline EIGENFORMER_ABI {
+
+/// Four 32-bit draws: the bijection of Philox4x32 with ten rounds.
+inline std::array<std::uint32_t, 4> philox(std::array<std::uint32_t, 4> counter, std::array<std::uint32_t, 2> key) {
+  for (int round = 0; round < 10; ++round) {
+    const std::uint64_t a = std::uint64_t{0xD2511F53} * counter[0];
+    const std::uint64_t b = std::uint64_t{0xCD9E8D57} * counter[2];
+    counter = {static_cast<std::uint32_t>(b >> 32) ^ counter[1] ^ key[0], static_cast<std::uint32_t>(b),
+               static_cast<std::uint32_t>(a >> 32) ^ counter[3] ^ key[1], static_cast<std::uint32_t>(a)};
+    key[0] += 0x9E3779B9;
+    key[1] += 0xBB67AE85;
+  }
+  return counter;
+}
+
+/// A source of draws that are addressed by position: what dropout keeps in order to draw the same mask again.
+struct RandomKey {
+  std::uint64_t key = 0;
+  std::uint64_t stream = 0;
+
+  /// Draws 4 * block to 4 * block + 3.
+  std::array<std::uint32_t, 4> draw(std::uint64_t block) const {
+    return philox({static_cast<std::uint32_t>(block), static_cast<std::uint32_t>(block >> 32),
+                   static_cast<std::uint32_t>(stream), static_cast<std::uint32_t>(stream >> 32)},
+                  {static_cast<std::uint32_t>(key), static_cast<std::uint32_t>(key >> 32)});
+  }
+};
+
+/// A generator in the usual form: what it gives depends on the seed and on how many draws came before.
+/// Not for two threads at once; give each its own by `split`.
+class Rng {
+ public:
+  using result_type = std::uint32_t;
+
+  explicit Rng(std::uint64_t seed) : Rng(RandomKey{seed, 0}) {}
+  explicit Rng(RandomKey key) : key_(key) {}
+
+  static constexpr result_type min() { return 0; }
+  static constexpr result_type max() { return std::numeric_limits<result_type>::max(); }
+
+  result_type operator()() {
+    if (drawn_ % 4 == 0) block_ = key_.draw(drawn_ / 4);
+    return block_[drawn_++ % 4];
+  }
+
+  /// Uniform in [0, 1), 53 bits.
+  double uniform() {
+    const std::uint64_t high = (*this)() >> 5;
+    const std::uint64_t low = (*this)() >> 6;
+    return static_cast<double>((high << 26) | low) * 0x1p-53;
+  }
+  double uniform(double low, double high) { return low + (high - low) * uniform(); }
+
+  /// Normal with mean 0 and variance 1 (Box and Muller 1958). Uses the platform's log and cos: their last digit may
+  /// differ elsewhere.
+  double normal() {
+    const double radius = std::sqrt(-2 * std::log(1 - uniform()));
+    return radius * std::cos(2 * std::numbers::pi * uniform());
+  }
+
+  /// Uniform in 0 .. count - 1, without bias. Throws if count < 1.
+  Index below(Index count) {
+    check(count >= 1, "Rng::below: count is ", count, ", expected at least 1");
+    const auto n = static_cast<std::uint64_t>(count);
+    const std::uint64_t usable = max64 - max64 % n;  // draws from here on would favour the small numbers
+    std::uint64_t draw = draw64();
+    while (draw >= usable) draw = draw64();
+    return static_cast<Index>(draw % n);
+  }
+
+  /// Every order is equally likely. (std::shuffle gives other orders on other standard libraries.)
+  template <class T>
+  void shuffle(std::span<T> items) {
+    for (std::size_t i = items.size(); i > 1; --i)
+      std::swap(items[i - 1], items[static_cast<std::size_t>(below(static_cast<Index>(i)))]);
+  }
+
+  /// An independent source, for one operation's draws; every call gives another.
+  RandomKey split() { return {key_.key, key_.stream + (++splits_ << 20)}; }
+
+ private:
+  static constexpr std::uint64_t max64 = std::numeric_limits<std::uint64_t>::max();
+
+  std::uint64_t draw64() {
+    const std::uint64_t high = (*this)();
+    return (high << 32) | (*this)();
+  }
+
+  RandomKey key_;
+  std::array<std::uint32_t, 4> block_{};
+  std::uint64_t drawn_ = 0;
+  std::uint64_t splits_ = 0;
+};
+
+}  // namespace eigenformer::inline EIGENFORMER_ABI

@@ -1,0 +1,127 @@
+// A small pool of standard threads.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <exception>
+#include <mutex>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "eigenformer/core/check.hpp"
+#include "eigenformer/core/threads.hpp"
+
+namespace eigenformer::inline EIGENFORMER_ABI {
+
+/// `ThreadPool pool(4); Context<float> context{.threads = &pool};`: the calling thread and three more.
+///
+/// One `run` at a time has the workers. A run that finds them taken (another thread's, or one from inside a task) does
+/// its tasks on the calling thread, so nothing can wait for itself.
+class ThreadPool final : public Threads {
+ public:
+  /// threads: how many work, the caller of `run` among them; 0 takes as many as the machine has.
+  explicit ThreadPool(int threads = 0) {
+    check(threads >= 0, "ThreadPool: threads is ", threads, ", expected 0 or more");
+    if (threads == 0) threads = static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
+    workers_.reserve(static_cast<std::size_t>(threads) - 1);
+    for (int i = 1; i < threads; ++i) workers_.emplace_back([this] { work(); });
+  }
+  ThreadPool(const ThreadPool&) = delete;
+  ThreadPool& operator=(const ThreadPool&) = delete;
+  ~ThreadPool() override {
+    {
+      const std::lock_guard lock(mutex_);
+      stopping_ = true;
+      ++generation_;
+    }
+    wake_.notify_all();
+    for (std::thread& worker : workers_) worker.join();
+  }
+
+  int size() const { return static_cast<int>(workers_.size()) + 1; }
+
+  void run(Index count, TaskRef task) override {
+    std::unique_lock busy(busy_, std::try_to_lock);
+    if (!busy.owns_lock() || workers_.empty() || count <= 1) {
+      for (Index i = 0; i < count; ++i) task(i);
+      return;
+    }
+    {
+      const std::lock_guard lock(mutex_);
+      task_ = &task;
+      count_ = count;
+      next_ = 0;
+      error_ = nullptr;
+      active_ = static_cast<int>(workers_.size());
+      ++generation_;
+    }
+    wake_.notify_all();
+    take_tasks();
+    // The rest are short and under way on other cores: look for a while before sleeping.
+    for (int i = 0; i < spins && active_.load(std::memory_order_acquire) > 0; ++i) std::this_thread::yield();
+    std::unique_lock lock(mutex_);
+    done_.wait(lock, [this] { return active_.load(std::memory_order_acquire) == 0; });
+    if (error_ != nullptr) rethrow(std::exchange(error_, nullptr));
+  }
+
+ private:
+  // Some 20 microseconds: a layer's next kernel mostly follows within that time, and waking a sleeper costs as much.
+  static constexpr int spins = 100;
+
+  static void rethrow(std::exception_ptr error) {
+#if defined(__cpp_exceptions)
+    std::rethrow_exception(std::move(error));
+#else
+    (void)error;
+#endif
+  }
+
+  void take_tasks() {
+    for (Index i = next_.fetch_add(1); i < count_; i = next_.fetch_add(1)) {
+#if defined(__cpp_exceptions)
+      try {
+        (*task_)(i);
+      } catch (...) {
+        const std::lock_guard lock(mutex_);
+        error_ = std::current_exception();
+      }
+#else
+      (*task_)(i);
+#endif
+    }
+  }
+
+  void work() {
+    std::uint64_t seen = 0;
+    for (;;) {
+      for (int i = 0; i < spins && generation_.load(std::memory_order_acquire) == seen; ++i) std::this_thread::yield();
+      {
+        std::unique_lock lock(mutex_);
+        wake_.wait(lock, [&] { return generation_.load(std::memory_order_acquire) != seen; });
+        if (stopping_) return;
+        seen = generation_.load(std::memory_order_acquire);
+      }
+      take_tasks();
+      if (active_.fetch_sub(1, std::memory_order_acq_rel) == 1) {
+        const std::lock_guard lock(mutex_);  // so that the caller is not between its look and its sleep
+        done_.notify_one();
+      }
+    }
+  }
+
+  std::mutex busy_;   // held by the run that has the workers
+  std::mutex mutex_;  // guards what the workers are told
+  std::condition_variable wake_;
+  std::condition_variable done_;
+  std::atomic<std::uint64_t> generation_{0};
+  std::atomic<int> active_{0};  // workers that have not yet finished this generation
+  std::atomic<Index> next_{0};
+  Index count_ = 0;
+  TaskRef* task_ = nullptr;
+  std::exception_ptr error_;
+  bool stopping_ = false;
+  std::vector<std::thread> workers_;
+};
+
+}  // namespace eigenformer::inline EIGENFORMER_ABI

@@ -1,0 +1,146 @@
+// Memory for the matrices of one step, used again in the next.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <memory>
+#include <new>
+#include <vector>
+
+#include "eigenformer/core/types.hpp"
+
+namespace eigenformer::inline EIGENFORMER_ABI {
+
+namespace detail {
+
+inline constexpr std::size_t block_alignment = 64;  // a cache line, and the widest vector register
+
+inline std::byte* new_block(std::size_t bytes) {
+  return static_cast<std::byte*>(::operator new(bytes, std::align_val_t(block_alignment)));
+}
+struct DeleteBlock {
+  void operator()(std::byte* block) const { ::operator delete(block, std::align_val_t(block_alignment)); }
+};
+
+/// Chunks of memory and their free ranges. First fit by address; ranges that touch are joined.
+class FreeList {
+ public:
+  std::byte* allocate(std::size_t bytes) {
+    for (Chunk& chunk : chunks_)
+      if (std::byte* block = chunk.take(bytes)) return block;
+    // Grow by half, so that few chunks are ever asked for.
+    chunks_.emplace_back(std::max(bytes, capacity_ / 2));
+    ++chunks_made_;
+    capacity_ += chunks_.back().size;
+    return chunks_.back().take(bytes);
+  }
+
+  void release(std::byte* block, std::size_t bytes) {
+    bool all_free = true;
+    for (Chunk& chunk : chunks_) {
+      if (chunk.contains(block)) chunk.give_back(block, bytes);
+      all_free = all_free && chunk.is_free();
+    }
+    // The step is over. One chunk of the whole size serves every later step that needs no more, whatever its shapes.
+    if (all_free && chunks_.size() > 1) {
+      chunks_.clear();
+      chunks_.emplace_back(capacity_);
+      ++chunks_made_;
+    }
+  }
+
+  std::size_t capacity() const { return capacity_; }
+  std::size_t chunks_made() const { return chunks_made_; }
+
+ private:
+  struct Range {
+    std::size_t begin;
+    std::size_t end;
+  };
+  struct Chunk {
+    explicit Chunk(std::size_t bytes) : memory(new_block(bytes)), size(bytes), free{{0, bytes}} {}
+
+    std::byte* take(std::size_t bytes) {
+      for (auto range = free.begin(); range != free.end(); ++range) {
+        if (range->end - range->begin < bytes) continue;
+        std::byte* block = memory.get() + range->begin;
+        range->begin += bytes;
+        if (range->begin == range->end) free.erase(range);
+        return block;
+      }
+      return nullptr;
+    }
+    bool contains(const std::byte* block) const { return block >= memory.get() && block < memory.get() + size; }
+    void give_back(const std::byte* block, std::size_t bytes) {
+      const auto begin = static_cast<std::size_t>(block - memory.get());
+      auto next = std::lower_bound(free.begin(), free.end(), begin,
+                                   [](const Range& range, std::size_t offset) { return range.begin < offset; });
+      const bool joins_next = next != free.end() && next->begin == begin + bytes;
+      const bool joins_last = next != free.begin() && std::prev(next)->end == begin;
+      if (joins_last && joins_next) {
+        std::prev(next)->end = next->end;
+        free.erase(next);
+      } else if (joins_last) {
+        std::prev(next)->end += bytes;
+      } else if (joins_next) {
+        next->begin = begin;
+      } else {
+        free.insert(next, {begin, begin + bytes});
+      }
+    }
+    bool is_free() const { return free.size() == 1 && free[0].begin == 0 && free[0].end == size; }
+
+    std::unique_ptr<std::byte, DeleteBlock> memory;
+    std::size_t size;
+    std::vector<Range> free;  // by address, none touching the next
+  };
+
+  std::vector<Chunk> chunks_;
+  std::size_t capacity_ = 0;
+  std::size_t chunks_made_ = 0;
+};
+
+}  // namespace detail
+
+/// Lends blocks of memory and takes them back when their last owner lets go. It remembers its high-water mark: once the
+/// largest step has been seen, steps of any shapes allocate nothing. Blocks may outlive the workspace.
+///
+/// A workspace and its blocks belong to one thread at a time.
+class Workspace {
+ public:
+  /// Uninitialised memory for `count` scalars, aligned to 64 bytes.
+  template <class Scalar>
+  std::shared_ptr<Scalar> allocate(Index count) {
+    static_assert(std::is_trivially_destructible_v<Scalar>, "a workspace holds plain numbers");
+    const std::size_t bytes = bytes_for<Scalar>(count);
+    std::byte* block = memory_->allocate(bytes);
+    return std::shared_ptr<Scalar>(reinterpret_cast<Scalar*>(block), [memory = memory_, bytes](Scalar* scalars) {
+      memory->release(reinterpret_cast<std::byte*>(scalars), bytes);
+    });
+  }
+
+  /// The same from the heap, for those who have no workspace.
+  template <class Scalar>
+  static std::shared_ptr<Scalar> allocate_from_heap(Index count) {
+    std::byte* block = detail::new_block(bytes_for<Scalar>(count));
+    return std::shared_ptr<Scalar>(reinterpret_cast<Scalar*>(block), [](Scalar* scalars) {
+      detail::DeleteBlock()(reinterpret_cast<std::byte*>(scalars));
+    });
+  }
+
+  /// Bytes held.
+  std::size_t capacity() const { return memory_->capacity(); }
+  /// How often memory was asked of the system: stays as it is once the largest step has been seen.
+  std::size_t system_allocations() const { return memory_->chunks_made(); }
+
+ private:
+  template <class Scalar>
+  static std::size_t bytes_for(Index count) {
+    const std::size_t bytes = static_cast<std::size_t>(count) * sizeof(Scalar);
+    return std::max(detail::block_alignment, (bytes + detail::block_alignment - 1) & ~(detail::block_alignment - 1));
+  }
+
+  std::shared_ptr<detail::FreeList> memory_ = std::make_shared<detail::FreeList>();
+};
+
+}  // namespace eigenformer::inline EIGENFORMER_ABI

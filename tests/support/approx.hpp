@@ -1,0 +1,35 @@
+// How far two matrices may be apart, from the machine epsilon.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "eigenformer/core/types.hpp"
+
+namespace eigenformer::testing {
+
+/// The largest |a - b| / max(1, |b|); infinite if the sizes differ or if exactly one of two entries is NaN.
+template <class A, class B>
+double largest_error(const Eigen::MatrixBase<A>& a, const Eigen::MatrixBase<B>& b) {
+  if (a.rows() != b.rows() || a.cols() != b.cols()) return std::numeric_limits<double>::infinity();
+  const Eigen::MatrixXd x = a.template cast<double>();
+  const Eigen::MatrixXd y = b.template cast<double>();
+  double largest = 0;
+  for (Index i = 0; i < x.rows(); ++i)
+    for (Index j = 0; j < x.cols(); ++j) {
+      if (x(i, j) == y(i, j)) continue;  // equal infinities too
+      const double error = std::abs(x(i, j) - y(i, j)) / std::max(1.0, std::abs(y(i, j)));
+      if (!(error >= 0)) return std::numeric_limits<double>::infinity();
+      largest = std::max(largest, error);
+    }
+  return largest;
+}
+
+/// `units` rounding errors of this Scalar, for results that come of about that many operations.
+template <class Scalar>
+double rounding(double units) {
+  return units * static_cast<double>(std::numeric_limits<Scalar>::epsilon());
+}
+
+}  // namespace eigenformer::testing
