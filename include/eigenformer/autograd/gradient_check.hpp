@@ -1,0 +1,90 @@
+// Checks gradients against differences: for layers and operations that users write, as for our own.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <string>
+#include <vector>
+
+#include "eigenformer/autograd/context.hpp"
+
+namespace eigenformer::inline EIGENFORMER_ABI {
+
+struct GradientCheckOptions {
+  double step = 1e-5;        // times max(1, |x|)
+  Index most_entries = 200;  // of one matrix that are checked, spread evenly; 0 checks all
+};
+
+/// What a check found: `largest_error` is the largest |analytic - numeric| / max(1, |numeric|).
+struct GradientCheckResult {
+  double largest_error = 0;
+  std::string where;  // the entry that has it, with both values
+  Index entries = 0;  // how many were compared
+};
+
+namespace detail {
+
+/// Compares `analytic` with central differences of loss(), which reads `value`. Leaves `value` as it was.
+template <class Loss>
+void compare_gradient(const std::string& name, const Matrix<double>& analytic, Matrix<double>& value, Loss&& loss,
+                      const GradientCheckOptions& options, GradientCheckResult& result) {
+  const Index size = value.size();
+  const Index count = options.most_entries == 0 ? size : std::min(size, options.most_entries);
+  for (Index n = 0; n < count; ++n) {
+    const Index i = n * size / count;
+    double& x = value.data()[i];
+    const double x0 = x;
+    const double step = options.step * std::max(1.0, std::abs(x0));
+    x = x0 + step;
+    const double above = loss();
+    x = x0 - step;
+    const double below = loss();
+    x = x0;
+    const double numeric = (above - below) / (2 * step);
+    const double error = std::abs(analytic.data()[i] - numeric) / std::max(1.0, std::abs(numeric));
+    ++result.entries;
+    if (result.where.empty() || !(error <= result.largest_error)) {
+      result.largest_error = error;
+      result.where = name + " (" + std::to_string(i / value.cols()) + ", " + std::to_string(i % value.cols()) +
+                     "): analytic " + std::to_string(analytic.data()[i]) + ", numeric " + std::to_string(numeric);
+    }
+  }
+}
+
+}  // namespace detail
+
+/// Checks the gradient of loss(context, inputs), a Variable [1 x 1], with respect to every input.
+/// loss: (const Context<double>&, const std::vector<Variable<double>>&) -> Variable<double>, the same at every call.
+template <class Loss>
+GradientCheckResult gradient_check(std::vector<Matrix<double>> inputs, Loss&& loss,
+                                   const GradientCheckOptions& options = {}) {
+  Tape<double> tape;
+  std::vector<Variable<double>> variables;
+  for (const Matrix<double>& input : inputs) variables.push_back(tape.variable(input));
+  tape.backward(loss(Context<double>{.tape = &tape}, std::as_const(variables)));
+  const auto value = [&] {
+    return loss(Context<double>{}, std::vector<Variable<double>>(inputs.begin(), inputs.end())).scalar();
+  };
+  GradientCheckResult result;
+  for (std::size_t i = 0; i < inputs.size(); ++i)
+    detail::compare_gradient("input " + std::to_string(i), tape.gradient(variables[i]), inputs[i], value, options,
+                             result);
+  return result;
+}
+
+/// Checks the gradient of loss(context) with respect to every parameter of `model`, which loss reads and which is
+/// changed and restored.
+template <class Model, class Loss>
+GradientCheckResult gradient_check_parameters(Model& model, Loss&& loss, const GradientCheckOptions& options = {}) {
+  Tape<double> tape;
+  tape.backward(loss(Context<double>{.tape = &tape}));
+  GradientCheckResult result;
+  for_each_parameter(model, [&](const std::string& name, Parameter<double>& parameter) {
+    detail::compare_gradient(
+        name, tape.gradient(parameter), parameter.value, [&] { return loss(Context<double>{}).scalar(); }, options,
+        result);
+  });
+  return result;
+}
+
+}  // namespace eigenformer::inline EIGENFORMER_ABI

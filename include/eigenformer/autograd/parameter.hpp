@@ -1,0 +1,79 @@
+// What a layer learns, and how to reach all of it by name.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <type_traits>
+#include <vector>
+
+#include "eigenformer/core/check.hpp"
+
+namespace eigenformer::inline EIGENFORMER_ABI {
+
+/// A matrix that training changes. It holds its value alone: gradients live with the tape, so that several tapes can
+/// train one model and any number of threads can run it. An empty one stands for "none", such as a layer's absent bias.
+template <class Scalar>
+struct Parameter {
+  Matrix<Scalar> value;
+
+  Parameter() = default;
+  explicit Parameter(Matrix<Scalar> initial) : value(std::move(initial)) {}
+  Parameter(Index rows, Index cols) : value(Matrix<Scalar>::Zero(rows, cols)) {}
+
+  Index size() const { return value.size(); }
+  bool empty() const { return value.size() == 0; }
+};
+
+namespace detail {
+
+template <class T>
+struct IsParameter : std::false_type {};
+template <class Scalar>
+struct IsParameter<Parameter<Scalar>> : std::true_type {};
+template <class T>
+struct IsVector : std::false_type {};
+template <class T>
+struct IsVector<std::vector<T>> : std::true_type {};
+template <class T>
+struct IsOptional : std::false_type {};
+template <class T>
+struct IsOptional<std::optional<T>> : std::true_type {};
+
+template <class Part, class Function>
+void visit_part(const std::string& name, Part& part, Function& function) {
+  using Bare = std::remove_const_t<Part>;
+  if constexpr (IsParameter<Bare>::value) {
+    if (!part.empty()) function(name, part);
+  } else if constexpr (IsOptional<Bare>::value) {
+    if (part.has_value()) visit_part(name, *part, function);
+  } else if constexpr (IsVector<Bare>::value) {
+    for (std::size_t i = 0; i < part.size(); ++i) visit_part(name + '.' + std::to_string(i), part[i], function);
+  } else {
+    Bare::visit(part, [&](const char* child, auto& value) {
+      visit_part(name.empty() ? std::string(child) : name + '.' + child, value, function);
+    });
+  }
+}
+
+}  // namespace detail
+
+/// Calls function(name, parameter) for every parameter of a layer or model, in a fixed order, with its dotted name:
+/// "encoder.layers.0.self_attn.q.weight". A struct says what it holds by one static member,
+///
+///   static void visit(auto& self, auto&& visitor) { visitor("weight", self.weight); visitor("norm", self.norm); }
+///
+/// for Parameters, structs of this kind, and vectors and optionals of them. `model` may be const.
+template <class Model, class Function>
+void for_each_parameter(Model& model, Function&& function) {
+  detail::visit_part(std::string(), model, function);
+}
+
+/// How many numbers a model learns.
+template <class Model>
+Index parameter_count(const Model& model) {
+  Index count = 0;
+  for_each_parameter(model, [&](const std::string&, const auto& parameter) { count += parameter.size(); });
+  return count;
+}
+
+}  // namespace eigenformer::inline EIGENFORMER_ABI

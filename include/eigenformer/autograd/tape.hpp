@@ -1,0 +1,168 @@
+// Reverse-mode differentiation: a tape of what was computed, played backwards.
+#pragma once
+
+#include <functional>
+#include <initializer_list>
+#include <type_traits>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "eigenformer/autograd/gradients.hpp"
+#include "eigenformer/autograd/variable.hpp"
+
+namespace eigenformer::inline EIGENFORMER_ABI {
+
+/// Records operations, and then gives the gradient of a loss.
+///
+///   Tape<double> tape;
+///   Context<double> context{.tape = &tape};
+///   Variable<double> x = tape.variable(x0);
+///   tape.backward(sum(context, multiply(context, x, x)));
+///   tape.gradient(x);                                        // 2 x0
+///
+/// `backward` ends a recording and frees its memory for the next one, which begins with the next operation. Gradients of
+/// parameters are added up over recordings until `gradients().clear()`; those of variables are there until the next
+/// recording begins. A tape belongs to one thread at a time; any number of tapes may train one model.
+template <class Scalar>
+class Tape {
+ public:
+  /// Adds the gradients of an operation's inputs, given that of its result, by `add_gradient`.
+  using Backward = std::function<void(const Variable<Scalar>& d_y, Tape& tape)>;
+
+  Tape() = default;
+  Tape(const Tape&) = delete;  // Variables know their tape by its address
+  Tape& operator=(const Tape&) = delete;
+
+  /// An input whose gradient will be asked for.
+  template <class Derived>
+  Variable<Scalar> variable(const Eigen::MatrixBase<Derived>& value) {
+    Variable<Scalar> x = new_matrix(value.rows(), value.cols());
+    x.writable() = value;
+    return put(std::move(x), Node{});
+  }
+
+  /// A parameter as an input: one node however often it is used. The parameter must stay where it is, and unchanged,
+  /// until `backward` has run.
+  Variable<Scalar> use(const Parameter<Scalar>& parameter) {
+    begin_recording();
+    const auto [entry, is_new] = used_.try_emplace(&parameter);
+    if (is_new) entry->second = put(Variable<Scalar>::view(parameter.value), Node{{}, {}, &parameter});
+    return entry->second;
+  }
+
+  /// Makes y the result of an operation on `inputs`. If a gradient flows to none of them, y is a constant.
+  Variable<Scalar> record(Variable<Scalar> y, std::initializer_list<Variable<Scalar>> inputs, Backward backward) {
+    bool wanted = false;
+    for (const Variable<Scalar>& x : inputs) {
+      check_ours(x);
+      wanted = wanted || x.recorded();
+    }
+    if (!wanted) return y;
+    return put(std::move(y), Node{std::move(backward), {}, nullptr});
+  }
+
+  /// Uninitialised memory for a value or a gradient.
+  Variable<Scalar> new_matrix(Index rows, Index cols) {
+    return {workspace_.allocate<Scalar>(rows * cols), rows, cols};
+  }
+
+  /// Computes the gradient of `loss` [1 x 1], times `seed`, with respect to everything it was computed from.
+  void backward(const Variable<Scalar>& loss, Scalar seed = 1) {
+    check(shape(loss) == Shape{1, 1}, "Tape::backward: the loss is ", shape(loss), ", expected [1 x 1]");
+    check(loss.recorded(), "Tape::backward: the loss does not depend on any variable or parameter of this tape");
+    check_ours(loss);
+    Variable<Scalar> d_loss = new_matrix(1, 1);
+    d_loss.writable()(0, 0) = seed;
+    nodes_[static_cast<std::size_t>(loss.node_)].gradient = std::move(d_loss);
+    ended_ = true;
+    for (auto i = static_cast<std::size_t>(loss.node_) + 1; i-- > 0;) {
+      // What this node holds is freed when it is done, for the nodes before it.
+      const Backward backward = std::exchange(nodes_[i].backward, nullptr);
+      if (backward == nullptr && nodes_[i].parameter == nullptr) continue;
+      const Variable<Scalar> gradient = std::exchange(nodes_[i].gradient, {});
+      if (gradient.size() == 0) continue;
+      if (backward != nullptr)
+        backward(gradient, *this);
+      else
+        gradients_.add(*nodes_[i].parameter, gradient.value());
+    }
+    for (Node& node : nodes_) node.backward = nullptr;
+    used_.clear();
+  }
+
+  /// The gradient that the last `backward` gave for what `variable()` made; zeros if the loss does not depend on it.
+  Matrix<Scalar> gradient(const Variable<Scalar>& x) const {
+    check(x.tape_ == this && x.recording_ == recording_, "Tape::gradient: the variable is not of this recording");
+    const Variable<Scalar>& gradient = nodes_[static_cast<std::size_t>(x.node_)].gradient;
+    if (gradient.size() == 0) return Matrix<Scalar>::Zero(x.rows(), x.cols());
+    return gradient.value();
+  }
+  /// The sum of the parameter's gradients since they were last cleared.
+  Matrix<Scalar> gradient(const Parameter<Scalar>& parameter) const { return gradients_[parameter]; }
+
+  Gradients<Scalar>& gradients() { return gradients_; }
+  const Workspace& workspace() const { return workspace_; }
+
+  /// For a Backward: calls write(d_x) with the memory for x's share of the gradient, which it must fill, and adds it.
+  /// Does nothing if no gradient flows to x.
+  template <class Write>
+    requires std::is_invocable_v<Write, MatrixMap<Scalar>>
+  void add_gradient(const Variable<Scalar>& x, Write&& write) {
+    if (!x.recorded()) return;
+    Variable<Scalar> d_x = new_matrix(x.rows(), x.cols());
+    write(d_x.writable());
+    add_gradient(x, std::move(d_x));
+  }
+  /// Adds d_x, which may be shared, to x's gradient.
+  void add_gradient(const Variable<Scalar>& x, Variable<Scalar> d_x) {
+    if (!x.recorded()) return;
+    Variable<Scalar>& sum = nodes_[static_cast<std::size_t>(x.node_)].gradient;
+    if (sum.size() == 0) {
+      sum = std::move(d_x);
+    } else if (sum.data_.use_count() == 1) {
+      sum.writable() += d_x.value();
+    } else {  // another input's gradient too, as after y = a + b
+      Variable<Scalar> total = new_matrix(x.rows(), x.cols());
+      total.writable() = sum.value() + d_x.value();
+      sum = std::move(total);
+    }
+  }
+
+ private:
+  struct Node {
+    Backward backward{};
+    Variable<Scalar> gradient{};
+    const Parameter<Scalar>* parameter = nullptr;
+  };
+
+  void begin_recording() {
+    if (!ended_) return;
+    nodes_.clear();
+    ended_ = false;
+    ++recording_;
+  }
+
+  Variable<Scalar> put(Variable<Scalar> x, Node node) {
+    begin_recording();
+    x.tape_ = this;
+    x.recording_ = recording_;
+    x.node_ = static_cast<Index>(nodes_.size());
+    nodes_.push_back(std::move(node));
+    return x;
+  }
+
+  void check_ours(const Variable<Scalar>& x) const {
+    check(!x.recorded() || (x.tape_ == this && x.recording_ == recording_ && !ended_),
+          "Tape: an input was recorded by another tape, or before this tape's last backward");
+  }
+
+  Workspace workspace_;
+  std::vector<Node> nodes_;
+  std::unordered_map<const Parameter<Scalar>*, Variable<Scalar>> used_;
+  Gradients<Scalar> gradients_;
+  std::uint64_t recording_ = 0;
+  bool ended_ = false;
+};
+
+}  // namespace eigenformer::inline EIGENFORMER_ABI

@@ -1,0 +1,162 @@
+// What an attention call works on: its options, their check against the shapes, and where each head's rows lie.
+#pragma once
+
+#include <cmath>
+#include <optional>
+#include <span>
+
+#include "eigenformer/core/rng.hpp"
+#include "eigenformer/core/row_offsets.hpp"
+#include "eigenformer/core/tensor.hpp"
+#include "eigenformer/core/threads.hpp"
+#include "eigenformer/kernels/scores.hpp"
+
+namespace eigenformer::inline EIGENFORMER_ABI {
+
+/// Options of an attention call. Heads are column blocks of q, k, v and of the result.
+struct AttentionOptions {
+  Index heads = 1;
+  Index key_heads = 0;            // 0: as many as heads. Fewer: each serves heads / key_heads query heads in a row
+  std::optional<double> scale{};  // of the scores; by default 1 / sqrt(width of a key head)
+  RowOffsets query_rows{};        // which rows belong to which sequence; by default all are one
+  RowOffsets key_rows{};          // the keys' and values' rows; as many sequences as query_rows
+  // Where keys do not lie in order (a decoding cache): key j of all sequences, counted through key_rows, is row
+  // key_index[j] of k and v. Not for the backward.
+  std::span<const Index> key_index{};
+  double dropout = 0;           // of the attention weights, drawn by dropout_key
+  RandomKey dropout_key{};
+  Threads* threads = nullptr;
+};
+
+namespace detail {
+
+/// Options that were checked against q, k and v.
+struct AttentionLayout {
+  Index heads;
+  Index key_heads;
+  Index key_width;    // of one head
+  Index value_width;  // of one head
+  double scale;
+  RowOffsets query_rows;
+  RowOffsets key_rows;
+  std::span<const Index> key_index;
+
+  Index key_head(Index head) const { return head / (heads / key_heads); }
+  Index sequences() const { return query_rows.sequences(); }
+};
+
+inline AttentionLayout attention_layout(Shape q, Shape k, Shape v, const AttentionOptions& options) {
+  const Index heads = options.heads;
+  const Index key_heads = options.key_heads == 0 ? heads : options.key_heads;
+  check(heads >= 1 && key_heads >= 1 && heads % key_heads == 0, "attention: ", heads, " heads cannot share ", key_heads,
+        " key heads, expected a multiple");
+  check(q.cols >= heads && q.cols % heads == 0, "attention: q is ", q, ", expected a width that ", heads,
+        " heads divide");
+  const Index key_width = q.cols / heads;
+  check(k.cols == key_heads * key_width, "attention: q is ", q, ", k is ", k, ", expected ", key_heads * key_width,
+        " columns in k for ", heads, " heads and ", key_heads, " key heads");
+  check(v.cols % key_heads == 0, "attention: v is ", v, ", expected a width that ", key_heads, " key heads divide");
+  check(k.rows == v.rows, "attention: k is ", k, ", v is ", v, ", expected as many rows");
+  check(options.dropout >= 0 && options.dropout < 1, "attention: dropout is ", options.dropout,
+        ", expected 0 or more and less than 1");
+  const Index keys = options.key_index.empty() ? k.rows : static_cast<Index>(options.key_index.size());
+  for (const Index row : options.key_index)
+    check(row >= 0 && row < k.rows, "attention: key_index has ", row, ", k is ", k);
+  AttentionLayout layout{heads,
+                         key_heads,
+                         key_width,
+                         v.cols / key_heads,
+                         options.scale.value_or(1 / std::sqrt(static_cast<double>(key_width))),
+                         options.query_rows.over(q.rows, "attention", "q"),
+                         options.key_rows.over(keys, "attention", options.key_index.empty() ? "k" : "key_index"),
+                         options.key_index};
+  check(layout.query_rows.sequences() == layout.key_rows.sequences(), "attention: query_rows has ",
+        layout.query_rows.sequences(), " sequences, key_rows has ", layout.key_rows.sequences());
+  return layout;
+}
+
+/// The rows of one operand, a head at a time, wherever they lie.
+template <class Scalar>
+struct HeadRows {
+  Scalar* data;
+  Index head_stride;
+  Index row_stride;
+  Index col_stride;
+  Index width;  // of a head
+
+  Scalar* row(Index head, Index row) const { return data + head * head_stride + row * row_stride; }
+};
+
+/// Heads as column blocks of a matrix.
+template <class Scalar>
+HeadRows<Scalar> head_columns(const TensorView<Scalar, 2>& matrix, Index heads) {
+  const Index width = matrix.dimension(1) / heads;
+  return {matrix.data(), width * matrix.stride(1), matrix.stride(0), matrix.stride(1), width};
+}
+
+template <class Scalar>
+using RowsMap = Eigen::Map<const Matrix<Scalar>, Eigen::Unaligned, Eigen::OuterStride<>>;
+
+/// Makes a tile of rows readable by Eigen's products: as it lies where the columns are adjacent, else in a buffer.
+template <class Scalar>
+class TileReader {
+ public:
+  RowsMap<Scalar> read(const HeadRows<const Scalar>& rows, Index head, Index begin, Index count) {
+    if (rows.col_stride == 1)
+      return RowsMap<Scalar>(rows.row(head, begin), count, rows.width, Eigen::OuterStride<>(rows.row_stride));
+    buffer_.resize(count, rows.width);
+    for (Index i = 0; i < count; ++i) copy_row(rows, head, begin + i, i);
+    return buffered();
+  }
+
+  /// The rows at the given places.
+  RowsMap<Scalar> read(const HeadRows<const Scalar>& rows, Index head, std::span<const Index> places) {
+    buffer_.resize(static_cast<Index>(places.size()), rows.width);
+    for (Index i = 0; i < buffer_.rows(); ++i) copy_row(rows, head, places[static_cast<std::size_t>(i)], i);
+    return buffered();
+  }
+
+  /// Keys or values `begin` to `end` of a sequence.
+  RowsMap<Scalar> read_keys(const HeadRows<const Scalar>& rows, const AttentionLayout& layout, Index head,
+                            Index sequence, Index begin, Index end) {
+    const Index first = layout.key_rows.begin(sequence) + begin;
+    if (layout.key_index.empty()) return read(rows, head, first, end - begin);
+    return read(rows, head,
+                layout.key_index.subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(end - begin)));
+  }
+
+ private:
+  void copy_row(const HeadRows<const Scalar>& rows, Index head, Index from, Index to) {
+    const Scalar* row = rows.row(head, from);
+    for (Index j = 0; j < rows.width; ++j) buffer_(to, j) = row[j * rows.col_stride];
+  }
+  RowsMap<Scalar> buffered() const {
+    return RowsMap<Scalar>(buffer_.data(), buffer_.rows(), buffer_.cols(), Eigen::OuterStride<>(buffer_.cols()));
+  }
+
+  Matrix<Scalar> buffer_;
+};
+
+/// A tile of scores on the stack: no task asks the heap for it.
+inline constexpr Index query_tile = 64;
+inline constexpr Index key_tile = 64;
+template <class Scalar>
+using TileScores = Eigen::Matrix<Scalar, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor, query_tile, key_tile>;
+
+/// out += weights * values where weights of hidden keys are 0. The product of such a 0 with an infinite or undefined
+/// value must not reach the result, so a tile with some of both goes entry by entry.
+template <class Scalar, class Out>
+void add_visible_product(const TileScores<Scalar>& weights, const TileScores<Scalar>& scores, bool partly_hidden,
+                         const RowsMap<Scalar>& values, Out&& out) {
+  if (!partly_hidden || values.allFinite()) {
+    out.noalias() += weights * values;
+    return;
+  }
+  for (Index i = 0; i < weights.rows(); ++i)
+    for (Index j = 0; j < weights.cols(); ++j)
+      if (scores(i, j) != hidden_score<Scalar>) out.row(i) += weights(i, j) * values.row(j);
+}
+
+}  // namespace detail
+
+}  // namespace eigenformer::inline EIGENFORMER_ABI

@@ -1,0 +1,104 @@
+// Dense products: linear maps with their weight stored [outputs x inputs], and plain matrix products.
+#pragma once
+
+#include "eigenformer/core/check.hpp"
+#include "eigenformer/core/threads.hpp"
+
+namespace eigenformer::inline EIGENFORMER_ABI {
+
+namespace detail {
+
+/// y = a b, a tile of y a task.
+template <class Scalar, class A, class B>
+void blocked_product(const A& a, const B& b, MatrixRef<Scalar> y, Threads* threads) {
+  constexpr Index tile = 128;
+  const Index row_tiles = (y.rows() + tile - 1) / tile;
+  const Index col_tiles = (y.cols() + tile - 1) / tile;
+  parallel_for(threads, row_tiles * col_tiles, 1, [&](Index t, Index) {
+    const Index row = t / col_tiles * tile;
+    const Index col = t % col_tiles * tile;
+    const Index rows = std::min(tile, y.rows() - row);
+    const Index cols = std::min(tile, y.cols() - col);
+    y.block(row, col, rows, cols).noalias() = a.middleRows(row, rows) * b.middleCols(col, cols);
+  });
+}
+
+}  // namespace detail
+
+/// y = a b. a: [m x k], b: [k x n], y: [m x n].
+template <class Scalar>
+void matmul_forward(const ConstMatrixRef<Scalar>& a, const ConstMatrixRef<Scalar>& b, MatrixRef<Scalar> y,
+                    Threads* threads = nullptr) {
+  check(a.cols() == b.rows(), "matmul: a is ", shape(a), ", b is ", shape(b));
+  check_shape("matmul", "y", shape(y), {a.rows(), b.cols()});
+  detail::blocked_product<Scalar>(a, b, y, threads);
+}
+
+/// d_a = d_y b^T, which needs no a.
+template <class Scalar>
+void matmul_backward_left(const ConstMatrixRef<Scalar>& b, const ConstMatrixRef<Scalar>& d_y, MatrixRef<Scalar> d_a,
+                          Threads* threads = nullptr) {
+  check_shape("matmul", "d_a", shape(d_a), {d_y.rows(), b.rows()});
+  detail::blocked_product<Scalar>(d_y, b.transpose(), d_a, threads);
+}
+
+/// d_b = a^T d_y, which needs no b.
+template <class Scalar>
+void matmul_backward_right(const ConstMatrixRef<Scalar>& a, const ConstMatrixRef<Scalar>& d_y, MatrixRef<Scalar> d_b,
+                           Threads* threads = nullptr) {
+  check_shape("matmul", "d_b", shape(d_b), {a.cols(), d_y.cols()});
+  detail::blocked_product<Scalar>(a.transpose(), d_y, d_b, threads);
+}
+
+/// y = x weight^T + bias. x: [tokens x inputs], weight: [outputs x inputs], bias: [1 x outputs] or empty,
+/// y: [tokens x outputs].
+template <class Scalar>
+void linear_forward(const ConstMatrixRef<Scalar>& x, const ConstMatrixRef<Scalar>& weight,
+                    const ConstMatrixRef<Scalar>& bias, MatrixRef<Scalar> y, Threads* threads = nullptr) {
+  check(x.cols() == weight.cols(), "linear: x is ", shape(x), ", weight is ", shape(weight));
+  check(bias.size() == 0 || shape(bias) == Shape{1, weight.rows()}, "linear: bias is ", shape(bias), ", weight is ",
+        shape(weight));
+  check_shape("linear", "y", shape(y), {x.rows(), weight.rows()});
+  detail::blocked_product<Scalar>(x, weight.transpose(), y, threads);
+  if (bias.size() == 0) return;
+  parallel_for(threads, y.rows(), 64, [&](Index begin, Index end) {
+    y.middleRows(begin, end - begin).rowwise() += bias.row(0);
+  });
+}
+
+/// d_x = d_y weight.
+template <class Scalar>
+void linear_backward_input(const ConstMatrixRef<Scalar>& weight, const ConstMatrixRef<Scalar>& d_y,
+                           MatrixRef<Scalar> d_x, Threads* threads = nullptr) {
+  matmul_forward<Scalar>(d_y, weight, d_x, threads);
+}
+
+/// d_weight = d_y^T x.
+template <class Scalar>
+void linear_backward_weight(const ConstMatrixRef<Scalar>& x, const ConstMatrixRef<Scalar>& d_y,
+                            MatrixRef<Scalar> d_weight, Threads* threads = nullptr) {
+  matmul_backward_right<Scalar>(d_y, x, d_weight, threads);
+}
+
+/// d_bias: the sum of d_y's rows.
+template <class Scalar>
+void linear_backward_bias(const ConstMatrixRef<Scalar>& d_y, MatrixRef<Scalar> d_bias, Threads* threads = nullptr) {
+  check_shape("linear", "d_bias", shape(d_bias), {1, d_y.cols()});
+  parallel_for(threads, d_y.cols(), 64, [&](Index begin, Index end) {
+    auto sum = d_bias.row(0).segment(begin, end - begin);
+    sum.setZero();
+    for (Index i = 0; i < d_y.rows(); ++i) sum += d_y.row(i).segment(begin, end - begin);
+  });
+}
+
+/// a b, for any two Eigen matrices of one scalar.
+template <class A, class B>
+Matrix<typename A::Scalar> matmul(const Eigen::MatrixBase<A>& a, const Eigen::MatrixBase<B>& b,
+                                  Threads* threads = nullptr) {
+  static_assert(std::is_same_v<typename A::Scalar, typename B::Scalar>, "matmul: both matrices have one scalar type");
+  Matrix<typename A::Scalar> y(a.rows(), b.cols());
+  matmul_forward<typename A::Scalar>(a.derived(), b.derived(), y, threads);
+  return y;
+}
+
+}  // namespace eigenformer::inline EIGENFORMER_ABI

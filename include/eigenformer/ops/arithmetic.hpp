@@ -1,0 +1,64 @@
+// Sums, products and multiples of Variables.
+#pragma once
+
+#include "eigenformer/autograd/context.hpp"
+
+namespace eigenformer::inline EIGENFORMER_ABI {
+
+/// a + b, of one shape.
+template <class Scalar>
+Variable<Scalar> add(const Context<Scalar>& context, const Variable<Scalar>& a, const Variable<Scalar>& b) {
+  check(shape(a) == shape(b), "add: a is ", shape(a), ", b is ", shape(b));
+  Variable<Scalar> y = context.new_matrix(a.rows(), a.cols());
+  y.writable() = a.value() + b.value();
+  return context.record(std::move(y), {a, b}, [a, b](const Variable<Scalar>& d_y, Tape<Scalar>& tape) {
+    tape.add_gradient(a, d_y);
+    tape.add_gradient(b, d_y);
+  });
+}
+
+/// a - b, of one shape.
+template <class Scalar>
+Variable<Scalar> subtract(const Context<Scalar>& context, const Variable<Scalar>& a, const Variable<Scalar>& b) {
+  check(shape(a) == shape(b), "subtract: a is ", shape(a), ", b is ", shape(b));
+  Variable<Scalar> y = context.new_matrix(a.rows(), a.cols());
+  y.writable() = a.value() - b.value();
+  return context.record(std::move(y), {a, b}, [a, b](const Variable<Scalar>& d_y, Tape<Scalar>& tape) {
+    tape.add_gradient(a, d_y);
+    tape.add_gradient(b, [&](MatrixMap<Scalar> d_b) { d_b = -d_y.value(); });
+  });
+}
+
+/// a * b entry by entry, of one shape.
+template <class Scalar>
+Variable<Scalar> multiply(const Context<Scalar>& context, const Variable<Scalar>& a, const Variable<Scalar>& b) {
+  check(shape(a) == shape(b), "multiply: a is ", shape(a), ", b is ", shape(b));
+  Variable<Scalar> y = context.new_matrix(a.rows(), a.cols());
+  y.writable() = a.value().cwiseProduct(b.value());
+  return context.record(std::move(y), {a, b}, [a, b](const Variable<Scalar>& d_y, Tape<Scalar>& tape) {
+    tape.add_gradient(a, [&](MatrixMap<Scalar> d_a) { d_a = d_y.value().cwiseProduct(b.value()); });
+    tape.add_gradient(b, [&](MatrixMap<Scalar> d_b) { d_b = d_y.value().cwiseProduct(a.value()); });
+  });
+}
+
+/// factor * x.
+template <class Scalar>
+Variable<Scalar> scale(const Context<Scalar>& context, const Variable<Scalar>& x, std::type_identity_t<Scalar> factor) {
+  Variable<Scalar> y = context.new_matrix(x.rows(), x.cols());
+  y.writable() = factor * x.value();
+  return context.record(std::move(y), {x}, [x, factor](const Variable<Scalar>& d_y, Tape<Scalar>& tape) {
+    tape.add_gradient(x, [&](MatrixMap<Scalar> d_x) { d_x = factor * d_y.value(); });
+  });
+}
+
+/// The sum of all entries: [1 x 1].
+template <class Scalar>
+Variable<Scalar> sum(const Context<Scalar>& context, const Variable<Scalar>& x) {
+  Variable<Scalar> y = context.new_matrix(1, 1);
+  y.writable()(0, 0) = x.value().sum();
+  return context.record(std::move(y), {x}, [x](const Variable<Scalar>& d_y, Tape<Scalar>& tape) {
+    tape.add_gradient(x, [&](MatrixMap<Scalar> d_x) { d_x.setConstant(d_y.scalar()); });
+  });
+}
+
+}  // namespace eigenformer::inline EIGENFORMER_ABI
