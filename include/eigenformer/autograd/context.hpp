@@ -18,11 +18,11 @@ class AttentionRecorder;
 /// One context serves one thread at a time; a model, which calls never change, serves any number.
 template <class Scalar>
 struct Context {
-  Tape<Scalar>* tape = nullptr;                      // records, so that gradients can be had
-  Rng* rng = nullptr;                                // draws for dropout, which is off without one
-  Workspace* workspace = nullptr;                    // memory for results, used again; else the tape's, else the heap
-  Threads* threads = nullptr;                        // who works besides the calling thread
-  AttentionRecorder<Scalar>* attention = nullptr;    // is given every attention layer's weights
+  Tape<Scalar>* tape = nullptr;                    // records, so that gradients can be had
+  Rng* rng = nullptr;                              // draws for dropout, which is off without one
+  Workspace* workspace = nullptr;                  // memory for results, used again; else the tape's, else the heap
+  Threads* threads = nullptr;                      // who works besides the calling thread
+  AttentionRecorder<Scalar>* attention = nullptr;  // is given every attention layer's weights
 
   /// Uninitialised memory for an operation's result.
   Variable<Scalar> new_matrix(Index rows, Index cols) const {

@@ -21,8 +21,8 @@ namespace eigenformer::inline EIGENFORMER_ABI {
 ///   tape.backward(sum(context, multiply(context, x, x)));
 ///   tape.gradient(x);                                        // 2 x0
 ///
-/// `backward` ends a recording and frees its memory for the next one, which begins with the next operation. Gradients of
-/// parameters are added up over recordings until `gradients().clear()`; those of variables are there until the next
+/// `backward` ends a recording and frees its memory for the next one, which begins with the next operation. Gradients
+/// of parameters are added up over recordings until `gradients().clear()`; those of variables are there until the next
 /// recording begins. A tape belongs to one thread at a time; any number of tapes may train one model.
 template <class Scalar>
 class Tape {
@@ -63,9 +63,7 @@ class Tape {
   }
 
   /// Uninitialised memory for a value or a gradient.
-  Variable<Scalar> new_matrix(Index rows, Index cols) {
-    return {workspace_.allocate<Scalar>(rows * cols), rows, cols};
-  }
+  Variable<Scalar> new_matrix(Index rows, Index cols) { return {workspace_.allocate<Scalar>(rows * cols), rows, cols}; }
 
   /// Computes the gradient of `loss` [1 x 1], times `seed`, with respect to everything it was computed from.
   void backward(const Variable<Scalar>& loss, Scalar seed = 1) {
@@ -107,7 +105,7 @@ class Tape {
   /// For a Backward: calls write(d_x) with the memory for x's share of the gradient, which it must fill, and adds it.
   /// Does nothing if no gradient flows to x.
   template <class Write>
-    requires std::is_invocable_v<Write, MatrixMap<Scalar>>
+  requires std::is_invocable_v<Write, MatrixMap<Scalar>>
   void add_gradient(const Variable<Scalar>& x, Write&& write) {
     if (!x.recorded()) return;
     Variable<Scalar> d_x = new_matrix(x.rows(), x.cols());

@@ -30,11 +30,11 @@ class Variable {
   Variable(std::shared_ptr<Scalar> data, Index rows, Index cols) : data_(std::move(data)), rows_(rows), cols_(cols) {}
 
   /// A constant over memory that the caller keeps alive and unchanged for as long as this is in use.
-  static Variable view(const Matrix<Scalar>& value) {
-    // Never written through: only a matrix that an operation has just made is, by its maker.
-    return {std::shared_ptr<Scalar>(std::shared_ptr<void>(), const_cast<Scalar*>(value.data())), value.rows(),
-            value.cols()};
+  static Variable view(const Scalar* data, Index rows, Index cols) {
+    // Never written through: `writable` is for an operation that has just made its own memory.
+    return {std::shared_ptr<Scalar>(std::shared_ptr<void>(), const_cast<Scalar*>(data)), rows, cols};
   }
+  static Variable view(const Matrix<Scalar>& value) { return view(value.data(), value.rows(), value.cols()); }
 
   Index rows() const { return rows_; }
   Index cols() const { return cols_; }

@@ -1,4 +1,5 @@
-// Errors that the caller can cause: one exception, whose message says what, where, what was expected and what was given.
+// Errors that the caller can cause: one exception, whose message says what, where, what was expected and what was
+// given.
 #pragma once
 
 #include <stdexcept>
@@ -30,7 +31,9 @@ Shape shape(const Eigen::EigenBase<Derived>& matrix) {
 
 namespace detail {
 
-inline void append(std::string& message, std::string_view text) { message += text; }
+inline void append(std::string& message, std::string_view text) {
+  message += text;
+}
 inline void append(std::string& message, const Shape& s) {
   message += '[' + std::to_string(s.rows) + " x " + std::to_string(s.cols) + ']';
 }

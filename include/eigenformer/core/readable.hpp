@@ -12,14 +12,13 @@ namespace eigenformer::inline EIGENFORMER_ABI {
 template <class Derived>
 class Readable {
   using Scalar = typename Derived::Scalar;
-  static constexpr bool has_memory = (Derived::Flags & Eigen::DirectAccessBit) != 0;
 
  public:
   explicit Readable(const Eigen::MatrixBase<Derived>& argument) : value_(argument.derived()) {}
   TensorView<const Scalar, 2> view() const { return strided_view(value_); }
 
  private:
-  std::conditional_t<has_memory, const Derived&, const Matrix<Scalar>> value_;
+  std::conditional_t<detail::has_memory<Derived>, const Derived&, const Matrix<Scalar>> value_;
 };
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI

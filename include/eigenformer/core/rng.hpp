@@ -90,8 +90,13 @@ class Rng {
       std::swap(items[i - 1], items[static_cast<std::size_t>(below(static_cast<Index>(i)))]);
   }
 
-  /// An independent source, for one operation's draws; every call gives another.
-  RandomKey split() { return {key_.key, key_.stream + (++splits_ << 20)}; }
+  /// An independent source, for one operation's draws; every call gives another. A generator that is made of one may be
+  /// split in turn.
+  RandomKey split() {
+    const std::uint64_t beyond_draws = std::uint64_t{1} << 63;
+    const std::array<std::uint32_t, 4> draw = key_.draw(beyond_draws + splits_++);
+    return {std::uint64_t{draw[0]} << 32 | draw[1], std::uint64_t{draw[2]} << 32 | draw[3]};
+  }
 
  private:
   static constexpr std::uint64_t max64 = std::numeric_limits<std::uint64_t>::max();

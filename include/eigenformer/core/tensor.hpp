@@ -26,9 +26,7 @@ class TensorView {
   TensorView(Scalar* data, const Sizes& shape) : TensorView(data, shape, contiguous_strides(shape)) {}
 
   /// A view that may write serves where one that reads is asked for.
-  operator TensorView<const Scalar, Rank>() const
-    requires(!std::is_const_v<Scalar>)
-  {
+  operator TensorView<const Scalar, Rank>() const requires(!std::is_const_v<Scalar>) {
     return {data_, shape_, strides_};
   }
 
@@ -44,15 +42,14 @@ class TensorView {
   }
 
   template <class... Indices>
-    requires(sizeof...(Indices) == Rank)
-  Scalar& operator()(Indices... indices) const {
+  requires(sizeof...(Indices) == Rank) Scalar& operator()(Indices... indices) const {
     return data_[offset({static_cast<Index>(indices)...})];
   }
 
   /// The matrix of the last two dimensions at the given indices of those before.
   template <class... Indices>
-    requires(Rank >= 2 && sizeof...(Indices) == Rank - 2)
-  StridedMap matrix(Indices... indices) const {
+  requires(Rank >= 2 && sizeof...(Indices) == Rank - 2) StridedMap matrix(Indices... indices)
+  const {
     return StridedMap(data_ + offset({static_cast<Index>(indices)..., 0, 0}), dimension(Rank - 2), dimension(Rank - 1),
                       Eigen::Stride<Eigen::Dynamic, Eigen::Dynamic>(stride(Rank - 2), stride(Rank - 1)));
   }
@@ -79,10 +76,20 @@ class TensorView {
   Sizes strides_{};
 };
 
+namespace detail {
+
+/// Whether an expression's entries lie in memory. (Eigen 3.4 flags an IndexedView so, but gives no way to its data.)
+template <class Derived>
+inline constexpr bool has_memory = (Derived::Flags & Eigen::DirectAccessBit) != 0 && requires(const Derived& matrix) {
+  matrix.data();
+};
+
+}  // namespace detail
+
 /// The strides of an Eigen matrix, map, block or transpose as it lies in memory: nothing is copied.
 template <class Derived>
 auto strided_view(const Eigen::DenseBase<Derived>& matrix) {
-  static_assert((Derived::Flags & Eigen::DirectAccessBit) != 0, "an expression has no memory to view: evaluate it");
+  static_assert(detail::has_memory<Derived>, "an expression has no memory to view: evaluate it");
   const Derived& m = matrix.derived();
   const Index row_stride = Derived::IsRowMajor ? m.outerStride() : m.innerStride();
   const Index col_stride = Derived::IsRowMajor ? m.innerStride() : m.outerStride();

@@ -42,8 +42,7 @@ class ThreadPool final : public Threads {
   int size() const { return static_cast<int>(workers_.size()) + 1; }
 
   void run(Index count, TaskRef task) override {
-    std::unique_lock busy(busy_, std::try_to_lock);
-    if (!busy.owns_lock() || workers_.empty() || count <= 1) {
+    if (workers_.empty() || count <= 1 || busy_.test_and_set(std::memory_order_acquire)) {
       for (Index i = 0; i < count; ++i) task(i);
       return;
     }
@@ -60,9 +59,14 @@ class ThreadPool final : public Threads {
     take_tasks();
     // The rest are short and under way on other cores: look for a while before sleeping.
     for (int i = 0; i < spins && active_.load(std::memory_order_acquire) > 0; ++i) std::this_thread::yield();
-    std::unique_lock lock(mutex_);
-    done_.wait(lock, [this] { return active_.load(std::memory_order_acquire) == 0; });
-    if (error_ != nullptr) rethrow(std::exchange(error_, nullptr));
+    std::exception_ptr error;
+    {
+      std::unique_lock lock(mutex_);
+      done_.wait(lock, [this] { return active_.load(std::memory_order_acquire) == 0; });
+      error = std::exchange(error_, nullptr);
+    }
+    busy_.clear(std::memory_order_release);
+    if (error != nullptr) rethrow(std::move(error));
   }
 
  private:
@@ -110,8 +114,8 @@ class ThreadPool final : public Threads {
     }
   }
 
-  std::mutex busy_;   // held by the run that has the workers
-  std::mutex mutex_;  // guards what the workers are told
+  std::atomic_flag busy_;  // set by the run that has the workers; no mutex, which its own thread must not try again
+  std::mutex mutex_;       // guards what the workers are told
   std::condition_variable wake_;
   std::condition_variable done_;
   std::atomic<std::uint64_t> generation_{0};

@@ -16,19 +16,18 @@ namespace detail {
 // exponentials relative to it; when a larger one comes, what was summed is scaled down.
 template <class Scalar, Score S>
 void attend_query_tile(const AttentionLayout& layout, const HeadRows<const Scalar>& q, const HeadRows<const Scalar>& k,
-                       const HeadRows<const Scalar>& v, const S& score, const AttentionDropout& dropout,
-                       ScoreTile tile, const HeadRows<Scalar>& out, Scalar* log_sum_exp) {
+                       const HeadRows<const Scalar>& v, const S& score, const AttentionDropout& dropout, ScoreTile tile,
+                       const HeadRows<Scalar>& out, Scalar* log_sum_exp) {
   using Column = Eigen::Matrix<Scalar, Eigen::Dynamic, 1, 0, query_tile, 1>;
   const Index n = tile.query_end - tile.query_begin;
   const Index first_row = tile.first_row + tile.query_begin;
   const Index key_head = layout.key_head(tile.head);
   const auto scale = static_cast<Scalar>(layout.scale);
 
-  TileReader<Scalar> q_reader, k_reader, v_reader;
-  const RowsMap<Scalar> queries = q_reader.read(q, tile.head, first_row, n);
+  TileReader<Scalar> k_reader, v_reader;
   eigen_assert(out.col_stride == 1);
-  Eigen::Map<Matrix<Scalar>, Eigen::Unaligned, Eigen::OuterStride<>> result(
-      out.row(tile.head, first_row), n, out.width, Eigen::OuterStride<>(out.row_stride));
+  Eigen::Map<Matrix<Scalar>, Eigen::Unaligned, Eigen::OuterStride<>> result(out.row(tile.head, first_row), n, out.width,
+                                                                            Eigen::OuterStride<>(out.row_stride));
   result.setZero();
   Column largest = Column::Constant(n, hidden_score<Scalar>);
   Column sum = Column::Zero(n);
@@ -41,17 +40,17 @@ void attend_query_tile(const AttentionLayout& layout, const HeadRows<const Scala
     if (visible == Visible::none) continue;
     const bool partly_hidden = visible == Visible::some;
 
-    const RowsMap<Scalar> keys =
-        k_reader.read_keys(k, layout, key_head, tile.sequence, tile.key_begin, tile.key_end);
+    const Strided<Scalar> keys = k_reader.read(k, layout, key_head, tile.sequence, tile.key_begin, tile.key_end);
     scores.resize(n, tile.key_end - tile.key_begin);
-    scores.noalias() = queries * keys.transpose();
+    multiply_rows_by_rows(q.from(tile.head, first_row), keys, layout.key_width, scores);
     scores *= scale;
     if (partly_hidden || changes_values<S>()) score.apply(tile, MatrixRef<Scalar>(scores));
 
     weights.resize(n, scores.cols());
     for (Index i = 0; i < n; ++i) {
       const Scalar new_largest = std::max(largest[i], scores.row(i).maxCoeff());
-      if (new_largest == hidden_score<Scalar>) {
+      // Comparisons pass over NaN: a row of them must not be taken for one that sees nothing.
+      if (new_largest == hidden_score<Scalar> && (scores.row(i).array() == hidden_score<Scalar>).all()) {
         weights.row(i).setZero();
         continue;
       }
@@ -67,16 +66,16 @@ void attend_query_tile(const AttentionLayout& layout, const HeadRows<const Scala
       sum[i] += weights.row(i).sum();
     }
     if (dropout.active()) dropout.apply(tile, weights);  // after the softmax: its sum has the dropped weights too
-    const RowsMap<Scalar> values =
-        v_reader.read_keys(v, layout, key_head, tile.sequence, tile.key_begin, tile.key_end);
-    add_visible_product<Scalar>(weights, scores, partly_hidden, values, result);
+    const Strided<Scalar> values = v_reader.read(v, layout, key_head, tile.sequence, tile.key_begin, tile.key_end);
+    add_visible_product(weights, scores, partly_hidden, values, out.width, out.row(tile.head, first_row),
+                        out.row_stride);
   }
 
   for (Index i = 0; i < n; ++i) {
-    if (largest[i] != hidden_score<Scalar>) result.row(i) /= sum[i];  // else it saw nothing, and stays zero
+    if (sum[i] != 0) result.row(i) /= sum[i];  // else it saw nothing, and stays zero
     if (log_sum_exp != nullptr)
       log_sum_exp[(first_row + i) * layout.heads + tile.head] =
-          largest[i] == hidden_score<Scalar> ? hidden_score<Scalar> : largest[i] + std::log(sum[i]);
+          sum[i] != 0 ? largest[i] + std::log(sum[i]) : hidden_score<Scalar>;
   }
 }
 
@@ -98,7 +97,8 @@ void attend(const AttentionLayout& layout, const HeadRows<const Scalar>& q, cons
       tiles.push_back(tile);
     }
   const auto count = static_cast<Index>(tiles.size());
-  const Index grain = layout.key_rows.longest() > 2 * key_tile ? 1 : 16;  // short sequences: some 20 microseconds a task
+  const Index grain =
+      layout.key_rows.longest() > 2 * key_tile ? 1 : 16;  // short sequences: some 20 microseconds a task
   parallel_for(threads, count * layout.heads, grain, [&](Index begin, Index end) {
     for (Index i = begin; i < end; ++i) {
       ScoreTile tile = tiles[static_cast<std::size_t>(i % count)];
@@ -123,8 +123,7 @@ void attention_forward(const TensorView<const Scalar, 2>& q, const TensorView<co
                        const TensorView<const Scalar, 2>& v, const S& score, const AttentionOptions& options,
                        MatrixRef<Scalar> out, MatrixRef<Scalar> log_sum_exp) {
   const auto shape_of = [](const TensorView<const Scalar, 2>& x) { return Shape{x.dimension(0), x.dimension(1)}; };
-  const detail::AttentionLayout layout =
-      detail::attention_layout(shape_of(q), shape_of(k), shape_of(v), options);
+  const detail::AttentionLayout layout = detail::attention_layout(shape_of(q), shape_of(k), shape_of(v), options);
   check_shape("attention", "out", shape(out), {q.dimension(0), layout.heads * layout.value_width});
   check_shape("attention", "log_sum_exp", shape(log_sum_exp), {q.dimension(0), layout.heads});
   check(log_sum_exp.outerStride() == layout.heads || log_sum_exp.rows() <= 1,
@@ -156,11 +155,10 @@ Matrix<typename Q::Scalar> attention(const Eigen::MatrixBase<Q>& q, const Eigen:
   const Readable<V> v_rows(v);
   Matrix<Scalar> out(q.rows(), layout.heads * layout.value_width);
   const detail::HeadRows<Scalar> out_rows{out.data(), layout.value_width, out.outerStride(), 1, layout.value_width};
-  detail::attend<Scalar>(layout, detail::head_columns(q_rows.view(), layout.heads),
-                         detail::head_columns(k_rows.view(), layout.key_heads),
-                         detail::head_columns(v_rows.view(), layout.key_heads), score,
-                         detail::AttentionDropout(options.dropout, options.dropout_key), out_rows, nullptr,
-                         options.threads);
+  detail::attend<Scalar>(
+      layout, detail::head_columns(q_rows.view(), layout.heads), detail::head_columns(k_rows.view(), layout.key_heads),
+      detail::head_columns(v_rows.view(), layout.key_heads), score,
+      detail::AttentionDropout(options.dropout, options.dropout_key), out_rows, nullptr, options.threads);
   return out;
 }
 
@@ -194,16 +192,17 @@ Tensor<std::remove_const_t<Scalar>, 4> attention(const TensorView<Scalar, 4>& q,
   Tensor<Value, 4> out({q.dimension(0), q.dimension(1), q.dimension(2), v.dimension(3)});
   const auto rows_of = [](const auto& x, Index b) {
     return detail::HeadRows<std::remove_pointer_t<decltype(x.data())>>{x.data() + b * x.stride(0), x.stride(1),
-                                                                      x.stride(2), x.stride(3), x.dimension(3)};
+                                                                       x.stride(2), x.stride(3), x.dimension(3)};
   };
   const auto read_rows = [&](const TensorView<Scalar, 4>& x, Index b) {
     return rows_of(TensorView<const Value, 4>(x), b);
   };
   for (Index b = 0; b < q.dimension(0); ++b)
-    detail::attend<Value>(layout, read_rows(q, b), read_rows(k, b), read_rows(v, b), score,
-                          detail::AttentionDropout(options.dropout, {options.dropout_key.key,
-                                                                     options.dropout_key.stream + static_cast<std::uint64_t>(b)}),
-                          rows_of(out.view(), b), static_cast<Value*>(nullptr), options.threads);
+    detail::attend<Value>(
+        layout, read_rows(q, b), read_rows(k, b), read_rows(v, b), score,
+        detail::AttentionDropout(options.dropout,
+                                 {options.dropout_key.key, options.dropout_key.stream + static_cast<std::uint64_t>(b)}),
+        rows_of(out.view(), b), static_cast<Value*>(nullptr), options.threads);
   return out;
 }
 

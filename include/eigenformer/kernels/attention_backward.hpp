@@ -39,7 +39,7 @@ void attend_backward_head(const AttentionLayout& layout, const HeadRows<const Sc
   d_k.block(first_key, key_head * d, tile.keys, d).setZero();
   d_v.block(first_key, key_head * e, tile.keys, e).setZero();
 
-  TileReader<Scalar> q_reader, k_reader, v_reader;
+  TileReader<Scalar> k_reader, v_reader;
   TileScores<Scalar> scores, weights, d_scores, before;
   Eigen::Matrix<Scalar, Eigen::Dynamic, 1, 0, query_tile, 1> delta;
   for (tile.head = key_head * group; tile.head < (key_head + 1) * group; ++tile.head)
@@ -47,9 +47,10 @@ void attend_backward_head(const AttentionLayout& layout, const HeadRows<const Sc
       tile.query_end = std::min(tile.queries, tile.query_begin + query_tile);
       const Index n = tile.query_end - tile.query_begin;
       const Index row = first_query + tile.query_begin;
-      const RowsMap<Scalar> queries = q_reader.read(q, tile.head, row, n);
-      const auto d_result = d_out.block(row, tile.head * e, n, e);
-      delta = (out.block(row, tile.head * e, n, e).array() * d_result.array()).rowwise().sum();
+      const Strided<Scalar> queries = q.from(tile.head, row);
+      const Strided<Scalar> d_result{d_out.data() + row * d_out.outerStride() + tile.head * e, d_out.outerStride(), 1};
+      delta =
+          (out.block(row, tile.head * e, n, e).array() * d_out.block(row, tile.head * e, n, e).array()).rowwise().sum();
 
       for (tile.key_begin = 0; tile.key_begin < tile.keys; tile.key_begin = tile.key_end) {
         tile.key_end = std::min(tile.keys, tile.key_begin + key_tile);
@@ -57,11 +58,11 @@ void attend_backward_head(const AttentionLayout& layout, const HeadRows<const Sc
         if (visible == Visible::none) continue;
         const bool partly_hidden = visible == Visible::some;
         const Index m = tile.key_end - tile.key_begin;
-        const RowsMap<Scalar> keys = k_reader.read_keys(k, layout, key_head, sequence, tile.key_begin, tile.key_end);
-        const RowsMap<Scalar> values = v_reader.read_keys(v, layout, key_head, sequence, tile.key_begin, tile.key_end);
+        const Strided<Scalar> keys = k_reader.read(k, layout, key_head, sequence, tile.key_begin, tile.key_end);
+        const Strided<Scalar> values = v_reader.read(v, layout, key_head, sequence, tile.key_begin, tile.key_end);
 
         scores.resize(n, m);
-        scores.noalias() = queries * keys.transpose();
+        multiply_rows_by_rows(queries, keys, d, scores);
         scores *= scale;
         if constexpr (changes_values<S>()) before = scores;
         if (partly_hidden || changes_values<S>()) score.apply(tile, MatrixRef<Scalar>(scores));
@@ -79,20 +80,25 @@ void attend_backward_head(const AttentionLayout& layout, const HeadRows<const Sc
         }
 
         d_scores.resize(n, m);
-        d_scores.noalias() = d_result * values.transpose();
+        multiply_rows_by_rows(d_result, values, e, d_scores);
         if (dropout.active()) dropout.apply(tile, d_scores);
         d_scores.colwise() -= delta;
         d_scores.array() *= weights.array();
         // A hidden key's value may be infinite or undefined, and so its entry in dP.
-        if (partly_hidden)
-          d_scores = (scores.array() == hidden_score<Scalar>).select(Scalar(0), d_scores.array());
-        if constexpr (changes_values<S>()) score.apply_backward(tile, before, MatrixRef<Scalar>(d_scores));
+        if (partly_hidden) d_scores = (scores.array() == hidden_score<Scalar>).select(Scalar(0), d_scores.array());
+        if constexpr (changes_values<S>()) {
+          score.apply_backward(tile, before, MatrixRef<Scalar>(d_scores));
+          if (partly_hidden) d_scores = (scores.array() == hidden_score<Scalar>).select(Scalar(0), d_scores.array());
+        }
         d_scores *= scale;
 
         if (dropout.active()) dropout.apply(tile, weights);
-        d_v.block(first_key + tile.key_begin, key_head * e, m, e).noalias() += weights.transpose() * d_result;
-        d_k.block(first_key + tile.key_begin, key_head * d, m, d).noalias() += d_scores.transpose() * queries;
-        add_visible_product<Scalar>(d_scores, scores, partly_hidden, keys, d_q.block(row, tile.head * d, n, d));
+        const Index key = first_key + tile.key_begin;
+        add_visible_product_transposed(weights, scores, partly_hidden, d_result, e,
+                                       d_v.data() + key * d_v.outerStride() + key_head * e, d_v.outerStride());
+        add_visible_product_transposed(d_scores, scores, partly_hidden, queries, d,
+                                       d_k.data() + key * d_k.outerStride() + key_head * d, d_k.outerStride());
+        add_visible_product(d_scores, scores, partly_hidden, keys, d, &d_q(row, tile.head * d), d_q.outerStride());
       }
     }
 }
@@ -101,7 +107,8 @@ void attend_backward_head(const AttentionLayout& layout, const HeadRows<const Sc
 
 /// Writes the gradients of attention_forward, given its arguments, its results and the gradient d_out.
 ///
-///   d_q, d_k, d_v: shaped as q, k, v, row-major. Rows that attended to nothing, or that nothing attended to, get zeros.
+///   d_q, d_k, d_v: shaped as q, k, v, row-major. Rows that attended to nothing, or that nothing attended to, get
+///   zeros.
 ///
 /// Throws if shapes do not fit, or if options.key_index is used: a cache has no gradient.
 template <class Scalar, Score S>
@@ -111,8 +118,7 @@ void attention_backward(const TensorView<const Scalar, 2>& q, const TensorView<c
                         const ConstMatrixRef<Scalar>& d_out, MatrixRef<Scalar> d_q, MatrixRef<Scalar> d_k,
                         MatrixRef<Scalar> d_v) {
   const auto shape_of = [](const TensorView<const Scalar, 2>& x) { return Shape{x.dimension(0), x.dimension(1)}; };
-  const detail::AttentionLayout layout =
-      detail::attention_layout(shape_of(q), shape_of(k), shape_of(v), options);
+  const detail::AttentionLayout layout = detail::attention_layout(shape_of(q), shape_of(k), shape_of(v), options);
   check(options.key_index.empty(), "attention: key_index has no backward");
   const Shape result{q.dimension(0), layout.heads * layout.value_width};
   check_shape("attention", "out", shape(out), result);

@@ -9,6 +9,7 @@
 #include "eigenformer/core/row_offsets.hpp"
 #include "eigenformer/core/tensor.hpp"
 #include "eigenformer/core/threads.hpp"
+#include "eigenformer/kernels/product.hpp"
 #include "eigenformer/kernels/scores.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
@@ -23,7 +24,7 @@ struct AttentionOptions {
   // Where keys do not lie in order (a decoding cache): key j of all sequences, counted through key_rows, is row
   // key_index[j] of k and v. Not for the backward.
   std::span<const Index> key_index{};
-  double dropout = 0;           // of the attention weights, drawn by dropout_key
+  double dropout = 0;  // of the attention weights, drawn by dropout_key
   RandomKey dropout_key{};
   Threads* threads = nullptr;
 };
@@ -85,6 +86,10 @@ struct HeadRows {
   Index width;  // of a head
 
   Scalar* row(Index head, Index row) const { return data + head * head_stride + row * row_stride; }
+  /// From this row on, one head's columns.
+  Strided<std::remove_const_t<Scalar>> from(Index head, Index first) const {
+    return {row(head, first), row_stride, col_stride};
+  }
 };
 
 /// Heads as column blocks of a matrix.
@@ -94,46 +99,24 @@ HeadRows<Scalar> head_columns(const TensorView<Scalar, 2>& matrix, Index heads) 
   return {matrix.data(), width * matrix.stride(1), matrix.stride(0), matrix.stride(1), width};
 }
 
-template <class Scalar>
-using RowsMap = Eigen::Map<const Matrix<Scalar>, Eigen::Unaligned, Eigen::OuterStride<>>;
-
-/// Makes a tile of rows readable by Eigen's products: as it lies where the columns are adjacent, else in a buffer.
+/// Finds the keys or values of a tile: where they lie, or through key_index in a buffer.
 template <class Scalar>
 class TileReader {
  public:
-  RowsMap<Scalar> read(const HeadRows<const Scalar>& rows, Index head, Index begin, Index count) {
-    if (rows.col_stride == 1)
-      return RowsMap<Scalar>(rows.row(head, begin), count, rows.width, Eigen::OuterStride<>(rows.row_stride));
-    buffer_.resize(count, rows.width);
-    for (Index i = 0; i < count; ++i) copy_row(rows, head, begin + i, i);
-    return buffered();
-  }
-
-  /// The rows at the given places.
-  RowsMap<Scalar> read(const HeadRows<const Scalar>& rows, Index head, std::span<const Index> places) {
-    buffer_.resize(static_cast<Index>(places.size()), rows.width);
-    for (Index i = 0; i < buffer_.rows(); ++i) copy_row(rows, head, places[static_cast<std::size_t>(i)], i);
-    return buffered();
-  }
-
-  /// Keys or values `begin` to `end` of a sequence.
-  RowsMap<Scalar> read_keys(const HeadRows<const Scalar>& rows, const AttentionLayout& layout, Index head,
-                            Index sequence, Index begin, Index end) {
+  /// Rows `begin` to `end` of a sequence's keys or values, one head's columns.
+  Strided<Scalar> read(const HeadRows<const Scalar>& rows, const AttentionLayout& layout, Index head, Index sequence,
+                       Index begin, Index end) {
     const Index first = layout.key_rows.begin(sequence) + begin;
-    if (layout.key_index.empty()) return read(rows, head, first, end - begin);
-    return read(rows, head,
-                layout.key_index.subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(end - begin)));
+    if (layout.key_index.empty()) return rows.from(head, first);
+    buffer_.resize(end - begin, rows.width);
+    for (Index i = 0; i < buffer_.rows(); ++i) {
+      const Scalar* row = rows.row(head, layout.key_index[static_cast<std::size_t>(first + i)]);
+      for (Index j = 0; j < rows.width; ++j) buffer_(i, j) = row[j * rows.col_stride];
+    }
+    return {buffer_.data(), rows.width, 1};
   }
 
  private:
-  void copy_row(const HeadRows<const Scalar>& rows, Index head, Index from, Index to) {
-    const Scalar* row = rows.row(head, from);
-    for (Index j = 0; j < rows.width; ++j) buffer_(to, j) = row[j * rows.col_stride];
-  }
-  RowsMap<Scalar> buffered() const {
-    return RowsMap<Scalar>(buffer_.data(), buffer_.rows(), buffer_.cols(), Eigen::OuterStride<>(buffer_.cols()));
-  }
-
   Matrix<Scalar> buffer_;
 };
 
@@ -143,18 +126,63 @@ inline constexpr Index key_tile = 64;
 template <class Scalar>
 using TileScores = Eigen::Matrix<Scalar, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor, query_tile, key_tile>;
 
-/// out += weights * values where weights of hidden keys are 0. The product of such a 0 with an infinite or undefined
-/// value must not reach the result, so a tile with some of both goes entry by entry.
-template <class Scalar, class Out>
+/// The transpose of a strided matrix.
+template <class Scalar>
+Strided<Scalar> transposed(const Strided<Scalar>& m) {
+  return {m.data, m.col_stride, m.row_stride};
+}
+template <class Scalar>
+Strided<Scalar> strided(const TileScores<Scalar>& tile) {
+  return {tile.data(), tile.cols(), 1};
+}
+
+/// tile [n x m] = a [n x depth] b^T. b: [m x depth].
+template <class Scalar>
+void multiply_rows_by_rows(const Strided<Scalar>& a, const Strided<Scalar>& b, Index depth, TileScores<Scalar>& tile) {
+  multiply_block<Scalar>(tile.rows(), tile.cols(), depth, a, transposed(b), nullptr, 0, tile.data(), tile.cols());
+}
+
+template <class Scalar>
+bool all_finite(const Strided<Scalar>& m, Index rows, Index cols) {
+  Scalar zero = 0;
+  for (Index i = 0; i < rows; ++i)
+    for (Index j = 0; j < cols; ++j) zero += 0 * m.data[i * m.row_stride + j * m.col_stride];
+  return zero == 0;
+}
+
+/// out [n x width] += weights [n x m] values [m x width], where weights of hidden keys are 0. The product of such a 0
+/// with an infinite or undefined value must not reach the result, so a tile with some of both goes entry by entry.
+template <class Scalar>
 void add_visible_product(const TileScores<Scalar>& weights, const TileScores<Scalar>& scores, bool partly_hidden,
-                         const RowsMap<Scalar>& values, Out&& out) {
-  if (!partly_hidden || values.allFinite()) {
-    out.noalias() += weights * values;
+                         const Strided<Scalar>& values, Index width, Scalar* out, Index out_stride) {
+  if (!partly_hidden || all_finite(values, weights.cols(), width)) {
+    multiply_block<Scalar>(weights.rows(), width, weights.cols(), strided(weights), values, out, out_stride, out,
+                           out_stride);
     return;
   }
   for (Index i = 0; i < weights.rows(); ++i)
     for (Index j = 0; j < weights.cols(); ++j)
-      if (scores(i, j) != hidden_score<Scalar>) out.row(i) += weights(i, j) * values.row(j);
+      if (scores(i, j) != hidden_score<Scalar>)
+        for (Index l = 0; l < width; ++l)
+          out[i * out_stride + l] += weights(i, j) * values.data[j * values.row_stride + l * values.col_stride];
+}
+
+/// out [m x width] += weights^T [m x n] rows [n x width]: what keys and values get from queries' rows, with the same
+/// care for those that a key is hidden from.
+template <class Scalar>
+void add_visible_product_transposed(const TileScores<Scalar>& weights, const TileScores<Scalar>& scores,
+                                    bool partly_hidden, const Strided<Scalar>& rows, Index width, Scalar* out,
+                                    Index out_stride) {
+  if (!partly_hidden || all_finite(rows, weights.rows(), width)) {
+    multiply_block<Scalar>(weights.cols(), width, weights.rows(), transposed(strided(weights)), rows, out, out_stride,
+                           out, out_stride);
+    return;
+  }
+  for (Index i = 0; i < weights.rows(); ++i)
+    for (Index j = 0; j < weights.cols(); ++j)
+      if (scores(i, j) != hidden_score<Scalar>)
+        for (Index l = 0; l < width; ++l)
+          out[j * out_stride + l] += weights(i, j) * rows.data[i * rows.row_stride + l * rows.col_stride];
 }
 
 }  // namespace detail

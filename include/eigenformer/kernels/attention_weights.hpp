@@ -29,11 +29,12 @@ Tensor<typename Q::Scalar, 3> attention_weights(const Eigen::MatrixBase<Q>& q, c
     if (tile.queries == 0 || tile.keys == 0) return;
     const Visible visible = score.visible(tile);
     if (visible == Visible::none) return;
-    detail::TileReader<Scalar> q_reader, k_reader;
-    Matrix<Scalar> scores = q_reader.read(q_rows, tile.head, tile.first_row, tile.queries) *
-                            k_reader
-                                .read_keys(k_rows, layout, layout.key_head(tile.head), tile.sequence, 0, tile.keys)
-                                .transpose();
+    detail::TileReader<Scalar> reader;
+    const detail::Strided<Scalar> keys =
+        reader.read(k_rows, layout, layout.key_head(tile.head), tile.sequence, 0, tile.keys);
+    Matrix<Scalar> scores(tile.queries, tile.keys);
+    detail::multiply_block<Scalar>(tile.queries, tile.keys, layout.key_width, q_rows.from(tile.head, tile.first_row),
+                                   detail::transposed(keys), nullptr, 0, scores.data(), tile.keys);
     scores *= static_cast<Scalar>(layout.scale);
     if (visible == Visible::some || detail::changes_values<S>()) score.apply(tile, MatrixRef<Scalar>(scores));
     auto result = weights.matrix(tile.head);

@@ -3,27 +3,9 @@
 
 #include "eigenformer/core/check.hpp"
 #include "eigenformer/core/threads.hpp"
+#include "eigenformer/kernels/product.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
-
-namespace detail {
-
-/// y = a b, a tile of y a task.
-template <class Scalar, class A, class B>
-void blocked_product(const A& a, const B& b, MatrixRef<Scalar> y, Threads* threads) {
-  constexpr Index tile = 128;
-  const Index row_tiles = (y.rows() + tile - 1) / tile;
-  const Index col_tiles = (y.cols() + tile - 1) / tile;
-  parallel_for(threads, row_tiles * col_tiles, 1, [&](Index t, Index) {
-    const Index row = t / col_tiles * tile;
-    const Index col = t % col_tiles * tile;
-    const Index rows = std::min(tile, y.rows() - row);
-    const Index cols = std::min(tile, y.cols() - col);
-    y.block(row, col, rows, cols).noalias() = a.middleRows(row, rows) * b.middleCols(col, cols);
-  });
-}
-
-}  // namespace detail
 
 /// y = a b. a: [m x k], b: [k x n], y: [m x n].
 template <class Scalar>
@@ -31,23 +13,28 @@ void matmul_forward(const ConstMatrixRef<Scalar>& a, const ConstMatrixRef<Scalar
                     Threads* threads = nullptr) {
   check(a.cols() == b.rows(), "matmul: a is ", shape(a), ", b is ", shape(b));
   check_shape("matmul", "y", shape(y), {a.rows(), b.cols()});
-  detail::blocked_product<Scalar>(a, b, y, threads);
+  detail::multiply<Scalar>(y.rows(), y.cols(), a.cols(), {a.data(), a.outerStride(), 1}, {b.data(), b.outerStride(), 1},
+                           nullptr, y.data(), y.outerStride(), threads);
 }
 
 /// d_a = d_y b^T, which needs no a.
 template <class Scalar>
 void matmul_backward_left(const ConstMatrixRef<Scalar>& b, const ConstMatrixRef<Scalar>& d_y, MatrixRef<Scalar> d_a,
                           Threads* threads = nullptr) {
+  check(d_y.cols() == b.cols(), "matmul: d_y is ", shape(d_y), ", b is ", shape(b));
   check_shape("matmul", "d_a", shape(d_a), {d_y.rows(), b.rows()});
-  detail::blocked_product<Scalar>(d_y, b.transpose(), d_a, threads);
+  detail::multiply<Scalar>(d_a.rows(), d_a.cols(), d_y.cols(), {d_y.data(), d_y.outerStride(), 1},
+                           {b.data(), 1, b.outerStride()}, nullptr, d_a.data(), d_a.outerStride(), threads);
 }
 
 /// d_b = a^T d_y, which needs no b.
 template <class Scalar>
 void matmul_backward_right(const ConstMatrixRef<Scalar>& a, const ConstMatrixRef<Scalar>& d_y, MatrixRef<Scalar> d_b,
                            Threads* threads = nullptr) {
+  check(a.rows() == d_y.rows(), "matmul: a is ", shape(a), ", d_y is ", shape(d_y));
   check_shape("matmul", "d_b", shape(d_b), {a.cols(), d_y.cols()});
-  detail::blocked_product<Scalar>(a.transpose(), d_y, d_b, threads);
+  detail::multiply<Scalar>(d_b.rows(), d_b.cols(), d_y.rows(), {a.data(), 1, a.outerStride()},
+                           {d_y.data(), d_y.outerStride(), 1}, nullptr, d_b.data(), d_b.outerStride(), threads);
 }
 
 /// y = x weight^T + bias. x: [tokens x inputs], weight: [outputs x inputs], bias: [1 x outputs] or empty,
@@ -59,11 +46,9 @@ void linear_forward(const ConstMatrixRef<Scalar>& x, const ConstMatrixRef<Scalar
   check(bias.size() == 0 || shape(bias) == Shape{1, weight.rows()}, "linear: bias is ", shape(bias), ", weight is ",
         shape(weight));
   check_shape("linear", "y", shape(y), {x.rows(), weight.rows()});
-  detail::blocked_product<Scalar>(x, weight.transpose(), y, threads);
-  if (bias.size() == 0) return;
-  parallel_for(threads, y.rows(), 64, [&](Index begin, Index end) {
-    y.middleRows(begin, end - begin).rowwise() += bias.row(0);
-  });
+  detail::multiply<Scalar>(y.rows(), y.cols(), x.cols(), {x.data(), x.outerStride(), 1},
+                           {weight.data(), 1, weight.outerStride()}, bias.size() == 0 ? nullptr : bias.data(), y.data(),
+                           y.outerStride(), threads);
 }
 
 /// d_x = d_y weight.

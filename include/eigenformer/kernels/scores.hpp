@@ -109,7 +109,8 @@ class DenseMask {
   template <class Derived>
   explicit DenseMask(const Eigen::DenseBase<Derived>& may_attend)
       : may_attend_(std::make_shared<const Matrix<bool>>(may_attend.derived())) {
-    static_assert(std::is_same_v<typename Derived::Scalar, bool>, "a dense mask is a matrix of bool; true = may attend");
+    static_assert(std::is_same_v<typename Derived::Scalar, bool>,
+                  "a dense mask is a matrix of bool; true = may attend");
   }
 
   Index rows() const { return may_attend_->rows(); }
@@ -128,8 +129,7 @@ class DenseMask {
     using Scalar = typename std::remove_cvref_t<Scores>::Scalar;
     const auto part = block(tile);
     for (Index i = 0; i < scores.rows(); ++i)
-      for (Index j = 0; j < scores.cols(); ++j)
-        scores(i, j) = part(i, j) ? scores(i, j) : hidden_score<Scalar>;
+      for (Index j = 0; j < scores.cols(); ++j) scores(i, j) = part(i, j) ? scores(i, j) : hidden_score<Scalar>;
   }
 
  private:

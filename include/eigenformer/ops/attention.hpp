@@ -26,19 +26,18 @@ Variable<Scalar> attention(const Context<Scalar>& context, const Variable<Scalar
                             y.writable(), log_sum_exp.writable());
   if (context.tape == nullptr) return y;
   check(options.key_index.empty(), "attention: key_index has no backward, and a tape is recording");
-  return context.record(y, {q, k, v},
-                        [q, k, v, score, options, y, log_sum_exp](const Variable<Scalar>& d_y, Tape<Scalar>& tape) {
-                          Variable<Scalar> d_q = tape.new_matrix(q.rows(), q.cols());
-                          Variable<Scalar> d_k = tape.new_matrix(k.rows(), k.cols());
-                          Variable<Scalar> d_v = tape.new_matrix(v.rows(), v.cols());
-                          attention_backward<Scalar>(strided_view(q.value()), strided_view(k.value()),
-                                                     strided_view(v.value()), score, options, y.value(),
-                                                     log_sum_exp.value(), d_y.value(), d_q.writable(), d_k.writable(),
-                                                     d_v.writable());
-                          tape.add_gradient(q, std::move(d_q));
-                          tape.add_gradient(k, std::move(d_k));
-                          tape.add_gradient(v, std::move(d_v));
-                        });
+  return context.record(
+      y, {q, k, v}, [q, k, v, score, options, y, log_sum_exp](const Variable<Scalar>& d_y, Tape<Scalar>& tape) {
+        Variable<Scalar> d_q = tape.new_matrix(q.rows(), q.cols());
+        Variable<Scalar> d_k = tape.new_matrix(k.rows(), k.cols());
+        Variable<Scalar> d_v = tape.new_matrix(v.rows(), v.cols());
+        attention_backward<Scalar>(strided_view(q.value()), strided_view(k.value()), strided_view(v.value()), score,
+                                   options, y.value(), log_sum_exp.value(), d_y.value(), d_q.writable(), d_k.writable(),
+                                   d_v.writable());
+        tape.add_gradient(q, std::move(d_q));
+        tape.add_gradient(k, std::move(d_k));
+        tape.add_gradient(v, std::move(d_v));
+      });
 }
 
 template <class Scalar>

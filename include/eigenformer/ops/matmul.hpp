@@ -11,15 +11,13 @@ template <class Scalar>
 Variable<Scalar> matmul(const Context<Scalar>& context, const Variable<Scalar>& a, const Variable<Scalar>& b) {
   Variable<Scalar> y = context.new_matrix(a.rows(), b.cols());
   matmul_forward<Scalar>(a.value(), b.value(), y.writable(), context.threads);
-  return context.record(std::move(y), {a, b},
-                        [a, b, threads = context.threads](const Variable<Scalar>& d_y, Tape<Scalar>& tape) {
-                          tape.add_gradient(a, [&](MatrixMap<Scalar> d_a) {
-                            matmul_backward_left<Scalar>(b.value(), d_y.value(), d_a, threads);
-                          });
-                          tape.add_gradient(b, [&](MatrixMap<Scalar> d_b) {
-                            matmul_backward_right<Scalar>(a.value(), d_y.value(), d_b, threads);
-                          });
-                        });
+  return context.record(
+      std::move(y), {a, b}, [a, b, threads = context.threads](const Variable<Scalar>& d_y, Tape<Scalar>& tape) {
+        tape.add_gradient(
+            a, [&](MatrixMap<Scalar> d_a) { matmul_backward_left<Scalar>(b.value(), d_y.value(), d_a, threads); });
+        tape.add_gradient(
+            b, [&](MatrixMap<Scalar> d_b) { matmul_backward_right<Scalar>(a.value(), d_y.value(), d_b, threads); });
+      });
 }
 
 /// x weight^T + bias. x: [tokens x inputs], weight: [outputs x inputs], bias: [1 x outputs], or empty for none.
@@ -28,19 +26,18 @@ Variable<Scalar> linear(const Context<Scalar>& context, const Variable<Scalar>& 
                         const Variable<Scalar>& bias = {}) {
   Variable<Scalar> y = context.new_matrix(x.rows(), weight.rows());
   linear_forward<Scalar>(x.value(), weight.value(), bias.value(), y.writable(), context.threads);
-  return context.record(
-      std::move(y), {x, weight, bias},
-      [x, weight, bias, threads = context.threads](const Variable<Scalar>& d_y, Tape<Scalar>& tape) {
-        tape.add_gradient(x, [&](MatrixMap<Scalar> d_x) {
-          linear_backward_input<Scalar>(weight.value(), d_y.value(), d_x, threads);
-        });
-        tape.add_gradient(weight, [&](MatrixMap<Scalar> d_weight) {
-          linear_backward_weight<Scalar>(x.value(), d_y.value(), d_weight, threads);
-        });
-        tape.add_gradient(bias, [&](MatrixMap<Scalar> d_bias) {
-          linear_backward_bias<Scalar>(d_y.value(), d_bias, threads);
-        });
-      });
+  return context.record(std::move(y), {x, weight, bias},
+                        [x, weight, bias, threads = context.threads](const Variable<Scalar>& d_y, Tape<Scalar>& tape) {
+                          tape.add_gradient(x, [&](MatrixMap<Scalar> d_x) {
+                            linear_backward_input<Scalar>(weight.value(), d_y.value(), d_x, threads);
+                          });
+                          tape.add_gradient(weight, [&](MatrixMap<Scalar> d_weight) {
+                            linear_backward_weight<Scalar>(x.value(), d_y.value(), d_weight, threads);
+                          });
+                          tape.add_gradient(bias, [&](MatrixMap<Scalar> d_bias) {
+                            linear_backward_bias<Scalar>(d_y.value(), d_bias, threads);
+                          });
+                        });
 }
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI

@@ -1,0 +1,65 @@
+// Trains a Transformer to reverse sequences, and decodes what it has never seen.
+#include <eigenformer/decode/greedy.hpp>
+#include <eigenformer/models/transformer_state.hpp>
+#include <eigenformer/ops/cross_entropy.hpp>
+#include <eigenformer/train/trainer.hpp>
+#include <iostream>
+
+namespace ef = eigenformer;
+
+using Sentences = std::vector<std::vector<ef::Token>>;
+
+// Sequences of 3 to 8 symbols, numbered after the vocabulary's three special tokens, and their reverses.
+std::pair<Sentences, Sentences> draw(ef::Index count, ef::Rng& rng) {
+  Sentences sequences(static_cast<std::size_t>(count));
+  for (auto& sequence : sequences) {
+    sequence.resize(static_cast<std::size_t>(3 + rng.below(6)));
+    for (ef::Token& symbol : sequence) symbol = static_cast<ef::Token>(3 + rng.below(10));
+  }
+  Sentences reverses = sequences;
+  for (auto& sequence : reverses) std::reverse(sequence.begin(), sequence.end());
+  return {sequences, reverses};
+}
+
+int main() {
+  ef::Rng rng(7);
+  ef::TransformerOptions options;
+  options.source_vocabulary_size = options.target_vocabulary_size = 13;
+  options.width = 32;
+  options.heads = 4;
+  options.num_encoder_layers = options.num_decoder_layers = 2;
+  options.dim_feedforward = 64;
+  options.dropout = 0;
+  options.norm_first = true;
+  ef::Transformer<float> model(options, rng);
+  std::cout << ef::parameter_count(model) << " parameters\n";
+
+  std::vector<ef::Index> all(64);
+  std::iota(all.begin(), all.end(), ef::Index{0});
+  const auto next_batch = [&] {
+    const auto [sequences, reverses] = draw(64, rng);
+    return ef::translation_batch(sequences, reverses, all);
+  };
+  const auto loss = [&](const ef::Context<float>& context, const ef::TranslationBatch& batch) {
+    const ef::Variable<float> logits = model(context, batch.source, batch.target);
+    return ef::BatchLoss<float>{ef::cross_entropy(context, logits, batch.next, {.reduction = ef::Reduction::sum}),
+                                static_cast<ef::Index>(batch.next.size())};
+  };
+  const auto report = [](const ef::TrainingProgress& progress) {
+    if (progress.update % 100 == 0) std::cout << "update " << progress.update << ": loss " << progress.loss << '\n';
+    return true;
+  };
+  ef::Adam<float> adam;
+  ef::train(model, adam, ef::Context<float>{}, next_batch, loss, report,
+            {.most_updates = 600, .schedule = ef::InverseSquareRoot{.peak = 3e-3, .warmup = 100}});
+
+  const auto [unseen, expected] = draw(100, rng);
+  const ef::Tokens source =
+      ef::translation_batch(unseen, expected, std::vector<ef::Index>{all.begin(), all.end()}).source;
+  ef::TransformerState<float> step(model, source);
+  const std::vector<ef::Hypothesis> decoded = ef::greedy_search(step, source.sequences(), {.most_tokens = 20});
+  int right = 0;
+  for (std::size_t i = 0; i < decoded.size(); ++i) right += decoded[i].tokens == expected[i] ? 1 : 0;
+  std::cout << right << " of " << decoded.size() << " unseen sequences reversed\n";
+  return right >= 58 ? 0 : 1;
+}

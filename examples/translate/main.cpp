@@ -1,0 +1,145 @@
+// The translation program: `translate demo | train | run | evaluate | align`.
+#include <CLI/CLI.hpp>
+#include <exception>
+#include <iostream>
+
+#include "program.hpp"
+
+#ifdef _WIN32
+extern "C" __declspec(dllimport) int __stdcall SetConsoleOutputCP(unsigned int);
+#endif
+
+namespace translate {
+
+volatile std::sig_atomic_t interrupted = 0;
+
+namespace {
+
+void on_interrupt(int) {
+  interrupted = 1;
+  std::signal(SIGINT, SIG_DFL);  // a second Ctrl-C ends the program at once
+}
+
+void add_threads(CLI::App* command, int& threads) {
+  command->add_option("--threads", threads, "threads to work with (default: one a core)")->check(CLI::Range(1, 1024));
+}
+
+int run_program(int argc, char** argv) {
+  CLI::App app("Trains and runs Transformers that translate. Without a subcommand: the demo.");
+  app.require_subcommand(0, 1);
+  app.fallthrough(false);
+
+  DemoArguments demo_arguments;
+  CLI::App* demo_command = app.add_subcommand("demo", "learn a small English-Chinese corpus and show what was learnt");
+  demo_command->add_option("--seed", demo_arguments.seed, "of the weights and the order of training");
+  demo_command->add_option("--svg", demo_arguments.svg, "where to write the heat map")->capture_default_str();
+  add_threads(demo_command, demo_arguments.threads);
+
+  TrainArguments train_arguments;
+  CLI::App* train_command = app.add_subcommand("train", "train a model from sentence pairs");
+  auto* pairs = train_command->add_option("--pairs", train_arguments.pairs, "TSV file: source, tab, target");
+  auto* source = train_command->add_option("--source", train_arguments.source, "source sentences, one a line");
+  auto* target = train_command->add_option("--target", train_arguments.target, "target sentences, one a line");
+  source->needs(target)->excludes(pairs);
+  target->needs(source);
+  auto* valid_pairs = train_command->add_option("--valid-pairs", train_arguments.valid_pairs,
+                                                "to validate on (default: a part of the corpus is held out)");
+  auto* valid_source = train_command->add_option("--valid-source", train_arguments.valid_source);
+  auto* valid_target = train_command->add_option("--valid-target", train_arguments.valid_target);
+  valid_source->needs(valid_target)->excludes(valid_pairs);
+  valid_target->needs(valid_source);
+  train_command->add_option("--out", train_arguments.out, "the model's folder")->required();
+  train_command->add_option("--preset", train_arguments.preset, "tiny: 4 layers of width 128; base: 6 of 512")
+      ->check(CLI::IsMember({"tiny", "base"}))
+      ->capture_default_str();
+  const CLI::IsMember tokenizations({"words", "characters"});
+  train_command->add_option("--tokens", train_arguments.tokens, "words or characters (default: by each side's text)")
+      ->check(tokenizations);
+  train_command->add_option("--source-tokens", train_arguments.source_tokens, "the same for one side")
+      ->check(tokenizations);
+  train_command->add_option("--target-tokens", train_arguments.target_tokens)->check(tokenizations);
+  auto* minutes = train_command->add_option("--minutes", train_arguments.minutes, "how long to train (default: 20)");
+  auto* epochs = train_command->add_option("--epochs", train_arguments.epochs, "or how often to see the corpus");
+  auto* updates = train_command->add_option("--updates", train_arguments.updates, "or how many updates to make");
+  for (CLI::Option* option : {minutes, epochs, updates}) option->check(CLI::PositiveNumber);
+  train_command->add_option("--batch-tokens", train_arguments.batch_tokens, "most tokens of a side in an update")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  train_command->add_option("--min-count", train_arguments.min_count, "tokens seen less often are <unk>")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  train_command->add_option("--max-length", train_arguments.max_length, "most tokens of a sentence")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  train_command->add_option("--rate", train_arguments.rate, "the highest learning rate (default: the preset's)")
+      ->check(CLI::PositiveNumber);
+  train_command->add_option("--dropout", train_arguments.dropout, "(default: the preset's)")
+      ->check(CLI::Range(0.0, 0.9));
+  train_command->add_option("--seed", train_arguments.seed)->capture_default_str();
+  add_threads(train_command, train_arguments.threads);
+
+  RunArguments run_arguments;
+  CLI::App* run_command = app.add_subcommand("run", "translate stdin to stdout, line by line");
+  run_command->add_option("--model", run_arguments.model, "the model's folder")->required();
+  add_threads(run_command, run_arguments.threads);
+
+  EvaluateArguments evaluate_arguments;
+  CLI::App* evaluate_command = app.add_subcommand("evaluate", "BLEU and chrF of a model's translations");
+  evaluate_command->add_option("--model", evaluate_arguments.model, "the model's folder")->required();
+  evaluate_command->add_option("--source", evaluate_arguments.source, "sentences to translate, one a line")->required();
+  evaluate_command->add_option("--reference", evaluate_arguments.reference, "their translations")->required();
+  add_threads(evaluate_command, evaluate_arguments.threads);
+
+  AlignArguments align_arguments;
+  CLI::App* align_command = app.add_subcommand("align", "what each target word attends to in the source");
+  align_command->add_option("--model", align_arguments.model, "the model's folder")->required();
+  align_command->add_option("--source", align_arguments.source, "a sentence")->required();
+  align_command->add_option("--target", align_arguments.target, "its translation")->required();
+  align_command->add_option("--layer", align_arguments.layer, "counted from 1 (default: the last)")
+      ->check(CLI::PositiveNumber);
+  align_command->add_option("--head", align_arguments.head, "counted from 1 (default: the mean of all)")
+      ->check(CLI::PositiveNumber);
+  align_command->add_option("--svg", align_arguments.svg, "write the heat map there too");
+
+  try {
+    app.parse(argc, argv);
+    if (*train_command && train_arguments.pairs.empty() && train_arguments.source.empty())
+      throw CLI::RequiredError("--pairs, or --source and --target,");
+  } catch (const CLI::ParseError& error) {
+    if (error.get_exit_code() == 0) return app.exit(error);  // --help
+    std::cerr << "translate: " << error.what() << " (see --help)\n";
+    return 1;
+  }
+  if (train_arguments.minutes == 0 && train_arguments.epochs == 0 && train_arguments.updates == 0)
+    train_arguments.minutes = 20;
+
+  std::signal(SIGINT, on_interrupt);
+  if (*train_command) {
+    train(train_arguments);
+  } else if (*run_command) {
+    run(run_arguments);
+  } else if (*evaluate_command) {
+    evaluate(evaluate_arguments);
+  } else if (*align_command) {
+    align(align_arguments);
+  } else {
+    demo(demo_arguments);
+  }
+  return 0;
+}
+
+}  // namespace
+
+}  // namespace translate
+
+int main(int argc, char** argv) {
+#ifdef _WIN32
+  SetConsoleOutputCP(65001);  // UTF-8
+#endif
+  try {
+    return translate::run_program(argc, argv);
+  } catch (const std::exception& error) {
+    std::cerr << "translate: " << error.what() << '\n';
+    return 1;
+  }
+}

@@ -1,0 +1,14 @@
+#include "eigenformer/io/translation_model.hpp"
+#include "program.hpp"
+
+namespace translate {
+
+Model load_model(const std::filesystem::path& folder) {
+  return ef::load_translation_model<float>(folder);
+}
+
+void save_model(const std::filesystem::path& folder, const Model& model) {
+  ef::save(folder, model);
+}
+
+}  // namespace translate

@@ -1,0 +1,114 @@
+// translate train: a model from a corpus.
+#include <cstdio>
+#include <numeric>
+
+#include "eigenformer/core/thread_pool.hpp"
+#include "eigenformer/text/bleu.hpp"
+#include "training.hpp"
+#include "translator.hpp"
+
+namespace translate {
+
+namespace {
+
+ef::ParallelCorpus read(const std::string& pairs, const std::string& source, const std::string& target) {
+  return pairs.empty() ? ef::read_parallel(source, target) : ef::read_tsv(pairs);
+}
+
+/// Takes 2 %, but at most 500 pairs, out of the corpus.
+ef::ParallelCorpus hold_out(ef::ParallelCorpus& corpus, std::uint64_t seed) {
+  std::vector<std::size_t> order(corpus.source.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  ef::Rng rng(seed);
+  rng.shuffle(std::span(order));
+  const std::size_t count = std::min<std::size_t>(500, order.size() / 50);
+  ef::ParallelCorpus kept, held_out;
+  for (std::size_t i = 0; i < order.size(); ++i) {
+    ef::ParallelCorpus& part = i < count ? held_out : kept;
+    part.source.push_back(std::move(corpus.source[order[i]]));
+    part.target.push_back(std::move(corpus.target[order[i]]));
+  }
+  corpus = std::move(kept);
+  return held_out;
+}
+
+ef::TranslationSide make_side(const std::vector<std::string>& lines, const std::string& chosen, ef::Index min_count,
+                              const char* name) {
+  ef::TranslationSide side;
+  side.tokenization = chosen.empty() ? ef::guess_tokenization(lines) : ef::parse_tokenization(chosen);
+  std::vector<std::vector<std::string>> sentences;
+  for (const std::string& line : lines) sentences.push_back(ef::tokenize(line, side.tokenization));
+  side.vocabulary = ef::Vocabulary::of(sentences, {.min_count = min_count});
+  std::printf("%s: %s, a vocabulary of %lld\n", name, std::string(ef::to_string(side.tokenization)).c_str(),
+              static_cast<long long>(side.vocabulary.size()));
+  return side;
+}
+
+const std::string& or_else(const std::string& a, const std::string& b) {
+  return a.empty() ? b : a;
+}
+
+}  // namespace
+
+void train(const TrainArguments& arguments) {
+  const std::string name = or_else(arguments.pairs, arguments.source);
+  ef::ParallelCorpus corpus = read(arguments.pairs, arguments.source, arguments.target);
+  const bool has_validation = !arguments.valid_pairs.empty() || !arguments.valid_source.empty();
+  const auto tokens = [&](const std::string& side) { return or_else(side, arguments.tokens); };
+
+  Model blank{ef::Transformer<float>(),
+              make_side(corpus.source, tokens(arguments.source_tokens), arguments.min_count, "source"),
+              make_side(corpus.target, tokens(arguments.target_tokens), arguments.min_count, "target")};
+  encode(blank, corpus, arguments.max_length, name);  // names the line of a sentence that is too long
+  ef::ParallelCorpus validation = has_validation
+                                      ? read(arguments.valid_pairs, arguments.valid_source, arguments.valid_target)
+                                      : hold_out(corpus, arguments.seed);
+  ef::check(!validation.source.empty(), name,
+            ": has too few pairs to hold some out for validation; give --valid-pairs");
+
+  ef::TransformerOptions options =
+      arguments.preset == "base" ? ef::TransformerOptions::base() : ef::TransformerOptions::tiny();
+  options.source_vocabulary_size = blank.source.vocabulary.size();
+  options.target_vocabulary_size = blank.target.vocabulary.size();
+  options.share_embeddings = false;
+  options.norm_first = true;
+  options.max_length = 2 * arguments.max_length;
+  if (arguments.dropout >= 0) options.dropout = arguments.dropout;
+  ef::Rng rng(arguments.seed);
+  Model model{ef::Transformer<float>(options, rng), std::move(blank.source), std::move(blank.target)};
+  ef::ThreadPool pool(arguments.threads);
+  std::printf("%lld pairs to train on, %lld to validate; %lld parameters; %d threads\n",
+              static_cast<long long>(corpus.size()), static_cast<long long>(validation.size()),
+              static_cast<long long>(ef::parameter_count(model.transformer)), pool.size());
+
+  const EncodedPairs encoded = encode(model, corpus, arguments.max_length, name);
+  const std::string validation_name = has_validation ? or_else(arguments.valid_pairs, arguments.valid_source) : name;
+  const EncodedPairs validation_encoded = encode(model, validation, arguments.max_length, validation_name);
+  const bool by_character = model.target.tokenization == ef::Tokenization::characters;
+  const ef::BleuTokenizer bleu_tokenizer = by_character ? ef::BleuTokenizer::character : ef::BleuTokenizer::v13a;
+
+  double best = -1;
+  TrainingSettings settings;
+  settings.budget = {arguments.minutes, arguments.epochs, arguments.updates};
+  settings.batch_tokens = arguments.batch_tokens;
+  settings.rate = arguments.rate > 0 ? arguments.rate : arguments.preset == "base" ? 7e-4 : 3e-3;
+  settings.warmup = arguments.preset == "base" ? 4000 : 1000;
+  settings.seed = arguments.seed + 1;
+  settings.threads = &pool;
+  settings.validate = [&](const Model& trained) {
+    const std::vector<std::string> translations = translate_lines(trained, validation.source, validation_name, &pool);
+    const ef::Bleu bleu = ef::bleu(translations, validation.target, bleu_tokenizer);
+    const bool is_best = bleu.score > best;
+    std::printf("validation: perplexity %.2f  BLEU %.2f (%s)%s\n", perplexity(trained, validation_encoded, &pool),
+                bleu.score, std::string(ef::to_string(bleu_tokenizer)).c_str(), is_best ? "  best so far, saved" : "");
+    std::fflush(stdout);
+    if (!is_best) return;
+    best = bleu.score;
+    save_model(arguments.out, trained);
+  };
+  train_model(model, encoded, settings);
+  if (interrupted != 0) std::printf("stopped by Ctrl-C; ");
+  std::printf("the best model, BLEU %.2f, is in %s\n", best, arguments.out.c_str());
+}
+
+}  // namespace translate

@@ -1,0 +1,168 @@
+#include "training.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+
+#include "eigenformer/ops/cross_entropy.hpp"
+#include "eigenformer/text/token_batches.hpp"
+#include "eigenformer/train/trainer.hpp"
+
+namespace translate {
+
+namespace {
+
+std::vector<ef::Index> lengths_of(const std::vector<std::vector<ef::Token>>& sentences) {
+  std::vector<ef::Index> lengths;
+  for (const auto& sentence : sentences) lengths.push_back(static_cast<ef::Index>(sentence.size()) + 1);
+  return lengths;
+}
+
+/// The batches of one epoch after another, each in an order of its own.
+class Epochs {
+ public:
+  Epochs(const EncodedPairs& pairs, ef::Index batch_tokens, ef::Rng& rng)
+      : pairs_(pairs),
+        source_lengths_(lengths_of(pairs.source)),
+        target_lengths_(lengths_of(pairs.target)),
+        batch_tokens_(batch_tokens),
+        rng_(rng) {}
+
+  ef::TranslationBatch next() {
+    if (next_ == batches_.size()) {
+      batches_ = ef::token_batches(source_lengths_, target_lengths_, batch_tokens_, rng_);
+      next_ = 0;
+      ++begun_;
+    }
+    return ef::translation_batch(pairs_.source, pairs_.target, batches_[next_++]);
+  }
+
+  /// How many epochs are done, counting the part of the present one.
+  double done() const {
+    return batches_.empty()
+               ? 0
+               : static_cast<double>(begun_ - 1) + static_cast<double>(next_) / static_cast<double>(batches_.size());
+  }
+
+ private:
+  const EncodedPairs& pairs_;
+  std::vector<ef::Index> source_lengths_, target_lengths_;
+  ef::Index batch_tokens_;
+  ef::Rng& rng_;
+  std::vector<std::vector<ef::Index>> batches_;
+  std::size_t next_ = 0;
+  ef::Index begun_ = 0;
+};
+
+/// The part of the budget that is used, 0 to 1.
+double used(const Budget& budget, const ef::TrainingProgress& progress, const Epochs& epochs) {
+  double part = 0;
+  if (budget.minutes > 0) part = std::max(part, progress.seconds / (60 * budget.minutes));
+  if (budget.epochs > 0) part = std::max(part, epochs.done() / static_cast<double>(budget.epochs));
+  if (budget.updates > 0)
+    part = std::max(part, static_cast<double>(progress.update) / static_cast<double>(budget.updates));
+  return std::min(part, 1.0);
+}
+
+ef::BatchLoss<float> loss(const Model& model, const ef::Context<float>& context, const ef::TranslationBatch& batch,
+                          double label_smoothing) {
+  const ef::Variable<float> logits = model.transformer(context, batch.source, batch.target);
+  return {ef::cross_entropy(context, logits, batch.next,
+                            {.label_smoothing = label_smoothing, .reduction = ef::Reduction::sum}),
+          static_cast<ef::Index>(batch.next.size())};
+}
+
+}  // namespace
+
+EncodedPairs encode(const Model& model, const ef::ParallelCorpus& corpus, ef::Index max_length,
+                    const std::string& where) {
+  EncodedPairs pairs;
+  const auto add = [&](const ef::TranslationSide& side, const std::string& sentence, const char* name,
+                       std::vector<std::vector<ef::Token>>& encoded) {
+    encoded.push_back(side.encode(sentence));
+    ef::check(static_cast<ef::Index>(encoded.back().size()) <= max_length, where, ':', encoded.size(), ": the ", name,
+              " has ", encoded.back().size(), " tokens, the limit is ", max_length, " (--max-length)");
+  };
+  for (std::size_t i = 0; i < corpus.source.size(); ++i) {
+    add(model.source, corpus.source[i], "source", pairs.source);
+    add(model.target, corpus.target[i], "target", pairs.target);
+  }
+  return pairs;
+}
+
+void train_model(Model& model, const EncodedPairs& pairs, const TrainingSettings& settings) {
+  ef::Rng rng(settings.seed);
+  Epochs epochs(pairs, settings.batch_tokens, rng);
+  ef::Adam<float> adam;
+  double part = 0;  // of the budget
+  int validated = 0;
+  double line_seconds = 0, line_loss = 0, validation_seconds = 0;
+  ef::Index line_items = 0, line_updates = 0;
+
+  const auto report = [&](const ef::TrainingProgress& since_begin) {
+    ef::TrainingProgress progress = since_begin;
+    progress.seconds -= settings.budget.minutes > 0 ? 0 : validation_seconds;
+    part = used(settings.budget, progress, epochs);
+    line_loss += since_begin.loss * static_cast<double>(since_begin.items);
+    line_items += since_begin.items;
+    ++line_updates;
+    const bool last = part >= 1 || interrupted != 0;
+    const double seconds = since_begin.seconds - validation_seconds;
+    if (seconds - line_seconds >= 5 || last) {
+      std::printf("update %5lld  epoch %5.1f  loss %.3f  %6.0f tokens/s  %s left\n",
+                  static_cast<long long>(since_begin.update), epochs.done(),
+                  line_loss / static_cast<double>(line_items),
+                  static_cast<double>(line_items) / std::max(seconds - line_seconds, 1e-9),
+                  [&] {
+                    const auto left = static_cast<long>(part > 0 ? since_begin.seconds * (1 - part) / part : 0);
+                    char text[32];
+                    std::snprintf(text, sizeof(text), "%ld:%02ld", left / 60, left % 60);
+                    return std::string(text);
+                  }()
+                      .c_str());
+      std::fflush(stdout);
+      line_seconds = seconds;
+      line_loss = 0;
+      line_items = 0;
+    }
+    if (settings.validate && (last || part * settings.validations >= validated + 1)) {
+      validated = static_cast<int>(part * settings.validations);
+      const auto begin = std::chrono::steady_clock::now();
+      settings.validate(model);
+      validation_seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+    }
+    return !last;
+  };
+
+  // Inverse square root, and in the last third of the budget a straight line down to a twentieth, where the weights
+  // settle.
+  const auto schedule = [&](ef::Index update) {
+    const double rate = ef::InverseSquareRoot{settings.rate, settings.warmup}(update);
+    return rate * std::min(1.0, 0.05 + 0.95 * (1 - part) / (1.0 / 3));
+  };
+  ef::train(
+      model.transformer, adam, ef::Context<float>{.rng = &rng, .threads = settings.threads},
+      [&] { return epochs.next(); },
+      [&](const ef::Context<float>& context, const ef::TranslationBatch& batch) {
+        return loss(model, context, batch, settings.label_smoothing);
+      },
+      report, {.schedule = schedule});
+}
+
+double perplexity(const Model& model, const EncodedPairs& pairs, ef::Threads* threads) {
+  double sum = 0;
+  ef::Index items = 0;
+  ef::Workspace workspace;
+  const std::vector<ef::Index> source_lengths = lengths_of(pairs.source), target_lengths = lengths_of(pairs.target);
+  const ef::Index longest = std::max(*std::max_element(source_lengths.begin(), source_lengths.end()),
+                                     *std::max_element(target_lengths.begin(), target_lengths.end()));
+  for (const auto& batch : ef::token_batches(source_lengths, target_lengths, std::max<ef::Index>(2048, longest))) {
+    const ef::BatchLoss<float> part = loss(model, {.workspace = &workspace, .threads = threads},
+                                           ef::translation_batch(pairs.source, pairs.target, batch), 0);
+    sum += static_cast<double>(part.sum.scalar());
+    items += part.items;
+  }
+  return std::exp(sum / static_cast<double>(items));
+}
+
+}  // namespace translate

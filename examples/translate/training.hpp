@@ -1,0 +1,48 @@
+// Training a translation model: batches, progress, validation, and the best model kept.
+#pragma once
+
+#include <functional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "program.hpp"
+
+namespace translate {
+
+/// Sentence pairs as the model reads them, without begin and end.
+struct EncodedPairs {
+  std::vector<std::vector<ef::Token>> source;
+  std::vector<std::vector<ef::Token>> target;
+};
+
+/// Throws if a sentence has more than max_length tokens. where: what the message calls the corpus.
+EncodedPairs encode(const Model& model, const ef::ParallelCorpus& corpus, ef::Index max_length,
+                    const std::string& where);
+
+/// How long to train: the first of these that is not 0 and is reached.
+struct Budget {
+  double minutes = 0;
+  ef::Index epochs = 0;
+  ef::Index updates = 0;
+};
+
+struct TrainingSettings {
+  Budget budget;
+  ef::Index batch_tokens = 2048;
+  double rate = 2e-3;
+  ef::Index warmup = 400;
+  double label_smoothing = 0.1;
+  int validations = 20;  // spread over the budget
+  std::uint64_t seed = 1;
+  ef::Threads* threads = nullptr;
+  std::function<void(const Model&)> validate;  // may be empty
+};
+
+/// Trains until the budget is used up or Ctrl-C, with a progress line every few seconds on stdout.
+void train_model(Model& model, const EncodedPairs& pairs, const TrainingSettings& settings);
+
+/// exp of the mean loss of a target token, without label smoothing.
+double perplexity(const Model& model, const EncodedPairs& pairs, ef::Threads* threads);
+
+}  // namespace translate

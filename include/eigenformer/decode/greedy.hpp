@@ -1,0 +1,63 @@
+// Greedy decoding: the likeliest next token, until the end token.
+#pragma once
+
+#include <cmath>
+#include <numeric>
+#include <span>
+#include <utility>
+
+#include "eigenformer/decode/hypothesis.hpp"
+
+namespace eigenformer::inline EIGENFORMER_ABI {
+
+struct GreedyOptions {
+  Token begin = 1;          // what the decoder reads first: Vocabulary::begin
+  Token end = 2;            // what ends a sequence: Vocabulary::end
+  Index most_tokens = 256;  // a sequence is cut off there
+};
+
+/// Decodes `sentences` sequences at once; those that have ended drop out of the work. Of equally likely tokens the one
+/// with the lowest number is taken.
+///
+///   TransformerState<float> step(model, source);
+///   std::vector<Hypothesis> translations = greedy_search(step, source.sequences());
+template <class Step>
+std::vector<Hypothesis> greedy_search(Step&& step, Index sentences, const GreedyOptions& options = {}) {
+  check(sentences >= 0 && options.most_tokens >= 0, "greedy_search: ", sentences, " sentences of at most ",
+        options.most_tokens, " tokens, expected none below 0");
+  std::vector<Hypothesis> results(static_cast<std::size_t>(sentences));
+  std::vector<Index> running(results.size());  // the sentence of each hypothesis that has not ended
+  std::iota(running.begin(), running.end(), Index{0});
+  std::vector<Index> parents = running;
+  std::vector<Token> tokens(results.size(), options.begin);
+
+  for (Index length = 0; length < options.most_tokens && !running.empty(); ++length) {
+    const auto logits = step(std::span<const Index>(parents), std::span<const Token>(tokens));
+    check(logits.rows() == static_cast<Index>(running.size()), "greedy_search: the step gave logits ", shape(logits),
+          ", expected ", running.size(), " rows");
+    std::vector<Index> still_running;
+    parents.clear();
+    tokens.clear();
+    for (Index i = 0; i < logits.rows(); ++i) {
+      Index best = 0;
+      const double largest = logits.row(i).maxCoeff(&best);
+      const double log_sum = std::log((logits.row(i).array() - logits(i, best)).exp().sum());
+      const Index sentence = running[static_cast<std::size_t>(i)];
+      Hypothesis& result = results[static_cast<std::size_t>(sentence)];
+      check(std::isfinite(largest), "greedy_search: the step's logits for sentence ", sentence, " are not finite");
+      result.log_probability -= log_sum;
+      if (best == options.end) {
+        result.ended = true;
+        continue;
+      }
+      result.tokens.push_back(static_cast<Token>(best));
+      still_running.push_back(sentence);
+      parents.push_back(i);
+      tokens.push_back(static_cast<Token>(best));
+    }
+    running = std::move(still_running);
+  }
+  return results;
+}
+
+}  // namespace eigenformer::inline EIGENFORMER_ABI

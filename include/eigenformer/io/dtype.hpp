@@ -1,0 +1,147 @@
+// The number types of stored tensors, and how they become the program's numbers.
+#pragma once
+
+#include <array>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+
+#include "eigenformer/core/check.hpp"
+
+namespace eigenformer::inline EIGENFORMER_ABI {
+
+static_assert(std::endian::native == std::endian::little,
+              "tensor files are little-endian, and their bytes are used as they are: a big-endian machine needs code "
+              "that turns them round");
+
+/// A stored number's type, named as in safetensors files.
+enum class DType { F64, F32, F16, BF16, I64, I32, I16, I8, U64, U32, U16, U8, BOOL };
+
+namespace detail {
+
+inline constexpr std::array<std::string_view, 13> dtype_names{"F64", "F32", "F16", "BF16", "I64", "I32", "I16",
+                                                              "I8",  "U64", "U32", "U16",  "U8",  "BOOL"};
+
+/// Calls visit with a zero of the type in which such numbers are stored.
+template <class Visit>
+auto visit_dtype(DType dtype, Visit&& visit) {
+  switch (dtype) {
+    case DType::F64:
+      return visit(double{});
+    case DType::F32:
+      return visit(float{});
+    case DType::F16:
+      return visit(Eigen::half{});
+    case DType::BF16:
+      return visit(Eigen::bfloat16{});
+    case DType::I64:
+      return visit(std::int64_t{});
+    case DType::I32:
+      return visit(std::int32_t{});
+    case DType::I16:
+      return visit(std::int16_t{});
+    case DType::I8:
+      return visit(std::int8_t{});
+    case DType::U64:
+      return visit(std::uint64_t{});
+    case DType::U32:
+      return visit(std::uint32_t{});
+    case DType::U16:
+      return visit(std::uint16_t{});
+    case DType::U8:
+    case DType::BOOL:
+      break;
+  }
+  return visit(std::uint8_t{});
+}
+
+}  // namespace detail
+
+/// "F32".
+inline std::string_view dtype_name(DType dtype) {
+  return detail::dtype_names[static_cast<std::size_t>(dtype)];
+}
+
+/// The type of that name, if there is one.
+inline std::optional<DType> dtype_named(std::string_view name) {
+  for (std::size_t i = 0; i < detail::dtype_names.size(); ++i)
+    if (detail::dtype_names[i] == name) return static_cast<DType>(i);
+  return std::nullopt;
+}
+
+/// Bytes of one number.
+inline std::size_t dtype_bytes(DType dtype) {
+  return detail::visit_dtype(dtype, [](auto zero) { return sizeof(zero); });
+}
+
+/// How a program's numbers are stored: float as F32, std::int64_t as I64.
+template <class Number>
+constexpr DType dtype_of() {
+  static_assert(std::is_same_v<Number, Eigen::half> || std::is_same_v<Number, Eigen::bfloat16> ||
+                    (std::is_arithmetic_v<Number> && !std::is_same_v<Number, bool> && sizeof(Number) <= 8),
+                "files hold half, bfloat16, float, double and whole numbers of 8 to 64 bits");
+  if constexpr (std::is_same_v<Number, Eigen::half>) {
+    return DType::F16;
+  } else if constexpr (std::is_same_v<Number, Eigen::bfloat16>) {
+    return DType::BF16;
+  } else if constexpr (std::is_floating_point_v<Number>) {
+    return sizeof(Number) == 8 ? DType::F64 : DType::F32;
+  } else {
+    constexpr bool is_signed = std::is_signed_v<Number>;
+    switch (sizeof(Number)) {
+      case 8:
+        return is_signed ? DType::I64 : DType::U64;
+      case 4:
+        return is_signed ? DType::I32 : DType::U32;
+      case 2:
+        return is_signed ? DType::I16 : DType::U16;
+      default:
+        return is_signed ? DType::I8 : DType::U8;
+    }
+  }
+}
+
+/// Converts stored numbers, which need not be aligned: any floating type to float or double, any whole type or BOOL to
+/// any whole type. Throws, with `where` in front, for the one kind asked of the other, and for a number that does not
+/// fit.
+///
+/// bytes: count * dtype_bytes(dtype) of them; numbers: room for count.
+template <class Number>
+void convert_numbers(DType dtype, std::span<const std::byte> bytes, std::span<Number> numbers, std::string_view where) {
+  static_assert(std::is_arithmetic_v<Number> && !std::is_same_v<Number, bool>,
+                "stored numbers become float, double or whole numbers");
+  eigen_assert(bytes.size() == numbers.size() * dtype_bytes(dtype));
+  detail::visit_dtype(dtype, [&](auto zero) {
+    using Stored = decltype(zero);
+    if constexpr (std::is_same_v<Stored, Number>) {
+      if (!numbers.empty()) std::memcpy(numbers.data(), bytes.data(), bytes.size());
+    } else if constexpr (std::is_integral_v<Stored> != std::is_integral_v<Number>) {
+      fail(where, ": is ", dtype_name(dtype), ", expected ",
+           std::is_integral_v<Number> ? "whole numbers or BOOL" : "F64, F32, F16 or BF16");
+    } else {
+      for (std::size_t i = 0; i < numbers.size(); ++i) {
+        std::array<std::byte, sizeof(Stored)> raw;
+        std::memcpy(raw.data(), bytes.data() + i * sizeof(Stored), sizeof(Stored));
+        const auto stored = std::bit_cast<Stored>(raw);
+        if constexpr (std::is_integral_v<Number>) {
+          if (!std::in_range<Number>(stored))
+            fail(where, ": number ", i, " is ", stored, ", which does not fit ", dtype_name(dtype_of<Number>()));
+          numbers[i] = static_cast<Number>(stored);
+        } else if constexpr (sizeof(Stored) == 2) {
+          numbers[i] = static_cast<Number>(static_cast<float>(stored));
+        } else {
+          numbers[i] = static_cast<Number>(stored);
+        }
+      }
+    }
+  });
+}
+
+}  // namespace eigenformer::inline EIGENFORMER_ABI

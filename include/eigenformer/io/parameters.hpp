@@ -1,0 +1,56 @@
+// All named parameters of a model, in one safetensors file.
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <string>
+#include <type_traits>
+#include <unordered_set>
+#include <vector>
+
+#include "eigenformer/autograd/parameter.hpp"
+#include "eigenformer/io/safetensors.hpp"
+
+namespace eigenformer::inline EIGENFORMER_ABI {
+
+/// Writes every parameter of a layer, model or optimiser under the name that `visit` gives it. Throws as
+/// `write_safetensors`.
+template <class Model>
+void save_parameters(const std::filesystem::path& path, const Model& model,
+                     const std::map<std::string, std::string>& metadata = {}) {
+  std::vector<NamedTensor> tensors;
+  for_each_parameter(model, [&](const std::string& name, const auto& parameter) {
+    tensors.push_back(named_tensor(name, parameter.value));
+  });
+  write_safetensors(path, std::move(tensors), metadata);
+}
+
+/// Reads every parameter of `model`, which has its shape already, converting between floating types. Throws, and leaves
+/// the model as it was, if the file lacks one, has one that the model lacks, or has one of another shape.
+template <class Model>
+void load_parameters(const SafetensorsFile& file, Model& model) {
+  const std::string where = "load_parameters: " + file.name();
+  std::unordered_set<std::string> wanted;
+  for_each_parameter(model, [&](const std::string& name, const auto& parameter) {
+    check(file.contains(name), where, ": has no tensor \"", name, '"');
+    const std::vector<Index>& dimensions = file.shape(name);
+    const Shape given = dimensions.size() == 2   ? Shape{dimensions[0], dimensions[1]}
+                        : dimensions.size() == 1 ? Shape{1, dimensions[0]}
+                                                 : Shape{-1, -1};
+    if (given != shape(parameter.value))
+      fail(where, ": tensor \"", name, "\" is ", detail::dimensions_text(dimensions), ", expected ",
+           shape(parameter.value));
+    const DType type = file.dtype(name);
+    if (type != DType::F64 && type != DType::F32 && type != DType::F16 && type != DType::BF16)
+      fail(where, ": tensor \"", name, "\" is of ", dtype_name(type), ", expected F64, F32, F16 or BF16");
+    wanted.insert(name);
+  });
+  for (const std::string& name : file.names())
+    check(wanted.count(name) > 0, where, ": tensor \"", name, "\" is not one of the model's parameters");
+  for_each_parameter(model, [&](const std::string& name, auto& parameter) {
+    using Scalar = typename std::remove_cvref_t<decltype(parameter.value)>::Scalar;
+    parameter.value = file.matrix<Scalar>(name);
+  });
+}
+
+}  // namespace eigenformer::inline EIGENFORMER_ABI

@@ -1,0 +1,94 @@
+// A model folder: everything that is needed to translate, in files that other programs can read too.
+//
+//   config.json              the model's options, and how each side is cut into tokens
+//   model.safetensors        its parameters
+//   source_vocabulary.txt    one token a line; its number is the line's, from 0
+//   target_vocabulary.txt
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "eigenformer/io/parameters.hpp"
+#include "eigenformer/io/transformer_config.hpp"
+#include "eigenformer/models/translation_model.hpp"
+
+namespace eigenformer::inline EIGENFORMER_ABI {
+
+namespace detail {
+
+inline std::string vocabulary_text(const Vocabulary& vocabulary) {
+  std::string text;
+  for (const std::string& token : vocabulary.tokens()) text.append(token).append(1, '\n');
+  return text;
+}
+
+inline Vocabulary read_vocabulary(const std::filesystem::path& path) {
+  const std::string where = path_text(path);
+  const std::string text = read_file(path);
+  check_utf8(text, where);
+  check(!text.empty() && text.back() == '\n', where, ": is empty or does not end with a line break");
+  std::vector<std::string> tokens;
+  for (std::size_t begin = 0; begin < text.size();) {
+    const std::size_t end = text.find('\n', begin);
+    tokens.push_back(text.substr(begin, end - begin));
+    begin = end + 1;
+  }
+  return Vocabulary(std::move(tokens));
+}
+
+inline constexpr const char* model_type = "transformer";
+
+}  // namespace detail
+
+/// Writes the folder, as a whole or not at all (see write_folder).
+template <class Scalar>
+void save(const std::filesystem::path& folder, const TranslationModel<Scalar>& model) {
+  const Json config{{"model_type", detail::model_type},
+                    {"source_tokens", std::string(to_string(model.source.tokenization))},
+                    {"target_tokens", std::string(to_string(model.target.tokenization))},
+                    {"options", to_json(model.transformer.options)}};
+  write_folder(folder, [&](const std::filesystem::path& temporary) {
+    write_file(temporary / "config.json", config.dump(2) + '\n');
+    save_parameters(temporary / "model.safetensors", model.transformer);
+    write_file(temporary / "source_vocabulary.txt", detail::vocabulary_text(model.source.vocabulary));
+    write_file(temporary / "target_vocabulary.txt", detail::vocabulary_text(model.target.vocabulary));
+  });
+}
+
+/// Reads what save() wrote. Throws if a file is missing, truncated, or not of this model; the message names it.
+template <class Scalar>
+TranslationModel<Scalar> load_translation_model(const std::filesystem::path& folder) {
+  const std::filesystem::path config_path = folder / "config.json";
+  const std::string where = path_text(config_path);
+  const Json config = parse_json(read_file(config_path), where);
+  if (!config.is_object()) fail(where, ": is of type ", config.type_name(), ", expected an object");
+  for (const char* key : {"model_type", "source_tokens", "target_tokens", "options"})
+    check(config.contains(key), where, ": has no \"", key, '"');
+  const std::string& type = detail::option_text(config["model_type"], where + ": \"model_type\"");
+  check(type == detail::model_type, where, ": \"model_type\" is \"", type, "\", expected \"", detail::model_type, '"');
+
+  const auto side = [&](const char* tokens_key, const char* vocabulary_file) {
+    return TranslationSide{
+        detail::read_vocabulary(folder / vocabulary_file),
+        parse_tokenization(detail::option_text(config[tokens_key], where + ": \"" + tokens_key + '"'))};
+  };
+  TranslationSide source = side("source_tokens", "source_vocabulary.txt");
+  TranslationSide target = side("target_tokens", "target_vocabulary.txt");
+  const TransformerOptions options = transformer_options(config["options"], where + ": \"options\"");
+  check(options.source_vocabulary_size == source.vocabulary.size() &&
+            options.target_vocabulary_size == target.vocabulary.size(),
+        where, ": the model's vocabularies have ", options.source_vocabulary_size, " and ",
+        options.target_vocabulary_size, " tokens, the files beside it ", source.vocabulary.size(), " and ",
+        target.vocabulary.size());
+
+  const SafetensorsFile parameters(folder / "model.safetensors");
+  Rng rng(0);  // what it draws is replaced
+  TranslationModel<Scalar> model{Transformer<Scalar>(options, rng), std::move(source), std::move(target)};
+  load_parameters(parameters, model.transformer);
+  return model;
+}
+
+}  // namespace eigenformer::inline EIGENFORMER_ABI

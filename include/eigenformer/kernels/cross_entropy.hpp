@@ -1,0 +1,154 @@
+// Softmax and cross entropy in one: the loss of a classifier whose last layer gives logits.
+#pragma once
+
+#include <array>
+#include <cmath>
+#include <span>
+
+#include "eigenformer/core/check.hpp"
+#include "eigenformer/kernels/softmax.hpp"
+
+namespace eigenformer::inline EIGENFORMER_ABI {
+
+/// What the tokens' losses are made into: their sum, or their mean over the labels that are not ignored.
+enum class Reduction { mean, sum };
+
+struct CrossEntropyOptions {
+  double label_smoothing = 0;  // this share of the target is spread over all classes alike, the label's included
+  Token ignore_index = -100;   // rows with this label count for nothing
+  Reduction reduction = Reduction::mean;
+};
+
+namespace detail {
+
+/// What checking the labels finds: by how much each row's loss is multiplied.
+inline double check_cross_entropy(Shape logits, std::span<const Token> labels, const CrossEntropyOptions& options) {
+  check(options.label_smoothing >= 0 && options.label_smoothing <= 1, "cross_entropy: label_smoothing is ",
+        options.label_smoothing, ", expected 0 to 1");
+  check(logits.rows == static_cast<Index>(labels.size()), "cross_entropy: logits is ", logits, ", labels has ",
+        labels.size());
+  Index counted = 0;
+  for (std::size_t i = 0; i < labels.size(); ++i) {
+    if (labels[i] == options.ignore_index) continue;
+    check(labels[i] >= 0 && labels[i] < logits.cols, "cross_entropy: the label of row ", i, " is ", labels[i],
+          ", the vocabulary's size ", logits.cols);
+    ++counted;
+  }
+  if (counted == 0) return 0;
+  return options.reduction == Reduction::mean ? 1 / static_cast<double>(counted) : 1;
+}
+
+/// The loss of one row. It is put together relative to the largest logit, so that large logits cost no digits.
+template <class Scalar>
+Sum<Scalar> cross_entropy_row(const Scalar* logits, Index vocabulary_size, Token label, double label_smoothing,
+                              Scalar& log_sum_exp) {
+  using Wide = Sum<Scalar>;
+  const Scalar origin = softmax_origin(logits, vocabulary_size);
+  const Wide log_sum = std::log(sum_of_exp(logits, vocabulary_size, origin));
+  log_sum_exp = static_cast<Scalar>(static_cast<Wide>(origin) + log_sum);
+  if (log_sum == -std::numeric_limits<Wide>::infinity()) return -log_sum;
+  const Wide label_logit = static_cast<Wide>(logits[label]) - static_cast<Wide>(origin);
+  if (label_smoothing == 0) return log_sum - label_logit;
+  const Wide sum = row_sum<Scalar>(
+      vocabulary_size, [&](Index j, auto count) -> Lanes<Scalar> { return load(logits + j, count, origin) - origin; });
+  return log_sum - (1 - label_smoothing) * label_logit - label_smoothing * (sum / static_cast<Wide>(vocabulary_size));
+}
+
+}  // namespace detail
+
+/// The mean or sum over rows of
+///   log_sum_exp - (1 - label_smoothing) logits[label] - label_smoothing mean(logits),
+/// the cross entropy of the softmax to the smoothed labels (Szegedy et al. 2016, section 7), as in
+/// torch.nn.functional.cross_entropy. logits: [tokens x vocabulary_size]; log_sum_exp: [tokens x 1], kept for the
+/// backward, 0 for ignored rows.
+///
+/// Departures from PyTorch: if all labels are ignored the mean is 0, not NaN; a row whose logits are all -inf has the
+/// loss inf. Throws if a label is neither in the vocabulary nor the ignored one.
+template <class Scalar>
+Scalar cross_entropy_forward(const ConstMatrixRef<Scalar>& logits, std::span<const Token> labels,
+                             const CrossEntropyOptions& options, MatrixRef<Scalar> log_sum_exp,
+                             Threads* threads = nullptr) {
+  const double scale = detail::check_cross_entropy(shape(logits), labels, options);
+  check_shape("cross_entropy", "log_sum_exp", shape(log_sum_exp), {logits.rows(), 1});
+  constexpr Index most_blocks = 64;  // of rows, each with a sum of its own
+  std::array<detail::Sum<Scalar>, most_blocks> sums{};
+  const Index grain = std::max(detail::rows_per_task(logits.cols()), (logits.rows() + most_blocks - 1) / most_blocks);
+  parallel_for(threads, logits.rows(), grain, [&](Index begin, Index end) {
+    detail::Sum<Scalar> sum = 0;
+    for (Index i = begin; i < end; ++i) {
+      const Token label = labels[static_cast<std::size_t>(i)];
+      log_sum_exp(i, 0) = 0;
+      if (label != options.ignore_index)
+        sum += detail::cross_entropy_row(detail::row_begin(logits, i), logits.cols(), label, options.label_smoothing,
+                                         log_sum_exp(i, 0));
+    }
+    sums[static_cast<std::size_t>(begin / grain)] = sum;
+  });
+  detail::Sum<Scalar> total = 0;
+  for (const detail::Sum<Scalar> sum : sums) total += sum;
+  return static_cast<Scalar>(total * scale);
+}
+
+/// d_logits = d_loss scale (softmax(logits) - target) with target = (1 - label_smoothing) onehot(label) +
+/// label_smoothing / vocabulary_size, and scale 1 for a sum, 1 / (labels not ignored) for a mean; 0 for ignored rows.
+/// log_sum_exp: what the forward gave; d_loss: the gradient of its result; logits, d_logits:
+/// [tokens x vocabulary_size]; d_logits may be logits, the largest matrix of many a model.
+template <class Scalar>
+void cross_entropy_backward(const ConstMatrixRef<Scalar>& logits, const ConstMatrixRef<Scalar>& log_sum_exp,
+                            std::span<const Token> labels, const CrossEntropyOptions& options, Scalar d_loss,
+                            MatrixRef<Scalar> d_logits, Threads* threads = nullptr) {
+  const double scale = detail::check_cross_entropy(shape(logits), labels, options);
+  check_shape("cross_entropy", "log_sum_exp", shape(log_sum_exp), {logits.rows(), 1});
+  check_shape("cross_entropy", "d_logits", shape(d_logits), shape(logits));
+  const Index vocabulary_size = logits.cols();
+  const auto factor = static_cast<Scalar>(static_cast<detail::Sum<Scalar>>(d_loss) * scale);
+  const auto to_label = static_cast<Scalar>(1 - options.label_smoothing);
+  const auto to_each =
+      static_cast<Scalar>(options.label_smoothing / static_cast<double>(std::max<Index>(1, vocabulary_size)));
+  detail::for_each_row(threads, logits.rows(), vocabulary_size, [&](Index i) {
+    const Token label = labels[static_cast<std::size_t>(i)];
+    const Scalar* row = detail::row_begin(logits, i);
+    Scalar* d_row = detail::row_begin(d_logits, i);
+    if (label == options.ignore_index) {
+      std::fill(d_row, d_row + vocabulary_size, Scalar(0));
+      return;
+    }
+    const Scalar lse = log_sum_exp(i, 0) == -std::numeric_limits<Scalar>::infinity() ? Scalar(0) : log_sum_exp(i, 0);
+    detail::for_lanes<Scalar>(vocabulary_size, [&](Index j, auto count) {
+      const auto p = detail::exp_or_zero<Scalar>(detail::load(row + j, count) - lse);
+      detail::store<Scalar>(d_row + j, count, factor * (p - to_each));
+    });
+    d_row[label] -= factor * to_label;
+  });
+}
+
+/// The mean or sum of the rows' cross entropies. logits: [tokens x vocabulary_size], any Eigen matrix or expression.
+template <class Derived>
+typename Derived::Scalar cross_entropy(const Eigen::MatrixBase<Derived>& logits, std::span<const Token> labels,
+                                       const CrossEntropyOptions& options = {}, Threads* threads = nullptr) {
+  using Scalar = typename Derived::Scalar;
+  Matrix<Scalar> log_sum_exp(logits.rows(), 1);
+  return cross_entropy_forward<Scalar>(logits.derived(), labels, options, log_sum_exp, threads);
+}
+
+/// Each row's cross entropy, 0 if its label is ignored: [tokens x 1]. options.reduction means nothing here.
+template <class Derived>
+Matrix<typename Derived::Scalar> cross_entropy_rows(const Eigen::MatrixBase<Derived>& logits,
+                                                    std::span<const Token> labels,
+                                                    const CrossEntropyOptions& options = {},
+                                                    Threads* threads = nullptr) {
+  using Scalar = typename Derived::Scalar;
+  detail::check_cross_entropy(shape(logits), labels, options);
+  const ConstMatrixRef<Scalar> rows = logits.derived();
+  Matrix<Scalar> losses = Matrix<Scalar>::Zero(rows.rows(), 1);
+  detail::for_each_row(threads, rows.rows(), rows.cols(), [&](Index i) {
+    const Token label = labels[static_cast<std::size_t>(i)];
+    if (label == options.ignore_index) return;
+    Scalar log_sum_exp = 0;
+    losses(i, 0) = static_cast<Scalar>(detail::cross_entropy_row(detail::row_begin(rows, i), rows.cols(), label,
+                                                                 options.label_smoothing, log_sum_exp));
+  });
+  return losses;
+}
+
+}  // namespace eigenformer::inline EIGENFORMER_ABI

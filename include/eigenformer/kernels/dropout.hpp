@@ -1,0 +1,72 @@
+// Dropout (Srivastava et al. 2014), drawn by position: nothing is stored between forward and backward.
+#pragma once
+
+#include "eigenformer/core/rng.hpp"
+#include "eigenformer/kernels/row_blocks.hpp"
+
+namespace eigenformer::inline EIGENFORMER_ABI {
+
+namespace detail {
+
+/// Columns that one stretch of draws serves: 8 blocks of 4 words of 2 draws.
+inline constexpr Index dropout_stretch = 64;
+template <class Scalar>
+using DropoutMask = Eigen::Array<Scalar, 1, static_cast<int>(dropout_stretch)>;
+
+/// `kept` with probability 1 - threshold / 65536, else 0. The blocks' first words come first, then their second ones
+/// and so on, so that compilers can take the blocks side by side.
+template <class Scalar>
+DropoutMask<Scalar> draw_dropout(RandomKey key, std::uint64_t stretch, std::uint32_t threshold, Scalar kept) {
+  constexpr int blocks = 8;
+  std::uint32_t words[4][blocks];
+  for (int block = 0; block < blocks; ++block) {
+    const std::array<std::uint32_t, 4> draw = key.draw(stretch * blocks + static_cast<std::uint64_t>(block));
+    for (std::size_t word = 0; word < 4; ++word) words[word][block] = draw[word];
+  }
+  DropoutMask<Scalar> mask;
+  for (int word = 0; word < 4; ++word)
+    for (int block = 0; block < blocks; ++block) {
+      const std::uint32_t w = words[word][block];
+      mask[2 * blocks * word + block] = (w & 0xFFFFU) < threshold ? Scalar(0) : kept;
+      mask[2 * blocks * word + blocks + block] = (w >> 16) < threshold ? Scalar(0) : kept;
+    }
+  return mask;
+}
+
+}  // namespace detail
+
+/// y = x * mask / (1 - p): each entry is dropped with probability p = round(65536 rate) / 65536 (at most 65535 /
+/// 65536), which 16 bits a draw can give, and those kept are scaled so that the expectation is x. The mask is a
+/// function of the key and of the entry's row and column; its own backward is the same function: d_x = dropout(d_y)
+/// with the same rate and key. A dropped inf or NaN gives NaN. x, y: [rows x cols]; y may be x. Throws unless 0 <= rate
+/// < 1.
+template <class Scalar>
+void dropout_forward(const ConstMatrixRef<Scalar>& x, double rate, RandomKey key, MatrixRef<Scalar> y,
+                     Threads* threads = nullptr) {
+  check(rate >= 0 && rate < 1, "dropout: rate is ", rate, ", expected at least 0 and less than 1");
+  check_shape("dropout", "y", shape(y), shape(x));
+  const auto threshold = static_cast<std::uint32_t>(std::min(std::lround(rate * 65536), 65535L));
+  const auto kept = static_cast<Scalar>(65536.0 / (65536.0 - threshold));
+  const Index cols = x.cols();
+  const Index stretches = (cols + detail::dropout_stretch - 1) / detail::dropout_stretch;
+  detail::for_each_row(threads, x.rows(), cols, [&](Index i) {
+    for (Index s = 0; s < stretches; ++s) {
+      const Index begin = s * detail::dropout_stretch;
+      const Index count = std::min(detail::dropout_stretch, cols - begin);
+      const auto mask =
+          detail::draw_dropout<Scalar>(key, static_cast<std::uint64_t>(i * stretches + s), threshold, kept);
+      y.row(i).segment(begin, count).array() = x.row(i).segment(begin, count).array() * mask.head(count);
+    }
+  });
+}
+
+/// x with each entry dropped with probability `rate`. x: [rows x cols], any Eigen matrix or expression.
+template <class Derived>
+Matrix<typename Derived::Scalar> dropout(const Eigen::MatrixBase<Derived>& x, double rate, RandomKey key,
+                                         Threads* threads = nullptr) {
+  Matrix<typename Derived::Scalar> y(x.rows(), x.cols());
+  dropout_forward<typename Derived::Scalar>(x.derived(), rate, key, y, threads);
+  return y;
+}
+
+}  // namespace eigenformer::inline EIGENFORMER_ABI

@@ -1,0 +1,153 @@
+// The dense product beneath every linear layer.
+//
+// Every entry of C = A B is one chain of multiply-adds over k = 0, 1, 2, .. in that order, whatever the shape and the
+// number of threads; so a row's result does not depend on how many other rows there are, to the last bit. (Eigen's
+// product sums in another order for other numbers of rows, and asks malloc for its buffers at every call.)
+//
+// A register tile is a few rows of C by two packets of its columns. B is packed a panel of two packets' width at a
+// time, into a buffer on the stack that stays in the first-level cache; A's entries are broadcast from where they lie,
+// with any strides, so neither A nor its transpose is copied.
+#pragma once
+
+#include <algorithm>
+
+#include "eigenformer/core/simd.hpp"
+#include "eigenformer/core/threads.hpp"
+
+namespace eigenformer::inline EIGENFORMER_ABI::detail {
+
+/// A matrix by its strides: entry (i, j) is data[i * row_stride + j * col_stride].
+template <class Scalar>
+struct Strided {
+  const Scalar* data;
+  Index row_stride;
+  Index col_stride;
+};
+
+template <class Scalar>
+inline constexpr Index panel_width = 2 * simd::lanes<Scalar>;
+inline constexpr int tile_rows = simd::registers >= 32 ? 12 : 6;  // leaves registers for a broadcast and two loads
+inline constexpr Index panel_depth = 256;                         // of k: a panel of float takes 16 KB with AVX
+
+/// C [rows x panel width] = start + A [rows x depth] panel [depth x panel width], where `start` is C itself, or a row
+/// that stands for all rows, or zero.
+template <class Scalar, int rows>
+void multiply_tile(Index depth, const Strided<Scalar>& a, const Scalar* panel, const Scalar* start, Index start_stride,
+                   Scalar* c, Index c_stride) {
+  constexpr int lanes = simd::lanes<Scalar>;
+  simd::Packet<Scalar> sums[rows][2];
+  simd::unroll<rows>([&](auto i) {
+    sums[i][0] = start == nullptr ? simd::broadcast(Scalar(0)) : simd::load(start + i * start_stride);
+    sums[i][1] = start == nullptr ? simd::broadcast(Scalar(0)) : simd::load(start + i * start_stride + lanes);
+  });
+  const Scalar* a_entry = a.data;
+  for (Index k = 0; k < depth; ++k) {
+    const simd::Packet<Scalar> b0 = simd::load(panel);
+    const simd::Packet<Scalar> b1 = simd::load(panel + lanes);
+    simd::unroll<rows>([&](auto i) {
+      const simd::Packet<Scalar> x = simd::broadcast(a_entry[i * a.row_stride]);
+      sums[i][0] = simd::multiply_add(x, b0, sums[i][0]);
+      sums[i][1] = simd::multiply_add(x, b1, sums[i][1]);
+    });
+    a_entry += a.col_stride;
+    panel += 2 * lanes;
+  }
+  simd::unroll<rows>([&](auto i) {
+    simd::store(c + i * c_stride, sums[i][0]);
+    simd::store(c + i * c_stride + lanes, sums[i][1]);
+  });
+}
+
+/// The tile for up to tile_rows rows: the largest that fits, again and again.
+template <class Scalar, int rows = tile_rows>
+void multiply_rows(Index count, Index depth, Strided<Scalar> a, const Scalar* panel, const Scalar* start,
+                   Index start_stride, Scalar* c, Index c_stride) {
+  for (; count >= rows; count -= rows) {
+    multiply_tile<Scalar, rows>(depth, a, panel, start, start_stride, c, c_stride);
+    a.data += rows * a.row_stride;
+    c += rows * c_stride;
+    if (start != nullptr) start += rows * start_stride;
+  }
+  if constexpr (rows > 1) {
+    constexpr int next = rows > 8 ? 8 : rows > 4 ? 4 : rows / 2;
+    if (count > 0) multiply_rows<Scalar, next>(count, depth, a, panel, start, start_stride, c, c_stride);
+  }
+}
+
+/// Copies B [depth x cols] into a panel, with zeros where it has fewer columns.
+template <class Scalar>
+void pack_panel(Index depth, Index cols, const Strided<Scalar>& b, Scalar* panel) {
+  constexpr Index width = panel_width<Scalar>;
+  if (cols == width && b.col_stride == 1) {
+    for (Index k = 0; k < depth; ++k) std::copy_n(b.data + k * b.row_stride, width, panel + k * width);
+    return;
+  }
+  if (cols < width) std::fill_n(panel, depth * width, Scalar(0));
+  constexpr Index lanes = simd::lanes<Scalar>;
+  Index packed = 0;  // of k
+  if (cols == width && b.row_stride == 1) {
+    for (; packed + lanes <= depth; packed += lanes)
+      for (Index j = 0; j < width; j += lanes)
+        simd::transpose(b.data + packed + j * b.col_stride, b.col_stride, panel + packed * width + j, width);
+  }
+  for (Index j = 0; j < cols; ++j)
+    for (Index k = packed; k < depth; ++k) panel[k * width + j] = b.data[k * b.row_stride + j * b.col_stride];
+}
+
+/// C [rows x cols] = start + A [rows x depth] B [depth x cols], by one thread. `start` is as for multiply_tile, with
+/// C's width. C's rows are contiguous.
+template <class Scalar>
+void multiply_block(Index rows, Index cols, Index depth, const Strided<Scalar>& a, const Strided<Scalar>& b,
+                    const Scalar* start, Index start_stride, Scalar* c, Index c_stride) {
+  constexpr Index width = panel_width<Scalar>;
+  alignas(64) Scalar panel[panel_depth * width];
+  for (Index k = 0; k == 0 || k < depth; k += panel_depth) {
+    const Index part = std::min(panel_depth, depth - k);
+    const Strided<Scalar> a_part{a.data + k * a.col_stride, a.row_stride, a.col_stride};
+    if (k > 0) {  // go on where the sums stand
+      start = c;
+      start_stride = c_stride;
+    }
+    for (Index j = 0; j < cols; j += width) {
+      const Index used = std::min(width, cols - j);
+      const Scalar* start_j = start == nullptr ? nullptr : start + j;
+      pack_panel(part, used, {b.data + k * b.row_stride + j * b.col_stride, b.row_stride, b.col_stride}, panel);
+      if (used == width) {
+        multiply_rows<Scalar>(rows, part, a_part, panel, start_j, start_stride, c + j, c_stride);
+        continue;
+      }
+      // The last columns: through a buffer, since the tile is wider than C.
+      alignas(64) Scalar edge[tile_rows * width] = {};
+      for (Index i = 0; i < rows; i += tile_rows) {
+        const Index count = std::min<Index>(tile_rows, rows - i);
+        for (Index r = 0; r < count; ++r)
+          for (Index l = 0; l < used; ++l)
+            edge[r * width + l] = start == nullptr ? Scalar(0) : start_j[(i + r) * start_stride + l];
+        multiply_rows<Scalar>(count, part, {a_part.data + i * a.row_stride, a.row_stride, a.col_stride}, panel, edge,
+                              width, edge, width);
+        for (Index r = 0; r < count; ++r) std::copy_n(edge + r * width, used, c + (i + r) * c_stride + j);
+      }
+    }
+  }
+}
+
+/// C [rows x cols] = A [rows x depth] B [depth x cols], plus a bias row if it is not null, by all threads.
+template <class Scalar>
+void multiply(Index rows, Index cols, Index depth, const Strided<Scalar>& a, const Strided<Scalar>& b,
+              const Scalar* bias, Scalar* c, Index c_stride, Threads* threads) {
+  // Packing a panel costs some rows' work, so blocks have many rows; where there are few, threads share the columns.
+  constexpr Index block_rows = 240;
+  constexpr Index block_cols = 8 * panel_width<Scalar>;
+  const Index row_blocks = (rows + block_rows - 1) / block_rows;
+  const Index col_blocks = (cols + block_cols - 1) / block_cols;
+  parallel_for(threads, row_blocks * col_blocks, 1, [&](Index block, Index) {
+    const Index i = block / col_blocks * block_rows;
+    const Index j = block % col_blocks * block_cols;
+    multiply_block<Scalar>(std::min(block_rows, rows - i), std::min(block_cols, cols - j), depth,
+                           {a.data + i * a.row_stride, a.row_stride, a.col_stride},
+                           {b.data + j * b.col_stride, b.row_stride, b.col_stride},
+                           bias == nullptr ? nullptr : bias + j, 0, c + i * c_stride + j, c_stride);
+  });
+}
+
+}  // namespace eigenformer::inline EIGENFORMER_ABI::detail

@@ -1,0 +1,138 @@
+// Softmax and its logarithm, over each row.
+#pragma once
+
+#include <cmath>
+
+#include "eigenformer/core/check.hpp"
+#include "eigenformer/kernels/lanes.hpp"
+#include "eigenformer/kernels/row_blocks.hpp"
+
+namespace eigenformer::inline EIGENFORMER_ABI {
+
+namespace detail {
+
+/// What a row's exponentials are taken relative to: its largest entry, or 0 if that is -inf.
+template <class Scalar>
+Scalar softmax_origin(const Scalar* x, Index cols) {
+  const Scalar largest = row_max(x, cols);
+  return largest == -std::numeric_limits<Scalar>::infinity() ? Scalar(0) : largest;
+}
+
+/// sum_j exp(x_j - origin); 0 if all are -inf.
+template <class Scalar>
+Sum<Scalar> sum_of_exp(const Scalar* x, Index cols, Scalar origin) {
+  return row_sum<Scalar>(cols, [&](Index j, auto count) {
+    return exp_or_zero<Scalar>(load(x + j, count, -std::numeric_limits<Scalar>::infinity()) - origin);
+  });
+}
+
+}  // namespace detail
+
+/// y_j = exp(x_j) / sum_k exp(x_k), over each row; taken relative to the largest x_k, so that nothing overflows.
+/// x, y: [rows x cols]; y may be x.
+///
+/// A row that is all -inf gives zeros: who may see nothing takes nothing. (PyTorch gives NaN.)
+template <class Scalar>
+void softmax_forward(const ConstMatrixRef<Scalar>& x, MatrixRef<Scalar> y, Threads* threads = nullptr) {
+  check_shape("softmax", "y", shape(y), shape(x));
+  const Index cols = x.cols();
+  detail::for_each_row(threads, x.rows(), cols, [&](Index i) {
+    const Scalar* x_row = detail::row_begin(x, i);
+    Scalar* y_row = detail::row_begin(y, i);
+    const Scalar origin = detail::softmax_origin(x_row, cols);
+    const auto sum = detail::row_sum<Scalar>(cols, [&](Index j, auto count) {
+      const auto x_piece = detail::load(x_row + j, count, -std::numeric_limits<Scalar>::infinity());
+      const auto e = detail::exp_or_zero<Scalar>(x_piece - origin);
+      detail::store(y_row + j, count, e);
+      return e;
+    });
+    const auto scale = static_cast<Scalar>(sum == 0 ? 0 : 1 / sum);
+    detail::for_lanes<Scalar>(cols, [&](Index j, auto count) {
+      detail::store<Scalar>(y_row + j, count, detail::load(y_row + j, count) * scale);
+    });
+  });
+}
+
+/// d_x_j = y_j (d_y_j - sum_k d_y_k y_k). y: what the forward gave; y, d_y, d_x: [rows x cols]; d_x may be d_y.
+template <class Scalar>
+void softmax_backward(const ConstMatrixRef<Scalar>& y, const ConstMatrixRef<Scalar>& d_y, MatrixRef<Scalar> d_x,
+                      Threads* threads = nullptr) {
+  check_shape("softmax", "d_y", shape(d_y), shape(y));
+  check_shape("softmax", "d_x", shape(d_x), shape(y));
+  const Index cols = y.cols();
+  detail::for_each_row(threads, y.rows(), cols, [&](Index i) {
+    const Scalar* y_row = detail::row_begin(y, i);
+    const Scalar* d_y_row = detail::row_begin(d_y, i);
+    Scalar* d_x_row = detail::row_begin(d_x, i);
+    const auto mean =
+        static_cast<Scalar>(detail::row_sum<Scalar>(cols, [&](Index j, auto count) -> detail::Lanes<Scalar> {
+          return detail::load(y_row + j, count) * detail::load(d_y_row + j, count);
+        }));
+    detail::for_lanes<Scalar>(cols, [&](Index j, auto count) {
+      detail::store<Scalar>(d_x_row + j, count,
+                            detail::load(y_row + j, count) * (detail::load(d_y_row + j, count) - mean));
+    });
+  });
+}
+
+/// y_j = x_j - log sum_k exp(x_k), over each row. x, y: [rows x cols]; y may be x.
+///
+/// A row that is all -inf gives -inf, the logarithm of softmax's zeros, and passes no gradient on.
+template <class Scalar>
+void log_softmax_forward(const ConstMatrixRef<Scalar>& x, MatrixRef<Scalar> y, Threads* threads = nullptr) {
+  check_shape("log_softmax", "y", shape(y), shape(x));
+  const Index cols = x.cols();
+  detail::for_each_row(threads, x.rows(), cols, [&](Index i) {
+    const Scalar* x_row = detail::row_begin(x, i);
+    Scalar* y_row = detail::row_begin(y, i);
+    const Scalar origin = detail::softmax_origin(x_row, cols);
+    const auto sum = detail::sum_of_exp(x_row, cols, origin);
+    const auto log_sum = static_cast<Scalar>(sum == 0 ? 0 : std::log(sum));
+    detail::for_lanes<Scalar>(cols, [&](Index j, auto count) {
+      detail::store<Scalar>(y_row + j, count, detail::load(x_row + j, count) - origin - log_sum);
+    });
+  });
+}
+
+/// d_x_j = d_y_j - exp(y_j) sum_k d_y_k. y: what the forward gave; y, d_y, d_x: [rows x cols]; d_x may be d_y.
+template <class Scalar>
+void log_softmax_backward(const ConstMatrixRef<Scalar>& y, const ConstMatrixRef<Scalar>& d_y, MatrixRef<Scalar> d_x,
+                          Threads* threads = nullptr) {
+  check_shape("log_softmax", "d_y", shape(d_y), shape(y));
+  check_shape("log_softmax", "d_x", shape(d_x), shape(y));
+  constexpr Scalar nothing = -std::numeric_limits<Scalar>::infinity();
+  const Index cols = y.cols();
+  detail::for_each_row(threads, y.rows(), cols, [&](Index i) {
+    const Scalar* y_row = detail::row_begin(y, i);
+    const Scalar* d_y_row = detail::row_begin(d_y, i);
+    Scalar* d_x_row = detail::row_begin(d_x, i);
+    if (cols > 0 && y_row[0] == nothing && detail::row_max(y_row, cols) == nothing) {
+      std::fill(d_x_row, d_x_row + cols, Scalar(0));
+      return;
+    }
+    const auto sum = static_cast<Scalar>(
+        detail::row_sum<Scalar>(cols, [&](Index j, auto count) { return detail::load(d_y_row + j, count); }));
+    detail::for_lanes<Scalar>(cols, [&](Index j, auto count) {
+      const auto p = detail::exp_or_zero<Scalar>(detail::load(y_row + j, count));
+      detail::store<Scalar>(d_x_row + j, count, detail::load(d_y_row + j, count) - p * sum);
+    });
+  });
+}
+
+/// The softmax of each row. x: [rows x cols], any Eigen matrix or expression.
+template <class Derived>
+Matrix<typename Derived::Scalar> softmax(const Eigen::MatrixBase<Derived>& x, Threads* threads = nullptr) {
+  Matrix<typename Derived::Scalar> y(x.rows(), x.cols());
+  softmax_forward<typename Derived::Scalar>(x.derived(), y, threads);
+  return y;
+}
+
+/// The log of the softmax of each row. x: [rows x cols], any Eigen matrix or expression.
+template <class Derived>
+Matrix<typename Derived::Scalar> log_softmax(const Eigen::MatrixBase<Derived>& x, Threads* threads = nullptr) {
+  Matrix<typename Derived::Scalar> y(x.rows(), x.cols());
+  log_softmax_forward<typename Derived::Scalar>(x.derived(), y, threads);
+  return y;
+}
+
+}  // namespace eigenformer::inline EIGENFORMER_ABI

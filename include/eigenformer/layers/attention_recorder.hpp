@@ -1,0 +1,37 @@
+// Looking at what attention layers attend to.
+#pragma once
+
+#include <unordered_map>
+#include <utility>
+
+#include "eigenformer/core/tensor.hpp"
+
+namespace eigenformer::inline EIGENFORMER_ABI {
+
+/// Given to layers through the context, it keeps the weights of every attention layer that is called:
+///
+///   AttentionRecorder<float> recorder;
+///   model({.attention = &recorder}, source, target);
+///   const Tensor<float, 3>& weights = recorder.weights(model.decoder.layers.back().multihead_attn);
+template <class Scalar>
+class AttentionRecorder {
+ public:
+  /// The weights of the layer's last call: [heads x query rows x keys of the longest sequence]. Throws if there is
+  /// none.
+  template <class Layer>
+  const Tensor<Scalar, 3>& weights(const Layer& layer) const {
+    const auto found = weights_.find(&layer);
+    check(found != weights_.end(), "AttentionRecorder: the layer was not called with this recorder");
+    return found->second;
+  }
+
+  template <class Layer>
+  void record(const Layer& layer, Tensor<Scalar, 3> weights) {
+    weights_.insert_or_assign(&layer, std::move(weights));
+  }
+
+ private:
+  std::unordered_map<const void*, Tensor<Scalar, 3>> weights_;
+};
+
+}  // namespace eigenformer::inline EIGENFORMER_ABI

@@ -1,0 +1,19 @@
+// Dropout of activations.
+#pragma once
+
+#include "eigenformer/ops/dropout.hpp"
+
+namespace eigenformer::inline EIGENFORMER_ABI {
+
+/// Sets each entry to zero with probability `rate` and divides the others by 1 - rate (Srivastava et al. 2014), where
+/// the context has a generator; else gives x as it is. There is no mode to set on the layer.
+template <class Scalar>
+struct Dropout {
+  double rate = 0;
+
+  Variable<Scalar> operator()(const Context<Scalar>& context, const Variable<Scalar>& x) const {
+    return dropout(context, x, rate);
+  }
+};
+
+}  // namespace eigenformer::inline EIGENFORMER_ABI

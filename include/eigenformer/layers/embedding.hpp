@@ -1,0 +1,40 @@
+// A vector for every token of a vocabulary.
+#pragma once
+
+#include <span>
+
+#include "eigenformer/layers/initialize.hpp"
+#include "eigenformer/ops/matmul.hpp"
+#include "eigenformer/ops/rows.hpp"
+
+namespace eigenformer::inline EIGENFORMER_ABI {
+
+/// Looks tokens up, and may serve as the output layer too ("tied": Press and Wolf 2017, arXiv 1608.05859).
+template <class Scalar>
+struct Embedding {
+  Parameter<Scalar> weight;  // [vocabulary size x width]
+
+  Embedding() = default;
+  /// Normal with standard deviation 1 / sqrt(width), so that logits of a tied output begin with variance about 1.
+  /// (torch.nn.Embedding begins with deviation 1.)
+  Embedding(Index vocabulary_size, Index width, Rng& rng)
+      : weight(normal<Scalar>(vocabulary_size, width, 1 / std::sqrt(static_cast<double>(width)), rng)) {}
+
+  Index vocabulary_size() const { return weight.value.rows(); }
+  Index width() const { return weight.value.cols(); }
+
+  /// tokens: [n] -> [n x width]. Throws if a token is not in the vocabulary.
+  Variable<Scalar> operator()(const Context<Scalar>& context, std::span<const Token> tokens) const {
+    return gather_rows(context, context.use(weight), tokens);
+  }
+
+  /// The output layer with this weight: x: [n x width] -> the product of each row with every token's vector,
+  /// [n x vocabulary size].
+  Variable<Scalar> logits(const Context<Scalar>& context, const Variable<Scalar>& x) const {
+    return linear(context, x, context.use(weight));
+  }
+
+  static void visit(auto& self, auto&& visitor) { visitor("weight", self.weight); }
+};
+
+}  // namespace eigenformer::inline EIGENFORMER_ABI

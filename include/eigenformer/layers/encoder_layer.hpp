@@ -1,0 +1,54 @@
+// A Transformer encoder block: self-attention, then a feed-forward network.
+#pragma once
+
+#include "eigenformer/layers/feed_forward.hpp"
+#include "eigenformer/layers/residual.hpp"
+#include "eigenformer/layers/transformer_layer_options.hpp"
+
+namespace eigenformer::inline EIGENFORMER_ABI {
+
+/// Vaswani et al. 2017, section 3.1; parameters are named as in torch.nn.TransformerEncoderLayer.
+template <class Scalar>
+struct EncoderLayer {
+  MultiHeadAttention<Scalar> self_attn;
+  FeedForward<Scalar> feed_forward;
+  LayerNorm<Scalar> norm1;
+  LayerNorm<Scalar> norm2;
+  Dropout<Scalar> dropout;
+  bool norm_first = false;
+
+  EncoderLayer() = default;
+  EncoderLayer(const TransformerLayerOptions& options, Rng& rng);
+
+  /// x: [tokens x width] -> [tokens x width], each sequence by itself.
+  Variable<Scalar> operator()(const Context<Scalar>& context, const Variable<Scalar>& x, const RowOffsets& rows = {},
+                              const AnyScore& score = Unmasked{}) const;
+
+  static void visit(auto& self, auto&& visitor) {
+    visitor("self_attn", self.self_attn);
+    FeedForward<Scalar>::visit(self.feed_forward, visitor);
+    visitor("norm1", self.norm1);
+    visitor("norm2", self.norm2);
+  }
+};
+
+template <class Scalar>
+EncoderLayer<Scalar>::EncoderLayer(const TransformerLayerOptions& options, Rng& rng)
+    : self_attn(options.attention(), rng),
+      feed_forward(options.width, options.dim_feedforward, options.activation, options.dropout, options.bias, rng),
+      norm1(options.width, options.layer_norm_eps),
+      norm2(options.width, options.layer_norm_eps),
+      dropout{options.dropout},
+      norm_first(options.norm_first) {}
+
+template <class Scalar>
+Variable<Scalar> EncoderLayer<Scalar>::operator()(const Context<Scalar>& context, const Variable<Scalar>& x,
+                                                  const RowOffsets& rows, const AnyScore& score) const {
+  const Variable<Scalar> attended = residual(context, x, norm1, norm_first, dropout, [&](const Variable<Scalar>& y) {
+    return self_attn(context, y, rows, score);
+  });
+  return residual(context, attended, norm2, norm_first, dropout,
+                  [&](const Variable<Scalar>& y) { return feed_forward(context, y); });
+}
+
+}  // namespace eigenformer::inline EIGENFORMER_ABI

@@ -1,0 +1,35 @@
+// The position-wise feed-forward network of a Transformer block.
+#pragma once
+
+#include "eigenformer/layers/dropout.hpp"
+#include "eigenformer/layers/linear.hpp"
+#include "eigenformer/ops/activations.hpp"
+
+namespace eigenformer::inline EIGENFORMER_ABI {
+
+/// linear2(dropout(activation(linear1(x)))): equation 2 of Vaswani et al. 2017, which has ReLU.
+template <class Scalar>
+struct FeedForward {
+  Linear<Scalar> linear1;  // width -> dim_feedforward
+  Linear<Scalar> linear2;  // dim_feedforward -> width
+  Activation activation = Activation::relu;
+  Dropout<Scalar> dropout;
+
+  FeedForward() = default;
+  FeedForward(Index width, Index dim_feedforward, Activation chosen, double dropout_rate, bool bias, Rng& rng)
+      : linear1(width, dim_feedforward, rng, bias),
+        linear2(dim_feedforward, width, rng, bias),
+        activation(chosen),
+        dropout{dropout_rate} {}
+
+  Variable<Scalar> operator()(const Context<Scalar>& context, const Variable<Scalar>& x) const {
+    return linear2(context, dropout(context, activate(context, activation, linear1(context, x))));
+  }
+
+  static void visit(auto& self, auto&& visitor) {
+    visitor("linear1", self.linear1);
+    visitor("linear2", self.linear2);
+  }
+};
+
+}  // namespace eigenformer::inline EIGENFORMER_ABI

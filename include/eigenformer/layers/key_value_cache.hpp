@@ -1,0 +1,42 @@
+// The keys and values that an attention layer has already projected, for decoding step by step.
+#pragma once
+
+#include <algorithm>
+
+#include "eigenformer/autograd/variable.hpp"
+
+namespace eigenformer::inline EIGENFORMER_ABI {
+
+/// Rows are appended and never moved: which of them belong to which hypothesis is kept elsewhere, as row numbers. The
+/// buffer doubles when it is full.
+template <class Scalar>
+class KeyValueCache {
+ public:
+  /// keys: [n x key width], values: [n x value width].
+  template <class Keys, class Values>
+  void append(const Eigen::MatrixBase<Keys>& keys, const Eigen::MatrixBase<Values>& values) {
+    append_rows(keys_, keys);
+    append_rows(values_, values);
+    rows_ += keys.rows();
+  }
+
+  Index rows() const { return rows_; }
+  /// All rows so far; valid until the next `append`.
+  Variable<Scalar> keys() const { return Variable<Scalar>::view(keys_.data(), rows_, keys_.cols()); }
+  Variable<Scalar> values() const { return Variable<Scalar>::view(values_.data(), rows_, values_.cols()); }
+
+ private:
+  template <class Rows>
+  void append_rows(Matrix<Scalar>& buffer, const Eigen::MatrixBase<Rows>& rows) {
+    check(rows_ == 0 || rows.cols() == buffer.cols(), "KeyValueCache: rows of width ", rows.cols(),
+          " are appended, expected ", buffer.cols());
+    if (rows_ + rows.rows() > buffer.rows())
+      buffer.conservativeResize(std::max(2 * buffer.rows(), rows_ + rows.rows()), rows.cols());
+    buffer.middleRows(rows_, rows.rows()) = rows;
+  }
+  Matrix<Scalar> keys_;
+  Matrix<Scalar> values_;
+  Index rows_ = 0;
+};
+
+}  // namespace eigenformer::inline EIGENFORMER_ABI

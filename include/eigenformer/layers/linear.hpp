@@ -1,0 +1,35 @@
+// A linear map with a bias.
+#pragma once
+
+#include "eigenformer/layers/initialize.hpp"
+#include "eigenformer/ops/matmul.hpp"
+
+namespace eigenformer::inline EIGENFORMER_ABI {
+
+/// y = x weight^T + bias. x: [tokens x inputs] -> [tokens x outputs]. As torch.nn.Linear, but with Xavier's initial
+/// weight and a bias of zeros.
+template <class Scalar>
+struct Linear {
+  Parameter<Scalar> weight;  // [outputs x inputs]
+  Parameter<Scalar> bias;    // [1 x outputs], or empty
+
+  Linear() = default;
+  Linear(Index inputs, Index outputs, Rng& rng, bool with_bias = true)
+      : weight(xavier_uniform<Scalar>(outputs, inputs, rng)) {
+    if (with_bias) bias = Parameter<Scalar>(1, outputs);
+  }
+
+  Index inputs() const { return weight.value.cols(); }
+  Index outputs() const { return weight.value.rows(); }
+
+  Variable<Scalar> operator()(const Context<Scalar>& context, const Variable<Scalar>& x) const {
+    return linear(context, x, context.use(weight), bias.empty() ? Variable<Scalar>() : context.use(bias));
+  }
+
+  static void visit(auto& self, auto&& visitor) {
+    visitor("weight", self.weight);
+    visitor("bias", self.bias);
+  }
+};
+
+}  // namespace eigenformer::inline EIGENFORMER_ABI

@@ -1,0 +1,48 @@
+// Normalisation of each token's features.
+#pragma once
+
+#include "eigenformer/autograd/parameter.hpp"
+#include "eigenformer/ops/norms.hpp"
+
+namespace eigenformer::inline EIGENFORMER_ABI {
+
+/// Layer normalisation (Ba et al. 2016, arXiv 1607.06450): each row to mean 0 and variance 1, then a gain and a bias.
+/// As torch.nn.LayerNorm over the last dimension; `weight` is the gain.
+template <class Scalar>
+struct LayerNorm {
+  Parameter<Scalar> weight;  // [1 x features]
+  Parameter<Scalar> bias;    // [1 x features]
+  double epsilon = 1e-5;     // added to the variance
+
+  LayerNorm() = default;
+  explicit LayerNorm(Index features, double layer_norm_eps = 1e-5)
+      : weight(Matrix<Scalar>::Ones(1, features)), bias(1, features), epsilon(layer_norm_eps) {}
+
+  Variable<Scalar> operator()(const Context<Scalar>& context, const Variable<Scalar>& x) const {
+    return layer_norm(context, x, context.use(weight), context.use(bias), epsilon);
+  }
+
+  static void visit(auto& self, auto&& visitor) {
+    visitor("weight", self.weight);
+    visitor("bias", self.bias);
+  }
+};
+
+/// Root mean square normalisation (Zhang and Sennrich 2019, arXiv 1910.07467): as above without mean and bias.
+template <class Scalar>
+struct RmsNorm {
+  Parameter<Scalar> weight;  // [1 x features]
+  double epsilon = 1e-5;     // added to the mean square
+
+  RmsNorm() = default;
+  explicit RmsNorm(Index features, double rms_norm_eps = 1e-5)
+      : weight(Matrix<Scalar>::Ones(1, features)), epsilon(rms_norm_eps) {}
+
+  Variable<Scalar> operator()(const Context<Scalar>& context, const Variable<Scalar>& x) const {
+    return rms_norm(context, x, context.use(weight), epsilon);
+  }
+
+  static void visit(auto& self, auto&& visitor) { visitor("weight", self.weight); }
+};
+
+}  // namespace eigenformer::inline EIGENFORMER_ABI

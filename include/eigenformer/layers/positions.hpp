@@ -1,0 +1,101 @@
+// Telling a Transformer where each token stands: position encodings that are added to the embeddings.
+#pragma once
+
+#include <cmath>
+#include <string_view>
+
+#include "eigenformer/layers/initialize.hpp"
+#include "eigenformer/ops/positions.hpp"
+
+namespace eigenformer::inline EIGENFORMER_ABI {
+
+enum class PositionEncoding {
+  none,
+  sinusoidal,               // Vaswani et al. 2017, section 3.5: sines and cosines interleaved
+  sinusoidal_concatenated,  // as in that paper's own code (tensor2tensor): all sines, then all cosines
+  learned                   // Gehring et al. 2017, arXiv 1705.03122
+};
+
+/// "none", "sinusoidal", "sinusoidal_concatenated" or "learned".
+inline std::string_view to_string(PositionEncoding encoding) {
+  switch (encoding) {
+    case PositionEncoding::sinusoidal:
+      return "sinusoidal";
+    case PositionEncoding::sinusoidal_concatenated:
+      return "sinusoidal_concatenated";
+    case PositionEncoding::learned:
+      return "learned";
+    default:
+      return "none";
+  }
+}
+
+/// The reverse of to_string. Throws for any other name.
+inline PositionEncoding parse_position_encoding(std::string_view name) {
+  for (const PositionEncoding encoding : {PositionEncoding::none, PositionEncoding::sinusoidal,
+                                          PositionEncoding::sinusoidal_concatenated, PositionEncoding::learned})
+    if (name == to_string(encoding)) return encoding;
+  fail("parse_position_encoding: expected none, sinusoidal, sinusoidal_concatenated or learned, given \"", name, '"');
+}
+
+/// The encodings of positions first .. first + positions - 1: [positions x width].
+///
+///   interleaved:   PE(p, 2i) = sin(p / 10000^(2i / width)),  PE(p, 2i + 1) = cos(the same)
+///   concatenated:  PE(p, i) = sin(p / 10000^(i / (width / 2 - 1))),  PE(p, width / 2 + i) = cos(the same)
+///
+/// so the concatenated form's slowest wave has a length of exactly 2 pi 10000. An odd width's last column is a sine
+/// without its cosine in the first form, and zero in the second.
+template <class Scalar>
+Matrix<Scalar> sinusoidal_positions(Index first, Index positions, Index width, PositionEncoding encoding) {
+  const bool interleaved = encoding == PositionEncoding::sinusoidal;
+  check(interleaved || encoding == PositionEncoding::sinusoidal_concatenated,
+        "sinusoidal_positions: the encoding is not a sinusoidal one");
+  Matrix<Scalar> table = Matrix<Scalar>::Zero(positions, width);
+  const Index half = width / 2;
+  const Index waves = interleaved ? (width + 1) / 2 : half;
+  for (Index i = 0; i < waves; ++i) {
+    const double exponent = interleaved ? 2 * static_cast<double>(i) / static_cast<double>(width)
+                                        : static_cast<double>(i) / static_cast<double>(std::max<Index>(1, half - 1));
+    const double frequency = std::pow(10000.0, -exponent);
+    const Index sine = interleaved ? 2 * i : i;
+    const Index cosine = interleaved ? 2 * i + 1 : half + i;
+    for (Index p = 0; p < positions; ++p) {
+      const double angle = static_cast<double>(first + p) * frequency;
+      table(p, sine) = static_cast<Scalar>(std::sin(angle));
+      if (cosine < width) table(p, cosine) = static_cast<Scalar>(std::cos(angle));
+    }
+  }
+  return table;
+}
+
+/// Adds to each row of a ragged batch the encoding of its place in its sequence.
+template <class Scalar>
+struct Positions {
+  PositionEncoding encoding = PositionEncoding::none;
+  Parameter<Scalar> weight;  // learned: [max_length x width]
+  Matrix<Scalar> table;      // sinusoidal: the first max_length positions, kept; later ones are computed when needed
+
+  Positions() = default;
+  Positions(PositionEncoding chosen, Index max_length, Index width, Rng& rng) : encoding(chosen) {
+    if (encoding == PositionEncoding::learned)
+      weight = normal<Scalar>(max_length, width, 0.02, rng);  // the deviation of Devlin et al. 2019
+    else if (encoding != PositionEncoding::none)
+      table = sinusoidal_positions<Scalar>(0, max_length, width, encoding);
+  }
+
+  /// x: [tokens x width]. first: the position of each sequence's first row, for decoding step by step.
+  /// Throws if the encoding is learned and a position is beyond those learned.
+  Variable<Scalar> operator()(const Context<Scalar>& context, const Variable<Scalar>& x, const RowOffsets& rows = {},
+                              Index first = 0) const {
+    if (encoding == PositionEncoding::none) return x;
+    if (encoding == PositionEncoding::learned) return add_positions(context, x, context.use(weight), rows, first);
+    const Index positions = first + rows.over(x.rows(), "positions", "x").longest();
+    if (positions <= table.rows()) return add_positions(context, x, Variable<Scalar>::view(table), rows, first);
+    const Matrix<Scalar> longer = sinusoidal_positions<Scalar>(first, positions - first, x.cols(), encoding);
+    return add_positions(context, x, Variable<Scalar>(longer), rows, 0);
+  }
+
+  static void visit(auto& self, auto&& visitor) { visitor("weight", self.weight); }
+};
+
+}  // namespace eigenformer::inline EIGENFORMER_ABI

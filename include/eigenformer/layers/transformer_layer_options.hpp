@@ -1,0 +1,33 @@
+// The options that encoder and decoder blocks share.
+#pragma once
+
+#include "eigenformer/kernels/activations.hpp"
+#include "eigenformer/layers/multi_head_attention.hpp"
+
+namespace eigenformer::inline EIGENFORMER_ABI {
+
+/// Defaults are those of Vaswani et al. 2017, and of torch.nn.TransformerEncoderLayer, whose names these are where it
+/// has the option (width is its d_model, heads its nhead).
+struct TransformerLayerOptions {
+  Index width = 512;
+  Index heads = 8;
+  Index key_heads = 0;   // 0: as many as heads
+  Index head_width = 0;  // 0: width / heads
+  Index dim_feedforward = 2048;
+  double dropout = 0.1;  // of each sub-layer's result, inside the feed-forward network, and of the attention weights
+  Activation activation = Activation::relu;
+  double layer_norm_eps = 1e-5;
+  bool norm_first = false;  // true: x + f(norm(x)); false, as in the paper: norm(x + f(x))
+  bool bias = true;         // of the linear layers
+
+  MultiHeadAttentionOptions attention() const {
+    return {.width = width,
+            .heads = heads,
+            .key_heads = key_heads,
+            .head_width = head_width,
+            .dropout = dropout,
+            .bias = bias};
+  }
+};
+
+}  // namespace eigenformer::inline EIGENFORMER_ABI

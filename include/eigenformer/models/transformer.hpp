@@ -1,0 +1,197 @@
+// The encoder-decoder Transformer of "Attention Is All You Need" (Vaswani et al. 2017, arXiv 1706.03762).
+#pragma once
+
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "eigenformer/layers/decoder_layer.hpp"
+#include "eigenformer/layers/embedding.hpp"
+#include "eigenformer/layers/encoder_layer.hpp"
+#include "eigenformer/layers/positions.hpp"
+#include "eigenformer/text/tokens.hpp"
+
+namespace eigenformer::inline EIGENFORMER_ABI {
+
+/// Defaults are the paper's base model.
+struct TransformerOptions {
+  Index source_vocabulary_size = 0;
+  Index target_vocabulary_size = 0;
+  Index width = 512;
+  Index heads = 8;
+  Index key_heads = 0;   // 0: as many as heads
+  Index head_width = 0;  // 0: width / heads
+  Index num_encoder_layers = 6;
+  Index num_decoder_layers = 6;
+  Index dim_feedforward = 2048;
+  double dropout = 0.1;  // also of the embeddings (section 5.4)
+  Activation activation = Activation::relu;
+  double layer_norm_eps = 1e-5;
+  bool norm_first = false;  // true also puts a norm after each stack
+  bool bias = true;
+  PositionEncoding positions = PositionEncoding::sinusoidal;
+  Index max_length = 512;        // learned positions beyond do not exist; sinusoidal ones beyond are made when needed
+  bool share_embeddings = true;  // one embedding for source and target, which then have one vocabulary
+  bool tie_output = true;        // the output layer is the target embedding (section 3.4)
+
+  TransformerLayerOptions layer() const {
+    return {.width = width,
+            .heads = heads,
+            .key_heads = key_heads,
+            .head_width = head_width,
+            .dim_feedforward = dim_feedforward,
+            .dropout = dropout,
+            .activation = activation,
+            .layer_norm_eps = layer_norm_eps,
+            .norm_first = norm_first,
+            .bias = bias};
+  }
+
+  /// Four layers of width 128: Transformer-Tiny of Wu et al. 2021 ("Good for Misconceived Reasons").
+  static TransformerOptions tiny() {
+    TransformerOptions options;
+    options.width = 128;
+    options.heads = 4;
+    options.num_encoder_layers = 4;
+    options.num_decoder_layers = 4;
+    options.dim_feedforward = 256;
+    options.dropout = 0.3;
+    return options;
+  }
+  /// The paper's base model (its table 3).
+  static TransformerOptions base() { return {}; }
+};
+
+/// A stack of encoder blocks.
+template <class Scalar>
+struct Encoder {
+  std::vector<EncoderLayer<Scalar>> layers;
+  std::optional<LayerNorm<Scalar>> norm;
+
+  Variable<Scalar> operator()(const Context<Scalar>& context, Variable<Scalar> x, const RowOffsets& rows) const {
+    for (const EncoderLayer<Scalar>& layer : layers) x = layer(context, x, rows);
+    return norm ? (*norm)(context, x) : x;
+  }
+  static void visit(auto& self, auto&& visitor) {
+    visitor("layers", self.layers);
+    visitor("norm", self.norm);
+  }
+};
+
+/// A stack of decoder blocks.
+template <class Scalar>
+struct Decoder {
+  std::vector<DecoderLayer<Scalar>> layers;
+  std::optional<LayerNorm<Scalar>> norm;
+
+  Variable<Scalar> operator()(const Context<Scalar>& context, Variable<Scalar> x, const RowOffsets& rows,
+                              const Variable<Scalar>& memory, const RowOffsets& memory_rows) const {
+    for (const DecoderLayer<Scalar>& layer : layers) x = layer(context, x, rows, memory, memory_rows);
+    return norm ? (*norm)(context, x) : x;
+  }
+  static void visit(auto& self, auto&& visitor) {
+    visitor("layers", self.layers);
+    visitor("norm", self.norm);
+  }
+};
+
+template <class Scalar>
+struct Transformer {
+  TransformerOptions options;
+  Embedding<Scalar> source_embedding;
+  std::optional<Embedding<Scalar>> target_embedding;  // none: shared with the source
+  std::optional<Linear<Scalar>> generator;            // none: tied to the target embedding
+  Positions<Scalar> positions;
+  Encoder<Scalar> encoder;
+  Decoder<Scalar> decoder;
+  Dropout<Scalar> dropout;
+
+  Transformer() = default;
+
+  /// Linear weights begin as Xavier's. Throws if the options do not fit together.
+  Transformer(const TransformerOptions& options, Rng& rng);
+
+  /// The logits of each next target token: [target tokens x target vocabulary size].
+  /// target: what the decoder reads, `<s>` and the tokens so far.
+  Variable<Scalar> operator()(const Context<Scalar>& context, const Tokens& source, const Tokens& target) const;
+
+  /// The encoder's result, the decoder's memory: [source tokens x width].
+  Variable<Scalar> encode(const Context<Scalar>& context, const Tokens& source) const;
+
+  /// The decoder's result: [target tokens x width].
+  Variable<Scalar> decode(const Context<Scalar>& context, const Tokens& target, const Variable<Scalar>& memory,
+                          const RowOffsets& memory_rows) const;
+
+  /// Embeddings times sqrt(width) (section 3.4), plus positions. first_position: of each sequence's first row.
+  Variable<Scalar> embed(const Context<Scalar>& context, const Embedding<Scalar>& embedding,
+                         std::span<const Token> tokens, const RowOffsets& rows, Index first_position = 0) const;
+
+  /// Scores of the whole target vocabulary for rows of the decoder's result.
+  Variable<Scalar> logits(const Context<Scalar>& context, const Variable<Scalar>& x) const {
+    return generator ? (*generator)(context, x) : target_embedding_used().logits(context, x);
+  }
+
+  const Embedding<Scalar>& target_embedding_used() const {
+    return target_embedding ? *target_embedding : source_embedding;
+  }
+
+  static void visit(auto& self, auto&& visitor) {
+    visitor("source_embedding", self.source_embedding);
+    visitor("target_embedding", self.target_embedding);
+    visitor("generator", self.generator);
+    visitor("positions", self.positions);
+    visitor("encoder", self.encoder);
+    visitor("decoder", self.decoder);
+  }
+};
+
+template <class Scalar>
+Transformer<Scalar>::Transformer(const TransformerOptions& chosen, Rng& rng)
+    : options(chosen), dropout{chosen.dropout} {
+  check(options.source_vocabulary_size > 0 && options.target_vocabulary_size > 0, "Transformer: vocabularies have ",
+        options.source_vocabulary_size, " and ", options.target_vocabulary_size,
+        " tokens, expected source_vocabulary_size and target_vocabulary_size above 0");
+  check(!options.share_embeddings || options.source_vocabulary_size == options.target_vocabulary_size,
+        "Transformer: share_embeddings needs one vocabulary, given are ", options.source_vocabulary_size, " and ",
+        options.target_vocabulary_size, " tokens");
+  source_embedding = Embedding<Scalar>(options.source_vocabulary_size, options.width, rng);
+  if (!options.share_embeddings)
+    target_embedding = Embedding<Scalar>(options.target_vocabulary_size, options.width, rng);
+  if (!options.tie_output) generator = Linear<Scalar>(options.width, options.target_vocabulary_size, rng);
+  positions = Positions<Scalar>(options.positions, options.max_length, options.width, rng);
+  for (Index i = 0; i < options.num_encoder_layers; ++i) encoder.layers.emplace_back(options.layer(), rng);
+  for (Index i = 0; i < options.num_decoder_layers; ++i) decoder.layers.emplace_back(options.layer(), rng);
+  if (options.norm_first) {
+    encoder.norm = LayerNorm<Scalar>(options.width, options.layer_norm_eps);
+    decoder.norm = LayerNorm<Scalar>(options.width, options.layer_norm_eps);
+  }
+}
+
+template <class Scalar>
+Variable<Scalar> Transformer<Scalar>::embed(const Context<Scalar>& context, const Embedding<Scalar>& embedding,
+                                            std::span<const Token> tokens, const RowOffsets& rows,
+                                            Index first_position) const {
+  const Variable<Scalar> vectors =
+      scale(context, embedding(context, tokens), std::sqrt(static_cast<Scalar>(options.width)));
+  return dropout(context, positions(context, vectors, rows, first_position));
+}
+
+template <class Scalar>
+Variable<Scalar> Transformer<Scalar>::encode(const Context<Scalar>& context, const Tokens& source) const {
+  return encoder(context, embed(context, source_embedding, source.ids, source.rows), source.rows);
+}
+
+template <class Scalar>
+Variable<Scalar> Transformer<Scalar>::decode(const Context<Scalar>& context, const Tokens& target,
+                                             const Variable<Scalar>& memory, const RowOffsets& memory_rows) const {
+  return decoder(context, embed(context, target_embedding_used(), target.ids, target.rows), target.rows, memory,
+                 memory_rows);
+}
+
+template <class Scalar>
+Variable<Scalar> Transformer<Scalar>::operator()(const Context<Scalar>& context, const Tokens& source,
+                                                 const Tokens& target) const {
+  return logits(context, decode(context, target, encode(context, source), source.rows));
+}
+
+}  // namespace eigenformer::inline EIGENFORMER_ABI

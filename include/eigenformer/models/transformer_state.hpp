@@ -1,0 +1,93 @@
+// Decoding a Transformer step by step, without computing again what is known.
+#pragma once
+
+#include <numeric>
+#include <span>
+#include <vector>
+
+#include "eigenformer/models/transformer.hpp"
+
+namespace eigenformer::inline EIGENFORMER_ABI {
+
+/// A step function for decode/: what each hypothesis has been given so far, as keys and values that are computed once.
+///
+/// A row of the cache is one step of one hypothesis. A hypothesis is a list of row numbers, its ancestors; so when
+/// hypotheses are dropped, reordered or split, only integers move.
+template <class Scalar>
+class TransformerState {
+ public:
+  /// Encodes the sentences. The model must outlive the state; the context must have no tape.
+  TransformerState(const Transformer<Scalar>& model, const Tokens& source, const Context<Scalar>& context = {});
+
+  Index vocabulary_size() const { return model_.options.target_vocabulary_size; }
+
+  /// Hypothesis i of this step continues hypothesis parents[i] of the step before (at first: sentence parents[i]) by
+  /// tokens[i]. Gives the logits of what may come next: [hypotheses x vocabulary size]. Throws if a parent or token
+  /// does not exist.
+  Matrix<Scalar> operator()(std::span<const Index> parents, std::span<const Token> tokens);
+
+ private:
+  struct Hypothesis {
+    Index sentence;
+    std::vector<Index> rows;  // of the cache
+  };
+
+  const Transformer<Scalar>& model_;
+  Context<Scalar> context_;
+  RowOffsets source_rows_;
+  std::vector<DecoderLayerCache<Scalar>> caches_;  // of each decoder layer
+  std::vector<Hypothesis> hypotheses_;
+  Index steps_ = 0;
+};
+
+template <class Scalar>
+TransformerState<Scalar>::TransformerState(const Transformer<Scalar>& model, const Tokens& source,
+                                           const Context<Scalar>& context)
+    : model_(model),
+      context_(context),
+      source_rows_(source.rows.over(static_cast<Index>(source.ids.size()), "TransformerState", "source")),
+      caches_(model.decoder.layers.size()) {
+  check(context.tape == nullptr, "TransformerState: the context has a tape; decoding records nothing");
+  const Variable<Scalar> memory = model.encode(context, source);
+  for (std::size_t i = 0; i < caches_.size(); ++i)
+    model.decoder.layers[i].multihead_attn.append_to_cache(context, memory, caches_[i].memory);
+  for (Index s = 0; s < source_rows_.sequences(); ++s) hypotheses_.push_back({s, {}});
+}
+
+template <class Scalar>
+Matrix<Scalar> TransformerState<Scalar>::operator()(std::span<const Index> parents, std::span<const Token> tokens) {
+  check(parents.size() == tokens.size(), "TransformerState: ", parents.size(), " parents and ", tokens.size(),
+        " tokens, expected as many");
+  const auto count = static_cast<Index>(parents.size());
+  const Index first_row = caches_.empty() ? 0 : caches_.front().self.rows();
+  std::vector<Hypothesis> next;
+  std::vector<Index> query_lengths(parents.size(), 1);
+  std::vector<Index> self_index, self_lengths, memory_index, memory_lengths;
+  for (Index i = 0; i < count; ++i) {
+    const Index parent = parents[static_cast<std::size_t>(i)];
+    check(parent >= 0 && parent < static_cast<Index>(hypotheses_.size()), "TransformerState: parent ", parent,
+          " is asked for, there are ", hypotheses_.size());
+    Hypothesis hypothesis = hypotheses_[static_cast<std::size_t>(parent)];
+    hypothesis.rows.push_back(first_row + i);
+    self_index.insert(self_index.end(), hypothesis.rows.begin(), hypothesis.rows.end());
+    self_lengths.push_back(static_cast<Index>(hypothesis.rows.size()));
+    const Index memory_length = source_rows_.length(hypothesis.sentence);
+    memory_index.resize(memory_index.size() + static_cast<std::size_t>(memory_length));
+    std::iota(memory_index.end() - memory_length, memory_index.end(), source_rows_.begin(hypothesis.sentence));
+    memory_lengths.push_back(memory_length);
+    next.push_back(std::move(hypothesis));
+  }
+  const DecoderStepRows rows{.query_rows = RowOffsets::from_lengths(query_lengths),
+                             .self_rows = RowOffsets::from_lengths(self_lengths),
+                             .self_index = self_index,
+                             .memory_rows = RowOffsets::from_lengths(memory_lengths),
+                             .memory_index = memory_index};
+  Variable<Scalar> x = model_.embed(context_, model_.target_embedding_used(), tokens, rows.query_rows, steps_);
+  for (std::size_t i = 0; i < caches_.size(); ++i) x = model_.decoder.layers[i].step(context_, x, caches_[i], rows);
+  if (model_.decoder.norm) x = (*model_.decoder.norm)(context_, x);
+  hypotheses_ = std::move(next);
+  ++steps_;
+  return model_.logits(context_, x).value();
+}
+
+}  // namespace eigenformer::inline EIGENFORMER_ABI

@@ -1,0 +1,25 @@
+// Dropout made differentiable: see kernels/dropout.hpp.
+#pragma once
+
+#include "eigenformer/autograd/context.hpp"
+#include "eigenformer/kernels/dropout.hpp"
+
+namespace eigenformer::inline EIGENFORMER_ABI {
+
+/// Drops entries of x with probability `rate` and scales up the others; x itself if the context has no generator.
+template <class Scalar>
+Variable<Scalar> dropout(const Context<Scalar>& context, const Variable<Scalar>& x, double rate) {
+  check(rate >= 0 && rate < 1, "dropout: rate is ", rate, ", expected 0 or more and less than 1");
+  if (context.rng == nullptr || rate == 0) return x;
+  const RandomKey key = context.rng->split();
+  Variable<Scalar> y = context.new_matrix(x.rows(), x.cols());
+  dropout_forward<Scalar>(x.value(), rate, key, y.writable(), context.threads);
+  return context.record(
+      std::move(y), {x}, [x, rate, key, threads = context.threads](const Variable<Scalar>& d_y, Tape<Scalar>& tape) {
+        tape.add_gradient(x, [&](MatrixMap<Scalar> d_x) {  // The same mask, drawn again, is the derivative.
+          dropout_forward<Scalar>(d_y.value(), rate, key, d_x, threads);
+        });
+      });
+}
+
+}  // namespace eigenformer::inline EIGENFORMER_ABI

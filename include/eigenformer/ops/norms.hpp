@@ -1,0 +1,51 @@
+// Norms made differentiable: see kernels/layer_norm.hpp and kernels/rms_norm.hpp.
+#pragma once
+
+#include "eigenformer/autograd/context.hpp"
+#include "eigenformer/kernels/layer_norm.hpp"
+#include "eigenformer/kernels/rms_norm.hpp"
+
+namespace eigenformer::inline EIGENFORMER_ABI {
+
+/// The layer norm of each row. x: [tokens x features], gain, bias: [1 x features].
+template <class Scalar>
+Variable<Scalar> layer_norm(const Context<Scalar>& context, const Variable<Scalar>& x, const Variable<Scalar>& gain,
+                            const Variable<Scalar>& bias, double epsilon = 1e-5) {
+  Variable<Scalar> y = context.new_matrix(x.rows(), x.cols());
+  Variable<Scalar> mean = context.new_matrix(x.rows(), 1);
+  Variable<Scalar> rstd = context.new_matrix(x.rows(), 1);
+  layer_norm_forward<Scalar>(x.value(), gain.value(), bias.value(), epsilon, y.writable(), mean.writable(),
+                             rstd.writable(), context.threads);
+  return context.record(
+      std::move(y), {x, gain, bias},
+      [x, gain, bias, mean, rstd, threads = context.threads](const Variable<Scalar>& d_y, Tape<Scalar>& tape) {
+        Variable<Scalar> d_x = tape.new_matrix(x.rows(), x.cols());
+        Variable<Scalar> d_gain = tape.new_matrix(1, x.cols());
+        Variable<Scalar> d_bias = tape.new_matrix(1, x.cols());
+        layer_norm_backward<Scalar>(x.value(), gain.value(), mean.value(), rstd.value(), d_y.value(), d_x.writable(),
+                                    d_gain.writable(), d_bias.writable(), threads);
+        tape.add_gradient(x, std::move(d_x));
+        tape.add_gradient(gain, std::move(d_gain));
+        tape.add_gradient(bias, std::move(d_bias));
+      });
+}
+
+/// The RMS norm of each row. x: [tokens x features], gain: [1 x features].
+template <class Scalar>
+Variable<Scalar> rms_norm(const Context<Scalar>& context, const Variable<Scalar>& x, const Variable<Scalar>& gain,
+                          double epsilon = 1e-5) {
+  Variable<Scalar> y = context.new_matrix(x.rows(), x.cols());
+  Variable<Scalar> rrms = context.new_matrix(x.rows(), 1);
+  rms_norm_forward<Scalar>(x.value(), gain.value(), epsilon, y.writable(), rrms.writable(), context.threads);
+  return context.record(std::move(y), {x, gain},
+                        [x, gain, rrms, threads = context.threads](const Variable<Scalar>& d_y, Tape<Scalar>& tape) {
+                          Variable<Scalar> d_x = tape.new_matrix(x.rows(), x.cols());
+                          Variable<Scalar> d_gain = tape.new_matrix(1, x.cols());
+                          rms_norm_backward<Scalar>(x.value(), gain.value(), rrms.value(), d_y.value(), d_x.writable(),
+                                                    d_gain.writable(), threads);
+                          tape.add_gradient(x, std::move(d_x));
+                          tape.add_gradient(gain, std::move(d_gain));
+                        });
+}
+
+}  // namespace eigenformer::inline EIGENFORMER_ABI

@@ -1,0 +1,178 @@
+// Lines of text into tokens and back, for those who bring no tokeniser of their own. Nothing is learned and nothing is
+// lost: detokenize(tokenize(line)) is the line again, but that a run of white space comes back as one space and white
+// space at the ends not at all.
+#pragma once
+
+#include <algorithm>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "eigenformer/text/utf8.hpp"
+
+namespace eigenformer::inline EIGENFORMER_ABI {
+
+/// What a token is.
+///
+/// words: what stands between white space, and the punctuation at its edges as tokens of their own. Such a token
+/// carries the joiner mark U+FFED on the side where it was attached: `"Hello," she said.` has the tokens
+/// `"M`, `Hello`, `M,`, `M"`, `she`, `said`, `M.`, M being the mark. Punctuation that already stands alone carries
+/// none, and the pieces of BPE and entities as "&quot;" are left whole, so text that was tokenised before passes
+/// unchanged, but for what is joined to punctuation in it, such as abbreviations. A mark in the text itself is doubled.
+///
+/// characters: every code point, and U+2581 for white space between two. A U+2581 in the text itself is doubled.
+enum class Tokenization { words, characters };
+
+/// "words" or "characters".
+inline std::string_view to_string(Tokenization tokenization) {
+  return tokenization == Tokenization::words ? "words" : "characters";
+}
+
+/// The reverse of to_string. Throws for any other name.
+inline Tokenization parse_tokenization(std::string_view name) {
+  if (name == "words") return Tokenization::words;
+  check(name == "characters", "tokenization is \"", name, "\", expected words or characters");
+  return Tokenization::characters;
+}
+
+namespace detail {
+
+inline constexpr std::string_view joiner_mark = "\xEF\xBF\xAD";  // U+FFED
+inline constexpr std::string_view space_mark = "\xE2\x96\x81";   // U+2581
+
+/// The punctuation that is parted from words; other symbols stay, as in "C++", "50%" and "e-mail".
+inline bool is_edge_punctuation(char32_t c) {
+  if (c < 0x80) return std::string_view(".,!?;:\"'()[]").find(static_cast<char>(c)) != std::string_view::npos;
+  return c == 0xA1 || c == 0xAB || c == 0xBB || c == 0xBF ||              // inverted marks, guillemets
+         (c >= 0x2018 && c <= 0x201F) || c == 0x2026 ||                   // quotation marks, ellipsis
+         c == 0x2039 || c == 0x203A || c == 0x3001 || c == 0x3002 ||      // guillemets, CJK comma, full stop
+         (c >= 0x3008 && c <= 0x3011) || (c >= 0x3014 && c <= 0x301F) ||  // CJK brackets
+         c == 0xFF01 || c == 0xFF02 || (c >= 0xFF07 && c <= 0xFF09) ||    // and the ASCII ones, fullwidth
+         c == 0xFF0C || c == 0xFF0E || c == 0xFF1A || c == 0xFF1B || c == 0xFF1F || c == 0xFF3B || c == 0xFF3D ||
+         (c >= 0xFF5F && c <= 0xFF64);  // and halfwidth
+}
+
+/// Whether a word is one entity as "&quot;": its semicolon is no punctuation. Corpora are full of them.
+inline bool is_entity(std::string_view word) {
+  return word.size() >= 3 && word.front() == '&' && word.back() == ';' &&
+         std::all_of(word.begin() + 1, word.end() - 1, [](char c) {
+           return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '#';
+         });
+}
+
+/// `text` with every `mark` in it doubled, so that a single one always is ours.
+inline std::string double_marks(std::string_view text, std::string_view mark) {
+  std::string doubled;
+  for (std::size_t found; (found = text.find(mark)) != std::string_view::npos;
+       text.remove_prefix(found + mark.size())) {
+    doubled.append(text.substr(0, found)).append(mark).append(mark);
+  }
+  return doubled.append(text);
+}
+
+inline void tokenize_word(std::string_view word, std::vector<std::string>& tokens) {
+  std::vector<CodePoint> characters;
+  for (const CodePoint& c : CodePoints(word)) characters.push_back(c);
+  const auto is_inner = [](const CodePoint& c) { return !is_edge_punctuation(c.value); };
+  const auto first = std::find_if(characters.begin(), characters.end(), is_inner);
+  const auto last = std::find_if(characters.rbegin(), characters.rend(), is_inner).base();
+  if (first == characters.end()) {  // nothing but punctuation, which stands alone
+    tokens.emplace_back(word);
+    return;
+  }
+  std::size_t offset = 0;
+  for (auto c = characters.begin(); c != first; offset += c->bytes.size(), ++c)
+    tokens.emplace_back(c->bytes).append(joiner_mark);
+  std::size_t size = 0;
+  for (auto c = first; c != last; ++c) size += c->bytes.size();
+  tokens.push_back(double_marks(word.substr(offset, size), joiner_mark));
+  for (auto c = last; c != characters.end(); ++c) tokens.emplace_back(joiner_mark).append(c->bytes);
+}
+
+/// Adds `text` with every doubled `mark` in it single again.
+inline void append_single_marks(std::string& line, std::string_view text, std::string_view mark) {
+  for (std::size_t found; (found = text.find(mark)) != std::string_view::npos;) {
+    line += text.substr(0, found + mark.size());
+    text.remove_prefix(found + mark.size());
+    if (text.starts_with(mark)) text.remove_prefix(mark.size());
+  }
+  line += text;
+}
+
+inline std::string detokenize_words(std::span<const std::string> tokens) {
+  const std::string literal = double_marks(joiner_mark, joiner_mark);
+  std::string line;
+  bool attached = true;  // the next token to what stands before
+  for (const std::string& token : tokens) {
+    std::string_view text = token;
+    if (text.starts_with(joiner_mark) && !text.starts_with(literal)) {
+      text.remove_prefix(joiner_mark.size());
+      attached = true;
+    }
+    if (!attached) line += ' ';
+    attached = text.ends_with(joiner_mark) && !text.ends_with(literal);
+    if (attached) text.remove_suffix(joiner_mark.size());
+    append_single_marks(line, text, joiner_mark);
+  }
+  return line;
+}
+
+}  // namespace detail
+
+/// The tokens of a line; none if it is nothing but white space. Throws if it is not UTF-8.
+inline std::vector<std::string> tokenize(std::string_view line, Tokenization tokenization) {
+  std::vector<std::string> tokens;
+  const std::vector<std::string_view> words = split_words(line, "tokenize");
+  if (tokenization == Tokenization::words) {
+    bool inside = false;  // a word that was cut by BPE: "e.@@ g." was one, its periods are no punctuation
+    for (const std::string_view word : words) {
+      const bool goes_on = word.ends_with("@@");
+      if (inside || goes_on || detail::is_entity(word)) {
+        tokens.push_back(detail::double_marks(word, detail::joiner_mark));
+      } else {
+        detail::tokenize_word(word, tokens);
+      }
+      inside = goes_on;
+    }
+    return tokens;
+  }
+  tokens.reserve(line.size());
+  for (const std::string_view word : words) {
+    if (!tokens.empty()) tokens.emplace_back(detail::space_mark);
+    for (const CodePoint& c : CodePoints(word)) tokens.push_back(detail::double_marks(c.bytes, detail::space_mark));
+  }
+  return tokens;
+}
+
+/// The line that has these tokens. A model may give tokens that no line has, such as a joiner mark at the beginning or
+/// `<unk>`: marks then join what there is to join, and other tokens stand as they are.
+inline std::string detokenize(std::span<const std::string> tokens, Tokenization tokenization) {
+  if (tokenization == Tokenization::words) return detail::detokenize_words(tokens);
+  const std::string literal = detail::double_marks(detail::space_mark, detail::space_mark);
+  std::string line;
+  for (const std::string& token : tokens) {
+    if (token == detail::space_mark) {
+      line += ' ';
+    } else {
+      line += token == literal ? detail::space_mark : std::string_view(token);
+    }
+  }
+  return line;
+}
+
+/// characters if most characters of the lines, punctuation and white space aside, are Han, Hiragana or Katakana, which
+/// are written without spaces; words otherwise. Throws if a line is not UTF-8.
+inline Tokenization guess_tokenization(std::span<const std::string> lines) {
+  Index letters = 0;
+  Index han_or_kana = 0;
+  for (const std::string& line : lines)
+    for (const CodePoint& c : CodePoints(line, "guess_tokenization")) {
+      if (is_white_space(c.value) || is_punctuation(c.value)) continue;
+      ++letters;
+      if (is_han_or_kana(c.value)) ++han_or_kana;
+    }
+  return 2 * han_or_kana > letters ? Tokenization::characters : Tokenization::words;
+}
+
+}  // namespace eigenformer::inline EIGENFORMER_ABI

@@ -1,0 +1,77 @@
+// Token sequences one under another: a batch of sentences as models take it.
+#pragma once
+
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "eigenformer/core/row_offsets.hpp"
+#include "eigenformer/text/vocabulary.hpp"
+
+namespace eigenformer::inline EIGENFORMER_ABI {
+
+/// A ragged batch of sequences: row r of the activations belongs to ids[r]. Without rows, all ids are one sequence.
+struct Tokens {
+  std::vector<Token> ids;
+  RowOffsets rows;
+
+  static Tokens of(std::span<const std::vector<Token>> sequences) {
+    Tokens tokens;
+    std::vector<Index> offsets{0};
+    offsets.reserve(sequences.size() + 1);
+    for (const std::vector<Token>& sequence : sequences) {
+      tokens.ids.insert(tokens.ids.end(), sequence.begin(), sequence.end());
+      offsets.push_back(static_cast<Index>(tokens.ids.size()));
+    }
+    tokens.rows = RowOffsets(std::move(offsets));
+    return tokens;
+  }
+
+  Index sequences() const { return rows.given() ? rows.sequences() : 1; }
+  std::span<const Token> operator[](Index sequence) const {
+    eigen_assert(sequence >= 0 && sequence < sequences());
+    if (!rows.given()) return ids;
+    return std::span(ids).subspan(static_cast<std::size_t>(rows.begin(sequence)),
+                                  static_cast<std::size_t>(rows.length(sequence)));
+  }
+};
+
+/// Sentences and their translations as a model learns from them (teacher forcing).
+struct TranslationBatch {
+  Tokens source;            ///< the sentences, each with the end token
+  Tokens target;            ///< what the decoder reads: the begin token, then the translation
+  std::vector<Token> next;  ///< what it should say after each of target's rows: the translation, then the end token
+};
+
+/// The batch of the chosen sentence pairs. sources, targets: encoded sentences without specials. Throws if their
+/// numbers differ or a chosen one does not exist.
+inline TranslationBatch translation_batch(std::span<const std::vector<Token>> sources,
+                                          std::span<const std::vector<Token>> targets, std::span<const Index> chosen) {
+  check(sources.size() == targets.size(), "translation_batch: ", sources.size(), " sources, ", targets.size(),
+        " targets");
+  TranslationBatch batch;
+  std::vector<Index> source_rows{0};
+  std::vector<Index> target_rows{0};
+  for (const Index sentence : chosen) {
+    check(sentence >= 0 && sentence < static_cast<Index>(sources.size()), "translation_batch: there is no sentence ",
+          sentence, ", only 0 to ", static_cast<Index>(sources.size()) - 1);
+    const std::vector<Token>& source = sources[static_cast<std::size_t>(sentence)];
+    const std::vector<Token>& target = targets[static_cast<std::size_t>(sentence)];
+
+    batch.source.ids.insert(batch.source.ids.end(), source.begin(), source.end());
+    batch.source.ids.push_back(Vocabulary::end);
+    source_rows.push_back(static_cast<Index>(batch.source.ids.size()));
+
+    batch.target.ids.push_back(Vocabulary::begin);
+    batch.target.ids.insert(batch.target.ids.end(), target.begin(), target.end());
+    target_rows.push_back(static_cast<Index>(batch.target.ids.size()));
+
+    batch.next.insert(batch.next.end(), target.begin(), target.end());
+    batch.next.push_back(Vocabulary::end);
+  }
+  batch.source.rows = RowOffsets(std::move(source_rows));
+  batch.target.rows = RowOffsets(std::move(target_rows));
+  return batch;
+}
+
+}  // namespace eigenformer::inline EIGENFORMER_ABI

@@ -1,0 +1,109 @@
+// Adam and AdamW.
+#pragma once
+
+#include <cmath>
+#include <string>
+#include <vector>
+
+#include "eigenformer/autograd/gradients.hpp"
+#include "eigenformer/autograd/parameter.hpp"
+#include "eigenformer/core/threads.hpp"
+
+namespace eigenformer::inline EIGENFORMER_ABI {
+
+/// Defaults are those of Vaswani et al. 2017, section 5.3; torch.optim.Adam has beta2 = 0.999 and epsilon = 1e-8.
+struct AdamOptions {
+  double beta1 = 0.9;
+  double beta2 = 0.98;
+  double epsilon = 1e-9;
+  double weight_decay = 0;  // pulls weights to zero: see Adam and AdamW
+  bool decoupled = false;   // true: AdamW
+};
+
+/// Adam (Kingma and Ba 2015, arXiv 1412.6980, algorithm 1): with g the gradient and t the number of updates,
+///
+///   m = beta1 m + (1 - beta1) g,   v = beta2 v + (1 - beta2) g^2
+///   x = x - rate * (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + epsilon)
+///
+/// weight_decay * x is added to g; if decoupled (AdamW: Loshchilov and Hutter 2019, arXiv 1711.05101), x is multiplied
+/// by 1 - rate * weight_decay instead. Moments belong to a model's parameters by their order, so the model may move.
+template <class Scalar>
+class Adam {
+ public:
+  Adam() = default;
+  explicit Adam(const AdamOptions& options) : options_(options) {}
+
+  const AdamOptions& options() const { return options_; }
+  Index updates() const { return updates_; }
+
+  /// One update of all of the model's parameters that have a gradient, with `gradients` times `factor`.
+  /// Throws if the model is not of the shape of the one before.
+  template <class Model>
+  void update(Model& model, const Gradients<Scalar>& gradients, double rate, double factor = 1,
+              Threads* threads = nullptr);
+
+  /// The moments by name, to be saved and loaded like a model's parameters.
+  static void visit(auto& self, auto&& visitor) {
+    visitor("first_moment", self.first_moment_);
+    visitor("second_moment", self.second_moment_);
+  }
+  /// Makes room for the moments of `model`, and continues after `updates` updates: before loading them.
+  template <class Model>
+  void restore(const Model& model, Index updates) {
+    first_moment_.clear();
+    second_moment_.clear();
+    for_each_parameter(model, [&](const std::string&, const Parameter<Scalar>& x) { add_moments(x); });
+    updates_ = updates;
+  }
+
+ private:
+  void add_moments(const Parameter<Scalar>& x) {
+    first_moment_.emplace_back(x.value.rows(), x.value.cols());
+    second_moment_.emplace_back(x.value.rows(), x.value.cols());
+  }
+
+  AdamOptions options_;
+  Index updates_ = 0;
+  std::vector<Parameter<Scalar>> first_moment_;
+  std::vector<Parameter<Scalar>> second_moment_;
+};
+
+template <class Scalar>
+template <class Model>
+void Adam<Scalar>::update(Model& model, const Gradients<Scalar>& gradients, double rate, double factor,
+                          Threads* threads) {
+  ++updates_;
+  const double t = static_cast<double>(updates_);
+  const auto beta1 = static_cast<Scalar>(options_.beta1);
+  const auto beta2 = static_cast<Scalar>(options_.beta2);
+  const auto step = static_cast<Scalar>(rate / (1 - std::pow(options_.beta1, t)));
+  const auto root_factor = static_cast<Scalar>(1 / std::sqrt(1 - std::pow(options_.beta2, t)));
+  const auto epsilon = static_cast<Scalar>(options_.epsilon);
+  const auto decay = static_cast<Scalar>(options_.decoupled ? 0 : options_.weight_decay);
+  const auto keep = static_cast<Scalar>(options_.decoupled ? 1 - rate * options_.weight_decay : 1);
+  const auto gradient_factor = static_cast<Scalar>(factor);
+  std::size_t i = 0;
+  for_each_parameter(model, [&](const std::string& name, Parameter<Scalar>& x) {
+    if (i == first_moment_.size()) add_moments(x);
+    Matrix<Scalar>& m = first_moment_[i].value;
+    Matrix<Scalar>& v = second_moment_[i].value;
+    ++i;
+    check(shape(m) == shape(x.value), "Adam: parameter ", name, " is ", shape(x.value), ", its moments are ", shape(m));
+    const Matrix<Scalar>* gradient = gradients.find(x);
+    if (gradient == nullptr) return;
+    parallel_for(threads, x.value.rows(), std::max<Index>(1, 8192 / x.value.cols()), [&](Index begin, Index end) {
+      // Row by row, so that the whole update of an entry is one pass over memory.
+      for (Index r = begin; r < end; ++r) {
+        auto x_row = x.value.row(r).array();
+        auto m_row = m.row(r).array();
+        auto v_row = v.row(r).array();
+        const auto g = gradient_factor * gradient->row(r).array() + decay * x_row;
+        m_row = beta1 * m_row + (1 - beta1) * g;
+        v_row = beta2 * v_row + (1 - beta2) * g.square();
+        x_row = keep * x_row - step * m_row / (v_row.sqrt() * root_factor + epsilon);
+      }
+    });
+  });
+}
+
+}  // namespace eigenformer::inline EIGENFORMER_ABI

@@ -1,0 +1,85 @@
+// The training loop.
+#pragma once
+
+#include <chrono>
+#include <cmath>
+#include <functional>
+#include <utility>
+
+#include "eigenformer/autograd/context.hpp"
+#include "eigenformer/train/adam.hpp"
+#include "eigenformer/train/clip.hpp"
+#include "eigenformer/train/schedules.hpp"
+
+namespace eigenformer::inline EIGENFORMER_ABI {
+
+struct TrainingOptions {
+  Index most_updates = 0;   // 0: until the callback says stop
+  Index accumulate = 1;     // batches whose gradients are added up to one update
+  double largest_norm = 1;  // the gradient is clipped to this global norm; 0: not at all
+  std::function<double(Index update)> schedule = InverseSquareRoot{};
+};
+
+/// What a loss gives for one batch: the sum over its items (target tokens, mostly), and how many they are. A mean over
+/// batches of different sizes is then a mean over items, whatever the batches.
+template <class Scalar>
+struct BatchLoss {
+  Variable<Scalar> sum;  // [1 x 1]
+  Index items = 0;
+};
+
+/// What the callback is told after every update.
+struct TrainingProgress {
+  Index update = 0;
+  double loss = 0;  // the mean over this update's items
+  double rate = 0;
+  double gradient_norm = 0;  // before clipping
+  Index items = 0;           // of this update
+  Index total_items = 0;     // so far
+  double seconds = 0;        // since the loop began
+};
+
+/// Trains until `report` returns false or `most_updates` are made.
+///
+///   next_batch: () -> Batch
+///   loss: (const Context<Scalar>&, const Batch&) -> BatchLoss<Scalar>
+///   report: (const TrainingProgress&) -> bool; may validate, save and print, which the loop does not
+///
+/// `context` gives the generator for dropout and the threads; the tape is the loop's own. Throws if a loss is not
+/// finite, before it reaches the weights.
+template <class Scalar, class Model, class NextBatch, class Loss, class Report>
+void train(Model& model, Adam<Scalar>& optimizer, Context<Scalar> context, NextBatch&& next_batch, Loss&& loss,
+           Report&& report, const TrainingOptions& options = {}) {
+  check(options.accumulate >= 1, "train: accumulate is ", options.accumulate, ", expected at least 1");
+  Tape<Scalar> tape;
+  context.tape = &tape;
+  TrainingProgress progress;
+  progress.update = optimizer.updates();
+  const auto begin = std::chrono::steady_clock::now();
+  while (options.most_updates == 0 || progress.update < options.most_updates) {
+    double sum = 0;
+    progress.items = 0;
+    tape.gradients().clear();
+    for (Index i = 0; i < options.accumulate; ++i) {
+      const auto batch = next_batch();
+      const BatchLoss<Scalar> batch_loss = loss(std::as_const(context), batch);
+      const auto value = static_cast<double>(batch_loss.sum.scalar());
+      check(std::isfinite(value), "train: the loss of update ", progress.update + 1, " is not finite");
+      sum += value;
+      progress.items += batch_loss.items;
+      tape.backward(batch_loss.sum);
+    }
+    const double mean = 1 / static_cast<double>(std::max<Index>(progress.items, 1));
+    ++progress.update;
+    progress.rate = options.schedule(progress.update);
+    progress.gradient_norm = mean * global_norm(model, tape.gradients());
+    optimizer.update(model, tape.gradients(), progress.rate,
+                     mean * clip_factor(progress.gradient_norm, options.largest_norm), context.threads);
+    progress.loss = mean * sum;
+    progress.total_items += progress.items;
+    progress.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+    if (!report(std::as_const(progress))) return;
+  }
+}
+
+}  // namespace eigenformer::inline EIGENFORMER_ABI

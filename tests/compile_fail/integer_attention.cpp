@@ -1,0 +1,7 @@
+// expected: attention runs on float or double
+#include <eigenformer/kernels/attention.hpp>
+
+int main() {
+  const Eigen::MatrixXi x = Eigen::MatrixXi::Identity(2, 2);
+  return eigenformer::attention(x, x, x)(0);
+}

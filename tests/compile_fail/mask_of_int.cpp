@@ -1,0 +1,7 @@
+// expected: a dense mask is a matrix of bool; true = may attend
+#include <eigenformer/kernels/scores.hpp>
+
+int main() {
+  const eigenformer::DenseMask mask(Eigen::MatrixXi::Identity(2, 2));
+  return mask.rows() == 2 ? 0 : 1;
+}

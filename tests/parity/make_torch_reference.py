@@ -1,0 +1,227 @@
+"""Writes torch_reference.safetensors beside this script: what PyTorch computes, for the parity tests to agree with.
+
+To make it anew: Python 3.11, `pip install torch==2.13.0` (the CPU build), `python3 make_torch_reference.py`. The seeds
+are fixed; another version of PyTorch, or another processor, may change last digits.
+
+Everything is computed in double precision, in training mode and without dropout. Inputs, parameters and cotangents are
+drawn as halves, so that F16 stores them exactly in a quarter of the bytes; the rest is F64 unless said:
+  CASE/input/NAME      what the layer is given, [tokens x features]
+  CASE/parameter/NAME  its parameters, under this library's names: torch's in_proj_weight and in_proj_bias are split
+                       into q, k and v, a bias or a gain is [1 x features]; none is left at torch's 0 or 1
+  CASE/output/y        what the layer gives
+  CASE/cotangent       random, of y's shape
+  CASE/gradient/NAME   of sum(y * cotangent), for every input and every parameter, under their names
+  CASE/rows            I64, where the batch is ragged: the sequences' RowOffsets. Torch ran every sequence by itself.
+  CASE/key_rows        I64, the same of the keys (or the memory) where those are another input
+  CASE/mask            1 = may attend, 0 = may not, which is the opposite of torch's boolean masks. A row is a query, a
+                       column the key's place within its sequence; columns past the end of a sequence are 1.
+  CASE/labels          I64, the labels of the cross entropies; -100 is ignored
+
+Width 12, 3 heads, feed-forward width 20, layer norm epsilon 1e-5, gelu by erf. Cases:
+  mha_self, mha_self_causal        nn.MultiheadAttention on x, ragged
+  mha_cross                        queries `query`, keys and values `memory`, ragged
+  mha_cross_kdim                   `query`, `key` of width 7, `value` of width 9, one sequence
+  mha_no_bias                      on x, one sequence
+  mha_mask, mha_mask_ragged        on x with a random mask in which every query sees something
+  encoder_{post,pre}_{relu,gelu}   nn.TransformerEncoderLayer on x, ragged; pre is norm_first
+  decoder_{post,pre}_{relu,gelu}   nn.TransformerDecoderLayer on x (causal) and `memory`, ragged
+  cross_entropy                    mean over the labels that count, of `logits` [7 x 11]; y and cotangent are [1 x 1]
+  cross_entropy_smoothing          the same with label_smoothing 0.1
+  cross_entropy_sum                the sum in place of the mean
+"""
+
+import json
+import pathlib
+import struct
+import zlib
+
+import torch
+from torch import nn
+
+WIDTH, HEADS, FEED_FORWARD = 12, 3, 20
+LENGTHS, KEY_LENGTHS = [5, 3], [4, 6]
+
+tensors = {}
+
+
+def begin(case):
+    """Every case has its own seed, so that a new one leaves the others as they are."""
+    torch.manual_seed(zlib.crc32(case.encode()))
+
+
+def as_half(numbers):
+    return numbers.half().double()
+
+
+def random(rows, columns):
+    return as_half(torch.randn(rows, columns)).requires_grad_()
+
+
+def randomise(module):
+    """Weights such that sums have about the size of their terms, biases and gains other than 0 and 1."""
+    with torch.no_grad():
+        for name, parameter in module.named_parameters():
+            parameter.normal_()
+            if parameter.dim() == 2:
+                parameter /= parameter.shape[1] ** 0.5
+            else:
+                parameter *= 0.3
+                if "norm" in name and name.endswith("weight"):
+                    parameter += 1
+            parameter.copy_(as_half(parameter))
+    return module
+
+
+def causal(length):
+    return torch.ones(length, length).triu(1).bool()
+
+
+def attention(**options):
+    return randomise(nn.MultiheadAttention(WIDTH, HEADS, batch_first=True, dtype=torch.double, **options))
+
+
+def layer(kind, place, activation):
+    return randomise(kind(WIDTH, HEADS, dim_feedforward=FEED_FORWARD, dropout=0.0, activation=activation,
+                          norm_first=place == "pre", batch_first=True, dtype=torch.double))
+
+
+def named(name, value):
+    """A parameter of torch, or its gradient, as (this library's name, matrix) pairs."""
+    rows = value if value.dim() == 2 else value.unsqueeze(0)
+    prefix, _, last = name.rpartition(".")
+    prefix += "." if prefix else ""
+    if last in ("in_proj_weight", "in_proj_bias"):
+        kind = last.removeprefix("in_proj_")
+        return [(f"{prefix}{part}.{kind}", piece if kind == "weight" else piece.unsqueeze(0))
+                for part, piece in zip("qkv", value.chunk(3))]
+    if last in ("q_proj_weight", "k_proj_weight", "v_proj_weight"):
+        return [(f"{prefix}{last[0]}.weight", rows)]
+    return [(name, rows)]
+
+
+def store(case, module, inputs, y):
+    cotangent = as_half(torch.randn_like(y))
+    (y * cotangent).sum().backward()
+    for name, value in inputs.items():
+        tensors[f"{case}/input/{name}"] = value
+        tensors[f"{case}/gradient/{name}"] = value.grad
+    for name, parameter in module.named_parameters() if module else []:
+        for ours, value in named(name, parameter):
+            tensors[f"{case}/parameter/{ours}"] = value
+        for ours, value in named(name, parameter.grad):
+            tensors[f"{case}/gradient/{ours}"] = value
+    tensors[f"{case}/output/y"] = y
+    tensors[f"{case}/cotangent"] = cotangent
+
+
+def store_ragged(case, module, inputs, run):
+    """inputs: name -> (matrix, lengths); run gets each sequence's rows and gives its y."""
+    pieces = [matrix.split(lengths) for matrix, lengths in inputs.values()]
+    y = torch.cat([run(*(piece.unsqueeze(0) for piece in sequence)).squeeze(0) for sequence in zip(*pieces)])
+    store(case, module, {name: matrix for name, (matrix, _) in inputs.items()}, y)
+    for name, (_, lengths) in inputs.items():
+        if len(lengths) > 1:
+            offsets = torch.tensor([0] + lengths).cumsum(0)
+            tensors[f"{case}/{'rows' if name in ('x', 'query') else 'key_rows'}"] = offsets
+
+
+def mha_self(case, lengths, is_causal=False, **options):
+    begin(case)
+    attend = attention(**options)
+    store_ragged(case, attend, {"x": (random(sum(lengths), WIDTH), lengths)},
+                 lambda x: attend(x, x, x, attn_mask=causal(x.shape[1]) if is_causal else None)[0])
+
+
+def mha_cross():
+    begin("mha_cross")
+    attend = attention()
+    store_ragged("mha_cross", attend, {"query": (random(sum(LENGTHS), WIDTH), LENGTHS),
+                                       "memory": (random(sum(KEY_LENGTHS), WIDTH), KEY_LENGTHS)},
+                 lambda query, memory: attend(query, memory, memory)[0])
+
+
+def mha_cross_kdim():
+    begin("mha_cross_kdim")
+    attend = attention(kdim=7, vdim=9)
+    store_ragged("mha_cross_kdim", attend, {"query": (random(5, WIDTH), [5]), "key": (random(4, 7), [4]),
+                                            "value": (random(4, 9), [4])},
+                 lambda query, key, value: attend(query, key, value)[0])
+
+
+def mha_mask(case, lengths):
+    begin(case)
+    attend = attention()
+    mask = torch.rand(sum(lengths), max(lengths)) < 0.5
+    for row, length in enumerate(length for length in lengths for _ in range(length)):
+        mask[row, torch.randint(length, ())] = True
+        mask[row, length:] = True
+    of_sequences = iter(mask.split(lengths))
+    store_ragged(case, attend, {"x": (random(sum(lengths), WIDTH), lengths)},
+                 lambda x: attend(x, x, x, attn_mask=~next(of_sequences)[:, :x.shape[1]])[0])
+    tensors[f"{case}/mask"] = mask.double()
+
+
+def encoder(place, activation):
+    case = f"encoder_{place}_{activation}"
+    begin(case)
+    module = layer(nn.TransformerEncoderLayer, place, activation)
+    store_ragged(case, module, {"x": (random(sum(LENGTHS), WIDTH), LENGTHS)}, module)
+
+
+def decoder(place, activation):
+    case = f"decoder_{place}_{activation}"
+    begin(case)
+    module = layer(nn.TransformerDecoderLayer, place, activation)
+    store_ragged(case, module, {"x": (random(sum(LENGTHS), WIDTH), LENGTHS),
+                                "memory": (random(sum(KEY_LENGTHS), WIDTH), KEY_LENGTHS)},
+                 lambda x, memory: module(x, memory, tgt_mask=causal(x.shape[1])))
+
+
+def cross_entropy(case, **options):
+    begin(case)
+    logits = random(7, 11)
+    labels = torch.randint(11, (7,))
+    labels[4] = -100
+    loss = nn.functional.cross_entropy(logits, labels, **options)
+    store(case, None, {"logits": logits}, loss.reshape(1, 1))
+    tensors[f"{case}/labels"] = labels
+
+
+def stored(name, tensor):
+    """The type under which a tensor is stored, and its bytes."""
+    drawn = any(part in name for part in ("/input/", "/parameter/", "/cotangent"))
+    dtype, code = ("I64", "q") if tensor.dtype == torch.int64 else ("F16", "e") if drawn else ("F64", "d")
+    numbers = tensor.detach().flatten().tolist()
+    data = struct.pack(f"<{len(numbers)}{code}", *numbers)
+    assert struct.unpack(f"<{len(numbers)}{code}", data) == tuple(numbers), name
+    return dtype, data
+
+
+def write_safetensors(path):
+    header, buffer = {}, b""
+    pieces = {name: stored(name, tensor) for name, tensor in tensors.items()}
+    for name in sorted(pieces, key=lambda name: pieces[name][0] == "F16"):  # eight-byte numbers first, to be aligned
+        dtype, data = pieces[name]
+        header[name] = {"dtype": dtype, "shape": list(tensors[name].shape),
+                        "data_offsets": [len(buffer), len(buffer) + len(data)]}
+        buffer += data
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    path.write_bytes(struct.pack("<Q", len(text)) + text + buffer)
+
+
+mha_self("mha_self", LENGTHS)
+mha_self("mha_self_causal", LENGTHS, is_causal=True)
+mha_self("mha_no_bias", [5], bias=False)
+mha_cross()
+mha_cross_kdim()
+mha_mask("mha_mask", [5])
+mha_mask("mha_mask_ragged", LENGTHS)
+for place in ("post", "pre"):
+    for activation in ("relu", "gelu"):
+        encoder(place, activation)
+        decoder(place, activation)
+cross_entropy("cross_entropy", ignore_index=-100)
+cross_entropy("cross_entropy_smoothing", label_smoothing=0.1)
+cross_entropy("cross_entropy_sum", reduction="sum")
+write_safetensors(pathlib.Path(__file__).with_name("torch_reference.safetensors"))
