@@ -43,6 +43,9 @@ endif()
 
 # A consumer finds what this build found, and has no flags from the environment.
 set(consumer_cache "set(CMAKE_CXX_FLAGS \"${needed_flags}\" CACHE STRING \"\")\n")
+if(eigen_SOURCE_DIR)
+  set(FETCHCONTENT_SOURCE_DIR_EIGEN ${eigen_SOURCE_DIR})
+endif()
 foreach(variable IN ITEMS CMAKE_CXX_COMPILER CMAKE_MAKE_PROGRAM CMAKE_TOOLCHAIN_FILE CMAKE_PREFIX_PATH CMAKE_OSX_SYSROOT
                           Eigen3_DIR nlohmann_json_DIR FETCHCONTENT_SOURCE_DIR_EIGEN)
   if(${variable})
@@ -56,7 +59,7 @@ file(GENERATE OUTPUT ${this_build} CONTENT "
 set(source_folder \"${PROJECT_SOURCE_DIR}\")
 set(build_folder \"${PROJECT_BINARY_DIR}\")
 set(work_folder \"${CMAKE_CURRENT_BINARY_DIR}\")
-set(package_folder \"${package_folder}\")
+set(package_folder \"${package_dir}\")
 set(version ${PROJECT_VERSION})
 set(with_io $<TARGET_EXISTS:eigenformer::io>)
 set(generator \"${CMAKE_GENERATOR}\")

@@ -1,13 +1,15 @@
 // Fills the rules of demo_grammar.hpp with the words of demo_words.hpp.
 #include "translate/demo_corpus.hpp"
 
-#include <algorithm>
+#include <functional>
 #include <initializer_list>
+#include <iterator>
 #include <map>
 #include <set>
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "eigenformer/core/rng.hpp"
@@ -119,7 +121,9 @@ class Scene {
     she_ = draw_subject([&](const Subject& x) { return !asking || x.person != Person::first; });
     const Subject they = draw_subject(
         [&](const Subject& x) { return x.name.english != she_.name.english && !overlap(x.person, she_.person); });
-    const Subject he = draw_subject([](const Subject& x) { return x.third_singular() && x.owner.english != "the"; });
+    // Not one of `people`, who would be told that they are a doctor.
+    const Subject he =
+        draw_subject([](const Subject& x) { return x.third_singular() && !x.name.english.starts_with("the "); });
 
     const bool third = she_.third_singular();
     const bool first = she_.person == Person::first && !she_.plural;

@@ -1,11 +1,11 @@
 // The grammar of the demo corpus: what is said, in both languages, each in its own order (a synchronous grammar: Lewis
 // and Stearns 1968). A slot is named after one of the phrases that may fill it, so that the rules read like sentences.
 //
-// Slots of one sentence agree. {she} may be "i" or "the boys": {is}, {has}, {plays} and the endings {s}, {es} and {ies}
-// follow, and {her} is what belongs to it. {play}, {playing} and {played} are one activity, and {at school} a place for
-// it. Each of {car}, {cat}, {house} .. is one noun: "{cars}", "{a new car}", "{three cars}". An adjective of its own,
-// to follow "is", have {car} in {new}, {house} and {tower} in {big}, {coat} in {red}, {cake} in {delicious}. Some slots
-// have an empty side: "is" has no Chinese of its own before 正在 or 很.
+// The slots of one sentence agree. {she} may be "i" or "the boys": {is}, {has}, {plays} and the endings {s}, {es} and
+// {ies} follow it, {her} is what belongs to it, and {him} and {they} are others. {play}, {playing} and {played} are one
+// activity, and {at school} is a place for it. {car}, {key}, {cat} .. are one noun each, whatever stands around it in
+// the slot: {cars}, {a new car}, {three cars}, {this car}. An adjective to follow "is" have {car} in {new}, {house} and
+// {tower} in {big}, {coat} in {red}, {cake} in {delicious}.
 #pragma once
 
 #include <string_view>

@@ -1,4 +1,4 @@
-// The words of the demo corpus: what the grammar in demo_corpus.cpp is filled with.
+// The words of the demo corpus: what the rules of demo_grammar.hpp are filled with.
 #pragma once
 
 #include <span>
@@ -12,8 +12,7 @@ struct Word {
   std::string_view chinese;
 };
 
-// --- People
-// -----------------------------------------------------------------------------------------------------------
+// --- People --------------------------------------------------------------------------------------------------------
 
 enum class Person { first, second, third };
 
@@ -43,8 +42,7 @@ inline constexpr Relative family[] = {
     {{"younger brother", "弟弟"}, {"his", "他 的"}},
 };
 
-// --- Things
-// -----------------------------------------------------------------------------------------------------------
+// --- Things --------------------------------------------------------------------------------------------------------
 
 /// The measure word stands between a number, or 这 and 那, and the noun: "three books" is 三 本 书.
 struct Noun {
@@ -105,8 +103,7 @@ inline constexpr Noun drinks[] = {
     {"glass of milk", "glasses of milk", "牛奶", "杯"},
 };
 
-// --- What they are like
-// -----------------------------------------------------------------------------------------------
+// --- What they are like --------------------------------------------------------------------------------------------
 
 /// Before its noun a Chinese adjective may need 的, or be another word: 一 辆 昂贵 的 汽车, but 汽车 很 贵.
 struct Adjective {
@@ -175,8 +172,7 @@ inline constexpr Use meals[] = {{{foods, of_foods}, {"eat", "吃"}, {"ate", "吃
 inline constexpr Word numbers[] = {{"two", "两"}, {"three", "三"}, {"four", "四"}, {"five", "五"},
                                    {"six", "六"}, {"seven", "七"}, {"ten", "十"}};
 
-// --- What they do, where and when
-// -------------------------------------------------------------------------------------
+// --- What they do, where and when ----------------------------------------------------------------------------------
 
 struct Verb {
   std::string_view base, third, ing, past;
@@ -265,8 +261,7 @@ inline constexpr Choice choices[] = {
     {"on the table", spots},   {"the museum", destinations}, {"paris", cities},     {"by bus", short_ways},
     {"by train", long_ways},   {"cold", weathers},           {"happy", feelings}};
 
-// --- Research
-// ---------------------------------------------------------------------------------------------------------
+// --- Research ------------------------------------------------------------------------------------------------------
 
 /// A topic is a material and what is done with it, after a word that says how or what for: "medical image analysis".
 inline constexpr Word approaches[] = {{"automatic", "自动"}, {"neural", "神经"}, {"medical", "医学"}};

@@ -15,7 +15,8 @@ using Model = ef::TranslationModel<float>;
 /// Set by Ctrl-C: whoever works for long looks at it, saves, and returns.
 extern volatile std::sig_atomic_t interrupted;
 
-/// Reading and writing a model folder; see io/translation_model.hpp. (A file of its own, so that JSON is compiled once.)
+/// Reading and writing a model folder; see io/translation_model.hpp. (A file of its own, so that JSON is compiled
+/// once.)
 Model load_model(const std::filesystem::path& folder);
 void save_model(const std::filesystem::path& folder, const Model& model);
 

@@ -180,7 +180,7 @@ TEST_CASE("all splits differ, those of splits too", "[core]") {
     ++made;
     return key;
   };
-  for (const std::uint64_t seed : {0, 1, 2}) {
+  for (const std::uint64_t seed : {0U, 1U, 2U}) {
     ef::Rng root(note({seed, 0}));
     for (int i = 0; i < 30; ++i) {
       ef::Rng child(note(root.split()));

@@ -52,7 +52,7 @@ TEMPLATE_TEST_CASE("sums of long rows lose no digits", "[kernels]", float, doubl
 TEMPLATE_TEST_CASE("the largest entry of a row", "[kernels]", float, double) {
   constexpr TestType infinity = std::numeric_limits<TestType>::infinity();
   CHECK(detail::row_max<TestType>(nullptr, 0) == -infinity);
-  for (const std::size_t size : {1, 5, 16, 37})
+  for (const std::size_t size : {1U, 5U, 16U, 37U})
     for (std::size_t at = 0; at < size; ++at) {
       std::vector<TestType> x(size, TestType(-8));
       x[at] = -3;

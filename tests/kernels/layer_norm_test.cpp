@@ -93,7 +93,12 @@ TEMPLATE_TEST_CASE("layer_norm of extreme rows", "[kernels]", float, double) {
   Matrix<TestType> y(3, 4);
   y << one, -one, one, -one, 0, 0, 0, 0, 1, -1, 1, -1;
   CHECK(largest_error(ef::layer_norm(x, gain, bias), y) < tolerance<TestType>(4));
-  CHECK(ef::layer_norm(Matrix<TestType>(0, 4), gain, bias).rows() == 0);
+
+  const Matrix<TestType> no_rows(0, 4);
+  CHECK(ef::layer_norm(no_rows, gain, bias).rows() == 0);
+  const auto d = backward<TestType>(no_rows, gain, forward<TestType>(no_rows, gain, bias), no_rows);
+  CHECK((d[1].array() == TestType(0)).all());
+  CHECK((d[2].array() == TestType(0)).all());
 }
 
 TEMPLATE_TEST_CASE("a row's layer_norm does not depend on where it lies", "[kernels]", float, double) {
@@ -129,7 +134,7 @@ TEST_CASE("the derivatives of layer_norm agree with differences", "[kernels]") {
 
 TEMPLATE_TEST_CASE("the derivatives of layer_norm are the same every way", "[kernels]", float, double) {
   ef::Rng rng(91);
-  for (const ef::Shape& s : {ef::Shape{0, 5}, {3, 33}, {700, 50}, {5000, 17}, {3, 20000}}) {
+  for (const ef::Shape& s : {ef::Shape{3, 33}, {700, 50}, {5000, 17}, {3, 20000}}) {
     CAPTURE(s.rows, s.cols);
     const auto x = random_matrix<TestType>(s.rows, s.cols, rng);
     const auto gain = random_matrix<TestType>(1, s.cols, rng);

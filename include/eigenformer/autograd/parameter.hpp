@@ -1,9 +1,9 @@
 // What a layer learns, and how to reach all of it by name.
 #pragma once
 
-#include <optional>
 #include <string>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "eigenformer/core/check.hpp"
@@ -34,18 +34,12 @@ template <class T>
 struct IsVector : std::false_type {};
 template <class T>
 struct IsVector<std::vector<T>> : std::true_type {};
-template <class T>
-struct IsOptional : std::false_type {};
-template <class T>
-struct IsOptional<std::optional<T>> : std::true_type {};
 
 template <class Part, class Function>
 void visit_part(const std::string& name, Part& part, Function& function) {
   using Bare = std::remove_const_t<Part>;
   if constexpr (IsParameter<Bare>::value) {
     if (!part.empty()) function(name, part);
-  } else if constexpr (IsOptional<Bare>::value) {
-    if (part.has_value()) visit_part(name, *part, function);
   } else if constexpr (IsVector<Bare>::value) {
     for (std::size_t i = 0; i < part.size(); ++i) visit_part(name + '.' + std::to_string(i), part[i], function);
   } else {
@@ -62,7 +56,7 @@ void visit_part(const std::string& name, Part& part, Function& function) {
 ///
 ///   static void visit(auto& self, auto&& visitor) { visitor("weight", self.weight); visitor("norm", self.norm); }
 ///
-/// for Parameters, structs of this kind, and vectors and optionals of them. `model` may be const.
+/// for Parameters, structs of this kind, and vectors of them. Empty parameters are passed over. `model` may be const.
 template <class Model, class Function>
 void for_each_parameter(Model& model, Function&& function) {
   detail::visit_part(std::string(), model, function);

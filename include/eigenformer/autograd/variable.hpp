@@ -56,8 +56,6 @@ class Variable {
   /// Its memory, for the operation that has just made it and has not yet given it away.
   MatrixMap<Scalar> writable() { return {data_.get(), rows_, cols_}; }
 
-  friend Shape shape(const Variable& x) { return {x.rows_, x.cols_}; }
-
  private:
   friend class Tape<Scalar>;
 
@@ -68,5 +66,10 @@ class Variable {
   std::uint64_t recording_ = 0;
   Index node_ = 0;
 };
+
+template <class Scalar>
+Shape shape(const Variable<Scalar>& x) {
+  return {x.rows(), x.cols()};
+}
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI

@@ -20,6 +20,7 @@ struct Embedding {
   Embedding(Index vocabulary_size, Index width, Rng& rng)
       : weight(normal<Scalar>(vocabulary_size, width, 1 / std::sqrt(static_cast<double>(width)), rng)) {}
 
+  bool empty() const { return weight.empty(); }
   Index vocabulary_size() const { return weight.value.rows(); }
   Index width() const { return weight.value.cols(); }
 

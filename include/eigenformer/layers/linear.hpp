@@ -19,6 +19,7 @@ struct Linear {
     if (with_bias) bias = Parameter<Scalar>(1, outputs);
   }
 
+  bool empty() const { return weight.empty(); }
   Index inputs() const { return weight.value.cols(); }
   Index outputs() const { return weight.value.rows(); }
 

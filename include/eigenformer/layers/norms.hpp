@@ -18,6 +18,8 @@ struct LayerNorm {
   explicit LayerNorm(Index features, double layer_norm_eps = 1e-5)
       : weight(Matrix<Scalar>::Ones(1, features)), bias(1, features), epsilon(layer_norm_eps) {}
 
+  bool empty() const { return weight.empty(); }
+
   Variable<Scalar> operator()(const Context<Scalar>& context, const Variable<Scalar>& x) const {
     return layer_norm(context, x, context.use(weight), context.use(bias), epsilon);
   }

@@ -1,7 +1,6 @@
 // The encoder-decoder Transformer of "Attention Is All You Need" (Vaswani et al. 2017, arXiv 1706.03762).
 #pragma once
 
-#include <optional>
 #include <utility>
 #include <vector>
 
@@ -66,11 +65,11 @@ struct TransformerOptions {
 template <class Scalar>
 struct Encoder {
   std::vector<EncoderLayer<Scalar>> layers;
-  std::optional<LayerNorm<Scalar>> norm;
+  LayerNorm<Scalar> norm;  // empty: none
 
   Variable<Scalar> operator()(const Context<Scalar>& context, Variable<Scalar> x, const RowOffsets& rows) const {
     for (const EncoderLayer<Scalar>& layer : layers) x = layer(context, x, rows);
-    return norm ? (*norm)(context, x) : x;
+    return norm.empty() ? x : norm(context, x);
   }
   static void visit(auto& self, auto&& visitor) {
     visitor("layers", self.layers);
@@ -82,12 +81,12 @@ struct Encoder {
 template <class Scalar>
 struct Decoder {
   std::vector<DecoderLayer<Scalar>> layers;
-  std::optional<LayerNorm<Scalar>> norm;
+  LayerNorm<Scalar> norm;  // empty: none
 
   Variable<Scalar> operator()(const Context<Scalar>& context, Variable<Scalar> x, const RowOffsets& rows,
                               const Variable<Scalar>& memory, const RowOffsets& memory_rows) const {
     for (const DecoderLayer<Scalar>& layer : layers) x = layer(context, x, rows, memory, memory_rows);
-    return norm ? (*norm)(context, x) : x;
+    return norm.empty() ? x : norm(context, x);
   }
   static void visit(auto& self, auto&& visitor) {
     visitor("layers", self.layers);
@@ -99,8 +98,8 @@ template <class Scalar>
 struct Transformer {
   TransformerOptions options;
   Embedding<Scalar> source_embedding;
-  std::optional<Embedding<Scalar>> target_embedding;  // none: shared with the source
-  std::optional<Linear<Scalar>> generator;            // none: tied to the target embedding
+  Embedding<Scalar> target_embedding;  // empty: the source embedding serves both
+  Linear<Scalar> generator;            // empty: the target embedding is the output layer
   Positions<Scalar> positions;
   Encoder<Scalar> encoder;
   Decoder<Scalar> decoder;
@@ -128,11 +127,11 @@ struct Transformer {
 
   /// Scores of the whole target vocabulary for rows of the decoder's result.
   Variable<Scalar> logits(const Context<Scalar>& context, const Variable<Scalar>& x) const {
-    return generator ? (*generator)(context, x) : target_embedding_used().logits(context, x);
+    return generator.empty() ? target_embedding_used().logits(context, x) : generator(context, x);
   }
 
   const Embedding<Scalar>& target_embedding_used() const {
-    return target_embedding ? *target_embedding : source_embedding;
+    return target_embedding.empty() ? source_embedding : target_embedding;
   }
 
   static void visit(auto& self, auto&& visitor) {

@@ -84,7 +84,7 @@ Matrix<Scalar> TransformerState<Scalar>::operator()(std::span<const Index> paren
                              .memory_index = memory_index};
   Variable<Scalar> x = model_.embed(context_, model_.target_embedding_used(), tokens, rows.query_rows, steps_);
   for (std::size_t i = 0; i < caches_.size(); ++i) x = model_.decoder.layers[i].step(context_, x, caches_[i], rows);
-  if (model_.decoder.norm) x = (*model_.decoder.norm)(context_, x);
+  if (!model_.decoder.norm.empty()) x = model_.decoder.norm(context_, x);
   hypotheses_ = std::move(next);
   ++steps_;
   return model_.logits(context_, x).value();

@@ -1,0 +1,16 @@
+// Everything that needs Eigen alone: all of the library but io/. Files that use a part of it compile faster if they
+// include that part.
+#pragma once
+
+#include "eigenformer/autograd/gradient_check.hpp"
+#include "eigenformer/core/thread_pool.hpp"
+#include "eigenformer/decode/greedy.hpp"
+#include "eigenformer/models/transformer_state.hpp"
+#include "eigenformer/models/translation_model.hpp"
+#include "eigenformer/ops/cross_entropy.hpp"
+#include "eigenformer/ops/softmax.hpp"
+#include "eigenformer/text/bleu.hpp"
+#include "eigenformer/text/chrf.hpp"
+#include "eigenformer/text/corpus.hpp"
+#include "eigenformer/text/token_batches.hpp"
+#include "eigenformer/train/trainer.hpp"

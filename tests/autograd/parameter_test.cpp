@@ -1,0 +1,53 @@
+#include "eigenformer/autograd/parameter.hpp"
+
+#include <utility>
+
+#include "support/catch.hpp"
+
+namespace ef = eigenformer;
+
+namespace {
+
+struct Leaf {
+  ef::Parameter<float> weight{2, 3};
+  ef::Parameter<float> bias;  // none
+  static void visit(auto& self, auto&& visitor) {
+    visitor("weight", self.weight);
+    visitor("bias", self.bias);
+  }
+};
+
+struct Tree {
+  Leaf first;
+  std::vector<Leaf> layers{Leaf{}, Leaf{}};
+  std::vector<ef::Parameter<float>> list{ef::Parameter<float>(1, 1)};
+  static void visit(auto& self, auto&& visitor) {
+    visitor("first", self.first);
+    visitor("layers", self.layers);
+    visitor("list", self.list);
+  }
+};
+
+}  // namespace
+
+TEST_CASE("for_each_parameter names every parameter once and in order", "[autograd]") {
+  Tree tree;
+  tree.layers[1].bias = ef::Parameter<float>(1, 2);
+  std::vector<std::string> names;
+  ef::for_each_parameter(tree, [&](const std::string& name, ef::Parameter<float>& parameter) {
+    names.push_back(name);
+    parameter.value.setConstant(5);
+  });
+  REQUIRE(names ==
+          std::vector<std::string>{"first.weight", "layers.0.weight", "layers.1.weight", "layers.1.bias", "list.0"});
+  REQUIRE(tree.layers[1].weight.value(1, 2) == 5);
+  REQUIRE(ef::parameter_count(std::as_const(tree)) == 3 * 6 + 2 + 1);
+}
+
+TEST_CASE("a parameter alone has no name", "[autograd]") {
+  const ef::Parameter<double> parameter(2, 2);
+  ef::for_each_parameter(parameter, [](const std::string& name, const auto& p) {
+    REQUIRE(name.empty());
+    REQUIRE(p.size() == 4);
+  });
+}

@@ -1,0 +1,99 @@
+#include "eigenformer/autograd/tape.hpp"
+
+#include "eigenformer/ops/arithmetic.hpp"
+#include "eigenformer/ops/matmul.hpp"
+#include "support/catch.hpp"
+#include "support/random.hpp"
+
+namespace ef = eigenformer;
+using Variable = ef::Variable<double>;
+
+TEST_CASE("the gradient of x * x is 2 x", "[autograd]") {
+  ef::Tape<double> tape;
+  const ef::Context<double> context{.tape = &tape};
+  const Eigen::MatrixXd x0 = Eigen::MatrixXd::Random(3, 2);
+  const Variable x = tape.variable(x0);
+  tape.backward(ef::sum(context, ef::multiply(context, x, x)));
+  REQUIRE(tape.gradient(x).isApprox(2 * x0));
+}
+
+TEST_CASE("gradients of shared results are summed, and shared memory is not written through", "[autograd]") {
+  // y = a + b hands one gradient to both; each is then added to on its own.
+  ef::Tape<double> tape;
+  const ef::Context<double> context{.tape = &tape};
+  const Variable a = tape.variable(Eigen::MatrixXd::Constant(1, 1, 2));
+  const Variable b = tape.variable(Eigen::MatrixXd::Constant(1, 1, 3));
+  const Variable squares = ef::add(context, ef::multiply(context, a, a), ef::scale(context, b, 10));
+  const Variable y = ef::add(context, ef::add(context, a, b), squares);
+  tape.backward(ef::sum(context, ef::add(context, y, y)));
+  REQUIRE(tape.gradient(a)(0, 0) == 2 * (1 + 2 * 2));
+  REQUIRE(tape.gradient(b)(0, 0) == 2 * (1 + 10));
+}
+
+TEST_CASE("a parameter is one input however often it is used, and gradients add up over recordings", "[autograd]") {
+  ef::Tape<double> tape;
+  const ef::Context<double> context{.tape = &tape};
+  ef::Parameter<double> p(1, 1);
+  p.value(0, 0) = 3;
+  for (int recording = 1; recording <= 3; ++recording) {
+    const Variable w = context.use(p);
+    REQUIRE(w.value().data() == p.value.data());
+    tape.backward(ef::multiply(context, w, context.use(p)));
+    REQUIRE(tape.gradient(p)(0, 0) == 6.0 * recording);
+  }
+  tape.gradients().clear();
+  REQUIRE(tape.gradient(p)(0, 0) == 0);
+}
+
+TEST_CASE("what does not reach the loss has a gradient of zero", "[autograd]") {
+  ef::Tape<double> tape;
+  const ef::Context<double> context{.tape = &tape};
+  const Variable x = tape.variable(Eigen::MatrixXd::Ones(2, 2));
+  const Variable unused = tape.variable(Eigen::MatrixXd::Ones(2, 3));
+  const Variable dead_end = ef::scale(context, x, 5);
+  const Variable loss = ef::sum(context, x);
+  ef::scale(context, loss, 7);  // recorded after the loss
+  tape.backward(loss);
+  REQUIRE(tape.gradient(x) == Eigen::MatrixXd::Ones(2, 2));
+  REQUIRE(tape.gradient(unused) == Eigen::MatrixXd::Zero(2, 3));
+}
+
+TEST_CASE("constants are not recorded", "[autograd]") {
+  ef::Tape<double> tape;
+  const ef::Context<double> context{.tape = &tape};
+  const Variable constant = Eigen::MatrixXd::Ones(1, 1);
+  const Variable y = ef::scale(context, constant, 2);
+  REQUIRE(!y.recorded());
+  REQUIRE_THROWS_AS(tape.backward(y), ef::Error);
+  REQUIRE_THROWS_AS(tape.backward(tape.variable(Eigen::MatrixXd::Ones(2, 1))), ef::Error);
+}
+
+TEST_CASE("a variable of another tape, or of an earlier recording, is refused", "[autograd]") {
+  ef::Tape<double> tape, other;
+  const ef::Context<double> context{.tape = &tape};
+  const Variable x = tape.variable(Eigen::MatrixXd::Ones(1, 1));
+  REQUIRE_THROWS_AS(ef::scale(ef::Context<double>{.tape = &other}, x, 2), ef::Error);
+  tape.backward(ef::scale(context, x, 2));
+  REQUIRE_THROWS_AS(ef::scale(context, x, 2), ef::Error);
+  tape.variable(Eigen::MatrixXd::Ones(1, 1));  // begins the next recording
+  REQUIRE_THROWS_AS(tape.gradient(x), ef::Error);
+}
+
+TEST_CASE("steps of changing shape stop allocating once the largest has been seen", "[autograd]") {
+  const std::uint64_t seed = 5;
+  CAPTURE(seed);
+  ef::Rng rng(seed);
+  ef::Tape<double> tape;
+  const ef::Context<double> context{.tape = &tape};
+  const ef::Parameter<double> weight(ef::testing::random_matrix<double>(16, 16, rng));
+  const auto step = [&](ef::Index tokens) {
+    Variable x = ef::testing::random_matrix<double>(tokens, 16, rng);
+    for (int layer = 0; layer < 4; ++layer) x = ef::add(context, x, ef::linear(context, x, context.use(weight)));
+    tape.backward(ef::sum(context, x));
+  };
+  step(200);
+  step(200);
+  const std::size_t allocations = tape.workspace().system_allocations();
+  for (int i = 0; i < 50; ++i) step(1 + rng.below(200));
+  REQUIRE(tape.workspace().system_allocations() == allocations);
+}

@@ -1,0 +1,38 @@
+#include "eigenformer/autograd/variable.hpp"
+
+#include "support/catch.hpp"
+
+namespace ef = eigenformer;
+
+TEST_CASE("a variable copies the matrix that it is made from", "[autograd]") {
+  Eigen::MatrixXd a = Eigen::MatrixXd::Random(3, 4);  // column-major
+  const Eigen::MatrixXd before = a;
+  const ef::Variable<double> x = a;
+  a.setZero();
+  REQUIRE(x.value() == before);
+  REQUIRE(!x.recorded());
+  REQUIRE(ef::shape(x) == ef::Shape{3, 4});
+  REQUIRE(x.size() == 12);
+
+  const ef::Variable<double> expression = 2 * before.transpose();
+  REQUIRE(expression.value() == 2 * before.transpose());
+}
+
+TEST_CASE("copies of a variable share its memory, and a temporary's value is a matrix of its own", "[autograd]") {
+  const ef::Variable<float> x = Eigen::MatrixXf::Random(2, 2);
+  const ef::Variable<float> y = x;
+  REQUIRE(x.value().data() == y.value().data());
+  static_assert(std::is_same_v<decltype(ef::Variable<float>(x).value()), ef::Matrix<float>>);
+}
+
+TEST_CASE("a view has no memory of its own", "[autograd]") {
+  ef::Matrix<float> a = ef::Matrix<float>::Random(2, 3);
+  const ef::Variable<float> x = ef::Variable<float>::view(a);
+  REQUIRE(x.value().data() == a.data());
+}
+
+TEST_CASE("only a single number is a scalar", "[autograd]") {
+  REQUIRE(ef::Variable<double>(Eigen::MatrixXd::Constant(1, 1, 7)).scalar() == 7);
+  REQUIRE_THROWS_AS(ef::Variable<double>(Eigen::MatrixXd::Zero(2, 1)).scalar(), ef::Error);
+  REQUIRE(ef::Variable<double>().size() == 0);
+}

@@ -1,0 +1,180 @@
+#include "eigenformer/core/workspace.hpp"
+
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <numeric>
+#include <span>
+#include <vector>
+
+#include "eigenformer/core/rng.hpp"
+#include "support/catch.hpp"
+
+namespace ef = eigenformer;
+using ef::Index;
+using ef::Workspace;
+
+namespace {
+
+bool aligned(const void* pointer) {
+  return reinterpret_cast<std::uintptr_t>(pointer) % 64 == 0;
+}
+
+// A block with its own value in every byte, so that an overlap shows.
+class MarkedBlock {
+ public:
+  MarkedBlock(Workspace& workspace, Index size, int mark)
+      : block_(workspace.allocate<unsigned char>(size)), size_(static_cast<std::size_t>(size)), mark_(mark) {
+    std::memset(block_.get(), mark_, size_);
+  }
+  bool intact() const {
+    for (std::size_t i = 0; i < size_; ++i)
+      if (block_.get()[i] != static_cast<unsigned char>(mark_)) return false;
+    return aligned(block_.get());
+  }
+
+ private:
+  std::shared_ptr<unsigned char> block_;
+  std::size_t size_;
+  int mark_;
+};
+
+// A training step as a tape makes it: everything is kept, then released in any order.
+void step(Workspace& workspace, const std::vector<Index>& sizes, ef::Rng& rng) {
+  std::vector<std::shared_ptr<float>> blocks;
+  for (const Index size : sizes) blocks.push_back(workspace.allocate<float>(size));
+  rng.shuffle(std::span<std::shared_ptr<float>>(blocks));
+  for (std::shared_ptr<float>& block : blocks) block.reset();
+}
+
+std::vector<Index> sizes_of_at_most(Index total, ef::Rng& rng) {
+  std::vector<Index> sizes;
+  for (;;) {
+    const Index size = 16 * (1 + rng.below(rng.below(4) == 0 ? 500 : 10));  // of whole cache lines
+    if (total < size) return sizes;
+    total -= size;
+    sizes.push_back(size);
+  }
+}
+
+}  // namespace
+
+TEST_CASE("blocks are aligned and large enough", "[core]") {
+  Workspace workspace;
+  std::vector<std::shared_ptr<void>> kept;
+  std::size_t bytes = 0;
+  for (const Index count : {0, 1, 3, 16, 17, 1000, 100000}) {
+    CAPTURE(count);
+    const auto floats = workspace.allocate<float>(count);
+    const auto doubles = workspace.allocate<double>(count);
+    const auto characters = Workspace::allocate_from_heap<char>(count);
+    CHECK(aligned(floats.get()));
+    CHECK(aligned(doubles.get()));
+    CHECK(aligned(characters.get()));
+    std::fill_n(floats.get(), count, 1.0F);
+    std::fill_n(doubles.get(), count, 2.0);
+    std::fill_n(characters.get(), count, 'c');
+    CHECK(std::accumulate(floats.get(), floats.get() + count, 0.0) == static_cast<double>(count));
+    kept.insert(kept.end(), {floats, doubles, characters});
+    bytes += static_cast<std::size_t>(count) * 12;
+  }
+  CHECK(workspace.capacity() >= bytes);
+  CHECK(workspace.allocate<float>(0) != nullptr);
+}
+
+TEST_CASE("memory is used again", "[core]") {
+  Workspace workspace;
+  CHECK(workspace.capacity() == 0);
+  CHECK(workspace.system_allocations() == 0);
+  const float* first = workspace.allocate<float>(100).get();
+  CHECK(workspace.system_allocations() == 1);
+  CHECK(workspace.allocate<float>(100).get() == first);
+  CHECK(workspace.allocate<double>(50).get() == static_cast<const void*>(first));
+  {
+    const auto a = workspace.allocate<float>(50);
+    const auto b = workspace.allocate<float>(40);
+    CHECK(a.get() == first);
+    CHECK(b.get() != first);
+  }
+  CHECK(workspace.system_allocations() == 1);
+}
+
+TEST_CASE("after the largest step nothing is asked of the system, whatever the shapes and the order of releases",
+          "[core]") {
+  const auto seed = GENERATE(1U, 2U, 3U, 4U);
+  CAPTURE(seed);
+  ef::Rng rng(seed);
+  Workspace workspace;
+  const Index largest = 100000;
+  step(workspace, sizes_of_at_most(largest / 3, rng), rng);
+  step(workspace, std::vector<Index>(static_cast<std::size_t>(largest / 16), 16), rng);
+  const std::size_t allocations = workspace.system_allocations();
+  const std::size_t capacity = workspace.capacity();
+  CHECK(allocations < 30);
+  CHECK(capacity >= static_cast<std::size_t>(largest) * sizeof(float));
+  CHECK(capacity <= 2 * static_cast<std::size_t>(largest) * sizeof(float));
+  step(workspace, {largest}, rng);  // one block of it all
+  for (int i = 0; i < 100; ++i) step(workspace, sizes_of_at_most(largest, rng), rng);
+  CHECK(workspace.system_allocations() == allocations);
+  CHECK(workspace.capacity() == capacity);
+}
+
+TEST_CASE("steps that release while they allocate settle too", "[core]") {
+  const auto seed = GENERATE(1U, 2U, 3U);
+  CAPTURE(seed);
+  ef::Rng rng(seed);
+  Workspace workspace;
+  const auto forward = [&] {  // a window of buffers passes over the layers
+    std::vector<std::shared_ptr<float>> window(8);
+    for (int layer = 0; layer < 200; ++layer)
+      window[static_cast<std::size_t>(rng.below(8))] = workspace.allocate<float>(1 + rng.below(2000));
+  };
+  for (int i = 0; i < 200; ++i) forward();
+  const std::size_t allocations = workspace.system_allocations();
+  for (int i = 0; i < 50; ++i) forward();
+  CHECK(workspace.system_allocations() - allocations <= 2);
+  CHECK(workspace.capacity() < 4 * 8 * 2000 * sizeof(float));
+}
+
+TEST_CASE("blocks outlive their workspace", "[core]") {
+  auto workspace = std::make_unique<Workspace>();
+  MarkedBlock a(*workspace, 1000, 1);
+  auto b = std::make_unique<MarkedBlock>(*workspace, 5000, 2);
+  Workspace copy = *workspace;  // of the same memory
+  workspace.reset();
+  CHECK(a.intact());
+  CHECK(b->intact());
+  b.reset();
+  const MarkedBlock c(copy, 3000, 3);
+  CHECK(a.intact());
+  CHECK(c.intact());
+}
+
+TEST_CASE("live blocks never overlap", "[core]") {
+  const auto seed = GENERATE(1U, 2U, 3U, 4U, 5U);
+  CAPTURE(seed);
+  ef::Rng rng(seed);
+  Workspace workspace;
+  std::vector<MarkedBlock> live;
+  for (int i = 0; i < 3000; ++i) {
+    const bool growing = i / 300 % 2 == 0;  // and shrinking to nothing in turn
+    if (live.empty() || rng.below(10) < (growing ? 7 : 3)) {
+      live.emplace_back(workspace, rng.below(rng.below(10) == 0 ? 20000 : 300), i % 251);
+      REQUIRE(live.back().intact());
+    } else {
+      const auto at = static_cast<std::size_t>(rng.below(static_cast<Index>(live.size())));
+      REQUIRE(live[at].intact());
+      std::swap(live[at], live.back());
+      live.pop_back();
+    }
+    if (i % 100 == 0)
+      for (const MarkedBlock& block : live) REQUIRE(block.intact());
+  }
+  for (const MarkedBlock& block : live) REQUIRE(block.intact());
+  live.clear();
+  // All of it is in one piece again.
+  const std::size_t allocations = workspace.system_allocations();
+  const MarkedBlock whole(workspace, static_cast<Index>(workspace.capacity() / 64 * 64), 9);
+  CHECK(whole.intact());
+  CHECK(workspace.system_allocations() == allocations);
+}

@@ -1,0 +1,68 @@
+#include "eigenformer/decode/greedy.hpp"
+
+#include "support/catch.hpp"
+
+namespace ef = eigenformer;
+
+namespace {
+
+/// A model whose sentences spell out given tokens, and that checks what it is asked.
+struct Script {
+  std::vector<std::vector<ef::Token>> sentences;
+  std::vector<std::vector<ef::Token>> given = {};  // of each hypothesis of the step before
+  std::vector<std::size_t> sentence_of = {};
+  ef::Index steps = 0;
+
+  ef::Matrix<double> operator()(std::span<const ef::Index> parents, std::span<const ef::Token> tokens) {
+    std::vector<std::vector<ef::Token>> next;
+    std::vector<std::size_t> next_sentence;
+    ef::Matrix<double> logits = ef::Matrix<double>::Zero(static_cast<ef::Index>(parents.size()), 8);
+    for (std::size_t i = 0; i < parents.size(); ++i) {
+      const auto parent = static_cast<std::size_t>(parents[i]);
+      next_sentence.push_back(steps == 0 ? parent : sentence_of[parent]);
+      next.push_back(steps == 0 ? std::vector<ef::Token>{} : given[parent]);
+      next.back().push_back(tokens[i]);
+      const std::vector<ef::Token>& script = sentences[next_sentence.back()];
+      const std::size_t said = next.back().size() - 1;
+      for (std::size_t s = 0; s < said; ++s) REQUIRE(next.back()[s + 1] == script[s]);
+      REQUIRE(next.back().front() == 1);
+      logits(static_cast<ef::Index>(i), said < script.size() ? script[said] : 2) = std::log(7.0 * 9);
+    }
+    given = next;
+    sentence_of = next_sentence;
+    ++steps;
+    return logits;
+  }
+};
+
+}  // namespace
+
+TEST_CASE("greedy search says what the model finds likeliest, and lets ended sentences go", "[decode]") {
+  Script script{{{5, 6, 7}, {}, {3}, {4, 4, 4, 4}}};
+  const std::vector<ef::Hypothesis> results = ef::greedy_search(script, 4);
+  REQUIRE(results.size() == 4);
+  for (std::size_t i = 0; i < 4; ++i) {
+    CHECK(results[i].tokens == script.sentences[i]);
+    CHECK(results[i].ended);
+    // Every token has probability 63 / (63 + 7) = 0.9, the end token too.
+    CHECK(std::abs(results[i].log_probability - static_cast<double>(script.sentences[i].size() + 1) * std::log(0.9)) <
+          1e-12);
+  }
+  CHECK(script.steps == 5);
+}
+
+TEST_CASE("greedy search stops at its limit", "[decode]") {
+  Script script{{{5, 6, 7}}};
+  const std::vector<ef::Hypothesis> results = ef::greedy_search(script, 1, {.most_tokens = 2});
+  CHECK(results[0].tokens == std::vector<ef::Token>{5, 6});
+  CHECK(!results[0].ended);
+  CHECK(ef::greedy_search(script, 0).empty());
+}
+
+TEST_CASE("logits that are not finite are an error", "[decode]") {
+  const auto broken = [](std::span<const ef::Index> parents, std::span<const ef::Token>) {
+    return ef::Matrix<double>(ef::Matrix<double>::Constant(static_cast<ef::Index>(parents.size()), 4,
+                                                           std::numeric_limits<double>::quiet_NaN()));
+  };
+  CHECK_THROWS_AS(ef::greedy_search(broken, 2), ef::Error);
+}

@@ -1,0 +1,41 @@
+#include "eigenformer/io/transformer_config.hpp"
+
+#include "support/catch.hpp"
+
+namespace ef = eigenformer;
+
+TEST_CASE("options come back from JSON as they were", "[io]") {
+  ef::TransformerOptions options = ef::TransformerOptions::tiny();
+  options.source_vocabulary_size = 10;
+  options.target_vocabulary_size = 20;
+  options.activation = ef::Activation::gelu_tanh;
+  options.positions = ef::PositionEncoding::learned;
+  options.norm_first = true;
+  options.share_embeddings = false;
+  options.dropout = 0.125;
+  const ef::Json json = ef::to_json(options);
+  CHECK(ef::to_json(ef::transformer_options(json, "test")) == json);
+  CHECK(json["activation"] == "gelu_tanh");
+  CHECK(json["target_vocabulary_size"] == 20);
+}
+
+TEST_CASE("JSON that is not a Transformer's options is refused by name", "[io]") {
+  ef::Json json = ef::to_json(ef::TransformerOptions());
+  const auto message = [&](const char* key, ef::Json value) {
+    ef::Json changed = json;
+    changed[key] = std::move(value);
+    try {
+      ef::transformer_options(changed, "config.json");
+    } catch (const ef::Error& error) {
+      return std::string(error.what());
+    }
+    return std::string();
+  };
+  CHECK(message("width", -3) == "config.json: \"width\" is -3, expected a whole number from 0 to 2^31");
+  CHECK(message("norm_first", "yes") == "config.json: \"norm_first\" is \"yes\", expected true or false");
+  CHECK(message("dropout", "much") == "config.json: \"dropout\" is \"much\", expected a number");
+  CHECK(message("colour", 1) == "config.json: has \"colour\", which is not an option");
+  CHECK(message("activation", "step").find("given \"step\"") != std::string::npos);
+  json.erase("heads");
+  CHECK(message("width", 8) == "config.json: has no \"heads\"");
+}

@@ -1,0 +1,93 @@
+#include "eigenformer/layers/multi_head_attention.hpp"
+
+#include "eigenformer/core/thread_pool.hpp"
+#include "support/approx.hpp"
+#include "support/ops.hpp"
+
+namespace ef = eigenformer;
+using ef::testing::random_matrix;
+
+namespace {
+
+void randomise_biases(ef::MultiHeadAttention<double>& layer, ef::Rng& rng) {
+  for (ef::Linear<double>* linear : {&layer.q, &layer.k, &layer.v, &layer.out_proj})
+    linear->bias = ef::Parameter<double>(random_matrix<double>(1, linear->outputs(), rng));
+}
+
+}  // namespace
+
+TEST_CASE("multi-head attention is the concatenation of its heads, mapped by W_o", "[layers]") {
+  const std::uint64_t seed = 31;
+  CAPTURE(seed);
+  ef::Rng rng(seed);
+  ef::MultiHeadAttention<double> layer({.width = 6, .heads = 2, .head_width = 5}, rng);
+  randomise_biases(layer, rng);
+  const auto x = random_matrix<double>(4, 6, rng);
+  const auto map = [&](const ef::Linear<double>& l, const ef::Matrix<double>& in) {
+    return ef::Matrix<double>((in * l.weight.value.transpose()).rowwise() + l.bias.value.row(0));
+  };
+  const ef::Matrix<double> q = map(layer.q, x), k = map(layer.k, x), v = map(layer.v, x);
+  ef::Matrix<double> heads(4, 10);
+  for (int h = 0; h < 2; ++h) {
+    ef::Matrix<double> p = (q.middleCols(5 * h, 5) * k.middleCols(5 * h, 5).transpose() / std::sqrt(5.0)).array().exp();
+    p.array().colwise() /= p.rowwise().sum().array().eval();
+    heads.middleCols(5 * h, 5) = p * v.middleCols(5 * h, 5);
+  }
+  CHECK(ef::testing::largest_error(layer({}, x).value(), map(layer.out_proj, heads)) < 1e-13);
+}
+
+TEST_CASE("gradients of multi-head attention: self, cross, grouped, other widths", "[layers]") {
+  const std::uint64_t seed = 32;
+  CAPTURE(seed);
+  ef::Rng rng(seed);
+  const auto x = random_matrix<double>(7, 6, rng), key = random_matrix<double>(9, 4, rng),
+             value = random_matrix<double>(9, 5, rng);
+  const ef::RowOffsets rows{0, 3, 7}, key_rows{0, 5, 9};
+  SECTION("self, causal") {
+    ef::MultiHeadAttention<double> layer({.width = 6, .heads = 3}, rng);
+    randomise_biases(layer, rng);
+    ef::testing::check_parameters(layer, [&](const ef::Context<double>& c) { return layer(c, x, rows, ef::Causal{}); });
+    ef::testing::check_op({x}, [&](const ef::Context<double>& c, const std::vector<ef::Variable<double>>& in) {
+      return layer(c, in[0], rows, ef::Causal{});
+    });
+  }
+  SECTION("cross, grouped heads, other widths, no bias") {
+    ef::MultiHeadAttention<double> layer(
+        {.width = 6, .heads = 4, .key_heads = 2, .head_width = 3, .kdim = 4, .vdim = 5, .bias = false}, rng);
+    ef::testing::check_parameters(
+        layer, [&](const ef::Context<double>& c) { return layer(c, x, key, value, rows, key_rows); });
+    ef::testing::check_op({x, key, value},
+                          [&](const ef::Context<double>& c, const std::vector<ef::Variable<double>>& in) {
+                            return layer(c, in[0], in[1], in[2], rows, key_rows);
+                          });
+  }
+}
+
+TEST_CASE("recorded weights are those that were used; threads change nothing", "[layers]") {
+  const std::uint64_t seed = 33;
+  CAPTURE(seed);
+  ef::Rng rng(seed);
+  const ef::MultiHeadAttention<float> layer({.width = 8, .heads = 2}, rng);
+  const auto x = random_matrix<float>(9, 8, rng);
+  const ef::RowOffsets rows{0, 4, 9};
+  ef::AttentionRecorder<float> recorder;
+  ef::ThreadPool pool(3);
+  const ef::Matrix<float> y = layer({}, x, rows).value();
+  CHECK(layer({.threads = &pool, .attention = &recorder}, x, rows).value() == y);
+  const ef::Tensor<float, 3>& weights = recorder.weights(layer);
+  CHECK(weights.shape() == std::array<ef::Index, 3>{2, 9, 5});
+  for (int h = 0; h < 2; ++h) {
+    CHECK((weights.matrix(h).rowwise().sum().array() - 1).abs().maxCoeff() < 1e-6f);
+    CHECK(weights.matrix(h).topRightCorner(4, 1).isZero(0));  // the first sequence has four keys
+  }
+}
+
+TEST_CASE("wrong widths and heads are refused", "[layers]") {
+  ef::Rng rng(1);
+  CHECK_THROWS_WITH(ef::MultiHeadAttention<float>({.width = 10, .heads = 4}, rng),
+                    "MultiHeadAttention: width 10 does not divide into 4 heads; give head_width");
+  CHECK_THROWS_AS(ef::MultiHeadAttention<float>({.width = 8, .heads = 4, .key_heads = 3}, rng), ef::Error);
+  const ef::MultiHeadAttention<float> layer({.width = 8, .heads = 4}, rng);
+  CHECK_THROWS_WITH(layer({}, Eigen::MatrixXf::Zero(3, 7)), "linear: x is [3 x 7], weight is [8 x 8]");
+  CHECK_THROWS_AS(layer({}, Eigen::MatrixXf::Zero(3, 8), ef::RowOffsets{0, 2}), ef::Error);
+}

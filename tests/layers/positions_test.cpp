@@ -1,0 +1,60 @@
+#include "eigenformer/layers/positions.hpp"
+
+#include "support/ops.hpp"
+
+namespace ef = eigenformer;
+using ef::PositionEncoding;
+
+TEST_CASE("sinusoidal positions are those of the paper", "[layers]") {
+  // Section 3.5 of Vaswani et al. 2017, evaluated by hand at width 6.
+  const ef::Matrix<double> table = ef::sinusoidal_positions<double>(0, 50, 6, PositionEncoding::sinusoidal);
+  for (const int p : {0, 1, 7, 49})
+    for (int i = 0; i < 3; ++i) {
+      const double angle = p / std::pow(10000.0, 2 * i / 6.0);
+      CHECK(std::abs(table(p, 2 * i) - std::sin(angle)) < 1e-14);
+      CHECK(std::abs(table(p, 2 * i + 1) - std::cos(angle)) < 1e-14);
+    }
+  const ef::Matrix<double> halves =
+      ef::sinusoidal_positions<double>(0, 50, 6, PositionEncoding::sinusoidal_concatenated);
+  for (const int p : {0, 1, 7, 49})
+    for (int i = 0; i < 3; ++i) {
+      const double angle = p / std::pow(10000.0, i / 2.0);
+      CHECK(std::abs(halves(p, i) - std::sin(angle)) < 1e-14);
+      CHECK(std::abs(halves(p, 3 + i) - std::cos(angle)) < 1e-14);
+    }
+  CHECK(ef::sinusoidal_positions<double>(5, 45, 6, PositionEncoding::sinusoidal) == table.bottomRows(45));
+  CHECK(ef::sinusoidal_positions<float>(0, 3, 5, PositionEncoding::sinusoidal).allFinite());
+  CHECK(ef::sinusoidal_positions<float>(0, 3, 1, PositionEncoding::sinusoidal_concatenated).isZero());
+  CHECK(ef::sinusoidal_positions<float>(0, 3, 2, PositionEncoding::sinusoidal_concatenated).allFinite());
+}
+
+TEST_CASE("positions are added per sequence, and sinusoidal ones have no end", "[layers]") {
+  const std::uint64_t seed = 25;
+  CAPTURE(seed);
+  ef::Rng rng(seed);
+  const auto x = ef::testing::random_matrix<double>(12, 4, rng);
+  const ef::RowOffsets rows{0, 9, 12};
+  const auto encoding = GENERATE(PositionEncoding::sinusoidal, PositionEncoding::sinusoidal_concatenated);
+  const ef::Positions<double> few(encoding, 2, 4, rng), many(encoding, 100, 4, rng);
+  CHECK(few({}, x, rows, 3).value() == many({}, x, rows, 3).value());
+  CHECK(ef::parameter_count(few) == 0);
+  const ef::Matrix<double> table = ef::sinusoidal_positions<double>(0, 20, 4, encoding);
+  CHECK(few({}, x, rows).value().row(10) == x.row(10) + table.row(1));
+}
+
+TEST_CASE("learned positions have a gradient and an end; none leaves all as it is", "[layers]") {
+  ef::Rng rng(26);
+  const auto x = ef::testing::random_matrix<double>(5, 4, rng);
+  ef::Positions<double> learned(PositionEncoding::learned, 5, 4, rng);
+  CHECK(ef::parameter_count(learned) == 20);
+  ef::testing::check_parameters(learned, [&](const ef::Context<double>& c) { return learned(c, x); });
+  CHECK_THROWS_AS(learned({}, x, {}, 1), ef::Error);
+  CHECK(ef::Positions<double>()({}, x).value() == x);
+}
+
+TEST_CASE("position encodings have names", "[layers]") {
+  for (const auto encoding : {PositionEncoding::none, PositionEncoding::sinusoidal,
+                              PositionEncoding::sinusoidal_concatenated, PositionEncoding::learned})
+    CHECK(ef::parse_position_encoding(ef::to_string(encoding)) == encoding);
+  CHECK_THROWS_AS(ef::parse_position_encoding("rotary?"), ef::Error);
+}

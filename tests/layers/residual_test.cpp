@@ -1,0 +1,17 @@
+#include "eigenformer/layers/residual.hpp"
+
+#include "support/catch.hpp"
+
+namespace ef = eigenformer;
+
+TEST_CASE("the norm stands first or last", "[layers]") {
+  const ef::LayerNorm<double> norm(4);
+  const ef::Variable<double> x = Eigen::MatrixXd::Random(3, 4);
+  const ef::Context<double> none{};
+  const auto twice = [&](const ef::Variable<double>& y) { return ef::scale(none, y, 2); };
+  const ef::Dropout<double> dropout{0.5};  // off: the context has no generator
+  const ef::Matrix<double> post = norm(none, ef::Variable<double>(3 * x.value())).value();
+  CHECK(ef::residual(none, x, norm, false, dropout, twice).value().isApprox(post, 1e-13));
+  const ef::Matrix<double> pre = x.value() + 2 * norm(none, x).value();
+  CHECK(ef::residual(none, x, norm, true, dropout, twice).value().isApprox(pre, 1e-13));
+}

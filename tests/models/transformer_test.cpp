@@ -1,0 +1,152 @@
+#include "eigenformer/models/transformer.hpp"
+
+#include "eigenformer/autograd/gradient_check.hpp"
+#include "eigenformer/core/thread_pool.hpp"
+#include "eigenformer/train/trainer.hpp"
+#include "support/allocations.hpp"
+#include "support/approx.hpp"
+#include "support/catch.hpp"
+#include "support/copy_task.hpp"
+
+namespace ef = eigenformer;
+using ef::testing::copy_batch;
+using ef::testing::loss_of;
+using ef::testing::small_transformer;
+
+TEST_CASE("gradients of the whole tiny Transformer", "[models]") {
+  const std::uint64_t seed = 61;
+  CAPTURE(seed);
+  ef::Rng rng(seed);
+  ef::TransformerOptions options = ef::TransformerOptions::tiny();
+  options.source_vocabulary_size = 11;
+  options.target_vocabulary_size = 11;
+  options.share_embeddings = GENERATE(true, false);
+  options.norm_first = !options.share_embeddings;
+  options.tie_output = options.share_embeddings;
+  options.positions =
+      options.share_embeddings ? ef::PositionEncoding::sinusoidal_concatenated : ef::PositionEncoding::learned;
+  options.activation = ef::Activation::gelu;  // no kinks
+  options.max_length = 16;
+  ef::Transformer<double> model(options, rng);
+  const ef::TranslationBatch batch = copy_batch({3, 1}, rng);
+  const ef::GradientCheckResult result = ef::gradient_check_parameters(
+      model,
+      [&](const ef::Context<double>& context) { return loss_of(model, context, batch, {.label_smoothing = 0.1}); },
+      {.most_entries = 2});
+  INFO(result.where);
+  CHECK(result.entries > 200);
+  CHECK(result.largest_error <= 1e-6);
+}
+
+TEST_CASE("a Transformer learns one batch by heart", "[models]") {
+  const std::uint64_t seed = 62;
+  CAPTURE(seed);
+  ef::Rng rng(seed);
+  ef::TransformerOptions options = small_transformer();
+  options.norm_first = GENERATE(false, true);
+  CAPTURE(options.norm_first);
+  ef::Transformer<float> model(options, rng);
+  const ef::TranslationBatch batch = copy_batch({4, 2, 5, 3}, rng);
+  ef::Adam<float> adam;
+  double loss = 1e9;
+  ef::train(
+      model, adam, ef::Context<float>{}, [&] { return batch; },
+      [&](const ef::Context<float>& context, const ef::TranslationBatch& b) {
+        return ef::BatchLoss<float>{loss_of(model, context, b, {.reduction = ef::Reduction::sum}),
+                                    static_cast<ef::Index>(b.next.size())};
+      },
+      [&](const ef::TrainingProgress& progress) {
+        loss = progress.loss;
+        return loss >= 0.01;
+      },
+      {.most_updates = 500, .schedule = ef::InverseSquareRoot{3e-3, 50}});
+  CHECK(loss < 0.01);
+}
+
+TEST_CASE("a sentence's result is the same alone and in any batch", "[models]") {
+  const std::uint64_t seed = 63;
+  CAPTURE(seed);
+  ef::Rng rng(seed);
+  const ef::Transformer<double> model(small_transformer(), rng);
+  ef::Rng first(7), second(7);
+  const ef::TranslationBatch alone = copy_batch({6}, first);
+  const ef::TranslationBatch together = copy_batch({6, 9, 0, 3}, second);  // the first sentence is the same
+  const ef::Matrix<double> y = model({}, alone.source, alone.target).value();
+  const ef::Matrix<double> z = model({}, together.source, together.target).value();
+  CHECK(ef::testing::largest_error(z.topRows(7), y) < 1e-12);
+}
+
+TEST_CASE("one and two threads give exactly the same: values, gradients, dropout", "[models]") {
+  const std::uint64_t seed = 64;
+  CAPTURE(seed);
+  ef::Rng rng(seed);
+  ef::TransformerOptions options = small_transformer();
+  options.dropout = 0.2;
+  const ef::Transformer<float> model(options, rng);
+  const ef::TranslationBatch batch = copy_batch({30, 70, 2, 90, 45}, rng);
+  const auto run = [&](ef::Threads* threads) {
+    ef::Tape<float> tape;
+    ef::Rng dropout(5);
+    const ef::Variable<float> loss =
+        loss_of(model, ef::Context<float>{.tape = &tape, .rng = &dropout, .threads = threads}, batch);
+    tape.backward(loss);
+    std::vector<ef::Matrix<float>> results{loss.value()};
+    ef::for_each_parameter(model, [&](const std::string&, const auto& p) { results.push_back(tape.gradient(p)); });
+    return results;
+  };
+  ef::ThreadPool two(2);
+  CHECK(run(nullptr) == run(&two));
+}
+
+TEST_CASE("after a first pass over the shapes a training step allocates no activation memory", "[models]") {
+  const std::uint64_t seed = 65;
+  CAPTURE(seed);
+  ef::Rng rng(seed);
+  ef::TransformerOptions options = small_transformer();
+  options.width = 64;
+  options.dim_feedforward = 128;
+  ef::Transformer<float> model(options, rng);
+  std::vector<ef::TranslationBatch> batches{copy_batch({40, 20, 30}, rng), copy_batch({10, 25, 80}, rng),
+                                            copy_batch({60, 50}, rng)};
+  ef::Adam<float> adam;
+  ef::Tape<float> tape;
+  ef::Rng dropout(1);
+  const ef::Context<float> context{.tape = &tape, .rng = &dropout};
+  const auto step = [&](const ef::TranslationBatch& batch) {
+    tape.gradients().clear();
+    tape.backward(loss_of(model, context, batch));
+    adam.update(model, tape.gradients(), 1e-3);
+  };
+  for (const ef::TranslationBatch& batch : batches) step(batch);
+  for (const ef::TranslationBatch& batch : batches) step(batch);
+  const std::size_t chunks = tape.workspace().system_allocations();
+  const std::size_t smallest_activation = 93 * 64 * sizeof(float);
+  const ef::testing::AllocationCount allocations(smallest_activation);
+  for (int i = 0; i < 3; ++i)
+    for (const ef::TranslationBatch& batch : batches) step(batch);
+  CHECK(allocations.count() == 0);
+  CHECK(tape.workspace().system_allocations() == chunks);
+  if (!ef::testing::can_count_allocations()) WARN("the heap itself is not counted in this build");
+}
+
+TEST_CASE("the base model has as many parameters as the paper's", "[models]") {
+  // Counted from the paper: per encoder layer 4 (512^2 + 512) for attention, 2 * 512 * 2048 + 2048 + 512 for the
+  // feed-forward network, 2 * 2 * 512 for the norms; the decoder has a second attention and a third norm.
+  const ef::Index attention = 4 * (512 * 512 + 512), feed_forward = 2 * 512 * 2048 + 2048 + 512, norm = 2 * 512;
+  ef::TransformerOptions options = ef::TransformerOptions::base();
+  options.source_vocabulary_size = options.target_vocabulary_size = 100;
+  ef::Rng rng(1);
+  const ef::Transformer<float> model(options, rng);
+  CHECK(ef::parameter_count(model) ==
+        6 * (attention + feed_forward + 2 * norm) + 6 * (2 * attention + feed_forward + 3 * norm) + 100 * 512);
+}
+
+TEST_CASE("options that do not fit together are refused", "[models]") {
+  ef::Rng rng(1);
+  ef::TransformerOptions options = small_transformer();
+  options.target_vocabulary_size = 12;
+  CHECK_THROWS_WITH(ef::Transformer<float>(options, rng),
+                    "Transformer: share_embeddings needs one vocabulary, given are 11 and 12 tokens");
+  options.target_vocabulary_size = 0;
+  CHECK_THROWS_AS(ef::Transformer<float>(options, rng), ef::Error);
+}

@@ -1,0 +1,38 @@
+#include "eigenformer/ops/arithmetic.hpp"
+
+#include "support/ops.hpp"
+
+namespace ef = eigenformer;
+using ef::testing::check_op;
+using Context = ef::Context<double>;
+using Inputs = std::vector<ef::Variable<double>>;
+
+TEST_CASE("sums, differences, products and multiples have the values and gradients of their definitions", "[ops]") {
+  const std::uint64_t seed = 11;
+  CAPTURE(seed);
+  ef::Rng rng(seed);
+  const auto a = ef::testing::random_matrix<double>(5, 3, rng);
+  const auto b = ef::testing::random_matrix<double>(5, 3, rng);
+  const Context none{};
+  const ef::Variable<double> x = a, y = b;
+  CHECK(ef::add(none, x, y).value() == a + b);
+  CHECK(ef::subtract(none, x, y).value() == a - b);
+  CHECK(ef::multiply(none, x, y).value() == a.cwiseProduct(b));
+  CHECK(ef::scale(none, x, 3).value() == 3 * a);
+  CHECK(std::abs(ef::sum(none, x).scalar() - a.sum()) < 1e-14);
+
+  check_op({a, b}, [](const Context& c, const Inputs& in) { return ef::add(c, in[0], in[1]); });
+  check_op({a, b}, [](const Context& c, const Inputs& in) { return ef::subtract(c, in[0], in[1]); });
+  check_op({a, b}, [](const Context& c, const Inputs& in) { return ef::multiply(c, in[0], in[1]); });
+  check_op({a}, [](const Context& c, const Inputs& in) { return ef::scale(c, in[0], -2.5); });
+  check_op({a}, [](const Context& c, const Inputs& in) { return ef::sum(c, in[0]); });
+  check_op({a}, [](const Context& c, const Inputs& in) { return ef::multiply(c, in[0], in[0]); });
+}
+
+TEST_CASE("operands of different shapes are refused with both shapes", "[ops]") {
+  const Context none{};
+  const ef::Variable<double> a = Eigen::MatrixXd::Zero(2, 3), b = Eigen::MatrixXd::Zero(3, 2);
+  CHECK_THROWS_WITH(ef::add(none, a, b), "add: a is [2 x 3], b is [3 x 2]");
+  CHECK_THROWS_AS(ef::subtract(none, a, b), ef::Error);
+  CHECK_THROWS_AS(ef::multiply(none, a, b), ef::Error);
+}

@@ -1,0 +1,20 @@
+#include "eigenformer/ops/norms.hpp"
+
+#include "support/ops.hpp"
+
+namespace ef = eigenformer;
+using ef::testing::random_matrix;
+using Context = ef::Context<double>;
+using Inputs = std::vector<ef::Variable<double>>;
+
+TEST_CASE("gradients of the norms, with respect to input, gain and bias", "[ops]") {
+  const std::uint64_t seed = 14;
+  CAPTURE(seed);
+  ef::Rng rng(seed);
+  const auto x = random_matrix<double>(6, 7, rng), gain = random_matrix<double>(1, 7, rng),
+             bias = random_matrix<double>(1, 7, rng);
+  ef::testing::check_op(
+      {x, gain, bias}, [](const Context& c, const Inputs& in) { return ef::layer_norm(c, in[0], in[1], in[2], 1e-5); });
+  ef::testing::check_op({x, gain},
+                        [](const Context& c, const Inputs& in) { return ef::rms_norm(c, in[0], in[1], 1e-5); });
+}

@@ -1,0 +1,165 @@
+// Outputs and gradients against PyTorch's: see make_torch_reference.py, which made the values.
+#include <string>
+
+#include "eigenformer/io/safetensors.hpp"
+#include "eigenformer/layers/decoder_layer.hpp"
+#include "eigenformer/layers/encoder_layer.hpp"
+#include "eigenformer/ops/cross_entropy.hpp"
+#include "support/approx.hpp"
+#include "support/catch.hpp"
+
+namespace ef = eigenformer;
+
+namespace {
+
+const ef::SafetensorsFile& reference() {
+  static const ef::SafetensorsFile file(TESTS_FOLDER "/parity/torch_reference.safetensors");
+  return file;
+}
+
+/// One case of the file, run with one scalar.
+template <class Scalar>
+class Case {
+ public:
+  explicit Case(std::string name) : name_(std::move(name)) {}
+
+  bool has(const std::string& what) const { return reference().contains(name_ + '/' + what); }
+  ef::Matrix<Scalar> matrix(const std::string& what) const { return reference().matrix<Scalar>(name_ + '/' + what); }
+  ef::RowOffsets rows(const std::string& what) const {
+    return has(what) ? ef::RowOffsets(reference().values<ef::Index>(name_ + '/' + what)) : ef::RowOffsets();
+  }
+  ef::Variable<Scalar> input(const std::string& what) {
+    inputs_.emplace_back(what, tape.variable(matrix("input/" + what)));
+    return inputs_.back().second;
+  }
+
+  /// Gives the layer PyTorch's parameters. Every one of the case must be used.
+  template <class Layer>
+  void load(Layer& layer) {
+    std::size_t used = 0;
+    ef::for_each_parameter(layer, [&](const std::string& parameter, ef::Parameter<Scalar>& p) {
+      CAPTURE(parameter);
+      const ef::Matrix<Scalar> value = matrix("parameter/" + parameter);
+      REQUIRE(ef::shape(value) == ef::shape(p.value));
+      p.value = value;
+      ++used;
+    });
+    for (const std::string& tensor : reference().names()) used -= tensor.rfind(name_ + "/parameter/", 0) == 0 ? 1 : 0;
+    REQUIRE(used == 0);
+  }
+
+  /// Compares the output and all gradients.
+  template <class Layer>
+  void compare(const ef::Variable<Scalar>& y, const Layer& layer) {
+    const double largest = std::is_same_v<Scalar, float> ? 1e-5 : 1e-10;
+    CAPTURE(name_, largest);
+    CHECK(ef::testing::largest_error(y.value(), matrix("output/y")) <= largest);
+    const ef::Context<Scalar> context{.tape = &tape};
+    tape.backward(ef::sum(context, ef::multiply(context, y, ef::Variable<Scalar>(matrix("cotangent")))));
+    for (const auto& [input, variable] : inputs_) {
+      CAPTURE(input);
+      CHECK(ef::testing::largest_error(tape.gradient(variable), matrix("gradient/" + input)) <= largest);
+    }
+    ef::for_each_parameter(layer, [&](const std::string& parameter, const ef::Parameter<Scalar>& p) {
+      CAPTURE(parameter);
+      CHECK(ef::testing::largest_error(tape.gradient(p), matrix("gradient/" + parameter)) <= largest);
+    });
+  }
+
+  ef::Tape<Scalar> tape;
+
+ private:
+  std::string name_;
+  std::vector<std::pair<std::string, ef::Variable<Scalar>>> inputs_;
+};
+
+template <class Scalar>
+void check_attention(const std::string& name) {
+  Case<Scalar> test(name);
+  const ef::Context<Scalar> context{.tape = &test.tape};
+  ef::Rng rng(1);
+  ef::MultiHeadAttentionOptions options{.width = 12, .heads = 3, .bias = name != "mha_no_bias"};
+  if (name == "mha_cross_kdim") {
+    options.kdim = 7;
+    options.vdim = 9;
+  }
+  ef::MultiHeadAttention<Scalar> layer(options, rng);
+  test.load(layer);
+  ef::AnyScore score = ef::Unmasked{};
+  if (name == "mha_self_causal") score = ef::Causal{};
+  if (test.has("mask")) score = ef::DenseMask((test.matrix("mask").array() == 1).matrix());
+  const ef::RowOffsets rows = test.rows("rows");
+  if (name == "mha_cross") {
+    const ef::Variable<Scalar> query = test.input("query"), memory = test.input("memory");
+    test.compare(layer(context, query, memory, memory, rows, test.rows("key_rows"), score), layer);
+  } else if (name == "mha_cross_kdim") {
+    const ef::Variable<Scalar> query = test.input("query"), key = test.input("key"), value = test.input("value");
+    test.compare(layer(context, query, key, value, {}, {}, score), layer);
+  } else {
+    test.compare(layer(context, test.input("x"), rows, score), layer);
+  }
+}
+
+ef::TransformerLayerOptions block_options(bool norm_first, bool gelu) {
+  return {.width = 12,
+          .heads = 3,
+          .dim_feedforward = 20,
+          .dropout = 0,
+          .activation = gelu ? ef::Activation::gelu : ef::Activation::relu,
+          .norm_first = norm_first};
+}
+
+template <class Scalar>
+void check_blocks(bool norm_first, bool gelu) {
+  const std::string suffix = std::string(norm_first ? "_pre" : "_post") + (gelu ? "_gelu" : "_relu");
+  ef::Rng rng(1);
+  {
+    Case<Scalar> test("encoder" + suffix);
+    ef::EncoderLayer<Scalar> layer(block_options(norm_first, gelu), rng);
+    test.load(layer);
+    test.compare(layer({.tape = &test.tape}, test.input("x"), test.rows("rows")), layer);
+  }
+  {
+    Case<Scalar> test("decoder" + suffix);
+    ef::DecoderLayer<Scalar> layer(block_options(norm_first, gelu), rng);
+    test.load(layer);
+    const ef::Variable<Scalar> x = test.input("x"), memory = test.input("memory");
+    test.compare(layer({.tape = &test.tape}, x, test.rows("rows"), memory, test.rows("key_rows")), layer);
+  }
+}
+
+struct NoParameters {
+  static void visit(auto&, auto&&) {}
+};
+
+template <class Scalar>
+void check_cross_entropy(const std::string& name, const ef::CrossEntropyOptions& options) {
+  Case<Scalar> test(name);
+  const auto labels = reference().values<ef::Token>(name + "/labels");
+  test.compare(ef::cross_entropy({.tape = &test.tape}, test.input("logits"), labels, options), NoParameters());
+}
+
+}  // namespace
+
+TEST_CASE("multi-head attention agrees with PyTorch", "[parity]") {
+  const auto name = GENERATE(as<std::string>(), "mha_self", "mha_self_causal", "mha_no_bias", "mha_cross",
+                             "mha_cross_kdim", "mha_mask", "mha_mask_ragged");
+  check_attention<float>(name);
+  check_attention<double>(name);
+}
+
+TEST_CASE("encoder and decoder blocks agree with PyTorch", "[parity]") {
+  const bool norm_first = GENERATE(false, true);
+  const bool gelu = GENERATE(false, true);
+  check_blocks<float>(norm_first, gelu);
+  check_blocks<double>(norm_first, gelu);
+}
+
+TEST_CASE("cross entropy agrees with PyTorch", "[parity]") {
+  check_cross_entropy<float>("cross_entropy", {});
+  check_cross_entropy<double>("cross_entropy", {});
+  check_cross_entropy<float>("cross_entropy_smoothing", {.label_smoothing = 0.1});
+  check_cross_entropy<double>("cross_entropy_smoothing", {.label_smoothing = 0.1});
+  check_cross_entropy<float>("cross_entropy_sum", {.reduction = ef::Reduction::sum});
+  check_cross_entropy<double>("cross_entropy_sum", {.reduction = ef::Reduction::sum});
+}

@@ -1,0 +1,80 @@
+#include "support/allocations.hpp"
+
+#include <atomic>
+#include <cstdlib>
+#include <limits>
+
+namespace {
+
+std::atomic<std::size_t> smallest_counted{std::numeric_limits<std::size_t>::max()};
+std::atomic<std::size_t> counted{0};
+
+}  // namespace
+
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define OTHER_HEAP
+#endif
+#endif
+#if defined(__SANITIZE_ADDRESS__) || !defined(__GLIBC__)
+#define OTHER_HEAP
+#endif
+
+#ifndef OTHER_HEAP
+// The program's own malloc stands before glibc's, and hands on to it.
+extern "C" {
+void* __libc_malloc(std::size_t);                 // NOLINT
+void* __libc_calloc(std::size_t, std::size_t);    // NOLINT
+void* __libc_realloc(void*, std::size_t);         // NOLINT
+void* __libc_memalign(std::size_t, std::size_t);  // NOLINT
+
+static void count(std::size_t bytes) {
+  if (bytes >= smallest_counted.load(std::memory_order_relaxed)) ++counted;
+}
+
+void* malloc(std::size_t bytes) {
+  count(bytes);
+  return __libc_malloc(bytes);
+}
+void* calloc(std::size_t items, std::size_t bytes) {
+  count(items * bytes);
+  return __libc_calloc(items, bytes);
+}
+void* realloc(void* block, std::size_t bytes) {
+  count(bytes);
+  return __libc_realloc(block, bytes);
+}
+void* aligned_alloc(std::size_t alignment, std::size_t bytes) {
+  count(bytes);
+  return __libc_memalign(alignment, bytes);
+}
+int posix_memalign(void** block, std::size_t alignment, std::size_t bytes) {
+  count(bytes);
+  *block = __libc_memalign(alignment, bytes);
+  return *block == nullptr ? 12 : 0;  // ENOMEM
+}
+}
+#endif
+
+namespace eigenformer::testing {
+
+bool can_count_allocations() {
+#ifdef OTHER_HEAP
+  return false;
+#else
+  return true;
+#endif
+}
+
+AllocationCount::AllocationCount(std::size_t smallest) {
+  counted = 0;
+  smallest_counted = smallest;
+}
+AllocationCount::~AllocationCount() {
+  smallest_counted = std::numeric_limits<std::size_t>::max();
+}
+std::size_t AllocationCount::count() const {
+  return counted;
+}
+
+}  // namespace eigenformer::testing

@@ -1,0 +1,40 @@
+// A small model and batches for tests that need a whole Transformer.
+#pragma once
+
+#include <numeric>
+#include <vector>
+
+#include "eigenformer/models/transformer.hpp"
+#include "eigenformer/ops/cross_entropy.hpp"
+
+namespace eigenformer::testing {
+
+inline TransformerOptions small_transformer() {
+  TransformerOptions options;
+  options.source_vocabulary_size = options.target_vocabulary_size = 11;
+  options.width = 16;
+  options.heads = 2;
+  options.num_encoder_layers = options.num_decoder_layers = 2;
+  options.dim_feedforward = 32;
+  return options;
+}
+
+/// Random sequences of the given lengths over the tokens 3 .. 10, to be copied.
+inline TranslationBatch copy_batch(const std::vector<Index>& lengths, Rng& rng) {
+  std::vector<std::vector<Token>> sentences;
+  for (const Index length : lengths) {
+    sentences.emplace_back(static_cast<std::size_t>(length));
+    for (Token& token : sentences.back()) token = static_cast<Token>(3 + rng.below(8));
+  }
+  std::vector<Index> all(sentences.size());
+  std::iota(all.begin(), all.end(), Index{0});
+  return translation_batch(sentences, sentences, all);
+}
+
+template <class Scalar>
+Variable<Scalar> loss_of(const Transformer<Scalar>& model, const Context<Scalar>& context,
+                         const TranslationBatch& batch, const CrossEntropyOptions& options = {}) {
+  return cross_entropy(context, model(context, batch.source, batch.target), batch.next, options);
+}
+
+}  // namespace eigenformer::testing
