@@ -2,8 +2,8 @@
 #include <iostream>
 
 #include "eigenformer/io/files.hpp"
-#include "heat_map.hpp"
-#include "translator.hpp"
+#include "translate/heat_map.hpp"
+#include "translate/translator.hpp"
 
 namespace translate {
 

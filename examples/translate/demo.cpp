@@ -4,13 +4,13 @@
 #include <iostream>
 #include <numeric>
 
-#include "demo_corpus.hpp"
+#include "translate/demo_corpus.hpp"
 #include "eigenformer/core/thread_pool.hpp"
 #include "eigenformer/io/files.hpp"
 #include "eigenformer/text/bleu.hpp"
-#include "heat_map.hpp"
-#include "training.hpp"
-#include "translator.hpp"
+#include "translate/heat_map.hpp"
+#include "translate/training.hpp"
+#include "translate/translator.hpp"
 
 namespace translate {
 

@@ -186,8 +186,11 @@ class Scene {
     add_noun("key", pick(rng_, words::portable_belongings));
     add_noun("cat", words::pets, "small");
     add_noun("horse", words::creatures);
-    add_noun("teacher", words::professions, "young");
     add_noun("poem", words::texts, "famous");
+
+    const Adjective& tall = add_noun("teacher", words::professions, "young");
+    slots_["tall"] = predicate(tall);
+    slots_["taller"] = {tall.comparative, tall.predicate};
 
     const Kind& kind = pick(rng_, words::kinds);
     const Adjective& big = add_noun("house", kind);

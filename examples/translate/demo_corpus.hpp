@@ -7,7 +7,7 @@
 
 namespace translate {
 
-/// Some 7,000 different English sentences, each with its translation into simplified Chinese, in random order. Words
+/// Nearly 8,000 different English sentences, each with its translation into simplified Chinese, in random order. Words
 /// are parted by single spaces; there are 2 to 12 in a sentence. The two languages order their words differently (times
 /// and places stand before the Chinese verb, relative clauses before their noun) and words depend on what they stand
 /// with (measure words on the noun; "play" on what is played), so that there is something for attention to find.

@@ -5,7 +5,7 @@
 // {ies} follow it, {her} is what belongs to it, and {him} and {they} are others. {play}, {playing} and {played} are one
 // activity, and {at school} is a place for it. {car}, {key}, {cat} .. are one noun each, whatever stands around it in
 // the slot: {cars}, {a new car}, {three cars}, {this car}. An adjective to follow "is" have {car} in {new}, {house} and
-// {tower} in {big}, {coat} in {red}, {cake} in {delicious}.
+// {tower} in {big}, {coat} in {red}, {cake} in {delicious}, {teacher} in {tall}.
 #pragma once
 
 #include <string_view>
@@ -21,8 +21,8 @@ inline constexpr Rule statements[] = {
     // Habits. When and where stand before the verb in Chinese.
     {180, "{she} {plays} {every day}", "{she} {every day} {play}"},
     {180, "{she} {often} {plays} {at school}", "{she} {often} {at school} {play}"},
-    {180, "{she} never {plays} {at school}", "{she} 从来 不 {at school} {play}"},
-    {180, "{she} {often} {plays} with {him}", "{she} {often} 和 {him} 一起 {play}"},
+    {150, "{she} never {plays} {at school}", "{she} 从来 不 {at school} {play}"},
+    {150, "{she} {often} {plays} with {him}", "{she} {often} 和 {him} 一起 {play}"},
     {60, "{she} do{es} not {play} {at school}", "{she} 不 {at school} {play}"},
 
     // What is going on: 正在, or 正 before the 在 of a place.
@@ -57,7 +57,7 @@ inline constexpr Rule statements[] = {
     {140, "{she} want{s} to buy {three cars}", "{she} 想 买 {three cars}"},
     {60, "{she} need{s} {a new car}", "{she} 需要 {a new car}"},
     {60, "{she} gave {him} {a new car} {yesterday}", "{she} {yesterday} 给 了 {him} {a new car}"},
-    {60, "{she} bought {him} {a new car} {yesterday}", "{she} {yesterday} 给 {him} 买 了 {a new car}"},
+    {80, "{she} bought {him} {a new car} {yesterday}", "{she} {yesterday} 给 {him} 买 了 {a new car}"},
     {60, "{she} lost {her} {key} {yesterday}", "{she} {yesterday} 丢 了 {her} {key}"},
     {60, "{she} found {her} {key} {on the table}", "{she} 在 {on the table} 找到 了 {her} {key}"},
     {80, "{she} {is} wearing {a red coat}", "{she} {wearing} {a red coat}"},
@@ -85,8 +85,9 @@ inline constexpr Rule statements[] = {
     {60, "{this house} is too {big}", "{this house} 太 {big} 了"},
     {60, "{this house} is not {big}", "{this house} 不 {big}"},
     {60, "{my} {coat} is {red}", "{my} {coat} 是 {red}"},
-    {260, "{this house} is {bigger} than {that tower}", "{this house} 比 {that tower} {big}"},
+    {240, "{this house} is {bigger} than {that tower}", "{this house} 比 {that tower} {big}"},
     {80, "{this house} is as {big} as {that tower}", "{this house} 和 {that tower} 一样 {big}"},
+    {100, "{he} is {taller} than the {teacher}", "{he} 比 {teacher} {tall}"},
     {60, "{she} think{s} that {this house} is {big}", "{she} 觉得 {this house} 很 {big}"},
 
     // Clauses. A relative clause stands before its noun, with 的.
@@ -96,7 +97,7 @@ inline constexpr Rule statements[] = {
     {80, "the {teacher} who {played} {at school} is {my} friend", "{at school} {play} 的 {teacher} 是 {my} 朋友"},
     {60, "if it is {cold} tomorrow {she} will not {play}", "如果 明天 很 {cold} {she} 就 不 会 {play}"},
     {60, "{she} did not {play} because it was too {cold}", "因为 太 {cold} 了 所以 {she} 没 {play}"},
-    {60, "{she} {is} {happy} because {they} bought {a car}", "因为 {they} 买 了 {a car} 所以 {she} 很 {happy}"},
+    {90, "{she} {is} {happy} because {they} bought {a car}", "因为 {they} 买 了 {a car} 所以 {she} 很 {happy}"},
 
     // People.
     {60, "{he} is {a young teacher}", "{he} 是 {a young teacher}"},
@@ -143,8 +144,8 @@ inline constexpr Rule questions[] = {
     {60, "did {she} buy {a new car} {yesterday}", "{she} {yesterday} 买 了 {a new car} 吗"},
     {60, "what did {she} buy {yesterday}", "{she} {yesterday} 买 了 什么"},
     {130, "{how many cars} do{es} {she} have", "{she} 有 {how many cars}"},
-    {60, "do{es} {she} want {a cake} or {a pear}", "{she} 想要 {a cake} 还是 {a pear}"},
-    {60, "is there {a key} {on the table}", "{on the table} 有 {key} 吗"},
+    {100, "do{es} {she} want {a cake} or {a pear}", "{she} 想要 {a cake} 还是 {a pear}"},
+    {80, "is there {a key} {on the table}", "{on the table} 有 {key} 吗"},
     {60, "where is {my} {key}", "{my} {key} 在 哪里"},
     {60, "is {this house} {big}", "{this house} {big} 吗"},
     {120, "which {house} is {bigger}", "{which house} 更 {big}"},

@@ -154,7 +154,7 @@ inline constexpr Kind kinds[] = {{people, of_people},      {animals, of_animals}
                                  {accessories, of_things}, {furniture, of_things}};
 inline constexpr auto belongings = std::span(kinds).subspan<3>();
 inline constexpr auto portable_belongings = std::span(kinds).subspan<3, 4>();
-inline constexpr Kind professions{people, of_people};
+inline constexpr Kind professions{std::span(people).first<5>(), of_people};
 inline constexpr Kind creatures{animals, of_animals};
 inline constexpr Kind texts{writings, of_texts};
 inline constexpr Kind pets{small_animals, of_animals};
@@ -212,20 +212,24 @@ inline constexpr Activity activities[] = {
     {speak, "chinese", "说 汉语", inside},
     {speak, "english", "说 英语", inside},
     {sing, "songs", "唱 歌", outside},
+    {sing, "english songs", "唱 英语 歌", outside},
     {cook, "dinner", "做 晚饭", at_the_stove},
+    {cook, "rice", "做 米饭", at_the_stove},
     // The ones above can be learned: "she can play chess".
     {play, "games", "玩 游戏", inside},
     {read, "books", "看 书", inside},
     {read, "novels", "看 小说", inside},
     {write, "letters", "写 信", inside},
+    {write, "novels", "写 小说", inside},
     {learn, "chinese", "学 汉语", inside},
     {learn, "french", "学 法语", inside},
     {drink, "tea", "喝 茶", inside},
     {drink, "coffee", "喝 咖啡", inside},
     {watch, "films", "看 电影", inside},
+    {watch, "football", "看 足球", inside},
     {work, "", "工作", inside},
 };
-inline constexpr auto skills = std::span(activities).first<11>();
+inline constexpr auto skills = std::span(activities).first<13>();
 
 inline constexpr Word past_times[] = {
     {"yesterday", "昨天"}, {"last night", "昨天 晚上"}, {"this morning", "今天 早上"}, {"last week", "上 个 星期"}};

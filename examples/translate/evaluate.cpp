@@ -4,7 +4,8 @@
 #include "eigenformer/core/thread_pool.hpp"
 #include "eigenformer/text/bleu.hpp"
 #include "eigenformer/text/chrf.hpp"
-#include "translator.hpp"
+#include "eigenformer/text/corpus.hpp"
+#include "translate/translator.hpp"
 
 namespace translate {
 

@@ -3,7 +3,7 @@
 #include <exception>
 #include <iostream>
 
-#include "program.hpp"
+#include "translate/program.hpp"
 
 #ifdef _WIN32
 extern "C" __declspec(dllimport) int __stdcall SetConsoleOutputCP(unsigned int);

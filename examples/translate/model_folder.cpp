@@ -1,5 +1,5 @@
 #include "eigenformer/io/translation_model.hpp"
-#include "program.hpp"
+#include "translate/program.hpp"
 
 namespace translate {
 

@@ -2,7 +2,7 @@
 #include <iostream>
 
 #include "eigenformer/core/thread_pool.hpp"
-#include "translator.hpp"
+#include "translate/translator.hpp"
 
 namespace translate {
 

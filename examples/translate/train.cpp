@@ -4,8 +4,8 @@
 
 #include "eigenformer/core/thread_pool.hpp"
 #include "eigenformer/text/bleu.hpp"
-#include "training.hpp"
-#include "translator.hpp"
+#include "translate/training.hpp"
+#include "translate/translator.hpp"
 
 namespace translate {
 

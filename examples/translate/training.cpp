@@ -1,4 +1,4 @@
-#include "training.hpp"
+#include "translate/training.hpp"
 
 #include <algorithm>
 #include <cmath>

@@ -6,7 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "program.hpp"
+#include "eigenformer/text/corpus.hpp"
+#include "translate/program.hpp"
 
 namespace translate {
 

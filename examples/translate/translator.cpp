@@ -1,4 +1,4 @@
-#include "translator.hpp"
+#include "translate/translator.hpp"
 
 #include "eigenformer/decode/greedy.hpp"
 #include "eigenformer/models/transformer_state.hpp"

@@ -85,7 +85,7 @@ TEST_CASE("the demo corpus has the phrases of its subject", "[examples]") {
 }
 
 TEST_CASE("the demo corpus is the same everywhere and another with another seed", "[examples]") {
-  CHECK(hash_of(translate::demo_corpus()) == 0xD1EE5FADC017B45E);
+  CHECK(hash_of(translate::demo_corpus()) == 0xC67A53E5E16099D0);
   CHECK(hash_of(translate::demo_corpus(1)) == hash_of(translate::demo_corpus()));
   CHECK(hash_of(translate::demo_corpus(2)) != hash_of(translate::demo_corpus()));
 }

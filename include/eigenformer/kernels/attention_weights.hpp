@@ -40,7 +40,8 @@ Tensor<typename Q::Scalar, 3> attention_weights(const Eigen::MatrixBase<Q>& q, c
     auto result = weights.matrix(tile.head);
     for (Index r = 0; r < tile.queries; ++r) {
       const Scalar largest = scores.row(r).maxCoeff();
-      if (largest == hidden_score<Scalar>) continue;
+      // Comparisons pass over NaN: a row of them must not be taken for one that sees nothing.
+      if (largest == hidden_score<Scalar> && (scores.row(r).array() == hidden_score<Scalar>).all()) continue;
       auto row = result.row(tile.first_row + r).head(tile.keys);
       row = (scores.row(r).array() == hidden_score<Scalar>).select(Scalar(0), (scores.row(r).array() - largest).exp());
       row /= row.sum();

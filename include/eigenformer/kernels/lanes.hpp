@@ -104,11 +104,10 @@ Lanes<Scalar> exp_or_zero(const Lanes<Scalar>& x) {
   return (x.max(lowest).exp() - 2 * Limits::min()).max(Scalar(0));
 }
 
-/// 1 where x > 0, else 0; NaN stays NaN. (Eigen 3.4 does not vectorise comparisons.)
+/// 1 where x > 0, else 0 (for denormal x something between); NaN stays NaN. Eigen 3.4 does not vectorise comparisons.
 template <class Scalar>
 Lanes<Scalar> step(const Lanes<Scalar>& x) {
-  constexpr Scalar huge = std::numeric_limits<Scalar>::max();  // twice, for the smallest numbers
-  return ((x * huge).max(Scalar(0)).min(Scalar(1)) * huge).min(Scalar(1));
+  return (x * std::numeric_limits<Scalar>::max()).max(Scalar(0)).min(Scalar(1));
 }
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI::detail

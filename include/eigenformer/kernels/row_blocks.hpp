@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstddef>
 
 #include "eigenformer/core/threads.hpp"
 
@@ -22,8 +23,8 @@ void for_each_row(Threads* threads, Index rows, Index cols, Body&& body) {
 }
 
 /// Where row i begins; rows of a Ref are contiguous.
-template <class Matrix>
-auto* row_begin(Matrix& matrix, Index i) {
+template <class AnyRef>
+auto* row_begin(AnyRef& matrix, Index i) {
   return matrix.data() + i * matrix.outerStride();
 }
 

@@ -1,0 +1,194 @@
+#include "eigenformer/kernels/attention_backward.hpp"
+
+#include "kernels/attention_cases.hpp"
+#include "text/message_of.hpp"
+
+namespace ef = eigenformer;
+using ef::Index;
+using ef::Matrix;
+using namespace ef::testing;
+
+namespace {
+
+// How far d_x is from the differences of f at x: at every entry of a small matrix; of a larger one at some, and along
+// a direction that all entries take part in.
+template <class Function>
+double gradient_error(const Matrix<double>& x, const Matrix<double>& d_x, Function f, ef::Rng& rng) {
+  if (x.rows() != d_x.rows() || x.cols() != d_x.cols()) return std::numeric_limits<double>::infinity();
+  if (x.size() <= 60) return largest_error(d_x, numeric_gradient(x, f));
+  double largest = 0;
+  const auto compare = [&](const Matrix<double>& direction) {
+    const double h = 1e-5;
+    const double expected = (f(x + h * direction) - f(x - h * direction)) / (2 * h);
+    const double error = std::abs(dot(d_x, direction) - expected) / std::max(1.0, d_x.cwiseAbs().maxCoeff());
+    if (!(error <= largest)) largest = error;
+  };
+  compare(Matrix<double>::NullaryExpr(x.rows(), x.cols(), [&] { return static_cast<double>(2 * rng.below(2) - 1); }));
+  for (int i = 0; i < 2; ++i) {
+    Matrix<double> entry = Matrix<double>::Zero(x.rows(), x.cols());
+    entry(rng.below(x.rows()), rng.below(x.cols())) = 1;
+    compare(entry);
+  }
+  return largest;
+}
+
+// The gradients of dot(out, d_out) against differences of the naive form.
+void check_gradients(const AttentionCase<double>& c, const AttentionGradients<double>& d, const NaiveScore& naive,
+                     ef::Rng& rng) {
+  const auto loss = [&](const Matrix<double>& q, const Matrix<double>& k, const Matrix<double>& v) {
+    return dot(naive_attention(q, k, v, naive, c.options).out, c.d_out);
+  };
+  CHECK(gradient_error(
+            c.q, d.q, [&](const auto& x) { return loss(x, c.k, c.v); }, rng) < gradient_tolerance);
+  CHECK(gradient_error(
+            c.k, d.k, [&](const auto& x) { return loss(c.q, x, c.v); }, rng) < gradient_tolerance);
+  CHECK(gradient_error(
+            c.v, d.v, [&](const auto& x) { return loss(c.q, c.k, x); }, rng) < gradient_tolerance);
+}
+
+template <class Scalar>
+AttentionCase<double> in_double(const AttentionCase<Scalar>& c, const AttentionSizes& sizes) {
+  ef::Rng unused(0);
+  AttentionCase<double> result(sizes, unused);
+  result.q = c.q.template cast<double>();
+  result.k = c.k.template cast<double>();
+  result.v = c.v.template cast<double>();
+  result.d_out = c.d_out.template cast<double>();
+  return result;
+}
+
+}  // namespace
+
+TEST_CASE("gradients of attention agree with differences of its definition", "[kernels]") {
+  ef::Rng rng(1);
+  for (const AttentionSizes& s : attention_sizes(1)) {
+    CAPTURE(s.heads, s.key_heads, s.key_width, s.value_width, s.queries, s.keys);
+    const AttentionCase<double> c(s, rng);
+    for_each_score(c, rng, [&](const auto& score, const NaiveScore& naive, const char* name) {
+      CAPTURE(name);
+      check_gradients(c, gradients(c, score), naive, rng);
+    });
+  }
+}
+
+TEST_CASE("gradients of attention with dropout agree with differences under the same draws", "[kernels]") {
+  ef::Rng rng(2);
+  const std::vector<AttentionSizes> sizes{{2, 1, 3, 2, {4}, {5}}, {4, 2, 5, 3, {70, 0, 1}, {65, 2, 131}}};
+  for (const AttentionSizes& s : sizes)
+    for (const double rate : {0.2, 0.8}) {
+      AttentionCase<double> c(s, rng);
+      c.options.dropout = rate;
+      c.options.dropout_key = rng.split();
+      CAPTURE(s.queries, s.keys, rate, c.options.dropout_key.key, c.options.dropout_key.stream);
+      for_each_score(c, rng, [&](const auto& score, const NaiveScore& naive, const char* name) {
+        CAPTURE(name);
+        check_gradients(c, gradients(c, score), naive, rng);
+      });
+    }
+}
+
+TEST_CASE("gradients in float are those in double, rounded", "[kernels]") {
+  ef::Rng rng(3);
+  for (const AttentionSizes& s : attention_sizes()) {
+    CAPTURE(s.heads, s.key_heads, s.key_width, s.value_width, s.queries, s.keys);
+    const AttentionCase<float> c(s, rng);
+    const AttentionCase<double> c_double = in_double(c, s);
+    for_each_score(c, rng, [&](const auto& score, const NaiveScore&, const char* name) {
+      CAPTURE(name);
+      const AttentionGradients<float> given = gradients(c, score);
+      const AttentionGradients<double> expected = gradients(c_double, score);
+      CHECK(largest_error(given.q, expected.q) < rounding<float>(256));
+      CHECK(largest_error(given.k, expected.k) < rounding<float>(256));
+      CHECK(largest_error(given.v, expected.v) < rounding<float>(256));
+    });
+  }
+}
+
+TEMPLATE_TEST_CASE("gradients are the same to the last bit for any number of threads and in any batch", "[kernels]",
+                   float, double) {
+  ef::Rng rng(4);
+  ef::ThreadPool pool(3);
+  AttentionCase<TestType> batch({4, 2, 5, 3, {3, 0, 70, 1, 9, 4}, {4, 2, 65, 131, 64, 0}}, rng);
+  const auto check_score = [&](const auto& score) {
+    const AttentionGradients<TestType> all = gradients(batch, score);
+    CHECK(identical(gradients(batch, score, &pool), all));
+    for (Index s = 0; s < 6; ++s) {
+      CAPTURE(s);
+      const ef::RowOffsets &queries = batch.options.query_rows, &keys = batch.options.key_rows;
+      AttentionCase<TestType> alone({4, 2, 5, 3, {queries.length(s)}, {keys.length(s)}}, rng);
+      alone.q = batch.q.middleRows(queries.begin(s), queries.length(s));
+      alone.k = batch.k.middleRows(keys.begin(s), keys.length(s));
+      alone.v = batch.v.middleRows(keys.begin(s), keys.length(s));
+      alone.d_out = batch.d_out.middleRows(queries.begin(s), queries.length(s));
+      const AttentionGradients<TestType> d = gradients(alone, score);
+      CHECK(identical<TestType>(d.q, all.q.middleRows(queries.begin(s), queries.length(s))));
+      CHECK(identical<TestType>(d.k, all.k.middleRows(keys.begin(s), keys.length(s))));
+      CHECK(identical<TestType>(d.v, all.v.middleRows(keys.begin(s), keys.length(s))));
+    }
+  };
+  check_score(ef::Unmasked{});
+  check_score(ef::Causal::after_past());
+  const Matrix<bool> mask = random_mask(batch.q.rows(), 131, rng);
+  const ef::DenseMask score(mask);
+  batch.options.dropout = 0.3;
+  CHECK(identical(gradients(batch, score, &pool), gradients(batch, score)));
+}
+
+TEMPLATE_TEST_CASE("gradients are written where they are asked for, from operands wherever they lie", "[kernels]",
+                   float, double) {
+  ef::Rng rng(5);
+  const AttentionCase<TestType> c({2, 1, 5, 3, {70}, {67}}, rng);
+  const Attended<TestType> forward = attend(c, ef::Causal{});
+  const AttentionGradients<TestType> expected = gradients(c, ef::Causal{});
+  using ByColumns = Eigen::Matrix<TestType, Eigen::Dynamic, Eigen::Dynamic>;
+  const ByColumns q = c.q, k = c.k;
+  const Matrix<TestType> v = c.v.transpose();
+  Surrounded<TestType> out(forward.out), log_sum_exp(forward.log_sum_exp), d_out(c.d_out);
+  Surrounded<TestType> d_q(c.q), d_k(c.k), d_v(c.v);
+  ef::attention_backward<TestType>(ef::strided_view(q), ef::strided_view(k), ef::strided_view(v.transpose()),
+                                   ef::Causal{}, c.options, out.inside(), log_sum_exp.inside(), d_out.inside(),
+                                   d_q.inside(), d_k.inside(), d_v.inside());
+  CHECK(identical<TestType>(d_q.inside(), expected.q));
+  CHECK(identical<TestType>(d_k.inside(), expected.k));
+  CHECK(identical<TestType>(d_v.inside(), expected.v));
+  for (Surrounded<TestType>* s : {&d_q, &d_k, &d_v}) CHECK(s->rest_is_untouched());
+}
+
+TEST_CASE("values without columns have gradients without columns", "[kernels]") {
+  ef::Rng rng(6);
+  const AttentionGradients<double> d = gradients(AttentionCase<double>({2, 2, 4, 0, {5}, {7}}, rng), ef::Unmasked{});
+  CHECK((d.q.array() == 0).all());
+  CHECK((d.k.array() == 0).all());
+  CHECK(ef::shape(d.v) == ef::Shape{7, 0});
+}
+
+TEST_CASE("a backward that does not fit throws, and writes nothing", "[kernels]") {
+  ef::Rng rng(7);
+  const AttentionCase<float> c({2, 1, 4, 3, {5}, {7}}, rng);
+  const Attended<float> forward = attend(c, ef::Unmasked{});
+  Matrix<float> d_q = Matrix<float>::Constant(9, 9, 3), d_k = d_q, d_v = d_q;
+  std::vector<ef::Shape> right{{5, 6}, {5, 2}, {5, 6}, {5, 8}, {7, 4}, {7, 3}};
+  const auto message = [&](std::size_t which, ef::Shape wrong, const ef::AttentionOptions& options) {
+    std::vector<ef::Shape> s = right;
+    s[which] = wrong;
+    const Matrix<float> any = Matrix<float>::Ones(9, 9);
+    return message_of([&] {
+      ef::attention_backward<float>(ef::strided_view(c.q), ef::strided_view(c.k), ef::strided_view(c.v), ef::Unmasked{},
+                                    options, any.topLeftCorner(s[0].rows, s[0].cols),
+                                    any.topLeftCorner(s[1].rows, s[1].cols), any.topLeftCorner(s[2].rows, s[2].cols),
+                                    d_q.topLeftCorner(s[3].rows, s[3].cols), d_k.topLeftCorner(s[4].rows, s[4].cols),
+                                    d_v.topLeftCorner(s[5].rows, s[5].cols));
+    });
+  };
+  CHECK(message(0, {5, 7}, c.options) == "attention: out is [5 x 7], expected [5 x 6]");
+  CHECK(message(1, {4, 2}, c.options) == "attention: log_sum_exp is [4 x 2], expected [5 x 2]");
+  CHECK(message(2, {6, 6}, c.options) == "attention: d_out is [6 x 6], expected [5 x 6]");
+  CHECK(message(3, {5, 4}, c.options) == "attention: d_q is [5 x 4], expected [5 x 8]");
+  CHECK(message(4, {7, 8}, c.options) == "attention: d_k is [7 x 8], expected [7 x 4]");
+  CHECK(message(5, {5, 3}, c.options) == "attention: d_v is [5 x 3], expected [7 x 3]");
+  CHECK(message(0, {5, 6}, {.heads = 3}) == "attention: q is [5 x 8], expected a width that 3 heads divide");
+  const std::vector<Index> index{0, 1, 2};
+  CHECK(message(0, {5, 6}, {.heads = 2, .key_heads = 1, .key_index = index}) == "attention: key_index has no backward");
+  for (const Matrix<float>* d : {&d_q, &d_k, &d_v}) CHECK((d->array() == 3).all());
+  CHECK(message(0, {5, 6}, c.options) == "nothing was thrown");
+}

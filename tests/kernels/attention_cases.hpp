@@ -1,0 +1,165 @@
+// What attention's tests have in common: sizes on both sides of every tile, a score of each kind beside its naive form,
+// and calls whose results are known to have been written in full.
+#pragma once
+
+#include <limits>
+#include <span>
+#include <vector>
+
+#include "eigenformer/kernels/attention_backward.hpp"
+#include "kernels/kernel_checks.hpp"
+#include "support/naive_attention.hpp"
+
+namespace eigenformer::testing {
+
+/// A score of a user's own that changes values: cap * tanh(score / cap), and that hides later keys too if asked to.
+struct CappedScore {
+  static constexpr bool changes_values = true;
+  double cap = 2;
+  bool causal = false;
+
+  Visible visible(const ScoreTile& tile) const { return causal ? Causal{}.visible(tile) : Visible::all; }
+  template <class Scores>
+  void apply(const ScoreTile& tile, Scores&& scores) const {
+    using Scalar = typename std::remove_cvref_t<Scores>::Scalar;
+    scores = (scores.array() / Scalar(cap)).tanh() * Scalar(cap);
+    if (causal) Causal{}.apply(tile, scores);
+  }
+  template <class Scores, class Gradient>
+  void apply_backward(const ScoreTile&, const Scores& scores, Gradient&& d_scores) const {
+    using Scalar = typename std::remove_cvref_t<Scores>::Scalar;
+    d_scores.array() *= 1 - (scores.array() / Scalar(cap)).tanh().square();
+  }
+  NaiveScore naive() const {
+    return [capped = *this](const QueryAndKey& at, double score) {
+      return capped.causal && at.key > at.query ? naive_hidden : capped.cap * std::tanh(score / capped.cap);
+    };
+  }
+};
+
+struct AttentionSizes {
+  Index heads, key_heads;
+  Index key_width, value_width;      // of a head
+  std::vector<Index> queries, keys;  // of each sequence
+};
+
+/// Lengths, widths and heads in turn: each length stands beside several widths, and no combination is larger than need
+/// be. Tiles are of 64 queries by 64 keys.
+inline std::vector<AttentionSizes> attention_sizes(int rounds = 2) {
+  const Index lengths[][2] = {{1, 1},    {1, 2},   {2, 1},   {3, 5},   {5, 3},   {8, 8},
+                              {17, 33},  {33, 17}, {63, 64}, {64, 63}, {64, 64}, {65, 130},
+                              {130, 65}, {130, 3}, {1, 130}, {70, 70}, {2, 65},  {65, 1}};
+  const Index heads[][2] = {{1, 1}, {2, 2}, {3, 1}, {4, 2}, {3, 3}};
+  const Index widths[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 16, 17, 33, 64};
+  std::vector<AttentionSizes> all;
+  std::size_t i = 0;
+  for (int round = 0; round < rounds; ++round)
+    for (const auto& [queries, keys] : lengths) {
+      const auto& [h, kh] = heads[i % std::size(heads)];
+      all.push_back({h, kh, widths[i % std::size(widths)], widths[(5 * i + 2) % std::size(widths)], {queries}, {keys}});
+      ++i;
+    }
+  all.push_back({2, 1, 5, 3, {3, 0, 1, 70, 5, 2}, {4, 2, 0, 65, 64, 1}});  // of no queries, of no keys
+  all.push_back({1, 1, 8, 8, {64, 1, 64, 0}, {64, 64, 129, 0}});
+  all.push_back({4, 2, 3, 4, {1, 1, 1, 1}, {9, 1, 66, 30}});
+  all.push_back({2, 2, 3, 4, {0, 0}, {0, 0}});
+  all.push_back({2, 2, 3, 4, {0}, {5}});
+  all.push_back({2, 2, 3, 4, {5}, {0}});
+  all.push_back({2, 2, 3, 4, {}, {}});
+  return all;
+}
+
+template <class Scalar>
+struct AttentionCase {
+  Matrix<Scalar> q, k, v, d_out;
+  AttentionOptions options;
+
+  AttentionCase(const AttentionSizes& sizes, Rng& rng) {
+    options.heads = sizes.heads;
+    options.key_heads = sizes.key_heads == sizes.heads ? 0 : sizes.key_heads;
+    options.query_rows = RowOffsets::from_lengths(sizes.queries);
+    options.key_rows = RowOffsets::from_lengths(sizes.keys);
+    const Index queries = options.query_rows.rows(), keys = options.key_rows.rows();
+    q = random_matrix<Scalar>(queries, sizes.heads * sizes.key_width, rng, 1.5);
+    k = random_matrix<Scalar>(keys, sizes.key_heads * sizes.key_width, rng);
+    v = random_matrix<Scalar>(keys, sizes.key_heads * sizes.value_width, rng);
+    d_out = random_matrix<Scalar>(queries, sizes.heads * sizes.value_width, rng);
+    if (sizes.queries.size() == 1) options.query_rows = options.key_rows = {};
+  }
+  NaiveAttention naive(const NaiveScore& score) const {
+    return naive_attention(q.template cast<double>(), k.template cast<double>(), v.template cast<double>(), score,
+                           options);
+  }
+};
+
+/// Hides rows wholly, parts of 32 x 32 wholly and others not at all, and the rest by chance.
+inline Matrix<bool> random_mask(Index rows, Index cols, Rng& rng) {
+  Eigen::MatrixXi parts =
+      Eigen::MatrixXi::NullaryExpr(rows / 32 + 1, cols / 32 + 1, [&] { return static_cast<int>(rng.below(4)); });
+  Matrix<bool> mask(rows, cols);
+  for (Index i = 0; i < rows; ++i) {
+    const bool sees_nothing = rng.below(9) == 0;
+    for (Index j = 0; j < cols; ++j) {
+      const int part = parts(i / 32, j / 32);
+      mask(i, j) = !sees_nothing && (part == 0 || (part > 1 && rng.below(3) > 0));
+    }
+  }
+  return mask;
+}
+
+/// Calls body(score, its naive form, its name) for every kind of score.
+template <class Scalar, class Body>
+void for_each_score(const AttentionCase<Scalar>& c, Rng& rng, Body body) {
+  body(Unmasked{}, NaiveScore(naive_unmasked), "unmasked");
+  body(Causal{}, NaiveScore(naive_causal), "causal");
+  body(Causal::after_past(), NaiveScore(naive_causal_after_past), "causal after past");
+  const Matrix<bool> mask = random_mask(c.q.rows(), c.k.rows() + 1, rng);
+  body(DenseMask(mask), naive_dense_mask(mask), "dense mask");
+  for (const bool causal : {false, true}) {
+    const CappedScore capped{.cap = 2, .causal = causal};
+    body(capped, capped.naive(), causal ? "capped and causal" : "capped");
+  }
+}
+
+template <class Scalar>
+Matrix<Scalar> not_written(Index rows, Index cols) {
+  return Matrix<Scalar>::Constant(rows, cols, std::numeric_limits<Scalar>::quiet_NaN());
+}
+
+template <class Scalar>
+struct Attended {
+  Matrix<Scalar> out, log_sum_exp;
+};
+template <class Scalar, class S>
+Attended<Scalar> attend(const AttentionCase<Scalar>& c, const S& score, Threads* threads = nullptr) {
+  Attended<Scalar> result{not_written<Scalar>(c.d_out.rows(), c.d_out.cols()),
+                          not_written<Scalar>(c.q.rows(), c.options.heads)};
+  AttentionOptions options = c.options;
+  options.threads = threads;
+  attention_forward<Scalar>(strided_view(c.q), strided_view(c.k), strided_view(c.v), score, options, result.out,
+                            result.log_sum_exp);
+  return result;
+}
+
+template <class Scalar>
+struct AttentionGradients {
+  Matrix<Scalar> q, k, v;
+};
+template <class Scalar, class S>
+AttentionGradients<Scalar> gradients(const AttentionCase<Scalar>& c, const S& score, Threads* threads = nullptr) {
+  const Attended<Scalar> forward = attend(c, score, threads);
+  AttentionGradients<Scalar> d{not_written<Scalar>(c.q.rows(), c.q.cols()), not_written<Scalar>(c.k.rows(), c.k.cols()),
+                               not_written<Scalar>(c.v.rows(), c.v.cols())};
+  AttentionOptions options = c.options;
+  options.threads = threads;
+  attention_backward<Scalar>(strided_view(c.q), strided_view(c.k), strided_view(c.v), score, options, forward.out,
+                             forward.log_sum_exp, c.d_out, d.q, d.k, d.v);
+  return d;
+}
+
+template <class Scalar>
+bool identical(const AttentionGradients<Scalar>& a, const AttentionGradients<Scalar>& b) {
+  return identical<Scalar>(a.q, b.q) && identical<Scalar>(a.k, b.k) && identical<Scalar>(a.v, b.v);
+}
+
+}  // namespace eigenformer::testing
