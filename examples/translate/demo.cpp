@@ -4,10 +4,10 @@
 #include <iostream>
 #include <numeric>
 
-#include "translate/demo_corpus.hpp"
 #include "eigenformer/core/thread_pool.hpp"
 #include "eigenformer/io/files.hpp"
 #include "eigenformer/text/bleu.hpp"
+#include "translate/demo_corpus.hpp"
 #include "translate/heat_map.hpp"
 #include "translate/training.hpp"
 #include "translate/translator.hpp"

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "support/catch.hpp"
-#include "text/message_of.hpp"
+#include "support/message_of.hpp"
 
 namespace ef = eigenformer;
 using ef::Index;
@@ -162,8 +162,14 @@ TEST_CASE("splits are independent", "[core]") {
   const auto seed = GENERATE(1U, 2U);
   CAPTURE(seed);
   ef::Rng parent(seed), unsplit(seed);
-  ef::Rng a(parent.split()), b(parent.split()), of_a(a.split());
-  for (int i = 0; i < 10; ++i) CHECK(parent() == unsplit());  // a split takes no draws
+  const ef::RandomKey key = parent.split();
+  ef::Rng a(key), b(parent.split()), of_a(a.split());
+  for (int i = 0; i < 10; ++i) {
+    const std::uint32_t draw = parent();
+    CHECK(draw == unsplit());  // a split takes no draws
+    for (const std::uint64_t word : {key.key, key.stream})
+      CHECK((draw != (word >> 32) && draw != (word & 0xFFFFFFFFU)));  // nor is it made of them
+  }
   const std::pair<ef::Rng*, ef::Rng*> pairs[] = {{&a, &b}, {&a, &parent}, {&a, &of_a}, {&b, &of_a}};
   for (const auto& [x, y] : pairs)
     CHECK(equally_likely(count_bins(256, 64000, [&, x = x, y = y] {

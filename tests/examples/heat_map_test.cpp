@@ -7,7 +7,7 @@
 
 #include "eigenformer/core/check.hpp"
 #include "support/catch.hpp"
-#include "text/message_of.hpp"
+#include "support/message_of.hpp"
 
 namespace ef = eigenformer;
 using ef::testing::message_of;

@@ -9,12 +9,14 @@
 
 #include "support/approx.hpp"
 #include "support/catch.hpp"
+#include "support/message_of.hpp"
 #include "support/random.hpp"
 #include "support/temporary_folder.hpp"
 
 namespace ef = eigenformer;
 using ef::DType;
 using ef::SafetensorsFile;
+using ef::testing::message_of;
 using ef::testing::TemporaryFolder;
 using Names = std::vector<std::string>;
 using Dimensions = std::vector<ef::Index>;
@@ -31,16 +33,6 @@ std::string file_of(const std::string& header, const std::string& data) {
 std::string error_of(const std::string& bytes) {
   try {
     const SafetensorsFile file(bytes, "broken");
-  } catch (const ef::Error& error) {
-    return error.what();
-  }
-  return {};
-}
-
-template <class Call>
-std::string message_of(Call&& call) {
-  try {
-    call();
   } catch (const ef::Error& error) {
     return error.what();
   }

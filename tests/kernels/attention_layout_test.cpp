@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "kernels/kernel_checks.hpp"
-#include "text/message_of.hpp"
+#include "support/message_of.hpp"
 
 namespace ef = eigenformer;
 namespace detail = eigenformer::detail;

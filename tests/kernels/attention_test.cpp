@@ -1,7 +1,7 @@
 #include "eigenformer/kernels/attention.hpp"
 
 #include "kernels/attention_cases.hpp"
-#include "text/message_of.hpp"
+#include "support/message_of.hpp"
 
 namespace ef = eigenformer;
 using ef::Index;

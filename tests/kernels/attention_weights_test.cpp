@@ -2,7 +2,7 @@
 
 #include "eigenformer/kernels/matmul.hpp"
 #include "kernels/attention_cases.hpp"
-#include "text/message_of.hpp"
+#include "support/message_of.hpp"
 
 namespace ef = eigenformer;
 using ef::Index;

@@ -1,7 +1,7 @@
 #include "eigenformer/kernels/matmul.hpp"
 
 #include "kernels/kernel_checks.hpp"
-#include "text/message_of.hpp"
+#include "support/message_of.hpp"
 
 namespace ef = eigenformer;
 using ef::Index;

@@ -4,8 +4,8 @@
 #include <limits>
 
 #include "support/catch.hpp"
+#include "support/message_of.hpp"
 #include "support/random.hpp"
-#include "text/message_of.hpp"
 
 namespace ef = eigenformer;
 using ef::Index;

@@ -1,7 +1,7 @@
 #include "eigenformer/kernels/softmax.hpp"
 
 #include "kernels/kernel_checks.hpp"
-#include "text/message_of.hpp"
+#include "support/message_of.hpp"
 
 namespace ef = eigenformer;
 using ef::Index;
@@ -80,6 +80,7 @@ TEMPLATE_TEST_CASE("softmax of extreme rows", "[kernels]", float, double) {
   CHECK(d_x.allFinite());
   ef::log_softmax_backward<TestType>(ef::log_softmax(x), d_y, d_x);
   CHECK((d_x.row(2).array() == TestType(0)).all());
+  CHECK(identical<TestType>(d_x.row(1), Matrix<TestType>{{5, -10, 5}}));
   CHECK(d_x.allFinite());
 
   // A NaN stays in its row and fills it.

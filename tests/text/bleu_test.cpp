@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "support/catch.hpp"
-#include "text/message_of.hpp"
+#include "support/message_of.hpp"
 #include "text/sacrebleu_reference.hpp"
 
 namespace ef = eigenformer;

@@ -5,8 +5,8 @@
 #include <vector>
 
 #include "support/catch.hpp"
+#include "support/message_of.hpp"
 #include "support/temporary_folder.hpp"
-#include "text/message_of.hpp"
 
 namespace ef = eigenformer;
 using ef::testing::message_of;

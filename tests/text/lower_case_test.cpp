@@ -4,7 +4,7 @@
 #include <string>
 
 #include "support/catch.hpp"
-#include "text/message_of.hpp"
+#include "support/message_of.hpp"
 
 namespace ef = eigenformer;
 using ef::testing::message_of;

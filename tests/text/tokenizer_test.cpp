@@ -5,7 +5,7 @@
 
 #include "eigenformer/core/rng.hpp"
 #include "support/catch.hpp"
-#include "text/message_of.hpp"
+#include "support/message_of.hpp"
 
 namespace ef = eigenformer;
 using ef::Tokenization;

@@ -34,6 +34,9 @@ namespace detail {
 inline void append(std::string& message, std::string_view text) {
   message += text;
 }
+inline void append(std::string& message, char c) {
+  message += c;
+}
 inline void append(std::string& message, const Shape& s) {
   message += '[' + std::to_string(s.rows) + " x " + std::to_string(s.cols) + ']';
 }

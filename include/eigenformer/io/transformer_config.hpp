@@ -51,7 +51,7 @@ inline Json option_to_json(PositionEncoding value) {
 }
 
 inline void option_from_json(const Json& json, const std::string& where, Index& value) {
-  if (!json.is_number_unsigned() || json.get<std::uint64_t>() > (std::uint64_t{1} << 31))
+  if (!json.is_number_integer() || json.get<std::int64_t>() < 0 || json.get<std::int64_t>() > (std::int64_t{1} << 31))
     fail(where, " is ", json.dump(), ", expected a whole number from 0 to 2^31");
   value = json.get<Index>();
 }

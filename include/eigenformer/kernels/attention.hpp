@@ -84,6 +84,7 @@ template <class Scalar, Score S>
 void attend(const AttentionLayout& layout, const HeadRows<const Scalar>& q, const HeadRows<const Scalar>& k,
             const HeadRows<const Scalar>& v, const S& score, const AttentionDropout& dropout,
             const HeadRows<Scalar>& out, Scalar* log_sum_exp, Threads* threads) {
+  check_covers(score, layout);
   std::vector<ScoreTile> tiles;
   for (Index s = 0; s < layout.sequences(); ++s)
     for (Index begin = 0; begin < layout.query_rows.length(s); begin += query_tile) {

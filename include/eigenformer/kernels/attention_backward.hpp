@@ -35,9 +35,12 @@ void attend_backward_head(const AttentionLayout& layout, const HeadRows<const Sc
   tile.first_row = first_query;
   tile.queries = layout.query_rows.length(sequence);
   tile.keys = layout.key_rows.length(sequence);
-  d_q.block(first_query, key_head * group * d, tile.queries, group * d).setZero();
-  d_k.block(first_key, key_head * d, tile.keys, d).setZero();
-  d_v.block(first_key, key_head * e, tile.keys, e).setZero();
+  // A matrix without rows may have no memory, where a block must not begin.
+  if (tile.queries > 0) d_q.block(first_query, key_head * group * d, tile.queries, group * d).setZero();
+  if (tile.keys > 0) {
+    d_k.block(first_key, key_head * d, tile.keys, d).setZero();
+    d_v.block(first_key, key_head * e, tile.keys, e).setZero();
+  }
 
   TileReader<Scalar> k_reader, v_reader;
   TileScores<Scalar> scores, weights, d_scores, before;
@@ -127,6 +130,7 @@ void attention_backward(const TensorView<const Scalar, 2>& q, const TensorView<c
   check_shape("attention", "d_q", shape(d_q), shape_of(q));
   check_shape("attention", "d_k", shape(d_k), shape_of(k));
   check_shape("attention", "d_v", shape(d_v), shape_of(v));
+  detail::check_covers(score, layout);
   const auto q_rows = detail::head_columns(q, layout.heads);
   const auto k_rows = detail::head_columns(k, layout.key_heads);
   const auto v_rows = detail::head_columns(v, layout.key_heads);

@@ -76,6 +76,12 @@ inline AttentionLayout attention_layout(Shape q, Shape k, Shape v, const Attenti
   return layout;
 }
 
+template <class S>
+void check_covers(const S& score, const AttentionLayout& layout) {
+  if constexpr (requires { score.check_covers(Index{}, Index{}); })
+    score.check_covers(layout.query_rows.rows(), layout.key_rows.longest());
+}
+
 /// The rows of one operand, a head at a time, wherever they lie.
 template <class Scalar>
 struct HeadRows {

@@ -13,6 +13,7 @@ Tensor<typename Q::Scalar, 3> attention_weights(const Eigen::MatrixBase<Q>& q, c
                                                 const S& score, const AttentionOptions& options = {}) {
   using Scalar = typename Q::Scalar;
   const detail::AttentionLayout layout = detail::attention_layout(shape(q), shape(k), shape(k), options);
+  detail::check_covers(score, layout);
   const Readable<Q> q_view(q);
   const Readable<K> k_view(k);
   const auto q_rows = detail::head_columns(q_view.view(), layout.heads);

@@ -133,8 +133,9 @@ void multiply_block(Index rows, Index cols, Index depth, const Strided<Scalar>& 
 
 /// C [rows x cols] = A [rows x depth] B [depth x cols], plus a bias row if it is not null, by all threads.
 template <class Scalar>
-void multiply(Index rows, Index cols, Index depth, const Strided<Scalar>& a, const Strided<Scalar>& b,
-              const Scalar* bias, Scalar* c, Index c_stride, Threads* threads) {
+void multiply(Index rows, Index cols, Index depth, Strided<Scalar> a, Strided<Scalar> b, const Scalar* bias, Scalar* c,
+              Index c_stride, Threads* threads) {
+  if (depth == 0) a = b = {};  // without entries they may be null, and null must not be moved along a stride
   // Packing a panel costs some rows' work, so blocks have many rows; where there are few, threads share the columns.
   constexpr Index block_rows = 240;
   constexpr Index block_cols = 8 * panel_width<Scalar>;

@@ -38,7 +38,8 @@ inline constexpr Scalar hidden_score = -std::numeric_limits<Scalar>::infinity();
 /// where `apply` is called for tiles of which `some` is visible, and for those of which `all` is if it also changes
 /// values, which it says by `static constexpr bool changes_values = true` and by having
 ///   void apply_backward(const ScoreTile&, const ConstMatrixRef<Scalar>& scores, MatrixRef<Scalar> d_scores) const;
-/// This turns the gradient after `apply` into the one before it, given the scores before.
+/// This turns the gradient after `apply` into the one before it, given the scores before. One that has a size of its own
+/// checks it in check_covers(query rows of the batch, keys of the longest sequence), which is called first.
 template <class S>
 concept Score = requires(const S& score, const ScoreTile& tile, Eigen::Ref<Matrix<float>> scores) {
   { score.visible(tile) } -> std::same_as<Visible>;
@@ -116,9 +117,13 @@ class DenseMask {
   Index rows() const { return may_attend_->rows(); }
   Index keys() const { return may_attend_->cols(); }
 
+  /// Throws if it does not cover this many queries, in the whole batch, and keys, of the longest sequence.
+  void check_covers(Index query_rows, Index longest_keys) const {
+    check(query_rows <= rows() && longest_keys <= keys(), "attention: the dense mask is ", Shape{rows(), keys()},
+          ", expected at least ", Shape{query_rows, longest_keys});
+  }
+
   Visible visible(const ScoreTile& tile) const {
-    check(tile.first_row + tile.query_end <= rows() && tile.key_end <= keys(), "attention: the dense mask is ",
-          Shape{rows(), keys()}, ", expected at least ", Shape{tile.first_row + tile.queries, tile.keys});
     const auto part = block(tile);
     if (part.all()) return Visible::all;
     return part.any() ? Visible::some : Visible::none;

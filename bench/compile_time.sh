@@ -1,0 +1,43 @@
+#!/bin/sh
+# Seconds to compile a file that includes a part of the library, next to Eigen/Core alone: the least of five runs each,
+# taken in turn, since the machine may be shared. `CXX=clang++ bench/compile_time.sh [FLAGS]`; the flags default to -O2.
+set -eu
+root=$(cd "$(dirname "$0")/.." && pwd)
+compiler=${CXX:-g++}
+flags=${*:--O2}
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+
+write() { printf '%s\n' "$2" > "$folder/$1.cpp"; }
+write 1_eigen_core '#include <Eigen/Core>'
+write 2_attention_included '#include <eigenformer/kernels/attention.hpp>'
+write 3_eigen_product_called '#include <Eigen/Core>
+Eigen::MatrixXf f(const Eigen::MatrixXf& q, const Eigen::MatrixXf& k) { return q * k; }'
+write 4_attention_called '#include <eigenformer/kernels/attention.hpp>
+Eigen::MatrixXf f(const Eigen::MatrixXf& q, const Eigen::MatrixXf& k, const Eigen::MatrixXf& v) {
+  return eigenformer::attention(q, k, v, {.heads = 8});
+}'
+write 5_library_included '#include <eigenformer/eigenformer.hpp>'
+write 6_transformer_trained '#include <eigenformer/eigenformer.hpp>
+namespace ef = eigenformer;
+float f(const ef::Transformer<float>& model, ef::Tape<float>& tape, const ef::TranslationBatch& batch) {
+  const ef::Context<float> context{.tape = &tape};
+  const auto loss = ef::cross_entropy(context, model(context, batch.source, batch.target), batch.next);
+  tape.backward(loss);
+  return loss.scalar();
+}'
+
+for run in 1 2 3 4 5; do
+  for file in "$folder"/*.cpp; do
+    begin=$(date +%s%N)
+    "$compiler" -std=c++20 $flags -I "$root/include" -isystem "${EIGEN:-/usr/include/eigen3}" -c "$file" -o "$folder/object.o"
+    end=$(date +%s%N)
+    echo "$(basename "$file" .cpp) $((end - begin)) $(wc -c < "$folder/object.o")"
+  done
+done | awk '
+  { if (!($1 in least) || $2 < least[$1]) least[$1] = $2; size[$1] = $3 }
+  END {
+    for (name in least)
+      printf "%s|%6.2f s  %5.2f times Eigen/Core  %7.0f KB object\n", name, least[name] / 1e9,
+             least[name] / least["1_eigen_core"], size[name] / 1024
+  }' | sort | sed 's/^._//' | column -t -s '|'

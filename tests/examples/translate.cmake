@@ -1,0 +1,85 @@
+# The translation program as its user meets it: `cmake -D translate=PROGRAM -D folder=SCRATCH -P translate.cmake`.
+# First a model is trained, run, evaluated and looked at; then every kind of wrong input must give one line on stderr that
+# says what and where, exit code 1, and no half-written model.
+file(REMOVE_RECURSE ${folder})
+file(MAKE_DIRECTORY ${folder})
+
+# --- What works ---
+
+set(pairs "")
+foreach(i RANGE 1 60)
+  math(EXPR a "${i} % 7")
+  math(EXPR b "${i} % 5")
+  string(APPEND pairs "word${a} other${b}.\t词${a} 它${b}。\n")
+endforeach()
+file(WRITE ${folder}/pairs.tsv "${pairs}")
+file(WRITE ${folder}/source.txt "word1 other1.\nword2 other2.\n")
+file(WRITE ${folder}/target.txt "词1 它1。\n词2 它2。\n")
+
+function(succeeds expected)
+  execute_process(COMMAND ${translate} ${ARGN} WORKING_DIRECTORY ${folder} INPUT_FILE ${folder}/source.txt
+                  OUTPUT_VARIABLE output ERROR_VARIABLE errors RESULT_VARIABLE result)
+  if(NOT result EQUAL 0)
+    message(SEND_ERROR "translate ${ARGN}: exit code ${result}\n${output}${errors}")
+  elseif(NOT output MATCHES "${expected}")
+    message(SEND_ERROR "translate ${ARGN}: expected ${expected}, printed\n${output}")
+  endif()
+endfunction()
+
+succeeds("source: words.*target: characters.*perplexity.*best so far, saved" train --pairs pairs.tsv --out model
+         --updates 3 --threads 2)
+succeeds("loss" train --source source.txt --target target.txt --valid-pairs pairs.tsv --tokens words --out model
+         --epochs 1 --min-count 1)
+succeeds("\n.*\n" run --model model)
+succeeds("BLEU.*nrefs:1.*chrF" evaluate --model model --source source.txt --reference target.txt)
+succeeds("word1" align --model model --source "word1 other1." --target "词1 它1。" --layer 1 --head 2 --svg a.svg)
+if(NOT EXISTS ${folder}/a.svg OR NOT EXISTS ${folder}/model/model.safetensors)
+  message(SEND_ERROR "align --svg or train --out wrote nothing")
+endif()
+
+# --- What must be refused ---
+
+function(fails_with expected)
+  execute_process(COMMAND ${translate} ${ARGN} WORKING_DIRECTORY ${folder} INPUT_FILE ${folder}/source.txt
+                  OUTPUT_VARIABLE output ERROR_VARIABLE errors RESULT_VARIABLE result)
+  string(REGEX MATCHALL "\n" line_ends "${errors}")
+  list(LENGTH line_ends lines)
+  if(NOT result EQUAL 1 OR NOT lines EQUAL 1 OR NOT errors MATCHES "^translate: .*${expected}")
+    message(SEND_ERROR "translate ${ARGN}: expected exit code 1 and one line with \"${expected}\", "
+                       "got ${result} and\n${errors}")
+  endif()
+  if(EXISTS ${folder}/new)
+    message(SEND_ERROR "translate ${ARGN}: left a model behind")
+    file(REMOVE_RECURSE ${folder}/new)
+  endif()
+endfunction()
+
+file(WRITE ${folder}/no_tab.tsv "a\tb\nno tab here\n")
+file(WRITE ${folder}/empty.tsv "")
+string(ASCII 255 bad_byte)
+file(WRITE ${folder}/bad.tsv "a\tb\nc${bad_byte}\td\n")
+string(REPEAT "many " 300 long)
+file(WRITE ${folder}/long.tsv "a\tb\n${long}\tc\n")
+file(WRITE ${folder}/three.txt "a\nb\nc\n")
+
+fails_with("nowhere.tsv" train --pairs nowhere.tsv --out new --updates 1)
+fails_with("no_tab.tsv:2" train --pairs no_tab.tsv --out new --updates 1)
+fails_with("empty.tsv" train --pairs empty.tsv --out new --updates 1)
+fails_with("bad.tsv:2.*UTF-8" train --pairs bad.tsv --out new --updates 1)
+fails_with("long.tsv:2.*300 tokens.*256" train --pairs long.tsv --out new --updates 1 --min-count 1)
+fails_with("2.*3|3.*2" train --source source.txt --target three.txt --out new --updates 1)
+fails_with("--colour" train --pairs pairs.tsv --out new --colour red)
+fails_with("--out" train --pairs pairs.tsv)
+fails_with("--pairs" train --out new)
+fails_with("huge" train --pairs pairs.tsv --out new --preset huge)
+fails_with("" no_such_command)
+fails_with("nowhere" run --model nowhere)
+fails_with("layer 9" align --model model --source a --target b --layer 9)
+fails_with("nowhere.txt" evaluate --model model --source source.txt --reference nowhere.txt)
+
+file(READ ${folder}/model/config.json config)
+file(WRITE ${folder}/model/config.json "{\"model_type\": \"other\"}")
+fails_with("config.json.*other" run --model model)
+file(WRITE ${folder}/model/config.json "${config}")
+file(WRITE ${folder}/model/model.safetensors "truncated")
+fails_with("model.safetensors" run --model model)
