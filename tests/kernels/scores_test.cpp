@@ -176,11 +176,8 @@ TEST_CASE("a dense mask is kept, and takes any matrix of bool", "[kernels]") {
 }
 
 TEST_CASE("a dense mask that is too small says so", "[kernels]") {
-  ScoreTile tile = sequence(3, 4, 2);
-  tile.query_end = 3;
-  tile.key_end = 4;
   const auto message = [&](Index rows, Index keys) {
-    return ef::testing::message_of([&] { ef::DenseMask(Matrix<bool>::Constant(rows, keys, true)).visible(tile); });
+    return ef::testing::message_of([&] { ef::DenseMask(Matrix<bool>::Constant(rows, keys, true)).check_covers(5, 4); });
   };
   CHECK(message(4, 4) == "attention: the dense mask is [4 x 4], expected at least [5 x 4]");
   CHECK(message(5, 3) == "attention: the dense mask is [5 x 3], expected at least [5 x 4]");
