@@ -51,7 +51,7 @@ struct Uncached {
 }  // namespace
 
 TEST_CASE("greedy decoding with a cache equals decoding without", "[models]") {
-  const std::uint64_t seed = GENERATE(71, 72, 73);
+  const std::uint64_t seed = GENERATE(71U, 72U, 73U);
   const bool norm_first = GENERATE(false, true);
   CAPTURE(seed, norm_first);
   const ef::Transformer<double> model = model_of(norm_first, seed);
