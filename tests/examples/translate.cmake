@@ -7,14 +7,17 @@ file(MAKE_DIRECTORY ${folder})
 # --- What works ---
 
 set(pairs "")
+set(numbers 零 一 二 三 四 五 六)
 foreach(i RANGE 1 60)
   math(EXPR a "${i} % 7")
   math(EXPR b "${i} % 5")
-  string(APPEND pairs "word${a} other${b}.\t词${a} 它${b}。\n")
+  list(GET numbers ${a} first)
+  list(GET numbers ${b} second)
+  string(APPEND pairs "word${a} other${b}.\t词${first}它${second}。\n")
 endforeach()
 file(WRITE ${folder}/pairs.tsv "${pairs}")
 file(WRITE ${folder}/source.txt "word1 other1.\nword2 other2.\n")
-file(WRITE ${folder}/target.txt "词1 它1。\n词2 它2。\n")
+file(WRITE ${folder}/target.txt "词一它一。\n词二它二。\n")
 
 function(succeeds expected)
   execute_process(COMMAND ${translate} ${ARGN} WORKING_DIRECTORY ${folder} INPUT_FILE ${folder}/source.txt
@@ -32,7 +35,7 @@ succeeds("loss" train --source source.txt --target target.txt --valid-pairs pair
          --epochs 1 --min-count 1)
 succeeds("\n.*\n" run --model model)
 succeeds("BLEU.*nrefs:1.*chrF" evaluate --model model --source source.txt --reference target.txt)
-succeeds("word1" align --model model --source "word1 other1." --target "词1 它1。" --layer 1 --head 2 --svg a.svg)
+succeeds("word1" align --model model --source "word1 other1." --target "词一它一。" --layer 1 --head 2 --svg a.svg)
 if(NOT EXISTS ${folder}/a.svg OR NOT EXISTS ${folder}/model/model.safetensors)
   message(SEND_ERROR "align --svg or train --out wrote nothing")
 endif()

@@ -65,10 +65,11 @@ TranslationModel<Scalar> load_translation_model(const std::filesystem::path& fol
   const std::string where = path_text(config_path);
   const Json config = parse_json(read_file(config_path), where);
   if (!config.is_object()) fail(where, ": is of type ", config.type_name(), ", expected an object");
-  for (const char* key : {"model_type", "source_tokens", "target_tokens", "options"})
-    check(config.contains(key), where, ": has no \"", key, '"');
+  check(config.contains("model_type"), where, ": has no \"model_type\"");
   const std::string& type = detail::option_text(config["model_type"], where + ": \"model_type\"");
   check(type == detail::model_type, where, ": \"model_type\" is \"", type, "\", expected \"", detail::model_type, '"');
+  for (const char* key : {"source_tokens", "target_tokens", "options"})
+    check(config.contains(key), where, ": has no \"", key, '"');
 
   const auto side = [&](const char* tokens_key, const char* vocabulary_file) {
     return TranslationSide{
