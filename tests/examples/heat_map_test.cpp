@@ -7,9 +7,11 @@
 
 #include "eigenformer/core/check.hpp"
 #include "support/catch.hpp"
+#include "support/contains.hpp"
 #include "support/message_of.hpp"
 
 namespace ef = eigenformer;
+using ef::testing::contains;
 using ef::testing::message_of;
 using translate::display_width;
 using translate::svg_heat_map;
@@ -27,10 +29,6 @@ std::size_t count(const std::string& text, const std::string& part) {
   std::size_t number = 0;
   for (std::size_t at = text.find(part); at != std::string::npos; at = text.find(part, at + part.size())) ++number;
   return number;
-}
-
-bool contains(const std::string& text, const std::string& part) {
-  return count(text, part) > 0;
 }
 
 ef::Matrix<float> one_weight(float weight) {

@@ -6,29 +6,24 @@
 #include <vector>
 
 #include "support/catch.hpp"
+#include "support/contains.hpp"
 #include "support/message_of.hpp"
 #include "support/temporary_folder.hpp"
 
 #if defined(__unix__) || defined(__APPLE__)
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include <csignal>
 #endif
 
 namespace ef = eigenformer;
+using ef::testing::contains;
 using ef::testing::message_of;
 namespace fs = std::filesystem;
 using ef::testing::names_in;
 using ef::testing::TemporaryFolder;
 using Names = std::vector<std::string>;
-
-namespace {
-
-bool contains(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
-}
-
-}  // namespace
 
 TEST_CASE("a written file is read back byte for byte", "[io]") {
   const TemporaryFolder folder;
@@ -118,6 +113,10 @@ TEST_CASE("when the disk takes no more, the old file stays and the temporary goe
 }
 
 TEST_CASE("a folder without the right to write, a file without the right to read", "[io]") {
+  if (geteuid() == 0) {
+    WARN("skipped: the superuser may read and write everything");
+    return;
+  }
   const TemporaryFolder folder;
   fs::create_directory(folder / "locked");
   ef::write_file(folder / "locked" / "file", "old");
@@ -126,9 +125,8 @@ TEST_CASE("a folder without the right to write, a file without the right to read
   const std::string reading = message_of([&] { ef::read_file(folder / "locked" / "file"); });
   const std::string writing = message_of([&] { ef::write_file(folder / "locked" / "new", "new"); });
   fs::permissions(folder / "locked", fs::perms::owner_all);
-  // The superuser may do everything; then nothing is refused, and nothing is to be seen here.
-  if (!reading.empty()) CHECK(contains(reading, "not permitted"));
-  if (!writing.empty()) CHECK(contains(writing, "not permitted"));
+  CHECK(contains(reading, "not permitted"));
+  CHECK(contains(writing, "not permitted"));
 }
 #endif
 

@@ -30,7 +30,7 @@ std::string file_of(const std::string& header, const std::string& data) {
   return bytes + header + data;
 }
 
-std::string error_of(const std::string& bytes) {
+std::string safetensors_error(const std::string& bytes) {
   try {
     const SafetensorsFile file(bytes, "broken");
   } catch (const ef::Error& error) {
@@ -181,7 +181,9 @@ TEST_CASE("what cannot be written is an error, and no file appears", "[io]") {
 
 TEST_CASE("a malformed file is an error that names the file, the tensor and what is wrong", "[io]") {
   const std::string data(16, 'x');
-  const auto one = [&](const std::string& tensor) { return error_of(file_of("{\"t\":" + tensor + "}", data)); };
+  const auto one = [&](const std::string& tensor) {
+    return safetensors_error(file_of("{\"t\":" + tensor + "}", data));
+  };
   const std::string in_t = "safetensors: broken: tensor \"t\": ";
   const auto starts_with = [](const std::string& message, const std::string& start) {
     CAPTURE(message);
@@ -191,34 +193,37 @@ TEST_CASE("a malformed file is an error that names the file, the tensor and what
   REQUIRE(one(R"({"dtype":"F32","shape":[2,2],"data_offsets":[0,16]})").empty());
 
   SECTION("shorter than the header's length") {
-    starts_with(error_of("1234567"), "safetensors: broken: has 7 bytes, expected 8 for the length of the header");
+    starts_with(safetensors_error("1234567"),
+                "safetensors: broken: has 7 bytes, expected 8 for the length of the header");
   }
   SECTION("a header longer than the file") {
-    starts_with(error_of(std::string("\x03\0\0\0\0\0\0\0{}", 10)),
+    starts_with(safetensors_error(std::string("\x03\0\0\0\0\0\0\0{}", 10)),
                 "safetensors: broken: the header's length is 3, expected at most 2");
   }
   SECTION("a header whose length would overflow") {
-    starts_with(error_of(std::string(8, '\xFF') + "{}"),
+    starts_with(safetensors_error(std::string(8, '\xFF') + "{}"),
                 "safetensors: broken: the header's length is 1844674407370955");
   }
   SECTION("no header") {
-    starts_with(error_of(file_of("", "")), "safetensors: broken: the header does not begin with {");
+    starts_with(safetensors_error(file_of("", "")), "safetensors: broken: the header does not begin with {");
   }
   SECTION("a header that is a list") {
-    starts_with(error_of(file_of("[]", "")), "safetensors: broken: the header does not begin with {");
+    starts_with(safetensors_error(file_of("[]", "")), "safetensors: broken: the header does not begin with {");
   }
   SECTION("a header after white space") {
-    starts_with(error_of(file_of(" {}", "")), "safetensors: broken: the header does not begin with {");
+    starts_with(safetensors_error(file_of(" {}", "")), "safetensors: broken: the header does not begin with {");
   }
   SECTION("a header that is not JSON") {
-    starts_with(error_of(file_of("{\"t\":}", "")), "safetensors: broken: header: line 1, column 6: not valid JSON");
+    starts_with(safetensors_error(file_of("{\"t\":}", "")),
+                "safetensors: broken: header: line 1, column 6: not valid JSON");
   }
   SECTION("a header padded with zeros") {
-    starts_with(error_of(file_of(std::string("{}\0\0", 4), "")), "safetensors: broken: header: not valid JSON");
+    starts_with(safetensors_error(file_of(std::string("{}\0\0", 4), "")),
+                "safetensors: broken: header: not valid JSON");
   }
   SECTION("a name that stands twice") {
     const std::string empty = R"("t":{"dtype":"F32","shape":[0],"data_offsets":[0,0]})";
-    starts_with(error_of(file_of("{" + empty + "," + empty + "}", "")),
+    starts_with(safetensors_error(file_of("{" + empty + "," + empty + "}", "")),
                 "safetensors: broken: header: the key \"t\" stands twice");
   }
   SECTION("a tensor that is no object") {
@@ -283,7 +288,8 @@ TEST_CASE("a malformed file is an error that names the file, the tensor and what
   }
 
   const auto two = [&](const std::string& first, const std::string& second) {
-    return error_of(file_of(R"({"a":{"dtype":"U8",)" + first + R"(},"t":{"dtype":"U8",)" + second + "}}", data));
+    return safetensors_error(
+        file_of(R"({"a":{"dtype":"U8",)" + first + R"(},"t":{"dtype":"U8",)" + second + "}}", data));
   };
   SECTION("a hole") {
     starts_with(two(R"("shape":[4],"data_offsets":[0,4])", R"("shape":[8],"data_offsets":[8,16])"),
@@ -306,22 +312,22 @@ TEST_CASE("a malformed file is an error that names the file, the tensor and what
   SECTION("bytes that belong to no tensor") {
     starts_with(one(R"({"dtype":"U8","shape":[8],"data_offsets":[0,8]})"),
                 "safetensors: broken: the tensors end at byte 8 after the header, expected 16, where the file ends");
-    starts_with(error_of(file_of("{}", "x")), "safetensors: broken: the tensors end at byte 0");
+    starts_with(safetensors_error(file_of("{}", "x")), "safetensors: broken: the tensors end at byte 0");
   }
   SECTION("metadata that is not strings") {
-    starts_with(error_of(file_of(R"({"__metadata__":"x"})", "")),
+    starts_with(safetensors_error(file_of(R"({"__metadata__":"x"})", "")),
                 "safetensors: broken: __metadata__ is of type string");
-    starts_with(error_of(file_of(R"({"__metadata__":{"a":1}})", "")),
+    starts_with(safetensors_error(file_of(R"({"__metadata__":{"a":1}})", "")),
                 "safetensors: broken: __metadata__ \"a\" is of type number, expected a string");
   }
 }
 
 TEST_CASE("a file cut short anywhere is an error", "[io]") {
   const std::string good = file_of(good_header, good_data);
-  REQUIRE(error_of(good).empty());
+  REQUIRE(safetensors_error(good).empty());
   for (std::size_t length = 0; length < good.size(); ++length) {
     CAPTURE(length);
-    CHECK(error_of(good.substr(0, length)).find("safetensors: broken: ") == 0);
+    CHECK(safetensors_error(good.substr(0, length)).find("safetensors: broken: ") == 0);
   }
 }
 

@@ -12,11 +12,11 @@ namespace {
 
 constexpr double epsilon = 1e-5;
 
-struct Naive {
+struct NaiveLayerNorm {
   Matrix<double> y, mean, rstd;
 };
-Naive naive_layer_norm(const Matrix<double>& x, const Matrix<double>& gain, const Matrix<double>& bias) {
-  Naive r{x, Matrix<double>(x.rows(), 1), Matrix<double>(x.rows(), 1)};
+NaiveLayerNorm naive_layer_norm(const Matrix<double>& x, const Matrix<double>& gain, const Matrix<double>& bias) {
+  NaiveLayerNorm r{x, Matrix<double>(x.rows(), 1), Matrix<double>(x.rows(), 1)};
   const auto n = static_cast<double>(x.cols());
   for (Index i = 0; i < x.rows(); ++i) {
     double mean = 0;
@@ -60,7 +60,7 @@ TEMPLATE_TEST_CASE("layer_norm agrees with its definition", "[kernels]", float, 
     const auto gain = random_matrix<TestType>(1, s.cols, rng);
     const auto bias = random_matrix<TestType>(1, s.cols, rng);
     const auto given = forward<TestType>(x, gain, bias);
-    const Naive expected =
+    const NaiveLayerNorm expected =
         naive_layer_norm(x.template cast<double>(), gain.template cast<double>(), bias.template cast<double>());
     // Two nearly equal entries have digits of their difference alone.
     const double lost = expected.rstd.maxCoeff() * x.cwiseAbs().maxCoeff();
@@ -141,7 +141,7 @@ TEMPLATE_TEST_CASE("the derivatives of layer_norm are the same every way", "[ker
     const auto bias = random_matrix<TestType>(1, s.cols, rng);
     const auto d_y = random_matrix<TestType>(s.rows, s.cols, rng);
     const auto d = backward<TestType>(x, gain, forward<TestType>(x, gain, bias), d_y);
-    const Naive naive =
+    const NaiveLayerNorm naive =
         naive_layer_norm(x.template cast<double>(), Matrix<double>::Ones(1, s.cols), Matrix<double>::Zero(1, s.cols));
     const Matrix<double> d_y_exact = d_y.template cast<double>();
     const Matrix<double> d_gain = naive.y.cwiseProduct(d_y_exact).colwise().sum();

@@ -35,7 +35,7 @@ std::vector<std::array<Index, 3>> sizes() {
 }
 
 template <class Scalar>
-double tolerance(Index depth) {
+double dot_tolerance(Index depth) {
   return rounding<Scalar>(static_cast<double>(depth) + 4);  // of normal entries
 }
 
@@ -53,15 +53,15 @@ TEMPLATE_TEST_CASE("matmul and its derivatives agree with their definition, ever
     const auto y = run_every_way<TestType>({a, b}, {{m, n}}, [](auto& in, auto& out, auto* threads) {
       ef::matmul_forward<TestType>(in[0], in[1], out[0], threads);
     })[0];
-    CHECK(largest_error(y, naive_product(a_d, b_d)) < tolerance<TestType>(k));
+    CHECK(largest_error(y, naive_product(a_d, b_d)) < dot_tolerance<TestType>(k));
     const auto d_a = run_every_way<TestType>({b, d_y}, {{m, k}}, [](auto& in, auto& out, auto* threads) {
       ef::matmul_backward_left<TestType>(in[0], in[1], out[0], threads);
     })[0];
-    CHECK(largest_error(d_a, naive_product(d_y_d, b_d.transpose())) < tolerance<TestType>(n));
+    CHECK(largest_error(d_a, naive_product(d_y_d, b_d.transpose())) < dot_tolerance<TestType>(n));
     const auto d_b = run_every_way<TestType>({a, d_y}, {{k, n}}, [](auto& in, auto& out, auto* threads) {
       ef::matmul_backward_right<TestType>(in[0], in[1], out[0], threads);
     })[0];
-    CHECK(largest_error(d_b, naive_product(a_d.transpose(), d_y_d)) < tolerance<TestType>(m));
+    CHECK(largest_error(d_b, naive_product(a_d.transpose(), d_y_d)) < dot_tolerance<TestType>(m));
   }
 }
 
@@ -80,24 +80,25 @@ TEMPLATE_TEST_CASE("linear and its derivatives agree with their definition, ever
     const auto y = run_every_way<TestType>({x, weight, bias}, {y_shape}, [](auto& in, auto& out, auto* threads) {
       ef::linear_forward<TestType>(in[0], in[1], in[2], out[0], threads);
     })[0];
-    CHECK(largest_error(y, product + bias_d.replicate(tokens, 1)) < tolerance<TestType>(inputs));
+    CHECK(largest_error(y, product + bias_d.replicate(tokens, 1)) < dot_tolerance<TestType>(inputs));
     const auto no_bias = run_every_way<TestType>({x, weight}, {y_shape}, [](auto& in, auto& out, auto* threads) {
       ef::linear_forward<TestType>(in[0], in[1], Matrix<TestType>(), out[0], threads);
     })[0];
-    CHECK(largest_error(no_bias, product) < tolerance<TestType>(inputs));
+    CHECK(largest_error(no_bias, product) < dot_tolerance<TestType>(inputs));
 
     const auto d_x = run_every_way<TestType>({weight, d_y}, {{tokens, inputs}}, [](auto& in, auto& out, auto* t) {
       ef::linear_backward_input<TestType>(in[0], in[1], out[0], t);
     })[0];
-    CHECK(largest_error(d_x, naive_product(d_y_d, weight_d)) < tolerance<TestType>(outputs));
+    CHECK(largest_error(d_x, naive_product(d_y_d, weight_d)) < dot_tolerance<TestType>(outputs));
     const auto d_weight = run_every_way<TestType>({x, d_y}, {{outputs, inputs}}, [](auto& in, auto& out, auto* t) {
       ef::linear_backward_weight<TestType>(in[0], in[1], out[0], t);
     })[0];
-    CHECK(largest_error(d_weight, naive_product(d_y_d.transpose(), x_d)) < tolerance<TestType>(tokens));
+    CHECK(largest_error(d_weight, naive_product(d_y_d.transpose(), x_d)) < dot_tolerance<TestType>(tokens));
     const auto d_bias = run_every_way<TestType>({d_y}, {{1, outputs}}, [](auto& in, auto& out, auto* t) {
       ef::linear_backward_bias<TestType>(in[0], out[0], t);
     })[0];
-    CHECK(largest_error(d_bias, naive_product(Matrix<double>::Ones(1, tokens), d_y_d)) < tolerance<TestType>(tokens));
+    CHECK(largest_error(d_bias, naive_product(Matrix<double>::Ones(1, tokens), d_y_d)) <
+          dot_tolerance<TestType>(tokens));
   }
 }
 

@@ -12,11 +12,11 @@ namespace {
 
 constexpr double epsilon = 1e-6;
 
-struct Naive {
+struct NaiveRmsNorm {
   Matrix<double> y, rrms;
 };
-Naive naive_rms_norm(const Matrix<double>& x, const Matrix<double>& gain) {
-  Naive r{x, Matrix<double>(x.rows(), 1)};
+NaiveRmsNorm naive_rms_norm(const Matrix<double>& x, const Matrix<double>& gain) {
+  NaiveRmsNorm r{x, Matrix<double>(x.rows(), 1)};
   for (Index i = 0; i < x.rows(); ++i) {
     double squares = 0;
     for (Index j = 0; j < x.cols(); ++j) squares += x(i, j) * x(i, j);
@@ -53,7 +53,7 @@ TEMPLATE_TEST_CASE("rms_norm agrees with its definition", "[kernels]", float, do
     const auto x = random_matrix<TestType>(s.rows, s.cols, rng, 2);
     const auto gain = random_matrix<TestType>(1, s.cols, rng);
     const auto given = forward<TestType>(x, gain);
-    const Naive expected = naive_rms_norm(x.template cast<double>(), gain.template cast<double>());
+    const NaiveRmsNorm expected = naive_rms_norm(x.template cast<double>(), gain.template cast<double>());
     CHECK(largest_error(given[0], expected.y) < tolerance<TestType>(8));
     CHECK(largest_error(given[1], expected.rrms) < tolerance<TestType>(8));
     CHECK(identical<TestType>(ef::rms_norm(x, gain, epsilon), given[0]));
@@ -108,7 +108,7 @@ TEMPLATE_TEST_CASE("the derivatives of rms_norm are the same every way", "[kerne
     const auto gain = random_matrix<TestType>(1, s.cols, rng);
     const auto d_y = random_matrix<TestType>(s.rows, s.cols, rng);
     const auto d = backward<TestType>(x, gain, forward<TestType>(x, gain)[1], d_y);
-    const Naive naive = naive_rms_norm(x.template cast<double>(), Matrix<double>::Ones(1, s.cols));
+    const NaiveRmsNorm naive = naive_rms_norm(x.template cast<double>(), Matrix<double>::Ones(1, s.cols));
     const Matrix<double> d_y_exact = d_y.template cast<double>();
     const Matrix<double> d_gain = naive.y.cwiseProduct(d_y_exact).colwise().sum();
     CHECK(largest_error(d[1], d_gain) < tolerance<TestType>(32 + static_cast<double>(s.rows) / 8));

@@ -26,6 +26,10 @@ double largest_error(const Eigen::MatrixBase<A>& a, const Eigen::MatrixBase<B>& 
   return largest;
 }
 
+inline double relative_error(double a, double b) {
+  return a == b ? 0 : std::abs(a - b) / std::abs(b);
+}
+
 /// `units` rounding errors of this Scalar, for results that come of about that many operations.
 template <class Scalar>
 double rounding(double units) {

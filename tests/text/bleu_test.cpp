@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "support/approx.hpp"
 #include "support/catch.hpp"
 #include "support/message_of.hpp"
 #include "text/sacrebleu_reference.hpp"
@@ -11,13 +12,10 @@
 namespace ef = eigenformer;
 using ef::BleuTokenizer;
 using ef::testing::message_of;
+using ef::testing::relative_error;
 using Strings = std::vector<std::string>;
 
 namespace {
-
-double relative_error(double a, double b) {
-  return a == b ? 0 : std::abs(a - b) / std::abs(b);
-}
 
 std::string parted(const std::string& line) {
   std::string result;

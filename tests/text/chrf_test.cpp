@@ -1,24 +1,17 @@
 #include "eigenformer/text/chrf.hpp"
 
-#include <cmath>
 #include <string>
 #include <vector>
 
+#include "support/approx.hpp"
 #include "support/catch.hpp"
 #include "support/message_of.hpp"
 #include "text/sacrebleu_reference.hpp"
 
 namespace ef = eigenformer;
 using ef::testing::message_of;
+using ef::testing::relative_error;
 using Strings = std::vector<std::string>;
-
-namespace {
-
-double relative_error(double a, double b) {
-  return a == b ? 0 : std::abs(a - b) / std::abs(b);
-}
-
-}  // namespace
 
 TEST_CASE("chrF and chrF++ are sacreBLEU's", "[text]") {
   const auto corpora = ef::testing::scored_corpora();
