@@ -13,7 +13,7 @@ using namespace ef::testing;
 
 namespace {
 
-constexpr double infinity = std::numeric_limits<double>::infinity();
+constexpr double unbounded = std::numeric_limits<double>::infinity();
 
 /// Every fourth label or so is the ignored one.
 std::vector<Token> random_labels(Index count, Index vocabulary_size, Token ignored, ef::Rng& rng) {
@@ -148,7 +148,7 @@ TEST_CASE("the derivative of cross entropy agrees with differences", "[kernels]"
 }
 
 TEMPLATE_TEST_CASE("cross entropy of extreme logits", "[kernels]", float, double) {
-  const auto inf = static_cast<TestType>(infinity);
+  const auto inf = static_cast<TestType>(unbounded);
   Matrix<TestType> logits(4, 3);
   logits << 1e4F, 9999.5F, -1e4F,  // float has the last digit of 1e4 at 0.001; the loss has all of its own
       -inf, 2, -inf,               //

@@ -4,78 +4,117 @@
 #include "eigenformer/core/readable.hpp"
 #include "eigenformer/kernels/attention_dropout.hpp"
 #include "eigenformer/kernels/attention_layout.hpp"
+#include "eigenformer/kernels/query_lanes.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
 namespace detail {
 
-// n = queries, m = keys, d = width of a key head, e = width of a value head.
-//
-// The scores are made a tile at a time and never kept: the softmax runs online (Milakov and Gimelshein 2018,
-// arXiv 1805.02867; Dao et al. 2022, arXiv 2205.14135). For each query there is the largest score so far and the sum of
-// exponentials relative to it; when a larger one comes, what was summed is scaled down.
+// d = width of a key head, e = width of a value head.
+
+/// Memory on the stack, or, where that is too little, on the heap.
+template <class Scalar>
+class TileMemory {
+ public:
+  explicit TileMemory(Index size) {
+    if (size > capacity) heap_.resize(static_cast<std::size_t>(size));
+    data_ = size > capacity ? heap_.data() : stack_;
+  }
+  TileMemory(const TileMemory&) = delete;
+  TileMemory& operator=(const TileMemory&) = delete;
+
+  static constexpr Index capacity = 65536 / static_cast<Index>(sizeof(Scalar));
+  Scalar* data() const { return data_; }
+
+ private:
+  Scalar* data_;
+  alignas(64) Scalar stack_[capacity];
+  std::vector<Scalar> heap_;
+};
+
+/// Blocks of queries that go over the keys together, so that a tile of these is fetched for all of them. Not more than
+/// TileMemory has on the stack.
+template <class Scalar>
+Index blocks_together(const AttentionLayout& layout) {
+  const Index block = (layout.key_width + layout.value_width) * block_queries<Scalar>;
+  return std::clamp<Index>(TileMemory<Scalar>::capacity / std::max<Index>(block, 1), 1, 4);
+}
+
+/// Keys of a tile: their scores for a block of queries, and with narrow heads they themselves, stay in the first cache.
+inline constexpr Index block_keys = 96;
+
+/// The queries of `tile`, at most blocks_together * block_queries, over all keys of their sequence.
 template <class Scalar, Score S>
 void attend_query_tile(const AttentionLayout& layout, const HeadRows<const Scalar>& q, const HeadRows<const Scalar>& k,
                        const HeadRows<const Scalar>& v, const S& score, const AttentionDropout& dropout, ScoreTile tile,
                        const HeadRows<Scalar>& out, Scalar* log_sum_exp) {
-  using Column = Eigen::Matrix<Scalar, Eigen::Dynamic, 1, 0, query_tile, 1>;
-  const Index n = tile.query_end - tile.query_begin;
-  const Index first_row = tile.first_row + tile.query_begin;
+  constexpr Index n = block_queries<Scalar>;
+  const Index d = layout.key_width;
+  const Index e = layout.value_width;
   const Index key_head = layout.key_head(tile.head);
-  const auto scale = static_cast<Scalar>(layout.scale);
-
-  TileReader<Scalar> k_reader, v_reader;
+  const Index queries = tile.query_end - tile.query_begin;
+  const Index blocks = (queries + n - 1) / n;
+  const Index first_row = tile.first_row + tile.query_begin;
   eigen_assert(out.col_stride == 1);
-  Eigen::Map<Matrix<Scalar>, Eigen::Unaligned, Eigen::OuterStride<>> result(out.row(tile.head, first_row), n, out.width,
-                                                                            Eigen::OuterStride<>(out.row_stride));
-  result.setZero();
-  Column largest = Column::Constant(n, hidden_score<Scalar>);
-  Column sum = Column::Zero(n);
-  TileScores<Scalar> scores;
-  TileScores<Scalar> weights;
 
-  for (tile.key_begin = 0; tile.key_begin < tile.keys; tile.key_begin = tile.key_end) {
-    tile.key_end = std::min(tile.keys, tile.key_begin + key_tile);
-    const Visible visible = score.visible(tile);
-    if (visible == Visible::none) continue;
-    const bool partly_hidden = visible == Visible::some;
-
-    const Strided<Scalar> keys = k_reader.read(k, layout, key_head, tile.sequence, tile.key_begin, tile.key_end);
-    scores.resize(n, tile.key_end - tile.key_begin);
-    multiply_rows_by_rows(q.from(tile.head, first_row), keys, layout.key_width, scores);
-    scores *= scale;
-    if (partly_hidden || changes_values<S>()) score.apply(tile, MatrixRef<Scalar>(scores));
-
-    weights.resize(n, scores.cols());
-    for (Index i = 0; i < n; ++i) {
-      const Scalar new_largest = std::max(largest[i], scores.row(i).maxCoeff());
-      // Comparisons pass over NaN: a row of them must not be taken for one that sees nothing.
-      if (new_largest == hidden_score<Scalar> && (scores.row(i).array() == hidden_score<Scalar>).all()) {
-        weights.row(i).setZero();
-        continue;
-      }
-      weights.row(i) = (scores.row(i).array() - new_largest).exp();
-      if (partly_hidden)
-        weights.row(i) = (scores.row(i).array() == hidden_score<Scalar>).select(Scalar(0), weights.row(i));
-      if (new_largest > largest[i]) {
-        const Scalar shrink = std::exp(largest[i] - new_largest);
-        sum[i] *= shrink;
-        result.row(i) *= shrink;
-        largest[i] = new_largest;
-      }
-      sum[i] += weights.row(i).sum();
-    }
-    if (dropout.active()) dropout.apply(tile, weights);  // after the softmax: its sum has the dropped weights too
-    const Strided<Scalar> values = v_reader.read(v, layout, key_head, tile.sequence, tile.key_begin, tile.key_end);
-    add_visible_product(weights, scores, partly_hidden, values, out.width, out.row(tile.head, first_row),
-                        out.row_stride);
+  const TileMemory<Scalar> memory(blocks * (d + e) * n);
+  const auto block_q = [&](Index block) { return memory.data() + block * (d + e) * n; };  // [d x n], scaled
+  const auto block_result = [&](Index block) { return block_q(block) + d * n; };          // [e x n]
+  const auto block_size = [&](Index block) { return std::min(n, queries - block * n); };
+  OnlineSoftmax<Scalar> softmax[4];
+  for (Index block = 0; block < blocks; ++block) {
+    pack_panel(d, block_size(block), transposed(q.from(tile.head, first_row + block * n)), block_q(block));
+    scale_in_place(block_q(block), d * n, static_cast<Scalar>(layout.scale));
+    std::fill_n(block_result(block), e * n, Scalar(0));
   }
 
-  for (Index i = 0; i < n; ++i) {
-    if (sum[i] != 0) result.row(i) /= sum[i];  // else it saw nothing, and stays zero
+  TileReader<Scalar> k_reader, v_reader;
+  alignas(64) Scalar scores[block_keys * n];
+  for (tile.key_begin = 0; tile.key_begin < tile.keys; tile.key_begin = tile.key_end) {
+    tile.key_end = std::min(tile.keys, tile.key_begin + block_keys);
+    const Visible visible = score.visible(tile);
+    if (visible == Visible::none) continue;
+    const Strided<Scalar> keys = k_reader.read(k, layout, key_head, tile.sequence, tile.key_begin, tile.key_end);
+    const Strided<Scalar> values = v_reader.read(v, layout, key_head, tile.sequence, tile.key_begin, tile.key_end);
+
+    for (Index block = 0; block < blocks; ++block) {
+      ScoreTile part = tile;
+      part.query_begin = tile.query_begin + block * n;
+      part.query_end = part.query_begin + block_size(block);
+      const Visible seen = visible == Visible::all ? Visible::all : narrow(score, part);
+      if (seen == Visible::none) continue;
+      const Index m = part.key_end - part.key_begin;
+      const Index skipped = part.key_begin - tile.key_begin;
+
+      multiply_rows<Scalar>(m, d, keys.from_row(skipped), block_q(block), nullptr, 0, scores, n);
+      BlockScores<Scalar> view(scores, block_size(block), m, Eigen::OuterStride<>(n));
+      if (seen == Visible::some || changes_values<S>()) score.apply(part, view);
+      const Strided<Scalar> seen_values = values.from_row(skipped);
+      // A weight of 0 times an infinite or undefined value must not reach the result of who does not see it.
+      if (seen == Visible::some && !all_finite(seen_values, m, e)) {
+        const TileMemory<Scalar> before(m * n);
+        std::copy_n(scores, m * n, before.data());
+        softmax[block].add(m, scores, e, block_result(block));
+        if (dropout.active()) dropout.apply(part, view);
+        for (Index j = 0; j < m; ++j)
+          for (Index i = 0; i < n; ++i)
+            if (before.data()[j * n + i] != hidden_score<Scalar>)
+              for (Index f = 0; f < e; ++f) block_result(block)[f * n + i] += scores[j * n + i] * seen_values(j, f);
+        continue;
+      }
+      softmax[block].add(m, scores, e, block_result(block));
+      if (dropout.active()) dropout.apply(part, view);  // after the softmax: its sum has the dropped weights too
+      multiply_rows<Scalar>(e, m, transposed(seen_values), scores, block_result(block), n, block_result(block), n);
+    }
+  }
+
+  for (Index block = 0; block < blocks; ++block) {
+    const Index row = first_row + block * n;
+    softmax[block].finish(e, block_result(block));
+    store_rows(block_result(block), e, block_size(block), out.row(tile.head, row), out.row_stride);
     if (log_sum_exp != nullptr)
-      log_sum_exp[(first_row + i) * layout.heads + tile.head] =
-          sum[i] != 0 ? largest[i] + std::log(sum[i]) : hidden_score<Scalar>;
+      for (Index i = 0; i < block_size(block); ++i)
+        log_sum_exp[(row + i) * layout.heads + tile.head] = softmax[block].log_sum_exp(i);
   }
 }
 
@@ -85,21 +124,21 @@ void attend(const AttentionLayout& layout, const HeadRows<const Scalar>& q, cons
             const HeadRows<const Scalar>& v, const S& score, const AttentionDropout& dropout,
             const HeadRows<Scalar>& out, Scalar* log_sum_exp, Threads* threads) {
   check_covers(score, layout);
+  const Index tile_queries = blocks_together<Scalar>(layout) * block_queries<Scalar>;
   std::vector<ScoreTile> tiles;
   for (Index s = 0; s < layout.sequences(); ++s)
-    for (Index begin = 0; begin < layout.query_rows.length(s); begin += query_tile) {
+    for (Index begin = 0; begin < layout.query_rows.length(s); begin += tile_queries) {
       ScoreTile tile;
       tile.sequence = s;
       tile.first_row = layout.query_rows.begin(s);
       tile.queries = layout.query_rows.length(s);
       tile.keys = layout.key_rows.length(s);
       tile.query_begin = begin;
-      tile.query_end = std::min(tile.queries, begin + query_tile);
+      tile.query_end = std::min(tile.queries, begin + tile_queries);
       tiles.push_back(tile);
     }
   const auto count = static_cast<Index>(tiles.size());
-  const Index grain =
-      layout.key_rows.longest() > 2 * key_tile ? 1 : 16;  // short sequences: some 20 microseconds a task
+  const Index grain = layout.key_rows.longest() > 128 ? 1 : 16;  // short sequences: some 20 microseconds a task
   parallel_for(threads, count * layout.heads, grain, [&](Index begin, Index end) {
     for (Index i = begin; i < end; ++i) {
       ScoreTile tile = tiles[static_cast<std::size_t>(i % count)];

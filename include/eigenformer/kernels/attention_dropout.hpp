@@ -24,13 +24,14 @@ class AttentionDropout {
       // 16 keys a block of draws. A block's number holds the head (14 bits), the query's row (30) and the keys (20).
       const auto row = static_cast<std::uint64_t>(tile.first_row + tile.query_begin + i);
       const std::uint64_t base = (static_cast<std::uint64_t>(tile.head) << 50) | (row << 20);
-      for (Index j = 0; j < weights.cols(); j += 16) {
-        const std::array<std::uint32_t, 4> draws =
-            key_.draw(base + static_cast<std::uint64_t>((tile.key_begin + j) / 16));
-        const Index end = std::min<Index>(16, weights.cols() - j);
-        for (Index l = 0; l < end; ++l) {
+      for (Index j = 0; j < weights.cols();) {
+        const auto key = static_cast<std::uint64_t>(tile.key_begin + j);
+        const std::array<std::uint32_t, 4> draws = key_.draw(base + key / 16);
+        const auto first = static_cast<Index>(key % 16);
+        const Index end = std::min<Index>(16, first + weights.cols() - j);
+        for (Index l = first; l < end; ++l, ++j) {
           const std::uint32_t draw = (draws[static_cast<std::size_t>(l / 4)] >> (8 * (l % 4))) & 255U;
-          weights(i, j + l) = draw < threshold_ ? Scalar(0) : weights(i, j + l) * kept;
+          weights(i, j) = draw < threshold_ ? Scalar(0) : weights(i, j) * kept;
         }
       }
     }

@@ -132,11 +132,6 @@ inline constexpr Index key_tile = 64;
 template <class Scalar>
 using TileScores = Eigen::Matrix<Scalar, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor, query_tile, key_tile>;
 
-/// The transpose of a strided matrix.
-template <class Scalar>
-Strided<Scalar> transposed(const Strided<Scalar>& m) {
-  return {m.data, m.col_stride, m.row_stride};
-}
 template <class Scalar>
 Strided<Scalar> strided(const TileScores<Scalar>& tile) {
   return {tile.data(), tile.cols(), 1};

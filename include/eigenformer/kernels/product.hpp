@@ -22,7 +22,16 @@ struct Strided {
   const Scalar* data;
   Index row_stride;
   Index col_stride;
+
+  const Scalar& operator()(Index i, Index j) const { return data[i * row_stride + j * col_stride]; }
+  Strided from_row(Index first) const { return {data + first * row_stride, row_stride, col_stride}; }
 };
+
+/// The transpose of a strided matrix.
+template <class Scalar>
+Strided<Scalar> transposed(const Strided<Scalar>& m) {
+  return {m.data, m.col_stride, m.row_stride};
+}
 
 template <class Scalar>
 inline constexpr Index panel_width = 2 * simd::lanes<Scalar>;
@@ -59,9 +68,10 @@ void multiply_tile(Index depth, const Strided<Scalar>& a, const Scalar* panel, c
 }
 
 /// The tile for up to tile_rows rows: the largest that fits, again and again.
+/// Not inlined: each of its callers would have all these tiles anew, to compile and to hold.
 template <class Scalar, int rows = tile_rows>
-void multiply_rows(Index count, Index depth, Strided<Scalar> a, const Scalar* panel, const Scalar* start,
-                   Index start_stride, Scalar* c, Index c_stride) {
+EIGEN_DONT_INLINE void multiply_rows(Index count, Index depth, Strided<Scalar> a, const Scalar* panel,
+                                     const Scalar* start, Index start_stride, Scalar* c, Index c_stride) {
   for (; count >= rows; count -= rows) {
     multiply_tile<Scalar, rows>(depth, a, panel, start, start_stride, c, c_stride);
     a.data += rows * a.row_stride;

@@ -88,9 +88,9 @@ class Causal {
   void apply(const ScoreTile& tile, Scores&& scores) const {
     using Scalar = typename std::remove_cvref_t<Scores>::Scalar;
     const Index past = past_of(tile);
-    for (Index i = 0; i < scores.rows(); ++i) {
-      const Index seen = std::clamp<Index>(tile.query_begin + i + past + 1 - tile.key_begin, 0, scores.cols());
-      scores.row(i).tail(scores.cols() - seen).setConstant(hidden_score<Scalar>);
+    for (Index j = 0; j < scores.cols(); ++j) {
+      const Index blind = std::clamp<Index>(tile.key_begin + j - past - tile.query_begin, 0, scores.rows());
+      for (Index i = 0; i < blind; ++i) scores(i, j) = hidden_score<Scalar>;
     }
   }
 
@@ -133,8 +133,8 @@ class DenseMask {
   void apply(const ScoreTile& tile, Scores&& scores) const {
     using Scalar = typename std::remove_cvref_t<Scores>::Scalar;
     const auto part = block(tile);
-    for (Index i = 0; i < scores.rows(); ++i)
-      for (Index j = 0; j < scores.cols(); ++j) scores(i, j) = part(i, j) ? scores(i, j) : hidden_score<Scalar>;
+    for (Index j = 0; j < scores.cols(); ++j)
+      for (Index i = 0; i < scores.rows(); ++i) scores(i, j) = part(i, j) ? scores(i, j) : hidden_score<Scalar>;
   }
 
  private:
