@@ -67,7 +67,7 @@ void demo(const DemoArguments& arguments) {
       static_cast<long long>(model.source.vocabulary.size() - 3),
       static_cast<long long>(model.target.vocabulary.size() - 3), static_cast<long long>(held_out.size()), pool.size());
   TrainingSettings settings;
-  settings.budget.epochs = 16;
+  settings.budget.epochs = 10;
   settings.batch_tokens = 1024;
   settings.seed = arguments.seed + 1;
   settings.threads = &pool;
