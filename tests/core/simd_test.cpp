@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <vector>
 
+#include "eigenformer/core/rng.hpp"
 #include "support/catch.hpp"
 
 namespace ef = eigenformer;
@@ -62,6 +64,54 @@ TEMPLATE_TEST_CASE("multiply_add is a b + c in every lane", "[core]", float, dou
   simd::store(to.data(), simd::multiply_add(simd::broadcast(TestType(2)), simd::broadcast(TestType(3)),
                                             simd::broadcast(TestType(5))));
   CHECK(to == std::vector<TestType>(lanes, TestType(11)));
+}
+
+TEMPLATE_TEST_CASE("arithmetic and choices go lane by lane", "[core]", float, double) {
+  constexpr std::size_t lanes = simd::lanes<TestType>;
+  const std::vector<TestType> a = thirds<TestType>(lanes);
+  std::vector<TestType> b(a.rbegin(), a.rend());
+  const simd::Packet<TestType> x = simd::load(a.data()), y = simd::load(b.data());
+  const auto check_lanes = [&](const simd::Packet<TestType>& given, auto expected) {
+    std::vector<TestType> to(lanes);
+    simd::store(to.data(), given);
+    for (std::size_t i = 0; i < lanes; ++i) CHECK(to[i] == expected(a[i], b[i]));
+  };
+  check_lanes(simd::add(x, y), [](TestType l, TestType r) { return l + r; });
+  check_lanes(simd::subtract(x, y), [](TestType l, TestType r) { return l - r; });
+  check_lanes(simd::multiply(x, y), [](TestType l, TestType r) { return l * r; });
+  check_lanes(simd::max(x, y), [](TestType l, TestType r) { return std::max(l, r); });
+  check_lanes(simd::select_less(x, y, simd::broadcast(TestType(1)), simd::broadcast(TestType(2))),
+              [](TestType l, TestType r) { return l < r ? TestType(1) : TestType(2); });
+  CHECK(simd::any_less<TestType>(x, simd::broadcast(a[0] + 1)));
+  CHECK_FALSE(simd::any_less<TestType>(x, simd::broadcast(a[0])));
+  const auto undefined = simd::broadcast(std::numeric_limits<TestType>::quiet_NaN());
+  CHECK_FALSE(simd::any_less<TestType>(undefined, x));
+  CHECK_FALSE(simd::any_less<TestType>(x, undefined));
+}
+
+TEMPLATE_TEST_CASE("exp2 is 2^x", "[core]", float, double) {
+  using Limits = std::numeric_limits<TestType>;
+  const auto exp2_of = [](TestType x) {
+    std::vector<TestType> to(simd::lanes<TestType>);
+    simd::store(to.data(), simd::exp2<TestType>(simd::broadcast(x)));
+    CHECK((std::isnan(to[0]) || to == std::vector<TestType>(to.size(), to[0])));
+    return to[0];
+  };
+  CHECK(exp2_of(0) == 1);
+  CHECK(exp2_of(-Limits::infinity()) == 0);
+  CHECK(exp2_of(Limits::lowest()) == 0);
+  CHECK(exp2_of(static_cast<TestType>(Limits::min_exponent) - 2) == 0);
+  CHECK(std::isnan(exp2_of(Limits::quiet_NaN())));
+  ef::Rng rng(1);
+  const double lowest = Limits::min_exponent - 1;
+  for (int i = 0; i < 20000; ++i) {
+    const auto x = static_cast<TestType>(i % 2 == 0 ? lowest + (127 - lowest) * rng.uniform() : 2 * rng.uniform() - 1);
+    const double expected = std::exp2(static_cast<double>(x));
+    const double units = std::is_same_v<TestType, float> ? 3 : 3 + std::abs(static_cast<double>(x));
+    CAPTURE(x);
+    CHECK(std::abs(static_cast<double>(exp2_of(x)) - expected) <=
+          units * static_cast<double>(Limits::epsilon()) * expected);
+  }
 }
 
 TEMPLATE_TEST_CASE("a square is transposed from and to any strides", "[core]", float, double) {

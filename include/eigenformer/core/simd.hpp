@@ -69,8 +69,8 @@ EIGEN_ALWAYS_INLINE bool any_less(const Packet<Scalar>& a, const Packet<Scalar>&
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wignored-attributes"  // of a vector type as a template argument: of no consequence
 #endif
-/// 2^x for x <= 127, within 3 rounding errors: 1 at 0, exactly 0 where 2^x is below the smallest normal number (so at
-/// minus infinity), NaN for NaN.
+/// 2^x for x <= 127: 1 at 0, exactly 0 where 2^x is below the smallest normal number (so at minus infinity), NaN for
+/// NaN. Within 3 rounding errors for float, 3 + |x| for double.
 template <class Scalar>
 EIGEN_ALWAYS_INLINE Packet<Scalar> exp2(const Packet<Scalar>& x) {
   using Eigen::internal::padd;

@@ -1,0 +1,99 @@
+#include "eigenformer/kernels/query_lanes.hpp"
+
+#include "kernels/kernel_checks.hpp"
+
+namespace ef = eigenformer;
+namespace detail = eigenformer::detail;
+using ef::Index;
+using ef::Matrix;
+using namespace ef::testing;
+
+TEMPLATE_TEST_CASE("softmax over keys that come in tiles is softmax over all of them", "[kernels]", float, double) {
+  constexpr Index n = detail::block_queries<TestType>;
+  ef::Rng rng(1);
+  for (const double scale : {1.0, 100.0})
+    for (const std::vector<Index>& tiles : std::vector<std::vector<Index>>{{1}, {2}, {7}, {1, 1}, {5, 8, 1, 30}}) {
+      Index keys = 0;
+      for (const Index tile : tiles) keys += tile;
+      CAPTURE(scale, keys, tiles.size());
+      // Queries in columns, as the kernel has them. Some keys are hidden from some, and query 1 sees nothing.
+      Matrix<TestType> scores = random_matrix<TestType>(keys, n, rng, scale);
+      for (Index j = 0; j < keys; j += 3) scores(j, 0) = ef::hidden_score<TestType>;
+      scores.col(1).setConstant(ef::hidden_score<TestType>);
+      const Matrix<TestType> values = random_matrix<TestType>(keys, 3, rng);
+
+      Matrix<double> expected = Matrix<double>::Zero(3, n);
+      Matrix<double> log_sum_exp = Matrix<double>::Constant(1, n, ef::hidden_score<double>);
+      for (Index i = 0; i < n; ++i) {
+        const Eigen::VectorXd s = scores.col(i).template cast<double>();
+        if (s.maxCoeff() == ef::hidden_score<double>) continue;
+        Eigen::VectorXd weights(keys);
+        for (Index j = 0; j < keys; ++j) weights[j] = std::exp(s[j] - s.maxCoeff());
+        log_sum_exp(0, i) = s.maxCoeff() + std::log(weights.sum());
+        expected.col(i) = values.template cast<double>().transpose() * (weights / weights.sum());
+      }
+
+      detail::OnlineSoftmax<TestType> softmax;
+      Matrix<TestType> results = Matrix<TestType>::Zero(3, n);
+      Index first = 0;
+      for (const Index tile : tiles) {
+        Matrix<TestType> weights = scores.middleRows(first, tile);
+        softmax.add(tile, weights.data(), 3, results.data());
+        results += values.middleRows(first, tile).transpose() * weights;
+        first += tile;
+      }
+      softmax.finish(3, results.data());
+      // A weight's error is its score's rounding.
+      CHECK(largest_error(results, expected) < scale * rounding<TestType>(64));
+      CHECK((results.col(1).array() == 0).all());
+      for (Index i = 0; i < n; ++i)
+        CHECK(largest_error(Matrix<TestType>::Constant(1, 1, softmax.log_sum_exp(i)), log_sum_exp.col(i)) <
+              rounding<TestType>(16));
+    }
+}
+
+TEMPLATE_TEST_CASE("rows of results are stored, and nothing beside them", "[kernels]", float, double) {
+  constexpr Index n = detail::block_queries<TestType>;
+  ef::Rng rng(2);
+  for (Index width = 0; width <= 2 * n + 1; ++width)
+    for (Index count = 1; count <= n; ++count) {
+      CAPTURE(width, count);
+      const Matrix<TestType> results = random_matrix<TestType>(width, n, rng);
+      Matrix<TestType> rows = Matrix<TestType>::Constant(count + 1, width + 2, 77);
+      detail::store_rows(results.data(), width, count, rows.data() + 1, rows.cols());
+      CHECK(rows.block(0, 1, count, width) == results.leftCols(count).transpose());
+      rows.block(0, 1, count, width).setConstant(77);
+      CHECK((rows.array() == TestType(77)).all());
+    }
+}
+
+TEST_CASE("a tile is narrowed to the keys that its queries see", "[kernels]") {
+  ef::Rng rng(3);
+  for (int repeat = 0; repeat < 300; ++repeat) {
+    // Each query sees a random stretch of keys, or none.
+    Matrix<bool> may_attend = Matrix<bool>::Constant(16, 96, false);
+    const bool nothing = repeat % 10 == 0;
+    for (Index i = 0; i < 16 && !nothing; ++i) {
+      const auto begin = static_cast<Index>(rng.uniform() * 96), length = static_cast<Index>(rng.uniform() * 40);
+      may_attend.row(i).segment(begin, std::min(length, 96 - begin)).setConstant(true);
+    }
+    const ef::DenseMask mask(may_attend);
+    ef::ScoreTile tile;
+    tile.queries = tile.query_end = 16;
+    tile.keys = tile.key_end = 96;
+    tile.key_begin = repeat % 5;
+    const ef::ScoreTile whole = tile;
+    const ef::Visible seen = detail::narrow(mask, tile);
+    const auto inside = [&](const ef::ScoreTile& t) {
+      return may_attend.middleCols(t.key_begin, t.key_end - t.key_begin).count();
+    };
+    CAPTURE(repeat, tile.key_begin, tile.key_end);
+    CHECK((seen == ef::Visible::none) == (inside(whole) == 0));
+    if (seen == ef::Visible::none) continue;
+    CHECK(inside(tile) == inside(whole));
+    CHECK((seen == ef::Visible::all) == (inside(tile) == 16 * (tile.key_end - tile.key_begin)));
+    // Less than a step is left over at either end.
+    CHECK(may_attend.middleCols(tile.key_begin, std::min<Index>(8, tile.key_end - tile.key_begin)).any());
+    CHECK(may_attend.middleCols(std::max(tile.key_begin, tile.key_end - 8), 8).any());
+  }
+}
