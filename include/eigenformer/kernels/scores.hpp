@@ -34,16 +34,19 @@ inline constexpr Scalar hidden_score = -std::numeric_limits<Scalar>::infinity();
 
 /// A score type S has
 ///   Visible visible(const ScoreTile&) const;
-///   void apply(const ScoreTile&, MatrixRef<Scalar> scores) const;   // [queries x keys] of the tile, already scaled
-/// where `apply` is called for tiles of which `some` is visible, and for those of which `all` is if it also changes
+///   template <class Scores> void apply(const ScoreTile&, Scores&& scores) const;
+/// where scores, [queries x keys] of the tile and already scaled, is a matrix of either storage order to read and
+/// write. `apply` is called for tiles of which `some` is visible, and for those of which `all` is if it also changes
 /// values, which it says by `static constexpr bool changes_values = true` and by having
 ///   void apply_backward(const ScoreTile&, const ConstMatrixRef<Scalar>& scores, MatrixRef<Scalar> d_scores) const;
 /// This turns the gradient after `apply` into the one before it, given the scores before. One that has a size of its
 /// own checks it in check_covers(query rows of the batch, keys of the longest sequence), which is called first.
 template <class S>
-concept Score = requires(const S& score, const ScoreTile& tile, Eigen::Ref<Matrix<float>> scores) {
+concept Score = requires(const S& score, const ScoreTile& tile, Eigen::Ref<Matrix<float>> by_query,
+                         Eigen::Ref<Eigen::MatrixXf> by_key) {
   { score.visible(tile) } -> std::same_as<Visible>;
-  score.apply(tile, scores);
+  score.apply(tile, by_query);
+  score.apply(tile, by_key);
 };
 
 namespace detail {
