@@ -82,7 +82,7 @@ void materialised_backward(benchmark::State& state) {
 }
 
 void sizes(benchmark::internal::Benchmark* b) {
-  b->ArgNames({"n", "d", "causal"})->MinTime(0.05)->Unit(benchmark::kMillisecond);
+  b->ArgNames({"n", "d", "causal"})->MinTime(0.1)->UseManualTime()->Unit(benchmark::kMillisecond);
   for (const int causal : {0, 1})
     for (const int n : {128, 256, 512, 1024, 2048})
       for (const int d : {32, 64, 128}) b->Args({n, d, causal});

@@ -14,7 +14,7 @@ template <class Scalar>
 double peak_flops() {
   using P = simd::Packet<Scalar>;
   constexpr int chains = simd::registers >= 32 ? 24 : 12;
-  constexpr int rounds = 200000;
+  constexpr int rounds = 50000;
   P sums[chains];
   for (P& sum : sums) sum = simd::broadcast(Scalar(1));
   const P a = simd::broadcast(Scalar(0.999)), b = simd::broadcast(Scalar(0.001));

@@ -132,6 +132,36 @@ TEMPLATE_TEST_CASE("gradients are the same to the last bit for any number of thr
   CHECK(identical(gradients(batch, score, &pool), gradients(batch, score)));
 }
 
+TEMPLATE_TEST_CASE("long sequences' gradients are the same to the last bit for any number of threads", "[kernels]",
+                   float, double) {
+  // More keys than one task goes over, and more than those of one round of tasks: their sums meet in the queries.
+  ef::Rng rng(6);
+  ef::ThreadPool pool(3);
+  const Index chunk = ef::detail::backward_keys;
+  for (const AttentionSizes& s :
+       {AttentionSizes{2, 1, 3, 2, {7, 70}, {chunk + 1, 3 * chunk - 5}}, {1, 1, 2, 3, {5}, {9 * chunk + 3}}}) {
+    CAPTURE(s.queries, s.keys);
+    const AttentionCase<TestType> c(s, rng);
+    const auto check_score = [&](const auto& score) {
+      const AttentionGradients<TestType> one = gradients(c, score);
+      CHECK(identical(gradients(c, score, &pool), one));
+      const AttentionGradients<double> expected = gradients(in_double(c, s), score);
+      CHECK(largest_error(one.q, expected.q) < rounding<TestType>(256));
+      CHECK(largest_error(one.k, expected.k) < rounding<TestType>(256));
+      CHECK(largest_error(one.v, expected.v) < rounding<TestType>(256));
+    };
+    check_score(ef::Unmasked{});
+    check_score(ef::Causal::after_past());
+  }
+}
+
+TEST_CASE("gradients of a long sequence agree with differences of its definition", "[kernels]") {
+  ef::Rng rng(7);
+  const AttentionCase<double> c({1, 1, 3, 2, {70}, {ef::detail::backward_keys + 70}}, rng);
+  check_gradients(c, gradients(c, ef::Unmasked{}), naive_unmasked, rng);
+  check_gradients(c, gradients(c, ef::Causal::after_past()), naive_causal_after_past, rng);
+}
+
 TEMPLATE_TEST_CASE("gradients are written where they are asked for, from operands wherever they lie", "[kernels]",
                    float, double) {
   ef::Rng rng(5);

@@ -112,6 +112,11 @@ TEST_CASE("heads are column blocks, through any strides", "[kernels]") {
         CHECK(across.col_stride == from.row_stride);
       }
   }
+  Matrix<float> wide(5, 20);
+  ef::MatrixRef<float> part = wide.middleCols(3, 12);
+  const detail::HeadRows<float> written = detail::head_columns(part, 3);
+  CHECK(written.row(2, 4) == &wide(4, 3 + 8));
+  CHECK(written.col_stride == 1);
 }
 
 TEST_CASE("a tile's keys are read where they lie, or through key_index", "[kernels]") {
@@ -133,36 +138,4 @@ TEST_CASE("a tile's keys are read where they lie, or through key_index", "[kerne
     for (Index j = 0; j < 4; ++j)
       CHECK(found.data[i * found.row_stride + j * found.col_stride] ==
             k(index[static_cast<std::size_t>(2 + 1 + i)], 4 + j));
-}
-
-TEMPLATE_TEST_CASE("products of tiles pass over what is hidden", "[kernels]", float, double) {
-  const TestType nan = std::numeric_limits<TestType>::quiet_NaN();
-  ef::Rng rng(2);
-  detail::TileScores<TestType> weights = random_matrix<TestType>(6, 9, rng), scores = weights;
-  for (Index i = 0; i < 6; ++i)
-    for (Index j = 0; j < 9; ++j)
-      if (j == 4 || i == 3 || rng.below(3) == 0) {
-        scores(i, j) = ef::hidden_score<TestType>;
-        weights(i, j) = 0;
-      }
-  Matrix<TestType> values = random_matrix<TestType>(9, 5, rng), rows = random_matrix<TestType>(6, 5, rng);
-  const Matrix<TestType> start = random_matrix<TestType>(9, 5, rng);
-  const Matrix<TestType> forward = start.topRows(6) + weights * values, backward = start + weights.transpose() * rows;
-  for (const bool spoiled : {false, true}) {
-    CAPTURE(spoiled);
-    if (spoiled) {
-      values.row(4).setConstant(nan);
-      rows.row(3).setConstant(nan);
-    }
-    CHECK(detail::all_finite(detail::Strided<TestType>{values.data(), 5, 1}, 9, 5) == !spoiled);
-    Matrix<TestType> out = start.topRows(6);
-    detail::add_visible_product(weights, scores, true, {values.data(), 5, 1}, 5, out.data(), 5);
-    CHECK(largest_error(out, forward) < rounding<TestType>(16));
-    out = start;
-    detail::add_visible_product_transposed(weights, scores, true, {rows.data(), 5, 1}, 5, out.data(), 5);
-    CHECK(largest_error(out, backward) < rounding<TestType>(16));
-  }
-  Matrix<TestType> out = start.topRows(6);  // what is visible shows
-  detail::add_visible_product(weights, scores, false, {values.data(), 5, 1}, 5, out.data(), 5);
-  CHECK(out.array().isNaN().all());
 }

@@ -109,13 +109,13 @@ TEMPLATE_TEST_CASE("a product is one sum in order, wherever its matrices lie", "
           for (const Index j : {Index{0}, cols / 2, cols - 1}) {
             TestType alone = 0;
             detail::multiply_block<TestType>(1, 1, depth, {a.data() + i * depth, depth, 1}, {b.data() + j, cols, 1},
-                                             nullptr, 0, &alone, 1);
+                                             {nullptr, 0}, {&alone, 1});
             CHECK(alone == c(i, j));
             if (depth > 2) {
               detail::multiply_block<TestType>(1, 1, depth - 2, {a.data() + i * depth, depth, 1},
-                                               {b.data() + j, cols, 1}, nullptr, 0, &alone, 1);
+                                               {b.data() + j, cols, 1}, {nullptr, 0}, {&alone, 1});
               detail::multiply_block<TestType>(1, 1, 2, {a.data() + i * depth + depth - 2, depth, 1},
-                                               {b.data() + (depth - 2) * cols + j, cols, 1}, &alone, 1, &alone, 1);
+                                               {b.data() + (depth - 2) * cols + j, cols, 1}, {&alone, 1}, {&alone, 1});
               CHECK(alone == c(i, j));
             }
           }
@@ -139,13 +139,13 @@ TEMPLATE_TEST_CASE("a product starts from a row for all, from a matrix, or from 
         detail::multiply<TestType>(rows, cols, depth, by_rows(a), by_rows(b), bias.data(), c.data(), cols, nullptr);
         CHECK(error_in_roundings(c, naive_product(a, b, bias_rows), depth) <= 1);
         const Expected expected = naive_product(a, b, start_cols);
-        detail::multiply_block<TestType>(rows, cols, depth, by_rows(a), by_rows(b), start.data(), cols + 2, c.data(),
-                                         cols);
+        detail::multiply_block<TestType>(rows, cols, depth, by_rows(a), by_rows(b), {start.data(), cols + 2},
+                                         {c.data(), cols});
         CHECK(error_in_roundings(c, expected, depth) <= 1);
         Surrounded<TestType> in_place(start_cols);
-        detail::multiply_block<TestType>(rows, cols, depth, by_rows(a), by_rows(b), in_place.inside().data(),
-                                         in_place.inside().outerStride(), in_place.inside().data(),
-                                         in_place.inside().outerStride());
+        detail::multiply_block<TestType>(rows, cols, depth, by_rows(a), by_rows(b),
+                                         {in_place.inside().data(), in_place.inside().outerStride()},
+                                         {in_place.inside().data(), in_place.inside().outerStride()});
         CHECK(identical<TestType>(in_place.inside(), c));
         CHECK(in_place.rest_is_untouched());
         detail::multiply<TestType>(rows, cols, 0, {nullptr, 1, 1}, {nullptr, 1, 1}, bias.data(), c.data(), cols,

@@ -8,8 +8,10 @@ using ef::Index;
 using ef::Matrix;
 using namespace ef::testing;
 
-TEMPLATE_TEST_CASE("softmax over keys that come in tiles is softmax over all of them", "[kernels]", float, double) {
-  constexpr Index n = detail::block_queries<TestType>;
+TEMPLATE_TEST_CASE_SIG("softmax over keys that come in tiles is softmax over all of them", "[kernels]",
+                       ((class Scalar, bool in_base_2), Scalar, in_base_2), (float, false), (float, true),
+                       (double, false), (double, true)) {
+  constexpr Index n = detail::block_queries<Scalar>;
   ef::Rng rng(1);
   for (const double scale : {1.0, 100.0})
     for (const std::vector<Index>& tiles : std::vector<std::vector<Index>>{{1}, {2}, {7}, {1, 1}, {5, 8, 1, 30}}) {
@@ -17,10 +19,10 @@ TEMPLATE_TEST_CASE("softmax over keys that come in tiles is softmax over all of 
       for (const Index tile : tiles) keys += tile;
       CAPTURE(scale, keys, tiles.size());
       // Queries in columns, as the kernel has them. Some keys are hidden from some, and query 1 sees nothing.
-      Matrix<TestType> scores = random_matrix<TestType>(keys, n, rng, scale);
-      for (Index j = 0; j < keys; j += 3) scores(j, 0) = ef::hidden_score<TestType>;
-      scores.col(1).setConstant(ef::hidden_score<TestType>);
-      const Matrix<TestType> values = random_matrix<TestType>(keys, 3, rng);
+      Matrix<Scalar> scores = random_matrix<Scalar>(keys, n, rng, scale);
+      for (Index j = 0; j < keys; j += 3) scores(j, 0) = ef::hidden_score<Scalar>;
+      scores.col(1).setConstant(ef::hidden_score<Scalar>);
+      const Matrix<Scalar> values = random_matrix<Scalar>(keys, 3, rng);
 
       Matrix<double> expected = Matrix<double>::Zero(3, n);
       Matrix<double> log_sum_exp = Matrix<double>::Constant(1, n, ef::hidden_score<double>);
@@ -33,22 +35,23 @@ TEMPLATE_TEST_CASE("softmax over keys that come in tiles is softmax over all of 
         expected.col(i) = values.template cast<double>().transpose() * (weights / weights.sum());
       }
 
-      detail::OnlineSoftmax<TestType> softmax;
-      Matrix<TestType> results = Matrix<TestType>::Zero(3, n);
+      detail::OnlineSoftmax<Scalar, in_base_2> softmax;
+      Matrix<Scalar> results = Matrix<Scalar>::Zero(3, n);
       Index first = 0;
       for (const Index tile : tiles) {
-        Matrix<TestType> weights = scores.middleRows(first, tile);
+        Matrix<Scalar> weights = scores.middleRows(first, tile);
+        if (in_base_2) weights *= detail::log2_e<Scalar>;
         softmax.add(tile, weights.data(), 3, results.data());
         results += values.middleRows(first, tile).transpose() * weights;
         first += tile;
       }
       softmax.finish(3, results.data());
       // A weight's error is its score's rounding.
-      CHECK(largest_error(results, expected) < scale * rounding<TestType>(64));
+      CHECK(largest_error(results, expected) < scale * rounding<Scalar>(64));
       CHECK((results.col(1).array() == 0).all());
       for (Index i = 0; i < n; ++i)
-        CHECK(largest_error(Matrix<TestType>::Constant(1, 1, softmax.log_sum_exp(i)), log_sum_exp.col(i)) <
-              rounding<TestType>(16));
+        CHECK(largest_error(Matrix<Scalar>::Constant(1, 1, softmax.log_sum_exp(i)), log_sum_exp.col(i)) <
+              rounding<Scalar>(16));
     }
 }
 

@@ -95,7 +95,7 @@ EIGEN_ALWAYS_INLINE Packet<Scalar> exp2(const Packet<Scalar>& x) {
     power = Eigen::internal::pexp(multiply(x, broadcast(Scalar(0.693147180559945309417))));
   }
   constexpr int lowest = std::numeric_limits<Scalar>::min_exponent - 1;
-  return select_less(x, broadcast(Scalar(lowest)), broadcast(Scalar(0)), power);
+  return Eigen::internal::pandnot(power, Eigen::internal::pcmp_lt(x, broadcast(Scalar(lowest))));
 }
 
 /// Transposes a square of scalars: row i is from[i * from_stride ..], column i goes to to[i * to_stride ..].

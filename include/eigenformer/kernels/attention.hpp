@@ -2,35 +2,17 @@
 #pragma once
 
 #include "eigenformer/core/readable.hpp"
+#include "eigenformer/kernels/all_finite.hpp"
 #include "eigenformer/kernels/attention_dropout.hpp"
 #include "eigenformer/kernels/attention_layout.hpp"
 #include "eigenformer/kernels/query_lanes.hpp"
+#include "eigenformer/kernels/tile_memory.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
 namespace detail {
 
 // d = width of a key head, e = width of a value head.
-
-/// Memory on the stack, or, where that is too little, on the heap.
-template <class Scalar>
-class TileMemory {
- public:
-  explicit TileMemory(Index size) {
-    if (size > capacity) heap_.resize(static_cast<std::size_t>(size));
-    data_ = size > capacity ? heap_.data() : stack_;
-  }
-  TileMemory(const TileMemory&) = delete;
-  TileMemory& operator=(const TileMemory&) = delete;
-
-  static constexpr Index capacity = 65536 / static_cast<Index>(sizeof(Scalar));
-  Scalar* data() const { return data_; }
-
- private:
-  Scalar* data_;
-  alignas(64) Scalar stack_[capacity];
-  std::vector<Scalar> heap_;
-};
 
 /// Blocks of queries that go over the keys together, so that a tile of these is fetched for all of them. Not more than
 /// TileMemory has on the stack.
@@ -61,10 +43,11 @@ void attend_query_tile(const AttentionLayout& layout, const HeadRows<const Scala
   const auto block_q = [&](Index block) { return memory.data() + block * (d + e) * n; };  // [d x n], scaled
   const auto block_result = [&](Index block) { return block_q(block) + d * n; };          // [e x n]
   const auto block_size = [&](Index block) { return std::min(n, queries - block * n); };
-  OnlineSoftmax<Scalar> softmax[4];
+  constexpr bool in_base_2 = !changes_values<S>();
+  OnlineSoftmax<Scalar, in_base_2> softmax[4];
   for (Index block = 0; block < blocks; ++block) {
     pack_panel(d, block_size(block), transposed(q.from(tile.head, first_row + block * n)), block_q(block));
-    scale_in_place(block_q(block), d * n, static_cast<Scalar>(layout.scale));
+    scale_in_place(block_q(block), d * n, static_cast<Scalar>(layout.scale * (in_base_2 ? log2_e<double> : 1)));
     std::fill_n(block_result(block), e * n, Scalar(0));
   }
 
@@ -77,6 +60,7 @@ void attend_query_tile(const AttentionLayout& layout, const HeadRows<const Scala
     const Strided<Scalar> keys = k_reader.read(k, layout, key_head, tile.sequence, tile.key_begin, tile.key_end);
     const Strided<Scalar> values = v_reader.read(v, layout, key_head, tile.sequence, tile.key_begin, tile.key_end);
 
+    const bool finite = visible == Visible::all || all_finite(values, tile.key_end - tile.key_begin, e);
     for (Index block = 0; block < blocks; ++block) {
       ScoreTile part = tile;
       part.query_begin = tile.query_begin + block * n;
@@ -86,12 +70,12 @@ void attend_query_tile(const AttentionLayout& layout, const HeadRows<const Scala
       const Index m = part.key_end - part.key_begin;
       const Index skipped = part.key_begin - tile.key_begin;
 
-      multiply_rows<Scalar>(m, d, keys.from_row(skipped), block_q(block), nullptr, 0, scores, n);
+      multiply_rows<Scalar>(m, d, keys.from_row(skipped), {block_q(block), n}, {nullptr, 0}, {scores, n});
       BlockScores<Scalar> view(scores, block_size(block), m, Eigen::OuterStride<>(n));
       if (seen == Visible::some || changes_values<S>()) score.apply(part, view);
       const Strided<Scalar> seen_values = values.from_row(skipped);
       // A weight of 0 times an infinite or undefined value must not reach the result of who does not see it.
-      if (seen == Visible::some && !all_finite(seen_values, m, e)) {
+      if (seen == Visible::some && !finite) {
         const TileMemory<Scalar> before(m * n);
         std::copy_n(scores, m * n, before.data());
         softmax[block].add(m, scores, e, block_result(block));
@@ -104,7 +88,8 @@ void attend_query_tile(const AttentionLayout& layout, const HeadRows<const Scala
       }
       softmax[block].add(m, scores, e, block_result(block));
       if (dropout.active()) dropout.apply(part, view);  // after the softmax: its sum has the dropped weights too
-      multiply_rows<Scalar>(e, m, transposed(seen_values), scores, block_result(block), n, block_result(block), n);
+      multiply_rows<Scalar>(e, m, transposed(seen_values), {scores, n}, {block_result(block), n},
+                            {block_result(block), n});
     }
   }
 
@@ -168,11 +153,10 @@ void attention_forward(const TensorView<const Scalar, 2>& q, const TensorView<co
   check_shape("attention", "log_sum_exp", shape(log_sum_exp), {q.dimension(0), layout.heads});
   check(log_sum_exp.outerStride() == layout.heads || log_sum_exp.rows() <= 1,
         "attention: log_sum_exp is a block, expected contiguous rows");
-  const detail::HeadRows<Scalar> out_rows{out.data(), layout.value_width, out.outerStride(), 1, layout.value_width};
   detail::attend<Scalar>(layout, detail::head_columns(q, layout.heads), detail::head_columns(k, layout.key_heads),
                          detail::head_columns(v, layout.key_heads), score,
-                         detail::AttentionDropout(options.dropout, options.dropout_key), out_rows, log_sum_exp.data(),
-                         options.threads);
+                         detail::AttentionDropout(options.dropout, options.dropout_key),
+                         detail::head_columns(out, layout.heads), log_sum_exp.data(), options.threads);
 }
 
 /// The attention of q over k and v: [queries x heads * value width].

@@ -1,4 +1,15 @@
 // The derivative of attention.
+//
+// With S the scaled scores, S' = apply(S), P = softmax(S'), D the dropout mask over its keep probability and
+// O = (P * D) V, where * is entry by entry:
+//
+//   dV = (P * D)^T dO                      dP = (dO V^T) * D
+//   dS' = P * (dP - rowsum(P * dP))        rowsum(P * dP) = rowsum(O * dO)
+//   dQ = scale dS K                        dK = scale dS^T Q          dS: dS' through the derivative of apply
+//
+// P is made again from Q, K and the log-sum-exp. As in the forward a query is a lane: S^T, dP^T and dQ^T are products
+// of keys and values, where they lie, with the transposed queries; dV and dK are products of P^T and dS^T with the
+// queries' own rows. d = width of a key head, e = width of a value head, n = block_queries.
 #pragma once
 
 #include "eigenformer/kernels/attention.hpp"
@@ -7,103 +18,288 @@ namespace eigenformer::inline EIGENFORMER_ABI {
 
 namespace detail {
 
-// With S the scaled scores, S' = apply(S), P = softmax(S'), D the dropout mask over its keep probability and
-// O = (P * D) V, where * is entry by entry:
-//
-//   dV = (P * D)^T dO                      dP = (dO V^T) * D
-//   dS' = P * (dP - rowsum(P * dP))        rowsum(P * dP) = rowsum(O * dO)
-//   dQ = scale dS K                        dK = scale dS^T Q          dS: dS' through the derivative of apply
-//
-// P is made again from Q, K and the log-sum-exp. One key head of one sequence is a task: it alone writes its rows of dK
-// and dV and those of its query heads in dQ, so sums are made in one order whatever the number of threads.
-template <class Scalar, Score S>
-void attend_backward_head(const AttentionLayout& layout, const HeadRows<const Scalar>& q,
-                          const HeadRows<const Scalar>& k, const HeadRows<const Scalar>& v, const S& score,
-                          const AttentionDropout& dropout, Index sequence, Index key_head,
-                          const ConstMatrixRef<Scalar>& out, const ConstMatrixRef<Scalar>& log_sum_exp,
-                          const ConstMatrixRef<Scalar>& d_out, MatrixRef<Scalar>& d_q, MatrixRef<Scalar>& d_k,
-                          MatrixRef<Scalar>& d_v) {
-  const Index d = layout.key_width;
-  const Index e = layout.value_width;
-  const Index first_query = layout.query_rows.begin(sequence);
-  const Index first_key = layout.key_rows.begin(sequence);
-  const Index group = layout.heads / layout.key_heads;
-  const auto scale = static_cast<Scalar>(layout.scale);
+/// Where the operands and results of the backward lie.
+template <class Scalar>
+struct BackwardRows {
+  HeadRows<const Scalar> q, k, v, out, d_out;
+  ConstMatrixRef<Scalar> log_sum_exp;
+  HeadRows<Scalar> d_q, d_k, d_v;
+};
 
-  ScoreTile tile;
-  tile.sequence = sequence;
-  tile.first_row = first_query;
-  tile.queries = layout.query_rows.length(sequence);
-  tile.keys = layout.key_rows.length(sequence);
-  // A matrix without rows may have no memory, where a block must not begin.
-  if (tile.queries > 0) d_q.block(first_query, key_head * group * d, tile.queries, group * d).setZero();
-  if (tile.keys > 0) {
-    d_k.block(first_key, key_head * d, tile.keys, d).setZero();
-    d_v.block(first_key, key_head * e, tile.keys, e).setZero();
+/// A tile of queries and what the backward keeps of it while it goes over the keys: up to `capacity` queries, in blocks
+/// of n; and the scores of a tile of keys. in_base_2: as in OnlineSoftmax.
+template <class Scalar, bool in_base_2>
+class BackwardTile {
+ public:
+  static constexpr Index n = block_queries<Scalar>;
+  static constexpr Index capacity = 64;
+  static constexpr Index key_capacity = 64;
+  static_assert(capacity % n == 0);
+
+  BackwardTile(Index key_width, Index value_width)
+      : d_(key_width),
+        e_(value_width),
+        memory_(capacity * (2 * d_ + e_ + padded(d_) + padded(e_) + 4 * key_capacity)),
+        q_lanes_(memory_.data()),
+        d_out_lanes_(q_lanes_ + capacity * d_),
+        d_q_lanes_(d_out_lanes_ + capacity * e_),
+        q_rows_(d_q_lanes_ + capacity * d_),
+        d_out_rows_(q_rows_ + capacity * padded(d_)),
+        scores_(d_out_rows_ + capacity * padded(e_)),
+        d_scores_(scores_ + capacity * key_capacity),
+        plain_(d_scores_ + capacity * key_capacity),
+        changed_(plain_ + capacity * key_capacity) {}
+
+  /// Reads the queries of `tile`.
+  EIGEN_DONT_INLINE void load(const BackwardRows<Scalar>& rows, const ScoreTile& tile, double scale) {
+    constexpr double unit = in_base_2 ? log2_e<double> : 1;
+    count_ = tile.query_end - tile.query_begin;
+    scale_ = static_cast<Scalar>(scale);
+    const Index first = tile.first_row + tile.query_begin;
+    const Strided<Scalar> q = rows.q.from(tile.head, first);
+    const Strided<Scalar> d_out = rows.d_out.from(tile.head, first);
+    finite_ = all_finite(q, count_, d_) && all_finite(d_out, count_, e_);
+    for (Index i = 0; i < count_; i += n) {
+      pack_panel(d_, std::min(n, count_ - i), transposed(q.from_row(i)), q_lanes_ + i * d_);
+      pack_panel(e_, std::min(n, count_ - i), transposed(d_out.from_row(i)), d_out_lanes_ + i * e_);
+      std::fill_n(d_q_lanes_ + i * d_, n * d_, Scalar(0));
+    }
+    scale_in_place(q_lanes_, blocks() * n * d_, static_cast<Scalar>(scale * unit));
+    for (Index j = 0; j < d_; j += n) pack_panel(count_, std::min(n, d_ - j), q.from(0, j), q_rows_ + j * capacity);
+    for (Index j = 0; j < d_; j += n) scale_in_place(q_rows_ + j * capacity, n * count_, scale_);
+    for (Index j = 0; j < e_; j += n)
+      pack_panel(count_, std::min(n, e_ - j), d_out.from(0, j), d_out_rows_ + j * capacity);
+
+    const Strided<Scalar> out = rows.out.from(tile.head, first);
+    for (Index i = 0; i < blocks() * n; ++i) {
+      // Where nothing is seen, and in lanes without a query, every weight is 0.
+      const Scalar sum = i < count_ ? rows.log_sum_exp(first + i, tile.head) : hidden_score<Scalar>;
+      log_sum_exp_[i] = sum == hidden_score<Scalar> ? -hidden_score<Scalar> : static_cast<Scalar>(sum * unit);
+      delta_[i] = 0;
+      if (i < count_)
+        for (Index f = 0; f < e_; ++f) delta_[i] += out(i, f) * d_out(i, f);
+    }
   }
 
-  TileReader<Scalar> k_reader, v_reader;
-  TileScores<Scalar> scores, weights, d_scores, before;
-  Eigen::Matrix<Scalar, Eigen::Dynamic, 1, 0, query_tile, 1> delta;
-  for (tile.head = key_head * group; tile.head < (key_head + 1) * group; ++tile.head)
-    for (tile.query_begin = 0; tile.query_begin < tile.queries; tile.query_begin = tile.query_end) {
-      tile.query_end = std::min(tile.queries, tile.query_begin + query_tile);
-      const Index n = tile.query_end - tile.query_begin;
-      const Index row = first_query + tile.query_begin;
-      const Strided<Scalar> queries = q.from(tile.head, row);
-      const Strided<Scalar> d_result{d_out.data() + row * d_out.outerStride() + tile.head * e, d_out.outerStride(), 1};
-      delta =
-          (out.block(row, tile.head * e, n, e).array() * d_out.block(row, tile.head * e, n, e).array()).rowwise().sum();
+  Index count() const { return count_; }
+  Index blocks() const { return (count_ + n - 1) / n; }
 
-      for (tile.key_begin = 0; tile.key_begin < tile.keys; tile.key_begin = tile.key_end) {
-        tile.key_end = std::min(tile.keys, tile.key_begin + key_tile);
-        const Visible visible = score.visible(tile);
-        if (visible == Visible::none) continue;
-        const bool partly_hidden = visible == Visible::some;
-        const Index m = tile.key_end - tile.key_begin;
-        const Strided<Scalar> keys = k_reader.read(k, layout, key_head, sequence, tile.key_begin, tile.key_end);
-        const Strided<Scalar> values = v_reader.read(v, layout, key_head, sequence, tile.key_begin, tile.key_end);
+  /// Goes over a tile of keys, with the queries of `tile`, which begin with a block.
+  template <Score S>
+  void add(const S& score, const AttentionDropout& dropout, const ScoreTile& tile, Index first_query,
+           bool partly_hidden, const Strided<Scalar>& keys, const Strided<Scalar>& values,
+           const ContiguousRows<Scalar>& d_k, const ContiguousRows<Scalar>& d_v) {
+    const Index queries = tile.query_end - tile.query_begin;
+    const Index m = tile.key_end - tile.key_begin;
+    multiply_by_lanes(first_query, queries, m, d_, keys, q_lanes_, scores_);
+    multiply_by_lanes(first_query, queries, m, e_, values, d_out_lanes_, d_scores_);
 
-        scores.resize(n, m);
-        multiply_rows_by_rows(queries, keys, d, scores);
-        scores *= scale;
-        if constexpr (changes_values<S>()) before = scores;
-        if (partly_hidden || changes_values<S>()) score.apply(tile, MatrixRef<Scalar>(scores));
+    const auto view = [&](Scalar* x) {
+      return BlockScores<Scalar>(x + first_query, queries, m, Eigen::OuterStride<>(capacity));
+    };
+    BlockScores<Scalar> scores = view(scores_), d_scores = view(d_scores_), changed = view(changed_);
+    if constexpr (changes_values<S>()) view(plain_) = scores;
+    if (partly_hidden || changes_values<S>()) score.apply(tile, scores);
+    // A weight of 0 times an infinite or undefined number must not reach what is hidden from it.
+    const bool entry_by_entry = partly_hidden && !(finite_ && all_finite(keys, m, d_));
+    if (entry_by_entry || (partly_hidden && changes_values<S>())) changed = scores;
+    if (dropout.active()) dropout.apply(tile, d_scores);
+    differentiate_softmax(first_query, queries, m, partly_hidden);
+    if constexpr (changes_values<S>()) {
+      score.apply_backward(tile, view(plain_), d_scores);
+      if (partly_hidden) d_scores = (changed.array() == hidden_score<Scalar>).select(Scalar(0), d_scores);
+    }
+    if (dropout.active()) dropout.apply(tile, scores);
 
-        weights.resize(n, m);
-        for (Index i = 0; i < n; ++i) {
-          const Scalar lse = log_sum_exp(row + i, tile.head);
-          if (lse == hidden_score<Scalar>) {
-            weights.row(i).setZero();
-            continue;
-          }
-          weights.row(i) = (scores.row(i).array() - lse).exp();
-          if (partly_hidden)
-            weights.row(i) = (scores.row(i).array() == hidden_score<Scalar>).select(Scalar(0), weights.row(i));
+    if (entry_by_entry) return add_entry_by_entry(first_query, queries, m, keys, d_k, d_v);
+    multiply_by_rows(first_query, queries, m, e_, scores_, d_out_rows_, d_v);
+    multiply_by_rows(first_query, queries, m, d_, d_scores_, q_rows_, d_k);
+    for (Index i = first_query; i < first_query + queries; i += n) {
+      const ContiguousRows<Scalar> d_q{d_q_lanes_ + i * d_, n};
+      multiply_rows<Scalar>(d_, m, transposed(keys), {d_scores_ + i, capacity}, {d_q.data, n}, d_q);
+    }
+  }
+
+  /// Adds what all tiles of keys gave to the queries' gradients.
+  EIGEN_DONT_INLINE void add_d_q(const ContiguousRows<Scalar>& d_q) {
+    scale_in_place(d_q_lanes_, blocks() * n * d_, scale_);
+    for (Index i = 0; i < count_; i += n) {
+      const Index queries = std::min(n, count_ - i);
+      store_rows(d_q_lanes_ + i * d_, d_, queries, q_lanes_, d_);  // which is not needed any more
+      for (Index r = 0; r < queries; ++r)
+        for (Index c = 0; c < d_; ++c) d_q.row(i + r)[c] += q_lanes_[r * d_ + c];
+    }
+  }
+
+ private:
+  static Index padded(Index width) { return (width + n - 1) / n * n; }
+
+  /// x [m x queries] = rows [m x width] lanes [width x queries].
+  static void multiply_by_lanes(Index first_query, Index queries, Index m, Index width, const Strided<Scalar>& rows,
+                                const Scalar* lanes, Scalar* x) {
+    for (Index i = first_query; i < first_query + queries; i += n)
+      multiply_rows<Scalar>(m, width, rows, {lanes + i * width, n}, {nullptr, 0}, {x + i, capacity});
+  }
+
+  /// to [m x width] += x [m x queries] rows [queries x width].
+  static void multiply_by_rows(Index first_query, Index queries, Index m, Index width, const Scalar* x,
+                               const Scalar* rows, const ContiguousRows<Scalar>& to) {
+    for (Index j = 0; j < width; j += n)
+      multiply_panel<Scalar>(m, std::min(n, width - j), queries, {x + first_query, capacity, 1},
+                             rows + j * capacity + first_query * n, {to.data + j, to.stride}, to.from(0, j));
+  }
+
+  /// S' becomes P, and dP becomes dS'.
+  EIGEN_DONT_INLINE void differentiate_softmax(Index first_query, Index queries, Index m, bool partly_hidden) {
+    using P = simd::Packet<Scalar>;
+    const P zero = simd::broadcast(Scalar(0));
+    for (Index i = first_query; i < first_query + queries; i += simd::lanes<Scalar>) {
+      const P log_sum_exp = simd::load(log_sum_exp_ + i), delta = simd::load(delta_ + i);
+      for (Index j = 0; j < m; ++j) {
+        Scalar* s = scores_ + j * capacity + i;
+        Scalar* d_s = d_scores_ + j * capacity + i;
+        const P score = simd::load(s);
+        const P difference = simd::subtract(score, log_sum_exp);
+        P weight =
+            simd::exp2<Scalar>(in_base_2 ? difference : simd::multiply(difference, simd::broadcast(log2_e<Scalar>)));
+        P d_score = simd::multiply(weight, simd::subtract(simd::load(d_s), delta));
+        if (partly_hidden) {  // the query may be undefined, and so its weights; the value, and so dP
+          const P lowest = simd::broadcast(std::numeric_limits<Scalar>::lowest());
+          weight = simd::select_less(score, lowest, zero, weight);
+          d_score = simd::select_less(score, lowest, zero, d_score);
         }
-
-        d_scores.resize(n, m);
-        multiply_rows_by_rows(d_result, values, e, d_scores);
-        if (dropout.active()) dropout.apply(tile, d_scores);
-        d_scores.colwise() -= delta;
-        d_scores.array() *= weights.array();
-        // A hidden key's value may be infinite or undefined, and so its entry in dP.
-        if (partly_hidden) d_scores = (scores.array() == hidden_score<Scalar>).select(Scalar(0), d_scores.array());
-        if constexpr (changes_values<S>()) {
-          score.apply_backward(tile, before, MatrixRef<Scalar>(d_scores));
-          if (partly_hidden) d_scores = (scores.array() == hidden_score<Scalar>).select(Scalar(0), d_scores.array());
-        }
-        d_scores *= scale;
-
-        if (dropout.active()) dropout.apply(tile, weights);
-        const Index key = first_key + tile.key_begin;
-        add_visible_product_transposed(weights, scores, partly_hidden, d_result, e,
-                                       d_v.data() + key * d_v.outerStride() + key_head * e, d_v.outerStride());
-        add_visible_product_transposed(d_scores, scores, partly_hidden, queries, d,
-                                       d_k.data() + key * d_k.outerStride() + key_head * d, d_k.outerStride());
-        add_visible_product(d_scores, scores, partly_hidden, keys, d, &d_q(row, tile.head * d), d_q.outerStride());
+        simd::store(s, weight);
+        simd::store(d_s, d_score);
       }
     }
+  }
+
+  /// The last three products, without what is hidden.
+  EIGEN_DONT_INLINE void add_entry_by_entry(Index first_query, Index queries, Index m, const Strided<Scalar>& keys,
+                                            const ContiguousRows<Scalar>& d_k, const ContiguousRows<Scalar>& d_v) {
+    for (Index j = 0; j < m; ++j)
+      for (Index i = first_query; i < first_query + queries; ++i) {
+        const Index at = j * capacity + i;
+        if (changed_[at] == hidden_score<Scalar>) continue;
+        for (Index f = 0; f < e_; ++f) d_v.row(j)[f] += scores_[at] * d_out_rows_[panel_entry(i, f)];
+        for (Index c = 0; c < d_; ++c) d_k.row(j)[c] += d_scores_[at] * q_rows_[panel_entry(i, c)];
+        for (Index c = 0; c < d_; ++c) d_q_lanes_[i / n * n * d_ + c * n + i % n] += d_scores_[at] * keys(j, c);
+      }
+  }
+  static Index panel_entry(Index row, Index col) { return col / n * n * capacity + row * n + col % n; }
+
+  Index d_, e_;
+  TileMemory<Scalar> memory_;
+  Scalar* q_lanes_;      // of each block [d x n], scaled
+  Scalar* d_out_lanes_;  // of each block [e x n]
+  Scalar* d_q_lanes_;    // of each block [d x n]
+  Scalar* q_rows_;       // in panels of n columns [capacity x n], scaled
+  Scalar* d_out_rows_;   // in panels of n columns [capacity x n]
+  Scalar* scores_;       // [keys x capacity]: S, S', P, P * D
+  Scalar* d_scores_;     // [keys x capacity]: dP, dS', dS
+  Scalar* plain_;        // [keys x capacity]: S, where it is needed once more
+  Scalar* changed_;      // [keys x capacity]: S', where it is needed once more
+  alignas(64) Scalar log_sum_exp_[capacity];
+  alignas(64) Scalar delta_[capacity];  // rowsum(O * dO)
+  Scalar scale_ = 0;
+  Index count_ = 0;
+  bool finite_ = true;
+};
+
+/// Keys that one task goes over with all their queries: they, their values and the gradients of both stay in the second
+/// cache.
+inline constexpr Index backward_keys = 512;
+
+/// The keys `begin` to `begin + backward_keys` of one sequence and key head: adds their part to the gradients of its
+/// queries, and makes their own and their values' gradients.
+template <class Scalar, Score S>
+void attend_backward_keys(const AttentionLayout& layout, const BackwardRows<Scalar>& rows, const S& score,
+                          const AttentionDropout& dropout, Index sequence, Index key_head, Index begin) {
+  const Index group = layout.heads / layout.key_heads;
+  const Index first_key = layout.key_rows.begin(sequence);
+  ScoreTile tile;
+  tile.sequence = sequence;
+  tile.first_row = layout.query_rows.begin(sequence);
+  tile.queries = layout.query_rows.length(sequence);
+  tile.keys = layout.key_rows.length(sequence);
+  const Index end = std::min(tile.keys, begin + backward_keys);
+  const auto contiguous = [](const HeadRows<Scalar>& m, Index head, Index row) {
+    return ContiguousRows<Scalar>{m.row(head, row), m.row_stride};
+  };
+  for (Index key = begin; key < end; ++key) {
+    std::fill_n(rows.d_k.row(key_head, first_key + key), layout.key_width, Scalar(0));
+    std::fill_n(rows.d_v.row(key_head, first_key + key), layout.value_width, Scalar(0));
+  }
+
+  BackwardTile<Scalar, !changes_values<S>()> queries(layout.key_width, layout.value_width);
+  constexpr Index n = queries.n;
+  for (tile.head = key_head * group; tile.head < (key_head + 1) * group; ++tile.head)
+    for (Index query = 0; query < tile.queries; query += queries.capacity) {
+      tile.query_begin = query;
+      tile.query_end = std::min(tile.queries, query + queries.capacity);
+      tile.key_begin = begin;
+      tile.key_end = end;
+      if (score.visible(tile) == Visible::none) continue;
+      queries.load(rows, tile, layout.scale);
+      const auto add = [&](const ScoreTile& part, bool partly_hidden) {
+        const Index key = first_key + part.key_begin;
+        queries.add(score, dropout, part, part.query_begin - query, partly_hidden, rows.k.from(key_head, key),
+                    rows.v.from(key_head, key), contiguous(rows.d_k, key_head, key),
+                    contiguous(rows.d_v, key_head, key));
+      };
+      for (tile.key_begin = begin; tile.key_begin < end; tile.key_begin = tile.key_end) {
+        tile.key_end = std::min(end, tile.key_begin + queries.key_capacity);
+        const Visible visible = score.visible(tile);
+        if (visible == Visible::all) add(tile, false);
+        if (visible != Visible::some) continue;
+        for (Index i = query; i < tile.query_end; i += n) {  // at the edge of what is seen, a block at a time
+          ScoreTile part = tile;
+          part.query_begin = i;
+          part.query_end = std::min(tile.query_end, i + n);
+          const Visible seen = narrow(score, part);
+          if (seen != Visible::none) add(part, seen == Visible::some);
+        }
+      }
+      tile.key_begin = begin;
+      queries.add_d_q(contiguous(rows.d_q, tile.head, tile.first_row + query));
+    }
+}
+
+/// Tasks are chunks of keys. Those of different chunks add to the same queries' gradients: one chunk's after the
+/// other's; or, where there are too few sequences and heads to share among threads, each to a matrix of its own, which
+/// are added in the same order. So sums are the same for any number of threads.
+template <class Scalar, Score S>
+void attend_backward(const AttentionLayout& layout, const BackwardRows<Scalar>& rows, const S& score,
+                     const AttentionDropout& dropout, Threads* threads) {
+  const Index heads = layout.sequences() * layout.key_heads;
+  const Index longest = layout.key_rows.longest();
+  const Index chunks = (longest + backward_keys - 1) / backward_keys;
+  const Index together = threads == nullptr || heads >= 8 ? 1 : std::clamp<Index>(chunks, 1, 8);
+  std::vector<Matrix<Scalar>> partial(static_cast<std::size_t>(together - 1));
+  const Index query_rows = layout.query_rows.rows(), width = layout.heads * layout.key_width;
+  const auto d_q_row = [&](Index row) { return Eigen::Map<Matrix<Scalar>>(rows.d_q.row(0, row), 1, width); };
+  for (Index row = 0; row < query_rows; ++row) d_q_row(row).setZero();
+
+  const Index grain = longest > 128 ? 1 : 8;
+  for (Index first = 0; first < chunks; first += together) {
+    for (Matrix<Scalar>& d_q : partial) d_q.setZero(query_rows, width);
+    parallel_for(threads, heads * together, grain, [&](Index begin, Index end) {
+      for (Index i = begin; i < end; ++i) {
+        const Index part = i % together;
+        const Index sequence = i / together / layout.key_heads;
+        const Index key = (first + part) * backward_keys;
+        if (key >= layout.key_rows.length(sequence)) continue;
+        BackwardRows<Scalar> own = rows;
+        if (part > 0) {
+          Matrix<Scalar>& d_q = partial[static_cast<std::size_t>(part - 1)];
+          own.d_q = {d_q.data(), layout.key_width, width, 1, layout.key_width};
+        }
+        attend_backward_keys<Scalar>(layout, own, score, dropout, sequence, i / together % layout.key_heads, key);
+      }
+    });
+    for (const Matrix<Scalar>& d_q : partial)
+      for (Index row = 0; row < query_rows; ++row) d_q_row(row) += d_q.row(row);
+  }
 }
 
 }  // namespace detail
@@ -131,16 +327,17 @@ void attention_backward(const TensorView<const Scalar, 2>& q, const TensorView<c
   check_shape("attention", "d_k", shape(d_k), shape_of(k));
   check_shape("attention", "d_v", shape(d_v), shape_of(v));
   detail::check_covers(score, layout);
-  const auto q_rows = detail::head_columns(q, layout.heads);
-  const auto k_rows = detail::head_columns(k, layout.key_heads);
-  const auto v_rows = detail::head_columns(v, layout.key_heads);
-  const detail::AttentionDropout dropout(options.dropout, options.dropout_key);
-  const Index grain = layout.key_rows.longest() > 2 * detail::key_tile ? 1 : 8;
-  parallel_for(options.threads, layout.sequences() * layout.key_heads, grain, [&](Index begin, Index end) {
-    for (Index i = begin; i < end; ++i)
-      detail::attend_backward_head<Scalar>(layout, q_rows, k_rows, v_rows, score, dropout, i / layout.key_heads,
-                                           i % layout.key_heads, out, log_sum_exp, d_out, d_q, d_k, d_v);
-  });
+  const detail::BackwardRows<Scalar> rows{detail::head_columns(q, layout.heads),
+                                          detail::head_columns(k, layout.key_heads),
+                                          detail::head_columns(v, layout.key_heads),
+                                          detail::head_columns(strided_view(out), layout.heads),
+                                          detail::head_columns(strided_view(d_out), layout.heads),
+                                          log_sum_exp,
+                                          detail::head_columns(d_q, layout.heads),
+                                          detail::head_columns(d_k, layout.key_heads),
+                                          detail::head_columns(d_v, layout.key_heads)};
+  detail::attend_backward<Scalar>(layout, rows, score, detail::AttentionDropout(options.dropout, options.dropout_key),
+                                  options.threads);
 }
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI

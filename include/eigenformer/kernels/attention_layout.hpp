@@ -105,6 +105,13 @@ HeadRows<Scalar> head_columns(const TensorView<Scalar, 2>& matrix, Index heads) 
   return {matrix.data(), width * matrix.stride(1), matrix.stride(0), matrix.stride(1), width};
 }
 
+/// The same for a result.
+template <class Scalar>
+HeadRows<Scalar> head_columns(MatrixRef<Scalar>& matrix, Index heads) {
+  const Index width = matrix.cols() / heads;
+  return {matrix.data(), width, matrix.outerStride(), 1, width};
+}
+
 /// Finds the keys or values of a tile: where they lie, or through key_index in a buffer.
 template <class Scalar>
 class TileReader {
@@ -125,66 +132,6 @@ class TileReader {
  private:
   Matrix<Scalar> buffer_;
 };
-
-/// A tile of scores on the stack: no task asks the heap for it.
-inline constexpr Index query_tile = 64;
-inline constexpr Index key_tile = 64;
-template <class Scalar>
-using TileScores = Eigen::Matrix<Scalar, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor, query_tile, key_tile>;
-
-template <class Scalar>
-Strided<Scalar> strided(const TileScores<Scalar>& tile) {
-  return {tile.data(), tile.cols(), 1};
-}
-
-/// tile [n x m] = a [n x depth] b^T. b: [m x depth].
-template <class Scalar>
-void multiply_rows_by_rows(const Strided<Scalar>& a, const Strided<Scalar>& b, Index depth, TileScores<Scalar>& tile) {
-  multiply_block<Scalar>(tile.rows(), tile.cols(), depth, a, transposed(b), nullptr, 0, tile.data(), tile.cols());
-}
-
-template <class Scalar>
-bool all_finite(const Strided<Scalar>& m, Index rows, Index cols) {
-  Scalar zero = 0;
-  for (Index i = 0; i < rows; ++i)
-    for (Index j = 0; j < cols; ++j) zero += 0 * m.data[i * m.row_stride + j * m.col_stride];
-  return zero == 0;
-}
-
-/// out [n x width] += weights [n x m] values [m x width], where weights of hidden keys are 0. The product of such a 0
-/// with an infinite or undefined value must not reach the result, so a tile with some of both goes entry by entry.
-template <class Scalar>
-void add_visible_product(const TileScores<Scalar>& weights, const TileScores<Scalar>& scores, bool partly_hidden,
-                         const Strided<Scalar>& values, Index width, Scalar* out, Index out_stride) {
-  if (!partly_hidden || all_finite(values, weights.cols(), width)) {
-    multiply_block<Scalar>(weights.rows(), width, weights.cols(), strided(weights), values, out, out_stride, out,
-                           out_stride);
-    return;
-  }
-  for (Index i = 0; i < weights.rows(); ++i)
-    for (Index j = 0; j < weights.cols(); ++j)
-      if (scores(i, j) != hidden_score<Scalar>)
-        for (Index l = 0; l < width; ++l)
-          out[i * out_stride + l] += weights(i, j) * values.data[j * values.row_stride + l * values.col_stride];
-}
-
-/// out [m x width] += weights^T [m x n] rows [n x width]: what keys and values get from queries' rows, with the same
-/// care for those that a key is hidden from.
-template <class Scalar>
-void add_visible_product_transposed(const TileScores<Scalar>& weights, const TileScores<Scalar>& scores,
-                                    bool partly_hidden, const Strided<Scalar>& rows, Index width, Scalar* out,
-                                    Index out_stride) {
-  if (!partly_hidden || all_finite(rows, weights.rows(), width)) {
-    multiply_block<Scalar>(weights.cols(), width, weights.rows(), transposed(strided(weights)), rows, out, out_stride,
-                           out, out_stride);
-    return;
-  }
-  for (Index i = 0; i < weights.rows(); ++i)
-    for (Index j = 0; j < weights.cols(); ++j)
-      if (scores(i, j) != hidden_score<Scalar>)
-        for (Index l = 0; l < width; ++l)
-          out[j * out_stride + l] += weights(i, j) * rows.data[i * rows.row_stride + l * rows.col_stride];
-}
 
 }  // namespace detail
 

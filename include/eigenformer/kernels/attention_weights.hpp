@@ -33,11 +33,13 @@ Tensor<typename Q::Scalar, 3> attention_weights(const Eigen::MatrixBase<Q>& q, c
     detail::TileReader<Scalar> reader;
     const detail::Strided<Scalar> keys =
         reader.read(k_rows, layout, layout.key_head(tile.head), tile.sequence, 0, tile.keys);
-    Matrix<Scalar> scores(tile.queries, tile.keys);
-    detail::multiply_block<Scalar>(tile.queries, tile.keys, layout.key_width, q_rows.from(tile.head, tile.first_row),
-                                   detail::transposed(keys), nullptr, 0, scores.data(), tile.keys);
+    Eigen::Matrix<Scalar, Eigen::Dynamic, Eigen::Dynamic> scores(tile.queries, tile.keys);
+    const detail::Strided<Scalar> queries = q_rows.from(tile.head, tile.first_row);
+    detail::multiply_block<Scalar>(tile.keys, tile.queries, layout.key_width, keys, detail::transposed(queries),
+                                   {nullptr, 0}, {scores.data(), tile.queries});
     scores *= static_cast<Scalar>(layout.scale);
-    if (visible == Visible::some || detail::changes_values<S>()) score.apply(tile, MatrixRef<Scalar>(scores));
+    detail::BlockScores<Scalar> view(scores.data(), tile.queries, tile.keys, Eigen::OuterStride<>(tile.queries));
+    if (visible == Visible::some || detail::changes_values<S>()) score.apply(tile, view);
     auto result = weights.matrix(tile.head);
     for (Index r = 0; r < tile.queries; ++r) {
       const Scalar largest = scores.row(r).maxCoeff();

@@ -23,9 +23,15 @@ template <class Scalar>
 using BlockScores =
     Eigen::Map<Eigen::Matrix<Scalar, Eigen::Dynamic, Eigen::Dynamic>, Eigen::Unaligned, Eigen::OuterStride<>>;
 
+/// What scores are multiplied by so that 2 to their power is what e to their power was. It is part of the scale where
+/// nothing looks at the scores, so that the softmax need not multiply each by it.
+template <class Scalar>
+inline constexpr auto log2_e = static_cast<Scalar>(1.44269504088896340736);
+
 /// The softmax of a block's queries over the keys so far, online (Milakov and Gimelshein 2018, arXiv 1805.02867; Dao et
 /// al. 2022, arXiv 2205.14135), with n = block_queries. All matrices have n columns and contiguous rows.
-template <class Scalar>
+/// in_base_2: scores come multiplied by log2_e.
+template <class Scalar, bool in_base_2>
 class OnlineSoftmax {
  public:
   /// Turns scores [keys x n] into weights relative to the largest score, and brings what was summed before to the same.
@@ -50,8 +56,7 @@ class OnlineSoftmax {
       const P now = simd::max(top[0][l], top[1][l]);
       const P limit = simd::add(before, simd::broadcast(slack));
       const P largest = simd::select_less(limit, now, now, before);
-      const P fall = simd::multiply(simd::subtract(before, largest), simd::broadcast(log2_e));
-      factor[l] = simd::exp2<Scalar>(simd::select_less(limit, now, fall, simd::broadcast(Scalar(0))));
+      factor[l] = power(simd::select_less(limit, now, simd::subtract(before, largest), simd::broadcast(Scalar(0))));
       shift[l] = shift_of(largest);
       simd::store(largest_.data() + l * lanes, largest);
       any_grew = any_grew || simd::any_less<Scalar>(limit, now);
@@ -73,8 +78,7 @@ class OnlineSoftmax {
         Scalar* x = scores + key * n + l * lanes;
         // The difference first: equal scores of any size then have equal weights, which a fused (x log2 e - shift), an
         // instruction less, does not give.
-        const P weight =
-            simd::exp2<Scalar>(simd::multiply(simd::subtract(simd::load(x), shift[l]), simd::broadcast(log2_e)));
+        const P weight = power(simd::subtract(simd::load(x), shift[l]));
         sum[l] = simd::add(sum[l], weight);
         simd::store(x, weight);
       });
@@ -96,7 +100,8 @@ class OnlineSoftmax {
   /// The logarithm of the sum of the exponentials of a query's scores; minus infinity if it saw nothing.
   Scalar log_sum_exp(Index query) const {
     if (sum(query) == 0) return hidden_score<Scalar>;
-    return static_cast<Scalar>(static_cast<double>(largest_[static_cast<std::size_t>(query)]) +
+    const auto largest = static_cast<double>(largest_[static_cast<std::size_t>(query)]);
+    return static_cast<Scalar>((in_base_2 ? largest / log2_e<double> : largest) +
                                std::log(static_cast<double>(sum(query))));
   }
 
@@ -106,9 +111,14 @@ class OnlineSoftmax {
   using P = simd::Packet<Scalar>;
   static constexpr Index n = block_queries<Scalar>;
   static constexpr int lanes = simd::lanes<Scalar>;
-  static constexpr auto log2_e = static_cast<Scalar>(1.44269504088896340736);
-  // Sums are rescaled only when the largest score has grown by more than this: weights stay under e^5.5, about 2^8.
-  static constexpr auto slack = static_cast<Scalar>(5.5);
+  // Sums are rescaled only when the largest score has grown by more than this: weights stay under 2^8.
+  static constexpr auto slack = static_cast<Scalar>(in_base_2 ? 8.0 : 5.5);
+
+  /// The exponential of a difference of scores.
+  static P power(const P& difference) {
+    if constexpr (in_base_2) return simd::exp2<Scalar>(difference);
+    return simd::exp2<Scalar>(simd::multiply(difference, simd::broadcast(log2_e<Scalar>)));
+  }
 
   /// What is taken from a score: the largest, but 0 for a query that has seen nothing.
   static P shift_of(const P& largest) {

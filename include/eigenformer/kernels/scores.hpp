@@ -38,7 +38,7 @@ inline constexpr Scalar hidden_score = -std::numeric_limits<Scalar>::infinity();
 /// where scores, [queries x keys] of the tile and already scaled, is a matrix of either storage order to read and
 /// write. `apply` is called for tiles of which `some` is visible, and for those of which `all` is if it also changes
 /// values, which it says by `static constexpr bool changes_values = true` and by having
-///   void apply_backward(const ScoreTile&, const ConstMatrixRef<Scalar>& scores, MatrixRef<Scalar> d_scores) const;
+///   template <class Scores> void apply_backward(const ScoreTile&, const Scores& scores, Scores& d_scores) const;
 /// This turns the gradient after `apply` into the one before it, given the scores before. One that has a size of its
 /// own checks it in check_covers(query rows of the batch, keys of the longest sequence), which is called first.
 template <class S>
