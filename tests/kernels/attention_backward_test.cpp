@@ -62,7 +62,7 @@ TEST_CASE("gradients of attention agree with differences of its definition", "[k
   for (const AttentionSizes& s : attention_sizes(1)) {
     CAPTURE(s.heads, s.key_heads, s.key_width, s.value_width, s.queries, s.keys);
     const AttentionCase<double> c(s, rng);
-    for_each_score(c, rng, [&](const auto& score, const NaiveScore& naive, const char* name) {
+    for_each_score(c, rng, [&](const TestedScore& score, const NaiveScore& naive, const char* name) {
       CAPTURE(name);
       check_gradients(c, gradients(c, score), naive, rng);
     });
@@ -78,7 +78,7 @@ TEST_CASE("gradients of attention with dropout agree with differences under the 
       c.options.dropout = rate;
       c.options.dropout_key = rng.split();
       CAPTURE(s.queries, s.keys, rate, c.options.dropout_key.key, c.options.dropout_key.stream);
-      for_each_score(c, rng, [&](const auto& score, const NaiveScore& naive, const char* name) {
+      for_each_score(c, rng, [&](const TestedScore& score, const NaiveScore& naive, const char* name) {
         CAPTURE(name);
         check_gradients(c, gradients(c, score), naive, rng);
       });
@@ -91,7 +91,7 @@ TEST_CASE("gradients in float are those in double, rounded", "[kernels]") {
     CAPTURE(s.heads, s.key_heads, s.key_width, s.value_width, s.queries, s.keys);
     const AttentionCase<float> c(s, rng);
     const AttentionCase<double> c_double = in_double(c, s);
-    for_each_score(c, rng, [&](const auto& score, const NaiveScore&, const char* name) {
+    for_each_score(c, rng, [&](const TestedScore& score, const NaiveScore&, const char* name) {
       CAPTURE(name);
       const AttentionGradients<float> given = gradients(c, score);
       const AttentionGradients<double> expected = gradients(c_double, score);
@@ -107,18 +107,13 @@ TEMPLATE_TEST_CASE("gradients are the same to the last bit for any number of thr
   ef::Rng rng(4);
   ef::ThreadPool pool(3);
   AttentionCase<TestType> batch({4, 2, 5, 3, {3, 0, 70, 1, 9, 4}, {4, 2, 65, 131, 64, 0}}, rng);
-  const auto check_score = [&](const auto& score) {
+  const auto check_score = [&](const TestedScore& score) {
     const AttentionGradients<TestType> all = gradients(batch, score);
     CHECK(identical(gradients(batch, score, &pool), all));
     for (Index s = 0; s < 6; ++s) {
       CAPTURE(s);
       const ef::RowOffsets &queries = batch.options.query_rows, &keys = batch.options.key_rows;
-      AttentionCase<TestType> alone({4, 2, 5, 3, {queries.length(s)}, {keys.length(s)}}, rng);
-      alone.q = batch.q.middleRows(queries.begin(s), queries.length(s));
-      alone.k = batch.k.middleRows(keys.begin(s), keys.length(s));
-      alone.v = batch.v.middleRows(keys.begin(s), keys.length(s));
-      alone.d_out = batch.d_out.middleRows(queries.begin(s), queries.length(s));
-      const AttentionGradients<TestType> d = gradients(alone, score);
+      const AttentionGradients<TestType> d = gradients(batch.alone(s), score);
       CHECK(identical<TestType>(d.q, all.q.middleRows(queries.begin(s), queries.length(s))));
       CHECK(identical<TestType>(d.k, all.k.middleRows(keys.begin(s), keys.length(s))));
       CHECK(identical<TestType>(d.v, all.v.middleRows(keys.begin(s), keys.length(s))));
@@ -142,7 +137,7 @@ TEMPLATE_TEST_CASE("long sequences' gradients are the same to the last bit for a
        {AttentionSizes{2, 1, 3, 2, {7, 70}, {chunk + 1, 3 * chunk - 5}}, {1, 1, 2, 3, {5}, {9 * chunk + 3}}}) {
     CAPTURE(s.queries, s.keys);
     const AttentionCase<TestType> c(s, rng);
-    const auto check_score = [&](const auto& score) {
+    const auto check_score = [&](const TestedScore& score) {
       const AttentionGradients<TestType> one = gradients(c, score);
       CHECK(identical(gradients(c, score, &pool), one));
       const AttentionGradients<double> expected = gradients(in_double(c, s), score);

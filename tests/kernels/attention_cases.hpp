@@ -4,9 +4,12 @@
 
 #include <limits>
 #include <span>
+#include <variant>
 #include <vector>
 
-#include "eigenformer/kernels/attention_backward.hpp"
+#include "eigenformer/core/tensor.hpp"
+#include "eigenformer/core/thread_pool.hpp"
+#include "eigenformer/kernels/attention.hpp"
 #include "kernels/kernel_checks.hpp"
 #include "support/naive_attention.hpp"
 
@@ -86,6 +89,20 @@ struct AttentionCase {
     d_out = random_matrix<Scalar>(queries, sizes.heads * sizes.value_width, rng);
     if (sizes.queries.size() == 1) options.query_rows = options.key_rows = {};
   }
+  /// One sequence of the batch.
+  AttentionCase alone(Index sequence) const {
+    const RowOffsets &queries = options.query_rows, &keys = options.key_rows;
+    const auto rows_of = [&](const Matrix<Scalar>& m, const RowOffsets& rows) {
+      return Matrix<Scalar>(m.middleRows(rows.begin(sequence), rows.length(sequence)));
+    };
+    AttentionCase one = *this;
+    one.q = rows_of(q, queries);
+    one.k = rows_of(k, keys);
+    one.v = rows_of(v, keys);
+    one.d_out = rows_of(d_out, queries);
+    one.options.query_rows = one.options.key_rows = {};
+    return one;
+  }
   NaiveAttention naive(const NaiveScore& score) const {
     return naive_attention(q.template cast<double>(), k.template cast<double>(), v.template cast<double>(), score,
                            options);
@@ -107,17 +124,24 @@ inline Matrix<bool> random_mask(Index rows, Index cols, Rng& rng) {
   return mask;
 }
 
+/// Any of the scores that the tests use. Attention is compiled for all of them in attention_cases.cpp, once for all
+/// tests.
+using TestedScore = std::variant<Unmasked, Causal, DenseMask, CappedScore>;
+
 /// Calls body(score, its naive form, its name) for every kind of score.
 template <class Scalar, class Body>
 void for_each_score(const AttentionCase<Scalar>& c, Rng& rng, Body body) {
-  body(Unmasked{}, NaiveScore(naive_unmasked), "unmasked");
-  body(Causal{}, NaiveScore(naive_causal), "causal");
-  body(Causal::after_past(), NaiveScore(naive_causal_after_past), "causal after past");
+  const auto call = [&](const TestedScore& score, const NaiveScore& naive, const char* name) {
+    body(score, naive, name);
+  };
+  call(Unmasked{}, naive_unmasked, "unmasked");
+  call(Causal{}, naive_causal, "causal");
+  call(Causal::after_past(), naive_causal_after_past, "causal after past");
   const Matrix<bool> mask = random_mask(c.q.rows(), c.k.rows() + 1, rng);
-  body(DenseMask(mask), naive_dense_mask(mask), "dense mask");
+  call(DenseMask(mask), naive_dense_mask(mask), "dense mask");
   for (const bool causal : {false, true}) {
     const CappedScore capped{.cap = 2, .causal = causal};
-    body(capped, capped.naive(), causal ? "capped and causal" : "capped");
+    call(capped, capped.naive(), causal ? "capped and causal" : "capped");
   }
 }
 
@@ -130,32 +154,20 @@ template <class Scalar>
 struct Attended {
   Matrix<Scalar> out, log_sum_exp;
 };
-template <class Scalar, class S>
-Attended<Scalar> attend(const AttentionCase<Scalar>& c, const S& score, Threads* threads = nullptr) {
-  Attended<Scalar> result{not_written<Scalar>(c.d_out.rows(), c.d_out.cols()),
-                          not_written<Scalar>(c.q.rows(), c.options.heads)};
-  AttentionOptions options = c.options;
-  options.threads = threads;
-  attention_forward<Scalar>(strided_view(c.q), strided_view(c.k), strided_view(c.v), score, options, result.out,
-                            result.log_sum_exp);
-  return result;
-}
+template <class Scalar>
+Attended<Scalar> attend(const AttentionCase<Scalar>& c, const TestedScore& score, Threads* threads = nullptr);
 
 template <class Scalar>
 struct AttentionGradients {
   Matrix<Scalar> q, k, v;
 };
-template <class Scalar, class S>
-AttentionGradients<Scalar> gradients(const AttentionCase<Scalar>& c, const S& score, Threads* threads = nullptr) {
-  const Attended<Scalar> forward = attend(c, score, threads);
-  AttentionGradients<Scalar> d{not_written<Scalar>(c.q.rows(), c.q.cols()), not_written<Scalar>(c.k.rows(), c.k.cols()),
-                               not_written<Scalar>(c.v.rows(), c.v.cols())};
-  AttentionOptions options = c.options;
-  options.threads = threads;
-  attention_backward<Scalar>(strided_view(c.q), strided_view(c.k), strided_view(c.v), score, options, forward.out,
-                             forward.log_sum_exp, c.d_out, d.q, d.k, d.v);
-  return d;
-}
+template <class Scalar>
+AttentionGradients<Scalar> gradients(const AttentionCase<Scalar>& c, const TestedScore& score,
+                                     Threads* threads = nullptr);
+
+/// attention_weights with options other than the case's own.
+template <class Scalar>
+Tensor<Scalar, 3> weights_of(const AttentionCase<Scalar>& c, const TestedScore& score, const AttentionOptions& options);
 
 template <class Scalar>
 bool identical(const AttentionGradients<Scalar>& a, const AttentionGradients<Scalar>& b) {

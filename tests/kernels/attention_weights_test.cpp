@@ -25,10 +25,10 @@ TEMPLATE_TEST_CASE("weights agree with their definition", "[kernels]", float, do
   for (const AttentionSizes& s : attention_sizes()) {
     CAPTURE(s.heads, s.key_heads, s.key_width, s.queries, s.keys);
     const AttentionCase<TestType> c(s, rng);
-    for_each_score(c, rng, [&](const auto& score, const NaiveScore& naive, const char* name) {
+    for_each_score(c, rng, [&](const TestedScore& score, const NaiveScore& naive, const char* name) {
       CAPTURE(name);
       const NaiveAttention expected = c.naive(naive);
-      const Tensor<TestType, 3> weights = ef::attention_weights(c.q, c.k, score, c.options);
+      const Tensor<TestType, 3> weights = weights_of(c, score, c.options);
       REQUIRE(weights.dimension(0) == s.heads);
       for (Index h = 0; h < s.heads; ++h) {
         const auto& expected_weights = expected.weights[static_cast<std::size_t>(h)];
@@ -44,7 +44,7 @@ TEMPLATE_TEST_CASE("weights agree with their definition", "[kernels]", float, do
       ef::AttentionOptions options = c.options;
       options.threads = &pool;
       options.dropout = 0.5;  // has no part in them
-      CHECK(same(ef::attention_weights(c.q, c.k, score, options), weights));
+      CHECK(same(weights_of(c, score, options), weights));
     });
   }
 }

@@ -1,0 +1,52 @@
+#include "kernels/attention_cases.hpp"
+
+#include "eigenformer/kernels/attention_backward.hpp"
+#include "eigenformer/kernels/attention_weights.hpp"
+
+namespace eigenformer::testing {
+
+template <class Scalar>
+Attended<Scalar> attend(const AttentionCase<Scalar>& c, const TestedScore& score, Threads* threads) {
+  Attended<Scalar> result{not_written<Scalar>(c.d_out.rows(), c.d_out.cols()),
+                          not_written<Scalar>(c.q.rows(), c.options.heads)};
+  AttentionOptions options = c.options;
+  options.threads = threads;
+  std::visit(
+      [&](const auto& s) {
+        attention_forward<Scalar>(strided_view(c.q), strided_view(c.k), strided_view(c.v), s, options, result.out,
+                                  result.log_sum_exp);
+      },
+      score);
+  return result;
+}
+
+template <class Scalar>
+AttentionGradients<Scalar> gradients(const AttentionCase<Scalar>& c, const TestedScore& score, Threads* threads) {
+  const Attended<Scalar> forward = attend(c, score, threads);
+  AttentionGradients<Scalar> d{not_written<Scalar>(c.q.rows(), c.q.cols()), not_written<Scalar>(c.k.rows(), c.k.cols()),
+                               not_written<Scalar>(c.v.rows(), c.v.cols())};
+  AttentionOptions options = c.options;
+  options.threads = threads;
+  std::visit(
+      [&](const auto& s) {
+        attention_backward<Scalar>(strided_view(c.q), strided_view(c.k), strided_view(c.v), s, options, forward.out,
+                                   forward.log_sum_exp, c.d_out, d.q, d.k, d.v);
+      },
+      score);
+  return d;
+}
+
+template <class Scalar>
+Tensor<Scalar, 3> weights_of(const AttentionCase<Scalar>& c, const TestedScore& score,
+                             const AttentionOptions& options) {
+  return std::visit([&](const auto& s) { return attention_weights(c.q, c.k, s, options); }, score);
+}
+
+template Attended<float> attend(const AttentionCase<float>&, const TestedScore&, Threads*);
+template Attended<double> attend(const AttentionCase<double>&, const TestedScore&, Threads*);
+template AttentionGradients<float> gradients(const AttentionCase<float>&, const TestedScore&, Threads*);
+template AttentionGradients<double> gradients(const AttentionCase<double>&, const TestedScore&, Threads*);
+template Tensor<float, 3> weights_of(const AttentionCase<float>&, const TestedScore&, const AttentionOptions&);
+template Tensor<double, 3> weights_of(const AttentionCase<double>&, const TestedScore&, const AttentionOptions&);
+
+}  // namespace eigenformer::testing
