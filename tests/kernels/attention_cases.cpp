@@ -6,7 +6,8 @@
 namespace eigenformer::testing {
 
 template <class Scalar>
-Attended<Scalar> attend(const AttentionCase<Scalar>& c, const TestedScore& score, Threads* threads) {
+Attended<Scalar> attend(const AttentionCase<Scalar>& c, const std::type_identity_t<TestedScore<Scalar>>& score,
+                        Threads* threads) {
   Attended<Scalar> result{not_written<Scalar>(c.d_out.rows(), c.d_out.cols()),
                           not_written<Scalar>(c.q.rows(), c.options.heads)};
   AttentionOptions options = c.options;
@@ -21,7 +22,8 @@ Attended<Scalar> attend(const AttentionCase<Scalar>& c, const TestedScore& score
 }
 
 template <class Scalar>
-AttentionGradients<Scalar> gradients(const AttentionCase<Scalar>& c, const TestedScore& score, Threads* threads) {
+AttentionGradients<Scalar> gradients(const AttentionCase<Scalar>& c,
+                                     const std::type_identity_t<TestedScore<Scalar>>& score, Threads* threads) {
   const Attended<Scalar> forward = attend(c, score, threads);
   AttentionGradients<Scalar> d{not_written<Scalar>(c.q.rows(), c.q.cols()), not_written<Scalar>(c.k.rows(), c.k.cols()),
                                not_written<Scalar>(c.v.rows(), c.v.cols())};
@@ -37,16 +39,17 @@ AttentionGradients<Scalar> gradients(const AttentionCase<Scalar>& c, const Teste
 }
 
 template <class Scalar>
-Tensor<Scalar, 3> weights_of(const AttentionCase<Scalar>& c, const TestedScore& score,
+Tensor<Scalar, 3> weights_of(const AttentionCase<Scalar>& c, const std::type_identity_t<TestedScore<Scalar>>& score,
                              const AttentionOptions& options) {
   return std::visit([&](const auto& s) { return attention_weights(c.q, c.k, s, options); }, score);
 }
 
-template Attended<float> attend(const AttentionCase<float>&, const TestedScore&, Threads*);
-template Attended<double> attend(const AttentionCase<double>&, const TestedScore&, Threads*);
-template AttentionGradients<float> gradients(const AttentionCase<float>&, const TestedScore&, Threads*);
-template AttentionGradients<double> gradients(const AttentionCase<double>&, const TestedScore&, Threads*);
-template Tensor<float, 3> weights_of(const AttentionCase<float>&, const TestedScore&, const AttentionOptions&);
-template Tensor<double, 3> weights_of(const AttentionCase<double>&, const TestedScore&, const AttentionOptions&);
+template Attended<float> attend(const AttentionCase<float>&, const TestedScore<float>&, Threads*);
+template Attended<double> attend(const AttentionCase<double>&, const TestedScore<double>&, Threads*);
+template AttentionGradients<float> gradients(const AttentionCase<float>&, const TestedScore<float>&, Threads*);
+template AttentionGradients<double> gradients(const AttentionCase<double>&, const TestedScore<double>&, Threads*);
+template Tensor<float, 3> weights_of(const AttentionCase<float>&, const TestedScore<float>&, const AttentionOptions&);
+template Tensor<double, 3> weights_of(const AttentionCase<double>&, const TestedScore<double>&,
+                                      const AttentionOptions&);
 
 }  // namespace eigenformer::testing

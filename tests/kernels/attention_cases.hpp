@@ -17,20 +17,18 @@ namespace eigenformer::testing {
 
 /// A score of a user's own that changes values: cap * tanh(score / cap), and that hides later keys too if asked to.
 struct CappedScore {
-  static constexpr bool changes_values = true;
+  static constexpr ScoreStage stage = ScoreStage::cap;
   double cap = 2;
   bool causal = false;
 
   Visible visible(const ScoreTile& tile) const { return causal ? Causal{}.visible(tile) : Visible::all; }
-  template <class Scores>
-  void apply(const ScoreTile& tile, Scores&& scores) const {
-    using Scalar = typename std::remove_cvref_t<Scores>::Scalar;
+  template <class Scalar>
+  void apply(const ScoreTile& tile, ScoreBlock<Scalar> scores) const {
     scores = (scores.array() / Scalar(cap)).tanh() * Scalar(cap);
     if (causal) Causal{}.apply(tile, scores);
   }
-  template <class Scores, class Gradient>
-  void apply_backward(const ScoreTile&, const Scores& scores, Gradient&& d_scores) const {
-    using Scalar = typename std::remove_cvref_t<Scores>::Scalar;
+  template <class Scalar>
+  void apply_backward(const ScoreTile&, ScoreBlock<Scalar> scores, ScoreBlock<Scalar> d_scores) const {
     d_scores.array() *= 1 - (scores.array() / Scalar(cap)).tanh().square();
   }
   NaiveScore naive() const {
@@ -38,6 +36,19 @@ struct CappedScore {
       return capped.causal && at.key > at.query ? naive_hidden : capped.cap * std::tanh(score / capped.cap);
     };
   }
+};
+
+/// A function of a score for any type of number.
+struct Bent {
+  template <class Number>
+  Number operator()(Number score, const ScorePlace& at) const {
+    return score / (1 + eigenformer::exp(score * 0.5F)) + tanh(score) * static_cast<float>(at.head + 1) -
+           0.25F * abs(score);
+  }
+};
+/// A function of a place.
+struct Striped {
+  bool operator()(const ScorePlace& at) const { return at.key % 3 != 1 && (at.query + at.sequence) % 5 != 2; }
 };
 
 struct AttentionSizes {
@@ -126,12 +137,17 @@ inline Matrix<bool> random_mask(Index rows, Index cols, Rng& rng) {
 
 /// Any of the scores that the tests use. Attention is compiled for all of them in attention_cases.cpp, once for all
 /// tests.
-using TestedScore = std::variant<Unmasked, Causal, DenseMask, CappedScore>;
+template <class Scalar>
+using TestedScore =
+    std::variant<Unmasked, Causal, DenseMask, CappedScore, SlidingWindow, SoftCap, Alibi, RelativeBias<Scalar>,
+                 DenseBias<Scalar>, ScoreFunction<Bent>, MaskFunction<Striped>, CombinedScore<Causal, SlidingWindow>,
+                 CombinedScore<SoftCap, DenseBias<Scalar>, ScoreFunction<Bent>, RelativeBias<Scalar>, Causal,
+                               MaskFunction<Striped>>>;
 
-/// Calls body(score, its naive form, its name) for every kind of score.
+/// Calls body(score, its naive form, its name) for every kind of mask, and for one that changes values.
 template <class Scalar, class Body>
 void for_each_score(const AttentionCase<Scalar>& c, Rng& rng, Body body) {
-  const auto call = [&](const TestedScore& score, const NaiveScore& naive, const char* name) {
+  const auto call = [&](const TestedScore<Scalar>& score, const NaiveScore& naive, const char* name) {
     body(score, naive, name);
   };
   call(Unmasked{}, naive_unmasked, "unmasked");
@@ -155,19 +171,42 @@ struct Attended {
   Matrix<Scalar> out, log_sum_exp;
 };
 template <class Scalar>
-Attended<Scalar> attend(const AttentionCase<Scalar>& c, const TestedScore& score, Threads* threads = nullptr);
+Attended<Scalar> attend(const AttentionCase<Scalar>& c, const std::type_identity_t<TestedScore<Scalar>>& score,
+                        Threads* threads = nullptr);
 
 template <class Scalar>
 struct AttentionGradients {
   Matrix<Scalar> q, k, v;
 };
 template <class Scalar>
-AttentionGradients<Scalar> gradients(const AttentionCase<Scalar>& c, const TestedScore& score,
+AttentionGradients<Scalar> gradients(const AttentionCase<Scalar>& c,
+                                     const std::type_identity_t<TestedScore<Scalar>>& score,
                                      Threads* threads = nullptr);
 
 /// attention_weights with options other than the case's own.
 template <class Scalar>
-Tensor<Scalar, 3> weights_of(const AttentionCase<Scalar>& c, const TestedScore& score, const AttentionOptions& options);
+Tensor<Scalar, 3> weights_of(const AttentionCase<Scalar>& c, const std::type_identity_t<TestedScore<Scalar>>& score,
+                             const AttentionOptions& options);
+
+/// How far d_x is from the differences of f at x: at every entry of a small matrix; of a larger one at one, and along
+/// a direction that all entries take part in.
+template <class Function>
+double gradient_error(const Matrix<double>& x, const Matrix<double>& d_x, Function f, Rng& rng) {
+  if (x.rows() != d_x.rows() || x.cols() != d_x.cols()) return std::numeric_limits<double>::infinity();
+  if (x.size() <= 60) return largest_error(d_x, numeric_gradient(x, f));
+  double largest = 0;
+  const auto compare = [&](const Matrix<double>& direction) {
+    const double h = 1e-5;
+    const double expected = (f(x + h * direction) - f(x - h * direction)) / (2 * h);
+    const double error = std::abs(dot(d_x, direction) - expected) / std::max(1.0, d_x.cwiseAbs().maxCoeff());
+    if (!(error <= largest)) largest = error;
+  };
+  compare(Matrix<double>::NullaryExpr(x.rows(), x.cols(), [&] { return static_cast<double>(2 * rng.below(2) - 1); }));
+  Matrix<double> entry = Matrix<double>::Zero(x.rows(), x.cols());
+  entry(rng.below(x.rows()), rng.below(x.cols())) = 1;
+  compare(entry);
+  return largest;
+}
 
 template <class Scalar>
 bool identical(const AttentionGradients<Scalar>& a, const AttentionGradients<Scalar>& b) {

@@ -43,7 +43,8 @@ HiddenRows hide_rows(Index queries, Index keys, ef::Rng& rng) {
 // Results that must be the same whatever stands in rows that nobody may look at, to rounding: a tile with such rows is
 // multiplied in another way.
 template <class Scalar>
-void check_unseen(const AttentionCase<Scalar>& clean, const AttentionCase<Scalar>& dirty, const TestedScore& score) {
+void check_unseen(const AttentionCase<Scalar>& clean, const AttentionCase<Scalar>& dirty,
+                  const std::type_identity_t<TestedScore<Scalar>>& score) {
   const Attended<Scalar> expected = attend(clean, score), given = attend(dirty, score);
   CHECK(largest_error(given.out, expected.out) < rounding<Scalar>(32));
   CHECK(largest_error(given.log_sum_exp, expected.log_sum_exp) < rounding<Scalar>(32));
@@ -149,7 +150,7 @@ TEMPLATE_TEST_CASE("scores of any size give no NaN", "[kernels]", float, double)
       CAPTURE(size, s.rows, s.cols);
       AttentionCase<TestType> c({1, 1, 4, 3, {s.rows}, {s.cols}}, rng);
       c.q.array() *= size;
-      const auto check_score = [&](const TestedScore& score, const NaiveScore& naive) {
+      const auto check_score = [&](const TestedScore<TestType>& score, const NaiveScore& naive) {
         // A score's rounding is as large as the score: of 1e15 there is nothing left to compare, but NaN would show.
         const Attended<TestType> given = attend(c, score);
         CHECK(largest_error(given.out, c.naive(naive).out) < (size < 1e5 ? 1e4 * rounding<TestType>(64) : 8.0));

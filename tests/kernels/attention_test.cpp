@@ -16,7 +16,7 @@ TEMPLATE_TEST_CASE("attention agrees with its definition", "[kernels]", float, d
   for (const AttentionSizes& s : attention_sizes()) {
     CAPTURE(s.heads, s.key_heads, s.key_width, s.value_width, s.queries, s.keys);
     const AttentionCase<TestType> c(s, rng);
-    for_each_score(c, rng, [&](const TestedScore& score, const NaiveScore& naive, const char* name) {
+    for_each_score(c, rng, [&](const TestedScore<TestType>& score, const NaiveScore& naive, const char* name) {
       CAPTURE(name);
       const NaiveAttention expected = c.naive(naive);
       const Attended<TestType> given = attend(c, score);
@@ -56,7 +56,7 @@ TEMPLATE_TEST_CASE("a sequence's result is the same to the last bit alone and in
   ef::Rng rng(3);
   const AttentionCase<TestType> batch({4, 2, 5, 3, {3, 0, 70, 1, 9}, {4, 2, 65, 131, 64}}, rng);
   const ef::RowOffsets& queries = batch.options.query_rows;
-  const auto check_score = [&](const TestedScore& score) {
+  const auto check_score = [&](const TestedScore<TestType>& score) {
     const Matrix<TestType> all = attend(batch, score).out;
     for (Index s = 0; s < queries.sequences(); ++s) {
       CAPTURE(s);
@@ -102,7 +102,7 @@ TEMPLATE_TEST_CASE("attention drops the weights that its draws say", "[kernels]"
     c.options.dropout = rate;
     c.options.dropout_key = rng.split();
     CAPTURE(rate, c.options.dropout_key.key, c.options.dropout_key.stream);
-    for_each_score(c, rng, [&](const TestedScore& score, const NaiveScore& naive, const char* name) {
+    for_each_score(c, rng, [&](const TestedScore<TestType>& score, const NaiveScore& naive, const char* name) {
       CAPTURE(name);
       const NaiveAttention expected = c.naive(naive);
       const Attended<TestType> given = attend(c, score);

@@ -25,7 +25,7 @@ TEMPLATE_TEST_CASE("weights agree with their definition", "[kernels]", float, do
   for (const AttentionSizes& s : attention_sizes()) {
     CAPTURE(s.heads, s.key_heads, s.key_width, s.queries, s.keys);
     const AttentionCase<TestType> c(s, rng);
-    for_each_score(c, rng, [&](const TestedScore& score, const NaiveScore& naive, const char* name) {
+    for_each_score(c, rng, [&](const TestedScore<TestType>& score, const NaiveScore& naive, const char* name) {
       CAPTURE(name);
       const NaiveAttention expected = c.naive(naive);
       const Tensor<TestType, 3> weights = weights_of(c, score, c.options);

@@ -10,7 +10,7 @@ using namespace ef::testing;
 
 namespace {
 
-constexpr double epsilon = 1e-5;
+constexpr double layer_norm_epsilon = 1e-5;
 
 struct NaiveLayerNorm {
   Matrix<double> y, mean, rstd;
@@ -24,7 +24,7 @@ NaiveLayerNorm naive_layer_norm(const Matrix<double>& x, const Matrix<double>& g
     for (Index j = 0; j < x.cols(); ++j) mean += x(i, j) / n;
     for (Index j = 0; j < x.cols(); ++j) variance += (x(i, j) - mean) * (x(i, j) - mean) / n;
     r.mean(i, 0) = mean;
-    r.rstd(i, 0) = 1 / std::sqrt(variance + epsilon);
+    r.rstd(i, 0) = 1 / std::sqrt(variance + layer_norm_epsilon);
     for (Index j = 0; j < x.cols(); ++j) r.y(i, j) = (x(i, j) - mean) * r.rstd(i, 0) * gain(0, j) + bias(0, j);
   }
   return r;
@@ -34,7 +34,7 @@ template <class Scalar>
 std::vector<Matrix<Scalar>> forward(const Matrix<Scalar>& x, const Matrix<Scalar>& gain, const Matrix<Scalar>& bias) {
   return run_every_way<Scalar>(
       {x, gain, bias}, {ef::shape(x), {x.rows(), 1}, {x.rows(), 1}}, [](auto& in, auto& out, ef::Threads* threads) {
-        ef::layer_norm_forward<Scalar>(in[0], in[1], in[2], epsilon, out[0], out[1], out[2], threads);
+        ef::layer_norm_forward<Scalar>(in[0], in[1], in[2], layer_norm_epsilon, out[0], out[1], out[2], threads);
       });
 }
 
@@ -89,7 +89,7 @@ TEMPLATE_TEST_CASE("layer_norm of extreme rows", "[kernels]", float, double) {
   x << 10001, 9999, 10001, 9999,  // a variance from mean(x^2) - mean(x)^2 would be noise in float
       5, 5, 5, 5,                 //
       1e15F, -1e15F, 1e15F, -1e15F;
-  const auto one = static_cast<TestType>(1 / std::sqrt(1 + epsilon));
+  const auto one = static_cast<TestType>(1 / std::sqrt(1 + layer_norm_epsilon));
   Matrix<TestType> y(3, 4);
   y << one, -one, one, -one, 0, 0, 0, 0, 1, -1, 1, -1;
   CHECK(largest_error(ef::layer_norm(x, gain, bias), y) < tolerance<TestType>(4));
@@ -169,7 +169,7 @@ TEST_CASE("layer_norm may work in place", "[kernels]") {
   Matrix<float> y = x;
   Matrix<float> mean(4, 1);
   Matrix<float> rstd(4, 1);
-  ef::layer_norm_forward<float>(y, gain, gain, epsilon, y, mean, rstd);
+  ef::layer_norm_forward<float>(y, gain, gain, layer_norm_epsilon, y, mean, rstd);
   CHECK(identical<float>(y, kept[0]));
   Matrix<float> d_x = d_y;
   Matrix<float> d_gain(1, 33);

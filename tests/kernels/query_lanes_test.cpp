@@ -1,5 +1,6 @@
 #include "eigenformer/kernels/query_lanes.hpp"
 
+#include "eigenformer/kernels/dense_mask.hpp"
 #include "kernels/kernel_checks.hpp"
 
 namespace ef = eigenformer;

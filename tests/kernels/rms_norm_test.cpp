@@ -10,7 +10,7 @@ using namespace ef::testing;
 
 namespace {
 
-constexpr double epsilon = 1e-6;
+constexpr double rms_norm_epsilon = 1e-6;
 
 struct NaiveRmsNorm {
   Matrix<double> y, rrms;
@@ -20,7 +20,7 @@ NaiveRmsNorm naive_rms_norm(const Matrix<double>& x, const Matrix<double>& gain)
   for (Index i = 0; i < x.rows(); ++i) {
     double squares = 0;
     for (Index j = 0; j < x.cols(); ++j) squares += x(i, j) * x(i, j);
-    r.rrms(i, 0) = 1 / std::sqrt(squares / static_cast<double>(x.cols()) + epsilon);
+    r.rrms(i, 0) = 1 / std::sqrt(squares / static_cast<double>(x.cols()) + rms_norm_epsilon);
     for (Index j = 0; j < x.cols(); ++j) r.y(i, j) = x(i, j) * r.rrms(i, 0) * gain(0, j);
   }
   return r;
@@ -29,7 +29,7 @@ NaiveRmsNorm naive_rms_norm(const Matrix<double>& x, const Matrix<double>& gain)
 template <class Scalar>
 std::vector<Matrix<Scalar>> forward(const Matrix<Scalar>& x, const Matrix<Scalar>& gain) {
   return run_every_way<Scalar>({x, gain}, {ef::shape(x), {x.rows(), 1}}, [](auto& in, auto& out, ef::Threads* threads) {
-    ef::rms_norm_forward<Scalar>(in[0], in[1], epsilon, out[0], out[1], threads);
+    ef::rms_norm_forward<Scalar>(in[0], in[1], rms_norm_epsilon, out[0], out[1], threads);
   });
 }
 
@@ -56,7 +56,7 @@ TEMPLATE_TEST_CASE("rms_norm agrees with its definition", "[kernels]", float, do
     const NaiveRmsNorm expected = naive_rms_norm(x.template cast<double>(), gain.template cast<double>());
     CHECK(largest_error(given[0], expected.y) < tolerance<TestType>(8));
     CHECK(largest_error(given[1], expected.rrms) < tolerance<TestType>(8));
-    CHECK(identical<TestType>(ef::rms_norm(x, gain, epsilon), given[0]));
+    CHECK(identical<TestType>(ef::rms_norm(x, gain, rms_norm_epsilon), given[0]));
     CHECK(identical<TestType>(ef::rms_norm(with_rows_before(x, 3), gain).bottomRows(s.rows), given[0]));
   }
 }
@@ -130,7 +130,7 @@ TEST_CASE("rms_norm may work in place", "[kernels]") {
   const auto kept = forward<float>(x, gain);
   Matrix<float> y = x;
   Matrix<float> rrms(4, 1);
-  ef::rms_norm_forward<float>(y, gain, epsilon, y, rrms);
+  ef::rms_norm_forward<float>(y, gain, rms_norm_epsilon, y, rrms);
   CHECK(identical<float>(y, kept[0]));
   Matrix<float> d_x = d_y;
   Matrix<float> d_gain(1, 33);

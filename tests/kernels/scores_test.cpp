@@ -1,5 +1,8 @@
 #include "eigenformer/kernels/scores.hpp"
 
+#include "eigenformer/kernels/dense_mask.hpp"
+#include "eigenformer/kernels/sliding_window.hpp"
+
 #include <functional>
 #include <limits>
 
@@ -15,18 +18,17 @@ using ef::Visible;
 
 static_assert(ef::Score<ef::Unmasked> && ef::Score<ef::Causal> && ef::Score<ef::DenseMask>);
 static_assert(!ef::Score<int>);
-static_assert(!ef::detail::changes_values<ef::Unmasked>() && !ef::detail::changes_values<ef::Causal>() &&
-              !ef::detail::changes_values<ef::DenseMask>());
+static_assert(!ef::detail::changes_values<ef::Unmasked> && !ef::detail::changes_values<ef::Causal> &&
+              !ef::detail::changes_values<ef::DenseMask>);
 
 namespace {
 
-struct Changing {
-  static constexpr bool changes_values = true;
-};
-struct Unchanging {
-  static constexpr bool changes_values = false;
-};
-static_assert(ef::detail::changes_values<Changing>() && !ef::detail::changes_values<Unchanging>());
+template <class Scalar>
+using ByKeys = Eigen::Matrix<Scalar, Eigen::Dynamic, Eigen::Dynamic>;
+template <class Scalar>
+ef::ScoreBlock<Scalar> block_of(ByKeys<Scalar>& scores) {
+  return {scores.data(), scores.rows(), scores.cols(), Eigen::OuterStride<>(scores.rows())};
+}
 
 // Whether query i may see key j, both counted within their sequence.
 using MaySee = std::function<bool(Index i, Index j)>;
@@ -47,13 +49,13 @@ template <class Scalar, class S>
 int check_tile(const S& score, const ScoreTile& tile, const MaySee& may_see) {
   const Index n = tile.query_end - tile.query_begin;
   const Index m = tile.key_end - tile.key_begin;
-  Matrix<Scalar> scores(n, m);
+  ByKeys<Scalar> scores(n, m);
   for (Index i = 0; i < n; ++i)
     for (Index j = 0; j < m; ++j) scores(i, j) = static_cast<Scalar>(10 * i - j);
   scores(0, 0) = ef::hidden_score<Scalar>;
   scores(n - 1, m - 1) = std::numeric_limits<Scalar>::quiet_NaN();
-  const Matrix<Scalar> before = scores;
-  score.apply(tile, ef::MatrixRef<Scalar>(scores));
+  const ByKeys<Scalar> before = scores;
+  score.apply(tile, block_of(scores));
   Index seen = 0, wrong = 0;
   for (Index i = 0; i < n; ++i)
     for (Index j = 0; j < m; ++j) {
@@ -94,6 +96,14 @@ TEMPLATE_TEST_CASE("scores hide what they should on every tile", "[kernels]", fl
       CHECK(check_all_tiles<TestType>(ef::Causal{}, tile, [](Index i, Index j) { return j <= i; }) == 0);
       CHECK(check_all_tiles<TestType>(ef::Causal::after_past(), tile,
                                       [&](Index i, Index j) { return j <= i + keys - queries; }) == 0);
+      for (const Index size : {1, 2, 4}) {
+        CAPTURE(size);
+        CHECK(check_all_tiles<TestType>(ef::SlidingWindow(size), tile,
+                                        [&](Index i, Index j) { return std::abs(i - j) < size; }) == 0);
+        CHECK(check_all_tiles<TestType>(ef::SlidingWindow::after_past(size), tile, [&](Index i, Index j) {
+                return std::abs(i + keys - queries - j) < size;
+              }) == 0);
+      }
     }
 }
 
@@ -120,8 +130,8 @@ TEST_CASE("causal masks as their definition draws them", "[kernels]") {
     ScoreTile tile = sequence(queries, keys, 0);
     tile.query_end = queries;
     tile.key_end = keys;
-    Matrix<float> scores = Matrix<float>::Zero(queries, keys);
-    score.apply(tile, scores);
+    ByKeys<float> scores = ByKeys<float>::Zero(queries, keys);
+    score.apply(tile, block_of(scores));
     return Eigen::MatrixXi((scores.array() == 0).cast<int>().matrix());
   };
   const Eigen::MatrixXi top_left{{1, 0, 0, 0}, {1, 1, 0, 0}};
@@ -141,8 +151,8 @@ TEST_CASE("scores can be applied within a larger matrix", "[kernels]") {
   ScoreTile tile = sequence(4, 4, 0);
   tile.query_begin = tile.key_begin = 1;
   tile.query_end = tile.key_end = 4;
-  Matrix<float> around = Matrix<float>::Constant(5, 7, 2);
-  ef::Causal{}.apply(tile, ef::MatrixRef<float>(around.block(1, 2, 3, 3)));
+  ByKeys<float> around = ByKeys<float>::Constant(5, 7, 2);
+  ef::Causal{}.apply(tile, ef::ScoreBlock<float>(&around(1, 2), 3, 3, Eigen::OuterStride<>(5)));
   for (Index i = 0; i < 5; ++i)
     for (Index j = 0; j < 7; ++j) {
       const bool inside = i >= 1 && i < 4 && j >= 2 && j < 5;
@@ -155,11 +165,11 @@ TEST_CASE("a dense mask is kept, and takes any matrix of bool", "[kernels]") {
   ScoreTile tile = sequence(3, 4, 0);
   tile.query_end = 3;
   tile.key_end = 4;
-  Matrix<float> scores(3, 4);
+  ByKeys<float> scores(3, 4);
   for (Index i = 0; i < scores.size(); ++i) scores.data()[i] = static_cast<float>(rng.below(3));
   const auto hidden_by = [&](const ef::DenseMask& score) {
-    Matrix<float> s = scores;
-    score.apply(tile, s);
+    ByKeys<float> s = scores;
+    score.apply(tile, block_of(s));
     return Matrix<bool>((s.array() == ef::hidden_score<float>).matrix());
   };
   const Matrix<bool> expected = (scores.array() == 1).matrix();
@@ -177,7 +187,11 @@ TEST_CASE("a dense mask is kept, and takes any matrix of bool", "[kernels]") {
 
 TEST_CASE("a dense mask that is too small says so", "[kernels]") {
   const auto message = [&](Index rows, Index keys) {
-    return ef::testing::message_of([&] { ef::DenseMask(Matrix<bool>::Constant(rows, keys, true)).check_covers(5, 4); });
+    ScoreTile batch;
+    batch.query_end = 5;
+    batch.key_end = 4;
+    return ef::testing::message_of(
+        [&] { ef::DenseMask(Matrix<bool>::Constant(rows, keys, true)).check_covers(batch); });
   };
   CHECK(message(4, 4) == "attention: the dense mask is [4 x 4], expected at least [5 x 4]");
   CHECK(message(5, 3) == "attention: the dense mask is [5 x 3], expected at least [5 x 4]");

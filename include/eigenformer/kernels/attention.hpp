@@ -2,10 +2,18 @@
 #pragma once
 
 #include "eigenformer/core/readable.hpp"
+#include "eigenformer/kernels/alibi.hpp"
 #include "eigenformer/kernels/all_finite.hpp"
 #include "eigenformer/kernels/attention_dropout.hpp"
 #include "eigenformer/kernels/attention_layout.hpp"
+#include "eigenformer/kernels/combine.hpp"
+#include "eigenformer/kernels/dense_bias.hpp"
+#include "eigenformer/kernels/dense_mask.hpp"
 #include "eigenformer/kernels/query_lanes.hpp"
+#include "eigenformer/kernels/relative_bias.hpp"
+#include "eigenformer/kernels/score_function.hpp"
+#include "eigenformer/kernels/sliding_window.hpp"
+#include "eigenformer/kernels/soft_cap.hpp"
 #include "eigenformer/kernels/tile_memory.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
@@ -43,7 +51,7 @@ void attend_query_tile(const AttentionLayout& layout, const HeadRows<const Scala
   const auto block_q = [&](Index block) { return memory.data() + block * (d + e) * n; };  // [d x n], scaled
   const auto block_result = [&](Index block) { return block_q(block) + d * n; };          // [e x n]
   const auto block_size = [&](Index block) { return std::min(n, queries - block * n); };
-  constexpr bool in_base_2 = !changes_values<S>();
+  constexpr bool in_base_2 = !changes_values<S>;
   OnlineSoftmax<Scalar, in_base_2> softmax[4];
   for (Index block = 0; block < blocks; ++block) {
     pack_panel(d, block_size(block), transposed(q.from(tile.head, first_row + block * n)), block_q(block));
@@ -71,8 +79,8 @@ void attend_query_tile(const AttentionLayout& layout, const HeadRows<const Scala
       const Index skipped = part.key_begin - tile.key_begin;
 
       multiply_rows<Scalar>(m, d, keys.from_row(skipped), {block_q(block), n}, {nullptr, 0}, {scores, n});
-      BlockScores<Scalar> view(scores, block_size(block), m, Eigen::OuterStride<>(n));
-      if (seen == Visible::some || changes_values<S>()) score.apply(part, view);
+      ScoreBlock<Scalar> view(scores, block_size(block), m, Eigen::OuterStride<>(n));
+      if (seen == Visible::some || changes_values<S>) score.apply(part, view);
       const Strided<Scalar> seen_values = values.from_row(skipped);
       // A weight of 0 times an infinite or undefined value must not reach the result of who does not see it.
       if (seen == Visible::some && !finite) {

@@ -95,17 +95,18 @@ class BackwardTile {
     multiply_by_lanes(first_query, queries, m, e_, values, d_out_lanes_, d_scores_);
 
     const auto view = [&](Scalar* x) {
-      return BlockScores<Scalar>(x + first_query, queries, m, Eigen::OuterStride<>(capacity));
+      return ScoreBlock<Scalar>(x + first_query, queries, m, Eigen::OuterStride<>(capacity));
     };
-    BlockScores<Scalar> scores = view(scores_), d_scores = view(d_scores_), changed = view(changed_);
-    if constexpr (changes_values<S>()) view(plain_) = scores;
-    if (partly_hidden || changes_values<S>()) score.apply(tile, scores);
+    ScoreBlock<Scalar> scores = view(scores_), d_scores = view(d_scores_), changed = view(changed_);
+    constexpr bool differentiable = has_derivative<S, Scalar>;
+    if constexpr (differentiable) view(plain_) = scores;
+    if (partly_hidden || changes_values<S>) score.apply(tile, scores);
     // A weight of 0 times an infinite or undefined number must not reach what is hidden from it.
     const bool entry_by_entry = partly_hidden && !(finite_ && all_finite(keys, m, d_));
-    if (entry_by_entry || (partly_hidden && changes_values<S>())) changed = scores;
+    if (entry_by_entry || (partly_hidden && differentiable)) changed = scores;
     if (dropout.active()) dropout.apply(tile, d_scores);
     differentiate_softmax(first_query, queries, m, partly_hidden);
-    if constexpr (changes_values<S>()) {
+    if constexpr (differentiable) {
       score.apply_backward(tile, view(plain_), d_scores);
       if (partly_hidden) d_scores = (changed.array() == hidden_score<Scalar>).select(Scalar(0), d_scores);
     }
@@ -231,7 +232,7 @@ void attend_backward_keys(const AttentionLayout& layout, const BackwardRows<Scal
     std::fill_n(rows.d_v.row(key_head, first_key + key), layout.value_width, Scalar(0));
   }
 
-  BackwardTile<Scalar, !changes_values<S>()> queries(layout.key_width, layout.value_width);
+  BackwardTile<Scalar, !changes_values<S>> queries(layout.key_width, layout.value_width);
   constexpr Index n = queries.n;
   for (tile.head = key_head * group; tile.head < (key_head + 1) * group; ++tile.head)
     for (Index query = 0; query < tile.queries; query += queries.capacity) {
@@ -250,14 +251,28 @@ void attend_backward_keys(const AttentionLayout& layout, const BackwardRows<Scal
       for (tile.key_begin = begin; tile.key_begin < end; tile.key_begin = tile.key_end) {
         tile.key_end = std::min(end, tile.key_begin + queries.key_capacity);
         const Visible visible = score.visible(tile);
-        if (visible == Visible::all) add(tile, false);
-        if (visible != Visible::some) continue;
-        for (Index i = query; i < tile.query_end; i += n) {  // at the edge of what is seen, a block at a time
-          ScoreTile part = tile;
-          part.query_begin = i;
-          part.query_end = std::min(tile.query_end, i + n);
-          const Visible seen = narrow(score, part);
-          if (seen != Visible::none) add(part, seen == Visible::some);
+        if (visible == Visible::none) continue;
+        // At the edge of what is seen a block at a time, if that leaves keys out.
+        bool narrower = false;
+        const auto for_each_block = [&](auto body) {
+          for (Index i = query; i < tile.query_end; i += n) {
+            ScoreTile part = tile;
+            part.query_begin = i;
+            part.query_end = std::min(tile.query_end, i + n);
+            body(part, narrow(score, part));
+          }
+        };
+        if (visible == Visible::some)
+          for_each_block([&](const ScoreTile& part, Visible seen) {
+            narrower =
+                narrower || seen == Visible::none || part.key_begin > tile.key_begin || part.key_end < tile.key_end;
+          });
+        if (narrower) {
+          for_each_block([&](const ScoreTile& part, Visible seen) {
+            if (seen != Visible::none) add(part, seen == Visible::some);
+          });
+        } else {
+          add(tile, visible == Visible::some);
         }
       }
       tile.key_begin = begin;
@@ -280,21 +295,27 @@ void attend_backward(const AttentionLayout& layout, const BackwardRows<Scalar>& 
   const auto d_q_row = [&](Index row) { return Eigen::Map<Matrix<Scalar>>(rows.d_q.row(0, row), 1, width); };
   for (Index row = 0; row < query_rows; ++row) d_q_row(row).setZero();
 
-  const Index grain = longest > 128 ? 1 : 8;
+  // Tasks that add to one gradient of the score's are one task, which does them in order.
+  constexpr bool by_head = sequences_share_gradient<S>();
+  const Index parts = layout.sequences() * together;
+  Index grain = longest > 128 ? 1 : 8;
+  if (by_head) grain = parts;
+  if (heads_share_gradient<S>()) grain = by_head ? parts * layout.key_heads : layout.key_heads;
   for (Index first = 0; first < chunks; first += together) {
     for (Matrix<Scalar>& d_q : partial) d_q.setZero(query_rows, width);
-    parallel_for(threads, heads * together, grain, [&](Index begin, Index end) {
+    parallel_for(threads, parts * layout.key_heads, grain, [&](Index begin, Index end) {
       for (Index i = begin; i < end; ++i) {
-        const Index part = i % together;
-        const Index sequence = i / together / layout.key_heads;
-        const Index key = (first + part) * backward_keys;
+        const Index key_head = by_head ? i / parts : i % layout.key_heads;
+        const Index part = by_head ? i % parts : i / layout.key_heads;
+        const Index sequence = part % layout.sequences(), chunk = part / layout.sequences();
+        const Index key = (first + chunk) * backward_keys;
         if (key >= layout.key_rows.length(sequence)) continue;
         BackwardRows<Scalar> own = rows;
-        if (part > 0) {
-          Matrix<Scalar>& d_q = partial[static_cast<std::size_t>(part - 1)];
+        if (chunk > 0) {
+          Matrix<Scalar>& d_q = partial[static_cast<std::size_t>(chunk - 1)];
           own.d_q = {d_q.data(), layout.key_width, width, 1, layout.key_width};
         }
-        attend_backward_keys<Scalar>(layout, own, score, dropout, sequence, i / together % layout.key_heads, key);
+        attend_backward_keys<Scalar>(layout, own, score, dropout, sequence, key_head, key);
       }
     });
     for (const Matrix<Scalar>& d_q : partial)

@@ -76,10 +76,13 @@ inline AttentionLayout attention_layout(Shape q, Shape k, Shape v, const Attenti
   return layout;
 }
 
-template <class S>
+template <Score S>
 void check_covers(const S& score, const AttentionLayout& layout) {
-  if constexpr (requires { score.check_covers(Index{}, Index{}); })
-    score.check_covers(layout.query_rows.rows(), layout.key_rows.longest());
+  ScoreTile batch;
+  batch.head = layout.heads - 1;
+  batch.queries = batch.query_end = layout.query_rows.rows();
+  batch.keys = batch.key_end = layout.key_rows.longest();
+  check_covers(score, batch);
 }
 
 /// The rows of one operand, a head at a time, wherever they lie.

@@ -38,8 +38,8 @@ Tensor<typename Q::Scalar, 3> attention_weights(const Eigen::MatrixBase<Q>& q, c
     detail::multiply_block<Scalar>(tile.keys, tile.queries, layout.key_width, keys, detail::transposed(queries),
                                    {nullptr, 0}, {scores.data(), tile.queries});
     scores *= static_cast<Scalar>(layout.scale);
-    detail::BlockScores<Scalar> view(scores.data(), tile.queries, tile.keys, Eigen::OuterStride<>(tile.queries));
-    if (visible == Visible::some || detail::changes_values<S>()) score.apply(tile, view);
+    ScoreBlock<Scalar> view(scores.data(), tile.queries, tile.keys, Eigen::OuterStride<>(tile.queries));
+    if (visible == Visible::some || detail::changes_values<S>) score.apply(tile, view);
     auto result = weights.matrix(tile.head);
     for (Index r = 0; r < tile.queries; ++r) {
       const Scalar largest = scores.row(r).maxCoeff();

@@ -18,11 +18,6 @@ namespace eigenformer::inline EIGENFORMER_ABI::detail {
 template <class Scalar>
 inline constexpr Index block_queries = panel_width<Scalar>;
 
-/// The scores of a block, as the score type sees them: [queries x keys], the queries of a key contiguous.
-template <class Scalar>
-using BlockScores =
-    Eigen::Map<Eigen::Matrix<Scalar, Eigen::Dynamic, Eigen::Dynamic>, Eigen::Unaligned, Eigen::OuterStride<>>;
-
 /// What scores are multiplied by so that 2 to their power is what e to their power was. It is part of the scale where
 /// nothing looks at the scores, so that the softmax need not multiply each by it.
 template <class Scalar>

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <concepts>
 #include <limits>
-#include <memory>
 #include <type_traits>
 
 #include "eigenformer/core/check.hpp"
@@ -25,6 +24,11 @@ struct ScoreTile {
   Index key_end = 0;
 };
 
+/// A tile's scores, already scaled: [queries x keys], a key's queries contiguous.
+template <class Scalar>
+using ScoreBlock =
+    Eigen::Map<Eigen::Matrix<Scalar, Eigen::Dynamic, Eigen::Dynamic>, Eigen::Unaligned, Eigen::OuterStride<>>;
+
 /// How much of a tile its queries may see. `none` is never computed; `all` promises that nothing would be hidden.
 enum class Visible { none, some, all };
 
@@ -32,41 +36,102 @@ enum class Visible { none, some, all };
 template <class Scalar>
 inline constexpr Scalar hidden_score = -std::numeric_limits<Scalar>::infinity();
 
+/// A score's place in the order in which several are applied, whatever order they were combined in.
+enum class ScoreStage { cap, bias, mask };
+
 /// A score type S has
+///   static constexpr ScoreStage stage;
 ///   Visible visible(const ScoreTile&) const;
-///   template <class Scores> void apply(const ScoreTile&, Scores&& scores) const;
-/// where scores, [queries x keys] of the tile and already scaled, is a matrix of either storage order to read and
-/// write. `apply` is called for tiles of which `some` is visible, and for those of which `all` is if it also changes
-/// values, which it says by `static constexpr bool changes_values = true` and by having
-///   template <class Scores> void apply_backward(const ScoreTile&, const Scores& scores, Scores& d_scores) const;
-/// This turns the gradient after `apply` into the one before it, given the scores before. One that has a size of its
-/// own checks it in check_covers(query rows of the batch, keys of the longest sequence), which is called first.
+///   template <class Scalar> void apply(const ScoreTile&, ScoreBlock<Scalar> scores) const;
+/// A mask's `apply` hides, and is called for tiles of which `some` is visible; any other changes values, and is called
+/// for those of which `all` is, too. One that does more than add a constant has a derivative,
+///   template <class Scalar>
+///   void apply_backward(const ScoreTile&, ScoreBlock<Scalar> scores, ScoreBlock<Scalar> d_scores) const;
+/// which turns the gradient after `apply` into the one before it, given the scores before; it may also gather gradients
+/// of its own. Then it says which tiles must not be worked on at the same time, because they add to one number, by
+///   static constexpr bool heads_share_gradient = true;      // those of different heads
+///   static constexpr bool sequences_share_gradient = true;  // those of different sequences, queries or keys
+/// One that has a size of its own checks it in check_covers(const ScoreTile&), which is called first: its tile has the
+/// last head, all rows of the batch as its queries, and the keys of the longest sequence.
 template <class S>
-concept Score = requires(const S& score, const ScoreTile& tile, Eigen::Ref<Matrix<float>> by_query,
-                         Eigen::Ref<Eigen::MatrixXf> by_key) {
+concept Score = requires(const S& score, const ScoreTile& tile) {
+  { S::stage } -> std::convertible_to<ScoreStage>;
   { score.visible(tile) } -> std::same_as<Visible>;
-  score.apply(tile, by_query);
-  score.apply(tile, by_key);
 };
 
 namespace detail {
 
-template <class S>
-constexpr bool changes_values() {
-  if constexpr (requires { S::changes_values; }) {
-    return S::changes_values;
-  } else {
-    return false;
+/// Whether S is to be applied also where all is visible.
+template <Score S>
+inline constexpr bool changes_values = S::stage != ScoreStage::mask;
+
+template <Score S, class Scalar>
+inline constexpr bool has_derivative = requires(const S& score, const ScoreTile& tile, ScoreBlock<Scalar> scores) {
+  score.apply_backward(tile, scores, scores);
+};
+
+template <Score S>
+constexpr bool heads_share_gradient() {
+  if constexpr (requires { S::heads_share_gradient; }) return S::heads_share_gradient;
+  return false;
+}
+template <Score S>
+constexpr bool sequences_share_gradient() {
+  if constexpr (requires { S::sequences_share_gradient; }) return S::sequences_share_gradient;
+  return false;
+}
+
+template <Score S>
+void check_covers(const S& score, const ScoreTile& batch) {
+  if constexpr (requires { score.check_covers(batch); }) score.check_covers(batch);
+}
+
+/// Where queries stand among the keys: they begin together, or, for keys that begin earlier as in a cache, end
+/// together.
+class Alignment {
+ public:
+  constexpr Alignment() = default;
+  static constexpr Alignment after_past() {
+    Alignment alignment;
+    alignment.after_past_ = true;
+    return alignment;
   }
+
+  /// The key that has the position of the sequence's first query.
+  Index first_query(const ScoreTile& tile) const { return after_past_ ? tile.keys - tile.queries : 0; }
+
+  friend bool operator==(const Alignment&, const Alignment&) = default;
+
+ private:
+  bool after_past_ = false;
+};
+
+/// Hides from the tile's first query the keys after `last`, from each next query those after one more.
+template <class Scalar>
+void hide_after(const ScoreTile& tile, Index last, ScoreBlock<Scalar> scores) {
+  for (Index j = 0; j < scores.cols(); ++j)
+    scores.col(j)
+        .head(std::clamp<Index>(tile.key_begin + j - last, 0, scores.rows()))
+        .setConstant(hidden_score<Scalar>);
+}
+
+/// Hides from the tile's first query the keys before `first`, from each next query those before one more.
+template <class Scalar>
+void hide_before(const ScoreTile& tile, Index first, ScoreBlock<Scalar> scores) {
+  for (Index j = 0; j < scores.cols(); ++j)
+    scores.col(j)
+        .tail(std::clamp<Index>(scores.rows() - 1 - (tile.key_begin + j - first), 0, scores.rows()))
+        .setConstant(hidden_score<Scalar>);
 }
 
 }  // namespace detail
 
 /// Every query sees every key.
 struct Unmasked {
+  static constexpr ScoreStage stage = ScoreStage::mask;
   Visible visible(const ScoreTile&) const { return Visible::all; }
-  template <class Scores>
-  void apply(const ScoreTile&, Scores&&) const {}
+  template <class Scalar>
+  void apply(const ScoreTile&, ScoreBlock<Scalar>) const {}
 };
 
 /// A query sees keys up to its own position. `Causal{}` counts positions from the sequence's start: query i sees keys
@@ -74,79 +139,30 @@ struct Unmasked {
 /// query i of n_q sees keys 0 .. i + (n_k - n_q).
 class Causal {
  public:
+  static constexpr ScoreStage stage = ScoreStage::mask;
+
   Causal() = default;
   static Causal after_past() {
     Causal causal;
-    causal.after_past_ = true;
+    causal.alignment_ = detail::Alignment::after_past();
     return causal;
   }
 
   Visible visible(const ScoreTile& tile) const {
-    const Index past = past_of(tile);
+    const Index past = alignment_.first_query(tile);
     if (tile.key_begin > tile.query_end - 1 + past) return Visible::none;
     return tile.key_end - 1 <= tile.query_begin + past ? Visible::all : Visible::some;
   }
 
-  template <class Scores>
-  void apply(const ScoreTile& tile, Scores&& scores) const {
-    using Scalar = typename std::remove_cvref_t<Scores>::Scalar;
-    const Index past = past_of(tile);
-    for (Index j = 0; j < scores.cols(); ++j) {
-      const Index blind = std::clamp<Index>(tile.key_begin + j - past - tile.query_begin, 0, scores.rows());
-      for (Index i = 0; i < blind; ++i) scores(i, j) = hidden_score<Scalar>;
-    }
+  template <class Scalar>
+  void apply(const ScoreTile& tile, ScoreBlock<Scalar> scores) const {
+    detail::hide_after(tile, alignment_.first_query(tile) + tile.query_begin, scores);
   }
 
   friend bool operator==(const Causal&, const Causal&) = default;
 
  private:
-  Index past_of(const ScoreTile& tile) const { return after_past_ ? tile.keys - tile.queries : 0; }
-
-  bool after_past_ = false;
-};
-
-/// True where a query may attend to a key: row = the query's row in the batch, column = the key's place within its
-/// sequence. Keeps a copy, which copies of this share.
-class DenseMask {
- public:
-  /// may_attend: [query rows x keys of the longest sequence, or more], any matrix of bool.
-  template <class Derived>
-  explicit DenseMask(const Eigen::DenseBase<Derived>& may_attend)
-      : may_attend_(std::make_shared<const Matrix<bool>>(may_attend.derived())) {
-    static_assert(std::is_same_v<typename Derived::Scalar, bool>,
-                  "a dense mask is a matrix of bool; true = may attend");
-  }
-
-  Index rows() const { return may_attend_->rows(); }
-  Index keys() const { return may_attend_->cols(); }
-
-  /// Throws if it does not cover this many queries, in the whole batch, and keys, of the longest sequence.
-  void check_covers(Index query_rows, Index longest_keys) const {
-    check(query_rows <= rows() && longest_keys <= keys(), "attention: the dense mask is ", Shape{rows(), keys()},
-          ", expected at least ", Shape{query_rows, longest_keys});
-  }
-
-  Visible visible(const ScoreTile& tile) const {
-    const auto part = block(tile);
-    if (part.all()) return Visible::all;
-    return part.any() ? Visible::some : Visible::none;
-  }
-
-  template <class Scores>
-  void apply(const ScoreTile& tile, Scores&& scores) const {
-    using Scalar = typename std::remove_cvref_t<Scores>::Scalar;
-    const auto part = block(tile);
-    for (Index j = 0; j < scores.cols(); ++j)
-      for (Index i = 0; i < scores.rows(); ++i) scores(i, j) = part(i, j) ? scores(i, j) : hidden_score<Scalar>;
-  }
-
- private:
-  Eigen::Block<const Matrix<bool>> block(const ScoreTile& tile) const {
-    return may_attend_->block(tile.first_row + tile.query_begin, tile.key_begin, tile.query_end - tile.query_begin,
-                              tile.key_end - tile.key_begin);
-  }
-
-  std::shared_ptr<const Matrix<bool>> may_attend_;
+  detail::Alignment alignment_;
 };
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI

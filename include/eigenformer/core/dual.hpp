@@ -1,0 +1,64 @@
+// Numbers that carry a derivative: f(Dual(x, 1)) gives f(x) and f'(x), for any f that is written for numbers of any
+// type (forward-mode differentiation; Griewank and Walther 2008, chapter 3).
+#pragma once
+
+#include <compare>
+#include <type_traits>
+
+#include "eigenformer/core/elementary.hpp"
+
+namespace eigenformer::inline EIGENFORMER_ABI {
+
+/// value + derivative * epsilon, where epsilon^2 = 0.
+template <class Scalar>
+struct Dual {
+  Scalar value = 0;
+  Scalar derivative = 0;
+
+  constexpr Dual() = default;
+  constexpr Dual(Scalar v, Scalar d) : value(v), derivative(d) {}
+  /// A constant. Of any type, so that 2 * x and x + 0.5 read as with plain numbers.
+  template <class Number, std::enable_if_t<std::is_arithmetic_v<Number>, int> = 0>
+  constexpr Dual(Number constant) : value(static_cast<Scalar>(constant)) {}  // NOLINT: implicit
+
+  friend constexpr Dual operator-(const Dual& a) { return {-a.value, -a.derivative}; }
+  friend constexpr Dual operator+(const Dual& a, const Dual& b) {
+    return {a.value + b.value, a.derivative + b.derivative};
+  }
+  friend constexpr Dual operator-(const Dual& a, const Dual& b) {
+    return {a.value - b.value, a.derivative - b.derivative};
+  }
+  friend constexpr Dual operator*(const Dual& a, const Dual& b) {
+    return {a.value * b.value, a.derivative * b.value + a.value * b.derivative};
+  }
+  friend constexpr Dual operator/(const Dual& a, const Dual& b) {
+    const Scalar quotient = a.value / b.value;
+    return {quotient, (a.derivative - quotient * b.derivative) / b.value};
+  }
+  constexpr Dual& operator+=(const Dual& b) { return *this = *this + b; }
+  constexpr Dual& operator-=(const Dual& b) { return *this = *this - b; }
+  constexpr Dual& operator*=(const Dual& b) { return *this = *this * b; }
+  constexpr Dual& operator/=(const Dual& b) { return *this = *this / b; }
+
+  // By value, so that a function takes the branch that it takes for numbers.
+  friend constexpr bool operator==(const Dual& a, const Dual& b) { return a.value == b.value; }
+  friend constexpr auto operator<=>(const Dual& a, const Dual& b) { return a.value <=> b.value; }
+};
+
+template <class Scalar>
+Dual<Scalar> exp(const Dual<Scalar>& x) {
+  const Scalar y = exp(x.value);
+  return {y, y * x.derivative};
+}
+template <class Scalar>
+Dual<Scalar> tanh(const Dual<Scalar>& x) {
+  const Scalar y = tanh(x.value);
+  return {y, (1 - y * y) * x.derivative};
+}
+/// At 0 the derivative is that of x.
+template <class Scalar>
+Dual<Scalar> abs(const Dual<Scalar>& x) {
+  return x.value < 0 ? -x : x;
+}
+
+}  // namespace eigenformer::inline EIGENFORMER_ABI

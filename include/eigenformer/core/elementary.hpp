@@ -1,0 +1,98 @@
+// exp, tanh and abs of single numbers, without branches or calls: a compiler can vectorise a loop over them, which it
+// cannot over the C library's.
+#pragma once
+
+#include <bit>
+#include <cstdint>
+#include <limits>
+#include <type_traits>
+
+#include "eigenformer/core/simd.hpp"
+
+namespace eigenformer::inline EIGENFORMER_ABI {
+
+namespace detail {
+
+template <class Scalar>
+struct FloatingBits;
+template <>
+struct FloatingBits<float> {
+  using Integer = std::int32_t;
+  static constexpr float round =
+      12582912.0F;  // 1.5 * 2^23: a sum with it is rounded to a whole number, in its low bits
+  static constexpr float ln2_high = 0.693145751953125F, ln2_low = 1.42860682030942e-6F;
+  static constexpr int terms = 7;
+};
+template <>
+struct FloatingBits<double> {
+  using Integer = std::int64_t;
+  static constexpr double round = 6755399441055744.0;  // 1.5 * 2^52
+  static constexpr double ln2_high = 0.69314718036912381649, ln2_low = 1.9082149292705877e-10;
+  static constexpr int terms = 13;
+};
+
+template <class Scalar>
+constexpr Scalar inverse_factorial(int k) {
+  double product = 1;
+  for (int i = 2; i <= k; ++i) product *= i;
+  return static_cast<Scalar>(1 / product);
+}
+
+/// e^x = 2^n (1 + p), where p = e^r - 1 of a remainder |r| <= ln(2) / 2, which is not lost beside the 1 when x is
+/// small.
+template <class Scalar>
+struct SplitExponential {
+  Scalar power;  // 2^n
+  Scalar p;
+};
+
+/// For x between the logarithms of the smallest normal number and the largest.
+template <class Scalar>
+EIGEN_ALWAYS_INLINE SplitExponential<Scalar> split_exponential(Scalar x) {
+  using Bits = FloatingBits<Scalar>;
+  using Integer = typename Bits::Integer;
+  constexpr int mantissa = std::numeric_limits<Scalar>::digits - 1;
+  const Scalar shifted = x * Scalar(1.44269504088896340736) + Bits::round;
+  const Scalar n = shifted - Bits::round;
+  const Scalar r = (x - n * Bits::ln2_high) - n * Bits::ln2_low;
+  // The Taylor series r + r^2/2! + r^3/3! ..: the next term is below half a rounding.
+  Scalar sum = inverse_factorial<Scalar>(Bits::terms);
+  simd::unroll<Bits::terms - 1>(
+      [&](auto i) { sum = sum * r + inverse_factorial<Scalar>(Bits::terms - 1 - static_cast<int>(i)); });
+  const Integer exponent = (std::bit_cast<Integer>(shifted) << mantissa) + std::bit_cast<Integer>(Scalar(1));
+  return {std::bit_cast<Scalar>(exponent), r * sum};
+}
+
+}  // namespace detail
+
+/// e^x within 2 roundings; 0 where that is below the smallest normal number, and infinity from half of the largest on.
+template <class Scalar, std::enable_if_t<std::is_floating_point_v<Scalar>, int> = 0>
+EIGEN_ALWAYS_INLINE Scalar exp(Scalar x) {
+  constexpr bool single = sizeof(Scalar) == 4;
+  constexpr Scalar lowest = single ? Scalar(-87.33654) : Scalar(-708.39641853226408);
+  constexpr Scalar highest = single ? Scalar(88.37626) : Scalar(709.4361393031039);  // rounded to n = 127 and 1023
+  const Scalar within = x < lowest ? lowest : x > highest ? highest : x;
+  const auto [power, p] = detail::split_exponential(within);
+  const Scalar y = power + power * p;
+  const Scalar bounded = x > highest ? std::numeric_limits<Scalar>::infinity() : y;
+  return x < lowest ? Scalar(0) : bounded;
+}
+
+template <class Scalar, std::enable_if_t<std::is_floating_point_v<Scalar>, int> = 0>
+EIGEN_ALWAYS_INLINE Scalar abs(Scalar x) {
+  return x < 0 ? -x : x;
+}
+
+/// The hyperbolic tangent within 3 roundings.
+template <class Scalar, std::enable_if_t<std::is_floating_point_v<Scalar>, int> = 0>
+EIGEN_ALWAYS_INLINE Scalar tanh(Scalar x) {
+  // tanh x = (e^2x - 1) / (e^2x + 1), whose numerator is 2^n p + (2^n - 1); beyond 20 it is 1.
+  const Scalar size = x < 0 ? -x : x;
+  const Scalar twice = 2 * (size > 20 ? Scalar(20) : size);
+  const auto [power, p] = detail::split_exponential(twice);
+  const Scalar numerator = power * p + (power - 1);
+  const Scalar y = numerator / (numerator + 2);
+  return x < 0 ? -y : y;
+}
+
+}  // namespace eigenformer::inline EIGENFORMER_ABI

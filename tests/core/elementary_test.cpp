@@ -1,0 +1,54 @@
+#include "eigenformer/core/elementary.hpp"
+
+#include <cmath>
+
+#include "support/approx.hpp"
+#include "support/catch.hpp"
+#include "support/random.hpp"
+
+namespace ef = eigenformer;
+using ef::Index;
+
+namespace {
+
+// In units of the result's rounding.
+template <class Scalar>
+double error_in_roundings(Scalar given, long double expected) {
+  const auto size = static_cast<double>(std::abs(expected));
+  return std::abs(static_cast<double>(static_cast<long double>(given) - expected)) /
+         (size * static_cast<double>(std::numeric_limits<Scalar>::epsilon()));
+}
+
+}  // namespace
+
+TEMPLATE_TEST_CASE("exp and tanh agree with the C library's to a few roundings", "[core]", float, double) {
+  ef::Rng rng(1);
+  const bool single = sizeof(TestType) == 4;
+  const double range = single ? 87 : 700;
+  double exp_error = 0, tanh_error = 0;
+  for (int i = 0; i < 200000; ++i) {
+    const double sizes[] = {1e-6, 1e-2, 0.5, 2, 20, range};
+    const auto x = static_cast<TestType>((2 * rng.uniform() - 1) * sizes[i % 6]);
+    exp_error = std::max(exp_error, error_in_roundings(ef::exp(x), std::exp(static_cast<long double>(x))));
+    tanh_error = std::max(tanh_error, error_in_roundings(ef::tanh(x), std::tanh(static_cast<long double>(x))));
+  }
+  CHECK(exp_error < 2);
+  CHECK(tanh_error < 3);
+}
+
+TEMPLATE_TEST_CASE("exp and tanh at the end of the range", "[core]", float, double) {
+  using Limits = std::numeric_limits<TestType>;
+  CHECK(ef::exp(TestType(0)) == 1);
+  CHECK(ef::exp(-Limits::infinity()) == 0);
+  CHECK(ef::exp(-Limits::max()) == 0);
+  CHECK(ef::exp(Limits::infinity()) == Limits::infinity());
+  CHECK(ef::exp(Limits::max()) == Limits::infinity());
+  CHECK(std::isnan(ef::exp(Limits::quiet_NaN())));
+  CHECK(ef::tanh(TestType(0)) == 0);
+  CHECK(ef::tanh(Limits::infinity()) == 1);
+  CHECK(ef::tanh(-Limits::max()) == -1);
+  CHECK(ef::tanh(Limits::min()) == Limits::min());
+  CHECK(std::isnan(ef::tanh(Limits::quiet_NaN())));
+  CHECK(ef::abs(TestType(-3)) == 3);
+  CHECK(ef::abs(TestType(3)) == 3);
+}

@@ -1,0 +1,299 @@
+// Attention under every score: what changes values, what hides, and several at once.
+#include <functional>
+#include <string>
+
+#include "eigenformer/kernels/attention_backward.hpp"
+#include "kernels/attention_cases.hpp"
+#include "support/message_of.hpp"
+
+namespace ef = eigenformer;
+using ef::Index;
+using ef::Matrix;
+using ef::Tensor;
+using namespace ef::testing;
+
+namespace {
+
+double naive_bent(const QueryAndKey& at, double score) {
+  return score / (1 + std::exp(score / 2)) + std::tanh(score) * static_cast<double>(at.head + 1) - std::abs(score) / 4;
+}
+
+// The formula as the paper's authors wrote it, in terms of key - query.
+Index naive_bucket(Index relative_position, const ef::RelativeBuckets& b) {
+  Index result = 0, buckets = b.buckets;
+  if (b.bidirectional) {
+    buckets /= 2;
+    if (relative_position > 0) result += buckets;
+    relative_position = std::abs(relative_position);
+  } else {
+    relative_position = -std::min<Index>(relative_position, 0);
+  }
+  const Index exact = buckets / 2;
+  if (relative_position < exact) return result + relative_position;
+  const auto as_double = [](Index i) { return static_cast<double>(i); };
+  const double large = as_double(exact) + std::log(as_double(relative_position) / as_double(exact)) /
+                                              std::log(as_double(b.max_distance) / as_double(exact)) *
+                                              as_double(buckets - exact);
+  return result + std::min(static_cast<Index>(large), buckets - 1);
+}
+
+// Biases of a case, some of them minus infinity, with their gradients.
+template <class Scalar>
+struct Biases {
+  Tensor<Scalar, 3> dense, d_dense, shared, d_shared;
+  Matrix<Scalar> relative, d_relative;
+  ef::RelativeBuckets buckets{8, 20, true};
+
+  Biases(const AttentionCase<Scalar>& c, ef::Rng& rng) {
+    const Index rows = c.q.rows() + 1, keys = c.k.rows() + 3;  // larger than asked for
+    dense = d_dense = Tensor<Scalar, 3>({c.options.heads, rows, keys});
+    shared = d_shared = Tensor<Scalar, 3>({1, rows, keys});
+    for (Tensor<Scalar, 3>* bias : {&dense, &shared})
+      for (Index i = 0; i < bias->size(); ++i)
+        bias->data()[i] = rng.below(6) == 0 ? ef::hidden_score<Scalar> : static_cast<Scalar>(rng.normal());
+    relative = random_matrix<Scalar>(buckets.buckets, c.options.heads, rng);
+    d_relative = Matrix<Scalar>::Zero(buckets.buckets, c.options.heads);
+  }
+  ef::DenseBias<Scalar> dense_score() { return ef::DenseBias<Scalar>(of(dense), d_dense.view()); }
+  ef::DenseBias<Scalar> shared_score() { return ef::DenseBias<Scalar>(of(shared), d_shared.view()); }
+  ef::RelativeBias<Scalar> relative_score() {
+    return ef::RelativeBias<Scalar>(ef::strided_view(relative), buckets,
+                                    ef::TensorView<Scalar, 2>(d_relative.data(), {buckets.buckets, relative.cols()}));
+  }
+  static ef::TensorView<const Scalar, 3> of(Tensor<Scalar, 3>& t) { return t.view(); }
+
+  double dense_at(const QueryAndKey& at) { return static_cast<double>(dense.view()(at.head, at.row, at.key)); }
+  double shared_at(const QueryAndKey& at) { return static_cast<double>(shared.view()(0, at.row, at.key)); }
+  double relative_at(const QueryAndKey& at) {
+    return static_cast<double>(relative(naive_bucket(at.key - at.query, buckets), at.head));
+  }
+};
+
+template <class Scalar>
+struct NamedScore {
+  std::string name;
+  TestedScore<Scalar> score;
+  NaiveScore naive;
+};
+
+bool striped(const QueryAndKey& at, Index sequence) {
+  return at.key % 3 != 1 && (at.query + sequence) % 5 != 2;
+}
+
+template <class Scalar>
+std::vector<NamedScore<Scalar>> all_scores(const AttentionCase<Scalar>& c, Biases<Scalar>& biases) {
+  const auto sequence_of = [rows = c.options.query_rows](const QueryAndKey& at) {
+    Index s = 0;
+    while (rows.given() && at.row >= rows.end(s)) ++s;
+    return s;
+  };
+  const auto distance = [](const QueryAndKey& at) { return at.query - at.key; };
+  const auto hide_unless = [](bool visible, double score) { return visible ? score : naive_hidden; };
+  std::vector<NamedScore<Scalar>> all;
+  for (const Index size : {1, 5, 40})
+    all.push_back({"window", ef::SlidingWindow(size),
+                   [=](const QueryAndKey& at, double s) { return hide_unless(std::abs(distance(at)) < size, s); }});
+  all.push_back({"window after past", ef::SlidingWindow::after_past(9), [=](const QueryAndKey& at, double s) {
+                   return hide_unless(std::abs(distance(at) + at.keys - at.queries) < 9, s);
+                 }});
+  all.push_back(
+      {"causal window", ef::combine(ef::Causal{}, ef::SlidingWindow(7)),
+       [=](const QueryAndKey& at, double s) { return hide_unless(distance(at) >= 0 && distance(at) < 7, s); }});
+  all.push_back({"soft cap", ef::SoftCap(1.5), [](const QueryAndKey&, double s) { return 1.5 * std::tanh(s / 1.5); }});
+  const ef::Alibi alibi(c.options.heads);
+  const auto slope = [slopes = alibi.slopes()](const QueryAndKey& at) {
+    return slopes[static_cast<std::size_t>(at.head)];
+  };
+  all.push_back({"ALiBi", alibi, [=](const QueryAndKey& at, double s) {
+                   return s - slope(at) * static_cast<double>(std::abs(distance(at)));
+                 }});
+  all.push_back({"ALiBi after past", alibi.after_past(), [=](const QueryAndKey& at, double s) {
+                   return s - slope(at) * static_cast<double>(std::abs(distance(at) + at.keys - at.queries));
+                 }});
+  all.push_back({"relative bias", biases.relative_score(),
+                 [&](const QueryAndKey& at, double s) { return s + biases.relative_at(at); }});
+  all.push_back(
+      {"dense bias", biases.dense_score(), [&](const QueryAndKey& at, double s) { return s + biases.dense_at(at); }});
+  all.push_back({"dense bias for all heads", biases.shared_score(),
+                 [&](const QueryAndKey& at, double s) { return s + biases.shared_at(at); }});
+  all.push_back({"function", ef::score(Bent{}), naive_bent});
+  all.push_back({"mask function", ef::mask(Striped{}),
+                 [=](const QueryAndKey& at, double s) { return hide_unless(striped(at, sequence_of(at)), s); }});
+  all.push_back({"all at once",
+                 ef::combine(ef::Causal{}, ef::mask(Striped{}), biases.dense_score(),
+                             ef::combine(ef::score(Bent{}), ef::SoftCap(3), biases.relative_score())),
+                 [=, &biases](const QueryAndKey& at, double s) {
+                   if (distance(at) < 0 || !striped(at, sequence_of(at))) return naive_hidden;
+                   return naive_bent(at, 3 * std::tanh(s / 3) + biases.dense_at(at)) + biases.relative_at(at);
+                 }});
+  return all;
+}
+
+}  // namespace
+
+TEMPLATE_TEST_CASE("attention under every score agrees with its definition", "[kernels]", float, double) {
+  ef::Rng rng(1);
+  ef::ThreadPool pool(3);
+  for (const AttentionSizes& s : attention_sizes(1)) {
+    CAPTURE(s.heads, s.key_heads, s.key_width, s.value_width, s.queries, s.keys);
+    const AttentionCase<TestType> c(s, rng);
+    Biases<TestType> biases(c, rng);
+    for (const auto& [name, score, naive] : all_scores(c, biases)) {
+      CAPTURE(name);
+      const NaiveAttention expected = c.naive(naive);
+      const Attended<TestType> given = attend(c, score);
+      CHECK(largest_error(given.out, expected.out) < rounding<TestType>(64));
+      CHECK(largest_error(given.log_sum_exp, expected.log_sum_exp) < rounding<TestType>(64));
+      CHECK(identical<TestType>(attend(c, score, &pool).out, given.out));
+      const Tensor<TestType, 3> weights = weights_of(c, score, c.options);
+      for (Index h = 0; h < s.heads; ++h)
+        CHECK(largest_error(weights.matrix(h), expected.weights[static_cast<std::size_t>(h)]) < rounding<TestType>(64));
+    }
+  }
+}
+
+TEST_CASE("gradients under every score agree with differences of its definition", "[kernels]") {
+  ef::Rng rng(2);
+  for (const AttentionSizes& s : attention_sizes(1)) {
+    CAPTURE(s.heads, s.key_heads, s.key_width, s.value_width, s.queries, s.keys);
+    const AttentionCase<double> c(s, rng);
+    Biases<double> biases(c, rng);
+    for (const auto& [name, score, naive] : all_scores(c, biases)) {
+      CAPTURE(name);
+      const NaiveScore& naive_score = naive;
+      const AttentionGradients<double> d = gradients(c, score);
+      const auto loss = [&](const Matrix<double>& q, const Matrix<double>& k, const Matrix<double>& v) {
+        return dot(naive_attention(q, k, v, naive_score, c.options).out, c.d_out);
+      };
+      CHECK(gradient_error(
+                c.q, d.q, [&](const auto& x) { return loss(x, c.k, c.v); }, rng) < gradient_tolerance);
+      CHECK(gradient_error(
+                c.k, d.k, [&](const auto& x) { return loss(c.q, x, c.v); }, rng) < gradient_tolerance);
+      CHECK(gradient_error(
+                c.v, d.v, [&](const auto& x) { return loss(c.q, c.k, x); }, rng) < gradient_tolerance);
+    }
+  }
+}
+
+TEST_CASE("biases get their gradients, the same for any number of threads", "[kernels]") {
+  ef::Rng rng(3);
+  ef::ThreadPool pool(3);
+  const std::vector<AttentionSizes> sizes{{1, 1, 2, 3, {5}, {8}},
+                                          {4, 2, 3, 2, {5, 0, 17}, {6, 2, 20}},
+                                          {2, 1, 3, 2, {70, 3}, {ef::detail::backward_keys + 9, 5}}};
+  for (const AttentionSizes& s : sizes) {
+    CAPTURE(s.heads, s.queries, s.keys);
+    const AttentionCase<double> c(s, rng);
+    Biases<double> biases(c, rng);
+    const std::vector<NamedScore<double>> scores = all_scores(c, biases);
+    const auto check = [&](std::size_t i, Tensor<double, 3>& bias, Tensor<double, 3>& d_bias) {
+      const NamedScore<double>& score = scores[i];
+      CAPTURE(score.name);
+      Eigen::Map<Matrix<double>> all(bias.data(), 1, bias.size()), d_all(d_bias.data(), 1, d_bias.size());
+      d_all.setConstant(1);  // what is there stays: the backward adds
+      gradients(c, score.score);
+      const Matrix<double> d = d_all.array() - 1;
+      d_all.setConstant(1);
+      gradients(c, score.score, &pool);
+      CHECK(identical<double>(d, d_all.array() - 1));
+      // Differences, of what is not infinite: of entries that have a gradient, and of any.
+      std::vector<Index> seen;
+      for (Index i = 0; i < d.size(); ++i)
+        if (d(i) != 0) seen.push_back(i);
+      REQUIRE(!seen.empty());
+      for (int repeat = 0; repeat < 30; ++repeat) {
+        const Index at = repeat % 2 == 0 ? seen[static_cast<std::size_t>(rng.below(static_cast<Index>(seen.size())))]
+                                         : rng.below(bias.size());
+        if (all(at) == naive_hidden) {
+          CHECK(d(at) == 0);
+          continue;
+        }
+        const double x = all(at), h = 1e-5;
+        const auto loss = [&](double value) {
+          all(at) = value;
+          return dot(c.naive(score.naive).out, c.d_out);
+        };
+        const double expected = (loss(x + h) - loss(x - h)) / (2 * h);
+        all(at) = x;
+        CHECK(std::abs(d(at) - expected) < gradient_tolerance);
+      }
+    };
+    for (std::size_t i = 0; i < scores.size(); ++i) {
+      if (scores[i].name == "dense bias") check(i, biases.dense, biases.d_dense);
+      if (scores[i].name == "dense bias for all heads") check(i, biases.shared, biases.d_shared);
+      if (scores[i].name == "all at once") check(i, biases.dense, biases.d_dense);
+    }
+    for (const NamedScore<double>& score : scores) {
+      if (score.name != "relative bias" && score.name != "all at once") continue;
+      CAPTURE(score.name);
+      biases.d_relative.setConstant(1);
+      gradients(c, score.score);
+      const Matrix<double> d = biases.d_relative.array() - 1;
+      biases.d_relative.setConstant(1);
+      gradients(c, score.score, &pool);
+      CHECK(identical<double>(d, biases.d_relative.array() - 1));
+      const Matrix<double> weights = biases.relative;
+      const Matrix<double> expected = numeric_gradient(weights, [&](const Matrix<double>& x) {
+        biases.relative = x;
+        return dot(c.naive(score.naive).out, c.d_out);
+      });
+      biases.relative = weights;
+      CHECK(largest_error(d, expected) < gradient_tolerance);
+    }
+  }
+}
+
+TEST_CASE("T5's buckets", "[kernels]") {
+  for (const ef::RelativeBuckets& b :
+       {ef::RelativeBuckets{32, 128, true}, {32, 128, false}, {8, 20, true}, {4, 3, true}})
+    for (Index distance = -300; distance <= 300; ++distance) CHECK(b.bucket(distance) == naive_bucket(-distance, b));
+  // As the published models have them: distances to keys before and after, where buckets begin.
+  const ef::RelativeBuckets t5;
+  const Index begins[][2] = {{0, 0},   {1, 1},     {7, 7},   {8, 8},   {11, 8},  {12, 9},    {16, 10},
+                             {91, 15}, {1000, 15}, {-1, 17}, {-7, 23}, {-8, 24}, {-1000, 31}};
+  for (const auto& [distance, bucket] : begins) CHECK(t5.bucket(distance) == bucket);
+}
+
+TEST_CASE("ALiBi's slopes", "[kernels]") {
+  CHECK(ef::Alibi(8).slopes() ==
+        std::vector<double>{1 / 2., 1 / 4., 1 / 8., 1 / 16., 1 / 32., 1 / 64., 1 / 128., 1 / 256.});
+  const std::vector<double> of_six = ef::Alibi(6).slopes();  // those of 4, then of 8 every other
+  const std::vector<double> expected{1 / 4., 1 / 16., 1 / 64., 1 / 256., 1 / 2., 1 / 8.};
+  CHECK(of_six == expected);
+}
+
+TEST_CASE("scores combine in one order, whatever the order of the arguments", "[kernels]") {
+  const auto a = ef::combine(ef::Causal{}, ef::SoftCap(3));
+  const auto b = ef::combine(ef::SoftCap(3), ef::combine(ef::Causal{}));
+  static_assert(std::is_same_v<decltype(a), decltype(b)>);
+  static_assert(std::is_same_v<std::remove_cvref_t<decltype(a)>, ef::CombinedScore<ef::SoftCap, ef::Causal>>);
+  static_assert(ef::detail::changes_values<ef::CombinedScore<ef::SoftCap, ef::Causal>>);
+  static_assert(!ef::detail::changes_values<ef::CombinedScore<ef::SlidingWindow, ef::Causal>>);
+  static_assert(!ef::detail::has_derivative<ef::CombinedScore<ef::Alibi, ef::Causal>, float>);
+}
+
+TEST_CASE("scores that do not fit say so", "[kernels]") {
+  ef::Rng rng(4);
+  const AttentionCase<float> c({4, 4, 4, 3, {5}, {7}}, rng);
+  const auto message = [&](const TestedScore<float>& score) { return message_of([&] { attend(c, score); }); };
+  const Tensor<float, 3> bias({3, 5, 7}), small({4, 5, 6});
+  CHECK(message(ef::DenseBias<float>(ef::TensorView<const float, 3>(bias.view()))) ==
+        "attention: the dense bias is 3 of [5 x 7], expected 1 or 4 of at least [5 x 7]");
+  CHECK(message(ef::DenseBias<float>(ef::TensorView<const float, 3>(small.view()))) ==
+        "attention: the dense bias is 4 of [5 x 6], expected 1 or 4 of at least [5 x 7]");
+  CHECK(message(ef::Alibi(3)) == "attention: Alibi has 3 slopes, expected 4");
+  const Matrix<float> weights = Matrix<float>::Zero(32, 3);
+  CHECK(message(ef::RelativeBias<float>(ef::strided_view(weights))) ==
+        "attention: RelativeBias has weights for 3 heads, expected 4");
+  CHECK(message_of([&] {
+          ef::RelativeBias<float>(ef::strided_view(weights), {30, 128, true});
+        }) == "RelativeBias: weights have 32 rows, expected 30, one a bucket");
+  CHECK(message_of([&] {
+          ef::RelativeBias<float>(ef::strided_view(weights), {32, 8, true});
+        }) ==
+        "RelativeBias: 32 buckets up to distance 8, expected at least 4 and a larger distance than has a bucket of its "
+        "own");
+  CHECK(message_of([] { ef::SlidingWindow(0); }) == "SlidingWindow: size is 0, expected 1 or more");
+  CHECK(message_of([] { ef::SoftCap(0); }) == "SoftCap: cap is 0.000000, expected more than 0");
+  CHECK(message_of([] { ef::Alibi(0); }) == "Alibi: heads is 0, expected 1 or more");
+}
