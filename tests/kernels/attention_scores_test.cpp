@@ -198,8 +198,8 @@ TEST_CASE("biases get their gradients, the same for any number of threads", "[ke
       CHECK(identical<double>(d, d_all.array() - 1));
       // Differences, of what is not infinite: of entries that have a gradient, and of any.
       std::vector<Index> seen;
-      for (Index i = 0; i < d.size(); ++i)
-        if (d(i) != 0) seen.push_back(i);
+      for (Index entry = 0; entry < d.size(); ++entry)
+        if (d(entry) != 0) seen.push_back(entry);
       REQUIRE(!seen.empty());
       for (int repeat = 0; repeat < 30; ++repeat) {
         const Index at = repeat % 2 == 0 ? seen[static_cast<std::size_t>(rng.below(static_cast<Index>(seen.size())))]
