@@ -26,29 +26,29 @@ struct BackwardRows {
   HeadRows<Scalar> d_q, d_k, d_v;
 };
 
-/// A tile of queries and what the backward keeps of it while it goes over the keys: up to `capacity` queries, in blocks
-/// of n; and the scores of a tile of keys. in_base_2: as in OnlineSoftmax.
-template <class Scalar, bool in_base_2>
+/// A tile of queries and what the backward keeps of it while it goes over the keys: up to `capacity()` queries, in
+/// blocks of n; and the scores of a tile of keys. in_base_2: as in OnlineSoftmax. keeps_scores: whether the score has a
+/// derivative, which asks for the scores before it.
+template <class Scalar, bool in_base_2, bool keeps_scores>
 class BackwardTile {
  public:
   static constexpr Index n = block_queries<Scalar>;
-  static constexpr Index capacity = 64;
-  static constexpr Index key_capacity = 64;
-  static_assert(capacity % n == 0);
+  static constexpr Index stride = 64;  // of scores: the most queries there are
+  static_assert(stride % n == 0);
+  static constexpr Index key_capacity = 256 / static_cast<Index>(sizeof(Scalar));
 
   BackwardTile(Index key_width, Index value_width)
       : d_(key_width),
         e_(value_width),
-        memory_(capacity * (2 * d_ + e_ + padded(d_) + padded(e_) + 4 * key_capacity)),
+        capacity_(fitting_queries(numbers_of_query())),
+        memory_(capacity_ * numbers_of_query()),
         q_lanes_(memory_.data()),
-        d_out_lanes_(q_lanes_ + capacity * d_),
-        d_q_lanes_(d_out_lanes_ + capacity * e_),
-        q_rows_(d_q_lanes_ + capacity * d_),
-        d_out_rows_(q_rows_ + capacity * padded(d_)),
-        scores_(d_out_rows_ + capacity * padded(e_)),
-        d_scores_(scores_ + capacity * key_capacity),
-        plain_(d_scores_ + capacity * key_capacity),
-        changed_(plain_ + capacity * key_capacity) {}
+        d_out_lanes_(q_lanes_ + capacity_ * d_),
+        d_q_lanes_(d_out_lanes_ + capacity_ * e_),
+        q_rows_(d_q_lanes_ + capacity_ * d_),
+        d_out_rows_(q_rows_ + capacity_ * padded(d_)) {}
+
+  Index capacity() const { return capacity_; }
 
   /// Reads the queries of `tile`.
   EIGEN_DONT_INLINE void load(const BackwardRows<Scalar>& rows, const ScoreTile& tile, double scale) {
@@ -65,10 +65,10 @@ class BackwardTile {
       std::fill_n(d_q_lanes_ + i * d_, n * d_, Scalar(0));
     }
     scale_in_place(q_lanes_, blocks() * n * d_, static_cast<Scalar>(scale * unit));
-    for (Index j = 0; j < d_; j += n) pack_panel(count_, std::min(n, d_ - j), q.from(0, j), q_rows_ + j * capacity);
-    for (Index j = 0; j < d_; j += n) scale_in_place(q_rows_ + j * capacity, n * count_, scale_);
+    for (Index j = 0; j < d_; j += n) pack_panel(count_, std::min(n, d_ - j), q.from(0, j), q_rows_ + j * capacity_);
+    for (Index j = 0; j < d_; j += n) scale_in_place(q_rows_ + j * capacity_, n * count_, scale_);
     for (Index j = 0; j < e_; j += n)
-      pack_panel(count_, std::min(n, e_ - j), d_out.from(0, j), d_out_rows_ + j * capacity);
+      pack_panel(count_, std::min(n, e_ - j), d_out.from(0, j), d_out_rows_ + j * capacity_);
 
     const Strided<Scalar> out = rows.out.from(tile.head, first);
     for (Index i = 0; i < blocks() * n; ++i) {
@@ -95,29 +95,30 @@ class BackwardTile {
     multiply_by_lanes(first_query, queries, m, e_, values, d_out_lanes_, d_scores_);
 
     const auto view = [&](Scalar* x) {
-      return ScoreBlock<Scalar>(x + first_query, queries, m, Eigen::OuterStride<>(capacity));
+      return ScoreBlock<Scalar>(x + first_query, queries, m, Eigen::OuterStride<>(stride));
     };
-    ScoreBlock<Scalar> scores = view(scores_), d_scores = view(d_scores_), changed = view(changed_);
+    ScoreBlock<Scalar> scores = view(scores_), d_scores = view(d_scores_);
     constexpr bool differentiable = has_derivative<S, Scalar>;
     if constexpr (differentiable) view(plain_) = scores;
     if (partly_hidden || changes_values<S>) score.apply(tile, scores);
     // A weight of 0 times an infinite or undefined number must not reach what is hidden from it.
     const bool entry_by_entry = partly_hidden && !(finite_ && all_finite(keys, m, d_));
-    if (entry_by_entry || (partly_hidden && differentiable)) changed = scores;
+    Eigen::Matrix<bool, Eigen::Dynamic, Eigen::Dynamic> hidden;
+    if (entry_by_entry || (partly_hidden && differentiable)) hidden = scores.array() == hidden_score<Scalar>;
     if (dropout.active()) dropout.apply(tile, d_scores);
     differentiate_softmax(first_query, queries, m, partly_hidden);
     if constexpr (differentiable) {
       score.apply_backward(tile, view(plain_), d_scores);
-      if (partly_hidden) d_scores = (changed.array() == hidden_score<Scalar>).select(Scalar(0), d_scores);
+      if (partly_hidden) d_scores = hidden.select(Scalar(0), d_scores);
     }
     if (dropout.active()) dropout.apply(tile, scores);
 
-    if (entry_by_entry) return add_entry_by_entry(first_query, queries, m, keys, d_k, d_v);
+    if (entry_by_entry) return add_entry_by_entry(first_query, hidden, keys, d_k, d_v);
     multiply_by_rows(first_query, queries, m, e_, scores_, d_out_rows_, d_v);
     multiply_by_rows(first_query, queries, m, d_, d_scores_, q_rows_, d_k);
     for (Index i = first_query; i < first_query + queries; i += n) {
       const ContiguousRows<Scalar> d_q{d_q_lanes_ + i * d_, n};
-      multiply_rows<Scalar>(d_, m, transposed(keys), {d_scores_ + i, capacity}, {d_q.data, n}, d_q);
+      multiply_rows<Scalar>(d_, m, transposed(keys), {d_scores_ + i, stride}, {d_q.data, n}, d_q);
     }
   }
 
@@ -133,21 +134,27 @@ class BackwardTile {
   }
 
  private:
+  Index numbers_of_query() const { return 2 * d_ + e_ + padded(d_) + padded(e_); }
+  /// As many queries as there are scores for, or somewhat fewer if they then fit on the stack.
+  static Index fitting_queries(Index numbers) {
+    const Index fitting = TileMemory<Scalar>::capacity / std::max<Index>(numbers, 1) / n * n;
+    return fitting >= stride / 2 ? std::min(fitting, stride) : stride;
+  }
   static Index padded(Index width) { return (width + n - 1) / n * n; }
 
   /// x [m x queries] = rows [m x width] lanes [width x queries].
   static void multiply_by_lanes(Index first_query, Index queries, Index m, Index width, const Strided<Scalar>& rows,
                                 const Scalar* lanes, Scalar* x) {
     for (Index i = first_query; i < first_query + queries; i += n)
-      multiply_rows<Scalar>(m, width, rows, {lanes + i * width, n}, {nullptr, 0}, {x + i, capacity});
+      multiply_rows<Scalar>(m, width, rows, {lanes + i * width, n}, {nullptr, 0}, {x + i, stride});
   }
 
   /// to [m x width] += x [m x queries] rows [queries x width].
-  static void multiply_by_rows(Index first_query, Index queries, Index m, Index width, const Scalar* x,
-                               const Scalar* rows, const ContiguousRows<Scalar>& to) {
+  void multiply_by_rows(Index first_query, Index queries, Index m, Index width, const Scalar* x, const Scalar* rows,
+                        const ContiguousRows<Scalar>& to) {
     for (Index j = 0; j < width; j += n)
-      multiply_panel<Scalar>(m, std::min(n, width - j), queries, {x + first_query, capacity, 1},
-                             rows + j * capacity + first_query * n, {to.data + j, to.stride}, to.from(0, j));
+      multiply_panel<Scalar>(m, std::min(n, width - j), queries, {x + first_query, stride, 1},
+                             rows + j * capacity_ + first_query * n, {to.data + j, to.stride}, to.from(0, j));
   }
 
   /// S' becomes P, and dP becomes dS'.
@@ -157,8 +164,8 @@ class BackwardTile {
     for (Index i = first_query; i < first_query + queries; i += simd::lanes<Scalar>) {
       const P log_sum_exp = simd::load(log_sum_exp_ + i), delta = simd::load(delta_ + i);
       for (Index j = 0; j < m; ++j) {
-        Scalar* s = scores_ + j * capacity + i;
-        Scalar* d_s = d_scores_ + j * capacity + i;
+        Scalar* s = scores_ + j * stride + i;
+        Scalar* d_s = d_scores_ + j * stride + i;
         const P score = simd::load(s);
         const P difference = simd::subtract(score, log_sum_exp);
         P weight =
@@ -176,32 +183,35 @@ class BackwardTile {
   }
 
   /// The last three products, without what is hidden.
-  EIGEN_DONT_INLINE void add_entry_by_entry(Index first_query, Index queries, Index m, const Strided<Scalar>& keys,
-                                            const ContiguousRows<Scalar>& d_k, const ContiguousRows<Scalar>& d_v) {
-    for (Index j = 0; j < m; ++j)
-      for (Index i = first_query; i < first_query + queries; ++i) {
-        const Index at = j * capacity + i;
-        if (changed_[at] == hidden_score<Scalar>) continue;
+  EIGEN_DONT_INLINE void add_entry_by_entry(Index first_query,
+                                            const Eigen::Matrix<bool, Eigen::Dynamic, Eigen::Dynamic>& hidden,
+                                            const Strided<Scalar>& keys, const ContiguousRows<Scalar>& d_k,
+                                            const ContiguousRows<Scalar>& d_v) {
+    for (Index j = 0; j < hidden.cols(); ++j)
+      for (Index query = 0; query < hidden.rows(); ++query) {
+        if (hidden(query, j)) continue;
+        const Index i = first_query + query;
+        const Index at = j * stride + i;
         for (Index f = 0; f < e_; ++f) d_v.row(j)[f] += scores_[at] * d_out_rows_[panel_entry(i, f)];
         for (Index c = 0; c < d_; ++c) d_k.row(j)[c] += d_scores_[at] * q_rows_[panel_entry(i, c)];
         for (Index c = 0; c < d_; ++c) d_q_lanes_[i / n * n * d_ + c * n + i % n] += d_scores_[at] * keys(j, c);
       }
   }
-  static Index panel_entry(Index row, Index col) { return col / n * n * capacity + row * n + col % n; }
+  Index panel_entry(Index row, Index col) const { return col / n * n * capacity_ + row * n + col % n; }
 
   Index d_, e_;
+  Index capacity_;
   TileMemory<Scalar> memory_;
-  Scalar* q_lanes_;      // of each block [d x n], scaled
-  Scalar* d_out_lanes_;  // of each block [e x n]
-  Scalar* d_q_lanes_;    // of each block [d x n]
-  Scalar* q_rows_;       // in panels of n columns [capacity x n], scaled
-  Scalar* d_out_rows_;   // in panels of n columns [capacity x n]
-  Scalar* scores_;       // [keys x capacity]: S, S', P, P * D
-  Scalar* d_scores_;     // [keys x capacity]: dP, dS', dS
-  Scalar* plain_;        // [keys x capacity]: S, where it is needed once more
-  Scalar* changed_;      // [keys x capacity]: S', where it is needed once more
-  alignas(64) Scalar log_sum_exp_[capacity];
-  alignas(64) Scalar delta_[capacity];  // rowsum(O * dO)
+  Scalar* q_lanes_;                                                     // of each block [d x n], scaled
+  Scalar* d_out_lanes_;                                                 // of each block [e x n]
+  Scalar* d_q_lanes_;                                                   // of each block [d x n]
+  Scalar* q_rows_;                                                      // in panels of n columns [capacity x n], scaled
+  Scalar* d_out_rows_;                                                  // in panels of n columns [capacity x n]
+  alignas(64) Scalar scores_[key_capacity * stride];                    // S, S', P, P * D
+  alignas(64) Scalar d_scores_[key_capacity * stride];                  // dP, dS', dS
+  alignas(64) Scalar plain_[keeps_scores ? key_capacity * stride : 1];  // S, where it is needed once more
+  alignas(64) Scalar log_sum_exp_[stride];
+  alignas(64) Scalar delta_[stride];  // rowsum(O * dO)
   Scalar scale_ = 0;
   Index count_ = 0;
   bool finite_ = true;
@@ -232,12 +242,12 @@ void attend_backward_keys(const AttentionLayout& layout, const BackwardRows<Scal
     std::fill_n(rows.d_v.row(key_head, first_key + key), layout.value_width, Scalar(0));
   }
 
-  BackwardTile<Scalar, !changes_values<S>> queries(layout.key_width, layout.value_width);
+  BackwardTile<Scalar, !changes_values<S>, has_derivative<S, Scalar>> queries(layout.key_width, layout.value_width);
   constexpr Index n = queries.n;
   for (tile.head = key_head * group; tile.head < (key_head + 1) * group; ++tile.head)
-    for (Index query = 0; query < tile.queries; query += queries.capacity) {
+    for (Index query = 0; query < tile.queries; query += queries.capacity()) {
       tile.query_begin = query;
-      tile.query_end = std::min(tile.queries, query + queries.capacity);
+      tile.query_end = std::min(tile.queries, query + queries.capacity());
       tile.key_begin = begin;
       tile.key_end = end;
       if (score.visible(tile) == Visible::none) continue;
