@@ -4,6 +4,7 @@
 
 #include "eigenformer/kernels/attention_backward.hpp"
 #include "kernels/attention_cases.hpp"
+#include "kernels/naive_bucket.hpp"
 #include "support/message_of.hpp"
 
 namespace ef = eigenformer;
@@ -16,25 +17,6 @@ namespace {
 
 double naive_bent(const QueryAndKey& at, double score) {
   return score / (1 + std::exp(score / 2)) + std::tanh(score) * static_cast<double>(at.head + 1) - std::abs(score) / 4;
-}
-
-// The formula as the paper's authors wrote it, in terms of key - query.
-Index naive_bucket(Index relative_position, const ef::RelativeBuckets& b) {
-  Index result = 0, buckets = b.buckets;
-  if (b.bidirectional) {
-    buckets /= 2;
-    if (relative_position > 0) result += buckets;
-    relative_position = std::abs(relative_position);
-  } else {
-    relative_position = -std::min<Index>(relative_position, 0);
-  }
-  const Index exact = buckets / 2;
-  if (relative_position < exact) return result + relative_position;
-  const auto as_double = [](Index i) { return static_cast<double>(i); };
-  const double large = as_double(exact) + std::log(as_double(relative_position) / as_double(exact)) /
-                                              std::log(as_double(b.max_distance) / as_double(exact)) *
-                                              as_double(buckets - exact);
-  return result + std::min(static_cast<Index>(large), buckets - 1);
 }
 
 // Biases of a case, some of them minus infinity, with their gradients.
@@ -243,35 +225,6 @@ TEST_CASE("biases get their gradients, the same for any number of threads", "[ke
   }
 }
 
-TEST_CASE("T5's buckets", "[kernels]") {
-  for (const ef::RelativeBuckets& b :
-       {ef::RelativeBuckets{32, 128, true}, {32, 128, false}, {8, 20, true}, {4, 3, true}})
-    for (Index distance = -300; distance <= 300; ++distance) CHECK(b.bucket(distance) == naive_bucket(-distance, b));
-  // As the published models have them: distances to keys before and after, where buckets begin.
-  const ef::RelativeBuckets t5;
-  const Index begins[][2] = {{0, 0},   {1, 1},     {7, 7},   {8, 8},   {11, 8},  {12, 9},    {16, 10},
-                             {91, 15}, {1000, 15}, {-1, 17}, {-7, 23}, {-8, 24}, {-1000, 31}};
-  for (const auto& [distance, bucket] : begins) CHECK(t5.bucket(distance) == bucket);
-}
-
-TEST_CASE("ALiBi's slopes", "[kernels]") {
-  CHECK(ef::Alibi(8).slopes() ==
-        std::vector<double>{1 / 2., 1 / 4., 1 / 8., 1 / 16., 1 / 32., 1 / 64., 1 / 128., 1 / 256.});
-  const std::vector<double> of_six = ef::Alibi(6).slopes();  // those of 4, then of 8 every other
-  const std::vector<double> expected{1 / 4., 1 / 16., 1 / 64., 1 / 256., 1 / 2., 1 / 8.};
-  CHECK(of_six == expected);
-}
-
-TEST_CASE("scores combine in one order, whatever the order of the arguments", "[kernels]") {
-  const auto a = ef::combine(ef::Causal{}, ef::SoftCap(3));
-  const auto b = ef::combine(ef::SoftCap(3), ef::combine(ef::Causal{}));
-  static_assert(std::is_same_v<decltype(a), decltype(b)>);
-  static_assert(std::is_same_v<std::remove_cvref_t<decltype(a)>, ef::CombinedScore<ef::SoftCap, ef::Causal>>);
-  static_assert(ef::detail::changes_values<ef::CombinedScore<ef::SoftCap, ef::Causal>>);
-  static_assert(!ef::detail::changes_values<ef::CombinedScore<ef::SlidingWindow, ef::Causal>>);
-  static_assert(!ef::detail::has_derivative<ef::CombinedScore<ef::Alibi, ef::Causal>, float>);
-}
-
 TEST_CASE("scores that do not fit say so", "[kernels]") {
   ef::Rng rng(4);
   const AttentionCase<float> c({4, 4, 4, 3, {5}, {7}}, rng);
@@ -285,15 +238,4 @@ TEST_CASE("scores that do not fit say so", "[kernels]") {
   const Matrix<float> weights = Matrix<float>::Zero(32, 3);
   CHECK(message(ef::RelativeBias<float>(ef::strided_view(weights))) ==
         "attention: RelativeBias has weights for 3 heads, expected 4");
-  CHECK(message_of([&] {
-          ef::RelativeBias<float>(ef::strided_view(weights), {30, 128, true});
-        }) == "RelativeBias: weights have 32 rows, expected 30, one a bucket");
-  CHECK(message_of([&] {
-          ef::RelativeBias<float>(ef::strided_view(weights), {32, 8, true});
-        }) ==
-        "RelativeBias: 32 buckets up to distance 8, expected at least 4 and a larger distance than has a bucket of its "
-        "own");
-  CHECK(message_of([] { ef::SlidingWindow(0); }) == "SlidingWindow: size is 0, expected 1 or more");
-  CHECK(message_of([] { ef::SoftCap(0); }) == "SoftCap: cap is 0.000000, expected more than 0");
-  CHECK(message_of([] { ef::Alibi(0); }) == "Alibi: heads is 0, expected 1 or more");
 }

@@ -62,7 +62,7 @@ class CombinedScore {
 
   template <class S, class Scalar>
   static void apply_one(const S& score, const ScoreTile& tile, ScoreBlock<Scalar> scores) {
-    if (detail::changes_values<S> || score.visible(tile) == Visible::some) score.apply(tile, scores);
+    if (detail::changes_values<S> || score.visible(tile) != Visible::all) score.apply(tile, scores);
   }
 
   template <std::size_t at, class Scalar>

@@ -42,10 +42,10 @@ class RelativeBias {
   explicit RelativeBias(const TensorView<const Scalar, 2>& weights, const RelativeBuckets& buckets = {},
                         const TensorView<Scalar, 2>& d_weights = {})
       : weights_(weights), d_weights_(d_weights), max_distance_(buckets.max_distance) {
-    const Index exact = buckets.buckets / (buckets.bidirectional ? 4 : 2);
-    check(exact >= 1 && buckets.max_distance > exact, "RelativeBias: ", buckets.buckets, " buckets up to distance ",
-          buckets.max_distance, ", expected at least ", buckets.bidirectional ? 4 : 2,
-          " and a larger distance than has a bucket of its own");
+    const Index least = buckets.bidirectional ? 4 : 2, exact = buckets.buckets / least;
+    check(exact >= 1, "RelativeBias: buckets is ", buckets.buckets, ", expected at least ", least);
+    check(buckets.max_distance > exact, "RelativeBias: max_distance is ", buckets.max_distance, ", expected more than ",
+          exact, ", which have a bucket each");
     check(weights.dimension(0) == buckets.buckets, "RelativeBias: weights have ", weights.dimension(0),
           " rows, expected ", buckets.buckets, ", one a bucket");
     check(d_weights.data() == nullptr || d_weights.shape() == weights.shape(),

@@ -1,0 +1,34 @@
+#include "eigenformer/kernels/soft_cap.hpp"
+
+#include "kernels/kernel_checks.hpp"
+#include "kernels/score_checks.hpp"
+#include "support/message_of.hpp"
+
+namespace ef = eigenformer;
+using ef::Index;
+using namespace ef::testing;
+
+static_assert(ef::Score<ef::SoftCap> && ef::detail::changes_values<ef::SoftCap>);
+static_assert(ef::detail::has_derivative<ef::SoftCap, float>);
+
+TEMPLATE_TEST_CASE("a soft cap is cap * tanh(score / cap), with its derivative", "[kernels]", float, double) {
+  ef::Rng rng(1);
+  for (const double cap : {0.5, 3.0, 50.0}) {
+    CAPTURE(cap);
+    const ByKeys<TestType> plain = random_matrix<TestType>(9, 5, rng, cap);
+    ByKeys<TestType> before = plain, scores = plain, d_scores = ByKeys<TestType>::Constant(9, 5, 2);
+    const ef::SoftCap score(cap);
+    score.apply(sequence(9, 5, 0), block_of(scores));
+    score.apply_backward(sequence(9, 5, 0), block_of(before), block_of(d_scores));
+    for (Index i = 0; i < plain.size(); ++i) {
+      const double tanh = std::tanh(static_cast<double>(plain.data()[i]) / cap);
+      CHECK(std::abs(static_cast<double>(scores.data()[i]) - cap * tanh) < cap * rounding<TestType>(8));
+      CHECK(std::abs(static_cast<double>(d_scores.data()[i]) - 2 * (1 - tanh * tanh)) < rounding<TestType>(16));
+    }
+  }
+}
+
+TEST_CASE("a soft cap is more than 0", "[kernels]") {
+  CHECK(ef::SoftCap(30).cap() == 30);
+  CHECK(message_of([] { ef::SoftCap(0); }) == "SoftCap: cap is 0.000000, expected more than 0");
+}
