@@ -10,20 +10,6 @@ using namespace ef::testing;
 
 namespace {
 
-// The gradients of dot(out, d_out) against differences of the naive form.
-void check_gradients(const AttentionCase<double>& c, const AttentionGradients<double>& d, const NaiveScore& naive,
-                     ef::Rng& rng) {
-  const auto loss = [&](const Matrix<double>& q, const Matrix<double>& k, const Matrix<double>& v) {
-    return dot(naive_attention(q, k, v, naive, c.options).out, c.d_out);
-  };
-  CHECK(gradient_error(
-            c.q, d.q, [&](const auto& x) { return loss(x, c.k, c.v); }, rng) < gradient_tolerance);
-  CHECK(gradient_error(
-            c.k, d.k, [&](const auto& x) { return loss(c.q, x, c.v); }, rng) < gradient_tolerance);
-  CHECK(gradient_error(
-            c.v, d.v, [&](const auto& x) { return loss(c.q, c.k, x); }, rng) < gradient_tolerance);
-}
-
 template <class Scalar>
 AttentionCase<double> in_double(const AttentionCase<Scalar>& c, const AttentionSizes& sizes) {
   ef::Rng unused(0);

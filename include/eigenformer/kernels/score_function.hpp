@@ -44,6 +44,18 @@ void for_each_place(const ScoreTile& tile, const ScoreBlock<Scalar>& scores, Bod
   }
 }
 
+/// Replaces every score by change(score, place).
+template <class Scalar, class Change>
+void change_scores(const ScoreTile& tile, ScoreBlock<Scalar> scores, Change change) {
+  // Not through the map, whose size a compiler would have to know to be apart from what is written.
+  Scalar* entries = scores.data();
+  const Index stride = scores.outerStride();
+  for_each_place(tile, scores, [&](const ScorePlace& place, Index i, Index j) {
+    Scalar& score = entries[j * stride + i];
+    score = change(score, place);
+  });
+}
+
 }  // namespace detail
 
 /// What score() gives.
@@ -58,11 +70,8 @@ class ScoreFunction {
 
   template <class Scalar>
   void apply(const ScoreTile& tile, ScoreBlock<Scalar> scores) const {
-    Scalar* entries = scores.data();
-    const Index stride = scores.outerStride();
-    detail::for_each_place(tile, scores, [&](const ScorePlace& place, Index i, Index j) {
-      Scalar& score = entries[j * stride + i];
-      score = static_cast<Scalar>(function_(score, place));
+    detail::change_scores(tile, scores, [&](Scalar score, const ScorePlace& place) {
+      return static_cast<Scalar>(function_(score, place));
     });
   }
 
@@ -94,11 +103,8 @@ class MaskFunction {
 
   template <class Scalar>
   void apply(const ScoreTile& tile, ScoreBlock<Scalar> scores) const {
-    Scalar* entries = scores.data();
-    const Index stride = scores.outerStride();
-    detail::for_each_place(tile, scores, [&](const ScorePlace& place, Index i, Index j) {
-      Scalar& score = entries[j * stride + i];
-      score = function_(place) ? score : hidden_score<Scalar>;
+    detail::change_scores(tile, scores, [&](Scalar score, const ScorePlace& place) {
+      return function_(place) ? score : hidden_score<Scalar>;
     });
   }
 
