@@ -1,4 +1,5 @@
 // What attention must not look at, and numbers at the end of the range: forward and backward.
+#include "eigenformer/kernels/attention_backward.hpp"
 #include "kernels/attention_cases.hpp"
 
 namespace ef = eigenformer;
@@ -180,4 +181,26 @@ TEMPLATE_TEST_CASE("a very unlikely key has no part in what is exact without it"
   Matrix<bool> mask(1, 3);
   mask << true, true, false;
   CHECK(ef::attention(q, k, v, ef::DenseMask(mask))(0, 0) == 1);
+}
+
+TEST_CASE("what a function makes of a hidden score, and of its derivative, does not matter", "[kernels]") {
+  ef::Rng rng(6);
+  const AttentionCase<float> c({1, 1, 5, 3, {9}, {9}}, rng);
+  const auto over_distance = [](Index at_hidden) {  // divided by 0, or by something else, where Causal hides
+    return ef::combine(ef::Causal{}, ef::score([at_hidden](auto s, const ef::ScorePlace& at) {
+                         const int distance = at.query - at.key;
+                         return s / static_cast<float>(distance >= 0 ? distance + 1 : static_cast<int>(at_hidden));
+                       }));
+  };
+  const auto d_of = [&](const auto& score) {
+    Attended<float> y{c.d_out, Matrix<float>(9, 1)};
+    AttentionGradients<float> d{c.q, c.k, c.v};
+    const auto q = ef::strided_view(c.q), k = ef::strided_view(c.k), v = ef::strided_view(c.v);
+    ef::attention_forward<float>(q, k, v, score, {}, y.out, y.log_sum_exp);
+    ef::attention_backward<float>(q, k, v, score, {}, y.out, y.log_sum_exp, c.d_out, d.q, d.k, d.v);
+    return d;
+  };
+  const AttentionGradients<float> d = d_of(over_distance(0));
+  CHECK(all_finite(d.q));
+  CHECK(identical(d, d_of(over_distance(3))));
 }
