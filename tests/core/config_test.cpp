@@ -7,9 +7,7 @@
 #include <typeinfo>
 
 #include "support/catch.hpp"
-
-#define EIGENFORMER_TEST_TEXT_(x) #x
-#define EIGENFORMER_TEST_TEXT(x) EIGENFORMER_TEST_TEXT_(x)
+#include "support/macro_text.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 struct Probe {};

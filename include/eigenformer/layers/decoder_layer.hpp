@@ -3,6 +3,7 @@
 
 #include <span>
 
+#include "eigenformer/core/compiled.hpp"
 #include "eigenformer/layers/feed_forward.hpp"
 #include "eigenformer/layers/residual.hpp"
 #include "eigenformer/layers/transformer_layer_options.hpp"
@@ -102,5 +103,7 @@ Variable<Scalar> DecoderLayer<Scalar>::step(const Context<Scalar>& context, cons
                                               rows.memory_index);
       });
 }
+
+EIGENFORMER_TEMPLATE(struct DecoderLayer);
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI

@@ -1,6 +1,7 @@
 // Dropout of activations.
 #pragma once
 
+#include "eigenformer/core/compiled.hpp"
 #include "eigenformer/ops/dropout.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
@@ -11,9 +12,14 @@ template <class Scalar>
 struct Dropout {
   double rate = 0;
 
-  Variable<Scalar> operator()(const Context<Scalar>& context, const Variable<Scalar>& x) const {
-    return dropout(context, x, rate);
-  }
+  Variable<Scalar> operator()(const Context<Scalar>& context, const Variable<Scalar>& x) const;
 };
+
+template <class Scalar>
+Variable<Scalar> Dropout<Scalar>::operator()(const Context<Scalar>& context, const Variable<Scalar>& x) const {
+  return dropout(context, x, rate);
+}
+
+EIGENFORMER_TEMPLATE(struct Dropout);
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI

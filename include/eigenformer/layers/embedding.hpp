@@ -3,6 +3,7 @@
 
 #include <span>
 
+#include "eigenformer/core/compiled.hpp"
 #include "eigenformer/layers/initialize.hpp"
 #include "eigenformer/ops/matmul.hpp"
 #include "eigenformer/ops/rows.hpp"
@@ -17,25 +18,36 @@ struct Embedding {
   Embedding() = default;
   /// Normal with standard deviation 1 / sqrt(width), so that logits of a tied output begin with variance about 1.
   /// (torch.nn.Embedding begins with deviation 1.)
-  Embedding(Index vocabulary_size, Index width, Rng& rng)
-      : weight(normal<Scalar>(vocabulary_size, width, 1 / std::sqrt(static_cast<double>(width)), rng)) {}
+  Embedding(Index vocabulary_size, Index width, Rng& rng);
 
   bool empty() const { return weight.empty(); }
   Index vocabulary_size() const { return weight.value.rows(); }
   Index width() const { return weight.value.cols(); }
 
   /// tokens: [n] -> [n x width]. Throws if a token is not in the vocabulary.
-  Variable<Scalar> operator()(const Context<Scalar>& context, std::span<const Token> tokens) const {
-    return gather_rows(context, context.use(weight), tokens);
-  }
+  Variable<Scalar> operator()(const Context<Scalar>& context, std::span<const Token> tokens) const;
 
   /// The output layer with this weight: x: [n x width] -> the product of each row with every token's vector,
   /// [n x vocabulary size].
-  Variable<Scalar> logits(const Context<Scalar>& context, const Variable<Scalar>& x) const {
-    return linear(context, x, context.use(weight));
-  }
+  Variable<Scalar> logits(const Context<Scalar>& context, const Variable<Scalar>& x) const;
 
   static void visit(auto& self, auto&& visitor) { visitor("weight", self.weight); }
 };
+
+template <class Scalar>
+Embedding<Scalar>::Embedding(Index vocabulary_size, Index width, Rng& rng)
+    : weight(normal<Scalar>(vocabulary_size, width, 1 / std::sqrt(static_cast<double>(width)), rng)) {}
+
+template <class Scalar>
+Variable<Scalar> Embedding<Scalar>::operator()(const Context<Scalar>& context, std::span<const Token> tokens) const {
+  return gather_rows(context, context.use(weight), tokens);
+}
+
+template <class Scalar>
+Variable<Scalar> Embedding<Scalar>::logits(const Context<Scalar>& context, const Variable<Scalar>& x) const {
+  return linear(context, x, context.use(weight));
+}
+
+EIGENFORMER_TEMPLATE(struct Embedding);
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI

@@ -1,6 +1,7 @@
 // A Transformer encoder block: self-attention, then a feed-forward network.
 #pragma once
 
+#include "eigenformer/core/compiled.hpp"
 #include "eigenformer/layers/feed_forward.hpp"
 #include "eigenformer/layers/residual.hpp"
 #include "eigenformer/layers/transformer_layer_options.hpp"
@@ -50,5 +51,7 @@ Variable<Scalar> EncoderLayer<Scalar>::operator()(const Context<Scalar>& context
   return residual(context, attended, norm2, norm_first, dropout,
                   [&](const Variable<Scalar>& y) { return feed_forward(context, y); });
 }
+
+EIGENFORMER_TEMPLATE(struct EncoderLayer);
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI

@@ -1,6 +1,7 @@
 // The position-wise feed-forward network of a Transformer block.
 #pragma once
 
+#include "eigenformer/core/compiled.hpp"
 #include "eigenformer/layers/dropout.hpp"
 #include "eigenformer/layers/linear.hpp"
 #include "eigenformer/ops/activations.hpp"
@@ -16,20 +17,29 @@ struct FeedForward {
   Dropout<Scalar> dropout;
 
   FeedForward() = default;
-  FeedForward(Index width, Index dim_feedforward, Activation chosen, double dropout_rate, bool bias, Rng& rng)
-      : linear1(width, dim_feedforward, rng, bias),
-        linear2(dim_feedforward, width, rng, bias),
-        activation(chosen),
-        dropout{dropout_rate} {}
+  FeedForward(Index width, Index dim_feedforward, Activation chosen, double dropout_rate, bool bias, Rng& rng);
 
-  Variable<Scalar> operator()(const Context<Scalar>& context, const Variable<Scalar>& x) const {
-    return linear2(context, dropout(context, activate(context, activation, linear1(context, x))));
-  }
+  Variable<Scalar> operator()(const Context<Scalar>& context, const Variable<Scalar>& x) const;
 
   static void visit(auto& self, auto&& visitor) {
     visitor("linear1", self.linear1);
     visitor("linear2", self.linear2);
   }
 };
+
+template <class Scalar>
+FeedForward<Scalar>::FeedForward(Index width, Index dim_feedforward, Activation chosen, double dropout_rate, bool bias,
+                                 Rng& rng)
+    : linear1(width, dim_feedforward, rng, bias),
+      linear2(dim_feedforward, width, rng, bias),
+      activation(chosen),
+      dropout{dropout_rate} {}
+
+template <class Scalar>
+Variable<Scalar> FeedForward<Scalar>::operator()(const Context<Scalar>& context, const Variable<Scalar>& x) const {
+  return linear2(context, dropout(context, activate(context, activation, linear1(context, x))));
+}
+
+EIGENFORMER_TEMPLATE(struct FeedForward);
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI

@@ -1,6 +1,7 @@
 // A linear map with a bias.
 #pragma once
 
+#include "eigenformer/core/compiled.hpp"
 #include "eigenformer/layers/initialize.hpp"
 #include "eigenformer/ops/matmul.hpp"
 
@@ -14,23 +15,31 @@ struct Linear {
   Parameter<Scalar> bias;    // [1 x outputs], or empty
 
   Linear() = default;
-  Linear(Index inputs, Index outputs, Rng& rng, bool with_bias = true)
-      : weight(xavier_uniform<Scalar>(outputs, inputs, rng)) {
-    if (with_bias) bias = Parameter<Scalar>(1, outputs);
-  }
+  Linear(Index inputs, Index outputs, Rng& rng, bool with_bias = true);
 
   bool empty() const { return weight.empty(); }
   Index inputs() const { return weight.value.cols(); }
   Index outputs() const { return weight.value.rows(); }
 
-  Variable<Scalar> operator()(const Context<Scalar>& context, const Variable<Scalar>& x) const {
-    return linear(context, x, context.use(weight), bias.empty() ? Variable<Scalar>() : context.use(bias));
-  }
+  Variable<Scalar> operator()(const Context<Scalar>& context, const Variable<Scalar>& x) const;
 
   static void visit(auto& self, auto&& visitor) {
     visitor("weight", self.weight);
     visitor("bias", self.bias);
   }
 };
+
+template <class Scalar>
+Linear<Scalar>::Linear(Index inputs, Index outputs, Rng& rng, bool with_bias)
+    : weight(xavier_uniform<Scalar>(outputs, inputs, rng)) {
+  if (with_bias) bias = Parameter<Scalar>(1, outputs);
+}
+
+template <class Scalar>
+Variable<Scalar> Linear<Scalar>::operator()(const Context<Scalar>& context, const Variable<Scalar>& x) const {
+  return linear(context, x, context.use(weight), bias.empty() ? Variable<Scalar>() : context.use(bias));
+}
+
+EIGENFORMER_TEMPLATE(struct Linear);
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI

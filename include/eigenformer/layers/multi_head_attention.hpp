@@ -1,6 +1,7 @@
 // Multi-head attention (Vaswani et al. 2017, section 3.2.2).
 #pragma once
 
+#include "eigenformer/core/compiled.hpp"
 #include "eigenformer/kernels/attention_weights.hpp"
 #include "eigenformer/layers/attention_recorder.hpp"
 #include "eigenformer/layers/key_value_cache.hpp"
@@ -55,9 +56,7 @@ struct MultiHeadAttention {
                                    const RowOffsets& key_rows, std::span<const Index> key_index) const;
 
   /// Appends the projections of `x`, as key and value, to the cache.
-  void append_to_cache(const Context<Scalar>& context, const Variable<Scalar>& x, KeyValueCache<Scalar>& cache) const {
-    cache.append(k(context, x).value(), v(context, x).value());
-  }
+  void append_to_cache(const Context<Scalar>& context, const Variable<Scalar>& x, KeyValueCache<Scalar>& cache) const;
 
   static void visit(auto& self, auto&& visitor) {
     visitor("q", self.q);
@@ -114,5 +113,13 @@ Variable<Scalar> MultiHeadAttention<Scalar>::attend_to_cache(const Context<Scala
       .heads = heads, .key_heads = key_heads, .query_rows = query_rows, .key_rows = key_rows, .key_index = key_index};
   return out_proj(context, attention(context, q(context, query), cache.keys(), cache.values(), Unmasked{}, options));
 }
+
+template <class Scalar>
+void MultiHeadAttention<Scalar>::append_to_cache(const Context<Scalar>& context, const Variable<Scalar>& x,
+                                                 KeyValueCache<Scalar>& cache) const {
+  cache.append(k(context, x).value(), v(context, x).value());
+}
+
+EIGENFORMER_TEMPLATE(struct MultiHeadAttention);
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "eigenformer/autograd/parameter.hpp"
+#include "eigenformer/core/compiled.hpp"
 #include "eigenformer/ops/norms.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
@@ -20,9 +21,7 @@ struct LayerNorm {
 
   bool empty() const { return weight.empty(); }
 
-  Variable<Scalar> operator()(const Context<Scalar>& context, const Variable<Scalar>& x) const {
-    return layer_norm(context, x, context.use(weight), context.use(bias), epsilon);
-  }
+  Variable<Scalar> operator()(const Context<Scalar>& context, const Variable<Scalar>& x) const;
 
   static void visit(auto& self, auto&& visitor) {
     visitor("weight", self.weight);
@@ -40,11 +39,22 @@ struct RmsNorm {
   explicit RmsNorm(Index features, double rms_norm_eps = 1e-5)
       : weight(Matrix<Scalar>::Ones(1, features)), epsilon(rms_norm_eps) {}
 
-  Variable<Scalar> operator()(const Context<Scalar>& context, const Variable<Scalar>& x) const {
-    return rms_norm(context, x, context.use(weight), epsilon);
-  }
+  Variable<Scalar> operator()(const Context<Scalar>& context, const Variable<Scalar>& x) const;
 
   static void visit(auto& self, auto&& visitor) { visitor("weight", self.weight); }
 };
+
+template <class Scalar>
+Variable<Scalar> LayerNorm<Scalar>::operator()(const Context<Scalar>& context, const Variable<Scalar>& x) const {
+  return layer_norm(context, x, context.use(weight), context.use(bias), epsilon);
+}
+
+template <class Scalar>
+Variable<Scalar> RmsNorm<Scalar>::operator()(const Context<Scalar>& context, const Variable<Scalar>& x) const {
+  return rms_norm(context, x, context.use(weight), epsilon);
+}
+
+EIGENFORMER_TEMPLATE(struct LayerNorm);
+EIGENFORMER_TEMPLATE(struct RmsNorm);
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI

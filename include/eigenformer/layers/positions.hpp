@@ -4,6 +4,7 @@
 #include <cmath>
 #include <string_view>
 
+#include "eigenformer/core/compiled.hpp"
 #include "eigenformer/layers/initialize.hpp"
 #include "eigenformer/ops/positions.hpp"
 
@@ -76,26 +77,35 @@ struct Positions {
   Matrix<Scalar> table;      // sinusoidal: the first max_length positions, kept; later ones are computed when needed
 
   Positions() = default;
-  Positions(PositionEncoding chosen, Index max_length, Index width, Rng& rng) : encoding(chosen) {
-    if (encoding == PositionEncoding::learned)
-      weight = normal<Scalar>(max_length, width, 0.02, rng);  // the deviation of Devlin et al. 2019
-    else if (encoding != PositionEncoding::none)
-      table = sinusoidal_positions<Scalar>(0, max_length, width, encoding);
-  }
+  Positions(PositionEncoding chosen, Index max_length, Index width, Rng& rng);
 
   /// x: [tokens x width]. first: the position of each sequence's first row, for decoding step by step.
   /// Throws if the encoding is learned and a position is beyond those learned.
   Variable<Scalar> operator()(const Context<Scalar>& context, const Variable<Scalar>& x, const RowOffsets& rows = {},
-                              Index first = 0) const {
-    if (encoding == PositionEncoding::none) return x;
-    if (encoding == PositionEncoding::learned) return add_positions(context, x, context.use(weight), rows, first);
-    const Index positions = first + rows.over(x.rows(), "positions", "x").longest();
-    if (positions <= table.rows()) return add_positions(context, x, Variable<Scalar>::view(table), rows, first);
-    const Matrix<Scalar> longer = sinusoidal_positions<Scalar>(first, positions - first, x.cols(), encoding);
-    return add_positions(context, x, Variable<Scalar>(longer), rows, 0);
-  }
+                              Index first = 0) const;
 
   static void visit(auto& self, auto&& visitor) { visitor("weight", self.weight); }
 };
+
+template <class Scalar>
+Positions<Scalar>::Positions(PositionEncoding chosen, Index max_length, Index width, Rng& rng) : encoding(chosen) {
+  if (encoding == PositionEncoding::learned)
+    weight = normal<Scalar>(max_length, width, 0.02, rng);  // the deviation of Devlin et al. 2019
+  else if (encoding != PositionEncoding::none)
+    table = sinusoidal_positions<Scalar>(0, max_length, width, encoding);
+}
+
+template <class Scalar>
+Variable<Scalar> Positions<Scalar>::operator()(const Context<Scalar>& context, const Variable<Scalar>& x,
+                                               const RowOffsets& rows, Index first) const {
+  if (encoding == PositionEncoding::none) return x;
+  if (encoding == PositionEncoding::learned) return add_positions(context, x, context.use(weight), rows, first);
+  const Index positions = first + rows.over(x.rows(), "positions", "x").longest();
+  if (positions <= table.rows()) return add_positions(context, x, Variable<Scalar>::view(table), rows, first);
+  const Matrix<Scalar> longer = sinusoidal_positions<Scalar>(first, positions - first, x.cols(), encoding);
+  return add_positions(context, x, Variable<Scalar>(longer), rows, 0);
+}
+
+EIGENFORMER_TEMPLATE(struct Positions);
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI

@@ -4,6 +4,7 @@
 #include <utility>
 #include <vector>
 
+#include "eigenformer/core/compiled.hpp"
 #include "eigenformer/layers/decoder_layer.hpp"
 #include "eigenformer/layers/embedding.hpp"
 #include "eigenformer/layers/encoder_layer.hpp"
@@ -67,10 +68,7 @@ struct Encoder {
   std::vector<EncoderLayer<Scalar>> layers;
   LayerNorm<Scalar> norm;  // empty: none
 
-  Variable<Scalar> operator()(const Context<Scalar>& context, Variable<Scalar> x, const RowOffsets& rows) const {
-    for (const EncoderLayer<Scalar>& layer : layers) x = layer(context, x, rows);
-    return norm.empty() ? x : norm(context, x);
-  }
+  Variable<Scalar> operator()(const Context<Scalar>& context, Variable<Scalar> x, const RowOffsets& rows) const;
   static void visit(auto& self, auto&& visitor) {
     visitor("layers", self.layers);
     visitor("norm", self.norm);
@@ -84,10 +82,7 @@ struct Decoder {
   LayerNorm<Scalar> norm;  // empty: none
 
   Variable<Scalar> operator()(const Context<Scalar>& context, Variable<Scalar> x, const RowOffsets& rows,
-                              const Variable<Scalar>& memory, const RowOffsets& memory_rows) const {
-    for (const DecoderLayer<Scalar>& layer : layers) x = layer(context, x, rows, memory, memory_rows);
-    return norm.empty() ? x : norm(context, x);
-  }
+                              const Variable<Scalar>& memory, const RowOffsets& memory_rows) const;
   static void visit(auto& self, auto&& visitor) {
     visitor("layers", self.layers);
     visitor("norm", self.norm);
@@ -126,9 +121,7 @@ struct Transformer {
                          std::span<const Token> tokens, const RowOffsets& rows, Index first_position = 0) const;
 
   /// Scores of the whole target vocabulary for rows of the decoder's result.
-  Variable<Scalar> logits(const Context<Scalar>& context, const Variable<Scalar>& x) const {
-    return generator.empty() ? target_embedding_used().logits(context, x) : generator(context, x);
-  }
+  Variable<Scalar> logits(const Context<Scalar>& context, const Variable<Scalar>& x) const;
 
   const Embedding<Scalar>& target_embedding_used() const {
     return target_embedding.empty() ? source_embedding : target_embedding;
@@ -143,6 +136,20 @@ struct Transformer {
     visitor("decoder", self.decoder);
   }
 };
+
+template <class Scalar>
+Variable<Scalar> Encoder<Scalar>::operator()(const Context<Scalar>& context, Variable<Scalar> x,
+                                             const RowOffsets& rows) const {
+  for (const EncoderLayer<Scalar>& layer : layers) x = layer(context, x, rows);
+  return norm.empty() ? x : norm(context, x);
+}
+
+template <class Scalar>
+Variable<Scalar> Decoder<Scalar>::operator()(const Context<Scalar>& context, Variable<Scalar> x, const RowOffsets& rows,
+                                             const Variable<Scalar>& memory, const RowOffsets& memory_rows) const {
+  for (const DecoderLayer<Scalar>& layer : layers) x = layer(context, x, rows, memory, memory_rows);
+  return norm.empty() ? x : norm(context, x);
+}
 
 template <class Scalar>
 Transformer<Scalar>::Transformer(const TransformerOptions& chosen, Rng& rng)
@@ -192,5 +199,14 @@ Variable<Scalar> Transformer<Scalar>::operator()(const Context<Scalar>& context,
                                                  const Tokens& target) const {
   return logits(context, decode(context, target, encode(context, source), source.rows));
 }
+
+template <class Scalar>
+Variable<Scalar> Transformer<Scalar>::logits(const Context<Scalar>& context, const Variable<Scalar>& x) const {
+  return generator.empty() ? target_embedding_used().logits(context, x) : generator(context, x);
+}
+
+EIGENFORMER_TEMPLATE(struct Encoder);
+EIGENFORMER_TEMPLATE(struct Decoder);
+EIGENFORMER_TEMPLATE(struct Transformer);
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI

@@ -5,6 +5,7 @@
 #include <span>
 #include <vector>
 
+#include "eigenformer/core/compiled.hpp"
 #include "eigenformer/models/transformer.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
@@ -89,5 +90,7 @@ Matrix<Scalar> TransformerState<Scalar>::operator()(std::span<const Index> paren
   ++steps_;
   return model_.logits(context_, x).value();
 }
+
+EIGENFORMER_TEMPLATE(class TransformerState);
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI

@@ -1,0 +1,24 @@
+// What the library eigenformer::compiled has compiled already, its users' files do not compile again.
+#pragma once
+
+#if defined(EIGENFORMER_COMPILING_FLOAT)
+#define EIGENFORMER_TEMPLATE_FLOAT(...) template __VA_ARGS__<float>
+#elif defined(EIGENFORMER_COMPILED_FLOAT)
+#define EIGENFORMER_TEMPLATE_FLOAT(...) extern template __VA_ARGS__<float>
+#else
+#define EIGENFORMER_TEMPLATE_FLOAT(...) static_assert(true)
+#endif
+
+#if defined(EIGENFORMER_COMPILING_DOUBLE)
+#define EIGENFORMER_TEMPLATE_DOUBLE(...) template __VA_ARGS__<double>
+#elif defined(EIGENFORMER_COMPILED_DOUBLE)
+#define EIGENFORMER_TEMPLATE_DOUBLE(...) extern template __VA_ARGS__<double>
+#else
+#define EIGENFORMER_TEMPLATE_DOUBLE(...) static_assert(true)
+#endif
+
+/// Stands after a class that the compiled library has: EIGENFORMER_TEMPLATE(struct Linear); Its larger members are
+/// defined outside it, since what is defined within a class is inline, and compiled by every file that calls it.
+#define EIGENFORMER_TEMPLATE(...)          \
+  EIGENFORMER_TEMPLATE_FLOAT(__VA_ARGS__); \
+  EIGENFORMER_TEMPLATE_DOUBLE(__VA_ARGS__)

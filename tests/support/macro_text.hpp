@@ -1,0 +1,5 @@
+// What a macro expands to, as text.
+#pragma once
+
+#define EIGENFORMER_TEST_TEXT_(...) #__VA_ARGS__
+#define EIGENFORMER_TEST_TEXT(...) EIGENFORMER_TEST_TEXT_(__VA_ARGS__)
