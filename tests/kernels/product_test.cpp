@@ -14,9 +14,9 @@ namespace {
 
 // A matrix laid out by any strides among entries of 77, which must not be touched.
 template <class Scalar>
-class Spread {
+class AnyStrides {
  public:
-  Spread(const Matrix<Scalar>& values, Index row_stride, Index col_stride)
+  AnyStrides(const Matrix<Scalar>& values, Index row_stride, Index col_stride)
       : memory_(Matrix<Scalar>::Constant(1,
                                          2 * margin + std::max<Index>(0, values.rows() - 1) * row_stride +
                                              std::max<Index>(0, values.cols() - 1) * col_stride + 1,
@@ -99,11 +99,12 @@ TEMPLATE_TEST_CASE("a product is one sum in order, wherever its matrices lie", "
           return c;
         };
         const Matrix<TestType> c = product(by_rows(a), by_rows(b));
-        CHECK(identical<TestType>(product(Spread<TestType>(a, 1, rows).view(), by_rows(b)), c));
-        CHECK(identical<TestType>(product(by_rows(a), Spread<TestType>(b, 1, depth + 5).view()), c));
-        CHECK(identical<TestType>(product(by_rows(a), Spread<TestType>(b, cols + 3, 1).view()), c));
+        CHECK(identical<TestType>(product(AnyStrides<TestType>(a, 1, rows).view(), by_rows(b)), c));
+        CHECK(identical<TestType>(product(by_rows(a), AnyStrides<TestType>(b, 1, depth + 5).view()), c));
+        CHECK(identical<TestType>(product(by_rows(a), AnyStrides<TestType>(b, cols + 3, 1).view()), c));
         CHECK(identical<TestType>(
-            product(Spread<TestType>(a, 2 * depth + 1, 2).view(), Spread<TestType>(b, 2, 2 * depth + 3).view()), c));
+            product(AnyStrides<TestType>(a, 2 * depth + 1, 2).view(), AnyStrides<TestType>(b, 2, 2 * depth + 3).view()),
+            c));
         // Each entry alone: what no order of summation but the one from 0 up would give for all depths.
         for (const Index i : {Index{0}, rows / 2, rows - 1})
           for (const Index j : {Index{0}, cols / 2, cols - 1}) {

@@ -1,4 +1,4 @@
-// Declares what the optional library eigenformer::compiled holds, so that the files that link it do not compile it again.
+// Declares what the optional library eigenformer::compiled holds, so that files that link it do not compile it again.
 #pragma once
 
 #if defined(EIGENFORMER_COMPILING_FLOAT)
