@@ -31,7 +31,7 @@ double peak_flops() {
   P total = sums[0];
   for (int i = 1; i < chains; ++i) total = simd::multiply_add(total, a, sums[i]);
   simd::store(kept, total);
-  static volatile Scalar sink;
+  [[maybe_unused]] static volatile Scalar sink;
   sink = kept[0];
   return best;
 }
