@@ -2,6 +2,8 @@
 // shared and its clock may move, so a figure is given as a share of a peak taken between the timed runs.
 #pragma once
 
+#include <benchmark/benchmark.h>
+
 #include <algorithm>
 #include <chrono>
 
@@ -26,13 +28,11 @@ double peak_flops() {
     const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
     best = std::max(best, 2.0 * simd::lanes<Scalar> * chains * rounds / seconds.count());
   }
-  // Used, so that the loop is not taken out.
-  Scalar kept[simd::lanes<Scalar>];
   P total = sums[0];
   for (int i = 1; i < chains; ++i) total = simd::multiply_add(total, a, sums[i]);
+  Scalar kept[simd::lanes<Scalar>];
   simd::store(kept, total);
-  [[maybe_unused]] static volatile Scalar sink;
-  sink = kept[0];
+  benchmark::DoNotOptimize(kept);
   return best;
 }
 
