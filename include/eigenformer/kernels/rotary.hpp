@@ -1,0 +1,115 @@
+// Rotary positions: pairs of a head's features are turned by an angle that grows with the token's position, so that the
+// product of a query and a key knows only how far apart they stand (Su et al. 2021, arXiv 2104.09864, equation 34).
+#pragma once
+
+#include <cmath>
+#include <span>
+
+#include "eigenformer/kernels/row_blocks.hpp"
+#include "eigenformer/kernels/rows.hpp"
+
+namespace eigenformer::inline EIGENFORMER_ABI {
+
+/// Which two features turn together, of the `width` that turn: models differ, and weights trained for one are of no use
+/// to the other.
+enum class RotaryPairs {
+  interleaved,  // 2i and 2i + 1: the paper
+  halves        // i and i + width / 2: GPT-NeoX, Llama
+};
+
+/// Cosines and sines of all angles: [positions x width / 2] each. One table serves any number of layers.
+template <class Scalar>
+struct RotaryTable {
+  Matrix<Scalar> cos, sin;
+
+  Index positions() const { return cos.rows(); }
+  Index width() const { return 2 * cos.cols(); }
+};
+
+/// Position p turns pair i by p / base^(2i / width): the paper's angles with its base of 10000.
+/// width: of a head's features that turn. Throws unless it is even.
+template <class Scalar>
+RotaryTable<Scalar> rotary_table(Index positions, Index width, double base = 10000) {
+  check(width >= 0 && width % 2 == 0, "rotary_table: width is ", width, ", expected an even one");
+  RotaryTable<Scalar> table{Matrix<Scalar>(positions, width / 2), Matrix<Scalar>(positions, width / 2)};
+  for (Index i = 0; i < width / 2; ++i) {
+    const double frequency = std::pow(base, -2 * static_cast<double>(i) / static_cast<double>(width));
+    for (Index p = 0; p < positions; ++p) {
+      table.cos(p, i) = static_cast<Scalar>(std::cos(static_cast<double>(p) * frequency));
+      table.sin(p, i) = static_cast<Scalar>(std::sin(static_cast<double>(p) * frequency));
+    }
+  }
+  return table;
+}
+
+struct RotaryOptions {
+  Index heads = 1;  // column blocks of x, each turned alike
+  RotaryPairs pairs = RotaryPairs::halves;
+};
+
+namespace detail {
+
+/// Turns forth, or back: `direction` is 1 or -1.
+template <class Scalar>
+void turn(const ConstMatrixRef<Scalar>& x, const RotaryTable<Scalar>& table, std::span<const Index> positions,
+          const RotaryOptions& options, Scalar direction, MatrixRef<Scalar>& y, Threads* threads) {
+  check_shape("rotary", "y", shape(y), shape(x));
+  check_shape("rotary", "sin", shape(table.sin), shape(table.cos));
+  check(static_cast<Index>(positions.size()) == x.rows(), "rotary: x is ", shape(x), ", positions has ",
+        positions.size());
+  check(options.heads >= 1 && x.cols() % options.heads == 0 && table.width() <= x.cols() / options.heads,
+        "rotary: x is ", shape(x), ", expected ", options.heads, " heads of at least ", table.width(), " columns");
+  check_ids("rotary", positions, table.positions());
+  const Index width = x.cols() / options.heads;
+  const Index half = table.width() / 2;
+  const bool interleaved = options.pairs == RotaryPairs::interleaved;
+  const Index step = interleaved ? 2 : 1;
+  const Index partner = interleaved ? 1 : half;
+  for_each_row(threads, x.rows(), x.cols(), [&](Index row) {
+    const Index position = positions[static_cast<std::size_t>(row)];
+    const Scalar* cos = row_begin(table.cos, position);
+    const Scalar* sin = row_begin(table.sin, position);
+    for (Index head = 0; head < options.heads; ++head) {
+      const Scalar* from = row_begin(x, row) + head * width;
+      Scalar* to = row_begin(y, row) + head * width;
+      for (Index i = 0; i < half; ++i) {
+        const Scalar a = from[i * step], b = from[i * step + partner];
+        const Scalar s = direction * sin[i];
+        to[i * step] = a * cos[i] - b * s;
+        to[i * step + partner] = b * cos[i] + a * s;
+      }
+      for (Index i = 2 * half; i < width; ++i) to[i] = from[i];
+    }
+  });
+}
+
+}  // namespace detail
+
+/// y = x with the first table.width() features of each head turned by the row's position, and the others as they are.
+/// x, y: [tokens x heads * width]; y may be x. Throws if a position is beyond the table.
+template <class Scalar>
+void rotary_forward(const ConstMatrixRef<Scalar>& x, const RotaryTable<Scalar>& table, std::span<const Index> positions,
+                    const RotaryOptions& options, MatrixRef<Scalar> y, Threads* threads = nullptr) {
+  detail::turn<Scalar>(x, table, positions, options, 1, y, threads);
+}
+
+/// d_x = d_y turned back. d_y, d_x: [tokens x heads * width]; d_x may be d_y.
+template <class Scalar>
+void rotary_backward(const ConstMatrixRef<Scalar>& d_y, const RotaryTable<Scalar>& table,
+                     std::span<const Index> positions, const RotaryOptions& options, MatrixRef<Scalar> d_x,
+                     Threads* threads = nullptr) {
+  detail::turn<Scalar>(d_y, table, positions, options, -1, d_x, threads);
+}
+
+/// x with its tokens' positions turned into it. x: [tokens x heads * width], any Eigen matrix or expression.
+template <class Derived>
+Matrix<typename Derived::Scalar> rotary(const Eigen::MatrixBase<Derived>& x,
+                                        const RotaryTable<typename Derived::Scalar>& table,
+                                        std::span<const Index> positions, const RotaryOptions& options = {},
+                                        Threads* threads = nullptr) {
+  Matrix<typename Derived::Scalar> y(x.rows(), x.cols());
+  rotary_forward<typename Derived::Scalar>(x.derived(), table, positions, options, y, threads);
+  return y;
+}
+
+}  // namespace eigenformer::inline EIGENFORMER_ABI
