@@ -1,5 +1,6 @@
 // What a score may be: parts that combine, or a function of one's own, compiled into the same kernel.
 #include <eigenformer/kernels/attention.hpp>
+#include <eigenformer/kernels/scores.hpp>
 #include <iostream>
 
 namespace ef = eigenformer;

@@ -5,6 +5,8 @@
 #include "eigenformer/autograd/gradient_check.hpp"
 #include "eigenformer/core/thread_pool.hpp"
 #include "eigenformer/decode/greedy.hpp"
+#include "eigenformer/kernels/rotary.hpp"
+#include "eigenformer/kernels/scores.hpp"
 #include "eigenformer/models/transformer_state.hpp"
 #include "eigenformer/models/translation_model.hpp"
 #include "eigenformer/ops/cross_entropy.hpp"

@@ -10,6 +10,7 @@
 #include "eigenformer/core/tensor.hpp"
 #include "eigenformer/core/thread_pool.hpp"
 #include "eigenformer/kernels/attention.hpp"
+#include "eigenformer/kernels/scores.hpp"
 #include "kernels/kernel_checks.hpp"
 #include "support/naive_attention.hpp"
 

@@ -60,6 +60,31 @@ TEMPLATE_TEST_CASE("weights and values make attention", "[kernels]", float, doub
   }
 }
 
+TEMPLATE_TEST_CASE("scores are what the softmax makes weights of", "[kernels]", float, double) {
+  ef::Rng rng(5);
+  const AttentionCase<TestType> c({4, 2, 5, 3, {7, 0, 3, 2}, {9, 2, 4, 0}}, rng);
+  const auto check = [&](const auto& score, const NaiveScore& naive) {
+    const Tensor<TestType, 3> scores = ef::attention_scores(c.q, c.k, score, c.options);
+    const NaiveAttention expected = c.naive(naive);
+    REQUIRE(scores.shape() == std::array<Index, 3>{4, 12, 9});
+    for (Index h = 0; h < 4; ++h) {
+      // exp(score - log_sum_exp) is the weight.
+      const auto& weights = expected.weights[static_cast<std::size_t>(h)];
+      for (Index i = 0; i < 12; ++i)
+        for (Index j = 0; j < 9; ++j) {
+          const auto x = static_cast<double>(scores(h, i, j));
+          if (weights(i, j) == 0) CHECK(x == naive_hidden);
+          if (weights(i, j) != 0)
+            CHECK(std::abs(x - std::log(weights(i, j)) - expected.log_sum_exp(i, h)) < rounding<TestType>(64));
+        }
+    }
+  };
+  check(ef::Unmasked{}, naive_unmasked);
+  check(ef::Causal{}, naive_causal);
+  const CappedScore capped{.cap = 2, .causal = true};
+  check(capped, capped.naive());
+}
+
 TEMPLATE_TEST_CASE("weights are the same to the last bit wherever their matrices lie", "[kernels]", float, double) {
   using ByColumns = Eigen::Matrix<TestType, Eigen::Dynamic, Eigen::Dynamic>;
   ef::Rng rng(3);

@@ -5,7 +5,7 @@
 #include <functional>
 #include <limits>
 
-#include "eigenformer/kernels/scores.hpp"
+#include "eigenformer/kernels/score.hpp"
 #include "support/catch.hpp"
 
 namespace eigenformer::testing {

@@ -1,4 +1,4 @@
-#include "eigenformer/kernels/scores.hpp"
+#include "eigenformer/kernels/score.hpp"
 
 #include "kernels/score_checks.hpp"
 

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <initializer_list>
-#include <memory>
 #include <span>
 #include <utility>
 #include <vector>
@@ -13,7 +12,7 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// The offsets of a ragged batch. Immutable; a copy shares the numbers, so it is cheap to keep one.
+/// The offsets of a ragged batch. Immutable.
 ///
 /// A default-constructed RowOffsets says "none given": all rows are one sequence.
 class RowOffsets {
@@ -26,7 +25,7 @@ class RowOffsets {
     for (std::size_t i = 1; i < offsets.size(); ++i)
       check(offsets[i - 1] <= offsets[i], "RowOffsets: offset ", i, " is ", offsets[i], ", less than the one before, ",
             offsets[i - 1]);
-    offsets_ = std::make_shared<const std::vector<Index>>(std::move(offsets));
+    offsets_ = std::move(offsets);
   }
   RowOffsets(std::initializer_list<Index> offsets) : RowOffsets(std::vector<Index>(offsets)) {}
 
@@ -38,12 +37,12 @@ class RowOffsets {
     return RowOffsets(std::move(offsets));
   }
 
-  bool given() const { return offsets_ != nullptr; }
+  bool given() const { return !offsets_.empty(); }
 
   // Below, offsets must be given.
-  Index sequences() const { return static_cast<Index>(offsets_->size()) - 1; }
-  Index rows() const { return offsets_->back(); }
-  Index begin(Index sequence) const { return (*offsets_)[static_cast<std::size_t>(sequence)]; }
+  Index sequences() const { return static_cast<Index>(offsets_.size()) - 1; }
+  Index rows() const { return offsets_.back(); }
+  Index begin(Index sequence) const { return offsets_[static_cast<std::size_t>(sequence)]; }
   Index end(Index sequence) const { return begin(sequence + 1); }
   Index length(Index sequence) const { return end(sequence) - begin(sequence); }
   Index longest() const {
@@ -59,12 +58,10 @@ class RowOffsets {
     return *this;
   }
 
-  friend bool operator==(const RowOffsets& a, const RowOffsets& b) {
-    return a.offsets_ == b.offsets_ || (a.given() && b.given() && *a.offsets_ == *b.offsets_);
-  }
+  friend bool operator==(const RowOffsets& a, const RowOffsets& b) { return a.offsets_ == b.offsets_; }
 
  private:
-  std::shared_ptr<const std::vector<Index>> offsets_;
+  std::vector<Index> offsets_;
 };
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI

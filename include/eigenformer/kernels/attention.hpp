@@ -2,18 +2,10 @@
 #pragma once
 
 #include "eigenformer/core/readable.hpp"
-#include "eigenformer/kernels/alibi.hpp"
 #include "eigenformer/kernels/all_finite.hpp"
 #include "eigenformer/kernels/attention_dropout.hpp"
 #include "eigenformer/kernels/attention_layout.hpp"
-#include "eigenformer/kernels/combine.hpp"
-#include "eigenformer/kernels/dense_bias.hpp"
-#include "eigenformer/kernels/dense_mask.hpp"
 #include "eigenformer/kernels/query_lanes.hpp"
-#include "eigenformer/kernels/relative_bias.hpp"
-#include "eigenformer/kernels/score_function.hpp"
-#include "eigenformer/kernels/sliding_window.hpp"
-#include "eigenformer/kernels/soft_cap.hpp"
 #include "eigenformer/kernels/tile_memory.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {

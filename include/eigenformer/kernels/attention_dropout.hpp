@@ -2,7 +2,7 @@
 #pragma once
 
 #include "eigenformer/core/rng.hpp"
-#include "eigenformer/kernels/scores.hpp"
+#include "eigenformer/kernels/score.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI::detail {
 

@@ -10,7 +10,7 @@
 #include "eigenformer/core/tensor.hpp"
 #include "eigenformer/core/threads.hpp"
 #include "eigenformer/kernels/product.hpp"
-#include "eigenformer/kernels/scores.hpp"
+#include "eigenformer/kernels/score.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 

@@ -4,7 +4,7 @@
 #include <array>
 #include <tuple>
 
-#include "eigenformer/kernels/scores.hpp"
+#include "eigenformer/kernels/score.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 

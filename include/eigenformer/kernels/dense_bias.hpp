@@ -3,7 +3,7 @@
 
 #include "eigenformer/core/simd.hpp"
 #include "eigenformer/core/tensor.hpp"
-#include "eigenformer/kernels/scores.hpp"
+#include "eigenformer/kernels/score.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 

@@ -3,7 +3,7 @@
 
 #include <memory>
 
-#include "eigenformer/kernels/scores.hpp"
+#include "eigenformer/kernels/score.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 

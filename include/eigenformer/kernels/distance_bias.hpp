@@ -2,7 +2,7 @@
 // number, so a tile of [queries x keys] needs queries + keys - 1 of them.
 #pragma once
 
-#include "eigenformer/kernels/scores.hpp"
+#include "eigenformer/kernels/score.hpp"
 #include "eigenformer/kernels/tile_memory.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI::detail {

@@ -6,7 +6,7 @@
 
 #include "eigenformer/core/dual.hpp"
 #include "eigenformer/core/simd.hpp"
-#include "eigenformer/kernels/scores.hpp"
+#include "eigenformer/kernels/score.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 

@@ -2,7 +2,7 @@
 // 2310.06825).
 #pragma once
 
-#include "eigenformer/kernels/scores.hpp"
+#include "eigenformer/kernels/score.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 

@@ -1,7 +1,7 @@
 // Scores bounded by a smooth cap (Bello et al. 2017, arXiv 1611.09940; Gemma 2: arXiv 2408.00118, section 2).
 #pragma once
 
-#include "eigenformer/kernels/scores.hpp"
+#include "eigenformer/kernels/score.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 

@@ -5,6 +5,7 @@
 
 #include "eigenformer/autograd/context.hpp"
 #include "eigenformer/kernels/attention_backward.hpp"
+#include "eigenformer/kernels/dense_mask.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
