@@ -1,5 +1,5 @@
-// Attention over n and d, against the materialised version, and the exponents of both: the paper's O(n^2 d), measured.
-// One head, one thread, float.
+// Attention over n and d, heads contiguous or as column blocks, against the materialised version; and the exponents of
+// n and d: the paper's O(n^2 d), measured. One head, one thread.
 #include "eigenformer/kernels/attention_backward.hpp"
 #include "support/counters.hpp"
 #include "support/exponents.hpp"
@@ -19,78 +19,101 @@ double pairs(Index n, bool causal) {
                 : static_cast<double>(n) * static_cast<double>(n);
 }
 
+/// One head's columns of matrices whose rows are `stride` numbers apart.
+template <class Scalar>
 struct Inputs {
+  using Head = Eigen::Block<Matrix<Scalar>>;
+
   explicit Inputs(const benchmark::State& state)
-      : n(state.range(0)),
-        d(state.range(1)),
-        causal(state.range(2) != 0),
-        q(Matrix<float>::Random(n, d)),
-        k(Matrix<float>::Random(n, d)),
-        v(Matrix<float>::Random(n, d)),
-        d_out(Matrix<float>::Random(n, d)) {}
+      : n(state.range(0)), d(state.range(1)), causal(state.range(2) != 0), stride(state.range(3)) {}
+  Matrix<Scalar> random_rows() const { return Matrix<Scalar>::Random(n, stride); }
+  Head head(Matrix<Scalar>& m) const { return m.block(0, 0, n, d); }
+
   Index n, d;
   bool causal;
-  Matrix<float> q, k, v, d_out;
+  Index stride;
+  Matrix<Scalar> q_rows = random_rows(), k_rows = random_rows(), v_rows = random_rows(), d_out_rows = random_rows();
+  Matrix<Scalar> out_rows = random_rows(), d_q_rows = random_rows(), d_k_rows = random_rows(), d_v_rows = random_rows();
+  Matrix<Scalar> log_sum_exp = Matrix<Scalar>::Zero(n, 1);
+  Head q = head(q_rows), k = head(k_rows), v = head(v_rows), d_out = head(d_out_rows), out = head(out_rows),
+       d_q = head(d_q_rows), d_k = head(d_k_rows), d_v = head(d_v_rows);
 };
 
-template <class Score>
-void forward(benchmark::State& state, const Inputs& in, const Score& score) {
-  Matrix<float> out(in.n, in.d), log_sum_exp(in.n, 1);
-  run_counted<float>(state, 4 * pairs(in.n, in.causal) * static_cast<double>(in.d), [&] {
-    ef::attention_forward<float>(ef::strided_view(in.q), ef::strided_view(in.k), ef::strided_view(in.v), score, {}, out,
-                                 log_sum_exp);
-  });
+template <class Scalar, class Score>
+void call_forward(Inputs<Scalar>& in, const Score& score) {
+  ef::attention_forward<Scalar>(ef::strided_view(in.q), ef::strided_view(in.k), ef::strided_view(in.v), score, {},
+                                in.out, in.log_sum_exp);
 }
-void attention_forward(benchmark::State& state) {
-  const Inputs in(state);
-  if (in.causal)
-    forward(state, in, ef::Causal{});
-  else
-    forward(state, in, ef::Unmasked{});
+template <class Scalar, class Score>
+void call_backward(Inputs<Scalar>& in, const Score& score) {
+  ef::attention_backward<Scalar>(ef::strided_view(in.q), ef::strided_view(in.k), ef::strided_view(in.v), score, {},
+                                 in.out, in.log_sum_exp, in.d_out, in.d_q, in.d_k, in.d_v);
 }
 
-template <class Score>
-void backward(benchmark::State& state, const Inputs& in, const Score& score) {
-  Matrix<float> out(in.n, in.d), log_sum_exp(in.n, 1), d_q(in.n, in.d), d_k(in.n, in.d), d_v(in.n, in.d);
-  const auto q = ef::strided_view(in.q), k = ef::strided_view(in.k), v = ef::strided_view(in.v);
-  ef::attention_forward<float>(q, k, v, score, {}, out, log_sum_exp);
-  run_counted<float>(state, 10 * pairs(in.n, in.causal) * static_cast<double>(in.d), [&] {
-    ef::attention_backward<float>(q, k, v, score, {}, out, log_sum_exp, in.d_out, d_q, d_k, d_v);
+/// Calls body(score) with what the benchmark's arguments ask for.
+template <class Body>
+void with_score(bool causal, Body body) {
+  if (causal)
+    body(ef::Causal{});
+  else
+    body(ef::Unmasked{});
+}
+
+template <class Scalar>
+void attention_forward(benchmark::State& state) {
+  Inputs<Scalar> in(state);
+  with_score(in.causal, [&](const auto& score) {
+    run_counted<Scalar>(state, 4 * pairs(in.n, in.causal) * static_cast<double>(in.d),
+                        [&] { call_forward(in, score); });
   });
 }
+
+template <class Scalar>
 void attention_backward(benchmark::State& state) {
-  const Inputs in(state);
-  if (in.causal)
-    backward(state, in, ef::Causal{});
-  else
-    backward(state, in, ef::Unmasked{});
+  Inputs<Scalar> in(state);
+  with_score(in.causal, [&](const auto& score) {
+    call_forward(in, score);
+    run_counted<Scalar>(state, 10 * pairs(in.n, in.causal) * static_cast<double>(in.d),
+                        [&] { call_backward(in, score); });
+  });
 }
 
 void materialised_forward(benchmark::State& state) {
-  const Inputs in(state);
+  Inputs<float> in(state);
   MaterialisedAttention attention;
   run_counted<float>(state, 4 * pairs(in.n, in.causal) * static_cast<double>(in.d),
-                     [&] { attention.forward(in.q, in.k, in.v, in.causal); });
+                     [&] { attention.forward(in.q_rows, in.k_rows, in.v_rows, in.causal); });
 }
 void materialised_backward(benchmark::State& state) {
-  const Inputs in(state);
+  Inputs<float> in(state);
   MaterialisedAttention attention;
-  attention.forward(in.q, in.k, in.v, in.causal);
+  attention.forward(in.q_rows, in.k_rows, in.v_rows, in.causal);
   // The five products that a fused backward has, less the one that made the weights, which are still there.
   run_counted<float>(state, 8 * pairs(in.n, in.causal) * static_cast<double>(in.d),
-                     [&] { attention.backward(in.q, in.k, in.v, in.d_out); });
+                     [&] { attention.backward(in.q_rows, in.k_rows, in.v_rows, in.d_out_rows); });
 }
 
-void sizes(benchmark::internal::Benchmark* b) {
-  b->ArgNames({"n", "d", "causal"})->MinTime(0.1)->UseManualTime()->Unit(benchmark::kMillisecond);
+void contiguous(benchmark::internal::Benchmark* b, int most_tokens) {
+  b->ArgNames({"n", "d", "causal", "stride"})->MinTime(0.1)->UseManualTime()->Unit(benchmark::kMillisecond);
   for (const int causal : {0, 1})
-    for (const int n : {128, 256, 512, 1024, 2048})
-      for (const int d : {32, 64, 128}) b->Args({n, d, causal});
+    for (int n = 128; n <= most_tokens; n *= 2)
+      for (const int d : {32, 64, 128}) b->Args({n, d, causal, d});
 }
-BENCHMARK(attention_forward)->Apply(sizes);
-BENCHMARK(materialised_forward)->Apply(sizes);
-BENCHMARK(attention_backward)->Apply(sizes);
-BENCHMARK(materialised_backward)->Apply(sizes);
+void all_sizes(benchmark::internal::Benchmark* b) {
+  contiguous(b, 16384);
+  for (const int causal : {0, 1})  // a head of 8 or 16 in rows of 512 or 1024
+    for (const int n : {512, 2048})
+      for (const int stride : {512, 1024}) b->Args({n, 64, causal, stride});
+}
+void small_sizes(benchmark::internal::Benchmark* b) {
+  contiguous(b, 2048);
+}
+BENCHMARK_TEMPLATE(attention_forward, float)->Name("attention_forward")->Apply(all_sizes);
+BENCHMARK_TEMPLATE(attention_forward, double)->Name("attention_forward_double")->Apply(small_sizes);
+BENCHMARK(materialised_forward)->Apply(small_sizes);
+BENCHMARK_TEMPLATE(attention_backward, float)->Name("attention_backward")->Apply(all_sizes);
+BENCHMARK_TEMPLATE(attention_backward, double)->Name("attention_backward_double")->Apply(small_sizes);
+BENCHMARK(materialised_backward)->Apply(small_sizes);
 
 }  // namespace
 

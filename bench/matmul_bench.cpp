@@ -19,7 +19,15 @@ struct Inputs {
   double operations;
 };
 
+/// As in inference: the weight is packed once.
 void dense(benchmark::State& state) {
+  Inputs in(state);
+  const Matrix<float> no_bias;
+  const ef::PackedWeight<float> packed(in.weight);
+  run_counted<float>(state, in.operations, [&] { ef::linear_forward<float>(in.x, packed, no_bias, in.y); });
+}
+/// As in training: a weight of now.
+void dense_unpacked(benchmark::State& state) {
   Inputs in(state);
   const Matrix<float> no_bias;
   run_counted<float>(state, in.operations, [&] { ef::linear_forward<float>(in.x, in.weight, no_bias, in.y); });
@@ -36,10 +44,11 @@ void eigen(benchmark::State& state) {
 
 void sizes(benchmark::internal::Benchmark* b) {
   b->ArgNames({"m", "k", "n"})->MinTime(0.1)->UseManualTime()->Unit(benchmark::kMicrosecond);
-  for (const int m : {1, 4, 8, 32, 64, 256, 1024, 4096}) b->Args({m, 512, 512});
+  for (const int m : {1, 2, 4, 8, 16, 32, 64, 256, 1024, 4096}) b->Args({m, 512, 512});
   b->Args({2048, 128, 128})->Args({2048, 128, 4096});
 }
 BENCHMARK(dense)->Apply(sizes);
+BENCHMARK(dense_unpacked)->Apply(sizes);
 BENCHMARK(dense_backward_weight)->Apply(sizes);
 BENCHMARK(eigen)->Apply(sizes);
 

@@ -1,4 +1,4 @@
-// What every benchmark reports beside its time.
+// What every benchmark reports beside its time. All of them use manual time.
 #pragma once
 
 #include <benchmark/benchmark.h>
@@ -11,46 +11,75 @@
 
 namespace eigenformer::bench {
 
-/// Runs `work` as the benchmark, and gives `flops` (a second), `peak_flops` (the machine's) and `peak`, the share of it
-/// that was reached. The machine's peak is measured every few milliseconds between the calls, since it moves; shares
-/// are taken from one such measurement to the next, and the median of them is given. The benchmark uses manual time.
-template <class Scalar, class Work>
-void run_counted(benchmark::State& state, double operations, Work&& work) {
+/// Seconds of one call.
+template <class Work>
+double seconds_of(Work&& work) {
+  const auto begin = std::chrono::steady_clock::now();
+  work();
+  benchmark::ClobberMemory();
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+}
+
+inline double median(std::vector<double> values) {
+  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
+  std::nth_element(values.begin(), middle, values.end());
+  return *middle;
+}
+
+/// Runs `work` as the benchmark, in windows of a few milliseconds, between which measure() tells what the machine can
+/// do just now, since that moves: another tenant's work, the clock. Gives the medians over the windows of what a second
+/// did of `amount`, what could have been done, and their ratio.
+struct Rates {
+  double reached, possible, share;
+};
+template <class Work, class Measure>
+Rates run_in_windows(benchmark::State& state, double amount, Work&& work, Measure&& measure) {
   constexpr double window_seconds = 2e-3;
   work();  // buffers are made, and pages touched
-  struct Window {
-    double flops, peak;
-  };
-  std::vector<Window> windows;
-  double before = peak_flops<Scalar>(), seconds = 0;
+  std::vector<double> reached, possible, shares;
+  double before = measure(), seconds = 0;
   Index calls = 0;
   const auto close_window = [&] {
-    const double after = peak_flops<Scalar>();
-    windows.push_back({operations * static_cast<double>(calls) / seconds, (before + after) / 2});
+    const double after = measure();
+    reached.push_back(amount * static_cast<double>(calls) / seconds);
+    possible.push_back((before + after) / 2);
+    shares.push_back(reached.back() / possible.back());
     before = after;
     seconds = 0;
     calls = 0;
   };
   for (auto _ : state) {
-    const auto begin = std::chrono::steady_clock::now();
-    work();
-    benchmark::ClobberMemory();
-    const std::chrono::duration<double> call = std::chrono::steady_clock::now() - begin;
-    state.SetIterationTime(call.count());
-    seconds += call.count();
+    const double call = seconds_of(work);
+    state.SetIterationTime(call);
+    seconds += call;
     ++calls;
     if (seconds > window_seconds) close_window();
   }
   if (calls > 0) close_window();
-  const auto median = [&](auto value_of) {
-    const auto middle = windows.begin() + static_cast<std::ptrdiff_t>(windows.size() / 2);
-    std::nth_element(windows.begin(), middle, windows.end(),
-                     [&](const Window& a, const Window& b) { return value_of(a) < value_of(b); });
-    return value_of(*middle);
+  return {median(reached), median(possible), median(shares)};
+}
+
+/// `flops` (a second), `peak_flops` (the machine's), and `peak`, the share of it that was reached.
+template <class Scalar, class Work>
+void run_counted(benchmark::State& state, double operations, Work&& work) {
+  const Rates rates = run_in_windows(state, operations, work, [] { return peak_flops<Scalar>(); });
+  state.counters["flops"] = rates.reached;
+  state.counters["peak_flops"] = rates.possible;
+  state.counters["peak"] = rates.share;
+}
+
+/// `speed`: what share `work` reaches of the speed of `plain`, which does what it does without the one thing that is
+/// looked at.
+template <class Plain, class Work>
+void run_compared(benchmark::State& state, Plain&& plain, Work&& work) {
+  plain();
+  const auto plain_rate = [&] {
+    constexpr int calls = 3;
+    double least = seconds_of(plain);
+    for (int i = 1; i < calls; ++i) least = std::min(least, seconds_of(plain));
+    return 1 / least;
   };
-  state.counters["flops"] = median([](const Window& w) { return w.flops; });
-  state.counters["peak_flops"] = median([](const Window& w) { return w.peak; });
-  state.counters["peak"] = median([](const Window& w) { return w.flops / w.peak; });
+  state.counters["speed"] = run_in_windows(state, 1, work, plain_rate).share;
 }
 
 }  // namespace eigenformer::bench

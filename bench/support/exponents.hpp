@@ -22,6 +22,8 @@ class ExponentReporter : public benchmark::ConsoleReporter {
       const std::string name = run.benchmark_name();
       const std::size_t n = name.find("/n:"), d = name.find("/d:"), causal = name.find("/causal:");
       if (n == std::string::npos || d == std::string::npos || run.iterations == 0) continue;
+      const std::size_t stride = name.find("/stride:");
+      if (stride != std::string::npos && std::stod(name.substr(stride + 8)) != std::stod(name.substr(d + 3))) continue;
       const std::string series =
           name.substr(0, n) + (causal != std::string::npos && name[causal + 8] == '1' ? ", causal" : "");
       series_[series].push_back({std::log(std::stod(name.substr(n + 3))), std::log(std::stod(name.substr(d + 3))),
@@ -40,7 +42,9 @@ class ExponentReporter : public benchmark::ConsoleReporter {
         logs.row(row) << 1, points[i].n, points[i].d;
         times[row] = points[i].time;
       }
-      const Eigen::Vector3d fit = logs.colPivHouseholderQr().solve(times);
+      const Eigen::ColPivHouseholderQR<Eigen::MatrixXd> factors(logs);
+      if (factors.rank() < 3) continue;  // of one n, or one d, there is no exponent to be had
+      const Eigen::Vector3d fit = factors.solve(times);
       const double residual = std::sqrt((logs * fit - times).squaredNorm() / static_cast<double>(points.size()));
       std::printf("  %-32s a = %.2f  b = %.2f  (%zu points, typically off by %.0f %%)\n", series.c_str(), fit[1],
                   fit[2], points.size(), 100 * (std::exp(residual) - 1));

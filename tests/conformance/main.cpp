@@ -14,6 +14,7 @@
 #include "eigenformer/kernels/layer_norm.hpp"
 #include "eigenformer/kernels/rms_norm.hpp"
 #include "eigenformer/kernels/softmax.hpp"
+#include "eigenformer/train/adam.hpp"
 
 namespace eigenformer::conformance {
 
@@ -66,7 +67,6 @@ Results rms_normalization(const OperatorCase& c) {
 }
 
 Results softmax_cross_entropy(const OperatorCase& c) {
-  if (c.has("weights")) throw Unsupported("weights of classes");
   Array scores = c.input("scores");
   const std::vector<Index> labels = c.whole_numbers("labels");
   const Index classes = scores.shape[1], inner = scores.size(2, scores.shape.size());
@@ -86,6 +86,12 @@ Results softmax_cross_entropy(const OperatorCase& c) {
   CrossEntropyOptions options;
   options.ignore_index = c.attribute<Token>("ignore_index", options.ignore_index);
   options.reduction = reduction == "sum" ? Reduction::sum : Reduction::mean;
+  std::vector<double> weights;
+  if (c.has("weights")) {
+    const Array given = c.input("weights");
+    weights.assign(given.values.begin(), given.values.end());
+  }
+  options.class_weights = weights;
   Results results;
   Array& loss = results["output"];
   if (reduction == "none") {
@@ -102,6 +108,69 @@ Results softmax_cross_entropy(const OperatorCase& c) {
   return results;
 }
 
+struct Parameters {
+  std::vector<Parameter<float>> x;
+  static void visit(auto& self, auto&& visitor) { visitor("x", self.x); }
+};
+
+/// Inputs are R, T, then all X, all G, all V and all H; outputs all X, all V and all H. The case's tensors are named by
+/// the operator while it has names for them, and then by their place.
+Results adam(const OperatorCase& c) {
+  if (c.whole_numbers("T")[0] != 0) throw Unsupported("Adam's bias correction before epsilon is added");
+  if (c.attribute("norm_coefficient_post", 0.0) != 0) throw Unsupported("a decay after the update");
+  const std::array<const char*, 6> input_names = {"R", "T", "X", "G", "V", "H"};
+  const std::array<const char*, 3> output_names = {"X_new", "V_new", "H_new"};
+  const auto name = [](const auto& names, std::size_t i) {
+    return i < names.size() ? std::string(names[i]) : "x" + std::to_string(i);
+  };
+  std::size_t inputs = 2;
+  while (c.has(name(input_names, inputs))) ++inputs;
+  const std::size_t count = (inputs - 2) / 4;
+  std::vector<Array> x, g, v, h;
+  for (std::size_t i = 0; i < count; ++i) {
+    x.push_back(c.input(name(input_names, 2 + i)));
+    g.push_back(c.input(name(input_names, 2 + count + i)));
+    v.push_back(c.input(name(input_names, 2 + 2 * count + i)));
+    h.push_back(c.input(name(input_names, 2 + 3 * count + i)));
+  }
+
+  Parameters model;
+  Gradients<float> gradients;
+  for (Array& values : x) model.x.push_back(Parameter<float>(Matrix<float>(values.matrix(0))));
+  for (std::size_t i = 0; i < count; ++i)
+    gradients.add(model.x[i], {g[i].values.data(), 1, static_cast<Index>(g[i].values.size())});
+  Adam<float> optimiser({.beta1 = c.attribute("alpha", 0.9),
+                         .beta2 = c.attribute("beta", 0.999),
+                         .epsilon = c.attribute("epsilon", 0.0),
+                         .weight_decay = c.attribute("norm_coefficient", 0.0),
+                         .bias_correction = false});
+  optimiser.restore(model, 0);
+  const auto moments = [&](const char* of, std::vector<Array>& arrays, bool set) {
+    std::size_t i = 0;
+    for_each_parameter(optimiser, [&](const std::string& moment, Parameter<float>& values) {
+      if (!moment.starts_with(of)) return;
+      if (set)
+        values.value = arrays[i].matrix(0);
+      else
+        arrays[i].matrix(0) = values.value;
+      ++i;
+    });
+  };
+  moments("first_moment", v, true);
+  moments("second_moment", h, true);
+  optimiser.update(model, gradients, static_cast<double>(c.input("R").values[0]));
+  moments("first_moment", v, false);
+  moments("second_moment", h, false);
+  Results results;
+  for (std::size_t i = 0; i < count; ++i) {
+    x[i].matrix(0) = model.x[i].value;
+    results[name(output_names, i)] = x[i];
+    results[name(output_names, count + i)] = v[i];
+    results[name(output_names, 2 * count + i)] = h[i];
+  }
+  return results;
+}
+
 Results run(const OperatorCase& c) {
   if (c.op() == "Attention") return attention(c);
   if (c.op() == "RotaryEmbedding") return rotary_embedding(c);
@@ -111,7 +180,7 @@ Results run(const OperatorCase& c) {
   if (c.op() == "SoftmaxCrossEntropyLoss") return softmax_cross_entropy(c);
   if (c.op() == "Softmax") return along_axis(c, [](const auto& x) { return softmax(x); });
   if (c.op() == "LogSoftmax") return along_axis(c, [](const auto& x) { return log_softmax(x); });
-  if (c.op() == "Adam") throw Unsupported("an update number 0, without bias correction");
+  if (c.op() == "Adam") return adam(c);
   throw Unsupported("the operator " + c.op());
 }
 

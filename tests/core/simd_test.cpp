@@ -117,16 +117,20 @@ TEMPLATE_TEST_CASE("exp2 is 2^x", "[core]", float, double) {
 TEMPLATE_TEST_CASE("a square is transposed from and to any strides", "[core]", float, double) {
   constexpr Index lanes = simd::lanes<TestType>;
   for (const Index from_stride : {lanes, lanes + 1, 2 * lanes + 3})
-    for (const Index to_stride : {lanes, lanes + 2}) {
-      CAPTURE(from_stride, to_stride);
-      const std::vector<TestType> from = thirds<TestType>(static_cast<std::size_t>(lanes * from_stride));
-      std::vector<TestType> to(static_cast<std::size_t>(lanes * to_stride), TestType(-1));
-      simd::transpose(from.data(), from_stride, to.data(), to_stride);
-      for (Index i = 0; i < lanes; ++i)
-        for (Index j = 0; j < to_stride; ++j)
-          CHECK(to[static_cast<std::size_t>(i * to_stride + j)] ==
-                (j < lanes ? from[static_cast<std::size_t>(j * from_stride + i)] : TestType(-1)));
-    }
+    for (const Index to_stride : {lanes, lanes + 2})
+      for (Index rows = 0; rows <= lanes; ++rows)
+        for (Index cols = 0; cols <= lanes; ++cols) {
+          CAPTURE(from_stride, to_stride, rows, cols);
+          // A sanitizer sees if more is read than the rows that there are.
+          const std::vector<TestType> from = thirds<TestType>(static_cast<std::size_t>(rows * from_stride));
+          std::vector<TestType> to(static_cast<std::size_t>(lanes * to_stride), TestType(-1));
+          simd::transpose(from.data(), from_stride, to.data(), to_stride, rows, cols);
+          for (Index i = 0; i < lanes; ++i)
+            for (Index j = 0; j < to_stride; ++j) {
+              const TestType square = j < rows ? from[static_cast<std::size_t>(j * from_stride + i)] : TestType(0);
+              CHECK(to[static_cast<std::size_t>(i * to_stride + j)] == (i < cols && j < lanes ? square : TestType(-1)));
+            }
+        }
 }
 
 TEST_CASE("unroll counts in order, by types", "[core]") {

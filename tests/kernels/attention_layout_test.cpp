@@ -118,24 +118,3 @@ TEST_CASE("heads are column blocks, through any strides", "[kernels]") {
   CHECK(written.row(2, 4) == &wide(4, 3 + 8));
   CHECK(written.col_stride == 1);
 }
-
-TEST_CASE("a tile's keys are read where they lie, or through key_index", "[kernels]") {
-  ef::Rng rng(1);
-  const Matrix<float> k = random_matrix<float>(7, 8, rng);
-  const auto rows = detail::head_columns(ef::strided_view(k), 2);
-  detail::TileReader<float> reader;
-  detail::AttentionLayout layout =
-      detail::attention_layout({5, 8}, {7, 8}, {7, 8}, {.heads = 2, .query_rows = {0, 1, 5}, .key_rows = {0, 3, 7}});
-  const detail::Strided<float> in_place = reader.read(rows, layout, 1, 1, 1, 3);
-  CHECK(in_place.data == &k(3 + 1, 4));
-  CHECK(in_place.row_stride == 8);
-
-  const std::vector<Index> index{6, 6, 0, 1, 5};
-  layout = detail::attention_layout({5, 8}, {7, 8}, {7, 8},
-                                    {.heads = 2, .query_rows = {0, 1, 5}, .key_rows = {0, 2, 5}, .key_index = index});
-  const detail::Strided<float> found = reader.read(rows, layout, 1, 1, 1, 3);
-  for (Index i = 0; i < 2; ++i)
-    for (Index j = 0; j < 4; ++j)
-      CHECK(found.data[i * found.row_stride + j * found.col_stride] ==
-            k(index[static_cast<std::size_t>(2 + 1 + i)], 4 + j));
-}

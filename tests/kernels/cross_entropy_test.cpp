@@ -37,18 +37,23 @@ Naive naive_cross_entropy(const Matrix<double>& logits, const std::vector<Token>
   for (Index i = 0; i < logits.rows(); ++i) {
     const Token label = labels[static_cast<std::size_t>(i)];
     if (label == options.ignore_index) continue;
-    ++counted;
+    const auto weight = [&](Index j) {
+      return options.class_weights.empty() ? 1 : options.class_weights[static_cast<std::size_t>(j)];
+    };
+    counted += weight(label);
     const double largest = logits.row(i).maxCoeff();
     double sum = 0;
     for (Index j = 0; j < n; ++j) sum += std::exp(logits(i, j) - largest);
     r.log_sum_exp(i, 0) = largest + std::log(sum);
+    double total = 0;
     for (Index j = 0; j < n; ++j) {
-      const double target =
-          (j == label ? 1 - options.label_smoothing : 0) + options.label_smoothing / static_cast<double>(n);
-      const double log_p = logits(i, j) - largest - std::log(sum);
-      r.rows(i, 0) -= target * log_p;
-      r.gradient(i, j) = std::exp(log_p) - target;
+      const double target = weight(j) * ((j == label ? 1 - options.label_smoothing : 0) +
+                                         options.label_smoothing / static_cast<double>(n));
+      total += target;
+      r.rows(i, 0) -= target * (logits(i, j) - largest - std::log(sum));
+      r.gradient(i, j) = -target;
     }
+    for (Index j = 0; j < n; ++j) r.gradient(i, j) += total * std::exp(logits(i, j) - largest) / sum;
     r.loss += r.rows(i, 0);
   }
   if (options.reduction == Reduction::mean && counted > 0) {
@@ -64,11 +69,16 @@ TEMPLATE_TEST_CASE("cross entropy agrees with its definition", "[kernels]", floa
   const auto seed = GENERATE(191U, 192U);
   const auto smoothing = GENERATE(0.0, 0.1, 1.0);
   const auto reduction = GENERATE(Reduction::mean, Reduction::sum);
-  CAPTURE(seed, smoothing, reduction == Reduction::sum);
-  const CrossEntropyOptions options{.label_smoothing = smoothing, .ignore_index = -1, .reduction = reduction};
+  const auto weighted = GENERATE(false, true);
+  CAPTURE(seed, smoothing, reduction == Reduction::sum, weighted);
+  CrossEntropyOptions options{.label_smoothing = smoothing, .ignore_index = -1, .reduction = reduction};
   ef::Rng rng(seed);
   for (const ef::Shape& s : odd_shapes()) {
     CAPTURE(s.rows, s.cols);
+    std::vector<double> class_weights;
+    if (weighted)
+      for (Index j = 0; j < s.cols; ++j) class_weights.push_back(0.5 + rng.uniform());
+    options.class_weights = class_weights;
     const auto logits = random_matrix<TestType>(s.rows, s.cols, rng, 2);
     const auto labels = random_labels(s.rows, s.cols, -1, rng);
     const Naive naive = naive_cross_entropy(logits.template cast<double>(), labels, options);
@@ -112,6 +122,10 @@ TEMPLATE_TEST_CASE("cross entropy agrees with PyTorch", "[kernels]", float, doub
   CHECK(largest_error(loss({}), Matrix<double>{{3.144618968493645}}) < most);
   CHECK(largest_error(loss({.reduction = Reduction::sum}), Matrix<double>{{9.433856905480935}}) < most);
   CHECK(largest_error(loss({.label_smoothing = 0.1}), Matrix<double>{{3.262118968493645}}) < most);
+  const std::vector<double> weights{0.5, 2, 1.25, 0.25, 3};
+  CHECK(largest_error(loss({.class_weights = weights}), Matrix<double>{{3.8603795050641576}}) < most);
+  CHECK(largest_error(loss({.label_smoothing = 0.1, .class_weights = weights}), Matrix<double>{{4.005339324950482}}) <
+        most);
   CHECK(largest_error(ef::cross_entropy_rows(logits, labels, {.label_smoothing = 0.1}),
                       Matrix<double>{{0.8400305613490908}, {4.976622903661595}, {0}, {3.96970344047025}}) < most);
   const Matrix<double> gradient{
@@ -229,6 +243,9 @@ TEST_CASE("cross entropy names what does not fit", "[kernels]") {
   CHECK(message_of([&] {
           ef::cross_entropy(logits, std::vector<Token>{1, 2});
         }) == "cross_entropy: logits is [3 x 5], labels has 2");
+  const std::vector<double> four_weights{1, 2, 3, 4};
+  CHECK(message_of([&] { ef::cross_entropy(logits, labels, {.class_weights = four_weights}); }) ==
+        "cross_entropy: logits is [3 x 5], class_weights has 4");
   CHECK(message_of([&] { ef::cross_entropy(logits, labels, {.label_smoothing = 1.5}); }) ==
         "cross_entropy: label_smoothing is 1.500000, expected 0 to 1");
   CHECK(message_of([&] { ef::cross_entropy_forward<float>(logits, labels, {}, row); }) ==

@@ -1,12 +1,12 @@
 #include "eigenformer/kernels/query_lanes.hpp"
 
-#include "eigenformer/kernels/dense_mask.hpp"
 #include "kernels/kernel_checks.hpp"
 
 namespace ef = eigenformer;
 namespace detail = eigenformer::detail;
 using ef::Index;
 using ef::Matrix;
+namespace simd = eigenformer::simd;
 using namespace ef::testing;
 
 TEMPLATE_TEST_CASE_SIG("softmax over keys that come in tiles is softmax over all of them", "[kernels]",
@@ -42,11 +42,19 @@ TEMPLATE_TEST_CASE_SIG("softmax over keys that come in tiles is softmax over all
       for (const Index tile : tiles) {
         Matrix<Scalar> weights = scores.middleRows(first, tile);
         if (in_base_2) weights *= detail::log2_e<Scalar>;
-        softmax.add(tile, weights.data(), 3, results.data());
+        // A tile whose first packet of queries is another part, with half of the keys in a part of their own.
+        std::vector<detail::TilePart> parts;
+        const Index packets = n / simd::lanes<Scalar>, half = tile / 2;
+        for (const auto& [key, count] : {std::pair{Index{0}, half}, std::pair{half, tile - half}})
+          if (count > 0) {
+            parts.push_back({{}, ef::Visible::some, key, count, 0, 1});
+            if (packets > 1) parts.push_back({{}, ef::Visible::some, key, count, 1, packets - 1});
+          }
+        softmax.add(parts, weights.data(), 3, results.data());
         results += values.middleRows(first, tile).transpose() * weights;
         first += tile;
       }
-      softmax.finish(3, results.data());
+      CHECK(softmax.finish(3, results.data()));
       // A weight's error is its score's rounding.
       CHECK(largest_error(results, expected) < scale * rounding<Scalar>(64));
       CHECK((results.col(1).array() == 0).all());
@@ -71,33 +79,15 @@ TEMPLATE_TEST_CASE("rows of results are stored, and nothing beside them", "[kern
     }
 }
 
-TEST_CASE("a tile is narrowed to the keys that its queries see", "[kernels]") {
-  ef::Rng rng(3);
-  for (int repeat = 0; repeat < 300; ++repeat) {
-    // Each query sees a random stretch of keys, or none.
-    Matrix<bool> may_attend = Matrix<bool>::Constant(16, 96, false);
-    const bool nothing = repeat % 10 == 0;
-    for (Index i = 0; i < 16 && !nothing; ++i) {
-      const auto begin = static_cast<Index>(rng.uniform() * 96), length = static_cast<Index>(rng.uniform() * 40);
-      may_attend.row(i).segment(begin, std::min(length, 96 - begin)).setConstant(true);
-    }
-    const ef::DenseMask mask(may_attend);
-    ef::ScoreTile tile;
-    tile.queries = tile.query_end = 16;
-    tile.keys = tile.key_end = 96;
-    tile.key_begin = repeat % 5;
-    const ef::ScoreTile whole = tile;
-    const ef::Visible seen = detail::narrow(mask, tile);
-    const auto inside = [&](const ef::ScoreTile& t) {
-      return may_attend.middleCols(t.key_begin, t.key_end - t.key_begin).count();
-    };
-    CAPTURE(repeat, tile.key_begin, tile.key_end);
-    CHECK((seen == ef::Visible::none) == (inside(whole) == 0));
-    if (seen == ef::Visible::none) continue;
-    CHECK(inside(tile) == inside(whole));
-    CHECK((seen == ef::Visible::all) == (inside(tile) == 16 * (tile.key_end - tile.key_begin)));
-    // Less than a step is left over at either end.
-    CHECK(may_attend.middleCols(tile.key_begin, std::min<Index>(8, tile.key_end - tile.key_begin)).any());
-    CHECK(may_attend.middleCols(std::max(tile.key_begin, tile.key_end - 8), 8).any());
+TEMPLATE_TEST_CASE("a result that is no number shows", "[kernels]", float, double) {
+  constexpr Index n = detail::block_queries<TestType>;
+  for (const TestType bad :
+       {std::numeric_limits<TestType>::quiet_NaN(), std::numeric_limits<TestType>::infinity(), TestType(3)}) {
+    detail::OnlineSoftmax<TestType, true> softmax;
+    Matrix<TestType> scores = Matrix<TestType>::Zero(1, n), results = Matrix<TestType>::Zero(5, n);
+    const std::vector<detail::TilePart> parts{{{}, ef::Visible::all, 0, 1, 0, n / simd::lanes<TestType>}};
+    softmax.add(parts, scores.data(), 5, results.data());
+    results(4, n - 1) = bad;
+    CHECK(softmax.finish(5, results.data()) == (bad == TestType(3)));
   }
 }

@@ -22,12 +22,17 @@ TEST_CASE("Adam and AdamW are the algorithms of their papers", "[train]") {
   const std::uint64_t seed = 51;
   const bool decoupled = GENERATE(false, true);
   const double decay = GENERATE(0.0, 0.1);
-  CAPTURE(seed, decoupled, decay);
+  const bool correct = GENERATE(false, true);
+  CAPTURE(seed, decoupled, decay, correct);
   ef::Rng rng(seed);
   Model model;
   model.x.value = ef::testing::random_matrix<double>(2, 3, rng);
-  const ef::AdamOptions options{
-      .beta1 = 0.8, .beta2 = 0.95, .epsilon = 1e-6, .weight_decay = decay, .decoupled = decoupled};
+  const ef::AdamOptions options{.beta1 = 0.8,
+                                .beta2 = 0.95,
+                                .epsilon = 1e-6,
+                                .weight_decay = decay,
+                                .decoupled = decoupled,
+                                .bias_correction = correct};
   ef::Adam<double> adam(options);
 
   ef::Matrix<double> x = model.x.value, m = ef::Matrix<double>::Zero(2, 3), v = m;
@@ -43,7 +48,8 @@ TEST_CASE("Adam and AdamW are the algorithms of their papers", "[train]") {
     m = 0.8 * m + 0.2 * g;
     v = 0.95 * v.array() + 0.05 * g.array().square();
     if (decoupled) x *= 1 - rate * decay;
-    x.array() -= rate * (m.array() / (1 - std::pow(0.8, t))) / ((v.array() / (1 - std::pow(0.95, t))).sqrt() + 1e-6);
+    const double m_part = correct ? 1 - std::pow(0.8, t) : 1, v_part = correct ? 1 - std::pow(0.95, t) : 1;
+    x.array() -= rate * (m.array() / m_part) / ((v.array() / v_part).sqrt() + 1e-6);
     CHECK((model.x.value - x).cwiseAbs().maxCoeff() < 1e-14);
   }
   CHECK(adam.updates() == 5);

@@ -15,17 +15,34 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// Four 32-bit draws: the bijection of Philox4x32 with ten rounds.
-inline std::array<std::uint32_t, 4> philox(std::array<std::uint32_t, 4> counter, std::array<std::uint32_t, 2> key) {
+namespace detail {
+
+/// Philox4x32 with ten rounds of several counters side by side, in place: counters[w] has word w of each. The lanes'
+/// loops are ones that a compiler vectorises.
+template <std::size_t lanes>
+void philox(std::array<std::array<std::uint32_t, lanes>, 4>& counters, std::array<std::uint32_t, 2> key) {
+  auto& [w0, w1, w2, w3] = counters;
   for (int round = 0; round < 10; ++round) {
-    const std::uint64_t a = std::uint64_t{0xD2511F53} * counter[0];
-    const std::uint64_t b = std::uint64_t{0xCD9E8D57} * counter[2];
-    counter = {static_cast<std::uint32_t>(b >> 32) ^ counter[1] ^ key[0], static_cast<std::uint32_t>(b),
-               static_cast<std::uint32_t>(a >> 32) ^ counter[3] ^ key[1], static_cast<std::uint32_t>(a)};
+    for (std::size_t l = 0; l < lanes; ++l) {
+      const std::uint64_t a = std::uint64_t{0xD2511F53} * w0[l];
+      const std::uint64_t b = std::uint64_t{0xCD9E8D57} * w2[l];
+      w0[l] = static_cast<std::uint32_t>(b >> 32) ^ w1[l] ^ key[0];
+      w1[l] = static_cast<std::uint32_t>(b);
+      w2[l] = static_cast<std::uint32_t>(a >> 32) ^ w3[l] ^ key[1];
+      w3[l] = static_cast<std::uint32_t>(a);
+    }
     key[0] += 0x9E3779B9;
     key[1] += 0xBB67AE85;
   }
-  return counter;
+}
+
+}  // namespace detail
+
+/// Four 32-bit draws: the bijection of Philox4x32 with ten rounds.
+inline std::array<std::uint32_t, 4> philox(std::array<std::uint32_t, 4> counter, std::array<std::uint32_t, 2> key) {
+  std::array<std::array<std::uint32_t, 1>, 4> words{{{counter[0]}, {counter[1]}, {counter[2]}, {counter[3]}}};
+  detail::philox(words, key);
+  return {words[0][0], words[1][0], words[2][0], words[3][0]};
 }
 
 /// A source of draws that are addressed by position: what dropout keeps in order to draw the same mask again.
@@ -40,6 +57,25 @@ struct RandomKey {
                   {static_cast<std::uint32_t>(key), static_cast<std::uint32_t>(key >> 32)});
   }
 };
+
+namespace detail {
+
+/// The draws of several blocks at once: word w of block blocks[l] is draws[w][l].
+template <std::size_t lanes>
+std::array<std::array<std::uint32_t, lanes>, 4> draw(const RandomKey& key,
+                                                     const std::array<std::uint64_t, lanes>& blocks) {
+  std::array<std::array<std::uint32_t, lanes>, 4> counters;
+  for (std::size_t l = 0; l < lanes; ++l) {
+    counters[0][l] = static_cast<std::uint32_t>(blocks[l]);
+    counters[1][l] = static_cast<std::uint32_t>(blocks[l] >> 32);
+    counters[2][l] = static_cast<std::uint32_t>(key.stream);
+    counters[3][l] = static_cast<std::uint32_t>(key.stream >> 32);
+  }
+  philox(counters, {static_cast<std::uint32_t>(key.key), static_cast<std::uint32_t>(key.key >> 32)});
+  return counters;
+}
+
+}  // namespace detail
 
 /// A generator in the usual form: what it gives depends on the seed and on how many draws came before.
 /// Not for two threads at once; give each its own by `split`.

@@ -2,11 +2,7 @@
 #pragma once
 
 #include "eigenformer/core/readable.hpp"
-#include "eigenformer/kernels/all_finite.hpp"
-#include "eigenformer/kernels/attention_dropout.hpp"
-#include "eigenformer/kernels/attention_layout.hpp"
-#include "eigenformer/kernels/query_lanes.hpp"
-#include "eigenformer/kernels/tile_memory.hpp"
+#include "eigenformer/kernels/few_queries.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
@@ -14,23 +10,43 @@ namespace detail {
 
 // d = width of a key head, e = width of a value head.
 
-/// Blocks of queries that go over the keys together, so that a tile of these is fetched for all of them. Not more than
+/// Blocks of queries that go over the keys together, so that a tile of these is fetched for all of them: not more than
 /// TileMemory has on the stack.
+inline constexpr Index most_query_blocks = 4;
 template <class Scalar>
 Index blocks_together(const AttentionLayout& layout) {
   const Index block = (layout.key_width + layout.value_width) * block_queries<Scalar>;
-  return std::clamp<Index>(TileMemory<Scalar>::capacity / std::max<Index>(block, 1), 1, 4);
+  return std::clamp<Index>(TileMemory<Scalar>::capacity / std::max<Index>(block, 1), 1, most_query_blocks);
 }
 
 /// Keys of a tile: their scores for a block of queries, and with narrow heads they themselves, stay in the first cache.
 inline constexpr Index block_keys = 96;
 
-/// The queries of `tile`, at most blocks_together * block_queries, over all keys of their sequence.
-template <class Scalar, Score S>
-void attend_query_tile(const AttentionLayout& layout, const HeadRows<const Scalar>& q, const HeadRows<const Scalar>& k,
-                       const HeadRows<const Scalar>& v, const S& score, const AttentionDropout& dropout, ScoreTile tile,
-                       const HeadRows<Scalar>& out, Scalar* log_sum_exp) {
+/// results [e x n] += the weights [keys x n] of a part times its values, but not where `scores` are hidden.
+template <class Scalar>
+EIGEN_DONT_INLINE void add_visible_values(const TilePart& part, const Scalar* scores, const Scalar* weights,
+                                          const Strided<Scalar>& values, Index e, Scalar* results) {
   constexpr Index n = block_queries<Scalar>;
+  const Index first = part.packet * simd::lanes<Scalar>;
+  for (Index j = part.key; j < part.key + part.keys; ++j)
+    for (Index i = first; i < first + part.packets * simd::lanes<Scalar>; ++i)
+      if (scores[j * n + i] != hidden_score<Scalar>)
+        for (Index f = 0; f < e; ++f) results[f * n + i] += weights[j * n + i] * values(j, f);
+}
+
+/// The queries of `tile`, at most blocks_together * block_queries, over all keys of their sequence.
+///
+/// A hidden key's weight is 0, but 0 times an infinite or undefined value is not: it must not reach the result of who
+/// does not see it. That is looked for at the end, where it costs next to nothing: if there is anything of the kind in
+/// the results, all is done again `carefully`, without what is hidden.
+template <class Scalar, class Stored, Score S>
+void attend_query_tile(const AttentionLayout& layout, const HeadRows<const Scalar>& q, const HeadRows<const Stored>& k,
+                       const HeadRows<const Stored>& v, const S& score, const AttentionDropout& dropout, ScoreTile tile,
+                       const HeadRows<Scalar>& out, Scalar* log_sum_exp, bool carefully = false) {
+  const ScoreTile whole = tile;
+  bool hides = false;
+  constexpr Index n = block_queries<Scalar>;
+  constexpr Index lanes = simd::lanes<Scalar>;
   const Index d = layout.key_width;
   const Index e = layout.value_width;
   const Index key_head = layout.key_head(tile.head);
@@ -44,9 +60,9 @@ void attend_query_tile(const AttentionLayout& layout, const HeadRows<const Scala
   const auto block_result = [&](Index block) { return block_q(block) + d * n; };          // [e x n]
   const auto block_size = [&](Index block) { return std::min(n, queries - block * n); };
   constexpr bool in_base_2 = !changes_values<S>;
-  OnlineSoftmax<Scalar, in_base_2> softmax[4];
+  OnlineSoftmax<Scalar, in_base_2> softmax[most_query_blocks];
   for (Index block = 0; block < blocks; ++block) {
-    pack_panel(d, block_size(block), transposed(q.from(tile.head, first_row + block * n)), block_q(block));
+    pack_panel<Scalar>(d, block_size(block), transposed(q.from(tile.head, first_row + block * n)), {block_q(block), n});
     scale_in_place(block_q(block), d * n, static_cast<Scalar>(layout.scale * (in_base_2 ? log2_e<double> : 1)));
     std::fill_n(block_result(block), e * n, Scalar(0));
   }
@@ -57,45 +73,51 @@ void attend_query_tile(const AttentionLayout& layout, const HeadRows<const Scala
     tile.key_end = std::min(tile.keys, tile.key_begin + block_keys);
     const Visible visible = score.visible(tile);
     if (visible == Visible::none) continue;
-    const Strided<Scalar> keys = k_reader.read(k, layout, key_head, tile.sequence, tile.key_begin, tile.key_end);
-    const Strided<Scalar> values = v_reader.read(v, layout, key_head, tile.sequence, tile.key_begin, tile.key_end);
+    const Strided<Scalar> keys = k_reader.read(k, layout, key_head, tile);
+    const Strided<Scalar> values = v_reader.read(v, layout, key_head, tile);
 
-    const bool finite = visible == Visible::all || all_finite(values, tile.key_end - tile.key_begin, e);
+    hides = hides || visible != Visible::all;
     for (Index block = 0; block < blocks; ++block) {
-      ScoreTile part = tile;
-      part.query_begin = tile.query_begin + block * n;
-      part.query_end = part.query_begin + block_size(block);
-      const Visible seen = visible == Visible::all ? Visible::all : narrow(score, part);
-      if (seen == Visible::none) continue;
-      const Index m = part.key_end - part.key_begin;
-      const Index skipped = part.key_begin - tile.key_begin;
-
-      multiply_rows<Scalar>(m, d, keys.from_row(skipped), {block_q(block), n}, {nullptr, 0}, {scores, n});
-      ScoreBlock<Scalar> view(scores, block_size(block), m, Eigen::OuterStride<>(n));
-      if (seen == Visible::some || changes_values<S>) score.apply(part, view);
-      const Strided<Scalar> seen_values = values.from_row(skipped);
-      // A weight of 0 times an infinite or undefined value must not reach the result of who does not see it.
-      if (seen == Visible::some && !finite) {
-        const TileMemory<Scalar> before(m * n);
-        std::copy_n(scores, m * n, before.data());
-        softmax[block].add(m, scores, e, block_result(block));
-        if (dropout.active()) dropout.apply(part, view);
-        for (Index j = 0; j < m; ++j)
-          for (Index i = 0; i < n; ++i)
-            if (before.data()[j * n + i] != hidden_score<Scalar>)
-              for (Index f = 0; f < e; ++f) block_result(block)[f * n + i] += scores[j * n + i] * seen_values(j, f);
-        continue;
+      ScoreTile own = tile;
+      own.query_begin = tile.query_begin + block * n;
+      own.query_end = own.query_begin + block_size(block);
+      const TileParts<Scalar, n> parts =
+          visible == Visible::all ? TileParts<Scalar, n>(score, own, visible) : TileParts<Scalar, n>(score, own);
+      for (const TilePart& part : parts) {
+        const Index lane = part.packet * lanes;
+        const ContiguousRows<Scalar> s{scores + part.key * n + lane, n};
+        multiply_packets<Scalar>(part.keys, part.packets, d, keys.from_row(part.key), {block_q(block) + lane, n},
+                                 {nullptr, 0}, s);
+        if (part.seen == Visible::some || changes_values<S>)
+          score.apply(part.tile, ScoreBlock<Scalar>(s.data, part.tile.query_end - part.tile.query_begin, part.keys,
+                                                    Eigen::OuterStride<>(n)));
       }
-      softmax[block].add(m, scores, e, block_result(block));
-      if (dropout.active()) dropout.apply(part, view);  // after the softmax: its sum has the dropped weights too
-      multiply_rows<Scalar>(e, m, transposed(seen_values), {scores, n}, {block_result(block), n},
-                            {block_result(block), n});
+      const TileMemory<Scalar> before(carefully ? block_keys * n : 0);
+      if (carefully) std::copy_n(scores, block_keys * n, before.data());
+      softmax[block].add(parts, scores, e, block_result(block));
+      for (const TilePart& part : parts) {
+        const Index lane = part.packet * lanes;
+        const ContiguousRows<Scalar> weights{scores + part.key * n + lane, n};
+        if (dropout.active()) {  // after the softmax: its sum has the dropped weights too
+          ScoreBlock<Scalar> block_weights(weights.data, part.tile.query_end - part.tile.query_begin, part.keys,
+                                           Eigen::OuterStride<>(n));
+          dropout.apply(part.tile, block_weights);
+        }
+        if (carefully && part.seen == Visible::some) {
+          add_visible_values(part, before.data(), scores, values, e, block_result(block));
+          continue;
+        }
+        const ContiguousRows<Scalar> result{block_result(block) + lane, n};
+        multiply_packets<Scalar>(e, part.packets, part.keys, transposed(values.from_row(part.key)), {weights.data, n},
+                                 {result.data, n}, result);
+      }
     }
   }
 
   for (Index block = 0; block < blocks; ++block) {
     const Index row = first_row + block * n;
-    softmax[block].finish(e, block_result(block));
+    if (!softmax[block].finish(e, block_result(block)) && hides && !carefully)
+      return attend_query_tile(layout, q, k, v, score, dropout, whole, out, log_sum_exp, true);
     store_rows(block_result(block), e, block_size(block), out.row(tile.head, row), out.row_stride);
     if (log_sum_exp != nullptr)
       for (Index i = 0; i < block_size(block); ++i)
@@ -103,10 +125,10 @@ void attend_query_tile(const AttentionLayout& layout, const HeadRows<const Scala
   }
 }
 
-/// Every query tile of every sequence and head is a task.
-template <class Scalar, Score S>
-void attend(const AttentionLayout& layout, const HeadRows<const Scalar>& q, const HeadRows<const Scalar>& k,
-            const HeadRows<const Scalar>& v, const S& score, const AttentionDropout& dropout,
+/// Every query tile of every sequence and head is a task; of few queries, all that share a key head.
+template <class Scalar, class Stored, Score S>
+void attend(const AttentionLayout& layout, const HeadRows<const Scalar>& q, const HeadRows<const Stored>& k,
+            const HeadRows<const Stored>& v, const S& score, const AttentionDropout& dropout,
             const HeadRows<Scalar>& out, Scalar* log_sum_exp, Threads* threads) {
   check_covers(score, layout);
   const Index tile_queries = blocks_together<Scalar>(layout) * block_queries<Scalar>;
@@ -128,26 +150,37 @@ void attend(const AttentionLayout& layout, const HeadRows<const Scalar>& q, cons
     for (Index i = begin; i < end; ++i) {
       ScoreTile tile = tiles[static_cast<std::size_t>(i % count)];
       tile.head = i / count;
-      attend_query_tile<Scalar>(layout, q, k, v, score, dropout, tile, out, log_sum_exp);
+      if (!has_few_queries(layout, tile.sequence))
+        attend_query_tile<Scalar>(layout, q, k, v, score, dropout, tile, out, log_sum_exp);
+      else if (tile.head % (layout.heads / layout.key_heads) == 0)
+        attend_few_queries<Scalar>(layout, q, k, v, score, dropout, tile, out, log_sum_exp);
     }
   });
 }
+
+template <class Stored>
+inline constexpr bool has_16_bits = std::is_same_v<Stored, Eigen::half> || std::is_same_v<Stored, Eigen::bfloat16>;
+/// What attention over such numbers is computed in.
+template <class Stored>
+using Computed = std::conditional_t<has_16_bits<Stored>, float, Stored>;
 
 }  // namespace detail
 
 /// Writes the attention of q over k and v.
 ///
 ///   q: [queries x heads * d], k: [keys x key_heads * d], v: [keys x key_heads * e]   (any strides)
+///   k and v may be of Eigen::half or Eigen::bfloat16, where q is of float: they are read as float, a tile at a time.
 ///   out: [queries x heads * e], log_sum_exp: [queries x heads], kept for the backward; a query that sees nothing has
 ///   minus infinity there, and zeros in out.
 ///
 /// Scores are scaled, then `score` is applied, then softmax, then dropout. Throws if shapes, heads and offsets do not
 /// fit; nothing is written then.
-template <class Scalar, Score S>
-void attention_forward(const TensorView<const Scalar, 2>& q, const TensorView<const Scalar, 2>& k,
-                       const TensorView<const Scalar, 2>& v, const S& score, const AttentionOptions& options,
+template <class Scalar, class Stored, Score S>
+void attention_forward(const TensorView<const Scalar, 2>& q, const TensorView<const Stored, 2>& k,
+                       const TensorView<const Stored, 2>& v, const S& score, const AttentionOptions& options,
                        MatrixRef<Scalar> out, MatrixRef<Scalar> log_sum_exp) {
-  const auto shape_of = [](const TensorView<const Scalar, 2>& x) { return Shape{x.dimension(0), x.dimension(1)}; };
+  static_assert(std::is_same_v<detail::Computed<Stored>, Scalar>, "attention: q, k and v have one scalar type");
+  const auto shape_of = [](const auto& x) { return Shape{x.dimension(0), x.dimension(1)}; };
   const detail::AttentionLayout layout = detail::attention_layout(shape_of(q), shape_of(k), shape_of(v), options);
   check_shape("attention", "out", shape(out), {q.dimension(0), layout.heads * layout.value_width});
   check_shape("attention", "log_sum_exp", shape(log_sum_exp), {q.dimension(0), layout.heads});
@@ -163,33 +196,40 @@ void attention_forward(const TensorView<const Scalar, 2>& q, const TensorView<co
 ///
 ///   Matrix<float> y = attention(q, k, v, Causal{}, {.heads = 8});
 ///
-/// q, k, v: any Eigen matrices, maps, blocks or transposes, read where they lie, or expressions, evaluated once.
+/// q, k, v: any Eigen matrices, maps, blocks or transposes, read where they lie, or expressions, evaluated once. Of
+/// Eigen::half and Eigen::bfloat16 the result is in float: all three may be of these, or k and v alone (a cache).
 /// See AttentionOptions for heads, grouped heads and ragged batches.
 template <class Q, class K, class V, Score S>
-Matrix<typename Q::Scalar> attention(const Eigen::MatrixBase<Q>& q, const Eigen::MatrixBase<K>& k,
-                                     const Eigen::MatrixBase<V>& v, const S& score,
-                                     const AttentionOptions& options = {}) {
-  using Scalar = typename Q::Scalar;
+Matrix<detail::Computed<typename Q::Scalar>> attention(const Eigen::MatrixBase<Q>& q, const Eigen::MatrixBase<K>& k,
+                                                       const Eigen::MatrixBase<V>& v, const S& score,
+                                                       const AttentionOptions& options = {}) {
+  using Scalar = detail::Computed<typename Q::Scalar>;
   static_assert(std::is_floating_point_v<Scalar>, "attention runs on float or double");
-  static_assert(std::is_same_v<Scalar, typename K::Scalar> && std::is_same_v<Scalar, typename V::Scalar>,
+  static_assert(std::is_same_v<detail::Computed<typename K::Scalar>, Scalar> &&
+                    std::is_same_v<typename K::Scalar, typename V::Scalar>,
                 "attention: q, k and v have one scalar type");
-  const detail::AttentionLayout layout = detail::attention_layout(shape(q), shape(k), shape(v), options);
-  const Readable<Q> q_rows(q);
-  const Readable<K> k_rows(k);
-  const Readable<V> v_rows(v);
-  Matrix<Scalar> out(q.rows(), layout.heads * layout.value_width);
-  const detail::HeadRows<Scalar> out_rows{out.data(), layout.value_width, out.outerStride(), 1, layout.value_width};
-  detail::attend<Scalar>(
-      layout, detail::head_columns(q_rows.view(), layout.heads), detail::head_columns(k_rows.view(), layout.key_heads),
-      detail::head_columns(v_rows.view(), layout.key_heads), score,
-      detail::AttentionDropout(options.dropout, options.dropout_key), out_rows, nullptr, options.threads);
-  return out;
+  if constexpr (detail::has_16_bits<typename Q::Scalar>) {
+    return attention(q.template cast<float>(), k, v, score, options);
+  } else {
+    const detail::AttentionLayout layout = detail::attention_layout(shape(q), shape(k), shape(v), options);
+    const Readable<Q> q_rows(q);
+    const Readable<K> k_rows(k);
+    const Readable<V> v_rows(v);
+    Matrix<Scalar> out(q.rows(), layout.heads * layout.value_width);
+    const detail::HeadRows<Scalar> out_rows{out.data(), layout.value_width, out.outerStride(), 1, layout.value_width};
+    detail::attend<Scalar>(
+        layout, detail::head_columns(q_rows.view(), layout.heads),
+        detail::head_columns(k_rows.view(), layout.key_heads), detail::head_columns(v_rows.view(), layout.key_heads),
+        score, detail::AttentionDropout(options.dropout, options.dropout_key), out_rows, nullptr, options.threads);
+    return out;
+  }
 }
 
 /// The same where every query sees every key: `attention(q, k, v, {.heads = 8})`.
 template <class Q, class K, class V>
-Matrix<typename Q::Scalar> attention(const Eigen::MatrixBase<Q>& q, const Eigen::MatrixBase<K>& k,
-                                     const Eigen::MatrixBase<V>& v, const AttentionOptions& options = {}) {
+Matrix<detail::Computed<typename Q::Scalar>> attention(const Eigen::MatrixBase<Q>& q, const Eigen::MatrixBase<K>& k,
+                                                       const Eigen::MatrixBase<V>& v,
+                                                       const AttentionOptions& options = {}) {
   return attention(q, k, v, Unmasked{}, options);
 }
 

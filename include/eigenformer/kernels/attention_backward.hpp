@@ -12,6 +12,7 @@
 // queries' own rows. d = width of a key head, e = width of a value head, n = block_queries.
 #pragma once
 
+#include "eigenformer/kernels/all_finite.hpp"
 #include "eigenformer/kernels/attention.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
@@ -33,8 +34,7 @@ template <class Scalar, bool in_base_2, bool keeps_scores>
 class BackwardTile {
  public:
   static constexpr Index n = block_queries<Scalar>;
-  static constexpr Index stride = 64;  // of scores: the most queries there are
-  static_assert(stride % n == 0);
+  static constexpr Index stride = 48;  // of scores: the most queries there are
   static constexpr Index key_capacity = 256 / static_cast<Index>(sizeof(Scalar));
 
   BackwardTile(Index key_width, Index value_width)
@@ -46,7 +46,7 @@ class BackwardTile {
         d_out_lanes_(q_lanes_ + capacity_ * d_),
         d_q_lanes_(d_out_lanes_ + capacity_ * e_),
         q_rows_(d_q_lanes_ + capacity_ * d_),
-        d_out_rows_(q_rows_ + capacity_ * padded(d_)) {}
+        d_out_rows_(q_rows_ + capacity_ * padded<Scalar>(d_)) {}
 
   Index capacity() const { return capacity_; }
 
@@ -60,15 +60,15 @@ class BackwardTile {
     const Strided<Scalar> d_out = rows.d_out.from(tile.head, first);
     finite_ = all_finite(q, count_, d_) && all_finite(d_out, count_, e_);
     for (Index i = 0; i < count_; i += n) {
-      pack_panel(d_, std::min(n, count_ - i), transposed(q.from_row(i)), q_lanes_ + i * d_);
-      pack_panel(e_, std::min(n, count_ - i), transposed(d_out.from_row(i)), d_out_lanes_ + i * e_);
+      const Index queries = std::min(n, count_ - i);
+      pack_panel<Scalar>(d_, queries, transposed(q.from_row(i)), {q_lanes_ + i * d_, n});
+      pack_panel<Scalar>(e_, queries, transposed(d_out.from_row(i)), {d_out_lanes_ + i * e_, n});
       std::fill_n(d_q_lanes_ + i * d_, n * d_, Scalar(0));
     }
     scale_in_place(q_lanes_, blocks() * n * d_, static_cast<Scalar>(scale * unit));
-    for (Index j = 0; j < d_; j += n) pack_panel(count_, std::min(n, d_ - j), q.from(0, j), q_rows_ + j * capacity_);
-    for (Index j = 0; j < d_; j += n) scale_in_place(q_rows_ + j * capacity_, n * count_, scale_);
-    for (Index j = 0; j < e_; j += n)
-      pack_panel(count_, std::min(n, e_ - j), d_out.from(0, j), d_out_rows_ + j * capacity_);
+    pack_panel<Scalar>(count_, d_, q, {q_rows_, padded<Scalar>(d_)});
+    pack_panel<Scalar>(count_, e_, d_out, {d_out_rows_, padded<Scalar>(e_)});
+    scale_in_place(q_rows_, count_ * padded<Scalar>(d_), scale_);
 
     const Strided<Scalar> out = rows.out.from(tile.head, first);
     for (Index i = 0; i < blocks() * n; ++i) {
@@ -116,10 +116,10 @@ class BackwardTile {
     if (entry_by_entry) return add_entry_by_entry(first_query, hidden, keys, d_k, d_v);
     multiply_by_rows(first_query, queries, m, e_, scores_, d_out_rows_, d_v);
     multiply_by_rows(first_query, queries, m, d_, d_scores_, q_rows_, d_k);
-    for (Index i = first_query; i < first_query + queries; i += n) {
-      const ContiguousRows<Scalar> d_q{d_q_lanes_ + i * d_, n};
-      multiply_rows<Scalar>(d_, m, transposed(keys), {d_scores_ + i, stride}, {d_q.data, n}, d_q);
-    }
+    for_each_block(first_query, queries, [&](Index i, Index packets, Index block, Index lane) {
+      const ContiguousRows<Scalar> d_q{d_q_lanes_ + block * d_ + lane, n};
+      multiply_packets<Scalar>(d_, packets, m, transposed(keys), {d_scores_ + i, stride}, {d_q.data, n}, d_q);
+    });
   }
 
   /// Adds what all tiles of keys gave to the queries' gradients.
@@ -134,27 +134,39 @@ class BackwardTile {
   }
 
  private:
-  Index numbers_of_query() const { return 2 * d_ + e_ + padded(d_) + padded(e_); }
+  Index numbers_of_query() const { return 2 * d_ + e_ + padded<Scalar>(d_) + padded<Scalar>(e_); }
   /// As many queries as there are scores for, or somewhat fewer if they then fit on the stack.
   static Index fitting_queries(Index numbers) {
     const Index fitting = TileMemory<Scalar>::capacity / std::max<Index>(numbers, 1) / n * n;
     return fitting >= stride / 2 ? std::min(fitting, stride) : stride;
   }
-  static Index padded(Index width) { return (width + n - 1) / n * n; }
+
+  /// Calls body(first query, packets of queries, the block's first query, the first query's lane in it) for the queries
+  /// of each block.
+  template <class Body>
+  static void for_each_block(Index first_query, Index queries, Body body) {
+    for (Index i = first_query, end = first_query + queries, next = 0; i < end; i = next) {
+      const Index lane = i % n;
+      next = std::min(end, i - lane + n);
+      body(i, padded<Scalar>(next - i) / simd::lanes<Scalar>, i - lane, lane);
+    }
+  }
 
   /// x [m x queries] = rows [m x width] lanes [width x queries].
   static void multiply_by_lanes(Index first_query, Index queries, Index m, Index width, const Strided<Scalar>& rows,
                                 const Scalar* lanes, Scalar* x) {
-    for (Index i = first_query; i < first_query + queries; i += n)
-      multiply_rows<Scalar>(m, width, rows, {lanes + i * width, n}, {nullptr, 0}, {x + i, stride});
+    for_each_block(first_query, queries, [&](Index i, Index packets, Index block, Index lane) {
+      multiply_packets<Scalar>(m, packets, width, rows, {lanes + block * width + lane, n}, {nullptr, 0},
+                               {x + i, stride});
+    });
   }
 
   /// to [m x width] += x [m x queries] rows [queries x width].
-  void multiply_by_rows(Index first_query, Index queries, Index m, Index width, const Scalar* x, const Scalar* rows,
-                        const ContiguousRows<Scalar>& to) {
-    for (Index j = 0; j < width; j += n)
-      multiply_panel<Scalar>(m, std::min(n, width - j), queries, {x + first_query, stride, 1},
-                             rows + j * capacity_ + first_query * n, {to.data + j, to.stride}, to.from(0, j));
+  static void multiply_by_rows(Index first_query, Index queries, Index m, Index width, const Scalar* x,
+                               const Scalar* rows, const ContiguousRows<Scalar>& to) {
+    const Index row_stride = padded<Scalar>(width);
+    multiply_panel<Scalar>(m, width, queries, {x + first_query, stride, 1},
+                           {rows + first_query * row_stride, row_stride}, {to.data, to.stride}, to);
   }
 
   /// S' becomes P, and dP becomes dS'.
@@ -167,7 +179,8 @@ class BackwardTile {
         Scalar* s = scores_ + j * stride + i;
         Scalar* d_s = d_scores_ + j * stride + i;
         const P score = simd::load(s);
-        const P difference = simd::subtract(score, log_sum_exp);
+        // Not above 0 but by rounding, which of large scores is large.
+        const P difference = simd::min(simd::subtract(score, log_sum_exp), zero);
         P weight =
             simd::exp2<Scalar>(in_base_2 ? difference : simd::multiply(difference, simd::broadcast(log2_e<Scalar>)));
         P d_score = simd::multiply(weight, simd::subtract(simd::load(d_s), delta));
@@ -192,12 +205,11 @@ class BackwardTile {
         if (hidden(query, j)) continue;
         const Index i = first_query + query;
         const Index at = j * stride + i;
-        for (Index f = 0; f < e_; ++f) d_v.row(j)[f] += scores_[at] * d_out_rows_[panel_entry(i, f)];
-        for (Index c = 0; c < d_; ++c) d_k.row(j)[c] += d_scores_[at] * q_rows_[panel_entry(i, c)];
+        for (Index f = 0; f < e_; ++f) d_v.row(j)[f] += scores_[at] * d_out_rows_[i * padded<Scalar>(e_) + f];
+        for (Index c = 0; c < d_; ++c) d_k.row(j)[c] += d_scores_[at] * q_rows_[i * padded<Scalar>(d_) + c];
         for (Index c = 0; c < d_; ++c) d_q_lanes_[i / n * n * d_ + c * n + i % n] += d_scores_[at] * keys(j, c);
       }
   }
-  Index panel_entry(Index row, Index col) const { return col / n * n * capacity_ + row * n + col % n; }
 
   Index d_, e_;
   Index capacity_;
@@ -205,8 +217,8 @@ class BackwardTile {
   Scalar* q_lanes_;                                                     // of each block [d x n], scaled
   Scalar* d_out_lanes_;                                                 // of each block [e x n]
   Scalar* d_q_lanes_;                                                   // of each block [d x n]
-  Scalar* q_rows_;                                                      // in panels of n columns [capacity x n], scaled
-  Scalar* d_out_rows_;                                                  // in panels of n columns [capacity x n]
+  Scalar* q_rows_;                                                      // [capacity x padded d], scaled
+  Scalar* d_out_rows_;                                                  // [capacity x padded e]
   alignas(64) Scalar scores_[key_capacity * stride];                    // S, S', P, P * D
   alignas(64) Scalar d_scores_[key_capacity * stride];                  // dP, dS', dS
   alignas(64) Scalar plain_[keeps_scores ? key_capacity * stride : 1];  // S, where it is needed once more
@@ -243,7 +255,6 @@ void attend_backward_keys(const AttentionLayout& layout, const BackwardRows<Scal
   }
 
   BackwardTile<Scalar, !changes_values<S>, has_derivative<S, Scalar>> queries(layout.key_width, layout.value_width);
-  constexpr Index n = queries.n;
   for (tile.head = key_head * group; tile.head < (key_head + 1) * group; ++tile.head)
     for (Index query = 0; query < tile.queries; query += queries.capacity()) {
       tile.query_begin = query;
@@ -252,37 +263,13 @@ void attend_backward_keys(const AttentionLayout& layout, const BackwardRows<Scal
       tile.key_end = end;
       if (score.visible(tile) == Visible::none) continue;
       queries.load(rows, tile, layout.scale);
-      const auto add = [&](const ScoreTile& part, bool partly_hidden) {
-        const Index key = first_key + part.key_begin;
-        queries.add(score, dropout, part, part.query_begin - query, partly_hidden, rows.k.from(key_head, key),
-                    rows.v.from(key_head, key), contiguous(rows.d_k, key_head, key),
-                    contiguous(rows.d_v, key_head, key));
-      };
       for (tile.key_begin = begin; tile.key_begin < end; tile.key_begin = tile.key_end) {
         tile.key_end = std::min(end, tile.key_begin + queries.key_capacity);
-        const Visible visible = score.visible(tile);
-        if (visible == Visible::none) continue;
-        // At the edge of what is seen a block at a time, if that leaves keys out.
-        bool narrower = false;
-        const auto for_each_block = [&](auto body) {
-          for (Index i = query; i < tile.query_end; i += n) {
-            ScoreTile part = tile;
-            part.query_begin = i;
-            part.query_end = std::min(tile.query_end, i + n);
-            body(part, narrow(score, part));
-          }
-        };
-        if (visible == Visible::some)
-          for_each_block([&](const ScoreTile& part, Visible seen) {
-            narrower =
-                narrower || seen == Visible::none || part.key_begin > tile.key_begin || part.key_end < tile.key_end;
-          });
-        if (narrower) {
-          for_each_block([&](const ScoreTile& part, Visible seen) {
-            if (seen != Visible::none) add(part, seen == Visible::some);
-          });
-        } else {
-          add(tile, visible == Visible::some);
+        for (const TilePart& part : TileParts<Scalar, queries.stride>(score, tile)) {
+          const Index key = first_key + part.tile.key_begin;
+          queries.add(score, dropout, part.tile, part.tile.query_begin - query, part.seen == Visible::some,
+                      rows.k.from(key_head, key), rows.v.from(key_head, key), contiguous(rows.d_k, key_head, key),
+                      contiguous(rows.d_v, key_head, key));
         }
       }
       tile.key_begin = begin;

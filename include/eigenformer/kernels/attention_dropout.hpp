@@ -17,27 +17,44 @@ class AttentionDropout {
 
   /// weights: [queries x keys] of the tile.
   template <class Weights>
-  void apply(const ScoreTile& tile, Weights& weights) const {
+  EIGEN_DONT_INLINE void apply(const ScoreTile& tile, Weights& weights) const {
     using Scalar = typename Weights::Scalar;
     const Scalar kept = Scalar(256) / static_cast<Scalar>(256 - threshold_);
-    for (Index i = 0; i < weights.rows(); ++i) {
-      // 16 keys a block of draws. A block's number holds the head (14 bits), the query's row (30) and the keys (20).
-      const auto row = static_cast<std::uint64_t>(tile.first_row + tile.query_begin + i);
-      const std::uint64_t base = (static_cast<std::uint64_t>(tile.head) << 50) | (row << 20);
+    for (Index i = 0; i < weights.rows(); i += lanes)
       for (Index j = 0; j < weights.cols();) {
-        const auto key = static_cast<std::uint64_t>(tile.key_begin + j);
-        const std::array<std::uint32_t, 4> draws = key_.draw(base + key / 16);
-        const auto first = static_cast<Index>(key % 16);
-        const Index end = std::min<Index>(16, first + weights.cols() - j);
-        for (Index l = first; l < end; ++l, ++j) {
-          const std::uint32_t draw = (draws[static_cast<std::size_t>(l / 4)] >> (8 * (l % 4))) & 255U;
-          weights(i, j) = draw < threshold_ ? Scalar(0) : weights(i, j) * kept;
+        const Index key = tile.key_begin + j;
+        const auto draws = detail::draw(key_, blocks_of(tile, i, key));
+        const Index end = std::min(weights.cols(), j + 16 - key % 16);
+        const Index queries = std::min<Index>(lanes, weights.rows() - i);
+        for (; j < end; ++j) {
+          const auto place = static_cast<std::size_t>((tile.key_begin + j) % 16);
+          const auto& words = draws[place / 4];
+          const auto shift = static_cast<int>(8 * (place % 4));
+          const auto drop = [&](Index l, Scalar& weight) {
+            weight = ((words[static_cast<std::size_t>(l)] >> shift) & 255U) < threshold_ ? Scalar(0) : weight * kept;
+          };
+          Scalar* column = &weights.coeffRef(i, j);
+          if (queries == lanes && weights.rowStride() == 1)
+            for (Index l = 0; l < lanes; ++l) drop(l, column[l]);  // a number of turns that is known is vectorised
+          else
+            for (Index l = 0; l < queries; ++l) drop(l, weights.coeffRef(i + l, j));
         }
       }
-    }
   }
 
  private:
+  static constexpr Index lanes = 16;  // queries whose draws are made together
+
+  /// The blocks of draws, 16 keys each, of some queries at a key. A block's number holds the head (14 bits), the
+  /// query's row (30) and the keys (20).
+  static std::array<std::uint64_t, lanes> blocks_of(const ScoreTile& tile, Index query, Index key) {
+    std::array<std::uint64_t, lanes> blocks;
+    const auto row = static_cast<std::uint64_t>(tile.first_row + tile.query_begin + query);
+    const std::uint64_t first = (static_cast<std::uint64_t>(tile.head) << 50) | static_cast<std::uint64_t>(key / 16);
+    for (std::size_t l = 0; l < lanes; ++l) blocks[l] = first | ((row + l) << 20);
+    return blocks;
+  }
+
   std::uint32_t threshold_;
   RandomKey key_;
 };

@@ -115,27 +115,6 @@ HeadRows<Scalar> head_columns(MatrixRef<Scalar>& matrix, Index heads) {
   return {matrix.data(), width, matrix.outerStride(), 1, width};
 }
 
-/// Finds the keys or values of a tile: where they lie, or through key_index in a buffer.
-template <class Scalar>
-class TileReader {
- public:
-  /// Rows `begin` to `end` of a sequence's keys or values, one head's columns.
-  Strided<Scalar> read(const HeadRows<const Scalar>& rows, const AttentionLayout& layout, Index head, Index sequence,
-                       Index begin, Index end) {
-    const Index first = layout.key_rows.begin(sequence) + begin;
-    if (layout.key_index.empty()) return rows.from(head, first);
-    buffer_.resize(end - begin, rows.width);
-    for (Index i = 0; i < buffer_.rows(); ++i) {
-      const Scalar* row = rows.row(head, layout.key_index[static_cast<std::size_t>(first + i)]);
-      for (Index j = 0; j < rows.width; ++j) buffer_(i, j) = row[j * rows.col_stride];
-    }
-    return {buffer_.data(), rows.width, 1};
-  }
-
- private:
-  Matrix<Scalar> buffer_;
-};
-
 }  // namespace detail
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI

@@ -28,7 +28,7 @@ void for_each_score_matrix(const Eigen::MatrixBase<Q>& q, const Eigen::MatrixBas
     tile.key_end = tile.keys = layout.key_rows.length(tile.sequence);
     if (tile.queries == 0 || tile.keys == 0) return;
     TileReader<Scalar> reader;
-    const Strided<Scalar> keys = reader.read(k_rows, layout, layout.key_head(tile.head), tile.sequence, 0, tile.keys);
+    const Strided<Scalar> keys = reader.read(k_rows, layout, layout.key_head(tile.head), tile);
     Eigen::Matrix<Scalar, Eigen::Dynamic, Eigen::Dynamic> scores(tile.queries, tile.keys);
     const Strided<Scalar> queries = q_rows.from(tile.head, tile.first_row);
     multiply_block<Scalar>(tile.keys, tile.queries, layout.key_width, keys, transposed(queries), {nullptr, 0},

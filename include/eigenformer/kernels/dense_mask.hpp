@@ -1,6 +1,7 @@
 // Attention where a matrix of bool allows it.
 #pragma once
 
+#include <cstring>
 #include <memory>
 
 #include "eigenformer/kernels/score.hpp"
@@ -30,10 +31,17 @@ class DenseMask {
   }
 
   Visible visible(const ScoreTile& tile) const {
+    static_assert(sizeof(bool) == 1);
     const auto part = block(tile);
-    const Index seen = part.count();
-    if (seen == part.size()) return Visible::all;
-    return seen > 0 ? Visible::some : Visible::none;
+    const auto queries = static_cast<std::size_t>(part.rows());
+    bool any_seen = part.size() == 0, any_hidden = false;
+    for (Index j = 0; j < part.cols() && !(any_seen && any_hidden); ++j) {
+      const bool* may_attend = &part.coeffRef(0, j);
+      any_seen = any_seen || std::memchr(may_attend, true, queries) != nullptr;
+      any_hidden = any_hidden || std::memchr(may_attend, false, queries) != nullptr;
+    }
+    if (!any_hidden) return Visible::all;
+    return any_seen ? Visible::some : Visible::none;
   }
 
   template <class Scalar>

@@ -3,6 +3,7 @@
 
 #include "eigenformer/core/check.hpp"
 #include "eigenformer/core/threads.hpp"
+#include "eigenformer/kernels/packed_weight.hpp"
 #include "eigenformer/kernels/product.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
@@ -49,6 +50,25 @@ void linear_forward(const ConstMatrixRef<Scalar>& x, const ConstMatrixRef<Scalar
   detail::multiply<Scalar>(y.rows(), y.cols(), x.cols(), {x.data(), x.outerStride(), 1},
                            {weight.data(), 1, weight.outerStride()}, bias.size() == 0 ? nullptr : bias.data(), y.data(),
                            y.outerStride(), threads);
+}
+
+/// The same by a packed weight, and to the last bit.
+template <class Scalar>
+void linear_forward(const ConstMatrixRef<Scalar>& x, const PackedWeight<Scalar>& weight,
+                    const ConstMatrixRef<Scalar>& bias, MatrixRef<Scalar> y, Threads* threads = nullptr) {
+  const Shape weight_shape{weight.outputs(), weight.inputs()};
+  check(x.cols() == weight.inputs(), "linear: x is ", shape(x), ", weight is ", weight_shape);
+  check(bias.size() == 0 || shape(bias) == Shape{1, weight.outputs()}, "linear: bias is ", shape(bias), ", weight is ",
+        weight_shape);
+  check_shape("linear", "y", shape(y), {x.rows(), weight.outputs()});
+  constexpr Index width = detail::panel_width<Scalar>;
+  detail::for_each_product_block<Scalar>(y.rows(), y.cols(), threads, [&](Index i, Index rows, Index j, Index cols) {
+    for (const Index end = j + cols; j < end; j += width)
+      detail::multiply_panel<Scalar>(rows, std::min(width, end - j), x.cols(),
+                                     {x.data() + i * x.outerStride(), x.outerStride(), 1}, weight.panel(j),
+                                     {bias.size() == 0 ? nullptr : bias.data() + j, 0},
+                                     {y.data() + i * y.outerStride() + j, y.outerStride()});
+  });
 }
 
 /// d_x = d_y weight.

@@ -10,11 +10,11 @@
 #include <cmath>
 
 #include "eigenformer/kernels/product.hpp"
-#include "eigenformer/kernels/score.hpp"
+#include "eigenformer/kernels/tile_parts.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI::detail {
 
-/// Queries of a block: as wide as the dense product's panel, whose register tile both products are.
+/// Queries of a block: as wide as the widest register tile, which both products are made of.
 template <class Scalar>
 inline constexpr Index block_queries = panel_width<Scalar>;
 
@@ -29,67 +29,42 @@ inline constexpr auto log2_e = static_cast<Scalar>(1.44269504088896340736);
 template <class Scalar, bool in_base_2>
 class OnlineSoftmax {
  public:
-  /// Turns scores [keys x n] into weights relative to the largest score, and brings what was summed before to the same.
-  /// results: [width x n], the sums of weighted values.
-  EIGEN_DONT_INLINE void add(Index keys, Scalar* scores, Index width, Scalar* results) {
-    P top[2][2];  // of even and odd keys: two chains of comparisons a register
-    simd::unroll<2>([&](auto l) { top[0][l] = top[1][l] = simd::load(scores + l * lanes); });
-    Index j = 1;
-    for (; j + 2 <= keys; j += 2)
-      simd::unroll<2>([&](auto odd) {
-        simd::unroll<2>(
-            [&](auto l) { top[odd][l] = simd::max(simd::load(scores + (j + odd) * n + l * lanes), top[odd][l]); });
-      });
-    if (j < keys)
-      simd::unroll<2>([&](auto l) { top[0][l] = simd::max(simd::load(scores + j * n + l * lanes), top[0][l]); });
-
-    P shift[2];
-    bool any_grew = false;
-    P factor[2];
-    simd::unroll<2>([&](auto l) {
-      const P before = simd::load(largest_.data() + l * lanes);
-      const P now = simd::max(top[0][l], top[1][l]);
-      const P limit = simd::add(before, simd::broadcast(slack));
-      const P largest = simd::select_less(limit, now, now, before);
-      factor[l] = power(simd::select_less(limit, now, simd::subtract(before, largest), simd::broadcast(Scalar(0))));
-      shift[l] = shift_of(largest);
-      simd::store(largest_.data() + l * lanes, largest);
-      any_grew = any_grew || simd::any_less<Scalar>(limit, now);
-    });
-    if (any_grew) {
-      simd::unroll<2>([&](auto l) {
-        simd::store(sum_.data() + l * lanes, simd::multiply(simd::load(sum_.data() + l * lanes), factor[l]));
-      });
-      for (Index i = 0; i < width; ++i)
-        simd::unroll<2>([&](auto l) {
-          Scalar* r = results + i * n + l * lanes;
-          simd::store(r, simd::multiply(simd::load(r), factor[l]));
-        });
+  /// Turns the scores [keys x n] of a tile's parts into weights relative to the largest score, and brings what was
+  /// summed before to the same. results: [width x n], the sums of weighted values.
+  template <class Parts>
+  void add(const Parts& parts, Scalar* scores, Index width, Scalar* results) {
+    for (Index packet = 0; packet < n / lanes; ++packet) {
+      const auto for_each_part = [&](auto body) {
+        for (const TilePart& part : parts)
+          if (part.packet <= packet && packet < part.packet + part.packets)
+            body(part.keys, scores + part.key * n + packet * lanes);
+      };
+      P top = simd::broadcast(hidden_score<Scalar>);
+      for_each_part([&](Index keys, const Scalar* x) { top = simd::max(largest_of(keys, x), top); });
+      const P shift = raise(packet * lanes, top, width, results);
+      P sum = simd::broadcast(Scalar(0));
+      for_each_part([&](Index keys, Scalar* x) { sum = weigh(keys, x, shift, sum); });
+      Scalar* total = sum_.data() + packet * lanes;
+      simd::store(total, simd::add(simd::load(total), sum));
     }
-
-    P sum[2] = {simd::broadcast(Scalar(0)), simd::broadcast(Scalar(0))};
-    for (Index key = 0; key < keys; ++key)
-      simd::unroll<2>([&](auto l) {
-        Scalar* x = scores + key * n + l * lanes;
-        // The difference first: equal scores of any size then have equal weights, which a fused (x log2 e - shift), an
-        // instruction less, does not give.
-        const P weight = power(simd::subtract(simd::load(x), shift[l]));
-        sum[l] = simd::add(sum[l], weight);
-        simd::store(x, weight);
-      });
-    simd::unroll<2>(
-        [&](auto l) { simd::store(sum_.data() + l * lanes, simd::add(simd::load(sum_.data() + l * lanes), sum[l])); });
   }
 
-  /// Divides results [width x n] by the sums of weights; those of queries that saw nothing stay zero.
-  EIGEN_DONT_INLINE void finish(Index width, Scalar* results) const {
-    alignas(64) Scalar inverse[n];
-    for (Index i = 0; i < n; ++i) inverse[i] = sum(i) == 0 ? Scalar(0) : 1 / sum(i);
-    for (Index i = 0; i < width; ++i)
-      simd::unroll<2>([&](auto l) {
-        Scalar* r = results + i * n + l * lanes;
-        simd::store(r, simd::multiply(simd::load(r), simd::load(inverse + l * lanes)));
-      });
+  /// Divides results [width x n] by the sums of weights; those of queries that saw nothing stay zero. False if any
+  /// result is infinite or NaN.
+  EIGEN_DONT_INLINE bool finish(Index width, Scalar* results) const {
+    const P zero = simd::broadcast(Scalar(0));
+    P not_finite = zero;  // a sum of zeros times results
+    for (Index l = 0; l < n; l += lanes) {
+      alignas(64) Scalar inverse[lanes];
+      for (Index i = 0; i < lanes; ++i) inverse[i] = sum(l + i) == 0 ? Scalar(0) : 1 / sum(l + i);
+      const P factor = simd::load(inverse);
+      for (Index i = 0; i < width; ++i) {
+        const P result = simd::multiply(simd::load(results + i * n + l), factor);
+        not_finite = simd::multiply_add(result, zero, not_finite);
+        simd::store(results + i * n + l, result);
+      }
+    }
+    return simd::sum_of_lanes<Scalar>(not_finite) == 0;
   }
 
   /// The logarithm of the sum of the exponentials of a query's scores; minus infinity if it saw nothing.
@@ -97,7 +72,7 @@ class OnlineSoftmax {
     if (sum(query) == 0) return hidden_score<Scalar>;
     const auto largest = static_cast<double>(largest_[static_cast<std::size_t>(query)]);
     return static_cast<Scalar>((in_base_2 ? largest / log2_e<double> : largest) +
-                               std::log(static_cast<double>(sum(query))));
+                               static_cast<double>(std::log(sum(query))));
   }
 
   Scalar sum(Index query) const { return sum_[static_cast<std::size_t>(query)]; }
@@ -108,6 +83,49 @@ class OnlineSoftmax {
   static constexpr int lanes = simd::lanes<Scalar>;
   // Sums are rescaled only when the largest score has grown by more than this: weights stay under 2^8.
   static constexpr auto slack = static_cast<Scalar>(in_base_2 ? 8.0 : 5.5);
+
+  /// The largest of each query's scores, n apart.
+  EIGEN_DONT_INLINE static P largest_of(Index keys, const Scalar* scores) {
+    constexpr int chains = 4;  // of comparisons, to hide their latency
+    P top[chains];
+    simd::unroll<chains>([&](auto i) { top[i] = simd::broadcast(hidden_score<Scalar>); });
+    Index j = 0;
+    for (; j + chains <= keys; j += chains)
+      simd::unroll<chains>([&](auto i) { top[i] = simd::max(simd::load(scores + (j + i) * n), top[i]); });
+    for (; j < keys; ++j) top[0] = simd::max(simd::load(scores + j * n), top[0]);
+    return simd::max(simd::max(top[0], top[1]), simd::max(top[2], top[3]));
+  }
+
+  /// Takes note of larger scores of the queries from `lane` on, and gives what is to be taken from their scores.
+  P raise(Index lane, const P& top, Index width, Scalar* results) {
+    Scalar* kept = largest_.data() + lane;
+    const P before = simd::load(kept);
+    const P limit = simd::add(before, simd::broadcast(slack));
+    if (!simd::any_less<Scalar>(limit, top)) return shift_of(before);
+    const P largest = simd::select_less(limit, top, top, before);
+    simd::store(kept, largest);
+    const P hidden = simd::broadcast(hidden_score<Scalar>);
+    if (!simd::any_less<Scalar>(hidden, before)) return shift_of(largest);  // there is nothing yet to be rescaled
+    const P factor = power(simd::select_less(limit, top, simd::subtract(before, top), simd::broadcast(Scalar(0))));
+    simd::store(sum_.data() + lane, simd::multiply(simd::load(sum_.data() + lane), factor));
+    for (Index i = 0; i < width; ++i) {
+      Scalar* result = results + i * n + lane;
+      simd::store(result, simd::multiply(simd::load(result), factor));
+    }
+    return shift_of(largest);
+  }
+
+  /// Turns scores into weights and adds them to `sum`.
+  EIGEN_DONT_INLINE static P weigh(Index keys, Scalar* scores, const P& shift, P sum) {
+    for (Index j = 0; j < keys; ++j) {
+      // The difference first: equal scores of any size then have equal weights, which a fused (x log2 e - shift), an
+      // instruction less, does not give.
+      const P weight = power(simd::subtract(simd::load(scores + j * n), shift));
+      sum = simd::add(sum, weight);
+      simd::store(scores + j * n, weight);
+    }
+    return sum;
+  }
 
   /// The exponential of a difference of scores.
   static P power(const P& difference) {
@@ -142,35 +160,12 @@ template <class Scalar>
 EIGEN_DONT_INLINE void store_rows(const Scalar* results, Index width, Index count, Scalar* rows, Index row_stride) {
   constexpr Index n = block_queries<Scalar>;
   constexpr Index lanes = simd::lanes<Scalar>;
-  for (Index begin = 0; begin < count; begin += lanes) {
-    Index f = 0;
-    if (begin + lanes <= count)
-      for (; f + lanes <= width; f += lanes)
-        simd::transpose(results + f * n + begin, n, rows + begin * row_stride + f, row_stride);
-    for (; f < width; ++f)
-      for (Index i = begin; i < std::min(count, begin + lanes); ++i) rows[i * row_stride + f] = results[f * n + i];
-  }
-}
-
-/// Leaves out the keys at both ends of a tile that its queries do not see, eight at a time.
-template <Score S>
-Visible narrow(const S& score, ScoreTile& tile) {
-  constexpr Index step = 8;
-  const Visible whole = score.visible(tile);
-  if (whole != Visible::some) return whole;
-  ScoreTile part = tile;
-  for (;; tile.key_begin = part.key_end) {
-    if (tile.key_begin == tile.key_end) return Visible::none;
-    part.key_begin = tile.key_begin;
-    part.key_end = std::min(tile.key_end, tile.key_begin + step);
-    if (score.visible(part) != Visible::none) break;
-  }
-  for (;; tile.key_end = part.key_begin) {
-    part.key_end = tile.key_end;
-    part.key_begin = std::max(tile.key_begin, tile.key_end - step);
-    if (score.visible(part) != Visible::none) break;
-  }
-  return score.visible(tile);
+  const Index whole = width / lanes * lanes;
+  for (Index i = 0; i < count; i += lanes)
+    for (Index f = 0; f < whole; f += lanes)
+      simd::transpose(results + f * n + i, n, rows + i * row_stride + f, row_stride, lanes, count - i);
+  for (Index f = whole; f < width; ++f)
+    for (Index i = 0; i < count; ++i) rows[i * row_stride + f] = results[f * n + i];
 }
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI::detail

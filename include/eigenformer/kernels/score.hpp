@@ -8,6 +8,7 @@
 #include <type_traits>
 
 #include "eigenformer/core/check.hpp"
+#include "eigenformer/core/simd.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
@@ -106,22 +107,34 @@ class Alignment {
   bool after_past_ = false;
 };
 
-/// Hides from the tile's first query the keys after `last`, from each next query those after one more.
+/// Hides the queries before `first`, and those from `end` on, from a key whose scores these are.
 template <class Scalar>
-void hide_after(const ScoreTile& tile, Index last, ScoreBlock<Scalar> scores) {
-  for (Index j = 0; j < scores.cols(); ++j)
-    scores.col(j)
-        .head(std::clamp<Index>(tile.key_begin + j - last, 0, scores.rows()))
-        .setConstant(hidden_score<Scalar>);
+void hide_outside(Index first, Index end, Index queries, Scalar* scores) {
+  Index i = 0;
+  constexpr Index lanes = simd::lanes<Scalar>;
+  const auto hidden = simd::broadcast(hidden_score<Scalar>), low = simd::broadcast(static_cast<Scalar>(first)),
+             high = simd::broadcast(static_cast<Scalar>(end - 1));
+  for (; i + lanes <= queries; i += lanes) {
+    const auto query = simd::count_from(static_cast<Scalar>(i));
+    const auto score = simd::select_less(query, low, hidden, simd::load(scores + i));
+    simd::store(scores + i, simd::select_less(high, query, hidden, score));
+  }
+  for (; i < queries; ++i)
+    if (i < first || i >= end) scores[i] = hidden_score<Scalar>;
 }
 
-/// Hides from the tile's first query the keys before `first`, from each next query those before one more.
+/// Hides from the tile's first query the keys before `first` and after `last`, from each next query those before and
+/// after one more.
 template <class Scalar>
-void hide_before(const ScoreTile& tile, Index first, ScoreBlock<Scalar> scores) {
-  for (Index j = 0; j < scores.cols(); ++j)
-    scores.col(j)
-        .tail(std::clamp<Index>(scores.rows() - 1 - (tile.key_begin + j - first), 0, scores.rows()))
-        .setConstant(hidden_score<Scalar>);
+void hide_outside_band(const ScoreTile& tile, Index first, Index last, ScoreBlock<Scalar> scores) {
+  const Index queries = scores.rows();
+  for (Index j = 0; j < scores.cols(); ++j) {
+    const Index key = tile.key_begin + j;
+    const Index first_query = std::clamp<Index>(key - last, 0, queries);
+    const Index end = std::clamp<Index>(key - first + 1, 0, queries);
+    if (first_query > 0 || end < queries)
+      hide_outside(first_query, end, queries, scores.data() + j * scores.outerStride());
+  }
 }
 
 }  // namespace detail
@@ -156,7 +169,8 @@ class Causal {
 
   template <class Scalar>
   void apply(const ScoreTile& tile, ScoreBlock<Scalar> scores) const {
-    detail::hide_after(tile, alignment_.first_query(tile) + tile.query_begin, scores);
+    const Index position = alignment_.first_query(tile) + tile.query_begin;
+    detail::hide_outside_band(tile, std::numeric_limits<Index>::min() / 2, position, scores);
   }
 
   friend bool operator==(const Causal&, const Causal&) = default;

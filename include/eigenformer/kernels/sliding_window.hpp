@@ -35,8 +35,7 @@ class SlidingWindow {
   template <class Scalar>
   void apply(const ScoreTile& tile, ScoreBlock<Scalar> scores) const {
     const Index position = alignment_.first_query(tile) + tile.query_begin;
-    detail::hide_before(tile, position - size_ + 1, scores);
-    detail::hide_after(tile, position + size_ - 1, scores);
+    detail::hide_outside_band(tile, position - size_ + 1, position + size_ - 1, scores);
   }
 
   friend bool operator==(const SlidingWindow&, const SlidingWindow&) = default;

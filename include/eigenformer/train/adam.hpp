@@ -16,8 +16,9 @@ struct AdamOptions {
   double beta1 = 0.9;
   double beta2 = 0.98;
   double epsilon = 1e-9;
-  double weight_decay = 0;  // pulls weights to zero: see Adam and AdamW
-  bool decoupled = false;   // true: AdamW
+  double weight_decay = 0;      // pulls weights to zero: see Adam and AdamW
+  bool decoupled = false;       // true: AdamW
+  bool bias_correction = true;  // false: the moments are taken as they are, though they begin at zero (as in BERT)
 };
 
 /// Adam (Kingma and Ba 2015, arXiv 1412.6980, algorithm 1): with g the gradient and t the number of updates,
@@ -26,7 +27,8 @@ struct AdamOptions {
 ///   x = x - rate * (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + epsilon)
 ///
 /// weight_decay * x is added to g; if decoupled (AdamW: Loshchilov and Hutter 2019, arXiv 1711.05101), x is multiplied
-/// by 1 - rate * weight_decay instead. Moments belong to a model's parameters by their order, so the model may move.
+/// by 1 - rate * weight_decay instead. Without bias_correction the two divisors of moments are 1. Moments belong to a
+/// model's parameters by their order, so the model may move.
 template <class Scalar>
 class Adam {
  public:
@@ -76,8 +78,9 @@ void Adam<Scalar>::update(Model& model, const Gradients<Scalar>& gradients, doub
   const double t = static_cast<double>(updates_);
   const auto beta1 = static_cast<Scalar>(options_.beta1);
   const auto beta2 = static_cast<Scalar>(options_.beta2);
-  const auto step = static_cast<Scalar>(rate / (1 - std::pow(options_.beta1, t)));
-  const auto root_factor = static_cast<Scalar>(1 / std::sqrt(1 - std::pow(options_.beta2, t)));
+  const auto correction = [&](double beta) { return options_.bias_correction ? 1 - std::pow(beta, t) : 1; };
+  const auto step = static_cast<Scalar>(rate / correction(options_.beta1));
+  const auto root_factor = static_cast<Scalar>(1 / std::sqrt(correction(options_.beta2)));
   const auto epsilon = static_cast<Scalar>(options_.epsilon);
   const auto decay = static_cast<Scalar>(options_.decoupled ? 0 : options_.weight_decay);
   const auto keep = static_cast<Scalar>(options_.decoupled ? 1 - rate * options_.weight_decay : 1);

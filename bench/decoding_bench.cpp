@@ -1,0 +1,63 @@
+// Attention of one query over n cached keys, as in decoding: bound by reading keys and values once, so `bandwidth` is
+// the share of what this machine reads in a second from as much memory. And the memory that a long sequence takes.
+// One thread, float.
+#include "eigenformer/kernels/attention.hpp"
+#include "support/bandwidth.hpp"
+#include "support/memory.hpp"
+
+namespace {
+
+namespace ef = eigenformer;
+using ef::Index;
+using ef::Matrix;
+
+/// `heads` query heads that share one key head.
+void decoding(benchmark::State& state) {
+  const Index n = state.range(0), d = state.range(1), heads = state.range(2);
+  const Matrix<float> q = Matrix<float>::Random(1, heads * d), k = Matrix<float>::Random(n, d),
+                      v = Matrix<float>::Random(n, d);
+  Matrix<float> out(1, heads * d), log_sum_exp(1, heads);
+  const std::vector<float> as_much(static_cast<std::size_t>(k.size() + v.size()), 1.0F);
+  const auto rates = ef::bench::run_in_windows(
+      state, static_cast<double>(as_much.size() * sizeof(float)),
+      [&] {
+        ef::attention_forward<float>(ef::strided_view(q), ef::strided_view(k), ef::strided_view(v), ef::Unmasked{},
+                                     {.heads = heads, .key_heads = 1}, out, log_sum_exp);
+      },
+      [&] { return ef::bench::read_bandwidth(as_much); });
+  state.counters["bytes"] = rates.reached;
+  state.counters["peak_bytes"] = rates.possible;
+  state.counters["bandwidth"] = rates.share;
+}
+BENCHMARK(decoding)
+    ->ArgNames({"n", "d", "heads"})
+    ->ArgsProduct({{256, 1024, 4096, 16384, 131072}, {64, 128}, {1, 8}})
+    ->MinTime(0.1)
+    ->UseManualTime()
+    ->Unit(benchmark::kMicrosecond);
+
+/// `extra_bytes`: of memory that one forward call touches beyond its inputs and results.
+void attention_memory(benchmark::State& state) {
+  const Index n = state.range(0), d = state.range(1);
+  const Matrix<float> q = Matrix<float>::Random(n, d), k = Matrix<float>::Random(n, d), v = Matrix<float>::Random(n, d);
+  Matrix<float> out = Matrix<float>::Zero(n, d), log_sum_exp = Matrix<float>::Zero(n, 1);
+  for (auto _ : state) {
+    const double before = ef::bench::begin_of_peak_memory();
+    state.SetIterationTime(ef::bench::seconds_of([&] {
+      ef::attention_forward<float>(ef::strided_view(q), ef::strided_view(k), ef::strided_view(v), ef::Unmasked{}, {},
+                                   out, log_sum_exp);
+    }));
+    if (before < 0) return state.SkipWithError("this system does not tell its peak of memory");
+    state.counters["extra_bytes"] = ef::bench::peak_memory() - before;
+  }
+}
+BENCHMARK(attention_memory)
+    ->ArgNames({"n", "d"})
+    ->Args({65536, 64})
+    ->Iterations(1)
+    ->UseManualTime()
+    ->Unit(benchmark::kMillisecond);
+
+}  // namespace
+
+BENCHMARK_MAIN();

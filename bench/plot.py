@@ -1,0 +1,64 @@
+#!/usr/bin/env python3
+"""Draws time and share of the peak over n, from the JSON files of attention_bench, as SVG files beside them.
+
+    apt-get install python3-matplotlib
+    bench/plot.py build/release/bench/attention_bench.json
+"""
+import argparse
+import collections
+import json
+import pathlib
+
+import matplotlib
+
+matplotlib.use("svg")
+import matplotlib.pyplot as plt
+
+
+def series_of(path):
+    """{name: {d: [(n, seconds, share of the peak)]}} of the runs that have n and d, heads contiguous."""
+    series = collections.defaultdict(lambda: collections.defaultdict(list))
+    for run in json.loads(path.read_text())["benchmarks"]:
+        name, *arguments = run["name"].split("/")
+        values = dict(a.split(":") for a in arguments if ":" in a)
+        if not {"n", "d", "causal"} <= values.keys() or values.get("stride", values["d"]) != values["d"]:
+            continue
+        title = name + (", causal" if values["causal"] == "1" else "")
+        seconds = run["real_time"] * {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1}[run["time_unit"]]
+        series[title][int(values["d"])].append((int(values["n"]), seconds, run["peak"]))
+    return series
+
+
+def draw(series, column, label, path):
+    titles = sorted(series)
+    figure, axes = plt.subplots(len(titles), 1, figsize=(7, 3.2 * len(titles)), squeeze=False)
+    for axis, title in zip(axes[:, 0], titles):
+        for d, points in sorted(series[title].items()):
+            points = sorted(points)
+            axis.plot([p[0] for p in points], [p[column] for p in points], marker="o", label=f"d = {d}")
+        axis.set(title=title, xlabel="n", ylabel=label, xscale="log")
+        axis.set_xscale("log", base=2)
+        if label == "seconds":
+            axis.set_yscale("log")
+        else:
+            axis.set_ylim(0, 1)
+        axis.grid(alpha=0.3)
+        axis.legend()
+    figure.tight_layout()
+    figure.savefig(path)
+    print(path)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("json", nargs="+", type=pathlib.Path)
+    for path in parser.parse_args().json:
+        series = series_of(path)
+        if not series:
+            raise SystemExit(f"{path}: no run has n, d and causal in its name")
+        draw(series, 1, "seconds", path.with_suffix(".time.svg"))
+        draw(series, 2, "share of the peak", path.with_suffix(".peak.svg"))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,112 @@
+// What each score costs: `speed` is the share of the plain kernel's speed that is left, both taken in turn. Where a
+// score hides keys, the plain kernel is the one that hides the same. One head, one thread, float.
+#include "eigenformer/kernels/scores.hpp"
+
+#include "eigenformer/kernels/attention_backward.hpp"
+#include "support/counters.hpp"
+
+namespace {
+
+namespace ef = eigenformer;
+using ef::Index;
+using ef::Matrix;
+
+struct Inputs {
+  explicit Inputs(const benchmark::State& state)
+      : n(state.range(0)),
+        d(state.range(1)),
+        q(Matrix<float>::Random(n, d)),
+        k(Matrix<float>::Random(n, d)),
+        v(Matrix<float>::Random(n, d)),
+        d_out(Matrix<float>::Random(n, d)),
+        out(n, d),
+        log_sum_exp(n, 1),
+        d_q(n, d),
+        d_k(n, d),
+        d_v(n, d) {}
+
+  template <class Score>
+  void forward(const Score& score, const ef::AttentionOptions& options = {}) {
+    ef::attention_forward<float>(ef::strided_view(q), ef::strided_view(k), ef::strided_view(v), score, options, out,
+                                 log_sum_exp);
+  }
+  template <class Score>
+  void backward(const Score& score, const ef::AttentionOptions& options = {}) {
+    ef::attention_backward<float>(ef::strided_view(q), ef::strided_view(k), ef::strided_view(v), score, options, out,
+                                  log_sum_exp, d_out, d_q, d_k, d_v);
+  }
+
+  Index n, d;
+  Matrix<float> q, k, v, d_out, out, log_sum_exp, d_q, d_k, d_v;
+};
+
+/// Registers score_forward/NAME and score_backward/NAME. make(inputs) gives the score; it may refer to the inputs.
+template <class Plain, class Make>
+void add(const std::string& name, const Plain& plain, Make make, const ef::AttentionOptions& options = {}) {
+  const auto sizes = [](benchmark::internal::Benchmark* b) {
+    b->ArgNames({"n", "d"})->MinTime(0.2)->UseManualTime()->Unit(benchmark::kMillisecond);
+    for (const int d : {64, 128}) b->Args({2048, d});
+  };
+  sizes(benchmark::RegisterBenchmark(("score_forward/" + name).c_str(), [=](benchmark::State& state) {
+    Inputs in(state);
+    const auto score = make(in);
+    ef::bench::run_compared(
+        state, [&] { in.forward(plain); }, [&] { in.forward(score, options); });
+  }));
+  sizes(benchmark::RegisterBenchmark(("score_backward/" + name).c_str(), [=](benchmark::State& state) {
+    Inputs in(state), of_plain = in;
+    const auto score = make(in);
+    of_plain.forward(plain);
+    in.forward(score, options);
+    ef::bench::run_compared(
+        state, [&] { of_plain.backward(plain); }, [&] { in.backward(score, options); });
+  }));
+}
+
+void add_all() {
+  const ef::Unmasked plain;
+  const auto always = [](const auto& score) { return [score](Inputs&) { return score; }; };
+  add("causal", plain, always(ef::Causal{}));  // more than 1: half of the pairs are not worked on
+  add("sliding_window", plain, always(ef::SlidingWindow(1 << 20)));
+  add("causal_window", ef::Causal{}, always(ef::combine(ef::Causal{}, ef::SlidingWindow(1 << 20))));
+  add("soft_cap", plain, always(ef::SoftCap(30)));
+  add("alibi", plain, always(ef::Alibi(8)));
+  add("alibi_causal", ef::Causal{}, always(ef::combine(ef::Alibi(8), ef::Causal{})));
+  static std::vector<Matrix<float>> kept;  // what scores refer to
+  const auto keep = [](Matrix<float> m) -> Matrix<float>& {
+    kept.reserve(16);
+    return kept.emplace_back(std::move(m));
+  };
+  const auto writable = [](Matrix<float>& m) { return ef::TensorView<float, 2>(m.data(), {m.rows(), m.cols()}); };
+  Matrix<float>& weights = keep(Matrix<float>::Random(32, 8));
+  Matrix<float>& d_weights = keep(Matrix<float>::Zero(32, 8));
+  add("relative_bias", plain, always(ef::RelativeBias<float>(ef::strided_view(weights))));
+  add("relative_bias_gradient", plain,
+      always(ef::RelativeBias<float>(ef::strided_view(weights), {}, writable(d_weights))));
+  Matrix<float>& bias = keep(Matrix<float>::Random(2048, 2048));
+  Matrix<float>& d_bias = keep(Matrix<float>::Zero(2048, 2048));
+  add("dense_bias", plain, always(ef::DenseBias<float>(ef::strided_view(bias))));
+  add("dense_bias_gradient", plain, always(ef::DenseBias<float>(ef::strided_view(bias), writable(d_bias))));
+  add("dense_mask", plain, always(ef::DenseMask(Matrix<bool>::Constant(2048, 2048, true))));
+  const Matrix<bool> random = bias.array() > -0.8F;
+  add("dense_mask_random", plain, always(ef::DenseMask(random)));
+  add("dropout", plain, always(ef::Unmasked{}), {.dropout = 0.1, .dropout_key = {1, 2}});
+  add("lambda_linear", plain, always(ef::score([](auto s, const ef::ScorePlace& at) {
+        return s - 0.01F * static_cast<float>(at.query - at.key);
+      })));
+  add("lambda_tanh", plain, always(ef::score([](auto s, const ef::ScorePlace&) { return 30 * ef::tanh(s / 30); })));
+  add("lambda_mask", plain, always(ef::mask([](const ef::ScorePlace& at) { return at.key % 4 != 3; })));
+  add("lambda_mask_and", plain, always(ef::mask([](const ef::ScorePlace& at) {
+        return at.query >= at.key - 5000 && at.key >= at.query - 5000;
+      })));
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  add_all();
+  benchmark::Initialize(&argc, argv);
+  if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 1;
+  benchmark::RunSpecifiedBenchmarks();
+  return 0;
+}

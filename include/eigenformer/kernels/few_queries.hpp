@@ -1,0 +1,169 @@
+// Attention of few queries, as in decoding: bound by reading keys and values once.
+//
+// With one query a lane, most lanes would be empty. Here a register holds the scores of as many keys, or as many
+// features of a result, as it has lanes: S = Q K^T, for which a tile of keys is transposed, and O = P V. The rows are
+// all queries that share a key head: of all its query heads (grouped heads) and all positions.
+#pragma once
+
+#include <cmath>
+
+#include "eigenformer/kernels/attention_dropout.hpp"
+#include "eigenformer/kernels/query_lanes.hpp"
+#include "eigenformer/kernels/tile_memory.hpp"
+#include "eigenformer/kernels/tile_reader.hpp"
+
+namespace eigenformer::inline EIGENFORMER_ABI::detail {
+
+/// Whether a sequence's queries are so few that it pays to transpose the keys instead of leaving lanes empty.
+inline bool has_few_queries(const AttentionLayout& layout, Index sequence) {
+  return layout.heads / layout.key_heads * layout.query_rows.length(sequence) <= 8;
+}
+
+/// The softmax of one query over the keys so far: see OnlineSoftmax.
+template <class Scalar, bool in_base_2>
+class RowSoftmax {
+ public:
+  /// Turns scores, of whole packets, into weights relative to the largest score, and brings `result` to the same.
+  EIGEN_DONT_INLINE void add(Index keys, Scalar* scores, Index width, Scalar* result) {
+    P top = simd::load(scores);
+    for (Index j = lanes; j < keys; j += lanes) top = simd::max(simd::load(scores + j), top);
+    const Scalar now = simd::max_of_lanes<Scalar>(top);
+    if (now > largest_) {
+      const auto factor = static_cast<Scalar>(std::exp2((largest_ - now) * unit));  // 0 at first
+      sum_ *= factor;
+      for (Index f = 0; f < width; ++f) result[f] *= factor;
+      largest_ = now;
+    }
+    const P shift = simd::broadcast(largest_ == hidden_score<Scalar> ? Scalar(0) : largest_);
+    P total = simd::broadcast(Scalar(0));
+    for (Index j = 0; j < keys; j += lanes) {
+      P difference = simd::subtract(simd::load(scores + j), shift);
+      if constexpr (!in_base_2) difference = simd::multiply(difference, simd::broadcast(unit));
+      const P weight = simd::exp2<Scalar>(difference);
+      total = simd::add(total, weight);
+      simd::store(scores + j, weight);
+    }
+    sum_ += simd::sum_of_lanes<Scalar>(total);
+  }
+
+  Scalar sum() const { return sum_; }
+  Scalar log_sum_exp() const {
+    if (sum_ == 0) return hidden_score<Scalar>;
+    const double largest = static_cast<double>(largest_) * static_cast<double>(unit) / log2_e<double>;
+    return static_cast<Scalar>(largest + std::log(static_cast<double>(sum_)));
+  }
+
+ private:
+  using P = simd::Packet<Scalar>;
+  static constexpr Index lanes = simd::lanes<Scalar>;
+  static constexpr Scalar unit = in_base_2 ? Scalar(1) : log2_e<Scalar>;  // of scores, in base 2
+
+  Scalar largest_ = hidden_score<Scalar>;
+  Scalar sum_ = 0;
+};
+
+/// Applies a score to rows of scores, [queries x keys] and `stride` apart.
+template <class Scalar, Score S>
+void apply_to_rows(const S& score, const ScoreTile& tile, Scalar* rows, Index stride) {
+  const Index queries = tile.query_end - tile.query_begin, keys = tile.key_end - tile.key_begin;
+  if (queries == 1) return score.apply(tile, ScoreBlock<Scalar>(rows, 1, keys, Eigen::OuterStride<>(1)));
+  Eigen::Map<Matrix<Scalar>, Eigen::Unaligned, Eigen::OuterStride<>> by_rows(rows, queries, keys,
+                                                                             Eigen::OuterStride<>(stride));
+  Eigen::Matrix<Scalar, Eigen::Dynamic, Eigen::Dynamic> by_keys = by_rows;
+  score.apply(tile, ScoreBlock<Scalar>(by_keys.data(), queries, keys, Eigen::OuterStride<>(queries)));
+  by_rows = by_keys;
+}
+
+/// All queries of `tile`, of all heads that share the key head of tile.head. `carefully`: see attend_query_tile.
+template <class Scalar, class Stored, Score S>
+void attend_few_queries(const AttentionLayout& layout, const HeadRows<const Scalar>& q, const HeadRows<const Stored>& k,
+                        const HeadRows<const Stored>& v, const S& score, const AttentionDropout& dropout,
+                        ScoreTile tile, const HeadRows<Scalar>& out, Scalar* log_sum_exp, bool carefully = false) {
+  const ScoreTile whole = tile;
+  bool hides = false;
+  constexpr Index tile_keys = 64;  // d x tile_keys transposed ones stay in the first cache
+  const Index d = layout.key_width, e = layout.value_width, e_stride = padded<Scalar>(e);
+  const Index queries = tile.queries, key_head = layout.key_head(tile.head);
+  const Index first_head = tile.head, heads = layout.heads / layout.key_heads, rows = heads * queries;
+  constexpr bool in_base_2 = !changes_values<S>;
+
+  const TileMemory<Scalar> memory(rows * (d + e_stride + tile_keys) + d * tile_keys);
+  Scalar* const q_rows = memory.data();  // [rows x d], scaled
+  Scalar* const results = q_rows + rows * d;
+  Scalar* const scores = results + rows * e_stride;
+  Scalar* const panel = scores + rows * tile_keys;  // [d x tile_keys]
+  std::vector<RowSoftmax<Scalar, in_base_2>> softmax(static_cast<std::size_t>(rows));
+  const auto scale = static_cast<Scalar>(layout.scale * (in_base_2 ? log2_e<double> : 1));
+  for (Index h = 0; h < heads; ++h) {
+    const Strided<Scalar> from = q.from(first_head + h, tile.first_row);
+    for (Index i = 0; i < queries; ++i)
+      for (Index c = 0; c < d; ++c) q_rows[(h * queries + i) * d + c] = from(i, c) * scale;
+  }
+  std::fill_n(results, rows * e_stride, Scalar(0));
+
+  TileReader<Scalar> k_reader, v_reader;
+  for (tile.key_begin = 0; tile.key_begin < tile.keys; tile.key_begin = tile.key_end) {
+    tile.key_end = std::min(tile.keys, tile.key_begin + tile_keys);
+    const Index keys = tile.key_end - tile.key_begin;
+    Visible seen = Visible::none, most_hidden = Visible::all;
+    for (tile.head = first_head; tile.head < first_head + heads; ++tile.head) {
+      seen = std::max(seen, score.visible(tile));
+      most_hidden = std::min(most_hidden, score.visible(tile));
+    }
+    if (seen == Visible::none) continue;
+    const Strided<Scalar> key_rows = k_reader.read(k, layout, key_head, tile);
+    const Strided<Scalar> value_rows = v_reader.read_packets(v, layout, key_head, tile);
+    hides = hides || most_hidden != Visible::all;
+
+    pack_panel<Scalar>(d, keys, transposed(key_rows), {panel, tile_keys});
+    multiply_packets<Scalar>(rows, padded<Scalar>(keys) / simd::lanes<Scalar>, d, {q_rows, d, 1}, {panel, tile_keys},
+                             {nullptr, 0}, {scores, tile_keys});
+    for (Index h = 0; h < heads; ++h) {
+      tile.head = first_head + h;
+      Scalar* const own = scores + h * queries * tile_keys;
+      const Visible visible = score.visible(tile);
+      if (visible == Visible::none) std::fill_n(own, queries * tile_keys, hidden_score<Scalar>);
+      if (visible == Visible::some || (visible == Visible::all && changes_values<S>))
+        apply_to_rows(score, tile, own, tile_keys);
+    }
+    for (Index r = 0; r < rows; ++r) {
+      Scalar* const own = scores + r * tile_keys;
+      std::fill(own + keys, own + padded<Scalar>(keys), hidden_score<Scalar>);
+    }
+    const TileMemory<Scalar> before(carefully ? rows * tile_keys : 0);
+    if (carefully) std::copy_n(scores, rows * tile_keys, before.data());
+    for (Index r = 0; r < rows; ++r)
+      softmax[static_cast<std::size_t>(r)].add(keys, scores + r * tile_keys, e, results + r * e_stride);
+    if (dropout.active())
+      for (Index h = 0; h < heads; ++h) {
+        tile.head = first_head + h;
+        Eigen::Map<Matrix<Scalar>, Eigen::Unaligned, Eigen::OuterStride<>> weights(
+            scores + h * queries * tile_keys, queries, keys, Eigen::OuterStride<>(tile_keys));
+        dropout.apply(tile, weights);
+      }
+    const ContiguousRows<Scalar> sums{results, e_stride};
+    if (!carefully) {
+      multiply_packets<Scalar>(rows, e_stride / simd::lanes<Scalar>, keys, {scores, tile_keys, 1},
+                               {value_rows.data, value_rows.row_stride}, {results, e_stride}, sums);
+      continue;
+    }
+    for (Index r = 0; r < rows; ++r)
+      for (Index j = 0; j < keys; ++j)
+        if (before.data()[r * tile_keys + j] != hidden_score<Scalar>)
+          for (Index f = 0; f < e; ++f) sums.row(r)[f] += scores[r * tile_keys + j] * value_rows(j, f);
+  }
+
+  Scalar not_finite = 0;  // a sum of zeros times results
+  for (Index i = 0; i < rows * e_stride; ++i) not_finite += 0 * results[i];
+  if (not_finite != 0 && hides && !carefully)
+    return attend_few_queries(layout, q, k, v, score, dropout, whole, out, log_sum_exp, true);
+  for (Index r = 0; r < rows; ++r) {
+    const RowSoftmax<Scalar, in_base_2>& own = softmax[static_cast<std::size_t>(r)];
+    const Index head = first_head + r / queries, row = tile.first_row + r % queries;
+    const Scalar inverse = own.sum() == 0 ? Scalar(0) : 1 / own.sum();
+    for (Index f = 0; f < e; ++f) out.row(head, row)[f] = results[r * e_stride + f] * inverse;
+    if (log_sum_exp != nullptr) log_sum_exp[row * layout.heads + head] = own.log_sum_exp();
+  }
+}
+
+}  // namespace eigenformer::inline EIGENFORMER_ABI::detail

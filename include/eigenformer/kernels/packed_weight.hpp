@@ -1,0 +1,40 @@
+// A linear map's weight, copied once into the order in which the product reads it.
+#pragma once
+
+#include "eigenformer/core/check.hpp"
+#include "eigenformer/kernels/product.hpp"
+
+namespace eigenformer::inline EIGENFORMER_ABI {
+
+/// For inference, where a weight is used many times and never changes: linear_forward with it spares the copy that
+/// every product makes of a plain weight, which for few tokens takes longer than the product. Results are the same to
+/// the last bit.
+template <class Scalar>
+class PackedWeight {
+ public:
+  PackedWeight() = default;
+  /// weight: [outputs x inputs].
+  explicit PackedWeight(const ConstMatrixRef<Scalar>& weight) : outputs_(weight.rows()), inputs_(weight.cols()) {
+    constexpr Index width = detail::panel_width<Scalar>;
+    panels_.resize((outputs_ + width - 1) / width * inputs_, width);
+    const detail::Strided<Scalar> transpose{weight.data(), 1, weight.outerStride()};
+    for (Index j = 0; j < outputs_; j += width)
+      detail::pack_panel<Scalar>(inputs_, std::min(width, outputs_ - j), transpose.from(0, j),
+                                 {panels_.data() + j * inputs_, width});
+  }
+
+  Index outputs() const { return outputs_; }
+  Index inputs() const { return inputs_; }
+
+  /// The weights of outputs `begin` to `begin + panel_width`, transposed; begin: a multiple of panel_width.
+  detail::ContiguousRows<const Scalar> panel(Index begin) const {
+    return {panels_.data() + begin * inputs_, detail::panel_width<Scalar>};
+  }
+
+ private:
+  Index outputs_ = 0;
+  Index inputs_ = 0;
+  Matrix<Scalar> panels_;  // one below the other, [inputs x panel_width] each
+};
+
+}  // namespace eigenformer::inline EIGENFORMER_ABI

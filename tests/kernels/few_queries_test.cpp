@@ -1,0 +1,47 @@
+#include "eigenformer/kernels/few_queries.hpp"
+
+#include "kernels/attention_cases.hpp"
+
+namespace ef = eigenformer;
+using ef::Index;
+using ef::Matrix;
+using namespace ef::testing;
+
+TEMPLATE_TEST_CASE("few queries, of one head or of several that share keys, attend as their definition says",
+                   "[kernels]", float, double) {
+  const std::uint64_t seed = 11;
+  CAPTURE(seed);
+  ef::Rng rng(seed);
+  ef::ThreadPool pool(3);
+  for (const auto& [heads, key_heads] : {std::pair<Index, Index>{1, 1}, {8, 1}, {6, 2}, {9, 1}})
+    for (const Index queries : {1, 2, 4, 8, 9})
+      for (const Index keys : {1, 2, 15, 16, 17, 63, 64, 65, 130, 200})
+        for (const Index width : {1, 8, 17, 64}) {
+          if (queries > 1 && keys > 100 && width > 8) continue;
+          CAPTURE(heads, key_heads, queries, keys, width);
+          const AttentionCase<TestType> c({heads, key_heads, width, width + queries % 2, {queries}, {keys}}, rng);
+          for_each_score(c, rng, [&](const TestedScore<TestType>& score, const NaiveScore& naive, const char* name) {
+            CAPTURE(name);
+            const NaiveAttention expected = c.naive(naive);
+            const Attended<TestType> given = attend(c, score);
+            CHECK(largest_error(given.out, expected.out) < rounding<TestType>(64));
+            CHECK(largest_error(given.log_sum_exp, expected.log_sum_exp) < rounding<TestType>(64));
+            CHECK(identical<TestType>(attend(c, score, &pool).out, given.out));
+          });
+        }
+}
+
+TEST_CASE("few queries are eight or fewer rows that share a key head", "[kernels]") {
+  const auto few = [](Index heads, Index key_heads, Index queries) {
+    const Index d = 4;
+    const auto layout = ef::detail::attention_layout({queries, heads * d}, {5, key_heads * d}, {5, key_heads * d},
+                                                     {.heads = heads, .key_heads = key_heads});
+    return ef::detail::has_few_queries(layout, 0);
+  };
+  CHECK(few(1, 1, 8));
+  CHECK_FALSE(few(1, 1, 9));
+  CHECK(few(8, 8, 8));
+  CHECK(few(8, 1, 1));
+  CHECK_FALSE(few(8, 1, 2));
+  CHECK(few(8, 2, 2));
+}

@@ -1,0 +1,77 @@
+#include "eigenformer/kernels/tile_reader.hpp"
+
+#include "kernels/kernel_checks.hpp"
+
+namespace ef = eigenformer;
+namespace detail = eigenformer::detail;
+using ef::Index;
+using ef::Matrix;
+using namespace ef::testing;
+
+namespace {
+
+template <class Stored>
+detail::HeadRows<const Stored> heads_of(const Matrix<Stored>& rows, Index heads) {
+  return detail::head_columns(ef::strided_view(rows), heads);
+}
+ef::ScoreTile second_sequence(Index begin, Index end) {
+  ef::ScoreTile tile;
+  tile.sequence = 1;
+  tile.key_begin = begin;
+  tile.key_end = end;
+  return tile;
+}
+template <class Scalar>
+Matrix<Scalar> values_of(const detail::Strided<Scalar>& m, Index rows, Index cols) {
+  return Matrix<Scalar>::NullaryExpr(rows, cols, [&](Index i, Index j) { return m(i, j); });
+}
+
+}  // namespace
+
+TEMPLATE_TEST_CASE("a tile is read where it lies, unless its rows collide or it is to be of whole packets", "[kernels]",
+                   float, double) {
+  ef::Rng rng(1);
+  constexpr Index lanes = ef::simd::lanes<TestType>;
+  const Index colliding = 4096 / static_cast<Index>(sizeof(TestType));
+  for (const Index columns : {Index{10}, 4 * lanes, colliding}) {
+    const auto m = random_matrix<TestType>(30, columns, rng);
+    const ef::AttentionOptions options{.heads = 2, .query_rows = {0, 1, 2}, .key_rows = {0, 5, 30}};
+    const auto layout = detail::attention_layout({2, columns}, {30, columns}, {30, columns}, options);
+    const Index width = columns / 2;
+    const Matrix<TestType> expected = m.block(5 + 3, width, 9, width);
+    detail::TileReader<TestType> reader, packet_reader;
+    const auto read = reader.read(heads_of(m, 2), layout, 1, second_sequence(3, 12));
+    CHECK(identical<TestType>(values_of(read, 9, width), expected));
+    CHECK((read.data == &m(8, width)) == (columns != colliding));
+    const auto packets = packet_reader.read_packets(heads_of(m, 2), layout, 1, second_sequence(3, 12));
+    CHECK(identical<TestType>(values_of(packets, 9, width), expected));
+    CHECK((packets.data == &m(8, width)) == (width % lanes == 0));
+    if (width % lanes != 0)  // filled up with zeros
+      CHECK(
+          (values_of(packets, 9, detail::padded<TestType>(width)).rightCols(lanes - width % lanes).array() == 0).all());
+  }
+}
+
+TEST_CASE("a tile of 16 bits is read as float, also through an index", "[kernels]") {
+  ef::Rng rng(2);
+  const Matrix<float> exact = random_matrix<float>(30, 12, rng);
+  const std::vector<Index> index{3, 29, 0, 7, 7};
+  const auto check_stored = [&](auto stored) {
+    using Stored = decltype(stored);
+    const Matrix<Stored> m = exact.template cast<Stored>();
+    const Matrix<float> rounded = m.template cast<float>();
+    const ef::AttentionOptions options{.heads = 3, .query_rows = {0, 1, 2}, .key_rows = {0, 1, 30}};
+    const auto layout = detail::attention_layout({2, 12}, {30, 12}, {30, 12}, options);
+    detail::TileReader<float> reader;
+    CHECK(identical<float>(values_of(reader.read(heads_of(m, 3), layout, 2, second_sequence(4, 9)), 5, 4),
+                           rounded.block(5, 8, 5, 4)));
+    const ef::AttentionOptions indexed{.heads = 3, .query_rows = {0, 1, 2}, .key_rows = {0, 1, 5}, .key_index = index};
+    const auto by_index = detail::attention_layout({2, 12}, {30, 12}, {30, 12}, indexed);
+    const auto picked = values_of(reader.read(heads_of(m, 3), by_index, 0, second_sequence(0, 4)), 4, 4);
+    for (Index i = 0; i < 4; ++i)
+      CHECK(identical<float>(picked.row(i), rounded.row(index[static_cast<std::size_t>(i + 1)]).head(4)));
+  };
+  check_stored(Eigen::half());
+  check_stored(Eigen::bfloat16());
+  check_stored(float());
+}
