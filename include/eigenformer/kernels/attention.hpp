@@ -22,16 +22,22 @@ Index blocks_together(const AttentionLayout& layout) {
 /// Keys of a tile: their scores for a block of queries, and with narrow heads they themselves, stay in the first cache.
 inline constexpr Index block_keys = 96;
 
-/// results [e x n] += the weights [keys x n] of a part times its values, but not where `scores` are hidden.
+/// results [e x n] += the weights [keys x n] of a part times its values, but not where `scores` are hidden. The same as
+/// the product to the last bit, if that is defined.
 template <class Scalar>
 EIGEN_DONT_INLINE void add_visible_values(const TilePart& part, const Scalar* scores, const Scalar* weights,
                                           const Strided<Scalar>& values, Index e, Scalar* results) {
-  constexpr Index n = block_queries<Scalar>;
-  const Index first = part.packet * simd::lanes<Scalar>;
-  for (Index j = part.key; j < part.key + part.keys; ++j)
-    for (Index i = first; i < first + part.packets * simd::lanes<Scalar>; ++i)
-      if (scores[j * n + i] != hidden_score<Scalar>)
-        for (Index f = 0; f < e; ++f) results[f * n + i] += weights[j * n + i] * values(j, f);
+  constexpr Index n = block_queries<Scalar>, lanes = simd::lanes<Scalar>;
+  const auto lowest = simd::broadcast(std::numeric_limits<Scalar>::lowest());
+  for (Index f = 0; f < e; ++f)
+    for (Index i = part.packet * lanes; i < (part.packet + part.packets) * lanes; i += lanes) {
+      auto sum = simd::load(results + f * n + i);
+      for (Index j = part.key; j < part.key + part.keys; ++j) {
+        const auto added = simd::multiply_add(simd::broadcast(values(j, f)), simd::load(weights + j * n + i), sum);
+        sum = simd::select_less(simd::load(scores + j * n + i), lowest, sum, added);
+      }
+      simd::store(results + f * n + i, sum);
+    }
 }
 
 /// The queries of `tile`, at most blocks_together * block_queries, over all keys of their sequence.

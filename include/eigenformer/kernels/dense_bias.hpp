@@ -38,11 +38,7 @@ class DenseBias {
     for_each_square(
         bias_, tile, scores,
         [](const Scalar* bias, Index bias_stride, Scalar* score, Index score_stride) {
-          alignas(64) Scalar turned[lanes * lanes];
-          simd::transpose(bias, bias_stride, turned, lanes);
-          for (Index j = 0; j < lanes; ++j)
-            simd::store(score + j * score_stride,
-                        simd::add(simd::load(score + j * score_stride), simd::load(turned + j * lanes)));
+          add_transpose(bias, bias_stride, score, score_stride);
         },
         [](const Scalar& bias, Scalar& score) { score += bias; });
   }
@@ -52,17 +48,20 @@ class DenseBias {
     for_each_square(
         d_bias_, tile, d_scores,
         [](Scalar* d_bias, Index bias_stride, Scalar* d_score, Index score_stride) {
-          alignas(64) Scalar turned[lanes * lanes];
-          simd::transpose(d_score, score_stride, turned, lanes);
-          for (Index i = 0; i < lanes; ++i)
-            simd::store(d_bias + i * bias_stride,
-                        simd::add(simd::load(d_bias + i * bias_stride), simd::load(turned + i * lanes)));
+          add_transpose(d_score, score_stride, d_bias, bias_stride);
         },
         [](Scalar& d_bias, Scalar& d_score) { d_bias += d_score; });
   }
 
  private:
   static constexpr Index lanes = simd::lanes<Scalar>;
+
+  /// Adds the transpose of a square of lanes to another.
+  static void add_transpose(const Scalar* from, Index from_stride, Scalar* to, Index to_stride) {
+    simd::for_each_column(from, from_stride, lanes, [&](Index i, const simd::Packet<Scalar>& column) {
+      simd::store(to + i * to_stride, simd::add(simd::load(to + i * to_stride), column));
+    });
+  }
 
   template <class Entry>
   static TensorView<Entry, 3> for_all_heads(const TensorView<Entry, 2>& matrix) {
@@ -80,9 +79,14 @@ class DenseBias {
                    tile.key_begin * key_stride;
     const Index whole_rows = key_stride == 1 ? scores.rows() / lanes * lanes : 0;
     const Index whole_cols = scores.cols() / lanes * lanes;
+    // A tile has a short piece of each of many rows, which no processor sees coming: they are asked for in advance.
+    constexpr Index ahead = 2 * lanes;
     for (Index j = 0; j < whole_cols; j += lanes)
-      for (Index i = 0; i < whole_rows; i += lanes)
+      for (Index i = 0; i < whole_rows; i += lanes) {
+        if (tile.key_begin + j + ahead < bias.dimension(2))
+          for (Index r = 0; r < lanes; ++r) simd::prefetch(first + (i + r) * row_stride + j + ahead);
         square(first + i * row_stride + j, row_stride, scores.data() + j * score_stride + i, score_stride);
+      }
     for (Index j = 0; j < scores.cols(); ++j)
       for (Index i = j < whole_cols ? whole_rows : 0; i < scores.rows(); ++i)
         entry(first[i * row_stride + j * key_stride], scores.coeffRef(i, j));

@@ -1,8 +1,8 @@
 // Attention of few queries, as in decoding: bound by reading keys and values once.
 //
-// With one query a lane, most lanes would be empty. Here a register holds the scores of as many keys, or as many
-// features of a result, as it has lanes: S = Q K^T, for which a tile of keys is transposed, and O = P V. The rows are
-// all queries that share a key head: of all its query heads (grouped heads) and all positions.
+// With one query a lane, most lanes would be empty. Here a register holds as many features as it has lanes: of a query
+// and a key, whose product is then summed across it, and of a result. The rows are all queries that share a key head:
+// of all its query heads (grouped heads) and all positions.
 #pragma once
 
 #include <cmath>
@@ -14,7 +14,7 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI::detail {
 
-/// Whether a sequence's queries are so few that it pays to transpose the keys instead of leaving lanes empty.
+/// Whether a sequence's queries are so few that sums across registers cost less than empty lanes.
 inline bool has_few_queries(const AttentionLayout& layout, Index sequence) {
   return layout.heads / layout.key_heads * layout.query_rows.length(sequence) <= 8;
 }
@@ -62,6 +62,65 @@ class RowSoftmax {
   Scalar sum_ = 0;
 };
 
+/// scores [rows x keys], `stride` apart = Q [rows x packets * lanes] K^T.
+template <class Scalar>
+EIGEN_DONT_INLINE void multiply_by_keys(Index rows, Index keys, Index packets, const Scalar* q_rows,
+                                        const Strided<Scalar>& key_rows, Scalar* scores, Index stride) {
+  using P = simd::Packet<Scalar>;
+  constexpr Index lanes = simd::lanes<Scalar>;
+  for (Index j = 0; j < keys; ++j) {
+    const Scalar* key = key_rows.data + j * key_rows.row_stride;
+    for (Index r = 0; r < rows; ++r) {
+      const Scalar* q = q_rows + r * packets * lanes;
+      P sums[2] = {simd::broadcast(Scalar(0)), simd::broadcast(Scalar(0))};
+      Index p = 0;
+      for (; p + 2 <= packets; p += 2)
+        simd::unroll<2>([&](auto i) {
+          sums[i] = simd::multiply_add(simd::load(q + (p + i) * lanes), simd::load(key + (p + i) * lanes), sums[i]);
+        });
+      if (p < packets) sums[0] = simd::multiply_add(simd::load(q + p * lanes), simd::load(key + p * lanes), sums[0]);
+      scores[r * stride + j] = simd::sum_of_lanes<Scalar>(simd::add(sums[0], sums[1]));
+    }
+  }
+}
+
+/// result [packets * lanes] += weights [keys] V, for one query. Keys go in turn to two sums, which hide the latency of
+/// the additions. With `scores`, the values of hidden keys are not looked at.
+template <class Scalar, int packets>
+EIGEN_DONT_INLINE void add_values(Index keys, const Scalar* weights, const Scalar* scores, const Scalar* values,
+                                  Index value_stride, Scalar* result) {
+  using P = simd::Packet<Scalar>;
+  constexpr Index lanes = simd::lanes<Scalar>;
+  P sums[2][packets];
+  simd::unroll<packets>([&](auto p) {
+    sums[0][p] = simd::load(result + p * lanes);
+    sums[1][p] = simd::broadcast(Scalar(0));
+  });
+  const auto add_key = [&](auto chain, Index j) {
+    if (scores != nullptr && scores[j] == hidden_score<Scalar>) return;
+    const P weight = simd::broadcast(weights[j]);
+    simd::unroll<packets>([&](auto p) {
+      sums[chain][p] = simd::multiply_add(weight, simd::load(values + j * value_stride + p * lanes), sums[chain][p]);
+    });
+  };
+  Index j = 0;
+  for (; j + 2 <= keys; j += 2) simd::unroll<2>([&](auto chain) { add_key(chain, j + chain); });
+  if (j < keys) add_key(std::integral_constant<int, 0>{}, j);
+  simd::unroll<packets>([&](auto p) { simd::store(result + p * lanes, simd::add(sums[0][p], sums[1][p])); });
+}
+template <class Scalar>
+void add_values(Index keys, Index packets, const Scalar* weights, const Scalar* scores, const Strided<Scalar>& values,
+                Scalar* result) {
+  constexpr Index lanes = simd::lanes<Scalar>;
+  Index p = 0;
+  const auto rest = [&](auto count) {
+    for (; p + count <= packets; p += count)
+      add_values<Scalar, count>(keys, weights, scores, values.data + p * lanes, values.row_stride, result + p * lanes);
+  };
+  rest(std::integral_constant<int, 4>{});
+  rest(std::integral_constant<int, 1>{});
+}
+
 /// Applies a score to rows of scores, [queries x keys] and `stride` apart.
 template <class Scalar, Score S>
 void apply_to_rows(const S& score, const ScoreTile& tile, Scalar* rows, Index stride) {
@@ -81,23 +140,25 @@ void attend_few_queries(const AttentionLayout& layout, const HeadRows<const Scal
                         ScoreTile tile, const HeadRows<Scalar>& out, Scalar* log_sum_exp, bool carefully = false) {
   const ScoreTile whole = tile;
   bool hides = false;
-  constexpr Index tile_keys = 64;  // d x tile_keys transposed ones stay in the first cache
-  const Index d = layout.key_width, e = layout.value_width, e_stride = padded<Scalar>(e);
+  constexpr Index tile_keys = 64;
+  constexpr Index lanes = simd::lanes<Scalar>;
+  const Index d = layout.key_width, e = layout.value_width;
+  const Index d_stride = padded<Scalar>(d), e_stride = padded<Scalar>(e);
   const Index queries = tile.queries, key_head = layout.key_head(tile.head);
   const Index first_head = tile.head, heads = layout.heads / layout.key_heads, rows = heads * queries;
   constexpr bool in_base_2 = !changes_values<S>;
 
-  const TileMemory<Scalar> memory(rows * (d + e_stride + tile_keys) + d * tile_keys);
-  Scalar* const q_rows = memory.data();  // [rows x d], scaled
-  Scalar* const results = q_rows + rows * d;
+  const TileMemory<Scalar> memory(rows * (d_stride + e_stride + tile_keys));
+  Scalar* const q_rows = memory.data();  // [rows x padded d], scaled
+  Scalar* const results = q_rows + rows * d_stride;
   Scalar* const scores = results + rows * e_stride;
-  Scalar* const panel = scores + rows * tile_keys;  // [d x tile_keys]
   std::vector<RowSoftmax<Scalar, in_base_2>> softmax(static_cast<std::size_t>(rows));
   const auto scale = static_cast<Scalar>(layout.scale * (in_base_2 ? log2_e<double> : 1));
   for (Index h = 0; h < heads; ++h) {
     const Strided<Scalar> from = q.from(first_head + h, tile.first_row);
     for (Index i = 0; i < queries; ++i)
-      for (Index c = 0; c < d; ++c) q_rows[(h * queries + i) * d + c] = from(i, c) * scale;
+      for (Index c = 0; c < d_stride; ++c)
+        q_rows[(h * queries + i) * d_stride + c] = c < d ? from(i, c) * scale : Scalar(0);
   }
   std::fill_n(results, rows * e_stride, Scalar(0));
 
@@ -111,13 +172,11 @@ void attend_few_queries(const AttentionLayout& layout, const HeadRows<const Scal
       most_hidden = std::min(most_hidden, score.visible(tile));
     }
     if (seen == Visible::none) continue;
-    const Strided<Scalar> key_rows = k_reader.read(k, layout, key_head, tile);
+    const Strided<Scalar> key_rows = k_reader.read_packets(k, layout, key_head, tile);
     const Strided<Scalar> value_rows = v_reader.read_packets(v, layout, key_head, tile);
     hides = hides || most_hidden != Visible::all;
 
-    pack_panel<Scalar>(d, keys, transposed(key_rows), {panel, tile_keys});
-    multiply_packets<Scalar>(rows, padded<Scalar>(keys) / simd::lanes<Scalar>, d, {q_rows, d, 1}, {panel, tile_keys},
-                             {nullptr, 0}, {scores, tile_keys});
+    multiply_by_keys(rows, keys, d_stride / lanes, q_rows, key_rows, scores, tile_keys);
     for (Index h = 0; h < heads; ++h) {
       tile.head = first_head + h;
       Scalar* const own = scores + h * queries * tile_keys;
@@ -141,16 +200,9 @@ void attend_few_queries(const AttentionLayout& layout, const HeadRows<const Scal
             scores + h * queries * tile_keys, queries, keys, Eigen::OuterStride<>(tile_keys));
         dropout.apply(tile, weights);
       }
-    const ContiguousRows<Scalar> sums{results, e_stride};
-    if (!carefully) {
-      multiply_packets<Scalar>(rows, e_stride / simd::lanes<Scalar>, keys, {scores, tile_keys, 1},
-                               {value_rows.data, value_rows.row_stride}, {results, e_stride}, sums);
-      continue;
-    }
     for (Index r = 0; r < rows; ++r)
-      for (Index j = 0; j < keys; ++j)
-        if (before.data()[r * tile_keys + j] != hidden_score<Scalar>)
-          for (Index f = 0; f < e; ++f) sums.row(r)[f] += scores[r * tile_keys + j] * value_rows(j, f);
+      add_values(keys, e_stride / lanes, scores + r * tile_keys, carefully ? before.data() + r * tile_keys : nullptr,
+                 value_rows, results + r * e_stride);
   }
 
   Scalar not_finite = 0;  // a sum of zeros times results

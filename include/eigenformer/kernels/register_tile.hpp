@@ -43,7 +43,10 @@ EIGEN_DONT_INLINE void multiply_tiles(Index tiles, Index depth, Strided<Scalar> 
     const Scalar* b_row = b.data;
     for (Index k = 0; k < depth; ++k) {
       P right[packets];
-      simd::unroll<packets>([&](auto p) { right[p] = simd::load(b_row + p * lanes); });
+      simd::unroll<packets>([&](auto p) {
+        right[p] = simd::load(b_row + p * lanes);
+        simd::keep_in_register(right[p]);
+      });
       simd::unroll<rows>([&](auto i) {
         const P left = simd::broadcast(a_entry[i * a.row_stride]);
         simd::unroll<packets>([&](auto p) { sums[i][p] = simd::multiply_add(left, right[p], sums[i][p]); });
