@@ -28,12 +28,10 @@ Matrix<Scalar> values_of(const detail::Strided<Scalar>& m, Index rows, Index col
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("a tile is read where it lies, unless its rows collide or it is to be of whole packets", "[kernels]",
-                   float, double) {
+TEMPLATE_TEST_CASE("a tile is read where it lies, unless it is to be of whole packets", "[kernels]", float, double) {
   ef::Rng rng(1);
   constexpr Index lanes = ef::simd::lanes<TestType>;
-  const Index colliding = 4096 / static_cast<Index>(sizeof(TestType));
-  for (const Index columns : {Index{10}, 4 * lanes, colliding}) {
+  for (const Index columns : {Index{10}, 4 * lanes}) {
     const auto m = random_matrix<TestType>(30, columns, rng);
     const ef::AttentionOptions options{.heads = 2, .query_rows = {0, 1, 2}, .key_rows = {0, 5, 30}};
     const auto layout = detail::attention_layout({2, columns}, {30, columns}, {30, columns}, options);
@@ -42,7 +40,7 @@ TEMPLATE_TEST_CASE("a tile is read where it lies, unless its rows collide or it 
     detail::TileReader<TestType> reader, packet_reader;
     const auto read = reader.read(heads_of(m, 2), layout, 1, second_sequence(3, 12));
     CHECK(identical<TestType>(values_of(read, 9, width), expected));
-    CHECK((read.data == &m(8, width)) == (columns != colliding));
+    CHECK(read.data == &m(8, width));
     const auto packets = packet_reader.read_packets(heads_of(m, 2), layout, 1, second_sequence(3, 12));
     CHECK(identical<TestType>(values_of(packets, 9, width), expected));
     CHECK((packets.data == &m(8, width)) == (width % lanes == 0));

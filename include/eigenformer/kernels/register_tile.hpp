@@ -45,7 +45,7 @@ EIGEN_DONT_INLINE void multiply_tiles(Index tiles, Index depth, Strided<Scalar> 
       P right[packets];
       simd::unroll<packets>([&](auto p) {
         right[p] = simd::load(b_row + p * lanes);
-        simd::keep_in_register(right[p]);
+        if constexpr (rows < tile_rows(packets)) simd::keep_in_register(right[p]);
       });
       simd::unroll<rows>([&](auto i) {
         const P left = simd::broadcast(a_entry[i * a.row_stride]);
