@@ -22,7 +22,7 @@ Matrix<Scalar> factors(const AttentionDropout& dropout, Index head, Index first_
   tile.key_begin = key_begin;
   tile.key_end = key_begin + keys;
   Matrix<Scalar> weights = Matrix<Scalar>::Ones(queries, keys);
-  dropout.apply(tile, weights);
+  dropout.apply(tile, weights.data(), keys, 1);
   return weights;
 }
 
@@ -75,11 +75,11 @@ TEST_CASE("weights other than one are scaled alike", "[kernels]") {
   ef::Rng rng(1);
   const auto weights = random_matrix<double>(4, 33, rng);
   Matrix<double> dropped = weights;
-  dropout.apply(tile, dropped);
+  dropout.apply(tile, dropped.data(), 33, 1);
   CHECK(identical<double>(dropped, weights.cwiseProduct(factors<double>(dropout, 0, 0, 0, 4, 0, 33))));
   Matrix<double> around = Matrix<double>::Ones(6, 40);
   auto inside = around.block(1, 2, 4, 33);
-  dropout.apply(tile, inside);
+  dropout.apply(tile, inside.data(), 40, 1);
   CHECK(identical<double>(inside, factors<double>(dropout, 0, 0, 0, 4, 0, 33)));
   inside.setOnes();
   CHECK((around.array() == 1).all());

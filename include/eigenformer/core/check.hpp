@@ -2,6 +2,8 @@
 // given.
 #pragma once
 
+#include <cstdint>
+#include <initializer_list>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -31,18 +33,62 @@ Shape shape(const Eigen::EigenBase<Derived>& matrix) {
 
 namespace detail {
 
-inline void append(std::string& message, std::string_view text) {
-  message += text;
-}
-inline void append(std::string& message, char c) {
-  message += c;
-}
-inline void append(std::string& message, const Shape& s) {
-  message += '[' + std::to_string(s.rows) + " x " + std::to_string(s.cols) + ']';
-}
-template <class Number, std::enable_if_t<std::is_arithmetic_v<Number>, int> = 0>
-void append(std::string& message, Number number) {
-  message += std::to_string(number);
+/// A text, a number or a Shape of a message. One type for all of them, so that no message has code of its own to be
+/// compiled: they are many.
+class MessagePart {
+ public:
+  MessagePart(std::string_view text) : kind_(Kind::text), text_(text) {}
+  MessagePart(const char* text) : MessagePart(std::string_view(text)) {}
+  MessagePart(const std::string& text) : MessagePart(std::string_view(text)) {}
+  MessagePart(const char& character) : MessagePart(std::string_view(&character, 1)) {}
+  MessagePart(const Shape& shape) : kind_(Kind::shape), shape_(shape) {}
+  template <class Number, std::enable_if_t<std::is_arithmetic_v<Number>, int> = 0>
+  MessagePart(Number number) : kind_(kind_of<Number>()) {
+    if constexpr (std::is_floating_point_v<Number>)
+      real_ = static_cast<double>(number);
+    else
+      whole_ = static_cast<std::int64_t>(number);
+  }
+
+  void append_to(std::string& message) const {
+    switch (kind_) {
+      case Kind::text:
+        message += text_;
+        break;
+      case Kind::shape:
+        message += '[' + std::to_string(shape_.rows) + " x " + std::to_string(shape_.cols) + ']';
+        break;
+      case Kind::whole:
+        message += std::to_string(whole_);
+        break;
+      case Kind::unsigned_whole:
+        message += std::to_string(static_cast<std::uint64_t>(whole_));
+        break;
+      case Kind::real:
+        message += std::to_string(real_);
+        break;
+    }
+  }
+
+ private:
+  enum class Kind { text, shape, whole, unsigned_whole, real };
+  template <class Number>
+  static constexpr Kind kind_of() {
+    if (std::is_floating_point_v<Number>) return Kind::real;
+    return std::is_unsigned_v<Number> ? Kind::unsigned_whole : Kind::whole;
+  }
+
+  Kind kind_;
+  std::string_view text_{};
+  Shape shape_{};
+  std::int64_t whole_ = 0;
+  double real_ = 0;
+};
+
+[[noreturn]] inline void fail_with(std::initializer_list<MessagePart> parts) {
+  std::string message;
+  for (const MessagePart& part : parts) part.append_to(message);
+  EIGENFORMER_THROW(Error(message));
 }
 
 }  // namespace detail
@@ -50,9 +96,7 @@ void append(std::string& message, Number number) {
 /// Throws an Error whose message is the parts in turn: texts, numbers and Shapes.
 template <class... Parts>
 [[noreturn]] void fail(const Parts&... parts) {
-  std::string message;
-  (detail::append(message, parts), ...);
-  EIGENFORMER_THROW(Error(message));
+  detail::fail_with({detail::MessagePart(parts)...});
 }
 
 /// Throws an Error unless `condition` holds. The message is put together only then:

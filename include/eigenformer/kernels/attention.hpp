@@ -104,11 +104,8 @@ void attend_query_tile(const AttentionLayout& layout, const HeadRows<const Scala
       for (const TilePart& part : parts) {
         const Index lane = part.packet * lanes;
         const ContiguousRows<Scalar> weights{scores + part.key * n + lane, n};
-        if (dropout.active()) {  // after the softmax: its sum has the dropped weights too
-          ScoreBlock<Scalar> block_weights(weights.data, part.tile.query_end - part.tile.query_begin, part.keys,
-                                           Eigen::OuterStride<>(n));
-          dropout.apply(part.tile, block_weights);
-        }
+        // After the softmax: its sum has the dropped weights too.
+        if (dropout.active()) dropout.apply(part.tile, weights.data, 1, n);
         if (carefully && part.seen == Visible::some) {
           add_visible_values(part, before.data(), scores, values, e, block_result(block));
           continue;

@@ -105,13 +105,13 @@ class BackwardTile {
     const bool entry_by_entry = partly_hidden && !(finite_ && all_finite(keys, m, d_));
     Eigen::Matrix<bool, Eigen::Dynamic, Eigen::Dynamic> hidden;
     if (entry_by_entry || (partly_hidden && differentiable)) hidden = scores.array() == hidden_score<Scalar>;
-    if (dropout.active()) dropout.apply(tile, d_scores);
+    if (dropout.active()) dropout.apply(tile, d_scores.data(), 1, stride);
     differentiate_softmax(first_query, queries, m, partly_hidden);
     if constexpr (differentiable) {
       score.apply_backward(tile, view(plain_), d_scores);
       if (partly_hidden) d_scores = hidden.select(Scalar(0), d_scores);
     }
-    if (dropout.active()) dropout.apply(tile, scores);
+    if (dropout.active()) dropout.apply(tile, scores.data(), 1, stride);
 
     if (entry_by_entry) return add_entry_by_entry(first_query, hidden, keys, d_k, d_v);
     multiply_by_rows(first_query, queries, m, e_, scores_, d_out_rows_, d_v);

@@ -15,16 +15,17 @@ class AttentionDropout {
 
   bool active() const { return threshold_ > 0; }
 
-  /// weights: [queries x keys] of the tile.
-  template <class Weights>
-  void apply(const ScoreTile& tile, Weights& weights) const {
-    for (Index i = 0; i < weights.rows(); i += lanes)
-      for (Index j = 0, end = 0; j < weights.cols(); j = end) {
+  /// weights: [queries x keys] of the tile, by their strides.
+  template <class Scalar>
+  void apply(const ScoreTile& tile, Scalar* weights, Index query_stride, Index key_stride) const {
+    const Index queries = tile.query_end - tile.query_begin, keys = tile.key_end - tile.key_begin;
+    for (Index i = 0; i < queries; i += lanes)
+      for (Index j = 0, end = 0; j < keys; j = end) {
         const Index key = tile.key_begin + j;
-        end = std::min(weights.cols(), j + 16 - key % 16);
+        end = std::min(keys, j + 16 - key % 16);
         const Draws draws = detail::draw(key_, blocks_of(tile, i, key));
-        drop(draws, key % 16, end - j, std::min(lanes, weights.rows() - i), &weights.coeffRef(i, j),
-             weights.rowStride(), weights.colStride());
+        drop(draws, key % 16, end - j, std::min(lanes, queries - i), weights + i * query_stride + j * key_stride,
+             query_stride, key_stride);
       }
   }
 

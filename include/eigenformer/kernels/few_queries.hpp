@@ -126,11 +126,13 @@ template <class Scalar, Score S>
 void apply_to_rows(const S& score, const ScoreTile& tile, Scalar* rows, Index stride) {
   const Index queries = tile.query_end - tile.query_begin, keys = tile.key_end - tile.key_begin;
   if (queries == 1) return score.apply(tile, ScoreBlock<Scalar>(rows, 1, keys, Eigen::OuterStride<>(1)));
-  Eigen::Map<Matrix<Scalar>, Eigen::Unaligned, Eigen::OuterStride<>> by_rows(rows, queries, keys,
-                                                                             Eigen::OuterStride<>(stride));
-  Eigen::Matrix<Scalar, Eigen::Dynamic, Eigen::Dynamic> by_keys = by_rows;
-  score.apply(tile, ScoreBlock<Scalar>(by_keys.data(), queries, keys, Eigen::OuterStride<>(queries)));
-  by_rows = by_keys;
+  const TileMemory<Scalar> by_keys(keys * queries);
+  Scalar* const entries = by_keys.data();
+  for (Index i = 0; i < queries; ++i)
+    for (Index j = 0; j < keys; ++j) entries[j * queries + i] = rows[i * stride + j];
+  score.apply(tile, ScoreBlock<Scalar>(entries, queries, keys, Eigen::OuterStride<>(queries)));
+  for (Index i = 0; i < queries; ++i)
+    for (Index j = 0; j < keys; ++j) rows[i * stride + j] = entries[j * queries + i];
 }
 
 /// All queries of `tile`, of all heads that share the key head of tile.head. `carefully`: see attend_query_tile.
@@ -196,9 +198,7 @@ void attend_few_queries(const AttentionLayout& layout, const HeadRows<const Scal
     if (dropout.active())
       for (Index h = 0; h < heads; ++h) {
         tile.head = first_head + h;
-        Eigen::Map<Matrix<Scalar>, Eigen::Unaligned, Eigen::OuterStride<>> weights(
-            scores + h * queries * tile_keys, queries, keys, Eigen::OuterStride<>(tile_keys));
-        dropout.apply(tile, weights);
+        dropout.apply(tile, scores + h * queries * tile_keys, tile_keys, 1);
       }
     for (Index r = 0; r < rows; ++r)
       add_values(keys, e_stride / lanes, scores + r * tile_keys, carefully ? before.data() + r * tile_keys : nullptr,

@@ -39,17 +39,19 @@ class TileReader {
                                          Index first, Index count) {
     const Index stride = padded<Scalar>(rows.width);
     buffer_.resize(count, stride);
-    for (Index i = 0; i < count; ++i) {
+    Scalar* to = buffer_.data();
+    for (Index i = 0; i < count; ++i, to += stride) {
       const Index row = layout.key_index.empty() ? first + i : layout.key_index[static_cast<std::size_t>(first + i)];
-      const Eigen::Map<const Eigen::Matrix<Stored, 1, Eigen::Dynamic>, Eigen::Unaligned, Eigen::InnerStride<>> from(
-          rows.row(head, row), rows.width, Eigen::InnerStride<>(rows.col_stride));
-      if (rows.col_stride == 1)
-        buffer_.row(i).head(rows.width) =
-            Eigen::Map<const Eigen::Matrix<Stored, 1, Eigen::Dynamic>>(from.data(), from.size())
-                .template cast<Scalar>();
-      else
-        buffer_.row(i).head(rows.width) = from.template cast<Scalar>();
-      buffer_.row(i).tail(stride - rows.width).setZero();
+      const Stored* from = rows.row(head, row);
+      if constexpr (std::is_same_v<Stored, Scalar>) {
+        for (Index j = 0; j < rows.width; ++j) to[j] = from[j * rows.col_stride];
+      } else if (rows.col_stride == 1) {  // by Eigen, which converts a packet at a time
+        Eigen::Map<Eigen::Matrix<Scalar, Eigen::Dynamic, 1>>(to, rows.width) =
+            Eigen::Map<const Eigen::Matrix<Stored, Eigen::Dynamic, 1>>(from, rows.width).template cast<Scalar>();
+      } else {
+        for (Index j = 0; j < rows.width; ++j) to[j] = static_cast<Scalar>(from[j * rows.col_stride]);
+      }
+      std::fill(to + rows.width, to + stride, Scalar(0));
     }
     return {buffer_.data(), stride, 1};
   }
