@@ -73,7 +73,8 @@ void demo(const DemoArguments& arguments) {
   settings.threads = &pool;
   train_model(model, encode(model, learnt, options.max_length, "demo"), settings);
 
-  const std::vector<std::string> translations = translate_lines(model, held_out.source, "demo", &pool);
+  const Translator translator(model, &pool);
+  const std::vector<std::string> translations = translator.translate(held_out.source, "demo");
   ef::Index exact = 0;
   for (std::size_t i = 0; i < translations.size(); ++i) exact += translations[i] == held_out.target[i] ? 1 : 0;
   std::printf("\nheld-out exact match: %.1f %%\n",
@@ -85,7 +86,7 @@ void demo(const DemoArguments& arguments) {
                 translations[i] == held_out.target[i] ? "" : (" (expected: " + held_out.target[i] + ")").c_str());
 
   const std::vector<std::string> lines{phrase};
-  const std::string translation = translate_lines(model, lines, "demo", &pool).front();
+  const std::string translation = translator.translate(lines, "demo").front();
   std::printf("\n%s -> %s%s\nEach Chinese word (row) looked at these English words (mean over heads, last layer):\n",
               phrase, translation.c_str(), translation == phrase_translated ? "" : " (wrong)");
   std::fflush(stdout);

@@ -9,6 +9,7 @@ namespace translate {
 void run(const RunArguments& arguments) {
   const Model model = load_model(arguments.model);
   ef::ThreadPool pool(arguments.threads);
+  const Translator translator(model, &pool);
   std::ios::sync_with_stdio(false);
   std::cin.tie(nullptr);
   std::string line;
@@ -23,7 +24,7 @@ void run(const RunArguments& arguments) {
       lines.push_back(line);
     }
     if (lines.empty()) break;
-    for (const std::string& translation : translate_lines(model, lines, "standard input", &pool))
+    for (const std::string& translation : translator.translate(lines, "standard input"))
       std::cout << translation << '\n';
     std::cout.flush();
     done += lines.size();

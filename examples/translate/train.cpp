@@ -96,7 +96,8 @@ void train(const TrainArguments& arguments) {
   settings.seed = arguments.seed + 1;
   settings.threads = &pool;
   settings.validate = [&](const Model& trained) {
-    const std::vector<std::string> translations = translate_lines(trained, validation.source, validation_name, &pool);
+    const std::vector<std::string> translations =
+        Translator(trained, &pool).translate(validation.source, validation_name);
     const ef::Bleu bleu = ef::bleu(translations, validation.target, bleu_tokenizer);
     const bool is_best = bleu.score > best;
     std::printf("validation: perplexity %.2f  BLEU %.2f (%s)%s\n", perplexity(trained, validation_encoded, &pool),

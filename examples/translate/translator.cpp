@@ -6,14 +6,13 @@
 
 namespace translate {
 
-std::vector<std::string> translate_lines(const Model& model, std::span<const std::string> lines,
-                                         const std::string& where, ef::Threads* threads) {
+std::vector<std::string> Translator::translate(std::span<const std::string> lines, const std::string& where) const {
   std::vector<std::vector<ef::Token>> sources;
   std::vector<ef::Index> lengths;
-  const ef::Index limit = model.transformer.options.max_length;
+  const ef::Index limit = model_.transformer.options.max_length;
   for (std::size_t i = 0; i < lines.size(); ++i) {
     ef::check_utf8(lines[i], where + ':' + std::to_string(i + 1));
-    sources.push_back(model.source.encode(lines[i]));
+    sources.push_back(model_.source.encode(lines[i]));
     lengths.push_back(static_cast<ef::Index>(sources.back().size()) + 1);
     ef::check(lengths.back() <= limit, where, ':', i + 1, ": the sentence has ", lengths.back() - 1,
               " tokens, the model's limit is ", limit - 1);
@@ -22,14 +21,15 @@ std::vector<std::string> translate_lines(const Model& model, std::span<const std
   ef::Workspace workspace;
   for (const std::vector<ef::Index>& batch : ef::token_batches(lengths, lengths, std::max<ef::Index>(2048, limit))) {
     const ef::Tokens source = ef::translation_batch(sources, sources, batch).source;
-    ef::TransformerState<float> step(model.transformer, source, {.workspace = &workspace, .threads = threads});
+    ef::TransformerState<float> step(model_.transformer, source,
+                                     {.workspace = &workspace, .threads = threads_, .packed = &packed_});
     // A translation is rarely more than twice as long as its source, whichever way each is cut into tokens; words to
     // characters may be four times.
     const ef::GreedyOptions options{.most_tokens = std::min(limit, 20 + 4 * source.rows.longest())};
     const std::vector<ef::Hypothesis> decoded = ef::greedy_search(step, source.sequences(), options);
     for (std::size_t i = 0; i < batch.size(); ++i) {
       const auto line = static_cast<std::size_t>(batch[i]);
-      if (!sources[line].empty()) translations[line] = model.target.decode(decoded[i].tokens);
+      if (!sources[line].empty()) translations[line] = model_.target.decode(decoded[i].tokens);
     }
   }
   return translations;

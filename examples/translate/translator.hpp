@@ -9,9 +9,19 @@
 
 namespace translate {
 
-/// The translation of each line, greedily decoded, many at once. where: what an Error calls the lines' file.
-std::vector<std::string> translate_lines(const Model& model, std::span<const std::string> lines,
-                                         const std::string& where, ef::Threads* threads);
+/// Translates with a model that stays as it is.
+class Translator {
+ public:
+  Translator(const Model& model, ef::Threads* threads) : model_(model), packed_(model.transformer), threads_(threads) {}
+
+  /// The translation of each line, greedily decoded, many at once. where: what an Error calls the lines' file.
+  std::vector<std::string> translate(std::span<const std::string> lines, const std::string& where) const;
+
+ private:
+  const Model& model_;
+  ef::PackedWeights<float> packed_;
+  ef::Threads* threads_;
+};
 
 /// What each target token attended to when the model was given both sentences.
 struct Alignment {

@@ -7,14 +7,21 @@ namespace eigenformer::testing {
 
 template <class Scalar>
 Attended<Scalar> attend(const AttentionCase<Scalar>& c, const std::type_identity_t<TestedScore<Scalar>>& score,
-                        Threads* threads) {
+                        Threads* threads, Index extra) {
+  const auto widened = [&](const Matrix<Scalar>& m) {
+    Matrix<Scalar> wide = not_written<Scalar>(m.rows(), m.cols() + extra);
+    wide.leftCols(m.cols()) = m;
+    return wide;
+  };
+  const Matrix<Scalar> q_wide = widened(c.q), k_wide = widened(c.k), v_wide = widened(c.v);
+  const auto q = q_wide.leftCols(c.q.cols()), k = k_wide.leftCols(c.k.cols()), v = v_wide.leftCols(c.v.cols());
   Attended<Scalar> result{not_written<Scalar>(c.d_out.rows(), c.d_out.cols()),
                           not_written<Scalar>(c.q.rows(), c.options.heads)};
   AttentionOptions options = c.options;
   options.threads = threads;
   std::visit(
       [&](const auto& s) {
-        attention_forward<Scalar>(strided_view(c.q), strided_view(c.k), strided_view(c.v), s, options, result.out,
+        attention_forward<Scalar>(strided_view(q), strided_view(k), strided_view(v), s, options, result.out,
                                   result.log_sum_exp);
       },
       score);
@@ -44,8 +51,8 @@ Tensor<Scalar, 3> weights_of(const AttentionCase<Scalar>& c, const std::type_ide
   return std::visit([&](const auto& s) { return attention_weights(c.q, c.k, s, options); }, score);
 }
 
-template Attended<float> attend(const AttentionCase<float>&, const TestedScore<float>&, Threads*);
-template Attended<double> attend(const AttentionCase<double>&, const TestedScore<double>&, Threads*);
+template Attended<float> attend(const AttentionCase<float>&, const TestedScore<float>&, Threads*, Index);
+template Attended<double> attend(const AttentionCase<double>&, const TestedScore<double>&, Threads*, Index);
 template AttentionGradients<float> gradients(const AttentionCase<float>&, const TestedScore<float>&, Threads*);
 template AttentionGradients<double> gradients(const AttentionCase<double>&, const TestedScore<double>&, Threads*);
 template Tensor<float, 3> weights_of(const AttentionCase<float>&, const TestedScore<float>&, const AttentionOptions&);

@@ -171,9 +171,10 @@ template <class Scalar>
 struct Attended {
   Matrix<Scalar> out, log_sum_exp;
 };
+/// extra: columns that lie beside those of q, k and v.
 template <class Scalar>
 Attended<Scalar> attend(const AttentionCase<Scalar>& c, const std::type_identity_t<TestedScore<Scalar>>& score,
-                        Threads* threads = nullptr);
+                        Threads* threads = nullptr, Index extra = 0);
 
 template <class Scalar>
 struct AttentionGradients {

@@ -230,3 +230,29 @@ TEST_CASE("scores that do not fit say so", "[kernels]") {
   CHECK(message(ef::RelativeBias<float>(ef::strided_view(weights))) ==
         "attention: RelativeBias has weights for 3 heads, expected 4");
 }
+
+// Not among those that every build runs: it takes some seconds. CTest's attention_sweep runs it.
+TEST_CASE("attention of every size from 1 to 70 and every width, under every score", "[.sweep]") {
+  const std::uint64_t seed = 70;
+  CAPTURE(seed);
+  ef::Rng rng(seed);
+  for (Index n = 1; n <= 70; ++n)
+    for (Index d = 1; d <= 70; ++d) {
+      const AttentionCase<float> c({1, 1, d, d, {n}, {n}}, rng);
+      Biases<float> biases(c, rng);
+      const Index extra = rng.below(9);
+      CAPTURE(n, d, extra);
+      double largest = 0;
+      std::string worst;
+      for (const auto& [name, score, naive] : all_scores(c, biases)) {
+        const NaiveAttention expected = c.naive(naive);
+        const Attended<float> given = attend(c, score, nullptr, extra);
+        const double error =
+            std::max(largest_error(given.out, expected.out), largest_error(given.log_sum_exp, expected.log_sum_exp));
+        if (!(error <= largest)) worst = name;
+        if (!(error <= largest)) largest = error;
+      }
+      CAPTURE(worst);
+      CHECK(largest < rounding<float>(64));
+    }
+}

@@ -63,17 +63,30 @@ TEST_CASE("a Transformer learns one batch by heart", "[models]") {
   CHECK(loss < 0.01);
 }
 
-TEST_CASE("a sentence's result is the same alone and in any batch", "[models]") {
+TEMPLATE_TEST_CASE("a sentence's result is the same to the last bit alone and in any batch, packed or not", "[models]",
+                   float, double) {
   const std::uint64_t seed = 63;
   CAPTURE(seed);
   ef::Rng rng(seed);
-  const ef::Transformer<double> model(small_transformer(), rng);
-  ef::Rng first(7), second(7);
-  const ef::TranslationBatch alone = copy_batch({6}, first);
-  const ef::TranslationBatch together = copy_batch({6, 9, 0, 3}, second);  // the first sentence is the same
-  const ef::Matrix<double> y = model({}, alone.source, alone.target).value();
-  const ef::Matrix<double> z = model({}, together.source, together.target).value();
-  CHECK(ef::testing::largest_error(z.topRows(7), y) < 1e-12);
+  ef::TransformerOptions options = small_transformer();
+  options.activation = GENERATE(ef::Activation::relu, ef::Activation::gelu);
+  options.norm_first = options.activation == ef::Activation::gelu;
+  const ef::Transformer<TestType> model(options, rng);
+  const ef::PackedWeights<TestType> packed(model);
+  ef::ThreadPool pool(3);
+  for (const ef::Index length : {1, 6, 17, 70}) {
+    CAPTURE(length);
+    ef::Rng first(7), second(7);
+    const ef::TranslationBatch alone = copy_batch({length}, first);
+    const ef::TranslationBatch together = copy_batch({length, 9, 0, 3, 50}, second);  // the first sentence is the same
+    const ef::Matrix<TestType> y = model({}, alone.source, alone.target).value();
+    CHECK(model({}, together.source, together.target).value().topRows(y.rows()) == y);
+    CHECK(model({.packed = &packed}, alone.source, alone.target).value() == y);
+    CHECK(model({.threads = &pool, .packed = &packed}, together.source, together.target).value().topRows(y.rows()) ==
+          y);
+    ef::Tape<TestType> tape;
+    CHECK(model({.tape = &tape, .packed = &packed}, alone.source, alone.target).value() == y);
+  }
 }
 
 TEST_CASE("one and two threads give exactly the same: values, gradients, dropout", "[models]") {

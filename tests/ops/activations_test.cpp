@@ -1,5 +1,6 @@
 #include "eigenformer/ops/activations.hpp"
 
+#include "eigenformer/core/thread_pool.hpp"
 #include "support/ops.hpp"
 
 namespace ef = eigenformer;
@@ -16,4 +17,24 @@ TEST_CASE("gradients of the activations", "[ops]") {
       GENERATE(ef::Activation::relu, ef::Activation::gelu, ef::Activation::gelu_tanh, ef::Activation::silu);
   CAPTURE(ef::to_string(activation));
   ef::testing::check_op({x}, [&](const Context& c, const Inputs& in) { return ef::activate(c, activation, in[0]); });
+}
+
+TEST_CASE("an activated linear map is the same with a tape and without, packed or not", "[ops]") {
+  const std::uint64_t seed = 16;
+  CAPTURE(seed);
+  ef::Rng rng(seed);
+  ef::ThreadPool pool(3);
+  for (const ef::Index outputs : {1, 17, 300}) {
+    const ef::Parameter<double> weight(ef::testing::random_matrix<double>(outputs, 6, rng));
+    const ef::Parameter<double> bias(ef::testing::random_matrix<double>(1, outputs, rng));
+    const ef::Variable<double> x(ef::testing::random_matrix<double>(250, 6, rng));
+    const ef::PackedWeights<double> packed(weight);
+    for (const ef::Activation activation : {ef::Activation::relu, ef::Activation::gelu}) {
+      ef::Tape<double> tape;
+      const ef::Matrix<double> y = ef::activated_linear(Context{.tape = &tape}, activation, x, weight, bias).value();
+      CHECK(ef::activated_linear(Context{}, activation, x, weight, bias).value() == y);
+      CHECK(ef::activated_linear(Context{.threads = &pool, .packed = &packed}, activation, x, weight, bias).value() ==
+            y);
+    }
+  }
 }

@@ -1,6 +1,7 @@
 // What a call of a layer needs besides its inputs.
 #pragma once
 
+#include "eigenformer/autograd/packed_weights.hpp"
 #include "eigenformer/autograd/tape.hpp"
 #include "eigenformer/core/rng.hpp"
 #include "eigenformer/core/threads.hpp"
@@ -23,6 +24,7 @@ struct Context {
   Workspace* workspace = nullptr;                  // memory for results, used again; else the tape's, else the heap
   Threads* threads = nullptr;                      // who works besides the calling thread
   AttentionRecorder<Scalar>* attention = nullptr;  // is given every attention layer's weights
+  const PackedWeights<Scalar>* packed = nullptr;   // the model's weights, packed for inference; not looked at by a tape
 
   /// Uninitialised memory for an operation's result.
   Variable<Scalar> new_matrix(Index rows, Index cols) const {

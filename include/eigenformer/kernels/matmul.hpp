@@ -38,36 +38,50 @@ void matmul_backward_right(const ConstMatrixRef<Scalar>& a, const ConstMatrixRef
                            {d_y.data(), d_y.outerStride(), 1}, nullptr, d_b.data(), d_b.outerStride(), threads);
 }
 
+namespace detail {
+
+inline void check_linear(Shape x, Shape weight, Shape bias, Shape y) {
+  check(x.cols == weight.cols, "linear: x is ", x, ", weight is ", weight);
+  check(bias.rows * bias.cols == 0 || bias == Shape{1, weight.rows}, "linear: bias is ", bias, ", weight is ", weight);
+  check_shape("linear", "y", y, {x.rows, weight.rows});
+}
+
+/// What stands after a product that nothing is done to.
+struct Nothing {
+  template <class Scalar>
+  void operator()(MatrixRef<Scalar>) const {}
+};
+
+}  // namespace detail
+
 /// y = x weight^T + bias. x: [tokens x inputs], weight: [outputs x inputs], bias: [1 x outputs] or empty,
-/// y: [tokens x outputs].
-template <class Scalar>
+/// y: [tokens x outputs]. Calls finish(block) for each block of y as it is made, by the thread that made it: what is
+/// done to y entry by entry, such as an activation, then costs no way through memory.
+template <class Scalar, class Finish = detail::Nothing>
 void linear_forward(const ConstMatrixRef<Scalar>& x, const ConstMatrixRef<Scalar>& weight,
-                    const ConstMatrixRef<Scalar>& bias, MatrixRef<Scalar> y, Threads* threads = nullptr) {
-  check(x.cols() == weight.cols(), "linear: x is ", shape(x), ", weight is ", shape(weight));
-  check(bias.size() == 0 || shape(bias) == Shape{1, weight.rows()}, "linear: bias is ", shape(bias), ", weight is ",
-        shape(weight));
-  check_shape("linear", "y", shape(y), {x.rows(), weight.rows()});
-  detail::multiply<Scalar>(y.rows(), y.cols(), x.cols(), {x.data(), x.outerStride(), 1},
-                           {weight.data(), 1, weight.outerStride()}, bias.size() == 0 ? nullptr : bias.data(), y.data(),
-                           y.outerStride(), threads);
+                    const ConstMatrixRef<Scalar>& bias, MatrixRef<Scalar> y, Threads* threads = nullptr,
+                    Finish finish = {}) {
+  detail::check_linear(shape(x), shape(weight), shape(bias), shape(y));
+  detail::multiply<Scalar>(
+      y.rows(), y.cols(), x.cols(), {x.data(), x.outerStride(), 1}, {weight.data(), 1, weight.outerStride()},
+      bias.size() == 0 ? nullptr : bias.data(), y.data(), y.outerStride(), threads,
+      [&](Index i, Index rows, Index j, Index cols) { finish(MatrixRef<Scalar>(y.block(i, j, rows, cols))); });
 }
 
 /// The same by a packed weight, and to the last bit.
-template <class Scalar>
+template <class Scalar, class Finish = detail::Nothing>
 void linear_forward(const ConstMatrixRef<Scalar>& x, const PackedWeight<Scalar>& weight,
-                    const ConstMatrixRef<Scalar>& bias, MatrixRef<Scalar> y, Threads* threads = nullptr) {
-  const Shape weight_shape{weight.outputs(), weight.inputs()};
-  check(x.cols() == weight.inputs(), "linear: x is ", shape(x), ", weight is ", weight_shape);
-  check(bias.size() == 0 || shape(bias) == Shape{1, weight.outputs()}, "linear: bias is ", shape(bias), ", weight is ",
-        weight_shape);
-  check_shape("linear", "y", shape(y), {x.rows(), weight.outputs()});
+                    const ConstMatrixRef<Scalar>& bias, MatrixRef<Scalar> y, Threads* threads = nullptr,
+                    Finish finish = {}) {
+  detail::check_linear(shape(x), {weight.outputs(), weight.inputs()}, shape(bias), shape(y));
   constexpr Index width = detail::panel_width<Scalar>;
   detail::for_each_product_block<Scalar>(y.rows(), y.cols(), threads, [&](Index i, Index rows, Index j, Index cols) {
-    for (const Index end = j + cols; j < end; j += width)
-      detail::multiply_panel<Scalar>(rows, std::min(width, end - j), x.cols(),
-                                     {x.data() + i * x.outerStride(), x.outerStride(), 1}, weight.panel(j),
-                                     {bias.size() == 0 ? nullptr : bias.data() + j, 0},
-                                     {y.data() + i * y.outerStride() + j, y.outerStride()});
+    for (Index panel = j; panel < j + cols; panel += width)
+      detail::multiply_panel<Scalar>(rows, std::min(width, j + cols - panel), x.cols(),
+                                     {x.data() + i * x.outerStride(), x.outerStride(), 1}, weight.panel(panel),
+                                     {bias.size() == 0 ? nullptr : bias.data() + panel, 0},
+                                     {y.data() + i * y.outerStride() + panel, y.outerStride()});
+    finish(MatrixRef<Scalar>(y.block(i, j, rows, cols)));
   });
 }
 

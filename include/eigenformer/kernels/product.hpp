@@ -97,15 +97,22 @@ void for_each_product_block(Index rows, Index cols, Threads* threads, Body body)
   });
 }
 
-/// C [rows x cols] = A [rows x depth] B [depth x cols], plus a bias row if it is not null, by all threads.
-template <class Scalar>
+/// C [rows x cols] = A [rows x depth] B [depth x cols], plus a bias row if it is not null, by all threads. Calls
+/// finish(first row, rows, first column, columns) for each block of C when it is made, and still near.
+template <class Scalar, class Finish>
 void multiply(Index rows, Index cols, Index depth, Strided<Scalar> a, Strided<Scalar> b, const Scalar* bias, Scalar* c,
-              Index c_stride, Threads* threads) {
+              Index c_stride, Threads* threads, Finish finish) {
   if (depth == 0) a = b = {};  // without entries they may be null, and null must not be moved along a stride
   for_each_product_block<Scalar>(rows, cols, threads, [&](Index i, Index block_rows, Index j, Index block_cols) {
     multiply_block<Scalar>(block_rows, block_cols, depth, a.from(i, 0), b.from(0, j),
                            {bias == nullptr ? nullptr : bias + j, 0}, {c + i * c_stride + j, c_stride});
+    finish(i, block_rows, j, block_cols);
   });
+}
+template <class Scalar>
+void multiply(Index rows, Index cols, Index depth, const Strided<Scalar>& a, const Strided<Scalar>& b,
+              const Scalar* bias, Scalar* c, Index c_stride, Threads* threads) {
+  multiply(rows, cols, depth, a, b, bias, c, c_stride, threads, [](Index, Index, Index, Index) {});
 }
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI::detail

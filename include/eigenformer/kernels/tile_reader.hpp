@@ -6,9 +6,9 @@
 namespace eigenformer::inline EIGENFORMER_ABI::detail {
 
 /// Reads one head's columns of keys or values, a tile at a time. They are copied only where they cannot be used as they
-/// lie: numbers of 16 bits, and rows that key_index picks. (Rows that lie 2 or 4 KB apart, as heads in column blocks do,
-/// drive each other out of the first cache; but to copy them first was no faster: 75 to 82 % of the peak, as they lie 79
-/// to 82 %. attention_bench, stride:512 and 1024.)
+/// lie: numbers of 16 bits, and rows that key_index picks. (Rows that lie 2 or 4 KB apart, as heads in column blocks
+/// do, drive each other out of the first cache; but to copy them first was no faster: 75 to 82 % of the peak, as they
+/// lie 79 to 82 %. attention_bench, stride:512 and 1024.)
 template <class Scalar>
 class TileReader {
  public:

@@ -45,7 +45,7 @@ Variable<Scalar> Embedding<Scalar>::operator()(const Context<Scalar>& context, s
 
 template <class Scalar>
 Variable<Scalar> Embedding<Scalar>::logits(const Context<Scalar>& context, const Variable<Scalar>& x) const {
-  return linear(context, x, context.use(weight));
+  return linear(context, x, weight, Parameter<Scalar>());
 }
 
 EIGENFORMER_TEMPLATE(struct Embedding);

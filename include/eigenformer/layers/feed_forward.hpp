@@ -37,7 +37,7 @@ FeedForward<Scalar>::FeedForward(Index width, Index dim_feedforward, Activation 
 
 template <class Scalar>
 Variable<Scalar> FeedForward<Scalar>::operator()(const Context<Scalar>& context, const Variable<Scalar>& x) const {
-  return linear2(context, dropout(context, activate(context, activation, linear1(context, x))));
+  return linear2(context, dropout(context, activated_linear(context, activation, x, linear1.weight, linear1.bias)));
 }
 
 EIGENFORMER_TEMPLATE(struct FeedForward);

@@ -37,7 +37,7 @@ Linear<Scalar>::Linear(Index inputs, Index outputs, Rng& rng, bool with_bias)
 
 template <class Scalar>
 Variable<Scalar> Linear<Scalar>::operator()(const Context<Scalar>& context, const Variable<Scalar>& x) const {
-  return linear(context, x, context.use(weight), bias.empty() ? Variable<Scalar>() : context.use(bias));
+  return linear(context, x, weight, bias);
 }
 
 EIGENFORMER_TEMPLATE(struct Linear);

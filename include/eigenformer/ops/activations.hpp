@@ -3,6 +3,7 @@
 
 #include "eigenformer/autograd/context.hpp"
 #include "eigenformer/kernels/activations.hpp"
+#include "eigenformer/ops/matmul.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
@@ -17,6 +18,19 @@ Variable<Scalar> activate(const Context<Scalar>& context, Activation activation,
                             activation_backward<Scalar>(activation, x.value(), d_y.value(), d_x, threads);
                           });
                         });
+}
+
+/// activation(x weight^T + bias). Without a tape in one pass: nobody needs to know then what the activation had.
+template <class Scalar>
+Variable<Scalar> activated_linear(const Context<Scalar>& context, Activation activation, const Variable<Scalar>& x,
+                                  const Parameter<Scalar>& weight, const Parameter<Scalar>& bias) {
+  if (context.tape != nullptr) return activate(context, activation, linear(context, x, weight, bias));
+  Variable<Scalar> y = context.new_matrix(x.rows(), weight.value.rows());
+  detail::with_weight(context, weight, [&](const auto& w) {
+    linear_forward<Scalar>(x.value(), w, bias.value, y.writable(), context.threads,
+                           [&](MatrixRef<Scalar> block) { activation_forward<Scalar>(activation, block, block); });
+  });
+  return y;
 }
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI

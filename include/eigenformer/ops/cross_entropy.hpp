@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "eigenformer/autograd/context.hpp"
-#include "eigenformer/kernels/cross_entropy.hpp"
+#include "eigenformer/kernels/linear_cross_entropy.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
@@ -25,6 +25,32 @@ Variable<Scalar> cross_entropy(const Context<Scalar>& context, const Variable<Sc
                             cross_entropy_backward<Scalar>(logits.value(), log_sum_exp.value(), kept, options,
                                                            d_loss.scalar(), d_logits, threads);
                           });
+                        });
+}
+
+/// The same of the logits x weight^T + bias of an output layer, which are never held: for large vocabularies.
+/// x: [tokens x width]; bias may be empty.
+template <class Scalar>
+Variable<Scalar> linear_cross_entropy(const Context<Scalar>& context, const Variable<Scalar>& x,
+                                      const Variable<Scalar>& weight, const Variable<Scalar>& bias,
+                                      std::span<const Token> labels, const CrossEntropyOptions& options = {}) {
+  Variable<Scalar> loss = context.new_matrix(1, 1);
+  Variable<Scalar> log_sum_exp = context.new_matrix(x.rows(), 1);
+  loss.writable()(0, 0) = linear_cross_entropy_forward<Scalar>(x.value(), weight.value(), bias.value(), labels, options,
+                                                               log_sum_exp.writable(), context.threads);
+  if (context.tape == nullptr) return loss;
+  return context.record(std::move(loss), {x, weight, bias},
+                        [x, weight, bias, kept = std::vector<Token>(labels.begin(), labels.end()), log_sum_exp, options,
+                         threads = context.threads](const Variable<Scalar>& d_loss, Tape<Scalar>& tape) {
+                          Variable<Scalar> d_x = tape.new_matrix(x.rows(), x.cols());
+                          Variable<Scalar> d_weight = tape.new_matrix(weight.rows(), weight.cols());
+                          Variable<Scalar> d_bias = tape.new_matrix(bias.rows(), bias.cols());
+                          linear_cross_entropy_backward<Scalar>(
+                              x.value(), weight.value(), bias.value(), log_sum_exp.value(), kept, options,
+                              d_loss.scalar(), d_x.writable(), d_weight.writable(), d_bias.writable(), threads);
+                          tape.add_gradient(x, std::move(d_x));
+                          tape.add_gradient(weight, std::move(d_weight));
+                          tape.add_gradient(bias, std::move(d_bias));
                         });
 }
 

@@ -40,4 +40,32 @@ Variable<Scalar> linear(const Context<Scalar>& context, const Variable<Scalar>& 
                         });
 }
 
+namespace detail {
+
+/// Calls body(weight) with the packed weight if the context has it, else with the weight itself.
+template <class Scalar, class Body>
+void with_weight(const Context<Scalar>& context, const Parameter<Scalar>& weight, Body body) {
+  const PackedWeight<Scalar>* packed = context.packed != nullptr ? context.packed->find(weight) : nullptr;
+  if (packed != nullptr)
+    body(*packed);
+  else
+    body(ConstMatrixRef<Scalar>(weight.value));
+}
+
+}  // namespace detail
+
+/// x weight^T + bias for parameters of a layer: packed ones serve if the context has them and no tape. An empty bias is
+/// none.
+template <class Scalar>
+Variable<Scalar> linear(const Context<Scalar>& context, const Variable<Scalar>& x, const Parameter<Scalar>& weight,
+                        const Parameter<Scalar>& bias) {
+  if (context.tape != nullptr)
+    return linear(context, x, context.use(weight), bias.empty() ? Variable<Scalar>() : context.use(bias));
+  Variable<Scalar> y = context.new_matrix(x.rows(), weight.value.rows());
+  detail::with_weight(context, weight, [&](const auto& w) {
+    linear_forward<Scalar>(x.value(), w, bias.value, y.writable(), context.threads);
+  });
+  return y;
+}
+
 }  // namespace eigenformer::inline EIGENFORMER_ABI
