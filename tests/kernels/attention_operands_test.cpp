@@ -179,3 +179,24 @@ TEST_CASE("tensors that do not fit are named", "[kernels]") {
   CHECK(message({1, 4, 0, 8}, {1, 2, 6, 8}, {1, 2, 6, 3}) == "nothing was thrown");
   CHECK(message({1, 4, 5, 8}, {1, 2, 0, 8}, {1, 2, 0, 3}) == "nothing was thrown");
 }
+
+TEST_CASE("queries, keys and values of 16 bits are read as float", "[kernels]") {
+  const std::uint64_t seed = 16;
+  CAPTURE(seed);
+  ef::Rng rng(seed);
+  for (const Index queries : {1, 40}) {
+    const AttentionCase<float> c({2, 1, 20, 9, {queries}, {130}}, rng);
+    const auto check_stored = [&](auto stored) {
+      using Stored = decltype(stored);
+      using Narrow = Eigen::Matrix<Stored, Eigen::Dynamic, Eigen::Dynamic>;
+      const Narrow q = c.q.template cast<Stored>(), k = c.k.template cast<Stored>(), v = c.v.template cast<Stored>();
+      const Matrix<float> q_read = q.template cast<float>(), k_read = k.template cast<float>(),
+                          v_read = v.template cast<float>();
+      CHECK(identical<float>(ef::attention(q, k, v, ef::Causal::after_past(), c.options),
+                             ef::attention(q_read, k_read, v_read, ef::Causal::after_past(), c.options)));
+      CHECK(identical<float>(ef::attention(c.q, k, v, c.options), ef::attention(c.q, k_read, v_read, c.options)));
+    };
+    check_stored(Eigen::half());
+    check_stored(Eigen::bfloat16());
+  }
+}
