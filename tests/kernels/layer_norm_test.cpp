@@ -208,3 +208,31 @@ TEST_CASE("layer_norm names what does not fit", "[kernels]") {
   CHECK(back(row, s, t, x, y, d_long, d_row) == "layer_norm: d_gain is [1 x 4], expected [1 x 3]");
   CHECK(back(row, s, t, x, y, d_row, d_long) == "layer_norm: d_bias is [1 x 4], expected [1 x 3]");
 }
+
+TEMPLATE_TEST_CASE("a sum and its norm in one are the norm of the sum, to the last bit", "[kernels]", float, double) {
+  ef::Rng rng(231);
+  for (const ef::Shape& s : odd_shapes()) {
+    CAPTURE(s.rows, s.cols);
+    const auto a = random_matrix<TestType>(s.rows, s.cols, rng), b = random_matrix<TestType>(s.rows, s.cols, rng);
+    const auto gain = random_matrix<TestType>(1, s.cols, rng), bias = random_matrix<TestType>(1, s.cols, rng);
+    const Matrix<TestType> sum = a + b;
+    Matrix<TestType> y(s.rows, s.cols), mean(s.rows, 1), rstd(s.rows, 1);
+    ef::layer_norm_forward<TestType>(sum, gain, bias, 1e-5, y, mean, rstd);
+    const auto given = run_every_way<TestType>(
+        {a, b, gain, bias}, {s, s, {s.rows, 1}, {s.rows, 1}}, [&](auto& in, auto& out, ef::Threads* threads) {
+          ef::add_layer_norm_forward<TestType>(in[0], in[1], in[2], in[3], 1e-5, out[0], out[1], out[2], out[3],
+                                               threads);
+        });
+    CHECK(identical<TestType>(given[0], sum));
+    CHECK(identical<TestType>(given[1], y));
+    CHECK(identical<TestType>(given[2], mean));
+    CHECK(identical<TestType>(given[3], rstd));
+    Matrix<TestType> in_place(s.rows, s.cols);
+    ef::add_layer_norm_forward<TestType>(a, b, gain, bias, 1e-5, in_place, in_place, mean, rstd);
+    CHECK(identical<TestType>(in_place, y));
+  }
+  const Matrix<float> x(2, 3), wrong(3, 2);
+  Matrix<float> row = Matrix<float>::Ones(1, 3), y(2, 3), column(2, 1);
+  CHECK(message_of([&] { ef::add_layer_norm_forward<float>(x, wrong, row, row, 1e-5, y, y, column, column); }) ==
+        "add_layer_norm: b is [3 x 2], expected [2 x 3]");
+}

@@ -187,3 +187,25 @@ TEMPLATE_TEST_CASE("a product of many blocks is the same for any number of threa
     CHECK(error_in_roundings(alone, naive_product(a, b, Matrix<TestType>(bias.replicate(s.rows, 1))), depth) <= 1);
   }
 }
+
+TEMPLATE_TEST_CASE("a panel is packed from any strides, times a factor, and filled up with zeros", "[kernels]", float,
+                   double) {
+  constexpr Index lanes = ef::simd::lanes<TestType>;
+  ef::Rng rng(5);
+  for (const Index depth : {0, 1, 7, 16, 17, 33})
+    for (const Index cols : {1, 3, 8, 16, 17, 40})
+      for (const TestType factor : {TestType(1), TestType(-0.25)}) {
+        CAPTURE(depth, cols, factor);
+        const auto b = random_matrix<TestType>(depth, cols, rng);
+        const Matrix<TestType> b_transpose = b.transpose();
+        const Index used = detail::padded<TestType>(cols);
+        for (const detail::Strided<TestType>& source :
+             {detail::Strided<TestType>{b.data(), cols, 1}, {b_transpose.data(), 1, depth}}) {
+          Matrix<TestType> panel = Matrix<TestType>::Constant(depth, used + lanes, 77);
+          detail::pack_panel<TestType>(depth, cols, source, {panel.data(), panel.cols()}, factor);
+          CHECK(panel.leftCols(cols) == factor * b);
+          CHECK((panel.middleCols(cols, used - cols).array() == 0).all());
+          CHECK((panel.rightCols(lanes).array() == 77).all());
+        }
+      }
+}

@@ -15,6 +15,13 @@ TEST_CASE("gradients of the norms, with respect to input, gain and bias", "[ops]
              bias = random_matrix<double>(1, 7, rng);
   ef::testing::check_op(
       {x, gain, bias}, [](const Context& c, const Inputs& in) { return ef::layer_norm(c, in[0], in[1], in[2], 1e-5); });
+  const auto added = random_matrix<double>(6, 7, rng);
+  ef::testing::check_op({x, added, gain, bias}, [](const Context& c, const Inputs& in) {
+    return ef::add_layer_norm(c, in[0], in[1], in[2], in[3], 1e-5);
+  });
+  ef::testing::check_op({x, gain}, [](const Context& c, const Inputs& in) {  // a sum of one with itself
+    return ef::add_layer_norm(c, in[0], in[0], in[1], in[1], 1e-5);
+  });
   ef::testing::check_op({x, gain},
                         [](const Context& c, const Inputs& in) { return ef::rms_norm(c, in[0], in[1], 1e-5); });
 }

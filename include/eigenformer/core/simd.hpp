@@ -70,6 +70,11 @@ template <class P>
 EIGEN_ALWAYS_INLINE P subtract(const P& a, const P& b) {
   return Eigen::internal::psub(a, b);
 }
+/// The natural logarithm: minus infinity of 0.
+template <class P>
+EIGEN_ALWAYS_INLINE P log(const P& a) {
+  return Eigen::internal::plog(a);
+}
 /// The larger, lane by lane; where one is NaN, either.
 template <class P>
 EIGEN_ALWAYS_INLINE P max(const P& a, const P& b) {

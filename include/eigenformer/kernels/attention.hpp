@@ -68,8 +68,8 @@ void attend_query_tile(const AttentionLayout& layout, const HeadRows<const Scala
   constexpr bool in_base_2 = !changes_values<S>;
   OnlineSoftmax<Scalar, in_base_2> softmax[most_query_blocks];
   for (Index block = 0; block < blocks; ++block) {
-    pack_panel<Scalar>(d, block_size(block), transposed(q.from(tile.head, first_row + block * n)), {block_q(block), n});
-    scale_in_place(block_q(block), d * n, static_cast<Scalar>(layout.scale * (in_base_2 ? log2_e<double> : 1)));
+    pack_panel<Scalar>(d, block_size(block), transposed(q.from(tile.head, first_row + block * n)), {block_q(block), n},
+                       static_cast<Scalar>(layout.scale * (in_base_2 ? log2_e<double> : 1)));
     std::fill_n(block_result(block), e * n, Scalar(0));
   }
 
@@ -122,9 +122,10 @@ void attend_query_tile(const AttentionLayout& layout, const HeadRows<const Scala
     if (!softmax[block].finish(e, block_result(block)) && hides && !carefully)
       return attend_query_tile(layout, q, k, v, score, dropout, whole, out, log_sum_exp, true);
     store_rows(block_result(block), e, block_size(block), out.row(tile.head, row), out.row_stride);
-    if (log_sum_exp != nullptr)
-      for (Index i = 0; i < block_size(block); ++i)
-        log_sum_exp[(row + i) * layout.heads + tile.head] = softmax[block].log_sum_exp(i);
+    if (log_sum_exp == nullptr) continue;
+    alignas(64) Scalar of_block[n];
+    softmax[block].log_sum_exp(of_block);
+    for (Index i = 0; i < block_size(block); ++i) log_sum_exp[(row + i) * layout.heads + tile.head] = of_block[i];
   }
 }
 

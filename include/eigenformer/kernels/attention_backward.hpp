@@ -61,14 +61,13 @@ class BackwardTile {
     finite_ = all_finite(q, count_, d_) && all_finite(d_out, count_, e_);
     for (Index i = 0; i < count_; i += n) {
       const Index queries = std::min(n, count_ - i);
-      pack_panel<Scalar>(d_, queries, transposed(q.from_row(i)), {q_lanes_ + i * d_, n});
+      pack_panel<Scalar>(d_, queries, transposed(q.from_row(i)), {q_lanes_ + i * d_, n},
+                         static_cast<Scalar>(scale * unit));
       pack_panel<Scalar>(e_, queries, transposed(d_out.from_row(i)), {d_out_lanes_ + i * e_, n});
       std::fill_n(d_q_lanes_ + i * d_, n * d_, Scalar(0));
     }
-    scale_in_place(q_lanes_, blocks() * n * d_, static_cast<Scalar>(scale * unit));
-    pack_panel<Scalar>(count_, d_, q, {q_rows_, padded<Scalar>(d_)});
+    pack_panel<Scalar>(count_, d_, q, {q_rows_, padded<Scalar>(d_)}, scale_);
     pack_panel<Scalar>(count_, e_, d_out, {d_out_rows_, padded<Scalar>(e_)});
-    scale_in_place(q_rows_, count_ * padded<Scalar>(d_), scale_);
 
     const Strided<Scalar> out = rows.out.from(tile.head, first);
     for (Index i = 0; i < blocks() * n; ++i) {

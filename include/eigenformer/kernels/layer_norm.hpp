@@ -9,6 +9,38 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
+namespace detail {
+
+inline void check_layer_norm(Shape x, Shape gain, Shape bias, double epsilon, Shape y, Shape mean, Shape rstd) {
+  check(epsilon >= 0, "layer_norm: epsilon is ", epsilon, ", expected 0 or more");
+  check_shape("layer_norm", "gain", gain, {1, x.cols});
+  check_shape("layer_norm", "bias", bias, {1, x.cols});
+  check_shape("layer_norm", "y", y, x);
+  check_shape("layer_norm", "mean", mean, {x.rows, 1});
+  check_shape("layer_norm", "rstd", rstd, {x.rows, 1});
+}
+
+/// One row; y may be x.
+template <class Scalar>
+void layer_norm_row(const Scalar* x, Index features, const Scalar* gain, const Scalar* bias, double epsilon, Scalar* y,
+                    Scalar& mean, Scalar& rstd) {
+  const auto n = static_cast<Sum<Scalar>>(features);
+  const auto m =
+      static_cast<Scalar>(row_sum<Scalar>(features, [&](Index j, auto count) { return load(x + j, count); }) / n);
+  const auto variance =
+      row_sum<Scalar>(features,
+                      [&](Index j, auto count) -> Lanes<Scalar> { return (load(x + j, count, m) - m).square(); }) /
+      n;
+  const auto r = static_cast<Scalar>(1 / std::sqrt(variance + epsilon));
+  for_lanes<Scalar>(features, [&](Index j, auto count) {
+    store<Scalar>(y + j, count, (load(x + j, count) - m) * r * load(gain + j, count) + load(bias + j, count));
+  });
+  mean = m;
+  rstd = r;
+}
+
+}  // namespace detail
+
 /// y = (x - mean) rstd * gain + bias with rstd = 1 / sqrt(variance + epsilon), over each row; the variance is
 /// mean((x - mean)^2), taken in a pass of its own, so that a large mean costs no digits.
 /// x, y: [rows x features]; gain, bias: [1 x features]; mean, rstd: [rows x 1], kept for the backward; y may be x if x
@@ -18,34 +50,32 @@ template <class Scalar>
 void layer_norm_forward(const ConstMatrixRef<Scalar>& x, const ConstMatrixRef<Scalar>& gain,
                         const ConstMatrixRef<Scalar>& bias, double epsilon, MatrixRef<Scalar> y, MatrixRef<Scalar> mean,
                         MatrixRef<Scalar> rstd, Threads* threads = nullptr) {
-  const Index features = x.cols();
-  check(epsilon >= 0, "layer_norm: epsilon is ", epsilon, ", expected 0 or more");
-  check_shape("layer_norm", "gain", shape(gain), {1, features});
-  check_shape("layer_norm", "bias", shape(bias), {1, features});
-  check_shape("layer_norm", "y", shape(y), shape(x));
-  check_shape("layer_norm", "mean", shape(mean), {x.rows(), 1});
-  check_shape("layer_norm", "rstd", shape(rstd), {x.rows(), 1});
-  using detail::load;
-  const Scalar* gain_row = gain.data();
-  const Scalar* bias_row = bias.data();
-  detail::for_each_row(threads, x.rows(), features, [&](Index i) {
-    const Scalar* x_row = detail::row_begin(x, i);
-    Scalar* y_row = detail::row_begin(y, i);
-    const auto n = static_cast<detail::Sum<Scalar>>(features);
-    const auto m = static_cast<Scalar>(
-        detail::row_sum<Scalar>(features, [&](Index j, auto count) { return load(x_row + j, count); }) / n);
-    const auto variance = detail::row_sum<Scalar>(features,
-                                                  [&](Index j, auto count) -> detail::Lanes<Scalar> {
-                                                    return (load(x_row + j, count, m) - m).square();
-                                                  }) /
-                          n;
-    const auto r = static_cast<Scalar>(1 / std::sqrt(variance + epsilon));
-    detail::for_lanes<Scalar>(features, [&](Index j, auto count) {
-      detail::store<Scalar>(y_row + j, count,
-                            (load(x_row + j, count) - m) * r * load(gain_row + j, count) + load(bias_row + j, count));
+  detail::check_layer_norm(shape(x), shape(gain), shape(bias), epsilon, shape(y), shape(mean), shape(rstd));
+  detail::for_each_row(threads, x.rows(), x.cols(), [&](Index i) {
+    detail::layer_norm_row(detail::row_begin(x, i), x.cols(), gain.data(), bias.data(), epsilon,
+                           detail::row_begin(y, i), mean(i, 0), rstd(i, 0));
+  });
+}
+
+/// sum = a + b and y = layer norm of sum, a row at a time: a residual connection and its norm in one pass over memory.
+/// a, b, sum, y: [rows x features]; y may be sum, which is then not kept.
+template <class Scalar>
+void add_layer_norm_forward(const ConstMatrixRef<Scalar>& a, const ConstMatrixRef<Scalar>& b,
+                            const ConstMatrixRef<Scalar>& gain, const ConstMatrixRef<Scalar>& bias, double epsilon,
+                            MatrixRef<Scalar> sum, MatrixRef<Scalar> y, MatrixRef<Scalar> mean, MatrixRef<Scalar> rstd,
+                            Threads* threads = nullptr) {
+  check_shape("add_layer_norm", "b", shape(b), shape(a));
+  check_shape("add_layer_norm", "sum", shape(sum), shape(a));
+  detail::check_layer_norm(shape(a), shape(gain), shape(bias), epsilon, shape(y), shape(mean), shape(rstd));
+  detail::for_each_row(threads, a.rows(), a.cols(), [&](Index i) {
+    const Scalar* a_row = detail::row_begin(a, i);
+    const Scalar* b_row = detail::row_begin(b, i);
+    Scalar* sum_row = detail::row_begin(sum, i);
+    detail::for_lanes<Scalar>(a.cols(), [&](Index j, auto count) {
+      detail::store<Scalar>(sum_row + j, count, detail::load(a_row + j, count) + detail::load(b_row + j, count));
     });
-    mean(i, 0) = m;
-    rstd(i, 0) = r;
+    detail::layer_norm_row(sum_row, a.cols(), gain.data(), bias.data(), epsilon, detail::row_begin(y, i), mean(i, 0),
+                           rstd(i, 0));
   });
 }
 

@@ -19,24 +19,28 @@ constexpr Index padded(Index size) {
   return (size + lanes - 1) / lanes * lanes;
 }
 
-/// Copies B [depth x cols] to rows of whole packets, with zeros where it has fewer columns.
+/// Copies B [depth x cols] times `factor` to rows of whole packets, with zeros where it has fewer columns.
 template <class Scalar>
-void pack_panel(Index depth, Index cols, const Strided<Scalar>& b, const ContiguousRows<Scalar>& panel) {
+void pack_panel(Index depth, Index cols, const Strided<Scalar>& b, const ContiguousRows<Scalar>& panel,
+                Scalar factor = 1) {
   constexpr Index lanes = simd::lanes<Scalar>;
+  const auto factors = simd::broadcast(factor);
   Index packed = 0;  // of k
   if (b.row_stride == 1) {
     packed = depth / lanes * lanes;
     for (Index k = 0; k < packed; k += lanes)
       for (Index j = 0; j < cols; j += lanes)
-        simd::transpose(b.data + k + j * b.col_stride, b.col_stride, panel.row(k) + j, panel.stride,
-                        std::min(lanes, cols - j));
+        simd::for_each_column(b.data + k + j * b.col_stride, b.col_stride, std::min(lanes, cols - j),
+                              [&](Index i, const simd::Packet<Scalar>& column) {
+                                simd::store(panel.row(k + i) + j, simd::multiply(column, factors));
+                              });
   }
   for (Index k = packed; k < depth; ++k) {
     Scalar* row = panel.row(k);
+    Index j = 0;
     if (b.col_stride == 1)
-      std::copy_n(b.data + k * b.row_stride, cols, row);
-    else
-      for (Index j = 0; j < cols; ++j) row[j] = b(k, j);
+      for (; j + lanes <= cols; j += lanes) simd::store(row + j, simd::multiply(simd::load(&b(k, j)), factors));
+    for (; j < cols; ++j) row[j] = b(k, j) * factor;
     std::fill(row + cols, row + padded<Scalar>(cols), Scalar(0));
   }
 }

@@ -67,12 +67,12 @@ class OnlineSoftmax {
     return simd::sum_of_lanes<Scalar>(not_finite) == 0;
   }
 
-  /// The logarithm of the sum of the exponentials of a query's scores; minus infinity if it saw nothing.
-  Scalar log_sum_exp(Index query) const {
-    if (sum(query) == 0) return hidden_score<Scalar>;
-    const auto largest = static_cast<double>(largest_[static_cast<std::size_t>(query)]);
-    return static_cast<Scalar>((in_base_2 ? largest / log2_e<double> : largest) +
-                               static_cast<double>(std::log(sum(query))));
+  /// The logarithms of the sums of the exponentials of the queries' scores [n]; minus infinity if one saw nothing.
+  EIGEN_DONT_INLINE void log_sum_exp(Scalar* to) const {
+    constexpr auto unit = static_cast<Scalar>(in_base_2 ? 1 / log2_e<double> : 1.0);
+    for (Index l = 0; l < n; l += lanes)
+      simd::store(to + l, simd::multiply_add(simd::load(largest_.data() + l), simd::broadcast(unit),
+                                             simd::log(simd::load(sum_.data() + l))));
   }
 
   Scalar sum(Index query) const { return sum_[static_cast<std::size_t>(query)]; }

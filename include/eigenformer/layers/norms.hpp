@@ -22,6 +22,8 @@ struct LayerNorm {
   bool empty() const { return weight.empty(); }
 
   Variable<Scalar> operator()(const Context<Scalar>& context, const Variable<Scalar>& x) const;
+  /// The norm of a + b.
+  Variable<Scalar> of_sum(const Context<Scalar>& context, const Variable<Scalar>& a, const Variable<Scalar>& b) const;
 
   static void visit(auto& self, auto&& visitor) {
     visitor("weight", self.weight);
@@ -47,6 +49,12 @@ struct RmsNorm {
 template <class Scalar>
 Variable<Scalar> LayerNorm<Scalar>::operator()(const Context<Scalar>& context, const Variable<Scalar>& x) const {
   return layer_norm(context, x, context.use(weight), context.use(bias), epsilon);
+}
+
+template <class Scalar>
+Variable<Scalar> LayerNorm<Scalar>::of_sum(const Context<Scalar>& context, const Variable<Scalar>& a,
+                                           const Variable<Scalar>& b) const {
+  return add_layer_norm(context, a, b, context.use(weight), context.use(bias), epsilon);
 }
 
 template <class Scalar>

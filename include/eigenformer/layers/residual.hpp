@@ -13,7 +13,7 @@ template <class Scalar, class SubLayer>
 Variable<Scalar> residual(const Context<Scalar>& context, const Variable<Scalar>& x, const LayerNorm<Scalar>& norm,
                           bool norm_first, const Dropout<Scalar>& dropout, SubLayer&& f) {
   if (norm_first) return add(context, x, dropout(context, f(norm(context, x))));
-  return norm(context, add(context, x, dropout(context, f(x))));
+  return norm.of_sum(context, x, dropout(context, f(x)));
 }
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI
