@@ -63,6 +63,10 @@ EIGEN_ALWAYS_INLINE P multiply(const P& a, const P& b) {
   return Eigen::internal::pmul(a, b);
 }
 template <class P>
+EIGEN_ALWAYS_INLINE P divide(const P& a, const P& b) {
+  return Eigen::internal::pdiv(a, b);
+}
+template <class P>
 EIGEN_ALWAYS_INLINE P add(const P& a, const P& b) {
   return Eigen::internal::padd(a, b);
 }

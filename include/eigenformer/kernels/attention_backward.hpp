@@ -58,7 +58,7 @@ class BackwardTile {
     const Index first = tile.first_row + tile.query_begin;
     const Strided<Scalar> q = rows.q.from(tile.head, first);
     const Strided<Scalar> d_out = rows.d_out.from(tile.head, first);
-    finite_ = all_finite(q, count_, d_) && all_finite(d_out, count_, e_);
+    finite_.reset();
     for (Index i = 0; i < count_; i += n) {
       const Index queries = std::min(n, count_ - i);
       pack_panel<Scalar>(d_, queries, transposed(q.from_row(i)), {q_lanes_ + i * d_, n},
@@ -74,9 +74,7 @@ class BackwardTile {
       // Where nothing is seen, and in lanes without a query, every weight is 0.
       const Scalar sum = i < count_ ? rows.log_sum_exp(first + i, tile.head) : hidden_score<Scalar>;
       log_sum_exp_[i] = sum == hidden_score<Scalar> ? -hidden_score<Scalar> : static_cast<Scalar>(sum * unit);
-      delta_[i] = 0;
-      if (i < count_)
-        for (Index f = 0; f < e_; ++f) delta_[i] += out(i, f) * d_out(i, f);
+      delta_[i] = i < count_ ? dot(e_, out.from_row(i), d_out_rows_ + i * padded<Scalar>(e_)) : Scalar(0);
     }
   }
 
@@ -101,7 +99,7 @@ class BackwardTile {
     if constexpr (differentiable) view(plain_) = scores;
     if (partly_hidden || changes_values<S>) score.apply(tile, scores);
     // A weight of 0 times an infinite or undefined number must not reach what is hidden from it.
-    const bool entry_by_entry = partly_hidden && !(finite_ && all_finite(keys, m, d_));
+    const bool entry_by_entry = partly_hidden && !(queries_are_finite() && all_finite(keys, m, d_));
     Eigen::Matrix<bool, Eigen::Dynamic, Eigen::Dynamic> hidden;
     if (entry_by_entry || (partly_hidden && differentiable)) hidden = scores.array() == hidden_score<Scalar>;
     if (dropout.active()) dropout.apply(tile, d_scores.data(), 1, stride);
@@ -138,6 +136,27 @@ class BackwardTile {
   static Index fitting_queries(Index numbers) {
     const Index fitting = TileMemory<Scalar>::capacity / std::max<Index>(numbers, 1) / n * n;
     return fitting >= stride / 2 ? std::min(fitting, stride) : stride;
+  }
+
+  bool queries_are_finite() {
+    if (!finite_.has_value())
+      finite_ = all_finite(Strided<Scalar>{q_rows_, padded<Scalar>(d_), 1}, count_, d_) &&
+                all_finite(Strided<Scalar>{d_out_rows_, padded<Scalar>(e_), 1}, count_, e_);
+    return *finite_;
+  }
+
+  /// The product of a row with contiguous entries. Not of one chain of additions, whose latency would cost a tenth of
+  /// the backward of short sequences.
+  static Scalar dot(Index width, const Strided<Scalar>& row, const Scalar* entries) {
+    constexpr Index lanes = simd::lanes<Scalar>;
+    auto sums = simd::broadcast(Scalar(0));
+    Scalar sum = 0;
+    Index f = 0;
+    if (row.col_stride == 1)
+      for (; f + lanes <= width; f += lanes)
+        sums = simd::multiply_add(simd::load(row.data + f), simd::load(entries + f), sums);
+    for (; f < width; ++f) sum += row(0, f) * entries[f];
+    return sum + simd::sum_of_lanes<Scalar>(sums);
   }
 
   /// Calls body(first query, packets of queries, the block's first query, the first query's lane in it) for the queries
@@ -225,7 +244,7 @@ class BackwardTile {
   alignas(64) Scalar delta_[stride];  // rowsum(O * dO)
   Scalar scale_ = 0;
   Index count_ = 0;
-  bool finite_ = true;
+  std::optional<bool> finite_;  // the queries and their gradients, once that was asked
 };
 
 /// Keys that one task goes over with all their queries: they, their values and the gradients of both stay in the second

@@ -52,19 +52,23 @@ class OnlineSoftmax {
   /// Divides results [width x n] by the sums of weights; those of queries that saw nothing stay zero. False if any
   /// result is infinite or NaN.
   EIGEN_DONT_INLINE bool finish(Index width, Scalar* results) const {
-    const P zero = simd::broadcast(Scalar(0));
-    P not_finite = zero;  // a sum of zeros times results
-    for (Index l = 0; l < n; l += lanes) {
-      alignas(64) Scalar inverse[lanes];
-      for (Index i = 0; i < lanes; ++i) inverse[i] = sum(l + i) == 0 ? Scalar(0) : 1 / sum(l + i);
-      const P factor = simd::load(inverse);
-      for (Index i = 0; i < width; ++i) {
-        const P result = simd::multiply(simd::load(results + i * n + l), factor);
-        not_finite = simd::multiply_add(result, zero, not_finite);
-        simd::store(results + i * n + l, result);
-      }
-    }
-    return simd::sum_of_lanes<Scalar>(not_finite) == 0;
+    const P zero = simd::broadcast(Scalar(0)), least = simd::broadcast(std::numeric_limits<Scalar>::min());
+    P factors[panel_packets], not_finite[panel_packets];  // the latter sums of zeros times results
+    simd::unroll<panel_packets>([&](auto p) {
+      const P sum = simd::load(sum_.data() + p * lanes);
+      factors[p] = simd::select_less(sum, least, zero, simd::divide(simd::broadcast(Scalar(1)), sum));
+      not_finite[p] = zero;
+    });
+    for (Index i = 0; i < width; ++i)
+      simd::unroll<panel_packets>([&](auto p) {
+        Scalar* result = results + i * n + p * lanes;
+        const P divided = simd::multiply(simd::load(result), factors[p]);
+        not_finite[p] = simd::multiply_add(divided, zero, not_finite[p]);
+        simd::store(result, divided);
+      });
+    P all = not_finite[0];
+    for (int p = 1; p < panel_packets; ++p) all = simd::add(all, not_finite[p]);
+    return simd::sum_of_lanes<Scalar>(all) == 0;
   }
 
   /// The logarithms of the sums of the exponentials of the queries' scores [n]; minus infinity if one saw nothing.
@@ -74,8 +78,6 @@ class OnlineSoftmax {
       simd::store(to + l, simd::multiply_add(simd::load(largest_.data() + l), simd::broadcast(unit),
                                              simd::log(simd::load(sum_.data() + l))));
   }
-
-  Scalar sum(Index query) const { return sum_[static_cast<std::size_t>(query)]; }
 
  private:
   using P = simd::Packet<Scalar>;
