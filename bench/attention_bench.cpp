@@ -1,5 +1,6 @@
 // Attention over n and d, heads contiguous or as column blocks, against the materialised version; and the exponents of
 // n and d: the paper's O(n^2 d), measured. One head, one thread.
+#include "eigenformer/core/thread_pool.hpp"
 #include "eigenformer/kernels/attention_backward.hpp"
 #include "support/counters.hpp"
 #include "support/exponents.hpp"
@@ -78,6 +79,33 @@ void attention_backward(benchmark::State& state) {
   });
 }
 
+/// `speed`: how many times as fast two threads are as one, over 8 heads.
+void two_threads(benchmark::State& state, bool backward) {
+  const Index n = state.range(0), d = state.range(1), heads = 8;
+  const auto random = [&] { return Matrix<float>(Matrix<float>::Random(n, heads * d)); };
+  const Matrix<float> q = random(), k = random(), v = random(), d_out = random();
+  Matrix<float> out = random(), d_q = random(), d_k = random(), d_v = random(), log_sum_exp(n, heads);
+  const auto q_view = ef::strided_view(q), k_view = ef::strided_view(k), v_view = ef::strided_view(v);
+  ef::ThreadPool pool(2);
+  const auto call = [&](ef::Threads* threads, bool backward_too) {
+    const ef::AttentionOptions options{.heads = heads, .threads = threads};
+    if (!backward_too)
+      ef::attention_forward<float>(q_view, k_view, v_view, ef::Unmasked{}, options, out, log_sum_exp);
+    else
+      ef::attention_backward<float>(q_view, k_view, v_view, ef::Unmasked{}, options, out, log_sum_exp, d_out, d_q, d_k,
+                                    d_v);
+  };
+  call(nullptr, false);
+  ef::bench::run_compared(
+      state, [&] { call(nullptr, backward); }, [&] { call(&pool, backward); });
+}
+void two_threads_forward(benchmark::State& state) {
+  two_threads(state, false);
+}
+void two_threads_backward(benchmark::State& state) {
+  two_threads(state, true);
+}
+
 void materialised_forward(benchmark::State& state) {
   Inputs<float> in(state);
   MaterialisedAttention attention;
@@ -114,6 +142,11 @@ BENCHMARK(materialised_forward)->Apply(small_sizes);
 BENCHMARK_TEMPLATE(attention_backward, float)->Name("attention_backward")->Apply(all_sizes);
 BENCHMARK_TEMPLATE(attention_backward, double)->Name("attention_backward_double")->Apply(small_sizes);
 BENCHMARK(materialised_backward)->Apply(small_sizes);
+void for_threads(benchmark::internal::Benchmark* b) {
+  b->ArgNames({"n", "d"})->Args({512, 64})->Args({2048, 64})->UseManualTime()->Unit(benchmark::kMillisecond);
+}
+BENCHMARK(two_threads_forward)->Apply(for_threads);
+BENCHMARK(two_threads_backward)->Apply(for_threads);
 
 }  // namespace
 

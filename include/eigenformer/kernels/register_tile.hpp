@@ -6,6 +6,8 @@
 // does not depend on how many other rows there are, to the last bit.
 #pragma once
 
+#include <algorithm>
+
 #include "eigenformer/core/simd.hpp"
 #include "eigenformer/kernels/strided.hpp"
 
@@ -78,18 +80,19 @@ void multiply_rows(Index count, Index depth, const Strided<Scalar>& a, const Con
 
 /// The same for any number of packets: threes, but rather two and two than three and one.
 template <class Scalar>
-void multiply_packets(Index rows, Index packets, Index depth, const Strided<Scalar>& a, ContiguousRows<const Scalar> b,
-                      ContiguousRows<const Scalar> start, ContiguousRows<Scalar> c) {
-  const auto next = [&](Index count) {
-    const Index width = count * simd::lanes<Scalar>;
-    b = b.from(0, width);
-    start = start.from(0, width);
-    c = c.from(0, width);
-    packets -= count;
-  };
-  for (; packets == 3 || packets > 4; next(3)) multiply_rows<Scalar, 3>(rows, depth, a, b, start, c);
-  for (; packets >= 2; next(2)) multiply_rows<Scalar, 2>(rows, depth, a, b, start, c);
-  if (packets == 1) multiply_rows<Scalar, 1>(rows, depth, a, b, start, c);
+void multiply_packets(Index rows, Index packets, Index depth, const Strided<Scalar>& a,
+                      const ContiguousRows<const Scalar>& b, const ContiguousRows<const Scalar>& start,
+                      const ContiguousRows<Scalar>& c) {
+  for (Index done = 0, width = 0; done < packets; done += width) {
+    const Index left = packets - done, col = done * simd::lanes<Scalar>;
+    width = left == 4 ? 2 : std::min<Index>(left, 3);
+    const auto multiply = [&](auto count) {
+      multiply_rows<Scalar, count>(rows, depth, a, b.from(0, col), start.from(0, col), c.from(0, col));
+    };
+    if (width == 3) multiply(std::integral_constant<int, 3>{});
+    if (width == 2) multiply(std::integral_constant<int, 2>{});
+    if (width == 1) multiply(std::integral_constant<int, 1>{});
+  }
 }
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI::detail
