@@ -9,8 +9,11 @@
 #include <array>
 #include <cmath>
 
+#include "eigenformer/kernels/attention_dropout.hpp"
 #include "eigenformer/kernels/product.hpp"
+#include "eigenformer/kernels/tile_memory.hpp"
 #include "eigenformer/kernels/tile_parts.hpp"
+#include "eigenformer/kernels/tile_reader.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI::detail {
 
@@ -168,6 +171,127 @@ EIGEN_DONT_INLINE void store_rows(const Scalar* results, Index width, Index coun
       simd::transpose(results + f * n + i, n, rows + i * row_stride + f, row_stride, lanes, count - i);
   for (Index f = whole; f < width; ++f)
     for (Index i = 0; i < count; ++i) rows[i * row_stride + f] = results[f * n + i];
+}
+
+// d = width of a key head, e = width of a value head.
+
+/// Blocks of queries that go over the keys together, so that a tile of these is fetched for all of them: not more than
+/// TileMemory has on the stack.
+inline constexpr Index most_query_blocks = 4;
+template <class Scalar>
+Index blocks_together(const AttentionLayout& layout) {
+  const Index block = (layout.key_width + layout.value_width) * block_queries<Scalar>;
+  return std::clamp<Index>(TileMemory<Scalar>::capacity / std::max<Index>(block, 1), 1, most_query_blocks);
+}
+
+/// Keys of a tile: their scores for a block of queries, and with narrow heads they themselves, stay in the first cache.
+inline constexpr Index block_keys = 96;
+
+/// results [e x n] += the weights [keys x n] of a part times its values, but not where `scores` are hidden. The same as
+/// the product to the last bit, if that is defined.
+template <class Scalar>
+EIGEN_DONT_INLINE void add_visible_values(const TilePart& part, const Scalar* scores, const Scalar* weights,
+                                          const Strided<Scalar>& values, Index e, Scalar* results) {
+  constexpr Index n = block_queries<Scalar>, lanes = simd::lanes<Scalar>;
+  const auto lowest = simd::broadcast(std::numeric_limits<Scalar>::lowest());
+  for (Index f = 0; f < e; ++f)
+    for (Index i = part.packet * lanes; i < (part.packet + part.packets) * lanes; i += lanes) {
+      auto sum = simd::load(results + f * n + i);
+      for (Index j = part.key; j < part.key + part.keys; ++j) {
+        const auto added = simd::multiply_add(simd::broadcast(values(j, f)), simd::load(weights + j * n + i), sum);
+        sum = simd::select_less(simd::load(scores + j * n + i), lowest, sum, added);
+      }
+      simd::store(results + f * n + i, sum);
+    }
+}
+
+/// The queries of `tile`, at most blocks_together * block_queries, over all keys of their sequence.
+///
+/// A hidden key's weight is 0, but 0 times an infinite or undefined value is not: it must not reach the result of who
+/// does not see it. That is looked for at the end, where it costs next to nothing: if there is anything of the kind in
+/// the results, all is done again `carefully`, without what is hidden.
+template <class Scalar, class Stored, Score S>
+void attend_query_tile(const AttentionLayout& layout, const HeadRows<const Scalar>& q, const HeadRows<const Stored>& k,
+                       const HeadRows<const Stored>& v, const S& score, const AttentionDropout& dropout, ScoreTile tile,
+                       const HeadRows<Scalar>& out, Scalar* log_sum_exp, bool carefully = false) {
+  const ScoreTile whole = tile;
+  bool hides = false;
+  constexpr Index n = block_queries<Scalar>;
+  constexpr Index lanes = simd::lanes<Scalar>;
+  const Index d = layout.key_width;
+  const Index e = layout.value_width;
+  const Index key_head = layout.key_head(tile.head);
+  const Index queries = tile.query_end - tile.query_begin;
+  const Index blocks = (queries + n - 1) / n;
+  const Index first_row = tile.first_row + tile.query_begin;
+  eigen_assert(out.col_stride == 1);
+
+  const TileMemory<Scalar> memory(blocks * (d + e) * n);
+  const auto block_q = [&](Index block) { return memory.data() + block * (d + e) * n; };  // [d x n], scaled
+  const auto block_result = [&](Index block) { return block_q(block) + d * n; };          // [e x n]
+  const auto block_size = [&](Index block) { return std::min(n, queries - block * n); };
+  constexpr bool in_base_2 = !changes_values<S>;
+  OnlineSoftmax<Scalar, in_base_2> softmax[most_query_blocks];
+  for (Index block = 0; block < blocks; ++block) {
+    pack_panel<Scalar>(d, block_size(block), transposed(q.from(tile.head, first_row + block * n)), {block_q(block), n},
+                       static_cast<Scalar>(layout.scale * (in_base_2 ? log2_e<double> : 1)));
+    std::fill_n(block_result(block), e * n, Scalar(0));
+  }
+
+  TileReader<Scalar> k_reader, v_reader;
+  alignas(64) Scalar scores[block_keys * n];
+  for (tile.key_begin = 0; tile.key_begin < tile.keys; tile.key_begin = tile.key_end) {
+    tile.key_end = std::min(tile.keys, tile.key_begin + block_keys);
+    const Visible visible = score.visible(tile);
+    if (visible == Visible::none) continue;
+    const Strided<Scalar> keys = k_reader.read(k, layout, key_head, tile);
+    const Strided<Scalar> values = v_reader.read(v, layout, key_head, tile);
+
+    hides = hides || visible != Visible::all;
+    for (Index block = 0; block < blocks; ++block) {
+      ScoreTile own = tile;
+      own.query_begin = tile.query_begin + block * n;
+      own.query_end = own.query_begin + block_size(block);
+      const TileParts<Scalar, n> parts =
+          visible == Visible::all ? TileParts<Scalar, n>(score, own, visible) : TileParts<Scalar, n>(score, own);
+      for (const TilePart& part : parts) {
+        const Index lane = part.packet * lanes;
+        const ContiguousRows<Scalar> s{scores + part.key * n + lane, n};
+        multiply_packets<Scalar>(part.keys, part.packets, d, keys.from_row(part.key), {block_q(block) + lane, n},
+                                 {nullptr, 0}, s);
+        if (part.seen == Visible::some || changes_values<S>)
+          score.apply(part.tile, ScoreBlock<Scalar>(s.data, part.tile.query_end - part.tile.query_begin, part.keys,
+                                                    Eigen::OuterStride<>(n)));
+      }
+      const TileMemory<Scalar> before(carefully ? block_keys * n : 0);
+      if (carefully) std::copy_n(scores, block_keys * n, before.data());
+      softmax[block].add(parts, scores, e, block_result(block));
+      for (const TilePart& part : parts) {
+        const Index lane = part.packet * lanes;
+        const ContiguousRows<Scalar> weights{scores + part.key * n + lane, n};
+        // After the softmax: its sum has the dropped weights too.
+        if (dropout.active()) dropout.apply(part.tile, weights.data, 1, n);
+        if (carefully && part.seen == Visible::some) {
+          add_visible_values(part, before.data(), scores, values, e, block_result(block));
+          continue;
+        }
+        const ContiguousRows<Scalar> result{block_result(block) + lane, n};
+        multiply_packets<Scalar>(e, part.packets, part.keys, transposed(values.from_row(part.key)), {weights.data, n},
+                                 {result.data, n}, result);
+      }
+    }
+  }
+
+  for (Index block = 0; block < blocks; ++block) {
+    const Index row = first_row + block * n;
+    if (!softmax[block].finish(e, block_result(block)) && hides && !carefully)
+      return attend_query_tile(layout, q, k, v, score, dropout, whole, out, log_sum_exp, true);
+    store_rows(block_result(block), e, block_size(block), out.row(tile.head, row), out.row_stride);
+    if (log_sum_exp == nullptr) continue;
+    alignas(64) Scalar of_block[n];
+    softmax[block].log_sum_exp(of_block);
+    for (Index i = 0; i < block_size(block); ++i) log_sum_exp[(row + i) * layout.heads + tile.head] = of_block[i];
+  }
 }
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI::detail
