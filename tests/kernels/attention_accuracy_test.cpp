@@ -86,15 +86,22 @@ TEST_CASE("attention in float is within 2e-6 of double for inputs of size 1, its
   check_errors(40, 8192, 64);
 }
 
-TEST_CASE("for larger inputs attention's error is at most twice that of weights in memory", "[kernels]") {
+TEST_CASE("for larger inputs attention's error is that of weights in memory", "[kernels]") {
   const std::uint64_t seed = 22;
   CAPTURE(seed);
   ef::Rng rng(seed);
   for (const double size : {3.0, 10.0, 30.0}) {
     CAPTURE(size);
-    const Inputs in(256, 512, 64, size, rng);
-    const Materialised<double> expected = in.in_double();
-    const Materialised<float> in_memory(in.q, in.k, in.v, in.d_out);
-    CHECK(error(Given(in).out, expected.out) < 2 * error(in_memory.out, expected.out));
+    // The largest error is that of the one query with two keys nearest to a tie: at size 30 it is now a fifth and now
+    // five times the other's. The median of the ratios is near 1.1.
+    std::vector<double> ratios;
+    for (int draw = 0; draw < 15; ++draw) {
+      const Inputs in(128, 256, 64, size, rng);
+      const Materialised<double> expected = in.in_double();
+      const Materialised<float> in_memory(in.q, in.k, in.v, in.d_out);
+      ratios.push_back(error(Given(in).out, expected.out) / error(in_memory.out, expected.out));
+    }
+    std::sort(ratios.begin(), ratios.end());
+    CHECK(ratios[7] < 1.5);
   }
 }
