@@ -15,9 +15,9 @@ TEMPLATE_TEST_CASE("a product of any number of rows and packets is near its defi
   const std::uint64_t seed = 7;
   CAPTURE(seed);
   ef::Rng rng(seed);
-  for (Index packets = 0; packets <= 8; ++packets)
-    for (Index rows = 0; rows <= 25; ++rows)
-      for (const Index depth : {0, 1, 2, 7, 40}) {
+  for (Index packets = 1; packets <= 8; ++packets)
+    for (Index rows = 1; rows <= 25; ++rows)
+      for (const Index depth : {1, 2, 7, 40}) {
         CAPTURE(packets, rows, depth);
         const Index cols = packets * lanes;
         const auto a = random_matrix<TestType>(rows, depth, rng);

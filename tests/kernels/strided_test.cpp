@@ -16,7 +16,7 @@ TEST_CASE("strided matrices are read by their strides", "[kernels]") {
 }
 
 TEST_CASE("contiguous rows begin where their stride says, and none begin nowhere", "[kernels]") {
-  double numbers[12] = {};
+  double numbers[24] = {};
   const detail::ContiguousRows<double> rows{numbers, 5};
   CHECK(rows.row(2) == numbers + 10);
   CHECK(rows.from(1, 3).row(1) == numbers + 13);
