@@ -59,7 +59,7 @@ struct AttentionSizes {
 };
 
 /// Lengths, widths and heads in turn: each length stands beside several widths, and no combination is larger than need
-/// be. Tiles are of 64 queries by 96 keys in the forward, and by 64 or 32 in the backward.
+/// be. Tiles are of 48 queries or fewer by 96 keys in the forward, and by 64 or 32 in the backward.
 inline std::vector<AttentionSizes> attention_sizes(int rounds = 2) {
   const Index lengths[][2] = {{1, 1},   {1, 2},   {2, 1},   {3, 5},   {5, 3},    {8, 8},    {17, 33},
                               {33, 17}, {63, 64}, {64, 63}, {64, 64}, {65, 130}, {130, 65}, {130, 3},

@@ -81,7 +81,7 @@ class BackwardTile {
   Index count() const { return count_; }
   Index blocks() const { return (count_ + n - 1) / n; }
 
-  /// Goes over a tile of keys, with the queries of `tile`, which begin with a block.
+  /// Goes over a tile of keys, with the queries of `tile`, which begin with a packet.
   template <Score S>
   void add(const S& score, const AttentionDropout& dropout, const ScoreTile& tile, Index first_query,
            bool partly_hidden, const Strided<Scalar>& keys, const Strided<Scalar>& values,

@@ -167,8 +167,9 @@ void attend_few_queries(const AttentionLayout& layout, const HeadRows<const Scal
     const Index keys = tile.key_end - tile.key_begin;
     Visible seen = Visible::none, most_hidden = Visible::all;
     for (tile.head = first_head; tile.head < first_head + heads; ++tile.head) {
-      seen = std::max(seen, score.visible(tile));
-      most_hidden = std::min(most_hidden, score.visible(tile));
+      const Visible of_head = score.visible(tile);
+      seen = std::max(seen, of_head);
+      most_hidden = std::min(most_hidden, of_head);
     }
     if (seen == Visible::none) continue;
     const Strided<Scalar> key_rows = k_reader.read_packets(k, layout, key_head, tile);
