@@ -181,6 +181,7 @@ Results run(const OperatorCase& c) {
   if (c.op() == "Softmax") return along_axis(c, [](const auto& x) { return softmax(x); });
   if (c.op() == "LogSoftmax") return along_axis(c, [](const auto& x) { return log_softmax(x); });
   if (c.op() == "Adam") return adam(c);
+  if (c.op() == "RNN" || c.op() == "GRU" || c.op() == "LSTM") return recurrent_operator(c);
   throw Unsupported("the operator " + c.op());
 }
 

@@ -55,6 +55,7 @@ class OperatorCase {
     return attributes_.value(name, otherwise);
   }
 
+  bool has_attribute(const char* name) const { return attributes_.contains(name); }
   bool has(const std::string& input) const { return file_.contains("input." + input); }
   DType dtype(const std::string& input) const { return file_.dtype("input." + input); }
   Array input(const std::string& name) const { return array("input." + name); }
@@ -85,5 +86,6 @@ class OperatorCase {
 
 Results attention(const OperatorCase& c);
 Results rotary_embedding(const OperatorCase& c);
+Results recurrent_operator(const OperatorCase& c);
 
 }  // namespace eigenformer::conformance

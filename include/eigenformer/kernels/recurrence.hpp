@@ -1,0 +1,307 @@
+// A recurrent layer over a ragged batch: h_t = f(x_t, h_(t-1)) from each sequence's first row to its last, or back.
+//
+// Sequences do not wait for one another: some are worked on together, so that their product with U has several rows,
+// and such groups are tasks. A group's sequences are sorted by length, so that those that have not ended are its first.
+#pragma once
+
+#include <algorithm>
+#include <numeric>
+#include <vector>
+
+#include "eigenformer/core/row_offsets.hpp"
+#include "eigenformer/kernels/matmul.hpp"
+#include "eigenformer/kernels/recurrent_cells.hpp"
+
+namespace eigenformer::inline EIGENFORMER_ABI {
+
+/// What the forward and the backward of a recurrent layer share. `hidden` is the width of h; a cell's gates and states
+/// are so many times as wide (see RecurrentCell).
+template <class Scalar>
+struct Recurrence {
+  RecurrentCell cell = RecurrentCell::gru;
+  ConstMatrixRef<Scalar> weight;                 // U: [gates x hidden]
+  ConstMatrixRef<Scalar> bias;                   // [1 x gates], or empty
+  ConstMatrixRef<Scalar> initial;                // the state before each sequence: [sequences x state], or empty: zeros
+  RowOffsets rows{};                             // the sequences; without any, all rows are one
+  bool reverse = false;                          // from the last row to the first
+  const PackedWeight<Scalar>* packed = nullptr;  // the same weight, for inference
+  Threads* threads = nullptr;
+
+  Index hidden() const { return weight.cols(); }
+};
+
+namespace detail {
+
+/// Sequences of one task. Sequence i's row at step t is row(i, t), for i below active(t).
+class RecurrentGroup {
+ public:
+  RecurrentGroup(const RowOffsets& rows, std::span<const Index> sequences, bool reverse)
+      : rows_(rows), sequences_(sequences), reverse_(reverse) {}
+
+  Index size() const { return static_cast<Index>(sequences_.size()); }
+  Index sequence(Index i) const { return sequences_[static_cast<std::size_t>(i)]; }
+  Index length(Index i) const { return rows_.length(sequence(i)); }
+  Index steps() const { return size() == 0 ? 0 : length(0); }
+  Index row(Index i, Index t) const { return reverse_ ? rows_.end(sequence(i)) - 1 - t : rows_.begin(sequence(i)) + t; }
+
+  /// Calls body(t, active) for every step in turn.
+  template <class Body>
+  void for_each_step(Body body) const {
+    Index active = size();
+    for (Index t = 0; t < steps(); ++t) {
+      while (length(active - 1) <= t) --active;
+      body(t, active);
+    }
+  }
+  template <class Body>
+  void for_each_step_backward(Body body) const {
+    Index active = 0;
+    for (Index t = steps(); t-- > 0;) {
+      while (active < size() && length(active) > t) ++active;
+      body(t, active);
+    }
+  }
+
+ private:
+  const RowOffsets& rows_;
+  std::span<const Index> sequences_;
+  bool reverse_;
+};
+
+/// Calls body(group) for groups of sequences, as tasks.
+template <class Body>
+void for_each_recurrent_group(const RowOffsets& rows, bool reverse, Threads* threads, Body body) {
+  constexpr Index group = 16;  // rows of a product, of which 8 reach 90 % of the peak
+  std::vector<Index> by_length(static_cast<std::size_t>(rows.sequences()));
+  std::iota(by_length.begin(), by_length.end(), Index{0});
+  std::stable_sort(by_length.begin(), by_length.end(),
+                   [&](Index a, Index b) { return rows.length(a) > rows.length(b); });
+  parallel_for(threads, rows.sequences(), group, [&](Index begin, Index end) {
+    body(RecurrentGroup(
+        rows, std::span(by_length).subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(end - begin)),
+        reverse));
+  });
+}
+
+/// Checks all shapes. Gives the offsets, which are given then.
+template <class Scalar>
+RowOffsets check_recurrence(const Recurrence<Scalar>& layer, Shape gates, Shape state) {
+  const Index hidden = layer.hidden();
+  const Index gate_columns = gate_count(layer.cell) * hidden, state_columns = state_count(layer.cell) * hidden;
+  check(layer.weight.rows() == gate_columns, "recurrent: weight is ", shape(layer.weight), ", expected ",
+        Shape{gate_columns, hidden});
+  if (layer.bias.size() > 0) check_shape("recurrent", "bias", shape(layer.bias), {1, gate_columns});
+  check(gates.cols == gate_columns, "recurrent: gates are ", gates, ", expected ", Shape{gates.rows, gate_columns});
+  check_shape("recurrent", "state", state, {gates.rows, state_columns});
+  RowOffsets rows = layer.rows.over(gates.rows, "recurrent", "gates");
+  if (layer.initial.size() > 0)
+    check_shape("recurrent", "initial", shape(layer.initial), {rows.sequences(), state_columns});
+  return rows;
+}
+
+/// The products with U, which a cell that resets first makes in two parts.
+template <class Scalar, class Cell>
+class RecurrentProducts {
+ public:
+  explicit RecurrentProducts(const Recurrence<Scalar>& layer) : layer_(layer), all_(layer.packed) {
+    const Index hidden = layer.hidden(), first = Cell::reset_first ? 2 * hidden : layer.weight.rows();
+    if (all_ == nullptr || Cell::reset_first) {
+      first_ = PackedWeight<Scalar>(layer.weight.topRows(first));
+      all_ = &first_;
+    }
+    if (Cell::reset_first) last_ = PackedWeight<Scalar>(layer.weight.bottomRows(hidden));
+  }
+  RecurrentProducts(const RecurrentProducts&) = delete;
+
+  /// Of the state before; all of them, unless the cell resets first.
+  void of_state(const ConstMatrixRef<Scalar>& h, MatrixRef<Scalar> products) const {
+    const Index columns = all_->outputs();
+    linear_forward<Scalar>(h, *all_, bias(0, columns), products.leftCols(columns));
+  }
+  /// The last gate's, of what the reset gate left of the state.
+  void of_reset(const ConstMatrixRef<Scalar>& reset, MatrixRef<Scalar> products) const {
+    const Index columns = last_.outputs();
+    linear_forward<Scalar>(reset, last_, bias(all_->outputs(), columns), products.rightCols(columns));
+  }
+
+ private:
+  ConstMatrixRef<Scalar> bias(Index begin, Index columns) const {
+    if (layer_.bias.size() == 0) return ConstMatrixMap<Scalar>(nullptr, 0, 0);
+    return layer_.bias.middleCols(begin, columns);
+  }
+
+  const Recurrence<Scalar>& layer_;
+  const PackedWeight<Scalar>* all_;
+  PackedWeight<Scalar> first_;
+  PackedWeight<Scalar> last_;
+};
+
+/// `product` entry by entry: what is left of h after the reset gate.
+template <class Scalar, class Cell>
+void reset_state(const RecurrentStep<Scalar>& step, Scalar* reset) {
+  if constexpr (Cell::reset_first)
+    for_lanes<Scalar>(step.hidden, [&](Index j, auto count) {
+      store<Scalar>(reset + j, count, Cell::reset_gate(step, j, count) * load(step.previous + j, count));
+    });
+}
+
+template <class Scalar, class Cell>
+void recur(const Recurrence<Scalar>& layer, const RecurrentProducts<Scalar, Cell>& products_of,
+           const RecurrentGroup& group, const ConstMatrixRef<Scalar>& gates, MatrixRef<Scalar>& state,
+           MatrixRef<Scalar>& kept) {
+  const Index hidden = layer.hidden(), size = group.size();
+  Matrix<Scalar> previous = Matrix<Scalar>::Zero(size, state.cols());
+  Matrix<Scalar> products(size, gates.cols());
+  Matrix<Scalar> reset(Cell::reset_first ? size : 0, hidden);
+  Matrix<Scalar> unused(1, Cell::kept * hidden);  // where the backward's needs go that nobody keeps
+  if (layer.initial.size() > 0)
+    for (Index i = 0; i < size; ++i) previous.row(i) = layer.initial.row(group.sequence(i));
+  group.for_each_step([&](Index t, Index active) {
+    const auto step = [&](Index i) {
+      const Index row = group.row(i, t);
+      return RecurrentStep<Scalar>{hidden,
+                                   row_begin(gates, row),
+                                   products.data() + i * products.cols(),
+                                   previous.data() + i * previous.cols(),
+                                   row_begin(state, row),
+                                   kept.size() > 0 ? row_begin(kept, row) : unused.data()};
+    };
+    products_of.of_state(previous.topLeftCorner(active, hidden), products.topRows(active));
+    if constexpr (Cell::reset_first) {
+      for (Index i = 0; i < active; ++i) reset_state<Scalar, Cell>(step(i), reset.data() + i * hidden);
+      products_of.of_reset(reset.topRows(active), products.topRows(active));
+    }
+    for (Index i = 0; i < active; ++i) {
+      const RecurrentStep<Scalar> row = step(i);
+      for_lanes<Scalar>(hidden, [&](Index j, auto count) { Cell::forward(row, j, count); });
+      previous.row(i) = state.row(group.row(i, t));
+    }
+  });
+}
+
+/// What the backward's groups write for the sums over all rows that follow.
+template <class Scalar>
+struct RecurrentRows {
+  Matrix<Scalar> hidden_before;  // h before each row
+  Matrix<Scalar> reset;          // and what the reset gate left of it, if the cell resets first
+  Matrix<Scalar> d_products;     // if they are not d_gates
+};
+
+template <class Scalar, class Cell>
+void recur_backward(const Recurrence<Scalar>& layer, const PackedWeight<Scalar>& first,
+                    const PackedWeight<Scalar>& last, const RecurrentGroup& group, const ConstMatrixRef<Scalar>& state,
+                    const ConstMatrixRef<Scalar>& kept, const ConstMatrixRef<Scalar>& d_state,
+                    MatrixRef<Scalar>& d_gates, RecurrentRows<Scalar>& rows, MatrixRef<Scalar>& d_initial) {
+  const Index hidden = layer.hidden(), size = group.size(), columns = d_gates.cols();
+  Matrix<Scalar> d_after(size, state.cols());  // of the state after the step, and of that before
+  Matrix<Scalar> d_before = Matrix<Scalar>::Zero(size, state.cols());
+  Matrix<Scalar> d_step(size, columns), through(size, hidden);
+  Matrix<Scalar> d_products(Cell::products_differ ? size : 0, columns);
+  const Matrix<Scalar> zeros = Matrix<Scalar>::Zero(1, state.cols()), none;
+  group.for_each_step_backward([&](Index t, Index active) {
+    const auto before = [&](Index i) {
+      if (t > 0) return row_begin(state, group.row(i, t - 1));
+      return layer.initial.size() > 0 ? row_begin(layer.initial, group.sequence(i)) : zeros.data();
+    };
+    for (Index i = 0; i < active; ++i) {
+      const Index row = group.row(i, t);
+      d_after.row(i) = d_state.row(row) + d_before.row(i);
+      const RecurrentStepBackward<Scalar> step{hidden,
+                                               row_begin(kept, row),
+                                               before(i),
+                                               row_begin(state, row),
+                                               d_after.data() + i * d_after.cols(),
+                                               d_step.data() + i * columns,
+                                               d_products.data() + (Cell::products_differ ? i * columns : 0),
+                                               d_before.data() + i * d_before.cols()};
+      for_lanes<Scalar>(hidden, [&](Index j, auto count) { Cell::backward(step, j, count); });
+      rows.hidden_before.row(row) = ConstMatrixMap<Scalar>(before(i), 1, hidden);
+    }
+    auto d_h = d_before.topLeftCorner(active, hidden);
+    if constexpr (Cell::reset_first) {
+      linear_forward<Scalar>(d_step.topRightCorner(active, hidden), last, none, through.topRows(active));
+      for (Index i = 0; i < active; ++i) {
+        const auto r = kept.row(group.row(i, t)).head(hidden).array();
+        const ConstMatrixMap<Scalar> h(before(i), 1, hidden);
+        rows.reset.row(group.row(i, t)) = r * h.array();
+        d_step.row(i).head(hidden) = through.row(i).array() * h.array() * r * (1 - r);
+        d_h.row(i).array() += through.row(i).array() * r;
+      }
+    }
+    const Matrix<Scalar>& d_u = Cell::products_differ ? d_products : d_step;
+    linear_forward<Scalar>(d_u.topLeftCorner(active, first.inputs()), first, none, through.topRows(active));
+    d_h += through.topRows(active);
+    for (Index i = 0; i < active; ++i) {
+      d_gates.row(group.row(i, t)) = d_step.row(i);
+      if (Cell::products_differ) rows.d_products.row(group.row(i, t)) = d_products.row(i);
+    }
+  });
+  if (d_initial.size() > 0)
+    for (Index i = 0; i < size; ++i) d_initial.row(group.sequence(i)) = d_before.row(i);
+}
+
+}  // namespace detail
+
+/// Writes the state after every row.
+///
+///   gates: W x and its bias, [tokens x gates]
+///   state: [tokens x state]; its first `hidden` columns are the layer's output h
+///   kept:  [tokens x kept], for the backward, or empty if there will be none
+///
+/// Results are the same, to the last bit, for any number of threads and whatever else is in the batch. Throws if shapes
+/// do not fit, before it writes.
+template <class Scalar>
+void recurrent_forward(const Recurrence<Scalar>& layer, const ConstMatrixRef<Scalar>& gates, MatrixRef<Scalar> state,
+                       MatrixRef<Scalar> kept) {
+  const RowOffsets rows = detail::check_recurrence(layer, shape(gates), shape(state));
+  if (kept.size() > 0)
+    check_shape("recurrent", "kept", shape(kept), {gates.rows(), kept_count(layer.cell) * layer.hidden()});
+  detail::with_cell(layer.cell, [&](auto cell) {
+    using Cell = decltype(cell);
+    const detail::RecurrentProducts<Scalar, Cell> products(layer);
+    detail::for_each_recurrent_group(rows, layer.reverse, layer.threads, [&](const detail::RecurrentGroup& group) {
+      detail::recur<Scalar, Cell>(layer, products, group, gates, state, kept);
+    });
+  });
+}
+
+/// The gradients, given that of the state and what the forward wrote.
+///
+///   d_gates: [tokens x gates], d_weight: [gates x hidden], d_bias: [1 x gates] or empty,
+///   d_initial: [sequences x state], or empty if it is not wanted
+template <class Scalar>
+void recurrent_backward(const Recurrence<Scalar>& layer, const ConstMatrixRef<Scalar>& state,
+                        const ConstMatrixRef<Scalar>& kept, const ConstMatrixRef<Scalar>& d_state,
+                        MatrixRef<Scalar> d_gates, MatrixRef<Scalar> d_weight, MatrixRef<Scalar> d_bias,
+                        MatrixRef<Scalar> d_initial) {
+  const RowOffsets rows = detail::check_recurrence(layer, shape(d_gates), shape(state));
+  const Index hidden = layer.hidden(), tokens = state.rows();
+  check_shape("recurrent", "kept", shape(kept), {tokens, kept_count(layer.cell) * hidden});
+  check_shape("recurrent", "d_state", shape(d_state), shape(state));
+  check_shape("recurrent", "d_weight", shape(d_weight), shape(layer.weight));
+  if (d_initial.size() > 0) check_shape("recurrent", "d_initial", shape(d_initial), {rows.sequences(), state.cols()});
+  detail::with_cell(layer.cell, [&](auto cell) {
+    using Cell = decltype(cell);
+    detail::RecurrentRows<Scalar> of_rows{Matrix<Scalar>(tokens, hidden),
+                                          Matrix<Scalar>(Cell::reset_first ? tokens : 0, hidden),
+                                          Matrix<Scalar>(Cell::products_differ ? tokens : 0, d_gates.cols())};
+    const Index first_rows = Cell::reset_first ? 2 * hidden : layer.weight.rows();
+    const PackedWeight<Scalar> first(Matrix<Scalar>(layer.weight.topRows(first_rows).transpose()));
+    PackedWeight<Scalar> last;
+    if (Cell::reset_first) last = PackedWeight<Scalar>(Matrix<Scalar>(layer.weight.bottomRows(hidden).transpose()));
+    detail::for_each_recurrent_group(rows, layer.reverse, layer.threads, [&](const detail::RecurrentGroup& group) {
+      detail::recur_backward<Scalar, Cell>(layer, first, last, group, state, kept, d_state, d_gates, of_rows,
+                                           d_initial);
+    });
+    const ConstMatrixRef<Scalar> d_products =
+        Cell::products_differ ? ConstMatrixRef<Scalar>(of_rows.d_products) : ConstMatrixRef<Scalar>(d_gates);
+    linear_backward_weight<Scalar>(of_rows.hidden_before, d_products.leftCols(first_rows), d_weight.topRows(first_rows),
+                                   layer.threads);
+    if (Cell::reset_first)
+      linear_backward_weight<Scalar>(of_rows.reset, d_products.rightCols(hidden), d_weight.bottomRows(hidden),
+                                     layer.threads);
+    if (d_bias.size() > 0) linear_backward_bias<Scalar>(d_products, d_bias, layer.threads);
+  });
+}
+
+}  // namespace eigenformer::inline EIGENFORMER_ABI

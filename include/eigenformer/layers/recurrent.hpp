@@ -1,0 +1,178 @@
+// Recurrent layers, one over another: RNN, GRU and LSTM.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "eigenformer/core/compiled.hpp"
+#include "eigenformer/layers/dropout.hpp"
+#include "eigenformer/layers/initialize.hpp"
+#include "eigenformer/ops/arithmetic.hpp"
+#include "eigenformer/ops/recurrent.hpp"
+
+namespace eigenformer::inline EIGENFORMER_ABI {
+
+/// Names and defaults of torch.nn.GRU, where it has the option (inputs is its input_size, hidden its hidden_size).
+struct RecurrentOptions {
+  Index inputs = 256;
+  Index hidden = 256;  // of each direction
+  Index num_layers = 1;
+  RecurrentCell cell = RecurrentCell::gru;
+  bool bidirectional = false;
+  bool bias = true;
+  double dropout = 0;     // of the output of each layer but the last
+  bool residual = false;  // adds to each layer's output its input, from the second layer on (Wu et al. 2016, GNMT)
+};
+
+/// One layer's weights in one direction, gates one under another (see RecurrentCell).
+template <class Scalar>
+struct RecurrentWeights {
+  Parameter<Scalar> weight_ih;  // W: [gates x inputs]
+  Parameter<Scalar> weight_hh;  // U: [gates x hidden]
+  Parameter<Scalar> bias_ih;    // [1 x gates], or empty
+  Parameter<Scalar> bias_hh;
+};
+
+/// What recurrent layers give.
+template <class Scalar>
+struct RecurrentResult {
+  Variable<Scalar> output;               // of the last layer: [tokens x hidden * directions]
+  std::vector<Variable<Scalar>> states;  // of each layer after each sequence's last step: see Recurrent
+};
+
+/// Runs each sequence of a ragged batch through one or more layers; of a bidirectional one, both directions' outputs
+/// lie beside one another. Parameters are named and shaped as in torch.nn.GRU: weight_ih_l0, bias_hh_l1_reverse and so
+/// on.
+///
+/// A layer's state is [sequences x hidden * directions]: h of both directions, and for LSTM c of both after it; so a
+/// decoder as wide as both directions of its encoder can begin with the encoder's.
+template <class Scalar>
+struct Recurrent {
+  RecurrentOptions options;
+  std::vector<RecurrentWeights<Scalar>> weights;  // forward, reverse of layer 0, of layer 1, ..
+  Dropout<Scalar> dropout;
+
+  Recurrent() = default;
+  /// Uniform in +-1 / sqrt(hidden), as in PyTorch.
+  Recurrent(const RecurrentOptions& options, Rng& rng);
+
+  Index directions() const { return options.bidirectional ? 2 : 1; }
+  Index width() const { return options.hidden * directions(); }
+  Index state_width() const { return state_count(options.cell) * width(); }
+
+  /// x: [tokens x inputs]. initial: each layer's state before the first step, or empty for zeros.
+  RecurrentResult<Scalar> operator()(const Context<Scalar>& context, const Variable<Scalar>& x,
+                                     const RowOffsets& rows = {},
+                                     const std::vector<Variable<Scalar>>& initial = {}) const;
+
+  static void visit(auto& self, auto&& visitor) {
+    for (std::size_t i = 0; i < self.weights.size(); ++i) {
+      const auto directions = static_cast<std::size_t>(self.directions());
+      const std::string suffix = "_l" + std::to_string(i / directions) + (i % directions == 0 ? "" : "_reverse");
+      visitor(("weight_ih" + suffix).c_str(), self.weights[i].weight_ih);
+      visitor(("weight_hh" + suffix).c_str(), self.weights[i].weight_hh);
+      visitor(("bias_ih" + suffix).c_str(), self.weights[i].bias_ih);
+      visitor(("bias_hh" + suffix).c_str(), self.weights[i].bias_hh);
+    }
+  }
+
+ private:
+  // A layer's state has h of both directions, then c of both; a direction's own has h, then c.
+  Variable<Scalar> of_direction(const Context<Scalar>& context, const Variable<Scalar>& layer_state, Index d) const;
+  Variable<Scalar> of_layer(const Context<Scalar>& context, const std::vector<Variable<Scalar>>& states) const;
+};
+
+template <class Scalar>
+Recurrent<Scalar>::Recurrent(const RecurrentOptions& chosen, Rng& rng) : options(chosen), dropout{chosen.dropout} {
+  check(options.inputs >= 1 && options.hidden >= 1 && options.num_layers >= 1, "Recurrent: ", options.num_layers,
+        " layers from ", options.inputs, " to ", options.hidden, " features, expected at least 1 of each");
+  const Index gates = gate_count(options.cell) * options.hidden;
+  const double limit = 1 / std::sqrt(static_cast<double>(options.hidden));
+  const auto uniform = [&](Index rows, Index cols) {
+    Parameter<Scalar> parameter(rows, cols);
+    for (Index i = 0; i < parameter.size(); ++i)
+      parameter.value.data()[i] = static_cast<Scalar>(rng.uniform(-limit, limit));
+    return parameter;
+  };
+  for (Index i = 0; i < options.num_layers * directions(); ++i) {
+    RecurrentWeights<Scalar>& layer = weights.emplace_back();
+    layer.weight_ih = uniform(gates, i < directions() ? options.inputs : width());
+    layer.weight_hh = uniform(gates, options.hidden);
+    if (!options.bias) continue;
+    layer.bias_ih = uniform(1, gates);
+    layer.bias_hh = uniform(1, gates);
+  }
+}
+
+template <class Scalar>
+Variable<Scalar> Recurrent<Scalar>::of_direction(const Context<Scalar>& context, const Variable<Scalar>& layer_state,
+                                                 Index d) const {
+  if (directions() == 1 || layer_state.size() == 0) return layer_state;
+  const Variable<Scalar> h = columns(context, layer_state, d * options.hidden, options.hidden);
+  if (state_count(options.cell) == 1) return h;
+  return beside(context, h, columns(context, layer_state, width() + d * options.hidden, options.hidden));
+}
+
+template <class Scalar>
+Variable<Scalar> Recurrent<Scalar>::of_layer(const Context<Scalar>& context,
+                                             const std::vector<Variable<Scalar>>& states) const {
+  if (directions() == 1) return states[0];
+  const auto part = [&](Index first) {
+    return beside(context, columns(context, states[0], first, options.hidden),
+                  columns(context, states[1], first, options.hidden));
+  };
+  if (state_count(options.cell) == 1) return part(0);
+  return beside(context, part(0), part(options.hidden));
+}
+
+template <class Scalar>
+RecurrentResult<Scalar> Recurrent<Scalar>::operator()(const Context<Scalar>& context, const Variable<Scalar>& x,
+                                                      const RowOffsets& rows,
+                                                      const std::vector<Variable<Scalar>>& initial) const {
+  check(initial.empty() || static_cast<Index>(initial.size()) == options.num_layers, "Recurrent: ", initial.size(),
+        " initial states, expected ", options.num_layers, " or none");
+  RecurrentResult<Scalar> result{x, {}};
+  for (Index layer = 0; layer < options.num_layers; ++layer) {
+    const Variable<Scalar> input = layer == 0 ? x : dropout(context, result.output);
+    const Variable<Scalar> before = initial.empty() ? Variable<Scalar>() : initial[static_cast<std::size_t>(layer)];
+    if (before.size() > 0)
+      check(before.cols() == state_width(), "Recurrent: the initial state of layer ", layer, " is ", shape(before),
+            ", expected ", state_width(), " columns");
+    std::vector<Variable<Scalar>> outputs, final_states;
+    for (Index d = 0; d < directions(); ++d) {
+      const RecurrentWeights<Scalar>& w = weights[static_cast<std::size_t>(layer * directions() + d)];
+      const RecurrenceOptions run{options.cell, rows, d == 1};
+      const Variable<Scalar> state_before = of_direction(context, before, d);
+      const Variable<Scalar> state =
+          recurrent(context, linear(context, input, w.weight_ih, w.bias_ih), context.use(w.weight_hh),
+                    w.bias_hh.empty() ? Variable<Scalar>() : context.use(w.bias_hh), state_before, run,
+                    context.packed != nullptr ? context.packed->find(w.weight_hh) : nullptr);
+      outputs.push_back(columns(context, state, 0, options.hidden));
+      final_states.push_back(final_state(context, state, state_before, run));
+    }
+    const Variable<Scalar> output = directions() == 1 ? outputs[0] : beside(context, outputs[0], outputs[1]);
+    result.output = options.residual && layer > 0 ? add(context, output, input) : output;
+    result.states.push_back(of_layer(context, final_states));
+  }
+  return result;
+}
+
+/// A matrix of gates one under another in ONNX's order, z r h and i o f c, in the order of this library and of PyTorch,
+/// r z n and i f g o. matrix: [gates x any], for a bias [gates x 1].
+template <class Derived>
+Matrix<typename Derived::Scalar> gates_from_onnx(RecurrentCell cell, const Eigen::MatrixBase<Derived>& matrix) {
+  const Index gates = gate_count(cell), hidden = matrix.rows() / gates;
+  check(hidden * gates == matrix.rows(), "gates_from_onnx: the matrix is ", shape(matrix), ", expected ", gates,
+        " gates of as many rows each");
+  constexpr Index gru_order[] = {1, 0, 2}, lstm_order[] = {0, 2, 3, 1};
+  Matrix<typename Derived::Scalar> ordered(matrix.rows(), matrix.cols());
+  for (Index g = 0; g < gates; ++g) {
+    const Index from = gates == 3 ? gru_order[g] : gates == 4 ? lstm_order[g] : g;
+    ordered.middleRows(g * hidden, hidden) = matrix.middleRows(from * hidden, hidden);
+  }
+  return ordered;
+}
+
+EIGENFORMER_TEMPLATE(struct Recurrent);
+
+}  // namespace eigenformer::inline EIGENFORMER_ABI

@@ -1,0 +1,38 @@
+// Matrices beside one another: taken apart and put together by columns.
+#pragma once
+
+#include "eigenformer/autograd/context.hpp"
+
+namespace eigenformer::inline EIGENFORMER_ABI {
+
+/// Columns first .. first + count - 1 of x.
+template <class Scalar>
+Variable<Scalar> columns(const Context<Scalar>& context, const Variable<Scalar>& x, Index first, Index count) {
+  check(first >= 0 && count >= 0 && first + count <= x.cols(), "columns: ", first, " to ", first + count,
+        " are asked for, x is ", shape(x));
+  if (count == x.cols()) return x;
+  Variable<Scalar> y = context.new_matrix(x.rows(), count);
+  y.writable() = x.value().middleCols(first, count);
+  return context.record(std::move(y), {x}, [x, first, count](const Variable<Scalar>& d_y, Tape<Scalar>& tape) {
+    tape.add_gradient(x, [&](MatrixMap<Scalar> d_x) {
+      d_x.leftCols(first).setZero();
+      d_x.middleCols(first, count) = d_y.value();
+      d_x.rightCols(d_x.cols() - first - count).setZero();
+    });
+  });
+}
+
+/// [a b]: as many rows, and a's columns before b's.
+template <class Scalar>
+Variable<Scalar> beside(const Context<Scalar>& context, const Variable<Scalar>& a, const Variable<Scalar>& b) {
+  check(a.rows() == b.rows(), "beside: a is ", shape(a), ", b is ", shape(b));
+  Variable<Scalar> y = context.new_matrix(a.rows(), a.cols() + b.cols());
+  y.writable().leftCols(a.cols()) = a.value();
+  y.writable().rightCols(b.cols()) = b.value();
+  return context.record(std::move(y), {a, b}, [a, b](const Variable<Scalar>& d_y, Tape<Scalar>& tape) {
+    tape.add_gradient(a, [&](MatrixMap<Scalar> d_a) { d_a = d_y.value().leftCols(a.cols()); });
+    tape.add_gradient(b, [&](MatrixMap<Scalar> d_b) { d_b = d_y.value().rightCols(b.cols()); });
+  });
+}
+
+}  // namespace eigenformer::inline EIGENFORMER_ABI

@@ -1,0 +1,24 @@
+#include "eigenformer/ops/columns.hpp"
+
+#include "support/message_of.hpp"
+#include "support/ops.hpp"
+
+namespace ef = eigenformer;
+using Inputs = std::vector<ef::Variable<double>>;
+
+TEST_CASE("matrices are put beside one another and taken apart", "[ops]") {
+  const std::uint64_t seed = 611;
+  CAPTURE(seed);
+  ef::Rng rng(seed);
+  const auto a = ef::testing::random_matrix<double>(3, 2, rng), b = ef::testing::random_matrix<double>(3, 4, rng);
+  const ef::Variable<double> both = ef::beside<double>({}, a, b);
+  CHECK(both.value().leftCols(2) == a);
+  CHECK(ef::columns<double>({}, both, 2, 4).value() == b);
+  ef::testing::check_op({a, b}, [](const ef::Context<double>& c, const Inputs& in) {
+    return ef::beside(c, in[1], ef::columns(c, ef::beside(c, in[0], in[1]), 1, 3));
+  });
+  CHECK(ef::testing::message_of([&] { ef::columns<double>({}, a, 1, 2); }) ==
+        "columns: 1 to 3 are asked for, x is [3 x 2]");
+  CHECK(ef::testing::message_of([&] { ef::beside<double>({}, a, ef::Matrix<double>(2, 2)); }) ==
+        "beside: a is [3 x 2], b is [2 x 2]");
+}
