@@ -17,6 +17,7 @@ TEST_CASE("gradients of the activations", "[ops]") {
       GENERATE(ef::Activation::relu, ef::Activation::gelu, ef::Activation::gelu_tanh, ef::Activation::silu);
   CAPTURE(ef::to_string(activation));
   ef::testing::check_op({x}, [&](const Context& c, const Inputs& in) { return ef::activate(c, activation, in[0]); });
+  ef::testing::check_op({x}, [](const Context& c, const Inputs& in) { return ef::tanh(c, in[0]); });
 }
 
 TEST_CASE("an activated linear map is the same with a tape and without, packed or not", "[ops]") {

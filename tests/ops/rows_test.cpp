@@ -17,3 +17,28 @@ TEST_CASE("the gradient of looked-up rows is added up where a row was looked up 
   const ef::Variable<double> rows = ef::gather_rows(none, ef::Variable<double>(table), std::span<const ef::Token>(ids));
   for (std::size_t i = 0; i < ids.size(); ++i) CHECK(rows.value().row(static_cast<ef::Index>(i)) == table.row(ids[i]));
 }
+
+TEST_CASE("ranges of rows are the same memory, and have gradients when taken one after another", "[ops]") {
+  const std::uint64_t seed = 17;
+  CAPTURE(seed);
+  ef::Rng rng(seed);
+  const auto x = ef::testing::random_matrix<double>(6, 3, rng), y = ef::testing::random_matrix<double>(2, 3, rng);
+  ef::testing::check_op({x, y}, [](const ef::Context<double>& c, const std::vector<ef::Variable<double>>& in) {
+    // In another order, one row twice, one never, and all of it once more beside.
+    const ef::Variable<double> parts = ef::stack_rows(
+        c, std::vector<ef::Variable<double>>{ef::row_range(c, in[0], 3, 2), in[1], ef::row_range(c, in[0], 1, 3)});
+    const ef::Variable<double> squares = ef::multiply(c, parts, parts);
+    return ef::stack_rows(c, std::vector<ef::Variable<double>>{squares, in[0], ef::row_range(c, squares, 0, 4)});
+  });
+  const ef::Variable<double> all = x;
+  const ef::Variable<double> part = ef::row_range<double>({}, all, 2, 3);
+  CHECK(part.value() == x.middleRows(2, 3));
+  CHECK(part.value().data() == all.value().data() + 6);
+  const std::vector<ef::Index> ids{5, 0, 5};
+  ef::testing::check_op({x}, [&](const ef::Context<double>& c, const std::vector<ef::Variable<double>>& in) {
+    return ef::gather_rows(c, in[0], std::span<const ef::Index>(ids));
+  });
+  CHECK_THROWS_AS(ef::row_range<double>({}, all, 4, 3), ef::Error);
+  CHECK_THROWS_AS(ef::stack_rows<double>({}, {}), ef::Error);
+  CHECK_THROWS_AS(ef::stack_rows<double>({}, {all, ef::Variable<double>(Eigen::MatrixXd(2, 2))}), ef::Error);
+}

@@ -42,6 +42,10 @@ struct Context {
   template <class Backward>
   Variable<Scalar> record(Variable<Scalar> y, std::initializer_list<Variable<Scalar>> inputs,
                           Backward&& backward) const {
+    return record(std::move(y), std::span(inputs.begin(), inputs.size()), std::forward<Backward>(backward));
+  }
+  template <class Backward>
+  Variable<Scalar> record(Variable<Scalar> y, std::span<const Variable<Scalar>> inputs, Backward&& backward) const {
     return tape != nullptr ? tape->record(std::move(y), inputs, std::forward<Backward>(backward)) : y;
   }
 };

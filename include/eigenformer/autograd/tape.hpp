@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <initializer_list>
+#include <span>
 #include <type_traits>
 #include <unordered_map>
 #include <utility>
@@ -52,7 +53,7 @@ class Tape {
   }
 
   /// Makes y the result of an operation on `inputs`. If a gradient flows to none of them, y is a constant.
-  Variable<Scalar> record(Variable<Scalar> y, std::initializer_list<Variable<Scalar>> inputs, Backward backward) {
+  Variable<Scalar> record(Variable<Scalar> y, std::span<const Variable<Scalar>> inputs, Backward backward) {
     bool wanted = false;
     for (const Variable<Scalar>& x : inputs) {
       check_ours(x);
@@ -60,6 +61,9 @@ class Tape {
     }
     if (!wanted) return y;
     return put(std::move(y), Node{std::move(backward), {}, nullptr});
+  }
+  Variable<Scalar> record(Variable<Scalar> y, std::initializer_list<Variable<Scalar>> inputs, Backward backward) {
+    return record(std::move(y), std::span(inputs.begin(), inputs.size()), std::move(backward));
   }
 
   /// Uninitialised memory for a value or a gradient.
@@ -125,6 +129,21 @@ class Tape {
       total.writable() = sum.value() + d_x.value();
       sum = std::move(total);
     }
+  }
+  /// Adds d_rows to the gradient of x's rows from `first` on, without a way through all of x: a loop over time takes
+  /// every row once.
+  void add_row_gradient(const Variable<Scalar>& x, Index first, const Variable<Scalar>& d_rows) {
+    if (!x.recorded()) return;
+    Variable<Scalar>& sum = nodes_[static_cast<std::size_t>(x.node_)].gradient;
+    if (sum.size() == 0 || sum.data_.use_count() > 1) {
+      Variable<Scalar> own = new_matrix(x.rows(), x.cols());
+      if (sum.size() == 0)
+        own.writable().setZero();
+      else
+        own.writable() = sum.value();
+      sum = std::move(own);
+    }
+    sum.writable().middleRows(first, d_rows.rows()) += d_rows.value();
   }
 
  private:

@@ -50,6 +50,11 @@ class Variable {
     return *data_;
   }
 
+  /// Some of its rows, in the same memory. A constant: see row_range() in ops/rows.hpp.
+  Variable middle_rows(Index first, Index count) const {
+    return {std::shared_ptr<Scalar>(data_, data_.get() + first * cols_), count, cols_};
+  }
+
   /// Whether a gradient flows to it.
   bool recorded() const { return tape_ != nullptr; }
 

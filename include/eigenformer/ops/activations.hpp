@@ -20,6 +20,18 @@ Variable<Scalar> activate(const Context<Scalar>& context, Activation activation,
                         });
 }
 
+/// The hyperbolic tangent of each entry.
+template <class Scalar>
+Variable<Scalar> tanh(const Context<Scalar>& context, const Variable<Scalar>& x) {
+  Variable<Scalar> y = context.new_matrix(x.rows(), x.cols());
+  tanh_forward<Scalar>(x.value(), y.writable(), context.threads);
+  return context.record(
+      std::move(y), {x}, [x, threads = context.threads](const Variable<Scalar>& d_y, Tape<Scalar>& tape) {
+        tape.add_gradient(x,
+                          [&](MatrixMap<Scalar> d_x) { tanh_backward<Scalar>(x.value(), d_y.value(), d_x, threads); });
+      });
+}
+
 /// activation(x weight^T + bias). Without a tape in one pass: nobody needs to know then what the activation had.
 template <class Scalar>
 Variable<Scalar> activated_linear(const Context<Scalar>& context, Activation activation, const Variable<Scalar>& x,

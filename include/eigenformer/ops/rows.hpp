@@ -1,4 +1,4 @@
-// Rows of a table looked up, made differentiable: see kernels/rows.hpp.
+// Rows looked up, taken apart and put together, made differentiable: see kernels/rows.hpp.
 #pragma once
 
 #include <span>
@@ -9,21 +9,72 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// Row i of the result is row ids[i] of the table: [ids x features].
-template <class Scalar>
-Variable<Scalar> gather_rows(const Context<Scalar>& context, const Variable<Scalar>& table,
-                             std::span<const Token> ids) {
+namespace detail {
+
+template <class Scalar, class Id>
+Variable<Scalar> gathered_rows(const Context<Scalar>& context, const Variable<Scalar>& table, std::span<const Id> ids) {
   Variable<Scalar> y = context.new_matrix(static_cast<Index>(ids.size()), table.cols());
   gather_rows_forward<Scalar>(table.value(), ids, y.writable(), context.threads);
   if (context.tape == nullptr) return y;
   return context.record(std::move(y), {table},
-                        [table, kept = std::vector<Token>(ids.begin(), ids.end()), threads = context.threads](
+                        [table, kept = std::vector<Id>(ids.begin(), ids.end()), threads = context.threads](
                             const Variable<Scalar>& d_y, Tape<Scalar>& tape) {
                           tape.add_gradient(table, [&](MatrixMap<Scalar> d_table) {
                             d_table.setZero();
-                            scatter_add_rows<Scalar>(std::span<const Token>(kept), d_y.value(), d_table, threads);
+                            scatter_add_rows<Scalar>(std::span<const Id>(kept), d_y.value(), d_table, threads);
                           });
                         });
+}
+
+}  // namespace detail
+
+/// Row i of the result is row ids[i] of the table: [ids x features].
+template <class Scalar>
+Variable<Scalar> gather_rows(const Context<Scalar>& context, const Variable<Scalar>& table,
+                             std::span<const Token> ids) {
+  return detail::gathered_rows(context, table, ids);
+}
+template <class Scalar>
+Variable<Scalar> gather_rows(const Context<Scalar>& context, const Variable<Scalar>& table,
+                             std::span<const Index> ids) {
+  return detail::gathered_rows(context, table, ids);
+}
+
+/// Rows first .. first + count - 1 of x, which are not copied.
+template <class Scalar>
+Variable<Scalar> row_range(const Context<Scalar>& context, const Variable<Scalar>& x, Index first, Index count) {
+  check(first >= 0 && count >= 0 && first + count <= x.rows(), "row_range: rows ", first, " to ", first + count,
+        " are asked for, x is ", shape(x));
+  if (count == x.rows()) return x;
+  return context.record(x.middle_rows(first, count), {x}, [x, first](const Variable<Scalar>& d_y, Tape<Scalar>& tape) {
+    tape.add_row_gradient(x, first, d_y);
+  });
+}
+
+/// The rows of all parts, one part below the other. Throws if their widths differ or there is none.
+template <class Scalar>
+Variable<Scalar> stack_rows(const Context<Scalar>& context, std::vector<Variable<Scalar>> parts) {
+  check(!parts.empty(), "stack_rows: expected at least one part");
+  Index rows = 0;
+  for (const Variable<Scalar>& part : parts) {
+    check(part.cols() == parts[0].cols(), "stack_rows: a part is ", shape(part), ", the first is ", shape(parts[0]));
+    rows += part.rows();
+  }
+  Variable<Scalar> y = context.new_matrix(rows, parts[0].cols());
+  rows = 0;
+  for (const Variable<Scalar>& part : parts) {
+    y.writable().middleRows(rows, part.rows()) = part.value();
+    rows += part.rows();
+  }
+  if (context.tape == nullptr) return y;
+  const std::span<const Variable<Scalar>> inputs = parts;
+  return context.record(std::move(y), inputs, [parts](const Variable<Scalar>& d_y, Tape<Scalar>& tape) {
+    Index row = 0;
+    for (const Variable<Scalar>& part : parts) {
+      tape.add_gradient(part, d_y.middle_rows(row, part.rows()));
+      row += part.rows();
+    }
+  });
 }
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI
