@@ -20,6 +20,15 @@ TEST_CASE("gradients of the activations", "[ops]") {
   ef::testing::check_op({x}, [](const Context& c, const Inputs& in) { return ef::tanh(c, in[0]); });
 }
 
+TEST_CASE("gradients of the gated linear unit", "[ops]") {
+  const std::uint64_t seed = 17;
+  CAPTURE(seed);
+  ef::Rng rng(seed);
+  const ef::Matrix<double> x = ef::testing::random_matrix<double>(5, 6, rng);
+  ef::testing::check_op({x}, [](const Context& c, const Inputs& in) { return ef::glu(c, in[0]); });
+  CHECK(ef::glu(Context{}, ef::Variable<double>(x)).value() == ef::glu(x));
+}
+
 TEST_CASE("an activated linear map is the same with a tape and without, packed or not", "[ops]") {
   const std::uint64_t seed = 16;
   CAPTURE(seed);

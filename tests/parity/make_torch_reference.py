@@ -1,7 +1,7 @@
 """Writes torch_reference.safetensors beside this script: what PyTorch computes, for the parity tests to agree with.
 
-To make it anew: Python 3.11, `pip install torch==2.13.0` (the CPU build), `python3 make_torch_reference.py`. The seeds
-are fixed; another version of PyTorch, or another processor, may change last digits.
+To make it anew: Python 3.11, `pip install torch==2.13.0` (the CPU build), `ATEN_CPU_CAPABILITY=avx2 python3
+make_torch_reference.py`. The seeds are fixed; another version of PyTorch, or other instructions, may change last digits.
 
 Everything is computed in double precision, in training mode and without dropout. Inputs, parameters and cotangents are
 drawn as halves, so that F16 stores them exactly in a quarter of the bytes; the rest is F64 unless said:
@@ -23,6 +23,9 @@ Width 12, 3 heads, feed-forward width 20, layer norm epsilon 1e-5, gelu by erf. 
   mha_cross_kdim                   `query`, `key` of width 7, `value` of width 9, one sequence
   mha_no_bias                      on x, one sequence
   mha_mask, mha_mask_ragged        on x with a random mask in which every query sees something
+  convolution_{same,causal}_KERNEL_DILATION  functional.conv1d with 5 outputs and a bias on x of width 4, ragged
+  glu                              functional.glu of x [8 x 12]
+  pool_{max,mean}_SIZE_STRIDE      functional.max_pool1d and avg_pool1d with ceil_mode on x, ragged
   encoder_{post,pre}_{relu,gelu}   nn.TransformerEncoderLayer on x, ragged; pre is norm_first
   decoder_{post,pre}_{relu,gelu}   nn.TransformerDecoderLayer on x (causal) and `memory`, ragged
   cross_entropy                    mean over the labels that count, of `logits` [7 x 11]; y and cotangent are [1 x 1]
@@ -161,6 +164,46 @@ def mha_mask(case, lengths):
     tensors[f"{case}/mask"] = mask.double()
 
 
+class Convolution(nn.Module):
+    """functional.conv1d over rows, with weight [outputs x kernel * inputs], the taps beside each other."""
+
+    def __init__(self, inputs, outputs, padding, kernel, dilation):
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(outputs, kernel * inputs, dtype=torch.double))
+        self.bias = nn.Parameter(torch.empty(outputs, dtype=torch.double))
+        self.padding, self.kernel, self.dilation = padding, kernel, dilation
+
+    def forward(self, x):
+        weight = self.weight.unflatten(1, (self.kernel, -1)).permute(0, 2, 1)
+        x = x.transpose(1, 2)
+        if self.padding == "causal":
+            x = nn.functional.pad(x, ((self.kernel - 1) * self.dilation, 0))
+        y = nn.functional.conv1d(x, weight, self.bias, padding="same" if self.padding == "same" else 0,
+                                 dilation=self.dilation)
+        return y.transpose(1, 2)
+
+
+def convolution(padding, kernel, dilation):
+    case = f"convolution_{padding}_{kernel}_{dilation}"
+    begin(case)
+    module = randomise(Convolution(4, 5, padding, kernel, dilation))
+    store_ragged(case, module, {"x": (random(sum(LENGTHS), 4), LENGTHS)}, module)
+
+
+def glu():
+    begin("glu")
+    x = random(8, WIDTH)
+    store("glu", None, {"x": x}, nn.functional.glu(x))
+
+
+def pool(kind, size, stride):
+    case = f"pool_{kind}_{size}_{stride}"
+    begin(case)
+    function = nn.functional.max_pool1d if kind == "max" else nn.functional.avg_pool1d
+    store_ragged(case, None, {"x": (random(sum(LENGTHS), WIDTH), LENGTHS)},
+                 lambda x: function(x.transpose(1, 2), size, stride, ceil_mode=True).transpose(1, 2))
+
+
 def encoder(place, activation):
     case = f"encoder_{place}_{activation}"
     begin(case)
@@ -217,6 +260,13 @@ mha_cross()
 mha_cross_kdim()
 mha_mask("mha_mask", [5])
 mha_mask("mha_mask_ragged", LENGTHS)
+for padding in ("same", "causal"):
+    for kernel, dilation in ((3, 1), (4, 1), (3, 2), (2, 3)):
+        convolution(padding, kernel, dilation)
+glu()
+for kind in ("max", "mean"):
+    for size, stride in ((2, 2), (3, 1), (3, 2)):
+        pool(kind, size, stride)
 for place in ("post", "pre"):
     for activation in ("relu", "gelu"):
         encoder(place, activation)

@@ -2,9 +2,12 @@
 #include <string>
 
 #include "eigenformer/io/safetensors.hpp"
+#include "eigenformer/layers/convolution.hpp"
 #include "eigenformer/layers/decoder_layer.hpp"
 #include "eigenformer/layers/encoder_layer.hpp"
+#include "eigenformer/ops/activations.hpp"
 #include "eigenformer/ops/cross_entropy.hpp"
+#include "eigenformer/ops/pooling.hpp"
 #include "support/approx.hpp"
 #include "support/catch.hpp"
 
@@ -100,6 +103,36 @@ void check_attention(const std::string& name) {
   }
 }
 
+struct NoParameters {
+  static void visit(auto&, auto&&) {}
+};
+
+template <class Scalar>
+void check_convolution(ef::ConvolutionPadding padding, ef::Index kernel, ef::Index dilation) {
+  Case<Scalar> test(std::string("convolution_") + ef::to_string(padding) + '_' + std::to_string(kernel) + '_' +
+                    std::to_string(dilation));
+  ef::Rng rng(1);
+  ef::Convolution<Scalar> layer({.inputs = 4, .outputs = 5, .kernel = kernel, .padding = padding, .dilation = dilation},
+                                rng);
+  test.load(layer);
+  test.compare(layer({.tape = &test.tape}, test.input("x"), test.rows("rows")), layer);
+}
+
+template <class Scalar>
+void check_glu() {
+  Case<Scalar> test("glu");
+  test.compare(ef::glu(ef::Context<Scalar>{.tape = &test.tape}, test.input("x")), NoParameters());
+}
+
+template <class Scalar>
+void check_pooling(ef::Pooling pooling, ef::Index size, ef::Index stride) {
+  Case<Scalar> test(std::string(pooling == ef::Pooling::maximum ? "pool_max_" : "pool_mean_") + std::to_string(size) +
+                    '_' + std::to_string(stride));
+  const ef::PoolingWindow window{.size = size, .stride = stride};
+  const ef::Context<Scalar> context{.tape = &test.tape};
+  test.compare(ef::pool_windows(context, pooling, test.input("x"), window, test.rows("rows")).x, NoParameters());
+}
+
 ef::TransformerLayerOptions block_options(bool norm_first, bool gelu) {
   return {.width = 12,
           .heads = 3,
@@ -128,10 +161,6 @@ void check_blocks(bool norm_first, bool gelu) {
   }
 }
 
-struct NoParameters {
-  static void visit(auto&, auto&&) {}
-};
-
 template <class Scalar>
 void check_cross_entropy(const std::string& name, const ef::CrossEntropyOptions& options) {
   Case<Scalar> test(name);
@@ -146,6 +175,21 @@ TEST_CASE("multi-head attention agrees with PyTorch", "[parity]") {
                              "mha_cross_kdim", "mha_mask", "mha_mask_ragged");
   check_attention<float>(name);
   check_attention<double>(name);
+}
+
+TEST_CASE("convolution, its gate and pooling agree with PyTorch", "[parity]") {
+  for (const auto padding : {ef::ConvolutionPadding::same, ef::ConvolutionPadding::causal})
+    for (const auto& [kernel, dilation] : {std::pair{3, 1}, {4, 1}, {3, 2}, {2, 3}}) {
+      check_convolution<float>(padding, kernel, dilation);
+      check_convolution<double>(padding, kernel, dilation);
+    }
+  check_glu<float>();
+  check_glu<double>();
+  for (const auto pooling : {ef::Pooling::maximum, ef::Pooling::mean})
+    for (const auto& [size, stride] : {std::pair{2, 2}, {3, 1}, {3, 2}}) {
+      check_pooling<float>(pooling, size, stride);
+      check_pooling<double>(pooling, size, stride);
+    }
 }
 
 TEST_CASE("encoder and decoder blocks agree with PyTorch", "[parity]") {

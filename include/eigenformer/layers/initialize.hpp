@@ -9,11 +9,12 @@
 namespace eigenformer::inline EIGENFORMER_ABI {
 
 /// A weight [outputs x inputs], uniform in +-sqrt(6 / (inputs + outputs)), which keeps the variance of activations and
-/// of gradients about the same through a linear layer (Glorot and Bengio 2010, equation 16; "Xavier").
+/// of gradients about the same through a linear layer (Glorot and Bengio 2010, equation 16; "Xavier"). With the taps of
+/// a convolution, each input and each output counts once a tap: [outputs x taps * inputs].
 template <class Scalar>
-Parameter<Scalar> xavier_uniform(Index outputs, Index inputs, Rng& rng) {
-  Parameter<Scalar> weight(outputs, inputs);
-  const double limit = std::sqrt(6.0 / static_cast<double>(inputs + outputs));
+Parameter<Scalar> xavier_uniform(Index outputs, Index inputs, Rng& rng, Index taps = 1) {
+  Parameter<Scalar> weight(outputs, taps * inputs);
+  const double limit = std::sqrt(6.0 / static_cast<double>(taps * (inputs + outputs)));
   for (Index i = 0; i < weight.size(); ++i) weight.value.data()[i] = static_cast<Scalar>(rng.uniform(-limit, limit));
   return weight;
 }

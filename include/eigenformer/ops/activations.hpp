@@ -1,8 +1,9 @@
-// Activations made differentiable: see kernels/activations.hpp.
+// Activations made differentiable: see kernels/activations.hpp and kernels/glu.hpp.
 #pragma once
 
 #include "eigenformer/autograd/context.hpp"
 #include "eigenformer/kernels/activations.hpp"
+#include "eigenformer/kernels/glu.hpp"
 #include "eigenformer/ops/matmul.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
@@ -29,6 +30,18 @@ Variable<Scalar> tanh(const Context<Scalar>& context, const Variable<Scalar>& x)
       std::move(y), {x}, [x, threads = context.threads](const Variable<Scalar>& d_y, Tape<Scalar>& tape) {
         tape.add_gradient(x,
                           [&](MatrixMap<Scalar> d_x) { tanh_backward<Scalar>(x.value(), d_y.value(), d_x, threads); });
+      });
+}
+
+/// The gated linear unit a * sigmoid(b) of x = [a b]: [rows x 2 * features] -> [rows x features].
+template <class Scalar>
+Variable<Scalar> glu(const Context<Scalar>& context, const Variable<Scalar>& x) {
+  Variable<Scalar> y = context.new_matrix(x.rows(), x.cols() / 2);
+  glu_forward<Scalar>(x.value(), y.writable(), context.threads);
+  return context.record(
+      std::move(y), {x}, [x, threads = context.threads](const Variable<Scalar>& d_y, Tape<Scalar>& tape) {
+        tape.add_gradient(x,
+                          [&](MatrixMap<Scalar> d_x) { glu_backward<Scalar>(x.value(), d_y.value(), d_x, threads); });
       });
 }
 

@@ -1,0 +1,242 @@
+// Convolution over the tokens of each sequence of a ragged batch.
+//
+// A tap of the kernel is a product of the rows that lie that far away, so nothing is unfolded and no zeros are
+// multiplied: a block of the result takes the taps in turn, with each panel of the weight packed once for the parts of
+// all sequences in the block. Every entry is one chain of multiply-adds, over the taps and within each over the
+// inputs: the same alone, in any batch, and for any number of threads.
+#pragma once
+
+#include <algorithm>
+#include <string_view>
+
+#include "eigenformer/core/row_offsets.hpp"
+#include "eigenformer/kernels/matmul.hpp"
+
+namespace eigenformer::inline EIGENFORMER_ABI {
+
+/// What a token's result is made of, itself included: tokens on both sides of it, or only those before it.
+enum class ConvolutionPadding { same, causal };
+
+/// "same" or "causal".
+inline const char* to_string(ConvolutionPadding padding) {
+  return padding == ConvolutionPadding::causal ? "causal" : "same";
+}
+
+/// The padding of that name. Throws if there is none.
+inline ConvolutionPadding parse_convolution_padding(std::string_view name) {
+  for (const ConvolutionPadding padding : {ConvolutionPadding::same, ConvolutionPadding::causal})
+    if (name == to_string(padding)) return padding;
+  fail("parse_convolution_padding: expected same or causal, given \"", name, "\"");
+}
+
+/// Which tokens a convolution reads.
+struct ConvolutionWindow {
+  Index kernel = 3;    // taps
+  Index dilation = 1;  // from one tap to the next
+  ConvolutionPadding padding = ConvolutionPadding::same;
+
+  /// How far the first tap lies before its token. The result has the input's length with either padding; `same` is
+  /// PyTorch's padding='same', which has the odd one of an even number of rows after the token.
+  Index before() const {
+    const Index all = (kernel - 1) * dilation;
+    return padding == ConvolutionPadding::causal ? all : all / 2;
+  }
+};
+
+namespace detail {
+
+/// Calls body(sequence, first row, end row) for the sequences' parts among rows `begin` to `end`.
+template <class Body>
+void for_each_part(const RowOffsets& rows, Index begin, Index end, Body body) {
+  Index sequence = 0;
+  for (Index high = rows.sequences(); sequence < high;) {  // the first that ends after `begin`
+    const Index middle = (sequence + high) / 2;
+    if (rows.end(middle) <= begin)
+      sequence = middle + 1;
+    else
+      high = middle;
+  }
+  for (; sequence < rows.sequences() && rows.begin(sequence) < end; ++sequence)
+    body(sequence, std::max(begin, rows.begin(sequence)), std::min(end, rows.end(sequence)));
+}
+
+/// The taps' distances from their token: first, first + step, ..
+struct Taps {
+  Index count;
+  Index first;
+  Index step;
+  Index shift(Index tap) const { return first + tap * step; }
+};
+
+inline Taps taps_of(const ConvolutionWindow& window) {
+  return {window.kernel, -window.before(), window.dilation};
+}
+/// From a token to those that read it.
+inline Taps taps_to(const ConvolutionWindow& window) {
+  return {window.kernel, window.before(), -window.dilation};
+}
+
+/// y_i = start + sum over k of x_(i + shift k) B_k, over the rows within i's sequence. start: a row, or null for zeros.
+/// panel_of(k, row, rows, col, cols, buffer): that part of B_k, in whole packets; it may be packed into the buffer.
+template <class Scalar, class PanelOf>
+void multiply_taps(const ConstMatrixRef<Scalar>& x, const RowOffsets& rows, const Taps& taps, const Scalar* start,
+                   MatrixRef<Scalar>& y, Threads* threads, PanelOf panel_of) {
+  constexpr Index width = panel_width<Scalar>;
+  constexpr Index panel_depth = 256;
+  const Index depth = x.cols();
+  for_each_product_block<Scalar>(y.rows(), y.cols(), threads, [&](Index i, Index block_rows, Index j, Index cols) {
+    for (Index row = i; row < i + block_rows; ++row) {
+      Scalar* const entries = y.data() + row * y.outerStride() + j;
+      if (start == nullptr)
+        std::fill_n(entries, cols, Scalar(0));
+      else
+        std::copy_n(start + j, cols, entries);
+    }
+    alignas(64) Scalar buffer[panel_depth * width];
+    for (Index k = 0; k < taps.count; ++k)
+      for (Index from = 0; from < depth; from += panel_depth)
+        for (Index col = j; col < j + cols; col += width) {
+          const Index part = std::min(panel_depth, depth - from), used = std::min(width, j + cols - col);
+          const ContiguousRows<const Scalar> panel = panel_of(k, from, part, col, used, buffer);
+          const Index shift = taps.shift(k);
+          for_each_part(rows, i, i + block_rows, [&](Index sequence, Index first, Index end) {
+            first = std::max(first, rows.begin(sequence) - shift);
+            end = std::min(end, rows.end(sequence) - shift);
+            if (first >= end) return;
+            const ContiguousRows<Scalar> sums{y.data() + first * y.outerStride() + col, y.outerStride()};
+            multiply_panel<Scalar>(end - first, used, part,
+                                   {x.data() + (first + shift) * x.outerStride() + from, x.outerStride(), 1}, panel,
+                                   {sums.data, sums.stride}, sums);
+          });
+        }
+  });
+}
+
+/// Packs columns `col` .. of rows `row` .. of x unfolded, [tokens x kernel * inputs]: a row has beside each other what
+/// the taps read, and zeros for what lies outside the sequence.
+template <class Scalar>
+void pack_unfolded(const ConstMatrixRef<Scalar>& x, const RowOffsets& rows, const Taps& taps, Index row, Index depth,
+                   Index col, Index cols, const ContiguousRows<Scalar>& panel) {
+  for (Index done = 0, count = 0; done < cols; done += count) {
+    const Index tap = (col + done) / x.cols(), input = (col + done) % x.cols(), shift = taps.shift(tap);
+    count = std::min(cols - done, x.cols() - input);
+    for_each_part(rows, row, row + depth, [&](Index sequence, Index first, Index end) {
+      for (Index i = first; i < end; ++i) {
+        Scalar* const to = panel.row(i - row) + done;
+        if (i + shift >= rows.begin(sequence) && i + shift < rows.end(sequence))
+          std::copy_n(x.data() + (i + shift) * x.outerStride() + input, count, to);
+        else
+          std::fill_n(to, count, Scalar(0));
+      }
+    });
+  }
+  for (Index i = 0; i < depth; ++i) std::fill(panel.row(i) + cols, panel.row(i) + padded<Scalar>(cols), Scalar(0));
+}
+
+inline void check_convolution(Shape x, Shape weight, const ConvolutionWindow& window) {
+  check(window.kernel >= 1 && window.dilation >= 1, "convolution: kernel is ", window.kernel, ", dilation ",
+        window.dilation, ", expected 1 or more");
+  check(weight.cols == window.kernel * x.cols, "convolution: weight is ", weight, ", x is ", x, ", kernel is ",
+        window.kernel, ", expected ", window.kernel * x.cols, " columns");
+}
+inline void check_convolution(Shape x, Shape weight, const ConvolutionWindow& window, Shape bias, Shape y) {
+  check_convolution(x, weight, window);
+  check(bias.rows * bias.cols == 0 || bias == Shape{1, weight.rows}, "convolution: bias is ", bias, ", weight is ",
+        weight);
+  check_shape("convolution", "y", y, {x.rows, weight.rows});
+}
+
+}  // namespace detail
+
+/// y_i = bias + sum over k of W_k x_(i + k * dilation - before) within each sequence; what lies outside is zeros.
+/// x: [tokens x inputs], weight: [outputs x kernel * inputs], the taps W_0, W_1, .. beside each other, bias:
+/// [1 x outputs] or empty, y: [tokens x outputs], not x.
+/// PyTorch's weight [outputs, inputs, kernel] is weight.permute(0, 2, 1).reshape(outputs, -1) here; like it, this is a
+/// cross-correlation.
+template <class Scalar>
+void convolution_forward(const ConstMatrixRef<Scalar>& x, const ConstMatrixRef<Scalar>& weight,
+                         const ConstMatrixRef<Scalar>& bias, const RowOffsets& rows, const ConvolutionWindow& window,
+                         MatrixRef<Scalar> y, Threads* threads = nullptr) {
+  detail::check_convolution(shape(x), shape(weight), window, shape(bias), shape(y));
+  const detail::Strided<Scalar> transpose{weight.data(), 1, weight.outerStride()};
+  detail::multiply_taps<Scalar>(
+      x, rows.over(x.rows(), "convolution", "x"), detail::taps_of(window), bias.size() == 0 ? nullptr : bias.data(), y,
+      threads, [&](Index k, Index row, Index depth, Index col, Index cols, Scalar* buffer) {
+        const detail::ContiguousRows<Scalar> panel{buffer, detail::panel_width<Scalar>};
+        detail::pack_panel<Scalar>(depth, cols, transpose.from(k * x.cols() + row, col), panel);
+        return detail::ContiguousRows<const Scalar>{panel.data, panel.stride};
+      });
+}
+
+/// The same by a packed weight, and to the last bit.
+template <class Scalar>
+void convolution_forward(const ConstMatrixRef<Scalar>& x, const PackedWeight<Scalar>& weight,
+                         const ConstMatrixRef<Scalar>& bias, const RowOffsets& rows, const ConvolutionWindow& window,
+                         MatrixRef<Scalar> y, Threads* threads = nullptr) {
+  detail::check_convolution(shape(x), {weight.outputs(), weight.inputs()}, window, shape(bias), shape(y));
+  detail::multiply_taps<Scalar>(x, rows.over(x.rows(), "convolution", "x"), detail::taps_of(window),
+                                bias.size() == 0 ? nullptr : bias.data(), y, threads,
+                                [&](Index k, Index row, Index, Index col, Index, Scalar*) {
+                                  return weight.panel(col).from(k * x.cols() + row, 0);
+                                });
+}
+
+/// d_x_j = sum over k of d_y_(j - k * dilation + before) W_k, which needs no x. d_x: [tokens x inputs], not d_y.
+template <class Scalar>
+void convolution_backward_input(const ConstMatrixRef<Scalar>& weight, const ConstMatrixRef<Scalar>& d_y,
+                                const RowOffsets& rows, const ConvolutionWindow& window, MatrixRef<Scalar> d_x,
+                                Threads* threads = nullptr) {
+  detail::check_convolution(shape(d_x), shape(weight), window);
+  check_shape("convolution", "d_y", shape(d_y), {d_x.rows(), weight.rows()});
+  const detail::Strided<Scalar> taps{weight.data(), weight.outerStride(), 1};
+  detail::multiply_taps<Scalar>(d_y, rows.over(d_y.rows(), "convolution", "d_y"), detail::taps_to(window), nullptr, d_x,
+                                threads, [&](Index k, Index row, Index depth, Index col, Index cols, Scalar* buffer) {
+                                  const detail::ContiguousRows<Scalar> panel{buffer, detail::panel_width<Scalar>};
+                                  detail::pack_panel<Scalar>(depth, cols, taps.from(row, k * d_x.cols() + col), panel);
+                                  return detail::ContiguousRows<const Scalar>{panel.data, panel.stride};
+                                });
+}
+
+/// d_W_k = sum over i of d_y_i^T x_(i + k * dilation - before), which needs no weight.
+/// The gradient of the bias is linear_backward_bias(d_y, d_bias).
+template <class Scalar>
+void convolution_backward_weight(const ConstMatrixRef<Scalar>& x, const ConstMatrixRef<Scalar>& d_y,
+                                 const RowOffsets& rows, const ConvolutionWindow& window, MatrixRef<Scalar> d_weight,
+                                 Threads* threads = nullptr) {
+  detail::check_convolution(shape(x), shape(d_weight), window);
+  check_shape("convolution", "d_y", shape(d_y), {x.rows(), d_weight.rows()});
+  const RowOffsets batch = rows.over(x.rows(), "convolution", "x");
+  const detail::Taps taps = detail::taps_of(window);
+  constexpr Index width = detail::panel_width<Scalar>;
+  constexpr Index panel_depth = 256;
+  d_weight.setZero();
+  // The product d_y^T U with x unfolded, U, made a panel at a time.
+  detail::for_each_product_block<Scalar>(
+      d_weight.rows(), d_weight.cols(), threads, [&](Index i, Index block_rows, Index j, Index block_cols) {
+        alignas(64) Scalar panel[panel_depth * width];
+        for (Index row = 0; row < x.rows(); row += panel_depth)
+          for (Index col = j; col < j + block_cols; col += width) {
+            const Index depth = std::min(panel_depth, x.rows() - row), cols = std::min(width, j + block_cols - col);
+            detail::pack_unfolded<Scalar>(x, batch, taps, row, depth, col, cols, {panel, width});
+            const detail::ContiguousRows<Scalar> sums{d_weight.data() + i * d_weight.outerStride() + col,
+                                                      d_weight.outerStride()};
+            detail::multiply_panel<Scalar>(block_rows, cols, depth,
+                                           {d_y.data() + row * d_y.outerStride() + i, 1, d_y.outerStride()},
+                                           {panel, width}, {sums.data, sums.stride}, sums);
+          }
+      });
+}
+
+/// The convolution of each sequence. x: [tokens x inputs], any Eigen matrix or expression; weight:
+/// [outputs x kernel * inputs], bias: [1 x outputs] or empty.
+template <class X, class Weight, class Bias>
+Matrix<typename X::Scalar> convolution(const Eigen::MatrixBase<X>& x, const Eigen::MatrixBase<Weight>& weight,
+                                       const Eigen::MatrixBase<Bias>& bias, const ConvolutionWindow& window = {},
+                                       const RowOffsets& rows = {}, Threads* threads = nullptr) {
+  using Scalar = typename X::Scalar;
+  Matrix<Scalar> y(x.rows(), weight.rows());
+  convolution_forward<Scalar>(x.derived(), weight.derived(), bias.derived(), rows, window, y, threads);
+  return y;
+}
+
+}  // namespace eigenformer::inline EIGENFORMER_ABI

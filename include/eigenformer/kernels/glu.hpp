@@ -1,0 +1,59 @@
+// The gated linear unit (Dauphin et al. 2017, "Language Modeling with Gated Convolutional Networks", arXiv 1612.08083,
+// equation 1): one half of a row's features, each gated by its partner in the other half.
+#pragma once
+
+#include "eigenformer/kernels/activations.hpp"
+
+namespace eigenformer::inline EIGENFORMER_ABI {
+
+/// y = a * sigmoid(b) for x = [a b]. x: [rows x 2 * features], y: [rows x features], not x.
+template <class Scalar>
+void glu_forward(const ConstMatrixRef<Scalar>& x, MatrixRef<Scalar> y, Threads* threads = nullptr) {
+  const Index features = x.cols() / 2;
+  check(x.cols() % 2 == 0, "glu: x is ", shape(x), ", expected an even number of columns");
+  check_shape("glu", "y", shape(y), {x.rows(), features});
+  using detail::load;
+  detail::for_each_row(threads, x.rows(), x.cols(), [&](Index i) {
+    const Scalar* a = detail::row_begin(x, i);
+    const Scalar* b = a + features;
+    Scalar* y_row = detail::row_begin(y, i);
+    detail::for_lanes<Scalar>(features, [&](Index j, auto count) {
+      detail::store<Scalar>(y_row + j, count, load(a + j, count) * detail::Logistic<Scalar>(load(b + j, count)).value);
+    });
+  });
+}
+
+/// d_a = d_y * sigmoid(b), d_b = d_y * a * sigmoid'(b). x, d_x: [rows x 2 * features], d_y: [rows x features].
+template <class Scalar>
+void glu_backward(const ConstMatrixRef<Scalar>& x, const ConstMatrixRef<Scalar>& d_y, MatrixRef<Scalar> d_x,
+                  Threads* threads = nullptr) {
+  const Index features = x.cols() / 2;
+  check(x.cols() % 2 == 0, "glu: x is ", shape(x), ", expected an even number of columns");
+  check_shape("glu", "d_y", shape(d_y), {x.rows(), features});
+  check_shape("glu", "d_x", shape(d_x), shape(x));
+  using detail::load;
+  detail::for_each_row(threads, x.rows(), x.cols(), [&](Index i) {
+    const Scalar* a = detail::row_begin(x, i);
+    const Scalar* b = a + features;
+    const Scalar* d_y_row = detail::row_begin(d_y, i);
+    Scalar* d_a = detail::row_begin(d_x, i);
+    Scalar* d_b = d_a + features;
+    detail::for_lanes<Scalar>(features, [&](Index j, auto count) {
+      const detail::Logistic<Scalar> gate(load(b + j, count));
+      const detail::Lanes<Scalar> d = load(d_y_row + j, count), d_gate = d * load(a + j, count);
+      detail::store<Scalar>(d_a + j, count, d * gate.value);
+      detail::store<Scalar>(d_b + j, count, d_gate * gate.slope);
+    });
+  });
+}
+
+/// The gated linear unit of each row. x: [rows x 2 * features], any Eigen matrix or expression.
+template <class Derived>
+Matrix<typename Derived::Scalar> glu(const Eigen::MatrixBase<Derived>& x, Threads* threads = nullptr) {
+  using Scalar = typename Derived::Scalar;
+  Matrix<Scalar> y(x.rows(), x.cols() / 2);
+  glu_forward<Scalar>(x.derived(), y, threads);
+  return y;
+}
+
+}  // namespace eigenformer::inline EIGENFORMER_ABI

@@ -1,0 +1,154 @@
+// Pooling: rows of a sequence become one, by each feature's largest entry or by the mean.
+#pragma once
+
+#include <algorithm>
+#include <span>
+#include <vector>
+
+#include "eigenformer/core/row_offsets.hpp"
+#include "eigenformer/kernels/row_blocks.hpp"
+
+namespace eigenformer::inline EIGENFORMER_ABI {
+
+enum class Pooling { maximum, mean };
+
+/// Windows of `size` rows, one every `stride` rows, within each sequence.
+///
+/// They begin at rows 0, stride, 2 stride, .. of a sequence, up to the first that reaches its end and as long as they
+/// begin within it; one that reaches beyond the end has the rows there are. So every row is in a window if the stride
+/// is not above the size, a sequence shorter than a window gives one row, and an empty one none. For sequences of at
+/// least `size` rows this is PyTorch's ceil_mode=True.
+struct PoolingWindow {
+  Index size = 2;
+  Index stride = 0;  // 0: size
+
+  /// How many windows a sequence of `length` rows has.
+  Index count(Index length) const {
+    const Index step = stride == 0 ? size : stride;
+    if (length == 0) return 0;
+    const Index to_the_end = (std::max<Index>(0, length - size) + step - 1) / step + 1;
+    return std::min(to_the_end, (length - 1) / step + 1);
+  }
+};
+
+/// Rows `begin` to `end` of a batch, which become one.
+struct RowRange {
+  Index begin;
+  Index end;
+  friend bool operator==(const RowRange&, const RowRange&) = default;
+};
+
+/// The offsets of the pooled sequences.
+inline RowOffsets pooled_rows(const RowOffsets& rows, const PoolingWindow& window) {
+  check(window.size >= 1 && window.stride >= 0, "pooling: size is ", window.size, ", stride ", window.stride,
+        ", expected a size of 1 or more and a stride of 0 (the size) or more");
+  check(rows.given(), "pooling: expected the sequences' offsets");
+  std::vector<Index> lengths;
+  for (Index s = 0; s < rows.sequences(); ++s) lengths.push_back(window.count(rows.length(s)));
+  return RowOffsets::from_lengths(lengths);
+}
+
+/// Which rows make each row of the pooled sequences.
+inline std::vector<RowRange> pooling_ranges(const RowOffsets& rows, const PoolingWindow& window) {
+  const RowOffsets pooled = pooled_rows(rows, window);
+  const Index stride = window.stride == 0 ? window.size : window.stride;
+  std::vector<RowRange> ranges;
+  ranges.reserve(static_cast<std::size_t>(pooled.rows()));
+  for (Index s = 0; s < rows.sequences(); ++s)
+    for (Index i = 0; i < pooled.length(s); ++i) {
+      const Index begin = rows.begin(s) + i * stride;
+      ranges.push_back({begin, std::min(begin + window.size, rows.end(s))});
+    }
+  return ranges;
+}
+
+/// Each sequence as one range, an empty one too.
+inline std::vector<RowRange> sequence_ranges(const RowOffsets& rows) {
+  check(rows.given(), "pooling: expected the sequences' offsets");
+  std::vector<RowRange> ranges;
+  for (Index s = 0; s < rows.sequences(); ++s) ranges.push_back({rows.begin(s), rows.end(s)});
+  return ranges;
+}
+
+namespace detail {
+
+inline void check_ranges(std::span<const RowRange> ranges, Index rows) {
+  for (const RowRange& range : ranges)
+    check(range.begin >= 0 && range.begin <= range.end && range.end <= rows, "pooling: rows ", range.begin, " to ",
+          range.end, " are asked for, x has ", rows, " rows");
+}
+
+/// Whether `x` takes the place of `largest`: the first of equals stays, and a NaN is larger than all.
+template <class Scalar>
+bool is_larger(Scalar x, Scalar largest) {
+  return x > largest || (x != x && largest == largest);
+}
+
+}  // namespace detail
+
+/// y_i = the maximum or mean of x's rows in ranges[i]; zeros for an empty range. A NaN in a range gives NaN.
+/// x: [tokens x features], y: [ranges x features], not x. Throws, before it writes, if a range is not within x.
+template <class Scalar>
+void pool_forward(Pooling pooling, const ConstMatrixRef<Scalar>& x, std::span<const RowRange> ranges,
+                  MatrixRef<Scalar> y, Threads* threads = nullptr) {
+  check_shape("pooling", "y", shape(y), {static_cast<Index>(ranges.size()), x.cols()});
+  detail::check_ranges(ranges, x.rows());
+  detail::for_each_row(threads, y.rows(), x.cols(), [&](Index i) {
+    const RowRange& range = ranges[static_cast<std::size_t>(i)];
+    const Index cols = x.cols();
+    Scalar* y_row = detail::row_begin(y, i);
+    if (range.begin == range.end) {
+      std::fill_n(y_row, cols, Scalar(0));
+      return;
+    }
+    std::copy_n(detail::row_begin(x, range.begin), cols, y_row);
+    for (Index row = range.begin + 1; row < range.end; ++row) {
+      const Scalar* x_row = detail::row_begin(x, row);
+      if (pooling == Pooling::maximum)
+        for (Index j = 0; j < cols; ++j) y_row[j] = detail::is_larger(x_row[j], y_row[j]) ? x_row[j] : y_row[j];
+      else
+        for (Index j = 0; j < cols; ++j) y_row[j] += x_row[j];
+    }
+    if (pooling == Pooling::mean) {
+      const auto count = static_cast<Scalar>(range.end - range.begin);
+      for (Index j = 0; j < cols; ++j) y_row[j] /= count;
+    }
+  });
+}
+
+/// d_x: of the maximum, each entry of d_y goes to the first of the largest entries of its range; of the mean, to all in
+/// equal parts. Rows in several ranges get the sum, rows in none zeros.
+/// x, d_x: [tokens x features], d_y: [ranges x features].
+template <class Scalar>
+void pool_backward(Pooling pooling, const ConstMatrixRef<Scalar>& x, std::span<const RowRange> ranges,
+                   const ConstMatrixRef<Scalar>& d_y, MatrixRef<Scalar> d_x, Threads* threads = nullptr) {
+  check_shape("pooling", "d_y", shape(d_y), {static_cast<Index>(ranges.size()), x.cols()});
+  check_shape("pooling", "d_x", shape(d_x), shape(x));
+  detail::check_ranges(ranges, x.rows());
+  // Ranges may overlap, so the work is cut by columns: each entry's sum has one task and the order of the ranges.
+  const Index grain = std::max<Index>(64, 32768 / std::max<Index>(1, x.rows()));
+  parallel_for(threads, x.cols(), grain, [&](Index begin, Index end) {
+    d_x.middleCols(begin, end - begin).setZero();
+    std::vector<Index> largest(static_cast<std::size_t>(end - begin));  // the row that has it, of each column
+    for (std::size_t i = 0; i < ranges.size(); ++i) {
+      const RowRange& range = ranges[i];
+      if (range.begin == range.end) continue;
+      const Scalar* d_y_row = detail::row_begin(d_y, static_cast<Index>(i));
+      if (pooling == Pooling::mean) {
+        const auto count = static_cast<Scalar>(range.end - range.begin);
+        for (Index row = range.begin; row < range.end; ++row)
+          for (Index j = begin; j < end; ++j) d_x(row, j) += d_y_row[j] / count;
+        continue;
+      }
+      std::fill(largest.begin(), largest.end(), range.begin);
+      for (Index row = range.begin + 1; row < range.end; ++row)
+        for (Index j = begin; j < end; ++j) {
+          Index& best = largest[static_cast<std::size_t>(j - begin)];
+          if (detail::is_larger(x(row, j), x(best, j))) best = row;
+        }
+      for (Index j = begin; j < end; ++j) d_x(largest[static_cast<std::size_t>(j - begin)], j) += d_y_row[j];
+    }
+  });
+}
+
+}  // namespace eigenformer::inline EIGENFORMER_ABI

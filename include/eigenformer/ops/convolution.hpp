@@ -1,0 +1,48 @@
+// Convolution made differentiable: see kernels/convolution.hpp.
+#pragma once
+
+#include "eigenformer/autograd/context.hpp"
+#include "eigenformer/kernels/convolution.hpp"
+#include "eigenformer/ops/matmul.hpp"
+
+namespace eigenformer::inline EIGENFORMER_ABI {
+
+/// The convolution of each sequence: [tokens x outputs]. x: [tokens x inputs], weight: [outputs x kernel * inputs],
+/// bias: [1 x outputs], or empty for none.
+template <class Scalar>
+Variable<Scalar> convolution(const Context<Scalar>& context, const Variable<Scalar>& x, const Variable<Scalar>& weight,
+                             const Variable<Scalar>& bias, const ConvolutionWindow& window,
+                             const RowOffsets& rows = {}) {
+  Variable<Scalar> y = context.new_matrix(x.rows(), weight.rows());
+  convolution_forward<Scalar>(x.value(), weight.value(), bias.value(), rows, window, y.writable(), context.threads);
+  if (context.tape == nullptr) return y;
+  return context.record(
+      std::move(y), {x, weight, bias},
+      [x, weight, bias, window, rows, threads = context.threads](const Variable<Scalar>& d_y, Tape<Scalar>& tape) {
+        tape.add_gradient(x, [&](MatrixMap<Scalar> d_x) {
+          convolution_backward_input<Scalar>(weight.value(), d_y.value(), rows, window, d_x, threads);
+        });
+        tape.add_gradient(weight, [&](MatrixMap<Scalar> d_weight) {
+          convolution_backward_weight<Scalar>(x.value(), d_y.value(), rows, window, d_weight, threads);
+        });
+        tape.add_gradient(
+            bias, [&](MatrixMap<Scalar> d_bias) { linear_backward_bias<Scalar>(d_y.value(), d_bias, threads); });
+      });
+}
+
+/// The same for parameters of a layer: packed ones serve if the context has them and no tape. An empty bias is none.
+template <class Scalar>
+Variable<Scalar> convolution(const Context<Scalar>& context, const Variable<Scalar>& x, const Parameter<Scalar>& weight,
+                             const Parameter<Scalar>& bias, const ConvolutionWindow& window,
+                             const RowOffsets& rows = {}) {
+  if (context.tape != nullptr)
+    return convolution(context, x, context.use(weight), bias.empty() ? Variable<Scalar>() : context.use(bias), window,
+                       rows);
+  Variable<Scalar> y = context.new_matrix(x.rows(), weight.value.rows());
+  detail::with_weight(context, weight, [&](const auto& w) {
+    convolution_forward<Scalar>(x.value(), w, bias.value, rows, window, y.writable(), context.threads);
+  });
+  return y;
+}
+
+}  // namespace eigenformer::inline EIGENFORMER_ABI

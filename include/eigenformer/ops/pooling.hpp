@@ -1,0 +1,50 @@
+// Pooling made differentiable: see kernels/pooling.hpp.
+#pragma once
+
+#include <utility>
+#include <vector>
+
+#include "eigenformer/autograd/context.hpp"
+#include "eigenformer/kernels/pooling.hpp"
+
+namespace eigenformer::inline EIGENFORMER_ABI {
+
+/// Shorter sequences, and where each of them lies.
+template <class Scalar>
+struct Pooled {
+  Variable<Scalar> x;
+  RowOffsets rows;
+};
+
+/// Each range of x's rows made one: [ranges x features].
+template <class Scalar>
+Variable<Scalar> pool_ranges(const Context<Scalar>& context, Pooling pooling, const Variable<Scalar>& x,
+                             std::vector<RowRange> ranges) {
+  Variable<Scalar> y = context.new_matrix(static_cast<Index>(ranges.size()), x.cols());
+  pool_forward<Scalar>(pooling, x.value(), ranges, y.writable(), context.threads);
+  if (context.tape == nullptr) return y;
+  return context.record(std::move(y), {x},
+                        [pooling, x, ranges = std::move(ranges), threads = context.threads](const Variable<Scalar>& d_y,
+                                                                                            Tape<Scalar>& tape) {
+                          tape.add_gradient(x, [&](MatrixMap<Scalar> d_x) {
+                            pool_backward<Scalar>(pooling, x.value(), ranges, d_y.value(), d_x, threads);
+                          });
+                        });
+}
+
+/// Each window of each sequence made one row. x: [tokens x features].
+template <class Scalar>
+Pooled<Scalar> pool_windows(const Context<Scalar>& context, Pooling pooling, const Variable<Scalar>& x,
+                            const PoolingWindow& window, const RowOffsets& rows = {}) {
+  const RowOffsets batch = rows.over(x.rows(), "pooling", "x");
+  return {pool_ranges(context, pooling, x, pooling_ranges(batch, window)), pooled_rows(batch, window)};
+}
+
+/// Each sequence made one row, of zeros if it is empty: [sequences x features].
+template <class Scalar>
+Variable<Scalar> pool_sequences(const Context<Scalar>& context, Pooling pooling, const Variable<Scalar>& x,
+                                const RowOffsets& rows = {}) {
+  return pool_ranges(context, pooling, x, sequence_ranges(rows.over(x.rows(), "pooling", "x")));
+}
+
+}  // namespace eigenformer::inline EIGENFORMER_ABI
