@@ -26,6 +26,28 @@ Sum<Scalar> sum_of_exp(const Scalar* x, Index cols, Scalar origin) {
   });
 }
 
+/// One row's softmax: see softmax_forward.
+template <class Scalar>
+void softmax_row(const Scalar* x, Scalar* y, Index cols) {
+  const Scalar origin = softmax_origin(x, cols);
+  const auto sum = row_sum<Scalar>(cols, [&](Index j, auto count) {
+    const auto x_piece = load(x + j, count, -std::numeric_limits<Scalar>::infinity());
+    const auto e = exp_or_zero<Scalar>(x_piece - origin);
+    store(y + j, count, e);
+    return e;
+  });
+  const auto scale = static_cast<Scalar>(sum == 0 ? 0 : 1 / sum);
+  for_lanes<Scalar>(cols, [&](Index j, auto count) { store<Scalar>(y + j, count, load(y + j, count) * scale); });
+}
+template <class Scalar>
+void softmax_row_backward(const Scalar* y, const Scalar* d_y, Scalar* d_x, Index cols) {
+  const auto mean = static_cast<Scalar>(row_sum<Scalar>(
+      cols, [&](Index j, auto count) -> Lanes<Scalar> { return load(y + j, count) * load(d_y + j, count); }));
+  for_lanes<Scalar>(cols, [&](Index j, auto count) {
+    store<Scalar>(d_x + j, count, load(y + j, count) * (load(d_y + j, count) - mean));
+  });
+}
+
 }  // namespace detail
 
 /// y_j = exp(x_j) / sum_k exp(x_k), over each row; taken relative to the largest x_k, so that nothing overflows.
@@ -37,19 +59,7 @@ void softmax_forward(const ConstMatrixRef<Scalar>& x, MatrixRef<Scalar> y, Threa
   check_shape("softmax", "y", shape(y), shape(x));
   const Index cols = x.cols();
   detail::for_each_row(threads, x.rows(), cols, [&](Index i) {
-    const Scalar* x_row = detail::row_begin(x, i);
-    Scalar* y_row = detail::row_begin(y, i);
-    const Scalar origin = detail::softmax_origin(x_row, cols);
-    const auto sum = detail::row_sum<Scalar>(cols, [&](Index j, auto count) {
-      const auto x_piece = detail::load(x_row + j, count, -std::numeric_limits<Scalar>::infinity());
-      const auto e = detail::exp_or_zero<Scalar>(x_piece - origin);
-      detail::store(y_row + j, count, e);
-      return e;
-    });
-    const auto scale = static_cast<Scalar>(sum == 0 ? 0 : 1 / sum);
-    detail::for_lanes<Scalar>(cols, [&](Index j, auto count) {
-      detail::store<Scalar>(y_row + j, count, detail::load(y_row + j, count) * scale);
-    });
+    detail::softmax_row<Scalar>(detail::row_begin(x, i), detail::row_begin(y, i), cols);
   });
 }
 
@@ -61,17 +71,8 @@ void softmax_backward(const ConstMatrixRef<Scalar>& y, const ConstMatrixRef<Scal
   check_shape("softmax", "d_x", shape(d_x), shape(y));
   const Index cols = y.cols();
   detail::for_each_row(threads, y.rows(), cols, [&](Index i) {
-    const Scalar* y_row = detail::row_begin(y, i);
-    const Scalar* d_y_row = detail::row_begin(d_y, i);
-    Scalar* d_x_row = detail::row_begin(d_x, i);
-    const auto mean =
-        static_cast<Scalar>(detail::row_sum<Scalar>(cols, [&](Index j, auto count) -> detail::Lanes<Scalar> {
-          return detail::load(y_row + j, count) * detail::load(d_y_row + j, count);
-        }));
-    detail::for_lanes<Scalar>(cols, [&](Index j, auto count) {
-      detail::store<Scalar>(d_x_row + j, count,
-                            detail::load(y_row + j, count) * (detail::load(d_y_row + j, count) - mean));
-    });
+    detail::softmax_row_backward<Scalar>(detail::row_begin(y, i), detail::row_begin(d_y, i), detail::row_begin(d_x, i),
+                                         cols);
   });
 }
 

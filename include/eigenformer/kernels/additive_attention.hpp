@@ -1,0 +1,291 @@
+// Additive attention (Bahdanau, Cho and Bengio 2015, "Neural Machine Translation by Jointly Learning to Align and
+// Translate", section 3.1 and appendix A.1.2): every query is scored with every key by a network of one hidden layer.
+//
+//   e_ij = v . tanh(q_i + k_j)       a_i = softmax of e_i over the keys of i's sequence       y_i = sum_j a_ij values_j
+//
+// q and k are what the paper calls W s and U h, with any bias already added: U h is computed once a sentence.
+//
+// The tanh of every query, key and hidden unit is all the cost. As 1 - 2 r, r = 1 / (1 + e^2x), it needs one exp2 and
+// one division; and since softmax does not see what a query's scores have in common, the scores are -2 v . r. The error
+// is absolute, some roundings of 1, which is what counts for a sum that goes through exp.
+#pragma once
+
+#include "eigenformer/kernels/softmax.hpp"
+#include "eigenformer/kernels/tile_memory.hpp"
+#include "eigenformer/kernels/tile_reader.hpp"
+
+namespace eigenformer::inline EIGENFORMER_ABI {
+
+struct AdditiveAttentionOptions {
+  RowOffsets query_rows{};  // which rows belong to which sequence; by default all are one
+  RowOffsets key_rows{};    // the keys' and values' rows; as many sequences as query_rows
+  // Where keys do not lie in order (hypotheses of one sentence): key j of all sequences, counted through key_rows, is
+  // row key_index[j] of k and values. Not for the backward.
+  std::span<const Index> key_index{};
+  Threads* threads = nullptr;
+};
+
+namespace detail {
+
+/// What was checked, as attention of one head.
+inline AttentionLayout additive_attention_layout(Shape q, Shape k, Shape v, Shape values,
+                                                 const AdditiveAttentionOptions& options) {
+  check(q.cols == k.cols, "additive_attention: q is ", q, ", k is ", k, ", expected as many columns");
+  check_shape("additive_attention", "v", v, {1, q.cols});
+  check(values.rows == k.rows, "additive_attention: k is ", k, ", values is ", values, ", expected as many rows");
+  const bool indexed = !options.key_index.empty();
+  for (const Index row : options.key_index)
+    check(row >= 0 && row < k.rows, "additive_attention: key_index has ", row, ", k is ", k);
+  const Index keys = indexed ? static_cast<Index>(options.key_index.size()) : k.rows;
+  AttentionLayout layout{1,
+                         1,
+                         k.cols,
+                         values.cols,
+                         1,
+                         options.query_rows.over(q.rows, "additive_attention", "q"),
+                         options.key_rows.over(keys, "additive_attention", indexed ? "key_index" : "k"),
+                         options.key_index};
+  check(layout.sequences() == layout.key_rows.sequences(), "additive_attention: query_rows has ", layout.sequences(),
+        " sequences, key_rows has ", layout.key_rows.sequences());
+  return layout;
+}
+
+/// e^2x, and r = 1 / (1 + e^2x), from which tanh x = 1 - 2 r, and its slope = 4 e^2x r^2.
+template <class Scalar>
+struct TanhParts {
+  using P = simd::Packet<Scalar>;
+  EIGEN_ALWAYS_INLINE explicit TanhParts(const P& x)
+      : e(simd::exp2<Scalar>(simd::min(simd::multiply(x, simd::broadcast(Scalar(2.88539008177792681472))),
+                                       simd::broadcast(Scalar(126))))),  // 2 log2(e); no infinities
+        r(simd::divide(simd::broadcast(Scalar(1)), simd::add(e, simd::broadcast(Scalar(1))))) {}
+  P e;
+  P r;
+};
+
+/// scores [keys] of one query. q, minus_2v: `packets` packets; k: rows of as many.
+template <class Scalar>
+EIGEN_DONT_INLINE void additive_scores(Index keys, Index packets, const Scalar* q, const Strided<Scalar>& k,
+                                       const Scalar* minus_2v, Scalar* scores) {
+  constexpr Index lanes = simd::lanes<Scalar>;
+  for (Index j = 0; j < keys; ++j) {
+    const Scalar* key = k.data + j * k.row_stride;
+    // One sum is enough: the next addition waits for the next division anyway.
+    auto sum = simd::broadcast(Scalar(0));
+    for (Index c = 0; c < packets * lanes; c += lanes) {
+      const TanhParts<Scalar> tanh(simd::add(simd::load(q + c), simd::load(key + c)));
+      sum = simd::multiply_add(simd::load(minus_2v + c), tanh.r, sum);
+    }
+    scores[j] = simd::sum_of_lanes<Scalar>(sum);
+  }
+}
+
+/// How many sequences, or queries, of so many keys are worth a task: some 20 microseconds.
+inline Index additive_grain(const AttentionLayout& layout, Index queries) {
+  return std::max<Index>(1, 16384 / std::max<Index>(1, queries * layout.key_rows.longest() * layout.key_width));
+}
+
+/// A packet of a row's entries from `from` on, of which there are `count`, and zeros.
+template <class Scalar>
+simd::Packet<Scalar> load_part(const Scalar* from, Index count) {
+  constexpr Index lanes = simd::lanes<Scalar>;
+  if (count >= lanes) return simd::load(from);
+  Scalar part[lanes] = {};
+  std::copy_n(from, count, part);
+  return simd::load(part);
+}
+template <class Scalar>
+void store_part(Scalar* to, Index count, const simd::Packet<Scalar>& packet) {
+  constexpr Index lanes = simd::lanes<Scalar>;
+  if (count >= lanes) return simd::store(to, packet);
+  Scalar part[lanes];
+  simd::store(part, packet);
+  std::copy_n(part, count, to);
+}
+
+/// What one query gives to the gradients, for one packet of hidden units.
+template <class Scalar>
+struct AdditiveGradients {
+  simd::Packet<Scalar> d_q;  // sum_j d_e_ij e r^2
+  simd::Packet<Scalar> d_v;  // sum_j d_e_ij r
+};
+
+/// Also adds d_e_ij e r^2 to `d_keys` [keys].
+template <class Scalar>
+EIGEN_DONT_INLINE AdditiveGradients<Scalar> add_additive_gradients(Index keys, const simd::Packet<Scalar>& q,
+                                                                   const Scalar* key_panel, const Scalar* d_scores,
+                                                                   Scalar* d_keys) {
+  constexpr Index lanes = simd::lanes<Scalar>;
+  auto d_q = simd::broadcast(Scalar(0)), d_v = simd::broadcast(Scalar(0));
+  for (Index j = 0; j < keys; ++j) {
+    const TanhParts<Scalar> tanh(simd::add(q, simd::load(key_panel + j * lanes)));
+    const auto slope = simd::multiply(simd::multiply(tanh.e, tanh.r), tanh.r);
+    const auto d_score = simd::broadcast(d_scores[j]);
+    d_q = simd::multiply_add(d_score, slope, d_q);
+    d_v = simd::multiply_add(d_score, tanh.r, d_v);
+    simd::store(d_keys + j * lanes, simd::multiply_add(d_score, slope, simd::load(d_keys + j * lanes)));
+  }
+  return {d_q, d_v};
+}
+
+}  // namespace detail
+
+/// Writes the additive attention of q over k and values.
+///
+///   q: [queries x A], k: [keys x A], v: [1 x A], values: [keys x E], y: [queries x E],
+///   weights: [queries x keys of the longest sequence], kept for the backward: a_ij, and zeros beyond a sequence's
+///   keys.
+///
+/// A query whose sequence has no keys gets zeros. Throws if shapes and offsets do not fit; nothing is written then.
+template <class Scalar>
+void additive_attention_forward(const ConstMatrixRef<Scalar>& q, const ConstMatrixRef<Scalar>& k,
+                                const ConstMatrixRef<Scalar>& v, const ConstMatrixRef<Scalar>& values,
+                                const AdditiveAttentionOptions& options, MatrixRef<Scalar> y,
+                                MatrixRef<Scalar> weights) {
+  const detail::AttentionLayout layout =
+      detail::additive_attention_layout(shape(q), shape(k), shape(v), shape(values), options);
+  check_shape("additive_attention", "y", shape(y), {q.rows(), values.cols()});
+  check_shape("additive_attention", "weights", shape(weights), {q.rows(), layout.key_rows.longest()});
+  const detail::HeadRows<const Scalar> key_rows{k.data(), 0, k.outerStride(), 1, k.cols()};
+  const detail::HeadRows<const Scalar> value_rows{values.data(), 0, values.outerStride(), 1, values.cols()};
+
+  constexpr Index most_queries = 16;  // of a task: few, to share a long sequence; keys are perhaps copied for each
+  std::vector<ScoreTile> tiles;
+  for (Index s = 0; s < layout.sequences(); ++s)
+    for (Index begin = 0; begin < layout.query_rows.length(s); begin += most_queries) {
+      ScoreTile tile;
+      tile.sequence = s;
+      tile.first_row = layout.query_rows.begin(s);
+      tile.key_end = tile.keys = layout.key_rows.length(s);
+      tile.query_begin = begin;
+      tile.query_end = std::min(layout.query_rows.length(s), begin + most_queries);
+      tiles.push_back(tile);
+    }
+  const Index hidden = q.cols(), padded = detail::padded<Scalar>(hidden);
+  const auto attend = [&](const ScoreTile& tile) {
+    const Index first = tile.first_row + tile.query_begin, queries = tile.query_end - tile.query_begin;
+    if (tile.keys == 0) {
+      weights.middleRows(first, queries).setZero();
+      y.middleRows(first, queries).setZero();
+      return;
+    }
+    const detail::TileMemory<Scalar> memory(2 * padded);
+    Scalar* const query = memory.data();
+    Scalar* const minus_2v = query + padded;
+    for (Index c = 0; c < padded; ++c) minus_2v[c] = c < hidden ? -2 * v(0, c) : Scalar(0);
+    std::fill(query + hidden, query + padded, Scalar(0));
+    detail::TileReader<Scalar> reader;
+    const detail::Strided<Scalar> keys = reader.read_packets(key_rows, layout, 0, tile);
+    for (Index i = first; i < first + queries; ++i) {
+      std::copy_n(detail::row_begin(q, i), hidden, query);
+      Scalar* const row = detail::row_begin(weights, i);
+      detail::additive_scores<Scalar>(tile.keys, padded / simd::lanes<Scalar>, query, keys, minus_2v, row);
+      detail::softmax_row<Scalar>(row, row, tile.keys);
+      std::fill(row + tile.keys, row + weights.cols(), Scalar(0));
+    }
+    const detail::Strided<Scalar> of_keys = reader.read_packets(value_rows, layout, 0, tile);
+    detail::multiply_panel<Scalar>(
+        queries, values.cols(), tile.keys, {detail::row_begin(weights, first), weights.outerStride(), 1},
+        {of_keys.data, of_keys.row_stride}, {nullptr, 0}, {detail::row_begin(y, first), y.outerStride()});
+  };
+  const Index per_tile = std::min(most_queries, layout.query_rows.longest());
+  parallel_for(options.threads, static_cast<Index>(tiles.size()), detail::additive_grain(layout, per_tile),
+               [&](Index begin, Index end) {
+                 for (Index t = begin; t < end; ++t) attend(tiles[static_cast<std::size_t>(t)]);
+               });
+}
+
+/// The gradients, from the forward's weights. d_q, d_k, d_v and d_values have the shapes of q, k, v and values.
+///
+/// d_e is softmax's gradient of d_y values^T. Then, for each hidden unit, d_q_i = v sum_j d_e_ij (1 - tanh^2), d_k_j
+/// the same summed over i, and d_v = sum_ij d_e_ij tanh. Units know nothing of each other, so they are shared among the
+/// threads a cache line at a time.
+template <class Scalar>
+void additive_attention_backward(const ConstMatrixRef<Scalar>& q, const ConstMatrixRef<Scalar>& k,
+                                 const ConstMatrixRef<Scalar>& v, const ConstMatrixRef<Scalar>& values,
+                                 const AdditiveAttentionOptions& options, const ConstMatrixRef<Scalar>& weights,
+                                 const ConstMatrixRef<Scalar>& d_y, MatrixRef<Scalar> d_q, MatrixRef<Scalar> d_k,
+                                 MatrixRef<Scalar> d_v, MatrixRef<Scalar> d_values) {
+  check(options.key_index.empty(), "additive_attention: key_index has no backward");
+  const detail::AttentionLayout layout =
+      detail::additive_attention_layout(shape(q), shape(k), shape(v), shape(values), options);
+  const RowOffsets &query_rows = layout.query_rows, &key_rows = layout.key_rows;
+  check_shape("additive_attention", "weights", shape(weights), {q.rows(), key_rows.longest()});
+  check_shape("additive_attention", "d_y", shape(d_y), {q.rows(), values.cols()});
+  check_shape("additive_attention", "d_q", shape(d_q), shape(q));
+  check_shape("additive_attention", "d_k", shape(d_k), shape(k));
+  check_shape("additive_attention", "d_v", shape(d_v), shape(v));
+  check_shape("additive_attention", "d_values", shape(d_values), shape(values));
+
+  Matrix<Scalar> d_scores(weights.rows(), weights.cols());
+  const Index sequences = layout.sequences();
+  const auto differentiate_softmax = [&](Index s) {
+    const Index queries = query_rows.length(s), keys = key_rows.length(s), i = query_rows.begin(s);
+    if (keys == 0) return;
+    if (queries == 0) return void(d_values.middleRows(key_rows.begin(s), keys).setZero());
+    const detail::Strided<Scalar> d_y_rows{detail::row_begin(d_y, i), d_y.outerStride(), 1};
+    const detail::Strided<Scalar> value_rows{detail::row_begin(values, key_rows.begin(s)), values.outerStride(), 1};
+    detail::multiply_block<Scalar>(queries, keys, values.cols(), d_y_rows, detail::transposed(value_rows), {nullptr, 0},
+                                   {detail::row_begin(d_scores, i), d_scores.outerStride()});
+    for (Index row = i; row < i + queries; ++row) {
+      Scalar* const d_row = detail::row_begin(d_scores, row);
+      detail::softmax_row_backward<Scalar>(detail::row_begin(weights, row), d_row, d_row, keys);
+    }
+    detail::multiply_block<Scalar>(keys, values.cols(), queries,
+                                   {detail::row_begin(weights, i), 1, weights.outerStride()}, d_y_rows, {nullptr, 0},
+                                   {detail::row_begin(d_values, key_rows.begin(s)), d_values.outerStride()});
+  };
+  parallel_for(options.threads, sequences, detail::additive_grain(layout, query_rows.longest()),
+               [&](Index begin, Index end) {
+                 for (Index s = begin; s < end; ++s) differentiate_softmax(s);
+               });
+
+  constexpr Index lanes = simd::lanes<Scalar>;
+  const auto differentiate_units = [&](Index c, Index count) {
+    const auto v_part = detail::load_part(v.data() + c, count);
+    const auto slope_v = simd::multiply(v_part, simd::broadcast(Scalar(4)));
+    const detail::TileMemory<Scalar> memory(2 * key_rows.longest() * lanes);
+    Scalar* const key_panel = memory.data();
+    Scalar* const d_keys = key_panel + key_rows.longest() * lanes;
+    auto d_v_sum = simd::broadcast(Scalar(0));
+    for (Index s = 0; s < sequences; ++s) {
+      const Index keys = key_rows.length(s), first = key_rows.begin(s);
+      for (Index j = 0; j < keys; ++j)
+        simd::store(key_panel + j * lanes, detail::load_part(detail::row_begin(k, first + j) + c, count));
+      std::fill_n(d_keys, keys * lanes, Scalar(0));
+      // Summed by query, by sequence and over the batch, so that no sum has many terms.
+      auto d_v_of_sequence = simd::broadcast(Scalar(0));
+      for (Index i = query_rows.begin(s); i < query_rows.end(s); ++i) {
+        const auto query = detail::load_part(detail::row_begin(q, i) + c, count);
+        const auto [d_query, d_v_of_query] =
+            detail::add_additive_gradients<Scalar>(keys, query, key_panel, detail::row_begin(d_scores, i), d_keys);
+        detail::store_part(detail::row_begin(d_q, i) + c, count, simd::multiply(d_query, slope_v));
+        d_v_of_sequence = simd::add(d_v_of_sequence, d_v_of_query);
+      }
+      d_v_sum = simd::add(d_v_sum, d_v_of_sequence);
+      for (Index j = 0; j < keys; ++j)
+        detail::store_part(detail::row_begin(d_k, first + j) + c, count,
+                           simd::multiply(simd::load(d_keys + j * lanes), slope_v));
+    }
+    // tanh = 1 - 2 r, and a query's d_e add up to 0.
+    detail::store_part(d_v.data() + c, count, simd::multiply(d_v_sum, simd::broadcast(Scalar(-2))));
+  };
+  parallel_for(options.threads, q.cols(), detail::lane_count<Scalar>, [&](Index begin, Index end) {
+    for (Index c = begin; c < end; c += lanes) differentiate_units(c, std::min(lanes, end - c));
+  });
+}
+
+/// The additive attention of q over k and values: [queries x E]. Any Eigen matrices or expressions of one scalar.
+template <class Q, class K, class V, class Values>
+Matrix<typename Q::Scalar> additive_attention(const Eigen::MatrixBase<Q>& q, const Eigen::MatrixBase<K>& k,
+                                              const Eigen::MatrixBase<V>& v, const Eigen::MatrixBase<Values>& values,
+                                              const AdditiveAttentionOptions& options = {}) {
+  using Scalar = typename Q::Scalar;
+  const detail::AttentionLayout layout =
+      detail::additive_attention_layout(shape(q), shape(k), shape(v), shape(values), options);
+  Matrix<Scalar> y(q.rows(), values.cols());
+  Matrix<Scalar> weights(q.rows(), layout.key_rows.longest());
+  additive_attention_forward<Scalar>(q.derived(), k.derived(), v.derived(), values.derived(), options, y, weights);
+  return y;
+}
+
+}  // namespace eigenformer::inline EIGENFORMER_ABI
