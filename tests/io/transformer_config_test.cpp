@@ -13,19 +13,19 @@ TEST_CASE("options come back from JSON as they were", "[io]") {
   options.norm_first = true;
   options.share_embeddings = false;
   options.dropout = 0.125;
-  const ef::Json json = ef::to_json(options);
-  CHECK(ef::to_json(ef::transformer_options(json, "test")) == json);
+  const ef::Json json = ef::options_to_json(options);
+  CHECK(ef::options_to_json(ef::options_from_json<ef::TransformerOptions>(json, "test")) == json);
   CHECK(json["activation"] == "gelu_tanh");
   CHECK(json["target_vocabulary_size"] == 20);
 }
 
 TEST_CASE("JSON that is not a Transformer's options is refused by name", "[io]") {
-  ef::Json json = ef::to_json(ef::TransformerOptions());
+  ef::Json json = ef::options_to_json(ef::TransformerOptions());
   const auto message = [&](const char* key, ef::Json value) {
     ef::Json changed = json;
     changed[key] = std::move(value);
     try {
-      ef::transformer_options(changed, "config.json");
+      ef::options_from_json<ef::TransformerOptions>(changed, "config.json");
     } catch (const ef::Error& error) {
       return std::string(error.what());
     }

@@ -21,6 +21,13 @@ ef::TranslationModel<float> small_model(ef::Rng& rng) {
           {letters, ef::Tokenization::characters}};
 }
 
+const ef::Transformer<float>& transformer_of(const ef::TranslationModel<float>& model) {
+  return std::get<ef::Transformer<float>>(model.network);
+}
+ef::Transformer<float>& transformer_of(ef::TranslationModel<float>& model) {
+  return std::get<ef::Transformer<float>>(model.network);
+}
+
 void train_on(ef::Transformer<float>& model, ef::Adam<float>& adam, const std::vector<ef::TranslationBatch>& batches) {
   std::size_t next = 0;
   ef::train(
@@ -43,8 +50,8 @@ TEST_CASE("a model folder gives back the model, its vocabularies and its outputs
   CHECK(loaded.source.tokenization == ef::Tokenization::words);
   CHECK(loaded.target.tokenization == ef::Tokenization::characters);
   const ef::TranslationBatch batch = copy_batch({3, 5}, rng);
-  CHECK(loaded.transformer({}, batch.source, batch.target).value() ==
-        model.transformer({}, batch.source, batch.target).value());
+  CHECK(transformer_of(loaded)({}, batch.source, batch.target).value() ==
+        transformer_of(model)({}, batch.source, batch.target).value());
 }
 
 TEST_CASE("save, load and continue: training goes on as if it had never stopped", "[io]") {
@@ -54,20 +61,20 @@ TEST_CASE("save, load and continue: training goes on as if it had never stopped"
   for (int i = 0; i < 3; ++i) first.push_back(copy_batch({3, 6}, rng));
   for (int i = 0; i < 3; ++i) second.push_back(copy_batch({4, 2}, rng));
   ef::Adam<float> adam;
-  train_on(model.transformer, adam, first);
+  train_on(transformer_of(model), adam, first);
   const ef::testing::TemporaryFolder folder;
   ef::save(folder.path() / "model", model);
   ef::save_parameters(folder.path() / "adam.safetensors", adam);
-  train_on(model.transformer, adam, second);
+  train_on(transformer_of(model), adam, second);
 
   ef::TranslationModel<float> loaded = ef::load_translation_model<float>(folder.path() / "model");
   ef::Adam<float> restored;
-  restored.restore(loaded.transformer, 3);
+  restored.restore(transformer_of(loaded), 3);
   ef::load_parameters(ef::SafetensorsFile(folder.path() / "adam.safetensors"), restored);
-  train_on(loaded.transformer, restored, second);
+  train_on(transformer_of(loaded), restored, second);
   std::vector<ef::Matrix<float>> expected, given;
-  ef::for_each_parameter(model.transformer, [&](const auto&, const auto& p) { expected.push_back(p.value); });
-  ef::for_each_parameter(loaded.transformer, [&](const auto&, const auto& p) { given.push_back(p.value); });
+  ef::for_each_parameter(transformer_of(model), [&](const auto&, const auto& p) { expected.push_back(p.value); });
+  ef::for_each_parameter(transformer_of(loaded), [&](const auto&, const auto& p) { given.push_back(p.value); });
   CHECK(given == expected);
 }
 

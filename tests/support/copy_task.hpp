@@ -31,9 +31,9 @@ inline TranslationBatch copy_batch(const std::vector<Index>& lengths, Rng& rng) 
   return translation_batch(sentences, sentences, all);
 }
 
-template <class Scalar>
-Variable<Scalar> loss_of(const Transformer<Scalar>& model, const Context<Scalar>& context,
-                         const TranslationBatch& batch, const CrossEntropyOptions& options = {}) {
+template <class Model, class Scalar>
+Variable<Scalar> loss_of(const Model& model, const Context<Scalar>& context, const TranslationBatch& batch,
+                         const CrossEntropyOptions& options = {}) {
   return cross_entropy(context, model(context, batch.source, batch.target), batch.next, options);
 }
 

@@ -4,6 +4,7 @@
 #include <string>
 #include <type_traits>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "eigenformer/core/check.hpp"
@@ -31,6 +32,10 @@ struct IsParameter : std::false_type {};
 template <class Scalar>
 struct IsParameter<Parameter<Scalar>> : std::true_type {};
 template <class T>
+struct IsVariant : std::false_type {};
+template <class... T>
+struct IsVariant<std::variant<T...>> : std::true_type {};
+template <class T>
 struct IsVector : std::false_type {};
 template <class T>
 struct IsVector<std::vector<T>> : std::true_type {};
@@ -42,6 +47,8 @@ void visit_part(const std::string& name, Part& part, Function& function) {
     if (!part.empty()) function(name, part);
   } else if constexpr (IsVector<Bare>::value) {
     for (std::size_t i = 0; i < part.size(); ++i) visit_part(name + '.' + std::to_string(i), part[i], function);
+  } else if constexpr (IsVariant<Bare>::value) {
+    std::visit([&](auto& chosen) { visit_part(name, chosen, function); }, part);
   } else {
     Bare::visit(part, [&](const char* child, auto& value) {
       visit_part(name.empty() ? std::string(child) : name + '.' + child, value, function);
@@ -56,7 +63,8 @@ void visit_part(const std::string& name, Part& part, Function& function) {
 ///
 ///   static void visit(auto& self, auto&& visitor) { visitor("weight", self.weight); visitor("norm", self.norm); }
 ///
-/// for Parameters, structs of this kind, and vectors of them. Empty parameters are passed over. `model` may be const.
+/// for Parameters, structs of this kind, and vectors and variants of them. Empty parameters are passed over. `model`
+/// may be const.
 template <class Model, class Function>
 void for_each_parameter(Model& model, Function&& function) {
   detail::visit_part(std::string(), model, function);

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "eigenformer/io/parameters.hpp"
+#include "eigenformer/io/recurrent_seq2seq_config.hpp"
 #include "eigenformer/io/transformer_config.hpp"
 #include "eigenformer/models/translation_model.hpp"
 
@@ -39,20 +40,41 @@ inline Vocabulary read_vocabulary(const std::filesystem::path& path) {
   return Vocabulary(std::move(tokens));
 }
 
-inline constexpr const char* model_type = "transformer";
+/// What config.json calls a kind of model.
+template <class Scalar>
+const char* model_type(const Transformer<Scalar>&) {
+  return "transformer";
+}
+template <class Scalar>
+const char* model_type(const RecurrentSeq2Seq<Scalar>&) {
+  return "recurrent_seq2seq";
+}
+
+/// Makes the model of these options, and reads its parameters.
+template <class Network, class Options>
+Network load_network(const std::filesystem::path& folder, const Options& options) {
+  Rng rng(0);  // what it draws is replaced
+  Network network(options, rng);
+  load_parameters(SafetensorsFile(folder / "model.safetensors"), network);
+  return network;
+}
 
 }  // namespace detail
 
 /// Writes the folder, as a whole or not at all (see write_folder).
 template <class Scalar>
 void save(const std::filesystem::path& folder, const TranslationModel<Scalar>& model) {
-  const Json config{{"model_type", detail::model_type},
-                    {"source_tokens", std::string(to_string(model.source.tokenization))},
-                    {"target_tokens", std::string(to_string(model.target.tokenization))},
-                    {"options", to_json(model.transformer.options)}};
+  Json config{{"source_tokens", std::string(to_string(model.source.tokenization))},
+              {"target_tokens", std::string(to_string(model.target.tokenization))}};
+  std::visit(
+      [&](const auto& network) {
+        config["model_type"] = detail::model_type(network);
+        config["options"] = options_to_json(network.options);
+      },
+      model.network);
   write_folder(folder, [&](const std::filesystem::path& temporary) {
     write_file(temporary / "config.json", config.dump(2) + '\n');
-    save_parameters(temporary / "model.safetensors", model.transformer);
+    save_parameters(temporary / "model.safetensors", model.network);
     write_file(temporary / "source_vocabulary.txt", detail::vocabulary_text(model.source.vocabulary));
     write_file(temporary / "target_vocabulary.txt", detail::vocabulary_text(model.target.vocabulary));
   });
@@ -67,7 +89,6 @@ TranslationModel<Scalar> load_translation_model(const std::filesystem::path& fol
   if (!config.is_object()) fail(where, ": is of type ", config.type_name(), ", expected an object");
   check(config.contains("model_type"), where, ": has no \"model_type\"");
   const std::string& type = detail::option_text(config["model_type"], where + ": \"model_type\"");
-  check(type == detail::model_type, where, ": \"model_type\" is \"", type, "\", expected \"", detail::model_type, '"');
   for (const char* key : {"source_tokens", "target_tokens", "options"})
     check(config.contains(key), where, ": has no \"", key, '"');
 
@@ -78,18 +99,24 @@ TranslationModel<Scalar> load_translation_model(const std::filesystem::path& fol
   };
   TranslationSide source = side("source_tokens", "source_vocabulary.txt");
   TranslationSide target = side("target_tokens", "target_vocabulary.txt");
-  const TransformerOptions options = transformer_options(config["options"], where + ": \"options\"");
-  check(options.source_vocabulary_size == source.vocabulary.size() &&
-            options.target_vocabulary_size == target.vocabulary.size(),
-        where, ": the model's vocabularies have ", options.source_vocabulary_size, " and ",
-        options.target_vocabulary_size, " tokens, the files beside it ", source.vocabulary.size(), " and ",
-        target.vocabulary.size());
-
-  const SafetensorsFile parameters(folder / "model.safetensors");
-  Rng rng(0);  // what it draws is replaced
-  TranslationModel<Scalar> model{Transformer<Scalar>(options, rng), std::move(source), std::move(target)};
-  load_parameters(parameters, model.transformer);
-  return model;
+  const auto load = [&]<class Network>(const Network&) {
+    const auto options = options_from_json<decltype(Network::options)>(config["options"], where + ": \"options\"");
+    check(options.source_vocabulary_size == source.vocabulary.size() &&
+              options.target_vocabulary_size == target.vocabulary.size(),
+          where, ": the model's vocabularies have ", options.source_vocabulary_size, " and ",
+          options.target_vocabulary_size, " tokens, the files beside it ", source.vocabulary.size(), " and ",
+          target.vocabulary.size());
+    return detail::load_network<Network>(folder, options);
+  };
+  const auto network = [&]() -> Seq2Seq<Scalar> {
+    const Transformer<Scalar> transformer;
+    if (type == detail::model_type(transformer)) return load(transformer);
+    const RecurrentSeq2Seq<Scalar> recurrent;
+    if (type == detail::model_type(recurrent)) return load(recurrent);
+    fail(where, ": \"model_type\" is \"", type, "\", expected \"", detail::model_type(transformer), "\" or \"",
+         detail::model_type(recurrent), '"');
+  };
+  return {network(), std::move(source), std::move(target)};
 }
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <numeric>
+#include <span>
 #include <vector>
 
 #include "eigenformer/core/row_offsets.hpp"
@@ -68,18 +69,22 @@ class RecurrentGroup {
   bool reverse_;
 };
 
+/// The longest first; of one length in their order.
+inline std::vector<Index> sequences_by_length(const RowOffsets& rows) {
+  std::vector<Index> order(static_cast<std::size_t>(rows.sequences()));
+  std::iota(order.begin(), order.end(), Index{0});
+  std::stable_sort(order.begin(), order.end(), [&](Index a, Index b) { return rows.length(a) > rows.length(b); });
+  return order;
+}
+
 /// Calls body(group) for groups of sequences, as tasks.
 template <class Body>
 void for_each_recurrent_group(const RowOffsets& rows, bool reverse, Threads* threads, Body body) {
   constexpr Index group = 16;  // rows of a product, of which 8 reach 90 % of the peak
-  std::vector<Index> by_length(static_cast<std::size_t>(rows.sequences()));
-  std::iota(by_length.begin(), by_length.end(), Index{0});
-  std::stable_sort(by_length.begin(), by_length.end(),
-                   [&](Index a, Index b) { return rows.length(a) > rows.length(b); });
+  const std::vector<Index> order = sequences_by_length(rows);
   parallel_for(threads, rows.sequences(), group, [&](Index begin, Index end) {
-    body(RecurrentGroup(
-        rows, std::span(by_length).subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(end - begin)),
-        reverse));
+    const auto first = static_cast<std::size_t>(begin), count = static_cast<std::size_t>(end - begin);
+    body(RecurrentGroup(rows, std::span(order).subspan(first, count), reverse));
   });
 }
 

@@ -91,6 +91,13 @@ Matrix<Scalar> TransformerState<Scalar>::operator()(std::span<const Index> paren
   return model_.logits(context_, x).value();
 }
 
+/// The model's step function for these sentences.
+template <class Scalar>
+TransformerState<Scalar> decoding_state(const Transformer<Scalar>& model, const Tokens& source,
+                                        const Context<Scalar>& context = {}) {
+  return TransformerState<Scalar>(model, source, context);
+}
+
 EIGENFORMER_TEMPLATE(class TransformerState);
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI

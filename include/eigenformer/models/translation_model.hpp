@@ -1,12 +1,14 @@
-// A Transformer with what surrounds it when it translates text.
+// A sequence-to-sequence model with what surrounds it when it translates text.
 #pragma once
 
 #include <span>
 #include <string>
 #include <string_view>
+#include <variant>
 #include <vector>
 
-#include "eigenformer/models/transformer.hpp"
+#include "eigenformer/models/recurrent_seq2seq_state.hpp"
+#include "eigenformer/models/transformer_state.hpp"
 #include "eigenformer/text/tokenizer.hpp"
 #include "eigenformer/text/vocabulary.hpp"
 
@@ -26,9 +28,14 @@ struct TranslationSide {
   }
 };
 
+/// Any model that turns a sequence into another: called with a context, a source and a target it gives logits, and
+/// decoding_state(model, source, context) is its step function for decode/.
+template <class Scalar>
+using Seq2Seq = std::variant<Transformer<Scalar>, RecurrentSeq2Seq<Scalar>>;
+
 template <class Scalar>
 struct TranslationModel {
-  Transformer<Scalar> transformer;
+  Seq2Seq<Scalar> network;
   TranslationSide source;
   TranslationSide target;
 };

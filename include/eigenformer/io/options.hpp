@@ -1,0 +1,80 @@
+// A model's options as JSON.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <type_traits>
+
+#include "eigenformer/io/json.hpp"
+
+namespace eigenformer::inline EIGENFORMER_ABI {
+
+namespace detail {
+
+inline Json option_to_json(Index value) {
+  return value;
+}
+inline Json option_to_json(double value) {
+  return value;
+}
+inline Json option_to_json(bool value) {
+  return value;
+}
+template <class Enum, std::enable_if_t<std::is_enum_v<Enum>, int> = 0>
+Json option_to_json(Enum value) {
+  return std::string(to_string(value));
+}
+
+inline void option_from_json(const Json& json, const std::string& where, Index& value) {
+  if (!json.is_number_integer() || json.get<std::int64_t>() < 0 || json.get<std::int64_t>() > (std::int64_t{1} << 31))
+    fail(where, " is ", json.dump(), ", expected a whole number from 0 to 2^31");
+  value = json.get<Index>();
+}
+inline void option_from_json(const Json& json, const std::string& where, double& value) {
+  if (!json.is_number()) fail(where, " is ", json.dump(), ", expected a number");
+  value = json.get<double>();
+}
+inline void option_from_json(const Json& json, const std::string& where, bool& value) {
+  if (!json.is_boolean()) fail(where, " is ", json.dump(), ", expected true or false");
+  value = json.get<bool>();
+}
+inline const std::string& option_text(const Json& json, const std::string& where) {
+  if (!json.is_string()) fail(where, " is ", json.dump(), ", expected a text");
+  return json.get_ref<const std::string&>();
+}
+template <class Enum, std::enable_if_t<std::is_enum_v<Enum>, int> = 0>
+void option_from_json(const Json& json, const std::string& where, Enum& value) {
+  parse_option(option_text(json, where), value);
+}
+
+}  // namespace detail
+
+/// A struct of options that has visit_options(options, visitor), which gives the visitor every option with its name:
+/// the one list that reading and writing go through. An enum among them has to_string, and parse_option(name, value).
+template <class Options>
+Json options_to_json(const Options& options) {
+  Json json = Json::object();
+  visit_options(options, [&](const char* name, const auto& value) { json[name] = detail::option_to_json(value); });
+  return json;
+}
+
+/// Reads what options_to_json gives. Throws, beginning with `where`, if an option is missing, unknown or of another
+/// type.
+template <class Options>
+Options options_from_json(const Json& json, const std::string& where) {
+  if (!json.is_object()) fail(where, ": is of type ", json.type_name(), ", expected an object");
+  Options options;
+  std::size_t known = 0;
+  visit_options(options, [&](const char* name, auto& value) {
+    check(json.contains(name), where, ": has no \"", name, '"');
+    detail::option_from_json(json[name], where + ": \"" + name + '"', value);
+    ++known;
+  });
+  if (json.size() == known) return options;
+  const Json expected = options_to_json(options);
+  for (const auto& [name, value] : json.items())
+    check(expected.contains(name), where, ": has \"", name, "\", which is not an option");
+  return options;
+}
+
+}  // namespace eigenformer::inline EIGENFORMER_ABI

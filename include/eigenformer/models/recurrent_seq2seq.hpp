@@ -1,0 +1,377 @@
+// Recurrent sequence-to-sequence models: an encoder reads the source, a recurrent decoder writes the target, and what
+// it knows of the source is a context of one of several kinds.
+#pragma once
+
+#include <vector>
+
+#include "eigenformer/core/compiled.hpp"
+#include "eigenformer/layers/convolutional_encoder.hpp"
+#include "eigenformer/layers/embedding.hpp"
+#include "eigenformer/layers/global_attention.hpp"
+#include "eigenformer/layers/positions.hpp"
+#include "eigenformer/layers/recurrent.hpp"
+#include "eigenformer/models/transformer.hpp"
+#include "eigenformer/ops/pooling.hpp"
+#include "eigenformer/text/tokens.hpp"
+
+namespace eigenformer::inline EIGENFORMER_ABI {
+
+/// What the decoder is told of the source. C is the encoder's last output, s_t the decoder's output, y the embedding of
+/// a target token. In all of them the decoder begins with the encoder's last state.
+enum class SourceContext {
+  every_step,  // s_t = g(s_(t-1), [y_(t-1) C]), and the output is of [s_t y_(t-1) C]: Cho et al. 2014, arXiv 1406.1078
+  initial,   // s_t = g(s_(t-1), y_(t-1)): all that is known is the first state: Sutskever et al. 2014, arXiv 1409.3215
+  attention  // a context for every step, and the output is tanh(W_c [C_t s_t]): Luong et al. 2015, arXiv 1508.04025,
+             // equation 5; with the additive score, Bahdanau et al. 2015, arXiv 1409.0473, but by s_t, not s_(t-1)
+};
+
+/// What reads the source.
+enum class SourceEncoder {
+  recurrent,
+  convolution,    // a stack of convolutions over embeddings and positions (Gehring et al. 2017, arXiv 1611.02344)
+  self_attention  // a Transformer's encoder
+};
+
+/// "every_step", "initial" or "attention".
+inline std::string_view to_string(SourceContext context) {
+  if (context == SourceContext::every_step) return "every_step";
+  return context == SourceContext::initial ? "initial" : "attention";
+}
+/// The reverse of to_string. Throws for any other name.
+inline SourceContext parse_source_context(std::string_view name) {
+  for (const SourceContext context : {SourceContext::every_step, SourceContext::initial, SourceContext::attention})
+    if (name == to_string(context)) return context;
+  fail("parse_source_context: expected every_step, initial or attention, given \"", name, '"');
+}
+/// "recurrent", "convolution" or "self_attention".
+inline std::string_view to_string(SourceEncoder encoder) {
+  if (encoder == SourceEncoder::recurrent) return "recurrent";
+  return encoder == SourceEncoder::convolution ? "convolution" : "self_attention";
+}
+/// The reverse of to_string. Throws for any other name.
+inline SourceEncoder parse_source_encoder(std::string_view name) {
+  for (const SourceEncoder encoder :
+       {SourceEncoder::recurrent, SourceEncoder::convolution, SourceEncoder::self_attention})
+    if (name == to_string(encoder)) return encoder;
+  fail("parse_source_encoder: expected recurrent, convolution or self_attention, given \"", name, '"');
+}
+
+struct RecurrentSeq2SeqOptions {
+  Index source_vocabulary_size = 0;
+  Index target_vocabulary_size = 0;
+  Index width = 256;  // of embeddings
+  Index hidden =
+      256;  // of the decoder's h, and of the encoder's output: half of it each direction of a bidirectional one
+  RecurrentCell cell = RecurrentCell::gru;
+  SourceEncoder encoder = SourceEncoder::recurrent;
+  bool bidirectional = true;  // of a recurrent encoder
+  Index num_encoder_layers = 1;
+  Index num_decoder_layers = 1;
+  SourceContext context = SourceContext::attention;
+  AlignmentScore score = AlignmentScore::additive;
+  bool input_feeding = true;  // of attention: the output of each step is part of the next one's input (section 3.3)
+  double dropout = 0.2;       // of embeddings, between layers, and of the decoder's output
+  Index kernel = 3;           // of a convolutional encoder
+  Index heads = 4;            // of a self-attention encoder
+  Index max_length = 512;
+  bool share_embeddings = false;  // one embedding for source and target, which then have one vocabulary
+  bool tie_output = false;        // the output layer is the target embedding; needs width = hidden
+};
+
+/// What a decoder is given of the source.
+template <class Scalar>
+struct EncodedSource {
+  Variable<Scalar> memory;               // h_j: [source tokens x hidden]
+  RowOffsets rows;                       // of the source
+  Variable<Scalar> summary;              // C: [sequences x hidden], if it is given to every step
+  std::vector<Variable<Scalar>> states;  // of each decoder layer before its first step: [sequences x state]
+};
+
+template <class Scalar>
+struct RecurrentSeq2Seq {
+  RecurrentSeq2SeqOptions options;
+  Embedding<Scalar> source_embedding;
+  Embedding<Scalar> target_embedding;  // empty: the source embedding serves both
+  Positions<Scalar> positions;         // for an encoder that has no order of its own
+  Recurrent<Scalar> encoder;           // one of these three, the others are empty
+  ConvolutionalEncoder<Scalar> convolution;
+  Encoder<Scalar> self_attention;
+  Linear<Scalar> bridge;  // from the mean of an encoder's output to the decoder's states, if the encoder has none
+  Recurrent<Scalar> decoder;
+  GlobalAttention<Scalar> attention;  // empty unless the context is attention
+  Linear<Scalar> combine;             // W_c, empty if the decoder's output is used as it is
+  Linear<Scalar> generator;           // empty: the target embedding is the output layer
+  Dropout<Scalar> dropout;
+
+  RecurrentSeq2Seq() = default;
+  /// Throws if the options do not fit together.
+  RecurrentSeq2Seq(const RecurrentSeq2SeqOptions& options, Rng& rng);
+
+  /// The logits of each next target token: [target tokens x target vocabulary size].
+  /// target: what the decoder reads, `<s>` and the tokens so far.
+  Variable<Scalar> operator()(const Context<Scalar>& context, const Tokens& source, const Tokens& target) const;
+
+  EncodedSource<Scalar> encode(const Context<Scalar>& context, const Tokens& source) const;
+
+  /// The decoder's output, before the output layer: [target tokens x hidden].
+  Variable<Scalar> decode(const Context<Scalar>& context, const Tokens& target,
+                          const EncodedSource<Scalar>& source) const;
+
+  /// Embeddings of target tokens: [tokens x width].
+  Variable<Scalar> embed_target(const Context<Scalar>& context, std::span<const Token> tokens) const;
+
+  /// Scores of the whole target vocabulary for rows of the decoder's output.
+  Variable<Scalar> logits(const Context<Scalar>& context, const Variable<Scalar>& x) const;
+
+  /// Some steps of each sequence. embedded: y, [tokens x width]. summary: C for each token, if the context is given to
+  /// every step. fed: the output of the step before, if it is fed. attend(h) -> the contexts of the decoder's outputs.
+  /// Gives the output and, as `states`, each layer's last state.
+  template <class Attend>
+  RecurrentResult<Scalar> steps(const Context<Scalar>& context, const Variable<Scalar>& embedded,
+                                const RowOffsets& rows, const std::vector<Variable<Scalar>>& states,
+                                const Variable<Scalar>& summary, const Variable<Scalar>& fed, Attend&& attend) const {
+    Variable<Scalar> input = embedded;
+    if (options.context == SourceContext::every_step) input = beside(context, input, summary);
+    if (feeds_input()) input = beside(context, input, fed);
+    RecurrentResult<Scalar> result = decoder(context, input, rows, states);
+    if (options.context == SourceContext::attention)
+      result.output = tanh(context, combine(context, beside(context, attend(result.output), result.output)));
+    if (options.context == SourceContext::every_step)
+      result.output =
+          tanh(context, combine(context, beside(context, beside(context, result.output, embedded), summary)));
+    result.output = dropout(context, result.output);
+    return result;
+  }
+
+  bool feeds_input() const { return options.context == SourceContext::attention && options.input_feeding; }
+  const Embedding<Scalar>& target_embedding_used() const {
+    return target_embedding.empty() ? source_embedding : target_embedding;
+  }
+
+  static void visit(auto& self, auto&& visitor) {
+    visitor("source_embedding", self.source_embedding);
+    visitor("target_embedding", self.target_embedding);
+    visitor("positions", self.positions);
+    visitor("encoder", self.encoder);
+    visitor("convolution", self.convolution);
+    visitor("self_attention", self.self_attention);
+    visitor("bridge", self.bridge);
+    visitor("decoder", self.decoder);
+    visitor("attention", self.attention);
+    visitor("combine", self.combine);
+    visitor("generator", self.generator);
+  }
+
+ private:
+  Variable<Scalar> decode_step_by_step(const Context<Scalar>& context, const Variable<Scalar>& embedded,
+                                       const RowOffsets& rows, const EncodedSource<Scalar>& source) const;
+};
+
+namespace detail {
+
+inline void check_options(const RecurrentSeq2SeqOptions& options) {
+  check(options.source_vocabulary_size > 0 && options.target_vocabulary_size > 0,
+        "RecurrentSeq2Seq: vocabularies have ", options.source_vocabulary_size, " and ", options.target_vocabulary_size,
+        " tokens, expected source_vocabulary_size and target_vocabulary_size above 0");
+  check(!options.share_embeddings || options.source_vocabulary_size == options.target_vocabulary_size,
+        "RecurrentSeq2Seq: share_embeddings needs one vocabulary, given are ", options.source_vocabulary_size, " and ",
+        options.target_vocabulary_size, " tokens");
+  check(!options.tie_output || options.width == options.hidden,
+        "RecurrentSeq2Seq: tie_output needs width = hidden, given ", options.width, " and ", options.hidden);
+  if (options.encoder == SourceEncoder::recurrent) {
+    check(!options.bidirectional || options.hidden % 2 == 0, "RecurrentSeq2Seq: hidden is ", options.hidden,
+          ", which does not divide into two directions");
+    check(options.num_decoder_layers <= options.num_encoder_layers, "RecurrentSeq2Seq: ", options.num_decoder_layers,
+          " decoder layers begin with the states of ", options.num_encoder_layers, " encoder layers, expected as many");
+  } else {
+    check(options.width == options.hidden, "RecurrentSeq2Seq: an encoder without states needs width = hidden, given ",
+          options.width, " and ", options.hidden);
+  }
+}
+
+}  // namespace detail
+
+template <class Scalar>
+RecurrentSeq2Seq<Scalar>::RecurrentSeq2Seq(const RecurrentSeq2SeqOptions& chosen, Rng& rng)
+    : options(chosen), dropout{chosen.dropout} {
+  detail::check_options(options);
+  source_embedding = Embedding<Scalar>(options.source_vocabulary_size, options.width, rng);
+  if (!options.share_embeddings)
+    target_embedding = Embedding<Scalar>(options.target_vocabulary_size, options.width, rng);
+  const Index directions = options.bidirectional ? 2 : 1;
+  switch (options.encoder) {
+    case SourceEncoder::recurrent:
+      encoder = Recurrent<Scalar>({.inputs = options.width,
+                                   .hidden = options.hidden / directions,
+                                   .num_layers = options.num_encoder_layers,
+                                   .cell = options.cell,
+                                   .bidirectional = options.bidirectional,
+                                   .dropout = options.dropout},
+                                  rng);
+      break;
+    case SourceEncoder::convolution:
+      convolution = ConvolutionalEncoder<Scalar>({.width = options.hidden,
+                                                  .layers = options.num_encoder_layers,
+                                                  .kernel = options.kernel,
+                                                  .dropout = options.dropout},
+                                                 rng);
+      break;
+    case SourceEncoder::self_attention:
+      for (Index i = 0; i < options.num_encoder_layers; ++i)
+        self_attention.layers.emplace_back(TransformerLayerOptions{.width = options.hidden,
+                                                                   .heads = options.heads,
+                                                                   .dim_feedforward = 2 * options.hidden,
+                                                                   .dropout = options.dropout,
+                                                                   .norm_first = true},
+                                           rng);
+      self_attention.norm = LayerNorm<Scalar>(options.hidden);
+      break;
+  }
+  const bool attends = options.context == SourceContext::attention;
+  const bool every_step = options.context == SourceContext::every_step;
+  decoder = Recurrent<Scalar>({.inputs = options.width + (every_step || feeds_input() ? options.hidden : 0),
+                               .hidden = options.hidden,
+                               .num_layers = options.num_decoder_layers,
+                               .cell = options.cell,
+                               .dropout = options.dropout},
+                              rng);
+  if (options.encoder != SourceEncoder::recurrent) {
+    positions = Positions<Scalar>(PositionEncoding::sinusoidal, options.max_length, options.width, rng);
+    bridge = Linear<Scalar>(options.hidden, options.num_decoder_layers * decoder.state_width(), rng);
+  }
+  if (attends) {
+    attention = GlobalAttention<Scalar>(
+        {.query_width = options.hidden, .memory_width = options.hidden, .score = options.score}, rng);
+    combine = Linear<Scalar>(2 * options.hidden, options.hidden, rng);
+  }
+  if (every_step) combine = Linear<Scalar>(2 * options.hidden + options.width, options.hidden, rng);
+  if (!options.tie_output) generator = Linear<Scalar>(options.hidden, options.target_vocabulary_size, rng);
+}
+
+template <class Scalar>
+EncodedSource<Scalar> RecurrentSeq2Seq<Scalar>::encode(const Context<Scalar>& context, const Tokens& source) const {
+  EncodedSource<Scalar> encoded;
+  encoded.rows = source.rows.over(static_cast<Index>(source.ids.size()), "RecurrentSeq2Seq", "source");
+  Variable<Scalar> x = source_embedding(context, source.ids);
+  if (options.encoder == SourceEncoder::recurrent) {
+    RecurrentResult<Scalar> result = encoder(context, dropout(context, x), encoded.rows);
+    encoded.memory = result.output;
+    // The last layers' states, if the encoder has more layers than the decoder.
+    encoded.states.assign(result.states.end() - options.num_decoder_layers, result.states.end());
+    encoded.summary = columns(context, encoded.states.back(), 0, options.hidden);
+  } else {
+    x = dropout(context,
+                positions(context, scale(context, x, std::sqrt(static_cast<Scalar>(options.width))), encoded.rows));
+    encoded.memory = options.encoder == SourceEncoder::convolution ? convolution(context, x, encoded.rows)
+                                                                   : self_attention(context, x, encoded.rows);
+    encoded.summary = pool_sequences(context, Pooling::mean, encoded.memory, encoded.rows);
+    const Variable<Scalar> states = tanh(context, bridge(context, encoded.summary));
+    for (Index i = 0; i < options.num_decoder_layers; ++i)
+      encoded.states.push_back(columns(context, states, i * decoder.state_width(), decoder.state_width()));
+  }
+  return encoded;
+}
+
+template <class Scalar>
+Variable<Scalar> RecurrentSeq2Seq<Scalar>::embed_target(const Context<Scalar>& context,
+                                                        std::span<const Token> tokens) const {
+  return dropout(context, target_embedding_used()(context, tokens));
+}
+
+template <class Scalar>
+Variable<Scalar> RecurrentSeq2Seq<Scalar>::decode(const Context<Scalar>& context, const Tokens& target,
+                                                  const EncodedSource<Scalar>& source) const {
+  const Variable<Scalar> embedded = embed_target(context, target.ids);
+  const RowOffsets rows = target.rows.over(embedded.rows(), "RecurrentSeq2Seq", "target");
+  check(rows.sequences() == source.rows.sequences(), "RecurrentSeq2Seq: the target has ", rows.sequences(),
+        " sequences, the source ", source.rows.sequences());
+  if (feeds_input()) return decode_step_by_step(context, embedded, rows, source);
+  Variable<Scalar> summary;
+  if (options.context == SourceContext::every_step) {
+    std::vector<Index> sequence_of_row;
+    for (Index s = 0; s < rows.sequences(); ++s)
+      sequence_of_row.insert(sequence_of_row.end(), static_cast<std::size_t>(rows.length(s)), s);
+    summary = gather_rows(context, source.summary, std::span<const Index>(sequence_of_row));
+  }
+  return steps(context, embedded, rows, source.states, summary, {},
+               [&](const Variable<Scalar>& h) {
+                 return attention(context, h, attention.keys(context, source.memory), source.memory, rows, source.rows);
+               })
+      .output;
+}
+
+// Each step's input is the output of the one before. Sequences are put in order of their length: those that have not
+// ended are the first, and so are the rows of their sources.
+template <class Scalar>
+Variable<Scalar> RecurrentSeq2Seq<Scalar>::decode_step_by_step(const Context<Scalar>& context,
+                                                               const Variable<Scalar>& embedded, const RowOffsets& rows,
+                                                               const EncodedSource<Scalar>& source) const {
+  const std::vector<Index> order = detail::sequences_by_length(rows);
+  const detail::RecurrentGroup group(rows, order, false);
+  std::vector<Index> source_rows, source_lengths, target_rows;
+  for (const Index s : order) {
+    source_lengths.push_back(source.rows.length(s));
+    for (Index row = source.rows.begin(s); row < source.rows.end(s); ++row) source_rows.push_back(row);
+  }
+  group.for_each_step([&](Index t, Index active) {
+    for (Index i = 0; i < active; ++i) target_rows.push_back(group.row(i, t));
+  });
+  const Variable<Scalar> inputs = gather_rows(context, embedded, std::span<const Index>(target_rows));
+  const Variable<Scalar> memory = gather_rows(context, source.memory, std::span<const Index>(source_rows));
+  const Variable<Scalar> keys = attention.keys(context, memory);
+  std::vector<Variable<Scalar>> states;
+  for (const Variable<Scalar>& state : source.states)
+    states.push_back(gather_rows(context, state, std::span<const Index>(order)));
+
+  // What was attended to is put together here: a step knows only its own.
+  Context<Scalar> step_context = context;
+  AttentionRecorder<Scalar> recorder;
+  Tensor<Scalar, 3> weights({1, rows.rows(), source.rows.longest()});
+  if (context.attention != nullptr) step_context.attention = &recorder;
+
+  Variable<Scalar> fed(Matrix<Scalar>::Zero(rows.sequences(), options.hidden));
+  std::vector<Variable<Scalar>> outputs;
+  Index first = 0;
+  group.for_each_step([&](Index t, Index active) {
+    const RowOffsets one_each = RowOffsets::from_lengths(std::vector<Index>(static_cast<std::size_t>(active), 1));
+    const RowOffsets memory_rows =
+        RowOffsets::from_lengths(std::span(source_lengths).first(static_cast<std::size_t>(active)));
+    const auto top = [&](const Variable<Scalar>& x, Index count) { return row_range(context, x, 0, count); };
+    for (Variable<Scalar>& state : states) state = top(state, active);
+    RecurrentResult<Scalar> step = steps(step_context, row_range(context, inputs, first, active), one_each, states, {},
+                                         top(fed, active), [&](const Variable<Scalar>& h) {
+                                           return attention(step_context, h, top(keys, memory_rows.rows()),
+                                                            top(memory, memory_rows.rows()), one_each, memory_rows);
+                                         });
+    if (context.attention != nullptr) {
+      const Tensor<Scalar, 3>& of_step = recorder.weights(attention);
+      for (Index i = 0; i < active; ++i)
+        weights.matrix(0).row(group.row(i, t)).head(of_step.dimension(2)) = of_step.matrix(0).row(i);
+    }
+    states = std::move(step.states);
+    fed = step.output;
+    outputs.push_back(std::move(step.output));
+    first += active;
+  });
+  if (context.attention != nullptr) context.attention->record(attention, std::move(weights));
+  if (outputs.empty()) return fed;
+  std::vector<Index> place(target_rows.size());
+  for (std::size_t i = 0; i < place.size(); ++i)
+    place[static_cast<std::size_t>(target_rows[i])] = static_cast<Index>(i);
+  return gather_rows(context, stack_rows(context, std::move(outputs)), std::span<const Index>(place));
+}
+
+template <class Scalar>
+Variable<Scalar> RecurrentSeq2Seq<Scalar>::operator()(const Context<Scalar>& context, const Tokens& source,
+                                                      const Tokens& target) const {
+  return logits(context, decode(context, target, encode(context, source)));
+}
+
+template <class Scalar>
+Variable<Scalar> RecurrentSeq2Seq<Scalar>::logits(const Context<Scalar>& context, const Variable<Scalar>& x) const {
+  return generator.empty() ? target_embedding_used().logits(context, x) : generator(context, x);
+}
+
+EIGENFORMER_TEMPLATE(struct RecurrentSeq2Seq);
+
+}  // namespace eigenformer::inline EIGENFORMER_ABI
