@@ -7,6 +7,7 @@
 #include "eigenformer/decode/greedy.hpp"
 #include "eigenformer/kernels/rotary.hpp"
 #include "eigenformer/kernels/scores.hpp"
+#include "eigenformer/layers/global_attention.hpp"
 #include "eigenformer/models/transformer_state.hpp"
 #include "eigenformer/models/translation_model.hpp"
 #include "eigenformer/ops/cross_entropy.hpp"

@@ -1,7 +1,8 @@
 """Writes torch_reference.safetensors beside this script: what PyTorch computes, for the parity tests to agree with.
 
-To make it anew: Python 3.11, `pip install torch==2.13.0` (the CPU build), `python3 make_torch_reference.py`. The seeds
-are fixed; another version of PyTorch, or another processor, may change last digits.
+To make it anew: Python 3.11, `pip install torch==2.13.0` (the CPU build), `ATEN_CPU_CAPABILITY=avx2 python3
+make_torch_reference.py`. The seeds are fixed; another version of PyTorch, or another processor or capability, may
+change last digits.
 
 Everything is computed in double precision, in training mode and without dropout. Inputs, parameters and cotangents are
 drawn as halves, so that F16 stores them exactly in a quarter of the bytes; the rest is F64 unless said:
@@ -28,6 +29,10 @@ Width 12, 3 heads, feed-forward width 20, layer norm epsilon 1e-5, gelu by erf. 
   cross_entropy                    mean over the labels that count, of `logits` [7 x 11]; y and cotangent are [1 x 1]
   cross_entropy_smoothing          the same with label_smoothing 0.1
   cross_entropy_sum                the sum in place of the mean
+
+Attention of `query` over the rows of `memory`, ragged, written out with torch's operations (Luong et al. 2015, equation
+8; Bahdanau et al. 2015). dot and scaled_dot at width 12, the others with a memory of width 7, additive with 9 units:
+  global_attention_{dot,general,scaled_dot,additive}
 """
 
 import json
@@ -224,4 +229,40 @@ for place in ("post", "pre"):
 cross_entropy("cross_entropy", ignore_index=-100)
 cross_entropy("cross_entropy_smoothing", label_smoothing=0.1)
 cross_entropy("cross_entropy_sum", reduction="sum")
+
+
+class GlobalAttention(nn.Module):
+    def __init__(self, score, memory_width, units):
+        super().__init__()
+        self.score = score
+        if score == "general":
+            self.query = nn.Linear(WIDTH, memory_width, bias=False, dtype=torch.double)
+        if score == "additive":
+            self.query = nn.Linear(WIDTH, units, dtype=torch.double)
+            self.key = nn.Linear(memory_width, units, bias=False, dtype=torch.double)
+            self.v = nn.Parameter(torch.empty(1, units, dtype=torch.double))
+
+    def forward(self, query, memory):
+        if self.score == "additive":
+            hidden = self.query(query).unsqueeze(-2) + self.key(memory).unsqueeze(-3)
+            scores = (self.v * torch.tanh(hidden)).sum(-1)
+        else:
+            states = self.query(query) if self.score == "general" else query
+            scores = states @ memory.transpose(-1, -2)
+            if self.score == "scaled_dot":
+                scores = scores / memory.shape[-1] ** 0.5
+        return torch.softmax(scores, -1) @ memory
+
+
+def global_attention(score):
+    case = f"global_attention_{score}"
+    begin(case)
+    memory_width = 7 if score in ("general", "additive") else WIDTH
+    attend = randomise(GlobalAttention(score, memory_width, units=9))
+    store_ragged(case, attend, {"query": (random(sum(LENGTHS), WIDTH), LENGTHS),
+                                "memory": (random(sum(KEY_LENGTHS), memory_width), KEY_LENGTHS)}, attend)
+
+
+for score in ("dot", "general", "scaled_dot", "additive"):
+    global_attention(score)
 write_safetensors(pathlib.Path(__file__).with_name("torch_reference.safetensors"))

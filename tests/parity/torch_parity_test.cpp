@@ -4,6 +4,7 @@
 #include "eigenformer/io/safetensors.hpp"
 #include "eigenformer/layers/decoder_layer.hpp"
 #include "eigenformer/layers/encoder_layer.hpp"
+#include "eigenformer/layers/global_attention.hpp"
 #include "eigenformer/ops/cross_entropy.hpp"
 #include "support/approx.hpp"
 #include "support/catch.hpp"
@@ -162,4 +163,28 @@ TEST_CASE("cross entropy agrees with PyTorch", "[parity]") {
   check_cross_entropy<double>("cross_entropy_smoothing", {.label_smoothing = 0.1});
   check_cross_entropy<float>("cross_entropy_sum", {.reduction = ef::Reduction::sum});
   check_cross_entropy<double>("cross_entropy_sum", {.reduction = ef::Reduction::sum});
+}
+
+namespace {
+
+template <class Scalar>
+void check_global_attention(ef::AlignmentScore score) {
+  Case<Scalar> test("global_attention_" + std::string(ef::to_string(score)));
+  const ef::Context<Scalar> context{.tape = &test.tape};
+  ef::Rng rng(1);
+  const ef::Variable<Scalar> query = test.input("query"), memory = test.input("memory");
+  ef::GlobalAttention<Scalar> layer(
+      {.query_width = query.cols(), .memory_width = memory.cols(), .score = score, .attention_width = 9}, rng);
+  test.load(layer);
+  const ef::Variable<Scalar> keys = layer.keys(context, memory);
+  test.compare(layer(context, query, keys, memory, test.rows("rows"), test.rows("key_rows")), layer);
+}
+
+}  // namespace
+
+TEST_CASE("global attention agrees with PyTorch's operations", "[parity]") {
+  const auto score = GENERATE(ef::AlignmentScore::dot, ef::AlignmentScore::general, ef::AlignmentScore::scaled_dot,
+                              ef::AlignmentScore::additive);
+  check_global_attention<float>(score);
+  check_global_attention<double>(score);
 }
