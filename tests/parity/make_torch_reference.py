@@ -31,6 +31,14 @@ Width 12, 3 heads, feed-forward width 20, layer norm epsilon 1e-5, gelu by erf. 
   cross_entropy                    mean over the labels that count, of `logits` [7 x 11]; y and cotangent are [1 x 1]
   cross_entropy_smoothing          the same with label_smoothing 0.1
   cross_entropy_sum                the sum in place of the mean
+
+Attention of `query` over the rows of `memory`, ragged, written out with torch's operations (Luong et al. 2015, equation
+8; Bahdanau et al. 2015). dot and scaled_dot at width 12, the others with a memory of width 7, additive with 9 units:
+  global_attention_{dot,general,scaled_dot,additive}
+
+Two layers of width 5 on x of width 4, as packed sequences, from each layer's state `initial0` and `initial1`; y is the
+output's rows and then, layer by layer, those of the last h and of the last c:
+  {rnn,rnn_relu,gru,lstm}, {..}_bidirectional
 """
 
 import json
@@ -274,4 +282,68 @@ for place in ("post", "pre"):
 cross_entropy("cross_entropy", ignore_index=-100)
 cross_entropy("cross_entropy_smoothing", label_smoothing=0.1)
 cross_entropy("cross_entropy_sum", reduction="sum")
+
+
+class GlobalAttention(nn.Module):
+    def __init__(self, score, memory_width, units):
+        super().__init__()
+        self.score = score
+        if score == "general":
+            self.query = nn.Linear(WIDTH, memory_width, bias=False, dtype=torch.double)
+        if score == "additive":
+            self.query = nn.Linear(WIDTH, units, dtype=torch.double)
+            self.key = nn.Linear(memory_width, units, bias=False, dtype=torch.double)
+            self.v = nn.Parameter(torch.empty(1, units, dtype=torch.double))
+
+    def forward(self, query, memory):
+        if self.score == "additive":
+            hidden = self.query(query).unsqueeze(-2) + self.key(memory).unsqueeze(-3)
+            scores = (self.v * torch.tanh(hidden)).sum(-1)
+        else:
+            states = self.query(query) if self.score == "general" else query
+            scores = states @ memory.transpose(-1, -2)
+            if self.score == "scaled_dot":
+                scores = scores / memory.shape[-1] ** 0.5
+        return torch.softmax(scores, -1) @ memory
+
+
+def global_attention(score):
+    case = f"global_attention_{score}"
+    begin(case)
+    memory_width = 7 if score in ("general", "additive") else WIDTH
+    attend = randomise(GlobalAttention(score, memory_width, units=9))
+    store_ragged(case, attend, {"query": (random(sum(LENGTHS), WIDTH), LENGTHS),
+                                "memory": (random(sum(KEY_LENGTHS), memory_width), KEY_LENGTHS)}, attend)
+
+
+for score in ("dot", "general", "scaled_dot", "additive"):
+    global_attention(score)
+
+
+def recurrent(kind, bidirectional):
+    case = f"{kind}{'_bidirectional' if bidirectional else ''}"
+    begin(case)
+    hidden, layers, lengths, directions = 5, 2, [3, 6, 4], 2 if bidirectional else 1
+    options = {"nonlinearity": "relu"} if kind == "rnn_relu" else {}
+    kind_of = {"rnn": nn.RNN, "rnn_relu": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}[kind]
+    module = randomise(kind_of(4, hidden, num_layers=layers, bidirectional=bidirectional, dtype=torch.double, **options))
+    states = 2 if kind == "lstm" else 1
+    x = random(sum(lengths), 4)
+    # A layer's state has h of both directions, and then c of both.
+    initial = [random(len(lengths), states * directions * hidden) for _ in range(layers)]
+    parts = [layer.unflatten(1, (states, directions, hidden)) for layer in initial]
+    before = [torch.cat([part[:, state].transpose(0, 1) for part in parts]) for state in range(states)]
+    packed = nn.utils.rnn.pack_sequence(x.split(lengths), enforce_sorted=False)
+    y, after = module(packed, tuple(before) if states == 2 else before[0])
+    rows = [torch.cat(nn.utils.rnn.unpack_sequence(y))]
+    for layer in range(layers):
+        for state in after if states == 2 else [after]:
+            rows.append(torch.cat([*state[layer * directions:(layer + 1) * directions]], dim=1))
+    store(case, module, {"x": x, **{f"initial{i}": layer for i, layer in enumerate(initial)}}, torch.cat(rows))
+    tensors[f"{case}/rows"] = torch.tensor([0] + lengths).cumsum(0)
+
+
+for kind in ("rnn", "rnn_relu", "gru", "lstm"):
+    for bidirectional in (False, True):
+        recurrent(kind, bidirectional)
 write_safetensors(pathlib.Path(__file__).with_name("torch_reference.safetensors"))

@@ -5,6 +5,8 @@
 #include "eigenformer/layers/convolution.hpp"
 #include "eigenformer/layers/decoder_layer.hpp"
 #include "eigenformer/layers/encoder_layer.hpp"
+#include "eigenformer/layers/global_attention.hpp"
+#include "eigenformer/layers/recurrent.hpp"
 #include "eigenformer/ops/activations.hpp"
 #include "eigenformer/ops/cross_entropy.hpp"
 #include "eigenformer/ops/pooling.hpp"
@@ -206,4 +208,57 @@ TEST_CASE("cross entropy agrees with PyTorch", "[parity]") {
   check_cross_entropy<double>("cross_entropy_smoothing", {.label_smoothing = 0.1});
   check_cross_entropy<float>("cross_entropy_sum", {.reduction = ef::Reduction::sum});
   check_cross_entropy<double>("cross_entropy_sum", {.reduction = ef::Reduction::sum});
+}
+
+namespace {
+
+template <class Scalar>
+void check_global_attention(ef::AlignmentScore score) {
+  Case<Scalar> test("global_attention_" + std::string(ef::to_string(score)));
+  const ef::Context<Scalar> context{.tape = &test.tape};
+  ef::Rng rng(1);
+  const ef::Variable<Scalar> query = test.input("query"), memory = test.input("memory");
+  ef::GlobalAttention<Scalar> layer(
+      {.query_width = query.cols(), .memory_width = memory.cols(), .score = score, .attention_width = 9}, rng);
+  test.load(layer);
+  const ef::Variable<Scalar> keys = layer.keys(context, memory);
+  test.compare(layer(context, query, keys, memory, test.rows("rows"), test.rows("key_rows")), layer);
+}
+
+}  // namespace
+
+TEST_CASE("global attention agrees with PyTorch's operations", "[parity]") {
+  const auto score = GENERATE(ef::AlignmentScore::dot, ef::AlignmentScore::general, ef::AlignmentScore::scaled_dot,
+                              ef::AlignmentScore::additive);
+  check_global_attention<float>(score);
+  check_global_attention<double>(score);
+}
+
+namespace {
+
+template <class Scalar>
+void check_recurrent(ef::RecurrentCell cell, bool bidirectional) {
+  Case<Scalar> test(std::string(ef::to_string(cell)) + (bidirectional ? "_bidirectional" : ""));
+  const ef::Context<Scalar> context{.tape = &test.tape};
+  ef::Rng rng(1);
+  ef::Recurrent<Scalar> layer({.inputs = 4, .hidden = 5, .num_layers = 2, .cell = cell, .bidirectional = bidirectional},
+                              rng);
+  test.load(layer);
+  const ef::Variable<Scalar> x = test.input("x"), first = test.input("initial0"), second = test.input("initial1");
+  const ef::RecurrentResult<Scalar> result = layer(context, x, test.rows("rows"), {first, second});
+  std::vector<ef::Variable<Scalar>> parts{result.output};
+  for (const ef::Variable<Scalar>& state : result.states)
+    for (ef::Index column = 0; column < layer.state_width(); column += layer.width())
+      parts.push_back(ef::columns(context, state, column, layer.width()));
+  test.compare(ef::stack_rows(context, parts), layer);
+}
+
+}  // namespace
+
+TEST_CASE("recurrent layers agree with PyTorch's over packed sequences", "[parity]") {
+  const auto cell =
+      GENERATE(ef::RecurrentCell::rnn, ef::RecurrentCell::rnn_relu, ef::RecurrentCell::gru, ef::RecurrentCell::lstm);
+  const bool bidirectional = GENERATE(false, true);
+  check_recurrent<float>(cell, bidirectional);
+  check_recurrent<double>(cell, bidirectional);
 }

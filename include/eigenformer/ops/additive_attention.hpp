@@ -1,0 +1,43 @@
+// Additive attention made differentiable: see kernels/additive_attention.hpp.
+#pragma once
+
+#include "eigenformer/autograd/context.hpp"
+#include "eigenformer/kernels/additive_attention.hpp"
+
+namespace eigenformer::inline EIGENFORMER_ABI {
+
+/// The additive attention of q over k and values: [queries x value width]. Shapes and options as in the kernel; threads
+/// come from the context. The weights [queries x keys of the longest sequence] go to `weights` if it is not null; no
+/// gradient flows to them.
+template <class Scalar>
+Variable<Scalar> additive_attention(const Context<Scalar>& context, const Variable<Scalar>& q,
+                                    const Variable<Scalar>& k, const Variable<Scalar>& v,
+                                    const Variable<Scalar>& values, AdditiveAttentionOptions options = {},
+                                    Variable<Scalar>* weights = nullptr) {
+  check(context.tape == nullptr || options.key_index.empty(),
+        "additive_attention: key_index has no backward, and a tape is recording");
+  options.threads = context.threads;
+  const detail::AttentionLayout layout =
+      detail::additive_attention_layout(shape(q), shape(k), shape(v), shape(values), options);
+  Variable<Scalar> y = context.new_matrix(q.rows(), values.cols());
+  Variable<Scalar> a = context.new_matrix(q.rows(), layout.key_rows.longest());
+  additive_attention_forward<Scalar>(q.value(), k.value(), v.value(), values.value(), options, y.writable(),
+                                     a.writable());
+  if (weights != nullptr) *weights = a;
+  return context.record(std::move(y), {q, k, v, values},
+                        [q, k, v, values, options, a](const Variable<Scalar>& d_y, Tape<Scalar>& tape) {
+                          Variable<Scalar> d_q = tape.new_matrix(q.rows(), q.cols());
+                          Variable<Scalar> d_k = tape.new_matrix(k.rows(), k.cols());
+                          Variable<Scalar> d_v = tape.new_matrix(v.rows(), v.cols());
+                          Variable<Scalar> d_values = tape.new_matrix(values.rows(), values.cols());
+                          additive_attention_backward<Scalar>(q.value(), k.value(), v.value(), values.value(), options,
+                                                              a.value(), d_y.value(), d_q.writable(), d_k.writable(),
+                                                              d_v.writable(), d_values.writable());
+                          tape.add_gradient(q, std::move(d_q));
+                          tape.add_gradient(k, std::move(d_k));
+                          tape.add_gradient(v, std::move(d_v));
+                          tape.add_gradient(values, std::move(d_values));
+                        });
+}
+
+}  // namespace eigenformer::inline EIGENFORMER_ABI
