@@ -12,6 +12,7 @@
 #include "eigenformer/models/translation_model.hpp"
 #include "eigenformer/ops/cross_entropy.hpp"
 #include "eigenformer/ops/softmax.hpp"
+#include "eigenformer/text/alignment.hpp"
 #include "eigenformer/text/bleu.hpp"
 #include "eigenformer/text/chrf.hpp"
 #include "eigenformer/text/corpus.hpp"
