@@ -11,6 +11,7 @@
 #include "eigenformer/ops/cross_entropy.hpp"
 #include "eigenformer/ops/pooling.hpp"
 #include "eigenformer/ops/softmax.hpp"
+#include "eigenformer/text/alignment.hpp"
 #include "eigenformer/text/bleu.hpp"
 #include "eigenformer/text/chrf.hpp"
 #include "eigenformer/text/corpus.hpp"

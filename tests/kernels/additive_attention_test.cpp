@@ -11,17 +11,18 @@ using namespace ef::testing;
 
 namespace {
 
-struct Result {
+struct NaiveAdditive {
   Matrix<double> y;
   Matrix<double> weights;
 };
 
 /// As the definition reads, in double.
-Result naive_additive_attention(const Matrix<double>& q, const Matrix<double>& k, const Matrix<double>& v,
-                                const Matrix<double>& values, const ef::AdditiveAttentionOptions& options) {
+NaiveAdditive naive_additive_attention(const Matrix<double>& q, const Matrix<double>& k, const Matrix<double>& v,
+                                       const Matrix<double>& values, const ef::AdditiveAttentionOptions& options) {
   const RowOffsets key_rows = options.key_rows.given() ? options.key_rows : RowOffsets{0, k.rows()};
   const RowOffsets query_rows = options.query_rows.given() ? options.query_rows : RowOffsets{0, q.rows()};
-  Result result{Matrix<double>::Zero(q.rows(), values.cols()), Matrix<double>::Zero(q.rows(), key_rows.longest())};
+  NaiveAdditive result{Matrix<double>::Zero(q.rows(), values.cols()),
+                       Matrix<double>::Zero(q.rows(), key_rows.longest())};
   for (Index s = 0; s < query_rows.sequences(); ++s)
     for (Index i = query_rows.begin(s); i < query_rows.end(s); ++i) {
       const Index keys = key_rows.length(s);
@@ -68,7 +69,7 @@ std::vector<Matrix<Scalar>> backward_every_way(const std::vector<Matrix<Scalar>>
 }
 
 template <class Scalar>
-std::vector<Matrix<double>> in_double(const std::vector<Matrix<Scalar>>& matrices) {
+std::vector<Matrix<double>> all_in_double(const std::vector<Matrix<Scalar>>& matrices) {
   std::vector<Matrix<double>> result;
   for (const Matrix<Scalar>& m : matrices) result.push_back(m.template cast<double>());
   return result;
@@ -95,8 +96,8 @@ TEMPLATE_TEST_CASE("additive attention agrees with its definition", "[kernels]",
       CAPTURE(hidden, width);
       const auto in = random_inputs<TestType>(42, 29, hidden, width, rng);
       const auto out = forward_every_way<TestType>(in, ragged);
-      const auto exact = in_double(in);
-      const Result expected = naive_additive_attention(exact[0], exact[1], exact[2], exact[3], ragged);
+      const auto exact = all_in_double(in);
+      const NaiveAdditive expected = naive_additive_attention(exact[0], exact[1], exact[2], exact[3], ragged);
       CHECK(largest_error(out[0], expected.y) < tolerance<TestType>(64));
       CHECK(largest_error(out[1], expected.weights) < tolerance<TestType>(64));
       CHECK((out[0].row(3).array() == 0).all());  // no keys
@@ -105,7 +106,7 @@ TEMPLATE_TEST_CASE("additive attention agrees with its definition", "[kernels]",
     }
   // Long enough to be several tasks even at one query a sequence.
   const auto in = random_inputs<TestType>(2, 900, 40, 24, rng);
-  const auto exact = in_double(in);
+  const auto exact = all_in_double(in);
   const ef::AdditiveAttentionOptions two{.query_rows = {0, 1, 2}, .key_rows = {0, 400, 900}};
   CHECK(largest_error(forward_every_way<TestType>(in, two)[0],
                       naive_additive_attention(exact[0], exact[1], exact[2], exact[3], two).y) <
@@ -147,7 +148,7 @@ TEMPLATE_TEST_CASE("keys of additive attention may be picked by an index", "[ker
     const ef::AdditiveAttentionOptions options{
         .query_rows = {0, 1, 2, 3, 4}, .key_rows = {0, 3, 6, 10, 10}, .key_index = index};
     const auto out = forward_every_way<TestType>(in, options);
-    const auto exact = in_double(in);
+    const auto exact = all_in_double(in);
     CHECK(largest_error(out[0], naive_additive_attention(exact[0], exact[1], exact[2], exact[3], options).y) <
           tolerance<TestType>(64));
     CHECK(identical<TestType>(out[0].row(1),
@@ -165,8 +166,8 @@ TEMPLATE_TEST_CASE("additive attention of extreme numbers has no NaN", "[kernels
   in[0](1, 1) = -inf;
   in[1](4, 8) = inf;
   const auto out = forward_every_way<TestType>(in, {});
-  const auto exact = in_double(in);
-  const Result expected = naive_additive_attention(exact[0], exact[1], exact[2], exact[3], {});
+  const auto exact = all_in_double(in);
+  const NaiveAdditive expected = naive_additive_attention(exact[0], exact[1], exact[2], exact[3], {});
   CHECK(largest_error(out[1], expected.weights) < tolerance<TestType>(1e6));  // scores of 1e4 with their roundings
   const auto gradients =
       backward_every_way<TestType>({in[0], in[1], in[2], in[3], out[1], random_matrix<TestType>(3, 4, rng)}, {});
@@ -213,7 +214,7 @@ TEST_CASE("the derivatives of additive attention in float agree with those in do
   const auto in = random_inputs<float>(90, 60, 70, 40, rng);
   const auto d_y = random_matrix<float>(90, 40, rng);
   const auto weights = forward_every_way<float>(in, ragged)[1];
-  const auto exact = in_double<float>({in[0], in[1], in[2], in[3], weights, d_y});
+  const auto exact = all_in_double<float>({in[0], in[1], in[2], in[3], weights, d_y});
   const auto gradients = backward_every_way<float>({in[0], in[1], in[2], in[3], weights, d_y}, ragged);
   const auto expected = backward_every_way<double>(exact, ragged);
   for (std::size_t x = 0; x < gradients.size(); ++x) {

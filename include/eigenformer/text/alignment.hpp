@@ -1,0 +1,129 @@
+// Word alignments: which source word stands for which target word, and how well two alignments agree.
+#pragma once
+
+#include <algorithm>
+#include <charconv>
+#include <compare>
+#include <filesystem>
+#include <set>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "eigenformer/text/corpus.hpp"
+
+namespace eigenformer::inline EIGENFORMER_ABI {
+
+/// A source and a target word that translate each other, both counted from 0.
+struct AlignmentLink {
+  Index source = 0;
+  Index target = 0;
+  friend auto operator<=>(const AlignmentLink&, const AlignmentLink&) = default;
+};
+
+/// A sentence pair's links, by source and then target word. A word may have any number of them.
+using WordAlignment = std::set<AlignmentLink>;
+
+namespace detail {
+
+/// The whole number that is all of `text`, or -1.
+inline Index parse_word_number(std::string_view text) {
+  Index number = -1;
+  if (text.empty() || text.front() < '0' || text.front() > '9') return -1;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  return error == std::errc() && end == text.data() + text.size() ? number : -1;
+}
+
+inline WordAlignment parse_links(std::string_view line, std::string_view where) {
+  WordAlignment links;
+  for (const std::string_view word : split_words(line)) {
+    const std::size_t hyphen = word.find('-');
+    AlignmentLink link{parse_word_number(word.substr(0, hyphen)), -1};
+    if (hyphen != std::string_view::npos) link.target = parse_word_number(word.substr(hyphen + 1));
+    check(link.source >= 0 && link.target >= 0, where, ": expected links as in 0-0 1-2, given \"", word, "\" at byte ",
+          static_cast<std::size_t>(word.data() - line.data()));
+    links.insert(link);
+  }
+  return links;
+}
+
+}  // namespace detail
+
+/// The links of a line in Pharaoh's format, "0-0 1-2": source and target words from 0, in any order. An empty line has
+/// none. Throws for anything else.
+inline WordAlignment parse_alignment(std::string_view line) {
+  return detail::parse_links(line, "parse_alignment");
+}
+
+/// The alignments of a file in Pharaoh's format, one a line. Throws as read_lines and parse_alignment do, with the
+/// file and the line.
+inline std::vector<WordAlignment> read_alignments(const std::filesystem::path& path) {
+  const std::string file = detail::name_of_file(path);
+  std::vector<WordAlignment> alignments;
+  for (const std::string& line : read_lines(path))
+    alignments.push_back(detail::parse_links(line, file + ':' + std::to_string(alignments.size() + 1)));
+  return alignments;
+}
+
+/// The links in Pharaoh's format, in order: "0-0 1-2".
+inline std::string to_string(const WordAlignment& alignment) {
+  std::string text;
+  for (const AlignmentLink& link : alignment) {
+    if (!text.empty()) text += ' ';
+    text.append(std::to_string(link.source)).append("-").append(std::to_string(link.target));
+  }
+  return text;
+}
+
+/// How many links two alignments have in common.
+inline Index links_in_common(const WordAlignment& a, const WordAlignment& b) {
+  return static_cast<Index>(std::count_if(a.begin(), a.end(), [&](const auto& link) { return b.contains(link); }));
+}
+
+/// The alignment error rate of a corpus (Och and Ney 2003, "A Systematic Comparison of Various Statistical Alignment
+/// Models", section 5), from 0 to 1:
+///
+///   AER = 1 - (|A & S| + |A & P|) / (|A| + |S|)
+///
+/// for alignments A against the links S of which people were sure, and P that they found possible, S among them; every
+/// number is summed over the sentences before anything is divided. Throws if the numbers of sentences differ, if a sure
+/// link is not among the possible, and if A and S have no link at all.
+inline double alignment_error_rate(std::span<const WordAlignment> alignments, std::span<const WordAlignment> sure,
+                                   std::span<const WordAlignment> possible) {
+  check(alignments.size() == sure.size() && sure.size() == possible.size(), "alignment_error_rate: ", alignments.size(),
+        " alignments, ", sure.size(), " of sure links, ", possible.size(), " of possible links");
+  Index found = 0, total = 0;
+  for (std::size_t i = 0; i < alignments.size(); ++i) {
+    for (const AlignmentLink& link : sure[i])
+      check(possible[i].contains(link), "alignment_error_rate: sentence ", i, ": the sure link ", link.source, "-",
+            link.target, " is not among the possible");
+    found += links_in_common(alignments[i], sure[i]) + links_in_common(alignments[i], possible[i]);
+    total += static_cast<Index>(alignments[i].size() + sure[i].size());
+  }
+  check(total > 0, "alignment_error_rate: there are no links");
+  return 1 - static_cast<double>(found) / static_cast<double>(total);
+}
+
+/// The same where all links are sure: 1 - F1.
+inline double alignment_error_rate(std::span<const WordAlignment> alignments, std::span<const WordAlignment> sure) {
+  return alignment_error_rate(alignments, sure, sure);
+}
+
+/// Each target word's link to the source word of its largest weight, the first of those that are equal. weights:
+/// [target words x source words], such as one head's attention, or of any Eigen matrix or expression.
+template <class Derived>
+WordAlignment best_links(const Eigen::MatrixBase<Derived>& weights) {
+  WordAlignment links;
+  const auto& w = weights.derived().eval();  // no copy of a matrix
+  if (w.cols() == 0) return links;
+  for (Index target = 0; target < w.rows(); ++target) {
+    Index best = 0;
+    for (Index source = 1; source < w.cols(); ++source)
+      if (w(target, source) > w(target, best)) best = source;
+    links.insert({best, target});
+  }
+  return links;
+}
+
+}  // namespace eigenformer::inline EIGENFORMER_ABI
