@@ -32,9 +32,9 @@ struct Materialised {
   }
 };
 
-struct Inputs {
+struct AttentionInputs {
   Matrix<float> q, k, v, d_out;
-  Inputs(Index queries, Index keys, Index width, double size, ef::Rng& rng)
+  AttentionInputs(Index queries, Index keys, Index width, double size, ef::Rng& rng)
       : q(random_matrix<float>(queries, width, rng, size)),
         k(random_matrix<float>(keys, width, rng, size)),
         v(random_matrix<float>(keys, width, rng, size)),
@@ -46,7 +46,7 @@ struct Inputs {
 
 struct Given {
   Matrix<float> out, log_sum_exp, d_q, d_k, d_v;
-  explicit Given(const Inputs& in)
+  explicit Given(const AttentionInputs& in)
       : out(in.q.rows(), in.v.cols()),
         log_sum_exp(in.q.rows(), 1),
         d_q(in.q.rows(), in.q.cols()),
@@ -70,7 +70,7 @@ TEST_CASE("attention in float is within 2e-6 of double for inputs of size 1, its
   ef::Rng rng(seed);
   const auto check_errors = [&](Index queries, Index keys, Index width) {
     CAPTURE(queries, keys, width);
-    const Inputs in(queries, keys, width, 1, rng);
+    const AttentionInputs in(queries, keys, width, 1, rng);
     const Materialised<double> expected = in.in_double();
     const Given given(in);
     CHECK(error(given.out, expected.out) < 2e-6);
@@ -96,7 +96,7 @@ TEST_CASE("for larger inputs attention's error is that of weights in memory", "[
     // five times the other's. The median of the ratios is near 1.1.
     std::vector<double> ratios;
     for (int draw = 0; draw < 15; ++draw) {
-      const Inputs in(128, 256, 64, size, rng);
+      const AttentionInputs in(128, 256, 64, size, rng);
       const Materialised<double> expected = in.in_double();
       const Materialised<float> in_memory(in.q, in.k, in.v, in.d_out);
       ratios.push_back(error(Given(in).out, expected.out) / error(in_memory.out, expected.out));
