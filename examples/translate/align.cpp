@@ -1,21 +1,48 @@
-// translate align: what each target word attended to.
+// translate align: what each target word attended to, or which source word it depends on.
+#include <cstdio>
 #include <iostream>
 
 #include "eigenformer/io/files.hpp"
 #include "translate/heat_map.hpp"
-#include "translate/translator.hpp"
+#include "translate/readings.hpp"
 
 namespace translate {
 
+namespace {
+
+/// A table with tabs: source tokens above, target tokens before.
+void print_matrix(const Reading& reading) {
+  for (const std::string& token : reading.source) std::cout << '\t' << token;
+  std::cout << '\n';
+  for (ef::Index i = 0; i < reading.values.rows(); ++i) {
+    std::cout << reading.target[static_cast<std::size_t>(i)];
+    for (ef::Index j = 0; j < reading.values.cols(); ++j) {
+      char number[32];
+      std::snprintf(number, sizeof(number), "\t%.4f", static_cast<double>(reading.values(i, j)));
+      std::cout << number;
+    }
+    std::cout << '\n';
+  }
+}
+
+}  // namespace
+
 void align(const AlignArguments& arguments) {
   const Model model = load_model(arguments.model);
-  const Alignment alignment =
-      attention_between(model, arguments.source, arguments.target, arguments.layer, arguments.head);
-  print_heat_map(std::cout, alignment.weights, alignment.target, alignment.source);
+  const Reading reading =
+      arguments.reading == "influence"
+          ? influence_between(model, arguments.source, arguments.target)
+          : attention_between(model, arguments.source, arguments.target, arguments.layer, arguments.head);
+  if (arguments.view == "matrix")
+    print_matrix(reading);
+  else if (arguments.view == "pharaoh")
+    std::cout << ef::to_string(links_of(reading)) << '\n';
+  else
+    print_heat_map(std::cout, reading.shades, reading.target, reading.source);
   if (arguments.svg.empty()) return;
-  ef::write_file(arguments.svg, svg_heat_map(alignment.weights, alignment.target, alignment.source,
+  ef::write_file(arguments.svg, svg_heat_map(reading.shades, reading.target, reading.source,
                                              arguments.source + " → " + arguments.target));
-  std::cout << "written to " << arguments.svg << '\n';
+  std::cerr << "written to " << arguments.svg << '\n';
 }
 
 }  // namespace translate

@@ -1,10 +1,11 @@
-// translate evaluate: BLEU and chrF against a reference.
+// translate evaluate: BLEU, chrF and exact match against a reference, and the error of attention as an alignment.
 #include <cstdio>
 
 #include "eigenformer/core/thread_pool.hpp"
 #include "eigenformer/text/bleu.hpp"
 #include "eigenformer/text/chrf.hpp"
 #include "eigenformer/text/corpus.hpp"
+#include "translate/readings.hpp"
 #include "translate/translator.hpp"
 
 namespace translate {
@@ -21,6 +22,19 @@ void evaluate(const EvaluateArguments& arguments) {
   std::printf("BLEU %.2f  %.1f/%.1f/%.1f/%.1f  brevity penalty %.3f  %s\n", bleu.score, bleu.precisions[0],
               bleu.precisions[1], bleu.precisions[2], bleu.precisions[3], bleu.brevity_penalty, bleu.signature.c_str());
   std::printf("chrF %.2f  %s\n", chrf.score, chrf.signature.c_str());
+  ef::Index exact = 0;
+  for (std::size_t i = 0; i < translations.size(); ++i) exact += translations[i] == corpus.target[i] ? 1 : 0;
+  std::printf("exact match %.2f %%\n", 100 * static_cast<double>(exact) / static_cast<double>(translations.size()));
+  if (arguments.alignments.empty()) return;
+
+  const std::vector<ef::WordAlignment> sure = ef::read_alignments(arguments.alignments);
+  ef::check(sure.size() == corpus.source.size(), arguments.alignments, ": has ", sure.size(), " alignments, expected ",
+            corpus.source.size(), ", one a sentence");
+  std::vector<ef::WordAlignment> found;
+  for (std::size_t i = 0; i < sure.size(); ++i)
+    found.push_back(
+        links_of(attention_between(model, corpus.source[i], corpus.target[i], arguments.layer, arguments.head)));
+  std::printf("alignment error rate %.2f %%\n", 100 * ef::alignment_error_rate(found, sure));
 }
 
 }  // namespace translate

@@ -1,4 +1,4 @@
-// The translation program: `translate demo | train | run | evaluate | align`.
+// The translation program: `translate demo | compare | train | run | evaluate | align`.
 #include <CLI/CLI.hpp>
 #include <exception>
 #include <iostream>
@@ -24,8 +24,18 @@ void add_threads(CLI::App* command, int& threads) {
   command->add_option("--threads", threads, "threads to work with (default: one a core)")->check(CLI::Range(1, 1024));
 }
 
+void add_layer_and_head(CLI::App* command, int& layer, int& head) {
+  command->add_option("--layer", layer, "of a Transformer, counted from 1 (default: the last)")
+      ->check(CLI::PositiveNumber);
+  command->add_option("--head", head, "counted from 1 (default: the mean of all)")->check(CLI::PositiveNumber);
+}
+
+std::vector<std::string> position_encodings() {
+  return {"none", "sinusoidal", "sinusoidal_concatenated", "learned"};
+}
+
 int run_program(int argc, char** argv) {
-  CLI::App app("Trains and runs Transformers that translate. Without a subcommand: the demo.");
+  CLI::App app("Trains and runs models that translate. Without a subcommand: the demo.");
   app.require_subcommand(0, 1);
   app.fallthrough(false);
 
@@ -34,6 +44,15 @@ int run_program(int argc, char** argv) {
   demo_command->add_option("--seed", demo_arguments.seed, "of the weights and the order of training");
   demo_command->add_option("--svg", demo_arguments.svg, "where to write the heat map")->capture_default_str();
   add_threads(demo_command, demo_arguments.threads);
+
+  CompareArguments compare_arguments;
+  CLI::App* compare_command = app.add_subcommand(
+      "compare", "what recurrent models and a Transformer learn of the demo's corpus, by length of the sentence");
+  compare_command->add_option("--seed", compare_arguments.seed, "of the weights and the order of training");
+  compare_command->add_option("--epochs", compare_arguments.epochs, "how often each model sees the corpus")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  add_threads(compare_command, compare_arguments.threads);
 
   TrainArguments train_arguments;
   CLI::App* train_command = app.add_subcommand("train", "train a model from sentence pairs");
@@ -49,9 +68,27 @@ int run_program(int argc, char** argv) {
   valid_source->needs(valid_target)->excludes(valid_pairs);
   valid_target->needs(valid_source);
   train_command->add_option("--out", train_arguments.out, "the model's folder")->required();
-  train_command->add_option("--preset", train_arguments.preset, "tiny: 4 layers of width 128; base: 6 of 512")
-      ->check(CLI::IsMember({"tiny", "base"}))
-      ->capture_default_str();
+  const auto add_choice = [&](const char* name, std::string& choice, const std::vector<std::string>& choices,
+                              const char* help) {
+    train_command->add_option(name, choice, help)->check(CLI::IsMember(choices))->capture_default_str();
+  };
+  add_choice("--model", train_arguments.model, {"transformer", "recurrent"}, "what is trained");
+  add_choice("--preset", train_arguments.preset, {"tiny", "base"},
+             "tiny: 4 layers of width 128, or 1 recurrent one of 256; base: 6 of 512, or 2 of 512");
+  train_command->add_option("--width", train_arguments.width, "of the layers (default: the preset's)")
+      ->check(CLI::PositiveNumber);
+  train_command->add_option("--layers", train_arguments.layers, "of encoder and decoder each (default: the preset's)")
+      ->check(CLI::PositiveNumber);
+  add_choice("--positions", train_arguments.positions, position_encodings(), "of a Transformer");
+  add_choice("--context", train_arguments.context, {"every_step", "initial", "attention"},
+             "what a recurrent decoder is told of the source");
+  add_choice("--score", train_arguments.score, {"dot", "general", "scaled_dot", "additive"}, "of its attention");
+  train_command->add_flag("--input-feeding,!--no-input-feeding", train_arguments.input_feeding,
+                          "whether its attention's result is part of the next step's input (default: yes)");
+  add_choice("--encoder", train_arguments.encoder, {"recurrent", "convolution", "self_attention"},
+             "of a recurrent decoder");
+  add_choice("--cell", train_arguments.cell, {"rnn", "rnn_relu", "gru", "gru_reset_first", "lstm"},
+             "of recurrent layers");
   const CLI::IsMember tokenizations({"words", "characters"});
   train_command->add_option("--tokens", train_arguments.tokens, "words or characters (default: by each side's text)")
       ->check(tokenizations);
@@ -88,6 +125,10 @@ int run_program(int argc, char** argv) {
   evaluate_command->add_option("--model", evaluate_arguments.model, "the model's folder")->required();
   evaluate_command->add_option("--source", evaluate_arguments.source, "sentences to translate, one a line")->required();
   evaluate_command->add_option("--reference", evaluate_arguments.reference, "their translations")->required();
+  evaluate_command->add_option("--alignments", evaluate_arguments.alignments,
+                               "links of source and reference (\"0-0 1-2\", a line a sentence): gives the alignment "
+                               "error rate of attention");
+  add_layer_and_head(evaluate_command, evaluate_arguments.layer, evaluate_arguments.head);
   add_threads(evaluate_command, evaluate_arguments.threads);
 
   AlignArguments align_arguments;
@@ -95,10 +136,13 @@ int run_program(int argc, char** argv) {
   align_command->add_option("--model", align_arguments.model, "the model's folder")->required();
   align_command->add_option("--source", align_arguments.source, "a sentence")->required();
   align_command->add_option("--target", align_arguments.target, "its translation")->required();
-  align_command->add_option("--layer", align_arguments.layer, "counted from 1 (default: the last)")
-      ->check(CLI::PositiveNumber);
-  align_command->add_option("--head", align_arguments.head, "counted from 1 (default: the mean of all)")
-      ->check(CLI::PositiveNumber);
+  align_command->add_option("--reading", align_arguments.reading, "attention, or how much each source word matters")
+      ->check(CLI::IsMember({"attention", "influence"}))
+      ->capture_default_str();
+  align_command->add_option("--view", align_arguments.view, "on the terminal: pharaoh is links, as in \"0-0 1-2\"")
+      ->check(CLI::IsMember({"heat_map", "matrix", "pharaoh"}))
+      ->capture_default_str();
+  add_layer_and_head(align_command, align_arguments.layer, align_arguments.head);
   align_command->add_option("--svg", align_arguments.svg, "write the heat map there too");
 
   try {
@@ -122,6 +166,8 @@ int run_program(int argc, char** argv) {
     evaluate(evaluate_arguments);
   } else if (*align_command) {
     align(align_arguments);
+  } else if (*compare_command) {
+    compare(compare_arguments);
   } else {
     demo(demo_arguments);
   }

@@ -12,6 +12,11 @@ namespace translate {
 namespace ef = eigenformer;
 using Model = ef::TranslationModel<float>;
 
+/// The most tokens of a sentence that the model takes.
+inline ef::Index max_length(const Model& model) {
+  return std::visit([](const auto& network) { return network.options.max_length; }, model.network);
+}
+
 /// Set by Ctrl-C: whoever works for long looks at it, saves, and returns.
 extern volatile std::sig_atomic_t interrupted;
 
@@ -29,11 +34,24 @@ struct DemoArguments {
 };
 void demo(const DemoArguments& arguments);
 
+struct CompareArguments {
+  std::uint64_t seed = 1;
+  int threads = 0;
+  ef::Index epochs = 30;
+};
+void compare(const CompareArguments& arguments);
+
 struct TrainArguments {
   std::string pairs, source, target;
   std::string valid_pairs, valid_source, valid_target;
   std::string out;
+  std::string model = "transformer";
   std::string preset = "tiny";
+  ef::Index width = 0;   // 0: the preset's
+  ef::Index layers = 0;  // 0: the preset's
+  std::string positions = "sinusoidal";
+  std::string context = "attention", score = "additive", encoder = "recurrent", cell = "gru";  // of a recurrent model
+  bool input_feeding = true;
   std::string tokens, source_tokens, target_tokens;  // empty: by the text
   double minutes = 0;
   ef::Index epochs = 0;
@@ -56,12 +74,17 @@ void run(const RunArguments& arguments);
 
 struct EvaluateArguments {
   std::string model, source, reference;
+  std::string alignments;  // of source and reference, in Pharaoh's format; empty: none
+  int layer = 0;           // as in AlignArguments
+  int head = 0;
   int threads = 0;
 };
 void evaluate(const EvaluateArguments& arguments);
 
 struct AlignArguments {
   std::string model, source, target, svg;
+  std::string reading = "attention";
+  std::string view = "heat_map";
   int layer = 0;  // counted from 1; 0: the last
   int head = 0;   // counted from 1; 0: the mean over all
 };

@@ -44,6 +44,49 @@ ef::TranslationSide make_side(const std::vector<std::string>& lines, const std::
   return side;
 }
 
+ef::Seq2Seq<float> make_transformer(const TrainArguments& arguments, ef::Index sources, ef::Index targets,
+                                    ef::Rng& rng) {
+  ef::TransformerOptions options =
+      arguments.preset == "base" ? ef::TransformerOptions::base() : ef::TransformerOptions::tiny();
+  options.source_vocabulary_size = sources;
+  options.target_vocabulary_size = targets;
+  if (arguments.width > 0) {
+    options.dim_feedforward = options.dim_feedforward * arguments.width / options.width;
+    options.width = arguments.width;
+  }
+  if (arguments.layers > 0) options.num_encoder_layers = options.num_decoder_layers = arguments.layers;
+  options.positions = ef::parse_position_encoding(arguments.positions);
+  options.share_embeddings = false;
+  options.norm_first = true;
+  options.max_length = 2 * arguments.max_length;
+  if (arguments.dropout >= 0) options.dropout = arguments.dropout;
+  return ef::Transformer<float>(options, rng);
+}
+
+ef::Seq2Seq<float> make_recurrent(const TrainArguments& arguments, ef::Index sources, ef::Index targets, ef::Rng& rng) {
+  const bool base = arguments.preset == "base";
+  ef::RecurrentSeq2SeqOptions options;
+  options.source_vocabulary_size = sources;
+  options.target_vocabulary_size = targets;
+  options.width = options.hidden = arguments.width > 0 ? arguments.width : base ? 512 : 256;
+  options.num_encoder_layers = options.num_decoder_layers = arguments.layers > 0 ? arguments.layers : base ? 2 : 1;
+  options.context = ef::parse_source_context(arguments.context);
+  options.score = ef::parse_alignment_score(arguments.score);
+  options.encoder = ef::parse_source_encoder(arguments.encoder);
+  options.cell = ef::parse_recurrent_cell(arguments.cell);
+  options.input_feeding = arguments.input_feeding;
+  options.max_length = 2 * arguments.max_length;
+  if (arguments.dropout >= 0) options.dropout = arguments.dropout;
+  return ef::RecurrentSeq2Seq<float>(options, rng);
+}
+
+Model make_model(const TrainArguments& arguments, ef::TranslationSide source, ef::TranslationSide target) {
+  ef::Rng rng(arguments.seed);
+  const auto make = arguments.model == "recurrent" ? make_recurrent : make_transformer;
+  ef::Seq2Seq<float> network = make(arguments, source.vocabulary.size(), target.vocabulary.size(), rng);
+  return {std::move(network), std::move(source), std::move(target)};
+}
+
 const std::string& or_else(const std::string& a, const std::string& b) {
   return a.empty() ? b : a;
 }
@@ -56,7 +99,7 @@ void train(const TrainArguments& arguments) {
   const bool has_validation = !arguments.valid_pairs.empty() || !arguments.valid_source.empty();
   const auto tokens = [&](const std::string& side) { return or_else(side, arguments.tokens); };
 
-  Model blank{ef::Transformer<float>(),
+  Model blank{{},
               make_side(corpus.source, tokens(arguments.source_tokens), arguments.min_count, "source"),
               make_side(corpus.target, tokens(arguments.target_tokens), arguments.min_count, "target")};
   encode(blank, corpus, arguments.max_length, name);  // names the line of a sentence that is too long
@@ -66,20 +109,11 @@ void train(const TrainArguments& arguments) {
   ef::check(!validation.source.empty(), name,
             ": has too few pairs to hold some out for validation; give --valid-pairs");
 
-  ef::TransformerOptions options =
-      arguments.preset == "base" ? ef::TransformerOptions::base() : ef::TransformerOptions::tiny();
-  options.source_vocabulary_size = blank.source.vocabulary.size();
-  options.target_vocabulary_size = blank.target.vocabulary.size();
-  options.share_embeddings = false;
-  options.norm_first = true;
-  options.max_length = 2 * arguments.max_length;
-  if (arguments.dropout >= 0) options.dropout = arguments.dropout;
-  ef::Rng rng(arguments.seed);
-  Model model{ef::Transformer<float>(options, rng), std::move(blank.source), std::move(blank.target)};
+  Model model = make_model(arguments, std::move(blank.source), std::move(blank.target));
   ef::ThreadPool pool(arguments.threads);
   std::printf("%lld pairs to train on, %lld to validate; %lld parameters; %d threads\n",
               static_cast<long long>(corpus.size()), static_cast<long long>(validation.size()),
-              static_cast<long long>(ef::parameter_count(model.transformer)), pool.size());
+              static_cast<long long>(ef::parameter_count(model.network)), pool.size());
 
   const EncodedPairs encoded = encode(model, corpus, arguments.max_length, name);
   const std::string validation_name = has_validation ? or_else(arguments.valid_pairs, arguments.valid_source) : name;

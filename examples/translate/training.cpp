@@ -64,9 +64,10 @@ double used(const Budget& budget, const ef::TrainingProgress& progress, const Ep
   return std::min(part, 1.0);
 }
 
-ef::BatchLoss<float> loss(const Model& model, const ef::Context<float>& context, const ef::TranslationBatch& batch,
+template <class Network>
+ef::BatchLoss<float> loss(const Network& network, const ef::Context<float>& context, const ef::TranslationBatch& batch,
                           double label_smoothing) {
-  const ef::Variable<float> logits = model.transformer(context, batch.source, batch.target);
+  const ef::Variable<float> logits = network(context, batch.source, batch.target);
   return {ef::cross_entropy(context, logits, batch.next,
                             {.label_smoothing = label_smoothing, .reduction = ef::Reduction::sum}),
           static_cast<ef::Index>(batch.next.size())};
@@ -140,13 +141,16 @@ void train_model(Model& model, const EncodedPairs& pairs, const TrainingSettings
     const double rate = ef::InverseSquareRoot{settings.rate, settings.warmup}(update);
     return rate * std::min(1.0, 0.05 + 0.95 * (1 - part) / (1.0 / 3));
   };
-  ef::train(
-      model.transformer, adam, ef::Context<float>{.rng = &rng, .threads = settings.threads},
-      [&] { return epochs.next(); },
-      [&](const ef::Context<float>& context, const ef::TranslationBatch& batch) {
-        return loss(model, context, batch, settings.label_smoothing);
+  std::visit(
+      [&](auto& network) {
+        ef::train(
+            network, adam, ef::Context<float>{.rng = &rng, .threads = settings.threads}, [&] { return epochs.next(); },
+            [&](const ef::Context<float>& context, const ef::TranslationBatch& batch) {
+              return loss(network, context, batch, settings.label_smoothing);
+            },
+            report, {.schedule = schedule});
       },
-      report, {.schedule = schedule});
+      model.network);
 }
 
 double perplexity(const Model& model, const EncodedPairs& pairs, ef::Threads* threads) {
@@ -157,8 +161,12 @@ double perplexity(const Model& model, const EncodedPairs& pairs, ef::Threads* th
   const ef::Index longest = std::max(*std::max_element(source_lengths.begin(), source_lengths.end()),
                                      *std::max_element(target_lengths.begin(), target_lengths.end()));
   for (const auto& batch : ef::token_batches(source_lengths, target_lengths, std::max<ef::Index>(2048, longest))) {
-    const ef::BatchLoss<float> part = loss(model, {.workspace = &workspace, .threads = threads},
-                                           ef::translation_batch(pairs.source, pairs.target, batch), 0);
+    const ef::BatchLoss<float> part = std::visit(
+        [&](const auto& network) {
+          return loss(network, {.workspace = &workspace, .threads = threads},
+                      ef::translation_batch(pairs.source, pairs.target, batch), 0);
+        },
+        model.network);
     sum += static_cast<double>(part.sum.scalar());
     items += part.items;
   }

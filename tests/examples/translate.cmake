@@ -36,6 +36,24 @@ succeeds("loss" train --source source.txt --target target.txt --valid-pairs pair
 succeeds("\n.*\n" run --model model)
 succeeds("BLEU.*nrefs:1.*chrF" evaluate --model model --source source.txt --reference target.txt)
 succeeds("word1" align --model model --source "word1 other1." --target "词一它一。" --layer 1 --head 2 --svg a.svg)
+# Every reading in every view, and a recurrent model by the same subcommands.
+file(WRITE ${folder}/links.txt "0-0 1-2\n0-0 1-2\n")
+succeeds("exact match.*alignment error rate" evaluate --model model --source source.txt --reference target.txt
+         --alignments links.txt --layer 2)
+succeeds("\tword1\tother1\t[^\t]*\t</s>\n词一它一\t0" align --model model --source "word1 other1." --target "词一它一。" --view matrix)
+succeeds("^[012]-0\n$" align --model model --source "word1 other1." --target "词一" --view pharaoh)
+succeeds("词" align --model model --source "word1 other1." --target "词一" --reading influence)
+foreach(kind IN ITEMS "attention;--score;dot;--no-input-feeding" "attention;--encoder;convolution" "initial;--cell;lstm"
+                      "every_step;--encoder;self_attention")
+  succeeds("best so far, saved" train --pairs pairs.tsv --out recurrent --model recurrent --updates 3 --width 32
+           --context ${kind})
+  succeeds("\n.*\n" run --model recurrent)
+  succeeds("BLEU" evaluate --model recurrent --source source.txt --reference target.txt)
+  succeeds("word1" align --model recurrent --source "word1 other1." --target "词一它一。" --reading influence)
+endforeach()
+succeeds("best so far, saved" train --pairs pairs.tsv --out fed --model recurrent --updates 3 --width 32 --layers 2)
+succeeds("word1" align --model fed --source "word1 other1." --target "词一它一。")
+
 if(NOT EXISTS ${folder}/a.svg OR NOT EXISTS ${folder}/model/model.safetensors)
   message(SEND_ERROR "align --svg or train --out wrote nothing")
 endif()
@@ -64,6 +82,7 @@ file(WRITE ${folder}/bad.tsv "a\tb\nc${bad_byte}\td\n")
 string(REPEAT "many " 300 long)
 file(WRITE ${folder}/long.tsv "a\tb\n${long}\tc\n")
 file(WRITE ${folder}/three.txt "a\nb\nc\n")
+file(WRITE ${folder}/one.txt "a\n")
 
 fails_with("nowhere.tsv" train --pairs nowhere.tsv --out new --updates 1)
 fails_with("no_tab.tsv:2" train --pairs no_tab.tsv --out new --updates 1)
@@ -77,6 +96,10 @@ fails_with("--pairs" train --out new)
 fails_with("huge" train --pairs pairs.tsv --out new --preset huge)
 fails_with("" no_such_command)
 fails_with("nowhere" run --model nowhere)
+fails_with("no attention.*every_step.*influence" align --model recurrent --source a --target b)
+fails_with("layer 2.*one of each" align --model fed --source a --target b --layer 2)
+fails_with("divide into two" train --pairs pairs.tsv --out new --model recurrent --width 33)
+fails_with("links.txt.*2 alignments.*1" evaluate --model fed --source one.txt --reference one.txt --alignments links.txt)
 fails_with("layer 9" align --model model --source a --target b --layer 9)
 fails_with("nowhere.txt" evaluate --model model --source source.txt --reference nowhere.txt)
 

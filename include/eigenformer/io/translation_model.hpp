@@ -89,6 +89,11 @@ TranslationModel<Scalar> load_translation_model(const std::filesystem::path& fol
   if (!config.is_object()) fail(where, ": is of type ", config.type_name(), ", expected an object");
   check(config.contains("model_type"), where, ": has no \"model_type\"");
   const std::string& type = detail::option_text(config["model_type"], where + ": \"model_type\"");
+  const Transformer<Scalar> transformer;
+  const RecurrentSeq2Seq<Scalar> recurrent;
+  check(type == detail::model_type(transformer) || type == detail::model_type(recurrent), where,
+        ": \"model_type\" is \"", type, "\", expected \"", detail::model_type(transformer), "\" or \"",
+        detail::model_type(recurrent), '"');
   for (const char* key : {"source_tokens", "target_tokens", "options"})
     check(config.contains(key), where, ": has no \"", key, '"');
 
@@ -108,15 +113,12 @@ TranslationModel<Scalar> load_translation_model(const std::filesystem::path& fol
           target.vocabulary.size());
     return detail::load_network<Network>(folder, options);
   };
-  const auto network = [&]() -> Seq2Seq<Scalar> {
-    const Transformer<Scalar> transformer;
-    if (type == detail::model_type(transformer)) return load(transformer);
-    const RecurrentSeq2Seq<Scalar> recurrent;
-    if (type == detail::model_type(recurrent)) return load(recurrent);
-    fail(where, ": \"model_type\" is \"", type, "\", expected \"", detail::model_type(transformer), "\" or \"",
-         detail::model_type(recurrent), '"');
-  };
-  return {network(), std::move(source), std::move(target)};
+  Seq2Seq<Scalar> network;
+  if (type == detail::model_type(transformer))
+    network = load(transformer);
+  else
+    network = load(recurrent);
+  return {std::move(network), std::move(source), std::move(target)};
 }
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI

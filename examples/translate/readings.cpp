@@ -1,0 +1,94 @@
+#include "translate/readings.hpp"
+
+#include "eigenformer/kernels/softmax.hpp"
+
+namespace translate {
+
+namespace {
+
+/// Both sentences as tokens, and as the model reads them.
+struct SentencePair {
+  SentencePair(const Model& model, const std::string& source, const std::string& target) {
+    ef::check_utf8(source, "align: source");
+    ef::check_utf8(target, "align: target");
+    reading.source = ef::tokenize(source, model.source.tokenization);
+    reading.target = ef::tokenize(target, model.target.tokenization);
+    const std::vector<std::vector<ef::Token>> sources{model.source.vocabulary.encode(reading.source)};
+    const std::vector<std::vector<ef::Token>> targets{model.target.vocabulary.encode(reading.target)};
+    batch = ef::translation_batch(sources, targets, std::vector<ef::Index>{0});
+    reading.source.push_back(model.source.vocabulary.token(ef::Vocabulary::end));
+    reading.target.push_back(model.target.vocabulary.token(ef::Vocabulary::end));
+  }
+
+  Reading reading;
+  ef::TranslationBatch batch;
+};
+
+ef::Matrix<float> attended(const ef::Transformer<float>& network, const ef::AttentionRecorder<float>& recorder,
+                           int layer, int head) {
+  const auto& layers = network.decoder.layers;
+  const auto heads = static_cast<int>(network.options.heads);
+  ef::check(layer >= 0 && layer <= static_cast<int>(layers.size()), "align: layer ", layer, " is asked for, there are ",
+            layers.size());
+  ef::check(head >= 0 && head <= heads, "align: head ", head, " is asked for, there are ", heads);
+  const std::size_t chosen = layer == 0 ? layers.size() - 1 : static_cast<std::size_t>(layer - 1);
+  const ef::Tensor<float, 3>& weights = recorder.weights(layers[chosen].multihead_attn);
+  if (head > 0) return weights.matrix(head - 1);
+  ef::Matrix<float> mean = weights.matrix(0) / static_cast<float>(heads);
+  for (int h = 1; h < heads; ++h) mean += weights.matrix(h) / static_cast<float>(heads);
+  return mean;
+}
+
+ef::Matrix<float> attended(const ef::RecurrentSeq2Seq<float>& network, const ef::AttentionRecorder<float>& recorder,
+                           int layer, int head) {
+  ef::check(network.options.context == ef::SourceContext::attention,
+            "align: the model has no attention, its context is ", ef::to_string(network.options.context),
+            "; try --reading influence");
+  ef::check(layer <= 1 && head <= 1, "align: layer ", layer, " and head ", head,
+            " are asked for, there is one of each");
+  return recorder.weights(network.attention).matrix(0);
+}
+
+}  // namespace
+
+Reading attention_between(const Model& model, const std::string& source, const std::string& target, int layer,
+                          int head) {
+  SentencePair pair(model, source, target);
+  std::visit(
+      [&](const auto& network) {
+        ef::AttentionRecorder<float> recorder;
+        network({.attention = &recorder}, pair.batch.source, pair.batch.target);
+        pair.reading.values = attended(network, recorder, layer, head);
+      },
+      model.network);
+  pair.reading.shades = pair.reading.values;
+  return pair.reading;
+}
+
+Reading influence_between(const Model& model, const std::string& source, const std::string& target) {
+  SentencePair pair(model, source, target);
+  const auto log_probabilities = [&](const ef::Tokens& seen) {
+    const ef::Matrix<float> all =
+        std::visit([&](const auto& network) { return ef::log_softmax(network({}, seen, pair.batch.target).value()); },
+                   model.network);
+    Eigen::VectorXf of_next(all.rows());
+    for (ef::Index i = 0; i < all.rows(); ++i) of_next[i] = all(i, pair.batch.next[static_cast<std::size_t>(i)]);
+    return of_next;
+  };
+  const Eigen::VectorXf all_seen = log_probabilities(pair.batch.source);
+  ef::Matrix<float>& values = pair.reading.values;
+  values.resize(all_seen.size(), static_cast<ef::Index>(pair.batch.source.ids.size()));
+  for (ef::Index j = 0; j < values.cols(); ++j) {
+    ef::Tokens seen = pair.batch.source;
+    seen.ids[static_cast<std::size_t>(j)] = ef::Vocabulary::unknown;
+    values.col(j) = all_seen - log_probabilities(seen);
+  }
+  pair.reading.shades = (1 - (-values.array()).exp()).max(0.0F).matrix();
+  return pair.reading;
+}
+
+ef::WordAlignment links_of(const Reading& reading) {
+  return ef::best_links(reading.values.topLeftCorner(reading.values.rows() - 1, reading.values.cols() - 1));
+}
+
+}  // namespace translate
