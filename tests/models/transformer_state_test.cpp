@@ -9,9 +9,16 @@ namespace ef = eigenformer;
 
 namespace {
 
-ef::Transformer<double> model_of(bool norm_first, std::uint64_t seed) {
+ef::Transformer<double> model_of(bool norm_first, std::uint64_t seed,
+                                 ef::PositionEncoding positions = ef::PositionEncoding::sinusoidal) {
   ef::Rng rng(seed);
   ef::TransformerOptions options = ef::testing::small_transformer();
+  options.positions = positions;
+  options.max_length = positions == ef::PositionEncoding::learned ? 40 : 6;  // the others go on beyond
+  options.relative_distance = 2;
+  options.relative_values = norm_first;
+  options.buckets = 6;
+  options.max_distance = 9;
   options.norm_first = norm_first;
   options.heads = 4;
   options.key_heads = 2;
@@ -53,8 +60,9 @@ struct Uncached {
 TEST_CASE("greedy decoding with a cache equals decoding without", "[models]") {
   const std::uint64_t seed = GENERATE(71U, 72U, 73U);
   const bool norm_first = GENERATE(false, true);
-  CAPTURE(seed, norm_first);
-  const ef::Transformer<double> model = model_of(norm_first, seed);
+  const ef::PositionEncoding positions = GENERATE(from_range(ef::position_encodings));
+  CAPTURE(seed, norm_first, ef::to_string(positions));
+  const ef::Transformer<double> model = model_of(norm_first, seed, positions);
   ef::Rng rng(seed + 100);
   const ef::Tokens source = ef::testing::copy_batch({5, 1, 12, 7}, rng).source;
   ef::TransformerState<double> cached(model, source);
@@ -70,8 +78,9 @@ TEST_CASE("greedy decoding with a cache equals decoding without", "[models]") {
 
 TEST_CASE("hypotheses may be dropped, reordered and split", "[models]") {
   const std::uint64_t seed = 74;
-  CAPTURE(seed);
-  const ef::Transformer<double> model = model_of(true, seed);
+  const ef::PositionEncoding positions = GENERATE(from_range(ef::position_encodings));
+  CAPTURE(seed, ef::to_string(positions));
+  const ef::Transformer<double> model = model_of(true, seed, positions);
   ef::Rng rng(seed);
   const ef::Tokens source = ef::testing::copy_batch({3, 8, 5}, rng).source;
   ef::TransformerState<double> cached(model, source);
