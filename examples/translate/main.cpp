@@ -30,10 +30,6 @@ void add_layer_and_head(CLI::App* command, int& layer, int& head) {
   command->add_option("--head", head, "counted from 1 (default: the mean of all)")->check(CLI::PositiveNumber);
 }
 
-std::vector<std::string> position_encodings() {
-  return {"none", "sinusoidal", "sinusoidal_concatenated", "learned"};
-}
-
 int run_program(int argc, char** argv) {
   CLI::App app("Trains and runs models that translate. Without a subcommand: the demo.");
   app.require_subcommand(0, 1);
@@ -79,7 +75,9 @@ int run_program(int argc, char** argv) {
       ->check(CLI::PositiveNumber);
   train_command->add_option("--layers", train_arguments.layers, "of encoder and decoder each (default: the preset's)")
       ->check(CLI::PositiveNumber);
-  add_choice("--positions", train_arguments.positions, position_encodings(), "of a Transformer");
+  add_choice("--positions", train_arguments.positions,
+             {"none", "sinusoidal", "sinusoidal_concatenated", "learned", "relative", "bucketed", "alibi", "rotary"},
+             "of a Transformer");
   add_choice("--context", train_arguments.context, {"every_step", "initial", "attention"},
              "what a recurrent decoder is told of the source");
   add_choice("--score", train_arguments.score, {"dot", "general", "scaled_dot", "additive"}, "of its attention");

@@ -9,7 +9,12 @@ TEST_CASE("options come back from JSON as they were", "[io]") {
   options.source_vocabulary_size = 10;
   options.target_vocabulary_size = 20;
   options.activation = ef::Activation::gelu_tanh;
-  options.positions = ef::PositionEncoding::learned;
+  options.positions = GENERATE(from_range(ef::position_encodings));
+  options.relative_distance = 3;
+  options.relative_values = false;
+  options.buckets = 16;
+  options.max_distance = 50;
+  options.rotary_base = 500000;
   options.norm_first = true;
   options.share_embeddings = false;
   options.dropout = 0.125;
@@ -17,6 +22,12 @@ TEST_CASE("options come back from JSON as they were", "[io]") {
   CHECK(ef::options_to_json(ef::options_from_json<ef::TransformerOptions>(json, "test")) == json);
   CHECK(json["activation"] == "gelu_tanh");
   CHECK(json["target_vocabulary_size"] == 20);
+  CHECK(json["positions"] == std::string(ef::to_string(options.positions)));
+  CHECK(json["relative_distance"] == 3);
+  CHECK(json["relative_values"] == false);
+  CHECK(json["buckets"] == 16);
+  CHECK(json["max_distance"] == 50);
+  CHECK(json["rotary_base"] == 500000);
 }
 
 TEST_CASE("JSON that is not a Transformer's options is refused by name", "[io]") {
@@ -36,6 +47,7 @@ TEST_CASE("JSON that is not a Transformer's options is refused by name", "[io]")
   CHECK(message("dropout", "much") == "config.json: \"dropout\" is \"much\", expected a number");
   CHECK(message("colour", 1) == "config.json: has \"colour\", which is not an option");
   CHECK(message("activation", "step").find("given \"step\"") != std::string::npos);
+  CHECK(message("positions", "absolute").find("given \"absolute\"") != std::string::npos);
   json.erase("heads");
   CHECK(message("width", 8) == "config.json: has no \"heads\"");
 }

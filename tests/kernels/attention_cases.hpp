@@ -136,14 +136,19 @@ inline Matrix<bool> random_mask(Index rows, Index cols, Rng& rng) {
   return mask;
 }
 
+/// Scores chosen at run time, as layers with positions have them.
+template <class Scalar>
+using ChosenByPosition = CombinedScore<ChosenScore<Alibi, RelativeBias<Scalar>, RelativeKeys<Scalar>>,
+                                       ChosenScore<Unmasked, Causal, DenseMask>>;
+
 /// Any of the scores that the tests use. Attention is compiled for all of them in attention_cases.cpp, once for all
 /// tests.
 template <class Scalar>
-using TestedScore =
-    std::variant<Unmasked, Causal, DenseMask, CappedScore, SlidingWindow, SoftCap, Alibi, RelativeBias<Scalar>,
-                 DenseBias<Scalar>, ScoreFunction<Bent>, MaskFunction<Striped>, CombinedScore<Causal, SlidingWindow>,
-                 CombinedScore<SoftCap, DenseBias<Scalar>, ScoreFunction<Bent>, RelativeBias<Scalar>, Causal,
-                               MaskFunction<Striped>>>;
+using TestedScore = std::variant<Unmasked, Causal, DenseMask, CappedScore, SlidingWindow, SoftCap, Alibi,
+                                 RelativeBias<Scalar>, DenseBias<Scalar>, RelativeKeys<Scalar>, ScoreFunction<Bent>,
+                                 MaskFunction<Striped>, CombinedScore<Causal, SlidingWindow>, ChosenByPosition<Scalar>,
+                                 CombinedScore<SoftCap, DenseBias<Scalar>, ScoreFunction<Bent>, RelativeBias<Scalar>,
+                                               Causal, MaskFunction<Striped>>>;
 
 /// Calls body(score, its naive form, its name) for every kind of mask, and for one that changes values.
 template <class Scalar, class Body>

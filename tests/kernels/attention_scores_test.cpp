@@ -24,6 +24,7 @@ double naive_bent(const QueryAndKey& at, double score) {
 template <class Scalar>
 struct Biases {
   Tensor<Scalar, 3> dense, d_dense, shared, d_shared;
+  Tensor<Scalar, 3> terms, d_terms;  // for distances from -3 to 3
   Matrix<Scalar> relative, d_relative;
   ef::RelativeBuckets buckets{8, 20, true};
 
@@ -31,6 +32,8 @@ struct Biases {
     const Index rows = c.q.rows() + 1, keys = c.k.rows() + 3;  // larger than asked for
     dense = d_dense = Tensor<Scalar, 3>({c.options.heads, rows, keys});
     shared = d_shared = Tensor<Scalar, 3>({1, rows, keys});
+    terms = d_terms = Tensor<Scalar, 3>({rows, c.options.heads, 7});
+    for (Index i = 0; i < terms.size(); ++i) terms.data()[i] = static_cast<Scalar>(rng.normal());
     for (Tensor<Scalar, 3>* bias : {&dense, &shared})
       for (Index i = 0; i < bias->size(); ++i)
         bias->data()[i] = rng.below(6) == 0 ? ef::hidden_score<Scalar> : static_cast<Scalar>(rng.normal());
@@ -43,10 +46,15 @@ struct Biases {
     return ef::RelativeBias<Scalar>(ef::strided_view(relative), buckets,
                                     ef::TensorView<Scalar, 2>(d_relative.data(), {buckets.buckets, relative.cols()}));
   }
+  ef::RelativeKeys<Scalar> keys_score() { return ef::RelativeKeys<Scalar>(of(terms), d_terms.view()); }
   static ef::TensorView<const Scalar, 3> of(Tensor<Scalar, 3>& t) { return t.view(); }
 
   double dense_at(const QueryAndKey& at) { return static_cast<double>(dense.view()(at.head, at.row, at.key)); }
   double shared_at(const QueryAndKey& at) { return static_cast<double>(shared.view()(0, at.row, at.key)); }
+  double keys_at(const QueryAndKey& at, Index past = 0) {
+    const Index distance = std::clamp<Index>(at.key - at.query - past, -3, 3);
+    return static_cast<double>(terms.view()(at.row, at.head, 3 + distance));
+  }
   double relative_at(const QueryAndKey& at) {
     return static_cast<double>(relative(naive_bucket(at.key - at.query, buckets), at.head));
   }
@@ -95,6 +103,26 @@ std::vector<NamedScore<Scalar>> all_scores(const AttentionCase<Scalar>& c, Biase
                  }});
   all.push_back({"relative bias", biases.relative_score(),
                  [&](const QueryAndKey& at, double s) { return s + biases.relative_at(at); }});
+  all.push_back(
+      {"relative keys", biases.keys_score(), [&](const QueryAndKey& at, double s) { return s + biases.keys_at(at); }});
+  all.push_back({"relative keys after past", biases.keys_score().after_past(),
+                 [&](const QueryAndKey& at, double s) { return s + biases.keys_at(at, at.keys - at.queries); }});
+  using Bias = ef::ChosenScore<ef::Alibi, ef::RelativeBias<Scalar>, ef::RelativeKeys<Scalar>>;
+  using Mask = ef::ChosenScore<ef::Unmasked, ef::Causal, ef::DenseMask>;
+  all.push_back({"chosen keys, causal", ef::combine(Mask(ef::Causal{}), Bias(biases.keys_score())),
+                 [=, &biases](const QueryAndKey& at, double s) {
+                   return hide_unless(distance(at) >= 0, s + biases.keys_at(at));
+                 }});
+  all.push_back({"chosen bias, unmasked", ef::combine(Bias(biases.relative_score()), Mask(ef::Unmasked{})),
+                 [&](const QueryAndKey& at, double s) { return s + biases.relative_at(at); }});
+  all.push_back({"chosen ALiBi, masked",
+                 ef::combine(Bias(alibi),
+                             Mask(ef::DenseMask(Matrix<bool>::NullaryExpr(
+                                 c.q.rows(), c.k.rows(), [](Index i, Index j) { return (3 * i + 5 * j) % 7 > 2; })))),
+                 [=](const QueryAndKey& at, double s) {
+                   return hide_unless((3 * at.row + 5 * at.key) % 7 > 2,
+                                      s - slope(at) * static_cast<double>(std::abs(distance(at))));
+                 }});
   all.push_back(
       {"dense bias", biases.dense_score(), [&](const QueryAndKey& at, double s) { return s + biases.dense_at(at); }});
   all.push_back({"dense bias for all heads", biases.shared_score(),
@@ -195,9 +223,12 @@ TEST_CASE("biases get their gradients, the same for any number of threads", "[ke
       if (scores[i].name == "dense bias") check(i, biases.dense, biases.d_dense);
       if (scores[i].name == "dense bias for all heads") check(i, biases.shared, biases.d_shared);
       if (scores[i].name == "all at once") check(i, biases.dense, biases.d_dense);
+      for (const char* name : {"relative keys", "relative keys after past", "chosen keys, causal"})
+        if (scores[i].name == name) check(i, biases.terms, biases.d_terms);
     }
     for (const NamedScore<double>& score : scores) {
-      if (score.name != "relative bias" && score.name != "all at once") continue;
+      if (score.name != "relative bias" && score.name != "chosen bias, unmasked" && score.name != "all at once")
+        continue;
       CAPTURE(score.name);
       biases.d_relative.setConstant(1);
       gradients(c, score.score);
@@ -229,6 +260,11 @@ TEST_CASE("scores that do not fit say so", "[kernels]") {
   const Matrix<float> weights = Matrix<float>::Zero(32, 3);
   CHECK(message(ef::RelativeBias<float>(ef::strided_view(weights))) ==
         "attention: RelativeBias has weights for 3 heads, expected 4");
+  const Tensor<float, 3> terms({4, 4, 7}), of_few_heads({5, 3, 7});
+  CHECK(message(ef::RelativeKeys<float>(terms.view())) ==
+        "attention: RelativeKeys has terms for 4 queries and 4 heads, expected 5 and 4");
+  CHECK(message(ef::RelativeKeys<float>(of_few_heads.view())) ==
+        "attention: RelativeKeys has terms for 5 queries and 3 heads, expected 5 and 4");
 }
 
 // Not among those that every build runs: it takes some seconds. CTest's attention_sweep runs it.

@@ -94,3 +94,13 @@ TEST_CASE("rotary positions that do not fit are named", "[kernels]") {
         "rotary: x is [2 x 6], expected 2 heads of at least 4 columns");
   CHECK(message_of([] { ef::rotary_table<float>(10, 3); }) == "rotary_table: width is 3, expected an even one");
 }
+
+TEST_CASE("a table may begin at any position", "[kernels]") {
+  const ef::RotaryTable<double> all = ef::rotary_table<double>(40, 6);
+  const ef::RotaryTable<double> later = ef::rotary_table<double>(30, 6, 10000, 10);
+  CHECK(later.cos == all.cos.bottomRows(30));
+  CHECK(later.sin == all.sin.bottomRows(30));
+  const ef::RotaryTable<double> earlier = ef::rotary_table<double>(4, 6, 10000, -3);
+  CHECK(earlier.cos.row(0) == all.cos.row(3));
+  CHECK(earlier.sin.row(0) == -all.sin.row(3));
+}

@@ -82,6 +82,23 @@ TEST_CASE("recorded weights are those that were used; threads change nothing", "
   }
 }
 
+TEST_CASE("relative positions have vectors of a head's width, for values if wanted", "[layers]") {
+  ef::Rng rng(34), plain_rng(34);
+  const ef::MultiHeadAttention<float> plain({.width = 8, .heads = 2}, plain_rng);
+  const ef::MultiHeadAttention<float> keys(
+      {.width = 8, .heads = 2, .head_width = 3, .relative_distance = 5, .relative_values = false}, rng);
+  CHECK(ef::shape(keys.relative_keys.value) == ef::Shape{11, 3});
+  CHECK(keys.relative_values.empty());
+  CHECK(plain.relative_keys.empty());
+  const auto x = random_matrix<float>(9, 8, rng);
+  CHECK(keys({}, x, {}, ef::Causal{}).value().allFinite());
+  // Under a causal mask the vectors of later keys are not looked at.
+  ef::MultiHeadAttention<float> zero = keys;
+  zero.relative_keys.value.bottomRows(5).setConstant(100);
+  CHECK(zero({}, x, {}, ef::Causal{}).value() == keys({}, x, {}, ef::Causal{}).value());
+  CHECK(zero({}, x).value() != keys({}, x).value());
+}
+
 TEST_CASE("wrong widths and heads are refused", "[layers]") {
   ef::Rng rng(1);
   CHECK_THROWS_WITH(ef::MultiHeadAttention<float>({.width = 10, .heads = 4}, rng),

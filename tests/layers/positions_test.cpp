@@ -50,11 +50,19 @@ TEST_CASE("learned positions have a gradient and an end; none leaves all as it i
   ef::testing::check_parameters(learned, [&](const ef::Context<double>& c) { return learned(c, x); });
   CHECK_THROWS_AS(learned({}, x, {}, 1), ef::Error);
   CHECK(ef::Positions<double>()({}, x).value() == x);
+  for (const auto elsewhere :
+       {PositionEncoding::relative, PositionEncoding::bucketed, PositionEncoding::alibi, PositionEncoding::rotary}) {
+    const ef::Positions<double> nothing(elsewhere, 2, 4, rng);
+    CHECK(nothing({}, x).value() == x);
+    CHECK(ef::parameter_count(nothing) == 0);
+  }
 }
 
 TEST_CASE("position encodings have names", "[layers]") {
-  for (const auto encoding : {PositionEncoding::none, PositionEncoding::sinusoidal,
-                              PositionEncoding::sinusoidal_concatenated, PositionEncoding::learned})
+  for (const auto encoding : ef::position_encodings)
     CHECK(ef::parse_position_encoding(ef::to_string(encoding)) == encoding);
-  CHECK_THROWS_AS(ef::parse_position_encoding("rotary?"), ef::Error);
+  CHECK(ef::parse_position_encoding("alibi") == PositionEncoding::alibi);
+  CHECK_THROWS_WITH(ef::parse_position_encoding("rotary?"),
+                    "parse_position_encoding: expected none, sinusoidal, sinusoidal_concatenated, learned, relative, "
+                    "bucketed, alibi or rotary, given \"rotary?\"");
 }

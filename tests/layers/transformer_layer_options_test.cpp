@@ -14,3 +14,11 @@ TEST_CASE("defaults are the paper's, and the attention's options follow", "[laye
   CHECK(options.attention().dropout == 0.2);
   CHECK(!options.attention().bias);
 }
+
+TEST_CASE("relative positions are of self-attention alone", "[layers]") {
+  const ef::TransformerLayerOptions options{.heads = 4, .relative_distance = 7, .relative_values = false};
+  CHECK(options.self_attention().heads == 4);
+  CHECK(options.self_attention().relative_distance == 7);
+  CHECK(!options.self_attention().relative_values);
+  CHECK(options.attention().relative_distance == 0);
+}

@@ -4,61 +4,40 @@
 #include "support/approx.hpp"
 #include "support/catch.hpp"
 #include "support/copy_task.hpp"
+#include "support/uncached_decoding.hpp"
 
 namespace ef = eigenformer;
 
 namespace {
 
-ef::Transformer<double> model_of(bool norm_first, std::uint64_t seed) {
+ef::Transformer<double> model_of(bool norm_first, std::uint64_t seed,
+                                 ef::PositionEncoding positions = ef::PositionEncoding::sinusoidal) {
   ef::Rng rng(seed);
   ef::TransformerOptions options = ef::testing::small_transformer();
+  options.positions = positions;
+  options.max_length = positions == ef::PositionEncoding::learned ? 40 : 6;  // the others go on beyond
+  options.relative_distance = 2;
+  options.relative_values = norm_first;
+  options.buckets = 6;
+  options.max_distance = 9;
   options.norm_first = norm_first;
   options.heads = 4;
   options.key_heads = 2;
   return ef::Transformer<double>(options, rng);
 }
 
-/// The same step function without a cache: everything is computed anew.
-struct Uncached {
-  const ef::Transformer<double>& model;
-  const ef::Tokens& source;
-  std::vector<std::vector<ef::Token>> prefixes = {};
-  std::vector<ef::Index> sentences = {};
-  bool begun = false;
-
-  ef::Matrix<double> operator()(std::span<const ef::Index> parents, std::span<const ef::Token> tokens) {
-    std::vector<std::vector<ef::Token>> next, sources;
-    std::vector<ef::Index> next_sentences;
-    for (std::size_t i = 0; i < parents.size(); ++i) {
-      const auto parent = static_cast<std::size_t>(parents[i]);
-      next.push_back(begun ? prefixes[parent] : std::vector<ef::Token>{});
-      next.back().push_back(tokens[i]);
-      next_sentences.push_back(begun ? sentences[parent] : parents[i]);
-      const auto s = source[next_sentences.back()];
-      sources.emplace_back(s.begin(), s.end());
-    }
-    begun = true;
-    prefixes = next;
-    sentences = next_sentences;
-    const ef::Tokens target = ef::Tokens::of(prefixes);
-    const ef::Matrix<double> all = model({}, ef::Tokens::of(sources), target).value();
-    ef::Matrix<double> last(target.sequences(), all.cols());
-    for (ef::Index i = 0; i < last.rows(); ++i) last.row(i) = all.row(target.rows.end(i) - 1);
-    return last;
-  }
-};
-
 }  // namespace
 
 TEST_CASE("greedy decoding with a cache equals decoding without", "[models]") {
   const std::uint64_t seed = GENERATE(71U, 72U, 73U);
   const bool norm_first = GENERATE(false, true);
-  CAPTURE(seed, norm_first);
-  const ef::Transformer<double> model = model_of(norm_first, seed);
+  const ef::PositionEncoding positions = GENERATE(from_range(ef::position_encodings));
+  CAPTURE(seed, norm_first, ef::to_string(positions));
+  const ef::Transformer<double> model = model_of(norm_first, seed, positions);
   ef::Rng rng(seed + 100);
   const ef::Tokens source = ef::testing::copy_batch({5, 1, 12, 7}, rng).source;
   ef::TransformerState<double> cached(model, source);
-  Uncached uncached{model, source};
+  ef::testing::Uncached uncached{model, source};
   const auto a = ef::greedy_search(cached, 4, {.most_tokens = 25});
   const auto b = ef::greedy_search(uncached, 4, {.most_tokens = 25});
   for (std::size_t i = 0; i < 4; ++i) {
@@ -70,12 +49,13 @@ TEST_CASE("greedy decoding with a cache equals decoding without", "[models]") {
 
 TEST_CASE("hypotheses may be dropped, reordered and split", "[models]") {
   const std::uint64_t seed = 74;
-  CAPTURE(seed);
-  const ef::Transformer<double> model = model_of(true, seed);
+  const ef::PositionEncoding positions = GENERATE(from_range(ef::position_encodings));
+  CAPTURE(seed, ef::to_string(positions));
+  const ef::Transformer<double> model = model_of(true, seed, positions);
   ef::Rng rng(seed);
   const ef::Tokens source = ef::testing::copy_batch({3, 8, 5}, rng).source;
   ef::TransformerState<double> cached(model, source);
-  Uncached uncached{model, source};
+  ef::testing::Uncached uncached{model, source};
   ef::Index count = 3;
   for (int step = 0; step < 12; ++step) {
     std::vector<ef::Index> parents(static_cast<std::size_t>(1 + rng.below(6)));

@@ -13,6 +13,20 @@ using ef::testing::copy_batch;
 using ef::testing::loss_of;
 using ef::testing::small_transformer;
 
+namespace {
+
+ef::TransformerOptions with_positions(ef::PositionEncoding positions) {
+  ef::TransformerOptions options = small_transformer();
+  options.positions = positions;
+  options.max_length = 64;
+  options.relative_distance = 2;
+  options.buckets = 6;
+  options.max_distance = 9;
+  return options;
+}
+
+}  // namespace
+
 TEST_CASE("gradients of the whole tiny Transformer", "[models]") {
   const std::uint64_t seed = 61;
   CAPTURE(seed);
@@ -36,6 +50,87 @@ TEST_CASE("gradients of the whole tiny Transformer", "[models]") {
   INFO(result.where);
   CHECK(result.entries > 200);
   CHECK(result.largest_error <= 1e-6);
+}
+
+TEST_CASE("gradients of a Transformer with every kind of position", "[models]") {
+  const std::uint64_t seed = 66;
+  const ef::PositionEncoding positions = GENERATE(from_range(ef::position_encodings));
+  CAPTURE(seed, ef::to_string(positions));
+  ef::Rng rng(seed);
+  ef::TransformerOptions options = with_positions(positions);
+  options.activation = ef::Activation::gelu;
+  ef::Transformer<double> model(options, rng);
+  const ef::TranslationBatch batch = copy_batch({3, 0, 7}, rng);
+  const ef::GradientCheckResult result = ef::gradient_check_parameters(
+      model, [&](const ef::Context<double>& context) { return loss_of(model, context, batch); }, {.most_entries = 4});
+  INFO(result.where);
+  CHECK(result.entries > 100);
+  CHECK(result.largest_error <= 1e-6);
+}
+
+TEST_CASE("where positions have their parameters, and how many", "[models]") {
+  const auto names_of = [](ef::PositionEncoding positions) {
+    ef::Rng rng(1), plain_rng(1);
+    const ef::Transformer<float> model(with_positions(positions), rng);
+    std::vector<std::string> names;
+    ef::for_each_parameter(model, [&](const std::string& name, const ef::Parameter<float>& p) {
+      const bool of_positions =
+          name.find("position") != std::string::npos || name.find("relative") != std::string::npos;
+      if (of_positions)
+        names.push_back(name + " " + std::to_string(p.value.rows()) + "x" + std::to_string(p.value.cols()));
+    });
+    return names;
+  };
+  using Names = std::vector<std::string>;
+  CHECK(names_of(ef::PositionEncoding::none).empty());
+  CHECK(names_of(ef::PositionEncoding::sinusoidal).empty());
+  CHECK(names_of(ef::PositionEncoding::alibi).empty());
+  CHECK(names_of(ef::PositionEncoding::rotary).empty());
+  CHECK(names_of(ef::PositionEncoding::learned) == Names{"positions.weight 64x16"});
+  CHECK(names_of(ef::PositionEncoding::bucketed) ==
+        Names{"encoder.positions.weight 6x2", "decoder.positions.weight 6x2"});
+  Names relative;
+  for (const char* stack : {"encoder", "decoder"})
+    for (const char* layer : {"0", "1"})
+      for (const char* of : {"keys", "values"})
+        relative.push_back(std::string(stack) + ".layers." + layer + ".self_attn.relative_" + of + " 5x8");
+  CHECK(names_of(ef::PositionEncoding::relative) == relative);
+}
+
+TEST_CASE("a model with positions knows in which order its tokens stand, one without does not", "[models]") {
+  const std::uint64_t seed = 67;
+  const ef::PositionEncoding positions = GENERATE(from_range(ef::position_encodings));
+  CAPTURE(seed, ef::to_string(positions));
+  ef::Rng rng(seed);
+  const ef::Transformer<double> model(with_positions(positions), rng);
+  const std::vector<std::vector<ef::Token>> sentences{{3, 4, 5, 6, 7}, {3, 4, 7, 6, 5}};
+  const ef::Matrix<double> x = model.encode({}, ef::Tokens::of(sentences)).value();
+  const double difference = (x.row(0) - x.row(5)).cwiseAbs().maxCoeff();
+  CHECK((difference > 1e-4) == (positions != ef::PositionEncoding::none));
+  if (positions == ef::PositionEncoding::none) CHECK(difference < 1e-12);
+}
+
+TEST_CASE("all positions but learned ones go on beyond max_length", "[models]") {
+  const std::uint64_t seed = 68;
+  const ef::PositionEncoding positions = GENERATE(from_range(ef::position_encodings));
+  CAPTURE(seed, ef::to_string(positions));
+  ef::TransformerOptions options = with_positions(positions);
+  const ef::TranslationBatch batch = [&] {
+    ef::Rng rng(seed);
+    return copy_batch({2, 90, 30}, rng);
+  }();
+  const auto result = [&](ef::Index max_length) {
+    ef::Rng rng(seed);
+    options.max_length = max_length;
+    return ef::Transformer<float>(options, rng)({}, batch.source, batch.target).value();
+  };
+  if (positions == ef::PositionEncoding::learned) {
+    CHECK_THROWS_AS(result(5), ef::Error);
+    CHECK_NOTHROW(result(100));
+  } else {
+    CHECK(result(5).allFinite());
+    CHECK(result(5) == result(100));
+  }
 }
 
 TEST_CASE("a Transformer learns one batch by heart", "[models]") {
@@ -66,9 +161,11 @@ TEST_CASE("a Transformer learns one batch by heart", "[models]") {
 TEMPLATE_TEST_CASE("a sentence's result is the same to the last bit alone and in any batch, packed or not", "[models]",
                    float, double) {
   const std::uint64_t seed = 63;
-  CAPTURE(seed);
+  const ef::PositionEncoding positions = GENERATE(from_range(ef::position_encodings));
+  CAPTURE(seed, ef::to_string(positions));
   ef::Rng rng(seed);
-  ef::TransformerOptions options = small_transformer();
+  ef::TransformerOptions options = with_positions(positions);
+  options.max_length = 100;
   options.activation = GENERATE(ef::Activation::relu, ef::Activation::gelu);
   options.norm_first = options.activation == ef::Activation::gelu;
   const ef::Transformer<TestType> model(options, rng);
@@ -91,9 +188,11 @@ TEMPLATE_TEST_CASE("a sentence's result is the same to the last bit alone and in
 
 TEST_CASE("one and two threads give exactly the same: values, gradients, dropout", "[models]") {
   const std::uint64_t seed = 64;
-  CAPTURE(seed);
+  const ef::PositionEncoding positions = GENERATE(from_range(ef::position_encodings));
+  CAPTURE(seed, ef::to_string(positions));
   ef::Rng rng(seed);
-  ef::TransformerOptions options = small_transformer();
+  ef::TransformerOptions options = with_positions(positions);
+  options.max_length = 100;
   options.dropout = 0.2;
   const ef::Transformer<float> model(options, rng);
   const ef::TranslationBatch batch = copy_batch({30, 70, 2, 90, 45}, rng);
@@ -162,4 +261,15 @@ TEST_CASE("options that do not fit together are refused", "[models]") {
                     "Transformer: share_embeddings needs one vocabulary, given are 11 and 12 tokens");
   options.target_vocabulary_size = 0;
   CHECK_THROWS_AS(ef::Transformer<float>(options, rng), ef::Error);
+  options = with_positions(ef::PositionEncoding::relative);
+  options.relative_distance = 0;
+  CHECK_THROWS_WITH(ef::Transformer<float>(options, rng), "Transformer: relative_distance is 0, expected 1 or more");
+  options = with_positions(ef::PositionEncoding::bucketed);
+  options.max_distance = 3;
+  CHECK_THROWS_WITH(ef::Transformer<float>(options, rng),
+                    "RelativeBias: max_distance is 3, expected more than 3, which have a bucket each");
+  options = with_positions(ef::PositionEncoding::rotary);
+  options.head_width = 5;
+  CHECK_THROWS_WITH(ef::Transformer<float>(options, rng),
+                    "AttentionPositions: rotary turns pairs of features, head_width is 5, expected an even one");
 }

@@ -36,3 +36,17 @@ TEST_CASE("operands of different shapes are refused with both shapes", "[ops]") 
   CHECK_THROWS_AS(ef::subtract(none, a, b), ef::Error);
   CHECK_THROWS_AS(ef::multiply(none, a, b), ef::Error);
 }
+
+TEST_CASE("a reshaped matrix is the same entries, and so is its gradient", "[ops]") {
+  ef::Rng rng(12);
+  const auto x = ef::testing::random_matrix<double>(6, 4, rng);
+  const ef::Variable<double> y = ef::reshape<double>({}, x, 8, 3);
+  CHECK(y.value() == Eigen::Map<const ef::Matrix<double>>(x.data(), 8, 3));
+  // Used twice, and with another shape beside it: no gradient is written into another's memory.
+  ef::testing::check_op({x}, [](const ef::Context<double>& c, const std::vector<ef::Variable<double>>& in) {
+    const ef::Variable<double> narrow = ef::reshape(c, in[0], 12, 2);
+    const ef::Variable<double> both = ef::add(c, narrow, ef::reshape(c, ef::multiply(c, in[0], in[0]), 12, 2));
+    return ef::add(c, ef::multiply(c, both, narrow), ef::reshape(c, in[0], 12, 2));
+  });
+  CHECK_THROWS_WITH(ef::reshape<double>({}, x, 5, 5), "reshape: x is [6 x 4], given [5 x 5]");
+}

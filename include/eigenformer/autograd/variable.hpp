@@ -55,6 +55,12 @@ class Variable {
     return {std::shared_ptr<Scalar>(data_, data_.get() + first * cols_), count, cols_};
   }
 
+  /// The same entries, in the same memory, in rows of another length. A constant: see reshape() in ops/arithmetic.hpp.
+  Variable reshaped(Index rows, Index cols) const {
+    check(rows * cols == size(), "Variable::reshaped: the value is ", shape(*this), ", given ", Shape{rows, cols});
+    return {data_, rows, cols};
+  }
+
   /// Whether a gradient flows to it.
   bool recorded() const { return tape_ != nullptr; }
 

@@ -28,6 +28,11 @@ void visit_options(Options& options, auto&& visitor) {
   visitor("bias", options.bias);
   visitor("positions", options.positions);
   visitor("max_length", options.max_length);
+  visitor("relative_distance", options.relative_distance);
+  visitor("relative_values", options.relative_values);
+  visitor("buckets", options.buckets);
+  visitor("max_distance", options.max_distance);
+  visitor("rotary_base", options.rotary_base);
   visitor("share_embeddings", options.share_embeddings);
   visitor("tie_output", options.tie_output);
 }

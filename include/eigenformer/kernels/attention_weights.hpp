@@ -7,37 +7,132 @@ namespace eigenformer::inline EIGENFORMER_ABI {
 
 namespace detail {
 
+/// All of a sequence's queries and keys, of one head.
+inline ScoreTile whole_tile(const AttentionLayout& layout, Index sequence, Index head) {
+  ScoreTile tile;
+  tile.head = head;
+  tile.sequence = sequence;
+  tile.first_row = layout.query_rows.begin(sequence);
+  tile.query_end = tile.queries = layout.query_rows.length(sequence);
+  tile.key_end = tile.keys = layout.key_rows.length(sequence);
+  return tile;
+}
+
+/// A sequence's scores for one head as a matrix [queries x keys], a key's queries contiguous.
+template <class Scalar>
+using ScoreMatrix = Eigen::Matrix<Scalar, Eigen::Dynamic, Eigen::Dynamic>;
+template <class Scalar>
+ScoreBlock<Scalar> score_block(ScoreMatrix<Scalar>& scores) {
+  return {scores.data(), scores.rows(), scores.cols(), Eigen::OuterStride<>(scores.rows())};
+}
+
+/// A score without its type: what goes over whole matrices of scores is compiled once for all scores.
+template <class Scalar>
+class AnonymousScore {
+ public:
+  template <Score S>
+  explicit AnonymousScore(const S& score)
+      : score_(&score),
+        heads_share_gradient(detail::heads_share_gradient<S>()),
+        sequences_share_gradient(detail::sequences_share_gradient<S>()) {
+    check_covers_ = [](const void* s, const AttentionLayout& layout) {
+      detail::check_covers(*static_cast<const S*>(s), layout);
+    };
+    apply_ = [](const void* s, const ScoreTile& tile, ScoreBlock<Scalar> scores) {
+      const S& own = *static_cast<const S*>(s);
+      if (changes_values<S> || own.visible(tile) != Visible::all) own.apply(tile, scores);
+    };
+    apply_backward_ = [](const void* s, const ScoreTile& tile, ScoreBlock<Scalar> scores, ScoreBlock<Scalar> d_scores) {
+      if constexpr (has_derivative<S, Scalar>) static_cast<const S*>(s)->apply_backward(tile, scores, d_scores);
+    };
+  }
+
+  void check_covers(const AttentionLayout& layout) const { check_covers_(score_, layout); }
+  void apply(const ScoreTile& tile, ScoreMatrix<Scalar>& scores) const { apply_(score_, tile, score_block(scores)); }
+  void apply_backward(const ScoreTile& tile, ScoreMatrix<Scalar>& scores, ScoreMatrix<Scalar>& d_scores) const {
+    apply_backward_(score_, tile, score_block(scores), score_block(d_scores));
+  }
+
+ private:
+  const void* score_;
+  void (*check_covers_)(const void*, const AttentionLayout&);
+  void (*apply_)(const void*, const ScoreTile&, ScoreBlock<Scalar>);
+  void (*apply_backward_)(const void*, const ScoreTile&, ScoreBlock<Scalar>, ScoreBlock<Scalar>);
+
+ public:
+  const bool heads_share_gradient, sequences_share_gradient;
+};
+
+/// The scaled scores of a whole tile, given its keys.
+template <class Scalar>
+ScoreMatrix<Scalar> scaled_scores(const AttentionLayout& layout, const HeadRows<const Scalar>& q,
+                                  const Strided<Scalar>& keys, const ScoreTile& tile) {
+  ScoreMatrix<Scalar> scores(tile.queries, tile.keys);
+  const Strided<Scalar> queries = q.from(tile.head, tile.first_row);
+  multiply_block<Scalar>(tile.keys, tile.queries, layout.key_width, keys, transposed(queries), {nullptr, 0},
+                         {scores.data(), tile.queries});
+  scores *= static_cast<Scalar>(layout.scale);
+  return scores;
+}
+
+/// Scores become weights: each row's softmax, or zeros in a row of which all is hidden.
+template <class Scalar>
+void softmax_of_queries(ScoreMatrix<Scalar>& scores) {
+  using Column = Eigen::Array<Scalar, Eigen::Dynamic, 1>;
+  const auto column = [&](Index j) { return scores.col(j).array(); };
+  // Comparisons pass over NaN, which so reaches the sum.
+  Column largest = Column::Constant(scores.rows(), hidden_score<Scalar>), sum = Column::Zero(scores.rows());
+  for (Index j = 0; j < scores.cols(); ++j) largest = (column(j) > largest).select(column(j), largest);
+  for (Index j = 0; j < scores.cols(); ++j) {
+    column(j) = (column(j) == hidden_score<Scalar>).select(Scalar(0), (column(j) - largest).exp());
+    sum += column(j);
+  }
+  sum = (sum == Scalar(0)).select(Scalar(1), sum);
+  for (Index j = 0; j < scores.cols(); ++j) column(j) /= sum;
+}
+
 /// Calls body(tile, scores) for every sequence and head that has queries and keys, where scores
 /// [queries x keys] is a matrix of its own: what softmax would get. In parallel.
-template <class Q, class K, Score S, class Body>
-void for_each_score_matrix(const Eigen::MatrixBase<Q>& q, const Eigen::MatrixBase<K>& k, const S& score,
-                           const AttentionLayout& layout, Threads* threads, Body&& body) {
-  using Scalar = typename Q::Scalar;
-  check_covers(score, layout);
-  const Readable<Q> q_view(q);
-  const Readable<K> k_view(k);
-  const auto q_rows = head_columns(q_view.view(), layout.heads);
-  const auto k_rows = head_columns(k_view.view(), layout.key_heads);
+template <class Scalar, class Body>
+void for_each_score_matrix(const AttentionLayout& layout, const TensorView<const Scalar, 2>& q,
+                           const TensorView<const Scalar, 2>& k, const AnonymousScore<Scalar>& score, Threads* threads,
+                           Body&& body) {
+  score.check_covers(layout);
+  const HeadRows<const Scalar> q_rows = head_columns(q, layout.heads), k_rows = head_columns(k, layout.key_heads);
   const Index sequences = layout.sequences();
   parallel_for(threads, layout.heads * sequences, 1, [&](Index i, Index) {
-    ScoreTile tile;
-    tile.head = i / sequences;
-    tile.sequence = i % sequences;
-    tile.first_row = layout.query_rows.begin(tile.sequence);
-    tile.query_end = tile.queries = layout.query_rows.length(tile.sequence);
-    tile.key_end = tile.keys = layout.key_rows.length(tile.sequence);
+    const ScoreTile tile = whole_tile(layout, i % sequences, i / sequences);
     if (tile.queries == 0 || tile.keys == 0) return;
     TileReader<Scalar> reader;
     const Strided<Scalar> keys = reader.read(k_rows, layout, layout.key_head(tile.head), tile);
-    Eigen::Matrix<Scalar, Eigen::Dynamic, Eigen::Dynamic> scores(tile.queries, tile.keys);
-    const Strided<Scalar> queries = q_rows.from(tile.head, tile.first_row);
-    multiply_block<Scalar>(tile.keys, tile.queries, layout.key_width, keys, transposed(queries), {nullptr, 0},
-                           {scores.data(), tile.queries});
-    scores *= static_cast<Scalar>(layout.scale);
-    ScoreBlock<Scalar> view(scores.data(), tile.queries, tile.keys, Eigen::OuterStride<>(tile.queries));
-    if (score.visible(tile) != Visible::all || changes_values<S>) score.apply(tile, view);
+    ScoreMatrix<Scalar> scores = scaled_scores<Scalar>(layout, q_rows, keys, tile);
+    score.apply(tile, scores);
     body(tile, scores);
   });
+}
+
+template <class Scalar>
+Tensor<Scalar, 3> attention_scores(const AttentionLayout& layout, const TensorView<const Scalar, 2>& q,
+                                   const TensorView<const Scalar, 2>& k, const AnonymousScore<Scalar>& score,
+                                   Threads* threads) {
+  Tensor<Scalar, 3> result({layout.heads, q.dimension(0), layout.key_rows.longest()});
+  std::fill_n(result.data(), result.size(), hidden_score<Scalar>);
+  for_each_score_matrix<Scalar>(layout, q, k, score, threads, [&](const ScoreTile& tile, auto& scores) {
+    result.matrix(tile.head).block(tile.first_row, 0, tile.queries, tile.keys) = scores;
+  });
+  return result;
+}
+
+template <class Scalar>
+Tensor<Scalar, 3> attention_weights(const AttentionLayout& layout, const TensorView<const Scalar, 2>& q,
+                                    const TensorView<const Scalar, 2>& k, const AnonymousScore<Scalar>& score,
+                                    Threads* threads) {
+  Tensor<Scalar, 3> weights({layout.heads, q.dimension(0), layout.key_rows.longest()});
+  for_each_score_matrix<Scalar>(layout, q, k, score, threads, [&](const ScoreTile& tile, auto& scores) {
+    softmax_of_queries(scores);
+    weights.matrix(tile.head).block(tile.first_row, 0, tile.queries, tile.keys) = scores;
+  });
+  return weights;
 }
 
 }  // namespace detail
@@ -52,12 +147,10 @@ Tensor<typename Q::Scalar, 3> attention_scores(const Eigen::MatrixBase<Q>& q, co
                                                const S& score, const AttentionOptions& options = {}) {
   using Scalar = typename Q::Scalar;
   const detail::AttentionLayout layout = detail::attention_layout(shape(q), shape(k), shape(k), options);
-  Tensor<Scalar, 3> result({layout.heads, q.rows(), layout.key_rows.longest()});
-  std::fill_n(result.data(), result.size(), hidden_score<Scalar>);
-  detail::for_each_score_matrix(q, k, score, layout, options.threads, [&](const ScoreTile& tile, const auto& scores) {
-    result.matrix(tile.head).block(tile.first_row, 0, tile.queries, tile.keys) = scores;
-  });
-  return result;
+  const Readable<Q> q_rows(q);
+  const Readable<K> k_rows(k);
+  return detail::attention_scores<Scalar>(layout, q_rows.view(), k_rows.view(), detail::AnonymousScore<Scalar>(score),
+                                          options.threads);
 }
 
 /// The attention weights [heads x query rows x keys of the longest sequence]: this is the n x n matrix that attention()
@@ -68,19 +161,10 @@ Tensor<typename Q::Scalar, 3> attention_weights(const Eigen::MatrixBase<Q>& q, c
                                                 const S& score, const AttentionOptions& options = {}) {
   using Scalar = typename Q::Scalar;
   const detail::AttentionLayout layout = detail::attention_layout(shape(q), shape(k), shape(k), options);
-  Tensor<Scalar, 3> weights({layout.heads, q.rows(), layout.key_rows.longest()});
-  detail::for_each_score_matrix(q, k, score, layout, options.threads, [&](const ScoreTile& tile, const auto& scores) {
-    auto result = weights.matrix(tile.head);
-    for (Index r = 0; r < tile.queries; ++r) {
-      const Scalar largest = scores.row(r).maxCoeff();
-      // Comparisons pass over NaN: a row of them must not be taken for one that sees nothing.
-      if (largest == hidden_score<Scalar> && (scores.row(r).array() == hidden_score<Scalar>).all()) continue;
-      auto row = result.row(tile.first_row + r).head(tile.keys);
-      row = (scores.row(r).array() == hidden_score<Scalar>).select(Scalar(0), (scores.row(r).array() - largest).exp());
-      row /= row.sum();
-    }
-  });
-  return weights;
+  const Readable<Q> q_rows(q);
+  const Readable<K> k_rows(k);
+  return detail::attention_weights<Scalar>(layout, q_rows.view(), k_rows.view(), detail::AnonymousScore<Scalar>(score),
+                                           options.threads);
 }
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI

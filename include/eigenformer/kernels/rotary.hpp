@@ -27,16 +27,18 @@ struct RotaryTable {
 };
 
 /// Position p turns pair i by p / base^(2i / width): the paper's angles with its base of 10000.
-/// width: of a head's features that turn. Throws unless it is even.
+/// width: of a head's features that turn. first: the position of the table's first row, which may be below 0. Throws
+/// unless the width is even.
 template <class Scalar>
-RotaryTable<Scalar> rotary_table(Index positions, Index width, double base = 10000) {
+RotaryTable<Scalar> rotary_table(Index positions, Index width, double base = 10000, Index first = 0) {
   check(width >= 0 && width % 2 == 0, "rotary_table: width is ", width, ", expected an even one");
   RotaryTable<Scalar> table{Matrix<Scalar>(positions, width / 2), Matrix<Scalar>(positions, width / 2)};
   for (Index i = 0; i < width / 2; ++i) {
     const double frequency = std::pow(base, -2 * static_cast<double>(i) / static_cast<double>(width));
     for (Index p = 0; p < positions; ++p) {
-      table.cos(p, i) = static_cast<Scalar>(std::cos(static_cast<double>(p) * frequency));
-      table.sin(p, i) = static_cast<Scalar>(std::sin(static_cast<double>(p) * frequency));
+      const double angle = static_cast<double>(first + p) * frequency;
+      table.cos(p, i) = static_cast<Scalar>(std::cos(angle));
+      table.sin(p, i) = static_cast<Scalar>(std::sin(angle));
     }
   }
   return table;

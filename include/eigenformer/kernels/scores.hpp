@@ -3,10 +3,12 @@
 #pragma once
 
 #include "eigenformer/kernels/alibi.hpp"
+#include "eigenformer/kernels/chosen_score.hpp"
 #include "eigenformer/kernels/combine.hpp"
 #include "eigenformer/kernels/dense_bias.hpp"
 #include "eigenformer/kernels/dense_mask.hpp"
 #include "eigenformer/kernels/relative_bias.hpp"
+#include "eigenformer/kernels/relative_keys.hpp"
 #include "eigenformer/kernels/score.hpp"
 #include "eigenformer/kernels/score_function.hpp"
 #include "eigenformer/kernels/sliding_window.hpp"

@@ -42,11 +42,12 @@ struct DecoderLayer {
   /// x: [target tokens x width], memory: [source tokens x width], the encoder's result -> [target tokens x width].
   /// A target's row sees the rows of its sequence up to itself, and all of its sequence's memory.
   Variable<Scalar> operator()(const Context<Scalar>& context, const Variable<Scalar>& x, const RowOffsets& rows,
-                              const Variable<Scalar>& memory, const RowOffsets& memory_rows) const;
+                              const Variable<Scalar>& memory, const RowOffsets& memory_rows,
+                              const AttentionPositions<Scalar>& positions = {}) const;
 
   /// One step of decoding: x has one row a hypothesis, whose key and value are appended to the cache.
   Variable<Scalar> step(const Context<Scalar>& context, const Variable<Scalar>& x, DecoderLayerCache<Scalar>& cache,
-                        const DecoderStepRows& rows) const;
+                        const DecoderStepRows& rows, const AttentionPositions<Scalar>& positions = {}) const;
 
   static void visit(auto& self, auto&& visitor) {
     visitor("self_attn", self.self_attn);
@@ -71,7 +72,7 @@ struct DecoderLayer {
 
 template <class Scalar>
 DecoderLayer<Scalar>::DecoderLayer(const TransformerLayerOptions& options, Rng& rng)
-    : self_attn(options.attention(), rng),
+    : self_attn(options.self_attention(), rng),
       multihead_attn(options.attention(), rng),
       feed_forward(options.width, options.dim_feedforward, options.activation, options.dropout, options.bias, rng),
       norm1(options.width, options.layer_norm_eps),
@@ -83,20 +84,23 @@ DecoderLayer<Scalar>::DecoderLayer(const TransformerLayerOptions& options, Rng& 
 template <class Scalar>
 Variable<Scalar> DecoderLayer<Scalar>::operator()(const Context<Scalar>& context, const Variable<Scalar>& x,
                                                   const RowOffsets& rows, const Variable<Scalar>& memory,
-                                                  const RowOffsets& memory_rows) const {
+                                                  const RowOffsets& memory_rows,
+                                                  const AttentionPositions<Scalar>& positions) const {
   return body(
-      context, x, [&](const Variable<Scalar>& y) { return self_attn(context, y, rows, Causal{}); },
+      context, x, [&](const Variable<Scalar>& y) { return self_attn(context, y, rows, Causal{}, positions); },
       [&](const Variable<Scalar>& y) { return multihead_attn(context, y, memory, memory, rows, memory_rows); });
 }
 
 template <class Scalar>
 Variable<Scalar> DecoderLayer<Scalar>::step(const Context<Scalar>& context, const Variable<Scalar>& x,
-                                            DecoderLayerCache<Scalar>& cache, const DecoderStepRows& rows) const {
+                                            DecoderLayerCache<Scalar>& cache, const DecoderStepRows& rows,
+                                            const AttentionPositions<Scalar>& positions) const {
   return body(
       context, x,
       [&](const Variable<Scalar>& y) {
-        self_attn.append_to_cache(context, y, cache.self);
-        return self_attn.attend_to_cache(context, y, cache.self, rows.query_rows, rows.self_rows, rows.self_index);
+        self_attn.append_to_cache(context, y, cache.self, rows.query_rows, rows.self_rows, positions);
+        return self_attn.attend_to_cache(context, y, cache.self, rows.query_rows, rows.self_rows, rows.self_index,
+                                         positions);
       },
       [&](const Variable<Scalar>& y) {
         return multihead_attn.attend_to_cache(context, y, cache.memory, rows.query_rows, rows.memory_rows,

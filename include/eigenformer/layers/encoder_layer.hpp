@@ -23,7 +23,8 @@ struct EncoderLayer {
 
   /// x: [tokens x width] -> [tokens x width], each sequence by itself.
   Variable<Scalar> operator()(const Context<Scalar>& context, const Variable<Scalar>& x, const RowOffsets& rows = {},
-                              const AnyScore& score = Unmasked{}) const;
+                              const AnyScore& score = Unmasked{},
+                              const AttentionPositions<Scalar>& positions = {}) const;
 
   static void visit(auto& self, auto&& visitor) {
     visitor("self_attn", self.self_attn);
@@ -35,7 +36,7 @@ struct EncoderLayer {
 
 template <class Scalar>
 EncoderLayer<Scalar>::EncoderLayer(const TransformerLayerOptions& options, Rng& rng)
-    : self_attn(options.attention(), rng),
+    : self_attn(options.self_attention(), rng),
       feed_forward(options.width, options.dim_feedforward, options.activation, options.dropout, options.bias, rng),
       norm1(options.width, options.layer_norm_eps),
       norm2(options.width, options.layer_norm_eps),
@@ -44,9 +45,10 @@ EncoderLayer<Scalar>::EncoderLayer(const TransformerLayerOptions& options, Rng& 
 
 template <class Scalar>
 Variable<Scalar> EncoderLayer<Scalar>::operator()(const Context<Scalar>& context, const Variable<Scalar>& x,
-                                                  const RowOffsets& rows, const AnyScore& score) const {
+                                                  const RowOffsets& rows, const AnyScore& score,
+                                                  const AttentionPositions<Scalar>& positions) const {
   const Variable<Scalar> attended = residual(context, x, norm1, norm_first, dropout, [&](const Variable<Scalar>& y) {
-    return self_attn(context, y, rows, score);
+    return self_attn(context, y, rows, score, positions);
   });
   return residual(context, attended, norm2, norm_first, dropout,
                   [&](const Variable<Scalar>& y) { return feed_forward(context, y); });

@@ -3,6 +3,7 @@
 
 #include "eigenformer/core/compiled.hpp"
 #include "eigenformer/kernels/attention_weights.hpp"
+#include "eigenformer/layers/attention_positions.hpp"
 #include "eigenformer/layers/attention_recorder.hpp"
 #include "eigenformer/layers/key_value_cache.hpp"
 #include "eigenformer/layers/linear.hpp"
@@ -20,16 +21,26 @@ struct MultiHeadAttentionOptions {
   Index vdim = 0;        // width of the values' input; 0: width
   double dropout = 0;    // of the attention weights
   bool bias = true;
+  Index relative_distance = 0;  // k of relative positions, beyond which distances are clipped; 0: no such positions
+  bool relative_values = true;  // relative positions on the values too
 };
 
 /// MultiHead(Q, K, V) = concat(head_1, .., head_h) W_o, head_i = attention(Q W_q_i, K W_k_i, V W_v_i). Heads are column
 /// blocks, so each of q, k, v is one linear map.
+///
+/// With a relative_distance k, relative positions as in Shaw et al. 2018 (arXiv 1803.02155, equations 3 and 4), for
+/// self-attention: a head's scores and results are, with clip(x) the nearest to x of -k .. k,
+///   e_ij = q_i . (k_j + aK_clip(j - i)) / sqrt(d)        z_i = sum_j softmax(e_i)_j (v_j + aV_clip(j - i))
+/// The vectors are the layer's own, and shared by its heads. The paper found those of the values to be of no use where
+/// keys have theirs (its table 3); they cost more time than all else here (see attention_with_relative_values).
 template <class Scalar>
 struct MultiHeadAttention {
-  Linear<Scalar> q;         // width -> heads * head_width
-  Linear<Scalar> k;         // kdim -> key_heads * head_width
-  Linear<Scalar> v;         // vdim -> key_heads * head_width
-  Linear<Scalar> out_proj;  // heads * head_width -> width
+  Linear<Scalar> q;                   // width -> heads * head_width
+  Linear<Scalar> k;                   // kdim -> key_heads * head_width
+  Linear<Scalar> v;                   // vdim -> key_heads * head_width
+  Linear<Scalar> out_proj;            // heads * head_width -> width
+  Parameter<Scalar> relative_keys;    // aK: [2k + 1 x head_width], of distances -k .. k; empty: none
+  Parameter<Scalar> relative_values;  // aV: the same
   Index heads = 1;
   Index key_heads = 1;
   double dropout = 0;
@@ -39,31 +50,51 @@ struct MultiHeadAttention {
 
   /// Self-attention within each sequence. x: [tokens x width] -> [tokens x width].
   Variable<Scalar> operator()(const Context<Scalar>& context, const Variable<Scalar>& x, const RowOffsets& rows = {},
-                              const AnyScore& score = Unmasked{}) const {
-    return (*this)(context, x, x, x, rows, rows, score);
+                              const AnyScore& score = Unmasked{},
+                              const AttentionPositions<Scalar>& positions = {}) const {
+    return (*this)(context, x, x, x, rows, rows, score, positions);
   }
 
   /// Each sequence's queries attend to the keys and values of the same sequence of the other batch.
   /// query: [queries x width], key: [keys x kdim], value: [keys x vdim] -> [queries x width].
+  /// With positions of any kind, queries stand at the end of their sequence's keys.
   Variable<Scalar> operator()(const Context<Scalar>& context, const Variable<Scalar>& query,
                               const Variable<Scalar>& key, const Variable<Scalar>& value, const RowOffsets& query_rows,
-                              const RowOffsets& key_rows, const AnyScore& score = Unmasked{}) const;
+                              const RowOffsets& key_rows, const AnyScore& score = Unmasked{},
+                              const AttentionPositions<Scalar>& positions = {}) const;
 
   /// For decoding: attends to keys and values that were projected before. `key_index` names, through key_rows, the
   /// cache's row of each key.
   Variable<Scalar> attend_to_cache(const Context<Scalar>& context, const Variable<Scalar>& query,
                                    const KeyValueCache<Scalar>& cache, const RowOffsets& query_rows,
-                                   const RowOffsets& key_rows, std::span<const Index> key_index) const;
+                                   const RowOffsets& key_rows, std::span<const Index> key_index,
+                                   const AttentionPositions<Scalar>& positions = {}) const;
 
   /// Appends the projections of `x`, as key and value, to the cache.
-  void append_to_cache(const Context<Scalar>& context, const Variable<Scalar>& x, KeyValueCache<Scalar>& cache) const;
+  void append_to_cache(const Context<Scalar>& context, const Variable<Scalar>& x, KeyValueCache<Scalar>& cache) const {
+    append_to_cache(context, x, cache, {}, {}, {});
+  }
+  /// The same with positions: x_rows' part of each sequence, which has key_rows' part of keys with it, as its last.
+  void append_to_cache(const Context<Scalar>& context, const Variable<Scalar>& x, KeyValueCache<Scalar>& cache,
+                       const RowOffsets& x_rows, const RowOffsets& key_rows,
+                       const AttentionPositions<Scalar>& positions) const;
 
   static void visit(auto& self, auto&& visitor) {
     visitor("q", self.q);
     visitor("k", self.k);
     visitor("v", self.v);
     visitor("out_proj", self.out_proj);
+    visitor("relative_keys", self.relative_keys);
+    visitor("relative_values", self.relative_values);
   }
+
+ private:
+  std::optional<PositionScore<Scalar>> position_score(const Context<Scalar>& context, const Variable<Scalar>& queries,
+                                                      const AnyScore& mask,
+                                                      const AttentionPositions<Scalar>& positions) const;
+  Variable<Scalar> attend(const Context<Scalar>& context, const Variable<Scalar>& queries, const Variable<Scalar>& keys,
+                          const Variable<Scalar>& values, const AnyScore& mask,
+                          const std::optional<PositionScore<Scalar>>& score, const AttentionOptions& options) const;
 };
 
 template <class Scalar>
@@ -81,26 +112,52 @@ MultiHeadAttention<Scalar>::MultiHeadAttention(const MultiHeadAttentionOptions& 
   k = Linear<Scalar>(or_width(options.kdim), key_heads * head_width, rng, options.bias);
   v = Linear<Scalar>(or_width(options.vdim), key_heads * head_width, rng, options.bias);
   out_proj = Linear<Scalar>(heads * head_width, options.width, rng, options.bias);
+  if (options.relative_distance == 0) return;
+  relative_keys = xavier_uniform<Scalar>(2 * options.relative_distance + 1, head_width, rng);
+  if (options.relative_values)
+    relative_values = xavier_uniform<Scalar>(2 * options.relative_distance + 1, head_width, rng);
+}
+
+template <class Scalar>
+std::optional<PositionScore<Scalar>> MultiHeadAttention<Scalar>::position_score(
+    const Context<Scalar>& context, const Variable<Scalar>& queries, const AnyScore& mask,
+    const AttentionPositions<Scalar>& positions) const {
+  if (relative_keys.empty()) return positions.score(context, heads, mask);
+  return PositionScore<Scalar>::relative(context, queries, context.use(relative_keys), heads, mask);
+}
+
+template <class Scalar>
+Variable<Scalar> MultiHeadAttention<Scalar>::attend(const Context<Scalar>& context, const Variable<Scalar>& queries,
+                                                    const Variable<Scalar>& keys, const Variable<Scalar>& values,
+                                                    const AnyScore& mask,
+                                                    const std::optional<PositionScore<Scalar>>& score,
+                                                    const AttentionOptions& options) const {
+  if (!score.has_value()) return attention(context, queries, keys, values, mask, options);
+  if (relative_values.empty()) return attention(context, queries, keys, values, *score, options);
+  return attention_with_relative_values(context, queries, keys, values, context.use(relative_values), *score, options);
 }
 
 template <class Scalar>
 Variable<Scalar> MultiHeadAttention<Scalar>::operator()(const Context<Scalar>& context, const Variable<Scalar>& query,
                                                         const Variable<Scalar>& key, const Variable<Scalar>& value,
                                                         const RowOffsets& query_rows, const RowOffsets& key_rows,
-                                                        const AnyScore& score) const {
+                                                        const AnyScore& score,
+                                                        const AttentionPositions<Scalar>& positions) const {
   const AttentionOptions options{.heads = heads,
                                  .key_heads = key_heads,
-                                 .query_rows = query_rows,
-                                 .key_rows = key_rows,
+                                 .query_rows = query_rows.over(query.rows(), "MultiHeadAttention", "query"),
+                                 .key_rows = key_rows.over(key.rows(), "MultiHeadAttention", "key"),
                                  .dropout = dropout,
                                  .threads = context.threads};
-  const Variable<Scalar> queries = q(context, query);
-  const Variable<Scalar> keys = k(context, key);
-  if (context.attention != nullptr)
-    context.attention->record(
-        *this,
-        std::visit([&](const auto& s) { return attention_weights(queries.value(), keys.value(), s, options); }, score));
-  return out_proj(context, attention(context, queries, keys, v(context, value), score, options));
+  const Variable<Scalar> queries =
+      positions.turn(context, q(context, query), heads, options.query_rows, options.key_rows);
+  const Variable<Scalar> keys = positions.turn(context, k(context, key), key_heads, options.key_rows, options.key_rows);
+  const std::optional<PositionScore<Scalar>> by_position = position_score(context, queries, score, positions);
+  if (context.attention != nullptr) {
+    const auto weights = [&](const auto& s) { return attention_weights(queries.value(), keys.value(), s, options); };
+    context.attention->record(*this, by_position.has_value() ? weights(by_position->score()) : weights(AnyMask(score)));
+  }
+  return out_proj(context, attend(context, queries, keys, v(context, value), score, by_position, options));
 }
 
 template <class Scalar>
@@ -108,16 +165,22 @@ Variable<Scalar> MultiHeadAttention<Scalar>::attend_to_cache(const Context<Scala
                                                              const Variable<Scalar>& query,
                                                              const KeyValueCache<Scalar>& cache,
                                                              const RowOffsets& query_rows, const RowOffsets& key_rows,
-                                                             std::span<const Index> key_index) const {
+                                                             std::span<const Index> key_index,
+                                                             const AttentionPositions<Scalar>& positions) const {
   const AttentionOptions options{
       .heads = heads, .key_heads = key_heads, .query_rows = query_rows, .key_rows = key_rows, .key_index = key_index};
-  return out_proj(context, attention(context, q(context, query), cache.keys(), cache.values(), Unmasked{}, options));
+  const Variable<Scalar> queries = positions.turn(context, q(context, query), heads, query_rows, key_rows);
+  return out_proj(context, attend(context, queries, cache.keys(), cache.values(), Unmasked{},
+                                  position_score(context, queries, Unmasked{}, positions), options));
 }
 
 template <class Scalar>
 void MultiHeadAttention<Scalar>::append_to_cache(const Context<Scalar>& context, const Variable<Scalar>& x,
-                                                 KeyValueCache<Scalar>& cache) const {
-  cache.append(k(context, x).value(), v(context, x).value());
+                                                 KeyValueCache<Scalar>& cache, const RowOffsets& x_rows,
+                                                 const RowOffsets& key_rows,
+                                                 const AttentionPositions<Scalar>& positions) const {
+  const Variable<Scalar> keys = positions.turn(context, k(context, x), key_heads, x_rows, key_rows);
+  cache.append(keys.value(), v(context, x).value());
 }
 
 EIGENFORMER_TEMPLATE(struct MultiHeadAttention);

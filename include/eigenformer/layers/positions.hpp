@@ -1,7 +1,9 @@
-// Telling a Transformer where each token stands: position encodings that are added to the embeddings.
+// Telling a Transformer where each token stands: the encodings there are, and those that are added to the embeddings.
 #pragma once
 
+#include <array>
 #include <cmath>
+#include <string>
 #include <string_view>
 
 #include "eigenformer/core/compiled.hpp"
@@ -10,33 +12,56 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
+/// The first ones are added to the embeddings (see Positions), the others act in self-attention (see AttentionPositions
+/// and MultiHeadAttention). None but `learned` ends at a length.
 enum class PositionEncoding {
   none,
   sinusoidal,               // Vaswani et al. 2017, section 3.5: sines and cosines interleaved
   sinusoidal_concatenated,  // as in that paper's own code (tensor2tensor): all sines, then all cosines
-  learned                   // Gehring et al. 2017, arXiv 1705.03122
+  learned,                  // Gehring et al. 2017, arXiv 1705.03122
+  relative,                 // Shaw et al. 2018, arXiv 1803.02155: a vector for each clipped distance
+  bucketed,                 // Raffel et al. 2020, arXiv 1910.10683 (T5): a number for each range of distances and head
+  alibi,                    // Press et al. 2021, arXiv 2108.12409: a slope for each head
+  rotary                    // Su et al. 2021, arXiv 2104.09864: queries and keys are turned
 };
 
-/// "none", "sinusoidal", "sinusoidal_concatenated" or "learned".
+inline constexpr std::array position_encodings{
+    PositionEncoding::none,    PositionEncoding::sinusoidal, PositionEncoding::sinusoidal_concatenated,
+    PositionEncoding::learned, PositionEncoding::relative,   PositionEncoding::bucketed,
+    PositionEncoding::alibi,   PositionEncoding::rotary};
+
+/// Its name above: "none", "sinusoidal" and so on.
 inline std::string_view to_string(PositionEncoding encoding) {
   switch (encoding) {
+    case PositionEncoding::none:
+      return "none";
     case PositionEncoding::sinusoidal:
       return "sinusoidal";
     case PositionEncoding::sinusoidal_concatenated:
       return "sinusoidal_concatenated";
     case PositionEncoding::learned:
       return "learned";
-    default:
-      return "none";
+    case PositionEncoding::relative:
+      return "relative";
+    case PositionEncoding::bucketed:
+      return "bucketed";
+    case PositionEncoding::alibi:
+      return "alibi";
+    case PositionEncoding::rotary:
+      return "rotary";
   }
+  fail("to_string: ", static_cast<int>(encoding), " is no position encoding");
 }
 
 /// The reverse of to_string. Throws for any other name.
 inline PositionEncoding parse_position_encoding(std::string_view name) {
-  for (const PositionEncoding encoding : {PositionEncoding::none, PositionEncoding::sinusoidal,
-                                          PositionEncoding::sinusoidal_concatenated, PositionEncoding::learned})
+  std::string names;
+  for (const PositionEncoding encoding : position_encodings) {
     if (name == to_string(encoding)) return encoding;
-  fail("parse_position_encoding: expected none, sinusoidal, sinusoidal_concatenated or learned, given \"", name, '"');
+    names += names.empty() ? "" : encoding == position_encodings.back() ? " or " : ", ";
+    names += to_string(encoding);
+  }
+  fail("parse_position_encoding: expected ", names, ", given \"", name, '"');
 }
 
 /// The encodings of positions first .. first + positions - 1: [positions x width].
@@ -69,7 +94,7 @@ Matrix<Scalar> sinusoidal_positions(Index first, Index positions, Index width, P
   return table;
 }
 
-/// Adds to each row of a ragged batch the encoding of its place in its sequence.
+/// Adds to each row of a ragged batch the encoding of its place in its sequence, if it is of those that are added.
 template <class Scalar>
 struct Positions {
   PositionEncoding encoding = PositionEncoding::none;
@@ -91,15 +116,15 @@ template <class Scalar>
 Positions<Scalar>::Positions(PositionEncoding chosen, Index max_length, Index width, Rng& rng) : encoding(chosen) {
   if (encoding == PositionEncoding::learned)
     weight = normal<Scalar>(max_length, width, 0.02, rng);  // the deviation of Devlin et al. 2019
-  else if (encoding != PositionEncoding::none)
+  else if (encoding == PositionEncoding::sinusoidal || encoding == PositionEncoding::sinusoidal_concatenated)
     table = sinusoidal_positions<Scalar>(0, max_length, width, encoding);
 }
 
 template <class Scalar>
 Variable<Scalar> Positions<Scalar>::operator()(const Context<Scalar>& context, const Variable<Scalar>& x,
                                                const RowOffsets& rows, Index first) const {
-  if (encoding == PositionEncoding::none) return x;
   if (encoding == PositionEncoding::learned) return add_positions(context, x, context.use(weight), rows, first);
+  if (encoding != PositionEncoding::sinusoidal && encoding != PositionEncoding::sinusoidal_concatenated) return x;
   const Index positions = first + rows.over(x.rows(), "positions", "x").longest();
   if (positions <= table.rows()) return add_positions(context, x, Variable<Scalar>::view(table), rows, first);
   const Matrix<Scalar> longer = sinusoidal_positions<Scalar>(first, positions - first, x.cols(), encoding);

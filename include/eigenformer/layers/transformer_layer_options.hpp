@@ -17,8 +17,10 @@ struct TransformerLayerOptions {
   double dropout = 0.1;  // of each sub-layer's result, inside the feed-forward network, and of the attention weights
   Activation activation = Activation::relu;
   double layer_norm_eps = 1e-5;
-  bool norm_first = false;  // true: x + f(norm(x)); false, as in the paper: norm(x + f(x))
-  bool bias = true;         // of the linear layers
+  bool norm_first = false;      // true: x + f(norm(x)); false, as in the paper: norm(x + f(x))
+  bool bias = true;             // of the linear layers
+  Index relative_distance = 0;  // of self-attention: as in MultiHeadAttentionOptions
+  bool relative_values = true;
 
   MultiHeadAttentionOptions attention() const {
     return {.width = width,
@@ -27,6 +29,12 @@ struct TransformerLayerOptions {
             .head_width = head_width,
             .dropout = dropout,
             .bias = bias};
+  }
+  MultiHeadAttentionOptions self_attention() const {
+    MultiHeadAttentionOptions options = attention();
+    options.relative_distance = relative_distance;
+    options.relative_values = relative_values;
+    return options;
   }
 };
 

@@ -30,7 +30,12 @@ struct TransformerOptions {
   bool norm_first = false;  // true also puts a norm after each stack
   bool bias = true;
   PositionEncoding positions = PositionEncoding::sinusoidal;
-  Index max_length = 512;        // learned positions beyond do not exist; sinusoidal ones beyond are made when needed
+  Index max_length = 512;        // learned positions beyond do not exist; all others go on, made when needed
+  Index relative_distance = 16;  // relative: beyond it all are as far. On both sides
+  bool relative_values = true;   // relative: on the values too
+  Index buckets = 32;            // bucketed: of a decoder's or an encoder's numbers for each head
+  Index max_distance = 128;      // bucketed: from it on all are as far
+  double rotary_base = 10000;    // rotary
   bool share_embeddings = true;  // one embedding for source and target, which then have one vocabulary
   bool tie_output = true;        // the output layer is the target embedding (section 3.4)
 
@@ -44,7 +49,20 @@ struct TransformerOptions {
             .activation = activation,
             .layer_norm_eps = layer_norm_eps,
             .norm_first = norm_first,
-            .bias = bias};
+            .bias = bias,
+            .relative_distance = positions == PositionEncoding::relative ? relative_distance : 0,
+            .relative_values = relative_values};
+  }
+
+  /// Of the encoder, which looks both ways, or of the decoder.
+  AttentionPositionsOptions attention_positions(bool bidirectional) const {
+    return {.encoding = positions,
+            .heads = heads,
+            .head_width = head_width == 0 ? width / std::max<Index>(heads, 1) : head_width,
+            .buckets = {.buckets = buckets, .max_distance = max_distance, .bidirectional = bidirectional},
+            .deviation = 1 / std::sqrt(static_cast<double>(width)),
+            .rotary_base = rotary_base,
+            .rotary_positions = max_length};
   }
 
   /// Four layers of width 128: Transformer-Tiny of Wu et al. 2021 ("Good for Misconceived Reasons").
@@ -66,12 +84,14 @@ struct TransformerOptions {
 template <class Scalar>
 struct Encoder {
   std::vector<EncoderLayer<Scalar>> layers;
-  LayerNorm<Scalar> norm;  // empty: none
+  LayerNorm<Scalar> norm;                // empty: none
+  AttentionPositions<Scalar> positions;  // which all its layers share
 
   Variable<Scalar> operator()(const Context<Scalar>& context, Variable<Scalar> x, const RowOffsets& rows) const;
   static void visit(auto& self, auto&& visitor) {
     visitor("layers", self.layers);
     visitor("norm", self.norm);
+    visitor("positions", self.positions);
   }
 };
 
@@ -79,13 +99,15 @@ struct Encoder {
 template <class Scalar>
 struct Decoder {
   std::vector<DecoderLayer<Scalar>> layers;
-  LayerNorm<Scalar> norm;  // empty: none
+  LayerNorm<Scalar> norm;                // empty: none
+  AttentionPositions<Scalar> positions;  // which all its layers share
 
   Variable<Scalar> operator()(const Context<Scalar>& context, Variable<Scalar> x, const RowOffsets& rows,
                               const Variable<Scalar>& memory, const RowOffsets& memory_rows) const;
   static void visit(auto& self, auto&& visitor) {
     visitor("layers", self.layers);
     visitor("norm", self.norm);
+    visitor("positions", self.positions);
   }
 };
 
@@ -140,14 +162,14 @@ struct Transformer {
 template <class Scalar>
 Variable<Scalar> Encoder<Scalar>::operator()(const Context<Scalar>& context, Variable<Scalar> x,
                                              const RowOffsets& rows) const {
-  for (const EncoderLayer<Scalar>& layer : layers) x = layer(context, x, rows);
+  for (const EncoderLayer<Scalar>& layer : layers) x = layer(context, x, rows, Unmasked{}, positions);
   return norm.empty() ? x : norm(context, x);
 }
 
 template <class Scalar>
 Variable<Scalar> Decoder<Scalar>::operator()(const Context<Scalar>& context, Variable<Scalar> x, const RowOffsets& rows,
                                              const Variable<Scalar>& memory, const RowOffsets& memory_rows) const {
-  for (const DecoderLayer<Scalar>& layer : layers) x = layer(context, x, rows, memory, memory_rows);
+  for (const DecoderLayer<Scalar>& layer : layers) x = layer(context, x, rows, memory, memory_rows, positions);
   return norm.empty() ? x : norm(context, x);
 }
 
@@ -157,6 +179,8 @@ Transformer<Scalar>::Transformer(const TransformerOptions& chosen, Rng& rng)
   check(options.source_vocabulary_size > 0 && options.target_vocabulary_size > 0, "Transformer: vocabularies have ",
         options.source_vocabulary_size, " and ", options.target_vocabulary_size,
         " tokens, expected source_vocabulary_size and target_vocabulary_size above 0");
+  check(options.positions != PositionEncoding::relative || options.relative_distance >= 1,
+        "Transformer: relative_distance is ", options.relative_distance, ", expected 1 or more");
   check(!options.share_embeddings || options.source_vocabulary_size == options.target_vocabulary_size,
         "Transformer: share_embeddings needs one vocabulary, given are ", options.source_vocabulary_size, " and ",
         options.target_vocabulary_size, " tokens");
@@ -167,6 +191,8 @@ Transformer<Scalar>::Transformer(const TransformerOptions& chosen, Rng& rng)
   positions = Positions<Scalar>(options.positions, options.max_length, options.width, rng);
   for (Index i = 0; i < options.num_encoder_layers; ++i) encoder.layers.emplace_back(options.layer(), rng);
   for (Index i = 0; i < options.num_decoder_layers; ++i) decoder.layers.emplace_back(options.layer(), rng);
+  encoder.positions = AttentionPositions<Scalar>(options.attention_positions(true), rng);
+  decoder.positions = AttentionPositions<Scalar>(options.attention_positions(false), rng);
   if (options.norm_first) {
     encoder.norm = LayerNorm<Scalar>(options.width, options.layer_norm_eps);
     decoder.norm = LayerNorm<Scalar>(options.width, options.layer_norm_eps);

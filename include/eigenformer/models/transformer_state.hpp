@@ -84,7 +84,8 @@ Matrix<Scalar> TransformerState<Scalar>::operator()(std::span<const Index> paren
                              .memory_rows = RowOffsets::from_lengths(memory_lengths),
                              .memory_index = memory_index};
   Variable<Scalar> x = model_.embed(context_, model_.target_embedding_used(), tokens, rows.query_rows, steps_);
-  for (std::size_t i = 0; i < caches_.size(); ++i) x = model_.decoder.layers[i].step(context_, x, caches_[i], rows);
+  for (std::size_t i = 0; i < caches_.size(); ++i)
+    x = model_.decoder.layers[i].step(context_, x, caches_[i], rows, model_.decoder.positions);
   if (!model_.decoder.norm.empty()) x = model_.decoder.norm(context_, x);
   hypotheses_ = std::move(next);
   ++steps_;

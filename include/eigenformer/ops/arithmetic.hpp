@@ -51,6 +51,15 @@ Variable<Scalar> scale(const Context<Scalar>& context, const Variable<Scalar>& x
   });
 }
 
+/// The entries of x, row by row, in rows of another length: [rows x cols]. Nothing is copied.
+template <class Scalar>
+Variable<Scalar> reshape(const Context<Scalar>& context, const Variable<Scalar>& x, Index rows, Index cols) {
+  check(rows * cols == x.size(), "reshape: x is ", shape(x), ", given ", Shape{rows, cols});
+  return context.record(x.reshaped(rows, cols), {x}, [x](const Variable<Scalar>& d_y, Tape<Scalar>& tape) {
+    tape.add_gradient(x, d_y.reshaped(x.rows(), x.cols()));
+  });
+}
+
 /// The sum of all entries: [1 x 1].
 template <class Scalar>
 Variable<Scalar> sum(const Context<Scalar>& context, const Variable<Scalar>& x) {

@@ -1,0 +1,54 @@
+// One of several scores, chosen when the program runs, as one type.
+#pragma once
+
+#include <utility>
+#include <variant>
+
+#include "eigenformer/kernels/score.hpp"
+
+namespace eigenformer::inline EIGENFORMER_ABI {
+
+/// Any of these scores, of one stage. A kernel is compiled once for all of them, and looks once a tile which it is:
+///
+///   using Mask = ChosenScore<Unmasked, Causal>;
+///   attention(q, k, v, combine(Alibi(heads), causal ? Mask(Causal{}) : Mask(Unmasked{})), {.heads = heads});
+template <Score... Scores>
+class ChosenScore {
+ public:
+  static constexpr ScoreStage stage = std::min({Scores::stage...});
+  static_assert(((Scores::stage == stage) && ...), "the scores that one chooses among are of one stage");
+  static constexpr bool heads_share_gradient = (detail::heads_share_gradient<Scores>() || ...);
+  static constexpr bool sequences_share_gradient = (detail::sequences_share_gradient<Scores>() || ...);
+
+  explicit ChosenScore(std::variant<Scores...> score) : score_(std::move(score)) {}
+
+  void check_covers(const ScoreTile& batch) const {
+    std::visit([&](const auto& score) { detail::check_covers(score, batch); }, score_);
+  }
+
+  EIGEN_DONT_INLINE Visible visible(const ScoreTile& tile) const {
+    return std::visit([&](const auto& score) { return score.visible(tile); }, score_);
+  }
+
+  template <class Scalar>
+  EIGEN_DONT_INLINE void apply(const ScoreTile& tile, ScoreBlock<Scalar> scores) const {
+    std::visit([&](const auto& score) { score.apply(tile, scores); }, score_);
+  }
+
+  template <class Scalar>
+  EIGEN_DONT_INLINE void apply_backward(const ScoreTile& tile, ScoreBlock<Scalar> scores,
+                                        ScoreBlock<Scalar> d_scores) const
+      requires(detail::has_derivative<Scores, Scalar> || ...) {
+    std::visit(
+        [&](const auto& score) {
+          if constexpr (detail::has_derivative<std::remove_cvref_t<decltype(score)>, Scalar>)
+            score.apply_backward(tile, scores, d_scores);
+        },
+        score_);
+  }
+
+ private:
+  std::variant<Scores...> score_;
+};
+
+}  // namespace eigenformer::inline EIGENFORMER_ABI

@@ -1,0 +1,152 @@
+// Relative positions on the values: attention weights summed by the distance of their key (Shaw et al. 2018, arXiv
+// 1803.02155, equation 3). A result sum_j a_ij (v_j + aV_clip(j - i)) is that of attention, plus
+// sum_r w_ir aV_r, where w_ir sums the a_ij whose clipped distance is r.
+#pragma once
+
+#include "eigenformer/kernels/all_finite.hpp"
+#include "eigenformer/kernels/attention_weights.hpp"
+#include "eigenformer/kernels/relative_keys.hpp"
+
+namespace eigenformer::inline EIGENFORMER_ABI {
+
+namespace detail {
+
+/// w [query rows x heads * distances] as what RelativeKeys adds to scores, and gathers from them. Queries stand at the
+/// end of their sequence's keys.
+template <class Scalar>
+RelativeKeys<Scalar> by_distance(const AttentionLayout& layout, const Scalar* w, Index cols, Scalar* d_w) {
+  const std::array<Index, 3> shape{layout.query_rows.rows(), layout.heads, cols / layout.heads};
+  const TensorView<Scalar, 3> gathered = d_w == nullptr ? TensorView<Scalar, 3>() : TensorView<Scalar, 3>(d_w, shape);
+  return RelativeKeys<Scalar>(TensorView<const Scalar, 3>(w, shape), gathered).after_past();
+}
+
+inline void check_weights_by_distance(const char* name, Shape w, Index stride, const AttentionLayout& layout) {
+  const Index distances = w.cols / layout.heads;
+  check(w.rows == layout.query_rows.rows() && distances * layout.heads == w.cols && distances % 2 == 1 && distances > 1,
+        "weights_by_distance: ", name, " is ", w, ", expected ", layout.query_rows.rows(), " rows of ", layout.heads,
+        " heads' 2k + 1 distances, for a k of 1 or more");
+  check(stride == w.cols || w.rows <= 1, "weights_by_distance: ", name, " is a block, expected contiguous rows");
+}
+
+/// Gradients of weights become those of the scores: each query's softmax.
+template <class Scalar>
+void differentiate_softmax(const ScoreMatrix<Scalar>& weights, ScoreMatrix<Scalar>& d) {
+  Eigen::Array<Scalar, Eigen::Dynamic, 1> mean = Eigen::Array<Scalar, Eigen::Dynamic, 1>::Zero(d.rows());
+  for (Index j = 0; j < d.cols(); ++j) mean += weights.col(j).array() * d.col(j).array();
+  for (Index j = 0; j < d.cols(); ++j) d.col(j).array() = weights.col(j).array() * (d.col(j).array() - mean);
+}
+
+/// d_q = d_scores K and d_k += d_scores^T Q for one head, where d_scores have the scale in them.
+template <class Scalar>
+void add_score_gradients(const AttentionLayout& layout, const ScoreTile& tile, const ScoreMatrix<Scalar>& scores,
+                         const ScoreMatrix<Scalar>& d_scores, const HeadRows<const Scalar>& q,
+                         const HeadRows<const Scalar>& k, const HeadRows<Scalar>& d_q, const HeadRows<Scalar>& d_k) {
+  const Index d = layout.key_width, n = tile.queries, m = tile.keys;
+  const Index key_head = layout.key_head(tile.head), first_key = layout.key_rows.begin(tile.sequence);
+  const Strided<Scalar> queries = q.from(tile.head, tile.first_row), keys = k.from(key_head, first_key);
+  const ContiguousRows<Scalar> to_q{d_q.row(tile.head, tile.first_row), d_q.row_stride};
+  const ContiguousRows<Scalar> to_k{d_k.row(key_head, first_key), d_k.row_stride};
+  const Strided<Scalar> by_queries{d_scores.data(), 1, n};
+  if (all_finite(queries, n, d) && all_finite(keys, m, d)) {
+    multiply_block<Scalar>(n, d, m, by_queries, keys, {nullptr, 0}, to_q);
+    multiply_block<Scalar>(m, d, n, transposed(by_queries), queries, {to_k.data, to_k.stride}, to_k);
+    return;
+  }
+  // A gradient of 0 times an infinite or undefined number must not reach what is hidden from it.
+  for (Index i = 0; i < n; ++i) std::fill_n(to_q.row(i), d, Scalar(0));
+  for (Index j = 0; j < m; ++j)
+    for (Index i = 0; i < n; ++i) {
+      if (scores(i, j) == hidden_score<Scalar>) continue;
+      for (Index c = 0; c < d; ++c) to_q.row(i)[c] += d_scores(i, j) * keys(j, c);
+      for (Index c = 0; c < d; ++c) to_k.row(j)[c] += d_scores(i, j) * queries(i, c);
+    }
+}
+
+template <class Scalar>
+void weights_by_distance_forward(const AttentionLayout& layout, const ConstMatrixRef<Scalar>& q,
+                                 const ConstMatrixRef<Scalar>& k, const AnonymousScore<Scalar>& score,
+                                 const AttentionOptions& options, MatrixRef<Scalar>& w) {
+  const RelativeKeys<Scalar> sums = by_distance<Scalar>(layout, w.data(), w.cols(), w.data());
+  w.setZero();
+  const AttentionDropout dropout(options.dropout, options.dropout_key);
+  for_each_score_matrix<Scalar>(layout, strided_view(q), strided_view(k), score, options.threads,
+                                [&](const ScoreTile& tile, auto& scores) {
+                                  softmax_of_queries(scores);
+                                  if (dropout.active()) dropout.apply(tile, scores.data(), 1, tile.queries);
+                                  sums.apply_backward(tile, score_block(scores), score_block(scores));
+                                });
+}
+
+template <class Scalar>
+void weights_by_distance_backward(const AttentionLayout& layout, const ConstMatrixRef<Scalar>& q,
+                                  const ConstMatrixRef<Scalar>& k, const AnonymousScore<Scalar>& score,
+                                  const AttentionOptions& options, const ConstMatrixRef<Scalar>& d_w,
+                                  MatrixRef<Scalar>& d_q, MatrixRef<Scalar>& d_k) {
+  const RelativeKeys<Scalar> gradients = by_distance<Scalar>(layout, d_w.data(), d_w.cols(), nullptr);
+  const HeadRows<const Scalar> q_rows = head_columns(strided_view(q), layout.heads);
+  const HeadRows<const Scalar> k_rows = head_columns(strided_view(k), layout.key_heads);
+  const HeadRows<Scalar> d_q_rows = head_columns(d_q, layout.heads);
+  const HeadRows<Scalar> d_k_rows = head_columns(d_k, layout.key_heads);
+  const AttentionDropout dropout(options.dropout, options.dropout_key);
+  d_q.setZero();
+  d_k.setZero();
+  // A task is a key head of a sequence. Those that add to one gradient of the score's are one task, which does them in
+  // order.
+  const Index sequences = layout.sequences(), group = layout.heads / layout.key_heads;
+  Index grain = score.sequences_share_gradient ? sequences : 1;
+  if (score.heads_share_gradient) grain = sequences * layout.key_heads;
+  parallel_for(options.threads, sequences * layout.key_heads, grain, [&](Index begin, Index end) {
+    for (Index task = begin; task < end; ++task)
+      for (Index h = 0; h < group; ++h) {
+        const ScoreTile tile = whole_tile(layout, task % sequences, task / sequences * group + h);
+        if (tile.queries == 0 || tile.keys == 0) continue;
+        const Strided<Scalar> keys = k_rows.from(task / sequences, layout.key_rows.begin(tile.sequence));
+        ScoreMatrix<Scalar> plain = scaled_scores<Scalar>(layout, q_rows, keys, tile);
+        ScoreMatrix<Scalar> scores = plain;
+        score.apply(tile, scores);
+        ScoreMatrix<Scalar> weights = scores;
+        softmax_of_queries(weights);
+        ScoreMatrix<Scalar> d_scores = ScoreMatrix<Scalar>::Zero(tile.queries, tile.keys);
+        gradients.apply(tile, score_block(d_scores));  // the weights' gradients
+        if (dropout.active()) dropout.apply(tile, d_scores.data(), 1, tile.queries);
+        differentiate_softmax(weights, d_scores);
+        score.apply_backward(tile, plain, d_scores);
+        d_scores *= static_cast<Scalar>(layout.scale);
+        add_score_gradients(layout, tile, scores, d_scores, q_rows, k_rows, d_q_rows, d_k_rows);
+      }
+  });
+}
+
+}  // namespace detail
+
+/// w(row of query i, head * (2k + 1) + k + r) = the sum of the weights of keys j with clip(j - i) = r, after dropout.
+///
+///   q: [queries x heads * d], k: [keys x key_heads * d], w: [queries x heads * (2k + 1)] for any k >= 1
+///
+/// `score` and options are those of the attention. Queries stand at the end of their sequence's keys. It works on all
+/// of a sequence's scores at once for each head: its memory is not that of attention, but [queries x keys] a thread.
+template <class Scalar, Score S>
+void weights_by_distance_forward(const ConstMatrixRef<Scalar>& q, const ConstMatrixRef<Scalar>& k, const S& score,
+                                 const AttentionOptions& options, MatrixRef<Scalar> w) {
+  const detail::AttentionLayout layout = detail::attention_layout(shape(q), shape(k), shape(k), options);
+  detail::check_weights_by_distance("w", shape(w), w.outerStride(), layout);
+  detail::check_covers(score, layout);
+  detail::weights_by_distance_forward<Scalar>(layout, q, k, detail::AnonymousScore<Scalar>(score), options, w);
+}
+
+/// Writes d_q and d_k, shaped as q and k, given the gradient d_w; gradients of the score's own it gathers itself.
+template <class Scalar, Score S>
+void weights_by_distance_backward(const ConstMatrixRef<Scalar>& q, const ConstMatrixRef<Scalar>& k, const S& score,
+                                  const AttentionOptions& options, const ConstMatrixRef<Scalar>& d_w,
+                                  MatrixRef<Scalar> d_q, MatrixRef<Scalar> d_k) {
+  const detail::AttentionLayout layout = detail::attention_layout(shape(q), shape(k), shape(k), options);
+  check(options.key_index.empty(), "weights_by_distance: key_index has no backward");
+  detail::check_weights_by_distance("d_w", shape(d_w), d_w.outerStride(), layout);
+  check_shape("weights_by_distance", "d_q", shape(d_q), shape(q));
+  check_shape("weights_by_distance", "d_k", shape(d_k), shape(k));
+  detail::check_covers(score, layout);
+  detail::weights_by_distance_backward<Scalar>(layout, q, k, detail::AnonymousScore<Scalar>(score), options, d_w, d_q,
+                                               d_k);
+}
+
+}  // namespace eigenformer::inline EIGENFORMER_ABI

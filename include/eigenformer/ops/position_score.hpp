@@ -1,0 +1,139 @@
+// Attention whose scores know how far apart query and key stand: ALiBi, T5's bias, and Shaw's relative positions.
+#pragma once
+
+#include "eigenformer/kernels/alibi.hpp"
+#include "eigenformer/kernels/combine.hpp"
+#include "eigenformer/kernels/relative_bias.hpp"
+#include "eigenformer/kernels/weights_by_distance.hpp"
+#include "eigenformer/ops/arithmetic.hpp"
+#include "eigenformer/ops/attention.hpp"
+#include "eigenformer/ops/matmul.hpp"
+
+namespace eigenformer::inline EIGENFORMER_ABI {
+
+/// A score that layers choose when they run, by the distance of query and key, under any mask of AnyScore. Queries
+/// stand at the end of their sequence's keys: they are the keys' own tokens, or, with a cache, the last of these. One
+/// type for all, so that the kernels are compiled for one more score, not for three times three.
+template <class Scalar>
+class PositionScore {
+ public:
+  /// Minus slope times distance.
+  static PositionScore alibi(const Alibi& alibi, const AnyScore& mask) { return {alibi, {}, mask}; }
+
+  /// T5's: weights [buckets x heads].
+  static PositionScore bucketed(const RelativeBuckets& buckets, const Variable<Scalar>& weights, const AnyScore& mask) {
+    return {buckets, weights, mask};
+  }
+
+  /// Shaw's on the keys: q_i . aK_clip(j - i) / sqrt(d) is added, where q: [queries x heads * d] and
+  /// vectors, aK: [2k + 1 x d], which the heads share.
+  static PositionScore relative(const Context<Scalar>& context, const Variable<Scalar>& q,
+                                const Variable<Scalar>& vectors, Index heads, const AnyScore& mask) {
+    check(vectors.cols() * heads == q.cols(), "relative positions: q is ", shape(q), ", the vectors are ",
+          shape(vectors), ", expected ", heads, " heads of their width");
+    const Variable<Scalar> scaled = scale(context, vectors, 1 / std::sqrt(static_cast<Scalar>(vectors.cols())));
+    const Variable<Scalar> each_head = reshape(context, q, q.rows() * heads, vectors.cols());
+    return {heads, reshape(context, linear(context, each_head, scaled), q.rows(), heads * vectors.rows()), mask};
+  }
+
+  /// The numbers that it adds, or chooses from; of ALiBi none.
+  const Variable<Scalar>& numbers() const { return numbers_; }
+
+  /// What kernels take. The backward adds to d_numbers, shaped as numbers(), if it is not null. Refers to the numbers.
+  auto score(Scalar* d_numbers = nullptr) const {
+    return std::visit([&](const auto& kind) { return combine(Bias(bias(kind, d_numbers)), mask_); }, kind_);
+  }
+
+ private:
+  using Bias = ChosenScore<Alibi, RelativeBias<Scalar>, RelativeKeys<Scalar>>;
+  using Kind = std::variant<Alibi, RelativeBuckets, Index>;  // Index: relative, of that many heads
+
+  PositionScore(Kind kind, Variable<Scalar> numbers, const AnyScore& mask)
+      : kind_(std::move(kind)), numbers_(std::move(numbers)), mask_(mask) {}
+
+  static Alibi bias(const Alibi& alibi, Scalar*) { return alibi.after_past(); }
+  RelativeBias<Scalar> bias(const RelativeBuckets& buckets, Scalar* d_numbers) const {
+    return RelativeBias<Scalar>(numbers<2>({numbers_.rows(), numbers_.cols()}), buckets,
+                                gradient<2>(d_numbers, {numbers_.rows(), numbers_.cols()}))
+        .after_past();
+  }
+  RelativeKeys<Scalar> bias(Index heads, Scalar* d_numbers) const {
+    const std::array<Index, 3> shape{numbers_.rows(), heads, numbers_.cols() / heads};
+    return RelativeKeys<Scalar>(numbers<3>(shape), gradient<3>(d_numbers, shape)).after_past();
+  }
+
+  template <int rank>
+  TensorView<const Scalar, rank> numbers(const std::array<Index, rank>& shape) const {
+    return {numbers_.value().data(), shape};
+  }
+  template <int rank>
+  static TensorView<Scalar, rank> gradient(Scalar* data, const std::array<Index, rank>& shape) {
+    return data == nullptr ? TensorView<Scalar, rank>() : TensorView<Scalar, rank>(data, shape);
+  }
+
+  Kind kind_;
+  Variable<Scalar> numbers_;
+  AnyMask mask_;
+};
+
+namespace detail {
+
+/// What kernels take of a score, as attention_by asks for it.
+template <class Scalar>
+auto score_maker(const PositionScore<Scalar>& score) {
+  return [score](Scalar* d_numbers) { return score.score(d_numbers); };
+}
+
+/// The weights of attention, summed by distances from -k to k: [queries x heads * (2k + 1)]. Options are complete.
+template <class Scalar>
+Variable<Scalar> weights_by_distance(const Context<Scalar>& context, const Variable<Scalar>& q,
+                                     const Variable<Scalar>& k, const PositionScore<Scalar>& score, Index distances,
+                                     const AttentionOptions& options) {
+  Variable<Scalar> w = context.new_matrix(q.rows(), options.heads * distances);
+  weights_by_distance_forward<Scalar>(q.value(), k.value(), score.score(), options, w.writable());
+  return context.record(
+      std::move(w), {q, k, score.numbers()}, [q, k, score, options](const Variable<Scalar>& d_w, Tape<Scalar>& tape) {
+        Variable<Scalar> d_q = tape.new_matrix(q.rows(), q.cols());
+        Variable<Scalar> d_k = tape.new_matrix(k.rows(), k.cols());
+        Variable<Scalar> d_numbers = tape.new_matrix(score.numbers().rows(), score.numbers().cols());
+        d_numbers.writable().setZero();
+        weights_by_distance_backward<Scalar>(q.value(), k.value(), score.score(d_numbers.writable().data()), options,
+                                             d_w.value(), d_q.writable(), d_k.writable());
+        tape.add_gradient(q, std::move(d_q));
+        tape.add_gradient(k, std::move(d_k));
+        tape.add_gradient(score.numbers(), std::move(d_numbers));
+      });
+}
+
+}  // namespace detail
+
+/// Attention with such a score. Gradients flow to its numbers too.
+template <class Scalar>
+Variable<Scalar> attention(const Context<Scalar>& context, const Variable<Scalar>& q, const Variable<Scalar>& k,
+                           const Variable<Scalar>& v, const PositionScore<Scalar>& score,
+                           const AttentionOptions& options = {}) {
+  return detail::attention_by(context, q, k, v, score.numbers(), detail::score_maker(score),
+                              detail::with_context(context, options));
+}
+
+/// The same with relative positions on the values, of Shaw et al. 2018, equation 3: the result of query i and a head is
+///   z_i = sum_j a_ij (v_j + aV_clip(j - i))
+/// vectors: aV, [2k + 1 x value width], which the heads share. To sum the weights by distance, all of a sequence's
+/// scores are made for each head, by itself: time grows as that of a second attention, memory by [n x n] a thread.
+template <class Scalar>
+Variable<Scalar> attention_with_relative_values(const Context<Scalar>& context, const Variable<Scalar>& q,
+                                                const Variable<Scalar>& k, const Variable<Scalar>& v,
+                                                const Variable<Scalar>& vectors, const PositionScore<Scalar>& score,
+                                                const AttentionOptions& given = {}) {
+  const AttentionOptions options = detail::with_context(context, given);
+  const Variable<Scalar> attended =
+      detail::attention_by(context, q, k, v, score.numbers(), detail::score_maker(score), options);
+  check(attended.cols() == options.heads * vectors.cols(), "relative positions: v is ", shape(v), ", the vectors are ",
+        shape(vectors), ", expected the width of its heads");
+  const Variable<Scalar> w = detail::weights_by_distance(context, q, k, score, vectors.rows(), options);
+  const Variable<Scalar> moved =
+      matmul(context, reshape(context, w, q.rows() * options.heads, vectors.rows()), vectors);
+  return add(context, attended, reshape(context, moved, attended.rows(), attended.cols()));
+}
+
+}  // namespace eigenformer::inline EIGENFORMER_ABI

@@ -1,0 +1,28 @@
+// Rotary positions made differentiable: see kernels/rotary.hpp.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "eigenformer/autograd/context.hpp"
+#include "eigenformer/kernels/rotary.hpp"
+
+namespace eigenformer::inline EIGENFORMER_ABI {
+
+/// x with its tokens' positions turned into it. x: [tokens x heads * width], positions: rows of the table.
+template <class Scalar>
+Variable<Scalar> rotary(const Context<Scalar>& context, const Variable<Scalar>& x,
+                        const std::shared_ptr<const RotaryTable<Scalar>>& table, std::vector<Index> positions,
+                        const RotaryOptions& options = {}) {
+  Variable<Scalar> y = context.new_matrix(x.rows(), x.cols());
+  rotary_forward<Scalar>(x.value(), *table, positions, options, y.writable(), context.threads);
+  return context.record(std::move(y), {x},
+                        [x, table, kept = std::move(positions), options, threads = context.threads](
+                            const Variable<Scalar>& d_y, Tape<Scalar>& tape) {
+                          tape.add_gradient(x, [&](MatrixMap<Scalar> d_x) {
+                            rotary_backward<Scalar>(d_y.value(), *table, kept, options, d_x, threads);
+                          });
+                        });
+}
+
+}  // namespace eigenformer::inline EIGENFORMER_ABI
