@@ -11,12 +11,14 @@ TEST_CASE("options come back from JSON as they were", "[io]") {
   options.activation = ef::Activation::gelu_tanh;
   options.positions = ef::PositionEncoding::learned;
   options.norm_first = true;
+  options.residual = false;
   options.share_embeddings = false;
   options.dropout = 0.125;
   const ef::Json json = ef::to_json(options);
   CHECK(ef::to_json(ef::transformer_options(json, "test")) == json);
   CHECK(json["activation"] == "gelu_tanh");
   CHECK(json["target_vocabulary_size"] == 20);
+  CHECK(json["residual"] == false);
 }
 
 TEST_CASE("JSON that is not a Transformer's options is refused by name", "[io]") {

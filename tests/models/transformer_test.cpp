@@ -38,6 +38,15 @@ TEST_CASE("gradients of the whole tiny Transformer", "[models]") {
   CHECK(result.largest_error <= 1e-6);
 }
 
+TEST_CASE("a Transformer's blocks may be without residual connections", "[models]") {
+  ef::Rng rng(64);
+  ef::TransformerOptions options = small_transformer();
+  options.residual = GENERATE(true, false);
+  const ef::Transformer<float> model(options, rng);
+  for (const auto& layer : model.encoder.layers) CHECK(layer.connected == options.residual);
+  for (const auto& layer : model.decoder.layers) CHECK(layer.connected == options.residual);
+}
+
 TEST_CASE("a Transformer learns one batch by heart", "[models]") {
   const std::uint64_t seed = 62;
   CAPTURE(seed);
