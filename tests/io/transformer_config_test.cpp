@@ -16,6 +16,7 @@ TEST_CASE("options come back from JSON as they were", "[io]") {
   options.max_distance = 50;
   options.rotary_base = 500000;
   options.norm_first = true;
+  options.residual = false;
   options.share_embeddings = false;
   options.dropout = 0.125;
   const ef::Json json = ef::options_to_json(options);
@@ -28,6 +29,7 @@ TEST_CASE("options come back from JSON as they were", "[io]") {
   CHECK(json["buckets"] == 16);
   CHECK(json["max_distance"] == 50);
   CHECK(json["rotary_base"] == 500000);
+  CHECK(json["residual"] == false);
 }
 
 TEST_CASE("JSON that is not a Transformer's options is refused by name", "[io]") {

@@ -9,10 +9,15 @@ TEST_CASE("gradients of a decoder block", "[layers]") {
   CAPTURE(seed);
   ef::Rng rng(seed);
   const bool norm_first = GENERATE(false, true);
-  CAPTURE(norm_first);
-  ef::DecoderLayer<double> layer(
-      {.width = 6, .heads = 2, .dim_feedforward = 8, .activation = ef::Activation::gelu, .norm_first = norm_first},
-      rng);
+  const bool residual = GENERATE(true, false);
+  CAPTURE(norm_first, residual);
+  ef::DecoderLayer<double> layer({.width = 6,
+                                  .heads = 2,
+                                  .dim_feedforward = 8,
+                                  .activation = ef::Activation::gelu,
+                                  .norm_first = norm_first,
+                                  .residual = residual},
+                                 rng);
   const auto x = ef::testing::random_matrix<double>(7, 6, rng), memory = ef::testing::random_matrix<double>(5, 6, rng);
   const ef::RowOffsets rows{0, 3, 7}, memory_rows{0, 1, 5};
   ef::testing::check_parameters(layer,
@@ -20,6 +25,19 @@ TEST_CASE("gradients of a decoder block", "[layers]") {
   ef::testing::check_op({x, memory}, [&](const ef::Context<double>& c, const std::vector<ef::Variable<double>>& in) {
     return layer(c, in[0], rows, in[1], memory_rows);
   });
+}
+
+TEST_CASE("a decoder block without residual connections is its sub-layers alone", "[layers]") {
+  ef::Rng rng(45);
+  const ef::DecoderLayer<double> layer(
+      {.width = 6, .heads = 2, .dim_feedforward = 8, .norm_first = true, .residual = false}, rng);
+  const ef::Variable<double> x = ef::testing::random_matrix<double>(5, 6, rng);
+  const ef::Variable<double> memory = ef::testing::random_matrix<double>(3, 6, rng);
+  const ef::Context<double> none{};
+  const ef::Variable<double> looked_back = layer.self_attn(none, layer.norm1(none, x), {}, ef::Causal{});
+  const ef::Variable<double> looked_up =
+      layer.multihead_attn(none, layer.norm2(none, looked_back), memory, memory, {}, {});
+  CHECK(layer(none, x, {}, memory, {}).value() == layer.feed_forward(none, layer.norm3(none, looked_up)).value());
 }
 
 TEST_CASE("a decoder block does not see what comes later", "[layers]") {

@@ -15,3 +15,13 @@ TEST_CASE("the norm stands first or last", "[layers]") {
   const ef::Matrix<double> pre = x.value() + 2 * norm(none, x).value();
   CHECK(ef::residual(none, x, norm, true, dropout, twice).value().isApprox(pre, 1e-13));
 }
+
+TEST_CASE("a sub-layer that is not connected is the function and its norm alone", "[layers]") {
+  const ef::LayerNorm<double> norm(4);
+  const ef::Variable<double> x = Eigen::MatrixXd::Random(3, 4);
+  const ef::Context<double> none{};
+  const auto twice = [&](const ef::Variable<double>& y) { return ef::scale(none, y, 2); };
+  const ef::Dropout<double> dropout{};
+  CHECK(ef::residual(none, x, norm, false, dropout, twice, false).value() == norm(none, twice(x)).value());
+  CHECK(ef::residual(none, x, norm, true, dropout, twice, false).value() == twice(norm(none, x)).value());
+}

@@ -133,6 +133,15 @@ TEST_CASE("all positions but learned ones go on beyond max_length", "[models]") 
   }
 }
 
+TEST_CASE("a Transformer's blocks may be without residual connections", "[models]") {
+  ef::Rng rng(64);
+  ef::TransformerOptions options = small_transformer();
+  options.residual = GENERATE(true, false);
+  const ef::Transformer<float> model(options, rng);
+  for (const auto& layer : model.encoder.layers) CHECK(layer.connected == options.residual);
+  for (const auto& layer : model.decoder.layers) CHECK(layer.connected == options.residual);
+}
+
 TEST_CASE("a Transformer learns one batch by heart", "[models]") {
   const std::uint64_t seed = 62;
   CAPTURE(seed);

@@ -25,6 +25,7 @@ void visit_options(Options& options, auto&& visitor) {
   visitor("activation", options.activation);
   visitor("layer_norm_eps", options.layer_norm_eps);
   visitor("norm_first", options.norm_first);
+  visitor("residual", options.residual);
   visitor("bias", options.bias);
   visitor("positions", options.positions);
   visitor("max_length", options.max_length);

@@ -35,6 +35,7 @@ struct DecoderLayer {
   LayerNorm<Scalar> norm3;
   Dropout<Scalar> dropout;
   bool norm_first = false;
+  bool connected = true;  // by residual connections
 
   DecoderLayer() = default;
   DecoderLayer(const TransformerLayerOptions& options, Rng& rng);
@@ -63,10 +64,11 @@ struct DecoderLayer {
   template <class AttendSelf, class AttendMemory>
   Variable<Scalar> body(const Context<Scalar>& context, const Variable<Scalar>& x, AttendSelf&& attend_self,
                         AttendMemory&& attend_memory) const {
-    const Variable<Scalar> looked_back = residual(context, x, norm1, norm_first, dropout, attend_self);
-    const Variable<Scalar> looked_up = residual(context, looked_back, norm2, norm_first, dropout, attend_memory);
-    return residual(context, looked_up, norm3, norm_first, dropout,
-                    [&](const Variable<Scalar>& y) { return feed_forward(context, y); });
+    const Variable<Scalar> looked_back = residual(context, x, norm1, norm_first, dropout, attend_self, connected);
+    const Variable<Scalar> looked_up =
+        residual(context, looked_back, norm2, norm_first, dropout, attend_memory, connected);
+    const auto transform = [&](const Variable<Scalar>& y) { return feed_forward(context, y); };
+    return residual(context, looked_up, norm3, norm_first, dropout, transform, connected);
   }
 };
 
@@ -79,7 +81,8 @@ DecoderLayer<Scalar>::DecoderLayer(const TransformerLayerOptions& options, Rng& 
       norm2(options.width, options.layer_norm_eps),
       norm3(options.width, options.layer_norm_eps),
       dropout{options.dropout},
-      norm_first(options.norm_first) {}
+      norm_first(options.norm_first),
+      connected(options.residual) {}
 
 template <class Scalar>
 Variable<Scalar> DecoderLayer<Scalar>::operator()(const Context<Scalar>& context, const Variable<Scalar>& x,

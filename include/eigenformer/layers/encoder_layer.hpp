@@ -17,6 +17,7 @@ struct EncoderLayer {
   LayerNorm<Scalar> norm2;
   Dropout<Scalar> dropout;
   bool norm_first = false;
+  bool connected = true;  // by residual connections
 
   EncoderLayer() = default;
   EncoderLayer(const TransformerLayerOptions& options, Rng& rng);
@@ -41,17 +42,17 @@ EncoderLayer<Scalar>::EncoderLayer(const TransformerLayerOptions& options, Rng& 
       norm1(options.width, options.layer_norm_eps),
       norm2(options.width, options.layer_norm_eps),
       dropout{options.dropout},
-      norm_first(options.norm_first) {}
+      norm_first(options.norm_first),
+      connected(options.residual) {}
 
 template <class Scalar>
 Variable<Scalar> EncoderLayer<Scalar>::operator()(const Context<Scalar>& context, const Variable<Scalar>& x,
                                                   const RowOffsets& rows, const AnyScore& score,
                                                   const AttentionPositions<Scalar>& positions) const {
-  const Variable<Scalar> attended = residual(context, x, norm1, norm_first, dropout, [&](const Variable<Scalar>& y) {
-    return self_attn(context, y, rows, score, positions);
-  });
-  return residual(context, attended, norm2, norm_first, dropout,
-                  [&](const Variable<Scalar>& y) { return feed_forward(context, y); });
+  const auto attend = [&](const Variable<Scalar>& y) { return self_attn(context, y, rows, score, positions); };
+  const auto transform = [&](const Variable<Scalar>& y) { return feed_forward(context, y); };
+  const Variable<Scalar> attended = residual(context, x, norm1, norm_first, dropout, attend, connected);
+  return residual(context, attended, norm2, norm_first, dropout, transform, connected);
 }
 
 EIGENFORMER_TEMPLATE(struct EncoderLayer);

@@ -18,6 +18,7 @@ struct TransformerLayerOptions {
   Activation activation = Activation::relu;
   double layer_norm_eps = 1e-5;
   bool norm_first = false;      // true: x + f(norm(x)); false, as in the paper: norm(x + f(x))
+  bool residual = true;         // false: f(norm(x)), or norm(f(x)), to see what the connection is good for
   bool bias = true;             // of the linear layers
   Index relative_distance = 0;  // of self-attention: as in MultiHeadAttentionOptions
   bool relative_values = true;

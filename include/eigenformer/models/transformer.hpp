@@ -28,6 +28,7 @@ struct TransformerOptions {
   Activation activation = Activation::relu;
   double layer_norm_eps = 1e-5;
   bool norm_first = false;  // true also puts a norm after each stack
+  bool residual = true;     // false: blocks without the connections around their sub-layers
   bool bias = true;
   PositionEncoding positions = PositionEncoding::sinusoidal;
   Index max_length = 512;        // learned positions beyond do not exist; all others go on, made when needed
@@ -49,6 +50,7 @@ struct TransformerOptions {
             .activation = activation,
             .layer_norm_eps = layer_norm_eps,
             .norm_first = norm_first,
+            .residual = residual,
             .bias = bias,
             .relative_distance = positions == PositionEncoding::relative ? relative_distance : 0,
             .relative_values = relative_values};

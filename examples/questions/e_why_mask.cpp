@@ -1,0 +1,185 @@
+// Question e: why a mask?
+#include <array>
+
+#include "eigenformer/decode/greedy.hpp"
+#include "questions/support/chart.hpp"
+#include "questions/support/markup.hpp"
+#include "questions/support/program.hpp"
+#include "questions/support/sequence_model.hpp"
+#include "questions/support/statistics.hpp"
+#include "questions/support/training.hpp"
+#include "translate/heat_map.hpp"
+
+namespace questions {
+namespace {
+
+const Question question{
+    'e', "Why a mask?", "So that the decoder cannot look at positions after t.",
+    "Two decoders of the same kind learn to write a word backwards after they have read it, one with the causal mask "
+    "and one without. Their training loss and their guesses where the right beginning is given, against what they "
+    "write "
+    "by themselves."};
+
+constexpr Index letters = 12;
+constexpr Token turn = 0, end = 1, first_letter = 2;  // "abc<turn>cba<end>"
+
+struct Words {
+  std::vector<std::vector<Token>> prompts, answers;  // "abc<turn>", "cba"
+  LabelledBatch batch;                               // the two together, and the next token of the answer at each row
+};
+const std::vector<Token>& labels_of(const Words& words) {
+  return words.batch.labels;
+}
+
+Words draw_words(Index count, ef::Rng& rng) {
+  Words words;
+  std::vector<std::vector<Token>> inputs;
+  for (Index i = 0; i < count; ++i) {
+    std::vector<Token> word(static_cast<std::size_t>(4 + rng.below(5)));
+    for (Token& letter : word) letter = static_cast<Token>(first_letter + rng.below(letters));
+    std::vector<Token> answer(word.rbegin(), word.rend());
+    word.push_back(turn);
+    words.batch.labels.insert(words.batch.labels.end(), word.size() - 1, no_label);
+    words.batch.labels.insert(words.batch.labels.end(), answer.begin(), answer.end());
+    words.batch.labels.push_back(end);
+    inputs.push_back(word);
+    inputs.back().insert(inputs.back().end(), answer.begin(), answer.end());
+    words.prompts.push_back(std::move(word));
+    words.answers.push_back(std::move(answer));
+  }
+  words.batch.input = ef::Tokens::of(inputs);
+  return words;
+}
+
+/// A step function for greedy_search: each word written so far, run through the model as a whole. (A model without a
+/// mask cannot keep what it has computed, since each new token changes all before.)
+class Writer {
+ public:
+  Writer(const SequenceModel& model, const ef::AnyScore& score, std::vector<std::vector<Token>> prompts)
+      : model_(model), score_(score), written_(std::move(prompts)) {}
+
+  ef::Matrix<float> operator()(std::span<const Index> parents, std::span<const Token> tokens) {
+    std::vector<std::vector<Token>> next;
+    for (std::size_t i = 0; i < parents.size(); ++i) {
+      next.push_back(written_[static_cast<std::size_t>(parents[i])]);
+      if (steps_ > 0) next.back().push_back(tokens[i]);  // the first is the begin token: the prompt's end serves
+    }
+    ++steps_;
+    written_ = std::move(next);
+    const ef::Tokens input = ef::Tokens::of(written_);
+    const ef::Matrix<float> all = model_({}, input, score_).value();
+    ef::Matrix<float> last(input.sequences(), all.cols());
+    for (Index s = 0; s < last.rows(); ++s) last.row(s) = all.row(input.rows.end(s) - 1);
+    return last;
+  }
+
+ private:
+  const SequenceModel& model_;
+  ef::AnyScore score_;
+  std::vector<std::vector<Token>> written_;
+  Index steps_ = 0;
+};
+
+struct Outcome {
+  std::vector<double> losses;
+  double told = 0;   // share of unseen tokens that are right, where the right ones before (and after) are given
+  double free = 0;   // share of unseen words that are right, written by itself
+  double ahead = 0;  // mean weight on later positions, over the answer's rows, all heads and layers
+  ef::Matrix<float> picture;  // the weights of the first layer in the first unseen word, the mean over heads
+};
+
+Outcome learn(const ef::AnyScore& score, const Settings& settings) {
+  ef::Rng rng(settings.seed);
+  SequenceModel model({.vocabulary_size = first_letter + letters, .classes = first_letter + letters}, rng);
+  Outcome outcome;
+  outcome.losses = fit(
+      model, {.updates = settings.count(1000, 2), .rate = 3e-3, .warmup = 50}, [&] { return draw_words(32, rng); },
+      [&](const ef::Context<float>& context, const Words& words) { return model(context, words.batch.input, score); });
+
+  ef::Rng unseen_rng(settings.seed + 1000);
+  const Words unseen = draw_words(settings.count(300, 5), unseen_rng);
+  ef::AttentionRecorder<float> recorder;
+  outcome.told = accuracy(model({.attention = &recorder}, unseen.batch.input, score).value(), unseen.batch.labels);
+  Writer writer(model, score, unseen.prompts);
+  const auto written =
+      ef::greedy_search(writer, static_cast<Index>(unseen.prompts.size()), {.end = end, .most_tokens = 12});
+  for (std::size_t i = 0; i < written.size(); ++i)
+    outcome.free += written[i].tokens == unseen.answers[i] && written[i].ended ? 1 : 0;
+  outcome.free /= static_cast<double>(written.size());
+
+  double looks = 0;
+  for (const ef::EncoderLayer<float>& layer : model.layers) {
+    const ef::Tensor<float, 3>& weights = recorder.weights(layer.self_attn);
+    const ef::RowOffsets& rows = unseen.batch.input.rows;
+    for (Index s = 0; s < rows.sequences(); ++s)
+      for (Index i = 0; i < rows.length(s); ++i) {
+        if (unseen.batch.labels[static_cast<std::size_t>(rows.begin(s) + i)] == no_label) continue;
+        for (Index h = 0; h < weights.dimension(0); ++h) {
+          outcome.ahead += weights.matrix(h).row(rows.begin(s) + i).tail(weights.dimension(2) - i - 1).sum();
+          ++looks;
+        }
+      }
+  }
+  outcome.ahead /= looks;
+  const ef::Tensor<float, 3>& first = recorder.weights(model.layers[0].self_attn);
+  const Index length = unseen.batch.input.rows.length(0);
+  outcome.picture = ef::Matrix<float>::Zero(length, length);
+  for (Index h = 0; h < first.dimension(0); ++h)
+    outcome.picture += first.matrix(h).topLeftCorner(length, length) / static_cast<float>(first.dimension(0));
+  return outcome;
+}
+
+Answer measure(const Settings& settings) {
+  ef::Rng unseen_rng(settings.seed + 1000);
+  const Words unseen = draw_words(1, unseen_rng);
+  std::vector<std::string> letters_shown;
+  for (const Token token : unseen.batch.input.ids)
+    letters_shown.push_back(token == turn ? "|" : std::string(1, static_cast<char>('a' + token - first_letter)));
+
+  const Outcome masked = learn(ef::Causal{}, settings), open = learn(ef::Unmasked{}, settings);
+  const double masked_loss = mean_of_last(masked.losses, 50), open_loss = mean_of_last(open.losses, 50);
+  Table table{"Two decoders",
+              {"mask", "loss, first 100 updates", "loss, last 50 updates", "tokens right, beginning given",
+               "words right, by itself", "weight on what comes later"},
+              {}};
+  const auto add = [&](const char* name, const Outcome& outcome) {
+    const std::size_t early = std::min<std::size_t>(100, outcome.losses.size());
+    table.rows.push_back({name, significant(mean(std::span(outcome.losses).first(early)), 3),
+                          significant(mean_of_last(outcome.losses, 50), 3), percent(outcome.told),
+                          percent(outcome.free), percent(outcome.ahead)});
+  };
+  add("causal", masked);
+  add("none", open);
+
+  Answer answer{{table}, {}, {}, {}};
+  answer.as_noted = open_loss < 0.1 && open.told > 0.95 && open.free < 0.5 && masked.free > 0.8;
+  answer.sentence = "without a mask the training loss falls to " + significant(open_loss, 2) + " and " +
+                    percent(open.told, 0) + " of the tokens are right when the rest is given, but " +
+                    percent(open.ahead, 0) +
+                    " of the attention goes to what comes later, and left to itself it writes " +
+                    percent(open.free, 0) + " of the words right; with the causal mask the loss is " +
+                    significant(masked_loss, 2) + ", and it writes " + percent(masked.free, 0) + " right.";
+  std::vector<double> updates(masked.losses.size());
+  std::iota(updates.begin(), updates.end(), 1.0);
+  answer.svg = svg_beside(std::vector{
+      svg_chart({.title = "What training sees",
+                 .x = {.label = "updates"},
+                 .y = {.label = "loss of a token", .logarithmic = true},
+                 .series = {{"causal mask", updates, masked.losses}, {"no mask", updates, open.losses}}}),
+      svg_chart({.title = "And what they can do",
+                 .y = {.label = "share that is right", .includes = {0, 1}},
+                 .series = {{"causal mask", {}, {masked.told, masked.free}}, {"no mask", {}, {open.told, open.free}}},
+                 .mark = Mark::bars,
+                 .categories = {"tokens, beginning given", "words, by itself"}}),
+      translate::svg_heat_map(masked.picture, letters_shown, letters_shown,
+                              "Causal mask: first layer, mean over heads"),
+      translate::svg_heat_map(open.picture, letters_shown, letters_shown, "No mask: first layer, mean over heads")});
+  return answer;
+}
+
+}  // namespace
+}  // namespace questions
+
+int main(int argc, char** argv) {
+  return questions::run(argc, argv, questions::question, questions::measure);
+}

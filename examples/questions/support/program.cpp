@@ -1,0 +1,43 @@
+#include "questions/support/program.hpp"
+
+#include <CLI/CLI.hpp>
+#include <chrono>
+#include <exception>
+#include <iostream>
+
+#ifdef _WIN32
+extern "C" __declspec(dllimport) int __stdcall SetConsoleOutputCP(unsigned int);
+#endif
+
+namespace questions {
+
+int run(int argc, char** argv, const Question& question, const std::function<Answer(const Settings&)>& measure) {
+#ifdef _WIN32
+  SetConsoleOutputCP(65001);  // UTF-8
+#endif
+  Settings settings;
+  std::string out = "questions";
+  CLI::App app("Question " + std::string(1, question.letter) + ": " + question.question);
+  app.add_option("--seed", settings.seed, "of all that is drawn")->capture_default_str();
+  app.add_option("--out", out, "the folder for the report")->capture_default_str();
+  app.add_flag("--quick", settings.quick, "only run through, too shortly for an answer");
+  try {
+    app.parse(argc, argv);
+    const auto begin = std::chrono::steady_clock::now();
+    Answer answer = measure(settings);
+    if (settings.quick) answer.sentence += " (A quick run, too short for an answer.)";
+    print(std::cout, question, answer);
+    write_report(out, question, answer);
+    const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
+    std::cout << "\nWritten to " << out << "/index.html after " << std::lround(seconds.count()) << " seconds\n\n";
+    return 0;
+  } catch (const CLI::ParseError& error) {
+    if (error.get_exit_code() == 0) return app.exit(error);  // --help
+    std::cerr << "question " << question.letter << ": " << error.what() << " (see --help)\n";
+  } catch (const std::exception& error) {
+    std::cerr << "question " << question.letter << ": " << error.what() << '\n';
+  }
+  return 1;
+}
+
+}  // namespace questions

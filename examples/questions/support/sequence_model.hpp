@@ -1,0 +1,67 @@
+// The model that most of the questions train: a stack of Transformer blocks that says something at every token.
+#pragma once
+
+#include <vector>
+
+#include "eigenformer/layers/embedding.hpp"
+#include "eigenformer/layers/encoder_layer.hpp"
+#include "eigenformer/layers/positions.hpp"
+#include "eigenformer/text/tokens.hpp"
+
+namespace questions {
+
+namespace ef = eigenformer;
+using ef::Index;
+
+struct SequenceModelOptions {
+  Index vocabulary_size = 0;
+  Index classes = 0;  // what may be said at a token
+  Index layers = 2;
+  ef::TransformerLayerOptions layer{.width = 64, .heads = 4, .dim_feedforward = 128, .dropout = 0, .norm_first = true};
+  ef::PositionEncoding positions = ef::PositionEncoding::sinusoidal;
+  Index max_length = 64;
+};
+
+/// With Unmasked an encoder, with Causal a language model.
+struct SequenceModel {
+  ef::Embedding<float> embedding;
+  ef::Positions<float> positions;
+  std::vector<ef::EncoderLayer<float>> layers;
+  ef::LayerNorm<float> norm;  // empty: none
+  ef::Linear<float> output;
+
+  SequenceModel(const SequenceModelOptions& options, ef::Rng& rng)
+      : embedding(options.vocabulary_size, options.layer.width, rng),
+        positions(options.positions, options.max_length, options.layer.width, rng) {
+    for (Index i = 0; i < options.layers; ++i) layers.emplace_back(options.layer, rng);
+    if (options.layer.norm_first) norm = ef::LayerNorm<float>(options.layer.width);
+    output = ef::Linear<float>(options.layer.width, options.classes, rng);
+  }
+
+  /// The tokens' vectors after each depth: as embedded, then after each block.
+  std::vector<ef::Variable<float>> depths(const ef::Context<float>& context, const ef::Tokens& tokens,
+                                          const ef::AnyScore& score = ef::Unmasked{}) const {
+    const auto factor = std::sqrt(static_cast<float>(embedding.width()));
+    const ef::Variable<float> embedded = ef::scale(context, embedding(context, tokens.ids), factor);
+    std::vector<ef::Variable<float>> x{positions(context, embedded, tokens.rows)};
+    for (const ef::EncoderLayer<float>& layer : layers) x.push_back(layer(context, x.back(), tokens.rows, score));
+    return x;
+  }
+
+  /// The logits: [tokens x classes].
+  ef::Variable<float> operator()(const ef::Context<float>& context, const ef::Tokens& tokens,
+                                 const ef::AnyScore& score = ef::Unmasked{}) const {
+    const ef::Variable<float> x = depths(context, tokens, score).back();
+    return output(context, norm.empty() ? x : norm(context, x));
+  }
+
+  static void visit(auto& self, auto&& visitor) {
+    visitor("embedding", self.embedding);
+    visitor("positions", self.positions);
+    visitor("layers", self.layers);
+    visitor("norm", self.norm);
+    visitor("output", self.output);
+  }
+};
+
+}  // namespace questions
