@@ -70,7 +70,7 @@ TEST_CASE("gradients of a Transformer with every kind of position", "[models]") 
 
 TEST_CASE("where positions have their parameters, and how many", "[models]") {
   const auto names_of = [](ef::PositionEncoding positions) {
-    ef::Rng rng(1), plain_rng(1);
+    ef::Rng rng(1);
     const ef::Transformer<float> model(with_positions(positions), rng);
     std::vector<std::string> names;
     ef::for_each_parameter(model, [&](const std::string& name, const ef::Parameter<float>& p) {
@@ -89,6 +89,10 @@ TEST_CASE("where positions have their parameters, and how many", "[models]") {
   CHECK(names_of(ef::PositionEncoding::learned) == Names{"positions.weight 64x16"});
   CHECK(names_of(ef::PositionEncoding::bucketed) ==
         Names{"encoder.positions.weight 6x2", "decoder.positions.weight 6x2"});
+  ef::Rng rng(1);
+  const ef::Transformer<float> bucketed(with_positions(ef::PositionEncoding::bucketed), rng);
+  CHECK(bucketed.encoder.positions.options.buckets.bidirectional);
+  CHECK(!bucketed.decoder.positions.options.buckets.bidirectional);
   Names relative;
   for (const char* stack : {"encoder", "decoder"})
     for (const char* layer : {"0", "1"})

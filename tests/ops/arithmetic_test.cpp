@@ -42,11 +42,13 @@ TEST_CASE("a reshaped matrix is the same entries, and so is its gradient", "[ops
   const auto x = ef::testing::random_matrix<double>(6, 4, rng);
   const ef::Variable<double> y = ef::reshape<double>({}, x, 8, 3);
   CHECK(y.value() == Eigen::Map<const ef::Matrix<double>>(x.data(), 8, 3));
-  // Used twice, and with another shape beside it: no gradient is written into another's memory.
-  ef::testing::check_op({x}, [](const ef::Context<double>& c, const std::vector<ef::Variable<double>>& in) {
-    const ef::Variable<double> narrow = ef::reshape(c, in[0], 12, 2);
-    const ef::Variable<double> both = ef::add(c, narrow, ef::reshape(c, ef::multiply(c, in[0], in[0]), 12, 2));
-    return ef::add(c, ef::multiply(c, both, narrow), ef::reshape(c, in[0], 12, 2));
-  });
+  // A sum's gradient is that of both of its terms, in one memory: to what is reshaped more is added, to `a` it is not.
+  ef::testing::check_op({x, x.reshaped<Eigen::RowMajor>(12, 2)},
+                        [](const ef::Context<double>& c, const std::vector<ef::Variable<double>>& in) {
+                          const ef::Variable<double> a = ef::multiply(c, in[1], in[1]);
+                          const ef::Variable<double> square = ef::multiply(c, in[0], in[0]);
+                          const ef::Variable<double> both = ef::add(c, a, ef::reshape(c, in[0], 12, 2));
+                          return ef::add(c, both, ef::reshape(c, square, 12, 2));
+                        });
   CHECK_THROWS_WITH(ef::reshape<double>({}, x, 5, 5), "reshape: x is [6 x 4], given [5 x 5]");
 }

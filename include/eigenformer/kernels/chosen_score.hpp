@@ -26,7 +26,7 @@ class ChosenScore {
     std::visit([&](const auto& score) { detail::check_covers(score, batch); }, score_);
   }
 
-  EIGEN_DONT_INLINE Visible visible(const ScoreTile& tile) const {
+  Visible visible(const ScoreTile& tile) const {
     return std::visit([&](const auto& score) { return score.visible(tile); }, score_);
   }
 
