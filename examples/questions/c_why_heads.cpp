@@ -138,6 +138,10 @@ Answer measure(const Settings& settings) {
 
   const Outcome &one = outcomes[0], &two = outcomes[1], &four = outcomes[2];
   Answer answer{{table}, {}, {}, svg_beside(drawings)};
+  const auto needed = [&](const Outcome& outcome) {
+    return std::isinf(outcome.updates_needed) ? "more than " + std::to_string(settings.count(1600, 2))
+                                              : decimal(outcome.updates_needed, 0);
+  };
   const bool averages = devotion(one) < 0.85;
   answer.as_noted = averages && devotion(two) > 0.95 && two.distance > 0.5 && four.distance > 0.3 &&
                     one.updates_needed > std::max(two.updates_needed, four.updates_needed);
@@ -145,10 +149,9 @@ Answer measure(const Settings& settings) {
                     " to the one it prefers and the rest to the other" + (averages ? ", a weighted average" : "") +
                     "; of two heads each gives " + percent(devotion(two), 0) +
                     " to one of them, and the two heads' weights are " + decimal(two.distance, 2) +
-                    " apart. For 95 % right one head needs " + decimal(one.updates_needed, 0) + " updates, two " +
-                    decimal(two.updates_needed, 0) + ", four " + decimal(four.updates_needed, 0) +
-                    "; in the end they have " + percent(one.accuracies.back()) + ", " + percent(two.accuracies.back()) +
-                    " and " + percent(four.accuracies.back()) + ".";
+                    " apart. For 95 % right one head needs " + needed(one) + " updates, two " + needed(two) +
+                    ", four " + needed(four) + "; in the end they have " + percent(one.accuracies.back()) + ", " +
+                    percent(two.accuracies.back()) + " and " + percent(four.accuracies.back()) + ".";
   return answer;
 }
 

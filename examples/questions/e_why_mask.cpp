@@ -85,7 +85,7 @@ struct Outcome {
   double told = 0;   // share of unseen tokens that are right, where the right ones before (and after) are given
   double free = 0;   // share of unseen words that are right, written by itself
   double ahead = 0;  // mean weight on later positions, over the answer's rows, all heads and layers
-  ef::Matrix<float> picture;  // the weights of the first layer in the first unseen word, the mean over heads
+  ef::Matrix<float> picture;  // of the head with the sharpest weights, in the first unseen word
 };
 
 Outcome learn(const ef::AnyScore& score, const Settings& settings) {
@@ -107,26 +107,35 @@ Outcome learn(const ef::AnyScore& score, const Settings& settings) {
     outcome.free += written[i].tokens == unseen.answers[i] && written[i].ended ? 1 : 0;
   outcome.free /= static_cast<double>(written.size());
 
-  double looks = 0;
+  const ef::RowOffsets& rows = unseen.batch.input.rows;
+  double looks = 0, sharpest = -1;
   for (const ef::EncoderLayer<float>& layer : model.layers) {
     const ef::Tensor<float, 3>& weights = recorder.weights(layer.self_attn);
-    const ef::RowOffsets& rows = unseen.batch.input.rows;
-    for (Index s = 0; s < rows.sequences(); ++s)
-      for (Index i = 0; i < rows.length(s); ++i) {
-        if (unseen.batch.labels[static_cast<std::size_t>(rows.begin(s) + i)] == no_label) continue;
-        for (Index h = 0; h < weights.dimension(0); ++h) {
-          outcome.ahead += weights.matrix(h).row(rows.begin(s) + i).tail(weights.dimension(2) - i - 1).sum();
+    for (Index h = 0; h < weights.dimension(0); ++h) {
+      double largest = 0;
+      for (Index s = 0; s < rows.sequences(); ++s)
+        for (Index i = 0; i < rows.length(s); ++i) {
+          const Index row = rows.begin(s) + i;
+          if (unseen.batch.labels[static_cast<std::size_t>(row)] == no_label) continue;
+          outcome.ahead += weights.matrix(h).row(row).tail(weights.dimension(2) - i - 1).sum();
+          largest += weights.matrix(h).row(row).maxCoeff();
           ++looks;
         }
-      }
+      if (largest <= sharpest) continue;
+      sharpest = largest;
+      outcome.picture = weights.matrix(h).topLeftCorner(rows.length(0), rows.length(0));
+    }
   }
   outcome.ahead /= looks;
-  const ef::Tensor<float, 3>& first = recorder.weights(model.layers[0].self_attn);
-  const Index length = unseen.batch.input.rows.length(0);
-  outcome.picture = ef::Matrix<float>::Zero(length, length);
-  for (Index h = 0; h < first.dimension(0); ++h)
-    outcome.picture += first.matrix(h).topLeftCorner(length, length) / static_cast<float>(first.dimension(0));
   return outcome;
+}
+
+/// The means of ten values at a time.
+std::vector<double> smoothed(const std::vector<double>& values) {
+  std::vector<double> means;
+  for (std::size_t i = 0; i < values.size(); i += 10)
+    means.push_back(mean(std::span(values).subspan(i, std::min<std::size_t>(10, values.size() - i))));
+  return means;
 }
 
 Answer measure(const Settings& settings) {
@@ -159,21 +168,21 @@ Answer measure(const Settings& settings) {
                     " of the attention goes to what comes later, and left to itself it writes " +
                     percent(open.free, 0) + " of the words right; with the causal mask the loss is " +
                     significant(masked_loss, 2) + ", and it writes " + percent(masked.free, 0) + " right.";
-  std::vector<double> updates(masked.losses.size());
-  std::iota(updates.begin(), updates.end(), 1.0);
+  std::vector<double> updates;
+  for (std::size_t i = 0; i < smoothed(open.losses).size(); ++i) updates.push_back(10.0 * static_cast<double>(i + 1));
   answer.svg = svg_beside(std::vector{
-      svg_chart({.title = "What training sees",
-                 .x = {.label = "updates"},
-                 .y = {.label = "loss of a token", .logarithmic = true},
-                 .series = {{"causal mask", updates, masked.losses}, {"no mask", updates, open.losses}}}),
+      svg_chart(
+          {.title = "What training sees",
+           .x = {.label = "updates"},
+           .y = {.label = "loss of a token", .logarithmic = true},
+           .series = {{"causal mask", updates, smoothed(masked.losses)}, {"no mask", updates, smoothed(open.losses)}}}),
       svg_chart({.title = "And what they can do",
                  .y = {.label = "share that is right", .includes = {0, 1}},
                  .series = {{"causal mask", {}, {masked.told, masked.free}}, {"no mask", {}, {open.told, open.free}}},
                  .mark = Mark::bars,
                  .categories = {"tokens, beginning given", "words, by itself"}}),
-      translate::svg_heat_map(masked.picture, letters_shown, letters_shown,
-                              "Causal mask: first layer, mean over heads"),
-      translate::svg_heat_map(open.picture, letters_shown, letters_shown, "No mask: first layer, mean over heads")});
+      translate::svg_heat_map(masked.picture, letters_shown, letters_shown, "Causal mask: the sharpest head"),
+      translate::svg_heat_map(open.picture, letters_shown, letters_shown, "No mask: the sharpest head")});
   return answer;
 }
 

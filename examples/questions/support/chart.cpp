@@ -117,19 +117,22 @@ class Scale {
     return axis_.logarithmic ? powers() : round_numbers();
   }
   std::string label(double tick) const {
-    if (axis_.logarithmic || !axis_.ticks.empty())
-      return significant(tick, 3).find('e') == std::string::npos ? trimmed(significant(tick, 3)) : significant(tick, 1);
+    if (axis_.logarithmic || !axis_.ticks.empty()) return trimmed(significant(tick, 5));
     return decimal(tick, std::max(0, static_cast<int>(std::ceil(-std::log10(step()) - 1e-9))));
   }
 
  private:
   double of(double value) const { return axis_.logarithmic ? std::log10(value) : value; }
 
-  static std::string trimmed(std::string number) {
-    if (number.find('.') == std::string::npos) return number;
-    number.erase(number.find_last_not_of('0') + 1);
-    if (number.back() == '.') number.pop_back();
-    return number;
+  /// Without zeros at the end of what stands behind the point: "0.1", "1e-5".
+  static std::string trimmed(const std::string& number) {
+    const std::size_t end = std::min(number.find('e'), number.size());
+    std::string digits = number.substr(0, end);
+    if (digits.find('.') != std::string::npos) {
+      digits.erase(digits.find_last_not_of('0') + 1);
+      if (digits.back() == '.') digits.pop_back();
+    }
+    return digits + number.substr(end);
   }
 
   /// 1, 2 or 5 times a power of ten, for about five ticks.
