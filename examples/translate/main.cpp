@@ -30,6 +30,14 @@ void add_layer_and_head(CLI::App* command, int& layer, int& head) {
   command->add_option("--head", head, "counted from 1 (default: the mean of all)")->check(CLI::PositiveNumber);
 }
 
+/// The names of an enum's values, as choices.
+template <class Enum>
+std::vector<std::string> names_of() {
+  std::vector<std::string> names;
+  for (const Enum value : ef::values_of<Enum>()) names.emplace_back(ef::to_string(value));
+  return names;
+}
+
 int run_program(int argc, char** argv) {
   CLI::App app("Trains and runs models that translate. Without a subcommand: the demo.");
   app.require_subcommand(0, 1);
@@ -75,19 +83,15 @@ int run_program(int argc, char** argv) {
       ->check(CLI::PositiveNumber);
   train_command->add_option("--layers", train_arguments.layers, "of encoder and decoder each (default: the preset's)")
       ->check(CLI::PositiveNumber);
-  add_choice("--positions", train_arguments.positions,
-             {"none", "sinusoidal", "sinusoidal_concatenated", "learned", "relative", "bucketed", "alibi", "rotary"},
-             "of a Transformer");
-  add_choice("--context", train_arguments.context, {"every_step", "initial", "attention"},
+  add_choice("--positions", train_arguments.positions, names_of<ef::PositionEncoding>(), "of a Transformer");
+  add_choice("--context", train_arguments.context, names_of<ef::SourceContext>(),
              "what a recurrent decoder is told of the source");
-  add_choice("--score", train_arguments.score, {"dot", "general", "scaled_dot", "additive"}, "of its attention");
+  add_choice("--score", train_arguments.score, names_of<ef::AlignmentScore>(), "of its attention");
   train_command->add_flag("--input-feeding,!--no-input-feeding", train_arguments.input_feeding,
                           "whether its attention's result is part of the next step's input (default: yes)");
-  add_choice("--encoder", train_arguments.encoder, {"recurrent", "convolution", "self_attention"},
-             "of a recurrent decoder");
-  add_choice("--cell", train_arguments.cell, {"rnn", "rnn_relu", "gru", "gru_reset_first", "lstm"},
-             "of recurrent layers");
-  const CLI::IsMember tokenizations({"words", "characters"});
+  add_choice("--encoder", train_arguments.encoder, names_of<ef::SourceEncoder>(), "of a recurrent decoder");
+  add_choice("--cell", train_arguments.cell, names_of<ef::RecurrentCell>(), "of recurrent layers");
+  const CLI::IsMember tokenizations(names_of<ef::Tokenization>());
   train_command->add_option("--tokens", train_arguments.tokens, "words or characters (default: by each side's text)")
       ->check(tokenizations);
   train_command->add_option("--source-tokens", train_arguments.source_tokens, "the same for one side")

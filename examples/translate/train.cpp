@@ -35,7 +35,7 @@ ef::ParallelCorpus hold_out(ef::ParallelCorpus& corpus, std::uint64_t seed) {
 ef::TranslationSide make_side(const std::vector<std::string>& lines, const std::string& chosen, ef::Index min_count,
                               const char* name) {
   ef::TranslationSide side;
-  side.tokenization = chosen.empty() ? ef::guess_tokenization(lines) : ef::parse_tokenization(chosen);
+  side.tokenization = chosen.empty() ? ef::guess_tokenization(lines) : ef::value_of<ef::Tokenization>(chosen);
   std::vector<std::vector<std::string>> sentences;
   for (const std::string& line : lines) sentences.push_back(ef::tokenize(line, side.tokenization));
   side.vocabulary = ef::Vocabulary::of(sentences, {.min_count = min_count});
@@ -55,7 +55,7 @@ ef::Seq2Seq<float> make_transformer(const TrainArguments& arguments, ef::Index s
     options.width = arguments.width;
   }
   if (arguments.layers > 0) options.num_encoder_layers = options.num_decoder_layers = arguments.layers;
-  options.positions = ef::parse_position_encoding(arguments.positions);
+  options.positions = ef::value_of<ef::PositionEncoding>(arguments.positions);
   options.share_embeddings = false;
   options.norm_first = true;
   options.max_length = 2 * arguments.max_length;
@@ -70,10 +70,10 @@ ef::Seq2Seq<float> make_recurrent(const TrainArguments& arguments, ef::Index sou
   options.target_vocabulary_size = targets;
   options.width = options.hidden = arguments.width > 0 ? arguments.width : base ? 512 : 256;
   options.num_encoder_layers = options.num_decoder_layers = arguments.layers > 0 ? arguments.layers : base ? 2 : 1;
-  options.context = ef::parse_source_context(arguments.context);
-  options.score = ef::parse_alignment_score(arguments.score);
-  options.encoder = ef::parse_source_encoder(arguments.encoder);
-  options.cell = ef::parse_recurrent_cell(arguments.cell);
+  options.context = ef::value_of<ef::SourceContext>(arguments.context);
+  options.score = ef::value_of<ef::AlignmentScore>(arguments.score);
+  options.encoder = ef::value_of<ef::SourceEncoder>(arguments.encoder);
+  options.cell = ef::value_of<ef::RecurrentCell>(arguments.cell);
   options.input_feeding = arguments.input_feeding;
   options.max_length = 2 * arguments.max_length;
   if (arguments.dropout >= 0) options.dropout = arguments.dropout;

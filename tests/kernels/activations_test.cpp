@@ -229,7 +229,7 @@ TEST_CASE("an activation is chosen by name", "[kernels]") {
   for (const Function<double>& f : functions<double>()) {
     if (f.name == "sigmoid" || f.name == "tanh") continue;
     CAPTURE(f.name);
-    const Activation activation = ef::parse_activation(f.name);
+    const Activation activation = ef::value_of<ef::Activation>(f.name);
     CHECK(ef::to_string(activation) == f.name);
     Matrix<double> y(3, 5);
     ef::activation_forward<double>(activation, x, y);
@@ -237,10 +237,10 @@ TEST_CASE("an activation is chosen by name", "[kernels]") {
     ef::activation_backward<double>(activation, x, d_y, y);
     CHECK(identical<double>(y, backward(f, x, d_y)));
   }
-  CHECK(message_of([] { ef::parse_activation("GELU"); }) ==
-        "parse_activation: expected relu, gelu, gelu_tanh or silu, given \"GELU\"");
-  CHECK(message_of([] { ef::parse_activation(""); }) ==
-        "parse_activation: expected relu, gelu, gelu_tanh or silu, given \"\"");
+  CHECK(message_of([] { ef::value_of<ef::Activation>("GELU"); }) ==
+        "value_of: expected relu, gelu, gelu_tanh or silu, given \"GELU\"");
+  CHECK(message_of([] { ef::value_of<ef::Activation>(""); }) ==
+        "value_of: expected relu, gelu, gelu_tanh or silu, given \"\"");
 }
 
 TEST_CASE("activations name what does not fit", "[kernels]") {

@@ -234,7 +234,7 @@ TEST_CASE("a convolution that cannot be is refused before anything is written", 
 
 TEST_CASE("paddings have names", "[kernels]") {
   for (const auto padding : {ConvolutionPadding::same, ConvolutionPadding::causal})
-    CHECK(ef::parse_convolution_padding(ef::to_string(padding)) == padding);
-  CHECK(message_of([] { ef::parse_convolution_padding("valid"); }) ==
-        "parse_convolution_padding: expected same or causal, given \"valid\"");
+    CHECK(ef::value_of<ef::ConvolutionPadding>(ef::to_string(padding)) == padding);
+  CHECK(message_of([] { ef::value_of<ef::ConvolutionPadding>("valid"); }) ==
+        "value_of: expected same or causal, given \"valid\"");
 }

@@ -59,7 +59,7 @@ TEMPLATE_TEST_CASE("recurrent layers follow their equations", "[kernels]", float
   const std::uint64_t seed = 601;
   CAPTURE(seed);
   ef::Rng rng(seed);
-  for (const ef::RecurrentCell cell : ef::detail::all_recurrent_cells)
+  for (const ef::RecurrentCell cell : ef::values_of<ef::RecurrentCell>())
     for (const ef::Index hidden : {1, 7, 16, 19, 50})
       for (const bool reverse : {false, true}) {
         Layer<TestType> layer(cell, hidden, ragged, reverse, rng);
@@ -84,7 +84,7 @@ TEST_CASE("a sequence's states are the same alone, in any batch, and by any numb
   for (int s = 0; s < 61; ++s) lengths.push_back(static_cast<ef::Index>(rng.below(12)));
   const ef::RowOffsets rows = ef::RowOffsets::from_lengths(lengths);
   ef::ThreadPool pool(3);
-  for (const ef::RecurrentCell cell : ef::detail::all_recurrent_cells) {
+  for (const ef::RecurrentCell cell : ef::values_of<ef::RecurrentCell>()) {
     CAPTURE(ef::to_string(cell));
     const Layer<float> layer(cell, 21, rows, true, rng);
     const ef::Matrix<float> states = layer.states();

@@ -6,10 +6,10 @@
 namespace ef = eigenformer;
 
 TEST_CASE("recurrent cells have names, and as many gates as their papers say", "[kernels]") {
-  for (const ef::RecurrentCell cell : ef::detail::all_recurrent_cells)
-    CHECK(ef::parse_recurrent_cell(ef::to_string(cell)) == cell);
-  CHECK(ef::testing::message_of([] { ef::parse_recurrent_cell("GRU"); }) ==
-        "parse_recurrent_cell: expected rnn, rnn_relu, gru, gru_reset_first or lstm, given \"GRU\"");
+  for (const ef::RecurrentCell cell : ef::values_of<ef::RecurrentCell>())
+    CHECK(ef::value_of<ef::RecurrentCell>(ef::to_string(cell)) == cell);
+  CHECK(ef::testing::message_of([] { ef::value_of<ef::RecurrentCell>("GRU"); }) ==
+        "value_of: expected rnn, rnn_relu, gru, gru_reset_first or lstm, given \"GRU\"");
   CHECK(ef::gate_count(ef::RecurrentCell::rnn) == 1);
   CHECK(ef::gate_count(ef::RecurrentCell::gru) == 3);
   CHECK(ef::gate_count(ef::RecurrentCell::lstm) == 4);

@@ -144,9 +144,9 @@ TEST_CASE("each score of global attention has its own parameters", "[layers]") {
 
 TEST_CASE("alignment scores have names, and dot products equal widths", "[layers]") {
   using ef::testing::message_of;
-  for (const AlignmentScore score : every_score) CHECK(ef::parse_alignment_score(ef::to_string(score)) == score);
-  CHECK(message_of([] { ef::parse_alignment_score("concat"); }) ==
-        "parse_alignment_score: expected dot, general, scaled_dot or additive, given \"concat\"");
+  for (const AlignmentScore score : every_score) CHECK(ef::value_of<ef::AlignmentScore>(ef::to_string(score)) == score);
+  CHECK(message_of([] { ef::value_of<ef::AlignmentScore>("concat"); }) ==
+        "value_of: expected dot, general, scaled_dot or additive, given \"concat\"");
   ef::Rng rng(65);
   for (const AlignmentScore score : {AlignmentScore::dot, AlignmentScore::scaled_dot})
     CHECK(message_of([&] { ef::GlobalAttention<float>({.query_width = 3, .memory_width = 4, .score = score}, rng); }) ==

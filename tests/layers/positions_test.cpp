@@ -60,9 +60,9 @@ TEST_CASE("learned positions have a gradient and an end; none leaves all as it i
 
 TEST_CASE("position encodings have names", "[layers]") {
   for (const auto encoding : ef::position_encodings)
-    CHECK(ef::parse_position_encoding(ef::to_string(encoding)) == encoding);
-  CHECK(ef::parse_position_encoding("alibi") == PositionEncoding::alibi);
-  CHECK_THROWS_WITH(ef::parse_position_encoding("rotary?"),
-                    "parse_position_encoding: expected none, sinusoidal, sinusoidal_concatenated, learned, relative, "
+    CHECK(ef::value_of<ef::PositionEncoding>(ef::to_string(encoding)) == encoding);
+  CHECK(ef::value_of<ef::PositionEncoding>("alibi") == PositionEncoding::alibi);
+  CHECK_THROWS_WITH(ef::value_of<ef::PositionEncoding>("rotary?"),
+                    "value_of: expected none, sinusoidal, sinusoidal_concatenated, learned, relative, "
                     "bucketed, alibi or rotary, given \"rotary?\"");
 }

@@ -13,7 +13,7 @@ TEST_CASE("recurrent layers have gradients: two layers, both ways, residual, ini
   CAPTURE(seed);
   ef::Rng rng(seed);
   const ef::RowOffsets rows{0, 3, 3, 7};
-  for (const ef::RecurrentCell cell : ef::detail::all_recurrent_cells)
+  for (const ef::RecurrentCell cell : ef::values_of<ef::RecurrentCell>())
     for (const bool bidirectional : {false, true}) {
       CAPTURE(ef::to_string(cell), bidirectional);
       ef::Recurrent<double> layer({.inputs = 3,
@@ -73,7 +73,7 @@ TEST_CASE("step by step gives what the whole sequence gives", "[layers]") {
   const std::uint64_t seed = 633;
   CAPTURE(seed);
   ef::Rng rng(seed);
-  for (const ef::RecurrentCell cell : ef::detail::all_recurrent_cells) {
+  for (const ef::RecurrentCell cell : ef::values_of<ef::RecurrentCell>()) {
     CAPTURE(ef::to_string(cell));
     const ef::Recurrent<float> layer({.inputs = 8, .hidden = 12, .num_layers = 3, .cell = cell}, rng);
     const auto x = random_matrix<float>(5, 8, rng);

@@ -121,11 +121,11 @@ TEST_CASE("recurrent models say which options do not fit together", "[models]") 
   CHECK(message([](auto& o) { o.encoder = ef::SourceEncoder::convolution; }) ==
         "RecurrentSeq2Seq: an encoder without states needs width = hidden, given 6 and 8");
   for (const char* name : {"every_step", "initial", "attention"})
-    CHECK(ef::to_string(ef::parse_source_context(name)) == name);
+    CHECK(ef::to_string(ef::value_of<ef::SourceContext>(name)) == name);
   for (const char* name : {"recurrent", "convolution", "self_attention"})
-    CHECK(ef::to_string(ef::parse_source_encoder(name)) == name);
-  CHECK(ef::testing::message_of([] { ef::parse_source_context("none"); }) ==
-        "parse_source_context: expected every_step, initial or attention, given \"none\"");
-  CHECK(ef::testing::message_of([] { ef::parse_source_encoder("cnn"); }) ==
-        "parse_source_encoder: expected recurrent, convolution or self_attention, given \"cnn\"");
+    CHECK(ef::to_string(ef::value_of<ef::SourceEncoder>(name)) == name);
+  CHECK(ef::testing::message_of([] { ef::value_of<ef::SourceContext>("none"); }) ==
+        "value_of: expected every_step, initial or attention, given \"none\"");
+  CHECK(ef::testing::message_of([] { ef::value_of<ef::SourceEncoder>("cnn"); }) ==
+        "value_of: expected recurrent, convolution or self_attention, given \"cnn\"");
 }

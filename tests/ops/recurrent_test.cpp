@@ -11,7 +11,7 @@ TEST_CASE("gradients of every recurrent cell, both ways, over a ragged batch", "
   CAPTURE(seed);
   ef::Rng rng(seed);
   const ef::Index hidden = 3;
-  for (const ef::RecurrentCell cell : ef::detail::all_recurrent_cells)
+  for (const ef::RecurrentCell cell : ef::values_of<ef::RecurrentCell>())
     for (const bool reverse : {false, true}) {
       CAPTURE(ef::to_string(cell), reverse);
       const ef::RecurrenceOptions options{cell, {0, 4, 4, 6, 11}, reverse};

@@ -143,11 +143,11 @@ TEST_CASE("Chinese and Japanese are guessed to be written in characters", "[text
 
 TEST_CASE("tokenizations have names", "[text]") {
   for (const Tokenization tokenization : {Tokenization::words, Tokenization::characters})
-    CHECK(ef::parse_tokenization(ef::to_string(tokenization)) == tokenization);
+    CHECK(ef::value_of<ef::Tokenization>(ef::to_string(tokenization)) == tokenization);
   CHECK(ef::to_string(Tokenization::words) == "words");
   CHECK(ef::to_string(Tokenization::characters) == "characters");
-  CHECK(message_of([] { ef::parse_tokenization("letters"); }) ==
-        "tokenization is \"letters\", expected words or characters");
+  CHECK(message_of([] { ef::value_of<ef::Tokenization>("letters"); }) ==
+        "value_of: expected words or characters, given \"letters\"");
 }
 
 TEST_CASE("text that is not UTF-8 is refused", "[text]") {

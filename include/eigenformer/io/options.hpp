@@ -2,9 +2,8 @@
 #pragma once
 
 #include <string>
-#include <string_view>
-#include <type_traits>
 
+#include "eigenformer/core/named_enum.hpp"
 #include "eigenformer/io/json.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
@@ -20,7 +19,7 @@ inline Json option_to_json(double value) {
 inline Json option_to_json(bool value) {
   return value;
 }
-template <class Enum, std::enable_if_t<std::is_enum_v<Enum>, int> = 0>
+template <NamedEnum Enum>
 Json option_to_json(Enum value) {
   return std::string(to_string(value));
 }
@@ -42,15 +41,15 @@ inline const std::string& option_text(const Json& json, const std::string& where
   if (!json.is_string()) fail(where, " is ", json.dump(), ", expected a text");
   return json.get_ref<const std::string&>();
 }
-template <class Enum, std::enable_if_t<std::is_enum_v<Enum>, int> = 0>
+template <NamedEnum Enum>
 void option_from_json(const Json& json, const std::string& where, Enum& value) {
-  parse_option(option_text(json, where), value);
+  value = value_of<Enum>(option_text(json, where), where);
 }
 
 }  // namespace detail
 
 /// A struct of options that has visit_options(options, visitor), which gives the visitor every option with its name:
-/// the one list that reading and writing go through. An enum among them has to_string, and parse_option(name, value).
+/// the one list that reading and writing go through. Enums among them are NamedEnums.
 template <class Options>
 Json options_to_json(const Options& options) {
   Json json = Json::object();

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <concepts>
-#include <string_view>
 
 #include "eigenformer/io/options.hpp"
 #include "eigenformer/models/recurrent_seq2seq.hpp"
@@ -30,19 +29,6 @@ void visit_options(Options& options, auto&& visitor) {
   visitor("max_length", options.max_length);
   visitor("share_embeddings", options.share_embeddings);
   visitor("tie_output", options.tie_output);
-}
-
-inline void parse_option(std::string_view name, RecurrentCell& value) {
-  value = parse_recurrent_cell(name);
-}
-inline void parse_option(std::string_view name, SourceEncoder& value) {
-  value = parse_source_encoder(name);
-}
-inline void parse_option(std::string_view name, SourceContext& value) {
-  value = parse_source_context(name);
-}
-inline void parse_option(std::string_view name, AlignmentScore& value) {
-  value = parse_alignment_score(name);
 }
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <concepts>
-#include <string_view>
 
 #include "eigenformer/io/options.hpp"
 #include "eigenformer/models/transformer.hpp"
@@ -36,13 +35,6 @@ void visit_options(Options& options, auto&& visitor) {
   visitor("rotary_base", options.rotary_base);
   visitor("share_embeddings", options.share_embeddings);
   visitor("tie_output", options.tie_output);
-}
-
-inline void parse_option(std::string_view name, Activation& value) {
-  value = parse_activation(name);
-}
-inline void parse_option(std::string_view name, PositionEncoding& value) {
-  value = parse_position_encoding(name);
 }
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI

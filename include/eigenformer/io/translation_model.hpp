@@ -100,7 +100,7 @@ TranslationModel<Scalar> load_translation_model(const std::filesystem::path& fol
   const auto side = [&](const char* tokens_key, const char* vocabulary_file) {
     return TranslationSide{
         detail::read_vocabulary(folder / vocabulary_file),
-        parse_tokenization(detail::option_text(config[tokens_key], where + ": \"" + tokens_key + '"'))};
+        value_of<Tokenization>(detail::option_text(config[tokens_key], where + ": \"" + tokens_key + '"'), where)};
   };
   TranslationSide source = side("source_tokens", "source_vocabulary.txt");
   TranslationSide target = side("target_tokens", "target_vocabulary.txt");

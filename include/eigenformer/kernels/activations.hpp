@@ -7,9 +7,9 @@
 #pragma once
 
 #include <cmath>
-#include <string_view>
 
 #include "eigenformer/core/check.hpp"
+#include "eigenformer/core/named_enum.hpp"
 #include "eigenformer/kernels/lanes.hpp"
 #include "eigenformer/kernels/row_blocks.hpp"
 
@@ -283,26 +283,11 @@ Matrix<typename Derived::Scalar> tanh(const Eigen::MatrixBase<Derived>& x, Threa
 /// Which function stands between a feed-forward block's two linear maps.
 enum class Activation { relu, gelu, gelu_tanh, silu };
 
-/// "relu", "gelu", "gelu_tanh" or "silu".
-inline const char* to_string(Activation activation) {
-  switch (activation) {
-    case Activation::relu:
-      return "relu";
-    case Activation::gelu:
-      return "gelu";
-    case Activation::gelu_tanh:
-      return "gelu_tanh";
-    case Activation::silu:
-      return "silu";
-  }
-  fail("to_string: ", static_cast<int>(activation), " is no activation");
-}
-
-/// The activation of that name. Throws if there is none.
-inline Activation parse_activation(std::string_view name) {
-  for (const Activation activation : {Activation::relu, Activation::gelu, Activation::gelu_tanh, Activation::silu})
-    if (name == to_string(activation)) return activation;
-  fail("parse_activation: expected relu, gelu, gelu_tanh or silu, given \"", name, "\"");
+constexpr auto enum_names(Activation) {
+  return std::to_array<EnumName<Activation>>({{Activation::relu, "relu"},
+                                              {Activation::gelu, "gelu"},
+                                              {Activation::gelu_tanh, "gelu_tanh"},
+                                              {Activation::silu, "silu"}});
 }
 
 template <class Scalar>

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <string_view>
 
+#include "eigenformer/core/named_enum.hpp"
 #include "eigenformer/core/row_offsets.hpp"
 #include "eigenformer/kernels/matmul.hpp"
 
@@ -17,16 +18,9 @@ namespace eigenformer::inline EIGENFORMER_ABI {
 /// What a token's result is made of, itself included: tokens on both sides of it, or only those before it.
 enum class ConvolutionPadding { same, causal };
 
-/// "same" or "causal".
-inline const char* to_string(ConvolutionPadding padding) {
-  return padding == ConvolutionPadding::causal ? "causal" : "same";
-}
-
-/// The padding of that name. Throws if there is none.
-inline ConvolutionPadding parse_convolution_padding(std::string_view name) {
-  for (const ConvolutionPadding padding : {ConvolutionPadding::same, ConvolutionPadding::causal})
-    if (name == to_string(padding)) return padding;
-  fail("parse_convolution_padding: expected same or causal, given \"", name, "\"");
+constexpr auto enum_names(ConvolutionPadding) {
+  return std::to_array<EnumName<ConvolutionPadding>>(
+      {{ConvolutionPadding::same, "same"}, {ConvolutionPadding::causal, "causal"}});
 }
 
 /// Which tokens a convolution reads.

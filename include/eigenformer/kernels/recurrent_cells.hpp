@@ -1,8 +1,6 @@
 // One step of a recurrent cell, entry by entry: what stands between the products of a recurrent layer.
 #pragma once
 
-#include <string_view>
-
 #include "eigenformer/kernels/activations.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
@@ -21,10 +19,15 @@ namespace eigenformer::inline EIGENFORMER_ABI {
 /// Gates lie one beside the other: r z n, and i f g o. A state is h, and for lstm h and then c.
 enum class RecurrentCell { rnn, rnn_relu, gru, gru_reset_first, lstm };
 
-namespace detail {
+constexpr auto enum_names(RecurrentCell) {
+  return std::to_array<EnumName<RecurrentCell>>({{RecurrentCell::rnn, "rnn"},
+                                                 {RecurrentCell::rnn_relu, "rnn_relu"},
+                                                 {RecurrentCell::gru, "gru"},
+                                                 {RecurrentCell::gru_reset_first, "gru_reset_first"},
+                                                 {RecurrentCell::lstm, "lstm"}});
+}
 
-inline constexpr RecurrentCell all_recurrent_cells[] = {RecurrentCell::rnn, RecurrentCell::rnn_relu, RecurrentCell::gru,
-                                                        RecurrentCell::gru_reset_first, RecurrentCell::lstm};
+namespace detail {
 
 /// What a cell's step reads and writes of one sequence: rows of the matrices that have these names in recurrence.hpp.
 template <class Scalar>
@@ -203,30 +206,6 @@ decltype(auto) with_cell(RecurrentCell cell, Body&& body) {
 }
 
 }  // namespace detail
-
-/// "rnn", "rnn_relu", "gru", "gru_reset_first" or "lstm".
-inline std::string_view to_string(RecurrentCell cell) {
-  switch (cell) {
-    case RecurrentCell::rnn:
-      return "rnn";
-    case RecurrentCell::rnn_relu:
-      return "rnn_relu";
-    case RecurrentCell::gru:
-      return "gru";
-    case RecurrentCell::gru_reset_first:
-      return "gru_reset_first";
-    case RecurrentCell::lstm:
-      break;
-  }
-  return "lstm";
-}
-
-/// The reverse of to_string. Throws for any other name.
-inline RecurrentCell parse_recurrent_cell(std::string_view name) {
-  for (const RecurrentCell cell : detail::all_recurrent_cells)
-    if (name == to_string(cell)) return cell;
-  fail("parse_recurrent_cell: expected rnn, rnn_relu, gru, gru_reset_first or lstm, given \"", name, '"');
-}
 
 /// How many times `hidden` columns the gates have: 1, 3 or 4.
 inline Index gate_count(RecurrentCell cell) {

@@ -3,9 +3,8 @@
 // of that paper's equation 8, of Vaswani et al. 2017 and of Bahdanau et al. 2015 (arXiv 1409.0473).
 #pragma once
 
-#include <string_view>
-
 #include "eigenformer/core/compiled.hpp"
+#include "eigenformer/core/named_enum.hpp"
 #include "eigenformer/kernels/attention_weights.hpp"
 #include "eigenformer/layers/attention_recorder.hpp"
 #include "eigenformer/layers/linear.hpp"
@@ -22,26 +21,11 @@ enum class AlignmentScore {
   additive     // v^T tanh(W H + b + U h): Bahdanau's, which Luong et al. call "concat"
 };
 
-/// "dot", "general", "scaled_dot" or "additive".
-inline std::string_view to_string(AlignmentScore score) {
-  switch (score) {
-    case AlignmentScore::general:
-      return "general";
-    case AlignmentScore::scaled_dot:
-      return "scaled_dot";
-    case AlignmentScore::additive:
-      return "additive";
-    default:
-      return "dot";
-  }
-}
-
-/// The reverse of to_string. Throws for any other name.
-inline AlignmentScore parse_alignment_score(std::string_view name) {
-  for (const AlignmentScore score :
-       {AlignmentScore::dot, AlignmentScore::general, AlignmentScore::scaled_dot, AlignmentScore::additive})
-    if (name == to_string(score)) return score;
-  fail("parse_alignment_score: expected dot, general, scaled_dot or additive, given \"", name, '"');
+constexpr auto enum_names(AlignmentScore) {
+  return std::to_array<EnumName<AlignmentScore>>({{AlignmentScore::dot, "dot"},
+                                                  {AlignmentScore::general, "general"},
+                                                  {AlignmentScore::scaled_dot, "scaled_dot"},
+                                                  {AlignmentScore::additive, "additive"}});
 }
 
 struct GlobalAttentionOptions {

@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "eigenformer/core/compiled.hpp"
+#include "eigenformer/core/named_enum.hpp"
 #include "eigenformer/layers/initialize.hpp"
 #include "eigenformer/ops/positions.hpp"
 
@@ -25,44 +26,19 @@ enum class PositionEncoding {
   rotary                    // Su et al. 2021, arXiv 2104.09864: queries and keys are turned
 };
 
-inline constexpr std::array position_encodings{
-    PositionEncoding::none,    PositionEncoding::sinusoidal, PositionEncoding::sinusoidal_concatenated,
-    PositionEncoding::learned, PositionEncoding::relative,   PositionEncoding::bucketed,
-    PositionEncoding::alibi,   PositionEncoding::rotary};
-
-/// Its name above: "none", "sinusoidal" and so on.
-inline std::string_view to_string(PositionEncoding encoding) {
-  switch (encoding) {
-    case PositionEncoding::none:
-      return "none";
-    case PositionEncoding::sinusoidal:
-      return "sinusoidal";
-    case PositionEncoding::sinusoidal_concatenated:
-      return "sinusoidal_concatenated";
-    case PositionEncoding::learned:
-      return "learned";
-    case PositionEncoding::relative:
-      return "relative";
-    case PositionEncoding::bucketed:
-      return "bucketed";
-    case PositionEncoding::alibi:
-      return "alibi";
-    case PositionEncoding::rotary:
-      return "rotary";
-  }
-  fail("to_string: ", static_cast<int>(encoding), " is no position encoding");
+constexpr auto enum_names(PositionEncoding) {
+  return std::to_array<EnumName<PositionEncoding>>(
+      {{PositionEncoding::none, "none"},
+       {PositionEncoding::sinusoidal, "sinusoidal"},
+       {PositionEncoding::sinusoidal_concatenated, "sinusoidal_concatenated"},
+       {PositionEncoding::learned, "learned"},
+       {PositionEncoding::relative, "relative"},
+       {PositionEncoding::bucketed, "bucketed"},
+       {PositionEncoding::alibi, "alibi"},
+       {PositionEncoding::rotary, "rotary"}});
 }
 
-/// The reverse of to_string. Throws for any other name.
-inline PositionEncoding parse_position_encoding(std::string_view name) {
-  std::string names;
-  for (const PositionEncoding encoding : position_encodings) {
-    if (name == to_string(encoding)) return encoding;
-    names += names.empty() ? "" : encoding == position_encodings.back() ? " or " : ", ";
-    names += to_string(encoding);
-  }
-  fail("parse_position_encoding: expected ", names, ", given \"", name, '"');
-}
+inline constexpr auto position_encodings = values_of<PositionEncoding>();
 
 /// The encodings of positions first .. first + positions - 1: [positions x width].
 ///

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "eigenformer/core/compiled.hpp"
+#include "eigenformer/core/named_enum.hpp"
 #include "eigenformer/layers/convolutional_encoder.hpp"
 #include "eigenformer/layers/embedding.hpp"
 #include "eigenformer/layers/global_attention.hpp"
@@ -32,28 +33,15 @@ enum class SourceEncoder {
   self_attention  // a Transformer's encoder
 };
 
-/// "every_step", "initial" or "attention".
-inline std::string_view to_string(SourceContext context) {
-  if (context == SourceContext::every_step) return "every_step";
-  return context == SourceContext::initial ? "initial" : "attention";
+constexpr auto enum_names(SourceContext) {
+  return std::to_array<EnumName<SourceContext>>({{SourceContext::every_step, "every_step"},
+                                                 {SourceContext::initial, "initial"},
+                                                 {SourceContext::attention, "attention"}});
 }
-/// The reverse of to_string. Throws for any other name.
-inline SourceContext parse_source_context(std::string_view name) {
-  for (const SourceContext context : {SourceContext::every_step, SourceContext::initial, SourceContext::attention})
-    if (name == to_string(context)) return context;
-  fail("parse_source_context: expected every_step, initial or attention, given \"", name, '"');
-}
-/// "recurrent", "convolution" or "self_attention".
-inline std::string_view to_string(SourceEncoder encoder) {
-  if (encoder == SourceEncoder::recurrent) return "recurrent";
-  return encoder == SourceEncoder::convolution ? "convolution" : "self_attention";
-}
-/// The reverse of to_string. Throws for any other name.
-inline SourceEncoder parse_source_encoder(std::string_view name) {
-  for (const SourceEncoder encoder :
-       {SourceEncoder::recurrent, SourceEncoder::convolution, SourceEncoder::self_attention})
-    if (name == to_string(encoder)) return encoder;
-  fail("parse_source_encoder: expected recurrent, convolution or self_attention, given \"", name, '"');
+constexpr auto enum_names(SourceEncoder) {
+  return std::to_array<EnumName<SourceEncoder>>({{SourceEncoder::recurrent, "recurrent"},
+                                                 {SourceEncoder::convolution, "convolution"},
+                                                 {SourceEncoder::self_attention, "self_attention"}});
 }
 
 struct RecurrentSeq2SeqOptions {

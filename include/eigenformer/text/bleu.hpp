@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "eigenformer/core/named_enum.hpp"
 #include "eigenformer/text/lower_case.hpp"
 #include "eigenformer/text/ngrams.hpp"
 #include "eigenformer/text/utf8.hpp"
@@ -20,16 +21,9 @@ namespace eigenformer::inline EIGENFORMER_ABI {
 /// for text that is tokenised; `13a` as WMT's mteval-v13a.pl does; `char` into code points, for Chinese and Japanese.
 enum class BleuTokenizer { none, v13a, character };
 
-/// sacreBLEU's name of it.
-inline std::string_view to_string(BleuTokenizer tokenizer) {
-  switch (tokenizer) {
-    case BleuTokenizer::v13a:
-      return "13a";
-    case BleuTokenizer::character:
-      return "char";
-    default:
-      return "none";
-  }
+constexpr auto enum_names(BleuTokenizer) {
+  return std::to_array<EnumName<BleuTokenizer>>(
+      {{BleuTokenizer::none, "none"}, {BleuTokenizer::v13a, "13a"}, {BleuTokenizer::character, "char"}});
 }
 
 struct Bleu {

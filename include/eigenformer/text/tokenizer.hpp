@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "eigenformer/core/named_enum.hpp"
 #include "eigenformer/text/utf8.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
@@ -24,16 +25,9 @@ namespace eigenformer::inline EIGENFORMER_ABI {
 /// characters: every code point, and U+2581 for white space between two. A U+2581 in the text itself is doubled.
 enum class Tokenization { words, characters };
 
-/// "words" or "characters".
-inline std::string_view to_string(Tokenization tokenization) {
-  return tokenization == Tokenization::words ? "words" : "characters";
-}
-
-/// The reverse of to_string. Throws for any other name.
-inline Tokenization parse_tokenization(std::string_view name) {
-  if (name == "words") return Tokenization::words;
-  check(name == "characters", "tokenization is \"", name, "\", expected words or characters");
-  return Tokenization::characters;
+constexpr auto enum_names(Tokenization) {
+  return std::to_array<EnumName<Tokenization>>(
+      {{Tokenization::words, "words"}, {Tokenization::characters, "characters"}});
 }
 
 namespace detail {
