@@ -12,8 +12,8 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// The first ones are added to the embeddings (see Positions), the others act in self-attention (see AttentionPositions
-/// and MultiHeadAttention). None but `learned` ends at a length.
+/// Up to `learned` they are added to the embeddings (see Positions); the others act in self-attention (see
+/// AttentionPositions, and for `relative` MultiHeadAttention). None but `learned` ends at a length.
 enum class PositionEncoding {
   none,
   sinusoidal,               // Vaswani et al. 2017, section 3.5: sines and cosines interleaved
@@ -25,6 +25,7 @@ enum class PositionEncoding {
   rotary                    // Su et al. 2021, arXiv 2104.09864: queries and keys are turned
 };
 
+/// All of them.
 inline constexpr std::array position_encodings{
     PositionEncoding::none,    PositionEncoding::sinusoidal, PositionEncoding::sinusoidal_concatenated,
     PositionEncoding::learned, PositionEncoding::relative,   PositionEncoding::bucketed,
