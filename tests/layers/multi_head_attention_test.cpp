@@ -104,6 +104,8 @@ TEST_CASE("wrong widths and heads are refused", "[layers]") {
   CHECK_THROWS_WITH(ef::MultiHeadAttention<float>({.width = 10, .heads = 4}, rng),
                     "MultiHeadAttention: width 10 does not divide into 4 heads; give head_width");
   CHECK_THROWS_AS(ef::MultiHeadAttention<float>({.width = 8, .heads = 4, .key_heads = 3}, rng), ef::Error);
+  CHECK_THROWS_WITH(ef::MultiHeadAttention<float>({.width = 8, .heads = 4, .relative_distance = -1}, rng),
+                    "MultiHeadAttention: relative_distance is -1, expected 0 or more");
   const ef::MultiHeadAttention<float> layer({.width = 8, .heads = 4}, rng);
   CHECK_THROWS_WITH(layer({}, Eigen::MatrixXf::Zero(3, 7)), "linear: x is [3 x 7], weight is [8 x 8]");
   CHECK_THROWS_AS(layer({}, Eigen::MatrixXf::Zero(3, 8), ef::RowOffsets{0, 2}), ef::Error);

@@ -63,6 +63,7 @@ AttentionPositions<Scalar>::AttentionPositions(const AttentionPositionsOptions& 
   if (options.encoding == PositionEncoding::rotary) {
     check(options.head_width % 2 == 0, "AttentionPositions: rotary turns pairs of features, head_width is ",
           options.head_width, ", expected an even one");
+    check(options.rotary_base > 0, "AttentionPositions: rotary_base is ", options.rotary_base, ", expected above 0");
     table = std::make_shared<const RotaryTable<Scalar>>(
         rotary_table<Scalar>(options.rotary_positions, options.head_width, options.rotary_base));
   }

@@ -32,7 +32,7 @@ struct MultiHeadAttentionOptions {
 /// self-attention: a head's scores and results are, with clip(x) the nearest to x of -k .. k,
 ///   e_ij = q_i . (k_j + aK_clip(j - i)) / sqrt(d)        z_i = sum_j softmax(e_i)_j (v_j + aV_clip(j - i))
 /// The vectors are the layer's own, and shared by its heads. The paper found those of the values to be of no use where
-/// keys have theirs (its table 3); they cost more time than all else here (see attention_with_relative_values).
+/// keys have theirs (its table 3); they take a second pass over the scores (see attention_with_relative_values).
 template <class Scalar>
 struct MultiHeadAttention {
   Linear<Scalar> q;                   // width -> heads * head_width
@@ -106,6 +106,8 @@ MultiHeadAttention<Scalar>::MultiHeadAttention(const MultiHeadAttentionOptions& 
         key_heads, " key heads, expected a multiple");
   check(options.head_width != 0 || options.width % heads == 0, "MultiHeadAttention: width ", options.width,
         " does not divide into ", heads, " heads; give head_width");
+  check(options.relative_distance >= 0, "MultiHeadAttention: relative_distance is ", options.relative_distance,
+        ", expected 0 or more");
   const Index head_width = options.head_width == 0 ? options.width / heads : options.head_width;
   const auto or_width = [&](Index given) { return given == 0 ? options.width : given; };
   q = Linear<Scalar>(options.width, heads * head_width, rng, options.bias);

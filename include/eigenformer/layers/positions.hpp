@@ -13,8 +13,8 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// The first ones are added to the embeddings (see Positions), the others act in self-attention (see AttentionPositions
-/// and MultiHeadAttention). None but `learned` ends at a length.
+/// Up to `learned` they are added to the embeddings (see Positions); the others act in self-attention (see
+/// AttentionPositions, and for `relative` MultiHeadAttention). None but `learned` ends at a length.
 enum class PositionEncoding {
   none,
   sinusoidal,               // Vaswani et al. 2017, section 3.5: sines and cosines interleaved
@@ -38,6 +38,7 @@ constexpr auto enum_names(PositionEncoding) {
        {PositionEncoding::rotary, "rotary"}});
 }
 
+/// All of them.
 inline constexpr auto position_encodings = values_of<PositionEncoding>();
 
 /// The encodings of positions first .. first + positions - 1: [positions x width].
