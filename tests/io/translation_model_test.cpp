@@ -6,6 +6,7 @@
 #include "eigenformer/train/trainer.hpp"
 #include "support/catch.hpp"
 #include "support/copy_task.hpp"
+#include "support/recurrent_models.hpp"
 #include "support/temporary_folder.hpp"
 
 namespace ef = eigenformer;
@@ -52,6 +53,22 @@ TEST_CASE("a model folder gives back the model, its vocabularies and its outputs
   const ef::TranslationBatch batch = copy_batch({3, 5}, rng);
   CHECK(transformer_of(loaded)({}, batch.source, batch.target).value() ==
         transformer_of(model)({}, batch.source, batch.target).value());
+}
+
+TEST_CASE("a folder of a recurrent model gives it back too", "[io]") {
+  ef::Rng rng(94);
+  for (const ef::RecurrentSeq2SeqOptions& options : ef::testing::kinds_of_recurrent_models()) {
+    ef::TranslationModel<float> model = small_model(rng);
+    model.network = ef::RecurrentSeq2Seq<float>(options, rng);
+    const ef::testing::TemporaryFolder folder;
+    ef::save(folder.path() / "model", model);
+    const ef::TranslationModel<float> loaded = ef::load_translation_model<float>(folder.path() / "model");
+    const ef::TranslationBatch batch = copy_batch({3, 5}, rng);
+    const auto logits = [&](const ef::TranslationModel<float>& of) {
+      return std::get<ef::RecurrentSeq2Seq<float>>(of.network)({}, batch.source, batch.target).value();
+    };
+    CHECK(logits(loaded) == logits(model));
+  }
 }
 
 TEST_CASE("save, load and continue: training goes on as if it had never stopped", "[io]") {

@@ -1,0 +1,58 @@
+#include "eigenformer/io/options.hpp"
+
+#include "support/catch.hpp"
+#include "support/message_of.hpp"
+
+namespace ef = eigenformer;
+
+namespace paint {
+
+enum class Colour { red, blue };
+constexpr auto enum_names(Colour) {
+  return std::to_array<ef::EnumName<Colour>>({{Colour::red, "red"}, {Colour::blue, "blue"}});
+}
+
+struct Options {
+  ef::Index coats = 2;
+  double thickness = 0.5;
+  bool glossy = false;
+  Colour colour = Colour::red;
+};
+template <class AnyOptions>
+void visit_options(AnyOptions& options, auto&& visitor) {
+  visitor("coats", options.coats);
+  visitor("thickness", options.thickness);
+  visitor("glossy", options.glossy);
+  visitor("colour", options.colour);
+}
+
+}  // namespace paint
+
+TEST_CASE("options of every type go to JSON and back", "[io]") {
+  const ef::Json json = ef::options_to_json(paint::Options{3, 0.25, true, paint::Colour::blue});
+  CHECK(json == ef::Json{{"coats", 3}, {"thickness", 0.25}, {"glossy", true}, {"colour", "blue"}});
+  const auto options = ef::options_from_json<paint::Options>(json, "test");
+  CHECK(options.coats == 3);
+  CHECK(options.thickness == 0.25);
+  CHECK(options.glossy);
+  CHECK(options.colour == paint::Colour::blue);
+}
+
+TEST_CASE("JSON that is not the options is refused, with its place", "[io]") {
+  const auto message = [](const char* key, const ef::Json& value) {
+    ef::Json json = ef::options_to_json(paint::Options());
+    json[key] = value;
+    return ef::testing::message_of([&] { ef::options_from_json<paint::Options>(json, "paint.json"); });
+  };
+  CHECK(message("coats", 2.5) == "paint.json: \"coats\" is 2.5, expected a whole number from 0 to 2^31");
+  CHECK(message("coats", -1) == "paint.json: \"coats\" is -1, expected a whole number from 0 to 2^31");
+  CHECK(message("thickness", "thin") == "paint.json: \"thickness\" is \"thin\", expected a number");
+  CHECK(message("glossy", 1) == "paint.json: \"glossy\" is 1, expected true or false");
+  CHECK(message("colour", 1) == "paint.json: \"colour\" is 1, expected a text");
+  CHECK(message("colour", "green") == "paint.json: \"colour\": expected red or blue, given \"green\"");
+  CHECK(message("smell", 1) == "paint.json: has \"smell\", which is not an option");
+  CHECK(ef::testing::message_of([] { ef::options_from_json<paint::Options>(ef::Json::array(), "paint.json"); }) ==
+        "paint.json: is of type array, expected an object");
+  CHECK(ef::testing::message_of([] { ef::options_from_json<paint::Options>(ef::Json::object(), "paint.json"); }) ==
+        "paint.json: has no \"coats\"");
+}
