@@ -47,7 +47,7 @@ std::vector<Relation> relations_of(const LittleCorpus& to_choose, const LittleCo
                                   {"the verb on its subject's number", "decoder to encoder", cross},
                                   {"the verb on its subject's number", "decoder to itself", decoder},
                                   {"the verb on its subject's number", "encoder to itself", encoder}};
-  for (const std::size_t part : {0, 1}) {
+  for (std::size_t part = 0; part < 2; ++part) {
     const LittleCorpus& corpus = part == 0 ? to_choose : to_measure;
     // The decoder's row i reads the target's word i - 1 and says word i; so a word that it has read is key i + 1.
     for (std::size_t i = 0; i < corpus.sentences.size(); ++i) {
@@ -161,7 +161,7 @@ Answer measure(const Settings& settings) {
     table.rows.push_back({relation.name, relation.attention, std::to_string(best.layer + 1),
                           std::to_string(best.head + 1), percent(shares.back()),
                           percent(equal / static_cast<double>(relation.links[1].size()))});
-    if (i > 1) continue;
+    if (i > 1) continue;  // the first two are drawn
     drawings.push_back(picture(unseen, weights(best), best.head, i == 0));
     chart.series.push_back({relation.attention + ": " + relation.name, {}, {}});
     auto to_choose = by_distance(relation.links[0]);
@@ -173,7 +173,6 @@ Answer measure(const Settings& settings) {
     }
   }
   drawings[0] = svg_chart(chart);
-
   std::vector<Token> labels(unseen.batch.next.size(), no_label);  // but at the pronouns
   for (const Link& link : relations[1].links[1])
     labels[static_cast<std::size_t>(link.row)] = unseen.batch.next[static_cast<std::size_t>(link.row)];

@@ -132,10 +132,11 @@ Answer measure(const Settings& settings) {
   ef::Rng rng(settings.seed);
   const std::vector<Index> widths{4, 16, 64, 256, 1024};
   std::vector<double> d_k, deviations[2], entropies[2], derivatives[2], accuracies[2];  // [0] divided, [1] not
-  Table random{"Softmax over 64 keys; divided by sqrt(d_k), and not",
-               {"d_k", "deviation of scores", "not", "entropy / log 64", "not", "derivative (median)", "not"},
-               {}};
-  Table learnt{"Right answers of a layer that has learnt to look up", {"d_k", "divided", "not"}, {}};
+  Table random{
+      "Softmax over 64 keys; divided by sqrt(d_k), and undivided",
+      {"d_k", "deviation of scores", "undivided", "entropy / log 64", "undivided", "derivative (median)", "undivided"},
+      {}};
+  Table learnt{"Right answers of a layer that has learnt to look up", {"d_k", "divided", "undivided"}, {}};
   for (const Index width : widths) {
     const double root = std::sqrt(static_cast<double>(width));
     d_k.push_back(static_cast<double>(width));
