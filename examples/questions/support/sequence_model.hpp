@@ -3,6 +3,7 @@
 
 #include <vector>
 
+#include "eigenformer/layers/attention_positions.hpp"
 #include "eigenformer/layers/embedding.hpp"
 #include "eigenformer/layers/encoder_layer.hpp"
 #include "eigenformer/layers/positions.hpp"
@@ -19,21 +20,38 @@ struct SequenceModelOptions {
   Index layers = 2;
   ef::TransformerLayerOptions layer{.width = 64, .heads = 4, .dim_feedforward = 128, .dropout = 0, .norm_first = true};
   ef::PositionEncoding positions = ef::PositionEncoding::sinusoidal;
-  Index max_length = 64;
+  Index max_length = 64;          // learned: there are no positions beyond
+  Index relative_distance = 8;    // relative: beyond it all are as far
+  ef::RelativeBuckets buckets{};  // bucketed
+
+  ef::TransformerLayerOptions block() const {
+    ef::TransformerLayerOptions options = layer;
+    if (positions == ef::PositionEncoding::relative) options.relative_distance = relative_distance;
+    return options;
+  }
+  ef::AttentionPositionsOptions attention_positions() const {
+    return {.encoding = positions,
+            .heads = layer.heads,
+            .head_width = layer.head_width == 0 ? layer.width / std::max<Index>(layer.heads, 1) : layer.head_width,
+            .buckets = buckets,
+            .deviation = 1 / std::sqrt(static_cast<double>(layer.width))};
+  }
 };
 
 /// With Unmasked an encoder, with Causal a language model.
 struct SequenceModel {
   ef::Embedding<float> embedding;
   ef::Positions<float> positions;
+  ef::AttentionPositions<float> attention_positions;  // which all layers share
   std::vector<ef::EncoderLayer<float>> layers;
   ef::LayerNorm<float> norm;  // empty: none
   ef::Linear<float> output;
 
   SequenceModel(const SequenceModelOptions& options, ef::Rng& rng)
       : embedding(options.vocabulary_size, options.layer.width, rng),
-        positions(options.positions, options.max_length, options.layer.width, rng) {
-    for (Index i = 0; i < options.layers; ++i) layers.emplace_back(options.layer, rng);
+        positions(options.positions, options.max_length, options.layer.width, rng),
+        attention_positions(options.attention_positions(), rng) {
+    for (Index i = 0; i < options.layers; ++i) layers.emplace_back(options.block(), rng);
     if (options.layer.norm_first) norm = ef::LayerNorm<float>(options.layer.width);
     output = ef::Linear<float>(options.layer.width, options.classes, rng);
   }
@@ -44,7 +62,8 @@ struct SequenceModel {
     const auto factor = std::sqrt(static_cast<float>(embedding.width()));
     const ef::Variable<float> embedded = ef::scale(context, embedding(context, tokens.ids), factor);
     std::vector<ef::Variable<float>> x{positions(context, embedded, tokens.rows)};
-    for (const ef::EncoderLayer<float>& layer : layers) x.push_back(layer(context, x.back(), tokens.rows, score));
+    for (const ef::EncoderLayer<float>& layer : layers)
+      x.push_back(layer(context, x.back(), tokens.rows, score, attention_positions));
     return x;
   }
 
@@ -58,6 +77,7 @@ struct SequenceModel {
   static void visit(auto& self, auto&& visitor) {
     visitor("embedding", self.embedding);
     visitor("positions", self.positions);
+    visitor("attention_positions", self.attention_positions);
     visitor("layers", self.layers);
     visitor("norm", self.norm);
     visitor("output", self.output);
