@@ -111,7 +111,7 @@ struct NoParameters {
 
 template <class Scalar>
 void check_convolution(ef::ConvolutionPadding padding, ef::Index kernel, ef::Index dilation) {
-  Case<Scalar> test(std::string("convolution_") + ef::to_string(padding) + '_' + std::to_string(kernel) + '_' +
+  Case<Scalar> test("convolution_" + std::string(ef::to_string(padding)) + '_' + std::to_string(kernel) + '_' +
                     std::to_string(dilation));
   ef::Rng rng(1);
   ef::Convolution<Scalar> layer({.inputs = 4, .outputs = 5, .kernel = kernel, .padding = padding, .dilation = dilation},
