@@ -51,7 +51,7 @@ struct Layer {
   ef::Matrix<Scalar> gates, weight, bias, initial;
 };
 
-const ef::RowOffsets ragged{0, 3, 3, 10, 11, 16, 16, 17};
+const ef::RowOffsets mixed_lengths{0, 3, 3, 10, 11, 16, 16, 17};
 
 }  // namespace
 
@@ -62,16 +62,16 @@ TEMPLATE_TEST_CASE("recurrent layers follow their equations", "[kernels]", float
   for (const ef::RecurrentCell cell : ef::values_of<ef::RecurrentCell>())
     for (const ef::Index hidden : {1, 7, 16, 19, 50})
       for (const bool reverse : {false, true}) {
-        Layer<TestType> layer(cell, hidden, ragged, reverse, rng);
+        Layer<TestType> layer(cell, hidden, mixed_lengths, reverse, rng);
         CAPTURE(ef::to_string(cell), hidden, reverse);
         CHECK(ef::testing::largest_error(layer.states(), layer.naive()) <= ef::testing::rounding<TestType>(200));
         layer.initial.resize(0, layer.initial.cols());
         layer.bias.resize(0, 0);
-        layer.initial = ef::Matrix<TestType>::Zero(ragged.sequences(), layer.naive().cols());
+        layer.initial = ef::Matrix<TestType>::Zero(mixed_lengths.sequences(), layer.naive().cols());
         const ef::Matrix<double> from_zeros = layer.naive();
-        ef::Matrix<TestType> state(ragged.rows(), layer.initial.cols()), none;
-        ef::recurrent_forward<TestType>({cell, layer.weight, layer.bias, none, ragged, reverse}, layer.gates, state,
-                                        none);
+        ef::Matrix<TestType> state(mixed_lengths.rows(), layer.initial.cols()), none;
+        ef::recurrent_forward<TestType>({cell, layer.weight, layer.bias, none, mixed_lengths, reverse}, layer.gates,
+                                        state, none);
         CHECK(ef::testing::largest_error(state, from_zeros) <= ef::testing::rounding<TestType>(200));
       }
 }
@@ -120,10 +120,10 @@ TEST_CASE("a sequence's states are the same alone, in any batch, and by any numb
 
 TEST_CASE("recurrent layers refuse shapes that do not fit", "[kernels]") {
   ef::Rng rng(603);
-  const Layer<double> good(ef::RecurrentCell::gru, 4, ragged, false, rng);
+  const Layer<double> good(ef::RecurrentCell::gru, 4, mixed_lengths, false, rng);
   const auto message = [&](auto change) {
     Layer<double> layer = good;
-    ef::Matrix<double> state(ragged.rows(), 4), none;
+    ef::Matrix<double> state(mixed_lengths.rows(), 4), none;
     change(layer, state);
     return ef::testing::message_of(
         [&] { ef::recurrent_forward<double>(layer.recurrence(), layer.gates, state, none); });
