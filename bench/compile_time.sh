@@ -17,8 +17,13 @@ write 4_attention_called '#include <eigenformer/kernels/attention.hpp>
 Eigen::MatrixXf f(const Eigen::MatrixXf& q, const Eigen::MatrixXf& k, const Eigen::MatrixXf& v) {
   return eigenformer::attention(q, k, v, {.heads = 8});
 }'
-write 5_library_included '#include <eigenformer/eigenformer.hpp>'
-write 6_transformer_trained '#include <eigenformer/eigenformer.hpp>
+write 5_attention_called,_compiled_before '#define EIGENFORMER_COMPILED_FLOAT  // as for those who link eigenformer::compiled
+#include <eigenformer/kernels/attention.hpp>
+Eigen::MatrixXf f(const Eigen::MatrixXf& q, const Eigen::MatrixXf& k, const Eigen::MatrixXf& v) {
+  return eigenformer::attention(q, k, v, {.heads = 8});
+}'
+write 6_library_included '#include <eigenformer/eigenformer.hpp>'
+write 7_transformer_trained '#include <eigenformer/eigenformer.hpp>
 namespace ef = eigenformer;
 float f(const ef::Transformer<float>& model, ef::Tape<float>& tape, const ef::TranslationBatch& batch) {
   const ef::Context<float> context{.tape = &tape};

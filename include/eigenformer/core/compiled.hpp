@@ -2,23 +2,24 @@
 #pragma once
 
 #if defined(EIGENFORMER_COMPILING_FLOAT)
-#define EIGENFORMER_TEMPLATE_FLOAT(...) template __VA_ARGS__<float>
+#define EIGENFORMER_FLOAT(...) template __VA_ARGS__
 #elif defined(EIGENFORMER_COMPILED_FLOAT)
-#define EIGENFORMER_TEMPLATE_FLOAT(...) extern template __VA_ARGS__<float>
+#define EIGENFORMER_FLOAT(...) extern template __VA_ARGS__
 #else
-#define EIGENFORMER_TEMPLATE_FLOAT(...) static_assert(true)
+#define EIGENFORMER_FLOAT(...) static_assert(true)
 #endif
 
 #if defined(EIGENFORMER_COMPILING_DOUBLE)
-#define EIGENFORMER_TEMPLATE_DOUBLE(...) template __VA_ARGS__<double>
+#define EIGENFORMER_DOUBLE(...) template __VA_ARGS__
 #elif defined(EIGENFORMER_COMPILED_DOUBLE)
-#define EIGENFORMER_TEMPLATE_DOUBLE(...) extern template __VA_ARGS__<double>
+#define EIGENFORMER_DOUBLE(...) extern template __VA_ARGS__
 #else
-#define EIGENFORMER_TEMPLATE_DOUBLE(...) static_assert(true)
+#define EIGENFORMER_DOUBLE(...) static_assert(true)
 #endif
 
 /// Stands after a class that the compiled library has: EIGENFORMER_TEMPLATE(struct Linear); Its larger members are
 /// defined outside it, since what is defined within a class is inline, and compiled by every file that calls it.
-#define EIGENFORMER_TEMPLATE(...)          \
-  EIGENFORMER_TEMPLATE_FLOAT(__VA_ARGS__); \
-  EIGENFORMER_TEMPLATE_DOUBLE(__VA_ARGS__)
+/// EIGENFORMER_FLOAT and EIGENFORMER_DOUBLE stand before a function's instance that it has.
+#define EIGENFORMER_TEMPLATE(...)        \
+  EIGENFORMER_FLOAT(__VA_ARGS__<float>); \
+  EIGENFORMER_DOUBLE(__VA_ARGS__<double>)

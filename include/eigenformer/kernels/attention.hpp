@@ -1,6 +1,7 @@
 // Scaled dot-product attention: softmax(Q K^T / sqrt(d_k)) V (Vaswani et al. 2017, equation 1), over Eigen matrices.
 #pragma once
 
+#include "eigenformer/core/compiled.hpp"
 #include "eigenformer/core/readable.hpp"
 #include "eigenformer/kernels/few_queries.hpp"
 
@@ -40,6 +41,19 @@ void attend(const AttentionLayout& layout, const HeadRows<const Scalar>& q, cons
     }
   });
 }
+
+EIGENFORMER_FLOAT(void attend(const AttentionLayout&, const HeadRows<const float>&, const HeadRows<const float>&,
+                              const HeadRows<const float>&, const Unmasked&, const AttentionDropout&,
+                              const HeadRows<float>&, float*, Threads*));
+EIGENFORMER_DOUBLE(void attend(const AttentionLayout&, const HeadRows<const double>&, const HeadRows<const double>&,
+                               const HeadRows<const double>&, const Unmasked&, const AttentionDropout&,
+                               const HeadRows<double>&, double*, Threads*));
+EIGENFORMER_FLOAT(void attend(const AttentionLayout&, const HeadRows<const float>&, const HeadRows<const float>&,
+                              const HeadRows<const float>&, const Causal&, const AttentionDropout&,
+                              const HeadRows<float>&, float*, Threads*));
+EIGENFORMER_DOUBLE(void attend(const AttentionLayout&, const HeadRows<const double>&, const HeadRows<const double>&,
+                               const HeadRows<const double>&, const Causal&, const AttentionDropout&,
+                               const HeadRows<double>&, double*, Threads*));
 
 template <class Stored>
 inline constexpr bool has_16_bits = std::is_same_v<Stored, Eigen::half> || std::is_same_v<Stored, Eigen::bfloat16>;

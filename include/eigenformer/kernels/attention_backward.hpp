@@ -338,6 +338,15 @@ void attend_backward(const AttentionLayout& layout, const BackwardRows<Scalar>& 
   }
 }
 
+EIGENFORMER_FLOAT(void attend_backward(const AttentionLayout&, const BackwardRows<float>&, const Unmasked&,
+                                       const AttentionDropout&, Threads*));
+EIGENFORMER_DOUBLE(void attend_backward(const AttentionLayout&, const BackwardRows<double>&, const Unmasked&,
+                                        const AttentionDropout&, Threads*));
+EIGENFORMER_FLOAT(void attend_backward(const AttentionLayout&, const BackwardRows<float>&, const Causal&,
+                                       const AttentionDropout&, Threads*));
+EIGENFORMER_DOUBLE(void attend_backward(const AttentionLayout&, const BackwardRows<double>&, const Causal&,
+                                        const AttentionDropout&, Threads*));
+
 }  // namespace detail
 
 /// Writes the gradients of attention_forward, given its arguments, its results and the gradient d_out.
