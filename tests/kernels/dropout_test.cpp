@@ -11,9 +11,9 @@ using namespace ef::testing;
 
 namespace {
 
-constexpr RandomKey key{5, 77};
+constexpr RandomKey drawn_key{5, 77};
 
-Matrix<double> mask(Index rows, Index cols, double rate, RandomKey k = key) {
+Matrix<double> mask(Index rows, Index cols, double rate, RandomKey k = drawn_key) {
   return ef::dropout(Matrix<double>::Ones(rows, cols), rate, k);
 }
 
@@ -27,9 +27,9 @@ TEMPLATE_TEST_CASE("dropout drops or scales, the same every way", "[kernels]", f
     CAPTURE(s.rows, s.cols);
     const auto x = random_matrix<TestType>(s.rows, s.cols, rng);
     const auto y = run_every_way<TestType>({x}, {s}, [&](auto& in, auto& out, ef::Threads* threads) {
-      ef::dropout_forward<TestType>(in[0], rate, key, out[0], threads);
+      ef::dropout_forward<TestType>(in[0], rate, drawn_key, out[0], threads);
     })[0];
-    CHECK(identical<TestType>(ef::dropout(x, rate, key), y));
+    CHECK(identical<TestType>(ef::dropout(x, rate, drawn_key), y));
     // The mask, from its definition: 16 bits a draw, 8 blocks for 64 columns, first words first.
     const auto threshold = static_cast<std::uint32_t>(std::lround(rate * 65536));
     const auto kept = static_cast<TestType>(65536.0 / (65536.0 - threshold));
@@ -38,14 +38,14 @@ TEMPLATE_TEST_CASE("dropout drops or scales, the same every way", "[kernels]", f
       for (Index j = 0; j < s.cols; ++j) {
         const Index stretch = i * ((s.cols + 63) / 64) + j / 64;
         const Index within = j % 64;
-        const auto draw = key.draw(static_cast<std::uint64_t>(8 * stretch + within % 8));
+        const auto draw = drawn_key.draw(static_cast<std::uint64_t>(8 * stretch + within % 8));
         const std::uint32_t word = draw[static_cast<std::size_t>(within / 16)];
         const std::uint32_t bits = within / 8 % 2 == 0 ? word & 65535U : word >> 16;
         expected(i, j) = bits < threshold ? TestType(0) : x(i, j) * kept;
       }
     CHECK(identical<TestType>(y, expected));
     Matrix<TestType> in_place = x;
-    ef::dropout_forward<TestType>(in_place, rate, key, in_place);
+    ef::dropout_forward<TestType>(in_place, rate, drawn_key, in_place);
     CHECK(identical<TestType>(in_place, y));
   }
 }
@@ -70,7 +70,7 @@ TEST_CASE("dropout drops at its rate and keeps the expectation", "[kernels]") {
   CHECK(std::abs(both_in_column - rate * rate) < four_deviations);
 }
 
-TEST_CASE("dropout is drawn by key, and is its own backward", "[kernels]") {
+TEST_CASE("dropout is drawn by its key, and is its own backward", "[kernels]") {
   CHECK(identical<double>(mask(5, 100, 0.5), mask(5, 100, 0.5)));
   CHECK_FALSE(identical<double>(mask(5, 100, 0.5), mask(5, 100, 0.5, {5, 78})));
   CHECK_FALSE(identical<double>(mask(5, 100, 0.5), mask(5, 100, 0.5, {6, 77})));
@@ -79,26 +79,27 @@ TEST_CASE("dropout is drawn by key, and is its own backward", "[kernels]") {
   ef::Rng rng(241);
   const auto x = random_matrix<double>(5, 17, rng);
   const auto d_y = random_matrix<double>(5, 17, rng);
-  CHECK(largest_error(ef::dropout(d_y, 0.3, key), numeric_gradient(x, [&](const Matrix<double>& v) {
-                        return dot(ef::dropout(v, 0.3, key), d_y);
+  CHECK(largest_error(ef::dropout(d_y, 0.3, drawn_key), numeric_gradient(x, [&](const Matrix<double>& v) {
+                        return dot(ef::dropout(v, 0.3, drawn_key), d_y);
                       })) < gradient_tolerance);
 }
 
 TEST_CASE("dropout of extreme rates", "[kernels]") {
   ef::Rng rng(251);
   const auto x = random_matrix<float>(5, 17, rng);
-  CHECK(identical<float>(ef::dropout(x, 0, key), x));
-  CHECK(ef::dropout(x, 0.9999999, key).allFinite());
-  CHECK(ef::dropout(Matrix<float>(0, 3), 0.5, key).rows() == 0);
-  CHECK(ef::dropout(Matrix<float>(3, 0), 0.5, key).cols() == 0);
+  CHECK(identical<float>(ef::dropout(x, 0, drawn_key), x));
+  CHECK(ef::dropout(x, 0.9999999, drawn_key).allFinite());
+  CHECK(ef::dropout(Matrix<float>(0, 3), 0.5, drawn_key).rows() == 0);
+  CHECK(ef::dropout(Matrix<float>(3, 0), 0.5, drawn_key).cols() == 0);
   const Eigen::MatrixXf by_columns = x;
-  CHECK(identical<float>(ef::dropout(by_columns, 0.5, key), ef::dropout(x, 0.5, key)));
+  CHECK(identical<float>(ef::dropout(by_columns, 0.5, drawn_key), ef::dropout(x, 0.5, drawn_key)));
 
   Matrix<float> y(17, 5);
-  CHECK(message_of([&] { ef::dropout(x, 1, key); }) ==
+  CHECK(message_of([&] { ef::dropout(x, 1, drawn_key); }) ==
         "dropout: rate is 1.000000, expected at least 0 and less than 1");
-  CHECK(message_of([&] { ef::dropout(x, -0.5, key); }) ==
+  CHECK(message_of([&] { ef::dropout(x, -0.5, drawn_key); }) ==
         "dropout: rate is -0.500000, expected at least 0 and less than 1");
-  CHECK(message_of([&] { ef::dropout_forward<float>(x, 0.5, key, y); }) == "dropout: y is [17 x 5], expected [5 x 17]");
-  CHECK_THROWS_AS(ef::dropout(x, std::nan(""), key), ef::Error);
+  CHECK(message_of([&] { ef::dropout_forward<float>(x, 0.5, drawn_key, y); }) ==
+        "dropout: y is [17 x 5], expected [5 x 17]");
+  CHECK_THROWS_AS(ef::dropout(x, std::nan(""), drawn_key), ef::Error);
 }

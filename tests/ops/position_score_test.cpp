@@ -17,8 +17,10 @@ using ef::testing::random_matrix;
 namespace {
 
 constexpr Index heads = 4, key_heads = 2, d = 3, e = 2, far = 2;
-const ef::RowOffsets rows{0, 5, 5, 9}, key_rows{0, 6, 7, 11};  // queries stand at the end of more keys than they are
-const ef::AttentionOptions options{.heads = heads, .key_heads = key_heads, .query_rows = rows, .key_rows = key_rows};
+const ef::RowOffsets mixed_rows{0, 5, 5, 9},
+    mixed_key_rows{0, 6, 7, 11};  // queries stand at the end of more keys than they are
+const ef::AttentionOptions mixed_options{
+    .heads = heads, .key_heads = key_heads, .query_rows = mixed_rows, .key_rows = mixed_key_rows};
 
 using Inputs = std::vector<Variable<double>>;
 
@@ -61,10 +63,10 @@ TEST_CASE("attention with positions is that of the papers' formulas, under every
     const auto& [mask, hide] = masks[m];
     const auto expected = [&, &hide_if = hide](const ef::testing::NaiveScore& bias) {
       return ef::testing::naive_attention(
-          q, k, v, [&](const auto& at, double s) { return hide_if(at, bias(at, s)); }, options);
+          q, k, v, [&](const auto& at, double s) { return hide_if(at, bias(at, s)); }, mixed_options);
     };
     const auto error = [&](const PositionScore<double>& score, const ef::testing::NaiveScore& bias) {
-      return ef::testing::largest_error(ef::attention<double>(context, q, k, v, score, options).value(),
+      return ef::testing::largest_error(ef::attention<double>(context, q, k, v, score, mixed_options).value(),
                                         expected(bias).out);
     };
     CHECK(error(PositionScore<double>::alibi(ef::Alibi(heads), mask), alibi) < 1e-12);
@@ -75,14 +77,15 @@ TEST_CASE("attention with positions is that of the papers' formulas, under every
     const ef::testing::NaiveAttention attended = expected(relative);
     Matrix<double> z = attended.out;
     for (Index s = 0; s < 3; ++s)
-      for (Index i = 0; i < rows.length(s); ++i)
+      for (Index i = 0; i < mixed_rows.length(s); ++i)
         for (Index h = 0; h < heads; ++h)
-          for (Index j = 0; j < key_rows.length(s); ++j)
-            z.row(rows.begin(s) + i).segment(h * e, e) +=
-                attended.weights[static_cast<std::size_t>(h)](rows.begin(s) + i, j) *
-                a_v.row(far + clip(j - (i + key_rows.length(s) - rows.length(s))));
+          for (Index j = 0; j < mixed_key_rows.length(s); ++j)
+            z.row(mixed_rows.begin(s) + i).segment(h * e, e) +=
+                attended.weights[static_cast<std::size_t>(h)](mixed_rows.begin(s) + i, j) *
+                a_v.row(far + clip(j - (i + mixed_key_rows.length(s) - mixed_rows.length(s))));
     CHECK(ef::testing::largest_error(
-              ef::attention_with_relative_values<double>(context, q, k, v, a_v, by_keys, options).value(), z) < 1e-12);
+              ef::attention_with_relative_values<double>(context, q, k, v, a_v, by_keys, mixed_options).value(), z) <
+          1e-12);
   }
 }
 
@@ -97,19 +100,20 @@ TEST_CASE("gradients of attention with positions, and of their numbers", "[ops]"
   for (std::size_t m = 0; m < masks.size(); ++m) {
     CAPTURE(m);
     ef::testing::check_op({q, k, v}, [&](const ef::Context<double>& c, const Inputs& in) {
-      return ef::attention(c, in[0], in[1], in[2], PositionScore<double>::alibi(ef::Alibi(heads), masks[m]), options);
+      return ef::attention(c, in[0], in[1], in[2], PositionScore<double>::alibi(ef::Alibi(heads), masks[m]),
+                           mixed_options);
     });
     ef::testing::check_op({q, k, v, weights}, [&](const ef::Context<double>& c, const Inputs& in) {
       const auto score = PositionScore<double>::bucketed({8, 20, true}, in[3], masks[m]);
-      return ef::attention(c, in[0], in[1], in[2], score, options);
+      return ef::attention(c, in[0], in[1], in[2], score, mixed_options);
     });
     ef::testing::check_op({q, k, v, a_k}, [&](const ef::Context<double>& c, const Inputs& in) {
       const auto score = PositionScore<double>::relative(c, in[0], in[3], heads, masks[m]);
-      return ef::attention(c, in[0], in[1], in[2], score, options);
+      return ef::attention(c, in[0], in[1], in[2], score, mixed_options);
     });
     ef::testing::check_op({q, k, v, a_k, a_v}, [&](const ef::Context<double>& c, const Inputs& in) {
       const auto score = PositionScore<double>::relative(c, in[0], in[3], heads, masks[m]);
-      return ef::attention_with_relative_values(c, in[0], in[1], in[2], in[4], score, options);
+      return ef::attention_with_relative_values(c, in[0], in[1], in[2], in[4], score, mixed_options);
     });
   }
   // Numbers that no gradient is asked for, and dropout that is the same in both terms of the values.
@@ -117,7 +121,7 @@ TEST_CASE("gradients of attention with positions, and of their numbers", "[ops]"
     ef::Rng dropout(5);
     ef::Context<double> dropping = c;
     dropping.rng = &dropout;
-    ef::AttentionOptions with_dropout = options;
+    ef::AttentionOptions with_dropout = mixed_options;
     with_dropout.dropout = 0.4;
     const auto score = PositionScore<double>::relative(c, Variable<double>(q), Variable<double>(a_k), heads, masks[1]);
     return ef::attention_with_relative_values(dropping, in[0], in[1], in[2], Variable<double>(a_v), score,

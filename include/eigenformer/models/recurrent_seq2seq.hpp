@@ -19,12 +19,14 @@ namespace eigenformer::inline EIGENFORMER_ABI {
 
 /// What the decoder is told of the source. C is the encoder's last output, s_t the decoder's output, y the embedding of
 /// a target token. In all of them the decoder begins with the encoder's last state.
-enum class SourceContext {
-  every_step,  // s_t = g(s_(t-1), [y_(t-1) C]), and the output is of [s_t y_(t-1) C]: Cho et al. 2014, arXiv 1406.1078
-  initial,   // s_t = g(s_(t-1), y_(t-1)): all that is known is the first state: Sutskever et al. 2014, arXiv 1409.3215
-  attention  // a context for every step, and the output is tanh(W_c [C_t s_t]): Luong et al. 2015, arXiv 1508.04025,
-             // equation 5; with the additive score, Bahdanau et al. 2015, arXiv 1409.0473, but by s_t, not s_(t-1)
-};
+///
+///   every_step  s_t = g(s_(t-1), [y_(t-1) C]), and the output is of [s_t y_(t-1) C]: Cho et al. 2014, arXiv 1406.1078
+///   initial     s_t = g(s_(t-1), y_(t-1)), which knows no more than its first state: Sutskever et al. 2014, arXiv
+///               1409.3215
+///   attention   C_t is computed anew at every step, and the output is tanh(W_c [C_t s_t]): Luong et al. 2015, arXiv
+///               1508.04025, equation 5. With the additive score Bahdanau et al. 2015, arXiv 1409.0473, but there
+///               s_(t-1) asks, and here s_t
+enum class SourceContext { every_step, initial, attention };
 
 /// What reads the source.
 enum class SourceEncoder {
@@ -47,9 +49,8 @@ constexpr auto enum_names(SourceEncoder) {
 struct RecurrentSeq2SeqOptions {
   Index source_vocabulary_size = 0;
   Index target_vocabulary_size = 0;
-  Index width = 256;  // of embeddings
-  Index hidden =
-      256;  // of the decoder's h, and of the encoder's output: half of it each direction of a bidirectional one
+  Index width = 256;   // of embeddings
+  Index hidden = 256;  // of the decoder's h and of the encoder's output; each of two directions has half of it
   RecurrentCell cell = RecurrentCell::gru;
   SourceEncoder encoder = SourceEncoder::recurrent;
   bool bidirectional = true;  // of a recurrent encoder
@@ -75,6 +76,7 @@ struct EncodedSource {
   std::vector<Variable<Scalar>> states;  // of each decoder layer before its first step: [sequences x state]
 };
 
+/// Called like a Transformer, trained and decoded like one.
 template <class Scalar>
 struct RecurrentSeq2Seq {
   RecurrentSeq2SeqOptions options;
