@@ -1,0 +1,70 @@
+#include "translate/readings.hpp"
+
+#include "eigenformer/kernels/softmax.hpp"
+#include "support/approx.hpp"
+#include "support/catch.hpp"
+#include "support/copy_task.hpp"
+#include "support/recurrent_models.hpp"
+
+namespace ef = eigenformer;
+
+namespace {
+
+/// A Transformer, and a recurrent model with attention.
+translate::Model model_of_letters(bool recurrent, ef::Rng& rng) {
+  const ef::TranslationSide letters{ef::Vocabulary({"<unk>", "<s>", "</s>", "a", "b", "c", "d", "e", "f", "g", "h"}),
+                                    ef::Tokenization::words};
+  if (recurrent) return {ef::RecurrentSeq2Seq<float>(ef::testing::small_recurrent(), rng), letters, letters};
+  return {ef::Transformer<float>(ef::testing::small_transformer(), rng), letters, letters};
+}
+
+}  // namespace
+
+TEST_CASE("influence is what a target word's log probability loses when a source word is hidden", "[examples]") {
+  const std::uint64_t seed = 681;
+  const bool recurrent = GENERATE(false, true);
+  CAPTURE(seed, recurrent);
+  ef::Rng rng(seed);
+  const translate::Model model = model_of_letters(recurrent, rng);
+  const translate::Reading reading = translate::influence_between(model, "a b c", "d e");
+  REQUIRE(ef::shape(reading.values) == ef::Shape{3, 4});
+  const auto log_probability = [&](const std::vector<ef::Token>& source, ef::Index row) {
+    const ef::Token next[] = {6, 7, 2};
+    const ef::Tokens target{{1, 6, 7}, {}};
+    const ef::Matrix<float> logits = std::visit(
+        [&](const auto& network) {
+          return network({}, {source, {}}, target).value();
+        },
+        model.network);
+    return static_cast<double>(ef::log_softmax(logits)(row, next[row]));
+  };
+  for (ef::Index row = 0; row < 3; ++row)
+    for (ef::Index word = 0; word < 4; ++word) {
+      std::vector<ef::Token> hidden{3, 4, 5, 2};
+      hidden[static_cast<std::size_t>(word)] = 0;
+      const double lost = log_probability({3, 4, 5, 2}, row) - log_probability(hidden, row);
+      CHECK(std::abs(static_cast<double>(reading.values(row, word)) - lost) < 1e-5);
+      CHECK(std::abs(static_cast<double>(reading.shades(row, word)) - std::max(0.0, 1 - std::exp(-lost))) < 1e-5);
+    }
+}
+
+TEST_CASE("attention between two sentences is a share of the source for every target word", "[examples]") {
+  ef::Rng rng(682);
+  const bool recurrent = GENERATE(false, true);
+  CAPTURE(recurrent);
+  const translate::Reading reading =
+      translate::attention_between(model_of_letters(recurrent, rng), "a b c", "d e", 0, 0);
+  CHECK(reading.source == std::vector<std::string>{"a", "b", "c", "</s>"});
+  CHECK(reading.target == std::vector<std::string>{"d", "e", "</s>"});
+  REQUIRE(ef::shape(reading.values) == ef::Shape{3, 4});
+  CHECK(ef::testing::largest_error(reading.values.rowwise().sum(), Eigen::Vector3f::Ones()) < 1e-6);
+}
+
+TEST_CASE("a reading's links are of words alone", "[examples]") {
+  translate::Reading reading;
+  reading.values.resize(3, 4);
+  reading.values << 0.1F, 0.6F, 0.2F, 0.1F,  //
+      0.3F, 0.1F, 0.1F, 0.5F,                // most on </s>, which is no word
+      0.9F, 0, 0, 0.1F;
+  CHECK(ef::to_string(translate::links_of(reading)) == "0-1 1-0");
+}
