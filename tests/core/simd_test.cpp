@@ -114,6 +114,23 @@ TEMPLATE_TEST_CASE("exp2 is 2^x", "[core]", float, double) {
   }
 }
 
+TEMPLATE_TEST_CASE("exp2 of several packets is exp2 of each", "[core]", float, double) {
+  constexpr int count = 5, lanes = simd::lanes<TestType>;
+  ef::Rng rng(3);
+  for (int round = 0; round < 50; ++round) {
+    std::vector<TestType> x(count * lanes), together(x.size()), alone(x.size());
+    for (TestType& entry : x) entry = static_cast<TestType>(300 * rng.uniform() - 200);
+    simd::Packet<TestType> packets[count];
+    simd::unroll<count>([&](auto i) { packets[i] = simd::load(x.data() + i * lanes); });
+    simd::exp2_each<TestType>(packets);
+    for (int i = 0; i < count; ++i) {
+      simd::store(together.data() + i * lanes, packets[i]);
+      simd::store(alone.data() + i * lanes, simd::exp2<TestType>(simd::load(x.data() + i * lanes)));
+    }
+    CHECK(together == alone);
+  }
+}
+
 TEMPLATE_TEST_CASE("a square is transposed from and to any strides", "[core]", float, double) {
   constexpr Index lanes = simd::lanes<TestType>;
   for (const Index from_stride : {lanes, lanes + 1, 2 * lanes + 3})

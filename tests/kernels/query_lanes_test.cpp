@@ -50,7 +50,13 @@ TEMPLATE_TEST_CASE_SIG("softmax over keys that come in tiles is softmax over all
             parts.push_back({{}, ef::Visible::some, key, count, 0, 1});
             if (packets > 1) parts.push_back({{}, ef::Visible::some, key, count, 1, packets - 1});
           }
-        softmax.add(parts, weights.data(), 3, results.data());
+        Matrix<Scalar> largest = Matrix<Scalar>::Constant(1, n, ef::hidden_score<Scalar>);
+        for (const detail::TilePart& part : parts) {
+          const Index lane = part.packet * simd::lanes<Scalar>;
+          detail::note_largest(part.keys, part.packets, weights.data() + part.key * n + lane, largest.data() + lane);
+        }
+        CHECK(identical<Scalar>(largest, weights.colwise().maxCoeff()));
+        softmax.add(parts, weights.data(), largest.data(), 3, results.data());
         results += values.middleRows(first, tile).transpose() * weights;
         first += tile;
       }
@@ -79,6 +85,23 @@ TEMPLATE_TEST_CASE("rows of results are stored, and nothing beside them", "[kern
     }
 }
 
+TEMPLATE_TEST_CASE("rows are added to, and nothing beside them", "[kernels]", float, double) {
+  constexpr Index n = detail::block_queries<TestType>;
+  ef::Rng rng(3);
+  for (Index width = 0; width <= 2 * n + 1; ++width)
+    for (Index count = 1; count <= n; ++count) {
+      CAPTURE(width, count);
+      const Matrix<TestType> added = random_matrix<TestType>(width, n, rng);
+      Matrix<TestType> rows = Matrix<TestType>::Constant(count + 1, width + 2, 77);
+      const Matrix<TestType> before = random_matrix<TestType>(count, width, rng);
+      rows.block(0, 1, count, width) = before;
+      detail::add_rows(added.data(), width, count, rows.data() + 1, rows.cols());
+      CHECK(identical<TestType>(rows.block(0, 1, count, width), before + added.leftCols(count).transpose()));
+      rows.block(0, 1, count, width).setConstant(77);
+      CHECK((rows.array() == TestType(77)).all());
+    }
+}
+
 TEMPLATE_TEST_CASE("a result that is no number shows", "[kernels]", float, double) {
   constexpr Index n = detail::block_queries<TestType>;
   for (const TestType bad :
@@ -86,7 +109,7 @@ TEMPLATE_TEST_CASE("a result that is no number shows", "[kernels]", float, doubl
     detail::OnlineSoftmax<TestType, true> softmax;
     Matrix<TestType> scores = Matrix<TestType>::Zero(1, n), results = Matrix<TestType>::Zero(5, n);
     const std::vector<detail::TilePart> parts{{{}, ef::Visible::all, 0, 1, 0, n / simd::lanes<TestType>}};
-    softmax.add(parts, scores.data(), 5, results.data());
+    softmax.add(parts, scores.data(), scores.data(), 5, results.data());
     results(4, n - 1) = bad;
     CHECK(softmax.finish(5, results.data()) == (bad == TestType(3)));
   }

@@ -34,6 +34,14 @@ TEMPLATE_TEST_CASE("a product of any number of rows and packets is near its defi
                                            at(c.inside()));
         CHECK(largest_error(c.inside(), product) < most);
         const Matrix<TestType> once = c.inside();
+        // The largest of every column, of what was noted before too.
+        const auto before = random_matrix<TestType>(1, cols, rng);
+        Surrounded<TestType> largest(before);
+        detail::multiply_packets<TestType>(rows, packets, depth, left, {b.data(), cols + 3}, {nullptr, 0},
+                                           at(c.inside()), largest.inside().data());
+        CHECK(identical<TestType>(largest.inside(), before.cwiseMax(once.colwise().maxCoeff())));
+        CHECK(identical<TestType>(c.inside(), once));
+        CHECK(largest.rest_is_untouched());
         detail::multiply_packets<TestType>(rows, packets, depth, left, {b.data(), cols + 3},
                                            {c.inside().data(), c.inside().outerStride()}, at(c.inside()));
         CHECK(largest_error(c.inside(), 2 * product) < 2 * most);

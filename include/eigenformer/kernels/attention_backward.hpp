@@ -35,7 +35,7 @@ class BackwardTile {
  public:
   static constexpr Index n = block_queries<Scalar>;
   static constexpr Index stride = 48;  // of scores: the most queries there are
-  static constexpr Index key_capacity = 256 / static_cast<Index>(sizeof(Scalar));
+  static constexpr Index key_capacity = 512 / static_cast<Index>(sizeof(Scalar));
 
   BackwardTile(Index key_width, Index value_width)
       : d_(key_width),
@@ -64,7 +64,6 @@ class BackwardTile {
       pack_panel<Scalar>(d_, queries, transposed(q.from_row(i)), {q_lanes_ + i * d_, n},
                          static_cast<Scalar>(scale * unit));
       pack_panel<Scalar>(e_, queries, transposed(d_out.from_row(i)), {d_out_lanes_ + i * e_, n});
-      std::fill_n(d_q_lanes_ + i * d_, n * d_, Scalar(0));
     }
     pack_panel<Scalar>(count_, d_, q, {q_rows_, padded<Scalar>(d_)}, scale_);
     pack_panel<Scalar>(count_, e_, d_out, {d_out_rows_, padded<Scalar>(e_)});
@@ -119,15 +118,14 @@ class BackwardTile {
     });
   }
 
-  /// Adds what all tiles of keys gave to the queries' gradients.
+  /// Forgets what keys gave to the queries' gradients.
+  void clear_d_q() { std::fill_n(d_q_lanes_, blocks() * n * d_, Scalar(0)); }
+  /// Adds what keys gave since then to the queries' gradients.
   EIGEN_DONT_INLINE void add_d_q(const ContiguousRows<Scalar>& d_q) {
+    // Not as one multiply-add of which the product is not rounded: what is added must not depend on where it is added.
     scale_in_place(d_q_lanes_, blocks() * n * d_, scale_);
-    for (Index i = 0; i < count_; i += n) {
-      const Index queries = std::min(n, count_ - i);
-      store_rows(d_q_lanes_ + i * d_, d_, queries, q_lanes_, d_);  // which is not needed any more
-      for (Index r = 0; r < queries; ++r)
-        for (Index c = 0; c < d_; ++c) d_q.row(i + r)[c] += q_lanes_[r * d_ + c];
-    }
+    for (Index i = 0; i < count_; i += n)
+      add_rows(d_q_lanes_ + i * d_, d_, std::min(n, count_ - i), d_q.row(i), d_q.stride);
   }
 
  private:
@@ -189,28 +187,40 @@ class BackwardTile {
 
   /// S' becomes P, and dP becomes dS'.
   EIGEN_DONT_INLINE void differentiate_softmax(Index first_query, Index queries, Index m, bool partly_hidden) {
+    constexpr int together = simd::registers >= 32 ? 4 : 1;  // see simd::exp2_each
+    for (Index i = first_query; i < first_query + queries; i += simd::lanes<Scalar>) {
+      Index j = 0;
+      for (; j + together <= m; j += together) differentiate_softmax<together>(i, j, partly_hidden);
+      for (; j < m; ++j) differentiate_softmax<1>(i, j, partly_hidden);
+    }
+  }
+  /// The same for the packet of queries from i on and `keys` keys from j on.
+  template <int keys>
+  EIGEN_ALWAYS_INLINE void differentiate_softmax(Index i, Index j, bool partly_hidden) {
     using P = simd::Packet<Scalar>;
     const P zero = simd::broadcast(Scalar(0));
-    for (Index i = first_query; i < first_query + queries; i += simd::lanes<Scalar>) {
-      const P log_sum_exp = simd::load(log_sum_exp_ + i), delta = simd::load(delta_ + i);
-      for (Index j = 0; j < m; ++j) {
-        Scalar* s = scores_ + j * stride + i;
-        Scalar* d_s = d_scores_ + j * stride + i;
-        const P score = simd::load(s);
-        // Not above 0 but by rounding, which of large scores is large.
-        const P difference = simd::min(simd::subtract(score, log_sum_exp), zero);
-        P weight =
-            simd::exp2<Scalar>(in_base_2 ? difference : simd::multiply(difference, simd::broadcast(log2_e<Scalar>)));
-        P d_score = simd::multiply(weight, simd::subtract(simd::load(d_s), delta));
-        if (partly_hidden) {  // the query may be undefined, and so its weights; the value, and so dP
-          const P lowest = simd::broadcast(std::numeric_limits<Scalar>::lowest());
-          weight = simd::select_less(score, lowest, zero, weight);
-          d_score = simd::select_less(score, lowest, zero, d_score);
-        }
-        simd::store(s, weight);
-        simd::store(d_s, d_score);
+    const P log_sum_exp = simd::load(log_sum_exp_ + i), delta = simd::load(delta_ + i);
+    Scalar* const s = scores_ + j * stride + i;
+    Scalar* const d_s = d_scores_ + j * stride + i;
+    P weights[keys];
+    simd::unroll<keys>([&](auto key) {
+      // Not above 0 but by rounding, which of large scores is large.
+      weights[key] = simd::min(simd::subtract(simd::load(s + key * stride), log_sum_exp), zero);
+      if constexpr (!in_base_2) weights[key] = simd::multiply(weights[key], simd::broadcast(log2_e<Scalar>));
+    });
+    simd::exp2_each<Scalar>(weights);
+    simd::unroll<keys>([&](auto key) {
+      P weight = weights[key];
+      P d_score = simd::multiply(weight, simd::subtract(simd::load(d_s + key * stride), delta));
+      if (partly_hidden) {  // the query may be undefined, and so its weights; the value, and so dP
+        const P score = simd::load(s + key * stride);
+        const P lowest = simd::broadcast(std::numeric_limits<Scalar>::lowest());
+        weight = simd::select_less(score, lowest, zero, weight);
+        d_score = simd::select_less(score, lowest, zero, d_score);
       }
-    }
+      simd::store(s + key * stride, weight);
+      simd::store(d_s + key * stride, d_score);
+    });
   }
 
   /// The last three products, without what is hidden.
@@ -247,15 +257,14 @@ class BackwardTile {
   std::optional<bool> finite_;  // the queries and their gradients, once that was asked
 };
 
-/// Keys that one task goes over with all their queries: they, their values and the gradients of both stay in the second
-/// cache.
+/// Keys whose parts of a query's gradient are summed before they are added to the other keys'.
 inline constexpr Index backward_keys = 512;
 
-/// The keys `begin` to `begin + backward_keys` of one sequence and key head: adds their part to the gradients of its
-/// queries, and makes their own and their values' gradients.
+/// The keys from `begin` to `end` of one sequence and key head: adds their part to the gradients of its queries, and
+/// makes their own and their values' gradients.
 template <class Scalar, Score S>
 void attend_backward_keys(const AttentionLayout& layout, const BackwardRows<Scalar>& rows, const S& score,
-                          const AttentionDropout& dropout, Index sequence, Index key_head, Index begin) {
+                          const AttentionDropout& dropout, Index sequence, Index key_head, Index begin, Index end) {
   const Index group = layout.heads / layout.key_heads;
   const Index first_key = layout.key_rows.begin(sequence);
   ScoreTile tile;
@@ -263,7 +272,6 @@ void attend_backward_keys(const AttentionLayout& layout, const BackwardRows<Scal
   tile.first_row = layout.query_rows.begin(sequence);
   tile.queries = layout.query_rows.length(sequence);
   tile.keys = layout.key_rows.length(sequence);
-  const Index end = std::min(tile.keys, begin + backward_keys);
   const auto contiguous = [](const HeadRows<Scalar>& m, Index head, Index row) {
     return ContiguousRows<Scalar>{m.row(head, row), m.row_stride};
   };
@@ -273,45 +281,58 @@ void attend_backward_keys(const AttentionLayout& layout, const BackwardRows<Scal
   }
 
   BackwardTile<Scalar, !changes_values<S>, has_derivative<S, Scalar>> queries(layout.key_width, layout.value_width);
+  const auto is_seen = [&](Index key_begin, Index key_end) {
+    tile.key_begin = key_begin;
+    tile.key_end = key_end;
+    return score.visible(tile) != Visible::none;
+  };
   for (tile.head = key_head * group; tile.head < (key_head + 1) * group; ++tile.head)
     for (Index query = 0; query < tile.queries; query += queries.capacity()) {
       tile.query_begin = query;
       tile.query_end = std::min(tile.queries, query + queries.capacity());
-      tile.key_begin = begin;
-      tile.key_end = end;
-      if (score.visible(tile) == Visible::none) continue;
+      if (!is_seen(begin, end)) continue;
       queries.load(rows, tile, layout.scale);
-      for (tile.key_begin = begin; tile.key_begin < end; tile.key_begin = tile.key_end) {
-        tile.key_end = std::min(end, tile.key_begin + queries.key_capacity);
-        for (const TilePart& part : TileParts<Scalar, queries.stride>(score, tile)) {
-          const Index key = first_key + part.tile.key_begin;
-          queries.add(score, dropout, part.tile, part.tile.query_begin - query, part.seen == Visible::some,
-                      rows.k.from(key_head, key), rows.v.from(key_head, key), contiguous(rows.d_k, key_head, key),
-                      contiguous(rows.d_v, key_head, key));
+      for (Index unit = begin; unit < end; unit += backward_keys) {
+        const Index unit_end = std::min(end, unit + backward_keys);
+        if (!is_seen(unit, unit_end)) continue;
+        queries.clear_d_q();
+        for (tile.key_begin = unit; tile.key_begin < unit_end; tile.key_begin = tile.key_end) {
+          tile.key_end = std::min(unit_end, tile.key_begin + queries.key_capacity);
+          for (const TilePart& part : TileParts<Scalar, queries.stride>(score, tile)) {
+            const Index key = first_key + part.tile.key_begin;
+            queries.add(score, dropout, part.tile, part.tile.query_begin - query, part.seen == Visible::some,
+                        rows.k.from(key_head, key), rows.v.from(key_head, key), contiguous(rows.d_k, key_head, key),
+                        contiguous(rows.d_v, key_head, key));
+          }
         }
+        queries.add_d_q(contiguous(rows.d_q, tile.head, tile.first_row + query));
       }
-      tile.key_begin = begin;
-      queries.add_d_q(contiguous(rows.d_q, tile.head, tile.first_row + query));
     }
 }
 
 /// Tasks are chunks of keys. Those of different chunks add to the same queries' gradients: one chunk's after the
 /// other's; or, where there are too few sequences and heads to share among threads, each to a matrix of its own, which
-/// are added in the same order. So sums are the same for any number of threads.
+/// are added in the same order. Chunks of either are whole units of backward_keys, which are added one by one. So sums
+/// are the same for any number of threads.
 template <class Scalar, Score S>
 void attend_backward(const AttentionLayout& layout, const BackwardRows<Scalar>& rows, const S& score,
                      const AttentionDropout& dropout, Threads* threads) {
+  constexpr bool by_head = sequences_share_gradient<S>();
   const Index heads = layout.sequences() * layout.key_heads;
   const Index longest = layout.key_rows.longest();
-  const Index chunks = (longest + backward_keys - 1) / backward_keys;
-  const Index together = threads == nullptr || heads >= 8 ? 1 : std::clamp<Index>(chunks, 1, 8);
+  const bool shares_keys = threads != nullptr && heads < 8;
+  // Where one task may take many keys, the queries are made ready less often: n = 8192, d = 64, 89 instead of 86 % of
+  // the peak. Not all keys, since they, their values and the gradients of both should stay in a cache. A gradient that
+  // sequences share is summed in the order of queries and keys, which must not depend on the threads.
+  const Index chunk_keys = shares_keys || by_head ? backward_keys : 4 * backward_keys;
+  const Index chunks = (longest + chunk_keys - 1) / chunk_keys;
+  const Index together = shares_keys ? std::clamp<Index>(chunks, 1, 8) : 1;
   std::vector<Matrix<Scalar>> partial(static_cast<std::size_t>(together - 1));
   const Index query_rows = layout.query_rows.rows(), width = layout.heads * layout.key_width;
   const auto d_q_row = [&](Index row) { return Eigen::Map<Matrix<Scalar>>(rows.d_q.row(0, row), 1, width); };
   for (Index row = 0; row < query_rows; ++row) d_q_row(row).setZero();
 
   // Tasks that add to one gradient of the score's are one task, which does them in order.
-  constexpr bool by_head = sequences_share_gradient<S>();
   const Index parts = layout.sequences() * together;
   Index grain = longest > 128 ? 1 : 8;
   if (by_head) grain = parts;
@@ -323,14 +344,15 @@ void attend_backward(const AttentionLayout& layout, const BackwardRows<Scalar>& 
         const Index key_head = by_head ? i / parts : i % layout.key_heads;
         const Index part = by_head ? i % parts : i / layout.key_heads;
         const Index sequence = part % layout.sequences(), chunk = part / layout.sequences();
-        const Index key = (first + chunk) * backward_keys;
-        if (key >= layout.key_rows.length(sequence)) continue;
+        const Index key = (first + chunk) * chunk_keys, keys = layout.key_rows.length(sequence);
+        if (key >= keys) continue;
         BackwardRows<Scalar> own = rows;
         if (chunk > 0) {
           Matrix<Scalar>& d_q = partial[static_cast<std::size_t>(chunk - 1)];
           own.d_q = {d_q.data(), layout.key_width, width, 1, layout.key_width};
         }
-        attend_backward_keys<Scalar>(layout, own, score, dropout, sequence, key_head, key);
+        attend_backward_keys<Scalar>(layout, own, score, dropout, sequence, key_head, key,
+                                     std::min(keys, key + chunk_keys));
       }
     });
     for (const Matrix<Scalar>& d_q : partial)

@@ -33,20 +33,16 @@ template <class Scalar, bool in_base_2>
 class OnlineSoftmax {
  public:
   /// Turns the scores [keys x n] of a tile's parts into weights relative to the largest score, and brings what was
-  /// summed before to the same. results: [width x n], the sums of weighted values.
+  /// summed before to the same. largest: [n], of each query's scores in the tile. results: [width x n], the sums of
+  /// weighted values.
   template <class Parts>
-  void add(const Parts& parts, Scalar* scores, Index width, Scalar* results) {
+  void add(const Parts& parts, Scalar* scores, const Scalar* largest, Index width, Scalar* results) {
     for (Index packet = 0; packet < n / lanes; ++packet) {
-      const auto for_each_part = [&](auto body) {
-        for (const TilePart& part : parts)
-          if (part.packet <= packet && packet < part.packet + part.packets)
-            body(part.keys, scores + part.key * n + packet * lanes);
-      };
-      P top = simd::broadcast(hidden_score<Scalar>);
-      for_each_part([&](Index keys, const Scalar* x) { top = simd::max(largest_of(keys, x), top); });
-      const P shift = raise(packet * lanes, top, width, results);
+      const P shift = raise(packet * lanes, simd::load(largest + packet * lanes), width, results);
       P sum = simd::broadcast(Scalar(0));
-      for_each_part([&](Index keys, Scalar* x) { sum = weigh(keys, x, shift, sum); });
+      for (const TilePart& part : parts)
+        if (part.packet <= packet && packet < part.packet + part.packets)
+          sum = weigh(part.keys, scores + part.key * n + packet * lanes, shift, sum);
       Scalar* total = sum_.data() + packet * lanes;
       simd::store(total, simd::add(simd::load(total), sum));
     }
@@ -89,18 +85,6 @@ class OnlineSoftmax {
   // Sums are rescaled only when the largest score has grown by more than this: weights stay under 2^8.
   static constexpr auto slack = static_cast<Scalar>(in_base_2 ? 8.0 : 5.5);
 
-  /// The largest of each query's scores, n apart.
-  EIGEN_DONT_INLINE static P largest_of(Index keys, const Scalar* scores) {
-    constexpr int chains = 4;  // of comparisons, to hide their latency
-    P top[chains];
-    simd::unroll<chains>([&](auto i) { top[i] = simd::broadcast(hidden_score<Scalar>); });
-    Index j = 0;
-    for (; j + chains <= keys; j += chains)
-      simd::unroll<chains>([&](auto i) { top[i] = simd::max(simd::load(scores + (j + i) * n), top[i]); });
-    for (; j < keys; ++j) top[0] = simd::max(simd::load(scores + j * n), top[0]);
-    return simd::max(simd::max(top[0], top[1]), simd::max(top[2], top[3]));
-  }
-
   /// Takes note of larger scores of the queries from `lane` on, and gives what is to be taken from their scores.
   P raise(Index lane, const P& top, Index width, Scalar* results) {
     Scalar* kept = largest_.data() + lane;
@@ -111,7 +95,9 @@ class OnlineSoftmax {
     simd::store(kept, largest);
     const P hidden = simd::broadcast(hidden_score<Scalar>);
     if (!simd::any_less<Scalar>(hidden, before)) return shift_of(largest);  // there is nothing yet to be rescaled
-    const P factor = power(simd::select_less(limit, top, simd::subtract(before, top), simd::broadcast(Scalar(0))));
+    P factors[] = {simd::select_less(limit, top, simd::subtract(before, top), simd::broadcast(Scalar(0)))};
+    exponentiate(factors);
+    const P factor = factors[0];
     simd::store(sum_.data() + lane, simd::multiply(simd::load(sum_.data() + lane), factor));
     for (Index i = 0; i < width; ++i) {
       Scalar* result = results + i * n + lane;
@@ -122,20 +108,33 @@ class OnlineSoftmax {
 
   /// Turns scores into weights and adds them to `sum`.
   EIGEN_DONT_INLINE static P weigh(Index keys, Scalar* scores, const P& shift, P sum) {
-    for (Index j = 0; j < keys; ++j) {
-      // The difference first: equal scores of any size then have equal weights, which a fused (x log2 e - shift), an
-      // instruction less, does not give.
-      const P weight = power(simd::subtract(simd::load(scores + j * n), shift));
-      sum = simd::add(sum, weight);
-      simd::store(scores + j * n, weight);
-    }
+    constexpr int together = simd::registers >= 32 ? 4 : 1;  // see simd::exp2_each
+    Index j = 0;
+    for (; j + together <= keys; j += together) sum = weigh_some<together>(scores + j * n, shift, sum);
+    for (; j < keys; ++j) sum = weigh_some<1>(scores + j * n, shift, sum);
+    return sum;
+  }
+  template <int keys>
+  EIGEN_ALWAYS_INLINE static P weigh_some(Scalar* scores, const P& shift, P sum) {
+    P weights[keys];
+    // The difference first: equal scores of any size then have equal weights, which a fused (x log2 e - shift), an
+    // instruction less, does not give.
+    simd::unroll<keys>([&](auto j) { weights[j] = simd::subtract(simd::load(scores + j * n), shift); });
+    exponentiate(weights);
+    simd::unroll<keys>([&](auto j) {
+      sum = simd::add(sum, weights[j]);
+      simd::store(scores + j * n, weights[j]);
+    });
     return sum;
   }
 
-  /// The exponential of a difference of scores.
-  static P power(const P& difference) {
-    if constexpr (in_base_2) return simd::exp2<Scalar>(difference);
-    return simd::exp2<Scalar>(simd::multiply(difference, simd::broadcast(log2_e<Scalar>)));
+  /// The exponentials of differences of scores.
+  template <int count>
+  EIGEN_ALWAYS_INLINE static void exponentiate(P (&differences)[count]) {
+    if constexpr (!in_base_2)
+      simd::unroll<count>(
+          [&](auto i) { differences[i] = simd::multiply(differences[i], simd::broadcast(log2_e<Scalar>)); });
+    simd::exp2_each<Scalar>(differences);
   }
 
   /// What is taken from a score: the largest, but 0 for a query that has seen nothing.
@@ -152,6 +151,23 @@ class OnlineSoftmax {
   std::array<Scalar, n> largest_ = filled(hidden_score<Scalar>);
   std::array<Scalar, n> sum_{};
 };
+
+/// For the queries of some packets: each of `largest` becomes the larger of itself and the query's scores, which lie
+/// block_queries apart.
+template <class Scalar>
+EIGEN_DONT_INLINE void note_largest(Index keys, Index packets, const Scalar* scores, Scalar* largest) {
+  constexpr Index n = block_queries<Scalar>, lanes = simd::lanes<Scalar>;
+  constexpr int chains = 4;  // of comparisons, to hide their latency
+  for (Index l = 0; l < packets * lanes; l += lanes) {
+    simd::Packet<Scalar> top[chains];
+    simd::unroll<chains>([&](auto i) { top[i] = simd::load(largest + l); });
+    Index j = 0;
+    for (; j + chains <= keys; j += chains)
+      simd::unroll<chains>([&](auto i) { top[i] = simd::max(simd::load(scores + (j + i) * n + l), top[i]); });
+    for (; j < keys; ++j) top[0] = simd::max(simd::load(scores + j * n + l), top[0]);
+    simd::store(largest + l, simd::max(simd::max(top[0], top[1]), simd::max(top[2], top[3])));
+  }
+}
 
 /// Multiplies `size` entries, a multiple of block_queries.
 template <class Scalar>
@@ -173,6 +189,23 @@ EIGEN_DONT_INLINE void store_rows(const Scalar* results, Index width, Index coun
     for (Index i = 0; i < count; ++i) rows[i * row_stride + f] = results[f * n + i];
 }
 
+/// Adds results [width x block_queries] to the rows of `count` queries.
+template <class Scalar>
+EIGEN_DONT_INLINE void add_rows(const Scalar* results, Index width, Index count, Scalar* rows, Index row_stride) {
+  constexpr Index n = block_queries<Scalar>;
+  constexpr Index lanes = simd::lanes<Scalar>;
+  const Index whole = width / lanes * lanes;
+  for (Index i = 0; i < count; i += lanes)
+    for (Index f = 0; f < whole; f += lanes)
+      simd::for_each_column(results + f * n + i, n, lanes, [&](Index query, const simd::Packet<Scalar>& column) {
+        if (query >= count - i) return;
+        Scalar* row = rows + (i + query) * row_stride + f;
+        simd::store(row, simd::add(simd::load(row), column));
+      });
+  for (Index f = whole; f < width; ++f)
+    for (Index i = 0; i < count; ++i) rows[i * row_stride + f] += results[f * n + i];
+}
+
 // d = width of a key head, e = width of a value head.
 
 /// Blocks of queries that go over the keys together, so that a tile of these is fetched for all of them: not more than
@@ -185,7 +218,7 @@ Index blocks_together(const AttentionLayout& layout) {
 }
 
 /// Keys of a tile: their scores for a block of queries, and with narrow heads they themselves, stay in the first cache.
-inline constexpr Index block_keys = 96;
+inline constexpr Index block_keys = 128;
 
 /// results [e x n] += the weights [keys x n] of a part times its values, but not where `scores` are hidden. The same as
 /// the product to the last bit, if that is defined.
@@ -254,18 +287,22 @@ void attend_query_tile(const AttentionLayout& layout, const HeadRows<const Scala
       own.query_end = own.query_begin + block_size(block);
       const TileParts<Scalar, n> parts =
           visible == Visible::all ? TileParts<Scalar, n>(score, own, visible) : TileParts<Scalar, n>(score, own);
+      alignas(64) Scalar largest[n];
+      std::fill_n(largest, n, hidden_score<Scalar>);
       for (const TilePart& part : parts) {
         const Index lane = part.packet * lanes;
+        const bool applies = part.seen == Visible::some || changes_values<S>;
         const ContiguousRows<Scalar> s{scores + part.key * n + lane, n};
         multiply_packets<Scalar>(part.keys, part.packets, d, keys.from_row(part.key), {block_q(block) + lane, n},
-                                 {nullptr, 0}, s);
-        if (part.seen == Visible::some || changes_values<S>)
-          score.apply(part.tile, ScoreBlock<Scalar>(s.data, part.tile.query_end - part.tile.query_begin, part.keys,
-                                                    Eigen::OuterStride<>(n)));
+                                 {nullptr, 0}, s, applies ? nullptr : largest + lane);
+        if (!applies) continue;
+        score.apply(part.tile, ScoreBlock<Scalar>(s.data, part.tile.query_end - part.tile.query_begin, part.keys,
+                                                  Eigen::OuterStride<>(n)));
+        note_largest(part.keys, part.packets, s.data, largest + lane);
       }
       const TileMemory<Scalar> before(carefully ? block_keys * n : 0);
       if (carefully) std::copy_n(scores, block_keys * n, before.data());
-      softmax[block].add(parts, scores, e, block_result(block));
+      softmax[block].add(parts, scores, largest, e, block_result(block));
       for (const TilePart& part : parts) {
         const Index lane = part.packet * lanes;
         const ContiguousRows<Scalar> weights{scores + part.key * n + lane, n};
