@@ -121,6 +121,12 @@ EIGEN_ALWAYS_INLINE Packet<Scalar> select_bits(std::uint32_t bits, const Packet<
 /// Whether a < b in any lane.
 template <class Scalar>
 EIGEN_ALWAYS_INLINE bool any_less(const Packet<Scalar>& a, const Packet<Scalar>& b) {
+#ifdef EIGEN_VECTORIZE_AVX512
+  if constexpr (lanes<Scalar> == 16)
+    return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ) != 0;
+  else if constexpr (lanes<Scalar> == 8)
+    return _mm512_cmp_pd_mask(a, b, _CMP_LT_OQ) != 0;
+#endif
   return Eigen::internal::predux_max(select_less(a, b, broadcast(Scalar(1)), broadcast(Scalar(0)))) > 0;
 }
 
