@@ -232,15 +232,56 @@ EIGEN_ALWAYS_INLINE Packet<Scalar> exp2(const Packet<Scalar>& x) {
   return one[0];
 }
 
+namespace detail {
+#ifdef EIGEN_VECTORIZE_AVX512
+/// In two thirds of the time of Eigen's, which goes through halves of registers.
+EIGEN_ALWAYS_INLINE void transpose_square(Packet<float> (&rows)[16]) {
+  const auto in_pairs = [](const auto& a) { return _mm512_castps_pd(a); };
+  const auto alone = [](const auto& a) { return _mm512_castpd_ps(a); };
+  Packet<float> t[16];
+  // Squares of four within the registers' quarters: r, 4 + r, 8 + r and 12 + r then have column r of each.
+  unroll<8>([&](auto i) {
+    t[2 * i] = _mm512_unpacklo_ps(rows[2 * i], rows[2 * i + 1]);
+    t[2 * i + 1] = _mm512_unpackhi_ps(rows[2 * i], rows[2 * i + 1]);
+  });
+  unroll<4>([&](auto g) {
+    unroll<2>([&](auto i) {
+      const auto upper = in_pairs(t[4 * g + i]), lower = in_pairs(t[4 * g + 2 + i]);
+      rows[4 * g + 2 * i] = alone(_mm512_unpacklo_pd(upper, lower));
+      rows[4 * g + 2 * i + 1] = alone(_mm512_unpackhi_pd(upper, lower));
+    });
+  });
+  // Then the quarters.
+  unroll<4>([&](auto c) {
+    const auto even_upper = _mm512_shuffle_f32x4(rows[c], rows[4 + c], 0x88),
+               odd_upper = _mm512_shuffle_f32x4(rows[c], rows[4 + c], 0xdd),
+               even_lower = _mm512_shuffle_f32x4(rows[8 + c], rows[12 + c], 0x88),
+               odd_lower = _mm512_shuffle_f32x4(rows[8 + c], rows[12 + c], 0xdd);
+    t[c] = _mm512_shuffle_f32x4(even_upper, even_lower, 0x88);
+    t[4 + c] = _mm512_shuffle_f32x4(odd_upper, odd_lower, 0x88);
+    t[8 + c] = _mm512_shuffle_f32x4(even_upper, even_lower, 0xdd);
+    t[12 + c] = _mm512_shuffle_f32x4(odd_upper, odd_lower, 0xdd);
+  });
+  unroll<16>([&](auto i) { rows[i] = t[i]; });
+}
+#endif
+template <class P, int count>
+EIGEN_ALWAYS_INLINE void transpose_square(P (&rows)[count]) {
+  Eigen::internal::PacketBlock<P, count> square;
+  unroll<count>([&](auto i) { square.packet[i] = rows[i]; });
+  Eigen::internal::ptranspose(square);
+  unroll<count>([&](auto i) { rows[i] = square.packet[i]; });
+}
+}  // namespace detail
+
 /// Calls body(i, packet) for the columns of a square of scalars, whose row i is from[i * from_stride ..]. Of fewer than
 /// a square, reads only the first `rows` rows, and takes the others for zeros.
 template <class Scalar, class Body>
 EIGEN_ALWAYS_INLINE void for_each_column(const Scalar* from, Index from_stride, Index rows, Body&& body) {
-  Eigen::internal::PacketBlock<Packet<Scalar>, lanes<Scalar>> square;
-  for (int i = 0; i < lanes<Scalar>; ++i)
-    square.packet[i] = i < rows ? load(from + i * from_stride) : broadcast(Scalar(0));
-  Eigen::internal::ptranspose(square);
-  for (int i = 0; i < lanes<Scalar>; ++i) body(i, square.packet[i]);
+  Packet<Scalar> square[lanes<Scalar>];
+  for (int i = 0; i < lanes<Scalar>; ++i) square[i] = i < rows ? load(from + i * from_stride) : broadcast(Scalar(0));
+  detail::transpose_square(square);
+  for (int i = 0; i < lanes<Scalar>; ++i) body(i, square[i]);
 }
 
 /// Transposes a square of scalars: row i is from[i * from_stride ..], column i goes to to[i * to_stride ..]; of fewer

@@ -19,6 +19,7 @@ class ChosenScore {
   static_assert(((Scores::stage == stage) && ...), "the scores that one chooses among are of one stage");
   static constexpr bool heads_share_gradient = (detail::heads_share_gradient<Scores>() || ...);
   static constexpr bool sequences_share_gradient = (detail::sequences_share_gradient<Scores>() || ...);
+  static constexpr bool reads_rows_of_keys = (detail::reads_rows_of_keys<Scores>() || ...);
 
   explicit ChosenScore(std::variant<Scores...> score) : score_(std::move(score)) {}
 

@@ -15,6 +15,7 @@ class CombinedScore {
   static constexpr ScoreStage stage = std::min({Scores::stage...});
   static constexpr bool heads_share_gradient = (detail::heads_share_gradient<Scores>() || ...);
   static constexpr bool sequences_share_gradient = (detail::sequences_share_gradient<Scores>() || ...);
+  static constexpr bool reads_rows_of_keys = (detail::reads_rows_of_keys<Scores>() || ...);
 
   explicit CombinedScore(const std::tuple<Scores...>& scores) : scores_(scores) {}
 

@@ -14,6 +14,7 @@ class DenseBias {
  public:
   static constexpr ScoreStage stage = ScoreStage::bias;
   static constexpr bool heads_share_gradient = true;
+  static constexpr bool reads_rows_of_keys = true;
 
   /// bias: [heads x query rows x keys of the longest sequence, or more], or [1 x ..] for all heads; any strides. The
   /// backward adds to d_bias, of the same shape, if it is given. Throws if the shapes differ.
@@ -79,14 +80,10 @@ class DenseBias {
                    tile.key_begin * key_stride;
     const Index whole_rows = key_stride == 1 ? scores.rows() / lanes * lanes : 0;
     const Index whole_cols = scores.cols() / lanes * lanes;
-    // A tile has a short piece of each of many rows, which no processor sees coming: they are asked for in advance.
-    constexpr Index ahead = 2 * lanes;
-    for (Index j = 0; j < whole_cols; j += lanes)
-      for (Index i = 0; i < whole_rows; i += lanes) {
-        if (tile.key_begin + j + ahead < bias.dimension(2))
-          for (Index r = 0; r < lanes; ++r) simd::prefetch(first + (i + r) * row_stride + j + ahead);
+    // Along the rows. To ask for what comes next in advance is slower, forward and backward.
+    for (Index i = 0; i < whole_rows; i += lanes)
+      for (Index j = 0; j < whole_cols; j += lanes)
         square(first + i * row_stride + j, row_stride, scores.data() + j * score_stride + i, score_stride);
-      }
     for (Index j = 0; j < scores.cols(); ++j)
       for (Index i = j < whole_cols ? whole_rows : 0; i < scores.rows(); ++i)
         entry(first[i * row_stride + j * key_stride], scores.coeffRef(i, j));

@@ -52,6 +52,8 @@ enum class ScoreStage { cap, bias, mask };
 /// of its own. Then it says which tiles must not be worked on at the same time, because they add to one number, by
 ///   static constexpr bool heads_share_gradient = true;      // those of different heads
 ///   static constexpr bool sequences_share_gradient = true;  // those of different sequences, queries or keys
+/// One that keeps numbers of its own for a query's keys in a row asks for tiles of as many keys as there may be, by
+///   static constexpr bool reads_rows_of_keys = true;
 /// One that has a size of its own checks it in check_covers(const ScoreTile&), which is called first: its tile has the
 /// last head, all rows of the batch as its queries, and the keys of the longest sequence.
 template <class S>
@@ -79,6 +81,12 @@ constexpr bool heads_share_gradient() {
 template <Score S>
 constexpr bool sequences_share_gradient() {
   if constexpr (requires { S::sequences_share_gradient; }) return S::sequences_share_gradient;
+  return false;
+}
+
+template <Score S>
+constexpr bool reads_rows_of_keys() {
+  if constexpr (requires { S::reads_rows_of_keys; }) return S::reads_rows_of_keys;
   return false;
 }
 
