@@ -145,7 +145,10 @@ std::vector<NamedScore<Scalar>> all_scores(const AttentionCase<Scalar>& c, Biase
 TEMPLATE_TEST_CASE("attention under every score agrees with its definition", "[kernels]", float, double) {
   ef::Rng rng(1);
   ef::ThreadPool pool(3);
-  for (const AttentionSizes& s : attention_sizes(1)) {
+  std::vector<AttentionSizes> sizes = attention_sizes(1);
+  const Index most = ef::detail::most_tile_keys;  // more keys than a tile, the last of them few
+  sizes.push_back({2, 1, 5, 3, {100, 60}, {most + 131, most + 1}});
+  for (const AttentionSizes& s : sizes) {
     CAPTURE(s.heads, s.key_heads, s.key_width, s.value_width, s.queries, s.keys);
     const AttentionCase<TestType> c(s, rng);
     Biases<TestType> biases(c, rng);
