@@ -100,12 +100,13 @@ class BackwardTile {
     // A weight of 0 times an infinite or undefined number must not reach what is hidden from it.
     const bool entry_by_entry = partly_hidden && !(queries_are_finite() && all_finite(keys, m, d_));
     Eigen::Matrix<bool, Eigen::Dynamic, Eigen::Dynamic> hidden;
-    if (entry_by_entry || (partly_hidden && differentiable)) hidden = scores.array() == hidden_score<Scalar>;
+    if (entry_by_entry) hidden = scores.array() == hidden_score<Scalar>;
     if (dropout.active()) dropout.apply(tile, d_scores.data(), 1, stride);
     differentiate_softmax(first_query, queries, m, partly_hidden);
     if constexpr (differentiable) {
       score.apply_backward(tile, view(plain_), d_scores);
-      if (partly_hidden) d_scores = hidden.select(Scalar(0), d_scores);
+      // What a function's derivative makes of a hidden score does not matter.
+      if (partly_hidden) clear_where_weights_are_zero(first_query, queries, m);
     }
     if (dropout.active()) dropout.apply(tile, scores.data(), 1, stride);
 
@@ -221,6 +222,14 @@ class BackwardTile {
       simd::store(s + key * stride, weight);
       simd::store(d_s + key * stride, d_score);
     });
+  }
+
+  /// Where P is 0, dS is.
+  EIGEN_DONT_INLINE void clear_where_weights_are_zero(Index first_query, Index queries, Index m) {
+    const auto zero = simd::broadcast(Scalar(0)), least = simd::broadcast(std::numeric_limits<Scalar>::min());
+    for (Index j = 0; j < m; ++j)
+      for (Index i = j * stride + first_query; i < j * stride + first_query + queries; i += simd::lanes<Scalar>)
+        simd::store(d_scores_ + i, simd::select_less(simd::load(scores_ + i), least, zero, simd::load(d_scores_ + i)));
   }
 
   /// The last three products, without what is hidden.
