@@ -50,16 +50,20 @@ class MessagePart {
       whole_ = static_cast<std::int64_t>(number);
   }
 
-  void append_to(std::string& message) const {
+  EIGENFORMER_COLD void append_to(std::string& message) const {
     switch (kind_) {
       case Kind::text:
         message += text_;
         break;
       case Kind::shape:
-        message += '[' + std::to_string(shape_.rows) + " x " + std::to_string(shape_.cols) + ']';
+        message += '[';
+        append(shape_.rows, message);
+        message += " x ";
+        append(shape_.cols, message);
+        message += ']';
         break;
       case Kind::whole:
-        message += std::to_string(whole_);
+        append(whole_, message);
         break;
       case Kind::unsigned_whole:
         message += std::to_string(static_cast<std::uint64_t>(whole_));
@@ -72,6 +76,7 @@ class MessagePart {
 
  private:
   enum class Kind { text, shape, whole, unsigned_whole, real };
+  EIGENFORMER_COLD static void append(std::int64_t number, std::string& message) { message += std::to_string(number); }
   template <class Number>
   static constexpr Kind kind_of() {
     if (std::is_floating_point_v<Number>) return Kind::real;
@@ -85,7 +90,7 @@ class MessagePart {
   double real_ = 0;
 };
 
-[[noreturn]] inline void fail_with(std::initializer_list<MessagePart> parts) {
+[[noreturn]] EIGENFORMER_COLD inline void fail_with(std::initializer_list<MessagePart> parts) {
   std::string message;
   for (const MessagePart& part : parts) part.append_to(message);
   EIGENFORMER_THROW(Error(message));
@@ -95,7 +100,7 @@ class MessagePart {
 
 /// Throws an Error whose message is the parts in turn: texts, numbers and Shapes.
 template <class... Parts>
-[[noreturn]] void fail(const Parts&... parts) {
+[[noreturn]] EIGENFORMER_COLD void fail(const Parts&... parts) {
   detail::fail_with({detail::MessagePart(parts)...});
 }
 

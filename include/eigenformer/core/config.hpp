@@ -35,3 +35,10 @@
 #ifndef EIGENFORMER_THROW
 #define EIGENFORMER_THROW(error) throw error
 #endif
+
+// Of a function that is called when all is lost: it is compiled for size, in less time, and lies apart from the rest.
+#if defined(__GNUC__)
+#define EIGENFORMER_COLD __attribute__((cold, noinline))
+#else
+#define EIGENFORMER_COLD
+#endif
