@@ -7,8 +7,9 @@ namespace eigenformer::inline EIGENFORMER_ABI::detail {
 
 /// Reads one head's columns of keys or values, a tile at a time. They are copied only where they cannot be used as they
 /// lie: numbers of 16 bits, and rows that key_index picks. (Rows that lie 2 or 4 KB apart, as heads in column blocks
-/// do, drive each other out of the first cache; but to copy them first was no faster: 75 to 82 % of the peak, as they
-/// lie 79 to 82 %. attention_bench, stride:512 and 1024.)
+/// do, drive each other out of the caches, and each lies in another page; but to copy them first costs as much: 79 to
+/// 85 % of the peak with eight blocks of queries a tile, as they lie 81 to 87 %; the values alone, 78 to 82 %.
+/// attention_bench, stride:512 and 1024.)
 template <class Scalar>
 class TileReader {
  public:
