@@ -36,7 +36,8 @@
 #define EIGENFORMER_THROW(error) throw error
 #endif
 
-// Of a function that is called when all is lost: it is compiled for size, in less time, and lies apart from the rest.
+// For a function that is called only when a check fails: it is compiled for size, which takes less time, and lies apart
+// from what runs.
 #if defined(__GNUC__)
 #define EIGENFORMER_COLD __attribute__((cold, noinline))
 #else

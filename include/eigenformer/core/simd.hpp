@@ -167,12 +167,33 @@ EIGEN_ALWAYS_INLINE void exp2_of_fractions(const Packet<Scalar> (&f)[count], Pac
            0.0555041086648216, 0.24022650695910097, 0.6931471805599453, 1.0);
 }
 
+#if defined(EIGEN_VECTORIZE_AVX512) && defined(__AVX512DQ__)
+EIGEN_ALWAYS_INLINE Packet<float> nearest(const Packet<float>& x) {
+  return _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT);
+}
+EIGEN_ALWAYS_INLINE Packet<double> nearest(const Packet<double>& x) {
+  return _mm512_roundscale_pd(x, _MM_FROUND_TO_NEAREST_INT);
+}
+/// p 2^n, or 0 where x < least.
+EIGEN_ALWAYS_INLINE Packet<float> scale_unless_less(const Packet<float>& x, const Packet<float>& least,
+                                                    const Packet<float>& p, const Packet<float>& n) {
+  return _mm512_maskz_scalef_ps(_mm512_cmp_ps_mask(x, least, _CMP_NLT_UQ), p, n);
+}
+EIGEN_ALWAYS_INLINE Packet<double> scale_unless_less(const Packet<double>& x, const Packet<double>& least,
+                                                     const Packet<double>& p, const Packet<double>& n) {
+  return _mm512_maskz_scalef_pd(_mm512_cmp_pd_mask(x, least, _CMP_NLT_UQ), p, n);
+}
+#endif
+
 }  // namespace detail
+
+/// Packets that exp2_each is best given at a time: with fewer registers they would not fit.
+inline constexpr int exponentials_together = registers >= 32 ? 4 : 1;
 
 /// Each x becomes 2^x, for x <= 127: 1 at 0, exactly 0 where 2^x is below the smallest normal number (so at minus
 /// infinity), NaN for NaN. Within 3 rounding errors for float, 3 + |x| for double. Eigen's pexp takes twice the
-/// instructions. Every step is taken for all packets before the next: one after the other, they would each wait for
-/// their own results longer than a processor looks ahead (four at a time, 4.2 instead of 4.5 cycles a packet).
+/// instructions. Every step is taken for all packets before the next: one packet after the other would wait for its own
+/// results longer than a processor looks ahead.
 template <class Scalar, int count>
 EIGEN_ALWAYS_INLINE void exp2_each(Packet<Scalar> (&x)[count]) {
   using P = Packet<Scalar>;
@@ -180,25 +201,12 @@ EIGEN_ALWAYS_INLINE void exp2_each(Packet<Scalar> (&x)[count]) {
   P f[count], p[count];
 #if defined(EIGEN_VECTORIZE_AVX512) && defined(__AVX512DQ__)
   // x = n + f: rounding, and p * 2^n, are an instruction each. (One gives f as well, but takes twice as long.)
-  if constexpr (lanes<Scalar> == 16) {
+  if constexpr (lanes < Scalar >> 1) {
     P n[count];
-    unroll<count>([&](auto i) { n[i] = _mm512_roundscale_ps(x[i], _MM_FROUND_TO_NEAREST_INT); });
+    unroll<count>([&](auto i) { n[i] = detail::nearest(x[i]); });
     unroll<count>([&](auto i) { f[i] = subtract(x[i], n[i]); });
     detail::exp2_of_fractions<Scalar>(f, p);
-    unroll<count>([&](auto i) {
-      const __mmask16 normal = _mm512_cmp_ps_mask(x[i], broadcast(Scalar(lowest)), _CMP_NLT_UQ);
-      x[i] = _mm512_maskz_scalef_ps(normal, p[i], n[i]);
-    });
-    return;
-  } else if constexpr (lanes<Scalar> == 8) {
-    P n[count];
-    unroll<count>([&](auto i) { n[i] = _mm512_roundscale_pd(x[i], _MM_FROUND_TO_NEAREST_INT); });
-    unroll<count>([&](auto i) { f[i] = subtract(x[i], n[i]); });
-    detail::exp2_of_fractions<Scalar>(f, p);
-    unroll<count>([&](auto i) {
-      const __mmask8 normal = _mm512_cmp_pd_mask(x[i], broadcast(Scalar(lowest)), _CMP_NLT_UQ);
-      x[i] = _mm512_maskz_scalef_pd(normal, p[i], n[i]);
-    });
+    unroll<count>([&](auto i) { x[i] = detail::scale_unless_less(x[i], broadcast(Scalar(lowest)), p[i], n[i]); });
     return;
   }
 #endif
@@ -282,16 +290,6 @@ EIGEN_ALWAYS_INLINE void for_each_column(const Scalar* from, Index from_stride, 
   for (int i = 0; i < lanes<Scalar>; ++i) square[i] = i < rows ? load(from + i * from_stride) : broadcast(Scalar(0));
   detail::transpose_square(square);
   for (int i = 0; i < lanes<Scalar>; ++i) body(i, square[i]);
-}
-
-/// Transposes a square of scalars: row i is from[i * from_stride ..], column i goes to to[i * to_stride ..]; of fewer
-/// columns, the first `cols`. `rows` as for for_each_column.
-template <class Scalar>
-EIGEN_ALWAYS_INLINE void transpose(const Scalar* from, Index from_stride, Scalar* to, Index to_stride,
-                                   Index rows = lanes<Scalar>, Index cols = lanes<Scalar>) {
-  for_each_column(from, from_stride, rows, [&](Index i, const Packet<Scalar>& column) {
-    if (i < cols) store(to + i * to_stride, column);
-  });
 }
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC diagnostic pop

@@ -108,7 +108,7 @@ class OnlineSoftmax {
 
   /// Turns scores into weights and adds them to `sum`.
   EIGEN_DONT_INLINE static P weigh(Index keys, Scalar* scores, const P& shift, P sum) {
-    constexpr int together = simd::registers >= 32 ? 4 : 1;  // see simd::exp2_each
+    constexpr int together = simd::exponentials_together;
     Index j = 0;
     for (; j + together <= keys; j += together) sum = weigh_some<together>(scores + j * n, shift, sum);
     for (; j < keys; ++j) sum = weigh_some<1>(scores + j * n, shift, sum);
@@ -176,22 +176,9 @@ void scale_in_place(Scalar* x, Index size, Scalar factor) {
     simd::store(x + i, simd::multiply(simd::load(x + i), simd::broadcast(factor)));
 }
 
-/// Copies results [width x block_queries] to the rows of `count` queries.
-template <class Scalar>
-EIGEN_DONT_INLINE void store_rows(const Scalar* results, Index width, Index count, Scalar* rows, Index row_stride) {
-  constexpr Index n = block_queries<Scalar>;
-  constexpr Index lanes = simd::lanes<Scalar>;
-  const Index whole = width / lanes * lanes;
-  for (Index i = 0; i < count; i += lanes)
-    for (Index f = 0; f < whole; f += lanes)
-      simd::transpose(results + f * n + i, n, rows + i * row_stride + f, row_stride, lanes, count - i);
-  for (Index f = whole; f < width; ++f)
-    for (Index i = 0; i < count; ++i) rows[i * row_stride + f] = results[f * n + i];
-}
-
-/// Adds results [width x block_queries] to the rows of `count` queries.
-template <class Scalar>
-EIGEN_DONT_INLINE void add_rows(const Scalar* results, Index width, Index count, Scalar* rows, Index row_stride) {
+/// Copies results [width x block_queries] to the rows of `count` queries, or adds them to what is there.
+template <class Scalar, bool adds>
+EIGEN_DONT_INLINE void write_rows(const Scalar* results, Index width, Index count, Scalar* rows, Index row_stride) {
   constexpr Index n = block_queries<Scalar>;
   constexpr Index lanes = simd::lanes<Scalar>;
   const Index whole = width / lanes * lanes;
@@ -200,10 +187,21 @@ EIGEN_DONT_INLINE void add_rows(const Scalar* results, Index width, Index count,
       simd::for_each_column(results + f * n + i, n, lanes, [&](Index query, const simd::Packet<Scalar>& column) {
         if (query >= count - i) return;
         Scalar* row = rows + (i + query) * row_stride + f;
-        simd::store(row, simd::add(simd::load(row), column));
+        simd::store(row, adds ? simd::add(simd::load(row), column) : column);
       });
   for (Index f = whole; f < width; ++f)
-    for (Index i = 0; i < count; ++i) rows[i * row_stride + f] += results[f * n + i];
+    for (Index i = 0; i < count; ++i) {
+      Scalar& entry = rows[i * row_stride + f];
+      entry = adds ? entry + results[f * n + i] : results[f * n + i];
+    }
+}
+template <class Scalar>
+void store_rows(const Scalar* results, Index width, Index count, Scalar* rows, Index row_stride) {
+  write_rows<Scalar, false>(results, width, count, rows, row_stride);
+}
+template <class Scalar>
+void add_rows(const Scalar* results, Index width, Index count, Scalar* rows, Index row_stride) {
+  write_rows<Scalar, true>(results, width, count, rows, row_stride);
 }
 
 // d = width of a key head, e = width of a value head.
@@ -217,9 +215,9 @@ Index blocks_together(const AttentionLayout& layout) {
   return std::clamp<Index>(TileMemory<Scalar>::capacity / std::max<Index>(block, 1), 1, most_query_blocks);
 }
 
-/// Keys of a tile, of which what is fixed for a tile costs little; and of one of which something is hidden, so that the
-/// rest has it no dearer. (n = 2048, d = 64: 88.2 % of the peak with the few, 89.1 with the many; causal, n = 512: 78.8
-/// and 76.5.)
+/// Keys of a tile. Many, since every tile has fixed costs; fewer where some are hidden, since the whole part of a tile
+/// in which they are is masked. (attention_bench, d = 64: n = 2048, 88.2 % of the peak with 128 keys, 89.1 with 512;
+/// causal, n = 512, 78.8 and 76.5.)
 inline constexpr Index most_tile_keys = 512, partly_hidden_tile_keys = 128;
 
 /// results [e x n] += the weights [keys x n] of a part times its values, but not where `scores` are hidden. The same as

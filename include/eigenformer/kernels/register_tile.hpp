@@ -26,7 +26,7 @@ constexpr int tile_rows(int packets) {
   return simd::registers >= 32 || packets == 1 ? 8 : 4;
 }
 
-/// Hides from GCC what a number was made of.
+/// Hides from GCC what a number was made of, so that it does not make it anew elsewhere.
 template <class T>
 EIGEN_ALWAYS_INLINE void keep_as_it_is([[maybe_unused]] T& number) {
 #if defined(__GNUC__) && !defined(__clang__)
@@ -40,10 +40,10 @@ EIGEN_ALWAYS_INLINE void advance(const T*& pointer, Index by) {
 }
 
 /// sums += a b, of a column a, whose entries lie `stride` bytes apart, and a row b. Two pointers to a's entries and two
-/// strides reach up to eight rows by what an x86 address adds and scales. Left to itself, GCC 12 makes an offset for
-/// every row, and keeps those for which there is no register on the stack or in vector registers (attention's backward,
-/// n = 512, d = 64: 85.3 instead of 86.6 % of the peak). Nor does it do so with the same in a struct: it makes vectors
-/// of the pointers.
+/// strides reach eight rows by what an x86 address adds and scales. Left to itself, GCC 12 makes an offset for every
+/// row, and keeps those for which there is no register on the stack or in vector registers (attention_bench, backward,
+/// n = 512, d = 64: 85.3 instead of 86.6 % of the peak). These are parameters and not a struct, because GCC makes
+/// vectors of a struct's pointers (32 %).
 template <class Scalar, int rows, int packets>
 EIGEN_ALWAYS_INLINE void add_outer_product(const char* row_0, const char* row_4, Index stride, Index three_strides,
                                            const Scalar* b, simd::Packet<Scalar> (&sums)[rows][packets]) {
@@ -84,9 +84,9 @@ EIGEN_DONT_INLINE void multiply_tiles(Index tiles, Index depth, Strided<Scalar> 
     });
     const char *row_0 = reinterpret_cast<const char*>(a.data), *row_4 = row_0 + 4 * stride;
     const Scalar* b_row = b.data;
-    // Some steps a round: a processor does not foresee the end of a loop of as many rounds as steps (attention at n =
-    // 2048, d = 64: 85 instead of 87 % of the peak). Eight are not faster, and with SSE four are slower than two: n =
-    // 512, d = 64, 56 instead of 64 % on GCC, 48 instead of 59 % on Clang.
+    // Several steps a round, for fewer instructions beside the multiply-adds (attention_bench, n = 2048, d = 64: 87
+    // instead of 85 % of the peak). Eight are not faster, and with SSE four are slower than two: n = 512, d = 64, 56
+    // instead of 64 % on GCC, 48 instead of 59 % on Clang.
     constexpr int steps = sizeof(P) > 16 || simd::registers >= 32 ? 4 : 2;
     Index left = depth;
     for (; left >= steps; left -= steps)
