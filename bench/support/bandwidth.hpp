@@ -21,10 +21,11 @@ inline double read_bandwidth(const std::vector<float>& memory) {
     least = std::min(least, seconds_of([&] {
                        P sums[chains];
                        for (P& sum : sums) sum = simd::broadcast(0.0F);
-                       for (std::size_t i = 0; i + step <= memory.size(); i += step)
-                         simd::unroll<chains>([&](auto c) {
+                       for (std::size_t i = 0; i + step <= memory.size(); i += step) {
+                         EIGENFORMER_UNROLL
+                         for (int c = 0; c < chains; ++c)
                            sums[c] = simd::add(sums[c], simd::load(memory.data() + i + c * simd::lanes<float>));
-                         });
+                       }
                        P total = sums[0];
                        for (int c = 1; c < chains; ++c) total = simd::add(total, sums[c]);
                        float kept[simd::lanes<float>];

@@ -30,8 +30,10 @@ double peak_flops() {
   double best = 0;
   for (int repeat = 0; repeat < 3; ++repeat) {
     const auto begin = std::chrono::steady_clock::now();
-    for (int round = 0; round < rounds; ++round)
-      simd::unroll<chains>([&](auto i) { sums[i] = simd::multiply_add(sums[i], a, b); });
+    for (int round = 0; round < rounds; ++round) {
+      EIGENFORMER_UNROLL
+      for (int i = 0; i < chains; ++i) sums[i] = simd::multiply_add(sums[i], a, b);
+    }
     const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
     best = std::max(best, 2.0 * simd::lanes<Scalar> * chains * rounds / seconds.count());
   }

@@ -2,7 +2,9 @@
 // cannot over the C library's.
 #pragma once
 
+#include <array>
 #include <bit>
+#include <cstddef>
 #include <cstdint>
 #include <limits>
 #include <type_traits>
@@ -31,11 +33,14 @@ struct FloatingBits<double> {
   static constexpr int terms = 13;
 };
 
+/// 1, 1/2!, 1/3! ..
 template <class Scalar>
-constexpr Scalar inverse_factorial(int k) {
+constexpr auto inverse_factorials() {
+  std::array<Scalar, FloatingBits<Scalar>::terms> inverses{};
   double product = 1;
-  for (int i = 2; i <= k; ++i) product *= i;
-  return static_cast<Scalar>(1 / product);
+  for (std::size_t k = 0; k < inverses.size(); product *= static_cast<double>(++k + 1))
+    inverses[k] = static_cast<Scalar>(1 / product);
+  return inverses;
 }
 
 /// e^x = 2^n (1 + p), where p = e^r - 1 of a remainder |r| <= ln(2) / 2, which is not lost beside the 1 when x is
@@ -56,9 +61,10 @@ EIGEN_ALWAYS_INLINE SplitExponential<Scalar> split_exponential(Scalar x) {
   const Scalar n = shifted - Bits::round;
   const Scalar r = (x - n * Bits::ln2_high) - n * Bits::ln2_low;
   // The Taylor series r + r^2/2! + r^3/3! ..: the next term is below half a rounding.
-  Scalar sum = inverse_factorial<Scalar>(Bits::terms);
-  simd::unroll<Bits::terms - 1>(
-      [&](auto i) { sum = sum * r + inverse_factorial<Scalar>(Bits::terms - 1 - static_cast<int>(i)); });
+  constexpr auto coefficients = inverse_factorials<Scalar>();
+  Scalar sum = coefficients.back();
+  EIGENFORMER_UNROLL
+  for (std::size_t k = coefficients.size() - 1; k > 0; --k) sum = sum * r + coefficients[k - 1];
   const Integer exponent = (std::bit_cast<Integer>(shifted) << mantissa) + std::bit_cast<Integer>(Scalar(1));
   return {std::bit_cast<Scalar>(exponent), r * sum};
 }

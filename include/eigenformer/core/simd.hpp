@@ -2,9 +2,9 @@
 #pragma once
 
 #include <cstdint>
+#include <iterator>
 #include <limits>
 #include <type_traits>
-#include <utility>
 
 #include "eigenformer/core/types.hpp"
 
@@ -25,14 +25,12 @@ template <class Scalar>
 EIGEN_ALWAYS_INLINE Packet<Scalar> load(const Scalar* from) {
   return Eigen::internal::ploadu<Packet<Scalar>>(from);
 }
-/// For a packet that is used several times: GCC 12 may read it from memory again each time, and low register tiles then
-/// wait for their loads (4 rows by 3 packets: 73 instead of 98 % of the peak). Not for where registers are scarce,
-/// since it may put others out: 8 rows by 3 packets, 70 instead of 96 %. Clang 14 does not need it, and would be
-/// misled.
+/// Tells GCC that a packet is still needed here. GCC 12 may otherwise put a sum where it was, and later move it back;
+/// or read the packet from memory again each time. Without fused multiply-adds there would be too few registers.
 template <class P>
-EIGEN_ALWAYS_INLINE void keep_in_register([[maybe_unused]] P& packet) {
-#if defined(__GNUC__) && !defined(__clang__)
-  EIGEN_OPTIMIZATION_BARRIER(packet);
+EIGEN_ALWAYS_INLINE void keep_in_register([[maybe_unused]] const P& packet) {
+#if defined(EIGEN_VECTORIZE_FMA) && defined(__GNUC__) && !defined(__clang__)
+  asm volatile("" : : "v"(packet));
 #endif
 }
 template <class Scalar>
@@ -130,41 +128,37 @@ EIGEN_ALWAYS_INLINE bool any_less(const Packet<Scalar>& a, const Packet<Scalar>&
   return Eigen::internal::predux_max(select_less(a, b, broadcast(Scalar(1)), broadcast(Scalar(0)))) > 0;
 }
 
-namespace detail {
-template <class Body, int... i>
-EIGEN_ALWAYS_INLINE void call_with_each(Body& body, std::integer_sequence<int, i...>) {
-  (body(std::integral_constant<int, i>{}), ...);
-}
-}  // namespace detail
-
-/// Calls body(integral_constant<int, 0>) .. body(integral_constant<int, count - 1>). By construction and not by an
-/// optimiser's choice: arrays that are indexed so stay in registers at -O2 too.
-template <int count, class Body>
-EIGEN_ALWAYS_INLINE void unroll(Body&& body) {
-  detail::call_with_each(body, std::make_integer_sequence<int, count>{});
-}
-
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wignored-attributes"  // of a vector type as a template argument: of no consequence
 #endif
 namespace detail {
 
-/// p = 2^f for |f| <= 1/2, by polynomials that are 1 at 0. For float the one of degree 5 with the least largest
-/// relative error, 9e-8 (by Lawson's iteration); for double degree 11 through Chebyshev's points, 2e-17.
+/// The coefficients, highest first, of polynomials near 2^f for |f| <= 1/2 that are 1 at 0. For float the one of degree
+/// 5 with the least largest relative error, 9e-8 (by Lawson's iteration); for double degree 11 through Chebyshev's
+/// points, 2e-17.
+template <class Scalar>
+inline constexpr double exp2_coefficients[] = {4.4549605981865186e-10, 7.072585949269223e-09, 1.0178062445845774e-07,
+                                               1.321544258792169e-06,  1.525273382983612e-05, 0.0001540353044173605,
+                                               0.0013333558146416936,  0.009618129107606888,  0.0555041086648216,
+                                               0.24022650695910097,    0.6931471805599453,    1.0};
+template <>
+inline constexpr float exp2_coefficients<float>[] = {0.001326472724702269F, 0.009671512688148396F,
+                                                     0.055507337435744375F, 0.24022242084635162F,
+                                                     0.6931469775987168F,   1.0F};
+
+/// p = 2^f for |f| <= 1/2.
 template <class Scalar, int count>
 EIGEN_ALWAYS_INLINE void exp2_of_fractions(const Packet<Scalar> (&f)[count], Packet<Scalar> (&p)[count]) {
-  const auto horner = [&](auto highest, auto... rest) {
-    unroll<count>([&](auto i) { p[i] = broadcast(static_cast<Scalar>(highest)); });
-    (unroll<count>([&](auto i) { p[i] = multiply_add(p[i], f[i], broadcast(static_cast<Scalar>(rest))); }), ...);
-  };
-  if constexpr (std::is_same_v<Scalar, float>)
-    horner(0.001326472724702269F, 0.009671512688148396F, 0.055507337435744375F, 0.24022242084635162F,
-           0.6931469775987168F, 1.0F);
-  else
-    horner(4.4549605981865186e-10, 7.072585949269223e-09, 1.0178062445845774e-07, 1.321544258792169e-06,
-           1.525273382983612e-05, 0.0001540353044173605, 0.0013333558146416936, 0.009618129107606888,
-           0.0555041086648216, 0.24022650695910097, 0.6931471805599453, 1.0);
+  constexpr auto& coefficients = exp2_coefficients<Scalar>;
+  constexpr int terms = static_cast<int>(std::size(coefficients));
+  EIGENFORMER_UNROLL
+  for (int i = 0; i < count; ++i) p[i] = broadcast(coefficients[0]);
+  EIGENFORMER_UNROLL
+  for (int c = 1; c < terms; ++c) {
+    EIGENFORMER_UNROLL
+    for (int i = 0; i < count; ++i) p[i] = multiply_add(p[i], f[i], broadcast(coefficients[c]));
+  }
 }
 
 #if defined(EIGEN_VECTORIZE_AVX512) && defined(__AVX512DQ__)
@@ -203,10 +197,13 @@ EIGEN_ALWAYS_INLINE void exp2_each(Packet<Scalar> (&x)[count]) {
   // x = n + f: rounding, and p * 2^n, are an instruction each. (One gives f as well, but takes twice as long.)
   if constexpr (lanes < Scalar >> 1) {
     P n[count];
-    unroll<count>([&](auto i) { n[i] = detail::nearest(x[i]); });
-    unroll<count>([&](auto i) { f[i] = subtract(x[i], n[i]); });
+    EIGENFORMER_UNROLL
+    for (int i = 0; i < count; ++i) n[i] = detail::nearest(x[i]);
+    EIGENFORMER_UNROLL
+    for (int i = 0; i < count; ++i) f[i] = subtract(x[i], n[i]);
     detail::exp2_of_fractions<Scalar>(f, p);
-    unroll<count>([&](auto i) { x[i] = detail::scale_unless_less(x[i], broadcast(Scalar(lowest)), p[i], n[i]); });
+    EIGENFORMER_UNROLL
+    for (int i = 0; i < count; ++i) x[i] = detail::scale_unless_less(x[i], broadcast(Scalar(lowest)), p[i], n[i]);
     return;
   }
 #endif
@@ -216,20 +213,24 @@ EIGEN_ALWAYS_INLINE void exp2_each(Packet<Scalar> (&x)[count]) {
     // exponent's place by one shift.
     using Bits = typename Eigen::internal::unpacket_traits<P>::integer_packet;
     P shifted[count];
-    unroll<count>([&](auto i) { shifted[i] = add(x[i], broadcast(12582912.0F)); });
-    unroll<count>([&](auto i) { f[i] = subtract(x[i], subtract(shifted[i], broadcast(12582912.0F))); });
+    EIGENFORMER_UNROLL
+    for (int i = 0; i < count; ++i) shifted[i] = add(x[i], broadcast(12582912.0F));
+    EIGENFORMER_UNROLL
+    for (int i = 0; i < count; ++i) f[i] = subtract(x[i], subtract(shifted[i], broadcast(12582912.0F)));
     detail::exp2_of_fractions<Scalar>(f, p);
-    unroll<count>([&](auto i) {
+    EIGENFORMER_UNROLL
+    for (int i = 0; i < count; ++i) {
       const Bits n = Eigen::internal::plogical_shift_left<23>(Eigen::internal::preinterpret<Bits>(shifted[i]));
       power[i] = Eigen::internal::preinterpret<P>(Eigen::internal::padd(Eigen::internal::preinterpret<Bits>(p[i]), n));
-    });
+    }
   } else {
-    unroll<count>(
-        [&](auto i) { power[i] = Eigen::internal::pexp(multiply(x[i], broadcast(Scalar(0.693147180559945309417)))); });
+    EIGENFORMER_UNROLL
+    for (int i = 0; i < count; ++i)
+      power[i] = Eigen::internal::pexp(multiply(x[i], broadcast(Scalar(0.693147180559945309417))));
   }
-  unroll<count>([&](auto i) {
+  EIGENFORMER_UNROLL
+  for (int i = 0; i < count; ++i)
     x[i] = Eigen::internal::pandnot(power[i], Eigen::internal::pcmp_lt(x[i], broadcast(Scalar(lowest))));
-  });
 }
 
 /// The same of one packet.
@@ -248,19 +249,23 @@ EIGEN_ALWAYS_INLINE void transpose_square(Packet<float> (&rows)[16]) {
   const auto alone = [](const auto& a) { return _mm512_castpd_ps(a); };
   Packet<float> t[16];
   // Squares of four within the registers' quarters: r, 4 + r, 8 + r and 12 + r then have column r of each.
-  unroll<8>([&](auto i) {
-    t[2 * i] = _mm512_unpacklo_ps(rows[2 * i], rows[2 * i + 1]);
-    t[2 * i + 1] = _mm512_unpackhi_ps(rows[2 * i], rows[2 * i + 1]);
-  });
-  unroll<4>([&](auto g) {
-    unroll<2>([&](auto i) {
-      const auto upper = in_pairs(t[4 * g + i]), lower = in_pairs(t[4 * g + 2 + i]);
-      rows[4 * g + 2 * i] = alone(_mm512_unpacklo_pd(upper, lower));
-      rows[4 * g + 2 * i + 1] = alone(_mm512_unpackhi_pd(upper, lower));
-    });
-  });
+  EIGENFORMER_UNROLL
+  for (int i = 0; i < 16; i += 2) {
+    t[i] = _mm512_unpacklo_ps(rows[i], rows[i + 1]);
+    t[i + 1] = _mm512_unpackhi_ps(rows[i], rows[i + 1]);
+  }
+  EIGENFORMER_UNROLL
+  for (int g = 0; g < 16; g += 4) {
+    EIGENFORMER_UNROLL
+    for (int i = 0; i < 2; ++i) {
+      const auto upper = in_pairs(t[g + i]), lower = in_pairs(t[g + 2 + i]);
+      rows[g + 2 * i] = alone(_mm512_unpacklo_pd(upper, lower));
+      rows[g + 2 * i + 1] = alone(_mm512_unpackhi_pd(upper, lower));
+    }
+  }
   // Then the quarters.
-  unroll<4>([&](auto c) {
+  EIGENFORMER_UNROLL
+  for (int c = 0; c < 4; ++c) {
     const auto even_upper = _mm512_shuffle_f32x4(rows[c], rows[4 + c], 0x88),
                odd_upper = _mm512_shuffle_f32x4(rows[c], rows[4 + c], 0xdd),
                even_lower = _mm512_shuffle_f32x4(rows[8 + c], rows[12 + c], 0x88),
@@ -269,16 +274,19 @@ EIGEN_ALWAYS_INLINE void transpose_square(Packet<float> (&rows)[16]) {
     t[4 + c] = _mm512_shuffle_f32x4(odd_upper, odd_lower, 0x88);
     t[8 + c] = _mm512_shuffle_f32x4(even_upper, even_lower, 0xdd);
     t[12 + c] = _mm512_shuffle_f32x4(odd_upper, odd_lower, 0xdd);
-  });
-  unroll<16>([&](auto i) { rows[i] = t[i]; });
+  }
+  EIGENFORMER_UNROLL
+  for (int i = 0; i < 16; ++i) rows[i] = t[i];
 }
 #endif
 template <class P, int count>
 EIGEN_ALWAYS_INLINE void transpose_square(P (&rows)[count]) {
   Eigen::internal::PacketBlock<P, count> square;
-  unroll<count>([&](auto i) { square.packet[i] = rows[i]; });
+  EIGENFORMER_UNROLL
+  for (int i = 0; i < count; ++i) square.packet[i] = rows[i];
   Eigen::internal::ptranspose(square);
-  unroll<count>([&](auto i) { rows[i] = square.packet[i]; });
+  EIGENFORMER_UNROLL
+  for (int i = 0; i < count; ++i) rows[i] = square.packet[i];
 }
 }  // namespace detail
 

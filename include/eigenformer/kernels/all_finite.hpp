@@ -16,10 +16,11 @@ EIGEN_DONT_INLINE bool all_finite(const Strided<Scalar>& m, Index rows, Index co
   for (Index i = 0; i < rows; ++i) {
     Index j = 0;
     if (m.col_stride == 1)
-      for (; j + 2 * lanes <= cols; j += 2 * lanes)
-        simd::unroll<2>([&](auto l) {
+      for (; j + 2 * lanes <= cols; j += 2 * lanes) {
+        EIGENFORMER_UNROLL
+        for (int l = 0; l < 2; ++l)
           sums[l] = simd::multiply_add(simd::load(&m(i, j + l * lanes)), simd::broadcast(Scalar(0)), sums[l]);
-        });
+      }
     for (; j < cols; ++j) sum += 0 * m(i, j);
   }
   Scalar lane_sums[lanes];

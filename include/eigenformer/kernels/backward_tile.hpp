@@ -197,13 +197,15 @@ class BackwardTile {
     Scalar* const s = scores_ + j * stride + i;
     Scalar* const d_s = d_scores_ + j * stride + i;
     P weights[keys];
-    simd::unroll<keys>([&](auto key) {
+    EIGENFORMER_UNROLL
+    for (int key = 0; key < keys; ++key) {
       // Not above 0 but by rounding, which of large scores is large.
       weights[key] = simd::min(simd::subtract(simd::load(s + key * stride), log_sum_exp), zero);
       if constexpr (!in_base_2) weights[key] = simd::multiply(weights[key], simd::broadcast(log2_e<Scalar>));
-    });
+    }
     simd::exp2_each<Scalar>(weights);
-    simd::unroll<keys>([&](auto key) {
+    EIGENFORMER_UNROLL
+    for (int key = 0; key < keys; ++key) {
       P weight = weights[key];
       P d_score = simd::multiply(weight, simd::subtract(simd::load(d_s + key * stride), delta));
       if (partly_hidden) {  // the query may be undefined, and so its weights; the value, and so dP
@@ -214,7 +216,7 @@ class BackwardTile {
       }
       simd::store(s + key * stride, weight);
       simd::store(d_s + key * stride, d_score);
-    });
+    }
   }
 
   /// Where P is 0, dS is.

@@ -71,10 +71,11 @@ EIGEN_DONT_INLINE void multiply_by_keys(Index rows, Index keys, Index packets, c
       const Scalar* q = q_rows + r * packets * lanes;
       P sums[2] = {simd::broadcast(Scalar(0)), simd::broadcast(Scalar(0))};
       Index p = 0;
-      for (; p + 2 <= packets; p += 2)
-        simd::unroll<2>([&](auto i) {
+      for (; p + 2 <= packets; p += 2) {
+        EIGENFORMER_UNROLL
+        for (int i = 0; i < 2; ++i)
           sums[i] = simd::multiply_add(simd::load(q + (p + i) * lanes), simd::load(key + (p + i) * lanes), sums[i]);
-        });
+      }
       if (p < packets) sums[0] = simd::multiply_add(simd::load(q + p * lanes), simd::load(key + p * lanes), sums[0]);
       scores[r * stride + j] = simd::sum_of_lanes<Scalar>(simd::add(sums[0], sums[1]));
     }
@@ -89,21 +90,25 @@ EIGEN_DONT_INLINE void add_values(Index keys, const Scalar* weights, const Scala
   using P = simd::Packet<Scalar>;
   constexpr Index lanes = simd::lanes<Scalar>;
   P sums[2][packets];
-  simd::unroll<packets>([&](auto p) {
+  EIGENFORMER_UNROLL
+  for (int p = 0; p < packets; ++p) {
     sums[0][p] = simd::load(result + p * lanes);
     sums[1][p] = simd::broadcast(Scalar(0));
-  });
-  const auto add_key = [&](auto chain, Index j) {
-    if (scores != nullptr && scores[j] == hidden_score<Scalar>) return;
-    const P weight = simd::broadcast(weights[j]);
-    simd::unroll<packets>([&](auto p) {
-      sums[chain][p] = simd::multiply_add(weight, simd::load(values + j * value_stride + p * lanes), sums[chain][p]);
-    });
-  };
-  Index j = 0;
-  for (; j + 2 <= keys; j += 2) simd::unroll<2>([&](auto chain) { add_key(chain, j + chain); });
-  if (j < keys) add_key(std::integral_constant<int, 0>{}, j);
-  simd::unroll<packets>([&](auto p) { simd::store(result + p * lanes, simd::add(sums[0][p], sums[1][p])); });
+  }
+  for (Index j = 0; j < keys; j += 2) {
+    EIGENFORMER_UNROLL
+    for (int chain = 0; chain < 2; ++chain) {
+      const Index key = j + chain;
+      if (key == keys || (scores != nullptr && scores[key] == hidden_score<Scalar>)) continue;
+      const P weight = simd::broadcast(weights[key]);
+      EIGENFORMER_UNROLL
+      for (int p = 0; p < packets; ++p)
+        sums[chain][p] =
+            simd::multiply_add(weight, simd::load(values + key * value_stride + p * lanes), sums[chain][p]);
+    }
+  }
+  EIGENFORMER_UNROLL
+  for (int p = 0; p < packets; ++p) simd::store(result + p * lanes, simd::add(sums[0][p], sums[1][p]));
 }
 template <class Scalar>
 void add_values(Index keys, Index packets, const Scalar* weights, const Scalar* scores, const Strided<Scalar>& values,

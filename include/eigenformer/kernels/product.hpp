@@ -2,7 +2,8 @@
 //
 // An entry of C = A B is one chain of multiply-adds over k, whatever the shape and the number of threads (see
 // register_tile.hpp). Eigen's product sums in another order for other numbers of rows, and asks malloc for its buffers
-// at every call. B is packed a panel of one tile's width at a time, into a buffer on the stack.
+// at every call. A is read where it lies, its rows or its columns contiguous; B, with any strides, is packed a panel of
+// one tile's width at a time, into a buffer on the stack.
 #pragma once
 
 #include <algorithm>

@@ -53,18 +53,21 @@ class OnlineSoftmax {
   EIGEN_DONT_INLINE bool finish(Index width, Scalar* results) const {
     const P zero = simd::broadcast(Scalar(0)), least = simd::broadcast(std::numeric_limits<Scalar>::min());
     P factors[panel_packets], not_finite[panel_packets];  // the latter sums of zeros times results
-    simd::unroll<panel_packets>([&](auto p) {
+    EIGENFORMER_UNROLL
+    for (int p = 0; p < panel_packets; ++p) {
       const P sum = simd::load(sum_.data() + p * lanes);
       factors[p] = simd::select_less(sum, least, zero, simd::divide(simd::broadcast(Scalar(1)), sum));
       not_finite[p] = zero;
-    });
-    for (Index i = 0; i < width; ++i)
-      simd::unroll<panel_packets>([&](auto p) {
+    }
+    for (Index i = 0; i < width; ++i) {
+      EIGENFORMER_UNROLL
+      for (int p = 0; p < panel_packets; ++p) {
         Scalar* result = results + i * n + p * lanes;
         const P divided = simd::multiply(simd::load(result), factors[p]);
         not_finite[p] = simd::multiply_add(divided, zero, not_finite[p]);
         simd::store(result, divided);
-      });
+      }
+    }
     P all = not_finite[0];
     for (int p = 1; p < panel_packets; ++p) all = simd::add(all, not_finite[p]);
     return simd::sum_of_lanes<Scalar>(all) == 0;
@@ -119,21 +122,24 @@ class OnlineSoftmax {
     P weights[keys];
     // The difference first: equal scores of any size then have equal weights, which a fused (x log2 e - shift), an
     // instruction less, does not give.
-    simd::unroll<keys>([&](auto j) { weights[j] = simd::subtract(simd::load(scores + j * n), shift); });
+    EIGENFORMER_UNROLL
+    for (int j = 0; j < keys; ++j) weights[j] = simd::subtract(simd::load(scores + j * n), shift);
     exponentiate(weights);
-    simd::unroll<keys>([&](auto j) {
+    EIGENFORMER_UNROLL
+    for (int j = 0; j < keys; ++j) {
       sum = simd::add(sum, weights[j]);
       simd::store(scores + j * n, weights[j]);
-    });
+    }
     return sum;
   }
 
   /// The exponentials of differences of scores.
   template <int count>
   EIGEN_ALWAYS_INLINE static void exponentiate(P (&differences)[count]) {
-    if constexpr (!in_base_2)
-      simd::unroll<count>(
-          [&](auto i) { differences[i] = simd::multiply(differences[i], simd::broadcast(log2_e<Scalar>)); });
+    if constexpr (!in_base_2) {
+      EIGENFORMER_UNROLL
+      for (int i = 0; i < count; ++i) differences[i] = simd::multiply(differences[i], simd::broadcast(log2_e<Scalar>));
+    }
     simd::exp2_each<Scalar>(differences);
   }
 
@@ -160,10 +166,13 @@ EIGEN_DONT_INLINE void note_largest(Index keys, Index packets, const Scalar* sco
   constexpr int chains = 4;  // of comparisons, to hide their latency
   for (Index l = 0; l < packets * lanes; l += lanes) {
     simd::Packet<Scalar> top[chains];
-    simd::unroll<chains>([&](auto i) { top[i] = simd::load(largest + l); });
+    EIGENFORMER_UNROLL
+    for (int i = 0; i < chains; ++i) top[i] = simd::load(largest + l);
     Index j = 0;
-    for (; j + chains <= keys; j += chains)
-      simd::unroll<chains>([&](auto i) { top[i] = simd::max(simd::load(scores + (j + i) * n + l), top[i]); });
+    for (; j + chains <= keys; j += chains) {
+      EIGENFORMER_UNROLL
+      for (int i = 0; i < chains; ++i) top[i] = simd::max(simd::load(scores + (j + i) * n + l), top[i]);
+    }
     for (; j < keys; ++j) top[0] = simd::max(simd::load(scores + j * n + l), top[0]);
     simd::store(largest + l, simd::max(simd::max(top[0], top[1]), simd::max(top[2], top[3])));
   }

@@ -1,9 +1,9 @@
 // The loop that all products run in: a tile of the result that stays in registers.
 //
 // A tile is a few rows by one, two or three packets of columns. For every k its packets of B are loaded once, and A's
-// entries are broadcast from where they lie, with any strides, so neither A nor its transpose is copied. Every entry of
-// the result is one chain of multiply-adds over k = 0, 1, 2, .. in that order, in whichever tile it is: a row's result
-// does not depend on how many other rows there are, to the last bit.
+// entries are broadcast from where they lie, so neither A nor its transpose is copied. Every entry of the result is one
+// chain of multiply-adds over k = 0, 1, 2, .. in that order, in whichever tile it is: a row's result does not depend on
+// how many other rows there are, to the last bit.
 #pragma once
 
 #include <algorithm>
@@ -26,104 +26,126 @@ constexpr int tile_rows(int packets) {
   return simd::registers >= 32 || packets == 1 ? 8 : 4;
 }
 
-/// Hides from GCC what a number was made of, so that it does not make it anew elsewhere.
-template <class T>
-EIGEN_ALWAYS_INLINE void keep_as_it_is([[maybe_unused]] T& number) {
-#if defined(__GNUC__) && !defined(__clang__)
-  asm("" : "+r"(number));
+/// Which of a matrix's entries lie next to each other: those of a row, or those of a column.
+enum class Contiguous { rows, columns };
+
+/// What lies i < 4 strides and some bytes after `from`: an address that x86 makes within the instruction which reads
+/// it. Compilers would rather make such addresses beforehand (Clang 14 with an addition each, GCC 12 on the stack when
+/// it has no more registers), and are kept from it by hiding what a number was made of.
+template <class Scalar>
+EIGEN_ALWAYS_INLINE const Scalar& at(const char*& from, int i, Index& stride, Index three_strides, Index bytes) {
+#if defined(__clang__)
+  asm("" : "+r"(from));
+#elif defined(__GNUC__)
+  asm("" : "+r"(stride));
 #endif
-}
-template <class T>
-EIGEN_ALWAYS_INLINE void advance(const T*& pointer, Index by) {
-  pointer += by;
-  keep_as_it_is(pointer);
+  return *reinterpret_cast<const Scalar*>(from + (i == 3 ? three_strides : i * stride) + bytes);
 }
 
-/// sums += a b, of a column a, whose entries lie `stride` bytes apart, and a row b. Two pointers to a's entries and two
-/// strides reach eight rows by what an x86 address adds and scales. Left to itself, GCC 12 makes an offset for every
-/// row, and keeps those for which there is no register on the stack or in vector registers (attention_bench, backward,
-/// n = 512, d = 64: 85.3 instead of 86.6 % of the peak). These are parameters and not a struct, because GCC makes
-/// vectors of a struct's pointers (32 %).
-template <class Scalar, int rows, int packets>
-EIGEN_ALWAYS_INLINE void add_outer_product(const char* row_0, const char* row_4, Index stride, Index three_strides,
-                                           const Scalar* b, simd::Packet<Scalar> (&sums)[rows][packets]) {
-  static_assert(rows <= 8);
+/// sums += A B for the next `steps` of k. Four rows of A lie from a_0 on, four from a_4 on; strides are in bytes.
+///
+/// Beside the multiply-adds there is as little as can be, since Intel's take the ports of integer additions too: all
+/// pointers move once in four steps. (8 x 3 tiles of depth 64 on Ice Lake: 93 % of the peak with three additions a
+/// step, 99 % with three in four.)
+template <class Scalar, Contiguous contiguous, int steps, int rows, int packets>
+EIGEN_ALWAYS_INLINE void add_steps(const char*& a_0, const char*& a_4, Index& stride, Index three_strides,
+                                   const char*& b, Index& b_stride, Index three_b_strides,
+                                   simd::Packet<Scalar> (&sums)[rows][packets]) {
+  static_assert(rows <= 8 && steps <= 4);
   using P = simd::Packet<Scalar>;
-  keep_as_it_is(stride);
-  keep_as_it_is(three_strides);
-  P right[packets];
-  simd::unroll<packets>([&](auto p) {
-    right[p] = simd::load(b + p * simd::lanes<Scalar>);
-    if constexpr (rows < tile_rows(packets)) simd::keep_in_register(right[p]);
-  });
-  simd::unroll<rows>([&](auto i) {
-    const char* entry = (i < 4 ? row_0 : row_4) + (i % 4 == 3 ? three_strides : i % 4 * stride);
-    const P left = simd::broadcast(*reinterpret_cast<const Scalar*>(entry));
-    simd::unroll<packets>([&](auto p) { sums[i][p] = simd::multiply_add(left, right[p], sums[i][p]); });
-  });
+  constexpr Index size = sizeof(Scalar);
+  constexpr bool along_rows = contiguous == Contiguous::rows;
+  EIGENFORMER_UNROLL
+  for (int k = 0; k < steps; ++k) {
+    P right[packets];
+    EIGENFORMER_UNROLL
+    for (int p = 0; p < packets; ++p)
+      right[p] = simd::load(&at<Scalar>(b, k, b_stride, three_b_strides, p * static_cast<Index>(sizeof(P))));
+    EIGENFORMER_UNROLL
+    for (int i = 0; i < rows; ++i) {
+      const char*& from = i < 4 ? a_0 : a_4;
+      const P left = simd::broadcast(
+          at<Scalar>(from, along_rows ? i % 4 : k, stride, three_strides, (along_rows ? k : i % 4) * size));
+      EIGENFORMER_UNROLL
+      for (int p = 0; p < packets; ++p) sums[i][p] = simd::multiply_add(left, right[p], sums[i][p]);
+      simd::keep_in_register(left);
+    }
+    EIGENFORMER_UNROLL
+    for (int p = 0; p < packets; ++p) simd::keep_in_register(right[p]);
+  }
+  a_0 += steps * (along_rows ? size : stride);
+  a_4 += steps * (along_rows ? size : stride);
+  b += steps * b_stride;
 }
 
-/// C = start + A B, `tiles` times one below the other. A: [rows x depth], B: [depth x packets * lanes]; `start` may be
-/// C itself, a row that stands for all, or null for zeros. Where `largest` is not null, each of its packets * lanes
-/// entries becomes the larger of itself and all of C's column: that costs next to nothing while C is in registers.
+/// C = start + A B, `tiles` times one below the other. A: [rows x depth], its rows or columns a_stride apart; B:
+/// [depth x packets * lanes]; `start` may be C itself, a row that stands for all, or null for zeros. Where `largest` is
+/// not null, each of its packets * lanes entries becomes the larger of itself and all of C's column: that costs next to
+/// nothing while C is in registers.
 /// Not inlined: each of its callers would have all tiles anew, to compile and to hold.
-template <class Scalar, int packets, int rows>
-EIGEN_DONT_INLINE void multiply_tiles(Index tiles, Index depth, Strided<Scalar> a, ContiguousRows<const Scalar> b,
-                                      ContiguousRows<const Scalar> start, ContiguousRows<Scalar> c,
-                                      Scalar* largest = nullptr) {
+template <class Scalar, int packets, int rows, Contiguous contiguous>
+EIGEN_DONT_INLINE void multiply_tiles(Index tiles, Index depth, const Scalar* a, Index a_stride,
+                                      ContiguousRows<const Scalar> b, ContiguousRows<const Scalar> start,
+                                      ContiguousRows<Scalar> c, Scalar* largest) {
   using P = simd::Packet<Scalar>;
+  constexpr bool along_rows = contiguous == Contiguous::rows;
   constexpr int lanes = simd::lanes<Scalar>;
   constexpr Index size = sizeof(Scalar);
-  const Index stride = a.row_stride * size, three_strides = 3 * stride, next_col = a.col_stride * size;
+  // Eight are not faster, and with SSE four are slower than two (attention_bench, n = 512, d = 64: 56 instead of 64 %
+  // on GCC, 48 instead of 59 % on Clang).
+  constexpr int steps = sizeof(P) > 16 || simd::registers >= 32 ? 4 : 2;
+  Index stride = a_stride * size, b_stride = b.stride * size;
+  const Index three_strides = 3 * stride, three_b_strides = 3 * b_stride;
   for (; tiles > 0; --tiles) {
     P sums[rows][packets];
-    simd::unroll<rows>([&](auto i) {
-      simd::unroll<packets>([&](auto p) {
+    EIGENFORMER_UNROLL
+    for (int i = 0; i < rows; ++i) {
+      EIGENFORMER_UNROLL
+      for (int p = 0; p < packets; ++p)
         sums[i][p] = start.data == nullptr ? simd::broadcast(Scalar(0)) : simd::load(start.row(i) + p * lanes);
-      });
-    });
-    const char *row_0 = reinterpret_cast<const char*>(a.data), *row_4 = row_0 + 4 * stride;
-    const Scalar* b_row = b.data;
-    // Several steps a round, for fewer instructions beside the multiply-adds (attention_bench, n = 2048, d = 64: 87
-    // instead of 85 % of the peak). Eight are not faster, and with SSE four are slower than two: n = 512, d = 64, 56
-    // instead of 64 % on GCC, 48 instead of 59 % on Clang.
-    constexpr int steps = sizeof(P) > 16 || simd::registers >= 32 ? 4 : 2;
+    }
+    const char *a_0 = reinterpret_cast<const char*>(a), *a_4 = a_0 + 4 * (along_rows ? stride : size);
+    const char* b_0 = reinterpret_cast<const char*>(b.data);
     Index left = depth;
     for (; left >= steps; left -= steps)
-      simd::unroll<steps>([&](auto) {
-        add_outer_product<Scalar>(row_0, row_4, stride, three_strides, b_row, sums);
-        advance(row_0, next_col);
-        advance(row_4, next_col);
-        advance(b_row, b.stride);
-      });
-    for (; left > 0; --left) {
-      add_outer_product<Scalar>(row_0, row_4, stride, three_strides, b_row, sums);
-      advance(row_0, next_col);
-      advance(row_4, next_col);
-      advance(b_row, b.stride);
+      add_steps<Scalar, contiguous, steps>(a_0, a_4, stride, three_strides, b_0, b_stride, three_b_strides, sums);
+    for (; left > 0; --left)
+      add_steps<Scalar, contiguous, 1>(a_0, a_4, stride, three_strides, b_0, b_stride, three_b_strides, sums);
+    EIGENFORMER_UNROLL
+    for (int i = 0; i < rows; ++i) {
+      EIGENFORMER_UNROLL
+      for (int p = 0; p < packets; ++p) simd::store(c.row(i) + p * lanes, sums[i][p]);
     }
-    simd::unroll<rows>(
-        [&](auto i) { simd::unroll<packets>([&](auto p) { simd::store(c.row(i) + p * lanes, sums[i][p]); }); });
-    if (largest != nullptr)
-      simd::unroll<packets>([&](auto p) {
+    if (largest != nullptr) {
+      EIGENFORMER_UNROLL
+      for (int p = 0; p < packets; ++p) {
         P top = simd::load(largest + p * lanes);
-        simd::unroll<rows>([&](auto i) { top = simd::max(sums[i][p], top); });
+        EIGENFORMER_UNROLL
+        for (int i = 0; i < rows; ++i) top = simd::max(sums[i][p], top);
         simd::store(largest + p * lanes, top);
-      });
-    a = a.from_row(rows);
+      }
+    }
+    a += rows * (along_rows ? a_stride : 1);
     c = c.from(rows, 0);
     start = start.from(rows, 0);
   }
 }
 
-/// The same for any number of rows.
+/// The same for any number of rows. A's rows or its columns are contiguous.
 template <class Scalar, int packets, int rows = tile_rows(packets)>
 void multiply_rows(Index count, Index depth, const Strided<Scalar>& a, const ContiguousRows<const Scalar>& b,
                    const ContiguousRows<const Scalar>& start, const ContiguousRows<Scalar>& c,
                    Scalar* largest = nullptr) {
+  eigen_assert(a.row_stride == 1 || a.col_stride == 1 || depth == 0);
   // What is left goes to lower tiles. Each height is compiled anew, so there are only the powers of two.
   const Index tiles = count / rows;
-  if (tiles > 0) multiply_tiles<Scalar, packets, rows>(tiles, depth, a, b, start, c, largest);
+  if (tiles > 0) {
+    if (a.col_stride == 1)
+      multiply_tiles<Scalar, packets, rows, Contiguous::rows>(tiles, depth, a.data, a.row_stride, b, start, c, largest);
+    else
+      multiply_tiles<Scalar, packets, rows, Contiguous::columns>(tiles, depth, a.data, a.col_stride, b, start, c,
+                                                                 largest);
+  }
   const Index done = tiles * rows;
   if constexpr (rows > 1)
     if (done < count)

@@ -6,10 +6,10 @@
 namespace eigenformer::inline EIGENFORMER_ABI::detail {
 
 /// Reads one head's columns of keys or values, a tile at a time. They are copied only where they cannot be used as they
-/// lie: numbers of 16 bits, and rows that key_index picks. (Rows that lie 2 or 4 KB apart, as heads in column blocks
-/// do, drive each other out of the caches, and each lies in another page; but to copy them first costs as much: 79 to
-/// 85 % of the peak with eight blocks of queries a tile, as they lie 81 to 87 %; the values alone, 78 to 82 %.
-/// attention_bench, stride:512 and 1024.)
+/// lie: numbers of 16 bits, rows that key_index picks, and entries that lie apart along rows and columns. (Rows that
+/// lie 2 or 4 KB apart, as heads in column blocks do, drive each other out of the caches, and each lies in another
+/// page; but to copy them first costs as much: 79 to 85 % of the peak with eight blocks of queries a tile, as they lie
+/// 81 to 87 %; the values alone, 78 to 82 %. attention_bench, stride:512 and 1024.)
 template <class Scalar>
 class TileReader {
  public:
@@ -19,7 +19,7 @@ class TileReader {
                        const ScoreTile& tile) {
     const Index first = layout.key_rows.begin(tile.sequence) + tile.key_begin;
     if constexpr (std::is_same_v<Stored, Scalar>)
-      if (layout.key_index.empty()) return rows.from(head, first);
+      if (layout.key_index.empty() && (rows.col_stride == 1 || rows.row_stride == 1)) return rows.from(head, first);
     return copy(rows, layout, head, first, tile.key_end - tile.key_begin);
   }
 
