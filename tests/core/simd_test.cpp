@@ -82,9 +82,12 @@ TEMPLATE_TEST_CASE("arithmetic and choices go lane by lane", "[core]", float, do
   check_lanes(simd::max(x, y), [](TestType l, TestType r) { return std::max(l, r); });
   check_lanes(simd::select_less(x, y, simd::broadcast(TestType(1)), simd::broadcast(TestType(2))),
               [](TestType l, TestType r) { return l < r ? TestType(1) : TestType(2); });
+  const auto undefined = simd::broadcast(std::numeric_limits<TestType>::quiet_NaN());
+  check_lanes(simd::select_less(x, x, y, x), [](TestType l, TestType) { return l; });
+  check_lanes(simd::select_less(undefined, y, y, x), [](TestType l, TestType) { return l; });
+  check_lanes(simd::select_less(x, undefined, y, x), [](TestType l, TestType) { return l; });
   CHECK(simd::any_less<TestType>(x, simd::broadcast(a[0] + 1)));
   CHECK_FALSE(simd::any_less<TestType>(x, simd::broadcast(a[0])));
-  const auto undefined = simd::broadcast(std::numeric_limits<TestType>::quiet_NaN());
   CHECK_FALSE(simd::any_less<TestType>(undefined, x));
   CHECK_FALSE(simd::any_less<TestType>(x, undefined));
 }

@@ -115,19 +115,22 @@ class Alignment {
   bool after_past_ = false;
 };
 
-/// Hides the queries before `first`, and those from `end` on, from a key whose scores these are.
+/// Hides the queries before `first`, and those from `end` on, from a key whose scores these are. Goes only over the
+/// packets that they are in.
 template <class Scalar>
 void hide_outside(Index first, Index end, Index queries, Scalar* scores) {
-  Index i = 0;
   constexpr Index lanes = simd::lanes<Scalar>;
-  const auto hidden = simd::broadcast(hidden_score<Scalar>), low = simd::broadcast(static_cast<Scalar>(first)),
-             high = simd::broadcast(static_cast<Scalar>(end - 1));
-  for (; i + lanes <= queries; i += lanes) {
-    const auto query = simd::count_from(static_cast<Scalar>(i));
-    const auto score = simd::select_less(query, low, hidden, simd::load(scores + i));
-    simd::store(scores + i, simd::select_less(high, query, hidden, score));
+  const Index whole = queries / lanes * lanes;
+  const auto hidden = simd::broadcast(hidden_score<Scalar>), lane = simd::count_from(Scalar(0));
+  for (Index i = 0; i < std::min(first, whole); i += lanes) {
+    const auto to = simd::broadcast(static_cast<Scalar>(first - i));
+    simd::store(scores + i, simd::select_less(lane, to, hidden, simd::load(scores + i)));
   }
-  for (; i < queries; ++i)
+  for (Index i = end / lanes * lanes; i < whole; i += lanes) {
+    const auto from = simd::broadcast(static_cast<Scalar>(end - i));
+    simd::store(scores + i, simd::select_less(lane, from, simd::load(scores + i), hidden));
+  }
+  for (Index i = whole; i < queries; ++i)
     if (i < first || i >= end) scores[i] = hidden_score<Scalar>;
 }
 
