@@ -22,8 +22,17 @@ write 5_attention_called,_compiled_before '#define EIGENFORMER_COMPILED_FLOAT  /
 Eigen::MatrixXf f(const Eigen::MatrixXf& q, const Eigen::MatrixXf& k, const Eigen::MatrixXf& v) {
   return eigenformer::attention(q, k, v, {.heads = 8});
 }'
-write 6_library_included '#include <eigenformer/eigenformer.hpp>'
-write 7_transformer_trained '#include <eigenformer/eigenformer.hpp>
+lambda='#include <eigenformer/kernels/attention.hpp>
+#include <eigenformer/kernels/score_function.hpp>
+Eigen::MatrixXf f(const Eigen::MatrixXf& q, const Eigen::MatrixXf& k, const Eigen::MatrixXf& v) {
+  const auto score = eigenformer::score([](auto s, const auto& at) { return s - 0.1F * float(at.query - at.key); });
+  return eigenformer::attention(q, k, v, score, {.heads = 8});
+}'
+write 6_lambda_called "$lambda"
+write 7_lambda_called,_compiled_before "#define EIGENFORMER_COMPILED_FLOAT
+$lambda"
+write 8_library_included '#include <eigenformer/eigenformer.hpp>'
+write 9_transformer_trained '#include <eigenformer/eigenformer.hpp>
 namespace ef = eigenformer;
 float f(const ef::Transformer<float>& model, ef::Tape<float>& tape, const ef::TranslationBatch& batch) {
   const ef::Context<float> context{.tape = &tape};

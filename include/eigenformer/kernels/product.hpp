@@ -69,6 +69,11 @@ void multiply_panel(Index rows, Index cols, Index depth, const Strided<Scalar>& 
   }
 }
 
+EIGENFORMER_FLOAT(void multiply_panel(Index, Index, Index, const Strided<float>&, const ContiguousRows<const float>&,
+                                      const ContiguousRows<const float>&, const ContiguousRows<float>&));
+EIGENFORMER_DOUBLE(void multiply_panel(Index, Index, Index, const Strided<double>&, const ContiguousRows<const double>&,
+                                       const ContiguousRows<const double>&, const ContiguousRows<double>&));
+
 /// C [rows x cols] = start + A [rows x depth] B [depth x cols], by one thread. `start` is as for multiply_tiles.
 template <class Scalar>
 void multiply_block(Index rows, Index cols, Index depth, const Strided<Scalar>& a, const Strided<Scalar>& b,

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 
+#include "eigenformer/core/compiled.hpp"
 #include "eigenformer/core/simd.hpp"
 #include "eigenformer/kernels/strided.hpp"
 
@@ -170,5 +171,11 @@ void multiply_packets(Index rows, Index packets, Index depth, const Strided<Scal
     if (width == 1) multiply(std::integral_constant<int, 1>{});
   }
 }
+
+EIGENFORMER_FLOAT(void multiply_packets(Index, Index, Index, const Strided<float>&, const ContiguousRows<const float>&,
+                                        const ContiguousRows<const float>&, const ContiguousRows<float>&, float*));
+EIGENFORMER_DOUBLE(void multiply_packets(Index, Index, Index, const Strided<double>&,
+                                         const ContiguousRows<const double>&, const ContiguousRows<const double>&,
+                                         const ContiguousRows<double>&, double*));
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI::detail
