@@ -147,6 +147,26 @@ TEMPLATE_TEST_CASE("gradients are written where they are asked for, from operand
   CHECK(identical<TestType>(d_k.inside(), expected.k));
   CHECK(identical<TestType>(d_v.inside(), expected.v));
   for (Surrounded<TestType>* s : {&d_q, &d_k, &d_v}) CHECK(s->rest_is_untouched());
+
+  // Every second entry of every second row.
+  const auto spread = [](const Matrix<TestType>& m) {
+    Matrix<TestType> all = Matrix<TestType>::Constant(2 * m.rows(), 2 * m.cols(), 77);
+    for (Index i = 0; i < m.rows(); ++i)
+      for (Index j = 0; j < m.cols(); ++j) all(2 * i, 2 * j) = m(i, j);
+    return all;
+  };
+  using Spread = Eigen::Map<const Matrix<TestType>, Eigen::Unaligned, Eigen::Stride<Eigen::Dynamic, Eigen::Dynamic>>;
+  const auto entries = [](const Matrix<TestType>& all) {
+    return Spread(all.data(), all.rows() / 2, all.cols() / 2, {2 * all.cols(), 2});
+  };
+  const Matrix<TestType> q_all = spread(c.q), k_all = spread(c.k), v_all = spread(c.v);
+  const Spread q_entries = entries(q_all), k_entries = entries(k_all), v_entries = entries(v_all);
+  ef::attention_backward<TestType>(ef::strided_view(q_entries), ef::strided_view(k_entries),
+                                   ef::strided_view(v_entries), ef::Causal{}, c.options, out.inside(),
+                                   log_sum_exp.inside(), d_out.inside(), d_q.inside(), d_k.inside(), d_v.inside());
+  CHECK(identical<TestType>(d_q.inside(), expected.q));
+  CHECK(identical<TestType>(d_k.inside(), expected.k));
+  CHECK(identical<TestType>(d_v.inside(), expected.v));
 }
 
 TEST_CASE("values without columns have gradients without columns", "[kernels]") {

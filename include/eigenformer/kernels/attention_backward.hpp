@@ -40,6 +40,7 @@ void attend_backward_keys(const AttentionLayout& layout, const BackwardRows<Scal
     std::fill_n(rows.d_v.row(key_head, first_key + key), layout.value_width, Scalar(0));
   }
 
+  TileReader<Scalar> k_reader, v_reader;
   BackwardTile<Scalar, !changes_values<S>, has_derivative<S, Scalar>> queries(layout.key_width, layout.value_width);
   const auto is_seen = [&](Index key_begin, Index key_end) {
     tile.key_begin = key_begin;
@@ -61,7 +62,8 @@ void attend_backward_keys(const AttentionLayout& layout, const BackwardRows<Scal
           for (const TilePart& part : TileParts<Scalar, queries.stride>(score, tile)) {
             const Index key = first_key + part.tile.key_begin;
             queries.add(score, dropout, part.tile, part.tile.query_begin - query, part.seen == Visible::some,
-                        rows.k.from(key_head, key), rows.v.from(key_head, key), contiguous(rows.d_k, key_head, key),
+                        k_reader.read(rows.k, layout, key_head, part.tile),
+                        v_reader.read(rows.v, layout, key_head, part.tile), contiguous(rows.d_k, key_head, key),
                         contiguous(rows.d_v, key_head, key));
           }
         }
