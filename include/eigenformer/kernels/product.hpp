@@ -112,7 +112,11 @@ void for_each_product_block(Index rows, Index cols, Threads* threads, Body body)
 template <class Scalar, class Finish>
 void multiply(Index rows, Index cols, Index depth, Strided<Scalar> a, Strided<Scalar> b, const Scalar* bias, Scalar* c,
               Index c_stride, Threads* threads, Finish finish) {
-  if (depth == 0) a = b = {};  // without entries they may be null, and null must not be moved along a stride
+  // Without entries they may be null, and null must not be moved along a stride.
+  if (depth == 0) {
+    a = {nullptr, 0, 1};
+    b = {};
+  }
   for_each_product_block<Scalar>(rows, cols, threads, [&](Index i, Index block_rows, Index j, Index block_cols) {
     multiply_block<Scalar>(block_rows, block_cols, depth, a.from(i, 0), b.from(0, j),
                            {bias == nullptr ? nullptr : bias + j, 0}, {c + i * c_stride + j, c_stride});

@@ -46,8 +46,8 @@ EIGEN_ALWAYS_INLINE const Scalar& at(const char*& from, int i, Index& stride, In
 /// sums += A B for the next `steps` of k. Four rows of A lie from a_0 on, four from a_4 on; strides are in bytes.
 ///
 /// Beside the multiply-adds there is as little as can be, since Intel's take the ports of integer additions too: all
-/// pointers move once in four steps. (8 x 3 tiles of depth 64 on Ice Lake: 93 % of the peak with three additions a
-/// step, 99 % with three in four.)
+/// pointers move once in four steps. (8 x 3 tiles of depth 64 on Ice Lake: 88 % of the peak with three additions a
+/// step, 96 % with three in four.)
 template <class Scalar, Contiguous contiguous, int steps, int rows, int packets>
 EIGEN_ALWAYS_INLINE void add_steps(const char*& a_0, const char*& a_4, Index& stride, Index three_strides,
                                    const char*& b, Index& b_stride, Index three_b_strides,
