@@ -169,6 +169,35 @@ TEMPLATE_TEST_CASE("gradients are written where they are asked for, from operand
   CHECK(identical<TestType>(d_v.inside(), expected.v));
 }
 
+TEMPLATE_TEST_CASE("gradients are the same where rows collide", "[kernels]", float, double) {
+  ef::Rng rng(8);
+  const AttentionCase<TestType> c({2, 2, 10, 7, {3, 70, 20}, {17, ef::detail::backward_keys + 70, 3}}, rng);
+  const Index wide = 1024;
+  REQUIRE(ef::detail::rows_collide<TestType>(wide));
+  const auto check_score = [&](const auto& score) {
+    const Attended<TestType> forward = attend(c, score);
+    const AttentionGradients<TestType> expected = gradients(c, score);
+    const auto widened = [&](const Matrix<TestType>& m) {
+      Matrix<TestType> all = not_written<TestType>(m.rows(), wide);
+      all.leftCols(m.cols()) = m;
+      return all;
+    };
+    const Matrix<TestType> k = widened(c.k), v = widened(c.v);
+    Matrix<TestType> d_q(c.q.rows(), c.q.cols()), d_k = not_written<TestType>(c.k.rows(), wide), d_v = d_k;
+    const Index d = c.k.cols(), e = c.v.cols();
+    ef::attention_backward<TestType>(ef::strided_view(c.q), ef::strided_view(k.leftCols(d)),
+                                     ef::strided_view(v.leftCols(e)), score, c.options, forward.out,
+                                     forward.log_sum_exp, c.d_out, d_q, d_k.leftCols(d), d_v.leftCols(e));
+    CHECK(identical<TestType>(d_q, expected.q));
+    CHECK(identical<TestType>(d_k.leftCols(d), expected.k));
+    CHECK(identical<TestType>(d_v.leftCols(e), expected.v));
+    CHECK(d_k.rightCols(wide - d).array().isNaN().all());
+    CHECK(d_v.rightCols(wide - e).array().isNaN().all());
+  };
+  check_score(ef::Unmasked{});
+  check_score(ef::Causal::after_past());
+}
+
 TEST_CASE("values without columns have gradients without columns", "[kernels]") {
   ef::Rng rng(6);
   const AttentionGradients<double> d = gradients(AttentionCase<double>({2, 2, 4, 0, {5}, {7}}, rng), ef::Unmasked{});

@@ -98,6 +98,41 @@ TEMPLATE_TEST_CASE("attention is the same to the last bit wherever its matrices 
   }
 }
 
+TEMPLATE_TEST_CASE("rows that collide are copied, and nobody sees it", "[kernels]", float, double) {
+  ef::Rng rng(3);
+  ef::ThreadPool pool(2);
+  // More queries than go over the keys together, and more keys than a tile has.
+  const AttentionCase<TestType> c({2, 2, 64, 64, {390, 5, 70}, {600, 300, 0}}, rng);
+  const Index extra = 1024 - c.q.cols();
+  REQUIRE(ef::detail::rows_collide<TestType>(c.k.cols() + extra));
+  for_each_score(c, rng, [&](const TestedScore<TestType>& score, const NaiveScore&, const char* name) {
+    CAPTURE(name);
+    const Attended<TestType> expected = attend(c, score);
+    for (ef::Threads* threads : {static_cast<ef::Threads*>(nullptr), static_cast<ef::Threads*>(&pool)}) {
+      const Attended<TestType> result = attend(c, score, threads, extra);
+      CHECK(identical<TestType>(result.out, expected.out));
+      CHECK(identical<TestType>(result.log_sum_exp, expected.log_sum_exp));
+    }
+  });
+}
+
+TEMPLATE_TEST_CASE("queries that go over many keys together get what each gets alone", "[kernels]", float, double) {
+  ef::Rng rng(4);
+  ef::ThreadPool pool(2);
+  const AttentionCase<TestType> c({1, 1, 64, 61, {400}, {4300}}, rng);  // more than two megabytes of keys and values
+  const Attended<TestType> together = attend(c, ef::Unmasked{});
+  for (const Index first : {0, 90, 377}) {
+    AttentionCase<TestType> few = c;
+    few.q = c.q.middleRows(first, 23);
+    few.d_out = c.d_out.topRows(23);
+    CHECK(identical<TestType>(attend(few, ef::Unmasked{}).out, together.out.middleRows(first, 23)));
+    CHECK(largest_error(together.out.middleRows(first, 23), few.naive(naive_unmasked).out) < rounding<TestType>(16));
+  }
+  // Two threads take fewer queries at a time than one.
+  const ef::Causal causal = ef::Causal::after_past();
+  CHECK(identical<TestType>(attend(c, causal, &pool).out, attend(c, causal).out));
+}
+
 TEST_CASE("a view of more than memory could hold copied is read in place", "[kernels]") {
   // 2^20 keys of 2^20 columns, all in one row's memory; queries see the first three alone.
   const Index many = Index{1} << 20;

@@ -37,6 +37,7 @@ TEMPLATE_TEST_CASE_SIG("softmax over keys that come in tiles is softmax over all
       }
 
       detail::OnlineSoftmax<Scalar, in_base_2> softmax;
+      softmax.begin();
       Matrix<Scalar> results = Matrix<Scalar>::Zero(3, n);
       Index first = 0;
       for (const Index tile : tiles) {
@@ -107,6 +108,7 @@ TEMPLATE_TEST_CASE("a result that is no number shows", "[kernels]", float, doubl
   for (const TestType bad :
        {std::numeric_limits<TestType>::quiet_NaN(), std::numeric_limits<TestType>::infinity(), TestType(3)}) {
     detail::OnlineSoftmax<TestType, true> softmax;
+    softmax.begin();
     Matrix<TestType> scores = Matrix<TestType>::Zero(1, n), results = Matrix<TestType>::Zero(5, n);
     const std::vector<detail::TilePart> parts{{{}, ef::Visible::all, 0, 1, 0, n / simd::lanes<TestType>}};
     softmax.add(parts, scores.data(), scores.data(), 5, results.data());

@@ -15,7 +15,7 @@ void attend(const AttentionLayout& layout, const HeadRows<const Scalar>& q, cons
             const HeadRows<const Stored>& v, const S& score, const AttentionDropout& dropout,
             const HeadRows<Scalar>& out, Scalar* log_sum_exp, Threads* threads) {
   check_covers(score, layout);
-  const Index tile_queries = blocks_together<Scalar>(layout) * block_queries<Scalar>;
+  const Index tile_queries = blocks_together<Scalar>(layout, k, v, threads != nullptr) * block_queries<Scalar>;
   std::vector<ScoreTile> tiles;
   for (Index s = 0; s < layout.sequences(); ++s)
     for (Index begin = 0; begin < layout.query_rows.length(s); begin += tile_queries) {
@@ -34,10 +34,13 @@ void attend(const AttentionLayout& layout, const HeadRows<const Scalar>& q, cons
     for (Index i = begin; i < end; ++i) {
       ScoreTile tile = tiles[static_cast<std::size_t>(i % count)];
       tile.head = i / count;
-      if (!has_few_queries(layout, tile.sequence))
-        attend_query_tile<Scalar>(layout, q, k, v, score, dropout, tile, out, log_sum_exp);
-      else if (tile.head % (layout.heads / layout.key_heads) == 0)
-        attend_few_queries<Scalar>(layout, q, k, v, score, dropout, tile, out, log_sum_exp);
+      const auto is_done = [&](bool carefully) {
+        if (!has_few_queries(layout, tile.sequence))
+          return attend_query_tile<Scalar>(layout, q, k, v, score, dropout, tile, out, log_sum_exp, carefully);
+        if (tile.head % (layout.heads / layout.key_heads) != 0) return true;
+        return attend_few_queries<Scalar>(layout, q, k, v, score, dropout, tile, out, log_sum_exp, carefully);
+      };
+      if (!is_done(false)) (void)is_done(true);
     }
   });
 }

@@ -20,6 +20,31 @@ namespace detail {
 /// Keys whose parts of a query's gradient are summed before they are added to the other keys'.
 inline constexpr Index backward_keys = 512;
 
+/// Rows of one head's gradient that are summed: where they belong, or, where those rows collide, in a buffer first,
+/// unless there are only some.
+template <class Scalar>
+class GradientRows {
+ public:
+  GradientRows(const HeadRows<Scalar>& all, Index head, Index first, Index count)
+      : to_{all.row(head, first), all.row_stride}, rows_(to_), count_(count), width_(all.width) {
+    if (count > 16 && rows_collide<Scalar>(to_.stride)) {
+      buffer_.resize(count, width_);
+      rows_ = {buffer_.data(), width_};
+    }
+    for (Index i = 0; i < count; ++i) std::fill_n(rows_.row(i), width_, Scalar(0));
+  }
+  const ContiguousRows<Scalar>& rows() const { return rows_; }
+  void finish() const {
+    if (rows_.data == to_.data) return;
+    for (Index i = 0; i < count_; ++i) std::copy_n(rows_.row(i), width_, to_.row(i));
+  }
+
+ private:
+  ContiguousRows<Scalar> to_, rows_;
+  Index count_, width_;
+  Matrix<Scalar> buffer_;
+};
+
 /// The keys from `begin` to `end` of one sequence and key head: adds their part to the gradients of its queries, and
 /// makes their own and their values' gradients.
 template <class Scalar, Score S>
@@ -32,15 +57,14 @@ void attend_backward_keys(const AttentionLayout& layout, const BackwardRows<Scal
   tile.first_row = layout.query_rows.begin(sequence);
   tile.queries = layout.query_rows.length(sequence);
   tile.keys = layout.key_rows.length(sequence);
-  const auto contiguous = [](const HeadRows<Scalar>& m, Index head, Index row) {
-    return ContiguousRows<Scalar>{m.row(head, row), m.row_stride};
-  };
-  for (Index key = begin; key < end; ++key) {
-    std::fill_n(rows.d_k.row(key_head, first_key + key), layout.key_width, Scalar(0));
-    std::fill_n(rows.d_v.row(key_head, first_key + key), layout.value_width, Scalar(0));
-  }
 
+  tile.key_begin = begin;
+  tile.key_end = end;
   TileReader<Scalar> k_reader, v_reader;
+  const Strided<Scalar> keys = k_reader.read(rows.k, layout, key_head, tile);
+  const Strided<Scalar> values = v_reader.read(rows.v, layout, key_head, tile);
+  GradientRows<Scalar> d_k(rows.d_k, key_head, first_key + begin, end - begin);
+  GradientRows<Scalar> d_v(rows.d_v, key_head, first_key + begin, end - begin);
   BackwardTile<Scalar, !changes_values<S>, has_derivative<S, Scalar>> queries(layout.key_width, layout.value_width);
   const auto is_seen = [&](Index key_begin, Index key_end) {
     tile.key_begin = key_begin;
@@ -60,16 +84,16 @@ void attend_backward_keys(const AttentionLayout& layout, const BackwardRows<Scal
         for (tile.key_begin = unit; tile.key_begin < unit_end; tile.key_begin = tile.key_end) {
           tile.key_end = std::min(unit_end, tile.key_begin + queries.key_capacity);
           for (const TilePart& part : TileParts<Scalar, queries.stride>(score, tile)) {
-            const Index key = first_key + part.tile.key_begin;
+            const Index key = part.tile.key_begin - begin;
             queries.add(score, dropout, part.tile, part.tile.query_begin - query, part.seen == Visible::some,
-                        k_reader.read(rows.k, layout, key_head, part.tile),
-                        v_reader.read(rows.v, layout, key_head, part.tile), contiguous(rows.d_k, key_head, key),
-                        contiguous(rows.d_v, key_head, key));
+                        keys.from_row(key), values.from_row(key), d_k.rows().from(key, 0), d_v.rows().from(key, 0));
           }
         }
-        queries.add_d_q(contiguous(rows.d_q, tile.head, tile.first_row + query));
+        queries.add_d_q({rows.d_q.row(tile.head, tile.first_row + query), rows.d_q.row_stride});
       }
     }
+  d_k.finish();
+  d_v.finish();
 }
 
 /// Tasks are chunks of keys. Those of different chunks add to the same queries' gradients: one chunk's after the

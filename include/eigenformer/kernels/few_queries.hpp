@@ -139,10 +139,10 @@ void apply_to_rows(const S& score, const ScoreTile& tile, Scalar* rows, Index st
 
 /// All queries of `tile`, of all heads that share the key head of tile.head. `carefully`: see attend_query_tile.
 template <class Scalar, class Stored, Score S>
-void attend_few_queries(const AttentionLayout& layout, const HeadRows<const Scalar>& q, const HeadRows<const Stored>& k,
-                        const HeadRows<const Stored>& v, const S& score, const AttentionDropout& dropout,
-                        ScoreTile tile, const HeadRows<Scalar>& out, Scalar* log_sum_exp, bool carefully = false) {
-  const ScoreTile whole = tile;
+[[nodiscard]] bool attend_few_queries(const AttentionLayout& layout, const HeadRows<const Scalar>& q,
+                                      const HeadRows<const Stored>& k, const HeadRows<const Stored>& v, const S& score,
+                                      const AttentionDropout& dropout, ScoreTile tile, const HeadRows<Scalar>& out,
+                                      Scalar* log_sum_exp, bool carefully) {
   bool hides = false;
   constexpr Index tile_keys = 64;
   constexpr Index lanes = simd::lanes<Scalar>;
@@ -210,8 +210,7 @@ void attend_few_queries(const AttentionLayout& layout, const HeadRows<const Scal
 
   Scalar not_finite = 0;  // a sum of zeros times results
   for (Index i = 0; i < rows * e_stride; ++i) not_finite += 0 * results[i];
-  if (not_finite != 0 && hides && !carefully)
-    return attend_few_queries(layout, q, k, v, score, dropout, whole, out, log_sum_exp, true);
+  if (not_finite != 0 && hides && !carefully) return false;
   for (Index r = 0; r < rows; ++r) {
     const RowSoftmax<Scalar, in_base_2>& own = softmax[static_cast<std::size_t>(r)];
     const Index head = first_head + r / queries, row = tile.first_row + r % queries;
@@ -219,6 +218,7 @@ void attend_few_queries(const AttentionLayout& layout, const HeadRows<const Scal
     for (Index f = 0; f < e; ++f) out.row(head, row)[f] = results[r * e_stride + f] * inverse;
     if (log_sum_exp != nullptr) log_sum_exp[row * layout.heads + head] = own.log_sum_exp();
   }
+  return true;
 }
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI::detail

@@ -32,6 +32,12 @@ inline constexpr auto log2_e = static_cast<Scalar>(1.44269504088896340736);
 template <class Scalar, bool in_base_2>
 class OnlineSoftmax {
  public:
+  /// Forgets all keys. What was made by the constructor is not defined before: most blocks of a tile are often unused.
+  void begin() {
+    largest_.fill(hidden_score<Scalar>);
+    sum_.fill(Scalar(0));
+  }
+
   /// Turns the scores [keys x n] of a tile's parts into weights relative to the largest score, and brings what was
   /// summed before to the same. largest: [n], of each query's scores in the tile. results: [width x n], the sums of
   /// weighted values.
@@ -148,14 +154,7 @@ class OnlineSoftmax {
     return simd::select_less(simd::broadcast(hidden_score<Scalar>), largest, largest, simd::broadcast(Scalar(0)));
   }
 
-  static constexpr std::array<Scalar, n> filled(Scalar value) {
-    std::array<Scalar, n> all{};
-    all.fill(value);
-    return all;
-  }
-
-  std::array<Scalar, n> largest_ = filled(hidden_score<Scalar>);
-  std::array<Scalar, n> sum_{};
+  std::array<Scalar, n> largest_, sum_;
 };
 
 /// For the queries of some packets: each of `largest` becomes the larger of itself and the query's scores, which lie
@@ -215,19 +214,45 @@ void add_rows(const Scalar* results, Index width, Index count, Scalar* rows, Ind
 
 // d = width of a key head, e = width of a value head.
 
-/// Blocks of queries that go over the keys together, so that a tile of these is fetched for all of them: not more than
-/// TileMemory has on the stack.
-inline constexpr Index most_query_blocks = 4;
-template <class Scalar>
-Index blocks_together(const AttentionLayout& layout) {
-  const Index block = (layout.key_width + layout.value_width) * block_queries<Scalar>;
-  return std::clamp<Index>(TileMemory<Scalar>::capacity / std::max<Index>(block, 1), 1, most_query_blocks);
+/// Whether keys or values are copied before they are used.
+template <class Scalar, class Stored>
+bool reads_copies(const AttentionLayout& layout, const HeadRows<const Stored>& k, const HeadRows<const Stored>& v) {
+  return TileReader<Scalar>::copies(k, layout) || TileReader<Scalar>::copies(v, layout);
 }
 
-/// Keys of a tile. Many, since every tile has fixed costs; fewer where some are hidden, since the whole part of a tile
-/// in which they are is masked. (attention_bench, d = 64: n = 2048, 88.2 % of the peak with 128 keys, 89.1 with 512;
-/// causal, n = 512, 78.8 and 76.5.)
+/// The most blocks of queries that go over the keys together.
+template <class Scalar>
+inline constexpr Index most_query_blocks = 384 / block_queries<Scalar>;
+
+/// Blocks of queries that go over the keys together, so that a tile of these is fetched for all of them: as many as
+/// TileMemory has on the stack, up to four. More where a tile is copied, or comes from afar because a core's caches
+/// cannot hold all keys; but not more than half a megabyte of them, nor so many that threads had nothing to `share`.
+/// (attention_bench on Zen 3, n = 8192: with 16 blocks 1.8 times the speed of 2 where d = 128, 1.1 times that of 4
+/// where d = 64; n = 2048 level.)
+template <class Scalar, class Stored>
+Index blocks_together(const AttentionLayout& layout, const HeadRows<const Stored>& k, const HeadRows<const Stored>& v,
+                      bool share) {
+  const Index width = layout.key_width + layout.value_width, size = sizeof(Scalar);
+  const Index block = std::max<Index>(width, 1) * block_queries<Scalar>;
+  const Index few = std::clamp<Index>(TileMemory<Scalar>::capacity / block, 1, 4);
+  const bool are_far = layout.key_rows.longest() * width * size > (Index(2) << 20);
+  if (!are_far && !reads_copies<Scalar>(layout, k, v)) return few;
+  const Index all = layout.query_rows.rows() / block_queries<Scalar> * layout.heads;
+  const Index most = (Index(1) << 19) / (block * size);
+  return std::max(few, std::min({most_query_blocks<Scalar>, most, share ? all / 16 : all}));
+}
+
+/// Keys of a tile. Many, since every tile has fixed costs, but so few that a copy of it fits into TileReader; fewer
+/// where some are hidden, since the whole part of a tile in which they are is masked; more where a score reads rows of
+/// keys. (attention_bench, d = 64: n = 2048, 88.2 % of the peak with 128 keys, 89.1 with 512; causal, n = 512, 78.8
+/// and 76.5; on Zen 3, with smaller caches, 256 keys have up to 1.02 times the speed of 512, with d = 128 up to 1.07.)
 inline constexpr Index most_tile_keys = 512, partly_hidden_tile_keys = 128;
+template <class Scalar, Score S>
+Index tile_keys(const AttentionLayout& layout) {
+  if (reads_rows_of_keys<S>()) return most_tile_keys;
+  const Index width = padded<Scalar>(std::max<Index>({layout.key_width, layout.value_width, 1}));
+  return std::clamp<Index>(TileReader<Scalar>::capacity / width, 16, most_tile_keys / 2);
+}
 
 /// results [e x n] += the weights [keys x n] of a part times its values, but not where `scores` are hidden. The same as
 /// the product to the last bit, if that is defined.
@@ -251,12 +276,12 @@ EIGEN_DONT_INLINE void add_visible_values(const TilePart& part, const Scalar* sc
 ///
 /// A hidden key's weight is 0, but 0 times an infinite or undefined value is not: it must not reach the result of who
 /// does not see it. That is looked for at the end, where it costs next to nothing: if there is anything of the kind in
-/// the results, all is done again `carefully`, without what is hidden.
+/// the results, this gives false, and all is to be done again `carefully`, without what is hidden.
 template <class Scalar, class Stored, Score S>
-void attend_query_tile(const AttentionLayout& layout, const HeadRows<const Scalar>& q, const HeadRows<const Stored>& k,
-                       const HeadRows<const Stored>& v, const S& score, const AttentionDropout& dropout, ScoreTile tile,
-                       const HeadRows<Scalar>& out, Scalar* log_sum_exp, bool carefully = false) {
-  const ScoreTile whole = tile;
+[[nodiscard]] bool attend_query_tile(const AttentionLayout& layout, const HeadRows<const Scalar>& q,
+                                     const HeadRows<const Stored>& k, const HeadRows<const Stored>& v, const S& score,
+                                     const AttentionDropout& dropout, ScoreTile tile, const HeadRows<Scalar>& out,
+                                     Scalar* log_sum_exp, bool carefully) {
   bool hides = false;
   constexpr Index n = block_queries<Scalar>;
   constexpr Index lanes = simd::lanes<Scalar>;
@@ -273,75 +298,87 @@ void attend_query_tile(const AttentionLayout& layout, const HeadRows<const Scala
   const auto block_result = [&](Index block) { return block_q(block) + d * n; };          // [e x n]
   const auto block_size = [&](Index block) { return std::min(n, queries - block * n); };
   constexpr bool in_base_2 = !changes_values<S>;
-  OnlineSoftmax<Scalar, in_base_2> softmax[most_query_blocks];
+  OnlineSoftmax<Scalar, in_base_2> softmax[most_query_blocks<Scalar>];
   for (Index block = 0; block < blocks; ++block) {
     pack_panel<Scalar>(d, block_size(block), transposed(q.from(tile.head, first_row + block * n)), {block_q(block), n},
                        static_cast<Scalar>(layout.scale * (in_base_2 ? log2_e<double> : 1)));
     std::fill_n(block_result(block), e * n, Scalar(0));
+    softmax[block].begin();
   }
 
-  TileReader<Scalar> k_reader, v_reader;
   alignas(64) Scalar scores[most_tile_keys * n];
-  for (tile.key_begin = 0; tile.key_begin < tile.keys; tile.key_begin = tile.key_end) {
-    tile.key_end = std::min(tile.keys, tile.key_begin + most_tile_keys);
-    Visible visible = score.visible(tile);
-    if (visible == Visible::some && !reads_rows_of_keys<S>()) {
-      tile.key_end = std::min(tile.keys, tile.key_begin + partly_hidden_tile_keys);
-      visible = score.visible(tile);
+  // One block over keys of which `own` tells the places. What it makes of them does not depend on the other blocks.
+  const auto attend_keys = [&](Index block, const ScoreTile& own, Visible visible, const Strided<Scalar>& keys,
+                               const Strided<Scalar>& values) {
+    const TileParts<Scalar, n> parts(score, own, visible);
+    alignas(64) Scalar largest[n];
+    std::fill_n(largest, n, hidden_score<Scalar>);
+    for (const TilePart& part : parts) {
+      const Index lane = part.packet * lanes;
+      const bool applies = part.seen == Visible::some || changes_values<S>;
+      const ContiguousRows<Scalar> s{scores + part.key * n + lane, n};
+      multiply_packets<Scalar>(part.keys, part.packets, d, keys.from_row(part.key), {block_q(block) + lane, n},
+                               {nullptr, 0}, s, applies ? nullptr : largest + lane);
+      if (!applies) continue;
+      score.apply(part.tile, ScoreBlock<Scalar>(s.data, part.tile.query_end - part.tile.query_begin, part.keys,
+                                                Eigen::OuterStride<>(n)));
+      note_largest(part.keys, part.packets, s.data, largest + lane);
     }
-    if (visible == Visible::none) continue;
+    const TileMemory<Scalar> before(carefully ? most_tile_keys * n : 0);
+    if (carefully) std::copy_n(scores, (own.key_end - own.key_begin) * n, before.data());
+    softmax[block].add(parts, scores, largest, e, block_result(block));
+    for (const TilePart& part : parts) {
+      const Index lane = part.packet * lanes;
+      const ContiguousRows<Scalar> weights{scores + part.key * n + lane, n};
+      // After the softmax: its sum has the dropped weights too.
+      if (dropout.active()) dropout.apply(part.tile, weights.data, 1, n);
+      if (carefully && part.seen == Visible::some) {
+        add_visible_values(part, before.data(), scores, values, e, block_result(block));
+        continue;
+      }
+      const ContiguousRows<Scalar> result{block_result(block) + lane, n};
+      multiply_packets<Scalar>(e, part.packets, part.keys, transposed(values.from_row(part.key)), {weights.data, n},
+                               {result.data, n}, result);
+    }
+  };
+
+  TileReader<Scalar> k_reader, v_reader;
+  const Index most_keys = tile_keys<Scalar, S>(layout);
+  for (tile.key_begin = 0; tile.key_begin < tile.keys; tile.key_begin = tile.key_end) {
+    tile.key_end = std::min(tile.keys, tile.key_begin + most_keys);
+    const Visible of_tile = score.visible(tile);
+    if (of_tile == Visible::none) continue;
     const Strided<Scalar> keys = k_reader.read(k, layout, key_head, tile);
     const Strided<Scalar> values = v_reader.read(v, layout, key_head, tile);
-
-    hides = hides || visible != Visible::all;
+    hides = hides || of_tile != Visible::all;
     for (Index block = 0; block < blocks; ++block) {
       ScoreTile own = tile;
       own.query_begin = tile.query_begin + block * n;
       own.query_end = own.query_begin + block_size(block);
-      const TileParts<Scalar, n> parts =
-          visible == Visible::all ? TileParts<Scalar, n>(score, own, visible) : TileParts<Scalar, n>(score, own);
-      alignas(64) Scalar largest[n];
-      std::fill_n(largest, n, hidden_score<Scalar>);
-      for (const TilePart& part : parts) {
-        const Index lane = part.packet * lanes;
-        const bool applies = part.seen == Visible::some || changes_values<S>;
-        const ContiguousRows<Scalar> s{scores + part.key * n + lane, n};
-        multiply_packets<Scalar>(part.keys, part.packets, d, keys.from_row(part.key), {block_q(block) + lane, n},
-                                 {nullptr, 0}, s, applies ? nullptr : largest + lane);
-        if (!applies) continue;
-        score.apply(part.tile, ScoreBlock<Scalar>(s.data, part.tile.query_end - part.tile.query_begin, part.keys,
-                                                  Eigen::OuterStride<>(n)));
-        note_largest(part.keys, part.packets, s.data, largest + lane);
+      const Visible of_block = of_tile == Visible::all ? of_tile : score.visible(own);
+      if (of_block == Visible::none) continue;
+      if (of_block != Visible::some || reads_rows_of_keys<S>()) {
+        attend_keys(block, own, of_block, keys, values);
+        continue;
       }
-      const TileMemory<Scalar> before(carefully ? most_tile_keys * n : 0);
-      if (carefully) std::copy_n(scores, (tile.key_end - tile.key_begin) * n, before.data());
-      softmax[block].add(parts, scores, largest, e, block_result(block));
-      for (const TilePart& part : parts) {
-        const Index lane = part.packet * lanes;
-        const ContiguousRows<Scalar> weights{scores + part.key * n + lane, n};
-        // After the softmax: its sum has the dropped weights too.
-        if (dropout.active()) dropout.apply(part.tile, weights.data, 1, n);
-        if (carefully && part.seen == Visible::some) {
-          add_visible_values(part, before.data(), scores, values, e, block_result(block));
-          continue;
-        }
-        const ContiguousRows<Scalar> result{block_result(block) + lane, n};
-        multiply_packets<Scalar>(e, part.packets, part.keys, transposed(values.from_row(part.key)), {weights.data, n},
-                                 {result.data, n}, result);
+      for (; own.key_begin < tile.key_end; own.key_begin = own.key_end) {
+        own.key_end = std::min(tile.key_end, own.key_begin + partly_hidden_tile_keys);
+        const Index key = own.key_begin - tile.key_begin;
+        attend_keys(block, own, score.visible(own), keys.from_row(key), values.from_row(key));
       }
     }
   }
 
   for (Index block = 0; block < blocks; ++block) {
     const Index row = first_row + block * n;
-    if (!softmax[block].finish(e, block_result(block)) && hides && !carefully)
-      return attend_query_tile(layout, q, k, v, score, dropout, whole, out, log_sum_exp, true);
+    if (!softmax[block].finish(e, block_result(block)) && hides && !carefully) return false;
     store_rows(block_result(block), e, block_size(block), out.row(tile.head, row), out.row_stride);
     if (log_sum_exp == nullptr) continue;
     alignas(64) Scalar of_block[n];
     softmax[block].log_sum_exp(of_block);
     for (Index i = 0; i < block_size(block); ++i) log_sum_exp[(row + i) * layout.heads + tile.head] = of_block[i];
   }
+  return true;
 }
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI::detail
