@@ -51,4 +51,6 @@ TEMPLATE_TEST_CASE("exp and tanh at the end of the range", "[core]", float, doub
   CHECK(std::isnan(ef::tanh(Limits::quiet_NaN())));
   CHECK(ef::abs(TestType(-3)) == 3);
   CHECK(ef::abs(TestType(3)) == 3);
+  CHECK(std::signbit(ef::tanh(-TestType(0))));
+  CHECK_FALSE(std::signbit(ef::abs(-TestType(0))));
 }

@@ -54,3 +54,11 @@
 #else
 #define EIGENFORMER_UNROLL
 #endif
+
+// Keeps the loop that follows, over a packet's lanes, as it is until it is vectorised. GCC 12 at -O3 would unroll one
+// of at most eight rounds first, and then not vectorise it.
+#if defined(__GNUC__) && !defined(__clang__)
+#define EIGENFORMER_VECTORISE _Pragma("GCC unroll 1")
+#else
+#define EIGENFORMER_VECTORISE
+#endif

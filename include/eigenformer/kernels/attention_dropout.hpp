@@ -18,36 +18,52 @@ class AttentionDropout {
   /// weights: [queries x keys] of the tile, by their strides.
   template <class Scalar>
   void apply(const ScoreTile& tile, Scalar* weights, Index query_stride, Index key_stride) const {
-    const Index queries = tile.query_end - tile.query_begin, keys = tile.key_end - tile.key_begin;
-    for (Index i = 0; i < queries; i += lanes)
-      for (Index j = 0, end = 0; j < keys; j = end) {
-        const Index key = tile.key_begin + j;
-        end = std::min(keys, j + 16 - key % 16);
-        const Draws draws = detail::draw(key_, blocks_of(tile, i, key));
-        drop(draws, key % 16, end - j, std::min(lanes, queries - i), weights + i * query_stride + j * key_stride,
-             query_stride, key_stride);
-      }
+    const Index queries = tile.query_end - tile.query_begin;
+    for (Index i = 0; i < queries; i += most_lanes) {
+      const Index left = std::min(most_lanes, queries - i);
+      ScoreTile part = tile;
+      part.query_begin += i;
+      part.query_end = part.query_begin + left;
+      if (left > most_lanes / 2)
+        apply_to_some<most_lanes>(part, weights + i * query_stride, query_stride, key_stride);
+      else
+        apply_to_some<most_lanes / 2>(part, weights + i * query_stride, query_stride, key_stride);
+    }
   }
 
  private:
-  // Queries whose draws are made together. Ten rounds of multiplication wait for each other, so 48 lanes take no longer
-  // than 16: with 16 attention has 76 instead of 87 % of the plain kernel's speed.
-  static constexpr Index lanes = 48;
+  // Queries whose draws are made together. Ten rounds of multiplication wait for each other, so with AVX-512 48 lanes
+  // take no longer than 16: with 16 attention has 76 instead of 87 % of the plain kernel's speed.
+  static constexpr Index most_lanes = 48;
+  template <std::size_t lanes>
   using Draws = std::array<std::array<std::uint32_t, lanes>, 4>;
 
-  /// The blocks of draws, 16 keys each, of some queries at a key. A block's number holds the head (14 bits), the
+  /// The same for at most `lanes` queries.
+  template <std::size_t lanes, class Scalar>
+  void apply_to_some(const ScoreTile& tile, Scalar* weights, Index query_stride, Index key_stride) const {
+    const Index queries = tile.query_end - tile.query_begin, keys = tile.key_end - tile.key_begin;
+    for (Index j = 0, end = 0; j < keys; j = end) {
+      const Index key = tile.key_begin + j;
+      end = std::min(keys, j + 16 - key % 16);
+      const Draws<lanes> draws = detail::draw(key_, blocks_of<lanes>(tile, key));
+      drop(draws, key % 16, end - j, queries, weights + j * key_stride, query_stride, key_stride);
+    }
+  }
+
+  /// The blocks of draws, 16 keys each, of the tile's queries at a key. A block's number holds the head (14 bits), the
   /// query's row (30) and the keys (20).
-  static std::array<std::uint64_t, lanes> blocks_of(const ScoreTile& tile, Index query, Index key) {
+  template <std::size_t lanes>
+  static std::array<std::uint64_t, lanes> blocks_of(const ScoreTile& tile, Index key) {
     std::array<std::uint64_t, lanes> blocks;
-    const auto row = static_cast<std::uint64_t>(tile.first_row + tile.query_begin + query);
+    const auto row = static_cast<std::uint64_t>(tile.first_row + tile.query_begin);
     const std::uint64_t first = (static_cast<std::uint64_t>(tile.head) << 50) | static_cast<std::uint64_t>(key / 16);
     for (std::size_t l = 0; l < lanes; ++l) blocks[l] = first | ((row + l) << 20);
     return blocks;
   }
 
   /// Of `keys` keys from `first` of a block on, and `queries` queries.
-  template <class Scalar>
-  EIGEN_DONT_INLINE void drop(const Draws& draws, Index first, Index keys, Index queries, Scalar* weights,
+  template <class Scalar, std::size_t lanes>
+  EIGEN_DONT_INLINE void drop(const Draws<lanes>& draws, Index first, Index keys, Index queries, Scalar* weights,
                               Index query_stride, Index key_stride) const {
     const std::uint32_t threshold = threshold_;
     const Scalar kept = Scalar(256) / static_cast<Scalar>(256 - threshold);
@@ -61,10 +77,8 @@ class AttentionDropout {
       Scalar* column = weights + j * key_stride;
       Index begin = 0;
       if (query_stride == 1)
-        for (constexpr Index step = 16; begin + step <= queries; begin += step) {
-#ifdef __GNUC__
-#pragma GCC unroll 1  // GCC 12 at -O3 would unroll it, and then not vectorise it: half as fast
-#endif
+        for (constexpr Index step = simd::lanes<Scalar>; begin + step <= queries; begin += step) {
+          EIGENFORMER_VECTORISE
           for (Index l = begin; l < begin + step; ++l) drop_one(l, column[l]);
         }
       for (Index l = begin; l < queries; ++l) drop_one(l, column[l * query_stride]);

@@ -38,8 +38,10 @@ void for_each_place(const ScoreTile& tile, const ScoreBlock<Scalar>& scores, Bod
       body(place, i, j);
     };
     Index i = 0;
-    for (; i + lanes <= scores.rows(); i += lanes)
+    for (; i + lanes <= scores.rows(); i += lanes) {
+      EIGENFORMER_VECTORISE
       for (int l = 0; l < lanes; ++l) call(i + l);
+    }
     for (; i < scores.rows(); ++i) call(i);
   }
 }
@@ -79,11 +81,15 @@ class ScoreFunction {
   void apply_backward(const ScoreTile& tile, ScoreBlock<Scalar> scores, ScoreBlock<Scalar> d_scores) const {
     static_assert(std::is_invocable_v<const Function&, Dual<Scalar>, ScorePlace>,
                   "this score has no derivative: write its function for any type of score, [](auto score, auto at)");
+    const Scalar* const values = scores.data();  // not through the maps: see change_scores
+    Scalar* const derivatives = d_scores.data();
+    const Index stride = scores.outerStride(), d_stride = d_scores.outerStride();
     detail::for_each_place(tile, scores, [&](const ScorePlace& place, Index i, Index j) {
-      const Scalar score = scores.coeff(i, j);
-      const Scalar derivative = Dual<Scalar>(function_(Dual<Scalar>(score, 1), place)).derivative;
+      const Scalar value = values[j * stride + i];
+      Scalar& d_score = derivatives[j * d_stride + i];
+      const Scalar derivative = Dual<Scalar>(function_(Dual<Scalar>(value, 1), place)).derivative;
       // A score that a bias has hidden is infinite, and its derivative may be anything.
-      d_scores.coeffRef(i, j) = score == hidden_score<Scalar> ? Scalar(0) : d_scores.coeff(i, j) * derivative;
+      d_score = detail::choose(value == hidden_score<Scalar>, Scalar(0), d_score * derivative);
     });
   }
 
