@@ -36,7 +36,8 @@ struct FloatingBits<double> {
 };
 
 /// a if the condition holds, else b. By bits: of a ? : whose one side is a constant GCC 12 makes a branch to go on from
-/// with the constant, and a loop with branches is not vectorised.
+/// with the constant, and a loop with branches is not vectorised. (scores_bench, lambda_tanh with AVX2: 20 instead of
+/// 77 % of the plain kernel's speed.)
 template <class Scalar>
 EIGEN_ALWAYS_INLINE Scalar choose(bool condition, Scalar a, Scalar b) {
   using Integer = typename FloatingBits<Scalar>::Integer;
@@ -104,9 +105,7 @@ EIGEN_ALWAYS_INLINE Scalar abs(Scalar x) {
 /// The hyperbolic tangent within 3 roundings.
 template <class Scalar, std::enable_if_t<std::is_floating_point_v<Scalar>, int> = 0>
 EIGEN_ALWAYS_INLINE Scalar tanh(Scalar x) {
-  // tanh x = (e^2x - 1) / (e^2x + 1), whose numerator is 2^n p + (2^n - 1); beyond 20 it is 1. The sign is copied,
-  // since a second choice would be a branch to GCC 12, which without AVX-512 would not vectorise it (a fourth of the
-  // speed).
+  // tanh x = (e^2x - 1) / (e^2x + 1), whose numerator is 2^n p + (2^n - 1); beyond 20 it is 1.
   using Integer = typename detail::FloatingBits<Scalar>::Integer;
   const Scalar size = abs(x);
   const auto [power, p] = detail::split_exponential(2 * detail::choose(size > 20, Scalar(20), size));

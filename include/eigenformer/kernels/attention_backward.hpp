@@ -21,7 +21,7 @@ namespace detail {
 inline constexpr Index backward_keys = 512;
 
 /// Rows of one head's gradient that are summed: where they belong, or, where those rows collide, in a buffer first,
-/// unless there are only some.
+/// unless they are few.
 template <class Scalar>
 class GradientRows {
  public:
@@ -57,9 +57,9 @@ void attend_backward_keys(const AttentionLayout& layout, const BackwardRows<Scal
   tile.first_row = layout.query_rows.begin(sequence);
   tile.queries = layout.query_rows.length(sequence);
   tile.keys = layout.key_rows.length(sequence);
-
   tile.key_begin = begin;
   tile.key_end = end;
+
   TileReader<Scalar> k_reader, v_reader;
   const Strided<Scalar> keys = k_reader.read(rows.k, layout, key_head, tile);
   const Strided<Scalar> values = v_reader.read(rows.v, layout, key_head, tile);

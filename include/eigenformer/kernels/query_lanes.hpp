@@ -32,7 +32,7 @@ inline constexpr auto log2_e = static_cast<Scalar>(1.44269504088896340736);
 template <class Scalar, bool in_base_2>
 class OnlineSoftmax {
  public:
-  /// Forgets all keys. What was made by the constructor is not defined before: most blocks of a tile are often unused.
+  /// Sees no keys yet. To be called first: the constructor does not, since most of an array of these may be unused.
   void begin() {
     largest_.fill(hidden_score<Scalar>);
     sum_.fill(Scalar(0));
