@@ -1,8 +1,11 @@
 #include "eigenformer/core/simd.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
+#include <cstdint>
 #include <limits>
+#include <type_traits>
 #include <vector>
 
 #include "eigenformer/core/rng.hpp"
@@ -106,8 +109,15 @@ TEMPLATE_TEST_CASE("exp2 is 2^x", "[core]", float, double) {
   constexpr int smallest = Limits::min_exponent - 1 + Limits::digits;
   CHECK(exp2_of(smallest) > 0);
   CHECK(exp2_of(std::nextafter(TestType(smallest), Limits::lowest())) == 0);
-  CHECK(std::isnan(exp2_of(Limits::quiet_NaN())));
   ef::Rng rng(1);
+  CHECK(std::isnan(exp2_of(Limits::quiet_NaN())));
+  for (int i = 0; i < 1000; ++i) {  // a NaN is one whatever its sign and last bits are
+    using Bits = std::conditional_t<sizeof(TestType) == 4, std::uint32_t, std::uint64_t>;
+    const Bits half = Bits(rng()) << (4 * sizeof(Bits));
+    const Bits bits = std::bit_cast<Bits>(Limits::quiet_NaN()) | half | Bits(rng());
+    CAPTURE(bits);
+    CHECK(std::isnan(exp2_of(std::bit_cast<TestType>(bits))));
+  }
   const double lowest = smallest;
   for (int i = 0; i < 20000; ++i) {
     const auto x = static_cast<TestType>(i % 2 == 0 ? lowest + (127 - lowest) * rng.uniform() : 2 * rng.uniform() - 1);

@@ -130,6 +130,29 @@ TEMPLATE_TEST_CASE("a query of NaN spoils what it sees and no more", "[kernels]"
     }
 }
 
+TEMPLATE_TEST_CASE("what one query sees of NaN does not reach the keys that are hidden from it", "[kernels]", float,
+                   double) {
+  ef::Rng rng(5);
+  for (const Index size : {6, 70, 300}) {  // up to several tiles of keys, of which only the last is undefined
+    CAPTURE(size);
+    AttentionCase<TestType> c({1, 1, 5, 3, {size}, {size}}, rng);
+    Matrix<bool> visible = Matrix<bool>::Constant(size, size, true);
+    visible.row(0).setConstant(false);
+    visible.col(size - 1).setConstant(false);
+    visible(0, 0) = visible(0, size - 1) = true;
+    const ef::DenseMask score(visible);
+    const AttentionGradients<TestType> expected = gradients(c, score);
+    c.k.row(size - 1).setConstant(std::numeric_limits<TestType>::quiet_NaN());
+    const AttentionGradients<TestType> given = gradients(c, score);
+    CHECK(given.q.row(0).array().isNaN().all());
+    CHECK(given.v.row(0).array().isNaN().all());
+    const auto others = [size](const Matrix<TestType>& m) -> Matrix<TestType> { return m.middleRows(1, size - 2); };
+    CHECK(largest_error(others(given.q), others(expected.q)) < rounding<TestType>(128));
+    CHECK(largest_error(others(given.k), others(expected.k)) < rounding<TestType>(128));
+    CHECK(largest_error(others(given.v), others(expected.v)) < rounding<TestType>(128));
+  }
+}
+
 TEMPLATE_TEST_CASE("a visible key of NaN shows", "[kernels]", float, double) {
   ef::Rng rng(4);
   for (const Index keys : {1, 9, 130}) {

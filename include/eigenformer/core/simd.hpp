@@ -221,19 +221,20 @@ EIGEN_ALWAYS_INLINE void exp2_each(Packet<Scalar> (&x)[count]) {
 #endif
   P power[count];
   if constexpr (std::is_same_v<Scalar, float> && lanes < float >> 1) {
-    // x = n + f. Added to 1.5 * 2^23, x is rounded to n, whose bits are then the sum's last ones: they go to the
-    // exponent's place by one shift.
+    // x = n + f. Added to 1.5 * 2^23, x is rounded to n; to 127 more, the sum's last bits are those of 2^n's exponent.
+    // Times 2^n: added to p's exponent instead, they would make a number of a NaN whose last bits are not 0.
     using Bits = typename Eigen::internal::unpacket_traits<P>::integer_packet;
+    const P round = broadcast(12582912.0F + 127);
     P shifted[count];
     EIGENFORMER_UNROLL
-    for (int i = 0; i < count; ++i) shifted[i] = add(x[i], broadcast(12582912.0F));
+    for (int i = 0; i < count; ++i) shifted[i] = add(x[i], round);
     EIGENFORMER_UNROLL
-    for (int i = 0; i < count; ++i) f[i] = subtract(x[i], subtract(shifted[i], broadcast(12582912.0F)));
+    for (int i = 0; i < count; ++i) f[i] = subtract(x[i], subtract(shifted[i], round));
     detail::exp2_of_fractions<Scalar>(f, p);
     EIGENFORMER_UNROLL
     for (int i = 0; i < count; ++i) {
       const Bits n = Eigen::internal::plogical_shift_left<23>(Eigen::internal::preinterpret<Bits>(shifted[i]));
-      power[i] = Eigen::internal::preinterpret<P>(Eigen::internal::padd(Eigen::internal::preinterpret<Bits>(p[i]), n));
+      power[i] = multiply(p[i], Eigen::internal::preinterpret<P>(n));
     }
   } else {
     EIGENFORMER_UNROLL
