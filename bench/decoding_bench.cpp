@@ -31,7 +31,7 @@ void decoding(benchmark::State& state) {
 }
 BENCHMARK(decoding)
     ->ArgNames({"n", "d", "heads"})
-    ->ArgsProduct({{256, 1024, 4096, 16384, 131072}, {64, 128}, {1, 8}})
+    ->ArgsProduct({{256, 1024, 4096, 16384, 131072}, {64, 128}, {1, 2, 3, 4, 5, 8}})
     ->MinTime(0.1)
     ->UseManualTime()
     ->Unit(benchmark::kMicrosecond);

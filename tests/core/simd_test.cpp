@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstdint>
 #include <limits>
+#include <numeric>
 #include <type_traits>
 #include <vector>
 
@@ -144,6 +145,18 @@ TEMPLATE_TEST_CASE("exp2 of several packets is exp2 of each", "[core]", float, d
     }
     CHECK(together == alone);
   }
+}
+
+TEMPLATE_TEST_CASE("the sums of packets' lanes come in the packets' order", "[core]", float, double) {
+  constexpr Index lanes = simd::lanes<TestType>;
+  std::vector<TestType> from(static_cast<std::size_t>(lanes * lanes)), sums(static_cast<std::size_t>(lanes));
+  for (std::size_t i = 0; i < from.size(); ++i) from[i] = static_cast<TestType>(i * i % 101);  // sums are exact
+  simd::Packet<TestType> packets[lanes];
+  for (Index i = 0; i < lanes; ++i) packets[i] = simd::load(from.data() + i * lanes);
+  simd::store(sums.data(), simd::sums_of_lanes<TestType>(packets));
+  for (Index i = 0; i < lanes; ++i)
+    CHECK(sums[static_cast<std::size_t>(i)] ==
+          std::accumulate(from.begin() + i * lanes, from.begin() + (i + 1) * lanes, TestType(0)));
 }
 
 TEMPLATE_TEST_CASE("the columns of a square come in order, from rows any stride apart", "[core]", float, double) {

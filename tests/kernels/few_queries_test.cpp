@@ -31,43 +31,20 @@ TEMPLATE_TEST_CASE("few queries, of one head or of several that share keys, atte
         }
 }
 
-namespace {
-
-// Hides everything from every second head: what is seen of a tile may differ among heads that share its keys.
-struct EvenHeads {
-  static constexpr ef::ScoreStage stage = ef::ScoreStage::mask;
-  ef::Visible visible(const ef::ScoreTile& tile) const {
-    return tile.head % 2 == 0 ? ef::Visible::all : ef::Visible::none;
-  }
-  template <class Scalar>
-  void apply(const ef::ScoreTile&, ef::ScoreBlock<Scalar>) const {}
-};
-
-}  // namespace
-
-TEST_CASE("of heads that share keys, some may see nothing of them", "[kernels]") {
-  ef::Rng rng(12);
-  const AttentionCase<float> c({4, 1, 20, 9, {2}, {130}}, rng);
-  const Matrix<float> all = ef::attention(c.q, c.k, c.v, c.options);
-  const Matrix<float> even = ef::attention(c.q, c.k, c.v, EvenHeads{}, c.options);
-  for (Index head = 0; head < 4; ++head) {
-    CAPTURE(head);
-    if (head % 2 == 0) CHECK(identical<float>(even.middleCols(head * 9, 9), all.middleCols(head * 9, 9)));
-    if (head % 2 == 1) CHECK((even.middleCols(head * 9, 9).array() == 0).all());
-  }
-}
-
-TEST_CASE("few queries are eight or fewer rows that share a key head", "[kernels]") {
+TEMPLATE_TEST_CASE("few queries are no more rows that share a key head than half of the lanes", "[kernels]", float,
+                   double) {
   const auto few = [](Index heads, Index key_heads, Index queries) {
     const Index d = 4;
     const auto layout = ef::detail::attention_layout({queries, heads * d}, {5, key_heads * d}, {5, key_heads * d},
                                                      {.heads = heads, .key_heads = key_heads});
-    return ef::detail::has_few_queries(layout, 0);
+    return ef::detail::has_few_queries<TestType>(layout, 0);
   };
-  CHECK(few(1, 1, 8));
-  CHECK_FALSE(few(1, 1, 9));
-  CHECK(few(8, 8, 8));
-  CHECK(few(8, 1, 1));
-  CHECK_FALSE(few(8, 1, 2));
-  CHECK(few(8, 2, 2));
+  constexpr Index most = ef::simd::lanes<TestType> / 2;
+  CHECK(few(1, 1, most));
+  CHECK_FALSE(few(1, 1, most + 1));
+  CHECK(few(8, 8, most));
+  CHECK(few(most, 1, 1));
+  CHECK_FALSE(few(most, 1, 2));
+  CHECK(few(2 * most, 2, 1));
+  CHECK_FALSE(few(most + 1, 1, 1));
 }

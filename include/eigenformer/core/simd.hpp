@@ -304,6 +304,18 @@ EIGEN_ALWAYS_INLINE void transpose_square(P (&rows)[count]) {
 }
 }  // namespace detail
 
+/// In lane i the sum of x[i]'s lanes.
+template <class Scalar>
+EIGEN_ALWAYS_INLINE Packet<Scalar> sums_of_lanes(Packet<Scalar> (&x)[lanes<Scalar>]) {
+  detail::transpose_square(x);
+  EIGENFORMER_UNROLL
+  for (int step = lanes<Scalar> / 2; step > 0; step /= 2) {
+    EIGENFORMER_UNROLL
+    for (int i = 0; i < step; ++i) x[i] = add(x[i], x[i + step]);
+  }
+  return x[0];
+}
+
 /// Calls body(i, packet) for the columns of a square of scalars, whose row i is from[i * from_stride ..]. Of fewer than
 /// a square, reads only the first `rows` rows, and takes the others for zeros.
 template <class Scalar, class Body>

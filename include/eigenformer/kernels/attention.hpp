@@ -4,6 +4,7 @@
 #include "eigenformer/core/compiled.hpp"
 #include "eigenformer/core/readable.hpp"
 #include "eigenformer/kernels/few_queries.hpp"
+#include "eigenformer/kernels/grouped_heads.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
@@ -35,10 +36,12 @@ void attend(const AttentionLayout& layout, const HeadRows<const Scalar>& q, cons
       ScoreTile tile = tiles[static_cast<std::size_t>(i % count)];
       tile.head = i / count;
       const auto is_done = [&](bool carefully) {
-        if (!has_few_queries(layout, tile.sequence))
+        const bool few = has_few_queries<Scalar>(layout, tile.sequence);
+        if (!few && !heads_fit_a_block<Scalar>(layout, tile.sequence))
           return attend_query_tile<Scalar>(layout, q, k, v, score, dropout, tile, out, log_sum_exp, carefully);
         if (tile.head % (layout.heads / layout.key_heads) != 0) return true;
-        return attend_few_queries<Scalar>(layout, q, k, v, score, dropout, tile, out, log_sum_exp, carefully);
+        if (few) return attend_few_queries<Scalar>(layout, q, k, v, score, dropout, tile, out, log_sum_exp, carefully);
+        return attend_grouped_heads<Scalar>(layout, q, k, v, score, dropout, tile, out, log_sum_exp, carefully);
       };
       if (!is_done(false)) (void)is_done(true);
     }

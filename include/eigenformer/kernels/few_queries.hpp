@@ -11,9 +11,11 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI::detail {
 
-/// Whether a sequence's queries are so few that sums across registers cost less than empty lanes.
-inline bool has_few_queries(const AttentionLayout& layout, Index sequence) {
-  return layout.heads / layout.key_heads * layout.query_rows.length(sequence) <= 8;
+/// Whether a sequence's queries are so few that sums across registers cost less than empty lanes. (decoding_bench on
+/// Zen 3, n = 256, d = 64: 2.1 microseconds a head here, with eight lanes 8 for up to eight heads.)
+template <class Scalar>
+bool has_few_queries(const AttentionLayout& layout, Index sequence) {
+  return layout.heads / layout.key_heads * layout.query_rows.length(sequence) <= simd::lanes<Scalar> / 2;
 }
 
 /// The softmax of one query over the keys so far: see OnlineSoftmax.
@@ -59,47 +61,55 @@ class RowSoftmax {
   Scalar sum_ = 0;
 };
 
-/// scores [rows x keys], `stride` apart = Q [rows x packets * lanes] K^T.
+/// scores [rows x keys], `stride` apart = Q [rows x packets * lanes] K^T. A register sums the products of each of as
+/// many keys as it has lanes; beyond the last key, of that one again.
 template <class Scalar>
 EIGEN_DONT_INLINE void multiply_by_keys(Index rows, Index keys, Index packets, const Scalar* q_rows,
                                         const Strided<Scalar>& key_rows, Scalar* scores, Index stride) {
   using P = simd::Packet<Scalar>;
   constexpr Index lanes = simd::lanes<Scalar>;
-  for (Index j = 0; j < keys; ++j) {
-    const Scalar* key = key_rows.data + j * key_rows.row_stride;
+  constexpr Index together = std::min<Index>(lanes, 8);  // keys, whose addresses stay in registers
+  for (Index j = 0; j < keys; j += lanes) {
+    const Scalar* key[lanes];
+    for (Index i = 0; i < lanes; ++i) key[i] = key_rows.data + std::min(j + i, keys - 1) * key_rows.row_stride;
     for (Index r = 0; r < rows; ++r) {
       const Scalar* q = q_rows + r * packets * lanes;
-      P sums[2] = {simd::broadcast(Scalar(0)), simd::broadcast(Scalar(0))};
-      Index p = 0;
-      for (; p + 2 <= packets; p += 2) {
+      P sums[lanes];
+      EIGENFORMER_UNROLL
+      for (Index first = 0; first < lanes; first += together) {
         EIGENFORMER_UNROLL
-        for (int i = 0; i < 2; ++i)
-          sums[i] = simd::multiply_add(simd::load(q + (p + i) * lanes), simd::load(key + (p + i) * lanes), sums[i]);
+        for (Index i = first; i < first + together; ++i) sums[i] = simd::broadcast(Scalar(0));
+        for (Index c = 0; c < packets * lanes; c += lanes) {
+          const P query = simd::load(q + c);
+          EIGENFORMER_UNROLL
+          for (Index i = first; i < first + together; ++i)
+            sums[i] = simd::multiply_add(query, simd::load(key[i] + c), sums[i]);
+        }
       }
-      if (p < packets) sums[0] = simd::multiply_add(simd::load(q + p * lanes), simd::load(key + p * lanes), sums[0]);
-      scores[r * stride + j] = simd::sum_of_lanes<Scalar>(simd::add(sums[0], sums[1]));
+      simd::store(scores + r * stride + j, simd::sums_of_lanes<Scalar>(sums));
     }
   }
 }
 
-/// result [packets * lanes] += weights [keys] V, for one query. Keys go in turn to two sums, which hide the latency of
-/// the additions. With `scores`, the values of hidden keys are not looked at.
-template <class Scalar, int packets>
+/// result [packets * lanes] += weights [keys] V, for one query. Keys go in turn to `chains` sums: with eight, the
+/// latency of the additions is hidden. With `scores`, the values of hidden keys are not looked at.
+template <class Scalar, int packets, int chains>
 EIGEN_DONT_INLINE void add_values(Index keys, const Scalar* weights, const Scalar* scores, const Scalar* values,
                                   Index value_stride, Scalar* result) {
   using P = simd::Packet<Scalar>;
   constexpr Index lanes = simd::lanes<Scalar>;
-  P sums[2][packets];
+  P sums[chains][packets];
   EIGENFORMER_UNROLL
   for (int p = 0; p < packets; ++p) {
     sums[0][p] = simd::load(result + p * lanes);
-    sums[1][p] = simd::broadcast(Scalar(0));
-  }
-  for (Index j = 0; j < keys; j += 2) {
     EIGENFORMER_UNROLL
-    for (int chain = 0; chain < 2; ++chain) {
+    for (int chain = 1; chain < chains; ++chain) sums[chain][p] = simd::broadcast(Scalar(0));
+  }
+  for (Index j = 0; j < keys; j += chains) {
+    EIGENFORMER_UNROLL
+    for (int chain = 0; chain < chains; ++chain) {
       const Index key = j + chain;
-      if (key == keys || (scores != nullptr && scores[key] == hidden_score<Scalar>)) continue;
+      if (key >= keys || (scores != nullptr && scores[key] == hidden_score<Scalar>)) continue;
       const P weight = simd::broadcast(weights[key]);
       EIGENFORMER_UNROLL
       for (int p = 0; p < packets; ++p)
@@ -108,7 +118,11 @@ EIGEN_DONT_INLINE void add_values(Index keys, const Scalar* weights, const Scala
     }
   }
   EIGENFORMER_UNROLL
-  for (int p = 0; p < packets; ++p) simd::store(result + p * lanes, simd::add(sums[0][p], sums[1][p]));
+  for (int p = 0; p < packets; ++p) {
+    EIGENFORMER_UNROLL
+    for (int chain = 1; chain < chains; ++chain) sums[0][p] = simd::add(sums[0][p], sums[chain][p]);
+    simd::store(result + p * lanes, sums[0][p]);
+  }
 }
 template <class Scalar>
 void add_values(Index keys, Index packets, const Scalar* weights, const Scalar* scores, const Strided<Scalar>& values,
@@ -116,9 +130,12 @@ void add_values(Index keys, Index packets, const Scalar* weights, const Scalar* 
   constexpr Index lanes = simd::lanes<Scalar>;
   Index p = 0;
   const auto rest = [&](auto count) {
-    for (; p + count <= packets; p += count)
-      add_values<Scalar, count>(keys, weights, scores, values.data + p * lanes, values.row_stride, result + p * lanes);
+    constexpr int together = count;
+    for (; p + together <= packets; p += together)
+      add_values<Scalar, together, 8 / together>(keys, weights, scores, values.data + p * lanes, values.row_stride,
+                                                 result + p * lanes);
   };
+  rest(std::integral_constant<int, 8>{});
   rest(std::integral_constant<int, 4>{});
   rest(std::integral_constant<int, 1>{});
 }
