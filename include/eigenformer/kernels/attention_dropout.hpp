@@ -1,6 +1,7 @@
 // Dropout of attention weights, drawn by position: the backward draws the same mask again, so it is never stored.
 #pragma once
 
+#include "eigenformer/core/compiled.hpp"
 #include "eigenformer/core/rng.hpp"
 #include "eigenformer/kernels/score.hpp"
 
@@ -17,19 +18,7 @@ class AttentionDropout {
 
   /// weights: [queries x keys] of the tile, by their strides.
   template <class Scalar>
-  void apply(const ScoreTile& tile, Scalar* weights, Index query_stride, Index key_stride) const {
-    const Index queries = tile.query_end - tile.query_begin;
-    for (Index i = 0; i < queries; i += most_lanes) {
-      const Index left = std::min(most_lanes, queries - i);
-      ScoreTile part = tile;
-      part.query_begin += i;
-      part.query_end = part.query_begin + left;
-      if (left > most_lanes / 2)
-        apply_to_some<most_lanes>(part, weights + i * query_stride, query_stride, key_stride);
-      else
-        apply_to_some<most_lanes / 2>(part, weights + i * query_stride, query_stride, key_stride);
-    }
-  }
+  void apply(const ScoreTile& tile, Scalar* weights, Index query_stride, Index key_stride) const;
 
  private:
   // Queries whose draws are made together. Ten rounds of multiplication wait for each other, so with AVX-512 48 lanes
@@ -88,5 +77,23 @@ class AttentionDropout {
   std::uint32_t threshold_;
   RandomKey key_;
 };
+
+template <class Scalar>
+void AttentionDropout::apply(const ScoreTile& tile, Scalar* weights, Index query_stride, Index key_stride) const {
+  const Index queries = tile.query_end - tile.query_begin;
+  for (Index i = 0; i < queries; i += most_lanes) {
+    const Index left = std::min(most_lanes, queries - i);
+    ScoreTile part = tile;
+    part.query_begin += i;
+    part.query_end = part.query_begin + left;
+    if (left > most_lanes / 2)
+      apply_to_some<most_lanes>(part, weights + i * query_stride, query_stride, key_stride);
+    else
+      apply_to_some<most_lanes / 2>(part, weights + i * query_stride, query_stride, key_stride);
+  }
+}
+
+EIGENFORMER_FLOAT(void AttentionDropout::apply(const ScoreTile&, float*, Index, Index) const);
+EIGENFORMER_DOUBLE(void AttentionDropout::apply(const ScoreTile&, double*, Index, Index) const);
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI::detail

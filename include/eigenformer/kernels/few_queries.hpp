@@ -140,6 +140,11 @@ void add_values(Index keys, Index packets, const Scalar* weights, const Scalar* 
   rest(std::integral_constant<int, 1>{});
 }
 
+EIGENFORMER_FLOAT(void multiply_by_keys(Index, Index, Index, const float*, const Strided<float>&, float*, Index));
+EIGENFORMER_DOUBLE(void multiply_by_keys(Index, Index, Index, const double*, const Strided<double>&, double*, Index));
+EIGENFORMER_FLOAT(void add_values(Index, Index, const float*, const float*, const Strided<float>&, float*));
+EIGENFORMER_DOUBLE(void add_values(Index, Index, const double*, const double*, const Strided<double>&, double*));
+
 /// Applies a score to rows of scores, [queries x keys] and `stride` apart.
 template <class Scalar, Score S>
 void apply_to_rows(const S& score, const ScoreTile& tile, Scalar* rows, Index stride) {

@@ -46,6 +46,9 @@ void pack_panel(Index depth, Index cols, const Strided<Scalar>& b, const Contigu
   }
 }
 
+EIGENFORMER_FLOAT(void pack_panel(Index, Index, const Strided<float>&, const ContiguousRows<float>&, float));
+EIGENFORMER_DOUBLE(void pack_panel(Index, Index, const Strided<double>&, const ContiguousRows<double>&, double));
+
 /// C [rows x cols] = start + A [rows x depth] B, where B's rows are whole packets. `start` is as for multiply_tiles.
 template <class Scalar>
 void multiply_panel(Index rows, Index cols, Index depth, const Strided<Scalar>& a,

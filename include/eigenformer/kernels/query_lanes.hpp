@@ -212,6 +212,11 @@ void add_rows(const Scalar* results, Index width, Index count, Scalar* rows, Ind
   write_rows<Scalar, true>(results, width, count, rows, row_stride);
 }
 
+EIGENFORMER_FLOAT(void note_largest(Index, Index, const float*, float*));
+EIGENFORMER_DOUBLE(void note_largest(Index, Index, const double*, double*));
+EIGENFORMER_FLOAT(void write_rows<float, false>(const float*, Index, Index, float*, Index));
+EIGENFORMER_DOUBLE(void write_rows<double, false>(const double*, Index, Index, double*, Index));
+
 // d = width of a key head, e = width of a value head.
 
 /// Whether keys or values are copied before they are used.
@@ -271,6 +276,11 @@ EIGEN_DONT_INLINE void add_visible_values(const TilePart& part, const Scalar* sc
       simd::store(results + f * n + i, sum);
     }
 }
+
+EIGENFORMER_FLOAT(void add_visible_values(const TilePart&, const float*, const float*, const Strided<float>&, Index,
+                                          float*));
+EIGENFORMER_DOUBLE(void add_visible_values(const TilePart&, const double*, const double*, const Strided<double>&, Index,
+                                           double*));
 
 /// The queries of `tile`, at most blocks_together * block_queries, over all keys of their sequence.
 ///

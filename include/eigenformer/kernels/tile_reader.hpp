@@ -1,6 +1,7 @@
 // The keys or values of a tile: where they lie, or in a buffer.
 #pragma once
 
+#include "eigenformer/core/compiled.hpp"
 #include "eigenformer/kernels/attention_layout.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI::detail {
@@ -54,33 +55,42 @@ class TileReader {
  private:
   template <class Stored>
   EIGEN_DONT_INLINE Strided<Scalar> copy(const HeadRows<const Stored>& rows, const AttentionLayout& layout, Index head,
-                                         Index first, Index count) {
-    const Index stride = padded<Scalar>(rows.width);
-    if (count * stride > std::max(capacity, heap_.size())) heap_.resize(count * stride);
-    Scalar* const tile = count * stride > capacity ? heap_.data() : stack_;
-    const auto row = [&](Index i) {
-      return rows.row(head,
-                      layout.key_index.empty() ? first + i : layout.key_index[static_cast<std::size_t>(first + i)]);
-    };
-    // Rows far apart are not fetched in advance by the machine (1.03 to 1.08 times the kernel's speed on Zen 3).
-    constexpr Index ahead = 8, line = 64 / static_cast<Index>(sizeof(Stored));
-    Scalar* to = tile;
-    for (Index i = 0; i < count; ++i, to += stride) {
-      const Stored* from = row(i);
-      if (rows.col_stride == 1) {  // by Eigen, which converts a packet at a time
-        for (Index j = 0; i + ahead < count && j < rows.width; j += line) simd::prefetch(row(i + ahead) + j);
-        Eigen::Map<Eigen::Matrix<Scalar, Eigen::Dynamic, 1>>(to, rows.width) =
-            Eigen::Map<const Eigen::Matrix<Stored, Eigen::Dynamic, 1>>(from, rows.width).template cast<Scalar>();
-      } else {
-        for (Index j = 0; j < rows.width; ++j) to[j] = static_cast<Scalar>(from[j * rows.col_stride]);
-      }
-      std::fill(to + rows.width, to + stride, Scalar(0));
-    }
-    return {tile, stride, 1};
-  }
+                                         Index first, Index count);
 
   alignas(64) Scalar stack_[capacity];
   Eigen::Matrix<Scalar, Eigen::Dynamic, 1> heap_;
 };
+
+template <class Scalar>
+template <class Stored>
+Strided<Scalar> TileReader<Scalar>::copy(const HeadRows<const Stored>& rows, const AttentionLayout& layout, Index head,
+                                         Index first, Index count) {
+  const Index stride = padded<Scalar>(rows.width);
+  if (count * stride > std::max(capacity, heap_.size())) heap_.resize(count * stride);
+  Scalar* const tile = count * stride > capacity ? heap_.data() : stack_;
+  const auto row = [&](Index i) {
+    return rows.row(head, layout.key_index.empty() ? first + i : layout.key_index[static_cast<std::size_t>(first + i)]);
+  };
+  // Rows far apart are not fetched in advance by the machine (1.03 to 1.08 times the kernel's speed on Zen 3).
+  constexpr Index ahead = 8, line = 64 / static_cast<Index>(sizeof(Stored));
+  Scalar* to = tile;
+  for (Index i = 0; i < count; ++i, to += stride) {
+    const Stored* from = row(i);
+    if (rows.col_stride == 1) {  // by Eigen, which converts a packet at a time
+      for (Index j = 0; i + ahead < count && j < rows.width; j += line) simd::prefetch(row(i + ahead) + j);
+      Eigen::Map<Eigen::Matrix<Scalar, Eigen::Dynamic, 1>>(to, rows.width) =
+          Eigen::Map<const Eigen::Matrix<Stored, Eigen::Dynamic, 1>>(from, rows.width).template cast<Scalar>();
+    } else {
+      for (Index j = 0; j < rows.width; ++j) to[j] = static_cast<Scalar>(from[j * rows.col_stride]);
+    }
+    std::fill(to + rows.width, to + stride, Scalar(0));
+  }
+  return {tile, stride, 1};
+}
+
+EIGENFORMER_FLOAT(Strided<float> TileReader<float>::copy(const HeadRows<const float>&, const AttentionLayout&, Index,
+                                                         Index, Index));
+EIGENFORMER_DOUBLE(Strided<double> TileReader<double>::copy(const HeadRows<const double>&, const AttentionLayout&,
+                                                            Index, Index, Index));
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI::detail
