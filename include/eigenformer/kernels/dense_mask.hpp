@@ -1,9 +1,7 @@
 // Attention where a matrix of bool allows it.
 #pragma once
 
-#include <bit>
 #include <cstdint>
-#include <cstring>
 #include <memory>
 #include <vector>
 
@@ -19,16 +17,15 @@ class DenseMask {
 
   /// may_attend: [query rows x keys of the longest sequence, or more], any matrix of bool.
   template <class Derived>
-  explicit DenseMask(const Eigen::DenseBase<Derived>& may_attend)
-      : rows_(may_attend.rows()), keys_(may_attend.cols()), stride_(rows_ / 8 + 1 + bytes_read) {
+  explicit DenseMask(const Eigen::DenseBase<Derived>& may_attend) : rows_(may_attend.rows()), keys_(may_attend.cols()) {
     static_assert(std::is_same_v<typename Derived::Scalar, bool>,
                   "a dense mask is a matrix of bool; true = may attend");
     const Eigen::Matrix<bool, Eigen::Dynamic, Eigen::Dynamic> by_keys = may_attend.derived();
-    std::vector<std::uint8_t> bits(static_cast<std::size_t>(stride_ * keys_), 0);
+    std::vector<std::uint64_t> words(static_cast<std::size_t>((rows_ / word_rows + 2) * keys_), 0);
     for (Index j = 0; j < keys_; ++j)
       for (Index i = 0; i < rows_; ++i)
-        bits[static_cast<std::size_t>(j * stride_ + i / 8)] |= static_cast<std::uint8_t>(by_keys(i, j) << (i % 8));
-    bits_ = std::make_shared<const std::vector<std::uint8_t>>(std::move(bits));
+        words[static_cast<std::size_t>(i / word_rows * keys_ + j)] |= std::uint64_t{by_keys(i, j)} << (i % word_rows);
+    words_ = std::make_shared<const std::vector<std::uint64_t>>(std::move(words));
   }
 
   Index rows() const { return rows_; }
@@ -42,9 +39,9 @@ class DenseMask {
   Visible visible(const ScoreTile& tile) const {
     bool any_seen = tile.query_begin == tile.query_end || tile.key_begin == tile.key_end, any_hidden = false;
     for (Index key = tile.key_begin; key < tile.key_end && !(any_seen && any_hidden); ++key)
-      for (Index i = tile.query_begin; i < tile.query_end; i += bits_read) {
-        const Index count = std::min(bits_read, tile.query_end - i);
-        const std::uint64_t all = (std::uint64_t{1} << count) - 1;
+      for (Index i = tile.query_begin; i < tile.query_end; i += word_rows) {
+        const Index count = std::min(word_rows, tile.query_end - i);
+        const std::uint64_t all = ~std::uint64_t{0} >> (word_rows - count);
         const std::uint64_t seen = bits_from(tile.first_row + i, key) & all;
         any_seen = any_seen || seen != 0;
         any_hidden = any_hidden || seen != all;
@@ -71,23 +68,19 @@ class DenseMask {
   }
 
  private:
-  static constexpr Index bytes_read = 8;
-  static constexpr Index bits_read = 56;  // at least so many of 8 bytes come after a bit of the first
+  static constexpr Index word_rows = 64;
 
-  /// Whether a row and those after it may attend to a key, a bit each: at least bits_read of them.
+  /// Whether a row and the 63 after it may attend to a key, a bit each.
   std::uint64_t bits_from(Index row, Index key) const {
-    const std::uint8_t* byte = bits_->data() + key * stride_ + row / 8;
-    std::uint64_t bits = 0;
-    if constexpr (std::endian::native == std::endian::little)
-      std::memcpy(&bits, byte, bytes_read);
-    else
-      for (int i = 0; i < bytes_read; ++i) bits |= std::uint64_t{byte[i]} << (8 * i);
-    return bits >> (row % 8);
+    const std::uint64_t* word = words_->data() + row / word_rows * keys_ + key;
+    const auto shift = static_cast<int>(row % word_rows);
+    return word[0] >> shift | word[keys_] << 1 << (63 - shift);
   }
 
   Index rows_, keys_;
-  Index stride_;  // bytes of a key, with some to spare for the last read
-  std::shared_ptr<const std::vector<std::uint8_t>> bits_;
+  // Of 64 rows at a key a word, and the words of all keys next to each other, as a tile reads them; one row of words
+  // more than there are rows of.
+  std::shared_ptr<const std::vector<std::uint64_t>> words_;
 };
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI
