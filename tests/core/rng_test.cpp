@@ -52,6 +52,19 @@ TEST_CASE("philox gives its authors' known answers", "[core]") {
         Words{0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1});
 }
 
+TEMPLATE_TEST_CASE_SIG("draws of several blocks at once are those of each block", "[core]",
+                       ((std::size_t lanes), lanes), 1, 5, 8, 24, 48) {
+  ef::Rng rng(9);
+  for (int round = 0; round < 20; ++round) {
+    const ef::RandomKey key{(std::uint64_t{rng()} << 32) | rng(), (std::uint64_t{rng()} << 32) | rng()};
+    std::array<std::uint64_t, lanes> blocks;
+    for (std::uint64_t& block : blocks) block = (std::uint64_t{rng()} << 32) | rng();
+    const auto draws = ef::detail::draw(key, blocks);
+    for (std::size_t l = 0; l < lanes; ++l)
+      CHECK(std::array{draws[0][l], draws[1][l], draws[2][l], draws[3][l]} == key.draw(blocks[l]));
+  }
+}
+
 TEST_CASE("draws are addressed by key, stream and position", "[core]") {
   const ef::RandomKey key{0x299f31d0a4093822, 0x0370734413198a2e};
   CHECK(key.draw(0x85a308d3243f6a88) == Words{0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1});

@@ -12,24 +12,26 @@
 #include <utility>
 
 #include "eigenformer/core/check.hpp"
+#include "eigenformer/core/simd.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
 namespace detail {
 
-/// Philox4x32 with ten rounds of several counters side by side, in place: counters[w] has word w of each. The lanes'
-/// loops are ones that a compiler vectorises.
+/// Philox4x32 with ten rounds of several counters side by side, in place: counters[w] has word w of each.
 template <std::size_t lanes>
 void philox(std::array<std::array<std::uint32_t, lanes>, 4>& counters, std::array<std::uint32_t, 2> key) {
+  using W = simd::WordsOf<lanes>;
   auto& [w0, w1, w2, w3] = counters;
   for (int round = 0; round < 10; ++round) {
-    for (std::size_t l = 0; l < lanes; ++l) {
-      const std::uint64_t a = std::uint64_t{0xD2511F53} * w0[l];
-      const std::uint64_t b = std::uint64_t{0xCD9E8D57} * w2[l];
-      w0[l] = static_cast<std::uint32_t>(b >> 32) ^ w1[l] ^ key[0];
-      w1[l] = static_cast<std::uint32_t>(b);
-      w2[l] = static_cast<std::uint32_t>(a >> 32) ^ w3[l] ^ key[1];
-      w3[l] = static_cast<std::uint32_t>(a);
+    const W key_0 = simd::broadcast_word<W>(key[0]), key_1 = simd::broadcast_word<W>(key[1]);
+    for (std::size_t l = 0; l < lanes; l += sizeof(W) / sizeof(std::uint32_t)) {
+      const auto a = simd::multiply_words(simd::broadcast_word<W>(0xD2511F53), simd::load_words<W>(&w0[l]));
+      const auto b = simd::multiply_words(simd::broadcast_word<W>(0xCD9E8D57), simd::load_words<W>(&w2[l]));
+      simd::store_words(&w0[l], simd::exclusive_or(b.high, simd::exclusive_or(simd::load_words<W>(&w1[l]), key_0)));
+      simd::store_words(&w2[l], simd::exclusive_or(a.high, simd::exclusive_or(simd::load_words<W>(&w3[l]), key_1)));
+      simd::store_words(&w1[l], b.low);
+      simd::store_words(&w3[l], a.low);
     }
     key[0] += 0x9E3779B9;
     key[1] += 0xBB67AE85;
