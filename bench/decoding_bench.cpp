@@ -11,7 +11,7 @@ namespace ef = eigenformer;
 using ef::Index;
 using ef::Matrix;
 
-/// `heads` query heads that share one key head.
+/// `heads` query heads that share one key head. Of many, products bound the time: 2 FLOP a head for every number read.
 void decoding(benchmark::State& state) {
   const Index n = state.range(0), d = state.range(1), heads = state.range(2);
   const Matrix<float> q = Matrix<float>::Random(1, heads * d), k = Matrix<float>::Random(n, d),
@@ -31,7 +31,7 @@ void decoding(benchmark::State& state) {
 }
 BENCHMARK(decoding)
     ->ArgNames({"n", "d", "heads"})
-    ->ArgsProduct({{256, 1024, 4096, 16384, 131072}, {64, 128}, {1, 2, 3, 4, 5, 8}})
+    ->ArgsProduct({{256, 1024, 4096, 16384, 131072}, {64, 128}, {1, 4, 8}})
     ->MinTime(0.1)
     ->UseManualTime()
     ->Unit(benchmark::kMicrosecond);

@@ -210,6 +210,30 @@ EIGEN_ALWAYS_INLINE Packet<double> scale_unless_less(const Packet<double>& x, co
 }
 #endif
 
+/// Whether numbers' last bits can be shifted to the exponent's place, by an instruction.
+template <class Scalar>
+inline constexpr bool shifts_to_exponent = std::is_same_v<Scalar, float>&& lanes<float> > 1;
+/// Shifts them there.
+template <class P>
+EIGEN_ALWAYS_INLINE P last_bits_as_exponent(const P& x) {
+  using Bits = typename Eigen::internal::unpacket_traits<P>::integer_packet;
+  return Eigen::internal::preinterpret<P>(
+      Eigen::internal::plogical_shift_left<23>(Eigen::internal::preinterpret<Bits>(x)));
+}
+#if defined(EIGEN_VECTORIZE_AVX2) && !defined(EIGEN_VECTORIZE_AVX512)
+template <>
+inline constexpr bool shifts_to_exponent<double> = true;
+EIGEN_ALWAYS_INLINE Packet<double> last_bits_as_exponent(const Packet<double>& x) {
+  return _mm256_castsi256_pd(_mm256_slli_epi64(_mm256_castpd_si256(x), 52));
+}
+#elif defined(EIGEN_VECTORIZE_SSE2) && !defined(EIGEN_VECTORIZE_AVX)
+template <>
+inline constexpr bool shifts_to_exponent<double> = true;
+EIGEN_ALWAYS_INLINE Packet<double> last_bits_as_exponent(const Packet<double>& x) {
+  return _mm_castsi128_pd(_mm_slli_epi64(_mm_castpd_si128(x), 52));
+}
+#endif
+
 }  // namespace detail
 
 /// Packets that exp2_each is best given at a time: with fewer registers they would not fit.
@@ -218,9 +242,9 @@ inline constexpr int exponentials_together = registers >= 32 ? 4 : 1;
 /// Each x becomes 2^x, for x <= 127: 1 at 0, NaN for NaN, and exactly 0 where it would be so small (2^-102, 2^-969, at
 /// minus infinity) that beside 1 it is nothing, but times a value might be below the smallest normal number: with these
 /// Intel takes a hundred times as long (scores_bench, alibi/n:2048/d:64: 0.43 instead of 0.89 of the plain kernel's
-/// speed). Within 3 rounding errors for float, 3 + |x| for double and where Eigen does not vectorise. Eigen's pexp
-/// takes twice the instructions. Every step is taken for all packets before the next: one packet after the other would
-/// wait for its own results longer than a processor looks ahead.
+/// speed). Within 3 rounding errors, or 3 + |x| of them where it is by Eigen's pexp: for double but on x86, and where
+/// Eigen does not vectorise. That takes twice the instructions. Every step is taken for all packets before the next:
+/// one packet after the other would wait for its own results longer than a processor looks ahead.
 template <class Scalar, int count>
 EIGEN_ALWAYS_INLINE void exp2_each(Packet<Scalar> (&x)[count]) {
   using P = Packet<Scalar>;
@@ -242,11 +266,12 @@ EIGEN_ALWAYS_INLINE void exp2_each(Packet<Scalar> (&x)[count]) {
   }
 #endif
   P power[count];
-  if constexpr (std::is_same_v<Scalar, float> && lanes < float >> 1) {
-    // x = n + f. Added to 1.5 * 2^23, x is rounded to n; to 127 more, the sum's last bits are those of 2^n's exponent.
-    // Times 2^n: added to p's exponent instead, they would make a number of a NaN whose last bits are not 0.
-    using Bits = typename Eigen::internal::unpacket_traits<P>::integer_packet;
-    const P round = broadcast(12582912.0F + 127);
+  if constexpr (detail::shifts_to_exponent<Scalar>) {
+    // x = n + f. Added to 1.5 * 2^23 (2^52 for double), x is rounded to n; to the exponent's bias more, the sum's last
+    // bits are those of 2^n's exponent. Times 2^n: added to p's exponent instead, they would make a number of a NaN
+    // whose last bits are not 0.
+    constexpr Scalar ulp_is_1 = Scalar(1.5) / Limits::epsilon();
+    const P round = broadcast(ulp_is_1 + (Limits::max_exponent - 1));
     P shifted[count];
     EIGENFORMER_UNROLL
     for (int i = 0; i < count; ++i) shifted[i] = add(x[i], round);
@@ -254,10 +279,7 @@ EIGEN_ALWAYS_INLINE void exp2_each(Packet<Scalar> (&x)[count]) {
     for (int i = 0; i < count; ++i) f[i] = subtract(x[i], subtract(shifted[i], round));
     detail::exp2_of_fractions<Scalar>(f, p);
     EIGENFORMER_UNROLL
-    for (int i = 0; i < count; ++i) {
-      const Bits n = Eigen::internal::plogical_shift_left<23>(Eigen::internal::preinterpret<Bits>(shifted[i]));
-      power[i] = multiply(p[i], Eigen::internal::preinterpret<P>(n));
-    }
+    for (int i = 0; i < count; ++i) power[i] = multiply(p[i], detail::last_bits_as_exponent(shifted[i]));
   } else {
     EIGENFORMER_UNROLL
     for (int i = 0; i < count; ++i)
