@@ -46,14 +46,18 @@ TEMPLATE_TEST_CASE("a tile of queries gives the gradients of its formulas, over 
                    double) {
   using Tile = detail::BackwardTile<TestType, true, false>;
   ef::Rng rng(1);
-  const Index sizes[][4] = {{1, 1, 1, 1}, {3, 5, 7, 2}, {48, 64, 64, 64}, {17, 40, 9, 33}, {48, 10, 300, 5}};
-  for (const auto& [most_queries, keys, d, e] : sizes)
+  struct Sizes {
+    Index most_queries, keys, d, e;
+  };
+  const Sizes sizes[] = {{1, 1, 1, 1}, {3, 5, 7, 2}, {48, 64, 64, 64}, {17, 40, 9, 33}, {48, 10, 300, 5}};
+  for (const Sizes& s : sizes)
     for (const bool causal : {false, true}) {
-      CAPTURE(most_queries, keys, d, e, causal);
+      const Index keys = s.keys, d = s.d, e = s.e;
+      CAPTURE(s.most_queries, keys, d, e, causal);
       Tile tile(d, e);
       REQUIRE(tile.capacity() >= 1);
       REQUIRE(keys <= Tile::key_capacity);
-      const Index queries = std::min(most_queries, tile.capacity());
+      const Index queries = std::min(s.most_queries, tile.capacity());
       const double scale = 1 / std::sqrt(static_cast<double>(d));
       const Index past = causal ? 2 - queries / 2 : keys;  // so that some queries see nothing
       const auto q = random_matrix<TestType>(queries, d, rng), k = random_matrix<TestType>(keys, d, rng),

@@ -13,7 +13,7 @@ TEMPLATE_TEST_CASE("few queries, of one head or of several that share keys, atte
   CAPTURE(seed);
   ef::Rng rng(seed);
   ef::ThreadPool pool(3);
-  for (const auto& [heads, key_heads] : {std::pair<Index, Index>{1, 1}, {8, 1}, {6, 2}, {9, 1}})
+  for (const auto& [heads, key_heads] : {std::pair<Index, Index>{1, 1}, {2, 1}, {8, 1}, {6, 2}, {9, 1}})
     for (const Index queries : {1, 2, 4, 8, 9})
       for (const Index keys : {1, 2, 15, 16, 17, 63, 64, 65, 130, 200})
         for (const Index width : {1, 8, 17, 64}) {
@@ -40,8 +40,9 @@ TEMPLATE_TEST_CASE("few queries are no more rows that share a key head than half
     return ef::detail::has_few_queries<TestType>(layout, 0);
   };
   constexpr Index most = ef::simd::lanes<TestType> / 2;
-  CHECK(few(1, 1, most));
   CHECK_FALSE(few(1, 1, most + 1));
+  if (most == 0) return;  // nothing is vectorised
+  CHECK(few(1, 1, most));
   CHECK(few(8, 8, most));
   CHECK(few(most, 1, 1));
   CHECK_FALSE(few(most, 1, 2));

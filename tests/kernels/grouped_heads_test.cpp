@@ -19,7 +19,7 @@ std::vector<Group> groups() {
   constexpr Index n = detail::block_queries<Scalar>, least = ef::simd::lanes<Scalar> / 2 + 1;
   std::vector<Group> groups;
   for (const Group& g : {Group{2, n / 2}, {3, n / 3}, {3, 2}, {n, 1}, {n - 1, 1}, {least, 1}})
-    if (g.heads > 1 && g.heads * g.queries >= least) groups.push_back(g);
+    if (g.heads > 1 && g.heads * g.queries >= least && g.heads * g.queries <= n) groups.push_back(g);
   return groups;
 }
 

@@ -242,9 +242,10 @@ inline constexpr int exponentials_together = registers >= 32 ? 4 : 1;
 /// Each x becomes 2^x, for x <= 127: 1 at 0, NaN for NaN, and exactly 0 where it would be so small (2^-102, 2^-969, at
 /// minus infinity) that beside 1 it is nothing, but times a value might be below the smallest normal number: with these
 /// Intel takes a hundred times as long (scores_bench, alibi/n:2048/d:64: 0.43 instead of 0.89 of the plain kernel's
-/// speed). Within 3 rounding errors, or 3 + |x| of them where it is by Eigen's pexp: for double but on x86, and where
-/// Eigen does not vectorise. That takes twice the instructions. Every step is taken for all packets before the next:
-/// one packet after the other would wait for its own results longer than a processor looks ahead.
+/// speed). Within 3 rounding errors, or 3 + |x| of them where it is by Eigen's pexp: for double but with SSE, AVX2 or
+/// AVX-512DQ, and where Eigen does not vectorise. That takes twice the instructions. Every step is taken for all
+/// packets before the next: one packet after the other would wait for its own results longer than a processor looks
+/// ahead.
 template <class Scalar, int count>
 EIGEN_ALWAYS_INLINE void exp2_each(Packet<Scalar> (&x)[count]) {
   using P = Packet<Scalar>;

@@ -10,7 +10,8 @@ namespace eigenformer::inline EIGENFORMER_ABI {
 
 namespace detail {
 
-/// Every query tile of every sequence and head is a task; of few queries, all that share a key head.
+/// Every query tile of every sequence and head is a task; of few queries, or heads that fit a block,
+/// all that share a key head.
 template <class Scalar, class Stored, Score S>
 void attend(const AttentionLayout& layout, const HeadRows<const Scalar>& q, const HeadRows<const Stored>& k,
             const HeadRows<const Stored>& v, const S& score, const AttentionDropout& dropout,

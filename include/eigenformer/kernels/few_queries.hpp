@@ -61,8 +61,8 @@ class RowSoftmax {
   Scalar sum_ = 0;
 };
 
-/// scores [rows x keys], `stride` apart = Q [rows x packets * lanes] K^T. A register sums the products of each of as
-/// many keys as it has lanes; beyond the last key, of that one again.
+/// scores [rows x keys], `stride` apart = Q [rows x packets * lanes] K^T. As many keys are taken together as there are
+/// lanes, and each has a register of sums; in place of keys beyond the last stands that one.
 template <class Scalar>
 EIGEN_DONT_INLINE void multiply_by_keys(Index rows, Index keys, Index packets, const Scalar* q_rows,
                                         const Strided<Scalar>& key_rows, Scalar* scores, Index stride) {
@@ -91,8 +91,8 @@ EIGEN_DONT_INLINE void multiply_by_keys(Index rows, Index keys, Index packets, c
   }
 }
 
-/// result [packets * lanes] += weights [keys] V, for one query. Keys go in turn to `chains` sums: with eight, the
-/// latency of the additions is hidden. With `scores`, the values of hidden keys are not looked at.
+/// result [packets * lanes] += weights [keys] V, for one query. Keys go in turn to `chains` sums of every packet: eight
+/// sums in all hide the latency of the additions. With `scores`, the values of hidden keys are not looked at.
 template <class Scalar, int packets, int chains>
 EIGEN_DONT_INLINE void add_values(Index keys, const Scalar* weights, const Scalar* scores, const Scalar* values,
                                   Index value_stride, Scalar* result) {
