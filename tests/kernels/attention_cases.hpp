@@ -181,6 +181,28 @@ template <class Scalar>
 Attended<Scalar> attend(const AttentionCase<Scalar>& c, const std::type_identity_t<TestedScore<Scalar>>& score,
                         Threads* threads = nullptr, Index extra = 0);
 
+/// Attention with every kind of mask, and a score that changes values, against its definition; and with threads,
+/// against itself to the last bit.
+template <class Scalar>
+void check_definition(const AttentionCase<Scalar>& c, Rng& rng, Threads& threads) {
+  for_each_score(c, rng, [&](const TestedScore<Scalar>& score, const NaiveScore& naive, const char* name) {
+    CAPTURE(name);
+    const NaiveAttention expected = c.naive(naive);
+    const Attended<Scalar> given = attend(c, score);
+    CHECK(largest_error(given.out, expected.out) < rounding<Scalar>(64));
+    CHECK(largest_error(given.log_sum_exp, expected.log_sum_exp) < rounding<Scalar>(64));
+    // A query that sees nothing gives zeros: here not nearly, but exactly.
+    const Index heads = c.options.heads, width = given.out.cols() / heads;
+    for (Index i = 0; i < c.q.rows(); ++i)
+      for (Index h = 0; h < heads; ++h)
+        if (expected.log_sum_exp(i, h) == naive_hidden)
+          CHECK((given.out.row(i).segment(h * width, width).array() == 0).all());
+    const Attended<Scalar> with_threads = attend(c, score, &threads);
+    CHECK(identical<Scalar>(with_threads.out, given.out));
+    CHECK(identical<Scalar>(with_threads.log_sum_exp, given.log_sum_exp));
+  });
+}
+
 template <class Scalar>
 struct AttentionGradients {
   Matrix<Scalar> q, k, v;

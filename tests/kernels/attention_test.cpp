@@ -16,21 +16,7 @@ TEMPLATE_TEST_CASE("attention agrees with its definition", "[kernels]", float, d
   for (const AttentionSizes& s : attention_sizes()) {
     CAPTURE(s.heads, s.key_heads, s.key_width, s.value_width, s.queries, s.keys);
     const AttentionCase<TestType> c(s, rng);
-    for_each_score(c, rng, [&](const TestedScore<TestType>& score, const NaiveScore& naive, const char* name) {
-      CAPTURE(name);
-      const NaiveAttention expected = c.naive(naive);
-      const Attended<TestType> given = attend(c, score);
-      CHECK(largest_error(given.out, expected.out) < rounding<TestType>(64));
-      CHECK(largest_error(given.log_sum_exp, expected.log_sum_exp) < rounding<TestType>(64));
-      // A query that sees nothing gives zeros: here not nearly, but exactly.
-      for (Index i = 0; i < c.q.rows(); ++i)
-        for (Index h = 0; h < s.heads; ++h)
-          if (expected.log_sum_exp(i, h) == naive_hidden)
-            CHECK((given.out.row(i).segment(h * s.value_width, s.value_width).array() == 0).all());
-      const Attended<TestType> with_pool = attend(c, score, &pool);
-      CHECK(identical<TestType>(with_pool.out, given.out));
-      CHECK(identical<TestType>(with_pool.log_sum_exp, given.log_sum_exp));
-    });
+    check_definition(c, rng, pool);
   }
 }
 

@@ -20,14 +20,7 @@ TEMPLATE_TEST_CASE("few queries, of one head or of several that share keys, atte
           if (queries > 1 && keys > 100 && width > 8) continue;
           CAPTURE(heads, key_heads, queries, keys, width);
           const AttentionCase<TestType> c({heads, key_heads, width, width + queries % 2, {queries}, {keys}}, rng);
-          for_each_score(c, rng, [&](const TestedScore<TestType>& score, const NaiveScore& naive, const char* name) {
-            CAPTURE(name);
-            const NaiveAttention expected = c.naive(naive);
-            const Attended<TestType> given = attend(c, score);
-            CHECK(largest_error(given.out, expected.out) < rounding<TestType>(64));
-            CHECK(largest_error(given.log_sum_exp, expected.log_sum_exp) < rounding<TestType>(64));
-            CHECK(identical<TestType>(attend(c, score, &pool).out, given.out));
-          });
+          check_definition(c, rng, pool);
         }
 }
 

@@ -56,18 +56,13 @@ TEMPLATE_TEST_CASE("heads that share keys attend side by side as their definitio
   const std::uint64_t seed = 21;
   CAPTURE(seed);
   ef::Rng rng(seed);
+  ef::ThreadPool pool(3);
   for (const auto& [heads, queries] : groups<TestType>())
     for (const Index keys : {1, 17, 128, 129, 300}) {
       CAPTURE(heads, queries, keys);
       const AttentionCase<TestType> c({heads, 1, 1 + rng.below(40), 1 + rng.below(40), {queries}, {keys}}, rng);
       REQUIRE(are_side_by_side(c));
-      for_each_score(c, rng, [&](const TestedScore<TestType>& score, const NaiveScore& naive, const char* name) {
-        CAPTURE(name);
-        const NaiveAttention expected = c.naive(naive);
-        const Attended<TestType> given = attend(c, score);
-        CHECK(largest_error(given.out, expected.out) < rounding<TestType>(64));
-        CHECK(largest_error(given.log_sum_exp, expected.log_sum_exp) < rounding<TestType>(64));
-      });
+      check_definition(c, rng, pool);
     }
 }
 

@@ -12,7 +12,7 @@
 #include <utility>
 
 #include "eigenformer/core/check.hpp"
-#include "eigenformer/core/simd.hpp"
+#include "eigenformer/core/words.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 

@@ -40,7 +40,7 @@ void attend(const AttentionLayout& layout, const HeadRows<const Scalar>& q, cons
         const bool few = has_few_queries<Scalar>(layout, tile.sequence);
         if (!few && !heads_fit_a_block<Scalar>(layout, tile.sequence))
           return attend_query_tile<Scalar>(layout, q, k, v, score, dropout, tile, out, log_sum_exp, carefully);
-        if (tile.head % (layout.heads / layout.key_heads) != 0) return true;
+        if (tile.head % layout.group() != 0) return true;
         if (few) return attend_few_queries<Scalar>(layout, q, k, v, score, dropout, tile, out, log_sum_exp, carefully);
         return attend_grouped_heads<Scalar>(layout, q, k, v, score, dropout, tile, out, log_sum_exp, carefully);
       };

@@ -50,7 +50,7 @@ class GradientRows {
 template <class Scalar, Score S>
 void attend_backward_keys(const AttentionLayout& layout, const BackwardRows<Scalar>& rows, const S& score,
                           const AttentionDropout& dropout, Index sequence, Index key_head, Index begin, Index end) {
-  const Index group = layout.heads / layout.key_heads;
+  const Index group = layout.group();
   const Index first_key = layout.key_rows.begin(sequence);
   ScoreTile tile;
   tile.sequence = sequence;

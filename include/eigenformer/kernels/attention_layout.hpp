@@ -42,7 +42,9 @@ struct AttentionLayout {
   RowOffsets key_rows;
   std::span<const Index> key_index;
 
-  Index key_head(Index head) const { return head / (heads / key_heads); }
+  /// Query heads that share a key head.
+  Index group() const { return heads / key_heads; }
+  Index key_head(Index head) const { return head / group(); }
   Index sequences() const { return query_rows.sequences(); }
 };
 

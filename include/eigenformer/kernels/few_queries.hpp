@@ -15,7 +15,7 @@ namespace eigenformer::inline EIGENFORMER_ABI::detail {
 /// Zen 3, n = 256, d = 64: 2.1 microseconds a head here, with eight lanes 8 for up to eight heads.)
 template <class Scalar>
 bool has_few_queries(const AttentionLayout& layout, Index sequence) {
-  return layout.heads / layout.key_heads * layout.query_rows.length(sequence) <= simd::lanes<Scalar> / 2;
+  return layout.group() * layout.query_rows.length(sequence) <= simd::lanes<Scalar> / 2;
 }
 
 /// The softmax of one query over the keys so far: see OnlineSoftmax.
@@ -171,7 +171,7 @@ template <class Scalar, class Stored, Score S>
   const Index d = layout.key_width, e = layout.value_width;
   const Index d_stride = padded<Scalar>(d), e_stride = padded<Scalar>(e);
   const Index queries = tile.queries, key_head = layout.key_head(tile.head);
-  const Index first_head = tile.head, heads = layout.heads / layout.key_heads, rows = heads * queries;
+  const Index first_head = tile.head, heads = layout.group(), rows = heads * queries;
   constexpr bool in_base_2 = !changes_values<S>;
 
   const TileMemory<Scalar> memory(rows * (d_stride + e_stride + tile_keys));
@@ -192,16 +192,12 @@ template <class Scalar, class Stored, Score S>
   for (tile.key_begin = 0; tile.key_begin < tile.keys; tile.key_begin = tile.key_end) {
     tile.key_end = std::min(tile.keys, tile.key_begin + tile_keys);
     const Index keys = tile.key_end - tile.key_begin;
-    Visible seen = Visible::none, most_hidden = Visible::all;
-    for (tile.head = first_head; tile.head < first_head + heads; ++tile.head) {
-      const Visible of_head = score.visible(tile);
-      seen = std::max(seen, of_head);
-      most_hidden = std::min(most_hidden, of_head);
-    }
-    if (seen == Visible::none) continue;
+    tile.head = first_head;
+    const SeenByHeads seen = seen_by_heads(score, tile, heads);
+    if (seen.most == Visible::none) continue;
     const Strided<Scalar> key_rows = k_reader.read_packets(k, layout, key_head, tile);
     const Strided<Scalar> value_rows = v_reader.read_packets(v, layout, key_head, tile);
-    hides = hides || most_hidden != Visible::all;
+    hides = hides || seen.least != Visible::all;
 
     multiply_by_keys(rows, keys, d_stride / lanes, q_rows, key_rows, scores, tile_keys);
     for (Index h = 0; h < heads; ++h) {

@@ -10,8 +10,7 @@ namespace eigenformer::inline EIGENFORMER_ABI::detail {
 /// Whether all queries of all heads that share a key head fit into a block.
 template <class Scalar>
 bool heads_fit_a_block(const AttentionLayout& layout, Index sequence) {
-  const Index heads = layout.heads / layout.key_heads;
-  return heads > 1 && heads * layout.query_rows.length(sequence) <= block_queries<Scalar>;
+  return layout.group() > 1 && layout.group() * layout.query_rows.length(sequence) <= block_queries<Scalar>;
 }
 
 /// All queries of `tile`, of all heads that share the key head of tile.head. A query i of the group's head h has lane
@@ -24,7 +23,7 @@ template <class Scalar, class Stored, Score S>
   constexpr Index n = block_queries<Scalar>, lanes = simd::lanes<Scalar>, most_keys = partly_hidden_tile_keys;
   constexpr bool in_base_2 = !changes_values<S>;
   const Index d = layout.key_width, e = layout.value_width, queries = tile.queries;
-  const Index key_head = layout.key_head(tile.head), first_head = tile.head, heads = layout.heads / layout.key_heads;
+  const Index key_head = layout.key_head(tile.head), first_head = tile.head, heads = layout.group();
   const Index packets = padded<Scalar>(heads * queries) / lanes;
   // Calls body(its head's first lane) for the heads, of which each is in turn tile.head.
   const auto for_each_head = [&](auto body) {
@@ -52,21 +51,17 @@ template <class Scalar, class Stored, Score S>
   TileReader<Scalar> k_reader, v_reader;
   for (tile.key_begin = 0; tile.key_begin < tile.keys; tile.key_begin = tile.key_end) {
     tile.key_end = std::min(tile.keys, tile.key_begin + most_keys);
-    Visible seen = Visible::none, most_hidden = Visible::all;
-    for_each_head([&](Index) {
-      const Visible of_head = score.visible(tile);
-      seen = std::max(seen, of_head);
-      most_hidden = std::min(most_hidden, of_head);
-    });
-    if (seen == Visible::none) continue;
-    hides = hides || most_hidden != Visible::all;
+    tile.head = first_head;
+    const SeenByHeads seen = seen_by_heads(score, tile, heads);
+    if (seen.most == Visible::none) continue;
+    hides = hides || seen.least != Visible::all;
     const Strided<Scalar> keys = k_reader.read(k, layout, key_head, tile);
     const Strided<Scalar> values = v_reader.read(v, layout, key_head, tile);
-    const TilePart part{tile, most_hidden, 0, tile.key_end - tile.key_begin, 0, packets};
+    const TilePart part{tile, seen.least, 0, tile.key_end - tile.key_begin, 0, packets};
 
     alignas(64) Scalar largest[n];
     std::fill_n(largest, n, hidden_score<Scalar>);
-    const bool applies = most_hidden != Visible::all || changes_values<S>;
+    const bool applies = seen.least != Visible::all || changes_values<S>;
     multiply_packets<Scalar>(part.keys, packets, d, keys, {q_lanes, n}, {nullptr, 0}, {scores, n},
                              applies ? nullptr : largest);
     if (applies) {

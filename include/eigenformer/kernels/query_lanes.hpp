@@ -9,6 +9,7 @@
 #include <array>
 #include <cmath>
 
+#include "eigenformer/core/exp2.hpp"
 #include "eigenformer/kernels/attention_dropout.hpp"
 #include "eigenformer/kernels/product.hpp"
 #include "eigenformer/kernels/tile_memory.hpp"

@@ -92,7 +92,7 @@ void weights_by_distance_backward(const AttentionLayout& layout, const ConstMatr
   d_k.setZero();
   // A task is a key head of a sequence. Those that add to one gradient of the score's are one task, which does them in
   // order.
-  const Index sequences = layout.sequences(), group = layout.heads / layout.key_heads;
+  const Index sequences = layout.sequences(), group = layout.group();
   Index grain = score.sequences_share_gradient ? sequences : 1;
   if (score.heads_share_gradient) grain = sequences * layout.key_heads;
   parallel_for(options.threads, sequences * layout.key_heads, grain, [&](Index begin, Index end) {
