@@ -1,5 +1,6 @@
 // The translation program: `translate demo | compare | train | run | evaluate | align`.
 #include <CLI/CLI.hpp>
+#include <cstdlib>
 #include <exception>
 #include <iostream>
 
@@ -20,14 +21,20 @@ void on_interrupt(int) {
   std::signal(SIGINT, SIG_DFL);  // a second Ctrl-C ends the program at once
 }
 
+/// In place of CLI::PositiveNumber, whose message spells out the largest number there is.
+const CLI::Validator above_0(
+    [](const std::string& given) {
+      return std::strtod(given.c_str(), nullptr) > 0 ? "" : "is " + given + ", expected a number above 0";
+    },
+    "above 0");
+
 void add_threads(CLI::App* command, int& threads) {
   command->add_option("--threads", threads, "threads to work with (default: one a core)")->check(CLI::Range(1, 1024));
 }
 
 void add_layer_and_head(CLI::App* command, int& layer, int& head) {
-  command->add_option("--layer", layer, "of a Transformer, counted from 1 (default: the last)")
-      ->check(CLI::PositiveNumber);
-  command->add_option("--head", head, "counted from 1 (default: the mean of all)")->check(CLI::PositiveNumber);
+  command->add_option("--layer", layer, "of a Transformer, counted from 1 (default: the last)")->check(above_0);
+  command->add_option("--head", head, "counted from 1 (default: the mean of all)")->check(above_0);
 }
 
 /// The names of an enum's values, as choices.
@@ -54,7 +61,7 @@ int run_program(int argc, char** argv) {
       "compare", "what recurrent models and a Transformer learn of the demo's corpus, by length of the sentence");
   compare_command->add_option("--seed", compare_arguments.seed, "of the weights and the order of training");
   compare_command->add_option("--epochs", compare_arguments.epochs, "how often each model sees the corpus")
-      ->check(CLI::PositiveNumber)
+      ->check(above_0)
       ->capture_default_str();
   add_threads(compare_command, compare_arguments.threads);
 
@@ -79,10 +86,9 @@ int run_program(int argc, char** argv) {
   add_choice("--model", train_arguments.model, {"transformer", "recurrent"}, "what is trained");
   add_choice("--preset", train_arguments.preset, {"tiny", "base"},
              "tiny: 4 layers of width 128, or 1 recurrent one of 256; base: 6 of 512, or 2 of 512");
-  train_command->add_option("--width", train_arguments.width, "of the layers (default: the preset's)")
-      ->check(CLI::PositiveNumber);
+  train_command->add_option("--width", train_arguments.width, "of the layers (default: the preset's)")->check(above_0);
   train_command->add_option("--layers", train_arguments.layers, "of encoder and decoder each (default: the preset's)")
-      ->check(CLI::PositiveNumber);
+      ->check(above_0);
   add_choice("--positions", train_arguments.positions, names_of<ef::PositionEncoding>(), "of a Transformer");
   add_choice("--context", train_arguments.context, names_of<ef::SourceContext>(),
              "what a recurrent decoder is told of the source");
@@ -100,18 +106,18 @@ int run_program(int argc, char** argv) {
   auto* minutes = train_command->add_option("--minutes", train_arguments.minutes, "how long to train (default: 20)");
   auto* epochs = train_command->add_option("--epochs", train_arguments.epochs, "or how often to see the corpus");
   auto* updates = train_command->add_option("--updates", train_arguments.updates, "or how many updates to make");
-  for (CLI::Option* option : {minutes, epochs, updates}) option->check(CLI::PositiveNumber);
+  for (CLI::Option* option : {minutes, epochs, updates}) option->check(above_0);
   train_command->add_option("--batch-tokens", train_arguments.batch_tokens, "most tokens of a side in an update")
-      ->check(CLI::PositiveNumber)
+      ->check(above_0)
       ->capture_default_str();
   train_command->add_option("--min-count", train_arguments.min_count, "tokens seen less often are <unk>")
-      ->check(CLI::PositiveNumber)
+      ->check(above_0)
       ->capture_default_str();
   train_command->add_option("--max-length", train_arguments.max_length, "most tokens of a sentence")
-      ->check(CLI::PositiveNumber)
+      ->check(above_0)
       ->capture_default_str();
   train_command->add_option("--rate", train_arguments.rate, "the highest learning rate (default: the preset's)")
-      ->check(CLI::PositiveNumber);
+      ->check(above_0);
   train_command->add_option("--dropout", train_arguments.dropout, "(default: the preset's)")
       ->check(CLI::Range(0.0, 0.9));
   train_command->add_option("--seed", train_arguments.seed)->capture_default_str();

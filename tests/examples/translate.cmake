@@ -93,6 +93,8 @@ fails_with("2.*3|3.*2" train --source source.txt --target three.txt --out new --
 fails_with("--colour" train --pairs pairs.tsv --out new --colour red)
 fails_with("--out" train --pairs pairs.tsv)
 fails_with("--pairs" train --out new)
+fails_with("--minutes: is -3, expected a number above 0" train --pairs pairs.tsv --out new --minutes -3)
+fails_with("--layers: is 0, expected" train --pairs pairs.tsv --out new --layers 0)
 fails_with("huge" train --pairs pairs.tsv --out new --preset huge)
 fails_with("" no_such_command)
 fails_with("nowhere" run --model nowhere)
