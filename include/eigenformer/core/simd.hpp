@@ -1,6 +1,7 @@
 // Vector registers, by Eigen's packets: whatever Eigen vectorises is served, on every compiler.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cstdint>
@@ -42,6 +43,19 @@ template <class Scalar>
 EIGEN_ALWAYS_INLINE void store(Scalar* to, const Packet<Scalar>& packet) {
   Eigen::internal::pstoreu(to, packet);
 }
+/// The first `count` lanes, and zeros in the others.
+template <class Scalar>
+Packet<Scalar> load_first(const Scalar* from, Index count) {
+  std::array<Scalar, lanes<Scalar>> all{};
+  std::copy_n(from, count, all.begin());
+  return load(all.data());
+}
+template <class Scalar>
+void store_first(Scalar* to, const Packet<Scalar>& packet, Index count) {
+  std::array<Scalar, lanes<Scalar>> all;
+  store(all.data(), packet);
+  std::copy_n(all.begin(), count, to);
+}
 /// Asks for what lies there to be brought nearer.
 template <class Scalar>
 EIGEN_ALWAYS_INLINE void prefetch(const Scalar* address) {
@@ -82,7 +96,7 @@ template <class P>
 EIGEN_ALWAYS_INLINE P log(const P& a) {
   return Eigen::internal::plog(a);
 }
-/// The larger, lane by lane; where one is NaN, either.
+/// The larger, lane by lane; a NaN of a's stays one.
 template <class P>
 EIGEN_ALWAYS_INLINE P max(const P& a, const P& b) {
   return Eigen::internal::pmax(a, b);

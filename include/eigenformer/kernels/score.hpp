@@ -95,6 +95,24 @@ void check_covers(const S& score, const ScoreTile& batch) {
   if constexpr (requires { score.check_covers(batch); }) score.check_covers(batch);
 }
 
+/// Each score of `to` becomes change(itself, the numbers of `from` in its place), a packet at a time: one formula for
+/// all of them, so that what becomes of a score does not depend on its neighbours.
+template <class Scalar, class Change, class... Blocks>
+void change_packets(Change change, ScoreBlock<Scalar> to, const Blocks&... from) {
+  constexpr Index lanes = simd::lanes<Scalar>;
+  const Index queries = to.rows(), whole = queries / lanes * lanes, rest = queries - whole;
+  for (Index j = 0; j < to.cols(); ++j) {
+    const auto column = [j](ScoreBlock<Scalar> block) { return block.data() + j * block.outerStride(); };
+    Scalar* const scores = column(to);
+    for (Index i = 0; i < whole; i += lanes)
+      simd::store(scores + i, change(simd::load(scores + i), simd::load(column(from) + i)...));
+    if (rest != 0)
+      simd::store_first(scores + whole,
+                        change(simd::load_first(scores + whole, rest), simd::load_first(column(from) + whole, rest)...),
+                        rest);
+  }
+}
+
 /// Where queries stand among the keys: they begin together, or, for keys that begin earlier as in a cache, end
 /// together.
 class Alignment {

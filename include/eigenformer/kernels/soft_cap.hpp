@@ -1,6 +1,7 @@
 // Scores bounded by a smooth cap (Bello et al. 2017, arXiv 1611.09940; Gemma 2: arXiv 2408.00118, section 2).
 #pragma once
 
+#include "eigenformer/core/tanh.hpp"
 #include "eigenformer/kernels/score.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
@@ -20,18 +21,30 @@ class SoftCap {
   template <class Scalar>
   void apply(const ScoreTile&, ScoreBlock<Scalar> scores) const {
     const auto cap = static_cast<Scalar>(cap_);
-    scores = (scores.array() * (1 / cap)).tanh() * cap;
+    detail::change_packets([=](const auto& s) { return simd::multiply(tanh_of(s, 1 / cap), simd::broadcast(cap)); },
+                           scores);
   }
 
   /// d tanh(x) = 1 - tanh(x)^2.
   template <class Scalar>
   void apply_backward(const ScoreTile&, ScoreBlock<Scalar> scores, ScoreBlock<Scalar> d_scores) const {
-    d_scores.array() *= 1 - (scores.array() * (1 / static_cast<Scalar>(cap_))).tanh().square();
+    const auto cap = static_cast<Scalar>(cap_);
+    detail::change_packets(
+        [=](const auto& d, const auto& s) {
+          const auto tanh = tanh_of(s, 1 / cap);
+          return simd::multiply(d, simd::subtract(simd::broadcast(Scalar(1)), simd::multiply(tanh, tanh)));
+        },
+        d_scores, scores);
   }
 
   friend bool operator==(const SoftCap&, const SoftCap&) = default;
 
  private:
+  template <class Scalar, class P>
+  EIGEN_ALWAYS_INLINE static P tanh_of(const P& score, Scalar factor) {
+    return simd::tanh<Scalar>(simd::multiply(score, simd::broadcast(factor)));
+  }
+
   double cap_;
 };
 
