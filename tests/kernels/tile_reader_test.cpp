@@ -50,25 +50,28 @@ TEMPLATE_TEST_CASE("a tile is read where it lies, unless it is to be of whole pa
   }
 }
 
-TEMPLATE_TEST_CASE("a tile of rows that collide is copied", "[kernels]", float, double) {
+TEMPLATE_TEST_CASE("a tile of rows that collide is copied, or of many every other of which does", "[kernels]", float,
+                   double) {
   ef::Rng rng(3);
   const Index together = 4096 / static_cast<Index>(sizeof(TestType));
-  const Index rows = detail::TileReader<TestType>::capacity / 40 + 30;  // more than there is room for on the stack
-  for (const Index stride : {together, together + 1, 3 * together, together / 2}) {
-    CAPTURE(stride);
-    const auto m = random_matrix<TestType>(rows, stride, rng);
-    const auto head = m.middleCols(3, 2 * 40);
-    const auto heads = detail::head_columns(ef::strided_view(head), 2);
-    const ef::AttentionOptions options{.heads = 2, .query_rows = {0, 1, 2}, .key_rows = {0, 1, rows}};
-    const auto layout = detail::attention_layout({2, 80}, {rows, 80}, {rows, 80}, options);
-    CHECK(detail::TileReader<TestType>::copies(heads, layout) == (stride % together == 0));
-    detail::TileReader<TestType> reader;
-    for (const auto& [begin, end] : {std::pair<Index, Index>{0, 7}, {5, 29}, {0, rows - 1}, {rows - 2, rows - 1}}) {
-      const auto read = reader.read(heads, layout, 1, second_sequence(begin, end));
-      CHECK(identical<TestType>(values_of(read, end - begin, 40), m.block(1 + begin, 43, end - begin, 40)));
-      CHECK((read.data == &m(1 + begin, 43)) == (stride % together != 0));
+  const Index large = detail::TileReader<TestType>::capacity / 40 + 30;  // more than there is room for on the stack
+  for (const Index keys : {Index{256}, Index{257}, large})
+    for (const Index stride : {together, together + 1, 3 * together, together / 2, 3 * together / 2, together / 4}) {
+      CAPTURE(keys, stride);
+      const auto m = random_matrix<TestType>(1 + keys, stride, rng);
+      const auto head = m.middleCols(3, 2 * 40);
+      const auto heads = detail::head_columns(ef::strided_view(head), 2);
+      const ef::AttentionOptions options{.heads = 2, .query_rows = {0, 1, 2}, .key_rows = {0, 1, 1 + keys}};
+      const auto layout = detail::attention_layout({2, 80}, {1 + keys, 80}, {1 + keys, 80}, options);
+      const bool copies = stride % together == 0 || (stride % (together / 2) == 0 && keys > 256);
+      CHECK(detail::TileReader<TestType>::copies(heads, layout) == copies);
+      detail::TileReader<TestType> reader;
+      for (const auto& [begin, end] : {std::pair<Index, Index>{0, 7}, {5, 29}, {0, keys}, {keys - 1, keys}}) {
+        const auto read = reader.read(heads, layout, 1, second_sequence(begin, end));
+        CHECK(identical<TestType>(values_of(read, end - begin, 40), m.block(1 + begin, 43, end - begin, 40)));
+        CHECK((read.data == &m(1 + begin, 43)) != copies);
+      }
     }
-  }
 }
 
 TEST_CASE("a tile of 16 bits is read as float, also through an index", "[kernels]") {

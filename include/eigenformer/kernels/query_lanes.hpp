@@ -228,13 +228,14 @@ bool reads_copies(const AttentionLayout& layout, const HeadRows<const Stored>& k
 
 /// The most blocks of queries that go over the keys together.
 template <class Scalar>
-inline constexpr Index most_query_blocks = 384 / block_queries<Scalar>;
+inline constexpr Index most_query_blocks = 1536 / block_queries<Scalar>;
 
 /// Blocks of queries that go over the keys together, so that a tile of these is fetched for all of them: as many as
 /// TileMemory has on the stack, up to four. More where a tile is copied, or comes from afar because a core's caches
-/// cannot hold all keys; but not more than half a megabyte of them, nor so many that threads had nothing to `share`.
-/// (attention_bench on Zen 3, n = 8192: with 16 blocks 1.8 times the speed of 2 where d = 128, 1.1 times that of 4
-/// where d = 64; n = 2048 level.)
+/// cannot hold all keys; but not more than three quarters of a megabyte of them, nor so many that threads had nothing
+/// to `share`. (attention_bench on Zen 3, with 64 blocks instead of 16: rows 1024 floats apart, d = 64, 1.16 times the
+/// speed with n = 2048 and 1.05 with 512; contiguous rows, n = 8192, 1.05 to 1.1 times with d = 128, level with 64.
+/// With 16 instead of 2, d = 128, n = 8192: 1.8 times.)
 template <class Scalar, class Stored>
 Index blocks_together(const AttentionLayout& layout, const HeadRows<const Stored>& k, const HeadRows<const Stored>& v,
                       bool share) {
@@ -244,7 +245,7 @@ Index blocks_together(const AttentionLayout& layout, const HeadRows<const Stored
   const bool are_far = layout.key_rows.longest() * width * size > (Index(2) << 20);
   if (!are_far && !reads_copies<Scalar>(layout, k, v)) return few;
   const Index all = layout.query_rows.rows() / block_queries<Scalar> * layout.heads;
-  const Index most = (Index(1) << 19) / (block * size);
+  const Index most = (Index(3) << 18) / (block * size);
   return std::max(few, std::min({most_query_blocks<Scalar>, most, share ? all / 16 : all}));
 }
 

@@ -16,8 +16,9 @@ bool rows_collide(Index row_stride) {
 
 /// Reads one head's columns of keys or values, a tile at a time. They are copied only where they cannot be used as they
 /// lie: numbers of 16 bits, rows that key_index picks, entries that lie apart along rows and columns; or where it costs
-/// more than to copy them, which is where rows collide. (attention_bench on Zen 3, n = 2048, d = 64: rows 1024 floats
-/// apart have 1.4 times the speed copied; rows 512 apart are as fast as they lie.)
+/// more than to copy them: where rows collide, or every other row and there are many. (attention_bench on Zen 3, d =
+/// 64: rows 1024 floats apart have 1.2 to 1.4 times the speed copied; rows 512 apart 1.06 to 1.09 times with 512 keys
+/// and more, but 0.94 times with 256.)
 template <class Scalar>
 class TileReader {
  public:
@@ -28,7 +29,9 @@ class TileReader {
   template <class Stored>
   static bool copies(const HeadRows<const Stored>& rows, const AttentionLayout& layout) {
     if (!std::is_same_v<Stored, Scalar> || !layout.key_index.empty()) return true;
-    return rows.col_stride == 1 ? rows_collide<Scalar>(rows.row_stride) : rows.row_stride != 1;
+    if (rows.col_stride != 1) return rows.row_stride != 1;
+    const bool are_many = layout.key_rows.longest() > 256;
+    return rows_collide<Scalar>(rows.row_stride) || (are_many && rows_collide<Scalar>(2 * rows.row_stride));
   }
 
   /// The keys of `tile`: [keys x width].
