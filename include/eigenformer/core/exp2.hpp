@@ -23,7 +23,8 @@ inline constexpr float exp2_coefficients<float>[] = {0.001326472724702269F, 0.00
                                                      0.055507337435744375F, 0.24022242084635162F,
                                                      0.6931469775987168F,   1.0F};
 
-/// p = 2^f for |f| <= 1/2.
+/// p = 2^f for |f| <= 1/2. (Pairs of terms in f^2, whose chain of multiply-adds is half as long, are no faster: 1.00 to
+/// 1.01 times attention's speed in float and double on Zen 3.)
 template <class Scalar, int count>
 EIGEN_ALWAYS_INLINE void exp2_of_fractions(const Packet<Scalar> (&f)[count], Packet<Scalar> (&p)[count]) {
   constexpr auto& coefficients = exp2_coefficients<Scalar>;

@@ -68,7 +68,8 @@ void linear_forward(const ConstMatrixRef<Scalar>& x, const ConstMatrixRef<Scalar
       [&](Index i, Index rows, Index j, Index cols) { finish(MatrixRef<Scalar>(y.block(i, j, rows, cols))); });
 }
 
-/// The same by a packed weight, and to the last bit.
+/// The same by a packed weight, and to the last bit. (Panels of 256 inputs at a time, which a first-level cache would
+/// hold, have 0.96 times the speed: matmul_bench, dense/m:8..4096 on Zen 3.)
 template <class Scalar, class Finish = detail::Nothing>
 void linear_forward(const ConstMatrixRef<Scalar>& x, const PackedWeight<Scalar>& weight,
                     const ConstMatrixRef<Scalar>& bias, MatrixRef<Scalar> y, Threads* threads = nullptr,
