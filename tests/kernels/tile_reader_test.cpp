@@ -64,10 +64,12 @@ TEMPLATE_TEST_CASE("a tile of rows that collide is copied, or of many every othe
       const ef::AttentionOptions options{.heads = 2, .query_rows = {0, 1, 2}, .key_rows = {0, 1, 1 + keys}};
       const auto layout = detail::attention_layout({2, 80}, {1 + keys, 80}, {1 + keys, 80}, options);
       const bool copies = stride % together == 0 || (stride % (together / 2) == 0 && keys > 256);
-      CHECK(detail::TileReader<TestType>::copies(heads, layout) == copies);
+      CHECK(detail::TileReader<TestType>::copies(heads, layout, keys) == copies);
       detail::TileReader<TestType> reader;
       for (const auto& [begin, end] : {std::pair<Index, Index>{0, 7}, {5, 29}, {0, keys}, {keys - 1, keys}}) {
-        const auto read = reader.read(heads, layout, 1, second_sequence(begin, end));
+        ef::ScoreTile tile = second_sequence(begin, end);
+        tile.keys = keys;
+        const auto read = reader.read(heads, layout, 1, tile);
         CHECK(identical<TestType>(values_of(read, end - begin, 40), m.block(1 + begin, 43, end - begin, 40)));
         CHECK((read.data == &m(1 + begin, 43)) != copies);
       }

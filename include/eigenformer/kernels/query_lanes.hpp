@@ -220,12 +220,6 @@ EIGENFORMER_DOUBLE(void write_rows<double, false>(const double*, Index, Index, d
 
 // d = width of a key head, e = width of a value head.
 
-/// Whether keys or values are copied before they are used.
-template <class Scalar, class Stored>
-bool reads_copies(const AttentionLayout& layout, const HeadRows<const Stored>& k, const HeadRows<const Stored>& v) {
-  return TileReader<Scalar>::copies(k, layout) || TileReader<Scalar>::copies(v, layout);
-}
-
 /// The most blocks of queries that go over the keys together.
 template <class Scalar>
 inline constexpr Index most_query_blocks = 1536 / block_queries<Scalar>;
@@ -242,8 +236,10 @@ Index blocks_together(const AttentionLayout& layout, const HeadRows<const Stored
   const Index width = layout.key_width + layout.value_width, size = sizeof(Scalar);
   const Index block = std::max<Index>(width, 1) * block_queries<Scalar>;
   const Index few = std::clamp<Index>(TileMemory<Scalar>::capacity / block, 1, 4);
-  const bool are_far = layout.key_rows.longest() * width * size > (Index(2) << 20);
-  if (!are_far && !reads_copies<Scalar>(layout, k, v)) return few;
+  const Index keys = layout.key_rows.longest();
+  const bool are_far = keys * width * size > (Index(2) << 20);
+  using Reader = TileReader<Scalar>;
+  if (!are_far && !Reader::copies(k, layout, keys) && !Reader::copies(v, layout, keys)) return few;
   const Index all = layout.query_rows.rows() / block_queries<Scalar> * layout.heads;
   const Index most = (Index(3) << 18) / (block * size);
   return std::max(few, std::min({most_query_blocks<Scalar>, most, share ? all / 16 : all}));
