@@ -101,7 +101,7 @@ TEMPLATE_TEST_CASE("attention is the same to the last bit wherever its matrices 
 TEMPLATE_TEST_CASE("rows that collide are copied, and nobody sees it", "[kernels]", float, double) {
   ef::Rng rng(3);
   ef::ThreadPool pool(2);
-  // More queries than go over the keys together, and more keys than a tile has.
+  // More keys than a tile has.
   const AttentionCase<TestType> c({2, 2, 64, 64, {390, 5, 70}, {600, 300, 0}}, rng);
   const Index extra = 1024 - c.q.cols();
   REQUIRE(ef::detail::rows_collide<TestType>(c.k.cols() + extra));
@@ -114,14 +114,23 @@ TEMPLATE_TEST_CASE("rows that collide are copied, and nobody sees it", "[kernels
       CHECK(identical<TestType>(result.log_sum_exp, expected.log_sum_exp));
     }
   });
+  // More queries than go over the keys together; and rows every other of which collides, too.
+  const AttentionCase<TestType> many({1, 1, 64, 64, {1560}, {300}}, rng);
+  REQUIRE(ef::detail::most_query_blocks<TestType> * ef::detail::block_queries<TestType> < 1560);
+  const Matrix<TestType> expected = attend(many, ef::Unmasked{}).out;
+  for (const Index row_bytes : {2048, 4096}) {
+    CAPTURE(row_bytes);
+    const Index columns = row_bytes / static_cast<Index>(sizeof(TestType));
+    CHECK(identical<TestType>(attend(many, ef::Unmasked{}, nullptr, columns - many.q.cols()).out, expected));
+  }
 }
 
 TEMPLATE_TEST_CASE("queries that go over many keys together get what each gets alone", "[kernels]", float, double) {
   ef::Rng rng(4);
   ef::ThreadPool pool(2);
-  const AttentionCase<TestType> c({1, 1, 64, 61, {400}, {4300}}, rng);  // more than two megabytes of keys and values
+  const AttentionCase<TestType> c({1, 1, 64, 61, {1560}, {4300}}, rng);  // more than two megabytes of keys and values
   const Attended<TestType> together = attend(c, ef::Unmasked{});
-  for (const Index first : {0, 90, 377}) {
+  for (const Index first : {0, 90, 1537}) {
     AttentionCase<TestType> few = c;
     few.q = c.q.middleRows(first, 23);
     few.d_out = c.d_out.topRows(23);
