@@ -22,7 +22,7 @@ Scalar tanh_of(Scalar x) {
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("tanh of a packet agrees with the C library's to 4 roundings", "[core]", float, double) {
+TEMPLATE_TEST_CASE("tanh of a packet agrees with the C library's to 5 roundings", "[core]", float, double) {
   ef::Rng rng(1);
   for (int i = 0; i < 60000; ++i) {
     const double sizes[] = {1e-6, 1e-2, 0.5, 2, 9, 20};
@@ -30,7 +30,7 @@ TEMPLATE_TEST_CASE("tanh of a packet agrees with the C library's to 4 roundings"
     const long double expected = std::tanh(static_cast<long double>(x));
     CAPTURE(x);
     CHECK(std::abs(static_cast<long double>(tanh_of(x)) - expected) <=
-          4 * std::numeric_limits<TestType>::epsilon() * std::abs(expected));
+          5 * std::numeric_limits<TestType>::epsilon() * std::abs(expected));
   }
 }
 
@@ -40,7 +40,7 @@ TEMPLATE_TEST_CASE("tanh of a packet at the end of the range", "[core]", float, 
   CHECK(std::signbit(tanh_of(-TestType(0))));
   CHECK(tanh_of(Limits::min()) == Limits::min());
   for (const TestType far : {Limits::max(), Limits::infinity()}) {
-    CHECK(std::abs(tanh_of(far) - 1) <= 2 * Limits::epsilon());
+    CHECK(std::abs(tanh_of(far) - 1) <= 3 * Limits::epsilon());
     CHECK(tanh_of(-far) == -tanh_of(far));
   }
   CHECK(std::isnan(tanh_of(Limits::quiet_NaN())));

@@ -100,8 +100,11 @@ void check_covers(const S& score, const ScoreTile& batch) {
 template <class Scalar, class Change, class... Blocks>
 void change_packets(Change change, ScoreBlock<Scalar> to, const Blocks&... from) {
   constexpr Index lanes = simd::lanes<Scalar>;
-  const Index queries = to.rows(), whole = queries / lanes * lanes, rest = queries - whole;
-  for (Index j = 0; j < to.cols(); ++j) {
+  // Without gaps a block is one column: of few queries, packets are filled by several keys.
+  const bool is_whole = to.outerStride() == to.rows() && (... && (from.outerStride() == to.rows()));
+  const Index columns = is_whole ? 1 : to.cols(), entries = is_whole ? to.size() : to.rows();
+  const Index whole = entries / lanes * lanes, rest = entries - whole;
+  for (Index j = 0; j < columns; ++j) {
     const auto column = [j](ScoreBlock<Scalar> block) { return block.data() + j * block.outerStride(); };
     Scalar* const scores = column(to);
     for (Index i = 0; i < whole; i += lanes)
