@@ -1,5 +1,6 @@
 // The translation program: `translate demo | compare | train | run | evaluate | align`.
 #include <CLI/CLI.hpp>
+#include <cmath>
 #include <cstdlib>
 #include <exception>
 #include <iostream>
@@ -24,7 +25,8 @@ void on_interrupt(int) {
 /// In place of CLI::PositiveNumber, whose message spells out the largest number there is.
 const CLI::Validator above_0(
     [](const std::string& given) {
-      return std::strtod(given.c_str(), nullptr) > 0 ? "" : "is " + given + ", expected a number above 0";
+      const double number = std::strtod(given.c_str(), nullptr);
+      return number > 0 && std::isfinite(number) ? "" : "is " + given + ", expected a number above 0";
     },
     "above 0");
 
