@@ -24,9 +24,10 @@ Scalar tanh_of(Scalar x) {
 
 TEMPLATE_TEST_CASE("tanh of a packet agrees with the C library's to 5 roundings", "[core]", float, double) {
   ef::Rng rng(1);
-  for (int i = 0; i < 60000; ++i) {
-    const double sizes[] = {1e-6, 1e-2, 0.5, 2, 9, 20};
-    const auto x = static_cast<TestType>((2 * rng.uniform() - 1) * sizes[i % 6]);
+  // Errors are largest short of where the result is 1, from 4 to 9 in float and from 9 to 20 in double.
+  for (int i = 0; i < 120000; ++i) {
+    const double sizes[] = {1e-6, 1e-2, 0.5, 2, 9, 9, 20, 20};
+    const auto x = static_cast<TestType>((2 * rng.uniform() - 1) * sizes[i % 8]);
     const long double expected = std::tanh(static_cast<long double>(x));
     CAPTURE(x);
     CHECK(std::abs(static_cast<long double>(tanh_of(x)) - expected) <=

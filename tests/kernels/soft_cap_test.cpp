@@ -28,6 +28,38 @@ TEMPLATE_TEST_CASE("a soft cap is cap * tanh(score / cap), with its derivative",
   }
 }
 
+TEMPLATE_TEST_CASE("a capped score depends on itself alone, and nothing beside the block is touched", "[kernels]",
+                   float, double) {
+  ef::Rng rng(2);
+  constexpr Index lanes = ef::simd::lanes<TestType>;
+  const ef::SoftCap score(3);
+  for (Index queries = 1; queries <= 2 * lanes + 1; ++queries)
+    for (const Index keys : {1, 2, 13})
+      for (const Index gap : {0, 3}) {
+        CAPTURE(queries, keys, gap);
+        const ByKeys<TestType> plain = random_matrix<TestType>(queries + gap, keys, rng, 5);
+        const auto tile = sequence(queries, keys, 0);
+        const auto block = [&](ByKeys<TestType>& m) {
+          return ef::ScoreBlock<TestType>(m.data(), queries, keys, Eigen::OuterStride<>(queries + gap));
+        };
+        ByKeys<TestType> before = plain, scores = plain, d_scores = plain;
+        score.apply(tile, block(scores));
+        score.apply_backward(tile, block(before), block(d_scores));
+        ByKeys<TestType> expected = plain, d_expected = plain;
+        for (Index i = 0; i < queries; ++i)
+          for (Index j = 0; j < keys; ++j) {
+            ByKeys<TestType> one = plain.block(i, j, 1, 1), d_one = one, one_before = one;
+            score.apply(sequence(1, 1, 0), block_of(one));
+            score.apply_backward(sequence(1, 1, 0), block_of(one_before), block_of(d_one));
+            expected(i, j) = one(0, 0);
+            d_expected(i, j) = d_one(0, 0);
+          }
+        CHECK(identical<TestType>(scores, expected));
+        CHECK(identical<TestType>(d_scores, d_expected));
+        CHECK(identical<TestType>(before, plain));
+      }
+}
+
 TEST_CASE("a soft cap is more than 0", "[kernels]") {
   CHECK(ef::SoftCap(30).cap() == 30);
   CHECK(message_of([] { ef::SoftCap(0); }) == "SoftCap: cap is 0.000000, expected more than 0");

@@ -1,7 +1,6 @@
 // Vector registers, by Eigen's packets: whatever Eigen vectorises is served, on every compiler.
 #pragma once
 
-#include <algorithm>
 #include <array>
 #include <bit>
 #include <cstdint>
@@ -42,19 +41,6 @@ EIGEN_ALWAYS_INLINE void keep_in_register([[maybe_unused]] const P& packet) {
 template <class Scalar>
 EIGEN_ALWAYS_INLINE void store(Scalar* to, const Packet<Scalar>& packet) {
   Eigen::internal::pstoreu(to, packet);
-}
-/// The first `count` lanes, and zeros in the others.
-template <class Scalar>
-Packet<Scalar> load_first(const Scalar* from, Index count) {
-  std::array<Scalar, lanes<Scalar>> all{};
-  std::copy_n(from, count, all.begin());
-  return load(all.data());
-}
-template <class Scalar>
-void store_first(Scalar* to, const Packet<Scalar>& packet, Index count) {
-  std::array<Scalar, lanes<Scalar>> all;
-  store(all.data(), packet);
-  std::copy_n(all.begin(), count, to);
 }
 /// Asks for what lies there to be brought nearer.
 template <class Scalar>

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <concepts>
 #include <limits>
 #include <type_traits>
@@ -100,19 +101,25 @@ void check_covers(const S& score, const ScoreTile& batch) {
 template <class Scalar, class Change, class... Blocks>
 void change_packets(Change change, ScoreBlock<Scalar> to, const Blocks&... from) {
   constexpr Index lanes = simd::lanes<Scalar>;
-  // Without gaps a block is one column: of few queries, packets are filled by several keys.
-  const bool is_whole = to.outerStride() == to.rows() && (... && (from.outerStride() == to.rows()));
-  const Index columns = is_whole ? 1 : to.cols(), entries = is_whole ? to.size() : to.rows();
+  const bool has_gaps = to.outerStride() != to.rows() || (... || (from.outerStride() != from.rows()));
+  const Index columns = has_gaps ? to.cols() : 1, entries = has_gaps ? to.rows() : to.size();
   const Index whole = entries / lanes * lanes, rest = entries - whole;
-  for (Index j = 0; j < columns; ++j) {
-    const auto column = [j](ScoreBlock<Scalar> block) { return block.data() + j * block.outerStride(); };
-    Scalar* const scores = column(to);
+  const auto column = [](ScoreBlock<Scalar> block, Index j) { return block.data() + j * block.outerStride(); };
+  for (Index j = 0; j < columns; ++j)
     for (Index i = 0; i < whole; i += lanes)
-      simd::store(scores + i, change(simd::load(scores + i), simd::load(column(from) + i)...));
-    if (rest != 0)
-      simd::store_first(scores + whole,
-                        change(simd::load_first(scores + whole, rest), simd::load_first(column(from) + whole, rest)...),
-                        rest);
+      simd::store(column(to, j) + i, change(simd::load(column(to, j) + i), simd::load(column(from, j) + i)...));
+  if (rest == 0) return;
+  // What is left of several columns fills a packet: of few queries it is all there is.
+  const Index together = lanes / rest;
+  for (Index first = 0; first < columns; first += together) {
+    const Index count = std::min(together, columns - first);
+    std::array<Scalar, lanes> all{};
+    const auto gather = [&](ScoreBlock<Scalar> block) {
+      for (Index j = 0; j < count; ++j) std::copy_n(column(block, first + j) + whole, rest, all.data() + j * rest);
+      return simd::load(all.data());
+    };
+    simd::store(all.data(), change(gather(to), gather(from)...));
+    for (Index j = 0; j < count; ++j) std::copy_n(all.data() + j * rest, rest, column(to, first + j) + whole);
   }
 }
 
