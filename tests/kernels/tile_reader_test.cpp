@@ -50,7 +50,7 @@ TEMPLATE_TEST_CASE("a tile is read where it lies, unless it is to be of whole pa
   }
 }
 
-TEMPLATE_TEST_CASE("a tile of rows that collide is copied, or of many every other of which does", "[kernels]", float,
+TEMPLATE_TEST_CASE("a tile of colliding rows is copied, and of many every other of which collides", "[kernels]", float,
                    double) {
   ef::Rng rng(3);
   const Index together = 4096 / static_cast<Index>(sizeof(TestType));
@@ -63,11 +63,14 @@ TEMPLATE_TEST_CASE("a tile of rows that collide is copied, or of many every othe
       const auto heads = detail::head_columns(ef::strided_view(head), 2);
       const ef::AttentionOptions options{.heads = 2, .query_rows = {0, 1, 2}, .key_rows = {0, 1, 1 + keys}};
       const auto layout = detail::attention_layout({2, 80}, {1 + keys, 80}, {1 + keys, 80}, options);
+      using Reader = detail::TileReader<TestType>;
       const bool copies = stride % together == 0 || (stride % (together / 2) == 0 && keys > 256);
-      CHECK(detail::TileReader<TestType>::copies(heads, layout, keys) == copies);
-      detail::TileReader<TestType> reader;
+      CHECK(Reader::copies(heads, layout, 129, keys) == copies);
+      CHECK(Reader::copies(heads, layout, 128, keys) == (stride % together == 0));
+      Reader reader;
       for (const auto& [begin, end] : {std::pair<Index, Index>{0, 7}, {5, 29}, {0, keys}, {keys - 1, keys}}) {
         ef::ScoreTile tile = second_sequence(begin, end);
+        tile.queries = 129;
         tile.keys = keys;
         const auto read = reader.read(heads, layout, 1, tile);
         CHECK(identical<TestType>(values_of(read, end - begin, 40), m.block(1 + begin, 43, end - begin, 40)));

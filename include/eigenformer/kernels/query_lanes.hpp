@@ -226,23 +226,23 @@ inline constexpr Index most_query_blocks = 1536 / block_queries<Scalar>;
 
 /// Blocks of queries that go over the keys together, so that a tile of these is fetched for all of them: as many as
 /// TileMemory has on the stack, up to four. More where a tile is copied, or comes from afar because a core's caches
-/// cannot hold all keys; but not more than five eighths of a megabyte of them, nor so many that threads had nothing
-/// to `share`. (attention_bench on Zen 3, with 64 blocks instead of 16: rows 1024 floats apart, d = 64, 1.16 times the
+/// cannot hold all keys; but not more than five eighths of a megabyte of them, and a quarter as many, or fewer, where
+/// threads are to `share` them. (On Zen 3, with 64 blocks instead of 16: rows 1024 floats apart, d = 64, 1.16 times the
 /// speed with n = 2048 and 1.05 with 512; contiguous rows, n = 8192, 1.05 to 1.1 times with d = 128, level with 64.
 /// With 16 instead of 2, d = 128, n = 8192: 1.8 times.)
 template <class Scalar, class Stored>
 Index blocks_together(const AttentionLayout& layout, const HeadRows<const Stored>& k, const HeadRows<const Stored>& v,
                       bool share) {
+  using Reader = TileReader<Scalar>;
   const Index width = layout.key_width + layout.value_width, size = sizeof(Scalar);
   const Index block = std::max<Index>(width, 1) * block_queries<Scalar>;
   const Index few = std::clamp<Index>(TileMemory<Scalar>::capacity / block, 1, 4);
-  const Index keys = layout.key_rows.longest();
+  const Index queries = layout.query_rows.longest(), keys = layout.key_rows.longest();
   const bool are_far = keys * width * size > (Index(2) << 20);
-  using Reader = TileReader<Scalar>;
-  if (!are_far && !Reader::copies(k, layout, keys) && !Reader::copies(v, layout, keys)) return few;
+  if (!are_far && !Reader::copies(k, layout, queries, keys) && !Reader::copies(v, layout, queries, keys)) return few;
   const Index all = layout.query_rows.rows() / block_queries<Scalar> * layout.heads;
-  const Index most = (Index(5) << 17) / (block * size);
-  return std::max(few, std::min({most_query_blocks<Scalar>, most, share ? all / 16 : all}));
+  const Index most = share ? std::min(most_query_blocks<Scalar> / 4, all / 16) : most_query_blocks<Scalar>;
+  return std::max(few, std::min(most, (Index(5) << 17) / (block * size)));
 }
 
 /// Keys of a tile. Many, since every tile has fixed costs, but so few that a copy of it fits into TileReader; fewer

@@ -16,21 +16,22 @@ bool rows_collide(Index row_stride) {
 
 /// Reads one head's columns of keys or values, a tile at a time. They are copied only where they cannot be used as they
 /// lie: numbers of 16 bits, rows that key_index picks, entries that lie apart along rows and columns; or where it costs
-/// more than to copy them: where rows collide, or every other row does and the sequence has many. (attention_bench on
-/// Zen 3, d = 64: rows 1024 floats apart have 1.2 to 1.4 times the speed copied; rows 512 apart 1.06 to 1.09 times with
-/// 512 keys and more, but 0.94 times with 256.)
+/// more than to copy them: where rows collide, or every other row does, and there are many, and many queries to read
+/// them. (On Zen 3, d = 64: rows 1024 floats apart have 1.2 to 1.4 times the speed copied; rows 512 apart, of 512 and
+/// 2048 keys, 0.83 times with 24 queries, 0.95 to 0.98 with 96, 1.00 to 1.02 with 144, 1.06 to 1.09 with 512 and more.)
 template <class Scalar>
 class TileReader {
  public:
   /// Entries of a copied tile that lie on the stack; of a larger one, on the heap.
   static constexpr Index capacity = 65536 / static_cast<Index>(sizeof(Scalar));
 
-  /// Whether `read` copies those of a sequence of so many keys.
+  /// Whether `read` copies those of a sequence of so many queries and keys.
   template <class Stored>
-  static bool copies(const HeadRows<const Stored>& rows, const AttentionLayout& layout, Index keys) {
+  static bool copies(const HeadRows<const Stored>& rows, const AttentionLayout& layout, Index queries, Index keys) {
     if (!std::is_same_v<Stored, Scalar> || !layout.key_index.empty()) return true;
     if (rows.col_stride != 1) return rows.row_stride != 1;
-    return rows_collide<Scalar>(rows.row_stride) || (keys > 256 && rows_collide<Scalar>(2 * rows.row_stride));
+    const bool are_many = keys > 256 && queries > 128;
+    return rows_collide<Scalar>(rows.row_stride) || (are_many && rows_collide<Scalar>(2 * rows.row_stride));
   }
 
   /// The keys of `tile`: [keys x width].
@@ -39,7 +40,7 @@ class TileReader {
                        const ScoreTile& tile) {
     const Index first = layout.key_rows.begin(tile.sequence) + tile.key_begin;
     if constexpr (std::is_same_v<Stored, Scalar>)
-      if (!copies(rows, layout, tile.keys)) return rows.from(head, first);
+      if (!copies(rows, layout, tile.queries, tile.keys)) return rows.from(head, first);
     return copy(rows, layout, head, first, tile.key_end - tile.key_begin);
   }
 
