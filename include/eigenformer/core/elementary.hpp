@@ -6,10 +6,11 @@
 #include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <iterator>
 #include <limits>
 #include <type_traits>
 
-#include "eigenformer/core/simd.hpp"
+#include "eigenformer/core/tanh.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
@@ -55,32 +56,6 @@ constexpr auto inverse_factorials() {
   return inverses;
 }
 
-/// e^x = 2^n (1 + p), where p = e^r - 1 of a remainder |r| <= ln(2) / 2, which is not lost beside the 1 when x is
-/// small.
-template <class Scalar>
-struct SplitExponential {
-  Scalar power;  // 2^n
-  Scalar p;
-};
-
-/// For x between the logarithms of the smallest normal number and the largest.
-template <class Scalar>
-EIGEN_ALWAYS_INLINE SplitExponential<Scalar> split_exponential(Scalar x) {
-  using Bits = FloatingBits<Scalar>;
-  using Integer = typename Bits::Integer;
-  constexpr int mantissa = std::numeric_limits<Scalar>::digits - 1;
-  const Scalar shifted = x * Scalar(1.44269504088896340736) + Bits::round;
-  const Scalar n = shifted - Bits::round;
-  const Scalar r = (x - n * Bits::ln2_high) - n * Bits::ln2_low;
-  // The Taylor series r + r^2/2! + r^3/3! ..: the next term is below half a rounding.
-  constexpr auto coefficients = inverse_factorials<Scalar>();
-  Scalar sum = coefficients.back();
-  EIGENFORMER_UNROLL
-  for (std::size_t k = coefficients.size() - 1; k > 0; --k) sum = sum * r + coefficients[k - 1];
-  const Integer exponent = (std::bit_cast<Integer>(shifted) << mantissa) + std::bit_cast<Integer>(Scalar(1));
-  return {std::bit_cast<Scalar>(exponent), r * sum};
-}
-
 }  // namespace detail
 
 /// e^x within 2 roundings; 0 where that is below the smallest normal number, and infinity from half of the largest on.
@@ -90,8 +65,21 @@ EIGEN_ALWAYS_INLINE Scalar exp(Scalar x) {
   constexpr Scalar lowest = single ? Scalar(-87.33654) : Scalar(-708.39641853226408);
   constexpr Scalar highest = single ? Scalar(88.37626) : Scalar(709.4361393031039);  // rounded to n = 127 and 1023
   const Scalar within = detail::choose(x < lowest, lowest, detail::choose(x > highest, highest, x));
-  const auto [power, p] = detail::split_exponential(within);
-  const Scalar y = power + power * p;
+  // 2^n (1 + p), where p = e^r - 1 of a remainder |r| <= ln(2) / 2.
+  using Bits = detail::FloatingBits<Scalar>;
+  const Scalar shifted = within * Scalar(1.44269504088896340736) + Bits::round;
+  const Scalar n = shifted - Bits::round;
+  const Scalar r = (within - n * Bits::ln2_high) - n * Bits::ln2_low;
+  // The Taylor series r + r^2/2! + r^3/3! ..: the next term is below half a rounding.
+  constexpr auto coefficients = detail::inverse_factorials<Scalar>();
+  Scalar sum = coefficients.back();
+  EIGENFORMER_UNROLL
+  for (std::size_t k = coefficients.size() - 1; k > 0; --k) sum = sum * r + coefficients[k - 1];
+  using Integer = typename Bits::Integer;
+  constexpr int mantissa = std::numeric_limits<Scalar>::digits - 1;
+  const auto power =
+      std::bit_cast<Scalar>((std::bit_cast<Integer>(shifted) << mantissa) + std::bit_cast<Integer>(Scalar(1)));
+  const Scalar y = power + power * (r * sum);
   const Scalar bounded = detail::choose(x > highest, std::numeric_limits<Scalar>::infinity(), y);
   return detail::choose(x < lowest, Scalar(0), bounded);
 }
@@ -102,15 +90,22 @@ EIGEN_ALWAYS_INLINE Scalar abs(Scalar x) {
                                ~detail::FloatingBits<Scalar>::sign);
 }
 
-/// The hyperbolic tangent within 3 roundings.
+/// The hyperbolic tangent: the formula and errors of core/tanh.hpp.
 template <class Scalar, std::enable_if_t<std::is_floating_point_v<Scalar>, int> = 0>
 EIGEN_ALWAYS_INLINE Scalar tanh(Scalar x) {
-  // tanh x = (e^2x - 1) / (e^2x + 1), whose numerator is 2^n p + (2^n - 1); beyond 20 it is 1.
   using Integer = typename detail::FloatingBits<Scalar>::Integer;
+  using Fraction = simd::detail::TanhFraction<Scalar>;
   const Scalar size = abs(x);
-  const auto [power, p] = detail::split_exponential(2 * detail::choose(size > 20, Scalar(20), size));
-  const Scalar numerator = power * p + (power - 1);
-  const Scalar y = numerator / (numerator + 2);
+  const Scalar within = detail::choose(size > Fraction::bound, Scalar(Fraction::bound), size);
+  const Scalar square = within * within;
+  Scalar p = Fraction::numerator[0], q = Fraction::denominator[0];
+  constexpr int terms = static_cast<int>(std::size(Fraction::numerator));
+  EIGENFORMER_UNROLL
+  for (int k = 1; k < terms; ++k) {
+    p = p * square + Fraction::numerator[k];
+    q = q * square + Fraction::denominator[k];
+  }
+  const Scalar y = within * p / q;
   return std::bit_cast<Scalar>(std::bit_cast<Integer>(y) |
                                (std::bit_cast<Integer>(x) & detail::FloatingBits<Scalar>::sign));
 }
