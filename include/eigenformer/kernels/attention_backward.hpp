@@ -12,6 +12,7 @@
 
 #include "eigenformer/kernels/attention.hpp"
 #include "eigenformer/kernels/backward_tile.hpp"
+#include "eigenformer/kernels/key_chunk.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
@@ -20,38 +21,12 @@ namespace detail {
 /// Keys whose parts of a query's gradient are summed before they are added to the other keys'.
 inline constexpr Index backward_keys = 512;
 
-/// Rows of one head's gradient that are summed: where they belong, or, where those rows collide, in a buffer first,
-/// unless they are few.
-template <class Scalar>
-class GradientRows {
- public:
-  GradientRows(const HeadRows<Scalar>& all, Index head, Index first, Index count)
-      : to_{all.row(head, first), all.row_stride}, rows_(to_), count_(count), width_(all.width) {
-    if (count > 16 && rows_collide<Scalar>(to_.stride)) {
-      buffer_.resize(count, width_);
-      rows_ = {buffer_.data(), width_};
-    }
-    for (Index i = 0; i < count; ++i) std::fill_n(rows_.row(i), width_, Scalar(0));
-  }
-  const ContiguousRows<Scalar>& rows() const { return rows_; }
-  void finish() const {
-    if (rows_.data == to_.data) return;
-    for (Index i = 0; i < count_; ++i) std::copy_n(rows_.row(i), width_, to_.row(i));
-  }
-
- private:
-  ContiguousRows<Scalar> to_, rows_;
-  Index count_, width_;
-  Matrix<Scalar> buffer_;
-};
-
 /// The keys from `begin` to `end` of one sequence and key head: adds their part to the gradients of its queries, and
 /// makes their own and their values' gradients.
 template <class Scalar, Score S>
 void attend_backward_keys(const AttentionLayout& layout, const BackwardRows<Scalar>& rows, const S& score,
                           const AttentionDropout& dropout, Index sequence, Index key_head, Index begin, Index end) {
   const Index group = layout.group();
-  const Index first_key = layout.key_rows.begin(sequence);
   ScoreTile tile;
   tile.sequence = sequence;
   tile.first_row = layout.query_rows.begin(sequence);
@@ -60,11 +35,7 @@ void attend_backward_keys(const AttentionLayout& layout, const BackwardRows<Scal
   tile.key_begin = begin;
   tile.key_end = end;
 
-  TileReader<Scalar> k_reader, v_reader;
-  const Strided<Scalar> keys = k_reader.read(rows.k, layout, key_head, tile);
-  const Strided<Scalar> values = v_reader.read(rows.v, layout, key_head, tile);
-  GradientRows<Scalar> d_k(rows.d_k, key_head, first_key + begin, end - begin);
-  GradientRows<Scalar> d_v(rows.d_v, key_head, first_key + begin, end - begin);
+  const KeyChunk<Scalar> chunk(layout, rows, key_head, tile);
   BackwardTile<Scalar, !changes_values<S>, has_derivative<S, Scalar>> queries(layout.key_width, layout.value_width);
   const auto is_seen = [&](Index key_begin, Index key_end) {
     tile.key_begin = key_begin;
@@ -86,14 +57,14 @@ void attend_backward_keys(const AttentionLayout& layout, const BackwardRows<Scal
           for (const TilePart& part : TileParts<Scalar, queries.stride>(score, tile)) {
             const Index key = part.tile.key_begin - begin;
             queries.add(score, dropout, part.tile, part.tile.query_begin - query, part.seen == Visible::some,
-                        keys.from_row(key), values.from_row(key), d_k.rows().from(key, 0), d_v.rows().from(key, 0));
+                        chunk.keys.from_row(key), chunk.values.from_row(key), chunk.d_k.from(key, 0),
+                        chunk.d_v.from(key, 0));
           }
         }
         queries.add_d_q({rows.d_q.row(tile.head, tile.first_row + query), rows.d_q.row_stride});
       }
     }
-  d_k.finish();
-  d_v.finish();
+  chunk.finish();
 }
 
 /// Tasks are chunks of keys. Those of different chunks add to the same queries' gradients: one chunk's after the

@@ -51,22 +51,35 @@ class BackwardTile {
     const Index first = tile.first_row + tile.query_begin;
     const Strided<Scalar> q = rows.q.from(tile.head, first);
     const Strided<Scalar> d_out = rows.d_out.from(tile.head, first);
+    const Strided<Scalar> out = rows.out.from(tile.head, first);
     finite_.reset();
+    const Index q_stride = padded<Scalar>(d_), d_out_stride = padded<Scalar>(e_);
+    constexpr Index together = 8;
+    for (Index i = 0; i < count_; i += together) {
+      const Index queries = std::min(together, count_ - i), next = std::min(count_, i + 2 * together);
+      for (Index j = i + together; j < next; ++j) {
+        prefetch_row(q, j, d_);
+        prefetch_row(d_out, j, e_);
+        prefetch_row(out, j, e_);
+      }
+      pack_panel<Scalar>(queries, d_, q.from_row(i), {q_rows_ + i * q_stride, q_stride});
+      pack_panel<Scalar>(queries, e_, d_out.from_row(i), {d_out_rows_ + i * d_out_stride, d_out_stride});
+      for (Index j = i; j < i + queries; ++j) delta_[j] = dot(e_, out.from_row(j), d_out_rows_ + j * d_out_stride);
+    }
     for (Index i = 0; i < count_; i += n) {
       const Index queries = std::min(n, count_ - i);
-      pack_panel<Scalar>(d_, queries, transposed(q.from_row(i)), {q_lanes_ + i * d_, n},
-                         static_cast<Scalar>(scale * unit));
-      pack_panel<Scalar>(e_, queries, transposed(d_out.from_row(i)), {d_out_lanes_ + i * e_, n});
+      const Strided<Scalar> q_block{q_rows_ + i * q_stride, q_stride, 1};
+      const Strided<Scalar> d_out_block{d_out_rows_ + i * d_out_stride, d_out_stride, 1};
+      pack_panel<Scalar>(d_, queries, transposed(q_block), {q_lanes_ + i * d_, n}, static_cast<Scalar>(scale * unit));
+      pack_panel<Scalar>(e_, queries, transposed(d_out_block), {d_out_lanes_ + i * e_, n});
     }
-    pack_panel<Scalar>(count_, d_, q, {q_rows_, padded<Scalar>(d_)}, scale_);
-    pack_panel<Scalar>(count_, e_, d_out, {d_out_rows_, padded<Scalar>(e_)});
+    scale_in_place(q_rows_, count_ * q_stride, scale_);
 
-    const Strided<Scalar> out = rows.out.from(tile.head, first);
     for (Index i = 0; i < blocks() * n; ++i) {
       // Where nothing is seen, and in lanes without a query, every weight is 0.
       const Scalar sum = i < count_ ? rows.log_sum_exp(first + i, tile.head) : hidden_score<Scalar>;
       log_sum_exp_[i] = sum == hidden_score<Scalar> ? -hidden_score<Scalar> : static_cast<Scalar>(sum * unit);
-      delta_[i] = i < count_ ? dot(e_, out.from_row(i), d_out_rows_ + i * padded<Scalar>(e_)) : Scalar(0);
+      if (i >= count_) delta_[i] = 0;
     }
   }
 
@@ -135,6 +148,12 @@ class BackwardTile {
       finite_ = all_finite(Strided<Scalar>{q_rows_, padded<Scalar>(d_), 1}, count_, d_) &&
                 all_finite(Strided<Scalar>{d_out_rows_, padded<Scalar>(e_), 1}, count_, e_);
     return *finite_;
+  }
+
+  static void prefetch_row(const Strided<Scalar>& rows, Index i, Index width) {
+    constexpr Index line = 64 / static_cast<Index>(sizeof(Scalar));
+    if (rows.col_stride == 1)
+      for (Index j = 0; j < width; j += line) simd::prefetch(&rows(i, j));
   }
 
   /// The product of a row with contiguous entries. Not of one chain of additions, whose latency would cost a tenth of

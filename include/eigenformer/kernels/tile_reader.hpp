@@ -14,6 +14,37 @@ bool rows_collide(Index row_stride) {
   return row_stride != 0 && row_stride * static_cast<Index>(sizeof(Scalar)) % 4096 == 0;
 }
 
+/// Copies rows of one head's keys or values to `to`: whole packets, filled up with zeros.
+template <class Scalar, class Stored>
+EIGEN_DONT_INLINE Strided<Scalar> copy_rows(const HeadRows<const Stored>& rows, const AttentionLayout& layout,
+                                            Index head, Index first, Index count, Scalar* to) {
+  const Index stride = padded<Scalar>(rows.width);
+  const auto row = [&](Index i) {
+    return rows.row(head, layout.key_index.empty() ? first + i : layout.key_index[static_cast<std::size_t>(first + i)]);
+  };
+  // Rows far apart are not fetched in advance by the machine (1.03 to 1.08 times the kernel's speed on Zen 3). Fetching
+  // those of the next tile while this one is worked on gains nothing more.
+  constexpr Index ahead = 8, line = 64 / static_cast<Index>(sizeof(Stored));
+  const Strided<Scalar> copy{to, stride, 1};
+  for (Index i = 0; i < count; ++i, to += stride) {
+    const Stored* from = row(i);
+    if (rows.col_stride == 1) {  // by Eigen, which converts a packet at a time
+      for (Index j = 0; i + ahead < count && j < rows.width; j += line) simd::prefetch(row(i + ahead) + j);
+      Eigen::Map<Eigen::Matrix<Scalar, Eigen::Dynamic, 1>>(to, rows.width) =
+          Eigen::Map<const Eigen::Matrix<Stored, Eigen::Dynamic, 1>>(from, rows.width).template cast<Scalar>();
+    } else {
+      for (Index j = 0; j < rows.width; ++j) to[j] = static_cast<Scalar>(from[j * rows.col_stride]);
+    }
+    std::fill(to + rows.width, to + stride, Scalar(0));
+  }
+  return copy;
+}
+
+EIGENFORMER_FLOAT(Strided<float> copy_rows(const HeadRows<const float>&, const AttentionLayout&, Index, Index, Index,
+                                           float*));
+EIGENFORMER_DOUBLE(Strided<double> copy_rows(const HeadRows<const double>&, const AttentionLayout&, Index, Index, Index,
+                                             double*));
+
 /// Reads one head's columns of keys or values, a tile at a time. They are copied only where they cannot be used as they
 /// lie: numbers of 16 bits, rows that key_index picks, entries that lie apart along rows and columns; or where it costs
 /// more than to copy them: where rows collide, or every other row does, and there are many, and many queries to read
@@ -57,44 +88,15 @@ class TileReader {
 
  private:
   template <class Stored>
-  EIGEN_DONT_INLINE Strided<Scalar> copy(const HeadRows<const Stored>& rows, const AttentionLayout& layout, Index head,
-                                         Index first, Index count);
+  Strided<Scalar> copy(const HeadRows<const Stored>& rows, const AttentionLayout& layout, Index head, Index first,
+                       Index count) {
+    const Index size = count * padded<Scalar>(rows.width);
+    if (size > std::max(capacity, heap_.size())) heap_.resize(size);
+    return copy_rows(rows, layout, head, first, count, size > capacity ? heap_.data() : stack_);
+  }
 
   alignas(64) Scalar stack_[capacity];
   Eigen::Matrix<Scalar, Eigen::Dynamic, 1> heap_;
 };
-
-template <class Scalar>
-template <class Stored>
-Strided<Scalar> TileReader<Scalar>::copy(const HeadRows<const Stored>& rows, const AttentionLayout& layout, Index head,
-                                         Index first, Index count) {
-  const Index stride = padded<Scalar>(rows.width);
-  if (count * stride > std::max(capacity, heap_.size())) heap_.resize(count * stride);
-  Scalar* const tile = count * stride > capacity ? heap_.data() : stack_;
-  const auto row = [&](Index i) {
-    return rows.row(head, layout.key_index.empty() ? first + i : layout.key_index[static_cast<std::size_t>(first + i)]);
-  };
-  // Rows far apart are not fetched in advance by the machine (1.03 to 1.08 times the kernel's speed on Zen 3). Fetching
-  // those of the next tile while this one is worked on gains nothing more.
-  constexpr Index ahead = 8, line = 64 / static_cast<Index>(sizeof(Stored));
-  Scalar* to = tile;
-  for (Index i = 0; i < count; ++i, to += stride) {
-    const Stored* from = row(i);
-    if (rows.col_stride == 1) {  // by Eigen, which converts a packet at a time
-      for (Index j = 0; i + ahead < count && j < rows.width; j += line) simd::prefetch(row(i + ahead) + j);
-      Eigen::Map<Eigen::Matrix<Scalar, Eigen::Dynamic, 1>>(to, rows.width) =
-          Eigen::Map<const Eigen::Matrix<Stored, Eigen::Dynamic, 1>>(from, rows.width).template cast<Scalar>();
-    } else {
-      for (Index j = 0; j < rows.width; ++j) to[j] = static_cast<Scalar>(from[j * rows.col_stride]);
-    }
-    std::fill(to + rows.width, to + stride, Scalar(0));
-  }
-  return {tile, stride, 1};
-}
-
-EIGENFORMER_FLOAT(Strided<float> TileReader<float>::copy(const HeadRows<const float>&, const AttentionLayout&, Index,
-                                                         Index, Index));
-EIGENFORMER_DOUBLE(Strided<double> TileReader<double>::copy(const HeadRows<const double>&, const AttentionLayout&,
-                                                            Index, Index, Index));
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI::detail
