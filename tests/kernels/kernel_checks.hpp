@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <limits>
 #include <memory>
 #include <vector>
@@ -51,9 +52,10 @@ bool identical(const Matrix<Scalar>& a, const Matrix<Scalar>& b) {
 
 /// Runs kernel(inputs, outputs, threads) on matrices of their own, on matrices within larger ones and with a pool of
 /// three threads, checks that all give the same, and returns what they gave.
-template <class Scalar, class Kernel>
-std::vector<Matrix<Scalar>> run_every_way(const std::vector<Matrix<Scalar>>& inputs, const std::vector<Shape>& outputs,
-                                          Kernel kernel) {
+template <class Scalar>
+std::vector<Matrix<Scalar>> run_every_way(
+    const std::vector<Matrix<Scalar>>& inputs, const std::vector<Shape>& outputs,
+    const std::function<void(std::vector<Placed<Scalar>>&, std::vector<Placed<Scalar>>&, Threads*)>& kernel) {
   const auto run = [&](Threads* threads) {
     std::vector<Placed<Scalar>> in;
     std::vector<Placed<Scalar>> out;
@@ -84,7 +86,7 @@ std::vector<Matrix<Scalar>> run_every_way(const std::vector<Matrix<Scalar>>& inp
     around.push_back(std::make_unique<Surrounded<Scalar>>(Matrix<Scalar>::Zero(s.rows, s.cols)));
     out.push_back(around.back()->inside());
   }
-  kernel(in, out, static_cast<Threads*>(nullptr));
+  kernel(in, out, nullptr);
 
   for (std::size_t i = 0; i < expected.size(); ++i) {
     CAPTURE(i);
@@ -111,8 +113,7 @@ inline std::vector<Shape> odd_shapes() {
 }
 
 /// The derivative of f(x), a double, by x, from central differences.
-template <class Function>
-Matrix<double> numeric_gradient(const Matrix<double>& x, Function f) {
+inline Matrix<double> numeric_gradient(const Matrix<double>& x, const std::function<double(const Matrix<double>&)>& f) {
   Matrix<double> gradient(x.rows(), x.cols());
   Matrix<double> moved = x;
   for (Index i = 0; i < x.rows(); ++i)

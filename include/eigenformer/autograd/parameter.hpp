@@ -1,6 +1,7 @@
 // What a layer learns, and how to reach all of it by name.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -40,19 +41,22 @@ struct IsVector : std::false_type {};
 template <class T>
 struct IsVector<std::vector<T>> : std::true_type {};
 
+/// Not inlined, nor is what is below: they would be, with all of their strings, for every child of every struct.
+EIGEN_DONT_INLINE inline std::string child_name(const std::string& name, const std::string& child) {
+  return name.empty() ? child : name + '.' + child;
+}
+
 template <class Part, class Function>
-void visit_part(const std::string& name, Part& part, Function& function) {
+EIGEN_DONT_INLINE void visit_part(const std::string& name, Part& part, Function& function) {
   using Bare = std::remove_const_t<Part>;
   if constexpr (IsParameter<Bare>::value) {
     if (!part.empty()) function(name, part);
   } else if constexpr (IsVector<Bare>::value) {
-    for (std::size_t i = 0; i < part.size(); ++i) visit_part(name + '.' + std::to_string(i), part[i], function);
+    for (std::size_t i = 0; i < part.size(); ++i) visit_part(child_name(name, std::to_string(i)), part[i], function);
   } else if constexpr (IsVariant<Bare>::value) {
     std::visit([&](auto& chosen) { visit_part(name, chosen, function); }, part);
   } else {
-    Bare::visit(part, [&](const char* child, auto& value) {
-      visit_part(name.empty() ? std::string(child) : name + '.' + child, value, function);
-    });
+    Bare::visit(part, [&](const char* child, auto& value) { visit_part(child_name(name, child), value, function); });
   }
 }
 
@@ -67,7 +71,13 @@ void visit_part(const std::string& name, Part& part, Function& function) {
 /// may be const.
 template <class Model, class Function>
 void for_each_parameter(Model& model, Function&& function) {
-  detail::visit_part(std::string(), model, function);
+  // Functions of one signature are one type, so that a compiler goes through a model once, not for each of them.
+  if constexpr (requires { &std::remove_cvref_t<Function>::operator(); }) {
+    const decltype(std::function(function)) visitor = std::ref(function);
+    detail::visit_part(std::string(), model, visitor);
+  } else {
+    detail::visit_part(std::string(), model, function);
+  }
 }
 
 /// How many numbers a model learns.

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "eigenformer/autograd/context.hpp"
+#include "eigenformer/core/compiled.hpp"
 #include "eigenformer/kernels/linear_cross_entropy.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
@@ -53,5 +54,10 @@ Variable<Scalar> linear_cross_entropy(const Context<Scalar>& context, const Vari
                           tape.add_gradient(bias, std::move(d_bias));
                         });
 }
+
+EIGENFORMER_FLOAT(Variable<float> cross_entropy(const Context<float>&, const Variable<float>&, std::span<const Token>,
+                                                const CrossEntropyOptions&));
+EIGENFORMER_DOUBLE(Variable<double> cross_entropy(const Context<double>&, const Variable<double>&,
+                                                  std::span<const Token>, const CrossEntropyOptions&));
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI

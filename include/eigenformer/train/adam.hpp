@@ -7,6 +7,7 @@
 
 #include "eigenformer/autograd/gradients.hpp"
 #include "eigenformer/autograd/parameter.hpp"
+#include "eigenformer/core/compiled.hpp"
 #include "eigenformer/core/threads.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
@@ -59,10 +60,18 @@ class Adam {
   }
 
  private:
+  /// What an update does alike to every parameter.
+  struct Step {
+    Scalar gradient_factor, decay, keep, step, root_factor;
+  };
+
   void add_moments(const Parameter<Scalar>& x) {
     first_moment_.emplace_back(x.value.rows(), x.value.cols());
     second_moment_.emplace_back(x.value.rows(), x.value.cols());
   }
+  Step next_step(double rate, double factor);
+  void update_parameter(const std::string& name, Parameter<Scalar>& x, std::size_t i,
+                        const Gradients<Scalar>& gradients, const Step& by, Threads* threads);
 
   AdamOptions options_;
   Index updates_ = 0;
@@ -74,39 +83,53 @@ template <class Scalar>
 template <class Model>
 void Adam<Scalar>::update(Model& model, const Gradients<Scalar>& gradients, double rate, double factor,
                           Threads* threads) {
-  ++updates_;
-  const double t = static_cast<double>(updates_);
-  const auto beta1 = static_cast<Scalar>(options_.beta1);
-  const auto beta2 = static_cast<Scalar>(options_.beta2);
-  const auto correction = [&](double beta) { return options_.bias_correction ? 1 - std::pow(beta, t) : 1; };
-  const auto step = static_cast<Scalar>(rate / correction(options_.beta1));
-  const auto root_factor = static_cast<Scalar>(1 / std::sqrt(correction(options_.beta2)));
-  const auto epsilon = static_cast<Scalar>(options_.epsilon);
-  const auto decay = static_cast<Scalar>(options_.decoupled ? 0 : options_.weight_decay);
-  const auto keep = static_cast<Scalar>(options_.decoupled ? 1 - rate * options_.weight_decay : 1);
-  const auto gradient_factor = static_cast<Scalar>(factor);
+  const Step by = next_step(rate, factor);
   std::size_t i = 0;
   for_each_parameter(model, [&](const std::string& name, Parameter<Scalar>& x) {
-    if (i == first_moment_.size()) add_moments(x);
-    Matrix<Scalar>& m = first_moment_[i].value;
-    Matrix<Scalar>& v = second_moment_[i].value;
+    update_parameter(name, x, i, gradients, by, threads);
     ++i;
-    check(shape(m) == shape(x.value), "Adam: parameter ", name, " is ", shape(x.value), ", its moments are ", shape(m));
-    const Matrix<Scalar>* gradient = gradients.find(x);
-    if (gradient == nullptr) return;
-    parallel_for(threads, x.value.rows(), std::max<Index>(1, 8192 / x.value.cols()), [&](Index begin, Index end) {
-      // Row by row, so that the whole update of an entry is one pass over memory.
-      for (Index r = begin; r < end; ++r) {
-        auto x_row = x.value.row(r).array();
-        auto m_row = m.row(r).array();
-        auto v_row = v.row(r).array();
-        const auto g = gradient_factor * gradient->row(r).array() + decay * x_row;
-        m_row = beta1 * m_row + (1 - beta1) * g;
-        v_row = beta2 * v_row + (1 - beta2) * g.square();
-        x_row = keep * x_row - step * m_row / (v_row.sqrt() * root_factor + epsilon);
-      }
-    });
   });
 }
+
+template <class Scalar>
+typename Adam<Scalar>::Step Adam<Scalar>::next_step(double rate, double factor) {
+  ++updates_;
+  const double t = static_cast<double>(updates_);
+  const auto correction = [&](double beta) { return options_.bias_correction ? 1 - std::pow(beta, t) : 1; };
+  Step by;
+  by.gradient_factor = static_cast<Scalar>(factor);
+  by.decay = static_cast<Scalar>(options_.decoupled ? 0 : options_.weight_decay);
+  by.keep = static_cast<Scalar>(options_.decoupled ? 1 - rate * options_.weight_decay : 1);
+  by.step = static_cast<Scalar>(rate / correction(options_.beta1));
+  by.root_factor = static_cast<Scalar>(1 / std::sqrt(correction(options_.beta2)));
+  return by;
+}
+
+template <class Scalar>
+void Adam<Scalar>::update_parameter(const std::string& name, Parameter<Scalar>& x, std::size_t i,
+                                    const Gradients<Scalar>& gradients, const Step& by, Threads* threads) {
+  if (i == first_moment_.size()) add_moments(x);
+  Matrix<Scalar>& m = first_moment_[i].value;
+  Matrix<Scalar>& v = second_moment_[i].value;
+  check(shape(m) == shape(x.value), "Adam: parameter ", name, " is ", shape(x.value), ", its moments are ", shape(m));
+  const Matrix<Scalar>* gradient = gradients.find(x);
+  if (gradient == nullptr) return;
+  const auto beta1 = static_cast<Scalar>(options_.beta1), beta2 = static_cast<Scalar>(options_.beta2);
+  const auto epsilon = static_cast<Scalar>(options_.epsilon);
+  parallel_for(threads, x.value.rows(), std::max<Index>(1, 8192 / x.value.cols()), [&](Index begin, Index end) {
+    // Row by row, so that the whole update of an entry is one pass over memory.
+    for (Index r = begin; r < end; ++r) {
+      auto x_row = x.value.row(r).array();
+      auto m_row = m.row(r).array();
+      auto v_row = v.row(r).array();
+      const auto g = by.gradient_factor * gradient->row(r).array() + by.decay * x_row;
+      m_row = beta1 * m_row + (1 - beta1) * g;
+      v_row = beta2 * v_row + (1 - beta2) * g.square();
+      x_row = by.keep * x_row - by.step * m_row / (v_row.sqrt() * by.root_factor + epsilon);
+    }
+  });
+}
+
+EIGENFORMER_TEMPLATE(class Adam);
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI
