@@ -10,24 +10,42 @@ namespace eigenformer::inline EIGENFORMER_ABI::simd {
 
 namespace detail {
 
-/// The coefficients, highest first, of polynomials near 2^f for |f| <= 1/2 that are 1 at 0. For float the one of degree
-/// 5 with the least largest relative error, 9e-8 (by Lawson's iteration); for double degree 11 through Chebyshev's
-/// points, 2e-17.
-template <class Scalar>
+/// What is left of x when it is parted into an integer and a fraction f: by the nearest integer |f| <= 1/2, by the
+/// largest that is not above it 0 <= f <= 1, with AVX-512 one instruction.
+enum class Fraction { of_nearest, of_floor };
+#if defined(EIGEN_VECTORIZE_AVX512) && defined(__AVX512DQ__)
+inline constexpr Fraction fraction = Fraction::of_floor;
+#else
+inline constexpr Fraction fraction = Fraction::of_nearest;
+#endif
+
+/// The coefficients, highest first, of polynomials near 2^f that are 1 at 0. For float those of degree 5 with the least
+/// largest relative error, 9e-8 (by Lawson's iteration); for double degree 11 through Chebyshev's points, 2e-17 and
+/// 3e-17.
+template <class Scalar, Fraction>
 inline constexpr double exp2_coefficients[] = {4.4549605981865186e-10, 7.072585949269223e-09, 1.0178062445845774e-07,
                                                1.321544258792169e-06,  1.525273382983612e-05, 0.0001540353044173605,
                                                0.0013333558146416936,  0.009618129107606888,  0.0555041086648216,
                                                0.24022650695910097,    0.6931471805599453,    1.0};
 template <>
-inline constexpr float exp2_coefficients<float>[] = {0.001326472724702269F, 0.009671512688148396F,
-                                                     0.055507337435744375F, 0.24022242084635162F,
-                                                     0.6931469775987168F,   1.0F};
+inline constexpr double exp2_coefficients<double, Fraction::of_floor>[] = {
+    6.123092916826387e-10,  6.634445866251414e-09,  1.0236023803275179e-07, 1.3210583477765189e-06,
+    1.5252998899728418e-05, 0.00015403521219107733, 0.001333355834393728,   0.009618129105151757,
+    0.05550410866498067,    0.24022650695909673,    0.6931471805599453,     1.0};
+template <>
+inline constexpr float exp2_coefficients<float, Fraction::of_nearest>[] = {0.001326472724702269F, 0.009671512688148396F,
+                                                                           0.055507337435744375F, 0.24022242084635162F,
+                                                                           0.6931469775987168F,   1.0F};
+template <>
+inline constexpr float exp2_coefficients<float, Fraction::of_floor>[] = {0.0018671302486710825F, 0.009017029943843532F,
+                                                                         0.05579991337433829F,   0.24016445008095266F,
+                                                                         0.6931513118106818F,    1.0F};
 
-/// p = 2^f for |f| <= 1/2. (Pairs of terms in f^2, whose chain of multiply-adds is half as long, are no faster: 1.00 to
+/// p = 2^f for a fraction f. (Pairs of terms in f^2, whose chain of multiply-adds is half as long, are no faster: 1.00 to
 /// 1.01 times attention's speed in float and double on Zen 3.)
 template <class Scalar, int count>
 EIGEN_ALWAYS_INLINE void exp2_of_fractions(const Packet<Scalar> (&f)[count], Packet<Scalar> (&p)[count]) {
-  constexpr auto& coefficients = exp2_coefficients<Scalar>;
+  constexpr auto& coefficients = exp2_coefficients<Scalar, fraction>;
   constexpr int terms = static_cast<int>(std::size(coefficients));
   EIGENFORMER_UNROLL
   for (int i = 0; i < count; ++i) p[i] = broadcast(coefficients[0]);
@@ -39,20 +57,21 @@ EIGEN_ALWAYS_INLINE void exp2_of_fractions(const Packet<Scalar> (&f)[count], Pac
 }
 
 #if defined(EIGEN_VECTORIZE_AVX512) && defined(__AVX512DQ__)
-EIGEN_ALWAYS_INLINE Packet<float> nearest(const Packet<float>& x) {
-  return _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT);
+/// x - floor(x).
+EIGEN_ALWAYS_INLINE Packet<float> above_floor(const Packet<float>& x) {
+  return _mm512_reduce_ps(x, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
 }
-EIGEN_ALWAYS_INLINE Packet<double> nearest(const Packet<double>& x) {
-  return _mm512_roundscale_pd(x, _MM_FROUND_TO_NEAREST_INT);
+EIGEN_ALWAYS_INLINE Packet<double> above_floor(const Packet<double>& x) {
+  return _mm512_reduce_pd(x, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
 }
-/// p 2^n, or 0 where x < least.
+/// p 2^floor(x), or 0 where x < least.
 EIGEN_ALWAYS_INLINE Packet<float> scale_unless_less(const Packet<float>& x, const Packet<float>& least,
-                                                    const Packet<float>& p, const Packet<float>& n) {
-  return _mm512_maskz_scalef_ps(_mm512_cmp_ps_mask(x, least, _CMP_NLT_UQ), p, n);
+                                                    const Packet<float>& p) {
+  return _mm512_maskz_scalef_ps(_mm512_cmp_ps_mask(x, least, _CMP_NLT_UQ), p, x);
 }
 EIGEN_ALWAYS_INLINE Packet<double> scale_unless_less(const Packet<double>& x, const Packet<double>& least,
-                                                     const Packet<double>& p, const Packet<double>& n) {
-  return _mm512_maskz_scalef_pd(_mm512_cmp_pd_mask(x, least, _CMP_NLT_UQ), p, n);
+                                                     const Packet<double>& p) {
+  return _mm512_maskz_scalef_pd(_mm512_cmp_pd_mask(x, least, _CMP_NLT_UQ), p, x);
 }
 #endif
 
@@ -99,16 +118,14 @@ EIGEN_ALWAYS_INLINE void exp2_each(Packet<Scalar> (&x)[count]) {
   constexpr int lowest = Limits::min_exponent - 1 + Limits::digits;
   P f[count], p[count];
 #if defined(EIGEN_VECTORIZE_AVX512) && defined(__AVX512DQ__)
-  // x = n + f: rounding, and p * 2^n, are an instruction each. (One gives f as well, but takes twice as long.)
+  // f, and p * 2^floor(x), are an instruction each. (Rounding to the nearest, which is two on Intel, and subtracting:
+  // n = 2048, d = 64, XXX)
   if constexpr (lanes < Scalar >> 1) {
-    P n[count];
     EIGENFORMER_UNROLL
-    for (int i = 0; i < count; ++i) n[i] = detail::nearest(x[i]);
-    EIGENFORMER_UNROLL
-    for (int i = 0; i < count; ++i) f[i] = subtract(x[i], n[i]);
+    for (int i = 0; i < count; ++i) f[i] = detail::above_floor(x[i]);
     detail::exp2_of_fractions<Scalar>(f, p);
     EIGENFORMER_UNROLL
-    for (int i = 0; i < count; ++i) x[i] = detail::scale_unless_less(x[i], broadcast(Scalar(lowest)), p[i], n[i]);
+    for (int i = 0; i < count; ++i) x[i] = detail::scale_unless_less(x[i], broadcast(Scalar(lowest)), p[i]);
     return;
   }
 #endif
