@@ -229,7 +229,8 @@ inline constexpr Index most_query_blocks = 1536 / block_queries<Scalar>;
 /// cannot hold all keys; but not more than five eighths of a megabyte of them, and a quarter as many, or fewer, where
 /// threads are to `share` them. (On Zen 3, with 64 blocks instead of 16: rows 1024 floats apart, d = 64, 1.16 times the
 /// speed with n = 2048 and 1.05 with 512; contiguous rows, n = 8192, 1.05 to 1.1 times with d = 128, level with 64.
-/// With 16 instead of 2, d = 128, n = 8192: 1.8 times.)
+/// With 16 instead of 2, d = 128, n = 8192: 1.8 times. Far begins at one megabyte instead of two: on a Xeon with two of
+/// second level cache, d = 128, n = 2048, 1.04 times.)
 template <class Scalar, class Stored>
 Index blocks_together(const AttentionLayout& layout, const HeadRows<const Stored>& k, const HeadRows<const Stored>& v,
                       bool share) {
@@ -238,7 +239,7 @@ Index blocks_together(const AttentionLayout& layout, const HeadRows<const Stored
   const Index block = std::max<Index>(width, 1) * block_queries<Scalar>;
   const Index few = std::clamp<Index>(TileMemory<Scalar>::capacity / block, 1, 4);
   const Index queries = layout.query_rows.longest(), keys = layout.key_rows.longest();
-  const bool are_far = keys * width * size > (Index(2) << 20);
+  const bool are_far = keys * width * size > (Index(1) << 20);
   if (!are_far && !Reader::copies(k, layout, queries, keys) && !Reader::copies(v, layout, queries, keys)) return few;
   const Index all = layout.query_rows.rows() / block_queries<Scalar> * layout.heads;
   const Index most = share ? std::min(most_query_blocks<Scalar> / 4, all / 16) : most_query_blocks<Scalar>;
