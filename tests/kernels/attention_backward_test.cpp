@@ -173,7 +173,7 @@ TEMPLATE_TEST_CASE("gradients are the same where rows collide", "[kernels]", flo
   ef::Rng rng(8);
   const AttentionCase<TestType> c({2, 2, 10, 7, {3, 70, 20}, {17, ef::detail::backward_keys + 70, 3}}, rng);
   const Index wide = 1024;
-  REQUIRE(ef::detail::rows_collide<TestType>(wide));
+  REQUIRE(ef::detail::rows_collide<TestType>(wide, 1, 1));
   const auto check_score = [&](const auto& score) {
     const Attended<TestType> forward = attend(c, score);
     const AttentionGradients<TestType> expected = gradients(c, score);

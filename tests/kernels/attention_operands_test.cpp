@@ -104,7 +104,7 @@ TEMPLATE_TEST_CASE("rows that collide are copied, and nobody sees it", "[kernels
   // More keys than a tile has.
   const AttentionCase<TestType> c({2, 2, 64, 64, {390, 5, 70}, {600, 300, 0}}, rng);
   const Index extra = 1024 - c.q.cols();
-  REQUIRE(ef::detail::rows_collide<TestType>(c.k.cols() + extra));
+  REQUIRE(ef::detail::rows_collide<TestType>(c.k.cols() + extra, 1, 1));
   for_each_score(c, rng, [&](const TestedScore<TestType>& score, const NaiveScore&, const char* name) {
     CAPTURE(name);
     const Attended<TestType> expected = attend(c, score);

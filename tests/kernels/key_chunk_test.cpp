@@ -29,7 +29,7 @@ struct Chunk {
         options{.heads = 2, .query_rows = {0, 1, 2}, .key_rows = {0, before, rows}} {}
 
   template <class Check>
-  void work_on(Index begin, Index end, Check check_chunk) {
+  void work_on(Index queries, Index begin, Index end, Check check_chunk) {
     const auto layout = detail::attention_layout({2, 2 * k_width}, {rows, 2 * k_width}, {rows, 2 * v_width}, options);
     const auto read = [](const auto& m, Index width) {
       return detail::head_columns(ef::strided_view(m.leftCols(2 * width)), 2);
@@ -47,7 +47,7 @@ struct Chunk {
                                            detail::head_columns(v_gradient, 2)};
     ef::ScoreTile tile;
     tile.sequence = 1;
-    tile.queries = 1;
+    tile.queries = queries;
     tile.keys = count;
     tile.key_begin = begin;
     tile.key_end = end;
@@ -61,38 +61,48 @@ TEMPLATE_TEST_CASE("a chunk has the rows of keys and values, and brings its grad
                    "[kernels]", float, double) {
   ef::Rng rng(4);
   const Index together = 4096 / static_cast<Index>(sizeof(TestType));
-  for (const Index stride : {Index{40}, together, together + 1})
+  struct Case {
+    Index stride, queries;
+    bool collide;
+  };
+  for (const auto& [stride, queries, collide] : {Case{40, 200, false},
+                                                 {together, 1, true},
+                                                 {together + 1, 200, false},
+                                                 {together / 2, 128, false},
+                                                 {together / 2, 129, true}})
     for (const auto& [begin, end] : {std::pair<Index, Index>{0, 1}, {2, 18}, {1, 18}, {7, 300}}) {
-      CAPTURE(stride, begin, end);
+      CAPTURE(stride, queries, begin, end);
       Chunk<TestType> c(300, stride, rng);
       using C = Chunk<TestType>;
       const Index first = C::before + begin, keys = end - begin;
       const auto sums_k = random_matrix<TestType>(keys, C::k_width, rng);
       const auto sums_v = random_matrix<TestType>(keys, C::v_width, rng);
-      const bool collide = stride == together;
-      c.work_on(begin, end, [&, begin = begin, end = end](const detail::KeyChunk<TestType>& chunk) {
-        CAPTURE(begin, end);
-        const auto k = c.k.block(first, C::k_width, keys, C::k_width);
-        const auto v = c.v.block(first, C::v_width, keys, C::v_width);
-        CHECK(identical<TestType>(
-            Matrix<TestType>::NullaryExpr(keys, C::k_width, [&](Index i, Index j) { return chunk.keys(i, j); }), k));
-        CHECK(identical<TestType>(
-            Matrix<TestType>::NullaryExpr(keys, C::v_width, [&](Index i, Index j) { return chunk.values(i, j); }), v));
-        CHECK((chunk.keys.data == k.data()) != collide);
-        CHECK((chunk.values.data == v.data()) != collide);
-        CHECK((chunk.d_k.data == &c.d_k(first, C::k_width)) != (collide && keys > 16));
-        CHECK((chunk.d_v.data == &c.d_v(first, C::v_width)) != (collide && keys > 16));
-        for (Index i = 0; i < keys; ++i) {
-          for (Index j = 0; j < C::k_width; ++j) CHECK(chunk.d_k.row(i)[j] == 0);
-          for (Index j = 0; j < C::v_width; ++j) CHECK(chunk.d_v.row(i)[j] == 0);
-        }
-        // All of one before the other, which shows if their memories overlap.
-        for (Index i = 0; i < keys; ++i) std::copy_n(sums_k.row(i).data(), C::k_width, chunk.d_k.row(i));
-        for (Index i = 0; i < keys; ++i) std::copy_n(sums_v.row(i).data(), C::v_width, chunk.d_v.row(i));
-        chunk.finish();
-        CHECK(chunk.keys(keys - 1, C::k_width - 1) == k(keys - 1, C::k_width - 1));
-        CHECK(chunk.values(keys - 1, C::v_width - 1) == v(keys - 1, C::v_width - 1));
-      });
+      c.work_on(queries, begin, end,
+                [&, begin = begin, end = end, collide = collide](const detail::KeyChunk<TestType>& chunk) {
+                  CAPTURE(begin, end);
+                  const auto k = c.k.block(first, C::k_width, keys, C::k_width);
+                  const auto v = c.v.block(first, C::v_width, keys, C::v_width);
+                  CHECK(identical<TestType>(Matrix<TestType>::NullaryExpr(
+                                                keys, C::k_width, [&](Index i, Index j) { return chunk.keys(i, j); }),
+                                            k));
+                  CHECK(identical<TestType>(Matrix<TestType>::NullaryExpr(
+                                                keys, C::v_width, [&](Index i, Index j) { return chunk.values(i, j); }),
+                                            v));
+                  CHECK((chunk.keys.data == k.data()) != collide);
+                  CHECK((chunk.values.data == v.data()) != collide);
+                  CHECK((chunk.d_k.data == &c.d_k(first, C::k_width)) != (collide && keys > 16));
+                  CHECK((chunk.d_v.data == &c.d_v(first, C::v_width)) != (collide && keys > 16));
+                  for (Index i = 0; i < keys; ++i) {
+                    for (Index j = 0; j < C::k_width; ++j) CHECK(chunk.d_k.row(i)[j] == 0);
+                    for (Index j = 0; j < C::v_width; ++j) CHECK(chunk.d_v.row(i)[j] == 0);
+                  }
+                  // All of one before the other, which shows if their memories overlap.
+                  for (Index i = 0; i < keys; ++i) std::copy_n(sums_k.row(i).data(), C::k_width, chunk.d_k.row(i));
+                  for (Index i = 0; i < keys; ++i) std::copy_n(sums_v.row(i).data(), C::v_width, chunk.d_v.row(i));
+                  chunk.finish();
+                  CHECK(chunk.keys(keys - 1, C::k_width - 1) == k(keys - 1, C::k_width - 1));
+                  CHECK(chunk.values(keys - 1, C::v_width - 1) == v(keys - 1, C::v_width - 1));
+                });
       auto d_k = c.d_k.block(first, C::k_width, keys, C::k_width);
       auto d_v = c.d_v.block(first, C::v_width, keys, C::v_width);
       CHECK(identical<TestType>(d_k, sums_k));

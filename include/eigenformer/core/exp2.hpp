@@ -118,8 +118,8 @@ EIGEN_ALWAYS_INLINE void exp2_each(Packet<Scalar> (&x)[count]) {
   constexpr int lowest = Limits::min_exponent - 1 + Limits::digits;
   P f[count], p[count];
 #if defined(EIGEN_VECTORIZE_AVX512) && defined(__AVX512DQ__)
-  // f, and p * 2^floor(x), are an instruction each. (Rounding to the nearest, which is two on Intel, and subtracting:
-  // n = 2048, d = 64, XXX)
+  // f, and p * 2^floor(x), are an instruction each. (Rounding to the nearest, which is two steps on Intel, and
+  // subtracting what was rounded: 0.98 to 0.99 times attention's speed on a Xeon.)
   if constexpr (lanes < Scalar >> 1) {
     EIGENFORMER_UNROLL
     for (int i = 0; i < count; ++i) f[i] = detail::above_floor(x[i]);

@@ -6,12 +6,17 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI::detail {
 
-/// Whether rows so many entries apart drive each other out of the caches: in those of 4 KB a way, which most
-/// first-level caches are, the lines of all of them have one place. Heads in column blocks of matrices 1024 floats wide
-/// lie so.
+/// Whether the rows of so many keys, `row_stride` entries apart, are better copied for so many queries, since they
+/// drive each other out of the caches: in those of 4 KB a way, which most first-level caches are, the lines of rows a
+/// multiple of that apart have one place, of rows half as far two. Heads in column blocks of matrices 1024 or 512
+/// floats wide lie so. (On Zen 3, d = 64: rows 1024 floats apart have 1.2 to 1.4 times the speed copied; rows 512
+/// apart, of 512 and 2048 keys, 0.83 times with 24 queries, 0.95 to 0.98 with 96, 1.00 to 1.02 with 144, 1.06 to 1.09
+/// with 512 and more.)
 template <class Scalar>
-bool rows_collide(Index row_stride) {
-  return row_stride != 0 && row_stride * static_cast<Index>(sizeof(Scalar)) % 4096 == 0;
+bool rows_collide(Index row_stride, Index queries, Index keys) {
+  const auto meet = [](Index stride) { return stride * static_cast<Index>(sizeof(Scalar)) % 4096 == 0; };
+  if (row_stride == 0) return false;
+  return meet(row_stride) || (keys > 256 && queries > 128 && meet(2 * row_stride));
 }
 
 /// Copies rows of one head's keys or values to `to`: whole packets, filled up with zeros.
@@ -46,10 +51,8 @@ EIGENFORMER_DOUBLE(Strided<double> copy_rows(const HeadRows<const double>&, cons
                                              double*));
 
 /// Reads one head's columns of keys or values, a tile at a time. They are copied only where they cannot be used as they
-/// lie: numbers of 16 bits, rows that key_index picks, entries that lie apart along rows and columns; or where it costs
-/// more than to copy them: where rows collide, or every other row does, and there are many, and many queries to read
-/// them. (On Zen 3, d = 64: rows 1024 floats apart have 1.2 to 1.4 times the speed copied; rows 512 apart, of 512 and
-/// 2048 keys, 0.83 times with 24 queries, 0.95 to 0.98 with 96, 1.00 to 1.02 with 144, 1.06 to 1.09 with 512 and more.)
+/// lie: numbers of 16 bits, rows that key_index picks, entries that lie apart along rows and columns; or where rows
+/// collide.
 template <class Scalar>
 class TileReader {
  public:
@@ -61,8 +64,7 @@ class TileReader {
   static bool copies(const HeadRows<const Stored>& rows, const AttentionLayout& layout, Index queries, Index keys) {
     if (!std::is_same_v<Stored, Scalar> || !layout.key_index.empty()) return true;
     if (rows.col_stride != 1) return rows.row_stride != 1;
-    const bool are_many = keys > 256 && queries > 128;
-    return rows_collide<Scalar>(rows.row_stride) || (are_many && rows_collide<Scalar>(2 * rows.row_stride));
+    return rows_collide<Scalar>(rows.row_stride, queries, keys);
   }
 
   /// The keys of `tile`: [keys x width].
