@@ -47,6 +47,15 @@ template <class Scalar>
 EIGEN_ALWAYS_INLINE void prefetch(const Scalar* address) {
   Eigen::internal::prefetch(address);
 }
+/// The same, but only to the second-level cache: for rows that would drive each other out of the first.
+template <class Scalar>
+EIGEN_ALWAYS_INLINE void prefetch_to_second([[maybe_unused]] const Scalar* address) {
+#if defined(EIGEN_VECTORIZE_SSE)
+  _mm_prefetch(reinterpret_cast<const char*>(address), _MM_HINT_T1);
+#elif defined(__GNUC__)
+  __builtin_prefetch(address, 0, 2);
+#endif
+}
 template <class Scalar>
 EIGEN_ALWAYS_INLINE Packet<Scalar> broadcast(const Scalar& value) {
   return Eigen::internal::pset1<Packet<Scalar>>(value);

@@ -80,10 +80,18 @@ class DenseBias {
                    tile.key_begin * key_stride;
     const Index whole_rows = key_stride == 1 ? scores.rows() / lanes * lanes : 0;
     const Index whole_cols = scores.cols() / lanes * lanes;
-    // Along the rows. To ask for what comes next in advance is slower, forward and backward.
+    // The backward's tiles have rows too short to be fetched in advance by the machine. (n = 2048, d = 64 on a Xeon,
+    // with its gradient: 0.71 instead of 0.68 of the plain kernel's speed. To the first-level cache, where rows
+    // collide, or of the forward's longer rows: no gain, or slower.)
+    constexpr Index ahead = 4 * lanes;
+    const Index asked_for = whole_cols <= 128 ? bias.dimension(2) - tile.key_begin - ahead : 0;
     for (Index i = 0; i < whole_rows; i += lanes)
-      for (Index j = 0; j < whole_cols; j += lanes)
-        square(first + i * row_stride + j, row_stride, scores.data() + j * score_stride + i, score_stride);
+      for (Index j = 0; j < whole_cols; j += lanes) {
+        Entry* const rows = first + i * row_stride + j;
+        for (Index row = 0; j < asked_for && row < lanes; ++row)
+          simd::prefetch_to_second(rows + row * row_stride + ahead);
+        square(rows, row_stride, scores.data() + j * score_stride + i, score_stride);
+      }
     for (Index j = 0; j < scores.cols(); ++j)
       for (Index i = j < whole_cols ? whole_rows : 0; i < scores.rows(); ++i)
         entry(first[i * row_stride + j * key_stride], scores.coeffRef(i, j));
