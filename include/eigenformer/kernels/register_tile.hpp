@@ -33,14 +33,31 @@ enum class Contiguous { rows, columns };
 /// What lies i < 4 strides and some bytes after `from`: an address that x86 makes within the instruction which reads
 /// it. Compilers would rather make such addresses beforehand (Clang 14 with an addition each, GCC 12 on the stack when
 /// it has no more registers), and are kept from it by hiding what a number was made of.
-template <class Scalar>
-EIGEN_ALWAYS_INLINE const Scalar& at(const char*& from, int i, Index& stride, Index three_strides, Index bytes) {
+template <class Entry, class Byte>
+EIGEN_ALWAYS_INLINE Entry& at(Byte*& from, int i, Index& stride, Index three_strides, Index bytes) {
 #if defined(__clang__)
   asm("" : "+r"(from));
 #elif defined(__GNUC__)
   asm("" : "+r"(stride));
 #endif
-  return *reinterpret_cast<const Scalar*>(from + (i == 3 ? three_strides : i * stride) + bytes);
+  return *reinterpret_cast<Entry*>(from + (i == 3 ? three_strides : i * stride) + bytes);
+}
+
+/// Calls body(i, p, address) for the packets of a tile's rows, by such addresses.
+template <class Scalar, int rows, int packets, class Body>
+EIGEN_ALWAYS_INLINE void for_each_packet(const ContiguousRows<Scalar>& tile, Body body) {
+  using Byte = std::conditional_t<std::is_const_v<Scalar>, const char, char>;
+  using P = simd::Packet<std::remove_const_t<Scalar>>;
+  Index stride = tile.stride * static_cast<Index>(sizeof(Scalar));
+  const Index three_strides = 3 * stride;
+  Byte* from = reinterpret_cast<Byte*>(tile.data);
+  EIGENFORMER_UNROLL
+  for (int i = 0; i < rows; ++i) {
+    if (i == 4) from += 4 * stride;
+    EIGENFORMER_UNROLL
+    for (int p = 0; p < packets; ++p)
+      body(i, p, &at<Scalar>(from, i % 4, stride, three_strides, p * static_cast<Index>(sizeof(P))));
+  }
 }
 
 /// sums += A B for the next `steps` of k. Four rows of A lie from a_0 on, four from a_4 on; strides are in bytes.
@@ -61,12 +78,12 @@ EIGEN_ALWAYS_INLINE void add_steps(const char*& a_0, const char*& a_4, Index& st
     P right[packets];
     EIGENFORMER_UNROLL
     for (int p = 0; p < packets; ++p)
-      right[p] = simd::load(&at<Scalar>(b, k, b_stride, three_b_strides, p * static_cast<Index>(sizeof(P))));
+      right[p] = simd::load(&at<const Scalar>(b, k, b_stride, three_b_strides, p * static_cast<Index>(sizeof(P))));
     EIGENFORMER_UNROLL
     for (int i = 0; i < rows; ++i) {
       const char*& from = i < 4 ? a_0 : a_4;
       const P left = simd::broadcast(
-          at<Scalar>(from, along_rows ? i % 4 : k, stride, three_strides, (along_rows ? k : i % 4) * size));
+          at<const Scalar>(from, along_rows ? i % 4 : k, stride, three_strides, (along_rows ? k : i % 4) * size));
       EIGENFORMER_UNROLL
       for (int p = 0; p < packets; ++p) sums[i][p] = simd::multiply_add(left, right[p], sums[i][p]);
       simd::keep_in_register(left);
@@ -99,11 +116,15 @@ EIGEN_DONT_INLINE void multiply_tiles(Index tiles, Index depth, const Scalar* a,
   const Index three_strides = 3 * stride, three_b_strides = 3 * b_stride;
   for (; tiles > 0; --tiles) {
     P sums[rows][packets];
-    EIGENFORMER_UNROLL
-    for (int i = 0; i < rows; ++i) {
+    if (start.data == nullptr) {
       EIGENFORMER_UNROLL
-      for (int p = 0; p < packets; ++p)
-        sums[i][p] = start.data == nullptr ? simd::broadcast(Scalar(0)) : simd::load(start.row(i) + p * lanes);
+      for (int i = 0; i < rows; ++i) {
+        EIGENFORMER_UNROLL
+        for (int p = 0; p < packets; ++p) sums[i][p] = simd::broadcast(Scalar(0));
+      }
+    } else {
+      for_each_packet<const Scalar, rows, packets>(
+          start, [&](int i, int p, const Scalar* from) { sums[i][p] = simd::load(from); });
     }
     const char *a_0 = reinterpret_cast<const char*>(a), *a_4 = a_0 + 4 * (along_rows ? stride : size);
     const char* b_0 = reinterpret_cast<const char*>(b.data);
@@ -112,11 +133,7 @@ EIGEN_DONT_INLINE void multiply_tiles(Index tiles, Index depth, const Scalar* a,
       add_steps<Scalar, contiguous, steps>(a_0, a_4, stride, three_strides, b_0, b_stride, three_b_strides, sums);
     for (; left > 0; --left)
       add_steps<Scalar, contiguous, 1>(a_0, a_4, stride, three_strides, b_0, b_stride, three_b_strides, sums);
-    EIGENFORMER_UNROLL
-    for (int i = 0; i < rows; ++i) {
-      EIGENFORMER_UNROLL
-      for (int p = 0; p < packets; ++p) simd::store(c.row(i) + p * lanes, sums[i][p]);
-    }
+    for_each_packet<Scalar, rows, packets>(c, [&](int i, int p, Scalar* to) { simd::store(to, sums[i][p]); });
     if (largest != nullptr) {
       EIGENFORMER_UNROLL
       for (int p = 0; p < packets; ++p) {
