@@ -17,19 +17,21 @@ void attend(const AttentionLayout& layout, const HeadRows<const Scalar>& q, cons
             const HeadRows<const Stored>& v, const S& score, const AttentionDropout& dropout,
             const HeadRows<Scalar>& out, Scalar* log_sum_exp, Threads* threads) {
   check_covers(score, layout);
-  const Index tile_queries = blocks_together<Scalar>(layout, k, v, threads != nullptr) * block_queries<Scalar>;
+  const Index together = blocks_together<Scalar>(layout, k, v, threads != nullptr);
   std::vector<ScoreTile> tiles;
-  for (Index s = 0; s < layout.sequences(); ++s)
-    for (Index begin = 0; begin < layout.query_rows.length(s); begin += tile_queries) {
+  for (Index s = 0; s < layout.sequences(); ++s) {
+    const Index blocks = query_blocks<Scalar>(layout.query_rows.length(s));
+    for (Index block = 0; block < blocks; block += together) {
       ScoreTile tile;
       tile.sequence = s;
       tile.first_row = layout.query_rows.begin(s);
       tile.queries = layout.query_rows.length(s);
       tile.keys = layout.key_rows.length(s);
-      tile.query_begin = begin;
-      tile.query_end = std::min(tile.queries, begin + tile_queries);
+      tile.query_begin = query_block_begin<Scalar>(tile.queries, block);
+      tile.query_end = query_block_begin<Scalar>(tile.queries, std::min(blocks, block + together));
       tiles.push_back(tile);
     }
+  }
   const auto count = static_cast<Index>(tiles.size());
   const Index grain = layout.key_rows.longest() > 128 ? 1 : 16;  // short sequences: some 20 microseconds a task
   parallel_for(threads, count * layout.heads, grain, [&](Index begin, Index end) {

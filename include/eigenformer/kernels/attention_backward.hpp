@@ -53,10 +53,12 @@ void attend_backward_keys(const AttentionLayout& layout, const BackwardRows<Scal
     tile.key_end = key_end;
     return score.visible(tile) != Visible::none;
   };
+  const Index blocks = query_blocks<Scalar>(tile.queries), together = queries.capacity() / queries.n;
   for (tile.head = key_head * group; tile.head < (key_head + 1) * group; ++tile.head)
-    for (Index query = 0; query < tile.queries; query += queries.capacity()) {
+    for (Index block = 0; block < blocks; block += together) {
+      const Index query = query_block_begin<Scalar>(tile.queries, block);
       tile.query_begin = query;
-      tile.query_end = std::min(tile.queries, query + queries.capacity());
+      tile.query_end = query_block_begin<Scalar>(tile.queries, std::min(blocks, block + together));
       if (!is_seen(begin, end)) continue;
       queries.load(rows, tile, layout.scale);
       for (Index unit = begin; unit < end; unit += backward_keys) {

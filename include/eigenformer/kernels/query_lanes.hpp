@@ -22,6 +22,25 @@ namespace eigenformer::inline EIGENFORMER_ABI::detail {
 template <class Scalar>
 inline constexpr Index block_queries = panel_width<Scalar>;
 
+/// Blocks of a sequence of so many queries.
+template <class Scalar>
+constexpr Index query_blocks(Index queries) {
+  return (queries + block_queries<Scalar> - 1) / block_queries<Scalar>;
+}
+
+/// Where a block of a sequence begins, or, for the one after the last, the sequence ends. All but the last two have
+/// block_queries; these two do not leave one packet to the last, of which register tiles are a fifth slower than of two
+/// or three. (64 queries and keys, d = 64, on a Xeon: 1.05 times the speed.) It depends on nothing else, so that what a
+/// query gets does not either.
+template <class Scalar>
+constexpr Index query_block_begin(Index queries, Index block) {
+  constexpr Index lanes = simd::lanes<Scalar>;
+  const Index packets = (queries + lanes - 1) / lanes;
+  const bool is_last = block == query_blocks<Scalar>(queries) - 1;
+  const Index taken = is_last && block > 0 && packets % panel_packets == 1 ? 1 : 0;  // from the block before
+  return std::min(queries, (block * panel_packets - taken) * lanes);
+}
+
 /// What scores are multiplied by so that 2 to their power is what e to their power was. It is part of the scale where
 /// nothing looks at the scores, so that the softmax need not multiply each by it.
 template <class Scalar>
@@ -281,7 +300,7 @@ EIGENFORMER_FLOAT(void add_visible_values(const TilePart&, const float*, const f
 EIGENFORMER_DOUBLE(void add_visible_values(const TilePart&, const double*, const double*, const Strided<double>&, Index,
                                            double*));
 
-/// The queries of `tile`, at most blocks_together * block_queries, over all keys of their sequence.
+/// The queries of `tile`, whole blocks and at most blocks_together of them, over all keys of their sequence.
 ///
 /// A hidden key's weight is 0, but 0 times an infinite or undefined value is not: it must not reach the result of who
 /// does not see it. That is looked for at the end, where it costs next to nothing: if there is anything of the kind in
@@ -297,19 +316,20 @@ template <class Scalar, class Stored, Score S>
   const Index d = layout.key_width;
   const Index e = layout.value_width;
   const Index key_head = layout.key_head(tile.head);
-  const Index queries = tile.query_end - tile.query_begin;
-  const Index blocks = (queries + n - 1) / n;
-  const Index first_row = tile.first_row + tile.query_begin;
+  const Index first_block = query_blocks<Scalar>(tile.query_begin);
+  const Index blocks = query_blocks<Scalar>(tile.query_end) - first_block;
   eigen_assert(out.col_stride == 1);
 
   const TileMemory<Scalar> memory(blocks * (d + e) * n);
   const auto block_q = [&](Index block) { return memory.data() + block * (d + e) * n; };  // [d x n], scaled
   const auto block_result = [&](Index block) { return block_q(block) + d * n; };          // [e x n]
-  const auto block_size = [&](Index block) { return std::min(n, queries - block * n); };
+  const auto block_begin = [&](Index block) { return query_block_begin<Scalar>(tile.queries, first_block + block); };
+  const auto block_size = [&](Index block) { return block_begin(block + 1) - block_begin(block); };
+  const auto block_row = [&](Index block) { return tile.first_row + block_begin(block); };
   constexpr bool in_base_2 = !changes_values<S>;
   OnlineSoftmax<Scalar, in_base_2> softmax[most_query_blocks<Scalar>];
   for (Index block = 0; block < blocks; ++block) {
-    pack_panel<Scalar>(d, block_size(block), transposed(q.from(tile.head, first_row + block * n)), {block_q(block), n},
+    pack_panel<Scalar>(d, block_size(block), transposed(q.from(tile.head, block_row(block))), {block_q(block), n},
                        static_cast<Scalar>(layout.scale * (in_base_2 ? log2_e<double> : 1)));
     std::fill_n(block_result(block), e * n, Scalar(0));
     softmax[block].begin();
@@ -362,8 +382,8 @@ template <class Scalar, class Stored, Score S>
     hides = hides || of_tile != Visible::all;
     for (Index block = 0; block < blocks; ++block) {
       ScoreTile own = tile;
-      own.query_begin = tile.query_begin + block * n;
-      own.query_end = own.query_begin + block_size(block);
+      own.query_begin = block_begin(block);
+      own.query_end = block_begin(block + 1);
       const Visible of_block = of_tile == Visible::all ? of_tile : score.visible(own);
       if (of_block == Visible::none) continue;
       if (of_block != Visible::some || reads_rows_of_keys<S>()) {
@@ -379,7 +399,7 @@ template <class Scalar, class Stored, Score S>
   }
 
   for (Index block = 0; block < blocks; ++block) {
-    const Index row = first_row + block * n;
+    const Index row = block_row(block);
     if (!softmax[block].finish(e, block_result(block)) && hides && !carefully) return false;
     store_rows(block_result(block), e, block_size(block), out.row(tile.head, row), out.row_stride);
     if (log_sum_exp == nullptr) continue;
