@@ -41,8 +41,8 @@ inline constexpr float exp2_coefficients<float, Fraction::of_floor>[] = {0.00186
                                                                          0.05579991337433829F,   0.24016445008095266F,
                                                                          0.6931513118106818F,    1.0F};
 
-/// p = 2^f for a fraction f. (Pairs of terms in f^2, whose chain of multiply-adds is half as long, are no faster: 1.00 to
-/// 1.01 times attention's speed in float and double on Zen 3.)
+/// p = 2^f for a fraction f. (Pairs of terms in f^2, whose chain of multiply-adds is half as long, are no faster: 1.00
+/// to 1.01 times attention's speed in float and double on Zen 3.)
 template <class Scalar, int count>
 EIGEN_ALWAYS_INLINE void exp2_of_fractions(const Packet<Scalar> (&f)[count], Packet<Scalar> (&p)[count]) {
   constexpr auto& coefficients = exp2_coefficients<Scalar, fraction>;
