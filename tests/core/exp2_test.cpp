@@ -37,13 +37,16 @@ TEMPLATE_TEST_CASE("exp2 is 2^x", "[core]", float, double) {
     CHECK(std::isnan(exp2_of(std::bit_cast<TestType>(bits))));
   }
   const double lowest = smallest;
-#if defined(EIGEN_VECTORIZE_AVX512) && defined(__AVX512DQ__)
-  const bool is_polynomial = true;
-#else
-  const bool is_polynomial = simd::detail::shifts_to_exponent<TestType>;
-#endif
-  for (int i = 0; i < 20000; ++i) {
-    const auto x = static_cast<TestType>(i % 2 == 0 ? lowest + (127 - lowest) * rng.uniform() : 2 * rng.uniform() - 1);
+  const bool is_polynomial =
+      simd::detail::fraction == simd::detail::Fraction::of_floor || simd::detail::shifts_to_exponent<TestType>;
+  std::vector<TestType> tried{TestType(-0.0), -Limits::denorm_min(), TestType(-1e-30), -Limits::epsilon() / 4};
+  for (int n = -100; n <= 126; ++n)
+    for (const TestType x : {TestType(n - 1), TestType(n), TestType(n + 1)})
+      tried.push_back(std::nextafter(TestType(n), x));
+  for (int i = 0; i < 20000; ++i)
+    tried.push_back(
+        static_cast<TestType>(i % 2 == 0 ? lowest + (127 - lowest) * rng.uniform() : 2 * rng.uniform() - 1));
+  for (const TestType x : tried) {
     const double expected = std::exp2(static_cast<double>(x));
     const double units = is_polynomial ? 3 : 3 + std::abs(static_cast<double>(x));
     CAPTURE(x);

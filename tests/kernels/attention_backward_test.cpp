@@ -78,11 +78,11 @@ TEMPLATE_TEST_CASE("gradients are the same to the last bit for any number of thr
                    float, double) {
   ef::Rng rng(4);
   ef::ThreadPool pool(3);
-  AttentionCase<TestType> batch({4, 2, 5, 3, {3, 0, 70, 1, 9, 4}, {4, 2, 65, 131, 64, 0}}, rng);
+  AttentionCase<TestType> batch({4, 2, 5, 3, {3, 0, 70, 1, 9, 4, 64, 97}, {4, 2, 65, 131, 64, 0, 64, 200}}, rng);
   const auto check_score = [&](const TestedScore<TestType>& score) {
     const AttentionGradients<TestType> all = gradients(batch, score);
     CHECK(identical(gradients(batch, score, &pool), all));
-    for (Index s = 0; s < 6; ++s) {
+    for (Index s = 0; s < batch.options.query_rows.sequences(); ++s) {
       CAPTURE(s);
       const ef::RowOffsets &queries = batch.options.query_rows, &keys = batch.options.key_rows;
       const AttentionGradients<TestType> d = gradients(batch.alone(s), score);
@@ -93,10 +93,28 @@ TEMPLATE_TEST_CASE("gradients are the same to the last bit for any number of thr
   };
   check_score(ef::Unmasked{});
   check_score(ef::Causal::after_past());
-  const Matrix<bool> mask = random_mask(batch.q.rows(), 131, rng);
+  const Matrix<bool> mask = random_mask(batch.q.rows(), 200, rng);
   const ef::DenseMask score(mask);
   batch.options.dropout = 0.3;
   CHECK(identical(gradients(batch, score, &pool), gradients(batch, score)));
+}
+
+TEST_CASE("a task of the backward takes keys for about a megabyte", "[kernels]") {
+  const auto keys_of = [](auto scalar, Index key_width, Index value_width) {
+    ef::detail::AttentionLayout layout{};
+    layout.key_width = key_width;
+    layout.value_width = value_width;
+    return ef::detail::many_backward_keys<decltype(scalar)>(layout);
+  };
+  CHECK(keys_of(1.0F, 32, 32) == 2048);
+  CHECK(keys_of(1.0F, 64, 64) == 1024);
+  CHECK(keys_of(1.0F, 128, 128) == 512);
+  CHECK(keys_of(1.0F, 96, 32) == 1024);
+  CHECK(keys_of(1.0, 64, 64) == 512);
+  CHECK(keys_of(1.0, 32, 32) == 1024);
+  // Not without end, and not less than is summed at once.
+  CHECK(keys_of(1.0F, 0, 0) == 2048);
+  CHECK(keys_of(1.0F, 1000, 1000) == ef::detail::backward_keys);
 }
 
 TEMPLATE_TEST_CASE("long sequences' gradients are the same to the last bit for any number of threads", "[kernels]",
@@ -105,8 +123,9 @@ TEMPLATE_TEST_CASE("long sequences' gradients are the same to the last bit for a
   ef::Rng rng(6);
   ef::ThreadPool pool(3);
   const Index chunk = ef::detail::backward_keys;
-  for (const AttentionSizes& s :
-       {AttentionSizes{2, 1, 3, 2, {7, 70}, {chunk + 1, 3 * chunk - 5}}, {1, 1, 2, 3, {5}, {9 * chunk + 3}}}) {
+  for (const AttentionSizes& s : {AttentionSizes{2, 1, 3, 2, {7, 70}, {chunk + 1, 3 * chunk - 5}},
+                                  {1, 1, 2, 3, {5}, {9 * chunk + 3}},
+                                  {1, 1, 64, 64, {5}, {3 * chunk + 3}}}) {
     CAPTURE(s.queries, s.keys);
     const AttentionCase<TestType> c(s, rng);
     const auto check_score = [&](const auto& score) {
@@ -173,7 +192,7 @@ TEMPLATE_TEST_CASE("gradients are the same where rows collide", "[kernels]", flo
   ef::Rng rng(8);
   const AttentionCase<TestType> c({2, 2, 10, 7, {3, 70, 20}, {17, ef::detail::backward_keys + 70, 3}}, rng);
   const Index wide = 1024;
-  REQUIRE(ef::detail::rows_collide<TestType>(wide, 1, 1));
+  REQUIRE(ef::detail::copies_pay<TestType>(wide, 1, 1));
   const auto check_score = [&](const auto& score) {
     const Attended<TestType> forward = attend(c, score);
     const AttentionGradients<TestType> expected = gradients(c, score);

@@ -104,7 +104,7 @@ TEMPLATE_TEST_CASE("rows that collide are copied, and nobody sees it", "[kernels
   // More keys than a tile has.
   const AttentionCase<TestType> c({2, 2, 64, 64, {390, 5, 70}, {600, 300, 0}}, rng);
   const Index extra = 1024 - c.q.cols();
-  REQUIRE(ef::detail::rows_collide<TestType>(c.k.cols() + extra, 1, 1));
+  REQUIRE(ef::detail::copies_pay<TestType>(c.k.cols() + extra, 1, 1));
   for_each_score(c, rng, [&](const TestedScore<TestType>& score, const NaiveScore&, const char* name) {
     CAPTURE(name);
     const Attended<TestType> expected = attend(c, score);
@@ -129,7 +129,7 @@ TEMPLATE_TEST_CASE("rows that collide are copied, and nobody sees it", "[kernels
 TEMPLATE_TEST_CASE("queries that go over many keys together get what each gets alone", "[kernels]", float, double) {
   ef::Rng rng(4);
   ef::ThreadPool pool(2);
-  const AttentionCase<TestType> c({1, 1, 64, 61, {1560}, {4300}}, rng);  // more than two megabytes of keys and values
+  const AttentionCase<TestType> c({1, 1, 64, 61, {1560}, {4300}}, rng);  // more than a megabyte of keys and values
   const Attended<TestType> together = attend(c, ef::Unmasked{});
   for (const Index first : {0, 90, 1537}) {
     AttentionCase<TestType> few = c;

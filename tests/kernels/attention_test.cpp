@@ -40,7 +40,7 @@ TEST_CASE("attention agrees with numbers worked by hand", "[kernels]") {
 TEMPLATE_TEST_CASE("a sequence's result is the same to the last bit alone and in any batch", "[kernels]", float,
                    double) {
   ef::Rng rng(3);
-  const AttentionCase<TestType> batch({4, 2, 5, 3, {3, 0, 70, 1, 9}, {4, 2, 65, 131, 64}}, rng);
+  const AttentionCase<TestType> batch({4, 2, 5, 3, {3, 0, 70, 1, 9, 64, 97}, {4, 2, 65, 131, 64, 64, 200}}, rng);
   const ef::RowOffsets& queries = batch.options.query_rows;
   const auto check_score = [&](const TestedScore<TestType>& score) {
     const Matrix<TestType> all = attend(batch, score).out;

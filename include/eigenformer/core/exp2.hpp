@@ -15,6 +15,22 @@ namespace detail {
 enum class Fraction { of_nearest, of_floor };
 #if defined(EIGEN_VECTORIZE_AVX512) && defined(__AVX512DQ__)
 inline constexpr Fraction fraction = Fraction::of_floor;
+/// x - floor(x).
+EIGEN_ALWAYS_INLINE Packet<float> above_floor(const Packet<float>& x) {
+  return _mm512_reduce_ps(x, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
+}
+EIGEN_ALWAYS_INLINE Packet<double> above_floor(const Packet<double>& x) {
+  return _mm512_reduce_pd(x, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
+}
+/// p 2^floor(x), or 0 where x < least.
+EIGEN_ALWAYS_INLINE Packet<float> scale_unless_less(const Packet<float>& x, const Packet<float>& least,
+                                                    const Packet<float>& p) {
+  return _mm512_maskz_scalef_ps(_mm512_cmp_ps_mask(x, least, _CMP_NLT_UQ), p, x);
+}
+EIGEN_ALWAYS_INLINE Packet<double> scale_unless_less(const Packet<double>& x, const Packet<double>& least,
+                                                     const Packet<double>& p) {
+  return _mm512_maskz_scalef_pd(_mm512_cmp_pd_mask(x, least, _CMP_NLT_UQ), p, x);
+}
 #else
 inline constexpr Fraction fraction = Fraction::of_nearest;
 #endif
@@ -55,25 +71,6 @@ EIGEN_ALWAYS_INLINE void exp2_of_fractions(const Packet<Scalar> (&f)[count], Pac
     for (int i = 0; i < count; ++i) p[i] = multiply_add(p[i], f[i], broadcast(coefficients[c]));
   }
 }
-
-#if defined(EIGEN_VECTORIZE_AVX512) && defined(__AVX512DQ__)
-/// x - floor(x).
-EIGEN_ALWAYS_INLINE Packet<float> above_floor(const Packet<float>& x) {
-  return _mm512_reduce_ps(x, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
-}
-EIGEN_ALWAYS_INLINE Packet<double> above_floor(const Packet<double>& x) {
-  return _mm512_reduce_pd(x, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
-}
-/// p 2^floor(x), or 0 where x < least.
-EIGEN_ALWAYS_INLINE Packet<float> scale_unless_less(const Packet<float>& x, const Packet<float>& least,
-                                                    const Packet<float>& p) {
-  return _mm512_maskz_scalef_ps(_mm512_cmp_ps_mask(x, least, _CMP_NLT_UQ), p, x);
-}
-EIGEN_ALWAYS_INLINE Packet<double> scale_unless_less(const Packet<double>& x, const Packet<double>& least,
-                                                     const Packet<double>& p) {
-  return _mm512_maskz_scalef_pd(_mm512_cmp_pd_mask(x, least, _CMP_NLT_UQ), p, x);
-}
-#endif
 
 /// Whether numbers' last bits can be shifted to the exponent's place, by an instruction.
 template <class Scalar>

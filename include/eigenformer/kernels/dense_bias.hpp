@@ -80,11 +80,13 @@ class DenseBias {
                    tile.key_begin * key_stride;
     const Index whole_rows = key_stride == 1 ? scores.rows() / lanes * lanes : 0;
     const Index whole_cols = scores.cols() / lanes * lanes;
-    // The backward's tiles have rows too short to be fetched in advance by the machine. (n = 2048, d = 64 on a Xeon,
-    // with its gradient: 0.71 instead of 0.68 of the plain kernel's speed. To the first-level cache, where rows
-    // collide, or of the forward's longer rows: no gain, or slower.)
-    constexpr Index ahead = 4 * lanes;
-    const Index asked_for = whole_cols <= 128 ? bias.dimension(2) - tile.key_begin - ahead : 0;
+    // Short tiles, those of the backward, have rows too short to be fetched in advance by the machine. (n = 2048,
+    // d = 64 on a Xeon, with its gradient: 0.71 instead of 0.68 of the plain kernel's speed. To the first-level cache,
+    // where rows collide, or of the forward's longer rows: no gain, or slower. Only with AVX-512 is a square's row a
+    // line, and was this measured.)
+    constexpr Index short_row = 128, ahead = 4 * lanes;
+    constexpr bool row_is_line = lanes * sizeof(Scalar) == 64;
+    const Index asked_for = row_is_line && whole_cols <= short_row ? bias.dimension(2) - tile.key_begin - ahead : 0;
     for (Index i = 0; i < whole_rows; i += lanes)
       for (Index j = 0; j < whole_cols; j += lanes) {
         Entry* const rows = first + i * row_stride + j;

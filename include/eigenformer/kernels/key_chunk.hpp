@@ -25,8 +25,8 @@ class KeyChunk {
     d_v_to_ = {rows.d_v.row(key_head, first), rows.d_v.row_stride};
     const bool copies_k = TileReader<Scalar>::copies(rows.k, layout, tile.queries, tile.keys);
     const bool copies_v = TileReader<Scalar>::copies(rows.v, layout, tile.queries, tile.keys);
-    const bool buffers_d_k = count_ > 16 && rows_collide<Scalar>(d_k_to_.stride, tile.queries, tile.keys);
-    const bool buffers_d_v = count_ > 16 && rows_collide<Scalar>(d_v_to_.stride, tile.queries, tile.keys);
+    const bool buffers_d_k = count_ > 16 && copies_pay<Scalar>(d_k_to_.stride, tile.queries, tile.keys);
+    const bool buffers_d_v = count_ > 16 && copies_pay<Scalar>(d_v_to_.stride, tile.queries, tile.keys);
 
     // One allocation: of several glibc gives the memory back to the system after every call, and the next call's page
     // faults take a tenth of its time (512 keys, d = 64).

@@ -30,8 +30,9 @@ constexpr Index query_blocks(Index queries) {
 
 /// Where a block of a sequence begins, or, for the one after the last, the sequence ends. All but the last two have
 /// block_queries; these two do not leave one packet to the last, of which register tiles are a fifth slower than of two
-/// or three. (64 queries and keys, d = 64, on a Xeon: 1.05 times the speed.) It depends on nothing else, so that what a
-/// query gets does not either.
+/// or three. (64 queries and keys, d = 64, on a Xeon: 1.05 times the speed.) It depends
+/// on the number of queries alone, not on the batch or the threads, since so does the order of a query's sums. Tiles of
+/// the backward that are of several blocks cut these anew.
 template <class Scalar>
 constexpr Index query_block_begin(Index queries, Index block) {
   constexpr Index lanes = simd::lanes<Scalar>;

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <algorithm>
+#include <type_traits>
 
 #include "eigenformer/core/compiled.hpp"
 #include "eigenformer/core/simd.hpp"
@@ -32,9 +33,9 @@ constexpr int tile_rows(int packets) {
 /// Which of a matrix's entries lie next to each other: those of a row, or those of a column.
 enum class Contiguous { rows, columns };
 
-/// What lies i < 4 strides and some bytes after `from`: an address that x86 makes within the instruction which reads
-/// it. Compilers would rather make such addresses beforehand (Clang 14 with an addition each, GCC 12 on the stack when
-/// it has no more registers), and are kept from it by hiding what a number was made of.
+/// What lies i < 4 strides and some bytes after `from`: an address that x86 makes within the instruction that reads
+/// or writes it. Compilers would rather make such addresses beforehand (Clang 14 with an addition each, GCC 12 on the
+/// stack when it has no more registers), and are kept from it by hiding what a number was made of.
 template <class Entry, class Byte>
 EIGEN_ALWAYS_INLINE Entry& at(Byte*& from, int i, Index& stride, Index three_strides, Index bytes) {
 #if defined(__clang__)

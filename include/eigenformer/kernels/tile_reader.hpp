@@ -13,7 +13,7 @@ namespace eigenformer::inline EIGENFORMER_ABI::detail {
 /// apart, of 512 and 2048 keys, 0.83 times with 24 queries, 0.95 to 0.98 with 96, 1.00 to 1.02 with 144, 1.06 to 1.09
 /// with 512 and more.)
 template <class Scalar>
-bool rows_collide(Index row_stride, Index queries, Index keys) {
+bool copies_pay(Index row_stride, Index queries, Index keys) {
   const auto meet = [](Index stride) { return stride * static_cast<Index>(sizeof(Scalar)) % 4096 == 0; };
   if (row_stride == 0) return false;
   return meet(row_stride) || (keys > 256 && queries > 128 && meet(2 * row_stride));
@@ -64,7 +64,7 @@ class TileReader {
   static bool copies(const HeadRows<const Stored>& rows, const AttentionLayout& layout, Index queries, Index keys) {
     if (!std::is_same_v<Stored, Scalar> || !layout.key_index.empty()) return true;
     if (rows.col_stride != 1) return rows.row_stride != 1;
-    return rows_collide<Scalar>(rows.row_stride, queries, keys);
+    return copies_pay<Scalar>(rows.row_stride, queries, keys);
   }
 
   /// The keys of `tile`: [keys x width].
