@@ -54,14 +54,15 @@ class AttentionDropout {
   template <class Scalar, std::size_t lanes>
   EIGEN_DONT_INLINE void drop(const Draws<lanes>& draws, Index first, Index keys, Index queries, Scalar* weights,
                               Index query_stride, Index key_stride) const {
-    const std::uint32_t threshold = threshold_;
-    const Scalar kept = Scalar(256) / static_cast<Scalar>(256 - threshold);
+    // Draws are compared as the first eight bits of a word, whose others decide nothing.
+    const std::uint32_t threshold = threshold_ << 24;
+    const Scalar kept = Scalar(256) / static_cast<Scalar>(256 - threshold_);
     for (Index j = 0; j < keys; ++j) {
       const auto place = static_cast<std::size_t>(first + j);
       const std::uint32_t* words = draws[place / 4].data();
-      const auto shift = static_cast<int>(8 * (place % 4));
+      const auto shift = static_cast<int>(24 - 8 * (place % 4));
       const auto drop_one = [=](Index l, Scalar& weight) {
-        weight *= ((words[l] >> shift) & 255U) < threshold ? Scalar(0) : kept;
+        weight *= words[l] << shift < threshold ? Scalar(0) : kept;
       };
       Scalar* column = weights + j * key_stride;
       Index begin = 0;
