@@ -3,6 +3,7 @@
 
 #include "eigenformer/core/compiled.hpp"
 #include "eigenformer/core/readable.hpp"
+#include "eigenformer/kernels/anonymous_score.hpp"
 #include "eigenformer/kernels/few_queries.hpp"
 #include "eigenformer/kernels/grouped_heads.hpp"
 
@@ -16,7 +17,7 @@ template <class Scalar, class Stored, Score S>
 void attend(const AttentionLayout& layout, const HeadRows<const Scalar>& q, const HeadRows<const Stored>& k,
             const HeadRows<const Stored>& v, const S& score, const AttentionDropout& dropout,
             const HeadRows<Scalar>& out, Scalar* log_sum_exp, Threads* threads) {
-  check_covers(score, layout);
+  check_covers(score, whole_batch(layout));
   const Index together = blocks_together<Scalar>(layout, k, v, threads != nullptr);
   std::vector<ScoreTile> tiles;
   for (Index s = 0; s < layout.sequences(); ++s) {
@@ -63,6 +64,18 @@ EIGENFORMER_FLOAT(void attend(const AttentionLayout&, const HeadRows<const float
 EIGENFORMER_DOUBLE(void attend(const AttentionLayout&, const HeadRows<const double>&, const HeadRows<const double>&,
                                const HeadRows<const double>&, const Causal&, const AttentionDropout&,
                                const HeadRows<double>&, double*, Threads*));
+EIGENFORMER_FLOAT(void attend(const AttentionLayout&, const HeadRows<const float>&, const HeadRows<const float>&,
+                              const HeadRows<const float>&, const ScoreOfKind<float, ScoreKind{}>&,
+                              const AttentionDropout&, const HeadRows<float>&, float*, Threads*));
+EIGENFORMER_FLOAT(void attend(const AttentionLayout&, const HeadRows<const float>&, const HeadRows<const float>&,
+                              const HeadRows<const float>&, const ScoreOfKind<float, ScoreKind{true}>&,
+                              const AttentionDropout&, const HeadRows<float>&, float*, Threads*));
+EIGENFORMER_DOUBLE(void attend(const AttentionLayout&, const HeadRows<const double>&, const HeadRows<const double>&,
+                               const HeadRows<const double>&, const ScoreOfKind<double, ScoreKind{}>&,
+                               const AttentionDropout&, const HeadRows<double>&, double*, Threads*));
+EIGENFORMER_DOUBLE(void attend(const AttentionLayout&, const HeadRows<const double>&, const HeadRows<const double>&,
+                               const HeadRows<const double>&, const ScoreOfKind<double, ScoreKind{true}>&,
+                               const AttentionDropout&, const HeadRows<double>&, double*, Threads*));
 
 template <class Stored>
 inline constexpr bool has_16_bits = std::is_same_v<Stored, Eigen::half> || std::is_same_v<Stored, Eigen::bfloat16>;
@@ -93,7 +106,8 @@ void attention_forward(const TensorView<const Scalar, 2>& q, const TensorView<co
   check(log_sum_exp.outerStride() == layout.heads || log_sum_exp.rows() <= 1,
         "attention: log_sum_exp is a block, expected contiguous rows");
   detail::attend<Scalar>(layout, detail::head_columns(q, layout.heads), detail::head_columns(k, layout.key_heads),
-                         detail::head_columns(v, layout.key_heads), score,
+                         detail::head_columns(v, layout.key_heads),
+                         detail::for_kernel<Scalar, detail::kind_of_forward<S, Scalar>>(score),
                          detail::AttentionDropout(options.dropout, options.dropout_key),
                          detail::head_columns(out, layout.heads), log_sum_exp.data(), options.threads);
 }
@@ -126,7 +140,8 @@ Matrix<detail::Computed<typename Q::Scalar>> attention(const Eigen::MatrixBase<Q
     detail::attend<Scalar>(
         layout, detail::head_columns(q_rows.view(), layout.heads),
         detail::head_columns(k_rows.view(), layout.key_heads), detail::head_columns(v_rows.view(), layout.key_heads),
-        score, detail::AttentionDropout(options.dropout, options.dropout_key), out_rows, nullptr, options.threads);
+        detail::for_kernel<Scalar, detail::kind_of_forward<S, Scalar>>(score),
+        detail::AttentionDropout(options.dropout, options.dropout_key), out_rows, nullptr, options.threads);
     return out;
   }
 }
@@ -170,7 +185,8 @@ Tensor<std::remove_const_t<Scalar>, 4> attention(const TensorView<Scalar, 4>& q,
   };
   for (Index b = 0; b < q.dimension(0); ++b)
     detail::attend<Value>(
-        layout, read_rows(q, b), read_rows(k, b), read_rows(v, b), score,
+        layout, read_rows(q, b), read_rows(k, b), read_rows(v, b),
+        detail::for_kernel<Value, detail::kind_of_forward<S, Value>>(score),
         detail::AttentionDropout(options.dropout,
                                  {options.dropout_key.key, options.dropout_key.stream + static_cast<std::uint64_t>(b)}),
         rows_of(out.view(), b), static_cast<Value*>(nullptr), options.threads);

@@ -136,6 +136,21 @@ EIGENFORMER_FLOAT(void attend_backward(const AttentionLayout&, const BackwardRow
                                        const AttentionDropout&, Threads*));
 EIGENFORMER_DOUBLE(void attend_backward(const AttentionLayout&, const BackwardRows<double>&, const Causal&,
                                         const AttentionDropout&, Threads*));
+EIGENFORMER_FLOAT(void attend_backward(const AttentionLayout&, const BackwardRows<float>&,
+                                       const ScoreOfKind<float, ScoreKind{}>&, const AttentionDropout&, Threads*));
+EIGENFORMER_FLOAT(void attend_backward(const AttentionLayout&, const BackwardRows<float>&,
+                                       const ScoreOfKind<float, ScoreKind{true}>&, const AttentionDropout&, Threads*));
+EIGENFORMER_FLOAT(void attend_backward(const AttentionLayout&, const BackwardRows<float>&,
+                                       const ScoreOfKind<float, ScoreKind{true, false, true}>&, const AttentionDropout&,
+                                       Threads*));
+EIGENFORMER_DOUBLE(void attend_backward(const AttentionLayout&, const BackwardRows<double>&,
+                                        const ScoreOfKind<double, ScoreKind{}>&, const AttentionDropout&, Threads*));
+EIGENFORMER_DOUBLE(void attend_backward(const AttentionLayout&, const BackwardRows<double>&,
+                                        const ScoreOfKind<double, ScoreKind{true}>&, const AttentionDropout&,
+                                        Threads*));
+EIGENFORMER_DOUBLE(void attend_backward(const AttentionLayout&, const BackwardRows<double>&,
+                                        const ScoreOfKind<double, ScoreKind{true, false, true}>&,
+                                        const AttentionDropout&, Threads*));
 
 }  // namespace detail
 
@@ -161,7 +176,7 @@ void attention_backward(const TensorView<const Scalar, 2>& q, const TensorView<c
   check_shape("attention", "d_q", shape(d_q), shape_of(q));
   check_shape("attention", "d_k", shape(d_k), shape_of(k));
   check_shape("attention", "d_v", shape(d_v), shape_of(v));
-  detail::check_covers(score, layout);
+  detail::check_covers(score, detail::whole_batch(layout));
   const detail::BackwardRows<Scalar> rows{detail::head_columns(q, layout.heads),
                                           detail::head_columns(k, layout.key_heads),
                                           detail::head_columns(v, layout.key_heads),
@@ -171,8 +186,8 @@ void attention_backward(const TensorView<const Scalar, 2>& q, const TensorView<c
                                           detail::head_columns(d_q, layout.heads),
                                           detail::head_columns(d_k, layout.key_heads),
                                           detail::head_columns(d_v, layout.key_heads)};
-  detail::attend_backward<Scalar>(layout, rows, score, detail::AttentionDropout(options.dropout, options.dropout_key),
-                                  options.threads);
+  detail::attend_backward<Scalar>(layout, rows, detail::for_kernel<Scalar, detail::kind_of_backward<S, Scalar>>(score),
+                                  detail::AttentionDropout(options.dropout, options.dropout_key), options.threads);
 }
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI

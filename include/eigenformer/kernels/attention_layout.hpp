@@ -78,13 +78,13 @@ inline AttentionLayout attention_layout(Shape q, Shape k, Shape v, const Attenti
   return layout;
 }
 
-template <Score S>
-void check_covers(const S& score, const AttentionLayout& layout) {
+/// What a score of a size of its own has to cover.
+inline ScoreTile whole_batch(const AttentionLayout& layout) {
   ScoreTile batch;
   batch.head = layout.heads - 1;
   batch.queries = batch.query_end = layout.query_rows.rows();
   batch.keys = batch.key_end = layout.key_rows.longest();
-  check_covers(score, batch);
+  return batch;
 }
 
 /// The rows of one operand, a head at a time, wherever they lie.

@@ -1,6 +1,7 @@
 // The scores of attention and its weights, softmax(Q K^T / sqrt(d_k)), for those who want to look at them.
 #pragma once
 
+#include "eigenformer/kernels/anonymous_score.hpp"
 #include "eigenformer/kernels/attention.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
@@ -26,42 +27,11 @@ ScoreBlock<Scalar> score_block(ScoreMatrix<Scalar>& scores) {
   return {scores.data(), scores.rows(), scores.cols(), Eigen::OuterStride<>(scores.rows())};
 }
 
-/// A score without its type: what goes over whole matrices of scores is compiled once for all scores.
+/// Applies a score to all scores of `tile`.
 template <class Scalar>
-class AnonymousScore {
- public:
-  template <Score S>
-  explicit AnonymousScore(const S& score)
-      : score_(&score),
-        heads_share_gradient(detail::heads_share_gradient<S>()),
-        sequences_share_gradient(detail::sequences_share_gradient<S>()) {
-    check_covers_ = [](const void* s, const AttentionLayout& layout) {
-      detail::check_covers(*static_cast<const S*>(s), layout);
-    };
-    apply_ = [](const void* s, const ScoreTile& tile, ScoreBlock<Scalar> scores) {
-      const S& own = *static_cast<const S*>(s);
-      if (changes_values<S> || own.visible(tile) != Visible::all) own.apply(tile, scores);
-    };
-    apply_backward_ = [](const void* s, const ScoreTile& tile, ScoreBlock<Scalar> scores, ScoreBlock<Scalar> d_scores) {
-      if constexpr (has_derivative<S, Scalar>) static_cast<const S*>(s)->apply_backward(tile, scores, d_scores);
-    };
-  }
-
-  void check_covers(const AttentionLayout& layout) const { check_covers_(score_, layout); }
-  void apply(const ScoreTile& tile, ScoreMatrix<Scalar>& scores) const { apply_(score_, tile, score_block(scores)); }
-  void apply_backward(const ScoreTile& tile, ScoreMatrix<Scalar>& scores, ScoreMatrix<Scalar>& d_scores) const {
-    apply_backward_(score_, tile, score_block(scores), score_block(d_scores));
-  }
-
- private:
-  const void* score_;
-  void (*check_covers_)(const void*, const AttentionLayout&);
-  void (*apply_)(const void*, const ScoreTile&, ScoreBlock<Scalar>);
-  void (*apply_backward_)(const void*, const ScoreTile&, ScoreBlock<Scalar>, ScoreBlock<Scalar>);
-
- public:
-  const bool heads_share_gradient, sequences_share_gradient;
-};
+void apply_to_all(const AnonymousScore<Scalar>& score, const ScoreTile& tile, ScoreMatrix<Scalar>& scores) {
+  if (score.kind.changes_values || score.visible(tile) != Visible::all) score.apply(tile, score_block(scores));
+}
 
 /// The scaled scores of a whole tile, given its keys.
 template <class Scalar>
@@ -97,7 +67,7 @@ template <class Scalar, class Body>
 void for_each_score_matrix(const AttentionLayout& layout, const TensorView<const Scalar, 2>& q,
                            const TensorView<const Scalar, 2>& k, const AnonymousScore<Scalar>& score, Threads* threads,
                            Body&& body) {
-  score.check_covers(layout);
+  score.check_covers(whole_batch(layout));
   const HeadRows<const Scalar> q_rows = head_columns(q, layout.heads), k_rows = head_columns(k, layout.key_heads);
   const Index sequences = layout.sequences();
   parallel_for(threads, layout.heads * sequences, 1, [&](Index i, Index) {
@@ -106,7 +76,7 @@ void for_each_score_matrix(const AttentionLayout& layout, const TensorView<const
     TileReader<Scalar> reader;
     const Strided<Scalar> keys = reader.read(k_rows, layout, layout.key_head(tile.head), tile);
     ScoreMatrix<Scalar> scores = scaled_scores<Scalar>(layout, q_rows, keys, tile);
-    score.apply(tile, scores);
+    apply_to_all(score, tile, scores);
     body(tile, scores);
   });
 }
@@ -149,8 +119,8 @@ Tensor<typename Q::Scalar, 3> attention_scores(const Eigen::MatrixBase<Q>& q, co
   const detail::AttentionLayout layout = detail::attention_layout(shape(q), shape(k), shape(k), options);
   const Readable<Q> q_rows(q);
   const Readable<K> k_rows(k);
-  return detail::attention_scores<Scalar>(layout, q_rows.view(), k_rows.view(), detail::AnonymousScore<Scalar>(score),
-                                          options.threads);
+  return detail::attention_scores<Scalar>(layout, q_rows.view(), k_rows.view(),
+                                          detail::AnonymousScore<Scalar>(score, std::false_type{}), options.threads);
 }
 
 /// The attention weights [heads x query rows x keys of the longest sequence]: this is the n x n matrix that attention()
@@ -163,8 +133,8 @@ Tensor<typename Q::Scalar, 3> attention_weights(const Eigen::MatrixBase<Q>& q, c
   const detail::AttentionLayout layout = detail::attention_layout(shape(q), shape(k), shape(k), options);
   const Readable<Q> q_rows(q);
   const Readable<K> k_rows(k);
-  return detail::attention_weights<Scalar>(layout, q_rows.view(), k_rows.view(), detail::AnonymousScore<Scalar>(score),
-                                           options.threads);
+  return detail::attention_weights<Scalar>(layout, q_rows.view(), k_rows.view(),
+                                           detail::AnonymousScore<Scalar>(score, std::false_type{}), options.threads);
 }
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI

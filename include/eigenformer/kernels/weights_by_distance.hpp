@@ -93,8 +93,8 @@ void weights_by_distance_backward(const AttentionLayout& layout, const ConstMatr
   // A task is a key head of a sequence. Those that add to one gradient of the score's are one task, which does them in
   // order.
   const Index sequences = layout.sequences(), group = layout.group();
-  Index grain = score.sequences_share_gradient ? sequences : 1;
-  if (score.heads_share_gradient) grain = sequences * layout.key_heads;
+  Index grain = score.kind.sequences_share_gradient ? sequences : 1;
+  if (score.kind.heads_share_gradient) grain = sequences * layout.key_heads;
   parallel_for(options.threads, sequences * layout.key_heads, grain, [&](Index begin, Index end) {
     for (Index task = begin; task < end; ++task)
       for (Index h = 0; h < group; ++h) {
@@ -103,14 +103,14 @@ void weights_by_distance_backward(const AttentionLayout& layout, const ConstMatr
         const Strided<Scalar> keys = k_rows.from(task / sequences, layout.key_rows.begin(tile.sequence));
         ScoreMatrix<Scalar> plain = scaled_scores<Scalar>(layout, q_rows, keys, tile);
         ScoreMatrix<Scalar> scores = plain;
-        score.apply(tile, scores);
+        apply_to_all(score, tile, scores);
         ScoreMatrix<Scalar> weights = scores;
         softmax_of_queries(weights);
         ScoreMatrix<Scalar> d_scores = ScoreMatrix<Scalar>::Zero(tile.queries, tile.keys);
         gradients.apply(tile, score_block(d_scores));  // the weights' gradients
         if (dropout.active()) dropout.apply(tile, d_scores.data(), 1, tile.queries);
         differentiate_softmax(weights, d_scores);
-        score.apply_backward(tile, plain, d_scores);
+        score.differentiate(tile, score_block(plain), score_block(d_scores));
         d_scores *= static_cast<Scalar>(layout.scale);
         add_score_gradients(layout, tile, scores, d_scores, q_rows, k_rows, d_q_rows, d_k_rows);
       }
@@ -130,8 +130,9 @@ void weights_by_distance_forward(const ConstMatrixRef<Scalar>& q, const ConstMat
                                  const AttentionOptions& options, MatrixRef<Scalar> w) {
   const detail::AttentionLayout layout = detail::attention_layout(shape(q), shape(k), shape(k), options);
   detail::check_weights_by_distance("w", shape(w), w.outerStride(), layout);
-  detail::check_covers(score, layout);
-  detail::weights_by_distance_forward<Scalar>(layout, q, k, detail::AnonymousScore<Scalar>(score), options, w);
+  detail::check_covers(score, detail::whole_batch(layout));
+  detail::weights_by_distance_forward<Scalar>(layout, q, k, detail::AnonymousScore<Scalar>(score, std::false_type{}),
+                                              options, w);
 }
 
 /// Writes d_q and d_k, shaped as q and k, given the gradient d_w; gradients of the score's own it gathers itself.
@@ -144,9 +145,9 @@ void weights_by_distance_backward(const ConstMatrixRef<Scalar>& q, const ConstMa
   detail::check_weights_by_distance("d_w", shape(d_w), d_w.outerStride(), layout);
   check_shape("weights_by_distance", "d_q", shape(d_q), shape(q));
   check_shape("weights_by_distance", "d_k", shape(d_k), shape(k));
-  detail::check_covers(score, layout);
-  detail::weights_by_distance_backward<Scalar>(layout, q, k, detail::AnonymousScore<Scalar>(score), options, d_w, d_q,
-                                               d_k);
+  detail::check_covers(score, detail::whole_batch(layout));
+  detail::weights_by_distance_backward<Scalar>(layout, q, k, detail::AnonymousScore<Scalar>(score, std::true_type{}),
+                                               options, d_w, d_q, d_k);
 }
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI
