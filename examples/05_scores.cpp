@@ -1,4 +1,4 @@
-// What a score may be: parts that combine, or a function of one's own, compiled into the same kernel.
+// What a score may be: parts that combine, or a function of one's own, which the kernel calls for each tile of scores.
 #include <eigenformer/kernels/attention.hpp>
 #include <eigenformer/kernels/scores.hpp>
 #include <iostream>

@@ -1,5 +1,5 @@
-// How a score is masked and changed. A score is a type: the attention kernel is a template over it, so what it does to
-// a tile of scores is compiled into the kernel, and tiles that it hides cost nothing.
+// How a score is masked and changed. A score is a type, so that what it does to a tile of scores is one loop, compiled
+// for it. The attention kernel calls it while the tile is near, and never makes the tiles that it hides.
 #pragma once
 
 #include <algorithm>
