@@ -150,6 +150,12 @@ class BackwardTile {
     return *finite_;
   }
 
+  /// Multiplies `size` entries, a multiple of a packet's lanes.
+  static void scale_in_place(Scalar* x, Index size, Scalar factor) {
+    for (Index i = 0; i < size; i += simd::lanes<Scalar>)
+      simd::store(x + i, simd::multiply(simd::load(x + i), simd::broadcast(factor)));
+  }
+
   static void prefetch_row(const Strided<Scalar>& rows, Index i, Index width) {
     constexpr Index line = 64 / static_cast<Index>(sizeof(Scalar));
     if (rows.col_stride == 1)

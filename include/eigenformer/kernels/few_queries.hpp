@@ -7,7 +7,10 @@
 
 #include <cmath>
 
-#include "eigenformer/kernels/query_lanes.hpp"
+#include "eigenformer/kernels/attention_dropout.hpp"
+#include "eigenformer/kernels/online_softmax.hpp"
+#include "eigenformer/kernels/tile_memory.hpp"
+#include "eigenformer/kernels/tile_reader.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI::detail {
 
