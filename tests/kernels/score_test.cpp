@@ -25,6 +25,27 @@ TEMPLATE_TEST_CASE("scores hide what they should on every tile", "[kernels]", fl
     }
 }
 
+TEMPLATE_TEST_CASE("a band is hidden from packets of queries as from one", "[kernels]", float, double) {
+  constexpr Index lanes = ef::simd::lanes<TestType>;
+  ScoreTile tile;
+  tile.key_begin = 5;
+  for (const Index queries : {Index{1}, lanes - 1, lanes, 2 * lanes + 3})
+    for (const Index keys : {Index{1}, Index{7}, 3 * lanes})
+      for (Index first = -queries - 2; first <= keys + 2; first += 3)
+        for (Index last = -queries - 2; last <= keys + 2; last += 2) {
+          CAPTURE(queries, keys, first, last);
+          ByKeys<TestType> scores = ByKeys<TestType>::Zero(queries, keys);
+          ef::detail::hide_outside_band(tile, tile.key_begin + first, tile.key_begin + last, block_of(scores));
+          Index wrong = 0;
+          for (Index i = 0; i < queries; ++i)
+            for (Index j = 0; j < keys; ++j) {
+              const bool seen = first + i <= j && j <= last + i;
+              wrong += scores(i, j) != (seen ? TestType(0) : ef::hidden_score<TestType>);
+            }
+          CHECK(wrong == 0);
+        }
+}
+
 TEST_CASE("causal masks as their definition draws them", "[kernels]") {
   const auto seen = [](const ef::Causal& score, Index queries, Index keys) {
     ScoreTile tile = sequence(queries, keys, 0);

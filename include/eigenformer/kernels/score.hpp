@@ -143,36 +143,37 @@ class Alignment {
   bool after_past_ = false;
 };
 
-/// Hides the queries before `first`, and those from `end` on, from a key whose scores these are. Goes only over the
-/// packets that they are in.
-template <class Scalar>
-void hide_outside(Index first, Index end, Index queries, Scalar* scores) {
-  constexpr Index lanes = simd::lanes<Scalar>;
-  const Index whole = queries / lanes * lanes;
-  const auto hidden = simd::broadcast(hidden_score<Scalar>), lane = simd::count_from(Scalar(0));
-  for (Index i = 0; i < std::min(first, whole); i += lanes) {
-    const auto to = simd::broadcast(static_cast<Scalar>(first - i));
-    simd::store(scores + i, simd::select_less(lane, to, hidden, simd::load(scores + i)));
-  }
-  for (Index i = end / lanes * lanes; i < whole; i += lanes) {
-    const auto from = simd::broadcast(static_cast<Scalar>(end - i));
-    simd::store(scores + i, simd::select_less(lane, from, simd::load(scores + i), hidden));
-  }
-  for (Index i = whole; i < queries; ++i)
-    if (i < first || i >= end) scores[i] = hidden_score<Scalar>;
-}
-
 /// Hides from the tile's first query the keys before `first` and after `last`, from each next query those before and
-/// after one more.
+/// after one more. Goes only over the packets that they are in.
 template <class Scalar>
 void hide_outside_band(const ScoreTile& tile, Index first, Index last, ScoreBlock<Scalar> scores) {
-  const Index queries = scores.rows();
-  for (Index j = 0; j < scores.cols(); ++j) {
-    const Index key = tile.key_begin + j;
-    const Index first_query = std::clamp<Index>(key - last, 0, queries);
-    const Index end = std::clamp<Index>(key - first + 1, 0, queries);
-    if (first_query > 0 || end < queries)
-      hide_outside(first_query, end, queries, scores.data() + j * scores.outerStride());
+  constexpr Index lanes = simd::lanes<Scalar>;
+  const Index queries = scores.rows(), keys = scores.cols(), stride = scores.outerStride();
+  const Index whole = queries / lanes * lanes;
+  first -= tile.key_begin;
+  last -= tile.key_begin;
+  const auto hidden = simd::broadcast(hidden_score<Scalar>);
+  const auto zero = simd::broadcast(Scalar(0)), one = simd::broadcast(Scalar(1));
+  for (Index i = 0; i < whole; i += lanes) {
+    Scalar* const packet = scores.data() + i;
+    Index key = std::clamp<Index>(last + i + 1, 0, keys);
+    auto left = simd::count_from(static_cast<Scalar>(last + i - key));  // keys until the last, of each query
+    for (; key < keys; ++key) {
+      simd::store(packet + key * stride, simd::select_less(left, zero, hidden, simd::load(packet + key * stride)));
+      left = simd::subtract(left, one);
+    }
+    const Index end = std::clamp<Index>(first + i + lanes - 1, 0, keys);
+    auto missing = simd::count_from(static_cast<Scalar>(first + i));  // keys until the first, of each query
+    for (key = 0; key < end; ++key) {
+      simd::store(packet + key * stride, simd::select_less(zero, missing, hidden, simd::load(packet + key * stride)));
+      missing = simd::subtract(missing, one);
+    }
+  }
+  for (Index i = whole; i < queries; ++i) {
+    const Index begin = std::clamp<Index>(first + i, 0, keys);
+    const Index end = std::clamp<Index>(last + i + 1, begin, keys);
+    scores.row(i).head(begin).setConstant(hidden_score<Scalar>);
+    scores.row(i).tail(keys - end).setConstant(hidden_score<Scalar>);
   }
 }
 
