@@ -39,6 +39,19 @@ struct Dual {
   constexpr Dual& operator-=(const Dual& b) { return *this = *this - b; }
   constexpr Dual& operator*=(const Dual& b) { return *this = *this * b; }
   constexpr Dual& operator/=(const Dual& b) { return *this = *this / b; }
+  // By constants: not as those of a Dual, whose derivative of 0 would be multiplied and divided too.
+  template <class Number, std::enable_if_t<std::is_arithmetic_v<Number>, int> = 0>
+  friend constexpr Dual operator*(const Dual& a, Number constant) {
+    return {a.value * static_cast<Scalar>(constant), a.derivative * static_cast<Scalar>(constant)};
+  }
+  template <class Number, std::enable_if_t<std::is_arithmetic_v<Number>, int> = 0>
+  friend constexpr Dual operator*(Number constant, const Dual& a) {
+    return a * constant;
+  }
+  template <class Number, std::enable_if_t<std::is_arithmetic_v<Number>, int> = 0>
+  friend constexpr Dual operator/(const Dual& a, Number constant) {
+    return {a.value / static_cast<Scalar>(constant), a.derivative / static_cast<Scalar>(constant)};
+  }
 
   // By value, so that a function takes the branch that it takes for numbers.
   friend constexpr bool operator==(const Dual& a, const Dual& b) { return a.value == b.value; }
