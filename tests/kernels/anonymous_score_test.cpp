@@ -20,8 +20,8 @@ namespace {
 
 constexpr bool equal(const detail::ScoreKind& a, const detail::ScoreKind& b) {
   return a.changes_values == b.changes_values && a.reads_rows_of_keys == b.reads_rows_of_keys &&
-         a.has_derivative == b.has_derivative && a.heads_share_gradient == b.heads_share_gradient &&
-         a.sequences_share_gradient == b.sequences_share_gradient;
+         a.has_derivative == b.has_derivative && a.kept_blocks == b.kept_blocks &&
+         a.heads_share_gradient == b.heads_share_gradient && a.sequences_share_gradient == b.sequences_share_gradient;
 }
 template <class S>
 constexpr bool is_of_kind(const detail::ScoreKind& kind) {
@@ -29,7 +29,7 @@ constexpr bool is_of_kind(const detail::ScoreKind& kind) {
 }
 static_assert(is_of_kind<ef::SlidingWindow>({}));
 static_assert(is_of_kind<ef::Alibi>({.changes_values = true}));
-static_assert(is_of_kind<ef::SoftCap>({.changes_values = true, .has_derivative = true}));
+static_assert(is_of_kind<ef::SoftCap>({.changes_values = true, .has_derivative = true, .kept_blocks = 1}));
 static_assert(is_of_kind<ef::RelativeBias<float>>(
     {.changes_values = true, .has_derivative = true, .sequences_share_gradient = true}));
 static_assert(is_of_kind<ef::DenseBias<float>>(
@@ -68,9 +68,14 @@ void check_does_the_same(const S& score) {
   CHECK_FALSE(identical<float>(given, plain));
   if constexpr (detail::has_derivative<S, float>) {
     const Matrix<float> d = random_matrix<float>(keys, queries, rng);
-    Matrix<float> d_expected = d, d_given = d;
-    score.apply_backward(tile, block(plain), block(d_expected));
-    known.apply_backward(tile, block(plain), block(d_given));
+    Matrix<float> kept_expected(keys, queries), kept_given(keys, queries), d_expected = d, d_given = d;
+    expected = given = plain;
+    score.apply(tile, block(expected), block(kept_expected));
+    known.apply(tile, block(given), block(kept_given));
+    CHECK(identical<float>(given, expected));
+    CHECK(identical<float>(kept_given, kept_expected));
+    score.apply_backward(tile, block(kept_expected), block(d_expected));
+    known.apply_backward(tile, block(kept_given), block(d_given));
     CHECK(identical<float>(d_given, d_expected));
     CHECK_FALSE(identical<float>(d_given, d));
   }

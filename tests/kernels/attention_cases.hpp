@@ -19,6 +19,7 @@ namespace eigenformer::testing {
 /// A score of a user's own that changes values: cap * tanh(score / cap), and that hides later keys too if asked to.
 struct CappedScore {
   static constexpr ScoreStage stage = ScoreStage::cap;
+  static constexpr int kept_blocks = 1;
   double cap = 2;
   bool causal = false;
 
@@ -29,8 +30,13 @@ struct CappedScore {
     if (causal) Causal{}.apply(tile, scores);
   }
   template <class Scalar>
-  void apply_backward(const ScoreTile&, ScoreBlock<Scalar> scores, ScoreBlock<Scalar> d_scores) const {
-    d_scores.array() *= 1 - (scores.array() / Scalar(cap)).tanh().square();
+  void apply(const ScoreTile& tile, ScoreBlock<Scalar> scores, ScoreBlock<Scalar> kept) const {
+    kept = scores;
+    apply(tile, scores);
+  }
+  template <class Scalar>
+  void apply_backward(const ScoreTile&, ScoreBlock<Scalar> kept, ScoreBlock<Scalar> d_scores) const {
+    d_scores.array() *= 1 - (kept.array() / Scalar(cap)).tanh().square();
   }
   NaiveScore naive() const {
     return [capped = *this](const QueryAndKey& at, double score) {

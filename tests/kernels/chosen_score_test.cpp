@@ -3,6 +3,7 @@
 #include "eigenformer/kernels/alibi.hpp"
 #include "eigenformer/kernels/dense_mask.hpp"
 #include "eigenformer/kernels/relative_bias.hpp"
+#include "eigenformer/kernels/score_function.hpp"
 #include "eigenformer/kernels/sliding_window.hpp"
 #include "kernels/kernel_checks.hpp"
 #include "kernels/score_checks.hpp"
@@ -56,10 +57,32 @@ TEST_CASE("a bias chosen at run time adds, and gathers, what the chosen one does
   CHECK(applied(chosen) == applied(own));
   CHECK(applied(Bias(ef::Alibi(4))) == applied(ef::Alibi(4)));
   ByKeys<float> d = scores;
-  own.apply_backward(tile, block_of(d), block_of(d));
-  chosen.apply_backward(tile, block_of(d), block_of(d));
+  own.apply_backward(tile, block_of(d));
+  chosen.apply_backward(tile, block_of(d));
   CHECK(!d_own.isZero());
   CHECK(d_chosen == d_own);
-  Bias(ef::Alibi(4)).apply_backward(tile, block_of(d), block_of(d));
+  Bias(ef::Alibi(4)).apply_backward(tile, block_of(d));
   CHECK(d == scores);
+}
+
+TEST_CASE("a score chosen at run time keeps for its derivative what the chosen one keeps", "[kernels]") {
+  const auto squared = ef::score([](auto s, const ef::ScorePlace&) { return s * s; });
+  using Chosen = ef::ChosenScore<ef::Alibi, std::remove_const_t<decltype(squared)>>;
+  static_assert(Chosen::kept_blocks == 1 && ef::detail::has_derivative<Chosen, float>);
+  ef::Rng rng(7);
+  ef::ScoreTile tile = sequence(9, 7, 0);
+  tile.query_end = 9;
+  tile.key_end = 7;
+  const ByKeys<float> plain = random_matrix<float>(9, 7, rng);
+  const auto check_does_the_same = [&](const Chosen& chosen, const auto& own, bool differs) {
+    ByKeys<float> expected = plain, scores = plain, kept(9, 7), d = plain;
+    own.apply(tile, block_of(expected));
+    chosen.apply(tile, block_of(scores), block_of(kept));
+    CHECK(scores == expected);
+    chosen.apply_backward(tile, block_of(kept), block_of(d));
+    if (differs) CHECK(d == ByKeys<float>(plain.array() * (2 * plain.array())));
+    if (!differs) CHECK(d == plain);
+  };
+  check_does_the_same(Chosen(squared), squared, true);
+  check_does_the_same(Chosen(ef::Alibi(4)), ef::Alibi(4), false);
 }

@@ -48,15 +48,19 @@ TEMPLATE_TEST_CASE("what one of several scores hides is hidden on every tile", "
 TEST_CASE("a combined derivative is that of each after the others", "[kernels]") {
   // 2 tanh(3 tanh(s / 3) / 2) and a bias that has none, at one score.
   const auto score = ef::combine(ef::SoftCap(3), ef::Alibi(4), ef::SoftCap(2));
-  ByKeys<double> before = ByKeys<double>::Constant(1, 1, 0.7), d = ByKeys<double>::Constant(1, 1, 1);
+  static_assert(decltype(score)::kept_blocks == 2);
+  ByKeys<double> scores = ByKeys<double>::Constant(1, 1, 0.7), kept(1, 2), d = ByKeys<double>::Constant(1, 1, 1);
   ScoreTile tile = sequence(1, 1, 0);
   tile.query_end = tile.key_end = 1;
   const auto value = [&](double s) {
-    ByKeys<double> scores = ByKeys<double>::Constant(1, 1, s);
-    score.apply(tile, block_of(scores));
-    return scores(0, 0);
+    ByKeys<double> one = ByKeys<double>::Constant(1, 1, s);
+    score.apply(tile, block_of(one));
+    return one(0, 0);
   };
-  score.apply_backward(tile, block_of(before), block_of(d));
+  const ef::ScoreBlock<double> kept_block(kept.data(), 1, 1, Eigen::OuterStride<>(1));
+  score.apply(tile, block_of(scores), kept_block);
+  score.apply_backward(tile, kept_block, block_of(d));
+  CHECK(scores(0, 0) == value(0.7));
   CHECK(std::abs(value(0.7) - 2 * std::tanh(3 * std::tanh(0.7 / 3) / 2)) < 1e-14);
   CHECK(std::abs(d(0, 0) - (value(0.7 + 1e-6) - value(0.7 - 1e-6)) / 2e-6) < 1e-8);
 }

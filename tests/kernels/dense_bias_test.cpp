@@ -39,7 +39,7 @@ TEMPLATE_TEST_CASE("a dense bias is added from where it lies, and its gradient t
           const ByKeys<TestType> before = random_matrix<TestType>(queries, keys, rng);
           ByKeys<TestType> scores = before, d_scores = before;
           score.apply(tile, block_of(scores));
-          score.apply_backward(tile, block_of(scores), block_of(d_scores));
+          score.apply_backward(tile, block_of(d_scores));
           Index wrong = 0;
           for (Index i = 0; i < queries; ++i)
             for (Index j = 0; j < keys; ++j) {

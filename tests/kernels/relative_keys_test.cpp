@@ -47,7 +47,7 @@ TEMPLATE_TEST_CASE("every tile gets the terms of its clipped distances, and they
           }
         score.apply(tile, block_of(scores));
         CHECK(scores == expected);
-        score.apply_backward(tile, block_of(scores), block_of(d_scores));
+        score.apply_backward(tile, block_of(d_scores));
         double largest = 0;
         for (Index i = 0; i < d_terms.size(); ++i)
           largest = std::max(largest, std::abs(static_cast<double>(d_terms.data()[i] - expected_d.data()[i])));

@@ -18,18 +18,22 @@ TEMPLATE_TEST_CASE("functions are called with the score and its place", "[kernel
       tile.key_begin = 5;
       tile.key_end = 5 + keys;
       const ByKeys<TestType> plain = random_matrix<TestType>(queries, keys, rng);
-      ByKeys<TestType> before = plain, scores = plain, d_scores = ByKeys<TestType>::Constant(queries, keys, 3);
+      ByKeys<TestType> scores = plain, again = plain, kept(queries, keys);
+      ByKeys<TestType> d_scores = ByKeys<TestType>::Constant(queries, keys, 3);
       const auto squared = ef::score([](auto s, const ef::ScorePlace& at) {
         const int place = 1000 * at.key + 100 * at.head + 10 * at.sequence + at.keys - at.queries;
         return s * s * static_cast<float>(at.query) + static_cast<float>(place);
       });
       squared.apply(tile, block_of(scores));
-      squared.apply_backward(tile, block_of(before), block_of(d_scores));
+      squared.apply(tile, block_of(again), block_of(kept));
+      squared.apply_backward(tile, block_of(kept), block_of(d_scores));
       for (Index i = 0; i < queries; ++i)
         for (Index j = 0; j < keys; ++j) {
           const auto s = static_cast<double>(plain(i, j)), row = static_cast<double>(3 + i);
           const double place = 1000.0 * static_cast<double>(5 + j) + 300 + 20 + 10;
-          CHECK(std::abs(static_cast<double>(scores(i, j)) - (s * s * row + place)) < 1e5 * rounding<TestType>(4));
+          for (const ByKeys<TestType>* changed : {&scores, &again})
+            CHECK(std::abs(static_cast<double>((*changed)(i, j)) - (s * s * row + place)) <
+                  1e5 * rounding<TestType>(4));
           CHECK(std::abs(static_cast<double>(d_scores(i, j)) - 3 * 2 * s * row) < 1e3 * rounding<TestType>(4));
         }
       const auto earlier = ef::mask([](const ef::ScorePlace& at) { return at.key < at.query; });
@@ -38,9 +42,10 @@ TEMPLATE_TEST_CASE("functions are called with the score and its place", "[kernel
 }
 
 TEST_CASE("a score that a bias has hidden has no derivative", "[kernels]") {
-  ByKeys<float> hidden = ByKeys<float>::Constant(3, 1, ef::hidden_score<float>), d = ByKeys<float>::Ones(3, 1);
-  ef::score([](auto s, const ef::ScorePlace&) {
-    return s * s;
-  }).apply_backward(sequence(3, 1, 0), block_of(hidden), block_of(d));
+  ByKeys<float> hidden = ByKeys<float>::Constant(3, 1, ef::hidden_score<float>), kept(3, 1);
+  ByKeys<float> d = ByKeys<float>::Ones(3, 1);
+  const auto squared = ef::score([](auto s, const ef::ScorePlace&) { return s * s; });
+  squared.apply(sequence(3, 1, 0), block_of(hidden), block_of(kept));
+  squared.apply_backward(sequence(3, 1, 0), block_of(kept), block_of(d));
   CHECK((d.array() == 0).all());
 }

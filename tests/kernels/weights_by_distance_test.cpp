@@ -31,7 +31,7 @@ Matrix<double> naive_by_distance(const Matrix<double>& q, const Matrix<double>& 
   return w;
 }
 
-// A bias with a gradient of its own, and a mask that leaves one query nothing to see.
+// A cap, a bias with a gradient of its own, and a mask that leaves one query nothing to see.
 template <class Scalar>
 struct Scores {
   ef::Tensor<Scalar, 3> terms, d_terms;
@@ -45,13 +45,15 @@ struct Scores {
     for (Index i = 0; i < terms.size(); ++i) terms.data()[i] = static_cast<Scalar>(rng.normal());
   }
   auto score() {
-    return ef::combine(ef::RelativeKeys<Scalar>(ef::TensorView<const Scalar, 3>(terms.view()), d_terms.view()),
+    return ef::combine(ef::SoftCap(2),
+                       ef::RelativeKeys<Scalar>(ef::TensorView<const Scalar, 3>(terms.view()), d_terms.view()),
                        ef::DenseMask(mask));
   }
   NaiveScore naive() const {
     return [this](const QueryAndKey& at, double s) {
       const Index distance = std::clamp<Index>(at.key - at.query, -2, 2);
-      return mask(at.row, at.key) ? s + static_cast<double>(terms(at.row, at.head, 2 + distance)) : naive_hidden;
+      return mask(at.row, at.key) ? 2 * std::tanh(s / 2) + static_cast<double>(terms(at.row, at.head, 2 + distance))
+                                  : naive_hidden;
     };
   }
 };

@@ -10,16 +10,19 @@ namespace eigenformer::inline EIGENFORMER_ABI::detail {
 struct ScoreKind {
   bool changes_values = false, reads_rows_of_keys = false;
   // Of the backward alone:
-  bool has_derivative = false, heads_share_gradient = false, sequences_share_gradient = false;
+  bool has_derivative = false;
+  int kept_blocks = 0;
+  bool heads_share_gradient = false, sequences_share_gradient = false;
 };
 
 template <Score S, class Scalar>
-inline constexpr ScoreKind kind_of{changes_values<S>, reads_rows_of_keys<S>(), has_derivative<S, Scalar>,
-                                   heads_share_gradient<S>(), sequences_share_gradient<S>()};
+inline constexpr ScoreKind kind_of{changes_values<S>, reads_rows_of_keys<S>(),   has_derivative<S, Scalar>,
+                                   kept_blocks<S>(),  heads_share_gradient<S>(), sequences_share_gradient<S>()};
 template <Score S, class Scalar>
 inline constexpr ScoreKind kind_of_forward{changes_values<S>, reads_rows_of_keys<S>()};
 template <Score S, class Scalar>
-inline constexpr ScoreKind kind_of_backward{changes_values<S>, false, has_derivative<S, Scalar>,
+inline constexpr ScoreKind kind_of_backward{changes_values<S>,         false,
+                                            has_derivative<S, Scalar>, kept_blocks<S>(),
                                             heads_share_gradient<S>(), sequences_share_gradient<S>()};
 
 /// A score of any kind, which has to outlive this.
@@ -37,18 +40,23 @@ class AnonymousScore {
         check_covers_([](const void* s, const ScoreTile& batch) { detail::check_covers(as<S>(s), batch); }),
         visible_([](const void* s, const ScoreTile& tile) { return as<S>(s).visible(tile); }),
         apply_([](const void* s, const ScoreTile& tile, ScoreBlock<Scalar> scores) { as<S>(s).apply(tile, scores); }),
-        apply_backward_(
-            [](const void* s, const ScoreTile& tile, ScoreBlock<Scalar> scores, ScoreBlock<Scalar> d_scores) {
-              if constexpr (differentiated && has_derivative<S, Scalar>)
-                as<S>(s).apply_backward(tile, scores, d_scores);
-            }) {}
+        apply_keeping_([](const void* s, const ScoreTile& tile, ScoreBlock<Scalar> scores, ScoreBlock<Scalar> kept) {
+          if constexpr (differentiated) detail::apply_keeping(as<S>(s), tile, scores, kept);
+        }),
+        differentiate_([](const void* s, const ScoreTile& tile, ScoreBlock<Scalar> kept, ScoreBlock<Scalar> d_scores) {
+          if constexpr (differentiated) detail::differentiate(as<S>(s), tile, kept, d_scores);
+        }) {}
 
   void check_covers(const ScoreTile& batch) const { check_covers_(score_, batch); }
   Visible visible(const ScoreTile& tile) const { return visible_(score_, tile); }
   void apply(const ScoreTile& tile, ScoreBlock<Scalar> scores) const { apply_(score_, tile, scores); }
+  /// Of kind.kept_blocks blocks.
+  void apply_keeping(const ScoreTile& tile, ScoreBlock<Scalar> scores, ScoreBlock<Scalar> kept) const {
+    apply_keeping_(score_, tile, scores, kept);
+  }
   /// Nothing if the score has no derivative.
-  void differentiate(const ScoreTile& tile, ScoreBlock<Scalar> scores, ScoreBlock<Scalar> d_scores) const {
-    apply_backward_(score_, tile, scores, d_scores);
+  void differentiate(const ScoreTile& tile, ScoreBlock<Scalar> kept, ScoreBlock<Scalar> d_scores) const {
+    differentiate_(score_, tile, kept, d_scores);
   }
 
  private:
@@ -61,7 +69,8 @@ class AnonymousScore {
   void (*check_covers_)(const void*, const ScoreTile&);
   Visible (*visible_)(const void*, const ScoreTile&);
   void (*apply_)(const void*, const ScoreTile&, ScoreBlock<Scalar>);
-  void (*apply_backward_)(const void*, const ScoreTile&, ScoreBlock<Scalar>, ScoreBlock<Scalar>);
+  void (*apply_keeping_)(const void*, const ScoreTile&, ScoreBlock<Scalar>, ScoreBlock<Scalar>);
+  void (*differentiate_)(const void*, const ScoreTile&, ScoreBlock<Scalar>, ScoreBlock<Scalar>);
 };
 
 /// The same as a score type.
@@ -69,6 +78,7 @@ template <class Scalar, ScoreKind known>
 class ScoreOfKind : public AnonymousScore<Scalar> {
  public:
   static constexpr ScoreStage stage = known.changes_values ? ScoreStage::bias : ScoreStage::mask;
+  static constexpr int kept_blocks = known.kept_blocks;
   static constexpr bool reads_rows_of_keys = known.reads_rows_of_keys;
   static constexpr bool heads_share_gradient = known.heads_share_gradient;
   static constexpr bool sequences_share_gradient = known.sequences_share_gradient;
@@ -76,9 +86,18 @@ class ScoreOfKind : public AnonymousScore<Scalar> {
   template <Score S>
   explicit ScoreOfKind(const S& score) : AnonymousScore<Scalar>(score, std::bool_constant<known.has_derivative>{}) {}
 
-  void apply_backward(const ScoreTile& tile, ScoreBlock<Scalar> scores, ScoreBlock<Scalar> d_scores) const
-      requires(known.has_derivative) {
-    this->differentiate(tile, scores, d_scores);
+  using AnonymousScore<Scalar>::apply;
+  void apply(const ScoreTile& tile, ScoreBlock<Scalar> scores, ScoreBlock<Scalar> kept) const
+      requires(kept_blocks > 0) {
+    this->apply_keeping(tile, scores, kept);
+  }
+  void apply_backward(const ScoreTile& tile, ScoreBlock<Scalar> kept, ScoreBlock<Scalar> d_scores) const
+      requires(kept_blocks > 0) {
+    this->differentiate(tile, kept, d_scores);
+  }
+  void apply_backward(const ScoreTile& tile, ScoreBlock<Scalar> d_scores) const
+      requires(known.has_derivative&& kept_blocks == 0) {
+    this->differentiate(tile, d_scores, d_scores);
   }
 };
 

@@ -47,7 +47,7 @@ void attend_backward_keys(const AttentionLayout& layout, const BackwardRows<Scal
   tile.key_end = end;
 
   const KeyChunk<Scalar> chunk(layout, rows, key_head, tile);
-  BackwardTile<Scalar, !changes_values<S>, has_derivative<S, Scalar>> queries(layout.key_width, layout.value_width);
+  BackwardTile<Scalar, !changes_values<S>, kept_blocks<S>()> queries(layout.key_width, layout.value_width);
   const auto is_seen = [&](Index key_begin, Index key_end) {
     tile.key_begin = key_begin;
     tile.key_end = key_end;
@@ -141,15 +141,15 @@ EIGENFORMER_FLOAT(void attend_backward(const AttentionLayout&, const BackwardRow
 EIGENFORMER_FLOAT(void attend_backward(const AttentionLayout&, const BackwardRows<float>&,
                                        const ScoreOfKind<float, ScoreKind{true}>&, const AttentionDropout&, Threads*));
 EIGENFORMER_FLOAT(void attend_backward(const AttentionLayout&, const BackwardRows<float>&,
-                                       const ScoreOfKind<float, ScoreKind{true, false, true}>&, const AttentionDropout&,
-                                       Threads*));
+                                       const ScoreOfKind<float, ScoreKind{true, false, true, 1}>&,
+                                       const AttentionDropout&, Threads*));
 EIGENFORMER_DOUBLE(void attend_backward(const AttentionLayout&, const BackwardRows<double>&,
                                         const ScoreOfKind<double, ScoreKind{}>&, const AttentionDropout&, Threads*));
 EIGENFORMER_DOUBLE(void attend_backward(const AttentionLayout&, const BackwardRows<double>&,
                                         const ScoreOfKind<double, ScoreKind{true}>&, const AttentionDropout&,
                                         Threads*));
 EIGENFORMER_DOUBLE(void attend_backward(const AttentionLayout&, const BackwardRows<double>&,
-                                        const ScoreOfKind<double, ScoreKind{true, false, true}>&,
+                                        const ScoreOfKind<double, ScoreKind{true, false, true, 1}>&,
                                         const AttentionDropout&, Threads*));
 
 }  // namespace detail

@@ -21,9 +21,9 @@ struct BackwardRows {
 };
 
 /// A tile of queries and what the backward keeps of it while it goes over the keys: up to `capacity()` queries, in
-/// blocks of n; and the scores of a tile of keys. in_base_2: as in OnlineSoftmax. keeps_scores: whether the score has a
-/// derivative, which asks for the scores before it.
-template <class Scalar, bool in_base_2, bool keeps_scores>
+/// blocks of n; and the scores of a tile of keys. in_base_2: as in OnlineSoftmax. kept_blocks: those that the
+/// score keeps for its derivative.
+template <class Scalar, bool in_base_2, int kept_blocks>
 class BackwardTile {
  public:
   static constexpr Index n = block_queries<Scalar>;
@@ -99,18 +99,17 @@ class BackwardTile {
     const auto view = [&](Scalar* x) {
       return ScoreBlock<Scalar>(x + first_query, queries, m, Eigen::OuterStride<>(stride));
     };
+    const ScoreBlock<Scalar> kept = view(kept_blocks > 0 ? kept_ : scores_);
     ScoreBlock<Scalar> scores = view(scores_), d_scores = view(d_scores_);
-    constexpr bool differentiable = has_derivative<S, Scalar>;
-    if constexpr (differentiable) view(plain_) = scores;
-    if (partly_hidden || changes_values<S>) score.apply(tile, scores);
+    if (partly_hidden || changes_values<S>) apply_keeping(score, tile, scores, kept);
     // A weight of 0 times an infinite or undefined number must not reach what is hidden from it.
     const bool entry_by_entry = partly_hidden && !(queries_are_finite() && all_finite(keys, m, d_));
     Eigen::Matrix<bool, Eigen::Dynamic, Eigen::Dynamic> hidden;
     if (entry_by_entry) hidden = scores.array() == hidden_score<Scalar>;
     if (dropout.active()) dropout.apply(tile, d_scores.data(), 1, stride);
     differentiate_softmax(first_query, queries, m, partly_hidden);
-    if constexpr (differentiable) {
-      score.apply_backward(tile, view(plain_), d_scores);
+    if constexpr (has_derivative<S, Scalar>) {
+      differentiate(score, tile, kept, d_scores);
       // What a function's derivative makes of a hidden score does not matter.
       if (partly_hidden) clear_where_weights_are_zero(first_query, queries, m);
     }
@@ -271,14 +270,14 @@ class BackwardTile {
   Index d_, e_;
   Index capacity_;
   TileMemory<Scalar> memory_;
-  Scalar* q_lanes_;                                                     // of each block [d x n], scaled
-  Scalar* d_out_lanes_;                                                 // of each block [e x n]
-  Scalar* d_q_lanes_;                                                   // of each block [d x n]
-  Scalar* q_rows_;                                                      // [capacity x padded d], scaled
-  Scalar* d_out_rows_;                                                  // [capacity x padded e]
-  alignas(64) Scalar scores_[key_capacity * stride];                    // S, S', P, P * D
-  alignas(64) Scalar d_scores_[key_capacity * stride];                  // dP, dS', dS
-  alignas(64) Scalar plain_[keeps_scores ? key_capacity * stride : 1];  // S, where it is needed once more
+  Scalar* q_lanes_;                                     // of each block [d x n], scaled
+  Scalar* d_out_lanes_;                                 // of each block [e x n]
+  Scalar* d_q_lanes_;                                   // of each block [d x n]
+  Scalar* q_rows_;                                      // [capacity x padded d], scaled
+  Scalar* d_out_rows_;                                  // [capacity x padded e]
+  alignas(64) Scalar scores_[key_capacity * stride];    // S, S', P, P * D
+  alignas(64) Scalar d_scores_[key_capacity * stride];  // dP, dS', dS
+  alignas(64) Scalar kept_[kept_blocks > 0 ? kept_blocks* key_capacity* stride : 1];
   alignas(64) Scalar log_sum_exp_[stride];
   alignas(64) Scalar delta_[stride];  // rowsum(O * dO)
   Scalar scale_ = 0;

@@ -19,6 +19,7 @@ class ChosenScore {
   static_assert(((Scores::stage == stage) && ...), "the scores that one chooses among are of one stage");
   static constexpr bool heads_share_gradient = (detail::heads_share_gradient<Scores>() || ...);
   static constexpr bool sequences_share_gradient = (detail::sequences_share_gradient<Scores>() || ...);
+  static constexpr int kept_blocks = std::max({detail::kept_blocks<Scores>()...});
   static constexpr bool reads_rows_of_keys = (detail::reads_rows_of_keys<Scores>() || ...);
 
   explicit ChosenScore(std::variant<Scores...> score) : score_(std::move(score)) {}
@@ -37,15 +38,20 @@ class ChosenScore {
   }
 
   template <class Scalar>
-  EIGEN_DONT_INLINE void apply_backward(const ScoreTile& tile, ScoreBlock<Scalar> scores,
-                                        ScoreBlock<Scalar> d_scores) const
-      requires(detail::has_derivative<Scores, Scalar> || ...) {
-    std::visit(
-        [&](const auto& score) {
-          if constexpr (detail::has_derivative<std::remove_cvref_t<decltype(score)>, Scalar>)
-            score.apply_backward(tile, scores, d_scores);
-        },
-        score_);
+  EIGEN_DONT_INLINE void apply(const ScoreTile& tile, ScoreBlock<Scalar> scores, ScoreBlock<Scalar> kept) const
+      requires(kept_blocks > 0) {
+    std::visit([&](const auto& score) { detail::apply_keeping(score, tile, scores, kept); }, score_);
+  }
+
+  template <class Scalar>
+  EIGEN_DONT_INLINE void apply_backward(const ScoreTile& tile, ScoreBlock<Scalar> kept,
+                                        ScoreBlock<Scalar> d_scores) const requires(kept_blocks > 0) {
+    std::visit([&](const auto& score) { detail::differentiate(score, tile, kept, d_scores); }, score_);
+  }
+  template <class Scalar>
+  EIGEN_DONT_INLINE void apply_backward(const ScoreTile& tile, ScoreBlock<Scalar> d_scores) const
+      requires(kept_blocks == 0 && (detail::has_derivative<Scores, Scalar> || ...)) {
+    std::visit([&](const auto& score) { detail::differentiate(score, tile, d_scores, d_scores); }, score_);
   }
 
  private:

@@ -1,7 +1,7 @@
 // Several scores as one.
 #pragma once
 
-#include <array>
+#include <algorithm>
 #include <tuple>
 
 #include "eigenformer/kernels/score.hpp"
@@ -15,6 +15,7 @@ class CombinedScore {
   static constexpr ScoreStage stage = std::min({Scores::stage...});
   static constexpr bool heads_share_gradient = (detail::heads_share_gradient<Scores>() || ...);
   static constexpr bool sequences_share_gradient = (detail::sequences_share_gradient<Scores>() || ...);
+  static constexpr int kept_blocks = (detail::kept_blocks<Scores>() + ...);
   static constexpr bool reads_rows_of_keys = (detail::reads_rows_of_keys<Scores>() || ...);
 
   explicit CombinedScore(const std::tuple<Scores...>& scores) : scores_(scores) {}
@@ -35,48 +36,51 @@ class CombinedScore {
 
   template <class Scalar>
   void apply(const ScoreTile& tile, ScoreBlock<Scalar> scores) const {
-    for_each([&](const auto& score) { apply_one(score, tile, scores); });
+    for_each([&](const auto& score) {
+      if (is_applied(score, tile)) score.apply(tile, scores);
+    });
   }
 
   template <class Scalar>
-  void apply_backward(const ScoreTile& tile, ScoreBlock<Scalar> scores, ScoreBlock<Scalar> d_scores) const
-      requires(detail::has_derivative<Scores, Scalar> || ...) {
-    differentiate<0>(tile, scores, d_scores);
+  void apply(const ScoreTile& tile, ScoreBlock<Scalar> scores, ScoreBlock<Scalar> kept) const
+      requires(kept_blocks > 0) {
+    int before = 0;  // blocks of the scores before
+    for_each([&](const auto& score) {
+      if (is_applied(score, tile)) detail::apply_keeping(score, tile, scores, detail::block_after(kept, before));
+      before += detail::kept_blocks<std::remove_cvref_t<decltype(score)>>();
+    });
+  }
+
+  template <class Scalar>
+  void apply_backward(const ScoreTile& tile, ScoreBlock<Scalar> kept, ScoreBlock<Scalar> d_scores) const
+      requires(kept_blocks > 0) {
+    differentiate<0>(tile, kept, d_scores);
+  }
+  template <class Scalar>
+  void apply_backward(const ScoreTile& tile, ScoreBlock<Scalar> d_scores) const
+      requires(kept_blocks == 0 && (detail::has_derivative<Scores, Scalar> || ...)) {
+    differentiate<0>(tile, d_scores, d_scores);
   }
 
  private:
-  static constexpr std::size_t count = sizeof...(Scores);
-  template <class Scalar>
-  static constexpr std::array<bool, count> differentiable = {detail::has_derivative<Scores, Scalar>...};
-  /// Whether a score after this one needs to know what this one made of the values.
-  template <class Scalar>
-  static constexpr bool derivative_after(std::size_t at) {
-    for (std::size_t i = at + 1; i < count; ++i)
-      if (differentiable<Scalar>[i]) return true;
-    return false;
-  }
-
   template <class Body>
   void for_each(Body body) const {
     std::apply([&](const auto&... score) { (body(score), ...); }, scores_);
   }
 
-  template <class S, class Scalar>
-  static void apply_one(const S& score, const ScoreTile& tile, ScoreBlock<Scalar> scores) {
-    if (detail::changes_values<S> || score.visible(tile) != Visible::all) score.apply(tile, scores);
+  template <class S>
+  static bool is_applied(const S& score, const ScoreTile& tile) {
+    return detail::changes_values<S> || score.visible(tile) != Visible::all;
   }
 
+  /// From the last score to the one `at`.
   template <std::size_t at, class Scalar>
-  void differentiate(const ScoreTile& tile, ScoreBlock<Scalar> scores, ScoreBlock<Scalar> d_scores) const {
+  void differentiate(const ScoreTile& tile, ScoreBlock<Scalar> kept, ScoreBlock<Scalar> d_scores) const {
     const auto& score = std::get<at>(scores_);
-    if constexpr (derivative_after<Scalar>(at)) {
-      Eigen::Matrix<Scalar, Eigen::Dynamic, Eigen::Dynamic> changed = scores;
-      const ScoreBlock<Scalar> after(changed.data(), changed.rows(), changed.cols(),
-                                     Eigen::OuterStride<>(changed.rows()));
-      apply_one(score, tile, after);
-      differentiate<at + 1>(tile, after, d_scores);
-    }
-    if constexpr (differentiable<Scalar>[at]) score.apply_backward(tile, scores, d_scores);
+    constexpr int own_blocks = detail::kept_blocks<std::remove_cvref_t<decltype(score)>>();
+    if constexpr (at + 1 < sizeof...(Scores))
+      differentiate<at + 1>(tile, detail::block_after(kept, own_blocks), d_scores);
+    detail::differentiate(score, tile, kept, d_scores);
   }
 
   std::tuple<Scores...> scores_;

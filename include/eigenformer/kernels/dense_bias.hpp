@@ -44,7 +44,7 @@ class DenseBias {
         [](const Scalar& bias, Scalar& score) { score += bias; });
   }
 
-  void apply_backward(const ScoreTile& tile, ScoreBlock<Scalar>, ScoreBlock<Scalar> d_scores) const {
+  void apply_backward(const ScoreTile& tile, ScoreBlock<Scalar> d_scores) const {
     if (d_bias_.data() == nullptr) return;
     for_each_square(
         d_bias_, tile, d_scores,

@@ -73,7 +73,7 @@ class RelativeBias {
                               [&](Index distance) { return weights_(bucket(distance), tile.head); });
   }
 
-  void apply_backward(const ScoreTile& tile, ScoreBlock<Scalar>, ScoreBlock<Scalar> d_scores) const {
+  void apply_backward(const ScoreTile& tile, ScoreBlock<Scalar> d_scores) const {
     if (d_weights_.data() == nullptr) return;
     detail::sum_distances(tile, alignment_.first_query(tile), d_scores,
                           [&](Index distance, Scalar sum) { d_weights_(bucket(distance), tile.head) += sum; });

@@ -57,7 +57,7 @@ class RelativeKeys {
     }
   }
 
-  void apply_backward(const ScoreTile& tile, ScoreBlock<Scalar>, ScoreBlock<Scalar> d_scores) const {
+  void apply_backward(const ScoreTile& tile, ScoreBlock<Scalar> d_scores) const {
     if (d_terms_.data() == nullptr) return;
     const Index n = d_scores.rows(), far = terms_.dimension(2) - 1;
     const detail::TileMemory<Scalar> before(n), after(n);

@@ -46,11 +46,17 @@ enum class ScoreStage { cap, bias, mask };
 ///   Visible visible(const ScoreTile&) const;
 ///   template <class Scalar> void apply(const ScoreTile&, ScoreBlock<Scalar> scores) const;
 /// A mask's `apply` hides, and is called for tiles of which `some` is visible; any other changes values, and is called
-/// for those of which `all` is, too. One that does more than add a constant has a derivative,
+/// for those of which `all` is, too. One that does more than add a constant has a derivative, which turns the gradient
+/// after `apply` into the one before it. If that depends on the scores, it says for how many numbers to be kept of
+/// each,
+///   static constexpr int kept_blocks = 1;
+///   template <class Scalar> void apply(const ScoreTile&, ScoreBlock<Scalar> scores, ScoreBlock<Scalar> kept) const;
 ///   template <class Scalar>
-///   void apply_backward(const ScoreTile&, ScoreBlock<Scalar> scores, ScoreBlock<Scalar> d_scores) const;
-/// which turns the gradient after `apply` into the one before it, given the scores before; it may also gather gradients
-/// of its own. Then it says which tiles must not be worked on at the same time, because they add to one number, by
+///   void apply_backward(const ScoreTile&, ScoreBlock<Scalar> kept, ScoreBlock<Scalar> d_scores) const;
+/// so that nothing is computed twice; several blocks follow each other in memory: see block_after. If it only gathers
+/// gradients of its own, nothing is kept:
+///   template <class Scalar> void apply_backward(const ScoreTile&, ScoreBlock<Scalar> d_scores) const;
+/// Then it says which tiles must not be worked on at the same time, because they add to one number, by
 ///   static constexpr bool heads_share_gradient = true;      // those of different heads
 ///   static constexpr bool sequences_share_gradient = true;  // those of different sequences, queries or keys
 /// One that keeps numbers of its own for a query's keys in a row asks for tiles of as many keys as there may be, by
@@ -69,10 +75,41 @@ namespace detail {
 template <Score S>
 inline constexpr bool changes_values = S::stage != ScoreStage::mask;
 
+/// Blocks of numbers that S keeps of a tile's scores for its derivative.
+template <Score S>
+constexpr int kept_blocks() {
+  if constexpr (requires { S::kept_blocks; }) return S::kept_blocks;
+  return 0;
+}
+/// The block that lies so many blocks of its size further in memory.
+template <class Scalar>
+ScoreBlock<Scalar> block_after(ScoreBlock<Scalar> block, int blocks) {
+  return {block.data() + blocks * block.outerStride() * block.cols(), block.rows(), block.cols(),
+          Eigen::OuterStride<>(block.outerStride())};
+}
+
 template <Score S, class Scalar>
-inline constexpr bool has_derivative = requires(const S& score, const ScoreTile& tile, ScoreBlock<Scalar> scores) {
-  score.apply_backward(tile, scores, scores);
+inline constexpr bool has_derivative = kept_blocks<S>() > 0 ||
+                                       requires(const S& score, const ScoreTile& tile, ScoreBlock<Scalar> scores) {
+  score.apply_backward(tile, scores);
 };
+
+/// Applies a score, and keeps what its derivative asks for.
+template <Score S, class Scalar>
+void apply_keeping(const S& score, const ScoreTile& tile, ScoreBlock<Scalar> scores, ScoreBlock<Scalar> kept) {
+  if constexpr (kept_blocks<S>() > 0)
+    score.apply(tile, scores, kept);
+  else
+    score.apply(tile, scores);
+}
+/// Turns the gradient after a score into the one before it.
+template <Score S, class Scalar>
+void differentiate(const S& score, const ScoreTile& tile, ScoreBlock<Scalar> kept, ScoreBlock<Scalar> d_scores) {
+  if constexpr (kept_blocks<S>() > 0)
+    score.apply_backward(tile, kept, d_scores);
+  else if constexpr (has_derivative<S, Scalar>)
+    score.apply_backward(tile, d_scores);
+}
 
 template <Score S>
 constexpr bool heads_share_gradient() {

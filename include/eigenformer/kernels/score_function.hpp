@@ -65,6 +65,7 @@ template <class Function>
 class ScoreFunction {
  public:
   static constexpr ScoreStage stage = ScoreStage::bias;
+  static constexpr int kept_blocks = 1;  // derivatives
 
   explicit ScoreFunction(const Function& function) : function_(function) {}
 
@@ -78,19 +79,25 @@ class ScoreFunction {
   }
 
   template <class Scalar>
-  void apply_backward(const ScoreTile& tile, ScoreBlock<Scalar> scores, ScoreBlock<Scalar> d_scores) const {
+  void apply(const ScoreTile& tile, ScoreBlock<Scalar> scores, ScoreBlock<Scalar> kept) const {
     static_assert(std::is_invocable_v<const Function&, Dual<Scalar>, ScorePlace>,
                   "this score has no derivative: write its function for any type of score, [](auto score, auto at)");
-    const Scalar* const values = scores.data();  // not through the maps: see change_scores
-    Scalar* const derivatives = d_scores.data();
-    const Index stride = scores.outerStride(), d_stride = d_scores.outerStride();
+    Scalar* const values = scores.data();  // not through the maps: see change_scores
+    Scalar* const derivatives = kept.data();
+    const Index stride = scores.outerStride(), kept_stride = kept.outerStride();
     detail::for_each_place(tile, scores, [&](const ScorePlace& place, Index i, Index j) {
-      const Scalar value = values[j * stride + i];
-      Scalar& d_score = derivatives[j * d_stride + i];
-      const Scalar derivative = Dual<Scalar>(function_(Dual<Scalar>(value, 1), place)).derivative;
+      Scalar& value = values[j * stride + i];
+      const Dual<Scalar> changed = function_(Dual<Scalar>(value, 1), place);
       // A score that a bias has hidden is infinite, and its derivative may be anything.
-      d_score = detail::choose(value == hidden_score<Scalar>, Scalar(0), d_score * derivative);
+      derivatives[j * kept_stride + i] = detail::choose(value == hidden_score<Scalar>, Scalar(0), changed.derivative);
+      value = changed.value;
     });
+  }
+
+  template <class Scalar>
+  void apply_backward(const ScoreTile&, ScoreBlock<Scalar> kept, ScoreBlock<Scalar> d_scores) const {
+    detail::change_packets([](const auto& d, const auto& derivative) { return simd::multiply(d, derivative); },
+                           d_scores, kept);
   }
 
  private:

@@ -10,6 +10,7 @@ namespace eigenformer::inline EIGENFORMER_ABI {
 class SoftCap {
  public:
   static constexpr ScoreStage stage = ScoreStage::cap;
+  static constexpr int kept_blocks = 1;  // tanh(s / cap)
 
   /// Throws unless cap > 0.
   explicit SoftCap(double cap) : cap_(cap) { check(cap > 0, "SoftCap: cap is ", cap, ", expected more than 0"); }
@@ -25,16 +26,22 @@ class SoftCap {
                            scores);
   }
 
+  template <class Scalar>
+  void apply(const ScoreTile&, ScoreBlock<Scalar> scores, ScoreBlock<Scalar> kept) const {
+    const auto cap = static_cast<Scalar>(cap_);
+    detail::change_packets([=](const auto&, const auto& s) { return tanh_of(s, 1 / cap); }, kept, scores);
+    detail::change_packets([=](const auto&, const auto& tanh) { return simd::multiply(tanh, simd::broadcast(cap)); },
+                           scores, kept);
+  }
+
   /// d tanh(x) = 1 - tanh(x)^2.
   template <class Scalar>
-  void apply_backward(const ScoreTile&, ScoreBlock<Scalar> scores, ScoreBlock<Scalar> d_scores) const {
-    const auto cap = static_cast<Scalar>(cap_);
+  void apply_backward(const ScoreTile&, ScoreBlock<Scalar> kept, ScoreBlock<Scalar> d_scores) const {
     detail::change_packets(
-        [=](const auto& d, const auto& s) {
-          const auto tanh = tanh_of(s, 1 / cap);
+        [](const auto& d, const auto& tanh) {
           return simd::multiply(d, simd::subtract(simd::broadcast(Scalar(1)), simd::multiply(tanh, tanh)));
         },
-        d_scores, scores);
+        d_scores, kept);
   }
 
   friend bool operator==(const SoftCap&, const SoftCap&) = default;

@@ -73,7 +73,7 @@ void weights_by_distance_forward(const AttentionLayout& layout, const ConstMatri
                                 [&](const ScoreTile& tile, auto& scores) {
                                   softmax_of_queries(scores);
                                   if (dropout.active()) dropout.apply(tile, scores.data(), 1, tile.queries);
-                                  sums.apply_backward(tile, score_block(scores), score_block(scores));
+                                  sums.apply_backward(tile, score_block(scores));
                                 });
 }
 
@@ -101,16 +101,20 @@ void weights_by_distance_backward(const AttentionLayout& layout, const ConstMatr
         const ScoreTile tile = whole_tile(layout, task % sequences, task / sequences * group + h);
         if (tile.queries == 0 || tile.keys == 0) continue;
         const Strided<Scalar> keys = k_rows.from(task / sequences, layout.key_rows.begin(tile.sequence));
-        ScoreMatrix<Scalar> plain = scaled_scores<Scalar>(layout, q_rows, keys, tile);
-        ScoreMatrix<Scalar> scores = plain;
-        apply_to_all(score, tile, scores);
+        ScoreMatrix<Scalar> scores = scaled_scores<Scalar>(layout, q_rows, keys, tile);
+        ScoreMatrix<Scalar> kept(tile.queries, tile.keys * score.kind.kept_blocks);
+        const ScoreBlock<Scalar> kept_block(kept.data(), tile.queries, tile.keys, Eigen::OuterStride<>(tile.queries));
+        if (score.kind.kept_blocks > 0)
+          score.apply_keeping(tile, score_block(scores), kept_block);
+        else
+          apply_to_all(score, tile, scores);
         ScoreMatrix<Scalar> weights = scores;
         softmax_of_queries(weights);
         ScoreMatrix<Scalar> d_scores = ScoreMatrix<Scalar>::Zero(tile.queries, tile.keys);
         gradients.apply(tile, score_block(d_scores));  // the weights' gradients
         if (dropout.active()) dropout.apply(tile, d_scores.data(), 1, tile.queries);
         differentiate_softmax(weights, d_scores);
-        score.differentiate(tile, score_block(plain), score_block(d_scores));
+        score.differentiate(tile, kept_block, score_block(d_scores));
         d_scores *= static_cast<Scalar>(layout.scale);
         add_score_gradients(layout, tile, scores, d_scores, q_rows, k_rows, d_q_rows, d_k_rows);
       }
