@@ -17,16 +17,10 @@ void decoding(benchmark::State& state) {
   const Matrix<float> q = Matrix<float>::Random(1, heads * d), k = Matrix<float>::Random(n, d),
                       v = Matrix<float>::Random(n, d);
   Matrix<float> out(1, heads * d), log_sum_exp(1, heads);
-  const auto rates = ef::bench::run_in_windows(
-      state, static_cast<double>(k.size() + v.size()) * sizeof(float),
-      [&] {
-        ef::attention_forward<float>(ef::strided_view(q), ef::strided_view(k), ef::strided_view(v), ef::Unmasked{},
-                                     {.heads = heads, .key_heads = 1}, out, log_sum_exp);
-      },
-      [&] { return ef::bench::read_bandwidth(k, v); });
-  state.counters["bytes"] = rates.reached;
-  state.counters["peak_bytes"] = rates.possible;
-  state.counters["bandwidth"] = rates.share;
+  ef::bench::run_reading(state, {ef::bench::numbers_of(k), ef::bench::numbers_of(v)}, [&] {
+    ef::attention_forward<float>(ef::strided_view(q), ef::strided_view(k), ef::strided_view(v), ef::Unmasked{},
+                                 {.heads = heads, .key_heads = 1}, out, log_sum_exp);
+  });
 }
 BENCHMARK(decoding)
     ->ArgNames({"n", "d", "heads"})

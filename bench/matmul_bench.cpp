@@ -1,7 +1,8 @@
-// Dense products [m x k] by a weight [n x k], as in every linear layer, against Eigen's. One thread, float.
+// Dense products [m x k] by a weight [n x k], as in every linear layer, against Eigen's; of one row, against reading
+// the weight. One thread, float.
 #include "eigenformer/kernels/matmul.hpp"
 
-#include "support/counters.hpp"
+#include "support/bandwidth.hpp"
 
 namespace {
 
@@ -26,6 +27,16 @@ void dense(benchmark::State& state) {
   const ef::PackedWeight<float> packed(in.weight);
   run_counted<float>(state, in.operations, [&] { ef::linear_forward<float>(in.x, packed, no_bias, in.y); });
 }
+/// Of one row, as in decoding, reading the weight bounds the time.
+void dense_one_row(benchmark::State& state) {
+  Inputs in(state);
+  const Matrix<float> no_bias;
+  const ef::PackedWeight<float> packed(in.weight);
+  const Eigen::Index panels = (packed.outputs() - 1) / ef::detail::panel_width<float> + 1;
+  const std::span<const float> weight(
+      packed.panel(0).data, static_cast<std::size_t>(panels * ef::detail::panel_width<float> * packed.inputs()));
+  ef::bench::run_reading(state, {weight}, [&] { ef::linear_forward<float>(in.x, packed, no_bias, in.y); });
+}
 /// As in training: a weight of now.
 void dense_unpacked(benchmark::State& state) {
   Inputs in(state);
@@ -48,6 +59,12 @@ void sizes(benchmark::internal::Benchmark* b) {
   b->Args({2048, 128, 128})->Args({2048, 128, 4096});
 }
 BENCHMARK(dense)->Apply(sizes);
+BENCHMARK(dense_one_row)
+    ->ArgNames({"m", "k", "n"})
+    ->ArgsProduct({{1}, {512, 2048}, {512, 2048}})
+    ->MinTime(0.1)
+    ->UseManualTime()
+    ->Unit(benchmark::kMicrosecond);
 BENCHMARK(dense_unpacked)->Apply(sizes);
 BENCHMARK(dense_backward_weight)->Apply(sizes);
 BENCHMARK(eigen)->Apply(sizes);

@@ -4,6 +4,8 @@
 #include <benchmark/benchmark.h>
 
 #include <algorithm>
+#include <initializer_list>
+#include <span>
 
 #include "eigenformer/core/simd.hpp"
 #include "eigenformer/core/types.hpp"
@@ -12,16 +14,15 @@
 namespace eigenformer::bench {
 
 /// Reads all entries, in order.
-inline void read_all(const Matrix<float>& matrix) {
+inline void read_all(std::span<const float> numbers) {
   using P = simd::Packet<float>;
   constexpr int chains = 8;
-  constexpr Index step = chains * simd::lanes<float>;
+  constexpr std::size_t lanes = simd::lanes<float>, step = chains * lanes;
   P sums[chains];
   for (P& sum : sums) sum = simd::broadcast(0.0F);
-  for (Index i = 0; i + step <= matrix.size(); i += step) {
+  for (std::size_t i = 0; i + step <= numbers.size(); i += step) {
     EIGENFORMER_UNROLL
-    for (int c = 0; c < chains; ++c)
-      sums[c] = simd::add(sums[c], simd::load(matrix.data() + i + c * simd::lanes<float>));
+    for (std::size_t c = 0; c < chains; ++c) sums[c] = simd::add(sums[c], simd::load(&numbers[i + c * lanes]));
   }
   P total = sums[0];
   for (int c = 1; c < chains; ++c) total = simd::add(total, sums[c]);
@@ -30,16 +31,33 @@ inline void read_all(const Matrix<float>& matrix) {
   benchmark::DoNotOptimize(kept);
 }
 
-/// Bytes a second of reading two matrices, the best of three times. Those that the work reads which is measured against
-/// it: as much memory elsewhere would have them leave the last cache before it, and be there itself.
-inline double read_bandwidth(const Matrix<float>& a, const Matrix<float>& b) {
+/// Bytes a second of reading some memory, the best of three times. That which the work reads which is measured against
+/// it: as much elsewhere would have it leave the last cache before it, and be there itself.
+inline double read_bandwidth(std::initializer_list<std::span<const float>> parts) {
   double least = 1e9;
+  std::size_t bytes = 0;
+  for (const std::span<const float> part : parts) bytes += part.size_bytes();
   for (int repeat = 0; repeat < 3; ++repeat)
     least = std::min(least, seconds_of([&] {
-                       read_all(a);
-                       read_all(b);
+                       for (const std::span<const float> part : parts) read_all(part);
                      }));
-  return static_cast<double>(a.size() + b.size()) * sizeof(float) / least;
+  return static_cast<double>(bytes) / least;
+}
+
+/// `bytes` (a second), `peak_bytes` (what is read in a second of the same memory), and `bandwidth`, the share of it
+/// that was reached, of `work` that reads these once.
+template <class Work>
+void run_reading(benchmark::State& state, std::initializer_list<std::span<const float>> parts, Work&& work) {
+  double bytes = 0;
+  for (const std::span<const float> part : parts) bytes += static_cast<double>(part.size_bytes());
+  const Rates rates = run_in_windows(state, bytes, work, [&] { return read_bandwidth(parts); });
+  state.counters["bytes"] = rates.reached;
+  state.counters["peak_bytes"] = rates.possible;
+  state.counters["bandwidth"] = rates.share;
+}
+
+inline std::span<const float> numbers_of(const Matrix<float>& matrix) {
+  return {matrix.data(), static_cast<std::size_t>(matrix.size())};
 }
 
 }  // namespace eigenformer::bench
