@@ -59,18 +59,18 @@ struct Dual {
 };
 
 template <class Scalar>
-Dual<Scalar> exp(const Dual<Scalar>& x) {
+EIGEN_ALWAYS_INLINE Dual<Scalar> exp(const Dual<Scalar>& x) {
   const Scalar y = exp(x.value);
   return {y, y * x.derivative};
 }
 template <class Scalar>
-Dual<Scalar> tanh(const Dual<Scalar>& x) {
+EIGEN_ALWAYS_INLINE Dual<Scalar> tanh(const Dual<Scalar>& x) {
   const Scalar y = tanh(x.value);
   return {y, (1 - y * y) * x.derivative};
 }
 /// At 0 the derivative is that of x.
 template <class Scalar>
-Dual<Scalar> abs(const Dual<Scalar>& x) {
+EIGEN_ALWAYS_INLINE Dual<Scalar> abs(const Dual<Scalar>& x) {
   return x.value < 0 ? -x : x;
 }
 

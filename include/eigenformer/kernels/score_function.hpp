@@ -22,39 +22,77 @@ struct ScorePlace {
 
 namespace detail {
 
-/// Calls body(place, i, j) for all entries, a key's queries in the inner loop and lanes at a time: a number of turns
-/// that is known lets a compiler vectorise it at -O2 too.
+/// Calls body(places, i, j, count) for runs of `count` queries from i on, of key j, where places(l) is that of the
+/// query l of the run. A run is a packet's lanes, whose number is a constant, so that a compiler vectorises a loop over
+/// them at -O2 too, or one query. The same queries of all keys follow each other: what belongs to them, and constants,
+/// stay in registers. (scores_bench on Zen 5, share of the plain kernel's speed, otherwise: lambda_linear 74 instead of
+/// 95 % with Clang 14, lambda_mask_and 57 instead of 95 %, and 91 instead of 94 with GCC 12.)
 template <class Scalar, class Body>
-void for_each_place(const ScoreTile& tile, const ScoreBlock<Scalar>& scores, Body body) {
+void for_each_run(const ScoreTile& tile, const ScoreBlock<Scalar>& scores, Body body) {
   const auto small = [](Index i) { return static_cast<std::int32_t>(i); };
-  constexpr int lanes = simd::lanes<Scalar>;
   const ScorePlace corner{small(tile.query_begin), small(tile.key_begin), small(tile.head),
                           small(tile.sequence),    small(tile.queries),   small(tile.keys)};
-  for (Index j = 0; j < scores.cols(); ++j) {
-    const auto call = [&](Index i) {
+  const auto call = [&](Index i, Index j, auto count) {
+    const auto places = [&](int l) {
       ScorePlace place = corner;
-      place.query += small(i);
+      place.query += small(i) + l;
       place.key += small(j);
-      body(place, i, j);
+      return place;
     };
-    Index i = 0;
-    for (; i + lanes <= scores.rows(); i += lanes) {
-      EIGENFORMER_VECTORISE
-      for (int l = 0; l < lanes; ++l) call(i + l);
-    }
-    for (; i < scores.rows(); ++i) call(i);
+    body(places, i, j, count);
+  };
+  constexpr int lanes = simd::lanes<Scalar>;
+  const Index queries = scores.rows(), keys = scores.cols(), whole = queries / lanes * lanes;
+  for (Index i = 0; i < whole; i += lanes)
+    for (Index j = 0; j < keys; ++j) call(i, j, std::integral_constant<int, lanes>{});
+  for (Index j = 0; j < keys; ++j)
+    for (Index i = whole; i < queries; ++i) call(i, j, std::integral_constant<int, 1>{});
+}
+
+/// body(0), body(1) .. body(count - 1), in a loop to be vectorised.
+template <int count, class Body>
+EIGEN_ALWAYS_INLINE void for_each_lane(Body body) {
+  if constexpr (count == 1) {
+    body(0);
+  } else {
+    EIGENFORMER_VECTORISE
+    for (int l = 0; l < count; ++l) body(l);
   }
+}
+
+/// Copies a run: lanes as one packet, since a compiler keeps that in a register.
+template <int count, class Scalar>
+EIGEN_ALWAYS_INLINE void copy_run(const Scalar* from, Scalar* to) {
+  if constexpr (count == 1)
+    *to = *from;
+  else
+    simd::store(to, simd::load(from));
 }
 
 /// Replaces every score by change(score, place).
 template <class Scalar, class Change>
 void change_scores(const ScoreTile& tile, ScoreBlock<Scalar> scores, Change change) {
-  // Not through the map, whose size a compiler would have to know to be apart from what is written.
-  Scalar* entries = scores.data();
-  const Index stride = scores.outerStride();
-  for_each_place(tile, scores, [&](const ScorePlace& place, Index i, Index j) {
-    Scalar& score = entries[j * stride + i];
-    score = change(score, place);
+  for_each_run(tile, scores, [&](const auto& places, Index i, Index j, auto count) {
+    Scalar* const run = &scores(i, j);
+    for_each_lane<count>([&](int l) { run[l] = change(run[l], places(l)); });
+  });
+}
+
+/// The same, where change gives a Dual, whose derivative is kept.
+template <class Scalar, class Change>
+void change_scores(const ScoreTile& tile, ScoreBlock<Scalar> scores, ScoreBlock<Scalar> derivatives, Change change) {
+  for_each_run(tile, scores, [&](const auto& places, Index i, Index j, auto count) {
+    // Through arrays of its own: of the blocks a compiler does not know that they are apart. (lambda_tanh with GCC 12
+    // at -O2: 36 instead of 91 %.)
+    Scalar changed[count], slopes[count];
+    copy_run<count>(&scores(i, j), changed);
+    for_each_lane<count>([&](int l) {
+      const Dual<Scalar> dual = change(changed[l], places(l));
+      changed[l] = dual.value;
+      slopes[l] = dual.derivative;
+    });
+    copy_run<count>(changed, &scores(i, j));
+    copy_run<count>(slopes, &derivatives(i, j));
   });
 }
 
@@ -82,15 +120,11 @@ class ScoreFunction {
   void apply(const ScoreTile& tile, ScoreBlock<Scalar> scores, ScoreBlock<Scalar> kept) const {
     static_assert(std::is_invocable_v<const Function&, Dual<Scalar>, ScorePlace>,
                   "this score has no derivative: write its function for any type of score, [](auto score, auto at)");
-    Scalar* const values = scores.data();  // not through the maps: see change_scores
-    Scalar* const derivatives = kept.data();
-    const Index stride = scores.outerStride(), kept_stride = kept.outerStride();
-    detail::for_each_place(tile, scores, [&](const ScorePlace& place, Index i, Index j) {
-      Scalar& value = values[j * stride + i];
-      const Dual<Scalar> changed = function_(Dual<Scalar>(value, 1), place);
+    detail::change_scores(tile, scores, kept, [&](Scalar score, const ScorePlace& place) {
+      Dual<Scalar> changed = function_(Dual<Scalar>(score, 1), place);
       // A score that a bias has hidden is infinite, and its derivative may be anything.
-      derivatives[j * kept_stride + i] = detail::choose(value == hidden_score<Scalar>, Scalar(0), changed.derivative);
-      value = changed.value;
+      changed.derivative = detail::choose(score == hidden_score<Scalar>, Scalar(0), changed.derivative);
+      return changed;
     });
   }
 
