@@ -31,8 +31,8 @@ inline void read_all(std::span<const float> numbers) {
   benchmark::DoNotOptimize(kept);
 }
 
-/// Bytes a second of reading some memory, the best of three times. That which the work reads which is measured against
-/// it: as much elsewhere would have it leave the last cache before it, and be there itself.
+/// Bytes a second of reading some memory, the best of three times: that which the measured work reads, since other
+/// memory of its size would push it out of the last cache.
 inline double read_bandwidth(std::initializer_list<std::span<const float>> parts) {
   double least = 1e9;
   std::size_t bytes = 0;

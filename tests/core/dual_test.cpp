@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "support/catch.hpp"
 #include "support/random.hpp"
@@ -44,6 +45,16 @@ TEST_CASE("dual numbers carry derivatives", "[core]") {
               },
               x) < 1e-6);
   }
+  // A constant has no derivative, not one of 0 that could become undefined.
+  const double inf = std::numeric_limits<double>::infinity();
+  Dual doubled(inf, 1), halved(inf, 1);
+  doubled *= 2;
+  halved /= 2;
+  CHECK((Dual(inf, 1) * 2).derivative == 2);
+  CHECK((2 * Dual(inf, 1)).derivative == 2);
+  CHECK((Dual(inf, 1) / 2).derivative == 0.5);
+  CHECK(doubled.derivative == 2);
+  CHECK(halved.derivative == 0.5);
   CHECK(Dual(2.0, 5.0) == Dual(2));
   CHECK(Dual(2.0, 5.0) < 3);
 }

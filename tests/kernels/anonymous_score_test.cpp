@@ -20,24 +20,26 @@ namespace {
 
 constexpr bool equal(const detail::ScoreKind& a, const detail::ScoreKind& b) {
   return a.changes_values == b.changes_values && a.reads_rows_of_keys == b.reads_rows_of_keys &&
-         a.has_derivative == b.has_derivative && a.kept_blocks == b.kept_blocks &&
-         a.heads_share_gradient == b.heads_share_gradient && a.sequences_share_gradient == b.sequences_share_gradient;
+         a.kept_blocks == b.kept_blocks && a.heads_share_gradient == b.heads_share_gradient &&
+         a.sequences_share_gradient == b.sequences_share_gradient;
 }
 template <class S>
 constexpr bool is_of_kind(const detail::ScoreKind& kind) {
-  return equal(detail::kind_of<S, float>, kind);
+  return equal(detail::kind_of<S>, kind);
 }
 static_assert(is_of_kind<ef::SlidingWindow>({}));
 static_assert(is_of_kind<ef::Alibi>({.changes_values = true}));
-static_assert(is_of_kind<ef::SoftCap>({.changes_values = true, .has_derivative = true, .kept_blocks = 1}));
-static_assert(is_of_kind<ef::RelativeBias<float>>(
-    {.changes_values = true, .has_derivative = true, .sequences_share_gradient = true}));
+static_assert(is_of_kind<ef::SoftCap>({.changes_values = true, .kept_blocks = 1}));
+static_assert(is_of_kind<ef::RelativeBias<float>>({.changes_values = true, .sequences_share_gradient = true}));
 static_assert(is_of_kind<ef::DenseBias<float>>(
-    {.changes_values = true, .reads_rows_of_keys = true, .has_derivative = true, .heads_share_gradient = true}));
+    {.changes_values = true, .reads_rows_of_keys = true, .heads_share_gradient = true}));
 // What does not matter to one direction does not make another kernel of it.
-static_assert(equal(detail::kind_of_forward<ef::RelativeBias<float>, float>, {.changes_values = true}));
+static_assert(equal(detail::kind_of_forward<ef::SoftCap>, detail::kind_of_forward<ef::RelativeBias<float>>));
+static_assert(equal(detail::kind_of_forward<ef::RelativeBias<float>>, {.changes_values = true}));
+static_assert(equal(detail::kind_of_backward<ef::Alibi, float>, {.changes_values = true}));
+static_assert(equal(detail::kind_of_backward<ef::SoftCap, float>, {.changes_values = true, .kept_blocks = 2}));
 static_assert(equal(detail::kind_of_backward<ef::DenseBias<float>, float>,
-                    {.changes_values = true, .has_derivative = true, .heads_share_gradient = true}));
+                    {.changes_values = true, .kept_blocks = 2, .heads_share_gradient = true}));
 
 ef::ScoreTile tile_of(Index queries, Index keys) {
   ef::ScoreTile tile;
@@ -50,9 +52,9 @@ template <class S>
 void check_does_the_same(const S& score) {
   constexpr Index queries = 9, keys = 7;
   ef::Rng rng(5);
-  const auto known = detail::for_kernel<float, detail::kind_of<S, float>>(score);
+  const auto known = detail::for_kernel<float, detail::kind_of_backward<S, float>>(score);
   using Known = std::remove_const_t<decltype(known)>;
-  static_assert(ef::Score<Known> && is_of_kind<Known>(detail::kind_of<S, float>));
+  static_assert(ef::Score<Known> && is_of_kind<Known>(detail::kind_of_backward<S, float>));
   ef::ScoreTile tile = tile_of(queries, keys);
   for (tile.key_begin = 0; tile.key_begin < keys; ++tile.key_begin) CHECK(known.visible(tile) == score.visible(tile));
   tile.key_begin = 0;
@@ -67,17 +69,22 @@ void check_does_the_same(const S& score) {
   CHECK(identical<float>(given, expected));
   CHECK_FALSE(identical<float>(given, plain));
   if constexpr (detail::has_derivative<S, float>) {
+    // Two blocks, of which a score may need fewer.
     const Matrix<float> d = random_matrix<float>(keys, queries, rng);
-    Matrix<float> kept_expected(keys, queries), kept_given(keys, queries), d_expected = d, d_given = d;
+    Matrix<float> kept_expected = Matrix<float>::Zero(2 * keys, queries), kept_given = kept_expected;
+    Matrix<float> d_expected = d, d_given = d;
+    const auto first = [](Matrix<float>& kept) {
+      return ef::ScoreBlock<float>(kept.data(), queries, keys, Eigen::OuterStride<>(queries));
+    };
     expected = given = plain;
-    score.apply(tile, block(expected), block(kept_expected));
-    known.apply(tile, block(given), block(kept_given));
+    detail::apply_keeping(score, tile, block(expected), first(kept_expected));
+    known.apply(tile, block(given), first(kept_given));
     CHECK(identical<float>(given, expected));
     CHECK(identical<float>(kept_given, kept_expected));
-    score.apply_backward(tile, block(kept_expected), block(d_expected));
-    known.apply_backward(tile, block(kept_given), block(d_given));
+    detail::differentiate(score, tile, first(kept_expected), block(d_expected));
+    known.apply_backward(tile, first(kept_given), block(d_given));
     CHECK(identical<float>(d_given, d_expected));
-    CHECK_FALSE(identical<float>(d_given, d));
+    CHECK(identical<float>(d_given, d) == (detail::kept_blocks<S>() == 0));
   }
 }
 
@@ -87,6 +94,10 @@ TEST_CASE("a score without its type does what it does with it", "[kernels]") {
   check_does_the_same(ef::SlidingWindow(2));
   check_does_the_same(ef::SoftCap(0.5));
   check_does_the_same(ef::score([](auto s, const ef::ScorePlace& at) { return s * s + static_cast<float>(at.key); }));
+  Matrix<float> weights = Matrix<float>::Random(32, 1), d_weights = Matrix<float>::Zero(32, 1);
+  check_does_the_same(
+      ef::RelativeBias<float>(ef::strided_view(weights), {}, ef::TensorView<float, 2>(d_weights.data(), {32, 1})));
+  CHECK(!d_weights.isZero());
 }
 
 TEST_CASE("kernels of their own are those of Unmasked and Causal", "[kernels]") {

@@ -227,3 +227,28 @@ TEST_CASE("what a function makes of a hidden score, and of its derivative, does 
   CHECK(all_finite(d.q));
   CHECK(identical(d, d_of(over_distance(3))));
 }
+
+TEMPLATE_TEST_CASE("what is hidden reaches no gradient of a bias, through no function", "[kernels]", float, double) {
+  ef::Rng rng(7);
+  const AttentionCase<TestType> c({1, 1, 5, 3, {9}, {12}}, rng);  // of whose keys three are hidden from all
+  const auto weights = random_matrix<TestType>(32, 1, rng);
+  const auto d_weights_with = [&](TestType at_hidden) {
+    Matrix<TestType> k = c.k, d_weights = Matrix<TestType>::Zero(32, 1);
+    k.bottomRows(3).setConstant(at_hidden);
+    const auto squared = ef::score([](auto s, const ef::ScorePlace&) { return s * s; });
+    const ef::RelativeBias<TestType> bias(ef::strided_view(weights), {},
+                                          ef::TensorView<TestType, 2>(d_weights.data(), {32, 1}));
+    const auto score = ef::combine(bias, squared, ef::Causal{});
+    Attended<TestType> y{c.d_out, Matrix<TestType>(9, 1)};
+    AttentionGradients<TestType> d{c.q, c.k, c.v};
+    const auto q_view = ef::strided_view(c.q), k_view = ef::strided_view(k), v_view = ef::strided_view(c.v);
+    ef::attention_forward<TestType>(q_view, k_view, v_view, score, {}, y.out, y.log_sum_exp);
+    ef::attention_backward<TestType>(q_view, k_view, v_view, score, {}, y.out, y.log_sum_exp, c.d_out, d.q, d.k, d.v);
+    return d_weights;
+  };
+  const Matrix<TestType> expected = d_weights_with(1);
+  CHECK_FALSE(expected.isZero());
+  const auto inf = std::numeric_limits<TestType>::infinity();
+  for (const TestType bad : {std::numeric_limits<TestType>::quiet_NaN(), inf, -inf})
+    CHECK(identical<TestType>(d_weights_with(bad), expected));
+}

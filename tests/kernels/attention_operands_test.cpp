@@ -225,6 +225,31 @@ TEST_CASE("tensors that do not fit are named", "[kernels]") {
   CHECK(message({1, 4, 5, 8}, {1, 2, 0, 8}, {1, 2, 0, 3}) == "nothing was thrown");
 }
 
+TEMPLATE_TEST_CASE("one query attends the same to the last bit wherever its many keys lie", "[kernels]", float,
+                   double) {
+  using ByColumns = Eigen::Matrix<TestType, Eigen::Dynamic, Eigen::Dynamic>;
+  ef::Rng rng(17);
+  for (const Index width : {16, 64, 128}) {
+    CAPTURE(width);
+    const AttentionCase<TestType> c({1, 1, width, width, {1}, {1300}}, rng);
+    const Eigen::Matrix<Eigen::half, Eigen::Dynamic, Eigen::Dynamic> narrow_k = c.k.template cast<Eigen::half>();
+    const Matrix<TestType> k = narrow_k.template cast<TestType>(), expected = ef::attention(c.q, k, c.v);
+    const ByColumns k_columns = k, v_columns = c.v;
+    CHECK(identical<TestType>(ef::attention(c.q, k_columns, v_columns), expected));
+    ef::AttentionOptions options;
+    options.query_rows = {0, 1};
+    options.key_rows = {0, 1300};
+    std::vector<Index> backwards(1300);
+    for (Index j = 0; j < 1300; ++j) backwards[static_cast<std::size_t>(j)] = 1299 - j;
+    options.key_index = backwards;
+    const Matrix<TestType> k_backwards = k.colwise().reverse(), v_backwards = c.v.colwise().reverse();
+    CHECK(identical<TestType>(ef::attention(c.q, k_backwards, v_backwards, options), expected));
+    if constexpr (std::is_same_v<TestType, float>)
+      CHECK(identical<float>(ef::attention(c.q, narrow_k, c.v.template cast<Eigen::half>().eval()),
+                             ef::attention(c.q, k, c.v.template cast<Eigen::half>().template cast<float>().eval())));
+  }
+}
+
 TEST_CASE("queries, keys and values of 16 bits are read as float", "[kernels]") {
   const std::uint64_t seed = 16;
   CAPTURE(seed);

@@ -44,7 +44,7 @@ struct Written {
 
 TEMPLATE_TEST_CASE("a tile of queries gives the gradients of its formulas, over keys in any pieces", "[kernels]", float,
                    double) {
-  using Tile = detail::BackwardTile<TestType, true, false>;
+  using Tile = detail::BackwardTile<TestType, true, 0>;
   ef::Rng rng(1);
   struct Sizes {
     Index most_queries, keys, d, e;

@@ -6,6 +6,7 @@
 #include "eigenformer/kernels/sliding_window.hpp"
 #include "eigenformer/kernels/soft_cap.hpp"
 #include "kernels/score_checks.hpp"
+#include "support/random.hpp"
 
 namespace ef = eigenformer;
 using ef::Index;
@@ -46,21 +47,32 @@ TEMPLATE_TEST_CASE("what one of several scores hides is hidden on every tile", "
 }
 
 TEST_CASE("a combined derivative is that of each after the others", "[kernels]") {
-  // 2 tanh(3 tanh(s / 3) / 2) and a bias that has none, at one score.
+  // 2 tanh(3 tanh(s / 3) / 2) and a bias that has none.
   const auto score = ef::combine(ef::SoftCap(3), ef::Alibi(4), ef::SoftCap(2));
   static_assert(decltype(score)::kept_blocks == 2);
-  ByKeys<double> scores = ByKeys<double>::Constant(1, 1, 0.7), kept(1, 2), d = ByKeys<double>::Constant(1, 1, 1);
-  ScoreTile tile = sequence(1, 1, 0);
-  tile.query_end = tile.key_end = 1;
-  const auto value = [&](double s) {
-    ByKeys<double> one = ByKeys<double>::Constant(1, 1, s);
-    score.apply(tile, block_of(one));
-    return one(0, 0);
+  constexpr Index queries = 5, keys = 3, gap = 2;
+  ef::Rng rng(4);
+  ScoreTile tile = sequence(queries, keys, 0);
+  tile.query_end = queries;
+  tile.key_end = keys;
+  const auto value = [&](const ByKeys<double>& s) {
+    ByKeys<double> changed = s;
+    score.apply(tile, block_of(changed));
+    return changed;
   };
-  const ef::ScoreBlock<double> kept_block(kept.data(), 1, 1, Eigen::OuterStride<>(1));
-  score.apply(tile, block_of(scores), kept_block);
-  score.apply_backward(tile, kept_block, block_of(d));
-  CHECK(scores(0, 0) == value(0.7));
-  CHECK(std::abs(value(0.7) - 2 * std::tanh(3 * std::tanh(0.7 / 3) / 2)) < 1e-14);
-  CHECK(std::abs(d(0, 0) - (value(0.7 + 1e-6) - value(0.7 - 1e-6)) / 2e-6) < 1e-8);
+  const auto block = [](double* entries) {
+    return ef::ScoreBlock<double>(entries, queries, keys, Eigen::OuterStride<>(queries + gap));
+  };
+  const ByKeys<double> plain = random_matrix<double>(queries, keys, rng);
+  ByKeys<double> scores(queries + gap, keys), kept(queries + gap, 2 * keys), d(queries + gap, keys);
+  block(scores.data()) = plain;
+  block(d.data()).setOnes();
+  score.apply(tile, block(scores.data()), block(kept.data()));
+  score.apply_backward(tile, block(kept.data()), block(d.data()));
+  CHECK(block(scores.data()) == value(plain));
+  const ByKeys<double> step = ByKeys<double>::Constant(queries, keys, 1e-6);
+  const ByKeys<double> expected = (value(plain + step) - value(plain - step)) / 2e-6;
+  CHECK((block(d.data()) - expected).cwiseAbs().maxCoeff() < 1e-8);
+  const double s = plain(0, 0);  // where the bias is 0
+  CHECK(std::abs(value(plain)(0, 0) - 2 * std::tanh(3 * std::tanh(s / 3) / 2)) < 1e-14);
 }

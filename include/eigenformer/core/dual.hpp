@@ -37,9 +37,15 @@ struct Dual {
   }
   constexpr Dual& operator+=(const Dual& b) { return *this = *this + b; }
   constexpr Dual& operator-=(const Dual& b) { return *this = *this - b; }
-  constexpr Dual& operator*=(const Dual& b) { return *this = *this * b; }
-  constexpr Dual& operator/=(const Dual& b) { return *this = *this / b; }
-  // By constants: not as those of a Dual, whose derivative of 0 would be multiplied and divided too.
+  template <class Factor>
+  constexpr Dual& operator*=(const Factor& b) {
+    return *this = *this * b;
+  }
+  template <class Divisor>
+  constexpr Dual& operator/=(const Divisor& b) {
+    return *this = *this / b;
+  }
+  // Times and over a constant, without the products with its derivative, which is 0.
   template <class Number, std::enable_if_t<std::is_arithmetic_v<Number>, int> = 0>
   friend constexpr Dual operator*(const Dual& a, Number constant) {
     return {a.value * static_cast<Scalar>(constant), a.derivative * static_cast<Scalar>(constant)};

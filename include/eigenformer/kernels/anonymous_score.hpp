@@ -10,19 +10,19 @@ namespace eigenformer::inline EIGENFORMER_ABI::detail {
 struct ScoreKind {
   bool changes_values = false, reads_rows_of_keys = false;
   // Of the backward alone:
-  bool has_derivative = false;
   int kept_blocks = 0;
   bool heads_share_gradient = false, sequences_share_gradient = false;
 };
 
-template <Score S, class Scalar>
-inline constexpr ScoreKind kind_of{changes_values<S>, reads_rows_of_keys<S>(),   has_derivative<S, Scalar>,
-                                   kept_blocks<S>(),  heads_share_gradient<S>(), sequences_share_gradient<S>()};
-template <Score S, class Scalar>
+template <Score S>
+inline constexpr ScoreKind kind_of{changes_values<S>, reads_rows_of_keys<S>(), kept_blocks<S>(),
+                                   heads_share_gradient<S>(), sequences_share_gradient<S>()};
+template <Score S>
 inline constexpr ScoreKind kind_of_forward{changes_values<S>, reads_rows_of_keys<S>()};
+/// With room for two blocks wherever there is a derivative, so that most have one kernel.
 template <Score S, class Scalar>
-inline constexpr ScoreKind kind_of_backward{changes_values<S>,         false,
-                                            has_derivative<S, Scalar>, kept_blocks<S>(),
+inline constexpr ScoreKind kind_of_backward{changes_values<S>, false,
+                                            has_derivative<S, Scalar> ? std::max(kept_blocks<S>(), 2) : 0,
                                             heads_share_gradient<S>(), sequences_share_gradient<S>()};
 
 /// A score of any kind, which has to outlive this.
@@ -35,7 +35,7 @@ class AnonymousScore {
   /// of floats alone could not be.
   template <Score S, bool differentiated>
   AnonymousScore(const S& score, std::bool_constant<differentiated>)
-      : kind(kind_of<S, Scalar>),
+      : kind(kind_of<S>),
         score_(&score),
         check_covers_([](const void* s, const ScoreTile& batch) { detail::check_covers(as<S>(s), batch); }),
         visible_([](const void* s, const ScoreTile& tile) { return as<S>(s).visible(tile); }),
@@ -50,7 +50,7 @@ class AnonymousScore {
   void check_covers(const ScoreTile& batch) const { check_covers_(score_, batch); }
   Visible visible(const ScoreTile& tile) const { return visible_(score_, tile); }
   void apply(const ScoreTile& tile, ScoreBlock<Scalar> scores) const { apply_(score_, tile, scores); }
-  /// Of kind.kept_blocks blocks.
+  /// Applies the score, and fills kind.kept_blocks blocks from `kept` on.
   void apply_keeping(const ScoreTile& tile, ScoreBlock<Scalar> scores, ScoreBlock<Scalar> kept) const {
     apply_keeping_(score_, tile, scores, kept);
   }
@@ -84,7 +84,7 @@ class ScoreOfKind : public AnonymousScore<Scalar> {
   static constexpr bool sequences_share_gradient = known.sequences_share_gradient;
 
   template <Score S>
-  explicit ScoreOfKind(const S& score) : AnonymousScore<Scalar>(score, std::bool_constant<known.has_derivative>{}) {}
+  explicit ScoreOfKind(const S& score) : AnonymousScore<Scalar>(score, std::bool_constant<(known.kept_blocks > 0)>{}) {}
 
   using AnonymousScore<Scalar>::apply;
   void apply(const ScoreTile& tile, ScoreBlock<Scalar> scores, ScoreBlock<Scalar> kept) const
@@ -94,10 +94,6 @@ class ScoreOfKind : public AnonymousScore<Scalar> {
   void apply_backward(const ScoreTile& tile, ScoreBlock<Scalar> kept, ScoreBlock<Scalar> d_scores) const
       requires(kept_blocks > 0) {
     this->differentiate(tile, kept, d_scores);
-  }
-  void apply_backward(const ScoreTile& tile, ScoreBlock<Scalar> d_scores) const
-      requires(known.has_derivative&& kept_blocks == 0) {
-    this->differentiate(tile, d_scores, d_scores);
   }
 };
 

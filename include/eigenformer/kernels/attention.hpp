@@ -107,7 +107,7 @@ void attention_forward(const TensorView<const Scalar, 2>& q, const TensorView<co
         "attention: log_sum_exp is a block, expected contiguous rows");
   detail::attend<Scalar>(layout, detail::head_columns(q, layout.heads), detail::head_columns(k, layout.key_heads),
                          detail::head_columns(v, layout.key_heads),
-                         detail::for_kernel<Scalar, detail::kind_of_forward<S, Scalar>>(score),
+                         detail::for_kernel<Scalar, detail::kind_of_forward<S>>(score),
                          detail::AttentionDropout(options.dropout, options.dropout_key),
                          detail::head_columns(out, layout.heads), log_sum_exp.data(), options.threads);
 }
@@ -140,7 +140,7 @@ Matrix<detail::Computed<typename Q::Scalar>> attention(const Eigen::MatrixBase<Q
     detail::attend<Scalar>(
         layout, detail::head_columns(q_rows.view(), layout.heads),
         detail::head_columns(k_rows.view(), layout.key_heads), detail::head_columns(v_rows.view(), layout.key_heads),
-        detail::for_kernel<Scalar, detail::kind_of_forward<S, Scalar>>(score),
+        detail::for_kernel<Scalar, detail::kind_of_forward<S>>(score),
         detail::AttentionDropout(options.dropout, options.dropout_key), out_rows, nullptr, options.threads);
     return out;
   }
@@ -186,7 +186,7 @@ Tensor<std::remove_const_t<Scalar>, 4> attention(const TensorView<Scalar, 4>& q,
   for (Index b = 0; b < q.dimension(0); ++b)
     detail::attend<Value>(
         layout, read_rows(q, b), read_rows(k, b), read_rows(v, b),
-        detail::for_kernel<Value, detail::kind_of_forward<S, Value>>(score),
+        detail::for_kernel<Value, detail::kind_of_forward<S>>(score),
         detail::AttentionDropout(options.dropout,
                                  {options.dropout_key.key, options.dropout_key.stream + static_cast<std::uint64_t>(b)}),
         rows_of(out.view(), b), static_cast<Value*>(nullptr), options.threads);

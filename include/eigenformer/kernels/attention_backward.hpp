@@ -141,16 +141,16 @@ EIGENFORMER_FLOAT(void attend_backward(const AttentionLayout&, const BackwardRow
 EIGENFORMER_FLOAT(void attend_backward(const AttentionLayout&, const BackwardRows<float>&,
                                        const ScoreOfKind<float, ScoreKind{true}>&, const AttentionDropout&, Threads*));
 EIGENFORMER_FLOAT(void attend_backward(const AttentionLayout&, const BackwardRows<float>&,
-                                       const ScoreOfKind<float, ScoreKind{true, false, true, 1}>&,
-                                       const AttentionDropout&, Threads*));
+                                       const ScoreOfKind<float, ScoreKind{true, false, 2}>&, const AttentionDropout&,
+                                       Threads*));
 EIGENFORMER_DOUBLE(void attend_backward(const AttentionLayout&, const BackwardRows<double>&,
                                         const ScoreOfKind<double, ScoreKind{}>&, const AttentionDropout&, Threads*));
 EIGENFORMER_DOUBLE(void attend_backward(const AttentionLayout&, const BackwardRows<double>&,
                                         const ScoreOfKind<double, ScoreKind{true}>&, const AttentionDropout&,
                                         Threads*));
 EIGENFORMER_DOUBLE(void attend_backward(const AttentionLayout&, const BackwardRows<double>&,
-                                        const ScoreOfKind<double, ScoreKind{true, false, true, 1}>&,
-                                        const AttentionDropout&, Threads*));
+                                        const ScoreOfKind<double, ScoreKind{true, false, 2}>&, const AttentionDropout&,
+                                        Threads*));
 
 }  // namespace detail
 

@@ -29,6 +29,8 @@ class BackwardTile {
   static constexpr Index n = block_queries<Scalar>;
   static constexpr Index stride = 48;  // of scores: the most queries there are
   static constexpr Index key_capacity = 512 / static_cast<Index>(sizeof(Scalar));
+  static constexpr Index block_size = key_capacity * stride;  // of scores
+  static constexpr Index kept_size = kept_blocks > 0 ? kept_blocks* block_size : 1;
 
   BackwardTile(Index key_width, Index value_width)
       : d_(key_width),
@@ -270,14 +272,14 @@ class BackwardTile {
   Index d_, e_;
   Index capacity_;
   TileMemory<Scalar> memory_;
-  Scalar* q_lanes_;                                     // of each block [d x n], scaled
-  Scalar* d_out_lanes_;                                 // of each block [e x n]
-  Scalar* d_q_lanes_;                                   // of each block [d x n]
-  Scalar* q_rows_;                                      // [capacity x padded d], scaled
-  Scalar* d_out_rows_;                                  // [capacity x padded e]
-  alignas(64) Scalar scores_[key_capacity * stride];    // S, S', P, P * D
-  alignas(64) Scalar d_scores_[key_capacity * stride];  // dP, dS', dS
-  alignas(64) Scalar kept_[kept_blocks > 0 ? kept_blocks* key_capacity* stride : 1];
+  Scalar* q_lanes_;                          // of each block [d x n], scaled
+  Scalar* d_out_lanes_;                      // of each block [e x n]
+  Scalar* d_q_lanes_;                        // of each block [d x n]
+  Scalar* q_rows_;                           // [capacity x padded d], scaled
+  Scalar* d_out_rows_;                       // [capacity x padded e]
+  alignas(64) Scalar scores_[block_size];    // S, S', P, P * D
+  alignas(64) Scalar d_scores_[block_size];  // dP, dS', dS
+  alignas(64) Scalar kept_[kept_size];       // what the score keeps for its derivative
   alignas(64) Scalar log_sum_exp_[stride];
   alignas(64) Scalar delta_[stride];  // rowsum(O * dO)
   Scalar scale_ = 0;

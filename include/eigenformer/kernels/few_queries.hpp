@@ -162,13 +162,14 @@ void apply_to_rows(const S& score, const ScoreTile& tile, Scalar* rows, Index st
     for (Index j = 0; j < keys; ++j) rows[i * stride + j] = entries[j * queries + i];
 }
 
-/// Keys of a tile, whole packets of them: so many that they stay in a first-level cache while several rows of queries
-/// go over them, where one row, which reads them once, would only be slowed down by going from keys to values and back.
-/// (decoding_bench on Zen 5: one row, 1.02 to 1.07 times the speed of 64 keys; eight rows, d = 64, 1.06 to 1.08 times
-/// with 128. One row in a window of 128 of 16384 keys: 3.2 times.)
+/// Keys of a tile, whole packets of them. One row of queries reads them once: it takes as many as TileReader can copy
+/// to its stack, to go less often from keys to values and back. Several rows take so many that the keys stay in 32 KB
+/// of a first-level cache while they go over them. It is told from sizes alone, not from where keys and values lie,
+/// since the order of sums depends on it. (decoding_bench on Zen 5, d = 64: 1.02 times the speed of tiles of 64 keys
+/// with one row, 1.06 to 1.08 times with eight.)
 template <class Scalar>
-Index few_queries_keys(Index rows, Index width, bool copied) {
-  if (rows == 1 && !copied) return 512;
+Index few_queries_keys(Index rows, Index width) {
+  if (rows == 1) return std::clamp<Index>(TileReader<Scalar>::capacity / padded<Scalar>(width) / 64, 1, 8) * 64;
   return 128 * width * static_cast<Index>(sizeof(Scalar)) <= 32768 ? 128 : 64;
 }
 
@@ -184,9 +185,7 @@ template <class Scalar, class Stored, Score S>
   const Index d_stride = padded<Scalar>(d), e_stride = padded<Scalar>(e);
   const Index queries = tile.queries, key_head = layout.key_head(tile.head);
   const Index first_head = tile.head, heads = layout.group(), rows = heads * queries;
-  using Reader = TileReader<Scalar>;
-  const bool copied = !Reader::lie_in_packets(k, layout) || !Reader::lie_in_packets(v, layout);
-  const Index tile_keys = few_queries_keys<Scalar>(rows, std::max(d, e), copied);
+  const Index tile_keys = few_queries_keys<Scalar>(rows, std::max<Index>({d, e, 1}));
   constexpr bool in_base_2 = !changes_values<S>;
 
   const TileMemory<Scalar> memory(rows * (d_stride + e_stride + tile_keys));
@@ -203,7 +202,7 @@ template <class Scalar, class Stored, Score S>
   }
   std::fill_n(results, rows * e_stride, Scalar(0));
 
-  Reader k_reader, v_reader;
+  TileReader<Scalar> k_reader, v_reader;
   for (tile.key_begin = 0; tile.key_begin < tile.keys; tile.key_begin = tile.key_end) {
     tile.key_end = std::min(tile.keys, tile.key_begin + tile_keys);
     tile.head = first_head;

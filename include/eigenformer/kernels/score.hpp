@@ -46,17 +46,21 @@ enum class ScoreStage { cap, bias, mask };
 ///   Visible visible(const ScoreTile&) const;
 ///   template <class Scalar> void apply(const ScoreTile&, ScoreBlock<Scalar> scores) const;
 /// A mask's `apply` hides, and is called for tiles of which `some` is visible; any other changes values, and is called
-/// for those of which `all` is, too. One that does more than add a constant has a derivative, which turns the gradient
-/// after `apply` into the one before it. If that depends on the scores, it says for how many numbers to be kept of
-/// each,
+/// for those of which `all` is, too.
+///
+/// One that does more than add a constant has a derivative, which turns the gradient after `apply` into the one before
+/// it, and may add to gradients of its own. If that asks for numbers of each score, it says how many, and has a second
+/// `apply`, which the backward calls in place of the first: it changes scores as that does, and leaves the numbers in
+/// `kept`, a block as large as the scores. (Of several blocks each lies behind the one before: see
+/// detail::block_after.)
 ///   static constexpr int kept_blocks = 1;
 ///   template <class Scalar> void apply(const ScoreTile&, ScoreBlock<Scalar> scores, ScoreBlock<Scalar> kept) const;
 ///   template <class Scalar>
 ///   void apply_backward(const ScoreTile&, ScoreBlock<Scalar> kept, ScoreBlock<Scalar> d_scores) const;
-/// so that nothing is computed twice; several blocks follow each other in memory: see block_after. If it only gathers
-/// gradients of its own, nothing is kept:
+/// If it asks for none:
 ///   template <class Scalar> void apply_backward(const ScoreTile&, ScoreBlock<Scalar> d_scores) const;
-/// Then it says which tiles must not be worked on at the same time, because they add to one number, by
+/// One with gradients of its own says which tiles must not be worked on at the same time, because they add to one
+/// number, by
 ///   static constexpr bool heads_share_gradient = true;      // those of different heads
 ///   static constexpr bool sequences_share_gradient = true;  // those of different sequences, queries or keys
 /// One that keeps numbers of its own for a query's keys in a row asks for tiles of as many keys as there may be, by
@@ -89,10 +93,18 @@ ScoreBlock<Scalar> block_after(ScoreBlock<Scalar> block, int blocks) {
 }
 
 template <Score S, class Scalar>
-inline constexpr bool has_derivative = kept_blocks<S>() > 0 ||
-                                       requires(const S& score, const ScoreTile& tile, ScoreBlock<Scalar> scores) {
-  score.apply_backward(tile, scores);
-};
+constexpr bool find_derivative() {
+  constexpr bool asks_for_kept = requires(const S& score, const ScoreTile& tile, ScoreBlock<Scalar> block) {
+    score.apply_backward(tile, block, block);
+  };
+  static_assert(kept_blocks<S>() > 0 || !asks_for_kept,
+                "a score whose apply_backward is given what was kept says how much that is: kept_blocks");
+  return kept_blocks<S>() > 0 || requires(const S& score, const ScoreTile& tile, ScoreBlock<Scalar> block) {
+    score.apply_backward(tile, block);
+  };
+}
+template <Score S, class Scalar>
+inline constexpr bool has_derivative = find_derivative<S, Scalar>();
 
 /// Applies a score, and keeps what its derivative asks for.
 template <Score S, class Scalar>
@@ -181,7 +193,7 @@ class Alignment {
 };
 
 /// Hides from the tile's first query the keys before `first` and after `last`, from each next query those before and
-/// after one more. Goes only over the packets that they are in.
+/// after one more. Goes only over the packets of queries from which a key is hidden.
 template <class Scalar>
 void hide_outside_band(const ScoreTile& tile, Index first, Index last, ScoreBlock<Scalar> scores) {
   constexpr Index lanes = simd::lanes<Scalar>;
@@ -199,9 +211,11 @@ void hide_outside_band(const ScoreTile& tile, Index first, Index last, ScoreBloc
       simd::store(packet + key * stride, simd::select_less(left, zero, hidden, simd::load(packet + key * stride)));
       left = simd::subtract(left, one);
     }
-    const Index end = std::clamp<Index>(first + i + lanes - 1, 0, keys);
-    auto missing = simd::count_from(static_cast<Scalar>(first + i));  // keys until the first, of each query
-    for (key = 0; key < end; ++key) {
+    const Index end = std::clamp<Index>(first + i + lanes - 1, 0, keys),
+                all_until = std::clamp<Index>(first + i, 0, end);
+    for (key = 0; key < all_until; ++key) simd::store(packet + key * stride, hidden);
+    auto missing = simd::count_from(static_cast<Scalar>(first + i - key));  // keys until the first, of each query
+    for (; key < end; ++key) {
       simd::store(packet + key * stride, simd::select_less(zero, missing, hidden, simd::load(packet + key * stride)));
       missing = simd::subtract(missing, one);
     }

@@ -29,7 +29,8 @@ class SoftCap {
   template <class Scalar>
   void apply(const ScoreTile&, ScoreBlock<Scalar> scores, ScoreBlock<Scalar> kept) const {
     const auto cap = static_cast<Scalar>(cap_);
-    detail::change_packets([=](const auto&, const auto& s) { return tanh_of(s, 1 / cap); }, kept, scores);
+    kept = scores;
+    detail::change_packets([=](const auto& s) { return tanh_of(s, 1 / cap); }, kept);
     detail::change_packets([=](const auto&, const auto& tanh) { return simd::multiply(tanh, simd::broadcast(cap)); },
                            scores, kept);
   }

@@ -67,13 +67,6 @@ class TileReader {
     return copies_pay<Scalar>(rows.row_stride, queries, keys);
   }
 
-  /// Whether `read_packets` does not copy.
-  template <class Stored>
-  static bool lie_in_packets(const HeadRows<const Stored>& rows, const AttentionLayout& layout) {
-    return std::is_same_v<Stored, Scalar> && layout.key_index.empty() && rows.col_stride == 1 &&
-           rows.width == padded<Scalar>(rows.width);
-  }
-
   /// The keys of `tile`: [keys x width].
   template <class Stored>
   Strided<Scalar> read(const HeadRows<const Stored>& rows, const AttentionLayout& layout, Index head,
@@ -90,7 +83,8 @@ class TileReader {
                                const ScoreTile& tile) {
     const Index first = layout.key_rows.begin(tile.sequence) + tile.key_begin;
     if constexpr (std::is_same_v<Stored, Scalar>)
-      if (lie_in_packets(rows, layout)) return rows.from(head, first);
+      if (layout.key_index.empty() && rows.col_stride == 1 && rows.width == padded<Scalar>(rows.width))
+        return rows.from(head, first);
     return copy(rows, layout, head, first, tile.key_end - tile.key_begin);
   }
 

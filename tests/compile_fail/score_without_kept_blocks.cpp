@@ -1,0 +1,20 @@
+// expected: a score whose apply_backward is given what was kept says how much that is: kept_blocks
+#include <eigenformer/kernels/attention_backward.hpp>
+
+struct Doubled {
+  static constexpr eigenformer::ScoreStage stage = eigenformer::ScoreStage::bias;
+  eigenformer::Visible visible(const eigenformer::ScoreTile&) const { return eigenformer::Visible::all; }
+  template <class Scalar>
+  void apply(const eigenformer::ScoreTile&, eigenformer::ScoreBlock<Scalar> scores) const {
+    scores *= 2;
+  }
+  template <class Scalar>
+  void apply_backward(const eigenformer::ScoreTile&, eigenformer::ScoreBlock<Scalar>,
+                      eigenformer::ScoreBlock<Scalar> d_scores) const {
+    d_scores *= 2;
+  }
+};
+
+int main() {
+  return eigenformer::detail::has_derivative<Doubled, float> ? 0 : 1;
+}
