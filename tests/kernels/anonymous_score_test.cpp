@@ -73,7 +73,7 @@ void check_does_the_same(const S& score) {
     const Matrix<float> d = random_matrix<float>(keys, queries, rng);
     Matrix<float> kept_expected = Matrix<float>::Zero(2 * keys, queries), kept_given = kept_expected;
     Matrix<float> d_expected = d, d_given = d;
-    const auto first = [](Matrix<float>& kept) {
+    const auto first = [&](Matrix<float>& kept) {
       return ef::ScoreBlock<float>(kept.data(), queries, keys, Eigen::OuterStride<>(queries));
     };
     expected = given = plain;

@@ -60,7 +60,7 @@ TEST_CASE("a combined derivative is that of each after the others", "[kernels]")
     score.apply(tile, block_of(changed));
     return changed;
   };
-  const auto block = [](double* entries) {
+  const auto block = [&](double* entries) {
     return ef::ScoreBlock<double>(entries, queries, keys, Eigen::OuterStride<>(queries + gap));
   };
   const ByKeys<double> plain = random_matrix<double>(queries, keys, rng);
