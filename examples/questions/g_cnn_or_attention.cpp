@@ -81,7 +81,7 @@ struct Reader {
     }
     std::vector<Index> last;
     for (Index s = 0; s < rows.sequences(); ++s) last.push_back(rows.end(s) - 1);
-    return output(context, ef::gather_rows(context, x, std::span<const Index>(last)));
+    return output(context, ef::gather_rows(context, x, last));
   }
 
   static void visit(auto& self, auto&& visitor) {

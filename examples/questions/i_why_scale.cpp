@@ -102,7 +102,7 @@ struct Lookup {
   ef::Variable<float> operator()(const ef::Context<float>& context, const Pairs& pairs) const {
     const ef::AttentionOptions options{.scale = scale, .query_rows = pairs.query_rows, .key_rows = pairs.key_rows};
     const auto rows = [&](const ef::Parameter<float>& table, const std::vector<Token>& ids) {
-      return ef::gather_rows(context, context.use(table), std::span<const Token>(ids));
+      return ef::gather_rows(context, context.use(table), ids);
     };
     return output(context, ef::attention(context, rows(q, pairs.asked), rows(k, pairs.keys), rows(v, pairs.values),
                                          ef::Unmasked{}, options));

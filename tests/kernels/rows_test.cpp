@@ -1,5 +1,9 @@
 #include "eigenformer/kernels/rows.hpp"
 
+#include <array>
+#include <cstdint>
+#include <span>
+
 #include "kernels/kernel_checks.hpp"
 #include "support/message_of.hpp"
 
@@ -60,6 +64,9 @@ TEST_CASE("ids may be tokens or indices, and the table any Eigen matrix", "[kern
   expected << table.row(4), table.row(0), table.row(0), table.row(2);
   CHECK(identical<float>(ef::gather_rows(table, tokens), expected));
   CHECK(identical<float>(ef::gather_rows(table, indices), expected));
+  std::array<std::int16_t, 4> narrow{4, 0, 0, 2};
+  CHECK(identical<float>(ef::gather_rows(table, narrow), expected));
+  CHECK(identical<float>(ef::gather_rows(table, std::span(narrow)), expected));
   const Eigen::MatrixXf by_columns = table;
   CHECK(identical<float>(ef::gather_rows(by_columns, tokens), expected));
   CHECK(identical<float>(ef::gather_rows(2 * by_columns, tokens), 2 * expected));

@@ -98,7 +98,7 @@ struct RecurrentSeq2Seq {
   RecurrentSeq2Seq(const RecurrentSeq2SeqOptions& options, Rng& rng);
 
   /// The logits of each next target token: [target tokens x target vocabulary size].
-  /// target: what the decoder reads, `<s>` and the tokens so far.
+  /// target: what the decoder reads, the start token and the tokens so far.
   Variable<Scalar> operator()(const Context<Scalar>& context, const Tokens& source, const Tokens& target) const;
 
   EncodedSource<Scalar> encode(const Context<Scalar>& context, const Tokens& source) const;
@@ -281,7 +281,7 @@ Variable<Scalar> RecurrentSeq2Seq<Scalar>::decode(const Context<Scalar>& context
     std::vector<Index> sequence_of_row;
     for (Index s = 0; s < rows.sequences(); ++s)
       sequence_of_row.insert(sequence_of_row.end(), static_cast<std::size_t>(rows.length(s)), s);
-    summary = gather_rows(context, source.summary, std::span<const Index>(sequence_of_row));
+    summary = gather_rows(context, source.summary, sequence_of_row);
   }
   return steps(context, embedded, rows, source.states, summary, {},
                [&](const Variable<Scalar>& h) {
@@ -306,12 +306,11 @@ Variable<Scalar> RecurrentSeq2Seq<Scalar>::decode_step_by_step(const Context<Sca
   group.for_each_step([&](Index t, Index active) {
     for (Index i = 0; i < active; ++i) target_rows.push_back(group.row(i, t));
   });
-  const Variable<Scalar> inputs = gather_rows(context, embedded, std::span<const Index>(target_rows));
-  const Variable<Scalar> memory = gather_rows(context, source.memory, std::span<const Index>(source_rows));
+  const Variable<Scalar> inputs = gather_rows(context, embedded, target_rows);
+  const Variable<Scalar> memory = gather_rows(context, source.memory, source_rows);
   const Variable<Scalar> keys = attention.keys(context, memory);
   std::vector<Variable<Scalar>> states;
-  for (const Variable<Scalar>& state : source.states)
-    states.push_back(gather_rows(context, state, std::span<const Index>(order)));
+  for (const Variable<Scalar>& state : source.states) states.push_back(gather_rows(context, state, order));
 
   // What was attended to is put together here: a step knows only its own.
   Context<Scalar> step_context = context;
@@ -348,7 +347,7 @@ Variable<Scalar> RecurrentSeq2Seq<Scalar>::decode_step_by_step(const Context<Sca
   std::vector<Index> place(target_rows.size());
   for (std::size_t i = 0; i < place.size(); ++i)
     place[static_cast<std::size_t>(target_rows[i])] = static_cast<Index>(i);
-  return gather_rows(context, stack_rows(context, std::move(outputs)), std::span<const Index>(place));
+  return gather_rows(context, stack_rows(context, std::move(outputs)), place);
 }
 
 template <class Scalar>

@@ -67,8 +67,7 @@ Matrix<Scalar> RecurrentSeq2SeqState<Scalar>::operator()(std::span<const Index> 
   std::vector<Variable<Scalar>> states;
   for (const Variable<Scalar>& state : states_) states.push_back(gather_rows(context_, state, parents));
   Variable<Scalar> summary, fed;
-  if (model_.options.context == SourceContext::every_step)
-    summary = gather_rows(context_, source_.summary, std::span<const Index>(sentences));
+  if (model_.options.context == SourceContext::every_step) summary = gather_rows(context_, source_.summary, sentences);
   if (model_.feeds_input()) fed = gather_rows(context_, fed_, parents);
   RecurrentResult<Scalar> result =
       model_.steps(context_, embedded, rows, states, summary, fed, [&](const Variable<Scalar>& h) {

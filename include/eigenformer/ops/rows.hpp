@@ -1,6 +1,7 @@
 // Rows looked up, taken apart and put together, made differentiable: see kernels/rows.hpp.
 #pragma once
 
+#include <iterator>
 #include <span>
 #include <vector>
 
@@ -9,35 +10,20 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-namespace detail {
-
-template <class Scalar, class Id>
-Variable<Scalar> gathered_rows(const Context<Scalar>& context, const Variable<Scalar>& table, std::span<const Id> ids) {
-  Variable<Scalar> y = context.new_matrix(static_cast<Index>(ids.size()), table.cols());
+/// Row i of the result is row ids[i] of the table: [ids x features].
+template <class Scalar, RowIds Ids>
+Variable<Scalar> gather_rows(const Context<Scalar>& context, const Variable<Scalar>& table, const Ids& ids) {
+  Variable<Scalar> y = context.new_matrix(static_cast<Index>(std::size(ids)), table.cols());
   gather_rows_forward<Scalar>(table.value(), ids, y.writable(), context.threads);
   if (context.tape == nullptr) return y;
   return context.record(std::move(y), {table},
-                        [table, kept = std::vector<Id>(ids.begin(), ids.end()), threads = context.threads](
+                        [table, kept = std::vector(std::begin(ids), std::end(ids)), threads = context.threads](
                             const Variable<Scalar>& d_y, Tape<Scalar>& tape) {
                           tape.add_gradient(table, [&](MatrixMap<Scalar> d_table) {
                             d_table.setZero();
-                            scatter_add_rows<Scalar>(std::span<const Id>(kept), d_y.value(), d_table, threads);
+                            scatter_add_rows<Scalar>(kept, d_y.value(), d_table, threads);
                           });
                         });
-}
-
-}  // namespace detail
-
-/// Row i of the result is row ids[i] of the table: [ids x features].
-template <class Scalar>
-Variable<Scalar> gather_rows(const Context<Scalar>& context, const Variable<Scalar>& table,
-                             std::span<const Token> ids) {
-  return detail::gathered_rows(context, table, ids);
-}
-template <class Scalar>
-Variable<Scalar> gather_rows(const Context<Scalar>& context, const Variable<Scalar>& table,
-                             std::span<const Index> ids) {
-  return detail::gathered_rows(context, table, ids);
 }
 
 /// Rows first .. first + count - 1 of x, which are not copied.
