@@ -113,7 +113,7 @@ Results attention(const OperatorCase& c) {
   const std::vector<Index> lengths = has_lengths ? c.whole_numbers("nonpad_kv_seqlen") : std::vector<Index>();
   const bool masked = c.has("attn_mask");
   const Array mask = masked ? c.input("attn_mask") : Array{};
-  const bool allows = masked && c.dtype("attn_mask") == DType::BOOL;
+  const bool allows = masked && c.dtype("attn_mask") == DType::boolean;
 
   AttentionOptions options;
   if (const double scale = c.attribute("scale", 0.0); scale != 0) options.scale = scale;

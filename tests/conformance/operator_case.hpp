@@ -60,7 +60,7 @@ class OperatorCase {
   DType dtype(const std::string& input) const { return file_.dtype("input." + input); }
   Array input(const std::string& name) const { return array("input." + name); }
   Array array(const std::string& tensor) const {
-    if (file_.dtype(tensor) != DType::BOOL) return {file_.shape(tensor), file_.values<float>(tensor)};
+    if (file_.dtype(tensor) != DType::boolean) return {file_.shape(tensor), file_.values<float>(tensor)};
     const std::vector<std::uint8_t> bits = file_.values<std::uint8_t>(tensor);
     return {file_.shape(tensor), std::vector<float>(bits.begin(), bits.end())};
   }
@@ -69,7 +69,7 @@ class OperatorCase {
   /// How far a result may be from what is expected: this much, and this share of it.
   double tolerance() const {
     for (const std::string& tensor : tensors())
-      if (file_.dtype(tensor) == DType::F16) return 5e-3;
+      if (file_.dtype(tensor) == DType::f16) return 5e-3;
     return 1e-5;
   }
 

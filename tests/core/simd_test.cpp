@@ -81,7 +81,7 @@ TEMPLATE_TEST_CASE("arithmetic and choices go lane by lane", "[core]", float, do
   check_lanes(simd::add(x, y), [](TestType l, TestType r) { return l + r; });
   check_lanes(simd::subtract(x, y), [](TestType l, TestType r) { return l - r; });
   check_lanes(simd::multiply(x, y), [](TestType l, TestType r) { return l * r; });
-  check_lanes(simd::max(x, y), [](TestType l, TestType r) { return std::max(l, r); });
+  check_lanes(simd::maximum(x, y), [](TestType l, TestType r) { return std::max(l, r); });
   check_lanes(simd::select_less(x, y, simd::broadcast(TestType(1)), simd::broadcast(TestType(2))),
               [](TestType l, TestType r) { return l < r ? TestType(1) : TestType(2); });
   const auto undefined = simd::broadcast(std::numeric_limits<TestType>::quiet_NaN());

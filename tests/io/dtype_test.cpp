@@ -57,27 +57,27 @@ TEST_CASE("number types have names and sizes", "[io]") {
   CHECK_FALSE(ef::dtype_named("f32").has_value());
   CHECK_FALSE(ef::dtype_named("").has_value());
 
-  CHECK(ef::dtype_of<double>() == DType::F64);
-  CHECK(ef::dtype_of<float>() == DType::F32);
-  CHECK(ef::dtype_of<Eigen::half>() == DType::F16);
-  CHECK(ef::dtype_of<Eigen::bfloat16>() == DType::BF16);
-  CHECK(ef::dtype_of<std::int64_t>() == DType::I64);
-  CHECK(ef::dtype_of<long long>() == DType::I64);
-  CHECK(ef::dtype_of<ef::Token>() == DType::I32);
-  CHECK(ef::dtype_of<std::int16_t>() == DType::I16);
-  CHECK(ef::dtype_of<std::int8_t>() == DType::I8);
-  CHECK(ef::dtype_of<std::uint64_t>() == DType::U64);
-  CHECK(ef::dtype_of<std::uint32_t>() == DType::U32);
-  CHECK(ef::dtype_of<std::uint16_t>() == DType::U16);
-  CHECK(ef::dtype_of<std::uint8_t>() == DType::U8);
+  CHECK(ef::dtype_of<double>() == DType::f64);
+  CHECK(ef::dtype_of<float>() == DType::f32);
+  CHECK(ef::dtype_of<Eigen::half>() == DType::f16);
+  CHECK(ef::dtype_of<Eigen::bfloat16>() == DType::bf16);
+  CHECK(ef::dtype_of<std::int64_t>() == DType::i64);
+  CHECK(ef::dtype_of<long long>() == DType::i64);
+  CHECK(ef::dtype_of<ef::Token>() == DType::i32);
+  CHECK(ef::dtype_of<std::int16_t>() == DType::i16);
+  CHECK(ef::dtype_of<std::int8_t>() == DType::i8);
+  CHECK(ef::dtype_of<std::uint64_t>() == DType::u64);
+  CHECK(ef::dtype_of<std::uint32_t>() == DType::u32);
+  CHECK(ef::dtype_of<std::uint16_t>() == DType::u16);
+  CHECK(ef::dtype_of<std::uint8_t>() == DType::u8);
 }
 
 TEST_CASE("every half and every bfloat16 becomes the number that its bits mean", "[io]") {
   std::vector<std::uint16_t> bits(65536);
   for (std::size_t i = 0; i < bits.size(); ++i) bits[i] = static_cast<std::uint16_t>(i);
-  const std::vector<double> halves = converted<double>(DType::F16, bits);
-  const std::vector<float> halves_as_float = converted<float>(DType::F16, bits);
-  const std::vector<float> brains = converted<float>(DType::BF16, bits);
+  const std::vector<double> halves = converted<double>(DType::f16, bits);
+  const std::vector<float> halves_as_float = converted<float>(DType::f16, bits);
+  const std::vector<float> brains = converted<float>(DType::bf16, bits);
   std::size_t wrong = 0;
   for (std::size_t i = 0; i < bits.size(); ++i) {
     const double half = half_by_definition(bits[i]);
@@ -90,29 +90,30 @@ TEST_CASE("every half and every bfloat16 becomes the number that its bits mean",
 
 TEST_CASE("floating types become float or double", "[io]") {
   const double large = 0x1.fffffffffffffp+1023;
-  CHECK(converted<double>(DType::F64, std::vector<double>{0.1, -0.0, large}) == std::vector<double>{0.1, -0.0, large});
-  CHECK(converted<float>(DType::F64, std::vector<double>{0.1, 1e-300}) == std::vector<float>{0.1F, 0.0F});
-  CHECK(converted<double>(DType::F32, std::vector<float>{0.1F}) == std::vector<double>{static_cast<double>(0.1F)});
-  CHECK(error_of<float>(DType::I64, std::vector<std::int64_t>{1}) == "here: is I64, expected F64, F32, F16 or BF16");
-  CHECK(error_of<double>(DType::BOOL, std::vector<std::uint8_t>{1}) == "here: is BOOL, expected F64, F32, F16 or BF16");
+  CHECK(converted<double>(DType::f64, std::vector<double>{0.1, -0.0, large}) == std::vector<double>{0.1, -0.0, large});
+  CHECK(converted<float>(DType::f64, std::vector<double>{0.1, 1e-300}) == std::vector<float>{0.1F, 0.0F});
+  CHECK(converted<double>(DType::f32, std::vector<float>{0.1F}) == std::vector<double>{static_cast<double>(0.1F)});
+  CHECK(error_of<float>(DType::i64, std::vector<std::int64_t>{1}) == "here: is I64, expected F64, F32, F16 or BF16");
+  CHECK(error_of<double>(DType::boolean, std::vector<std::uint8_t>{1}) ==
+        "here: is BOOL, expected F64, F32, F16 or BF16");
 }
 
 TEST_CASE("whole types become any whole type in which the numbers fit", "[io]") {
   using Long = std::vector<std::int64_t>;
-  CHECK(converted<std::int64_t>(DType::I8, std::vector<std::int8_t>{-128, 127}) == Long{-128, 127});
-  CHECK(converted<std::int64_t>(DType::I16, std::vector<std::int16_t>{-32768, 5}) == Long{-32768, 5});
-  CHECK(converted<std::int64_t>(DType::I32, std::vector<std::int32_t>{-7, 5}) == Long{-7, 5});
-  CHECK(converted<std::int64_t>(DType::U8, std::vector<std::uint8_t>{255}) == Long{255});
-  CHECK(converted<std::int64_t>(DType::U16, std::vector<std::uint16_t>{65535}) == Long{65535});
-  CHECK(converted<std::int64_t>(DType::U32, std::vector<std::uint32_t>{4294967295U}) == Long{4294967295});
-  CHECK(converted<std::int64_t>(DType::BOOL, std::vector<std::uint8_t>{0, 1}) == Long{0, 1});
-  CHECK(converted<std::uint64_t>(DType::I64, Long{5}) == std::vector<std::uint64_t>{5});
-  CHECK(converted<ef::Token>(DType::I64, Long{-1, 2147483647}) == std::vector<ef::Token>{-1, 2147483647});
+  CHECK(converted<std::int64_t>(DType::i8, std::vector<std::int8_t>{-128, 127}) == Long{-128, 127});
+  CHECK(converted<std::int64_t>(DType::i16, std::vector<std::int16_t>{-32768, 5}) == Long{-32768, 5});
+  CHECK(converted<std::int64_t>(DType::i32, std::vector<std::int32_t>{-7, 5}) == Long{-7, 5});
+  CHECK(converted<std::int64_t>(DType::u8, std::vector<std::uint8_t>{255}) == Long{255});
+  CHECK(converted<std::int64_t>(DType::u16, std::vector<std::uint16_t>{65535}) == Long{65535});
+  CHECK(converted<std::int64_t>(DType::u32, std::vector<std::uint32_t>{4294967295U}) == Long{4294967295});
+  CHECK(converted<std::int64_t>(DType::boolean, std::vector<std::uint8_t>{0, 1}) == Long{0, 1});
+  CHECK(converted<std::uint64_t>(DType::i64, Long{5}) == std::vector<std::uint64_t>{5});
+  CHECK(converted<ef::Token>(DType::i64, Long{-1, 2147483647}) == std::vector<ef::Token>{-1, 2147483647});
 
-  CHECK(error_of<ef::Token>(DType::I64, Long{0, 2147483648}) == "here: number 1 is 2147483648, which does not fit I32");
-  CHECK(error_of<std::uint8_t>(DType::I8, std::vector<std::int8_t>{-1}) ==
+  CHECK(error_of<ef::Token>(DType::i64, Long{0, 2147483648}) == "here: number 1 is 2147483648, which does not fit I32");
+  CHECK(error_of<std::uint8_t>(DType::i8, std::vector<std::int8_t>{-1}) ==
         "here: number 0 is -1, which does not fit U8");
-  CHECK(error_of<std::int64_t>(DType::U64, std::vector<std::uint64_t>{std::uint64_t{1} << 63}) ==
+  CHECK(error_of<std::int64_t>(DType::u64, std::vector<std::uint64_t>{std::uint64_t{1} << 63}) ==
         "here: number 0 is 9223372036854775808, which does not fit I64");
-  CHECK(error_of<ef::Token>(DType::F32, std::vector<float>{1}) == "here: is F32, expected whole numbers or BOOL");
+  CHECK(error_of<ef::Token>(DType::f32, std::vector<float>{1}) == "here: is F32, expected whole numbers or BOOL");
 }

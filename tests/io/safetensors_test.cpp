@@ -54,7 +54,7 @@ TEST_CASE("a file written by hand is read", "[io]") {
   CHECK(file.matrix<float>("a") == (ef::Matrix<float>(2, 1) << 1, -2).finished());
   CHECK(file.values<double>("a") == std::vector<double>{1, -2});
   CHECK(file.matrix<std::int64_t>("b") == (ef::Matrix<std::int64_t>(1, 3) << 1, 2, 255).finished());
-  CHECK(file.dtype("none") == DType::I64);
+  CHECK(file.dtype("none") == DType::i64);
   CHECK(file.shape("none") == Dimensions{0, 3});
   CHECK(file.values<int>("none").empty());
   CHECK(file.bytes("b").size() == 3);
@@ -80,15 +80,15 @@ TEST_CASE("what is written is read back, whatever the shapes", "[io]") {
   const double scalar = -0.5;
 
   const std::vector<ef::NamedTensor> tensors{
-      {"bits", DType::BOOL, {3}, std::as_bytes(std::span(bits))},
+      {"bits", DType::boolean, {3}, std::as_bytes(std::span(bits))},
       ef::named_tensor("half", half),
       ef::named_tensor("encoder.layers.0.\"odd\" \xC3\xA9", wide),
       ef::named_tensor("no_rows", no_rows),
       ef::named_tensor("no_cols", no_cols),
-      {"cube", DType::I16, {3, 1, 2}, std::as_bytes(std::span(cube))},
+      {"cube", DType::i16, {3, 1, 2}, std::as_bytes(std::span(cube))},
       ef::named_tensor("brain", brain),
       ef::named_tensor("tall", tall),
-      {"scalar", DType::F64, {}, std::as_bytes(std::span(&scalar, 1))},
+      {"scalar", DType::f64, {}, std::as_bytes(std::span(&scalar, 1))},
       ef::named_tensor("", wide),
   };
   const std::map<std::string, std::string> metadata{{"format", "pt"}, {"", "\xE6\x96\x87 \n"}};
@@ -166,7 +166,7 @@ TEST_CASE("what cannot be written is an error, and no file appears", "[io]") {
     return message.substr(message.find("file") + 4);
   };
   const auto tensor = [&](const std::string& name, const Dimensions& shape) {
-    return ef::NamedTensor{name, DType::F32, shape, std::as_bytes(std::span(two))};
+    return ef::NamedTensor{name, DType::f32, shape, std::as_bytes(std::span(two))};
   };
   CHECK(error({tensor("a", {3})}) == ": tensor \"a\": has 8 bytes, expected 12 for [3] of F32");
   CHECK(error({tensor("a", {1, 1})}) == ": tensor \"a\": has 8 bytes, expected 4 for [1 x 1] of F32");
@@ -349,7 +349,7 @@ TEST_CASE("a damaged header is an error or a header that makes sense", "[io]") {
       const SafetensorsFile file(bytes, "damaged");
       for (const std::string& tensor : file.names()) {
         const DType dtype = file.dtype(tensor);
-        const bool floating = dtype == DType::F64 || dtype == DType::F32 || dtype == DType::F16 || dtype == DType::BF16;
+        const bool floating = dtype == DType::f64 || dtype == DType::f32 || dtype == DType::f16 || dtype == DType::bf16;
         if (floating) file.values<float>(tensor);
         if (!floating) file.values<std::int64_t>(tensor);
       }

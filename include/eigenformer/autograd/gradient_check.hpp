@@ -30,19 +30,19 @@ inline void compare_gradient(const std::string& name, const Matrix<double>& anal
                              const std::function<double()>& loss, const GradientCheckOptions& options,
                              GradientCheckResult& result) {
   const Index size = value.size();
-  const Index count = options.most_entries == 0 ? size : std::min(size, options.most_entries);
+  const Index count = options.most_entries == 0 ? size : std::min<Index>(size, options.most_entries);
   for (Index n = 0; n < count; ++n) {
     const Index i = n * size / count;
     double& x = value.data()[i];
     const double x0 = x;
-    const double step = options.step * std::max(1.0, std::abs(x0));
+    const double step = options.step * std::max<double>(1.0, std::abs(x0));
     x = x0 + step;
     const double above = loss();
     x = x0 - step;
     const double below = loss();
     x = x0;
     const double numeric = (above - below) / (2 * step);
-    const double error = std::abs(analytic.data()[i] - numeric) / std::max(1.0, std::abs(numeric));
+    const double error = std::abs(analytic.data()[i] - numeric) / std::max<double>(1.0, std::abs(numeric));
     ++result.entries;
     if (result.where.empty() || !(error <= result.largest_error)) {
       result.largest_error = error;

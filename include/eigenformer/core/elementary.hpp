@@ -3,13 +3,13 @@
 #pragma once
 
 #include <array>
-#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <iterator>
 #include <limits>
 #include <type_traits>
 
+#include "eigenformer/core/bit_cast.hpp"
 #include "eigenformer/core/tanh.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
@@ -21,7 +21,7 @@ struct FloatingBits;
 template <>
 struct FloatingBits<float> {
   using Integer = std::int32_t;
-  static constexpr Integer sign = std::numeric_limits<Integer>::min();
+  static constexpr Integer sign = (std::numeric_limits<Integer>::min)();
   static constexpr float round =
       12582912.0F;  // 1.5 * 2^23: a sum with it is rounded to a whole number, in its low bits
   static constexpr float ln2_high = 0.693145751953125F, ln2_low = 1.42860682030942e-6F;
@@ -30,7 +30,7 @@ struct FloatingBits<float> {
 template <>
 struct FloatingBits<double> {
   using Integer = std::int64_t;
-  static constexpr Integer sign = std::numeric_limits<Integer>::min();
+  static constexpr Integer sign = (std::numeric_limits<Integer>::min)();
   static constexpr double round = 6755399441055744.0;  // 1.5 * 2^52
   static constexpr double ln2_high = 0.69314718036912381649, ln2_low = 1.9082149292705877e-10;
   static constexpr int terms = 13;
@@ -43,7 +43,7 @@ template <class Scalar>
 EIGEN_ALWAYS_INLINE Scalar choose(bool condition, Scalar a, Scalar b) {
   using Integer = typename FloatingBits<Scalar>::Integer;
   const Integer mask = -static_cast<Integer>(condition);
-  return std::bit_cast<Scalar>((std::bit_cast<Integer>(a) & mask) | (std::bit_cast<Integer>(b) & ~mask));
+  return bit_cast<Scalar>((bit_cast<Integer>(a) & mask) | (bit_cast<Integer>(b) & ~mask));
 }
 
 /// 1, 1/2!, 1/3! ..
@@ -78,7 +78,7 @@ EIGEN_ALWAYS_INLINE Scalar exp(Scalar x) {
   using Integer = typename Bits::Integer;
   constexpr int mantissa = std::numeric_limits<Scalar>::digits - 1;
   const auto power =
-      std::bit_cast<Scalar>((std::bit_cast<Integer>(shifted) << mantissa) + std::bit_cast<Integer>(Scalar(1)));
+      detail::bit_cast<Scalar>((detail::bit_cast<Integer>(shifted) << mantissa) + detail::bit_cast<Integer>(Scalar(1)));
   const Scalar y = power + power * (r * sum);
   const Scalar bounded = detail::choose(x > highest, std::numeric_limits<Scalar>::infinity(), y);
   return detail::choose(x < lowest, Scalar(0), bounded);
@@ -86,8 +86,8 @@ EIGEN_ALWAYS_INLINE Scalar exp(Scalar x) {
 
 template <class Scalar, std::enable_if_t<std::is_floating_point_v<Scalar>, int> = 0>
 EIGEN_ALWAYS_INLINE Scalar abs(Scalar x) {
-  return std::bit_cast<Scalar>(std::bit_cast<typename detail::FloatingBits<Scalar>::Integer>(x) &
-                               ~detail::FloatingBits<Scalar>::sign);
+  return detail::bit_cast<Scalar>(detail::bit_cast<typename detail::FloatingBits<Scalar>::Integer>(x) &
+                                  ~detail::FloatingBits<Scalar>::sign);
 }
 
 /// The hyperbolic tangent: the formula and errors of core/tanh.hpp.
@@ -106,8 +106,8 @@ EIGEN_ALWAYS_INLINE Scalar tanh(Scalar x) {
     q = q * square + Fraction::denominator[k];
   }
   const Scalar y = within * p / q;
-  return std::bit_cast<Scalar>(std::bit_cast<Integer>(y) |
-                               (std::bit_cast<Integer>(x) & detail::FloatingBits<Scalar>::sign));
+  return detail::bit_cast<Scalar>(detail::bit_cast<Integer>(y) |
+                                  (detail::bit_cast<Integer>(x) & detail::FloatingBits<Scalar>::sign));
 }
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI

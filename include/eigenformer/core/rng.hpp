@@ -88,8 +88,8 @@ class Rng {
   explicit Rng(std::uint64_t seed) : Rng(RandomKey{seed, 0}) {}
   explicit Rng(RandomKey key) : key_(key) {}
 
-  static constexpr result_type min() { return 0; }
-  static constexpr result_type max() { return std::numeric_limits<result_type>::max(); }
+  static constexpr result_type(min)() { return 0; }
+  static constexpr result_type(max)() { return (std::numeric_limits<result_type>::max)(); }
 
   result_type operator()() {
     if (drawn_ % 4 == 0) block_ = key_.draw(drawn_ / 4);
@@ -137,7 +137,7 @@ class Rng {
   }
 
  private:
-  static constexpr std::uint64_t max64 = std::numeric_limits<std::uint64_t>::max();
+  static constexpr std::uint64_t max64 = (std::numeric_limits<std::uint64_t>::max)();
 
   std::uint64_t draw64() {
     const std::uint64_t high = (*this)();

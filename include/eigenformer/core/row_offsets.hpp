@@ -47,7 +47,7 @@ class RowOffsets {
   Index length(Index sequence) const { return end(sequence) - begin(sequence); }
   Index longest() const {
     Index longest = 0;
-    for (Index i = 0; i < sequences(); ++i) longest = std::max(longest, length(i));
+    for (Index i = 0; i < sequences(); ++i) longest = std::max<Index>(longest, length(i));
     return longest;
   }
 

@@ -2,10 +2,10 @@
 #pragma once
 
 #include <array>
-#include <bit>
 #include <cstdint>
 #include <type_traits>
 
+#include "eigenformer/core/bit_cast.hpp"
 #include "eigenformer/core/types.hpp"
 
 #if defined(__GNUC__) && !defined(__clang__)
@@ -93,12 +93,12 @@ EIGEN_ALWAYS_INLINE P log(const P& a) {
 }
 /// The larger, lane by lane; a NaN of a's stays one.
 template <class P>
-EIGEN_ALWAYS_INLINE P max(const P& a, const P& b) {
+EIGEN_ALWAYS_INLINE P maximum(const P& a, const P& b) {
   return Eigen::internal::pmax(a, b);
 }
 /// The smaller, lane by lane; a NaN of a's stays one.
 template <class P>
-EIGEN_ALWAYS_INLINE P min(const P& a, const P& b) {
+EIGEN_ALWAYS_INLINE P minimum(const P& a, const P& b) {
   return Eigen::internal::pmin(a, b);
 }
 /// In each lane `yes` where a < b, else `no`, also where one is NaN.
@@ -154,7 +154,7 @@ EIGEN_ALWAYS_INLINE Packet<Scalar> select_bits(std::uint32_t bits, const Packet<
     const Bits own = Eigen::internal::pand(Eigen::internal::pset1<Bits>(static_cast<int>(bits)),
                                            Eigen::internal::ploadu<Bits>(places.data()));
     const Bits clear = Eigen::internal::pcmp_eq(own, Eigen::internal::pset1<Bits>(0));
-    return Eigen::internal::pselect(std::bit_cast<Packet<Scalar>>(clear), no, yes);
+    return Eigen::internal::pselect(eigenformer::detail::bit_cast<Packet<Scalar>>(clear), no, yes);
   }
 #endif
 }

@@ -40,7 +40,7 @@ struct TanhFraction<float> {
 template <class Scalar>
 EIGEN_ALWAYS_INLINE Packet<Scalar> tanh(const Packet<Scalar>& x) {
   using Fraction = detail::TanhFraction<Scalar>;
-  const auto within = max(min(x, broadcast(Fraction::bound)), broadcast(-Fraction::bound));
+  const auto within = maximum(minimum(x, broadcast(Fraction::bound)), broadcast(-Fraction::bound));
   const auto square = multiply(within, within);
   auto p = broadcast(Fraction::numerator[0]), q = broadcast(Fraction::denominator[0]);
   constexpr int terms = static_cast<int>(std::size(Fraction::numerator));

@@ -23,7 +23,7 @@ class ThreadPool final : public Threads {
   /// threads: how many work, the caller of `run` among them; 0 takes as many as the machine has.
   explicit ThreadPool(int threads = 0) {
     check(threads >= 0, "ThreadPool: threads is ", threads, ", expected 0 or more");
-    if (threads == 0) threads = static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
+    if (threads == 0) threads = static_cast<int>(std::max<unsigned>(1, std::thread::hardware_concurrency()));
     workers_.reserve(static_cast<std::size_t>(threads) - 1);
     for (int i = 1; i < threads; ++i) workers_.emplace_back([this] { work(); });
   }

@@ -38,7 +38,7 @@ template <class Body>
 void parallel_for(Threads* threads, Index count, Index grain, Body&& body) {
   if (count <= 0) return;
   const Index tasks = (count + grain - 1) / grain;
-  const auto task = [&](Index i) { body(i * grain, std::min(count, (i + 1) * grain)); };
+  const auto task = [&](Index i) { body(i * grain, std::min<Index>(count, (i + 1) * grain)); };
   if (threads != nullptr && tasks > 1) {
     threads->run(tasks, task);
   } else {

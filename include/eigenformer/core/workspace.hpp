@@ -29,7 +29,7 @@ class FreeList {
     for (Chunk& chunk : chunks_)
       if (std::byte* block = chunk.take(bytes)) return block;
     // Grow by half, so that few chunks are ever asked for.
-    chunks_.emplace_back(std::max(bytes, capacity_ / 2));
+    chunks_.emplace_back(std::max<std::size_t>(bytes, capacity_ / 2));
     ++chunks_made_;
     capacity_ += chunks_.back().size;
     return chunks_.back().take(bytes);
@@ -137,7 +137,8 @@ class Workspace {
   template <class Scalar>
   static std::size_t bytes_for(Index count) {
     const std::size_t bytes = static_cast<std::size_t>(count) * sizeof(Scalar);
-    return std::max(detail::block_alignment, (bytes + detail::block_alignment - 1) & ~(detail::block_alignment - 1));
+    return std::max<std::size_t>(detail::block_alignment,
+                                 (bytes + detail::block_alignment - 1) & ~(detail::block_alignment - 1));
   }
 
   std::shared_ptr<detail::FreeList> memory_ = std::make_shared<detail::FreeList>();

@@ -13,6 +13,7 @@
 #include <type_traits>
 #include <utility>
 
+#include "eigenformer/core/bit_cast.hpp"
 #include "eigenformer/core/check.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
@@ -21,8 +22,8 @@ static_assert(std::endian::native == std::endian::little,
               "tensor files are little-endian, and their bytes are used as they are: a big-endian machine needs code "
               "that turns them round");
 
-/// A stored number's type, named as in safetensors files.
-enum class DType { F64, F32, F16, BF16, I64, I32, I16, I8, U64, U32, U16, U8, BOOL };
+/// A stored number's type.
+enum class DType { f64, f32, f16, bf16, i64, i32, i16, i8, u64, u32, u16, u8, boolean };
 
 namespace detail {
 
@@ -33,30 +34,30 @@ inline constexpr std::array<std::string_view, 13> dtype_names{"F64", "F32", "F16
 template <class Visit>
 auto visit_dtype(DType dtype, Visit&& visit) {
   switch (dtype) {
-    case DType::F64:
+    case DType::f64:
       return visit(double{});
-    case DType::F32:
+    case DType::f32:
       return visit(float{});
-    case DType::F16:
+    case DType::f16:
       return visit(Eigen::half{});
-    case DType::BF16:
+    case DType::bf16:
       return visit(Eigen::bfloat16{});
-    case DType::I64:
+    case DType::i64:
       return visit(std::int64_t{});
-    case DType::I32:
+    case DType::i32:
       return visit(std::int32_t{});
-    case DType::I16:
+    case DType::i16:
       return visit(std::int16_t{});
-    case DType::I8:
+    case DType::i8:
       return visit(std::int8_t{});
-    case DType::U64:
+    case DType::u64:
       return visit(std::uint64_t{});
-    case DType::U32:
+    case DType::u32:
       return visit(std::uint32_t{});
-    case DType::U16:
+    case DType::u16:
       return visit(std::uint16_t{});
-    case DType::U8:
-    case DType::BOOL:
+    case DType::u8:
+    case DType::boolean:
       break;
   }
   return visit(std::uint8_t{});
@@ -88,22 +89,22 @@ constexpr DType dtype_of() {
                     (std::is_arithmetic_v<Number> && !std::is_same_v<Number, bool> && sizeof(Number) <= 8),
                 "files hold half, bfloat16, float, double and whole numbers of 8 to 64 bits");
   if constexpr (std::is_same_v<Number, Eigen::half>) {
-    return DType::F16;
+    return DType::f16;
   } else if constexpr (std::is_same_v<Number, Eigen::bfloat16>) {
-    return DType::BF16;
+    return DType::bf16;
   } else if constexpr (std::is_floating_point_v<Number>) {
-    return sizeof(Number) == 8 ? DType::F64 : DType::F32;
+    return sizeof(Number) == 8 ? DType::f64 : DType::f32;
   } else {
     constexpr bool is_signed = std::is_signed_v<Number>;
     switch (sizeof(Number)) {
       case 8:
-        return is_signed ? DType::I64 : DType::U64;
+        return is_signed ? DType::i64 : DType::u64;
       case 4:
-        return is_signed ? DType::I32 : DType::U32;
+        return is_signed ? DType::i32 : DType::u32;
       case 2:
-        return is_signed ? DType::I16 : DType::U16;
+        return is_signed ? DType::i16 : DType::u16;
       default:
-        return is_signed ? DType::I8 : DType::U8;
+        return is_signed ? DType::i8 : DType::u8;
     }
   }
 }
@@ -129,7 +130,7 @@ void convert_numbers(DType dtype, std::span<const std::byte> bytes, std::span<Nu
       for (std::size_t i = 0; i < numbers.size(); ++i) {
         std::array<std::byte, sizeof(Stored)> raw;
         std::memcpy(raw.data(), bytes.data() + i * sizeof(Stored), sizeof(Stored));
-        const auto stored = std::bit_cast<Stored>(raw);
+        const auto stored = detail::bit_cast<Stored>(raw);
         if constexpr (std::is_integral_v<Number>) {
           if (!std::in_range<Number>(stored))
             fail(where, ": number ", i, " is ", stored, ", which does not fit ", dtype_name(dtype_of<Number>()));

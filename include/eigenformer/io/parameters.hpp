@@ -41,7 +41,7 @@ void load_parameters(const SafetensorsFile& file, Model& model) {
       fail(where, ": tensor \"", name, "\" is ", detail::dimensions_text(dimensions), ", expected ",
            shape(parameter.value));
     const DType type = file.dtype(name);
-    if (type != DType::F64 && type != DType::F32 && type != DType::F16 && type != DType::BF16)
+    if (type != DType::f64 && type != DType::f32 && type != DType::f16 && type != DType::bf16)
       fail(where, ": tensor \"", name, "\" is of ", dtype_name(type), ", expected F64, F32, F16 or BF16");
     wanted.insert(name);
   });

@@ -31,7 +31,7 @@ inline constexpr std::size_t longest_safetensors_header = 100'000'000;  // the f
 
 /// A tensor's line in the header.
 struct SafetensorsEntry {
-  DType dtype = DType::F32;
+  DType dtype = DType::f32;
   std::vector<Index> shape;
   std::size_t begin = 0;  // of its bytes, counted from the end of the header
   std::size_t end = 0;
@@ -48,7 +48,7 @@ inline std::size_t tensor_bytes(DType dtype, std::span<const Index> shape, std::
   std::size_t bytes = dtype_bytes(dtype);
   for (const Index n : shape) {
     if (n < 0) fail(where, ": shape is ", dimensions_text(shape), ", expected no dimension below 0");
-    if (n > 0 && bytes > static_cast<std::size_t>(std::numeric_limits<Index>::max() / n))
+    if (n > 0 && bytes > static_cast<std::size_t>((std::numeric_limits<Index>::max)() / n))
       fail(where, ": shape is ", dimensions_text(shape), ", more bytes than a machine can address");
     bytes *= static_cast<std::size_t>(n);
   }
@@ -60,8 +60,10 @@ inline std::vector<Index> index_list(const Json& list, std::string_view where, s
   if (!list.is_array()) fail(where, ": ", key, " is of type ", list.type_name(), ", expected a list");
   std::vector<Index> numbers;
   for (const Json& number : list) {
-    if (!number.is_number_unsigned() || number.get<std::uint64_t>() > std::uint64_t{std::numeric_limits<Index>::max()})
-      fail(where, ": ", key, " has an entry that is not a whole number from 0 to ", std::numeric_limits<Index>::max());
+    if (!number.is_number_unsigned() ||
+        number.get<std::uint64_t>() > std::uint64_t{(std::numeric_limits<Index>::max)()})
+      fail(where, ": ", key, " has an entry that is not a whole number from 0 to ",
+           (std::numeric_limits<Index>::max)());
     numbers.push_back(number.get<Index>());
   }
   return numbers;
@@ -113,10 +115,12 @@ class SafetensorsFile {
           " bytes, expected 8 for the length of the header");
     std::memcpy(&header_bytes, bytes_->data(), sizeof(header_bytes));
     const std::size_t rest = bytes_->size() - sizeof(header_bytes);
-    check(header_bytes <= std::min(rest, detail::longest_safetensors_header), where, ": the header's length is ",
-          header_bytes, ", expected at most ", std::min(rest, detail::longest_safetensors_header));
-    data_begin_ = sizeof(header_bytes) + static_cast<std::size_t>(header_bytes);
-    const std::string_view header(bytes_->data() + sizeof(header_bytes), static_cast<std::size_t>(header_bytes));
+    check(header_bytes <= std::min<std::size_t>(rest, detail::longest_safetensors_header), where,
+          ": the header's length is ", header_bytes, ", expected at most ",
+          std::min<std::size_t>(rest, detail::longest_safetensors_header));
+    const auto length = static_cast<Index>(header_bytes);  // at most `rest`
+    data_begin_ = sizeof(header_bytes) + static_cast<std::size_t>(length);
+    const std::string_view header(bytes_->data() + sizeof(header_bytes), static_cast<std::size_t>(length));
     check(header.starts_with('{'), where, ": the header does not begin with {");
     parse_header(parse_json(header, where + ": header"), where);
     check_cover(where);
@@ -220,7 +224,7 @@ class SafetensorsFile {
 /// A tensor to be written: `bytes` is memory that somebody else owns.
 struct NamedTensor {
   std::string name;
-  DType dtype = DType::F32;
+  DType dtype = DType::f32;
   std::vector<Index> shape;
   std::span<const std::byte> bytes;
 };

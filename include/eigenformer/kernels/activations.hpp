@@ -23,7 +23,7 @@ struct Logistic {
   explicit Logistic(const Lanes<Scalar>& x) {
     const Lanes<Scalar> e = exp_or_zero<Scalar>(-x.abs());
     const Lanes<Scalar> scale = (e + Scalar(1)).inverse();
-    value = e.max(step(x)) * scale;  // 1 / (1 + e) where x > 0, e / (1 + e) where x < 0
+    value = maximum(e, step(x)) * scale;  // 1 / (1 + e) where x > 0, e / (1 + e) where x < 0
     slope = e * scale * scale;
   }
   Lanes<Scalar> value;
@@ -42,9 +42,9 @@ Lanes<Scalar> polynomial(const Lanes<Scalar>& x, const Scalar (&coefficients)[co
 template <class Scalar>
 struct NormalTail {
   // Beyond this distance both are 0.
-  static constexpr Scalar far = std::is_same_v<Scalar, float> ? Scalar(13.25) : Scalar(40);
+  static constexpr Scalar limit = std::is_same_v<Scalar, float> ? Scalar(13.25) : Scalar(40);
 
-  explicit NormalTail(const Lanes<Scalar>& x) : distance(x.abs().min(far)) {
+  explicit NormalTail(const Lanes<Scalar>& x) : distance(minimum(x.abs(), limit)) {
     const Lanes<Scalar> e = exp_or_zero<Scalar>(Scalar(-0.5) * distance.square());
     density = Scalar(0.39894228040143268) * e;
     if constexpr (std::is_same_v<Scalar, float>) {
@@ -66,13 +66,13 @@ struct NormalTail {
 /// x, held to [-limit, limit]: for factors whose other factor is 0 beyond, so that it is not multiplied by infinity.
 template <class Scalar>
 Lanes<Scalar> held(const Lanes<Scalar>& x, Scalar limit) {
-  return x.max(-limit).min(limit);
+  return minimum(maximum(x, -limit), limit);
 }
 
 struct Relu {
   template <class Scalar>
   static Lanes<Scalar> value(const Lanes<Scalar>& x) {
-    return x.max(Scalar(0));
+    return maximum(x, Scalar(0));
   }
   template <class Scalar>
   static Lanes<Scalar> derivative(const Lanes<Scalar>& x) {
@@ -85,12 +85,12 @@ struct Gelu {
   template <class Scalar>
   static Lanes<Scalar> value(const Lanes<Scalar>& x) {
     const NormalTail<Scalar> normal(x);
-    return x.max(Scalar(0)) - normal.distance * normal.tail;
+    return maximum(x, Scalar(0)) - normal.distance * normal.tail;
   }
   template <class Scalar>
   static Lanes<Scalar> derivative(const Lanes<Scalar>& x) {
     const NormalTail<Scalar> normal(x);
-    return normal.tail + step(x) * (Scalar(1) - 2 * normal.tail) + held(x, normal.far) * normal.density;
+    return normal.tail + step(x) * (Scalar(1) - 2 * normal.tail) + held(x, normal.limit) * normal.density;
   }
 };
 
@@ -98,7 +98,7 @@ struct GeluTanh {
   // (1 + tanh(u)) / 2 is the logistic function of 2 u.
   static constexpr double root = 2 * 0.79788456080286536;  // 2 sqrt(2 / pi)
   static constexpr double cubic = 0.044715;
-  static constexpr double far = 30;  // exp(-2 u) is 0 in double
+  static constexpr double limit = 30;  // exp(-2 u) is 0 in double
 
   template <class Scalar>
   static Logistic<Scalar> gate(const Lanes<Scalar>& x) {
@@ -106,26 +106,26 @@ struct GeluTanh {
   }
   template <class Scalar>
   static Lanes<Scalar> value(const Lanes<Scalar>& x) {
-    return x.max(Scalar(-far)) * gate(x).value;
+    return maximum(x, Scalar(-limit)) * gate(x).value;
   }
   template <class Scalar>
   static Lanes<Scalar> derivative(const Lanes<Scalar>& x) {
     const Logistic<Scalar> g = gate(x);
-    const Lanes<Scalar> h = held(x, Scalar(far));
+    const Lanes<Scalar> h = held(x, Scalar(limit));
     return g.value + h * g.slope * (Scalar(root) * (Scalar(1) + Scalar(3 * cubic) * h.square()));
   }
 };
 
 struct Silu {
-  static constexpr double far = 800;  // exp(-x) is 0 in double
+  static constexpr double limit = 800;  // exp(-x) is 0 in double
   template <class Scalar>
   static Lanes<Scalar> value(const Lanes<Scalar>& x) {
-    return x.max(Scalar(-far)) * Logistic<Scalar>(x).value;
+    return maximum(x, Scalar(-limit)) * Logistic<Scalar>(x).value;
   }
   template <class Scalar>
   static Lanes<Scalar> derivative(const Lanes<Scalar>& x) {
     const Logistic<Scalar> g(x);
-    return g.value + held(x, Scalar(far)) * g.slope;
+    return g.value + held(x, Scalar(limit)) * g.slope;
   }
 };
 

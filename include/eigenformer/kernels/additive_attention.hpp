@@ -56,8 +56,8 @@ template <class Scalar>
 struct TanhParts {
   using P = simd::Packet<Scalar>;
   EIGEN_ALWAYS_INLINE explicit TanhParts(const P& x)
-      : e(simd::exp2<Scalar>(simd::min(simd::multiply(x, simd::broadcast(Scalar(2.88539008177792681472))),
-                                       simd::broadcast(Scalar(126))))),  // 2 log2(e); no infinities
+      : e(simd::exp2<Scalar>(simd::minimum(simd::multiply(x, simd::broadcast(Scalar(2.88539008177792681472))),
+                                           simd::broadcast(Scalar(126))))),  // 2 log2(e); no infinities
         r(simd::divide(simd::broadcast(Scalar(1)), simd::add(e, simd::broadcast(Scalar(1))))) {}
   P e;
   P r;
@@ -158,7 +158,7 @@ void additive_attention_forward(const ConstMatrixRef<Scalar>& q, const ConstMatr
       tile.first_row = layout.query_rows.begin(s);
       tile.key_end = tile.keys = layout.key_rows.length(s);
       tile.query_begin = begin;
-      tile.query_end = std::min(layout.query_rows.length(s), begin + most_queries);
+      tile.query_end = std::min<Index>(layout.query_rows.length(s), begin + most_queries);
       tiles.push_back(tile);
     }
   const Index hidden = q.cols(), padded = detail::padded<Scalar>(hidden);
@@ -188,7 +188,7 @@ void additive_attention_forward(const ConstMatrixRef<Scalar>& q, const ConstMatr
         queries, values.cols(), tile.keys, {detail::row_begin(weights, first), weights.outerStride(), 1},
         {of_keys.data, of_keys.row_stride}, {nullptr, 0}, {detail::row_begin(y, first), y.outerStride()});
   };
-  const Index per_tile = std::min(most_queries, layout.query_rows.longest());
+  const Index per_tile = std::min<Index>(most_queries, layout.query_rows.longest());
   parallel_for(options.threads, static_cast<Index>(tiles.size()), detail::additive_grain(layout, per_tile),
                [&](Index begin, Index end) {
                  for (Index t = begin; t < end; ++t) attend(tiles[static_cast<std::size_t>(t)]);
@@ -271,7 +271,7 @@ void additive_attention_backward(const ConstMatrixRef<Scalar>& q, const ConstMat
     detail::store_part(d_v.data() + c, count, simd::multiply(d_v_sum, simd::broadcast(Scalar(-2))));
   };
   parallel_for(options.threads, q.cols(), detail::lane_count<Scalar>, [&](Index begin, Index end) {
-    for (Index c = begin; c < end; c += lanes) differentiate_units(c, std::min(lanes, end - c));
+    for (Index c = begin; c < end; c += lanes) differentiate_units(c, std::min<Index>(lanes, end - c));
   });
 }
 

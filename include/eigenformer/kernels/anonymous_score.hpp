@@ -22,7 +22,7 @@ inline constexpr ScoreKind kind_of_forward{changes_values<S>, reads_rows_of_keys
 /// With room for two blocks wherever there is a derivative, so that most have one kernel.
 template <Score S, class Scalar>
 inline constexpr ScoreKind kind_of_backward{changes_values<S>, false,
-                                            has_derivative<S, Scalar> ? std::max(kept_blocks<S>(), 2) : 0,
+                                            has_derivative<S, Scalar> ? std::max<int>(kept_blocks<S>(), 2) : 0,
                                             heads_share_gradient<S>(), sequences_share_gradient<S>()};
 
 /// A score of any kind, which has to outlive this.

@@ -29,7 +29,7 @@ void attend(const AttentionLayout& layout, const HeadRows<const Scalar>& q, cons
       tile.queries = layout.query_rows.length(s);
       tile.keys = layout.key_rows.length(s);
       tile.query_begin = query_block_begin<Scalar>(tile.queries, block);
-      tile.query_end = query_block_begin<Scalar>(tile.queries, std::min(blocks, block + together));
+      tile.query_end = query_block_begin<Scalar>(tile.queries, std::min<Index>(blocks, block + together));
       tiles.push_back(tile);
     }
   }

@@ -58,15 +58,15 @@ void attend_backward_keys(const AttentionLayout& layout, const BackwardRows<Scal
     for (Index block = 0; block < blocks; block += together) {
       const Index query = query_block_begin<Scalar>(tile.queries, block);
       tile.query_begin = query;
-      tile.query_end = query_block_begin<Scalar>(tile.queries, std::min(blocks, block + together));
+      tile.query_end = query_block_begin<Scalar>(tile.queries, std::min<Index>(blocks, block + together));
       if (!is_seen(begin, end)) continue;
       queries.load(rows, tile, layout.scale);
       for (Index unit = begin; unit < end; unit += backward_keys) {
-        const Index unit_end = std::min(end, unit + backward_keys);
+        const Index unit_end = std::min<Index>(end, unit + backward_keys);
         if (!is_seen(unit, unit_end)) continue;
         queries.clear_d_q();
         for (tile.key_begin = unit; tile.key_begin < unit_end; tile.key_begin = tile.key_end) {
-          tile.key_end = std::min(unit_end, tile.key_begin + queries.key_capacity);
+          tile.key_end = std::min<Index>(unit_end, tile.key_begin + queries.key_capacity);
           for (const TilePart& part : TileParts<Scalar, queries.stride>(score, tile)) {
             const Index key = part.tile.key_begin - begin;
             queries.add(score, dropout, part.tile, part.tile.query_begin - query, part.seen == Visible::some,
@@ -120,7 +120,7 @@ void attend_backward(const AttentionLayout& layout, const BackwardRows<Scalar>& 
           own.d_q = {d_q.data(), layout.key_width, width, 1, layout.key_width};
         }
         attend_backward_keys<Scalar>(layout, own, score, dropout, sequence, key_head, key,
-                                     std::min(keys, key + chunk_keys));
+                                     std::min<Index>(keys, key + chunk_keys));
       }
     });
     for (const Matrix<Scalar>& d_q : partial)

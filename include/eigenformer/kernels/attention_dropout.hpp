@@ -12,7 +12,7 @@ namespace eigenformer::inline EIGENFORMER_ABI::detail {
 class AttentionDropout {
  public:
   AttentionDropout(double rate, RandomKey key)
-      : threshold_(static_cast<std::uint32_t>(std::min(std::lround(rate * 256), 255L))), key_(key) {}
+      : threshold_(static_cast<std::uint32_t>(std::min<long>(std::lround(rate * 256), 255))), key_(key) {}
 
   bool active() const { return threshold_ > 0; }
 
@@ -33,7 +33,7 @@ class AttentionDropout {
     const Index queries = tile.query_end - tile.query_begin, keys = tile.key_end - tile.key_begin;
     for (Index j = 0, end = 0; j < keys; j = end) {
       const Index key = tile.key_begin + j;
-      end = std::min(keys, j + 16 - key % 16);
+      end = std::min<Index>(keys, j + 16 - key % 16);
       const Draws<lanes> draws = detail::draw(key_, blocks_of<lanes>(tile, key));
       drop(draws, key % 16, end - j, queries, weights + j * key_stride, query_stride, key_stride);
     }
@@ -83,7 +83,7 @@ template <class Scalar>
 void AttentionDropout::apply(const ScoreTile& tile, Scalar* weights, Index query_stride, Index key_stride) const {
   const Index queries = tile.query_end - tile.query_begin;
   for (Index i = 0; i < queries; i += most_lanes) {
-    const Index left = std::min(most_lanes, queries - i);
+    const Index left = std::min<Index>(most_lanes, queries - i);
     ScoreTile part = tile;
     part.query_begin += i;
     part.query_end = part.query_begin + left;

@@ -58,7 +58,7 @@ class BackwardTile {
     const Index q_stride = padded<Scalar>(d_), d_out_stride = padded<Scalar>(e_);
     constexpr Index together = 8;
     for (Index i = 0; i < count_; i += together) {
-      const Index queries = std::min(together, count_ - i), next = std::min(count_, i + 2 * together);
+      const Index queries = std::min<Index>(together, count_ - i), next = std::min<Index>(count_, i + 2 * together);
       for (Index j = i + together; j < next; ++j) {
         prefetch_row(q, j, d_);
         prefetch_row(d_out, j, e_);
@@ -69,7 +69,7 @@ class BackwardTile {
       for (Index j = i; j < i + queries; ++j) delta_[j] = dot(e_, out.from_row(j), d_out_rows_ + j * d_out_stride);
     }
     for (Index i = 0; i < count_; i += n) {
-      const Index queries = std::min(n, count_ - i);
+      const Index queries = std::min<Index>(n, count_ - i);
       const Strided<Scalar> q_block{q_rows_ + i * q_stride, q_stride, 1};
       const Strided<Scalar> d_out_block{d_out_rows_ + i * d_out_stride, d_out_stride, 1};
       pack_panel<Scalar>(d_, queries, transposed(q_block), {q_lanes_ + i * d_, n}, static_cast<Scalar>(scale * unit));
@@ -133,7 +133,7 @@ class BackwardTile {
     // Not as one multiply-add of which the product is not rounded: what is added must not depend on where it is added.
     scale_in_place(d_q_lanes_, blocks() * n * d_, scale_);
     for (Index i = 0; i < count_; i += n)
-      add_rows(d_q_lanes_ + i * d_, d_, std::min(n, count_ - i), d_q.row(i), d_q.stride);
+      add_rows(d_q_lanes_ + i * d_, d_, std::min<Index>(n, count_ - i), d_q.row(i), d_q.stride);
   }
 
  private:
@@ -141,7 +141,7 @@ class BackwardTile {
   /// As many queries as there are scores for, or somewhat fewer if they then fit on the stack.
   static Index fitting_queries(Index numbers) {
     const Index fitting = TileMemory<Scalar>::capacity / std::max<Index>(numbers, 1) / n * n;
-    return fitting >= stride / 2 ? std::min(fitting, stride) : stride;
+    return fitting >= stride / 2 ? std::min<Index>(fitting, stride) : stride;
   }
 
   bool queries_are_finite() {
@@ -183,7 +183,7 @@ class BackwardTile {
   static void for_each_block(Index first_query, Index queries, Body body) {
     for (Index i = first_query, end = first_query + queries, next = 0; i < end; i = next) {
       const Index lane = i % n;
-      next = std::min(end, i - lane + n);
+      next = std::min<Index>(end, i - lane + n);
       body(i, padded<Scalar>(next - i) / simd::lanes<Scalar>, i - lane, lane);
     }
   }
@@ -226,7 +226,7 @@ class BackwardTile {
     EIGENFORMER_UNROLL
     for (int key = 0; key < keys; ++key) {
       // Not above 0 but by rounding, which of large scores is large.
-      weights[key] = simd::min(simd::subtract(simd::load(s + key * stride), log_sum_exp), zero);
+      weights[key] = simd::minimum(simd::subtract(simd::load(s + key * stride), log_sum_exp), zero);
       if constexpr (!in_base_2) weights[key] = simd::multiply(weights[key], simd::broadcast(log2_e<Scalar>));
     }
     simd::exp2_each<Scalar>(weights);
@@ -247,7 +247,7 @@ class BackwardTile {
 
   /// Where P is 0, dS is.
   EIGEN_DONT_INLINE void clear_where_weights_are_zero(Index first_query, Index queries, Index m) {
-    const auto zero = simd::broadcast(Scalar(0)), least = simd::broadcast(std::numeric_limits<Scalar>::min());
+    const auto zero = simd::broadcast(Scalar(0)), least = simd::broadcast((std::numeric_limits<Scalar>::min)());
     for (Index j = 0; j < m; ++j)
       for (Index i = j * stride + first_query; i < j * stride + first_query + queries; i += simd::lanes<Scalar>)
         simd::store(d_scores_ + i, simd::select_less(simd::load(scores_ + i), least, zero, simd::load(d_scores_ + i)));

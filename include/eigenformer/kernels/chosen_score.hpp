@@ -15,11 +15,11 @@ namespace eigenformer::inline EIGENFORMER_ABI {
 template <Score... Scores>
 class ChosenScore {
  public:
-  static constexpr ScoreStage stage = std::min({Scores::stage...});
+  static constexpr ScoreStage stage = std::min<ScoreStage>({Scores::stage...});
   static_assert(((Scores::stage == stage) && ...), "the scores that one chooses among are of one stage");
   static constexpr bool heads_share_gradient = (detail::heads_share_gradient<Scores>() || ...);
   static constexpr bool sequences_share_gradient = (detail::sequences_share_gradient<Scores>() || ...);
-  static constexpr int kept_blocks = std::max({detail::kept_blocks<Scores>()...});
+  static constexpr int kept_blocks = std::max<int>({detail::kept_blocks<Scores>()...});
   static constexpr bool reads_rows_of_keys = (detail::reads_rows_of_keys<Scores>() || ...);
 
   explicit ChosenScore(std::variant<Scores...> score) : score_(std::move(score)) {}

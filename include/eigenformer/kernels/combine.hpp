@@ -12,7 +12,7 @@ namespace eigenformer::inline EIGENFORMER_ABI {
 template <Score... Scores>
 class CombinedScore {
  public:
-  static constexpr ScoreStage stage = std::min({Scores::stage...});
+  static constexpr ScoreStage stage = std::min<ScoreStage>({Scores::stage...});
   static constexpr bool heads_share_gradient = (detail::heads_share_gradient<Scores>() || ...);
   static constexpr bool sequences_share_gradient = (detail::sequences_share_gradient<Scores>() || ...);
   static constexpr int kept_blocks = (detail::kept_blocks<Scores>() + ...);
@@ -29,7 +29,7 @@ class CombinedScore {
   Visible visible(const ScoreTile& tile) const {
     Visible least = Visible::all;
     for_each([&](const auto& score) {
-      if (least != Visible::none) least = std::min(least, score.visible(tile));
+      if (least != Visible::none) least = std::min<Visible>(least, score.visible(tile));
     });
     return least;
   }

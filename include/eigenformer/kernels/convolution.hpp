@@ -51,7 +51,7 @@ void for_each_part(const RowOffsets& rows, Index begin, Index end, Body body) {
       high = middle;
   }
   for (; sequence < rows.sequences() && rows.begin(sequence) < end; ++sequence)
-    body(sequence, std::max(begin, rows.begin(sequence)), std::min(end, rows.end(sequence)));
+    body(sequence, std::max<Index>(begin, rows.begin(sequence)), std::min<Index>(end, rows.end(sequence)));
 }
 
 /// The taps' distances from their token: first, first + step, ..
@@ -90,12 +90,12 @@ void multiply_taps(const ConstMatrixRef<Scalar>& x, const RowOffsets& rows, cons
     for (Index k = 0; k < taps.count; ++k)
       for (Index from = 0; from < depth; from += panel_depth)
         for (Index col = j; col < j + cols; col += width) {
-          const Index part = std::min(panel_depth, depth - from), used = std::min(width, j + cols - col);
+          const Index part = std::min<Index>(panel_depth, depth - from), used = std::min<Index>(width, j + cols - col);
           const ContiguousRows<const Scalar> panel = panel_of(k, from, part, col, used, buffer);
           const Index shift = taps.shift(k);
           for_each_part(rows, i, i + block_rows, [&](Index sequence, Index first, Index end) {
-            first = std::max(first, rows.begin(sequence) - shift);
-            end = std::min(end, rows.end(sequence) - shift);
+            first = std::max<Index>(first, rows.begin(sequence) - shift);
+            end = std::min<Index>(end, rows.end(sequence) - shift);
             if (first >= end) return;
             const ContiguousRows<Scalar> sums{y.data() + first * y.outerStride() + col, y.outerStride()};
             multiply_panel<Scalar>(end - first, used, part,
@@ -113,7 +113,7 @@ void pack_unfolded(const ConstMatrixRef<Scalar>& x, const RowOffsets& rows, cons
                    Index col, Index cols, const ContiguousRows<Scalar>& panel) {
   for (Index done = 0, count = 0; done < cols; done += count) {
     const Index tap = (col + done) / x.cols(), input = (col + done) % x.cols(), shift = taps.shift(tap);
-    count = std::min(cols - done, x.cols() - input);
+    count = std::min<Index>(cols - done, x.cols() - input);
     for_each_part(rows, row, row + depth, [&](Index sequence, Index first, Index end) {
       for (Index i = first; i < end; ++i) {
         Scalar* const to = panel.row(i - row) + done;
@@ -210,7 +210,8 @@ void convolution_backward_weight(const ConstMatrixRef<Scalar>& x, const ConstMat
         alignas(64) Scalar panel[panel_depth * width];
         for (Index row = 0; row < x.rows(); row += panel_depth)
           for (Index col = j; col < j + block_cols; col += width) {
-            const Index depth = std::min(panel_depth, x.rows() - row), cols = std::min(width, j + block_cols - col);
+            const Index depth = std::min<Index>(panel_depth, x.rows() - row),
+                        cols = std::min<Index>(width, j + block_cols - col);
             detail::pack_unfolded<Scalar>(x, batch, taps, row, depth, col, cols, {panel, width});
             const detail::ContiguousRows<Scalar> sums{d_weight.data() + i * d_weight.outerStride() + col,
                                                       d_weight.outerStride()};

@@ -107,7 +107,8 @@ Scalar cross_entropy_forward(const ConstMatrixRef<Scalar>& logits, std::span<con
   const detail::CrossEntropyTarget target(logits.cols(), options);
   constexpr Index most_blocks = 64;  // of rows, each with a sum of its own
   std::array<detail::Sum<Scalar>, most_blocks> sums{};
-  const Index grain = std::max(detail::rows_per_task(logits.cols()), (logits.rows() + most_blocks - 1) / most_blocks);
+  const Index grain =
+      std::max<Index>(detail::rows_per_task(logits.cols()), (logits.rows() + most_blocks - 1) / most_blocks);
   parallel_for(threads, logits.rows(), grain, [&](Index begin, Index end) {
     detail::Sum<Scalar> sum = 0;
     for (Index i = begin; i < end; ++i) {

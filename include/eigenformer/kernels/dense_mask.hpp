@@ -40,7 +40,7 @@ class DenseMask {
     bool any_seen = tile.query_begin == tile.query_end || tile.key_begin == tile.key_end, any_hidden = false;
     for (Index key = tile.key_begin; key < tile.key_end && !(any_seen && any_hidden); ++key)
       for (Index i = tile.query_begin; i < tile.query_end; i += word_rows) {
-        const Index count = std::min(word_rows, tile.query_end - i);
+        const Index count = std::min<Index>(word_rows, tile.query_end - i);
         const std::uint64_t all = ~std::uint64_t{0} >> (word_rows - count);
         const std::uint64_t seen = bits_from(tile.first_row + i, key) & all;
         any_seen = any_seen || seen != 0;

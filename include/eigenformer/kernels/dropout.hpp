@@ -46,14 +46,14 @@ void dropout_forward(const ConstMatrixRef<Scalar>& x, double rate, RandomKey key
                      Threads* threads = nullptr) {
   check(rate >= 0 && rate < 1, "dropout: rate is ", rate, ", expected at least 0 and less than 1");
   check_shape("dropout", "y", shape(y), shape(x));
-  const auto threshold = static_cast<std::uint32_t>(std::min(std::lround(rate * 65536), 65535L));
+  const auto threshold = static_cast<std::uint32_t>(std::min<long>(std::lround(rate * 65536), 65535));
   const auto kept = static_cast<Scalar>(65536.0 / (65536.0 - threshold));
   const Index cols = x.cols();
   const Index stretches = (cols + detail::dropout_stretch - 1) / detail::dropout_stretch;
   detail::for_each_row(threads, x.rows(), cols, [&](Index i) {
     for (Index s = 0; s < stretches; ++s) {
       const Index begin = s * detail::dropout_stretch;
-      const Index count = std::min(detail::dropout_stretch, cols - begin);
+      const Index count = std::min<Index>(detail::dropout_stretch, cols - begin);
       const auto mask =
           detail::draw_dropout<Scalar>(key, static_cast<std::uint64_t>(i * stretches + s), threshold, kept);
       y.row(i).segment(begin, count).array() = x.row(i).segment(begin, count).array() * mask.head(count);

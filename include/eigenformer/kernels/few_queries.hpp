@@ -28,7 +28,7 @@ class RowSoftmax {
   /// Turns scores, of whole packets, into weights relative to the largest score, and brings `result` to the same.
   EIGEN_DONT_INLINE void add(Index keys, Scalar* scores, Index width, Scalar* result) {
     P top = simd::load(scores);
-    for (Index j = lanes; j < keys; j += lanes) top = simd::max(simd::load(scores + j), top);
+    for (Index j = lanes; j < keys; j += lanes) top = simd::maximum(simd::load(scores + j), top);
     const Scalar now = simd::max_of_lanes<Scalar>(top);
     if (now > largest_) {
       const auto factor = static_cast<Scalar>(std::exp2((largest_ - now) * unit));  // 0 at first
@@ -74,7 +74,7 @@ EIGEN_DONT_INLINE void multiply_by_keys(Index rows, Index keys, Index packets, c
   constexpr Index together = std::min<Index>(lanes, 8);  // keys, whose addresses stay in registers
   for (Index j = 0; j < keys; j += lanes) {
     const Scalar* key[lanes];
-    for (Index i = 0; i < lanes; ++i) key[i] = key_rows.data + std::min(j + i, keys - 1) * key_rows.row_stride;
+    for (Index i = 0; i < lanes; ++i) key[i] = key_rows.data + std::min<Index>(j + i, keys - 1) * key_rows.row_stride;
     for (Index r = 0; r < rows; ++r) {
       const Scalar* q = q_rows + r * packets * lanes;
       P sums[lanes];
@@ -204,11 +204,11 @@ template <class Scalar, class Stored, Score S>
 
   TileReader<Scalar> k_reader, v_reader;
   for (tile.key_begin = 0; tile.key_begin < tile.keys; tile.key_begin = tile.key_end) {
-    tile.key_end = std::min(tile.keys, tile.key_begin + tile_keys);
+    tile.key_end = std::min<Index>(tile.keys, tile.key_begin + tile_keys);
     tile.head = first_head;
     SeenByHeads seen = seen_by_heads(score, tile, heads);
     if (seen.most == Visible::some) {  // what is hidden should not be read
-      tile.key_end = std::min(tile.key_end, tile.key_begin + 64);
+      tile.key_end = std::min<Index>(tile.key_end, tile.key_begin + 64);
       seen = seen_by_heads(score, tile, heads);
     }
     if (seen.most == Visible::none) continue;

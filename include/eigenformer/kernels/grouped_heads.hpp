@@ -50,7 +50,7 @@ template <class Scalar, class Stored, Score S>
   alignas(64) Scalar scores[most_keys * n];
   TileReader<Scalar> k_reader, v_reader;
   for (tile.key_begin = 0; tile.key_begin < tile.keys; tile.key_begin = tile.key_end) {
-    tile.key_end = std::min(tile.keys, tile.key_begin + most_keys);
+    tile.key_end = std::min<Index>(tile.keys, tile.key_begin + most_keys);
     tile.head = first_head;
     const SeenByHeads seen = seen_by_heads(score, tile, heads);
     if (seen.most == Visible::none) continue;

@@ -59,6 +59,17 @@ EIGEN_ALWAYS_INLINE void for_lanes(Index size, Body body) {
   if (j < size) body(j, size - j);
 }
 
+/// The larger of x and y, entry by entry. x: an array or an expression; y: another, or a number.
+template <class X, class Y>
+EIGEN_ALWAYS_INLINE auto maximum(const X& x, const Y& y) {
+  return (x.max)(y);
+}
+/// The smaller of x and y, entry by entry.
+template <class X, class Y>
+EIGEN_ALWAYS_INLINE auto minimum(const X& x, const Y& y) {
+  return (x.min)(y);
+}
+
 /// What sums of many terms are kept in: double at least.
 template <class Scalar>
 using Sum = decltype(Scalar{} + double{});
@@ -72,7 +83,8 @@ EIGEN_ALWAYS_INLINE std::array<Sum<Scalar>, sums> row_sums(Index size, Add add) 
   for (Index begin = 0; begin < size; begin += stretch) {
     std::array<Lanes<Scalar>, sums> lanes;
     for (Lanes<Scalar>& l : lanes) l.setZero();
-    for_lanes<Scalar>(std::min(stretch, size - begin), [&](Index j, auto count) { add(lanes, begin + j, count); });
+    for_lanes<Scalar>(std::min<Index>(stretch, size - begin),
+                      [&](Index j, auto count) { add(lanes, begin + j, count); });
     for (std::size_t k = 0; k < sums; ++k) total[k] += static_cast<Sum<Scalar>>(lanes[k].sum());
   }
   return total;
@@ -91,7 +103,7 @@ template <class Scalar>
 Scalar row_max(const Scalar* x, Index size) {
   constexpr Scalar nothing = -std::numeric_limits<Scalar>::infinity();
   Lanes<Scalar> largest = Lanes<Scalar>::Constant(nothing);
-  for_lanes<Scalar>(size, [&](Index j, auto count) { largest = largest.max(load(x + j, count, nothing)); });
+  for_lanes<Scalar>(size, [&](Index j, auto count) { largest = maximum(largest, load(x + j, count, nothing)); });
   return largest.maxCoeff();
 }
 
@@ -101,13 +113,13 @@ template <class Scalar>
 Lanes<Scalar> exp_or_zero(const Lanes<Scalar>& x) {
   using Limits = std::numeric_limits<Scalar>;
   constexpr Scalar lowest = static_cast<Scalar>((Limits::min_exponent - 1) * 0.69314718055994530942);
-  return (x.max(lowest).exp() - 2 * Limits::min()).max(Scalar(0));
+  return maximum(maximum(x, lowest).exp() - 2 * (Limits::min)(), Scalar(0));
 }
 
 /// 1 where x > 0, else 0 (for denormal x something between); NaN stays NaN. Eigen 3.4 does not vectorise comparisons.
 template <class Scalar>
 Lanes<Scalar> step(const Lanes<Scalar>& x) {
-  return (x * std::numeric_limits<Scalar>::max()).max(Scalar(0)).min(Scalar(1));
+  return minimum(maximum(x * (std::numeric_limits<Scalar>::max)(), Scalar(0)), Scalar(1));
 }
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI::detail

@@ -15,9 +15,9 @@ void for_each_logits(const ConstMatrixRef<Scalar>& x, const ConstMatrixRef<Scala
                      const ConstMatrixRef<Scalar>& bias, Threads* threads, Body body) {
   // Logits of some 16 MB, but of as many tokens as a product needs to be fast.
   const Index chunk = std::max<Index>(64, (Index{1} << 22) / std::max<Index>(1, weight.rows()));
-  Matrix<Scalar> logits(std::min(chunk, x.rows()), weight.rows());
+  Matrix<Scalar> logits(std::min<Index>(chunk, x.rows()), weight.rows());
   for (Index i = 0; i < x.rows(); i += chunk) {
-    const Index tokens = std::min(chunk, x.rows() - i);
+    const Index tokens = std::min<Index>(chunk, x.rows() - i);
     linear_forward<Scalar>(x.middleRows(i, tokens), weight, bias, logits.topRows(tokens), threads);
     body(i, tokens, MatrixRef<Scalar>(logits.topRows(tokens)));
   }

@@ -78,7 +78,7 @@ void linear_forward(const ConstMatrixRef<Scalar>& x, const PackedWeight<Scalar>&
   constexpr Index width = detail::panel_width<Scalar>;
   detail::for_each_product_block<Scalar>(y.rows(), y.cols(), threads, [&](Index i, Index rows, Index j, Index cols) {
     for (Index panel = j; panel < j + cols; panel += width)
-      detail::multiply_panel<Scalar>(rows, std::min(width, j + cols - panel), x.cols(),
+      detail::multiply_panel<Scalar>(rows, std::min<Index>(width, j + cols - panel), x.cols(),
                                      {x.data() + i * x.outerStride(), x.outerStride(), 1}, weight.panel(panel),
                                      {bias.size() == 0 ? nullptr : bias.data() + panel, 0},
                                      {y.data() + i * y.outerStride() + panel, y.outerStride()});

@@ -46,7 +46,7 @@ class OnlineSoftmax {
   /// Divides results [width x n] by the sums of weights; those of queries that saw nothing stay zero. False if any
   /// result is infinite or NaN.
   EIGEN_DONT_INLINE bool finish(Index width, Scalar* results) const {
-    const P zero = simd::broadcast(Scalar(0)), least = simd::broadcast(std::numeric_limits<Scalar>::min());
+    const P zero = simd::broadcast(Scalar(0)), least = simd::broadcast((std::numeric_limits<Scalar>::min)());
     P factors[panel_packets], not_finite[panel_packets];  // the latter sums of zeros times results
     EIGENFORMER_UNROLL
     for (int p = 0; p < panel_packets; ++p) {
@@ -159,10 +159,10 @@ EIGEN_DONT_INLINE void note_largest(Index keys, Index packets, const Scalar* sco
     Index j = 0;
     for (; j + chains <= keys; j += chains) {
       EIGENFORMER_UNROLL
-      for (int i = 0; i < chains; ++i) top[i] = simd::max(simd::load(scores + (j + i) * n + l), top[i]);
+      for (int i = 0; i < chains; ++i) top[i] = simd::maximum(simd::load(scores + (j + i) * n + l), top[i]);
     }
-    for (; j < keys; ++j) top[0] = simd::max(simd::load(scores + j * n + l), top[0]);
-    simd::store(largest + l, simd::max(simd::max(top[0], top[1]), simd::max(top[2], top[3])));
+    for (; j < keys; ++j) top[0] = simd::maximum(simd::load(scores + j * n + l), top[0]);
+    simd::store(largest + l, simd::maximum(simd::maximum(top[0], top[1]), simd::maximum(top[2], top[3])));
   }
 }
 

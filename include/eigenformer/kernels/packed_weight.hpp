@@ -19,7 +19,7 @@ class PackedWeight {
     panels_.resize((outputs_ + width - 1) / width * inputs_, width);
     const detail::Strided<Scalar> transpose{weight.data(), 1, weight.outerStride()};
     for (Index j = 0; j < outputs_; j += width)
-      detail::pack_panel<Scalar>(inputs_, std::min(width, outputs_ - j), transpose.from(0, j),
+      detail::pack_panel<Scalar>(inputs_, std::min<Index>(width, outputs_ - j), transpose.from(0, j),
                                  {panels_.data() + j * inputs_, width});
   }
 

@@ -31,7 +31,7 @@ void pack_panel(Index depth, Index cols, const Strided<Scalar>& b, const Contigu
     packed = depth / lanes * lanes;
     for (Index k = 0; k < packed; k += lanes)
       for (Index j = 0; j < cols; j += lanes)
-        simd::for_each_column(b.data + k + j * b.col_stride, b.col_stride, std::min(lanes, cols - j),
+        simd::for_each_column(b.data + k + j * b.col_stride, b.col_stride, std::min<Index>(lanes, cols - j),
                               [&](Index i, const simd::Packet<Scalar>& column) {
                                 simd::store(panel.row(k + i) + j, simd::multiply(column, factors));
                               });
@@ -63,7 +63,7 @@ void multiply_panel(Index rows, Index cols, Index depth, const Strided<Scalar>& 
   alignas(64) Scalar edge[height * lanes] = {};
   const Index col = whole * lanes;
   for (Index i = 0; i < rows; i += height) {
-    const Index count = std::min(height, rows - i);
+    const Index count = std::min<Index>(height, rows - i);
     for (Index r = 0; r < count; ++r)
       for (Index j = 0; j < rest; ++j)
         edge[r * lanes + j] = start.data == nullptr ? Scalar(0) : start.row(i + r)[col + j];
@@ -85,10 +85,10 @@ void multiply_block(Index rows, Index cols, Index depth, const Strided<Scalar>& 
   constexpr Index panel_depth = 256;  // of k
   alignas(64) Scalar panel[panel_depth * width];
   for (Index k = 0; k == 0 || k < depth; k += panel_depth) {
-    const Index part = std::min(panel_depth, depth - k);
+    const Index part = std::min<Index>(panel_depth, depth - k);
     if (k > 0) start = {c.data, c.stride};  // go on where the sums stand
     for (Index j = 0; j < cols; j += width) {
-      const Index used = std::min(width, cols - j);
+      const Index used = std::min<Index>(width, cols - j);
       pack_panel<Scalar>(part, used, b.from(k, j), {panel, width});
       multiply_panel<Scalar>(rows, used, part, a.from(0, k), {panel, width}, start.from(0, j), c.from(0, j));
     }
@@ -106,7 +106,7 @@ void for_each_product_block(Index rows, Index cols, Threads* threads, Body body)
   parallel_for(threads, row_blocks * col_blocks, 1, [&](Index block, Index) {
     const Index i = block / col_blocks * block_rows;
     const Index j = block % col_blocks * block_cols;
-    body(i, std::min(block_rows, rows - i), j, std::min(block_cols, cols - j));
+    body(i, std::min<Index>(block_rows, rows - i), j, std::min<Index>(block_cols, cols - j));
   });
 }
 

@@ -28,7 +28,7 @@ constexpr Index query_block_begin(Index queries, Index block) {
   const Index packets = (queries + lanes - 1) / lanes;
   const bool is_last = block == query_blocks<Scalar>(queries) - 1;
   const Index taken = is_last && block > 0 && packets % panel_packets == 1 ? 1 : 0;  // from the block before
-  return std::min(queries, (block * panel_packets - taken) * lanes);
+  return std::min<Index>(queries, (block * panel_packets - taken) * lanes);
 }
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI::detail

@@ -71,8 +71,8 @@ Index blocks_together(const AttentionLayout& layout, const HeadRows<const Stored
   const bool are_far = keys * width * size > (Index(1) << 20);
   if (!are_far && !Reader::copies(k, layout, queries, keys) && !Reader::copies(v, layout, queries, keys)) return few;
   const Index all = layout.query_rows.rows() / block_queries<Scalar> * layout.heads;
-  const Index most = share ? std::min(most_query_blocks<Scalar> / 4, all / 16) : most_query_blocks<Scalar>;
-  return std::max(few, std::min(most, (Index(5) << 17) / (block * size)));
+  const Index most = share ? std::min<Index>(most_query_blocks<Scalar> / 4, all / 16) : most_query_blocks<Scalar>;
+  return std::max<Index>(few, std::min<Index>(most, (Index(5) << 17) / (block * size)));
 }
 
 /// Keys of a tile. Many, since every tile has fixed costs, but so few that a copy of it fits into TileReader; fewer
@@ -184,7 +184,7 @@ template <class Scalar, class Stored, Score S>
   TileReader<Scalar> k_reader, v_reader;
   const Index most_keys = tile_keys<Scalar, S>(layout);
   for (tile.key_begin = 0; tile.key_begin < tile.keys; tile.key_begin = tile.key_end) {
-    tile.key_end = std::min(tile.keys, tile.key_begin + most_keys);
+    tile.key_end = std::min<Index>(tile.keys, tile.key_begin + most_keys);
     const Visible of_tile = score.visible(tile);
     if (of_tile == Visible::none) continue;
     const Strided<Scalar> keys = k_reader.read(k, layout, key_head, tile);
@@ -201,7 +201,7 @@ template <class Scalar, class Stored, Score S>
         continue;
       }
       for (; own.key_begin < tile.key_end; own.key_begin = own.key_end) {
-        own.key_end = std::min(tile.key_end, own.key_begin + partly_hidden_tile_keys);
+        own.key_end = std::min<Index>(tile.key_end, own.key_begin + partly_hidden_tile_keys);
         const Index key = own.key_begin - tile.key_begin;
         attend_keys(block, own, score.visible(own), keys.from_row(key), values.from_row(key));
       }

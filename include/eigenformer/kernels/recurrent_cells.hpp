@@ -80,7 +80,8 @@ struct RnnCell {
   template <class Scalar, class Count>
   static void forward(const RecurrentStep<Scalar>& step, Index j, Count count) {
     const Lanes<Scalar> sum = load(step.gates + j, count) + load(step.products + j, count);
-    store<Scalar>(step.state + j, count, rectified ? Lanes<Scalar>(sum.max(Scalar(0))) : Lanes<Scalar>(sum.tanh()));
+    store<Scalar>(step.state + j, count,
+                  rectified ? Lanes<Scalar>(maximum(sum, Scalar(0))) : Lanes<Scalar>(sum.tanh()));
   }
   template <class Scalar, class Count>
   static void backward(const RecurrentStepBackward<Scalar>& step, Index j, Count count) {

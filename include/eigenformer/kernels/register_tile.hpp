@@ -142,7 +142,7 @@ EIGEN_DONT_INLINE void multiply_tiles(Index tiles, Index depth, const Scalar* a,
       for (int p = 0; p < packets; ++p) {
         P top = simd::load(largest + p * lanes);
         EIGENFORMER_UNROLL
-        for (int i = 0; i < rows; ++i) top = simd::max(sums[i][p], top);
+        for (int i = 0; i < rows; ++i) top = simd::maximum(sums[i][p], top);
         simd::store(largest + p * lanes, top);
       }
     }

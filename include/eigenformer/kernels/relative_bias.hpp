@@ -26,7 +26,7 @@ struct RelativeBuckets {
     if (away < exact) return first + away;
     const double share = std::log(static_cast<double>(away) / static_cast<double>(exact)) /
                          std::log(static_cast<double>(max_distance) / static_cast<double>(exact));
-    return first + std::min(side - 1, exact + static_cast<Index>(share * static_cast<double>(side - exact)));
+    return first + std::min<Index>(side - 1, exact + static_cast<Index>(share * static_cast<double>(side - exact)));
   }
 };
 

@@ -42,11 +42,11 @@ class RelativeKeys {
   Visible visible(const ScoreTile&) const { return Visible::all; }
 
   void apply(const ScoreTile& tile, ScoreBlock<Scalar> scores) const {
-    const Index n = scores.rows(), far = terms_.dimension(2) - 1;
+    const Index n = scores.rows(), last = terms_.dimension(2) - 1;
     const detail::TileMemory<Scalar> before(n), after(n);
     for (Index i = 0; i < n; ++i) {
       before.data()[i] = at(terms_, tile, i, 0);
-      after.data()[i] = at(terms_, tile, i, far);
+      after.data()[i] = at(terms_, tile, i, last);
     }
     for (Index j = 0; j < scores.cols(); ++j) {
       Scalar* column = scores.data() + j * scores.outerStride();
@@ -59,7 +59,7 @@ class RelativeKeys {
 
   void apply_backward(const ScoreTile& tile, ScoreBlock<Scalar> d_scores) const {
     if (d_terms_.data() == nullptr) return;
-    const Index n = d_scores.rows(), far = terms_.dimension(2) - 1;
+    const Index n = d_scores.rows(), last = terms_.dimension(2) - 1;
     const detail::TileMemory<Scalar> before(n), after(n);
     std::fill_n(before.data(), n, Scalar(0));
     std::fill_n(after.data(), n, Scalar(0));
@@ -72,7 +72,7 @@ class RelativeKeys {
     }
     for (Index i = 0; i < n; ++i) {
       at(d_terms_, tile, i, 0) += before.data()[i];
-      at(d_terms_, tile, i, far) += after.data()[i];
+      at(d_terms_, tile, i, last) += after.data()[i];
     }
   }
 

@@ -35,7 +35,7 @@ void sum_over_rows(Threads* threads, Index rows, Index cols, const std::array<Sc
   for (Scalar* sum : sums) std::fill(sum, sum + cols, Scalar(0));
   // Few blocks, so that their sums stay small beside the rows themselves.
   constexpr Index most_blocks = 32;
-  const Index grain = std::max(rows_per_task(cols), (rows + most_blocks - 1) / most_blocks);
+  const Index grain = std::max<Index>(rows_per_task(cols), (rows + most_blocks - 1) / most_blocks);
   const Index blocks = (rows + grain - 1) / grain;
   if (blocks <= 1) {
     body(0, rows, sums);

@@ -161,7 +161,7 @@ void change_packets(Change change, ScoreBlock<Scalar> to, const Blocks&... from)
   // What is left of several columns fills a packet: of few queries it is all there is.
   const Index together = lanes / rest;
   for (Index first = 0; first < columns; first += together) {
-    const Index count = std::min(together, columns - first);
+    const Index count = std::min<Index>(together, columns - first);
     std::array<Scalar, lanes> all{};
     const auto gather = [&](ScoreBlock<Scalar> block) {
       for (Index j = 0; j < count; ++j) std::copy_n(column(block, first + j) + whole, rest, all.data() + j * rest);
@@ -261,7 +261,7 @@ class Causal {
   template <class Scalar>
   void apply(const ScoreTile& tile, ScoreBlock<Scalar> scores) const {
     const Index position = alignment_.first_query(tile) + tile.query_begin;
-    detail::hide_outside_band(tile, std::numeric_limits<Index>::min() / 2, position, scores);
+    detail::hide_outside_band(tile, (std::numeric_limits<Index>::min)() / 2, position, scores);
   }
 
   friend bool operator==(const Causal&, const Causal&) = default;

@@ -29,14 +29,14 @@ namespace detail {
 /// 95 % with Clang 14, lambda_mask_and 57 instead of 95 %, and 91 instead of 94 with GCC 12.)
 template <class Scalar, class Body>
 void for_each_run(const ScoreTile& tile, const ScoreBlock<Scalar>& scores, Body body) {
-  const auto small = [](Index i) { return static_cast<std::int32_t>(i); };
-  const ScorePlace corner{small(tile.query_begin), small(tile.key_begin), small(tile.head),
-                          small(tile.sequence),    small(tile.queries),   small(tile.keys)};
+  const auto narrow = [](Index i) { return static_cast<std::int32_t>(i); };
+  const ScorePlace corner{narrow(tile.query_begin), narrow(tile.key_begin), narrow(tile.head),
+                          narrow(tile.sequence),    narrow(tile.queries),   narrow(tile.keys)};
   const auto call = [&](Index i, Index j, auto count) {
     const auto places = [&](int l) {
       ScorePlace place = corner;
-      place.query += small(i) + l;
-      place.key += small(j);
+      place.query += narrow(i) + l;
+      place.key += narrow(j);
       return place;
     };
     body(places, i, j, count);
@@ -137,7 +137,7 @@ class ScoreFunction {
     const auto zero = simd::broadcast(Scalar(0));
     detail::change_packets(
         [&](const auto& d, const auto& derivative) {
-          const auto size = simd::max(d, simd::subtract(zero, d));
+          const auto size = simd::maximum(d, simd::subtract(zero, d));
           return simd::select_less(zero, size, simd::multiply(d, derivative), d);
         },
         d_scores, kept);

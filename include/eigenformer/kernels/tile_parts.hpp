@@ -19,8 +19,8 @@ SeenByHeads seen_by_heads(const S& score, ScoreTile tile, Index heads) {
   SeenByHeads seen;
   for (const Index end = tile.head + heads; tile.head < end; ++tile.head) {
     const Visible of_head = score.visible(tile);
-    seen.most = std::max(seen.most, of_head);
-    seen.least = std::min(seen.least, of_head);
+    seen.most = std::max<Visible>(seen.most, of_head);
+    seen.least = std::min<Visible>(seen.least, of_head);
   }
   return seen;
 }
@@ -56,11 +56,11 @@ class TileParts {
       for (Index g = 0; g < groups; ++g) {
         const ScoreTile& own = narrowed[static_cast<std::size_t>(g)];
         if (own.key_begin <= key && key < own.key_end) {
-          first = std::min(first, g);
+          first = std::min<Index>(first, g);
           last = g;
         }
         for (const Index edge : {own.key_begin, own.key_end})
-          if (edge > key) next = std::min(next, edge);
+          if (edge > key) next = std::min<Index>(next, edge);
       }
       if (last >= 0) {
         ScoreTile part = queries_of(tile, first, last - first + 1);
@@ -87,7 +87,7 @@ class TileParts {
   static ScoreTile queries_of(const ScoreTile& tile, Index first_group, Index groups) {
     ScoreTile part = tile;
     part.query_begin = tile.query_begin + first_group * group;
-    part.query_end = std::min(tile.query_end, part.query_begin + groups * group);
+    part.query_end = std::min<Index>(tile.query_end, part.query_begin + groups * group);
     return part;
   }
 
@@ -112,12 +112,12 @@ class TileParts {
     for (;; tile.key_begin = part.key_end) {
       if (tile.key_begin == tile.key_end) return;
       part.key_begin = tile.key_begin;
-      part.key_end = std::min(tile.key_end, tile.key_begin + step);
+      part.key_end = std::min<Index>(tile.key_end, tile.key_begin + step);
       if (score.visible(part) != Visible::none) break;
     }
     for (;; tile.key_end = part.key_begin) {
       part.key_end = tile.key_end;
-      part.key_begin = std::max(tile.key_begin, tile.key_end - step);
+      part.key_begin = std::max<Index>(tile.key_begin, tile.key_end - step);
       if (score.visible(part) != Visible::none) break;
     }
   }

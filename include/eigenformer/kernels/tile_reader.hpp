@@ -93,7 +93,7 @@ class TileReader {
   Strided<Scalar> copy(const HeadRows<const Stored>& rows, const AttentionLayout& layout, Index head, Index first,
                        Index count) {
     const Index size = count * padded<Scalar>(rows.width);
-    if (size > std::max(capacity, heap_.size())) heap_.resize(size);
+    if (size > std::max<Index>(capacity, heap_.size())) heap_.resize(size);
     return copy_rows(rows, layout, head, first, count, size > capacity ? heap_.data() : stack_);
   }
 

@@ -83,8 +83,8 @@ Variable<Scalar> AttentionPositions<Scalar>::turn(const Context<Scalar>& context
     const Index begin = key_rows.length(s) - x_rows.length(s);
     for (Index i = 0; i < x_rows.length(s); ++i) positions.push_back(begin + i);
     if (x_rows.length(s) == 0) continue;
-    first = end == 0 ? begin : std::min(first, begin);
-    end = std::max(end, key_rows.length(s));
+    first = end == 0 ? begin : std::min<Index>(first, begin);
+    end = std::max<Index>(end, key_rows.length(s));
   }
   if (first >= 0 && end <= table->positions()) return rotary(context, x, table, std::move(positions), {.heads = heads});
   for (Index& position : positions) position -= first;

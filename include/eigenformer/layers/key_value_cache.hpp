@@ -31,7 +31,7 @@ class KeyValueCache {
     check(rows_ == 0 || rows.cols() == buffer.cols(), "KeyValueCache: rows of width ", rows.cols(),
           " are appended, expected ", buffer.cols());
     if (rows_ + rows.rows() > buffer.rows())
-      buffer.conservativeResize(std::max(2 * buffer.rows(), rows_ + rows.rows()), rows.cols());
+      buffer.conservativeResize(std::max<Index>(2 * buffer.rows(), rows_ + rows.rows()), rows.cols());
     buffer.middleRows(rows_, rows.rows()) = rows;
   }
   Matrix<Scalar> keys_;

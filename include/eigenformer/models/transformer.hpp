@@ -130,7 +130,7 @@ struct Transformer {
   Transformer(const TransformerOptions& options, Rng& rng);
 
   /// The logits of each next target token: [target tokens x target vocabulary size].
-  /// target: what the decoder reads, `<s>` and the tokens so far.
+  /// target: what the decoder reads, the start token and the tokens so far.
   Variable<Scalar> operator()(const Context<Scalar>& context, const Tokens& source, const Tokens& target) const;
 
   /// The encoder's result, the decoder's memory: [source tokens x width].

@@ -78,7 +78,7 @@ inline std::string to_string(const WordAlignment& alignment) {
 
 /// How many links two alignments have in common.
 inline Index links_in_common(const WordAlignment& a, const WordAlignment& b) {
-  return static_cast<Index>(std::count_if(a.begin(), a.end(), [&](const auto& link) { return b.contains(link); }));
+  return std::count_if(a.begin(), a.end(), [&](const auto& link) { return b.contains(link); });
 }
 
 /// The alignment error rate of a corpus (Och and Ney 2003, "A Systematic Comparison of Various Statistical Alignment

@@ -63,7 +63,7 @@ inline std::vector<std::string> read_lines(const std::filesystem::path& path) {
   std::vector<std::string> lines;
   while (!rest.empty()) {
     std::string_view line = rest.substr(0, rest.find('\n'));
-    rest.remove_prefix(std::min(rest.size(), line.size() + 1));
+    rest.remove_prefix(std::min<std::size_t>(rest.size(), line.size() + 1));
     if (line.ends_with('\r')) line.remove_suffix(1);
     const std::size_t invalid = find_invalid_utf8(line);
     check(invalid == std::string_view::npos, detail::name_of_file(path), ":", lines.size() + 1,

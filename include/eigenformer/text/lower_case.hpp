@@ -87,13 +87,13 @@ inline std::string lower_case(std::string_view text, const char* where = "lower_
   std::string lower;
   lower.reserve(text.size());
   for (const CodePoint& c : CodePoints(text, where)) {
-    const char32_t small = lower_case(c.value);
+    const char32_t lowered = lower_case(c.value);
     if (c.value == 0x130) {
       lower += "i\xCC\x87";  // the dot stays, as a combining one
-    } else if (small == c.value) {
+    } else if (lowered == c.value) {
       lower += c.bytes;
     } else {
-      append_utf8(lower, small);
+      append_utf8(lower, lowered);
     }
   }
   return lower;

@@ -40,7 +40,7 @@ std::array<NgramCounts, Orders> count_ngrams(std::span<const Symbol> hypothesis,
   grams.reserve(hypothesis.size() + reference.size());
   const auto add = [&](std::span<const Symbol> sentence, bool in_reference) {
     for (std::size_t i = 0; i < sentence.size(); ++i)
-      grams.push_back({sentence.subspan(i, std::min(Orders, sentence.size() - i)), in_reference});
+      grams.push_back({sentence.subspan(i, std::min<std::size_t>(Orders, sentence.size() - i)), in_reference});
   };
   add(hypothesis, false);
   add(reference, true);
@@ -51,7 +51,7 @@ std::array<NgramCounts, Orders> count_ngrams(std::span<const Symbol> hypothesis,
   std::array<NgramCounts, Orders> counts{};
   std::array<NgramCounts, Orders> run{};  // of equal n-grams, up to this place
   const auto end_run = [&](std::size_t order) {
-    run[order].matches = std::min(run[order].hypothesis, run[order].reference);
+    run[order].matches = std::min<Index>(run[order].hypothesis, run[order].reference);
     counts[order] += run[order];
     run[order] = {};
   };
@@ -60,7 +60,8 @@ std::array<NgramCounts, Orders> count_ngrams(std::span<const Symbol> hypothesis,
     std::size_t shared = 0;
     if (i > 0) {
       const std::span<const Symbol> before = grams[i - 1].symbols;
-      while (shared < std::min(symbols.size(), before.size()) && symbols[shared] == before[shared]) ++shared;
+      while (shared < std::min<std::size_t>(symbols.size(), before.size()) && symbols[shared] == before[shared])
+        ++shared;
     }
     for (std::size_t order = shared; order < Orders; ++order) end_run(order);
     for (std::size_t order = 0; order < symbols.size(); ++order)

@@ -16,7 +16,7 @@ namespace detail {
 
 inline Index longer_side(std::span<const Index> source_lengths, std::span<const Index> target_lengths, Index sentence) {
   const auto i = static_cast<std::size_t>(sentence);
-  return std::max(source_lengths[i], target_lengths[i]);
+  return std::max<Index>(source_lengths[i], target_lengths[i]);
 }
 
 /// Sorts `order`, which has every sentence once, by length and cuts it. Equal lengths keep their order.
@@ -31,7 +31,7 @@ inline std::vector<std::vector<Index>> cut_by_length(std::span<const Index> sour
   for (const Index sentence : order) {
     sources += source_lengths[static_cast<std::size_t>(sentence)];
     targets += target_lengths[static_cast<std::size_t>(sentence)];
-    if (batches.empty() || std::max(sources, targets) > max_tokens) {
+    if (batches.empty() || std::max<Index>(sources, targets) > max_tokens) {
       batches.emplace_back();
       sources = source_lengths[static_cast<std::size_t>(sentence)];
       targets = target_lengths[static_cast<std::size_t>(sentence)];

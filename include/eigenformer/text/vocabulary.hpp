@@ -49,7 +49,7 @@ class Vocabulary {
     ids_.reserve(tokens_.size());
     for (std::size_t i = 0; i < tokens_.size(); ++i) {
       check(i >= specials.size() || tokens_[i] == specials[i], "Vocabulary: token ", i, " is \"", tokens_[i],
-            "\", expected \"", specials[std::min(i, specials.size() - 1)], "\"");
+            "\", expected \"", specials[std::min<std::size_t>(i, specials.size() - 1)], "\"");
       check(!tokens_[i].empty(), "Vocabulary: token ", i, " is empty");
       const auto [entry, is_new] = ids_.emplace(tokens_[i], static_cast<Token>(i));
       check(is_new, "Vocabulary: token ", i, ", \"", tokens_[i], "\", is token ", entry->second, " too");

@@ -17,7 +17,7 @@ struct InverseSquareRoot {
   double operator()(Index update) const {
     const double t = static_cast<double>(std::max<Index>(update, 1));
     const double w = static_cast<double>(std::max<Index>(warmup, 1));
-    return peak * std::min(t / w, std::sqrt(w / t));
+    return peak * std::min<double>(t / w, std::sqrt(w / t));
   }
 };
 
