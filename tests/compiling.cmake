@@ -8,15 +8,23 @@ if(NOT TARGET eigenformer::io)
   list(FILTER headers EXCLUDE REGEX "/io/")
 endif()
 set(header_sources ${CMAKE_CURRENT_BINARY_DIR}/headers/main.cpp)
-set(all_headers "")
+set(every_header "")
+set(first_of_folders "")
+set(folder "none yet")
 foreach(header IN LISTS headers)
   string(REPLACE "/" "_" name ${header})
   set(source ${CMAKE_CURRENT_BINARY_DIR}/headers/${name}.cpp)
   file(GENERATE OUTPUT ${source} CONTENT "#include \"${header}\"\n#include \"${header}\"\n")
   list(APPEND header_sources ${source})
-  string(APPEND all_headers "#include \"${header}\"\n")
+  string(APPEND every_header "#include \"${header}\"\n")
+  get_filename_component(folder_of_header ${header} DIRECTORY)
+  if(NOT folder_of_header STREQUAL folder)
+    string(APPEND first_of_folders "${header} ")
+    set(folder ${folder_of_header})
+  endif()
 endforeach()
-file(GENERATE OUTPUT ${CMAKE_CURRENT_BINARY_DIR}/headers/main.cpp CONTENT "${all_headers}int main() {}\n")
+set(all_headers ${CMAKE_CURRENT_BINARY_DIR}/headers/main.cpp)
+file(GENERATE OUTPUT ${all_headers} CONTENT "${every_header}int main() {}\n")
 
 add_executable(headers_alone ${header_sources})
 target_link_libraries(headers_alone PRIVATE eigenformer_own $<TARGET_NAME_IF_EXISTS:eigenformer::io>)
@@ -30,6 +38,7 @@ set(eigen_include $<TARGET_PROPERTY:Eigen3::Eigen,INTERFACE_INCLUDE_DIRECTORIES>
 if(MSVC)
   set(bare_compiler ${CMAKE_CXX_COMPILER} /nologo /EHsc /std:c++20 /I${PROJECT_SOURCE_DIR}/include /I${eigen_include})
   set(only_check /Zs)
+  set(cxx17 /std:c++17)
   set(name_output /Fe:)
   set(needed_flags /EHsc)
 else()
@@ -38,6 +47,7 @@ else()
     list(APPEND bare_compiler -isysroot ${CMAKE_OSX_SYSROOT})
   endif()
   set(only_check -fsyntax-only)
+  set(cxx17 -std=c++17)
   set(name_output -o)
   set(needed_flags "")
 endif()
@@ -61,12 +71,14 @@ set(source_folder \"${PROJECT_SOURCE_DIR}\")
 set(build_folder \"${PROJECT_BINARY_DIR}\")
 set(work_folder \"${CMAKE_CURRENT_BINARY_DIR}\")
 set(package_folder \"${package_dir}\")
+set(eigen_folder \"${eigen_include}\")
 set(version ${PROJECT_VERSION})
 set(with_io $<TARGET_EXISTS:eigenformer::io>)
 set(generator \"${CMAKE_GENERATOR}\")
 set(msvc \"${MSVC}\")
 set(bare_compiler \"${bare_compiler}\")
 set(only_check ${only_check})
+set(cxx17 ${cxx17})
 set(name_output ${name_output})
 ")
 
@@ -97,3 +109,59 @@ foreach(source IN LISTS sources)
   add_test(NAME compile_fail.${name} COMMAND ${CMAKE_COMMAND} -Dthis_build=${this_build} -Dsource=${source}
                                              -P ${CMAKE_CURRENT_SOURCE_DIR}/compile_fail/run.cmake)
 endforeach()
+
+# --- Every header under other conditions ------------------------------------------------------------------------------
+
+# The headers, and nothing of ours besides, which are included as a user's own (by -I).
+set(compiling ${CMAKE_CURRENT_SOURCE_DIR}/compiling)
+add_test(NAME compiling.older_language COMMAND ${CMAKE_COMMAND} -Dthis_build=${this_build}
+                                               "-Dheaders=${first_of_folders}" -P ${compiling}/older_language.cmake)
+if(MSVC)
+  return()
+endif()
+
+function(add_headers_test name source flags)
+  add_test(NAME compiling.${name} COMMAND ${CMAKE_COMMAND} -Dthis_build=${this_build} -Dsource=${source}
+                                          "-Dflags=${flags}" -P ${CMAKE_CURRENT_SOURCE_DIR}/compile_fail/run.cmake)
+endfunction()
+add_headers_test(macros ${compiling}/macros.cpp "-DALL_HEADERS=\"${all_headers}\"")
+add_headers_test(bare_language ${all_headers} "-fno-exceptions -fno-rtti")
+add_test(NAME compiling.without_exceptions COMMAND ${CMAKE_COMMAND} -Dthis_build=${this_build}
+                                                   -P ${compiling}/without_exceptions.cmake)
+
+# Warnings that users turn on. Eigen's own headers are a system's, or they would give most of them.
+set(warnings "-isystem ${eigen_include} -Werror -Wall -Wextra -Wpedantic -Wconversion -Wshadow")
+if(CMAKE_CXX_COMPILER_ID MATCHES Clang)
+  string(APPEND warnings " -Weverything -Wno-unknown-warning-option -Wno-c++98-compat -Wno-c++98-compat-pedantic"
+                         " -Wno-pre-c++20-compat-pedantic -Wno-padded -Wno-unsafe-buffer-usage -Wno-switch-default"
+                         " -Wno-poison-system-directories -Wno-ctad-maybe-unsupported -Wno-float-equal"
+                         " -Wno-missing-noreturn -Wno-weak-vtables -Wno-zero-as-null-pointer-constant")
+elseif(CMAKE_CXX_COMPILER_ID STREQUAL GNU)
+  string(APPEND warnings " -Wuseless-cast -Wold-style-cast -Wdouble-promotion -Wextra-semi -Wnon-virtual-dtor"
+                         " -Woverloaded-virtual -Wcast-qual -Wcast-align -Wduplicated-branches -Wduplicated-cond"
+                         " -Wlogical-op -Wnull-dereference -Wundef -Wredundant-decls -Wformat=2")
+endif()
+add_headers_test(warnings ${all_headers} "${warnings}")
+
+include(CheckCXXSourceCompiles)
+set(CMAKE_REQUIRED_FLAGS "-m32 -msse2")
+check_cxx_source_compiles("#include <vector>\nint main() { return 0; }" eigenformer_compiles_32_bit)
+unset(CMAKE_REQUIRED_FLAGS)
+if(eigenformer_compiles_32_bit)
+  add_headers_test(32_bit ${all_headers} "-m32 -msse2")
+endif()
+
+if(TARGET eigenformer::io)
+  set(json $<TARGET_PROPERTY:nlohmann_json::nlohmann_json,INTERFACE_INCLUDE_DIRECTORIES>)
+else()
+  set(json "")
+endif()
+find_program(EIGENFORMER_EMXX em++)
+find_program(EIGENFORMER_NODE node)
+if(EIGENFORMER_EMXX AND EIGENFORMER_NODE)
+  add_test(NAME compiling.emscripten
+           COMMAND ${CMAKE_COMMAND} -Demxx=${EIGENFORMER_EMXX} -Dnode=${EIGENFORMER_NODE} -Dthis_build=${this_build}
+                   -Djson=${json}
+                   -Dheaders=${all_headers} -Dexample=${PROJECT_SOURCE_DIR}/examples/01_attention.cpp
+                   -P ${compiling}/emscripten.cmake)
+endif()

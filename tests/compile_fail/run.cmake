@@ -1,6 +1,7 @@
 # Compiles `source`, which must fail with the sentence that stands after "// expected:" in it. A source without one must
-# compile.   cmake -Dthis_build=FILE -Dsource=FILE -P run.cmake
+# compile.   cmake -Dthis_build=FILE -Dsource=FILE ["-Dflags=FLAG FLAG .."] -P run.cmake
 include(${this_build})
+separate_arguments(flags UNIX_COMMAND "${flags}")
 file(READ ${source} code)
 if(code MATCHES "// expected: ([^\r\n]+)")
   set(expected "${CMAKE_MATCH_1}")
@@ -8,7 +9,7 @@ else()
   set(expected "")
 endif()
 
-execute_process(COMMAND ${bare_compiler} ${only_check} ${source} RESULT_VARIABLE result OUTPUT_VARIABLE output
+execute_process(COMMAND ${bare_compiler} ${flags} ${only_check} ${source} RESULT_VARIABLE result OUTPUT_VARIABLE output
                 ERROR_VARIABLE output)
 if(expected STREQUAL "")
   if(NOT result EQUAL 0)

@@ -3,6 +3,8 @@
 #pragma once
 
 #include <cstdint>
+#include <cstdio>
+#include <cstdlib>
 #include <initializer_list>
 #include <stdexcept>
 #include <string>
@@ -13,7 +15,8 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// Thrown for a wrong shape, size, option, text or file. `assert` is left for the library's own mistakes.
+/// Thrown for a wrong shape, size, option, text or file. `assert` is left for the library's own mistakes. What happens
+/// without exceptions is said in config.hpp, at EIGENFORMER_THROW.
 class Error : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
@@ -89,6 +92,13 @@ class MessagePart {
   std::int64_t whole_ = 0;
   double real_ = 0;
 };
+
+/// What EIGENFORMER_THROW does without exceptions.
+[[noreturn]] EIGENFORMER_COLD inline void abort_with(const Error& error) {
+  std::fputs(error.what(), stderr);
+  std::fputc('\n', stderr);
+  std::abort();
+}
 
 [[noreturn]] EIGENFORMER_COLD inline void fail_with(std::initializer_list<MessagePart> parts) {
   std::string message;

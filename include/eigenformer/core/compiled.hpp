@@ -1,6 +1,8 @@
 // Declares what the optional library eigenformer::compiled holds, so that files that link it do not compile it again.
 #pragma once
 
+#include "eigenformer/core/config.hpp"
+
 #if defined(EIGENFORMER_COMPILING_FLOAT)
 #define EIGENFORMER_FLOAT(...) template __VA_ARGS__
 #elif defined(EIGENFORMER_COMPILED_FLOAT)

@@ -1,5 +1,15 @@
-// What every header starts from: the version, the name of the binary interface, and how an error is thrown.
+// What every header starts from: the language, the version, the name of the binary interface, and how an error is
+// thrown.
 #pragma once
+
+// An older language would give hundreds of errors. GCC and Clang go on after #error, but not after a missing file.
+#if defined(_MSVC_LANG) ? _MSVC_LANG < 202002L : __cplusplus < 202002L
+#if defined(_MSC_VER) && !defined(__clang__)
+#error eigenformer needs C++20: compile with /std:c++20, by Visual Studio 2022 or newer
+#else
+#include <eigenformer needs C++20: compile with -std=c++20, by GCC 12, Clang 14 or newer>
+#endif
+#endif
 
 #include <Eigen/Core>
 
@@ -30,10 +40,14 @@
 #define EIGENFORMER_ABI_JOIN(version, instructions, alignment) EIGENFORMER_ABI_JOIN_(version, instructions, alignment)
 #define EIGENFORMER_ABI EIGENFORMER_ABI_JOIN(0_1, EIGENFORMER_ABI_INSTRUCTIONS, EIGEN_MAX_ALIGN_BYTES)
 
-// With -fno-exceptions, define EIGENFORMER_THROW(error) before including: it gets an eigenformer::Error and must not
-// return.
+// Throws an eigenformer::Error. Without exceptions (-fno-exceptions) its message is printed to standard error and the
+// program aborts. To do something else, define EIGENFORMER_THROW(error) before including; it must not return.
 #ifndef EIGENFORMER_THROW
+#if defined(__cpp_exceptions) || defined(_CPPUNWIND)
 #define EIGENFORMER_THROW(error) throw error
+#else
+#define EIGENFORMER_THROW(error) ::eigenformer::detail::abort_with(error)
+#endif
 #endif
 
 // For a function that is called only when a check fails: it is compiled for size, which takes less time, and lies apart

@@ -1,0 +1,26 @@
+# What an error does in a program without exceptions.   cmake -Dthis_build=FILE -P without_exceptions.cmake
+include(${this_build})
+set(source ${CMAKE_CURRENT_LIST_DIR}/without_exceptions.cpp)
+
+function(expect_output expected)
+  set(program ${work_folder}/without_exceptions.exe)
+  execute_process(COMMAND ${bare_compiler} -fno-exceptions -pthread ${ARGN} ${source} ${name_output} ${program}
+                  RESULT_VARIABLE result ERROR_VARIABLE output)
+  if(NOT result EQUAL 0)
+    message(FATAL_ERROR "does not compile:\n${output}")
+  endif()
+  execute_process(COMMAND ${program} RESULT_VARIABLE result OUTPUT_VARIABLE output ERROR_VARIABLE output)
+  if(result EQUAL 0 OR NOT output STREQUAL "${expected}\n")
+    message(FATAL_ERROR "expected an error and \"${expected}\", given ${result} and \"${output}\"")
+  endif()
+  set(result "${result}" PARENT_SCOPE)
+endfunction()
+
+expect_output("softmax: y is [2 x 3], expected [2 x 4]")
+if(NOT result MATCHES "[Aa]bort")
+  message(FATAL_ERROR "expected an abort, given ${result}")
+endif()
+expect_output("handled: softmax: y is [2 x 3], expected [2 x 4]" -DOWN_HANDLER)
+if(NOT result EQUAL 3)
+  message(FATAL_ERROR "expected the handler's exit code, given ${result}")
+endif()
