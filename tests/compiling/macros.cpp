@@ -50,8 +50,8 @@
 #include <nlohmann/json.hpp>
 #endif
 
-// The headers above are others' business. What follows stands for whatever a macro is defined as: nothing compiles with
-// it.
+// The headers above come first because a standard library need not survive these macros. A bracket stands for whatever
+// they are defined as: no code compiles with it.
 #define min(a, b) ]
 #define max(a, b) ]
 
@@ -256,4 +256,4 @@
 #define HeightValue ]
 #define NoValue ]
 
-#include ALL_HEADERS
+#include "main.cpp"  // made by compiling.cmake: includes every header
