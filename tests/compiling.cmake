@@ -1,5 +1,5 @@
 # Tests of compiling itself: every header alone, programs that use eigenformer as its users do, code that must not
-# compile.
+# compile, every header under other conditions.
 
 # --- Headers: each alone, each twice in a file, each in two translation units of one program --------------------------
 
@@ -112,7 +112,7 @@ endforeach()
 
 # --- Every header under other conditions ------------------------------------------------------------------------------
 
-# The headers, and nothing of ours besides, which are included as a user's own (by -I).
+# They are included by -I, as a user may include them, so that warnings in them are seen.
 set(compiling ${CMAKE_CURRENT_SOURCE_DIR}/compiling)
 add_test(NAME compiling.older_language COMMAND ${CMAKE_COMMAND} -Dthis_build=${this_build}
                                                "-Dheaders=${first_of_folders}" -P ${compiling}/older_language.cmake)
@@ -125,7 +125,7 @@ function(add_headers_test name source flags)
                                           "-Dflags=${flags}" -P ${CMAKE_CURRENT_SOURCE_DIR}/compile_fail/run.cmake)
 endfunction()
 add_headers_test(macros ${compiling}/macros.cpp -I${CMAKE_CURRENT_BINARY_DIR}/headers)
-add_headers_test(bare_language ${all_headers} "-fno-exceptions -fno-rtti")
+add_headers_test(headers_without_exceptions ${all_headers} "-fno-exceptions -fno-rtti")
 add_test(NAME compiling.without_exceptions COMMAND ${CMAKE_COMMAND} -Dthis_build=${this_build}
                                                    -P ${compiling}/without_exceptions.cmake)
 
@@ -149,6 +149,8 @@ check_cxx_source_compiles("#include <vector>\nint main() { return 0; }" eigenfor
 unset(CMAKE_REQUIRED_FLAGS)
 if(eigenformer_compiles_32_bit)
   add_headers_test(32_bit ${all_headers} "-m32 -msse2")
+else()
+  message(STATUS "Not tested: 32-bit machines, since the compiler does not build for them (-m32)")
 endif()
 
 if(TARGET eigenformer::io)
@@ -164,4 +166,6 @@ if(EIGENFORMER_EMXX AND EIGENFORMER_NODE)
                    -Djson=${json}
                    -Dheaders=${all_headers} -Dexample=${PROJECT_SOURCE_DIR}/examples/01_attention.cpp
                    -P ${compiling}/emscripten.cmake)
+else()
+  message(STATUS "Not tested: Emscripten, since em++ or node was not found")
 endif()
