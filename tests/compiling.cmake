@@ -130,17 +130,15 @@ add_test(NAME compiling.without_exceptions COMMAND ${CMAKE_COMMAND} -Dthis_build
                                                    -P ${compiling}/without_exceptions.cmake)
 
 # Warnings that users turn on. Eigen's own headers are a system's, or they would give most of them.
-set(warnings "-isystem ${eigen_include} -Werror -Wall -Wextra -Wpedantic -Wconversion -Wshadow")
+set(warnings "-isystem ${eigen_include} -Werror -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Wold-style-cast"
+             "-Wdouble-promotion -Wextra-semi -Wnon-virtual-dtor -Woverloaded-virtual -Wcast-qual -Wcast-align -Wundef"
+             "-Wnull-dereference -Wredundant-decls -Wformat=2")
 if(CMAKE_CXX_COMPILER_ID MATCHES Clang)
-  string(APPEND warnings " -Weverything -Wno-unknown-warning-option -Wno-c++98-compat -Wno-c++98-compat-pedantic"
-                         " -Wno-pre-c++20-compat-pedantic -Wno-padded -Wno-unsafe-buffer-usage -Wno-switch-default"
-                         " -Wno-poison-system-directories -Wno-ctad-maybe-unsupported -Wno-float-equal"
-                         " -Wno-missing-noreturn -Wno-weak-vtables -Wno-zero-as-null-pointer-constant")
+  list(APPEND warnings "-Wsign-conversion -Wshorten-64-to-32 -Wdocumentation -Wextra-semi-stmt -Wunused-template")
 elseif(CMAKE_CXX_COMPILER_ID STREQUAL GNU)
-  string(APPEND warnings " -Wuseless-cast -Wold-style-cast -Wdouble-promotion -Wextra-semi -Wnon-virtual-dtor"
-                         " -Woverloaded-virtual -Wcast-qual -Wcast-align -Wduplicated-branches -Wduplicated-cond"
-                         " -Wlogical-op -Wnull-dereference -Wundef -Wredundant-decls -Wformat=2")
+  list(APPEND warnings "-Wuseless-cast -Wduplicated-branches -Wduplicated-cond -Wlogical-op")
 endif()
+string(REPLACE ";" " " warnings "${warnings}")
 add_headers_test(warnings ${all_headers} "${warnings}")
 
 include(CheckCXXSourceCompiles)
