@@ -1,7 +1,10 @@
 #include "eigenformer/autograd/tape.hpp"
 
+#include <new>
+
 #include "eigenformer/ops/arithmetic.hpp"
 #include "eigenformer/ops/matmul.hpp"
+#include "support/allocations.hpp"
 #include "support/catch.hpp"
 #include "support/random.hpp"
 
@@ -96,4 +99,42 @@ TEST_CASE("steps of changing shape stop allocating once the largest has been see
   const std::size_t allocations = tape.workspace().system_allocations();
   for (int i = 0; i < 50; ++i) step(1 + rng.below(200));
   REQUIRE(tape.workspace().system_allocations() == allocations);
+}
+
+TEST_CASE("memory that cannot be had is an error, and the tape serves on", "[autograd]") {
+  if (!ef::testing::can_count_allocations()) {
+    WARN("the heap cannot be made to fail in this build");
+    return;
+  }
+  ef::Rng rng(6);
+  const ef::Parameter<double> weight(ef::testing::random_matrix<double>(8, 8, rng));
+  const Eigen::MatrixXd x0 = ef::testing::random_matrix<double>(20, 8, rng);
+  const auto step = [&](ef::Tape<double>& tape) {
+    const ef::Context<double> context{.tape = &tape};
+    Variable x = tape.variable(x0);
+    for (int layer = 0; layer < 3; ++layer) x = ef::add(context, x, ef::linear(context, x, context.use(weight)));
+    tape.backward(ef::sum(context, x));
+  };
+  ef::Tape<double> undisturbed;
+  step(undisturbed);
+  const Eigen::MatrixXd expected = undisturbed.gradient(weight);
+  for (std::size_t before = 0;; ++before) {
+    ef::Tape<double> tape;
+    bool threw = false, reached = false;
+    {
+      const ef::testing::FailingAllocation failing(before);
+      try {
+        step(tape);
+      } catch (const std::bad_alloc&) {
+        threw = true;
+      }
+      reached = failing.reached();
+    }
+    CAPTURE(before);
+    REQUIRE(threw == reached);
+    if (!reached) break;
+    tape.gradients().clear();
+    step(tape);
+    REQUIRE(tape.gradient(weight) == expected);
+  }
 }

@@ -2,13 +2,18 @@
 
 #include <cstdint>
 #include <cstring>
+#include <limits>
 #include <memory>
+#include <new>
 #include <numeric>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "eigenformer/core/rng.hpp"
+#include "support/allocations.hpp"
 #include "support/catch.hpp"
+#include "support/message_of.hpp"
 
 namespace ef = eigenformer;
 using ef::Index;
@@ -108,6 +113,7 @@ TEST_CASE("after the largest step nothing is asked of the system, whatever the s
   const Index largest = 100000;
   step(workspace, sizes_of_at_most(largest / 3, rng), rng);
   step(workspace, std::vector<Index>(static_cast<std::size_t>(largest / 16), 16), rng);
+  step(workspace, {16}, rng);  // begins by putting the memory of the largest step into one chunk
   const std::size_t allocations = workspace.system_allocations();
   const std::size_t capacity = workspace.capacity();
   CHECK(allocations < 30);
@@ -172,9 +178,59 @@ TEST_CASE("live blocks never overlap", "[core]") {
   }
   for (const MarkedBlock& block : live) REQUIRE(block.intact());
   live.clear();
-  // All of it is in one piece again.
+  // All of it is in one piece again, as soon as something is asked for.
+  workspace.allocate<float>(1);
   const std::size_t allocations = workspace.system_allocations();
   const MarkedBlock whole(workspace, static_cast<Index>(workspace.capacity() / 64 * 64), 9);
   CHECK(whole.intact());
   CHECK(workspace.system_allocations() == allocations);
+}
+
+TEST_CASE("memory that cannot be had is an error, and handing back never fails", "[core]") {
+  if (!ef::testing::can_count_allocations()) {
+    WARN("the heap cannot be made to fail in this build");
+    return;
+  }
+  const auto work = [](Workspace& workspace) {
+    for (int time = 0; time < 2; ++time) {  // the second begins by putting the chunks into one
+      std::vector<std::shared_ptr<float>> blocks(40);
+      for (std::size_t i = 0; i < blocks.size(); ++i)
+        blocks[i] = workspace.allocate<float>(static_cast<Index>(100 * i));
+      for (std::size_t i = 0; i < blocks.size(); i += 2) blocks[i].reset();  // as many free ranges as there can be
+      for (std::size_t i = 1; i < blocks.size(); i += 2) blocks[i].reset();
+    }
+  };
+  std::size_t failures = 0;
+  for (bool all_had = false; !all_had; ++failures) {
+    Workspace workspace;
+    bool threw = false;
+    {
+      const ef::testing::FailingAllocation failing(failures);
+      try {
+        work(workspace);
+      } catch (const std::bad_alloc&) {
+        threw = true;
+      }
+      all_had = !failing.reached();
+    }
+    CAPTURE(failures);
+    REQUIRE(threw != all_had);
+    work(workspace);  // still serves
+    const std::size_t allocations = workspace.system_allocations();
+    work(workspace);
+    REQUIRE(workspace.system_allocations() == allocations);
+  }
+  CHECK(failures > 80);  // the blocks' owners alone
+}
+
+TEST_CASE("sizes that no memory has are refused", "[core]") {
+  Workspace workspace;
+  const Index most = std::numeric_limits<Index>::max();
+  for (const Index count : {Index{-1}, most, most / Index{sizeof(double)}}) {
+    CAPTURE(count);
+    CHECK(ef::testing::message_of([&] {
+            workspace.allocate<double>(count);
+          }).find("Workspace: " + std::to_string(count) + " numbers are asked for") == 0);
+    CHECK_THROWS_AS(Workspace::allocate_from_heap<double>(count), ef::Error);
+  }
 }

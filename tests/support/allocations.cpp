@@ -1,6 +1,8 @@
 #include "support/allocations.hpp"
 
 #include <atomic>
+#include <cerrno>
+#include <cstdint>
 #include <cstdlib>
 #include <limits>
 
@@ -8,6 +10,7 @@ namespace {
 
 std::atomic<std::size_t> smallest_counted{std::numeric_limits<std::size_t>::max()};
 std::atomic<std::size_t> counted{0};
+std::atomic<std::int64_t> until_failure{-1};  // below 0: none fails
 
 }  // namespace
 
@@ -28,29 +31,28 @@ void* __libc_calloc(std::size_t, std::size_t);    // NOLINT
 void* __libc_realloc(void*, std::size_t);         // NOLINT
 void* __libc_memalign(std::size_t, std::size_t);  // NOLINT
 
-static void count(std::size_t bytes) {
+// Counts an allocation, and says whether it is to fail.
+static bool fails(std::size_t bytes) {
   if (bytes >= smallest_counted.load(std::memory_order_relaxed)) ++counted;
+  if (until_failure.load(std::memory_order_relaxed) < 0 || until_failure-- != 0) return false;
+  errno = ENOMEM;
+  return true;
 }
 
 void* malloc(std::size_t bytes) {
-  count(bytes);
-  return __libc_malloc(bytes);
+  return fails(bytes) ? nullptr : __libc_malloc(bytes);
 }
 void* calloc(std::size_t items, std::size_t bytes) {
-  count(items * bytes);
-  return __libc_calloc(items, bytes);
+  return fails(items * bytes) ? nullptr : __libc_calloc(items, bytes);
 }
 void* realloc(void* block, std::size_t bytes) {
-  count(bytes);
-  return __libc_realloc(block, bytes);
+  return fails(bytes) ? nullptr : __libc_realloc(block, bytes);
 }
 void* aligned_alloc(std::size_t alignment, std::size_t bytes) {
-  count(bytes);
-  return __libc_memalign(alignment, bytes);
+  return fails(bytes) ? nullptr : __libc_memalign(alignment, bytes);
 }
 int posix_memalign(void** block, std::size_t alignment, std::size_t bytes) {
-  count(bytes);
-  *block = __libc_memalign(alignment, bytes);
+  *block = fails(bytes) ? nullptr : __libc_memalign(alignment, bytes);
   return *block == nullptr ? 12 : 0;  // ENOMEM
 }
 }
@@ -75,6 +77,16 @@ AllocationCount::~AllocationCount() {
 }
 std::size_t AllocationCount::count() const {
   return counted;
+}
+
+FailingAllocation::FailingAllocation(std::size_t before) {
+  until_failure = static_cast<std::int64_t>(before);
+}
+FailingAllocation::~FailingAllocation() {
+  until_failure = -1;
+}
+bool FailingAllocation::reached() const {
+  return until_failure < 0;
 }
 
 }  // namespace eigenformer::testing

@@ -18,4 +18,16 @@ class AllocationCount {
   std::size_t count() const;
 };
 
+/// Lets one allocation fail while it lives: the one that comes after `before` others, on whatever thread. One at a
+/// time.
+class FailingAllocation {
+ public:
+  explicit FailingAllocation(std::size_t before);
+  FailingAllocation(const FailingAllocation&) = delete;
+  FailingAllocation& operator=(const FailingAllocation&) = delete;
+  ~FailingAllocation();
+  /// Whether it has failed.
+  bool reached() const;
+};
+
 }  // namespace eigenformer::testing

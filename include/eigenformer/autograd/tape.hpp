@@ -47,9 +47,10 @@ class Tape {
   /// until `backward` has run.
   Variable<Scalar> use(const Parameter<Scalar>& parameter) {
     begin_recording();
-    const auto [entry, is_new] = used_.try_emplace(&parameter);
-    if (is_new) entry->second = put(Variable<Scalar>::view(parameter.value), Node{{}, {}, &parameter});
-    return entry->second;
+    if (const auto found = used_.find(&parameter); found != used_.end()) return found->second;
+    Variable<Scalar> x = put(Variable<Scalar>::view(parameter.value), Node{{}, {}, &parameter});
+    used_.emplace(&parameter, x);
+    return x;
   }
 
   /// Makes y the result of an operation on `inputs`. If a gradient flows to none of them, y is a constant.
@@ -90,7 +91,6 @@ class Tape {
         gradients_.add(*nodes_[i].parameter, gradient.value());
     }
     for (Node& node : nodes_) node.backward = nullptr;
-    used_.clear();
   }
 
   /// The gradient that the last `backward` gave for what `variable()` made; zeros if the loss does not depend on it.
@@ -156,6 +156,7 @@ class Tape {
   void begin_recording() {
     if (!ended_) return;
     nodes_.clear();
+    used_.clear();
     ended_ = false;
     ++recording_;
   }

@@ -3,11 +3,13 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <limits>
 #include <memory>
 #include <new>
+#include <utility>
 #include <vector>
 
-#include "eigenformer/core/types.hpp"
+#include "eigenformer/core/check.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
@@ -23,30 +25,33 @@ struct DeleteBlock {
 };
 
 /// Chunks of memory and their free ranges. First fit by address; ranges that touch are joined.
+///
+/// Only `allocate` asks for memory, its own included: `release` runs in destructors, which must not throw.
 class FreeList {
  public:
   std::byte* allocate(std::size_t bytes) {
+    // A new step begins. One chunk of the whole size serves it and every later step that needs no more, whatever its
+    // shapes.
+    if (blocks_ == 0 && chunks_.size() > 1) {
+      const std::size_t whole = std::max<std::size_t>(bytes, std::exchange(capacity_, 0));
+      chunks_.clear();
+      add_chunk(whole);
+    }
+    std::byte* block = nullptr;
     for (Chunk& chunk : chunks_)
-      if (std::byte* block = chunk.take(bytes)) return block;
-    // Grow by half, so that few chunks are ever asked for.
-    chunks_.emplace_back(std::max<std::size_t>(bytes, capacity_ / 2));
-    ++chunks_made_;
-    capacity_ += chunks_.back().size;
-    return chunks_.back().take(bytes);
+      if ((block = chunk.take(bytes)) != nullptr) break;
+    if (block == nullptr) {
+      add_chunk(std::max<std::size_t>(bytes, capacity_ / 2));  // grow by half, so that few chunks are ever asked for
+      block = chunks_.back().take(bytes);
+    }
+    ++blocks_;
+    return block;
   }
 
-  void release(std::byte* block, std::size_t bytes) {
-    bool all_free = true;
-    for (Chunk& chunk : chunks_) {
-      if (chunk.contains(block)) chunk.give_back(block, bytes);
-      all_free = all_free && chunk.is_free();
-    }
-    // The step is over. One chunk of the whole size serves every later step that needs no more, whatever its shapes.
-    if (all_free && chunks_.size() > 1) {
-      chunks_.clear();
-      chunks_.emplace_back(capacity_);
-      ++chunks_made_;
-    }
+  void release(std::byte* block, std::size_t bytes) noexcept {
+    const auto chunk = std::find_if(chunks_.begin(), chunks_.end(), [&](const Chunk& c) { return c.contains(block); });
+    chunk->give_back(block, bytes);
+    --blocks_;
   }
 
   std::size_t capacity() const { return capacity_; }
@@ -60,9 +65,16 @@ class FreeList {
   struct Chunk {
     explicit Chunk(std::size_t bytes) : memory(new_block(bytes)), size(bytes), free{{0, bytes}} {}
 
+    /// A block, or null if no range is large enough.
     std::byte* take(std::size_t bytes) {
       for (auto range = free.begin(); range != free.end(); ++range) {
         if (range->end - range->begin < bytes) continue;
+        if (free.capacity() < blocks + 2) {  // between so many blocks there are at most as many ranges
+          const auto place = range - free.begin();
+          free.reserve(2 * (blocks + 2));
+          range = free.begin() + place;
+        }
+        ++blocks;
         std::byte* block = memory.get() + range->begin;
         range->begin += bytes;
         if (range->begin == range->end) free.erase(range);
@@ -71,7 +83,8 @@ class FreeList {
       return nullptr;
     }
     bool contains(const std::byte* block) const { return block >= memory.get() && block < memory.get() + size; }
-    void give_back(const std::byte* block, std::size_t bytes) {
+    void give_back(const std::byte* block, std::size_t bytes) noexcept {
+      --blocks;
       const auto begin = static_cast<std::size_t>(block - memory.get());
       auto next = std::lower_bound(free.begin(), free.end(), begin,
                                    [](const Range& range, std::size_t offset) { return range.begin < offset; });
@@ -88,14 +101,20 @@ class FreeList {
         free.insert(next, {begin, begin + bytes});
       }
     }
-    bool is_free() const { return free.size() == 1 && free[0].begin == 0 && free[0].end == size; }
-
     std::unique_ptr<std::byte, DeleteBlock> memory;
     std::size_t size;
-    std::vector<Range> free;  // by address, none touching the next
+    std::vector<Range> free;  // by address, none touching the next; has room for all that may be given back
+    std::size_t blocks = 0;   // that are handed out
   };
 
+  void add_chunk(std::size_t bytes) {
+    chunks_.emplace_back(bytes);
+    ++chunks_made_;
+    capacity_ += bytes;
+  }
+
   std::vector<Chunk> chunks_;
+  std::size_t blocks_ = 0;  // that are handed out, of all chunks
   std::size_t capacity_ = 0;
   std::size_t chunks_made_ = 0;
 };
@@ -103,12 +122,13 @@ class FreeList {
 }  // namespace detail
 
 /// Lends blocks of memory and takes them back when their last owner lets go. It remembers its high-water mark: once the
-/// largest step has been seen, steps of any shapes allocate nothing. Blocks may outlive the workspace.
+/// step after the largest has begun, steps of any shapes allocate nothing. Blocks may outlive the workspace.
 ///
 /// A workspace and its blocks belong to one thread at a time.
 class Workspace {
  public:
-  /// Uninitialised memory for `count` scalars, aligned to 64 bytes.
+  /// Uninitialised memory for `count` scalars, aligned to 64 bytes. Throws std::bad_alloc if there is none; handing it
+  /// back never fails.
   template <class Scalar>
   std::shared_ptr<Scalar> allocate(Index count) {
     static_assert(std::is_trivially_destructible_v<Scalar>, "a workspace holds plain numbers");
@@ -130,12 +150,14 @@ class Workspace {
 
   /// Bytes held.
   std::size_t capacity() const { return memory_->capacity(); }
-  /// How often memory was asked of the system: stays as it is once the largest step has been seen.
+  /// How often memory was asked of the system: stays as it is once the step after the largest has begun.
   std::size_t system_allocations() const { return memory_->chunks_made(); }
 
  private:
   template <class Scalar>
   static std::size_t bytes_for(Index count) {
+    constexpr Index most = (std::numeric_limits<Index>::max)() / Index{sizeof(Scalar)} - Index{detail::block_alignment};
+    check(count >= 0 && count <= most, "Workspace: ", count, " numbers are asked for, expected 0 to ", most);
     const std::size_t bytes = static_cast<std::size_t>(count) * sizeof(Scalar);
     return std::max<std::size_t>(detail::block_alignment,
                                  (bytes + detail::block_alignment - 1) & ~(detail::block_alignment - 1));
