@@ -2,12 +2,14 @@
 
 #include <atomic>
 #include <chrono>
+#include <new>
 #include <set>
 #include <stdexcept>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include "support/allocations.hpp"
 #include "support/catch.hpp"
 #include "support/message_of.hpp"
 
@@ -155,4 +157,31 @@ TEST_CASE("pools come and go", "[core]") {
   CHECK(of_the_machine.size() >= 1);
   CHECK(each_once(of_the_machine, 100));
   CHECK(ef::testing::message_of([] { ef::ThreadPool(-1); }) == "ThreadPool: threads is -1, expected 0 or more");
+}
+
+TEST_CASE("a pool whose threads cannot all be started is an error, and leaves none behind", "[core]") {
+  if (!ef::testing::can_count_allocations()) {
+    WARN("the heap cannot be made to fail in this build");
+    return;
+  }
+  std::size_t failures = 0, messages = 0;
+  for (bool all_had = false; !all_had; ++failures) {
+    std::string message;
+    {
+      const ef::testing::FailingAllocation failing(failures);
+      try {
+        ef::ThreadPool pool(4);
+      } catch (const ef::Error& error) {
+        message = error.what();
+      } catch (const std::bad_alloc&) {  // before any thread
+      }
+      all_had = !failing.reached();
+    }
+    CAPTURE(failures, message);
+    if (message.empty()) continue;
+    ++messages;
+    REQUIRE(message.find("ThreadPool: the system started ") == 0);
+    REQUIRE(message.find(" threads, expected 3") != std::string::npos);
+  }
+  CHECK(messages >= 3);
 }

@@ -20,26 +20,32 @@ namespace eigenformer::inline EIGENFORMER_ABI {
 /// its tasks on the calling thread, so nothing can wait for itself.
 class ThreadPool final : public Threads {
  public:
-  /// threads: how many work, the caller of `run` among them; 0 takes as many as the machine has.
+  /// threads: how many work, the caller of `run` among them; 0 takes as many as the machine has. Throws if the system
+  /// cannot start as many.
   explicit ThreadPool(int threads = 0) {
     check(threads >= 0, "ThreadPool: threads is ", threads, ", expected 0 or more");
     if (threads == 0) threads = static_cast<int>(std::max<unsigned>(1, std::thread::hardware_concurrency()));
     workers_.reserve(static_cast<std::size_t>(threads) - 1);
-    for (int i = 1; i < threads; ++i) workers_.emplace_back([this] { work(); });
+#if defined(__cpp_exceptions)
+    try {
+      start(threads - 1);
+    } catch (...) {  // no room for another stack, or the user's limit
+      stop();
+      fail("ThreadPool: the system started ", size() - 1, " threads, expected ", threads - 1);
+    }
+#else
+    start(threads - 1);
+#endif
   }
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;
   ~ThreadPool() override {
-    {
-      const std::lock_guard lock(mutex_);
-      stopping_ = true;
-      ++generation_;
-    }
-    wake_.notify_all();
-    for (std::thread& worker : workers_) worker.join();
+    stop();
   }
 
-  int size() const { return static_cast<int>(workers_.size()) + 1; }
+  int size() const {
+    return static_cast<int>(workers_.size()) + 1;
+  }
 
   void run(Index count, TaskRef task) override {
     if (workers_.empty() || count <= 1 || busy_.test_and_set(std::memory_order_acquire)) {
@@ -79,6 +85,20 @@ class ThreadPool final : public Threads {
 #else
     (void)error;
 #endif
+  }
+
+  void start(int workers) {
+    for (int i = 0; i < workers; ++i) workers_.emplace_back([this] { work(); });
+  }
+
+  void stop() {
+    {
+      const std::lock_guard lock(mutex_);
+      stopping_ = true;
+      ++generation_;
+    }
+    wake_.notify_all();
+    for (std::thread& worker : workers_) worker.join();
   }
 
   void take_tasks() {
