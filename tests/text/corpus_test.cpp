@@ -69,7 +69,7 @@ TEST_CASE("files that cannot be read are named", "[text]") {
                             "\xFF\xFE"
                             "a")) == files.name("utf16") + ":1: invalid UTF-8 at byte 0");
   const TemporaryFolder folder;
-  CHECK(message(folder.path()).find(": cannot be ") != std::string::npos);  // opened or read, as the system has it
+  CHECK(message(folder.path()) == ef::detail::name_of_file(folder.path()) + ": is a folder, expected a file");
 }
 
 TEST_CASE("a parallel corpus is read from one file", "[text]") {

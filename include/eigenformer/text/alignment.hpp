@@ -59,10 +59,10 @@ inline WordAlignment parse_alignment(std::string_view line) {
 /// The alignments of a file in Pharaoh's format, one a line. Throws as read_lines and parse_alignment do, with the
 /// file and the line.
 inline std::vector<WordAlignment> read_alignments(const std::filesystem::path& path) {
-  const std::string file = detail::name_of_file(path);
   std::vector<WordAlignment> alignments;
-  for (const std::string& line : read_lines(path))
-    alignments.push_back(detail::parse_links(line, file + ':' + std::to_string(alignments.size() + 1)));
+  detail::for_each_line(path, [&](const std::string& line, const std::string& where) {
+    alignments.push_back(detail::parse_links(line, where));
+  });
   return alignments;
 }
 
