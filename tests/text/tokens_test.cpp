@@ -44,6 +44,14 @@ TEST_CASE("a translation batch shifts what is read against what is said", "[text
   CHECK(batch.target.rows == ef::RowOffsets{0, 1, 3, 7, 9});
   CHECK(batch.next == Ids{2, 20, 2, 21, 22, 23, 2, 20, 2});
 
+  const ef::TranslationBatch same =
+      ef::translation_batch(ef::Tokens::of(sources), ef::Tokens::of(targets), chosen);  // sentences one under another
+  CHECK(same.source.ids == batch.source.ids);
+  CHECK(same.source.rows == batch.source.rows);
+  CHECK(same.target.ids == batch.target.ids);
+  CHECK(same.target.rows == batch.target.rows);
+  CHECK(same.next == batch.next);
+
   const ef::TranslationBatch none = ef::translation_batch(sources, targets, {});
   CHECK(none.source.sequences() == 0);
   CHECK(none.next.empty());
@@ -53,7 +61,10 @@ TEST_CASE("a translation batch of sentences that do not exist is refused", "[tex
   const std::vector<Ids> two(2);
   const std::vector<Ids> three(3);
   const auto message = [&](const std::vector<ef::Index>& chosen, const std::vector<Ids>& targets) {
-    return message_of([&] { ef::translation_batch(two, targets, chosen); });
+    const std::string of_vectors = message_of([&] { ef::translation_batch(two, targets, chosen); });
+    CHECK(message_of([&] { ef::translation_batch(ef::Tokens::of(two), ef::Tokens::of(targets), chosen); }) ==
+          of_vectors);
+    return of_vectors;
   };
   CHECK(message({0}, three) == "translation_batch: 2 sources, 3 targets");
   CHECK(message({0, 2}, two) == "translation_batch: there is no sentence 2, only 0 to 1");

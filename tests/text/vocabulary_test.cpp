@@ -31,6 +31,11 @@ TEST_CASE("a vocabulary is ordered by count, then by bytes", "[text]") {
   CHECK(Vocabulary::of(sentences, {.max_size = 3}).size() == 3);
   CHECK(Vocabulary::of(sentences, {.min_count = 3, .max_size = 6}).size() == 4);
   CHECK(Vocabulary::of(std::vector<Strings>{}) == Vocabulary());
+  ef::TokenCounts counts;
+  for (const Strings& sentence : sentences) counts.add(sentence);
+  CHECK(Vocabulary::of(counts) == vocabulary);
+  CHECK(Vocabulary::of(counts, {.min_count = 2}) == Vocabulary::of(sentences, {.min_count = 2}));
+  CHECK(Vocabulary::of(ef::TokenCounts()) == Vocabulary());
 }
 
 TEST_CASE("a vocabulary is made again of its tokens", "[text]") {

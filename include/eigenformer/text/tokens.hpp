@@ -43,20 +43,20 @@ struct TranslationBatch {
   std::vector<Token> next;  ///< what it should say after each of target's rows: the translation, then the end token
 };
 
-/// The batch of the chosen sentence pairs. sources, targets: encoded sentences without specials. Throws if their
-/// numbers differ or a chosen one does not exist.
-inline TranslationBatch translation_batch(std::span<const std::vector<Token>> sources,
-                                          std::span<const std::vector<Token>> targets, std::span<const Index> chosen) {
-  check(sources.size() == targets.size(), "translation_batch: ", sources.size(), " sources, ", targets.size(),
-        " targets");
+namespace detail {
+
+/// source_of(i), target_of(i): the tokens of sentence i, for i below `count`.
+template <class SourceOf, class TargetOf>
+TranslationBatch translation_batch_of(SourceOf&& source_of, TargetOf&& target_of, Index count,
+                                      std::span<const Index> chosen) {
   TranslationBatch batch;
   std::vector<Index> source_rows{0};
   std::vector<Index> target_rows{0};
   for (const Index sentence : chosen) {
-    check(sentence >= 0 && sentence < static_cast<Index>(sources.size()), "translation_batch: there is no sentence ",
-          sentence, ", only 0 to ", static_cast<Index>(sources.size()) - 1);
-    const std::vector<Token>& source = sources[static_cast<std::size_t>(sentence)];
-    const std::vector<Token>& target = targets[static_cast<std::size_t>(sentence)];
+    check(sentence >= 0 && sentence < count, "translation_batch: there is no sentence ", sentence, ", only 0 to ",
+          count - 1);
+    const std::span<const Token> source = source_of(sentence);
+    const std::span<const Token> target = target_of(sentence);
 
     batch.source.ids.insert(batch.source.ids.end(), source.begin(), source.end());
     batch.source.ids.push_back(Vocabulary::end);
@@ -72,6 +72,28 @@ inline TranslationBatch translation_batch(std::span<const std::vector<Token>> so
   batch.source.rows = RowOffsets(std::move(source_rows));
   batch.target.rows = RowOffsets(std::move(target_rows));
   return batch;
+}
+
+}  // namespace detail
+
+/// The batch of the chosen sentence pairs. sources, targets: encoded sentences without specials. Throws if their
+/// numbers differ or a chosen one does not exist.
+inline TranslationBatch translation_batch(std::span<const std::vector<Token>> sources,
+                                          std::span<const std::vector<Token>> targets, std::span<const Index> chosen) {
+  check(sources.size() == targets.size(), "translation_batch: ", sources.size(), " sources, ", targets.size(),
+        " targets");
+  return detail::translation_batch_of([&](Index i) { return std::span(sources[static_cast<std::size_t>(i)]); },
+                                      [&](Index i) { return std::span(targets[static_cast<std::size_t>(i)]); },
+                                      static_cast<Index>(sources.size()), chosen);
+}
+
+/// The batch of the chosen pairs of sentences that lie one under another, for corpora: a vector for each of millions of
+/// short sentences takes several times their memory.
+inline TranslationBatch translation_batch(const Tokens& sources, const Tokens& targets, std::span<const Index> chosen) {
+  check(sources.sequences() == targets.sequences(), "translation_batch: ", sources.sequences(), " sources, ",
+        targets.sequences(), " targets");
+  return detail::translation_batch_of([&](Index i) { return sources[i]; }, [&](Index i) { return targets[i]; },
+                                      sources.sequences(), chosen);
 }
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI

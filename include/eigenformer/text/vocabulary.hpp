@@ -30,6 +30,18 @@ struct VocabularyOptions {
   Index max_size = 0;   ///< of the vocabulary, the specials among them; 0 sets no limit
 };
 
+/// How often each token occurs in a text, which need not be in memory as a whole.
+class TokenCounts {
+ public:
+  void add(std::span<const std::string> sentence) {
+    for (const std::string& token : sentence) ++counts_[token];
+  }
+  const std::unordered_map<std::string, Index>& counts() const { return counts_; }
+
+ private:
+  std::unordered_map<std::string, Index> counts_;
+};
+
 /// The tokens that a model knows. The first three are special: the unknown token, and those for the beginning and the
 /// end of a sentence.
 class Vocabulary {
@@ -59,21 +71,24 @@ class Vocabulary {
   /// The tokens of these sentences, the most frequent first, equally frequent ones by their bytes. Empty ones are left
   /// out. Throws if an option is negative or max_size does not hold the specials.
   static Vocabulary of(std::span<const std::vector<std::string>> sentences, const VocabularyOptions& options = {}) {
+    TokenCounts counts;
+    for (const std::vector<std::string>& sentence : sentences) counts.add(sentence);
+    return of(counts, options);
+  }
+
+  /// The tokens that were counted, chosen and ordered as above.
+  static Vocabulary of(const TokenCounts& counts, const VocabularyOptions& options = {}) {
     check(options.min_count >= 0, "Vocabulary: min_count is ", options.min_count, ", expected 0 or more");
     const auto reserved = static_cast<Index>(specials.size());
     check(options.max_size == 0 || options.max_size >= reserved, "Vocabulary: max_size is ", options.max_size,
           ", expected 0 or at least ", reserved);
 
-    std::unordered_map<std::string_view, Index> counts;
-    for (const std::vector<std::string>& sentence : sentences)
-      for (const std::string& token : sentence) ++counts[token];
-    counts.erase("");
-    for (const std::string_view special : specials) counts.erase(special);
-
     using Counted = std::pair<std::string_view, Index>;
     std::vector<Counted> counted;
-    for (const Counted entry : counts)
-      if (entry.second >= options.min_count) counted.push_back(entry);
+    for (const auto& [token, count] : counts.counts()) {
+      const bool special = std::find(specials.begin(), specials.end(), token) != specials.end();
+      if (count >= options.min_count && !token.empty() && !special) counted.emplace_back(token, count);
+    }
     std::sort(counted.begin(), counted.end(), [](const Counted& a, const Counted& b) {
       return a.second != b.second ? a.second > b.second : a.first < b.first;
     });
