@@ -2,6 +2,7 @@
 
 #include "support/catch.hpp"
 #include "support/recurrent_models.hpp"
+#include "support/tensor_list.hpp"
 
 namespace ef = eigenformer;
 
@@ -14,4 +15,16 @@ TEST_CASE("a recurrent model's options come back from JSON as they were", "[io]"
     CHECK(json["score"] == std::string(ef::to_string(options.score)));
     CHECK(json["num_decoder_layers"] == options.num_decoder_layers);
   }
+}
+
+TEST_CASE("a recurrent model's options say which tensors it has", "[io]") {
+  for (ef::RecurrentSeq2SeqOptions options : ef::testing::kinds_of_recurrent_models())
+    for (const bool bidirectional : {false, true}) {
+      options.bidirectional = bidirectional;
+      options.kernel = 5;
+      CAPTURE(ef::testing::name_of(options), bidirectional);
+      ef::Rng rng(1);
+      const ef::RecurrentSeq2Seq<float> model(options, rng);
+      CHECK(ef::testing::tensors_of_options(options) == ef::testing::tensors_of_model(model));
+    }
 }

@@ -1,6 +1,8 @@
 #include "eigenformer/io/transformer_config.hpp"
 
 #include "support/catch.hpp"
+#include "support/copy_task.hpp"
+#include "support/tensor_list.hpp"
 
 namespace ef = eigenformer;
 
@@ -52,4 +54,28 @@ TEST_CASE("JSON that is not a Transformer's options is refused by name", "[io]")
   CHECK(message("positions", "absolute").find("given \"absolute\"") != std::string::npos);
   json.erase("heads");
   CHECK(message("width", 8) == "config.json: has no \"heads\"");
+}
+
+TEST_CASE("a Transformer's options say which tensors it has", "[io]") {
+  ef::TransformerOptions options = ef::testing::small_transformer();
+  options.positions = GENERATE(from_range(ef::position_encodings));
+  CAPTURE(ef::to_string(options.positions));
+  options.num_decoder_layers = 3;
+  const auto check = [&] {
+    ef::Rng rng(1);
+    const ef::Transformer<float> model(options, rng);
+    CHECK(ef::testing::tensors_of_options(options) == ef::testing::tensors_of_model(model));
+  };
+  check();
+  options.heads = 4;
+  options.key_heads = 2;
+  options.head_width = 6;
+  options.relative_values = false;
+  options.bias = false;
+  options.norm_first = true;
+  check();
+  options.share_embeddings = options.tie_output = false;
+  options.target_vocabulary_size = 13;
+  options.num_encoder_layers = 0;
+  check();
 }

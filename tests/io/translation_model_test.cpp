@@ -4,8 +4,10 @@
 
 #include "eigenformer/io/files.hpp"
 #include "eigenformer/train/trainer.hpp"
+#include "support/allocations.hpp"
 #include "support/catch.hpp"
 #include "support/copy_task.hpp"
+#include "support/message_of.hpp"
 #include "support/recurrent_models.hpp"
 #include "support/temporary_folder.hpp"
 
@@ -132,4 +134,71 @@ TEST_CASE("a damaged model folder is refused, and the message names the file", "
     ef::write_file(path / "config.json", "not JSON");
     CHECK(says("config.json"));
   }
+}
+
+TEST_CASE("a configuration that does not fit the tensors is refused before memory is allocated for it", "[io]") {
+  ef::Rng rng(95);
+  const ef::testing::TemporaryFolder folder;
+  const std::filesystem::path path = folder.path() / "model";
+  ef::TranslationModel<float> model = small_model(rng);
+  std::vector<ef::Seq2Seq<float>> networks{model.network};
+  ef::TransformerOptions transformer = ef::testing::small_transformer();
+  for (const ef::PositionEncoding positions : {ef::PositionEncoding::learned, ef::PositionEncoding::bucketed}) {
+    transformer.positions = positions;
+    networks.emplace_back(ef::Transformer<float>(transformer, rng));
+  }
+  for (const ef::RecurrentSeq2SeqOptions& options : ef::testing::kinds_of_recurrent_models())
+    networks.emplace_back(ef::RecurrentSeq2Seq<float>(options, rng));
+
+  for (const ef::Seq2Seq<float>& network : networks) {
+    model.network = network;
+    ef::save(path, model);
+    const ef::Json good = ef::parse_json(ef::read_file(path / "config.json"), "config.json");
+    for (const auto& [option, value] : good["options"].items()) {
+      if (!value.is_number_integer()) continue;
+      for (const std::int64_t size : {std::int64_t{0}, std::int64_t{3}, std::int64_t{1} << 31, std::int64_t{-5}}) {
+        ef::Json changed = good;
+        changed["options"][option] = size;
+        ef::write_file(path / "config.json", changed.dump());
+        const ef::testing::AllocationCount large(1 << 20);
+        bool loaded = true;
+        std::string message;
+        try {
+          ef::load_translation_model<float>(path);
+        } catch (const ef::Error& error) {
+          loaded = false;
+          message = error.what();
+        }
+        const std::size_t count = large.count();
+        CAPTURE(option, size, message, changed.dump());
+        CHECK(count == 0);
+        if (size < 0) CHECK(message.find(option) != std::string::npos);
+        if (size == std::int64_t{1} << 31 && (option == "width" || option.find("layers") != std::string::npos))
+          CHECK_FALSE(loaded);
+      }
+    }
+  }
+}
+
+TEST_CASE("a vocabulary file may come from another program", "[io]") {
+  ef::Rng rng(96);
+  const ef::testing::TemporaryFolder folder;
+  const std::filesystem::path path = folder.path() / "model";
+  const ef::TranslationModel<float> model = small_model(rng);
+  ef::save(path, model);
+  const auto with_vocabulary = [&](const std::string& text) {
+    ef::write_file(path / "source_vocabulary.txt", text);
+    return ef::load_translation_model<float>(path).source.vocabulary;
+  };
+  CHECK(with_vocabulary("\xEF\xBB\xBF<unk>\r\n<s>\r\n</s>\r\na\r\nb\r\nc\r\nd\r\ne\r\nf\r\ng\r\nh\r\n") ==
+        model.source.vocabulary);
+  const auto message = [&](const std::string& text) { return ef::testing::message_of([&] { with_vocabulary(text); }); };
+  CHECK(message("<unk>\n<s>\n</s>\n\xFF\n").find("source_vocabulary.txt:4: invalid UTF-8 at byte 0") !=
+        std::string::npos);
+  CHECK(message("<unk>\n<s>\n</s>\na\nb\nc\nd\ne\nf\ng\nh").find("does not end with a line break") !=
+        std::string::npos);
+  ef::TranslationModel<float> unwritable = model;
+  unwritable.source.vocabulary = ef::Vocabulary({"<unk>", "<s>", "</s>", "a\nb"});
+  CHECK(ef::testing::message_of([&] { ef::save(folder.path() / "other", unwritable); }).find("has a line break") !=
+        std::string::npos);
 }

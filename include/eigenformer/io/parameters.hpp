@@ -25,6 +25,25 @@ void save_parameters(const std::filesystem::path& path, const Model& model,
   write_safetensors(path, std::move(tensors), metadata);
 }
 
+namespace detail {
+
+/// Throws, beginning with `where`, unless the file has a tensor of this name and shape, of a floating type.
+inline void check_tensor(const SafetensorsFile& file, const std::string& name, const Shape& expected,
+                         const std::string& where) {
+  check(file.contains(name), where, ": has no tensor \"", name, '"');
+  const std::vector<Index>& dimensions = file.shape(name);
+  const Shape given = dimensions.size() == 2   ? Shape{dimensions[0], dimensions[1]}
+                      : dimensions.size() == 1 ? Shape{1, dimensions[0]}
+                                               : Shape{-1, -1};
+  if (given != expected)
+    fail(where, ": tensor \"", name, "\" is ", dimensions_text(dimensions), ", expected ", expected);
+  const DType type = file.dtype(name);
+  if (type != DType::F64 && type != DType::F32 && type != DType::F16 && type != DType::BF16)
+    fail(where, ": tensor \"", name, "\" is of ", dtype_name(type), ", expected F64, F32, F16 or BF16");
+}
+
+}  // namespace detail
+
 /// Reads every parameter of `model`, which has its shape already, converting between floating types. Throws, and leaves
 /// the model as it was, if the file lacks one, has one that the model lacks, or has one of another shape.
 template <class Model>
@@ -32,17 +51,7 @@ void load_parameters(const SafetensorsFile& file, Model& model) {
   const std::string where = "load_parameters: " + file.name();
   std::unordered_set<std::string> wanted;
   for_each_parameter(model, [&](const std::string& name, const auto& parameter) {
-    check(file.contains(name), where, ": has no tensor \"", name, '"');
-    const std::vector<Index>& dimensions = file.shape(name);
-    const Shape given = dimensions.size() == 2   ? Shape{dimensions[0], dimensions[1]}
-                        : dimensions.size() == 1 ? Shape{1, dimensions[0]}
-                                                 : Shape{-1, -1};
-    if (given != shape(parameter.value))
-      fail(where, ": tensor \"", name, "\" is ", detail::dimensions_text(dimensions), ", expected ",
-           shape(parameter.value));
-    const DType type = file.dtype(name);
-    if (type != DType::f64 && type != DType::f32 && type != DType::f16 && type != DType::bf16)
-      fail(where, ": tensor \"", name, "\" is of ", dtype_name(type), ", expected F64, F32, F16 or BF16");
+    detail::check_tensor(file, name, shape(parameter.value), where);
     wanted.insert(name);
   });
   for (const std::string& name : file.names())

@@ -1,9 +1,12 @@
-// A recurrent sequence-to-sequence model's options in config.json of a model folder: see options.hpp.
+// A recurrent sequence-to-sequence model's options in config.json of a model folder, see options.hpp, and the
+// tensors that go with them.
 #pragma once
 
 #include <concepts>
+#include <string>
 
 #include "eigenformer/io/options.hpp"
+#include "eigenformer/io/tensor_shapes.hpp"
 #include "eigenformer/models/recurrent_seq2seq.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
@@ -29,6 +32,54 @@ void visit_options(Options& options, auto&& visitor) {
   visitor("max_length", options.max_length);
   visitor("share_embeddings", options.share_embeddings);
   visitor("tie_output", options.tie_output);
+}
+
+namespace detail {
+
+inline void visit_source_encoder(const RecurrentSeq2SeqOptions& options, const TensorVisitor& visitor) {
+  const Index hidden = options.hidden;
+  switch (options.encoder) {
+    case SourceEncoder::recurrent:
+      visit_recurrent(visitor, "encoder", options.recurrent_encoder());
+      break;
+    case SourceEncoder::convolution:
+      for (Index i = 0; i < options.num_encoder_layers; ++i)
+        visit_linear(visitor, "convolution.layers." + std::to_string(i) + ".convolution", options.kernel * hidden,
+                     2 * hidden);
+      break;
+    case SourceEncoder::self_attention:
+      for (Index i = 0; i < options.num_encoder_layers; ++i)
+        visit_encoder_layer(visitor, "self_attention.layers." + std::to_string(i), options.self_attention_layer());
+      visit_norm(visitor, "self_attention.norm", hidden);
+      break;
+  }
+}
+
+}  // namespace detail
+
+/// Calls the visitor with the name and shape of every parameter of a recurrent model with these options. Allocates
+/// nothing for the model; a visitor may end the walk by throwing.
+inline void visit_tensors(const RecurrentSeq2SeqOptions& options, const TensorVisitor& visitor) {
+  const Index hidden = options.hidden;
+  visitor("source_embedding.weight", {options.source_vocabulary_size, options.width});
+  if (!options.share_embeddings) visitor("target_embedding.weight", {options.target_vocabulary_size, options.width});
+  detail::visit_source_encoder(options, visitor);
+  detail::visit_recurrent(visitor, "decoder", options.recurrent_decoder());
+  if (options.encoder != SourceEncoder::recurrent)
+    detail::visit_linear(visitor, "bridge", hidden, options.num_decoder_layers * state_count(options.cell) * hidden);
+  if (options.context == SourceContext::attention) {
+    const bool additive = options.score == AlignmentScore::additive;
+    if (additive || options.score == AlignmentScore::general)
+      detail::visit_linear(visitor, "attention.query", hidden, hidden, additive);
+    if (additive) {
+      detail::visit_linear(visitor, "attention.key", hidden, hidden, false);
+      visitor("attention.v", {1, hidden});
+    }
+    detail::visit_linear(visitor, "combine", 2 * hidden, hidden);
+  }
+  if (options.context == SourceContext::every_step)
+    detail::visit_linear(visitor, "combine", 2 * hidden + options.width, hidden);
+  if (!options.tie_output) detail::visit_linear(visitor, "generator", hidden, options.target_vocabulary_size);
 }
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI

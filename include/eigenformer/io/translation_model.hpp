@@ -7,10 +7,12 @@
 #pragma once
 
 #include <filesystem>
+#include <sstream>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "eigenformer/core/lines.hpp"
 #include "eigenformer/io/parameters.hpp"
 #include "eigenformer/io/recurrent_seq2seq_config.hpp"
 #include "eigenformer/io/transformer_config.hpp"
@@ -22,21 +24,23 @@ namespace detail {
 
 inline std::string vocabulary_text(const Vocabulary& vocabulary) {
   std::string text;
-  for (const std::string& token : vocabulary.tokens()) text.append(token).append(1, '\n');
+  for (const std::string& token : vocabulary.tokens()) {
+    check(token.find('\n') == std::string::npos && token.back() != '\r', "save: the token \"", token,
+          "\" has a line break, expected none: vocabularies have one token a line");
+    text.append(token).append(1, '\n');
+  }
   return text;
 }
 
 inline Vocabulary read_vocabulary(const std::filesystem::path& path) {
-  const std::string where = path_text(path);
-  const std::string text = read_file(path);
-  check_utf8(text, where);
-  check(!text.empty() && text.back() == '\n', where, ": is empty or does not end with a line break");
+  std::istringstream text(read_file(path));
+  LineReader reader(text, path_text(path));
   std::vector<std::string> tokens;
-  for (std::size_t begin = 0; begin < text.size();) {
-    const std::size_t end = text.find('\n', begin);
-    tokens.push_back(text.substr(begin, end - begin));
-    begin = end + 1;
+  for (std::string token; reader.next(token);) {
+    check_utf8(token, reader.where());
+    tokens.push_back(token);
   }
+  check(!tokens.empty() && reader.has_end(), path_text(path), ": is empty or does not end with a line break");
   return Vocabulary(std::move(tokens));
 }
 
@@ -50,12 +54,16 @@ const char* model_type(const RecurrentSeq2Seq<Scalar>&) {
   return "recurrent_seq2seq";
 }
 
-/// Makes the model of these options, and reads its parameters.
+/// Makes the model of these options, and reads its parameters. No memory is allocated for the model before the file is
+/// known to have all of its tensors, in their shapes.
 template <class Network, class Options>
 Network load_network(const std::filesystem::path& folder, const Options& options) {
+  const SafetensorsFile file(folder / "model.safetensors");
+  const std::string where = "load: " + file.name() + " does not fit " + path_text(folder / "config.json");
+  visit_tensors(options, [&](const std::string& name, const Shape& shape) { check_tensor(file, name, shape, where); });
   Rng rng(0);  // what it draws is replaced
   Network network(options, rng);
-  load_parameters(SafetensorsFile(folder / "model.safetensors"), network);
+  load_parameters(file, network);
   return network;
 }
 

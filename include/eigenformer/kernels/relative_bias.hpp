@@ -46,6 +46,8 @@ class RelativeBias {
     check(exact >= 1, "RelativeBias: buckets is ", buckets.buckets, ", expected at least ", least);
     check(buckets.max_distance > exact, "RelativeBias: max_distance is ", buckets.max_distance, ", expected more than ",
           exact, ", which have a bucket each");
+    check(buckets.max_distance <= largest_max_distance, "RelativeBias: max_distance is ", buckets.max_distance,
+          ", expected at most ", largest_max_distance);
     check(weights.dimension(0) == buckets.buckets, "RelativeBias: weights have ", weights.dimension(0),
           " rows, expected ", buckets.buckets, ", one a bucket");
     check(d_weights.data() == nullptr || d_weights.shape() == weights.shape(),
@@ -80,6 +82,8 @@ class RelativeBias {
   }
 
  private:
+  static constexpr Index largest_max_distance = Index{1} << 20;  // bucket_ has a number for each distance
+
   Index bucket(Index distance) const {
     return bucket_[static_cast<std::size_t>(std::clamp(distance, -max_distance_, max_distance_) + max_distance_)];
   }

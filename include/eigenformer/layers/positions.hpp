@@ -71,12 +71,15 @@ Matrix<Scalar> sinusoidal_positions(Index first, Index positions, Index width, P
   return table;
 }
 
+/// The most positions whose encodings a model keeps; those of later ones are computed when needed.
+inline constexpr Index most_kept_positions = 4096;
+
 /// Adds to each row of a ragged batch the encoding of its place in its sequence, if it is of those that are added.
 template <class Scalar>
 struct Positions {
   PositionEncoding encoding = PositionEncoding::none;
   Parameter<Scalar> weight;  // learned: [max_length x width]
-  Matrix<Scalar> table;      // sinusoidal: the first max_length positions, kept; later ones are computed when needed
+  Matrix<Scalar> table;      // sinusoidal: the first positions, kept; later ones are computed when needed
 
   Positions() = default;
   Positions(PositionEncoding chosen, Index max_length, Index width, Rng& rng);
@@ -94,7 +97,7 @@ Positions<Scalar>::Positions(PositionEncoding chosen, Index max_length, Index wi
   if (encoding == PositionEncoding::learned)
     weight = normal<Scalar>(max_length, width, 0.02, rng);  // the deviation of Devlin et al. 2019
   else if (encoding == PositionEncoding::sinusoidal || encoding == PositionEncoding::sinusoidal_concatenated)
-    table = sinusoidal_positions<Scalar>(0, max_length, width, encoding);
+    table = sinusoidal_positions<Scalar>(0, std::min(max_length, most_kept_positions), width, encoding);
 }
 
 template <class Scalar>

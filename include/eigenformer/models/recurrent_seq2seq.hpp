@@ -65,6 +65,27 @@ struct RecurrentSeq2SeqOptions {
   Index max_length = 512;
   bool share_embeddings = false;  // one embedding for source and target, which then have one vocabulary
   bool tie_output = false;        // the output layer is the target embedding; needs width = hidden
+
+  RecurrentOptions recurrent_encoder() const {
+    return {.inputs = width,
+            .hidden = bidirectional ? hidden / 2 : hidden,
+            .num_layers = num_encoder_layers,
+            .cell = cell,
+            .bidirectional = bidirectional,
+            .dropout = dropout};
+  }
+  RecurrentOptions recurrent_decoder() const {
+    const bool reads_context =
+        context == SourceContext::every_step || (context == SourceContext::attention && input_feeding);
+    return {.inputs = reads_context ? width + hidden : width,
+            .hidden = hidden,
+            .num_layers = num_decoder_layers,
+            .cell = cell,
+            .dropout = dropout};
+  }
+  TransformerLayerOptions self_attention_layer() const {
+    return {.width = hidden, .heads = heads, .dim_feedforward = 2 * hidden, .dropout = dropout, .norm_first = true};
+  }
 };
 
 /// What a decoder is given of the source.
@@ -163,6 +184,7 @@ inline void check_options(const RecurrentSeq2SeqOptions& options) {
   check(options.source_vocabulary_size > 0 && options.target_vocabulary_size > 0,
         "RecurrentSeq2Seq: vocabularies have ", options.source_vocabulary_size, " and ", options.target_vocabulary_size,
         " tokens, expected source_vocabulary_size and target_vocabulary_size above 0");
+  check(options.max_length >= 1, "RecurrentSeq2Seq: max_length is ", options.max_length, ", expected 1 or more");
   check(!options.share_embeddings || options.source_vocabulary_size == options.target_vocabulary_size,
         "RecurrentSeq2Seq: share_embeddings needs one vocabulary, given are ", options.source_vocabulary_size, " and ",
         options.target_vocabulary_size, " tokens");
@@ -188,16 +210,9 @@ RecurrentSeq2Seq<Scalar>::RecurrentSeq2Seq(const RecurrentSeq2SeqOptions& chosen
   source_embedding = Embedding<Scalar>(options.source_vocabulary_size, options.width, rng);
   if (!options.share_embeddings)
     target_embedding = Embedding<Scalar>(options.target_vocabulary_size, options.width, rng);
-  const Index directions = options.bidirectional ? 2 : 1;
   switch (options.encoder) {
     case SourceEncoder::recurrent:
-      encoder = Recurrent<Scalar>({.inputs = options.width,
-                                   .hidden = options.hidden / directions,
-                                   .num_layers = options.num_encoder_layers,
-                                   .cell = options.cell,
-                                   .bidirectional = options.bidirectional,
-                                   .dropout = options.dropout},
-                                  rng);
+      encoder = Recurrent<Scalar>(options.recurrent_encoder(), rng);
       break;
     case SourceEncoder::convolution:
       convolution = ConvolutionalEncoder<Scalar>({.width = options.hidden,
@@ -208,23 +223,13 @@ RecurrentSeq2Seq<Scalar>::RecurrentSeq2Seq(const RecurrentSeq2SeqOptions& chosen
       break;
     case SourceEncoder::self_attention:
       for (Index i = 0; i < options.num_encoder_layers; ++i)
-        self_attention.layers.emplace_back(TransformerLayerOptions{.width = options.hidden,
-                                                                   .heads = options.heads,
-                                                                   .dim_feedforward = 2 * options.hidden,
-                                                                   .dropout = options.dropout,
-                                                                   .norm_first = true},
-                                           rng);
+        self_attention.layers.emplace_back(options.self_attention_layer(), rng);
       self_attention.norm = LayerNorm<Scalar>(options.hidden);
       break;
   }
   const bool attends = options.context == SourceContext::attention;
   const bool every_step = options.context == SourceContext::every_step;
-  decoder = Recurrent<Scalar>({.inputs = options.width + (every_step || feeds_input() ? options.hidden : 0),
-                               .hidden = options.hidden,
-                               .num_layers = options.num_decoder_layers,
-                               .cell = options.cell,
-                               .dropout = options.dropout},
-                              rng);
+  decoder = Recurrent<Scalar>(options.recurrent_decoder(), rng);
   if (options.encoder != SourceEncoder::recurrent) {
     positions = Positions<Scalar>(PositionEncoding::sinusoidal, options.max_length, options.width, rng);
     bridge = Linear<Scalar>(options.hidden, options.num_decoder_layers * decoder.state_width(), rng);

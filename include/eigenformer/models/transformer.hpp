@@ -64,7 +64,7 @@ struct TransformerOptions {
             .buckets = {.buckets = buckets, .max_distance = max_distance, .bidirectional = bidirectional},
             .deviation = 1 / std::sqrt(static_cast<double>(width)),
             .rotary_base = rotary_base,
-            .rotary_positions = max_length};
+            .rotary_positions = std::min(max_length, most_kept_positions)};
   }
 
   /// Four layers of width 128: Transformer-Tiny of Wu et al. 2021 ("Good for Misconceived Reasons").
@@ -181,6 +181,9 @@ Transformer<Scalar>::Transformer(const TransformerOptions& chosen, Rng& rng)
   check(options.source_vocabulary_size > 0 && options.target_vocabulary_size > 0, "Transformer: vocabularies have ",
         options.source_vocabulary_size, " and ", options.target_vocabulary_size,
         " tokens, expected source_vocabulary_size and target_vocabulary_size above 0");
+  check(options.width >= 1 && options.dim_feedforward >= 1 && options.max_length >= 1, "Transformer: width is ",
+        options.width, ", dim_feedforward ", options.dim_feedforward, ", max_length ", options.max_length,
+        ", expected 1 or more");
   check(options.positions != PositionEncoding::relative || options.relative_distance >= 1,
         "Transformer: relative_distance is ", options.relative_distance, ", expected 1 or more");
   check(!options.share_embeddings || options.source_vocabulary_size == options.target_vocabulary_size,

@@ -1,0 +1,38 @@
+// The tensors of a model as text, to compare what a model has with what its options say.
+#pragma once
+
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "eigenformer/autograd/parameter.hpp"
+#include "eigenformer/io/tensor_shapes.hpp"
+
+namespace eigenformer::testing {
+
+inline std::string tensor_text(const std::string& name, const Shape& shape) {
+  return name + " [" + std::to_string(shape.rows) + " x " + std::to_string(shape.cols) + ']';
+}
+
+/// By name.
+template <class Model>
+std::vector<std::string> tensors_of_model(const Model& model) {
+  std::vector<std::string> tensors;
+  for_each_parameter(model, [&](const std::string& name, const auto& parameter) {
+    tensors.push_back(tensor_text(name, shape(parameter.value)));
+  });
+  std::sort(tensors.begin(), tensors.end());
+  return tensors;
+}
+
+/// By name, from visit_tensors.
+template <class Options>
+std::vector<std::string> tensors_of_options(const Options& options) {
+  std::vector<std::string> tensors;
+  visit_tensors(options,
+                [&](const std::string& name, const Shape& shape) { tensors.push_back(tensor_text(name, shape)); });
+  std::sort(tensors.begin(), tensors.end());
+  return tensors;
+}
+
+}  // namespace eigenformer::testing
