@@ -1,6 +1,8 @@
 // g2p MODEL_FOLDER: words on standard input, one a line, become phonemes on standard output.
 #include <iostream>
+#include <new>
 
+#include "eigenformer/core/lines.hpp"
 #include "g2p/pronouncer.hpp"
 
 int main(int count, char** arguments) {
@@ -10,10 +12,14 @@ int main(int count, char** arguments) {
   }
   try {
     const g2p::Pronouncer pronouncer(arguments[1]);
-    for (std::string word; std::getline(std::cin, word);) {
-      if (!word.empty() && word.back() == '\r') word.pop_back();
+    std::ios::sync_with_stdio(false);
+    g2p::ef::LineReader reader(std::cin, "standard input", stdin);
+    for (std::string word; reader.next(word);) {
       std::cout << (word.empty() ? "" : pronouncer.pronounce({&word, 1}).front()) << std::endl;
     }
+  } catch (const std::bad_alloc&) {
+    std::cerr << "g2p: there is not enough memory\n";
+    return 1;
   } catch (const std::exception& error) {
     std::cerr << "g2p: " << error.what() << '\n';
     return 1;

@@ -23,7 +23,8 @@ void evaluate(const EvaluateArguments& arguments) {
               bleu.precisions[1], bleu.precisions[2], bleu.precisions[3], bleu.brevity_penalty, bleu.signature.c_str());
   std::printf("chrF %.2f  %s\n", chrf.score, chrf.signature.c_str());
   ef::Index exact = 0;
-  for (std::size_t i = 0; i < translations.size(); ++i) exact += translations[i] == corpus.target[i] ? 1 : 0;
+  for (std::size_t i = 0; i < translations.size(); ++i)  // word by word: white space does not count
+    exact += ef::split_words(translations[i]) == ef::split_words(corpus.target[i]) ? 1 : 0;
   std::printf("exact match %.2f %%\n", 100 * static_cast<double>(exact) / static_cast<double>(translations.size()));
   if (arguments.alignments.empty()) return;
 

@@ -1,9 +1,11 @@
 // The translation program: `translate demo | compare | train | run | evaluate | align`.
 #include <CLI/CLI.hpp>
-#include <cmath>
+#include <charconv>
 #include <cstdlib>
 #include <exception>
 #include <iostream>
+#include <limits>
+#include <new>
 
 #include "translate/program.hpp"
 
@@ -22,21 +24,49 @@ void on_interrupt(int) {
   std::signal(SIGINT, SIG_DFL);  // a second Ctrl-C ends the program at once
 }
 
-/// In place of CLI::PositiveNumber, whose message spells out the largest number there is.
-const CLI::Validator above_0(
-    [](const std::string& given) {
-      const double number = std::strtod(given.c_str(), nullptr);
-      return number > 0 && std::isfinite(number) ? "" : "is " + given + ", expected a number above 0";
-    },
-    "above 0");
+// Every option that takes a number has one of these ranges, so that none can ask for more than any machine has.
+
+CLI::Validator whole_in(std::uint64_t smallest, std::uint64_t largest) {
+  const std::string range = std::to_string(smallest) + " to " + std::to_string(largest);
+  return CLI::Validator(
+      [=](const std::string& given) {
+        std::uint64_t number = 0;
+        const char* const end = given.data() + given.size();
+        const auto [parsed, error] = std::from_chars(given.data(), end, number);
+        const bool accepted = error == std::errc() && parsed == end && number >= smallest && number <= largest;
+        return accepted ? std::string() : "is " + given + ", expected a whole number from " + range;
+      },
+      range);
+}
+
+CLI::Validator number_in(double smallest, double largest, const std::string& range) {
+  return CLI::Validator(
+      [=](const std::string& given) {
+        char* parsed = nullptr;
+        const double number = std::strtod(given.c_str(), &parsed);
+        const bool accepted = parsed == given.c_str() + given.size() && number >= smallest && number <= largest;
+        return accepted ? std::string() : "is " + given + ", expected a number " + range;
+      },
+      range);
+}
+CLI::Validator above_0_up_to(int largest) {
+  return number_in(std::numeric_limits<double>::min(), largest, "above 0, at most " + std::to_string(largest));
+}
 
 void add_threads(CLI::App* command, int& threads) {
-  command->add_option("--threads", threads, "threads to work with (default: one a core)")->check(CLI::Range(1, 1024));
+  command->add_option("--threads", threads, "threads to work with (default: one a core)")->check(whole_in(1, 1024));
+}
+
+void add_seed(CLI::App* command, std::uint64_t& seed) {
+  command->add_option("--seed", seed, "of the weights and the order of training")
+      ->check(whole_in(0, std::numeric_limits<std::uint64_t>::max()))
+      ->capture_default_str();
 }
 
 void add_layer_and_head(CLI::App* command, int& layer, int& head) {
-  command->add_option("--layer", layer, "of a Transformer, counted from 1 (default: the last)")->check(above_0);
-  command->add_option("--head", head, "counted from 1 (default: the mean of all)")->check(above_0);
+  command->add_option("--layer", layer, "of a Transformer, counted from 1 (default: the last)")
+      ->check(whole_in(1, 10'000));
+  command->add_option("--head", head, "counted from 1 (default: the mean of all)")->check(whole_in(1, 10'000));
 }
 
 /// The names of an enum's values, as choices.
@@ -54,16 +84,16 @@ int run_program(int argc, char** argv) {
 
   DemoArguments demo_arguments;
   CLI::App* demo_command = app.add_subcommand("demo", "learn a small English-Chinese corpus and show what was learnt");
-  demo_command->add_option("--seed", demo_arguments.seed, "of the weights and the order of training");
+  add_seed(demo_command, demo_arguments.seed);
   demo_command->add_option("--svg", demo_arguments.svg, "where to write the heat map")->capture_default_str();
   add_threads(demo_command, demo_arguments.threads);
 
   CompareArguments compare_arguments;
   CLI::App* compare_command = app.add_subcommand(
       "compare", "what recurrent models and a Transformer learn of the demo's corpus, by length of the sentence");
-  compare_command->add_option("--seed", compare_arguments.seed, "of the weights and the order of training");
+  add_seed(compare_command, compare_arguments.seed);
   compare_command->add_option("--epochs", compare_arguments.epochs, "how often each model sees the corpus")
-      ->check(above_0)
+      ->check(whole_in(1, 100'000))
       ->capture_default_str();
   add_threads(compare_command, compare_arguments.threads);
 
@@ -88,9 +118,10 @@ int run_program(int argc, char** argv) {
   add_choice("--model", train_arguments.model, {"transformer", "recurrent"}, "what is trained");
   add_choice("--preset", train_arguments.preset, {"tiny", "base"},
              "tiny: 4 layers of width 128, or 1 recurrent one of 256; base: 6 of 512, or 2 of 512");
-  train_command->add_option("--width", train_arguments.width, "of the layers (default: the preset's)")->check(above_0);
+  train_command->add_option("--width", train_arguments.width, "of the layers (default: the preset's)")
+      ->check(whole_in(1, 8192));
   train_command->add_option("--layers", train_arguments.layers, "of encoder and decoder each (default: the preset's)")
-      ->check(above_0);
+      ->check(whole_in(1, 100));
   add_choice("--positions", train_arguments.positions, names_of<ef::PositionEncoding>(), "of a Transformer");
   add_choice("--context", train_arguments.context, names_of<ef::SourceContext>(),
              "what a recurrent decoder is told of the source");
@@ -105,24 +136,26 @@ int run_program(int argc, char** argv) {
   train_command->add_option("--source-tokens", train_arguments.source_tokens, "the same for one side")
       ->check(tokenizations);
   train_command->add_option("--target-tokens", train_arguments.target_tokens)->check(tokenizations);
-  auto* minutes = train_command->add_option("--minutes", train_arguments.minutes, "how long to train (default: 20)");
-  auto* epochs = train_command->add_option("--epochs", train_arguments.epochs, "or how often to see the corpus");
-  auto* updates = train_command->add_option("--updates", train_arguments.updates, "or how many updates to make");
-  for (CLI::Option* option : {minutes, epochs, updates}) option->check(above_0);
+  train_command->add_option("--minutes", train_arguments.minutes, "how long to train (default: 20)")
+      ->check(above_0_up_to(1'000'000));
+  train_command->add_option("--epochs", train_arguments.epochs, "or how often to see the corpus")
+      ->check(whole_in(1, 100'000));
+  train_command->add_option("--updates", train_arguments.updates, "or how many updates to make")
+      ->check(whole_in(1, 1'000'000'000));
   train_command->add_option("--batch-tokens", train_arguments.batch_tokens, "most tokens of a side in an update")
-      ->check(above_0)
+      ->check(whole_in(1, 1'000'000))
       ->capture_default_str();
   train_command->add_option("--min-count", train_arguments.min_count, "tokens seen less often are <unk>")
-      ->check(above_0)
+      ->check(whole_in(1, 1'000'000'000))
       ->capture_default_str();
   train_command->add_option("--max-length", train_arguments.max_length, "most tokens of a sentence")
-      ->check(above_0)
+      ->check(whole_in(1, 100'000))
       ->capture_default_str();
   train_command->add_option("--rate", train_arguments.rate, "the highest learning rate (default: the preset's)")
-      ->check(above_0);
+      ->check(above_0_up_to(1));
   train_command->add_option("--dropout", train_arguments.dropout, "(default: the preset's)")
-      ->check(CLI::Range(0.0, 0.9));
-  train_command->add_option("--seed", train_arguments.seed)->capture_default_str();
+      ->check(number_in(0, 0.9, "from 0 to 0.9"));
+  add_seed(train_command, train_arguments.seed);
   add_threads(train_command, train_arguments.threads);
 
   RunArguments run_arguments;
@@ -194,6 +227,9 @@ int main(int argc, char** argv) {
 #endif
   try {
     return translate::run_program(argc, argv);
+  } catch (const std::bad_alloc&) {
+    std::cerr << "translate: there is not enough memory\n";
+    return 1;
   } catch (const std::exception& error) {
     std::cerr << "translate: " << error.what() << '\n';
     return 1;

@@ -28,8 +28,8 @@ ef::Matrix<float> attended(const ef::Transformer<float>& network, const ef::Atte
                            int layer, int head) {
   const auto& layers = network.decoder.layers;
   const auto heads = static_cast<int>(network.options.heads);
-  ef::check(layer >= 0 && layer <= static_cast<int>(layers.size()), "align: layer ", layer, " is asked for, there are ",
-            layers.size());
+  ef::check(!layers.empty() && layer >= 0 && layer <= static_cast<int>(layers.size()), "align: layer ", layer,
+            " is asked for, there are ", layers.size());
   ef::check(head >= 0 && head <= heads, "align: head ", head, " is asked for, there are ", heads);
   const std::size_t chosen = layer == 0 ? layers.size() - 1 : static_cast<std::size_t>(layer - 1);
   const ef::Tensor<float, 3>& weights = recorder.weights(layers[chosen].multihead_attn);

@@ -1,6 +1,8 @@
 // translate run: stdin to stdout, line by line.
+#include <exception>
 #include <iostream>
 
+#include "eigenformer/core/lines.hpp"
 #include "eigenformer/core/thread_pool.hpp"
 #include "translate/translator.hpp"
 
@@ -12,22 +14,24 @@ void run(const RunArguments& arguments) {
   const Translator translator(model, &pool);
   std::ios::sync_with_stdio(false);
   std::cin.tie(nullptr);
+  ef::LineReader reader(std::cin, "standard input", stdin);
   std::string line;
   // Lines that have already arrived are translated together; somebody who types gets an answer to each.
   constexpr std::size_t most_lines = 256;
-  for (std::size_t done = 0; interrupted == 0;) {
-    std::vector<std::string> lines;
-    while (lines.size() < most_lines && (lines.empty() || std::cin.rdbuf()->in_avail() > 0) &&
-           std::getline(std::cin, line)) {
-      if (!line.empty() && line.back() == '\r') line.pop_back();
-      ef::check_utf8(line, "standard input:" + std::to_string(done + lines.size() + 1));
-      lines.push_back(line);
+  while (interrupted == 0) {
+    std::vector<std::vector<ef::Token>> sentences;
+    std::exception_ptr error;  // of a line: those before it are translated first
+    try {
+      while (sentences.size() < most_lines && (sentences.empty() || std::cin.rdbuf()->in_avail() > 0) &&
+             reader.next(line))
+        sentences.push_back(translator.encode(line, reader.where()));
+    } catch (const ef::Error&) {
+      error = std::current_exception();
     }
-    if (lines.empty()) break;
-    for (const std::string& translation : translator.translate(lines, "standard input"))
-      std::cout << translation << '\n';
+    for (const std::string& translation : translator.translate(sentences)) std::cout << translation << '\n';
     std::cout.flush();
-    done += lines.size();
+    if (error != nullptr) std::rethrow_exception(error);
+    if (sentences.empty()) break;
   }
 }
 

@@ -15,30 +15,38 @@ ef::ParallelCorpus read(const std::string& pairs, const std::string& source, con
   return pairs.empty() ? ef::read_parallel(source, target) : ef::read_tsv(pairs);
 }
 
-/// Takes 2 %, but at most 500 pairs, out of the corpus.
-ef::ParallelCorpus hold_out(ef::ParallelCorpus& corpus, std::uint64_t seed) {
-  std::vector<std::size_t> order(corpus.source.size());
-  std::iota(order.begin(), order.end(), std::size_t{0});
+/// Numbers of sentence pairs.
+struct Split {
+  std::vector<ef::Index> held_out;
+  std::vector<ef::Index> kept;
+};
+
+/// Holds out 2 % of the pairs, but at most 500.
+Split hold_out(ef::Index pairs, std::uint64_t seed) {
+  std::vector<ef::Index> order(static_cast<std::size_t>(pairs));
+  std::iota(order.begin(), order.end(), ef::Index{0});
   ef::Rng rng(seed);
   rng.shuffle(std::span(order));
-  const std::size_t count = std::min<std::size_t>(500, order.size() / 50);
-  ef::ParallelCorpus kept, held_out;
-  for (std::size_t i = 0; i < order.size(); ++i) {
-    ef::ParallelCorpus& part = i < count ? held_out : kept;
-    part.source.push_back(std::move(corpus.source[order[i]]));
-    part.target.push_back(std::move(corpus.target[order[i]]));
+  const auto middle = order.begin() + std::min<ef::Index>(500, pairs / 50);
+  return {{order.begin(), middle}, {middle, order.end()}};
+}
+
+ef::ParallelCorpus copy_of(const ef::ParallelCorpus& corpus, std::span<const ef::Index> pairs) {
+  ef::ParallelCorpus copy;
+  for (const ef::Index i : pairs) {
+    copy.source.push_back(corpus.source[static_cast<std::size_t>(i)]);
+    copy.target.push_back(corpus.target[static_cast<std::size_t>(i)]);
   }
-  corpus = std::move(kept);
-  return held_out;
+  return copy;
 }
 
 ef::TranslationSide make_side(const std::vector<std::string>& lines, const std::string& chosen, ef::Index min_count,
                               const char* name) {
   ef::TranslationSide side;
   side.tokenization = chosen.empty() ? ef::guess_tokenization(lines) : ef::value_of<ef::Tokenization>(chosen);
-  std::vector<std::vector<std::string>> sentences;
-  for (const std::string& line : lines) sentences.push_back(ef::tokenize(line, side.tokenization));
-  side.vocabulary = ef::Vocabulary::of(sentences, {.min_count = min_count});
+  ef::TokenCounts counts;
+  for (const std::string& line : lines) counts.add(ef::tokenize(line, side.tokenization));
+  side.vocabulary = ef::Vocabulary::of(counts, {.min_count = min_count});
   std::printf("%s: %s, a vocabulary of %lld\n", name, std::string(ef::to_string(side.tokenization)).c_str(),
               static_cast<long long>(side.vocabulary.size()));
   return side;
@@ -102,22 +110,31 @@ void train(const TrainArguments& arguments) {
   Model blank{{},
               make_side(corpus.source, tokens(arguments.source_tokens), arguments.min_count, "source"),
               make_side(corpus.target, tokens(arguments.target_tokens), arguments.min_count, "target")};
-  encode(blank, corpus, arguments.max_length, name);  // names the line of a sentence that is too long
-  ef::ParallelCorpus validation = has_validation
-                                      ? read(arguments.valid_pairs, arguments.valid_source, arguments.valid_target)
-                                      : hold_out(corpus, arguments.seed);
-  ef::check(!validation.source.empty(), name,
-            ": has too few pairs to hold some out for validation; give --valid-pairs");
+  const std::string validation_name = has_validation ? or_else(arguments.valid_pairs, arguments.valid_source) : name;
+  ef::ParallelCorpus validation;
+  EncodedPairs encoded, validation_encoded;
+  if (has_validation) {
+    encoded = encode(blank, std::move(corpus), arguments.max_length, name);
+    validation = read(arguments.valid_pairs, arguments.valid_source, arguments.valid_target);
+    validation_encoded = encode(blank, validation, arguments.max_length, validation_name);
+  } else {
+    const Split split = hold_out(corpus.size(), arguments.seed);
+    validation = copy_of(corpus, split.held_out);
+    const EncodedPairs all = encode(blank, std::move(corpus), arguments.max_length, name);
+    ef::check(!split.held_out.empty(), name, ": has too few pairs to hold some out for validation; give --valid-pairs");
+    validation_encoded = all.choose(split.held_out);
+    encoded = all.choose(split.kept);
+  }
+  const ef::Index longest = std::max(encoded.source.rows.longest(), encoded.target.rows.longest()) + 1;
+  ef::check(longest <= arguments.batch_tokens, "--batch-tokens: is ", arguments.batch_tokens, ", expected at least ",
+            longest, ": the tokens of the longest sentence, with its end");
 
   Model model = make_model(arguments, std::move(blank.source), std::move(blank.target));
   ef::ThreadPool pool(arguments.threads);
   std::printf("%lld pairs to train on, %lld to validate; %lld parameters; %d threads\n",
-              static_cast<long long>(corpus.size()), static_cast<long long>(validation.size()),
+              static_cast<long long>(encoded.size()), static_cast<long long>(validation.size()),
               static_cast<long long>(ef::parameter_count(model.network)), pool.size());
 
-  const EncodedPairs encoded = encode(model, corpus, arguments.max_length, name);
-  const std::string validation_name = has_validation ? or_else(arguments.valid_pairs, arguments.valid_source) : name;
-  const EncodedPairs validation_encoded = encode(model, validation, arguments.max_length, validation_name);
   const bool by_character = model.target.tokenization == ef::Tokenization::characters;
   const ef::BleuTokenizer bleu_tokenizer = by_character ? ef::BleuTokenizer::character : ef::BleuTokenizer::v13a;
 

@@ -12,10 +12,23 @@ namespace translate {
 
 namespace {
 
-std::vector<ef::Index> lengths_of(const std::vector<std::vector<ef::Token>>& sentences) {
+/// Each sentence's tokens with begin or end.
+std::vector<ef::Index> lengths_of(const ef::Tokens& sentences) {
   std::vector<ef::Index> lengths;
-  for (const auto& sentence : sentences) lengths.push_back(static_cast<ef::Index>(sentence.size()) + 1);
+  lengths.reserve(static_cast<std::size_t>(sentences.sequences()));
+  for (ef::Index i = 0; i < sentences.sequences(); ++i) lengths.push_back(sentences.rows.length(i) + 1);
   return lengths;
+}
+
+ef::Tokens choose(const ef::Tokens& sentences, std::span<const ef::Index> chosen) {
+  std::vector<ef::Index> lengths;
+  lengths.reserve(chosen.size());
+  for (const ef::Index i : chosen) lengths.push_back(sentences.rows.length(i));
+  ef::Tokens result;
+  result.rows = ef::RowOffsets::from_lengths(lengths);
+  result.ids.reserve(static_cast<std::size_t>(result.rows.rows()));
+  for (const ef::Index i : chosen) result.ids.insert(result.ids.end(), sentences[i].begin(), sentences[i].end());
+  return result;
 }
 
 /// The batches of one epoch after another, each in an order of its own.
@@ -75,20 +88,28 @@ ef::BatchLoss<float> loss(const Network& network, const ef::Context<float>& cont
 
 }  // namespace
 
-EncodedPairs encode(const Model& model, const ef::ParallelCorpus& corpus, ef::Index max_length,
-                    const std::string& where) {
-  EncodedPairs pairs;
-  const auto add = [&](const ef::TranslationSide& side, const std::string& sentence, const char* name,
-                       std::vector<std::vector<ef::Token>>& encoded) {
-    encoded.push_back(side.encode(sentence));
-    ef::check(static_cast<ef::Index>(encoded.back().size()) <= max_length, where, ':', encoded.size(), ": the ", name,
-              " has ", encoded.back().size(), " tokens, the limit is ", max_length, " (--max-length)");
+EncodedPairs EncodedPairs::choose(std::span<const ef::Index> pairs) const {
+  return {translate::choose(source, pairs), translate::choose(target, pairs)};
+}
+
+EncodedPairs encode(const Model& model, ef::ParallelCorpus corpus, ef::Index max_length, const std::string& where) {
+  std::vector<ef::Token> source_ids, target_ids;
+  std::vector<ef::Index> source_rows{0}, target_rows{0};
+  const auto add = [&](const ef::TranslationSide& side, std::string& sentence, const char* name,
+                       std::vector<ef::Token>& ids, std::vector<ef::Index>& rows) {
+    const std::vector<ef::Token> encoded = side.encode(sentence);
+    ef::check(static_cast<ef::Index>(encoded.size()) <= max_length, where, ':', rows.size(), ": the ", name, " has ",
+              encoded.size(), " tokens, the limit is ", max_length, " (--max-length)");
+    ids.insert(ids.end(), encoded.begin(), encoded.end());
+    rows.push_back(static_cast<ef::Index>(ids.size()));
+    std::string().swap(sentence);
   };
   for (std::size_t i = 0; i < corpus.source.size(); ++i) {
-    add(model.source, corpus.source[i], "source", pairs.source);
-    add(model.target, corpus.target[i], "target", pairs.target);
+    add(model.source, corpus.source[i], "source", source_ids, source_rows);
+    add(model.target, corpus.target[i], "target", target_ids, target_rows);
   }
-  return pairs;
+  return {{std::move(source_ids), ef::RowOffsets(std::move(source_rows))},
+          {std::move(target_ids), ef::RowOffsets(std::move(target_rows))}};
 }
 
 void train_model(Model& model, const EncodedPairs& pairs, const TrainingSettings& settings) {

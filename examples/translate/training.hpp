@@ -7,19 +7,24 @@
 #include <vector>
 
 #include "eigenformer/text/corpus.hpp"
+#include "eigenformer/text/tokens.hpp"
 #include "translate/program.hpp"
 
 namespace translate {
 
 /// Sentence pairs as the model reads them, without begin and end.
 struct EncodedPairs {
-  std::vector<std::vector<ef::Token>> source;
-  std::vector<std::vector<ef::Token>> target;
+  ef::Tokens source;
+  ef::Tokens target;
+
+  ef::Index size() const { return source.sequences(); }
+  /// The chosen pairs, in that order.
+  EncodedPairs choose(std::span<const ef::Index> pairs) const;
 };
 
+/// Encodes both sides, and frees each sentence's text when that is done: pass the corpus by std::move to save memory.
 /// Throws if a sentence has more than max_length tokens. where: what the message calls the corpus.
-EncodedPairs encode(const Model& model, const ef::ParallelCorpus& corpus, ef::Index max_length,
-                    const std::string& where);
+EncodedPairs encode(const Model& model, ef::ParallelCorpus corpus, ef::Index max_length, const std::string& where);
 
 /// How long to train: the first of these that is not 0 and is reached.
 struct Budget {

@@ -5,20 +5,31 @@
 
 namespace translate {
 
+std::vector<ef::Token> Translator::encode(const std::string& line, const std::string& where) const {
+  ef::check_utf8(line, where);
+  std::vector<ef::Token> source = model_.source.encode(line);
+  const ef::Index limit = max_length(model_) - 1;  // the end token is the last
+  ef::check(static_cast<ef::Index>(source.size()) <= limit, where, ": the sentence has ", source.size(),
+            " tokens, the model's limit is ", limit);
+  return source;
+}
+
 std::vector<std::string> Translator::translate(std::span<const std::string> lines, const std::string& where) const {
   std::vector<std::vector<ef::Token>> sources;
+  for (std::size_t i = 0; i < lines.size(); ++i)
+    sources.push_back(encode(lines[i], where + ':' + std::to_string(i + 1)));
+  return translate(sources);
+}
+
+std::vector<std::string> Translator::translate(std::span<const std::vector<ef::Token>> sources) const {
   std::vector<ef::Index> lengths;
+  for (const std::vector<ef::Token>& source : sources) lengths.push_back(static_cast<ef::Index>(source.size()) + 1);
   const ef::Index limit = max_length(model_);
-  for (std::size_t i = 0; i < lines.size(); ++i) {
-    ef::check_utf8(lines[i], where + ':' + std::to_string(i + 1));
-    sources.push_back(model_.source.encode(lines[i]));
-    lengths.push_back(static_cast<ef::Index>(sources.back().size()) + 1);
-    ef::check(lengths.back() <= limit, where, ':', i + 1, ": the sentence has ", lengths.back() - 1,
-              " tokens, the model's limit is ", limit - 1);
-  }
-  std::vector<std::string> translations(lines.size());
+  ef::Index most_tokens = 2048;  // of a batch
+  for (const ef::Index length : lengths) most_tokens = std::max(most_tokens, length);
+  std::vector<std::string> translations(sources.size());
   ef::Workspace workspace;
-  for (const std::vector<ef::Index>& batch : ef::token_batches(lengths, lengths, std::max<ef::Index>(2048, limit))) {
+  for (const std::vector<ef::Index>& batch : ef::token_batches(lengths, lengths, most_tokens)) {
     const ef::Tokens source = ef::translation_batch(sources, sources, batch).source;
     const ef::Context<float> context{.workspace = &workspace, .threads = threads_, .packed = &packed_};
     // A translation is rarely more than twice as long as its source, whichever way each is cut into tokens; words to

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <exception>
 #include <iostream>
+#include <new>
 
 #ifdef _WIN32
 extern "C" __declspec(dllimport) int __stdcall SetConsoleOutputCP(unsigned int);
@@ -34,6 +35,8 @@ int run(int argc, char** argv, const Question& question, const std::function<Ans
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return app.exit(error);  // --help
     std::cerr << "question " << question.letter << ": " << error.what() << " (see --help)\n";
+  } catch (const std::bad_alloc&) {
+    std::cerr << "question " << question.letter << ": there is not enough memory\n";
   } catch (const std::exception& error) {
     std::cerr << "question " << question.letter << ": " << error.what() << '\n';
   }
