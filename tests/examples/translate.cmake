@@ -93,9 +93,26 @@ fails_with("2.*3|3.*2" train --source source.txt --target three.txt --out new --
 fails_with("--colour" train --pairs pairs.tsv --out new --colour red)
 fails_with("--out" train --pairs pairs.tsv)
 fails_with("--pairs" train --out new)
-fails_with("--minutes: is -3, expected a number above 0" train --pairs pairs.tsv --out new --minutes -3)
-fails_with("--minutes: is inf, expected" train --pairs pairs.tsv --out new --minutes inf)
-fails_with("--layers: is 0, expected" train --pairs pairs.tsv --out new --layers 0)
+foreach(given IN ITEMS -3 0 inf nan 1e300 5x)
+  foreach(option IN ITEMS minutes epochs updates rate dropout width layers batch-tokens min-count max-length threads)
+    if(NOT "${option}${given}" STREQUAL "dropout0")
+      fails_with("--${option}: is ${given}, expected a " train --pairs pairs.tsv --out new --${option}=${given})
+    endif()
+  endforeach()
+endforeach()
+foreach(option IN ITEMS epochs updates width layers batch-tokens min-count max-length threads)
+  foreach(given IN ITEMS 2.5 9223372036854775807 9223372036854775808 99999999999999999999)
+    fails_with("--${option}: is ${given}, expected a whole number from 1 to" train --pairs pairs.tsv --out new
+               --${option} ${given})
+  endforeach()
+endforeach()
+foreach(given IN ITEMS -1 18446744073709551616 1.5)
+  fails_with("--seed: is ${given}, expected a whole number from 0" train --pairs pairs.tsv --out new --seed=${given})
+endforeach()
+foreach(option IN ITEMS layer head)
+  fails_with("--${option}: is 99999999999, expected" align --model model --source a --target b --${option} 99999999999)
+endforeach()
+fails_with("--batch-tokens: is 3, expected at least 6" train --pairs pairs.tsv --out new --updates 1 --batch-tokens 3)
 fails_with("huge" train --pairs pairs.tsv --out new --preset huge)
 fails_with("" no_such_command)
 fails_with("nowhere" run --model nowhere)
@@ -106,7 +123,77 @@ fails_with("links.txt.*2 alignments.*1" evaluate --model fed --source one.txt --
 fails_with("layer 9" align --model model --source a --target b --layer 9)
 fails_with("nowhere.txt" evaluate --model model --source source.txt --reference nowhere.txt)
 
+# --- Lines of the input ---
+
+succeeds("BLEU" train --pairs pairs.tsv --out learnt --updates 250 --width 32 --layers 1 --rate 0.02 --dropout 0)
+
+# Runs the program on a file as its standard input: `input_gives(code output errors input ARGUMENTS)`.
+function(input_gives code expected_output expected_errors input)
+  execute_process(COMMAND ${translate} ${ARGN} WORKING_DIRECTORY ${folder} INPUT_FILE ${folder}/${input}
+                  OUTPUT_VARIABLE output ERROR_VARIABLE errors RESULT_VARIABLE result)
+  if(NOT result EQUAL code OR NOT "${output}" STREQUAL "${expected_output}" OR NOT errors MATCHES "${expected_errors}")
+    message(SEND_ERROR "translate ${ARGN} < ${input}: expected exit code ${code}, \"${expected_errors}\" and\n"
+                       "${expected_output}got ${result} and\n${output}${errors}")
+  endif()
+endfunction()
+
+set(two "词一它一。\n词二它二。\n")
+string(ASCII 239 187 191 mark)
+file(WRITE ${folder}/marked.txt "${mark}word1 other1.\r\nword2 other2.")
+input_gives(0 "${two}" "^$" marked.txt run --model learnt)
+file(WRITE ${folder}/broken.txt "word1 other1.\nword2 other2.\nb${bad_byte}d\nword3 other3.\n")
+input_gives(1 "${two}" "^translate: standard input:3: invalid UTF-8 at byte 1\n$" broken.txt run --model learnt)
+# A line beyond the first batch of lines that are translated together.
+string(REPEAT "word1 other1.\n" 279 many_lines)
+string(REPEAT "many " 600 too_long)
+string(REPEAT "词一它一。\n" 279 many_translated)
+file(WRITE ${folder}/late.txt "${many_lines}${too_long}\nword1 other1.\n")
+input_gives(1 "${many_translated}" "^translate: standard input:280: the sentence has 600 tokens, the model's limit is 511\n$"
+            late.txt run --model learnt)
+file(WRITE ${folder}/nothing.txt "")
+input_gives(0 "" "^$" nothing.txt run --model learnt)
+fails_with("late.txt:280: the sentence has 600" evaluate --model learnt --source late.txt --reference late.txt)
+
+# White space at the ends of a reference, and between its words, is no mistake.
+string(REPLACE "\n" " \t\n" spaced "${two}")
+file(WRITE ${folder}/spaced.txt "  ${spaced}")
+succeeds("BLEU 100.*exact match 100.00 %" evaluate --model learnt --source source.txt --reference spaced.txt)
+
+if(UNIX)
+  find_program(shell sh)
+  execute_process(COMMAND ${shell} -c "\"${translate}\" run --model learnt < ." WORKING_DIRECTORY ${folder}
+                  OUTPUT_VARIABLE output ERROR_VARIABLE errors RESULT_VARIABLE result)
+  if(NOT result EQUAL 1 OR NOT "${output}${errors}" MATCHES "^translate: standard input:1: cannot be read")
+    message(SEND_ERROR "A folder as input: got ${result} and\n${output}${errors}")
+  endif()
+  # Without enough memory for the threads. Sanitizers need more than that themselves.
+  execute_process(COMMAND ${shell} -c "ulimit -v 400000; \"${translate}\" --help" RESULT_VARIABLE result
+                  OUTPUT_QUIET ERROR_QUIET)
+  if(result EQUAL 0)
+    execute_process(COMMAND ${shell} -c "ulimit -v 400000; \"${translate}\" run --model learnt --threads 1024 < one.txt"
+                    WORKING_DIRECTORY ${folder} OUTPUT_VARIABLE output ERROR_VARIABLE errors RESULT_VARIABLE result)
+    if(NOT result EQUAL 1 OR NOT "${output}${errors}" MATCHES "^translate: ThreadPool: the system started [0-9]+ threads")
+      message(SEND_ERROR "Too many threads: got ${result} and\n${output}${errors}")
+    endif()
+  else()
+    message(STATUS "Skipped: a program with too little memory for its threads (this shell cannot limit it)")
+  endif()
+endif()
+
+# --- Model folders that are damaged ---
+
 file(READ ${folder}/model/config.json config)
+foreach(change IN ITEMS "num_decoder_layers;[0-9]+;2147483648;no tensor" "num_encoder_layers;[0-9]+;5;no tensor"
+                        "num_encoder_layers;[0-9]+;0;is not one of" "width;[0-9]+;2147483647;source_embedding.weight"
+                        "heads;[0-9]+;0;self_attn.q.weight" "dim_feedforward;[0-9]+;-1;from 0 to" "max_length;[0-9]+;0;1 or more")
+  list(GET change 0 option)
+  list(GET change 1 old)
+  list(GET change 2 new)
+  list(GET change 3 expected)
+  string(REGEX REPLACE "\"${option}\": ${old}" "\"${option}\": ${new}" changed "${config}")
+  file(WRITE ${folder}/model/config.json "${changed}")
+  fails_with("${expected}" run --model model)
+endforeach()
 file(WRITE ${folder}/model/config.json "{\"model_type\": \"other\"}")
 fails_with("config.json.*other" run --model model)
 file(WRITE ${folder}/model/config.json "${config}")
