@@ -40,8 +40,9 @@ void for_each_line(const std::filesystem::path& path, Visit&& visit) {
   check(file.is_open(), name, ": cannot be opened");
   LineReader reader(file, name);
   for (std::string line; reader.next(line);) {
-    check_utf8(line, reader.where());
-    visit(line, reader.where());
+    const std::string where = reader.where();
+    check_utf8(line, where);
+    visit(line, where);
   }
   check(reader.number() > 0, name, ": has no lines");
 }
