@@ -38,7 +38,7 @@ inline void check_tensor(const SafetensorsFile& file, const std::string& name, c
   if (given != expected)
     fail(where, ": tensor \"", name, "\" is ", dimensions_text(dimensions), ", expected ", expected);
   const DType type = file.dtype(name);
-  if (type != DType::F64 && type != DType::F32 && type != DType::F16 && type != DType::BF16)
+  if (type != DType::f64 && type != DType::f32 && type != DType::f16 && type != DType::bf16)
     fail(where, ": tensor \"", name, "\" is of ", dtype_name(type), ", expected F64, F32, F16 or BF16");
 }
 
