@@ -3,6 +3,7 @@
 #include <new>
 
 #include "eigenformer/core/lines.hpp"
+#include "eigenformer/core/standard_streams.hpp"
 #include "g2p/pronouncer.hpp"
 
 int main(int count, char** arguments) {
@@ -11,12 +12,15 @@ int main(int count, char** arguments) {
     return 2;
   }
   try {
+    eigenformer::occupy_closed_streams();
     const g2p::Pronouncer pronouncer(arguments[1]);
     std::ios::sync_with_stdio(false);
     g2p::ef::LineReader reader(std::cin, "standard input", stdin);
     for (std::string word; reader.next(word);) {
-      std::cout << (word.empty() ? "" : pronouncer.pronounce({&word, 1}).front()) << std::endl;
+      std::cout << (word.empty() ? "" : pronouncer.pronounce({&word, 1}).front()) << '\n';
+      eigenformer::flush_standard_output();
     }
+    eigenformer::check_standard_input();
   } catch (const std::bad_alloc&) {
     std::cerr << "g2p: there is not enough memory\n";
     return 1;

@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
+#include "eigenformer/core/files.hpp"
 #include "eigenformer/decode/greedy.hpp"
-#include "eigenformer/io/files.hpp"
 #include "eigenformer/io/json.hpp"
 #include "eigenformer/io/safetensors.hpp"
 #include "eigenformer/models/recurrent_seq2seq_state.hpp"

@@ -2,7 +2,7 @@
 #include <cstdio>
 #include <iostream>
 
-#include "eigenformer/io/files.hpp"
+#include "eigenformer/core/standard_streams.hpp"
 #include "translate/heat_map.hpp"
 #include "translate/readings.hpp"
 
@@ -28,6 +28,7 @@ void print_matrix(const Reading& reading) {
 }  // namespace
 
 void align(const AlignArguments& arguments) {
+  if (!arguments.svg.empty()) ef::check_writable(arguments.svg);
   const Model model = load_model(arguments.model);
   const Reading reading =
       arguments.reading == "influence"
@@ -40,6 +41,7 @@ void align(const AlignArguments& arguments) {
   else
     print_heat_map(std::cout, reading.shades, reading.target, reading.source);
   if (arguments.svg.empty()) return;
+  ef::flush_standard_output();  // which the picture may be written to as well
   ef::write_file(arguments.svg, svg_heat_map(reading.shades, reading.target, reading.source,
                                              arguments.source + " → " + arguments.target));
   std::cerr << "written to " << arguments.svg << '\n';

@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <functional>
 
+#include "eigenformer/core/standard_streams.hpp"
 #include "eigenformer/core/thread_pool.hpp"
 #include "translate/demo_task.hpp"
 #include "translate/training.hpp"
@@ -81,6 +82,7 @@ void compare(const CompareArguments& arguments) {
   for (const Contestant& contestant : contestants(source.vocabulary.size(), target.vocabulary.size())) {
     Model model{within_budget(contestant, budget, arguments.seed), source, target};
     std::printf("%s: %lld parameters\n", contestant.name, static_cast<long long>(ef::parameter_count(model.network)));
+    ef::flush_standard_output();
     TrainingSettings settings;
     settings.budget.epochs = arguments.epochs;
     settings.batch_tokens = 1024;

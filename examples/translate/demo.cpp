@@ -4,8 +4,8 @@
 #include <iostream>
 #include <numeric>
 
+#include "eigenformer/core/standard_streams.hpp"
 #include "eigenformer/core/thread_pool.hpp"
-#include "eigenformer/io/files.hpp"
 #include "eigenformer/text/bleu.hpp"
 #include "translate/demo_task.hpp"
 #include "translate/heat_map.hpp"
@@ -22,6 +22,7 @@ constexpr const char* phrase_translated = "自然 语言 处理";
 }  // namespace
 
 void demo(const DemoArguments& arguments) {
+  ef::check_writable(arguments.svg);
   const auto [learnt, held_out] = demo_split(arguments.seed);
   ef::TranslationSide source = side_of_words(learnt.source);
   ef::TranslationSide target = side_of_words(learnt.target);
@@ -44,6 +45,7 @@ void demo(const DemoArguments& arguments) {
       static_cast<long long>(ef::parameter_count(model.network)), static_cast<long long>(learnt.size()),
       static_cast<long long>(model.source.vocabulary.size() - 3),
       static_cast<long long>(model.target.vocabulary.size() - 3), static_cast<long long>(held_out.size()), pool.size());
+  ef::flush_standard_output();
   TrainingSettings settings;
   settings.budget.epochs = 10;
   settings.batch_tokens = 1024;
@@ -67,9 +69,9 @@ void demo(const DemoArguments& arguments) {
   const std::string translation = translator.translate(lines, "demo").front();
   std::printf("\n%s -> %s%s\nEach Chinese word (row) looked at these English words (mean over heads, last layer):\n",
               demo_phrase, translation.c_str(), translation == phrase_translated ? "" : " (wrong)");
-  std::fflush(stdout);
   const Reading alignment = attention_between(model, demo_phrase, translation, 0, 0);
   print_heat_map(std::cout, alignment.shades, alignment.target, alignment.source);
+  ef::flush_standard_output();  // which the picture may be written to as well
   ef::write_file(arguments.svg, svg_heat_map(alignment.shades, alignment.target, alignment.source,
                                              std::string(demo_phrase) + " → " + translation));
   std::cout << "The same as a picture: " << arguments.svg << '\n';

@@ -7,6 +7,7 @@
 #include <limits>
 #include <new>
 
+#include "eigenformer/core/standard_streams.hpp"
 #include "translate/program.hpp"
 
 #ifdef _WIN32
@@ -201,6 +202,9 @@ int run_program(int argc, char** argv) {
     train_arguments.minutes = 20;
 
   std::signal(SIGINT, on_interrupt);
+#ifdef SIGXFSZ
+  std::signal(SIGXFSZ, SIG_IGN);  // a file that may not grow is an error like any other
+#endif
   if (*train_command) {
     train(train_arguments);
   } else if (*run_command) {
@@ -226,7 +230,10 @@ int main(int argc, char** argv) {
   SetConsoleOutputCP(65001);  // UTF-8
 #endif
   try {
-    return translate::run_program(argc, argv);
+    eigenformer::occupy_closed_streams();
+    const int exit_code = translate::run_program(argc, argv);
+    eigenformer::flush_standard_output();
+    return exit_code;
   } catch (const std::bad_alloc&) {
     std::cerr << "translate: there is not enough memory\n";
     return 1;

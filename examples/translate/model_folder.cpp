@@ -7,6 +7,10 @@ Model load_model(const std::filesystem::path& folder) {
   return ef::load_translation_model<float>(folder);
 }
 
+void check_saving(const std::filesystem::path& folder) {
+  ef::check_saving(folder);
+}
+
 void save_model(const std::filesystem::path& folder, const Model& model) {
   ef::save(folder, model);
 }

@@ -23,6 +23,7 @@ extern volatile std::sig_atomic_t interrupted;
 /// Reading and writing a model folder; see io/translation_model.hpp. (A file of its own, so that JSON is compiled
 /// once.)
 Model load_model(const std::filesystem::path& folder);
+void check_saving(const std::filesystem::path& folder);
 void save_model(const std::filesystem::path& folder, const Model& model);
 
 // The subcommands. Each throws ef::Error, which main() turns into one line on stderr and exit code 1.

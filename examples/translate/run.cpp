@@ -3,6 +3,7 @@
 #include <iostream>
 
 #include "eigenformer/core/lines.hpp"
+#include "eigenformer/core/standard_streams.hpp"
 #include "eigenformer/core/thread_pool.hpp"
 #include "translate/translator.hpp"
 
@@ -29,10 +30,11 @@ void run(const RunArguments& arguments) {
       error = std::current_exception();
     }
     for (const std::string& translation : translator.translate(sentences)) std::cout << translation << '\n';
-    std::cout.flush();
+    ef::flush_standard_output();
     if (error != nullptr) std::rethrow_exception(error);
     if (sentences.empty()) break;
   }
+  ef::check_standard_input();
 }
 
 }  // namespace translate

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstdio>
 
+#include "eigenformer/core/standard_streams.hpp"
 #include "eigenformer/ops/cross_entropy.hpp"
 #include "eigenformer/text/token_batches.hpp"
 #include "eigenformer/train/trainer.hpp"
@@ -142,7 +143,7 @@ void train_model(Model& model, const EncodedPairs& pairs, const TrainingSettings
                     return std::string(text);
                   }()
                       .c_str());
-      std::fflush(stdout);
+      ef::flush_standard_output();
       line_seconds = seconds;
       line_loss = 0;
       line_items = 0;

@@ -3,6 +3,8 @@
 #pragma once
 
 #include "eigenformer/autograd/gradient_check.hpp"
+#include "eigenformer/core/folders.hpp"
+#include "eigenformer/core/standard_streams.hpp"
 #include "eigenformer/core/thread_pool.hpp"
 #include "eigenformer/decode/greedy.hpp"
 #include "eigenformer/kernels/rotary.hpp"

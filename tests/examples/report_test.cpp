@@ -2,7 +2,7 @@
 
 #include <sstream>
 
-#include "eigenformer/io/files.hpp"
+#include "eigenformer/core/files.hpp"
 #include "examples/well_formed.hpp"
 #include "support/catch.hpp"
 #include "support/contains.hpp"

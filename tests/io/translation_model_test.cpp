@@ -2,7 +2,7 @@
 
 #include <filesystem>
 
-#include "eigenformer/io/files.hpp"
+#include "eigenformer/core/folders.hpp"
 #include "eigenformer/train/trainer.hpp"
 #include "support/allocations.hpp"
 #include "support/catch.hpp"
@@ -95,6 +95,27 @@ TEST_CASE("save, load and continue: training goes on as if it had never stopped"
   ef::for_each_parameter(transformer_of(model), [&](const auto&, const auto& p) { expected.push_back(p.value); });
   ef::for_each_parameter(transformer_of(loaded), [&](const auto&, const auto& p) { given.push_back(p.value); });
   CHECK(given == expected);
+}
+
+TEST_CASE("a model is read whole where a save was interrupted", "[io]") {
+  ef::Rng rng(95);
+  const ef::TranslationModel<float> older = small_model(rng), newer = small_model(rng);
+  const ef::testing::TemporaryFolder folder;
+  const std::filesystem::path path = folder / "model", other = folder / "other";
+  ef::check_saving(path);
+  ef::save(path, older);
+  ef::save(other, newer);
+  const auto embedding = [&] {
+    return transformer_of(ef::load_translation_model<float>(path)).source_embedding.weight.value;
+  };
+  CHECK(embedding() == transformer_of(older).source_embedding.weight.value);
+  std::filesystem::rename(other, path / ef::detail::newer_files);
+  std::filesystem::rename(path / ef::detail::newer_files / "config.json", path / "config.json");
+  CHECK(embedding() == transformer_of(newer).source_embedding.weight.value);
+
+  std::filesystem::remove(path / "source_vocabulary.txt");
+  std::filesystem::create_directory(path / "source_vocabulary.txt");
+  CHECK_THROWS_AS(ef::check_saving(path), ef::Error);
 }
 
 TEST_CASE("a damaged model folder is refused, and the message names the file", "[io]") {

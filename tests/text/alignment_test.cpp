@@ -42,7 +42,7 @@ TEST_CASE("what is not in Pharaoh's format is refused, and found", "[text]") {
     return ef::read_alignments(folder / "links");
   };
   CHECK(read("0-0 1-1\r\n\n2-1\n") == Alignments{{{0, 0}, {1, 1}}, {}, {{2, 1}}});
-  const std::string file = ef::detail::name_of_file(folder / "links");
+  const std::string file = ef::path_text(folder / "links");
   CHECK(message_of([&] { read("0-0\n\n1-0 1:1\n"); }) ==
         file + ":3: expected links as in 0-0 1-2, given \"1:1\" at byte 4");
   CHECK(message_of([&] { read(""); }) == file + ": has no lines");

@@ -21,7 +21,7 @@ class Files {
     std::ofstream(folder_ / name, std::ios::binary) << bytes;
     return folder_ / name;
   }
-  std::string name(const std::string& name) const { return ef::detail::name_of_file(folder_ / name); }
+  std::string name(const std::string& name) const { return ef::path_text(folder_ / name); }
 
  private:
   TemporaryFolder folder_;
@@ -59,7 +59,8 @@ TEST_CASE("files whose names are not ASCII are read", "[text]") {
 TEST_CASE("files that cannot be read are named", "[text]") {
   const Files files;
   const auto message = [](const std::filesystem::path& path) { return message_of([&] { ef::read_lines(path); }); };
-  CHECK(message(files.name("missing")) == files.name("missing") + ": cannot be opened");
+  CHECK(message(files.name("missing")) ==
+        files.name("missing") + ": cannot be opened: there is no such file or folder");
   CHECK(message(files.write("empty", "")) == files.name("empty") + ": has no lines");
   CHECK(message(files.write("empty", mark)) == files.name("empty") + ": has no lines");
   CHECK(message(files.write("latin",
@@ -69,7 +70,7 @@ TEST_CASE("files that cannot be read are named", "[text]") {
                             "\xFF\xFE"
                             "a")) == files.name("utf16") + ":1: invalid UTF-8 at byte 0");
   const TemporaryFolder folder;
-  CHECK(message(folder.path()) == ef::detail::name_of_file(folder.path()) + ": is a folder, expected a file");
+  CHECK(message(folder.path()) == ef::path_text(folder.path()) + ": cannot be opened: it is a folder");
 }
 
 TEST_CASE("a parallel corpus is read from one file", "[text]") {

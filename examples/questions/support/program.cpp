@@ -6,11 +6,15 @@
 #include <iostream>
 #include <new>
 
+#include "eigenformer/core/standard_streams.hpp"
+
 #ifdef _WIN32
 extern "C" __declspec(dllimport) int __stdcall SetConsoleOutputCP(unsigned int);
 #endif
 
 namespace questions {
+
+namespace ef = eigenformer;
 
 int run(int argc, char** argv, const Question& question, const std::function<Answer(const Settings&)>& measure) {
 #ifdef _WIN32
@@ -23,18 +27,25 @@ int run(int argc, char** argv, const Question& question, const std::function<Ans
   app.add_option("--out", out, "the folder for the report")->capture_default_str();
   app.add_flag("--quick", settings.quick, "only run through, too shortly for an answer");
   try {
-    app.parse(argc, argv);
+    ef::occupy_closed_streams();
+    try {
+      app.parse(argc, argv);
+    } catch (const CLI::ParseError& error) {
+      if (error.get_exit_code() != 0) ef::fail(error.what(), " (see --help)");
+      app.exit(error);  // --help
+      ef::flush_standard_output();
+      return 0;
+    }
+    make_report_folder(out);
     const auto begin = std::chrono::steady_clock::now();
     Answer answer = measure(settings);
     if (settings.quick) answer.sentence += " (A quick run, too short for an answer.)";
-    print(std::cout, question, answer);
     write_report(out, question, answer);
+    print(std::cout, question, answer);
     const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
     std::cout << "\nWritten to " << out << "/index.html after " << std::lround(seconds.count()) << " seconds\n\n";
+    ef::flush_standard_output();
     return 0;
-  } catch (const CLI::ParseError& error) {
-    if (error.get_exit_code() == 0) return app.exit(error);  // --help
-    std::cerr << "question " << question.letter << ": " << error.what() << " (see --help)\n";
   } catch (const std::bad_alloc&) {
     std::cerr << "question " << question.letter << ": there is not enough memory\n";
   } catch (const std::exception& error) {

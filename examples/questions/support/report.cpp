@@ -2,7 +2,7 @@
 
 #include <ostream>
 
-#include "eigenformer/io/files.hpp"
+#include "eigenformer/core/files.hpp"
 #include "questions/support/markup.hpp"
 
 namespace questions {
@@ -64,16 +64,22 @@ void print(std::ostream& out, const Question& question, const Answer& answer) {
   out << '\n' << verdict(answer) << "\n";
 }
 
+void make_report_folder(const std::filesystem::path& folder) {
+  std::error_code error;
+  std::filesystem::create_directories(folder, error);
+  ef::check(!error, "make_report_folder: the folder ", ef::path_text(folder), " cannot be made");
+  ef::check_writable(folder / "index.html");
+}
+
 void write_report(const std::filesystem::path& folder, const Question& question, const Answer& answer) {
   ef::check(question.letter >= 'a' && question.letter <= 'z', "write_report: the question's letter is '",
             question.letter, "', expected a to z");
-  std::error_code error;
-  std::filesystem::create_directories(folder, error);
-  ef::check(!error, "write_report: the folder ", ef::path_text(folder), " cannot be made");
+  make_report_folder(folder);
   const auto file = [&](char letter, const char* ending) { return folder / (std::string(1, letter) + ending); };
   ef::write_file(file(question.letter, ".svg"), answer.svg);
   ef::write_file(file(question.letter, ".html"), section(question, answer));
   std::string page = page_begin;
+  std::error_code error;
   for (char letter = 'a'; letter <= 'z'; ++letter)
     if (std::filesystem::exists(file(letter, ".html"), error)) page += ef::read_file(file(letter, ".html"));
   ef::write_file(folder / "index.html", page + "</body>\n</html>\n");

@@ -30,6 +30,9 @@ std::string verdict(const Answer& answer);
 /// Question, tables and verdict as text.
 void print(std::ostream& out, const Question& question, const Answer& answer);
 
+/// Makes the folder unless it is there. Throws if it cannot be made, or no report be written into it.
+void make_report_folder(const std::filesystem::path& folder);
+
 /// Writes, for question c, `folder/c.svg` and `folder/c.html`, a section of a page; and then `folder/index.html` from
 /// all the questions' sections that are there. Makes the folder. Each file is replaced whole.
 void write_report(const std::filesystem::path& folder, const Question& question, const Answer& answer);

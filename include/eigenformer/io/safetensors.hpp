@@ -19,8 +19,8 @@
 #include <vector>
 
 #include "eigenformer/core/check.hpp"
+#include "eigenformer/core/files.hpp"
 #include "eigenformer/io/dtype.hpp"
-#include "eigenformer/io/files.hpp"
 #include "eigenformer/io/json.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {

@@ -6,12 +6,14 @@
 //   target_vocabulary.txt
 #pragma once
 
+#include <array>
 #include <filesystem>
 #include <sstream>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "eigenformer/core/folders.hpp"
 #include "eigenformer/core/lines.hpp"
 #include "eigenformer/io/parameters.hpp"
 #include "eigenformer/io/recurrent_seq2seq_config.hpp"
@@ -21,6 +23,9 @@
 namespace eigenformer::inline EIGENFORMER_ABI {
 
 namespace detail {
+
+inline constexpr std::array<const char*, 4> model_files{"config.json", "model.safetensors", "source_vocabulary.txt",
+                                                        "target_vocabulary.txt"};
 
 inline std::string vocabulary_text(const Vocabulary& vocabulary) {
   std::string text;
@@ -58,7 +63,7 @@ const char* model_type(const RecurrentSeq2Seq<Scalar>&) {
 /// known to have all of its tensors, in their shapes.
 template <class Network, class Options>
 Network load_network(const std::filesystem::path& folder, const Options& options) {
-  const SafetensorsFile file(folder / "model.safetensors");
+  const SafetensorsFile file(newest_file(folder, "model.safetensors"));
   const std::string where = "load: " + file.name() + " does not fit " + path_text(folder / "config.json");
   visit_tensors(options, [&](const std::string& name, const Shape& shape) { check_tensor(file, name, shape, where); });
   Rng rng(0);  // what it draws is replaced
@@ -69,7 +74,13 @@ Network load_network(const std::filesystem::path& folder, const Options& options
 
 }  // namespace detail
 
-/// Writes the folder, as a whole or not at all (see write_folder).
+/// Throws if save() would refuse the folder: to be called before a long training. Changes nothing.
+inline void check_saving(const std::filesystem::path& folder) {
+  check_folder_writable(folder, detail::model_files);
+}
+
+/// Writes the four files, all or none: after a full disk, a killed program or a power cut the folder holds the older
+/// model or this one, whole (see write_folder). Other files in the folder are left alone.
 template <class Scalar>
 void save(const std::filesystem::path& folder, const TranslationModel<Scalar>& model) {
   Json config{{"source_tokens", std::string(to_string(model.source.tokenization))},
@@ -88,10 +99,12 @@ void save(const std::filesystem::path& folder, const TranslationModel<Scalar>& m
   });
 }
 
-/// Reads what save() wrote. Throws if a file is missing, truncated, or not of this model; the message names it.
+/// Reads what save() wrote. Throws if a file is missing, truncated, or not of this model; the message names it. Throws
+/// also if a model is saved there meanwhile.
 template <class Scalar>
 TranslationModel<Scalar> load_translation_model(const std::filesystem::path& folder) {
-  const std::filesystem::path config_path = folder / "config.json";
+  const auto written = last_writes(folder, detail::model_files);
+  const std::filesystem::path config_path = newest_file(folder, "config.json");
   const std::string where = path_text(config_path);
   const Json config = parse_json(read_file(config_path), where);
   if (!config.is_object()) fail(where, ": is of type ", config.type_name(), ", expected an object");
@@ -107,7 +120,7 @@ TranslationModel<Scalar> load_translation_model(const std::filesystem::path& fol
 
   const auto side = [&](const char* tokens_key, const char* vocabulary_file) {
     return TranslationSide{
-        detail::read_vocabulary(folder / vocabulary_file),
+        detail::read_vocabulary(newest_file(folder, vocabulary_file)),
         value_of<Tokenization>(detail::option_text(config[tokens_key], where + ": \"" + tokens_key + '"'), where)};
   };
   TranslationSide source = side("source_tokens", "source_vocabulary.txt");
@@ -126,6 +139,8 @@ TranslationModel<Scalar> load_translation_model(const std::filesystem::path& fol
     network = load(transformer);
   else
     network = load(recurrent);
+  check(last_writes(folder, detail::model_files) == written, "load: ", path_text(folder),
+        ": a model was saved there while it was being read; expected none, read it again");
   return {std::move(network), std::move(source), std::move(target)};
 }
 

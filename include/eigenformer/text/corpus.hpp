@@ -9,6 +9,7 @@
 #include <system_error>
 #include <vector>
 
+#include "eigenformer/core/files.hpp"
 #include "eigenformer/core/lines.hpp"
 #include "eigenformer/text/utf8.hpp"
 
@@ -24,27 +25,18 @@ struct ParallelCorpus {
 
 namespace detail {
 
-inline std::string name_of_file(const std::filesystem::path& path) {
-  const std::u8string name = path.u8string();  // path.string() fails on Windows where a name does not fit its code page
-  return {name.begin(), name.end()};
-}
-
 /// Calls visit(line, where) for every line of a file; where is its place for messages, "corpus.txt:17". Throws as
 /// read_lines does.
 template <class Visit>
 void for_each_line(const std::filesystem::path& path, Visit&& visit) {
-  const std::string name = name_of_file(path);
-  std::error_code ignored;  // whatever is wrong shows when the file is read
-  check(!std::filesystem::is_directory(path, ignored), name, ": is a folder, expected a file");
-  std::ifstream file(path, std::ios::binary);
-  check(file.is_open(), name, ": cannot be opened");
-  LineReader reader(file, name);
+  std::ifstream file = open_for_reading(path);
+  LineReader reader(file, path_text(path));
   for (std::string line; reader.next(line);) {
     const std::string where = reader.where();
     check_utf8(line, where);
     visit(line, where);
   }
-  check(reader.number() > 0, name, ": has no lines");
+  check(reader.number() > 0, path_text(path), ": has no lines");
 }
 
 inline bool is_blank(std::string_view text) {
@@ -88,8 +80,8 @@ inline ParallelCorpus read_tsv(const std::filesystem::path& path) {
 inline ParallelCorpus read_parallel(const std::filesystem::path& source_path,
                                     const std::filesystem::path& target_path) {
   ParallelCorpus corpus{read_lines(source_path), read_lines(target_path)};
-  const std::string source_file = detail::name_of_file(source_path);
-  const std::string target_file = detail::name_of_file(target_path);
+  const std::string source_file = path_text(source_path);
+  const std::string target_file = path_text(target_path);
   check(corpus.source.size() == corpus.target.size(), source_file, " has ", corpus.source.size(), " lines, ",
         target_file, " has ", corpus.target.size());
   for (std::size_t i = 0; i < corpus.source.size(); ++i) {

@@ -1,0 +1,195 @@
+// File descriptors of POSIX and of the C library on Windows. Standard streams cannot wait for the disk; these can.
+#pragma once
+
+#include <cerrno>
+#include <cstddef>
+#include <filesystem>
+#include <span>
+#include <string_view>
+#include <system_error>
+#include <utility>
+
+#include "eigenformer/core/config.hpp"
+
+#if defined(_WIN32)
+#include <fcntl.h>
+#include <io.h>
+#include <share.h>
+#include <sys/stat.h>
+extern "C" __declspec(dllimport) int __stdcall MoveFileExW(const wchar_t*, const wchar_t*, unsigned long);
+extern "C" __declspec(dllimport) unsigned long __stdcall GetLastError();
+#else
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#endif
+
+namespace eigenformer::inline EIGENFORMER_ABI::detail {
+
+/// What the last system call left in errno.
+inline std::error_code last_error() {
+  return std::error_code(errno, std::generic_category());
+}
+
+/// Owns an open descriptor and closes it.
+class Descriptor {
+ public:
+  explicit Descriptor(int number) : number_(number) {}
+  Descriptor(Descriptor&& other) noexcept : number_(std::exchange(other.number_, -1)) {}
+  Descriptor& operator=(Descriptor&&) = delete;
+  ~Descriptor() { close(); }
+
+  bool is_open() const { return number_ >= 0; }
+  int number() const { return number_; }
+
+  /// Gives the error that closing showed, if any: some file systems tell only then that the disk is full.
+  std::error_code close() {
+    if (!is_open()) return {};
+#if defined(_WIN32)
+    const int result = ::_close(std::exchange(number_, -1));
+#else
+    const int result = ::close(std::exchange(number_, -1));
+#endif
+    return result == 0 || errno == EINTR ? std::error_code() : last_error();
+  }
+
+ private:
+  int number_;
+};
+
+enum class Opening {
+  read_only,    // a file or, but on Windows, a folder
+  write_only,   // what is there already, neither truncated nor replaced
+  new_file,     // fails if there is one
+  new_private,  // as new_file, for the owner alone
+};
+
+/// Not open if the system refuses; errno then has the reason.
+inline Descriptor open_descriptor(const std::filesystem::path& path, Opening opening) {
+#if defined(_WIN32)
+  const int flags = _O_BINARY | _O_NOINHERIT |
+                    (opening == Opening::read_only    ? _O_RDWR  // as _commit needs
+                     : opening == Opening::write_only ? _O_WRONLY
+                                                      : _O_WRONLY | _O_CREAT | _O_EXCL);
+  int number = -1;
+  ::_wsopen_s(&number, path.c_str(), flags, _SH_DENYNO, _S_IREAD | _S_IWRITE);
+  return Descriptor(number);
+#else
+  const int flags = O_CLOEXEC | O_NOCTTY |
+                    (opening == Opening::read_only ? O_RDONLY
+                     : opening == Opening::write_only ? O_WRONLY
+                                                      : O_WRONLY | O_CREAT | O_EXCL);
+  int number = -1;
+  do {
+    number = ::open(path.c_str(), flags, opening == Opening::new_private ? 0600 : 0666);
+  } while (number < 0 && errno == EINTR);
+  return Descriptor(number);
+#endif
+}
+
+/// The number of the descriptor that a path such as /dev/stdout or /dev/fd/3 stands for, or -1. Opening such a path
+/// anew would begin at the file's first byte, where something may stand already.
+inline int named_descriptor([[maybe_unused]] const std::filesystem::path& path) {
+#if !defined(_WIN32)
+  const std::string_view name = path.native();
+  if (name == "/dev/stdin") return 0;
+  if (name == "/dev/stdout") return 1;
+  if (name == "/dev/stderr") return 2;
+  for (const std::string_view folder : {"/dev/fd/", "/proc/self/fd/"}) {
+    if (name.substr(0, folder.size()) != folder) continue;
+    const std::string_view digits = name.substr(folder.size());
+    if (digits.empty() || digits.size() > 6 || digits.find_first_not_of("0123456789") != digits.npos) return -1;
+    int number = 0;
+    for (const char digit : digits) number = 10 * number + (digit - '0');
+    return number;
+  }
+#endif
+  return -1;
+}
+
+/// Another descriptor of the same open file, at the same place in it.
+inline Descriptor duplicate_descriptor(int number) {
+#if defined(_WIN32)
+  return Descriptor(::_dup(number));
+#else
+  return Descriptor(::dup(number));
+#endif
+}
+
+inline std::error_code write_all(int descriptor, std::span<const std::byte> bytes) {
+  while (!bytes.empty()) {
+    const std::size_t size = bytes.size() < (std::size_t{1} << 30) ? bytes.size() : std::size_t{1} << 30;
+#if defined(_WIN32)
+    const auto written = ::_write(descriptor, bytes.data(), static_cast<unsigned>(size));
+#else
+    const auto written = ::write(descriptor, bytes.data(), size);
+#endif
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) return last_error();
+    if (written == 0) return std::make_error_code(std::errc::io_error);
+    bytes = bytes.subspan(static_cast<std::size_t>(written));
+  }
+  return {};
+}
+
+/// Waits until the disk has the file, or a folder's names. Pipes, terminals and some file systems have no such call,
+/// which is no error.
+inline std::error_code wait_for_disk(int descriptor) {
+#if defined(_WIN32)
+  return ::_commit(descriptor) == 0 || errno == EBADF ? std::error_code() : last_error();
+#else
+#if defined(__APPLE__)
+  if (::fcntl(descriptor, F_FULLFSYNC) == 0) return {};  // fsync does not reach beyond the disk's own memory there
+#endif
+  int result = 0;
+  do {
+    result = ::fsync(descriptor);
+  } while (result != 0 && errno == EINTR);
+  const bool unsupported = errno == EINVAL || errno == ENOTSUP || errno == ENOSYS || errno == EROFS;
+  return result == 0 || unsupported ? std::error_code() : last_error();
+#endif
+}
+
+/// Gives `to` the owner and mode of `from`. An owner that we may not give stays ours.
+inline void copy_owner_and_mode([[maybe_unused]] const std::filesystem::path& from,
+                                [[maybe_unused]] const std::filesystem::path& to) {
+#if !defined(_WIN32)
+  struct stat status {};
+  if (::stat(from.c_str(), &status) != 0) return;
+  if (::chown(to.c_str(), status.st_uid, status.st_gid) != 0) errno = 0;
+  if (::chmod(to.c_str(), status.st_mode & 07777) != 0) errno = 0;
+#endif
+}
+
+/// Whether this process may write to what is there; else errno has the reason.
+inline bool may_write(const std::filesystem::path& path) {
+#if defined(_WIN32)
+  return ::_waccess(path.c_str(), 2) == 0;
+#else
+  return ::access(path.c_str(), W_OK) == 0;
+#endif
+}
+
+/// The calls whose order decides what a power cut leaves. Tests derive from it to see that order.
+class Disk {
+ public:
+  virtual ~Disk() = default;
+
+  /// Waits until the disk has an open file's bytes or an open folder's names.
+  virtual std::error_code sync(int descriptor, const std::filesystem::path&) { return wait_for_disk(descriptor); }
+
+  /// Renames a file over what is there, or a folder to a new name, in one step.
+  virtual std::error_code rename(const std::filesystem::path& from, const std::filesystem::path& to) {
+    std::error_code error;
+#if defined(_WIN32)
+    constexpr unsigned long replace_existing = 1, write_through = 8;
+    if (::MoveFileExW(from.c_str(), to.c_str(), replace_existing | write_through) == 0)
+      error = std::error_code(static_cast<int>(::GetLastError()), std::system_category());
+#else
+    std::filesystem::rename(from, to, error);
+#endif
+    return error;
+  }
+};
+
+}  // namespace eigenformer::inline EIGENFORMER_ABI::detail

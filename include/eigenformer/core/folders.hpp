@@ -1,0 +1,195 @@
+// Several files of a folder, replaced together: whoever reads them finds all of the old or all of the new.
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <set>
+#include <span>
+#include <string>
+#include <system_error>
+#include <vector>
+
+#include "eigenformer/core/files.hpp"
+
+namespace eigenformer::inline EIGENFORMER_ABI {
+
+namespace detail {
+
+/// The folder within a folder in which newer files wait to take the places of the older. It gets this name in one
+/// step, when all of them are complete and on the disk; from then on they count.
+inline constexpr const char* newer_files = ".newer-files";
+
+/// What newer_files is called while it is being written.
+inline constexpr const char* unfinished_files = ".unfinished-files-";
+
+inline std::vector<std::filesystem::path> entries_of(const char* where, const std::filesystem::path& folder) {
+  std::error_code error;
+  std::vector<std::filesystem::path> entries;
+  std::filesystem::directory_iterator entry(folder, error);
+  for (; !error && entry != std::filesystem::directory_iterator(); entry.increment(error))
+    entries.push_back(entry->path());
+  check_error(error, where, folder);
+  return entries;
+}
+
+/// Renames a file to `to`, or copies it there if that is on another disk.
+inline std::error_code move_file(Disk& disk, const std::filesystem::path& from, const std::filesystem::path& to) {
+  std::error_code error = disk.rename(from, to);
+  if (error != std::errc::cross_device_link) return error;
+  const std::string bytes = read_file(from);
+  const std::span<const std::byte> piece = std::as_bytes(std::span(bytes));
+  write_file(to, Pieces(&piece, 1), disk);
+  std::filesystem::remove(from, error);
+  return error;
+}
+
+/// Gives newer files their places. Once more after a program was killed or the power cut in between.
+inline void place_newer_files(const std::filesystem::path& folder, Disk& disk) {
+  constexpr const char* where = "write_folder";
+  const std::filesystem::path newer = folder / newer_files;
+  if (!std::filesystem::exists(known_status(where, newer))) return;
+  std::set<std::filesystem::path> changed{folder, newer};
+  for (const std::filesystem::path& file : entries_of(where, newer)) {
+    const std::filesystem::path to = follow_links(where, folder / file.filename());
+    check_error(move_file(disk, file, to), where, to);
+    changed.insert(folder_of(to));
+  }
+  for (const std::filesystem::path& each : changed) check_error(sync_path(disk, each), where, each);
+  std::error_code error;
+  std::filesystem::remove(newer, error);
+  check_error(error, where, newer);
+}
+
+/// A folder that is there or, unless it is kept, only until the end of the scope.
+class FolderToWrite {
+ public:
+  FolderToWrite(const char* where, const std::filesystem::path& folder) {
+    check(!folder.empty(), where, ": the folder's path is empty");
+    path_ = follow_links(where, folder.has_filename() ? folder : folder.parent_path());  // "model/" is "model"
+    const std::filesystem::file_status status = known_status(where, path_);
+    check(!std::filesystem::exists(status) || std::filesystem::is_directory(status), where, ": ", path_text(path_),
+          ": it is a file, expected a folder");
+    std::error_code error;
+    is_new_ = std::filesystem::create_directory(path_, error);
+    check_error(error, where, error == std::errc::no_such_file_or_directory ? folder_of(path_) : path_);
+  }
+  FolderToWrite(const FolderToWrite&) = delete;
+  FolderToWrite& operator=(const FolderToWrite&) = delete;
+  ~FolderToWrite() {
+    std::error_code ignored;
+    if (is_new_) std::filesystem::remove(path_, ignored);  // only if it is empty
+  }
+
+  const std::filesystem::path& path() const { return path_; }
+
+  /// Waits until the disk has the folder's own name, if that is new.
+  std::error_code keep(Disk& disk) {
+    const bool was_new = is_new_;
+    is_new_ = false;
+    return was_new ? sync_path(disk, folder_of(path_)) : std::error_code();
+  }
+
+ private:
+  std::filesystem::path path_;
+  bool is_new_ = false;
+};
+
+/// A folder within `folder` for files that are not complete yet, removed at the end of the scope.
+class UnfinishedFiles {
+ public:
+  UnfinishedFiles(const char* where, const std::filesystem::path& folder) : temporary_(folder, unfinished_files) {
+    std::error_code error;
+    for (const std::filesystem::path& entry : entries_of(where, folder))  // left by a program that was killed
+      if (path_text(entry.filename()).starts_with(unfinished_files)) std::filesystem::remove_all(entry, error);
+    std::filesystem::create_directory(path(), error);
+    check_error(error, where, folder);
+    std::filesystem::permissions(path(), std::filesystem::perms::owner_all, error);  // a file may replace a private one
+    check_error(error, where, folder);
+  }
+  const std::filesystem::path& path() const { return temporary_.path(); }
+
+ private:
+  TemporaryPath temporary_;
+};
+
+/// Throws unless a file can be renamed to this path.
+inline Destination check_replaceable(const char* where, const std::filesystem::path& path) {
+  const Destination to = destination_of(where, path);
+  check(to.kind == Destination::Kind::new_file || to.kind == Destination::Kind::replaced_file, where, ": ",
+        path_text(path), ": it is not a regular file");
+  return to;
+}
+
+inline void write_folder(const std::filesystem::path& folder,
+                         const std::function<void(const std::filesystem::path&)>& write_files, Disk& disk) {
+  constexpr const char* where = "write_folder";
+  FolderToWrite real(where, folder);
+  place_newer_files(real.path(), disk);
+
+  const UnfinishedFiles unfinished(where, real.path());
+  write_files(unfinished.path());
+  for (const std::filesystem::path& file : entries_of(where, unfinished.path())) {
+    check_error(sync_path(disk, file), where, file);
+    const Destination to = check_replaceable(where, real.path() / file.filename());
+    if (to.kind == Destination::Kind::replaced_file) copy_owner_and_mode(to.path, file);
+  }
+  copy_owner_and_mode(real.path(), unfinished.path());
+  check_error(sync_path(disk, unfinished.path()), where, unfinished.path());
+
+  check_error(disk.rename(unfinished.path(), real.path() / newer_files), where, real.path());
+  check_error(sync_path(disk, real.path()), where, real.path());
+  check_error(real.keep(disk), where, real.path());
+  place_newer_files(real.path(), disk);
+}
+
+}  // namespace detail
+
+/// Writes several files into a folder, all of them or none: `write_files(temporary)` writes them into a new folder,
+/// from which they take their places. Other files of the folder are left alone. The folder is made if it is not there,
+/// and stays, with its mode, if it is; a link to a folder is followed. A file that is replaced keeps its mode, as in
+/// `write_file`.
+///
+/// Files cannot be replaced together in one step, but a folder can get its name in one:
+///
+///   1. The new files are written into `folder/.unfinished-files-*.tmp` and synced.
+///   2. That folder is renamed to `folder/.newer-files`, and `folder` is synced. From now on the new files count.
+///   3. They are renamed, one by one, over the old ones, and `.newer-files` is removed.
+///
+/// Who reads a file by `newest_file(folder, name)` finds all the old files before step 2 and all the new ones after it,
+/// wherever a program is killed or the power fails. The next `write_folder` finishes step 3 first.
+///
+/// For one writer at a time. Throws what `write_files` throws, and if a file cannot be written; on Windows also while
+/// somebody has one of the old files open.
+inline void write_folder(const std::filesystem::path& folder,
+                         const std::function<void(const std::filesystem::path&)>& write_files) {
+  detail::Disk disk;
+  detail::write_folder(folder, write_files, disk);
+}
+
+/// Where a file lies that write_folder wrote into `folder`: mostly `folder / name`.
+inline std::filesystem::path newest_file(const std::filesystem::path& folder, const std::filesystem::path& name) {
+  const std::filesystem::path newer = folder / detail::newer_files / name;
+  return std::filesystem::exists(detail::known_status("newest_file", newer)) ? newer : folder / name;
+}
+
+/// When each of these files was last written, found as newest_file finds it. If this is equal before and after they
+/// were read, all that was read was written together.
+inline std::vector<std::filesystem::file_time_type> last_writes(const std::filesystem::path& folder,
+                                                                std::span<const char* const> names) {
+  std::vector<std::filesystem::file_time_type> times;
+  std::error_code missing;
+  for (const char* const name : names)
+    times.push_back(std::filesystem::last_write_time(newest_file(folder, name), missing));
+  return times;
+}
+
+/// Throws if write_folder would refuse the folder, or files of these names in it: to be called before work that takes
+/// long. Changes nothing.
+inline void check_folder_writable(const std::filesystem::path& folder, std::span<const char* const> names = {}) {
+  constexpr const char* where = "write_folder";
+  const detail::FolderToWrite real(where, folder);
+  for (const char* const name : names) detail::check_replaceable(where, real.path() / name);
+  const detail::UnfinishedFiles unfinished(where, real.path());
+}
+
+}  // namespace eigenformer::inline EIGENFORMER_ABI
