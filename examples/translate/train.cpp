@@ -2,6 +2,7 @@
 #include <cstdio>
 #include <numeric>
 
+#include "eigenformer/core/standard_streams.hpp"
 #include "eigenformer/core/thread_pool.hpp"
 #include "eigenformer/text/bleu.hpp"
 #include "translate/training.hpp"
@@ -95,6 +96,17 @@ Model make_model(const TrainArguments& arguments, ef::TranslationSide source, ef
   return {std::move(network), std::move(source), std::move(target)};
 }
 
+/// How well a model does on the validation sentences.
+struct Quality {
+  double bleu = -1;
+  double perplexity = 0;
+
+  /// By BLEU and, where that is equal, by perplexity: at first BLEU may stay 0 for long.
+  bool is_better_than(const Quality& other) const {
+    return bleu != other.bleu ? bleu > other.bleu : perplexity < other.perplexity;
+  }
+};
+
 const std::string& or_else(const std::string& a, const std::string& b) {
   return a.empty() ? b : a;
 }
@@ -102,6 +114,7 @@ const std::string& or_else(const std::string& a, const std::string& b) {
 }  // namespace
 
 void train(const TrainArguments& arguments) {
+  check_saving(arguments.out);
   const std::string name = or_else(arguments.pairs, arguments.source);
   ef::ParallelCorpus corpus = read(arguments.pairs, arguments.source, arguments.target);
   const bool has_validation = !arguments.valid_pairs.empty() || !arguments.valid_source.empty();
@@ -134,11 +147,12 @@ void train(const TrainArguments& arguments) {
   std::printf("%lld pairs to train on, %lld to validate; %lld parameters; %d threads\n",
               static_cast<long long>(encoded.size()), static_cast<long long>(validation.size()),
               static_cast<long long>(ef::parameter_count(model.network)), pool.size());
+  ef::flush_standard_output();
 
   const bool by_character = model.target.tokenization == ef::Tokenization::characters;
   const ef::BleuTokenizer bleu_tokenizer = by_character ? ef::BleuTokenizer::character : ef::BleuTokenizer::v13a;
 
-  double best = -1;
+  Quality best;
   TrainingSettings settings;
   settings.budget = {arguments.minutes, arguments.epochs, arguments.updates};
   settings.batch_tokens = arguments.batch_tokens;
@@ -150,17 +164,19 @@ void train(const TrainArguments& arguments) {
     const std::vector<std::string> translations =
         Translator(trained, &pool).translate(validation.source, validation_name);
     const ef::Bleu bleu = ef::bleu(translations, validation.target, bleu_tokenizer);
-    const bool is_best = bleu.score > best;
-    std::printf("validation: perplexity %.2f  BLEU %.2f (%s)%s\n", perplexity(trained, validation_encoded, &pool),
-                bleu.score, std::string(ef::to_string(bleu_tokenizer)).c_str(), is_best ? "  best so far, saved" : "");
-    std::fflush(stdout);
-    if (!is_best) return;
-    best = bleu.score;
-    save_model(arguments.out, trained);
+    const Quality quality{bleu.score, perplexity(trained, validation_encoded, &pool)};
+    const bool is_best = quality.is_better_than(best);
+    if (is_best) {
+      best = quality;
+      save_model(arguments.out, trained);
+    }
+    std::printf("validation: perplexity %.2f  BLEU %.2f (%s)%s\n", quality.perplexity, quality.bleu,
+                std::string(ef::to_string(bleu_tokenizer)).c_str(), is_best ? "  best so far, saved" : "");
+    ef::flush_standard_output();
   };
   train_model(model, encoded, settings);
   if (interrupted != 0) std::printf("stopped by Ctrl-C; ");
-  std::printf("the best model, BLEU %.2f, is in %s\n", best, arguments.out.c_str());
+  std::printf("the best model, BLEU %.2f, is in %s\n", best.bleu, arguments.out.c_str());
 }
 
 }  // namespace translate
