@@ -2,6 +2,7 @@
 
 #include "eigenformer/core/thread_pool.hpp"
 #include "support/catch.hpp"
+#include "support/message_of.hpp"
 #include "support/random.hpp"
 
 namespace ef = eigenformer;
@@ -13,6 +14,14 @@ struct Model {
   static void visit(auto& self, auto&& visitor) {
     visitor("x", self.x);
     visitor("frozen", self.frozen);
+  }
+};
+
+struct Pair {
+  ef::Parameter<double> a, b;
+  static void visit(auto& self, auto&& visitor) {
+    visitor("a", self.a);
+    visitor("b", self.b);
   }
 };
 
@@ -77,4 +86,65 @@ TEST_CASE("a model of another shape is refused", "[train]") {
   ef::Adam<float> adam;
   adam.update(a, gradients, 0.1);
   CHECK_THROWS_AS(adam.update(b, gradients, 0.1), ef::Error);
+}
+
+TEST_CASE("Adam alone refuses what is not finite, and changes nothing then", "[train]") {
+  const double infinity = std::numeric_limits<double>::infinity();
+  Model model;
+  ef::Adam<double> adam;
+  const auto message = [&](double first, double second, double rate = 0.1, double factor = 1) {
+    ef::Matrix<double> g = ef::Matrix<double>::Constant(2, 3, first),
+                       of_frozen = ef::Matrix<double>::Constant(1, 1, second);
+    ef::Gradients<double> gradients;
+    gradients.add(model.x, {g.data(), 2, 3});
+    gradients.add(model.frozen, {of_frozen.data(), 1, 1});
+    return ef::testing::message_of([&] { adam.update(model, gradients, rate, factor); });
+  };
+  CHECK(message(1, infinity) == "Adam: the gradient of frozen in update 1 is not finite");
+  CHECK(adam.updates() == 0);
+  CHECK(message(1, 2) == "nothing was thrown");
+  const Model before = model;
+  std::vector<ef::Matrix<double>> moments;
+  ef::for_each_parameter(adam, [&](const std::string&, const ef::Parameter<double>& m) { moments.push_back(m.value); });
+  CHECK(message(1, -infinity) == "Adam: the gradient of frozen in update 2 is not finite");
+  CHECK(message(std::numeric_limits<double>::quiet_NaN(), 1) == "Adam: the gradient of x in update 2 is not finite");
+  CHECK(message(infinity, 1, 0.1, 0) == "Adam: the gradient of x in update 2 is not finite");
+  CHECK(message(1, 1e200) == "Adam: the gradient of frozen in update 2 is too large to be squared");
+  CHECK(message(1, 1, infinity) ==
+        "Adam: the rate of update 2 is inf, the gradients' factor is 1.000000, expected finite numbers");
+  CHECK(message(1, 1, 0.1, -infinity) ==
+        "Adam: the rate of update 2 is 0.100000, the gradients' factor is -inf, expected finite numbers");
+  CHECK(adam.updates() == 1);
+  CHECK(model.x.value == before.x.value);
+  CHECK(model.frozen.value == before.frozen.value);
+  std::size_t i = 0;
+  ef::for_each_parameter(adam,
+                         [&](const std::string&, const ef::Parameter<double>& m) { CHECK(m.value == moments[i++]); });
+  CHECK(message(1, 1e200, 0.1, 1e-200) == "nothing was thrown");
+}
+
+TEST_CASE("a model of another shape is refused before any of it is changed", "[train]") {
+  const ef::Matrix<double> ones = ef::Matrix<double>::Ones(3, 3);
+  ef::Adam<double> adam;
+  const auto update = [&](Pair& pair) {
+    ef::Gradients<double> gradients;
+    gradients.add(pair.a, {ones.data(), 2, 2});
+    if (!pair.b.empty()) gradients.add(pair.b, {ones.data(), pair.b.value.rows(), pair.b.value.cols()});
+    return ef::testing::message_of([&] { adam.update(pair, gradients, 0.1); });
+  };
+  Pair pair{ef::Parameter<double>(2, 2), ef::Parameter<double>(2, 2)};
+  CHECK(update(pair) == "nothing was thrown");
+  Pair larger{ef::Parameter<double>(2, 2), ef::Parameter<double>(3, 3)}, smaller{ef::Parameter<double>(2, 2), {}};
+  CHECK(update(larger) == "Adam: parameter b is [3 x 3], its moments are [2 x 2]");
+  CHECK(update(smaller) == "Adam: the model has 1 parameters, expected 2 as before");
+  CHECK(larger.a.value.isZero(0));
+  CHECK(smaller.a.value.isZero(0));
+  CHECK(adam.updates() == 1);
+}
+
+TEST_CASE("options by which Adam would divide by 0 are refused", "[train]") {
+  using ef::testing::message_of;
+  CHECK(message_of([] { ef::Adam<double>({.epsilon = 0}); }) == "Adam: epsilon is 0.000000, expected more than 0");
+  CHECK(message_of([] { ef::Adam<double>({.beta1 = 1}); }) ==
+        "Adam: beta1 is 1.000000, beta2 is 0.980000, expected 0 or more and less than 1");
 }

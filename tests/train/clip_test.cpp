@@ -1,6 +1,7 @@
 #include "eigenformer/train/clip.hpp"
 
 #include "support/catch.hpp"
+#include "support/message_of.hpp"
 
 namespace ef = eigenformer;
 
@@ -26,4 +27,28 @@ TEST_CASE("the global norm is that of all gradients together", "[train]") {
   CHECK(std::abs(norm * ef::clip_factor(norm, 1) - 1) < 1e-14);
   CHECK(ef::clip_factor(norm, 100) == 1);
   CHECK(ef::clip_factor(norm, 0) == 1);
+}
+
+TEST_CASE("a norm is finite, or names the parameter whose gradient is not", "[train]") {
+  const Pair pair;
+  const auto with = [&](double a, double b, auto use) {
+    const ef::Matrix<double> x = ef::Matrix<double>::Constant(1, 2, a), y = ef::Matrix<double>::Constant(2, 1, b);
+    ef::Gradients<double> gradients;
+    gradients.add(pair.a, {x.data(), 1, 2});
+    gradients.add(pair.b, {y.data(), 2, 1});
+    return use(gradients);
+  };
+  const auto norm = [&](const auto& gradients) { return ef::global_norm(pair, gradients); };
+  CHECK(std::abs(with(3e200, 4e200, norm) / 1e200 - std::sqrt(50.0)) < 1e-13);  // whose squares are not
+  const auto message = [&](const auto& gradients) { return ef::testing::message_of([&] { norm(gradients); }); };
+  const auto inf = std::numeric_limits<double>::infinity(), nan = std::numeric_limits<double>::quiet_NaN();
+  for (const double bad : {inf, -inf, nan}) {
+    CHECK(with(1, bad, message) == "global_norm: the gradient of b is not finite");
+    CHECK(with(bad, 1, [&](const auto& gradients) {
+            return ef::testing::message_of([&] { ef::check_finite(pair, gradients, 7); });
+          }) == "train: the gradient of a in update 7 is not finite");
+  }
+  CHECK(ef::testing::message_of([&] { ef::clip_factor(inf, 1); }) ==
+        "clip_factor: the norm is inf, expected a finite number");
+  CHECK_THROWS_AS(ef::clip_factor(nan, 0), ef::Error);
 }

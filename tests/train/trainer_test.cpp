@@ -2,6 +2,9 @@
 
 #include "eigenformer/ops/arithmetic.hpp"
 #include "support/catch.hpp"
+#include "support/copy_task.hpp"
+#include "support/message_of.hpp"
+#include "support/recurrent_models.hpp"
 
 namespace ef = eigenformer;
 
@@ -83,4 +86,108 @@ TEST_CASE("a loss that is not finite stops training before it reaches the weight
                               [](const ef::TrainingProgress&) { return true; }),
                     "train: the loss of update 1 is not finite");
   CHECK(model.x.value(0, 0) == 0);
+}
+
+namespace {
+
+/// x, whose gradient is said to be `slope`.
+template <class Scalar>
+ef::Variable<Scalar> with_slope(const ef::Context<Scalar>& context, const ef::Variable<Scalar>& x, Scalar slope) {
+  return context.record(ef::Variable<Scalar>(x.value()), {x},
+                        [x, slope](const ef::Variable<Scalar>& d_y, ef::Tape<Scalar>& tape) {
+                          tape.add_gradient(x, ef::Variable<Scalar>(ef::Matrix<Scalar>(d_y.value() * slope)));
+                        });
+}
+
+struct TwoNumbers {
+  ef::Parameter<float> first{1, 1}, second{1, 1};
+  static void visit(auto& self, auto&& visitor) {
+    visitor("first", self.first);
+    visitor("second", self.second);
+  }
+};
+
+}  // namespace
+
+TEST_CASE("a gradient that is not finite stops training before anything has changed", "[train]") {
+  for (const float slope : {std::numeric_limits<float>::infinity(), std::numeric_limits<float>::quiet_NaN()})
+    for (const double largest_norm : {0.0, 1.0}) {
+      CAPTURE(slope, largest_norm);
+      TwoNumbers model;
+      ef::Adam<float> adam;
+      TwoNumbers before;
+      float slope_now = 1;
+      const auto loss = [&](const ef::Context<float>& context, int) {
+        return ef::BatchLoss<float>{
+            ef::add(context, context.use(model.first), with_slope(context, context.use(model.second), slope_now)), 1};
+      };
+      const auto report = [&](const ef::TrainingProgress& progress) {
+        before = model;
+        if (progress.update == 2) slope_now = slope;
+        return true;
+      };
+      CHECK(ef::testing::message_of([&] {
+              ef::train(model, adam, ef::Context<float>{}, [] { return 0; }, loss, report,
+                        {.largest_norm = largest_norm});
+            }) == "train: the gradient of second in update 3 is not finite");
+      CHECK(adam.updates() == 2);
+      CHECK(model.first.value == before.first.value);
+      CHECK(model.second.value == before.second.value);
+    }
+}
+
+TEST_CASE("large gradients whose squares overflow are clipped like others", "[train]") {
+  TwoNumbers model;
+  ef::Adam<float> adam;
+  const auto loss = [&](const ef::Context<float>& context, int) {
+    return ef::BatchLoss<float>{with_slope(context, context.use(model.first), 1e30F), 1};
+  };
+  ef::train(
+      model, adam, ef::Context<float>{}, [] { return 0; }, loss,
+      [](const ef::TrainingProgress& progress) {
+        CHECK(std::abs(progress.gradient_norm - 1e30) < 1e24);
+        return true;
+      },
+      {.most_updates = 3, .schedule = [](ef::Index) { return 0.5; }});
+  CHECK(std::abs(model.first.value(0, 0) + 1.5F) < 1e-5F);
+  CHECK(ef::testing::message_of([&] {
+          ef::train(
+              model, adam, ef::Context<float>{}, [] { return 0; }, loss,
+              [](const ef::TrainingProgress&) { return true; }, {.largest_norm = 0});
+        }) == "Adam: the gradient of first in update 4 is too large to be squared");
+}
+
+TEST_CASE("a learning rate that is not finite stops training", "[train]") {
+  Number model;
+  ef::Adam<double> adam;
+  const auto batch = [] { return std::vector<double>{1}; };
+  CHECK(ef::testing::message_of([&] {
+          ef::train(model, adam, ef::Context<double>{}, batch, squared_distance(model),
+                    [](const ef::TrainingProgress&) { return true; },
+                    {.schedule = [](ef::Index) { return std::numeric_limits<double>::quiet_NaN(); }});
+        }) == "Adam: the rate of update 1 is nan, the gradients' factor is 0.500000, expected finite numbers");
+  CHECK(model.x.value(0, 0) == 0);
+}
+
+TEST_CASE("a recurrent model's parameter is named too", "[train]") {
+  ef::Rng rng(53);
+  ef::RecurrentSeq2Seq<float> model(ef::testing::small_recurrent(), rng);
+  const ef::TranslationBatch batch = ef::testing::copy_batch({3, 2}, rng);
+  const ef::RecurrentSeq2Seq<float> before = model;
+  ef::Adam<float> adam;
+  const auto loss = [&](const ef::Context<float>& context, const ef::TranslationBatch& given) {
+    const ef::Variable<float> mean = ef::testing::loss_of(model, context, given);
+    return ef::BatchLoss<float>{
+        ef::add(context, mean,
+                with_slope(context, ef::columns(context, context.use(model.generator.bias), 0, 1),
+                           std::numeric_limits<float>::infinity())),
+        1};
+  };
+  CHECK(ef::testing::message_of([&] {
+          ef::train(
+              model, adam, ef::Context<float>{}, [&] { return batch; }, loss,
+              [](const ef::TrainingProgress&) { return true; });
+        }) == "train: the gradient of generator.bias in update 1 is not finite");
+  CHECK(model.generator.bias.value == before.generator.bias.value);
+  CHECK(model.source_embedding.weight.value == before.source_embedding.weight.value);
 }

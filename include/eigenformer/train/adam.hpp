@@ -9,6 +9,7 @@
 #include "eigenformer/autograd/parameter.hpp"
 #include "eigenformer/core/compiled.hpp"
 #include "eigenformer/core/threads.hpp"
+#include "eigenformer/train/clip.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
@@ -34,13 +35,19 @@ template <class Scalar>
 class Adam {
  public:
   Adam() = default;
-  explicit Adam(const AdamOptions& options) : options_(options) {}
+  /// Throws if the options would divide by 0.
+  explicit Adam(const AdamOptions& options) : options_(options) {
+    check(options.beta1 >= 0 && options.beta1 < 1 && options.beta2 >= 0 && options.beta2 < 1, "Adam: beta1 is ",
+          options.beta1, ", beta2 is ", options.beta2, ", expected 0 or more and less than 1");
+    check(static_cast<Scalar>(options.epsilon) > 0, "Adam: epsilon is ", options.epsilon, ", expected more than 0");
+  }
 
   const AdamOptions& options() const { return options_; }
   Index updates() const { return updates_; }
 
   /// One update of all of the model's parameters that have a gradient, with `gradients` times `factor`.
-  /// Throws if the model is not of the shape of the one before.
+  /// Throws, and changes nothing, if the model is not of the shape of the one before, or if the rate, the factor or a
+  /// gradient is not finite or has too large a square.
   template <class Model>
   void update(Model& model, const Gradients<Scalar>& gradients, double rate, double factor = 1,
               Threads* threads = nullptr);
@@ -69,9 +76,11 @@ class Adam {
     first_moment_.emplace_back(x.value.rows(), x.value.cols());
     second_moment_.emplace_back(x.value.rows(), x.value.cols());
   }
+  template <class Model>
+  void check_update(const Model& model, const Gradients<Scalar>& gradients, double rate, double factor) const;
   Step next_step(double rate, double factor);
-  void update_parameter(const std::string& name, Parameter<Scalar>& x, std::size_t i,
-                        const Gradients<Scalar>& gradients, const Step& by, Threads* threads);
+  void update_parameter(Parameter<Scalar>& x, std::size_t i, const Gradients<Scalar>& gradients, const Step& by,
+                        Threads* threads);
 
   AdamOptions options_;
   Index updates_ = 0;
@@ -83,12 +92,37 @@ template <class Scalar>
 template <class Model>
 void Adam<Scalar>::update(Model& model, const Gradients<Scalar>& gradients, double rate, double factor,
                           Threads* threads) {
+  check_update(model, gradients, rate, factor);
   const Step by = next_step(rate, factor);
   std::size_t i = 0;
-  for_each_parameter(model, [&](const std::string& name, Parameter<Scalar>& x) {
-    update_parameter(name, x, i, gradients, by, threads);
+  for_each_parameter(model, [&](const std::string&, Parameter<Scalar>& x) {
+    update_parameter(x, i, gradients, by, threads);
     ++i;
   });
+}
+
+template <class Scalar>
+template <class Model>
+void Adam<Scalar>::check_update(const Model& model, const Gradients<Scalar>& gradients, double rate,
+                                double factor) const {
+  check(std::isfinite(rate) && std::isfinite(factor), "Adam: the rate of update ", updates_ + 1, " is ", rate,
+        ", the gradients' factor is ", factor, ", expected finite numbers");
+  std::size_t count = 0;
+  for_each_parameter(model, [&](const std::string& name, const Parameter<Scalar>& x) {
+    const std::size_t i = count++;
+    if (i < first_moment_.size()) {
+      const Shape of_moments = shape(first_moment_[i].value);
+      check(of_moments == shape(x.value), "Adam: parameter ", name, " is ", shape(x.value), ", its moments are ",
+            of_moments);
+    }
+    const Matrix<Scalar>* gradient = gradients.find(x);
+    if (gradient == nullptr) return;
+    const auto g = static_cast<Scalar>(factor) * gradient->array();
+    check(detail::is_finite(g.square()), "Adam: the gradient of ", name, " in update ", updates_ + 1, " is ",
+          detail::is_finite(gradient->array()) ? "too large to be squared" : "not finite");
+  });
+  check(first_moment_.empty() || count == first_moment_.size(), "Adam: the model has ", count, " parameters, expected ",
+        first_moment_.size(), " as before");
 }
 
 template <class Scalar>
@@ -106,12 +140,11 @@ typename Adam<Scalar>::Step Adam<Scalar>::next_step(double rate, double factor) 
 }
 
 template <class Scalar>
-void Adam<Scalar>::update_parameter(const std::string& name, Parameter<Scalar>& x, std::size_t i,
-                                    const Gradients<Scalar>& gradients, const Step& by, Threads* threads) {
+void Adam<Scalar>::update_parameter(Parameter<Scalar>& x, std::size_t i, const Gradients<Scalar>& gradients,
+                                    const Step& by, Threads* threads) {
   if (i == first_moment_.size()) add_moments(x);
   Matrix<Scalar>& m = first_moment_[i].value;
   Matrix<Scalar>& v = second_moment_[i].value;
-  check(shape(m) == shape(x.value), "Adam: parameter ", name, " is ", shape(x.value), ", its moments are ", shape(m));
   const Matrix<Scalar>* gradient = gradients.find(x);
   if (gradient == nullptr) return;
   const auto beta1 = static_cast<Scalar>(options_.beta1), beta2 = static_cast<Scalar>(options_.beta2);

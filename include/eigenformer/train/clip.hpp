@@ -1,6 +1,7 @@
 // Keeping gradients from exploding.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <string>
 
@@ -8,21 +9,61 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
+namespace detail {
+
+/// Calls function(name, gradient) for all of a model's parameters that have a gradient.
+template <class Scalar, class Model, class Function>
+void for_each_gradient(const Model& model, const Gradients<Scalar>& gradients, Function function) {
+  for_each_parameter(model, [&](const std::string& name, const Parameter<Scalar>& parameter) {
+    const Matrix<Scalar>* gradient = gradients.find(parameter);
+    if (gradient != nullptr) function(name, *gradient);
+  });
+}
+
+/// Whether no entry is infinite or NaN, of which 0 times makes NaN.
+template <class Derived>
+bool is_finite(const Eigen::ArrayBase<Derived>& x) {
+  using Scalar = typename Derived::Scalar;
+  return (x * Scalar(0)).sum() == Scalar(0);
+}
+
+}  // namespace detail
+
+/// Throws unless all of a model's gradients are finite. The message names the parameter and the update.
+template <class Scalar, class Model>
+void check_finite(const Model& model, const Gradients<Scalar>& gradients, Index update) {
+  detail::for_each_gradient(model, gradients, [&](const std::string& name, const Matrix<Scalar>& gradient) {
+    check(detail::is_finite(gradient.array()), "train: the gradient of ", name, " in update ", update,
+          " is not finite");
+  });
+}
+
 /// The Euclidean norm of all of a model's gradients taken as one vector, summed in double in the parameters' order.
+/// Throws if a gradient is not finite.
 template <class Scalar, class Model>
 double global_norm(const Model& model, const Gradients<Scalar>& gradients) {
   double sum = 0;
-  for_each_parameter(model, [&](const std::string&, const Parameter<Scalar>& parameter) {
-    const Matrix<Scalar>* gradient = gradients.find(parameter);
-    if (gradient == nullptr) return;
-    for (Index r = 0; r < gradient->rows(); ++r) sum += static_cast<double>(gradient->row(r).squaredNorm());
+  detail::for_each_gradient(model, gradients, [&](const std::string&, const Matrix<Scalar>& gradient) {
+    for (Index r = 0; r < gradient.rows(); ++r) sum += static_cast<double>(gradient.row(r).squaredNorm());
   });
-  return std::sqrt(sum);
+  if (std::isfinite(sum)) return std::sqrt(sum);
+  // Either a gradient is not finite, or its square is too large.
+  double largest = 0;
+  detail::for_each_gradient(model, gradients, [&](const std::string& name, const Matrix<Scalar>& gradient) {
+    check(detail::is_finite(gradient.array()), "global_norm: the gradient of ", name, " is not finite");
+    largest = std::max(largest, static_cast<double>(gradient.cwiseAbs().maxCoeff()));
+  });
+  sum = 0;
+  detail::for_each_gradient(model, gradients, [&](const std::string&, const Matrix<Scalar>& gradient) {
+    sum += (gradient.template cast<double>() / largest).squaredNorm();
+  });
+  return largest * std::sqrt(sum);
 }
 
 /// The factor that brings a gradient of norm `norm` to at most `largest` (Pascanu et al. 2013, algorithm 1); 1 if
-/// `largest` is 0, which stands for no limit.
+/// `largest` is 0, which stands for no limit. Throws if the norm is not finite: no factor helps then.
 inline double clip_factor(double norm, double largest) {
+  check(std::isfinite(norm), "clip_factor: the norm is ", norm, ", expected a finite number");
   return largest > 0 && norm > largest ? largest / norm : 1;
 }
 

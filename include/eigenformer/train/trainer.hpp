@@ -45,8 +45,8 @@ struct TrainingProgress {
 ///   loss: (const Context<Scalar>&, const Batch&) -> BatchLoss<Scalar>
 ///   report: (const TrainingProgress&) -> bool; may validate, save and print, which the loop does not
 ///
-/// `context` gives the generator for dropout and the threads; the tape is the loop's own. Throws if a loss is not
-/// finite, before it reaches the weights.
+/// `context` gives the generator for dropout and the threads; the tape is the loop's own. Throws if a loss, a gradient
+/// or the learning rate is not finite, before it reaches the weights.
 template <class Scalar, class Model, class NextBatch, class Loss, class Report>
 void train(Model& model, Adam<Scalar>& optimizer, Context<Scalar> context, NextBatch&& next_batch, Loss&& loss,
            Report&& report, const TrainingOptions& options = {}) {
@@ -72,6 +72,7 @@ void train(Model& model, Adam<Scalar>& optimizer, Context<Scalar> context, NextB
     const double mean = 1 / static_cast<double>(std::max<Index>(progress.items, 1));
     ++progress.update;
     progress.rate = options.schedule(progress.update);
+    check_finite(model, tape.gradients(), progress.update);
     progress.gradient_norm = mean * global_norm(model, tape.gradients());
     optimizer.update(model, tape.gradients(), progress.rate,
                      mean * clip_factor(progress.gradient_norm, options.largest_norm), context.threads);
