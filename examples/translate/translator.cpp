@@ -33,8 +33,11 @@ std::vector<std::string> Translator::translate(std::span<const std::vector<ef::T
     const ef::Tokens source = ef::translation_batch(sources, sources, batch).source;
     const ef::Context<float> context{.workspace = &workspace, .threads = threads_, .packed = &packed_};
     // A translation is rarely more than twice as long as its source, whichever way each is cut into tokens; words to
-    // characters may be four times.
-    const ef::GreedyOptions options{.most_tokens = std::min(limit, 20 + 4 * source.rows.longest())};
+    // characters may be four times. Each sentence has its own limit, so that its batch does not matter.
+    std::vector<ef::Index> limits;
+    for (const ef::Index line : batch)
+      limits.push_back(std::min(limit, 20 + 4 * lengths[static_cast<std::size_t>(line)]));
+    const ef::GreedyOptions options{.limits = limits};
     const std::vector<ef::Hypothesis> decoded = std::visit(
         [&](const auto& network) {
           return ef::greedy_search(ef::decoding_state(network, source, context), source.sequences(), options);

@@ -1,6 +1,7 @@
 #include "eigenformer/decode/greedy.hpp"
 
 #include "support/catch.hpp"
+#include "support/message_of.hpp"
 
 namespace ef = eigenformer;
 
@@ -57,6 +58,28 @@ TEST_CASE("greedy search stops at its limit", "[decode]") {
   CHECK(results[0].tokens == std::vector<ef::Token>{5, 6});
   CHECK(!results[0].ended);
   CHECK(ef::greedy_search(script, 0).empty());
+}
+
+TEST_CASE("each sentence is cut off at its own limit", "[decode]") {
+  const std::vector<ef::Token> endless(9, 5);
+  Script script{{endless, {3, 4}, endless, {6}, endless}};
+  const std::vector<ef::Index> limits{3, 400, 0, 1, 5};
+  const std::vector<ef::Hypothesis> results = ef::greedy_search(script, 5, {.most_tokens = 2, .limits = limits});
+  CHECK(results[0].tokens == std::vector<ef::Token>(3, 5));
+  CHECK(results[1].tokens == std::vector<ef::Token>{3, 4});
+  CHECK(results[1].ended);
+  CHECK(results[2].tokens.empty());
+  CHECK(results[2].log_probability == 0);
+  CHECK(results[3].tokens == std::vector<ef::Token>{6});
+  CHECK(results[4].tokens == std::vector<ef::Token>(5, 5));
+  for (const std::size_t cut_off : {0, 2, 3, 4}) CHECK(!results[cut_off].ended);
+  CHECK(script.steps == 5);
+
+  const std::vector<ef::Index> none, negative{1, -1};
+  CHECK(ef::testing::message_of([&] { ef::greedy_search(script, 2, {.limits = none}); }) ==
+        "greedy_search: there are 0 limits, expected 2, one a sentence");
+  CHECK(ef::testing::message_of([&] { ef::greedy_search(script, 2, {.limits = negative}); }) ==
+        "greedy_search: sentence 1 has the limit -1, expected 0 or more");
 }
 
 TEST_CASE("logits that are not finite are an error", "[decode]") {

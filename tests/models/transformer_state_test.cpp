@@ -70,6 +70,33 @@ TEST_CASE("hypotheses may be dropped, reordered and split", "[models]") {
   CHECK_THROWS_AS(cached(std::vector<ef::Index>{0}, std::vector<ef::Token>{11}), ef::Error);
 }
 
+TEST_CASE("learned positions end a sentence that does not end itself, alone and beside others", "[models]") {
+  ef::Transformer<double> model = model_of(true, 76, ef::PositionEncoding::learned);
+  ef::Rng rng(76);
+  model.generator = ef::Linear<double>(16, 11, rng);
+  model.generator.bias.value(0, 2) = -1000;  // the end token is never the likeliest
+  const ef::Tokens source = ef::testing::copy_batch({5, 1}, rng).source;
+  const ef::Tokens alone{{source.ids.begin(), source.ids.begin() + 6}, {}};
+  const auto a = ef::greedy_search(ef::decoding_state(model, source), 2);
+  const auto b = ef::greedy_search(ef::decoding_state(model, alone), 1);
+  CHECK(a[0].tokens.size() == 40);
+  CHECK(a[1].tokens.size() == 40);
+  CHECK(a[0].tokens == b[0].tokens);
+}
+
+TEST_CASE("sentences without tokens, and no sentences, are decoded too", "[models]") {
+  const ef::Transformer<double> model = model_of(true, 75);
+  const ef::Tokens nothing{{}, {0, 0}}, no_sentences{{}, {0}};
+  ef::TransformerState<double> cached(model, nothing);
+  ef::testing::Uncached uncached{model, nothing};
+  const std::vector<ef::Index> parent{0};
+  for (const ef::Token token : {1, 5, 3})
+    CHECK(ef::testing::largest_error(cached(parent, std::vector<ef::Token>{token}),
+                                     uncached(parent, std::vector<ef::Token>{token})) < 1e-10);
+  CHECK(ef::greedy_search(ef::TransformerState<double>(model, no_sentences), 0).empty());
+  CHECK(ef::TransformerState<double>(model, no_sentences)({}, {}).rows() == 0);
+}
+
 TEST_CASE("a context with a tape cannot decode", "[models]") {
   const ef::Transformer<double> model = model_of(true, 1);
   ef::Tape<double> tape;

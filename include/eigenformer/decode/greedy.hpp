@@ -1,8 +1,9 @@
 // Greedy decoding: the likeliest next token, until the end token.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
-#include <numeric>
+#include <optional>
 #include <span>
 #include <utility>
 
@@ -14,10 +15,14 @@ struct GreedyOptions {
   Token begin = 1;          // what the decoder reads first: Vocabulary::begin
   Token end = 2;            // what ends a sequence: Vocabulary::end
   Index most_tokens = 256;  // a sequence is cut off there
+  // A limit of each sequence's own, in place of most_tokens. One that is computed from a batch would give a sequence
+  // another result in another batch.
+  std::optional<std::span<const Index>> limits{};
 };
 
 /// Decodes `sentences` sequences at once; those that have ended drop out of the work. Of equally likely tokens the one
-/// with the lowest number is taken.
+/// with the lowest number is taken. A step that has most_tokens() is not asked for more: a Transformer's learned
+/// positions end.
 ///
 ///   TransformerState<float> step(model, source);
 ///   std::vector<Hypothesis> translations = greedy_search(step, source.sequences());
@@ -25,13 +30,26 @@ template <class Step>
 std::vector<Hypothesis> greedy_search(Step&& step, Index sentences, const GreedyOptions& options = {}) {
   check(sentences >= 0 && options.most_tokens >= 0, "greedy_search: ", sentences, " sentences of at most ",
         options.most_tokens, " tokens, expected none below 0");
-  std::vector<Hypothesis> results(static_cast<std::size_t>(sentences));
-  std::vector<Index> running(results.size());  // the sentence of each hypothesis that has not ended
-  std::iota(running.begin(), running.end(), Index{0});
-  std::vector<Index> parents = running;
-  std::vector<Token> tokens(results.size(), options.begin);
+  std::vector<Index> limits(static_cast<std::size_t>(sentences), options.most_tokens);
+  if (options.limits.has_value()) {
+    check(options.limits->size() == limits.size(), "greedy_search: there are ", options.limits->size(),
+          " limits, expected ", sentences, ", one a sentence");
+    limits.assign(options.limits->begin(), options.limits->end());
+  }
+  if constexpr (requires { step.most_tokens(); })
+    for (Index& limit : limits) limit = std::min<Index>(limit, step.most_tokens());
 
-  for (Index length = 0; length < options.most_tokens && !running.empty(); ++length) {
+  std::vector<Hypothesis> results(limits.size());
+  std::vector<Index> running;  // the sentence of each hypothesis that has neither ended nor reached its limit
+  for (Index sentence = 0; sentence < sentences; ++sentence) {
+    const Index limit = limits[static_cast<std::size_t>(sentence)];
+    check(limit >= 0, "greedy_search: sentence ", sentence, " has the limit ", limit, ", expected 0 or more");
+    if (limit > 0) running.push_back(sentence);
+  }
+  std::vector<Index> parents = running;
+  std::vector<Token> tokens(running.size(), options.begin);
+
+  while (!running.empty()) {
     const auto logits = step(std::span<const Index>(parents), std::span<const Token>(tokens));
     check(logits.rows() == static_cast<Index>(running.size()), "greedy_search: the step gave logits ", shape(logits),
           ", expected ", running.size(), " rows");
@@ -51,6 +69,7 @@ std::vector<Hypothesis> greedy_search(Step&& step, Index sentences, const Greedy
         continue;
       }
       result.tokens.push_back(static_cast<Token>(best));
+      if (static_cast<Index>(result.tokens.size()) == limits[static_cast<std::size_t>(sentence)]) continue;
       still_running.push_back(sentence);
       parents.push_back(i);
       tokens.push_back(static_cast<Token>(best));

@@ -1,6 +1,7 @@
 // Decoding a Transformer step by step, without computing again what is known.
 #pragma once
 
+#include <limits>
 #include <numeric>
 #include <span>
 #include <vector>
@@ -21,6 +22,11 @@ class TransformerState {
   TransformerState(const Transformer<Scalar>& model, const Tokens& source, const Context<Scalar>& context = {});
 
   Index vocabulary_size() const { return model_.options.target_vocabulary_size; }
+  /// Steps that a hypothesis can take: as many as there are learned positions; any number with others.
+  Index most_tokens() const {
+    return model_.positions.encoding == PositionEncoding::learned ? model_.positions.weight.value.rows()
+                                                                  : std::numeric_limits<Index>::max();
+  }
 
   /// Hypothesis i of this step continues hypothesis parents[i] of the step before (at first: sentence parents[i]) by
   /// tokens[i]. Gives the logits of what may come next: [hypotheses x vocabulary size]. Throws if a parent or token
