@@ -28,7 +28,7 @@ NaiveAdditive naive_additive_attention(const Matrix<double>& q, const Matrix<dou
       const Index keys = key_rows.length(s);
       const auto key_row = [&](Index j) {
         const Index at = key_rows.begin(s) + j;
-        return options.key_index.empty() ? at : options.key_index[static_cast<std::size_t>(at)];
+        return options.key_index.has_value() ? (*options.key_index)[static_cast<std::size_t>(at)] : at;
       };
       Eigen::VectorXd scores(keys);
       for (Index j = 0; j < keys; ++j) {
@@ -154,6 +154,8 @@ TEMPLATE_TEST_CASE("keys of additive attention may be picked by an index", "[ker
     CHECK(identical<TestType>(out[0].row(1),
                               ef::additive_attention(in[0].row(1), in[1].topRows(3), in[2], in[3].topRows(3))));
     CHECK(out[0].row(3).isZero(0));
+    const std::vector<Index> none;  // names no keys: not the same as no index
+    CHECK(ef::additive_attention(in[0], in[1], in[2], in[3], {.key_index = none}).isZero(0));
   }
 }
 

@@ -94,6 +94,17 @@ TEST_CASE("what does not fit is named, with its shapes", "[kernels]") {
         "attention: key_index has 3 rows, its offsets end at 7");
 }
 
+TEST_CASE("an empty key_index names no keys", "[kernels]") {
+  const std::vector<Index> none;
+  const detail::AttentionLayout layout =
+      detail::attention_layout({5, 12}, {7, 12}, {7, 9}, {.heads = 3, .key_index = none});
+  CHECK(layout.key_rows == ef::RowOffsets{0, 0});
+  CHECK(message({0, 4}, {7, 4}, {7, 4}, {.query_rows = {0}, .key_rows = {0}, .key_index = none}) ==
+        "nothing was thrown");
+  CHECK(message({5, 4}, {7, 4}, {7, 4}, {.key_rows = {0, 7}, .key_index = none}) ==
+        "attention: key_index has 0 rows, its offsets end at 7");
+}
+
 TEST_CASE("heads are column blocks, through any strides", "[kernels]") {
   std::vector<float> memory(200);
   std::iota(memory.begin(), memory.end(), 0.0F);

@@ -80,6 +80,28 @@ TEMPLATE_TEST_CASE("keys are found through key_index", "[kernels]", float, doubl
   CHECK(largest_error(attend(c, ef::Unmasked{}).out, c.naive(naive_unmasked).out) < rounding<TestType>(64));
 }
 
+TEMPLATE_TEST_CASE("a key_index that names no keys gives zeros, not the attention of all rows", "[kernels]", float,
+                   double) {
+  ef::Rng rng(14);
+  const std::vector<Index> none;
+  for (const Index queries : {1, 3, 70}) {
+    CAPTURE(queries);
+    AttentionCase<TestType> c({4, 2, 5, 3, {queries}, {7}}, rng);
+    c.options.key_index = none;
+    const Attended<TestType> given = attend(c, ef::Causal{});
+    CHECK(given.out.isZero(0));
+    CHECK((given.log_sum_exp.array() == ef::hidden_score<TestType>).all());
+    CHECK(weights_of(c, ef::Unmasked{}, c.options).dimension(2) == 0);
+    c.options.query_rows = {0, 1, queries};  // two hypotheses that have no rows yet
+    c.options.key_rows = {0, 0, 0};
+    CHECK(attend(c, ef::Unmasked{}).out.isZero(0));
+  }
+  AttentionCase<TestType> no_hypotheses({2, 2, 5, 3, {0}, {7}}, rng);
+  no_hypotheses.options.query_rows = no_hypotheses.options.key_rows = {0};
+  no_hypotheses.options.key_index = none;
+  CHECK(attend(no_hypotheses, ef::Unmasked{}).out.rows() == 0);
+}
+
 TEMPLATE_TEST_CASE("attention drops the weights that its draws say", "[kernels]", float, double) {
   ef::Rng rng(5);
   ef::ThreadPool pool(3);

@@ -13,3 +13,12 @@ TEST_CASE("a cache keeps rows in the order in which they came", "[layers]") {
   CHECK(cache.values().value() == values);
   CHECK_THROWS_AS(cache.append(values, values), ef::Error);
 }
+
+TEST_CASE("a cache without rows has the width of what was appended, or the width it is asked for", "[layers]") {
+  ef::KeyValueCache<float> cache;
+  CHECK(ef::shape(cache.keys(5)) == ef::Shape{0, 5});
+  const ef::Matrix<float> keys(0, 3), values(0, 2);
+  cache.append(keys, values);
+  CHECK(ef::shape(cache.keys(5)) == ef::Shape{0, 3});
+  CHECK(ef::shape(cache.values()) == ef::Shape{0, 2});
+}

@@ -99,6 +99,18 @@ TEST_CASE("relative positions have vectors of a head's width, for values if want
   CHECK(zero({}, x).value() != keys({}, x).value());
 }
 
+TEST_CASE("attention to a cache without rows is that of no keys", "[layers]") {
+  ef::Rng rng(35);
+  ef::MultiHeadAttention<float> layer({.width = 8, .heads = 2, .key_heads = 1}, rng);
+  layer.out_proj.bias.value.setConstant(3);
+  const auto x = random_matrix<float>(2, 8, rng), memory = random_matrix<float>(4, 8, rng);
+  ef::KeyValueCache<float> fresh, filled;
+  layer.append_to_cache({}, memory, filled);
+  const std::vector<ef::Index> none;
+  for (const ef::KeyValueCache<float>* cache : {&fresh, &filled})
+    CHECK((layer.attend_to_cache({}, x, *cache, {0, 1, 2}, {0, 0, 0}, none).value().array() == 3).all());
+}
+
 TEST_CASE("wrong widths and heads are refused", "[layers]") {
   ef::Rng rng(1);
   CHECK_THROWS_WITH(ef::MultiHeadAttention<float>({.width = 10, .heads = 4}, rng),

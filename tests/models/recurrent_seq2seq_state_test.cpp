@@ -27,6 +27,21 @@ TEST_CASE("decoding a recurrent model step by step equals decoding without a sta
   }
 }
 
+TEST_CASE("sentences without words are decoded by a recurrent model too", "[models]") {
+  ef::Rng rng(663);
+  const ef::Tokens nothing{{}, {0, 0}}, no_sentences{{}, {0}};
+  for (const ef::RecurrentSeq2SeqOptions& options : ef::testing::kinds_of_recurrent_models()) {
+    CAPTURE(ef::testing::name_of(options));
+    const ef::RecurrentSeq2Seq<double> model(options, rng);
+    ef::testing::Uncached uncached{model, nothing};
+    const auto a = ef::greedy_search(ef::decoding_state(model, nothing), 1, {.most_tokens = 6});
+    const auto b = ef::greedy_search(uncached, 1, {.most_tokens = 6});
+    CHECK(a[0].tokens == b[0].tokens);
+    CHECK(std::isfinite(a[0].log_probability));
+    CHECK(ef::decoding_state(model, no_sentences)({}, {}).rows() == 0);
+  }
+}
+
 TEST_CASE("hypotheses of a recurrent model may be dropped, reordered and split", "[models]") {
   const std::uint64_t seed = 662;
   CAPTURE(seed);

@@ -68,9 +68,9 @@ inline NaiveAttention naive_attention(const Matrix<double>& q, const Matrix<doub
   const Index e = v.cols() / key_heads;
   const double scale = options.scale ? *options.scale : 1 / std::sqrt(static_cast<double>(d));
   const auto key_row = [&](Index j) {
-    return options.key_index.empty() ? j : options.key_index[static_cast<std::size_t>(j)];
+    return options.key_index.has_value() ? (*options.key_index)[static_cast<std::size_t>(j)] : j;
   };
-  const Index key_count = options.key_index.empty() ? k.rows() : static_cast<Index>(options.key_index.size());
+  const Index key_count = options.key_index.has_value() ? static_cast<Index>(options.key_index->size()) : k.rows();
   const RowOffsets query_rows = options.query_rows.given() ? options.query_rows : RowOffsets{0, q.rows()};
   const RowOffsets key_rows = options.key_rows.given() ? options.key_rows : RowOffsets{0, key_count};
 

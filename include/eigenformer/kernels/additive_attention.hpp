@@ -21,8 +21,8 @@ struct AdditiveAttentionOptions {
   RowOffsets query_rows{};  // which rows belong to which sequence; by default all are one
   RowOffsets key_rows{};    // the keys' and values' rows; as many sequences as query_rows
   // Where keys do not lie in order (hypotheses of one sentence): key j of all sequences, counted through key_rows, is
-  // row key_index[j] of k and values. Not for the backward.
-  std::span<const Index> key_index{};
+  // row key_index[j] of k and values. An empty list names no keys; by default all rows are keys. Not for the backward.
+  std::optional<std::span<const Index>> key_index{};
   Threads* threads = nullptr;
 };
 
@@ -34,10 +34,11 @@ inline AttentionLayout additive_attention_layout(Shape q, Shape k, Shape v, Shap
   check(q.cols == k.cols, "additive_attention: q is ", q, ", k is ", k, ", expected as many columns");
   check_shape("additive_attention", "v", v, {1, q.cols});
   check(values.rows == k.rows, "additive_attention: k is ", k, ", values is ", values, ", expected as many rows");
-  const bool indexed = !options.key_index.empty();
-  for (const Index row : options.key_index)
+  const bool indexed = options.key_index.has_value();
+  const std::span<const Index> key_index = options.key_index.value_or(std::span<const Index>());
+  for (const Index row : key_index)
     check(row >= 0 && row < k.rows, "additive_attention: key_index has ", row, ", k is ", k);
-  const Index keys = indexed ? static_cast<Index>(options.key_index.size()) : k.rows;
+  const Index keys = indexed ? static_cast<Index>(key_index.size()) : k.rows;
   AttentionLayout layout{1,
                          1,
                          k.cols,
@@ -45,7 +46,7 @@ inline AttentionLayout additive_attention_layout(Shape q, Shape k, Shape v, Shap
                          1,
                          options.query_rows.over(q.rows, "additive_attention", "q"),
                          options.key_rows.over(keys, "additive_attention", indexed ? "key_index" : "k"),
-                         options.key_index};
+                         key_index};
   check(layout.sequences() == layout.key_rows.sequences(), "additive_attention: query_rows has ", layout.sequences(),
         " sequences, key_rows has ", layout.key_rows.sequences());
   return layout;
@@ -206,7 +207,7 @@ void additive_attention_backward(const ConstMatrixRef<Scalar>& q, const ConstMat
                                  const AdditiveAttentionOptions& options, const ConstMatrixRef<Scalar>& weights,
                                  const ConstMatrixRef<Scalar>& d_y, MatrixRef<Scalar> d_q, MatrixRef<Scalar> d_k,
                                  MatrixRef<Scalar> d_v, MatrixRef<Scalar> d_values) {
-  check(options.key_index.empty(), "additive_attention: key_index has no backward");
+  check(!options.key_index.has_value(), "additive_attention: key_index has no backward");
   const detail::AttentionLayout layout =
       detail::additive_attention_layout(shape(q), shape(k), shape(v), shape(values), options);
   const RowOffsets &query_rows = layout.query_rows, &key_rows = layout.key_rows;

@@ -159,7 +159,7 @@ EIGENFORMER_DOUBLE(void attend_backward(const AttentionLayout&, const BackwardRo
 ///   d_q, d_k, d_v: shaped as q, k, v, row-major. Rows that attended to nothing, or that nothing attended to, get
 ///   zeros.
 ///
-/// Throws if shapes do not fit, or if options.key_index is used: a cache has no gradient.
+/// Throws if shapes do not fit, or if options.key_index is given: a cache has no gradient.
 template <class Scalar, Score S>
 void attention_backward(const TensorView<const Scalar, 2>& q, const TensorView<const Scalar, 2>& k,
                         const TensorView<const Scalar, 2>& v, const S& score, const AttentionOptions& options,
@@ -168,7 +168,7 @@ void attention_backward(const TensorView<const Scalar, 2>& q, const TensorView<c
                         MatrixRef<Scalar> d_v) {
   const auto shape_of = [](const TensorView<const Scalar, 2>& x) { return Shape{x.dimension(0), x.dimension(1)}; };
   const detail::AttentionLayout layout = detail::attention_layout(shape_of(q), shape_of(k), shape_of(v), options);
-  check(options.key_index.empty(), "attention: key_index has no backward");
+  check(!options.key_index.has_value(), "attention: key_index has no backward");
   const Shape result{q.dimension(0), layout.heads * layout.value_width};
   check_shape("attention", "out", shape(out), result);
   check_shape("attention", "d_out", shape(d_out), result);

@@ -22,8 +22,8 @@ struct AttentionOptions {
   RowOffsets query_rows{};        // which rows belong to which sequence; by default all are one
   RowOffsets key_rows{};          // the keys' and values' rows; as many sequences as query_rows
   // Where keys do not lie in order (a decoding cache): key j of all sequences, counted through key_rows, is row
-  // key_index[j] of k and v. Not for the backward.
-  std::span<const Index> key_index{};
+  // key_index[j] of k and v. An empty list names no keys; by default all rows are keys. Not for the backward.
+  std::optional<std::span<const Index>> key_index{};
   double dropout = 0;  // of the attention weights, drawn by dropout_key
   RandomKey dropout_key{};
   Threads* threads = nullptr;
@@ -40,7 +40,7 @@ struct AttentionLayout {
   double scale;
   RowOffsets query_rows;
   RowOffsets key_rows;
-  std::span<const Index> key_index;
+  std::span<const Index> key_index;  // empty: keys lie in order, or there are none
 
   /// Query heads that share a key head.
   Index group() const { return heads / key_heads; }
@@ -62,17 +62,18 @@ inline AttentionLayout attention_layout(Shape q, Shape k, Shape v, const Attenti
   check(k.rows == v.rows, "attention: k is ", k, ", v is ", v, ", expected as many rows");
   check(options.dropout >= 0 && options.dropout < 1, "attention: dropout is ", options.dropout,
         ", expected 0 or more and less than 1");
-  const Index keys = options.key_index.empty() ? k.rows : static_cast<Index>(options.key_index.size());
-  for (const Index row : options.key_index)
-    check(row >= 0 && row < k.rows, "attention: key_index has ", row, ", k is ", k);
+  const bool indexed = options.key_index.has_value();
+  const std::span<const Index> key_index = options.key_index.value_or(std::span<const Index>());
+  for (const Index row : key_index) check(row >= 0 && row < k.rows, "attention: key_index has ", row, ", k is ", k);
   AttentionLayout layout{heads,
                          key_heads,
                          key_width,
                          v.cols / key_heads,
                          options.scale.value_or(1 / std::sqrt(static_cast<double>(key_width))),
                          options.query_rows.over(q.rows, "attention", "q"),
-                         options.key_rows.over(keys, "attention", options.key_index.empty() ? "k" : "key_index"),
-                         options.key_index};
+                         options.key_rows.over(indexed ? static_cast<Index>(key_index.size()) : k.rows, "attention",
+                                               indexed ? "key_index" : "k"),
+                         key_index};
   check(layout.query_rows.sequences() == layout.key_rows.sequences(), "attention: query_rows has ",
         layout.query_rows.sequences(), " sequences, key_rows has ", layout.key_rows.sequences());
   return layout;

@@ -143,7 +143,7 @@ void weights_by_distance_backward(const ConstMatrixRef<Scalar>& q, const ConstMa
                                   const AttentionOptions& options, const ConstMatrixRef<Scalar>& d_w,
                                   MatrixRef<Scalar> d_q, MatrixRef<Scalar> d_k) {
   const detail::AttentionLayout layout = detail::attention_layout(shape(q), shape(k), shape(k), options);
-  check(options.key_index.empty(), "weights_by_distance: key_index has no backward");
+  check(!options.key_index.has_value(), "weights_by_distance: key_index has no backward");
   detail::check_weights_by_distance("d_w", shape(d_w), d_w.outerStride(), layout);
   check_shape("weights_by_distance", "d_q", shape(d_q), shape(q));
   check_shape("weights_by_distance", "d_k", shape(d_k), shape(k));

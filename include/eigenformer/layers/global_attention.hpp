@@ -3,6 +3,9 @@
 // of that paper's equation 8, of Vaswani et al. 2017 and of Bahdanau et al. 2015 (arXiv 1409.0473).
 #pragma once
 
+#include <optional>
+#include <span>
+
 #include "eigenformer/core/compiled.hpp"
 #include "eigenformer/core/named_enum.hpp"
 #include "eigenformer/kernels/attention_weights.hpp"
@@ -60,11 +63,12 @@ struct GlobalAttention {
   }
 
   /// For decoding, where hypotheses of one sentence share its memory: `memory_index` names, through memory_rows, the
-  /// row of keys and memory of each word that a hypothesis sees. Not for a context that records.
+  /// row of keys and memory of each word that a hypothesis sees; std::nullopt: all rows in order. Not for a context
+  /// that records.
   Variable<Scalar> attend_by_index(const Context<Scalar>& context, const Variable<Scalar>& queries,
                                    const Variable<Scalar>& keys, const Variable<Scalar>& memory,
                                    const RowOffsets& query_rows, const RowOffsets& memory_rows,
-                                   std::span<const Index> memory_index) const;
+                                   std::optional<std::span<const Index>> memory_index) const;
 
   static void visit(auto& self, auto&& visitor) {
     visitor("query", self.query);
@@ -98,7 +102,7 @@ Variable<Scalar> GlobalAttention<Scalar>::attend_by_index(const Context<Scalar>&
                                                           const Variable<Scalar>& queries, const Variable<Scalar>& keys,
                                                           const Variable<Scalar>& memory, const RowOffsets& query_rows,
                                                           const RowOffsets& memory_rows,
-                                                          std::span<const Index> memory_index) const {
+                                                          std::optional<std::span<const Index>> memory_index) const {
   const Variable<Scalar> mapped = query.empty() ? queries : query(context, queries);
   if (score == AlignmentScore::additive) {
     Variable<Scalar> weights;

@@ -21,19 +21,23 @@ class KeyValueCache {
   }
 
   Index rows() const { return rows_; }
-  /// All rows so far; valid until the next `append`.
-  Variable<Scalar> keys() const { return Variable<Scalar>::view(keys_.data(), rows_, keys_.cols()); }
-  Variable<Scalar> values() const { return Variable<Scalar>::view(values_.data(), rows_, values_.cols()); }
+  /// All rows so far; valid until the next `append`. width: what they have before the first `append`.
+  Variable<Scalar> keys(Index width = 0) const { return rows_of(keys_, width); }
+  Variable<Scalar> values(Index width = 0) const { return rows_of(values_, width); }
 
  private:
   template <class Rows>
   void append_rows(Matrix<Scalar>& buffer, const Eigen::MatrixBase<Rows>& rows) {
     check(rows_ == 0 || rows.cols() == buffer.cols(), "KeyValueCache: rows of width ", rows.cols(),
           " are appended, expected ", buffer.cols());
-    if (rows_ + rows.rows() > buffer.rows())
+    if (rows_ == 0 || rows_ + rows.rows() > buffer.rows())
       buffer.conservativeResize(std::max<Index>(2 * buffer.rows(), rows_ + rows.rows()), rows.cols());
     buffer.middleRows(rows_, rows.rows()) = rows;
   }
+  Variable<Scalar> rows_of(const Matrix<Scalar>& buffer, Index width) const {
+    return Variable<Scalar>::view(buffer.data(), rows_, buffer.cols() > 0 ? buffer.cols() : width);
+  }
+
   Matrix<Scalar> keys_;
   Matrix<Scalar> values_;
   Index rows_ = 0;

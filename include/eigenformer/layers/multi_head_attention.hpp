@@ -172,7 +172,7 @@ Variable<Scalar> MultiHeadAttention<Scalar>::attend_to_cache(const Context<Scala
   const AttentionOptions options{
       .heads = heads, .key_heads = key_heads, .query_rows = query_rows, .key_rows = key_rows, .key_index = key_index};
   const Variable<Scalar> queries = positions.turn(context, q(context, query), heads, query_rows, key_rows);
-  return out_proj(context, attend(context, queries, cache.keys(), cache.values(), Unmasked{},
+  return out_proj(context, attend(context, queries, cache.keys(k.outputs()), cache.values(v.outputs()), Unmasked{},
                                   position_score(context, queries, Unmasked{}, positions), options));
 }
 

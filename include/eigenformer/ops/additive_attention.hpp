@@ -14,7 +14,7 @@ Variable<Scalar> additive_attention(const Context<Scalar>& context, const Variab
                                     const Variable<Scalar>& k, const Variable<Scalar>& v,
                                     const Variable<Scalar>& values, AdditiveAttentionOptions options = {},
                                     Variable<Scalar>* weights = nullptr) {
-  check(context.tape == nullptr || options.key_index.empty(),
+  check(context.tape == nullptr || !options.key_index.has_value(),
         "additive_attention: key_index has no backward, and a tape is recording");
   options.threads = context.threads;
   const detail::AttentionLayout layout =

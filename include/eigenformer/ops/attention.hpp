@@ -37,7 +37,7 @@ Variable<Scalar> attention_by(const Context<Scalar>& context, const Variable<Sca
   attention_forward<Scalar>(strided_view(q.value()), strided_view(k.value()), strided_view(v.value()),
                             make_score(nullptr), options, y.writable(), log_sum_exp.writable());
   if (context.tape == nullptr) return y;
-  check(options.key_index.empty(), "attention: key_index has no backward, and a tape is recording");
+  check(!options.key_index.has_value(), "attention: key_index has no backward, and a tape is recording");
   return context.record(
       y, {q, k, v, numbers},
       [q, k, v, numbers, make_score, options, y, log_sum_exp](const Variable<Scalar>& d_y, Tape<Scalar>& tape) {
