@@ -89,8 +89,11 @@ TEMPLATE_TEST_CASE("a tile of queries gives the gradients of its formulas, over 
       for (all.key_begin = 0; all.key_begin < keys; all.key_begin = all.key_end) {
         all.key_end = std::min(keys, all.key_begin + 23);
         const auto add = [&](const auto& score) {
-          tile.add(score, detail::AttentionDropout(0, {}), all, 0, causal, rows.k.from(0, all.key_begin),
-                   rows.v.from(0, all.key_begin), {&d_k(all.key_begin, 0), d}, {&d_v(all.key_begin, 0), e});
+          tile.add(score, detail::AttentionDropout(0, {}), all, 0, causal,
+                   {rows.k.from(0, all.key_begin),
+                    rows.v.from(0, all.key_begin),
+                    {&d_k(all.key_begin, 0), d},
+                    {&d_v(all.key_begin, 0), e}});
         };
         if (causal)
           add(mask);

@@ -48,7 +48,9 @@ class Alibi {
   void apply(const ScoreTile& tile, ScoreBlock<Scalar> scores) const {
     const auto slope = static_cast<Scalar>(slopes_[static_cast<std::size_t>(tile.head)]);
     detail::add_distance_bias(tile, alignment_.first_query(tile), scores,
-                              [&](Index distance) { return -slope * static_cast<Scalar>(std::abs(distance)); });
+                              [&](Index distance) {  // 0 times an infinite slope would be NaN
+                                return distance == 0 ? Scalar(0) : -slope * static_cast<Scalar>(std::abs(distance));
+                              });
   }
 
  private:

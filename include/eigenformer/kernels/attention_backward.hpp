@@ -46,7 +46,7 @@ void attend_backward_keys(const AttentionLayout& layout, const BackwardRows<Scal
   tile.key_begin = begin;
   tile.key_end = end;
 
-  const KeyChunk<Scalar> chunk(layout, rows, key_head, tile);
+  KeyChunk<Scalar> chunk(layout, rows, key_head, tile);
   BackwardTile<Scalar, !changes_values<S>, kept_blocks<S>()> queries(layout.key_width, layout.value_width);
   const auto is_seen = [&](Index key_begin, Index key_end) {
     tile.key_begin = key_begin;
@@ -68,10 +68,9 @@ void attend_backward_keys(const AttentionLayout& layout, const BackwardRows<Scal
         for (tile.key_begin = unit; tile.key_begin < unit_end; tile.key_begin = tile.key_end) {
           tile.key_end = std::min<Index>(unit_end, tile.key_begin + queries.key_capacity);
           for (const TilePart& part : TileParts<Scalar, queries.stride>(score, tile)) {
-            const Index key = part.tile.key_begin - begin;
-            queries.add(score, dropout, part.tile, part.tile.query_begin - query, part.seen == Visible::some,
-                        chunk.keys.from_row(key), chunk.values.from_row(key), chunk.d_k.from(key, 0),
-                        chunk.d_v.from(key, 0));
+            const bool partly_hidden = part.seen == Visible::some;
+            queries.add(score, dropout, part.tile, part.tile.query_begin - query, partly_hidden,
+                        chunk.from(part.tile.key_begin - begin, partly_hidden || changes_values<S>));
           }
         }
         queries.add_d_q({rows.d_q.row(tile.head, tile.first_row + query), rows.d_q.row_stride});

@@ -27,10 +27,14 @@ ScoreBlock<Scalar> score_block(ScoreMatrix<Scalar>& scores) {
   return {scores.data(), scores.rows(), scores.cols(), Eigen::OuterStride<>(scores.rows())};
 }
 
-/// Applies a score to all scores of `tile`.
-template <class Scalar>
-void apply_to_all(const AnonymousScore<Scalar>& score, const ScoreTile& tile, ScoreMatrix<Scalar>& scores) {
-  if (score.kind.changes_values || score.visible(tile) != Visible::all) score.apply(tile, score_block(scores));
+/// Applies a score to all scores of `tile` by apply(its scores).
+template <class Scalar, class Apply>
+void apply_to_all(const AnonymousScore<Scalar>& score, const ScoreTile& tile, ScoreMatrix<Scalar>& scores,
+                  Apply apply) {
+  if (score.kind.changes_values)
+    apply_carefully(score_block(scores), apply);
+  else if (score.visible(tile) != Visible::all)
+    apply(score_block(scores));
 }
 
 /// The scaled scores of a whole tile, given its keys.
@@ -76,7 +80,7 @@ void for_each_score_matrix(const AttentionLayout& layout, const TensorView<const
     TileReader<Scalar> reader;
     const Strided<Scalar> keys = reader.read(k_rows, layout, layout.key_head(tile.head), tile);
     ScoreMatrix<Scalar> scores = scaled_scores<Scalar>(layout, q_rows, keys, tile);
-    apply_to_all(score, tile, scores);
+    apply_to_all(score, tile, scores, [&](ScoreBlock<Scalar> block) { score.apply(tile, block); });
     body(tile, scores);
   });
 }

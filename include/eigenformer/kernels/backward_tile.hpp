@@ -20,6 +20,14 @@ struct BackwardRows {
   HeadRows<Scalar> d_q, d_k, d_v;
 };
 
+/// The keys of a tile and their values, and where the gradients of both are summed.
+template <class Scalar>
+struct BackwardKeys {
+  Strided<Scalar> keys, values;
+  ContiguousRows<Scalar> d_k, d_v;
+  bool are_finite = false;  // keys and values are known to be; else it is looked for where it matters
+};
+
 /// A tile of queries and what the backward keeps of it while it goes over the keys: up to `capacity()` queries, in
 /// blocks of n; and the scores of a tile of keys. in_base_2: as in OnlineSoftmax. kept_blocks: those that the
 /// score keeps for its derivative.
@@ -91,21 +99,31 @@ class BackwardTile {
   /// Goes over a tile of keys, with the queries of `tile`, which begin with a packet.
   template <Score S>
   void add(const S& score, const AttentionDropout& dropout, const ScoreTile& tile, Index first_query,
-           bool partly_hidden, const Strided<Scalar>& keys, const Strided<Scalar>& values,
-           const ContiguousRows<Scalar>& d_k, const ContiguousRows<Scalar>& d_v) {
+           bool partly_hidden, const BackwardKeys<Scalar>& rows) {
     const Index queries = tile.query_end - tile.query_begin;
     const Index m = tile.key_end - tile.key_begin;
-    multiply_by_lanes(first_query, queries, m, d_, keys, q_lanes_, scores_);
-    multiply_by_lanes(first_query, queries, m, e_, values, d_out_lanes_, d_scores_);
+    multiply_by_lanes(first_query, queries, m, d_, rows.keys, q_lanes_, scores_);
+    multiply_by_lanes(first_query, queries, m, e_, rows.values, d_out_lanes_, d_scores_);
 
     const auto view = [&](Scalar* x) {
       return ScoreBlock<Scalar>(x + first_query, queries, m, Eigen::OuterStride<>(stride));
     };
     const ScoreBlock<Scalar> kept = view(kept_blocks > 0 ? kept_ : scores_);
     ScoreBlock<Scalar> scores = view(scores_), d_scores = view(d_scores_);
-    if (partly_hidden || changes_values<S>) apply_keeping(score, tile, scores, kept);
-    // A weight of 0 times an infinite or undefined number must not reach what is hidden from it.
-    const bool entry_by_entry = partly_hidden && !(queries_are_finite() && all_finite(keys, m, d_));
+    // A weight of 0 times an infinite or undefined number must not reach what is hidden from it. Any change of values
+    // may hide, by minus infinity.
+    bool entry_by_entry = false;
+    if (partly_hidden || changes_values<S>)
+      entry_by_entry = !queries_are_finite() || !(rows.are_finite || all_finite(rows.keys, m, d_));
+    if constexpr (changes_values<S>) {
+      if (entry_by_entry)
+        apply_carefully(scores, [&](ScoreBlock<Scalar> block) { apply_keeping(score, tile, block, kept); });
+      else
+        apply_keeping(score, tile, scores, kept);
+      partly_hidden = partly_hidden || entry_by_entry || !(rows.are_finite || all_finite(rows.values, m, e_));
+    } else if (partly_hidden) {
+      score.apply(tile, scores);
+    }
     Eigen::Matrix<bool, Eigen::Dynamic, Eigen::Dynamic> hidden;
     if (entry_by_entry) hidden = scores.array() == hidden_score<Scalar>;
     if (dropout.active()) dropout.apply(tile, d_scores.data(), 1, stride);
@@ -117,12 +135,12 @@ class BackwardTile {
     }
     if (dropout.active()) dropout.apply(tile, scores.data(), 1, stride);
 
-    if (entry_by_entry) return add_entry_by_entry(first_query, hidden, keys, d_k, d_v);
-    multiply_by_rows(first_query, queries, m, e_, scores_, d_out_rows_, d_v);
-    multiply_by_rows(first_query, queries, m, d_, d_scores_, q_rows_, d_k);
+    if (entry_by_entry) return add_entry_by_entry(first_query, hidden, rows);
+    multiply_by_rows(first_query, queries, m, e_, scores_, d_out_rows_, rows.d_v);
+    multiply_by_rows(first_query, queries, m, d_, d_scores_, q_rows_, rows.d_k);
     for_each_block(first_query, queries, [&](Index i, Index packets, Index block, Index lane) {
       const ContiguousRows<Scalar> d_q{d_q_lanes_ + block * d_ + lane, n};
-      multiply_packets<Scalar>(d_, packets, m, transposed(keys), {d_scores_ + i, stride}, {d_q.data, n}, d_q);
+      multiply_packets<Scalar>(d_, packets, m, transposed(rows.keys), {d_scores_ + i, stride}, {d_q.data, n}, d_q);
     });
   }
 
@@ -256,16 +274,15 @@ class BackwardTile {
   /// The last three products, without what is hidden.
   EIGEN_DONT_INLINE void add_entry_by_entry(Index first_query,
                                             const Eigen::Matrix<bool, Eigen::Dynamic, Eigen::Dynamic>& hidden,
-                                            const Strided<Scalar>& keys, const ContiguousRows<Scalar>& d_k,
-                                            const ContiguousRows<Scalar>& d_v) {
+                                            const BackwardKeys<Scalar>& rows) {
     for (Index j = 0; j < hidden.cols(); ++j)
       for (Index query = 0; query < hidden.rows(); ++query) {
         if (hidden(query, j)) continue;
         const Index i = first_query + query;
         const Index at = j * stride + i;
-        for (Index f = 0; f < e_; ++f) d_v.row(j)[f] += scores_[at] * d_out_rows_[i * padded<Scalar>(e_) + f];
-        for (Index c = 0; c < d_; ++c) d_k.row(j)[c] += d_scores_[at] * q_rows_[i * padded<Scalar>(d_) + c];
-        for (Index c = 0; c < d_; ++c) d_q_lanes_[i / n * n * d_ + c * n + i % n] += d_scores_[at] * keys(j, c);
+        for (Index f = 0; f < e_; ++f) rows.d_v.row(j)[f] += scores_[at] * d_out_rows_[i * padded<Scalar>(e_) + f];
+        for (Index c = 0; c < d_; ++c) rows.d_k.row(j)[c] += d_scores_[at] * q_rows_[i * padded<Scalar>(d_) + c];
+        for (Index c = 0; c < d_; ++c) d_q_lanes_[i / n * n * d_ + c * n + i % n] += d_scores_[at] * rows.keys(j, c);
       }
   }
 

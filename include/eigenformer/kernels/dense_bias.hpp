@@ -8,7 +8,7 @@
 namespace eigenformer::inline EIGENFORMER_ABI {
 
 /// Adds bias(head, row, key) to each score, where row = the query's row in the batch and key = the key's place within
-/// its sequence. Minus infinity hides. Refers to its matrices, which must outlive it.
+/// its sequence. Minus infinity hides, whatever the score is. Refers to its matrices, which must outlive it.
 template <class Scalar>
 class DenseBias {
  public:
@@ -39,9 +39,12 @@ class DenseBias {
     for_each_square(
         bias_, tile, scores,
         [](const Scalar* bias, Index bias_stride, Scalar* score, Index score_stride) {
-          add_transpose(bias, bias_stride, score, score_stride);
+          simd::for_each_column(bias, bias_stride, lanes, [&](Index i, const simd::Packet<Scalar>& column) {
+            Scalar* const scores_of_key = score + i * score_stride;
+            simd::store(scores_of_key, detail::biased<Scalar>(simd::load(scores_of_key), column));
+          });
         },
-        [](const Scalar& bias, Scalar& score) { score += bias; });
+        [](const Scalar& bias_entry, Scalar& score) { detail::add_bias(bias_entry, score); });
   }
 
   void apply_backward(const ScoreTile& tile, ScoreBlock<Scalar> d_scores) const {

@@ -16,6 +16,16 @@ EIGEN_DONT_INLINE void add_entries(Index count, const Scalar* from, Scalar* to) 
   for (; i < count; ++i) to[i] += from[i];
 }
 
+/// Adds biases to scores: see add_bias.
+template <class Scalar>
+EIGEN_DONT_INLINE void add_biases(Index count, const Scalar* biases, Scalar* scores) {
+  constexpr Index lanes = simd::lanes<Scalar>;
+  Index i = 0;
+  for (; i + lanes <= count; i += lanes)
+    simd::store(scores + i, biased<Scalar>(simd::load(scores + i), simd::load(biases + i)));
+  for (; i < count; ++i) add_bias(biases[i], scores[i]);
+}
+
 /// Adds bias(distance) to each score, where distance = position of the query - position of the key.
 /// `past`: position of the sequence's first query.
 template <class Scalar, class Bias>
@@ -25,7 +35,7 @@ void add_distance_bias(const ScoreTile& tile, Index past, ScoreBlock<Scalar> sco
   const TileMemory<Scalar> biases(queries + keys);
   for (Index i = 0; i < queries + keys - 1; ++i) biases.data()[i] = bias(first + i);
   for (Index j = 0; j < keys; ++j)
-    add_entries<Scalar>(queries, biases.data() + keys - 1 - j, scores.data() + j * scores.outerStride());
+    add_biases<Scalar>(queries, biases.data() + keys - 1 - j, scores.data() + j * scores.outerStride());
 }
 
 /// Calls add(distance, sum of d_scores along that diagonal).

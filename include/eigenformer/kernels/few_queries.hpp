@@ -150,14 +150,15 @@ EIGENFORMER_DOUBLE(void add_values(Index, Index, const double*, const double*, c
 
 /// Applies a score to rows of scores, [queries x keys] and `stride` apart.
 template <class Scalar, Score S>
-void apply_to_rows(const S& score, const ScoreTile& tile, Scalar* rows, Index stride) {
+void apply_to_rows(const S& score, const ScoreTile& tile, Scalar* rows, Index stride, bool carefully) {
   const Index queries = tile.query_end - tile.query_begin, keys = tile.key_end - tile.key_begin;
-  if (queries == 1) return score.apply(tile, ScoreBlock<Scalar>(rows, 1, keys, Eigen::OuterStride<>(1)));
+  if (queries == 1)
+    return apply_score(score, tile, ScoreBlock<Scalar>(rows, 1, keys, Eigen::OuterStride<>(1)), carefully);
   const TileMemory<Scalar> by_keys(keys * queries);
   Scalar* const entries = by_keys.data();
   for (Index i = 0; i < queries; ++i)
     for (Index j = 0; j < keys; ++j) entries[j * queries + i] = rows[i * stride + j];
-  score.apply(tile, ScoreBlock<Scalar>(entries, queries, keys, Eigen::OuterStride<>(queries)));
+  apply_score(score, tile, ScoreBlock<Scalar>(entries, queries, keys, Eigen::OuterStride<>(queries)), carefully);
   for (Index i = 0; i < queries; ++i)
     for (Index j = 0; j < keys; ++j) rows[i * stride + j] = entries[j * queries + i];
 }
@@ -179,7 +180,7 @@ template <class Scalar, class Stored, Score S>
                                       const HeadRows<const Stored>& k, const HeadRows<const Stored>& v, const S& score,
                                       const AttentionDropout& dropout, ScoreTile tile, const HeadRows<Scalar>& out,
                                       Scalar* log_sum_exp, bool carefully) {
-  bool hides = false;
+  bool hides = changes_values<S>;  // perhaps, by minus infinity
   constexpr Index lanes = simd::lanes<Scalar>;
   const Index d = layout.key_width, e = layout.value_width;
   const Index d_stride = padded<Scalar>(d), e_stride = padded<Scalar>(e);
@@ -224,7 +225,7 @@ template <class Scalar, class Stored, Score S>
       const Visible visible = score.visible(tile);
       if (visible == Visible::none) std::fill_n(own, queries * tile_keys, hidden_score<Scalar>);
       if (visible == Visible::some || (visible == Visible::all && changes_values<S>))
-        apply_to_rows(score, tile, own, tile_keys);
+        apply_to_rows(score, tile, own, tile_keys, carefully);
     }
     for (Index r = 0; r < rows; ++r) {
       Scalar* const own = scores + r * tile_keys;

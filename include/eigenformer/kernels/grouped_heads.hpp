@@ -46,7 +46,7 @@ template <class Scalar, class Stored, Score S>
   OnlineSoftmax<Scalar, in_base_2> softmax;
   softmax.begin();
 
-  bool hides = false;
+  bool hides = changes_values<S>;  // perhaps, by minus infinity
   alignas(64) Scalar scores[most_keys * n];
   TileReader<Scalar> k_reader, v_reader;
   for (tile.key_begin = 0; tile.key_begin < tile.keys; tile.key_begin = tile.key_end) {
@@ -71,7 +71,7 @@ template <class Scalar, class Stored, Score S>
         if (of_head == Visible::none)
           own.setConstant(hidden_score<Scalar>);
         else if (of_head == Visible::some || changes_values<S>)
-          score.apply(tile, own);
+          apply_score(score, tile, own, carefully);
       });
       note_largest(part.keys, packets, scores, largest);
     }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 
 #include "eigenformer/kernels/backward_tile.hpp"
@@ -42,6 +43,13 @@ class KeyChunk {
     for (Index i = 0; i < count_; ++i) std::fill_n(d_v.row(i), v_width_, Scalar(0));
   }
 
+  /// The rows from this key on. `looks`: whether to find out if all of the chunk are finite, which it does once.
+  BackwardKeys<Scalar> from(Index key, bool looks) {
+    if (looks && !are_finite_.has_value())
+      are_finite_ = all_finite(keys, count_, k_width_) && all_finite(values, count_, v_width_);
+    return {keys.from_row(key), values.from_row(key), d_k.from(key, 0), d_v.from(key, 0), looks && *are_finite_};
+  }
+
   /// Brings the gradients to where they belong.
   void finish() const {
     for (Index i = 0; d_k.data != d_k_to_.data && i < count_; ++i) std::copy_n(d_k.row(i), k_width_, d_k_to_.row(i));
@@ -51,6 +59,7 @@ class KeyChunk {
  private:
   Index count_, k_width_, v_width_;
   ContiguousRows<Scalar> d_k_to_, d_v_to_;
+  std::optional<bool> are_finite_;
   Eigen::Matrix<Scalar, Eigen::Dynamic, 1> memory_;
 };
 

@@ -120,7 +120,7 @@ template <class Scalar, class Stored, Score S>
                                      const HeadRows<const Stored>& k, const HeadRows<const Stored>& v, const S& score,
                                      const AttentionDropout& dropout, ScoreTile tile, const HeadRows<Scalar>& out,
                                      Scalar* log_sum_exp, bool carefully) {
-  bool hides = false;
+  bool hides = changes_values<S>;  // perhaps, by minus infinity
   constexpr Index n = block_queries<Scalar>;
   constexpr Index lanes = simd::lanes<Scalar>;
   const Index d = layout.key_width;
@@ -146,6 +146,7 @@ template <class Scalar, class Stored, Score S>
   }
 
   alignas(64) Scalar scores[most_tile_keys * n];
+  const auto applies_to = [](const TilePart& part) { return part.seen == Visible::some || changes_values<S>; };
   // One block over keys of which `own` tells the places. What it makes of them does not depend on the other blocks.
   const auto attend_keys = [&](Index block, const ScoreTile& own, Visible visible, const Strided<Scalar>& keys,
                                const Strided<Scalar>& values) {
@@ -154,13 +155,15 @@ template <class Scalar, class Stored, Score S>
     std::fill_n(largest, n, hidden_score<Scalar>);
     for (const TilePart& part : parts) {
       const Index lane = part.packet * lanes;
-      const bool applies = part.seen == Visible::some || changes_values<S>;
+      const bool applies = applies_to(part);
       const ContiguousRows<Scalar> s{scores + part.key * n + lane, n};
       multiply_packets<Scalar>(part.keys, part.packets, d, keys.from_row(part.key), {block_q(block) + lane, n},
                                {nullptr, 0}, s, applies ? nullptr : largest + lane);
       if (!applies) continue;
-      score.apply(part.tile, ScoreBlock<Scalar>(s.data, part.tile.query_end - part.tile.query_begin, part.keys,
-                                                Eigen::OuterStride<>(n)));
+      apply_score(
+          score, part.tile,
+          ScoreBlock<Scalar>(s.data, part.tile.query_end - part.tile.query_begin, part.keys, Eigen::OuterStride<>(n)),
+          carefully);
       note_largest(part.keys, part.packets, s.data, largest + lane);
     }
     const TileMemory<Scalar> before(carefully ? most_tile_keys * n : 0);
@@ -171,7 +174,7 @@ template <class Scalar, class Stored, Score S>
       const ContiguousRows<Scalar> weights{scores + part.key * n + lane, n};
       // After the softmax: its sum has the dropped weights too.
       if (dropout.active()) dropout.apply(part.tile, weights.data, 1, n);
-      if (carefully && part.seen == Visible::some) {
+      if (carefully && applies_to(part)) {
         add_visible_values(part, before.data(), scores, values, e, block_result(block));
         continue;
       }

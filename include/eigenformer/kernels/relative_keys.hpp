@@ -51,9 +51,10 @@ class RelativeKeys {
     for (Index j = 0; j < scores.cols(); ++j) {
       Scalar* column = scores.data() + j * scores.outerStride();
       const Parts part = parts(tile, j);
-      detail::add_entries<Scalar>(part.after_end, after.data(), column);
-      for (Index i = part.after_end; i < part.before_begin; ++i) column[i] += at(terms_, tile, i, part.first - i);
-      detail::add_entries<Scalar>(n - part.before_begin, before.data() + part.before_begin, column + part.before_begin);
+      detail::add_biases<Scalar>(part.after_end, after.data(), column);
+      for (Index i = part.after_end; i < part.before_begin; ++i)
+        detail::add_bias(at(terms_, tile, i, part.first - i), column[i]);
+      detail::add_biases<Scalar>(n - part.before_begin, before.data() + part.before_begin, column + part.before_begin);
     }
   }
 

@@ -31,7 +31,8 @@ template <class Scalar>
 using ScoreBlock =
     Eigen::Map<Eigen::Matrix<Scalar, Eigen::Dynamic, Eigen::Dynamic>, Eigen::Unaligned, Eigen::OuterStride<>>;
 
-/// How much of a tile its queries may see. `none` is never computed; `all` promises that nothing would be hidden.
+/// How much of a tile its queries may see. `none` is never computed; `all` promises that nothing would be hidden, but
+/// by a score of minus infinity that a change of values gives.
 enum class Visible { none, some, all };
 
 /// What hides a key from a query: a score of minus infinity.
@@ -46,7 +47,7 @@ enum class ScoreStage { cap, bias, mask };
 ///   Visible visible(const ScoreTile&) const;
 ///   template <class Scalar> void apply(const ScoreTile&, ScoreBlock<Scalar> scores) const;
 /// A mask's `apply` hides, and is called for tiles of which `some` is visible; any other changes values, and is called
-/// for those of which `all` is, too.
+/// for those of which `all` is, too. What is hidden already, a score of minus infinity, stays so.
 ///
 /// One that does more than add a constant has a derivative, which turns the gradient after `apply` into the one before
 /// it, and may add to gradients of its own. If that asks for numbers of each score, it says how many, and has a second
@@ -121,6 +122,39 @@ void differentiate(const S& score, const ScoreTile& tile, ScoreBlock<Scalar> kep
     score.apply_backward(tile, kept, d_scores);
   else if constexpr (has_derivative<S, Scalar>)
     score.apply_backward(tile, d_scores);
+}
+
+/// A score plus a bias. A bias of minus infinity hides the score whatever it is, an infinite or undefined one too.
+template <class Scalar>
+EIGEN_ALWAYS_INLINE simd::Packet<Scalar> biased(const simd::Packet<Scalar>& score, const simd::Packet<Scalar>& bias) {
+  return simd::select_less(bias, simd::broadcast(std::numeric_limits<Scalar>::lowest()),
+                           simd::broadcast(hidden_score<Scalar>), simd::add(score, bias));
+}
+template <class Scalar>
+void add_bias(const Scalar& bias, Scalar& score) {
+  score = bias == hidden_score<Scalar> ? bias : score + bias;
+}
+
+/// Calls apply(scores). What it hides when a score is 0, it hides also where the score is infinite or undefined:
+/// a user's function may have added minus infinity to NaN.
+template <class Scalar, class Apply>
+EIGEN_DONT_INLINE void apply_carefully(ScoreBlock<Scalar> scores, Apply apply) {
+  using Entries = Eigen::Array<Scalar, Eigen::Dynamic, Eigen::Dynamic>;
+  Entries defined = scores.array();
+  defined = (defined - defined == Scalar(0)).select(defined, Scalar(0));
+  const bool all_are_defined = (defined == scores.array()).all();
+  apply(scores);
+  if (all_are_defined) return;
+  apply(ScoreBlock<Scalar>(defined.data(), defined.rows(), defined.cols(), Eigen::OuterStride<>(defined.rows())));
+  scores.array() = (defined == hidden_score<Scalar>).select(defined, scores.array());
+}
+/// Applies a score, `carefully` or as it is.
+template <Score S, class Scalar>
+void apply_score(const S& score, const ScoreTile& tile, ScoreBlock<Scalar> scores, bool carefully) {
+  if (changes_values<S> && carefully)
+    apply_carefully(scores, [&](ScoreBlock<Scalar> block) { score.apply(tile, block); });
+  else
+    score.apply(tile, scores);
 }
 
 template <Score S>

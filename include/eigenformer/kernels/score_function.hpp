@@ -114,7 +114,8 @@ class ScoreFunction {
   template <class Scalar>
   void apply(const ScoreTile& tile, ScoreBlock<Scalar> scores) const {
     detail::change_scores(tile, scores, [&](Scalar score, const ScorePlace& place) {
-      return static_cast<Scalar>(function_(score, place));
+      // What a bias has hidden stays hidden.
+      return detail::choose(score == hidden_score<Scalar>, score, static_cast<Scalar>(function_(score, place)));
     });
   }
 
@@ -124,6 +125,7 @@ class ScoreFunction {
                   "this score has no derivative: write its function for any type of score, [](auto score, auto at)");
     detail::change_scores(tile, scores, kept, [&](Scalar score, const ScorePlace& place) {
       Dual<Scalar> changed = function_(Dual<Scalar>(score, 1), place);
+      changed.value = detail::choose(score == hidden_score<Scalar>, score, changed.value);
       // A score that a bias has hidden is infinite, and its derivative may be anything.
       changed.derivative = detail::choose(score == hidden_score<Scalar>, Scalar(0), changed.derivative);
       return changed;
@@ -168,7 +170,8 @@ class MaskFunction {
   Function function_;
 };
 
-/// A score that is changed by a function of the score and its place, after any soft cap and before any mask.
+/// A score that is changed by a function of the score and its place, after any soft cap and before any mask. Minus
+/// infinity hides the key, as a bias's does.
 ///
 ///   score([](auto s, const ScorePlace& at) { return s - 0.1F * static_cast<float>(at.query - at.key); })
 ///

@@ -104,8 +104,8 @@ void weights_by_distance_backward(const AttentionLayout& layout, const ConstMatr
         ScoreMatrix<Scalar> scores = scaled_scores<Scalar>(layout, q_rows, keys, tile);
         ScoreMatrix<Scalar> kept(tile.queries, tile.keys * score.kind.kept_blocks);
         const ScoreBlock<Scalar> kept_block(kept.data(), tile.queries, tile.keys, Eigen::OuterStride<>(tile.queries));
-        if (score.kind.changes_values || score.visible(tile) != Visible::all)
-          score.apply_keeping(tile, score_block(scores), kept_block);
+        apply_to_all(score, tile, scores,
+                     [&](ScoreBlock<Scalar> block) { score.apply_keeping(tile, block, kept_block); });
         ScoreMatrix<Scalar> weights = scores;
         softmax_of_queries(weights);
         ScoreMatrix<Scalar> d_scores = ScoreMatrix<Scalar>::Zero(tile.queries, tile.keys);
