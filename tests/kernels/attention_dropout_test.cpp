@@ -1,6 +1,8 @@
 #include "eigenformer/kernels/attention_dropout.hpp"
 
+#include "eigenformer/kernels/attention.hpp"
 #include "kernels/kernel_checks.hpp"
+#include "support/message_of.hpp"
 
 namespace ef = eigenformer;
 using ef::Index;
@@ -46,12 +48,11 @@ bool independent(const Eigen::MatrixBase<A>& a, const Eigen::MatrixBase<B>& b, d
 TEMPLATE_TEST_CASE("weights are dropped at their rate, and keep their expectation", "[kernels]", float, double) {
   const auto seed = GENERATE(1U, 2U);
   CAPTURE(seed);
-  for (const double rate : {0.1, 0.25, 0.5, 0.9, 0.999}) {
+  for (const double rate : {0.001, 0.1, 0.25, 0.5, 0.9, 0.999}) {
     CAPTURE(rate);
     const AttentionDropout dropout(rate, {seed, 0});
     CHECK(dropout.active());
-    const double kept = 1 - std::min(std::round(rate * 256), 255.0) / 256;
-    CHECK(std::abs(kept - (1 - rate)) <= 0.5 / 256 + 1 / 256.0 * (rate > 0.99));
+    const double kept = 1 - std::round(rate * 0x1p32) / 0x1p32;
     const Matrix<TestType> m = factors<TestType>(dropout, 1, 7, 0, 300, 0, 320);
     CHECK(deviations(m, kept) < 4.5);
     for (Index place = 0; place < 16; ++place) {  // of a key within its block of draws
@@ -86,11 +87,72 @@ TEST_CASE("weights other than one are scaled alike", "[kernels]") {
 }
 
 TEST_CASE("no dropout, or next to none, drops nothing", "[kernels]") {
-  for (const double rate : {0.0, 0.001}) {
+  for (const double rate : {0.0, 1e-10}) {
     const AttentionDropout dropout(rate, {1, 2});
     CHECK_FALSE(dropout.active());
     CHECK((factors<float>(dropout, 0, 0, 0, 20, 0, 20).array() == 1).all());
   }
+}
+
+TEMPLATE_TEST_CASE("weights are dropped at rates near 0 and near 1", "[kernels]", float, double) {
+  const auto m = [](double rate, ef::RandomKey key) {
+    return factors<TestType>(AttentionDropout(rate, key), 3, 0, 0, 2000, 0, 1000);
+  };
+  for (const double rate : {1e-5, 1e-4, 0.001, 0.0123}) {
+    CAPTURE(rate);
+    CHECK(deviations(m(rate, {1, 2}), 1 - rate) < 4.5);
+    CHECK(deviations(m(1 - rate, {1, 2}), rate) < 4.5);
+  }
+  CHECK((m(1e-6, {3, 4}).array() == 0).count() + (m(1e-6, {5, 6}).array() == 0).count() < 20);  // 4 are expected
+  // The rate that is next to 1 keeps one word of 2^32, and what it keeps is finite.
+  const double next_to_1 = std::nextafter(1.0, 0.0);
+  CHECK((m(next_to_1, {7, 8}).array() == 0).all());
+  CHECK(ef::detail::kept_factor<TestType>(ef::detail::word_threshold(next_to_1)) == TestType(0x1p32));
+}
+
+TEST_CASE("weights whose draws share a word are dropped as good as independently", "[kernels]") {
+  for (const double rate : {0.001, 0.01, 0.1, 0.3, 0.5, 0.97}) {
+    CAPTURE(rate);
+    const Matrix<float> m = factors<float>(AttentionDropout(rate, {21, 22}), 0, 0, 0, 2000, 0, 1600);
+    const auto dropped = (m.array() == 0).cast<double>();
+    for (Index first = 0; first < 4; ++first)
+      for (Index second = first + 1; second < 4; ++second) {
+        CAPTURE(first, second);
+        double both = 0;
+        for (Index key = 0; key < m.cols(); key += 4)
+          both += (dropped.col(key + first) * dropped.col(key + second)).sum();
+        const double pairs = static_cast<double>(m.size()) / 4;
+        const double of_chance = rate * rate, of_words = 0.005 * rate * (1 - rate);
+        CHECK(std::abs(both / pairs - of_chance) <
+              of_words + 4.5 * std::sqrt((of_chance + of_words) * (1 - of_chance) / pairs));
+      }
+  }
+}
+
+TEST_CASE("rates that are multiples of 1/256 are told by a key's own byte", "[kernels]") {
+  const ef::RandomKey key{9, 10};
+  for (const int of_256 : {1, 26, 128, 255}) {
+    CAPTURE(of_256);
+    const Matrix<double> m = factors<double>(AttentionDropout(of_256 / 256.0, key), 5, 40, 3, 30, 0, 64);
+    for (Index i = 0; i < 30; ++i)
+      for (Index j = 0; j < 64; ++j) {
+        const auto block =
+            std::uint64_t{5} << 50 | static_cast<std::uint64_t>(43 + i) << 20 | static_cast<std::uint64_t>(j / 16);
+        const std::uint32_t word = key.draw(block)[static_cast<std::size_t>(j % 16 / 4)];
+        const auto byte = static_cast<int>(word >> (8 * (j % 4)) & 255U);
+        CHECK(m(i, j) == (byte < of_256 ? 0 : 256.0 / (256 - of_256)));
+      }
+  }
+}
+
+TEST_CASE("dropout of attention refuses rates that are no probabilities below 1", "[kernels]") {
+  const Matrix<double> x = Matrix<double>::Ones(3, 4);
+  for (const double rate : {1.0, 1.5, -0.001, std::nan("")}) {
+    const std::string expected =
+        "attention: dropout is " + std::to_string(rate) + ", expected 0 or more and less than 1";
+    CHECK(message_of([&] { ef::attention(x, x, x, {.dropout = rate}); }) == expected);
+  }
+  CHECK(ef::attention(x, x, x, {.dropout = std::nextafter(1.0, 0.0)}).allFinite());
 }
 
 TEST_CASE("a weight's draw is the same in whatever tile it lies", "[kernels]") {

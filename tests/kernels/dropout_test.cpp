@@ -20,7 +20,7 @@ Matrix<double> mask(Index rows, Index cols, double rate, RandomKey k = drawn_key
 }  // namespace
 
 TEMPLATE_TEST_CASE("dropout drops or scales, the same every way", "[kernels]", float, double) {
-  const auto rate = GENERATE(0.0, 0.1, 0.5, 0.9);
+  const auto rate = GENERATE(0.0, 1e-6, 0.1, 0.5, 0.9);
   CAPTURE(rate);
   ef::Rng rng(231);
   for (const ef::Shape& s : odd_shapes()) {
@@ -30,9 +30,9 @@ TEMPLATE_TEST_CASE("dropout drops or scales, the same every way", "[kernels]", f
       ef::dropout_forward<TestType>(in[0], rate, drawn_key, out[0], threads);
     })[0];
     CHECK(identical<TestType>(ef::dropout(x, rate, drawn_key), y));
-    // The mask, from its definition: 16 bits a draw, 8 blocks for 64 columns, first words first.
-    const auto threshold = static_cast<std::uint32_t>(std::lround(rate * 65536));
-    const auto kept = static_cast<TestType>(65536.0 / (65536.0 - threshold));
+    // The mask, from its definition: a word for two draws, 8 blocks for 64 columns, first words first.
+    const double threshold = std::round(rate * 0x1p32);
+    const auto kept = static_cast<TestType>(0x1p32 / (0x1p32 - threshold));
     Matrix<TestType> expected(s.rows, s.cols);
     for (Index i = 0; i < s.rows; ++i)
       for (Index j = 0; j < s.cols; ++j) {
@@ -40,8 +40,8 @@ TEMPLATE_TEST_CASE("dropout drops or scales, the same every way", "[kernels]", f
         const Index within = j % 64;
         const auto draw = drawn_key.draw(static_cast<std::uint64_t>(8 * stretch + within % 8));
         const std::uint32_t word = draw[static_cast<std::size_t>(within / 16)];
-        const std::uint32_t bits = within / 8 % 2 == 0 ? word & 65535U : word >> 16;
-        expected(i, j) = bits < threshold ? TestType(0) : x(i, j) * kept;
+        const std::uint32_t bits = within / 8 % 2 == 0 ? (word & 65535U) << 16 | word >> 16 : word;
+        expected(i, j) = static_cast<double>(bits) < threshold ? TestType(0) : x(i, j) * kept;
       }
     CHECK(identical<TestType>(y, expected));
     Matrix<TestType> in_place = x;
@@ -68,6 +68,24 @@ TEST_CASE("dropout drops at its rate and keeps the expectation", "[kernels]") {
   const double four_deviations = 4 * rate / std::sqrt(n) + 4 * rate * rate / std::sqrt(n / rate);
   CHECK(std::abs(both_in_row - rate * rate) < four_deviations);
   CHECK(std::abs(both_in_column - rate * rate) < four_deviations);
+}
+
+TEST_CASE("dropout has rates near 0 and near 1", "[kernels]") {
+  for (const double rate : {1e-6, 1e-5, 1e-4}) {
+    CAPTURE(rate);
+    const Index rows = 4000, cols = 2000;
+    const double expected = 8e6 * rate, most = 4.5 * std::sqrt(expected);
+    CHECK(std::abs(static_cast<double>((mask(rows, cols, rate).array() == 0).count()) - expected) < most);
+    CHECK(std::abs(static_cast<double>((mask(rows, cols, 1 - rate).array() != 0).count()) - expected) < most);
+  }
+  // Of two entries that share a word, columns 8 apart.
+  const double rate = 0.01;
+  const Matrix<double> m = mask(4000, 2048, rate);
+  const auto zero = (m.array() == 0).cast<double>();
+  double both = 0;
+  for (Index j = 0; j < 2048; j += 16) both += (zero.middleCols(j, 8) * zero.middleCols(j + 8, 8)).sum();
+  const double pairs = 4000.0 * 1024, chance = rate * rate;
+  CHECK(std::abs(both / pairs - chance) < 0.0003 * rate + 4.5 * std::sqrt(chance / pairs));
 }
 
 TEST_CASE("dropout is drawn by its key, and is its own backward", "[kernels]") {

@@ -47,16 +47,17 @@ struct NaiveAttention {
   std::vector<Matrix<double>> weights;  // of each head, before dropout: [query rows x keys of the longest sequence]
 };
 
-/// The factor of a weight under dropout, by the documented draw: 8 bits of block head, row, key / 16, in order, against
-/// the rate in 256ths.
+/// The factor of a weight under dropout, by the documented draw: four bytes of block head, row, key / 16, from the
+/// key's own byte downwards and around, against the rate.
 inline double naive_dropout(const AttentionOptions& options, const QueryAndKey& at) {
-  const long dropped = std::min(std::lround(options.dropout * 256), 255L);
+  const double dropped = std::min(std::round(options.dropout * 0x1p32), 0x1p32 - 1);
   const std::uint64_t block = static_cast<std::uint64_t>(at.head) * (std::uint64_t{1} << 50) +
                               static_cast<std::uint64_t>(at.row) * (std::uint64_t{1} << 20) +
                               static_cast<std::uint64_t>(at.key / 16);
   const std::uint32_t word = options.dropout_key.draw(block)[static_cast<std::size_t>(at.key % 16 / 4)];
-  const long draw = static_cast<long>(word >> (8 * (at.key % 4)) & 0xFF);
-  return draw < dropped ? 0 : 256.0 / static_cast<double>(256 - dropped);
+  double draw = 0;
+  for (Index i = 0; i < 4; ++i) draw = 256 * draw + static_cast<double>(word >> (8 * ((at.key + 4 - i) % 4)) & 0xFF);
+  return draw < dropped ? 0 : 0x1p32 / (0x1p32 - dropped);
 }
 
 /// Order: scale, score (cap, bias, mask), softmax, dropout. A hidden key is never looked at.

@@ -3,6 +3,7 @@
 // order by any number of threads, and can be made again instead of being stored.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstdint>
@@ -17,6 +18,25 @@
 namespace eigenformer::inline EIGENFORMER_ABI {
 
 namespace detail {
+
+/// How many of the 2^32 words stand for `rate`, a probability of at least 0 and less than 1: a word is drawn by chance
+/// if it is less than this.
+inline std::uint32_t word_threshold(double rate) {
+  constexpr double words = 0x1p32;
+  return static_cast<std::uint32_t>(std::min(std::round(rate * words), words - 1));
+}
+
+/// The factor that keeps an expectation where words below `threshold` become 0.
+template <class Scalar>
+Scalar kept_factor(std::uint32_t threshold) {
+  constexpr double words = 0x1p32;
+  return static_cast<Scalar>(words / (words - threshold));
+}
+
+/// The word's bits, moved up by 0 to 31 places; those that leave at the top come in at the bottom.
+EIGEN_ALWAYS_INLINE std::uint32_t rotate_left(std::uint32_t word, std::uint32_t places) {
+  return word << places | word >> ((0U - places) & 31U);
+}
 
 /// Philox4x32 with ten rounds of several counters side by side, in place: counters[w] has word w of each.
 template <std::size_t lanes>

@@ -7,12 +7,16 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI::detail {
 
-/// Weights are dropped with probability round(256 * rate) / 256 (at most 255 / 256), which 8 bits a draw can give, and
-/// those kept are divided by the probability of being kept, so the expectation is that of no dropout.
+/// Weights are dropped with probability round(2^32 rate) / 2^32, at most 1 - 2^-32. Those kept are divided by the
+/// probability of being kept, so the expectation is that of no dropout.
+///
+/// Four keys in a row share a word of 32 random bits. Each takes the whole word, rotated so that another byte leads.
+/// The bits after the leading byte are also those of other keys, but they decide only where it equals the threshold's,
+/// once in 256 draws. So the draws of one word are almost independent: from rates of 1e-6 to 1 - 1e-6, those of two
+/// keys have a correlation below 0.005. It is 0 for multiples of 1/256.
 class AttentionDropout {
  public:
-  AttentionDropout(double rate, RandomKey key)
-      : threshold_(static_cast<std::uint32_t>(std::min<long>(std::lround(rate * 256), 255))), key_(key) {}
+  AttentionDropout(double rate, RandomKey key) : threshold_(word_threshold(rate)), key_(key) {}
 
   bool active() const { return threshold_ > 0; }
 
@@ -54,15 +58,14 @@ class AttentionDropout {
   template <class Scalar, std::size_t lanes>
   EIGEN_DONT_INLINE void drop(const Draws<lanes>& draws, Index first, Index keys, Index queries, Scalar* weights,
                               Index query_stride, Index key_stride) const {
-    // Draws are compared as the first eight bits of a word, whose others decide nothing.
-    const std::uint32_t threshold = threshold_ << 24;
-    const Scalar kept = Scalar(256) / static_cast<Scalar>(256 - threshold_);
+    const std::uint32_t threshold = threshold_;
+    const auto kept = kept_factor<Scalar>(threshold);
     for (Index j = 0; j < keys; ++j) {
       const auto place = static_cast<std::size_t>(first + j);
       const std::uint32_t* words = draws[place / 4].data();
-      const auto shift = static_cast<int>(24 - 8 * (place % 4));
+      const auto leading = static_cast<std::uint32_t>(24 - 8 * (place % 4));
       const auto drop_one = [=](Index l, Scalar& weight) {
-        weight *= words[l] << shift < threshold ? Scalar(0) : kept;
+        weight *= rotate_left(words[l], leading) < threshold ? Scalar(0) : kept;
       };
       Scalar* column = weights + j * key_stride;
       Index begin = 0;
