@@ -12,7 +12,7 @@ namespace eigenformer::testing {
 
 /// Scores [queries x keys], a key's queries together.
 template <class Scalar>
-using ByKeys = Eigen::Matrix<Scalar, Eigen::Dynamic, Eigen::Dynamic>;
+using ByKeys = Eigen::Matrix<Scalar, Eigen::Dynamic, Eigen::Dynamic, Eigen::ColMajor>;
 template <class Scalar>
 ScoreBlock<Scalar> block_of(ByKeys<Scalar>& scores) {
   return {scores.data(), scores.rows(), scores.cols(), Eigen::OuterStride<>(scores.rows())};

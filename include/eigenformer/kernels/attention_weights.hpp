@@ -21,7 +21,7 @@ inline ScoreTile whole_tile(const AttentionLayout& layout, Index sequence, Index
 
 /// A sequence's scores for one head as a matrix [queries x keys], a key's queries contiguous.
 template <class Scalar>
-using ScoreMatrix = Eigen::Matrix<Scalar, Eigen::Dynamic, Eigen::Dynamic>;
+using ScoreMatrix = Eigen::Matrix<Scalar, Eigen::Dynamic, Eigen::Dynamic, Eigen::ColMajor>;
 template <class Scalar>
 ScoreBlock<Scalar> score_block(ScoreMatrix<Scalar>& scores) {
   return {scores.data(), scores.rows(), scores.cols(), Eigen::OuterStride<>(scores.rows())};

@@ -124,7 +124,7 @@ class BackwardTile {
     } else if (partly_hidden) {
       score.apply(tile, scores);
     }
-    Eigen::Matrix<bool, Eigen::Dynamic, Eigen::Dynamic> hidden;
+    Eigen::Matrix<bool, Eigen::Dynamic, Eigen::Dynamic, Eigen::ColMajor> hidden;
     if (entry_by_entry) hidden = scores.array() == hidden_score<Scalar>;
     if (dropout.active()) dropout.apply(tile, d_scores.data(), 1, stride);
     differentiate_softmax(first_query, queries, m, partly_hidden);
@@ -272,9 +272,9 @@ class BackwardTile {
   }
 
   /// The last three products, without what is hidden.
-  EIGEN_DONT_INLINE void add_entry_by_entry(Index first_query,
-                                            const Eigen::Matrix<bool, Eigen::Dynamic, Eigen::Dynamic>& hidden,
-                                            const BackwardKeys<Scalar>& rows) {
+  EIGEN_DONT_INLINE void add_entry_by_entry(
+      Index first_query, const Eigen::Matrix<bool, Eigen::Dynamic, Eigen::Dynamic, Eigen::ColMajor>& hidden,
+      const BackwardKeys<Scalar>& rows) {
     for (Index j = 0; j < hidden.cols(); ++j)
       for (Index query = 0; query < hidden.rows(); ++query) {
         if (hidden(query, j)) continue;

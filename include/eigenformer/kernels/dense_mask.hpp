@@ -20,7 +20,7 @@ class DenseMask {
   explicit DenseMask(const Eigen::DenseBase<Derived>& may_attend) : rows_(may_attend.rows()), keys_(may_attend.cols()) {
     static_assert(std::is_same_v<typename Derived::Scalar, bool>,
                   "a dense mask is a matrix of bool; true = may attend");
-    const Eigen::Matrix<bool, Eigen::Dynamic, Eigen::Dynamic> by_keys = may_attend.derived();
+    const Eigen::Matrix<bool, Eigen::Dynamic, Eigen::Dynamic, Eigen::ColMajor> by_keys = may_attend.derived();
     std::vector<std::uint64_t> words(static_cast<std::size_t>(((rows_ + word_rows - 1) / word_rows + 1) * keys_), 0);
     for (Index j = 0; j < keys_; ++j)
       for (Index i = 0; i < rows_; ++i)

@@ -28,8 +28,8 @@ struct ScoreTile {
 
 /// A tile's scores, already scaled: [queries x keys], a key's queries contiguous.
 template <class Scalar>
-using ScoreBlock =
-    Eigen::Map<Eigen::Matrix<Scalar, Eigen::Dynamic, Eigen::Dynamic>, Eigen::Unaligned, Eigen::OuterStride<>>;
+using ScoreBlock = Eigen::Map<Eigen::Matrix<Scalar, Eigen::Dynamic, Eigen::Dynamic, Eigen::ColMajor>, Eigen::Unaligned,
+                              Eigen::OuterStride<>>;
 
 /// How much of a tile its queries may see. `none` is never computed; `all` promises that nothing would be hidden, but
 /// by a score of minus infinity that a change of values gives.
