@@ -10,6 +10,7 @@
 #include <type_traits>
 
 #include "eigenformer/core/bit_cast.hpp"
+#include "eigenformer/core/fast_math.hpp"
 #include "eigenformer/core/tanh.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
@@ -61,15 +62,17 @@ constexpr auto inverse_factorials() {
 /// e^x within 2 roundings; 0 where that is below the smallest normal number, and infinity from half of the largest on.
 template <class Scalar, std::enable_if_t<std::is_floating_point_v<Scalar>, int> = 0>
 EIGEN_ALWAYS_INLINE Scalar exp(Scalar x) {
+  EIGENFORMER_KEEP_ORDER
+  using simd::as_rounded;
   constexpr bool single = sizeof(Scalar) == 4;
   constexpr Scalar lowest = single ? Scalar(-87.33654) : Scalar(-708.39641853226408);
   constexpr Scalar highest = single ? Scalar(88.37626) : Scalar(709.4361393031039);  // rounded to n = 127 and 1023
   const Scalar within = detail::choose(x < lowest, lowest, detail::choose(x > highest, highest, x));
   // 2^n (1 + p), where p = e^r - 1 of a remainder |r| <= ln(2) / 2.
   using Bits = detail::FloatingBits<Scalar>;
-  const Scalar shifted = within * Scalar(1.44269504088896340736) + Bits::round;
-  const Scalar n = shifted - Bits::round;
-  const Scalar r = (within - n * Bits::ln2_high) - n * Bits::ln2_low;
+  const Scalar shifted = as_rounded(within * Scalar(1.44269504088896340736) + Bits::round);
+  const Scalar n = as_rounded(shifted - Bits::round);
+  const Scalar r = as_rounded(within - n * Bits::ln2_high) - n * Bits::ln2_low;
   // The Taylor series r + r^2/2! + r^3/3! ..: the next term is below half a rounding.
   constexpr auto coefficients = detail::inverse_factorials<Scalar>();
   Scalar sum = coefficients.back();

@@ -4,6 +4,7 @@
 #include <iterator>
 #include <limits>
 
+#include "eigenformer/core/fast_math.hpp"
 #include "eigenformer/core/simd.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI::simd {
@@ -135,9 +136,11 @@ EIGEN_ALWAYS_INLINE void exp2_each(Packet<Scalar> (&x)[count]) {
     const P round = broadcast(ulp_is_1 + (Limits::max_exponent - 1));
     P shifted[count];
     EIGENFORMER_UNROLL
-    for (int i = 0; i < count; ++i) shifted[i] = add(x[i], round);
+    for (int i = 0; i < count; ++i) x[i] = as_rounded(x[i]);
     EIGENFORMER_UNROLL
-    for (int i = 0; i < count; ++i) f[i] = subtract(x[i], subtract(shifted[i], round));
+    for (int i = 0; i < count; ++i) shifted[i] = as_rounded(add(x[i], round));
+    EIGENFORMER_UNROLL
+    for (int i = 0; i < count; ++i) f[i] = subtract(x[i], as_rounded(subtract(shifted[i], round)));
     detail::exp2_of_fractions<Scalar>(f, p);
     EIGENFORMER_UNROLL
     for (int i = 0; i < count; ++i) power[i] = multiply(p[i], detail::last_bits_as_exponent(shifted[i]));

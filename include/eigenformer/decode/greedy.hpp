@@ -62,7 +62,7 @@ std::vector<Hypothesis> greedy_search(Step&& step, Index sentences, const Greedy
       const double log_sum = std::log((logits.row(i).array() - logits(i, best)).exp().sum());
       const Index sentence = running[static_cast<std::size_t>(i)];
       Hypothesis& result = results[static_cast<std::size_t>(sentence)];
-      check(std::isfinite(largest), "greedy_search: the step's logits for sentence ", sentence, " are not finite");
+      check(detail::is_finite(largest), "greedy_search: the step's logits for sentence ", sentence, " are not finite");
       result.log_probability -= log_sum;
       if (best == options.end) {
         result.ended = true;

@@ -58,7 +58,8 @@ void softmax_of_queries(ScoreMatrix<Scalar>& scores) {
   Column largest = Column::Constant(scores.rows(), hidden_score<Scalar>), sum = Column::Zero(scores.rows());
   for (Index j = 0; j < scores.cols(); ++j) largest = (column(j) > largest).select(column(j), largest);
   for (Index j = 0; j < scores.cols(); ++j) {
-    column(j) = (column(j) == hidden_score<Scalar>).select(Scalar(0), (column(j) - largest).exp());
+    const auto is_hidden = column(j).unaryExpr([](Scalar score) { return is_minus_infinity(score); });
+    column(j) = is_hidden.select(Scalar(0), (column(j) - largest).exp());
     sum += column(j);
   }
   sum = (sum == Scalar(0)).select(Scalar(1), sum);

@@ -88,7 +88,7 @@ class BackwardTile {
     for (Index i = 0; i < blocks() * n; ++i) {
       // Where nothing is seen, and in lanes without a query, every weight is 0.
       const Scalar sum = i < count_ ? rows.log_sum_exp(first + i, tile.head) : hidden_score<Scalar>;
-      log_sum_exp_[i] = sum == hidden_score<Scalar> ? -hidden_score<Scalar> : static_cast<Scalar>(sum * unit);
+      log_sum_exp_[i] = is_minus_infinity(sum) ? -hidden_score<Scalar> : static_cast<Scalar>(sum * unit);
       if (i >= count_) delta_[i] = 0;
     }
   }

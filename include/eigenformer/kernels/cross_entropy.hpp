@@ -74,7 +74,7 @@ Sum<Scalar> cross_entropy_row(const Scalar* logits, Index vocabulary_size, Token
   const Scalar origin = softmax_origin(logits, vocabulary_size);
   const Wide log_sum = std::log(sum_of_exp(logits, vocabulary_size, origin));
   log_sum_exp = static_cast<Scalar>(static_cast<Wide>(origin) + log_sum);
-  if (log_sum == -std::numeric_limits<Wide>::infinity()) return -log_sum;
+  if (is_minus_infinity(log_sum)) return -log_sum;
   const Wide label_logit = static_cast<Wide>(logits[label]) - static_cast<Wide>(origin);
   const Wide loss = target.total(label) * log_sum - target.of_label(label) * label_logit;
   if (target.each == 0) return loss;
@@ -147,7 +147,7 @@ void cross_entropy_backward(const ConstMatrixRef<Scalar>& logits, const ConstMat
       std::fill(d_row, d_row + vocabulary_size, Scalar(0));
       return;
     }
-    const Scalar lse = log_sum_exp(i, 0) == -std::numeric_limits<Scalar>::infinity() ? Scalar(0) : log_sum_exp(i, 0);
+    const Scalar lse = detail::is_minus_infinity(log_sum_exp(i, 0)) ? Scalar(0) : log_sum_exp(i, 0);
     const auto total = static_cast<Scalar>(target.total(label));
     const auto each = static_cast<Scalar>(target.weights.empty() ? target.each : 0);
     detail::for_lanes<Scalar>(vocabulary_size, [&](Index j, auto count) {

@@ -36,7 +36,7 @@ class RowSoftmax {
       for (Index f = 0; f < width; ++f) result[f] *= factor;
       largest_ = now;
     }
-    const P shift = simd::broadcast(largest_ == hidden_score<Scalar> ? Scalar(0) : largest_);
+    const P shift = simd::broadcast(is_minus_infinity(largest_) ? Scalar(0) : largest_);
     P total = simd::broadcast(Scalar(0));
     for (Index j = 0; j < keys; j += lanes) {
       P difference = simd::subtract(simd::load(scores + j), shift);
@@ -112,7 +112,7 @@ EIGEN_DONT_INLINE void add_values(Index keys, const Scalar* weights, const Scala
     EIGENFORMER_UNROLL
     for (int chain = 0; chain < chains; ++chain) {
       const Index key = j + chain;
-      if (key >= keys || (scores != nullptr && scores[key] == hidden_score<Scalar>)) continue;
+      if (key >= keys || (scores != nullptr && is_minus_infinity(scores[key]))) continue;
       const P weight = simd::broadcast(weights[key]);
       EIGENFORMER_UNROLL
       for (int p = 0; p < packets; ++p)

@@ -12,7 +12,7 @@
 #include <limits>
 #include <type_traits>
 
-#include "eigenformer/core/types.hpp"
+#include "eigenformer/core/fast_math.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI::detail {
 

@@ -140,7 +140,8 @@ class OnlineSoftmax {
 
   /// What is taken from a score: the largest, but 0 for a query that has seen nothing.
   static P shift_of(const P& largest) {
-    return simd::select_less(simd::broadcast(hidden_score<Scalar>), largest, largest, simd::broadcast(Scalar(0)));
+    return simd::select_less(simd::as_unknown(simd::broadcast(hidden_score<Scalar>)), largest, largest,
+                             simd::broadcast(Scalar(0)));
   }
 
   std::array<Scalar, n> largest_, sum_;

@@ -9,6 +9,7 @@
 #include <type_traits>
 
 #include "eigenformer/core/check.hpp"
+#include "eigenformer/core/fast_math.hpp"
 #include "eigenformer/core/simd.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {

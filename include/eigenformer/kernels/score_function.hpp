@@ -127,7 +127,7 @@ class ScoreFunction {
       Dual<Scalar> changed = function_(Dual<Scalar>(score, 1), place);
       changed.value = detail::choose(score == hidden_score<Scalar>, score, changed.value);
       // A score that a bias has hidden is infinite, and its derivative may be anything.
-      changed.derivative = detail::choose(score == hidden_score<Scalar>, Scalar(0), changed.derivative);
+      changed.derivative = detail::choose(detail::is_minus_infinity(score), Scalar(0), changed.derivative);
       return changed;
     });
   }

@@ -15,7 +15,7 @@ namespace detail {
 template <class Scalar>
 Scalar softmax_origin(const Scalar* x, Index cols) {
   const Scalar largest = row_max(x, cols);
-  return largest == -std::numeric_limits<Scalar>::infinity() ? Scalar(0) : largest;
+  return is_minus_infinity(largest) ? Scalar(0) : largest;
 }
 
 /// sum_j exp(x_j - origin); 0 if all are -inf.
@@ -101,13 +101,12 @@ void log_softmax_backward(const ConstMatrixRef<Scalar>& y, const ConstMatrixRef<
                           Threads* threads = nullptr) {
   check_shape("log_softmax", "d_y", shape(d_y), shape(y));
   check_shape("log_softmax", "d_x", shape(d_x), shape(y));
-  constexpr Scalar nothing = -std::numeric_limits<Scalar>::infinity();
   const Index cols = y.cols();
   detail::for_each_row(threads, y.rows(), cols, [&](Index i) {
     const Scalar* y_row = detail::row_begin(y, i);
     const Scalar* d_y_row = detail::row_begin(d_y, i);
     Scalar* d_x_row = detail::row_begin(d_x, i);
-    if (cols > 0 && y_row[0] == nothing && detail::row_max(y_row, cols) == nothing) {
+    if (cols > 0 && detail::is_minus_infinity(y_row[0]) && detail::is_minus_infinity(detail::row_max(y_row, cols))) {
       std::fill(d_x_row, d_x_row + cols, Scalar(0));
       return;
     }

@@ -64,7 +64,7 @@ void train(Model& model, Adam<Scalar>& optimizer, Context<Scalar> context, NextB
       const auto batch = next_batch();
       const BatchLoss<Scalar> batch_loss = loss(std::as_const(context), batch);
       const auto value = static_cast<double>(batch_loss.sum.scalar());
-      check(std::isfinite(value), "train: the loss of update ", progress.update + 1, " is not finite");
+      check(detail::is_finite(value), "train: the loss of update ", progress.update + 1, " is not finite");
       sum += value;
       progress.items += batch_loss.items;
       tape.backward(batch_loss.sum);
