@@ -1,5 +1,9 @@
 #include "eigenformer/core/row_offsets.hpp"
 
+#include <array>
+#include <limits>
+#include <span>
+#include <string>
 #include <vector>
 
 #include "support/catch.hpp"
@@ -33,7 +37,34 @@ TEST_CASE("offsets from lengths, and from a vector of offsets", "[core]") {
   const std::vector<Index> lengths{3, 0, 4};
   CHECK(ef::RowOffsets::from_lengths(lengths) == ef::RowOffsets{0, 3, 3, 7});
   CHECK(ef::RowOffsets::from_lengths({}) == ef::RowOffsets{0});
+  CHECK(ef::RowOffsets::from_lengths({3, 0, 4}) == ef::RowOffsets{0, 3, 3, 7});
   CHECK(ef::RowOffsets(std::vector<Index>{0, 3, 3, 7}) == ef::RowOffsets{0, 3, 3, 7});
+}
+
+TEST_CASE("offsets and lengths may be any whole numbers in a row", "[core]") {
+  struct Options {
+    ef::RowOffsets rows{};
+  };
+  const ef::RowOffsets expected{0, 3, 8};
+  const std::vector<Index> of_index{0, 3, 8};
+  const std::array<int, 3> of_int{0, 3, 8};
+  const std::size_t of_size[] = {0, 3, 8};
+  CHECK(Options{.rows = of_index}.rows == expected);
+  CHECK(Options{.rows = std::vector<Index>{0, 3, 8}}.rows == expected);
+  CHECK(Options{.rows = of_int}.rows == expected);
+  CHECK(Options{.rows = of_size}.rows == expected);
+  CHECK(Options{.rows = std::span(of_index)}.rows == expected);
+  CHECK(Options{.rows = {0, 3, 8}}.rows == expected);
+  CHECK(Options{.rows = Eigen::Vector3i(0, 3, 8)}.rows == expected);
+  CHECK_FALSE(Options{.rows = {}}.rows.given());
+  CHECK(ef::RowOffsets::from_lengths(std::array<int, 2>{3, 5}) == expected);
+  CHECK(ef::RowOffsets::from_lengths(std::vector<std::uint32_t>{3, 5}) == expected);
+  CHECK(ef::RowOffsets::from_lengths(std::span(of_index).last(2)) == ef::RowOffsets{0, 3, 11});
+
+  CHECK_FALSE(std::is_convertible_v<std::vector<bool>, ef::RowOffsets>);
+  CHECK_FALSE(std::is_convertible_v<std::vector<float>, ef::RowOffsets>);
+  CHECK_FALSE(std::is_convertible_v<std::string, ef::RowOffsets>);
+  CHECK_FALSE(std::is_convertible_v<Index, ef::RowOffsets>);
 }
 
 TEST_CASE("offsets are compared by value, and copies share them", "[core]") {
@@ -59,13 +90,28 @@ TEST_CASE("offsets over a matrix", "[core]") {
   CHECK_THROWS_AS(offsets.over(4, "attention", "q"), ef::Error);
 }
 
-TEST_CASE("offsets that are none are refused", "[core]") {
-  const std::string begin = "RowOffsets: expected offsets that begin with 0";
-  CHECK(message_of([] { ef::RowOffsets(std::vector<Index>{}); }) == begin);
-  CHECK(message_of([] { ef::RowOffsets{1, 2}; }) == begin);
-  CHECK(message_of([] { ef::RowOffsets{-1, 2}; }) == begin);
-  CHECK(message_of([] { ef::RowOffsets{0, 4, 3}; }) == "RowOffsets: offset 2 is 3, less than the one before, 4");
-  const std::vector<Index> lengths{1, -1};
-  CHECK(message_of([&] { ef::RowOffsets::from_lengths(lengths); }) ==
-        "RowOffsets: offset 2 is 0, less than the one before, 1");
+TEST_CASE("offsets that are none are refused, and lengths pointed at from_lengths", "[core]") {
+  const std::string hint = "; for lengths use RowOffsets::from_lengths";
+  const auto message = [](const std::vector<Index>& offsets) { return message_of([&] { ef::RowOffsets{offsets}; }); };
+  CHECK(message({}) == "RowOffsets: no offsets were given, expected a 0 and each sequence's end");
+  CHECK(message({3, 5, 2}) == "RowOffsets: expected offsets that begin with 0, given 3" + hint);
+  CHECK(message({-1, 2}) == "RowOffsets: expected offsets that begin with 0, given -1" + hint);
+  CHECK(message({0, 4, 3}) == "RowOffsets: offset 2 is 3, less than the one before, 4" + hint);
+  CHECK(message_of([] { ef::RowOffsets{3, 5, 2}; }) == message({3, 5, 2}));
+  CHECK(message_of([] { ef::RowOffsets(std::array<int, 3>{3, 5, 2}); }) == message({3, 5, 2}));
+  const ef::RowOffsets lengths{0, 2, 5};
+  CHECK(message_of([&] { lengths.over(7, "attention", "q"); }) ==
+        "attention: q has 7 rows, its offsets end at 5" + hint);
+}
+
+TEST_CASE("lengths that are none are refused", "[core]") {
+  const std::string expected = ", expected 0 or more, and a sum that an Index can hold";
+  const Index largest = std::numeric_limits<Index>::max();
+  CHECK(message_of([] {
+          ef::RowOffsets::from_lengths({1, -1});
+        }) == "RowOffsets::from_lengths: length 1 is -1" + expected);
+  CHECK(message_of([&] {
+          ef::RowOffsets::from_lengths({1, largest});
+        }) == "RowOffsets::from_lengths: length 1 is " + std::to_string(largest) + expected);
+  CHECK(ef::RowOffsets::from_lengths({largest}).rows() == largest);
 }

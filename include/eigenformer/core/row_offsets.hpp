@@ -4,13 +4,38 @@
 
 #include <algorithm>
 #include <initializer_list>
+#include <iterator>
+#include <limits>
+#include <numeric>
 #include <span>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
 #include "eigenformer/core/check.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
+
+namespace detail {
+
+/// Something to iterate over whose entries are whole numbers, and neither bool nor characters.
+template <class Range>
+concept WholeNumbers = requires(const Range& range) {
+  requires std::is_integral_v<std::remove_cvref_t<decltype(*std::begin(range))>> && sizeof(*std::begin(range)) >= 2;
+  std::end(range);
+};
+
+template <WholeNumbers Range>
+std::vector<Index> indices(const Range& range) {
+  std::vector<Index> indices;
+  for (auto i = std::begin(range); i != std::end(range); ++i) indices.push_back(static_cast<Index>(*i));
+  return indices;
+}
+
+/// Ends a message about offsets that may be lengths.
+inline constexpr const char* from_lengths_hint = "; for lengths use RowOffsets::from_lengths";
+
+}  // namespace detail
 
 /// The offsets of a ragged batch. Immutable.
 ///
@@ -19,23 +44,28 @@ class RowOffsets {
  public:
   RowOffsets() = default;
 
-  /// offsets: 0, then each sequence's end, never falling. Throws if they are not that.
-  explicit RowOffsets(std::vector<Index> offsets) {
-    check(!offsets.empty() && offsets.front() == 0, "RowOffsets: expected offsets that begin with 0");
+  /// offsets: 0, then each sequence's end, never falling. A vector, array or span of whole numbers, or a list in
+  /// braces. Throws if they are not that.
+  RowOffsets(std::vector<Index> offsets) {  // NOLINT: implicit, as are those below
+    check(!offsets.empty(), "RowOffsets: no offsets were given, expected a 0 and each sequence's end");
+    check(offsets.front() == 0, "RowOffsets: expected offsets that begin with 0, given ", offsets.front(),
+          detail::from_lengths_hint);
     for (std::size_t i = 1; i < offsets.size(); ++i)
       check(offsets[i - 1] <= offsets[i], "RowOffsets: offset ", i, " is ", offsets[i], ", less than the one before, ",
-            offsets[i - 1]);
+            offsets[i - 1], detail::from_lengths_hint);
     offsets_ = std::move(offsets);
   }
   RowOffsets(std::initializer_list<Index> offsets) : RowOffsets(std::vector<Index>(offsets)) {}
+  template <class Offsets>
+  requires detail::WholeNumbers<Offsets> RowOffsets(const Offsets& offsets)  // NOLINT: implicit
+      : RowOffsets(detail::indices(offsets)) {}
 
-  /// The offsets of sequences with these numbers of rows.
-  static RowOffsets from_lengths(std::span<const Index> lengths) {
-    std::vector<Index> offsets{0};
-    offsets.reserve(lengths.size() + 1);
-    for (const Index length : lengths) offsets.push_back(offsets.back() + length);
-    return RowOffsets(std::move(offsets));
-  }
+  /// The offsets of sequences with these numbers of rows. A vector, array or span of whole numbers, or a list in
+  /// braces. Throws if one is negative.
+  template <class Lengths>
+  requires detail::WholeNumbers<Lengths>
+  static RowOffsets from_lengths(const Lengths& lengths) { return from_indices(detail::indices(lengths)); }
+  static RowOffsets from_lengths(std::initializer_list<Index> lengths) { return from_indices(lengths); }
 
   bool given() const { return !offsets_.empty(); }
 
@@ -54,13 +84,28 @@ class RowOffsets {
   /// These offsets for a matrix of `rows` rows: one sequence of them all if none were given. Throws if they do not fit.
   RowOffsets over(Index rows, const char* where, const char* name) const {
     if (!given()) return RowOffsets{0, rows};
-    check(this->rows() == rows, where, ": ", name, " has ", rows, " rows, its offsets end at ", this->rows());
+    if (this->rows() != rows)
+      fail(where, ": ", name, " has ", rows, " rows, its offsets end at ", this->rows(),
+           std::accumulate(offsets_.begin(), offsets_.end(), Index{0}) == rows ? detail::from_lengths_hint : "");
     return *this;
   }
 
   friend bool operator==(const RowOffsets& a, const RowOffsets& b) { return a.offsets_ == b.offsets_; }
 
  private:
+  static RowOffsets from_indices(std::vector<Index> lengths) {
+    Index end = 0;
+    for (std::size_t i = 0; i < lengths.size(); ++i) {
+      check(lengths[i] >= 0 && lengths[i] <= (std::numeric_limits<Index>::max)() - end,
+            "RowOffsets::from_lengths: length ", i, " is ", lengths[i],
+            ", expected 0 or more, and a sum that an Index can hold");
+      end += lengths[i];
+      lengths[i] = end;
+    }
+    lengths.insert(lengths.begin(), 0);
+    return RowOffsets(std::move(lengths));
+  }
+
   std::vector<Index> offsets_;
 };
 
