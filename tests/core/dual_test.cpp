@@ -45,6 +45,13 @@ TEST_CASE("dual numbers carry derivatives", "[core]") {
               },
               x) < 1e-6);
   }
+  for (const double x : {0.25, 1.0, 3.5}) {
+    CAPTURE(x);
+    CHECK(error_at([](auto s) { return ef::log(2 * s) + ef::sqrt(s * s + s); }, x) < 1e-6);
+    CHECK(error_at([](auto s) { return ef::pow(s, 3) - ef::pow(s, 0.5F) + ef::pow(s, -1); }, x) < 1e-6);
+  }
+  CHECK(ef::pow(Dual(0, 1), 0) == Dual(1));
+  CHECK(ef::pow(Dual(0, 1), 0).derivative == 0);
   // A constant has no derivative, not one of 0 that could become undefined.
   const double inf = std::numeric_limits<double>::infinity();
   Dual doubled(inf, 1), halved(inf, 1);

@@ -1,5 +1,9 @@
 #include "eigenformer/kernels/score_function.hpp"
 
+#include <algorithm>
+#include <functional>
+#include <utility>
+
 #include "kernels/kernel_checks.hpp"
 #include "kernels/score_checks.hpp"
 
@@ -39,6 +43,39 @@ TEMPLATE_TEST_CASE("functions are called with the score and its place", "[kernel
       const auto earlier = ef::mask([](const ef::ScorePlace& at) { return at.key < at.query; });
       check_tile<TestType>(earlier, tile, [](Index i, Index j) { return j < i; });
     }
+}
+
+namespace {
+
+float halved(float s, const ef::ScorePlace&) {
+  return s / 2;
+}
+bool is_first(const ef::ScorePlace& at) {
+  return at.key == 0;
+}
+
+}  // namespace
+
+TEST_CASE(
+    "functions may be plain ones, of one type, of integers, and of the C library where only the result is asked for",
+    "[kernels]") {
+  const auto changed = [](const auto& score) {
+    ByKeys<float> scores = ByKeys<float>::Constant(1, 2, 2);
+    ef::ScoreTile tile = sequence(1, 2, 0);
+    tile.query_end = 1;
+    tile.key_end = 2;
+    score.apply(tile, block_of(scores));
+    return std::pair(scores(0, 0), scores(0, 1));
+  };
+  using Two = std::pair<float, float>;
+  CHECK(changed(ef::score(halved)) == Two(1, 1));
+  CHECK(changed(ef::score(&halved)) == Two(1, 1));
+  CHECK(changed(ef::score([](double s, ef::ScorePlace) { return s + 1; })) == Two(3, 3));
+  CHECK(changed(ef::score([](auto s, auto at) { return at.key > 0 ? s : 0; })) == Two(0, 2));
+  CHECK(changed(ef::score([](auto s, auto) { return std::max(s, 3.0F); })) == Two(3, 3));
+  CHECK(changed(ef::score(std::function<float(float, ef::ScorePlace)>(halved))) == Two(1, 1));
+  CHECK(changed(ef::mask(is_first)) == Two(2, ef::hidden_score<float>));
+  CHECK(changed(ef::mask([](auto at) { return (at.key == 1) & (at.query == 0); })) == Two(ef::hidden_score<float>, 2));
 }
 
 TEST_CASE("a score that a bias has hidden has no derivative", "[kernels]") {

@@ -10,6 +10,33 @@ using namespace ef::testing;
 
 static_assert(ef::Score<ef::Unmasked> && ef::Score<ef::Causal>);
 static_assert(!ef::Score<int>);
+
+namespace {
+
+struct Whole {
+  static constexpr ef::ScoreStage stage = ef::ScoreStage::bias;
+  ef::Visible visible(const ScoreTile&) const { return ef::Visible::all; }
+};
+struct OfFloat : Whole {
+  void apply(const ScoreTile&, ef::ScoreBlock<float>) const {}
+};
+struct OfDouble : Whole {
+  void apply(const ScoreTile&, ef::ScoreBlock<double>) const {}
+};
+struct NotConst : Whole {
+  void apply(const ScoreTile&, ef::ScoreBlock<float>) {}
+};
+struct StageOfEach : OfFloat {
+  ef::ScoreStage stage = ef::ScoreStage::bias;
+};
+struct StageThatChanges : OfFloat {
+  static inline ef::ScoreStage stage = ef::ScoreStage::bias;
+};
+
+}  // namespace
+
+static_assert(ef::Score<OfFloat> && ef::Score<OfDouble>);
+static_assert(!ef::Score<Whole> && !ef::Score<NotConst> && !ef::Score<StageOfEach> && !ef::Score<StageThatChanges>);
 static_assert(!ef::detail::changes_values<ef::Unmasked> && !ef::detail::changes_values<ef::Causal>);
 static_assert(!ef::detail::has_derivative<ef::Causal, float> && !ef::detail::has_derivative<ef::Causal, double>);
 

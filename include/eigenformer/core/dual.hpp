@@ -59,6 +59,13 @@ struct Dual {
     return {a.value / static_cast<Scalar>(constant), a.derivative / static_cast<Scalar>(constant)};
   }
 
+  /// Does not compile, and says why.
+  template <class Number, std::enable_if_t<std::is_arithmetic_v<Number>, int> = 0>
+  explicit constexpr operator Number() const {
+    static_assert(std::is_void_v<Number>, "a score that is cast to a number loses its derivative: keep it of its type");
+    return {};
+  }
+
   // By value, so that a function takes the branch that it takes for numbers.
   friend constexpr bool operator==(const Dual& a, const Dual& b) { return a.value == b.value; }
   friend constexpr auto operator<=>(const Dual& a, const Dual& b) { return a.value <=> b.value; }
@@ -78,6 +85,23 @@ EIGEN_ALWAYS_INLINE Dual<Scalar> tanh(const Dual<Scalar>& x) {
 template <class Scalar>
 EIGEN_ALWAYS_INLINE Dual<Scalar> abs(const Dual<Scalar>& x) {
   return x.value < 0 ? -x : x;
+}
+
+template <class Scalar>
+Dual<Scalar> log(const Dual<Scalar>& x) {
+  return {log(x.value), x.derivative / x.value};
+}
+template <class Scalar>
+Dual<Scalar> sqrt(const Dual<Scalar>& x) {
+  const Scalar y = sqrt(x.value);
+  return {y, x.derivative / (2 * y)};
+}
+/// x^exponent, for a constant exponent.
+template <class Scalar, class Exponent, std::enable_if_t<std::is_arithmetic_v<Exponent>, int> = 0>
+Dual<Scalar> pow(const Dual<Scalar>& x, Exponent exponent) {
+  const auto n = static_cast<Scalar>(exponent);
+  const Scalar slope = n == 0 ? Scalar(0) : n * pow(x.value, n - 1);  // of a constant none, even at 0
+  return {pow(x.value, n), slope * x.derivative};
 }
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI

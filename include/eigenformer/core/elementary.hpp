@@ -3,6 +3,7 @@
 #pragma once
 
 #include <array>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <iterator>
@@ -111,6 +112,21 @@ EIGEN_ALWAYS_INLINE Scalar tanh(Scalar x) {
   const Scalar y = within * p / q;
   return detail::bit_cast<Scalar>(detail::bit_cast<Integer>(y) |
                                   (detail::bit_cast<Integer>(x) & detail::FloatingBits<Scalar>::sign));
+}
+
+/// As the C library has them: calls, which are not vectorised.
+template <class Scalar, std::enable_if_t<std::is_floating_point_v<Scalar>, int> = 0>
+Scalar log(Scalar x) {
+  return std::log(x);
+}
+template <class Scalar, std::enable_if_t<std::is_floating_point_v<Scalar>, int> = 0>
+Scalar sqrt(Scalar x) {
+  return std::sqrt(x);
+}
+template <class Scalar, class Exponent,
+          std::enable_if_t<std::is_floating_point_v<Scalar> && std::is_arithmetic_v<Exponent>, int> = 0>
+Scalar pow(Scalar x, Exponent exponent) {
+  return std::pow(x, static_cast<Scalar>(exponent));
 }
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI

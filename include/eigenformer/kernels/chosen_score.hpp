@@ -24,6 +24,11 @@ class ChosenScore {
 
   explicit ChosenScore(std::variant<Scores...> score) : score_(std::move(score)) {}
 
+  template <class Scalar>
+  static constexpr bool is_differentiable() {
+    return (detail::is_differentiable<Scores, Scalar>() && ...);
+  }
+
   void check_covers(const ScoreTile& batch) const {
     std::visit([&](const auto& score) { detail::check_covers(score, batch); }, score_);
   }
@@ -33,7 +38,8 @@ class ChosenScore {
   }
 
   template <class Scalar>
-  EIGEN_DONT_INLINE void apply(const ScoreTile& tile, ScoreBlock<Scalar> scores) const {
+  requires(detail::applies_to<Scores, Scalar>&&...) EIGEN_DONT_INLINE
+      void apply(const ScoreTile& tile, ScoreBlock<Scalar> scores) const {
     std::visit([&](const auto& score) { score.apply(tile, scores); }, score_);
   }
 

@@ -20,6 +20,11 @@ class CombinedScore {
 
   explicit CombinedScore(const std::tuple<Scores...>& scores) : scores_(scores) {}
 
+  template <class Scalar>
+  static constexpr bool is_differentiable() {
+    return (detail::is_differentiable<Scores, Scalar>() && ...);
+  }
+
   const std::tuple<Scores...>& scores() const { return scores_; }
 
   void check_covers(const ScoreTile& batch) const {
@@ -35,7 +40,7 @@ class CombinedScore {
   }
 
   template <class Scalar>
-  void apply(const ScoreTile& tile, ScoreBlock<Scalar> scores) const {
+  requires(detail::applies_to<Scores, Scalar>&&...) void apply(const ScoreTile& tile, ScoreBlock<Scalar> scores) const {
     for_each([&](const auto& score) {
       if (is_applied(score, tile)) score.apply(tile, scores);
     });
@@ -111,7 +116,7 @@ std::tuple<Scores...> parts_of(const CombinedScore<Scores...>& combined) {
 /// then masks; of one stage, as they are given.
 ///
 ///   auto score = combine(Causal{}, SlidingWindow(256), SoftCap(30));
-template <Score... Scores>
+template <class... Scores>
 auto combine(const Scores&... scores) {
   return std::apply(
       [](const auto&... part) {
@@ -121,7 +126,7 @@ auto combine(const Scores&... scores) {
         return std::apply([&](const auto&... s) { return CombinedScore<std::remove_cvref_t<decltype(s)>...>(ordered); },
                           ordered);
       },
-      std::tuple_cat(detail::parts_of(scores)...));
+      std::tuple_cat(detail::parts_of(detail::checked_score<void>(scores))...));
 }
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI

@@ -2,10 +2,12 @@
 // 2412.05496).
 #pragma once
 
+#include <concepts>
 #include <cstdint>
+#include <type_traits>
 
-#include "eigenformer/core/dual.hpp"
 #include "eigenformer/core/simd.hpp"
+#include "eigenformer/core/std_of_dual.hpp"
 #include "eigenformer/kernels/score.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
@@ -98,6 +100,56 @@ void change_scores(const ScoreTile& tile, ScoreBlock<Scalar> scores, ScoreBlock<
   });
 }
 
+template <class Function, class... Arguments>
+concept CallableWith = requires(Function function, const Arguments&... arguments) {
+  function(arguments...);
+};
+
+template <class Result>
+constexpr bool is_score_result() {
+  constexpr bool is_mask = std::is_same_v<Result, bool>;
+  constexpr bool is_number = std::is_convertible_v<Result, double> && !std::is_integral_v<Result>;
+  static_assert(!is_mask,
+                "a function that gives a bool is a mask: ef::mask([](const ef::ScorePlace& at) { return .. })");
+  static_assert(is_mask || is_number, "the function of a score gives the new score, of s's type or a float");
+  return is_number;
+}
+
+/// Whether a score may be made of such a function. If not, a sentence says what is wrong with it.
+template <class Function>
+constexpr bool is_score_function() {
+  if constexpr (CallableWith<const Function&, float, ScorePlace>) {
+    return is_score_result<std::invoke_result_t<const Function&, float, const ScorePlace&>>();
+  } else if constexpr (CallableWith<const Function&, double, ScorePlace>) {
+    return is_score_result<std::invoke_result_t<const Function&, double, const ScorePlace&>>();
+  } else {
+    constexpr bool is_mutable = CallableWith<Function&, float, ScorePlace>;
+    static_assert(is_mutable,
+                  "the function of a score takes the score and its place: "
+                  "ef::score([](auto s, const ef::ScorePlace& at) { return .. })");
+    static_assert(!is_mutable, "threads share the function of a score: write its lambda without mutable");
+    return false;
+  }
+}
+
+/// Whether a mask may be made of such a function. If not, a sentence says what is wrong with it.
+template <class Function>
+constexpr bool is_mask_function() {
+  if constexpr (CallableWith<const Function&, ScorePlace>) {
+    using Result = std::remove_cvref_t<std::invoke_result_t<const Function&, const ScorePlace&>>;
+    constexpr bool decides = std::is_convertible_v<Result, bool> && !std::is_floating_point_v<Result>;
+    static_assert(decides, "the function of a mask gives a bool: true = may attend");
+    return decides;
+  } else {
+    constexpr bool is_mutable = CallableWith<Function&, ScorePlace>;
+    static_assert(is_mutable,
+                  "a mask is a function of a place that gives a bool: ef::mask([](const ef::ScorePlace& at) { return "
+                  ".. }); a matrix of bool is an ef::DenseMask");
+    static_assert(!is_mutable, "threads share the function of a mask: write its lambda without mutable");
+    return false;
+  }
+}
+
 }  // namespace detail
 
 /// What score() gives.
@@ -108,6 +160,19 @@ class ScoreFunction {
   static constexpr int kept_blocks = 1;  // derivatives
 
   explicit ScoreFunction(const Function& function) : function_(function) {}
+
+  /// Whether the function takes Duals. If not, a sentence says how to write it.
+  template <class Scalar>
+  static constexpr bool is_differentiable() {
+    constexpr bool takes_duals =
+        requires(const Function& function, const Dual<Scalar>& score, const ScorePlace& place) {
+      function(score, place);
+    };
+    static_assert(takes_duals,
+                  "this score has no derivative: write its function for any type of score, "
+                  "ef::score([](auto s, const ef::ScorePlace& at) { return .. })");
+    return takes_duals;
+  }
 
   Visible visible(const ScoreTile&) const { return Visible::all; }
 
@@ -121,8 +186,6 @@ class ScoreFunction {
 
   template <class Scalar>
   void apply(const ScoreTile& tile, ScoreBlock<Scalar> scores, ScoreBlock<Scalar> kept) const {
-    static_assert(std::is_invocable_v<const Function&, Dual<Scalar>, ScorePlace>,
-                  "this score has no derivative: write its function for any type of score, [](auto score, auto at)");
     detail::change_scores(tile, scores, kept, [&](Scalar score, const ScorePlace& place) {
       Dual<Scalar> changed = function_(Dual<Scalar>(score, 1), place);
       changed.value = detail::choose(score == hidden_score<Scalar>, score, changed.value);
@@ -175,11 +238,14 @@ class MaskFunction {
 ///
 ///   score([](auto s, const ScorePlace& at) { return s - 0.1F * static_cast<float>(at.query - at.key); })
 ///
-/// Written for `auto`, it has a derivative: the backward calls it with dual numbers. eigenformer::exp, tanh and abs are
-/// for use in it: they are vectorised, where a call of the C library's is not.
+/// Written for `auto`, it has a derivative: the backward calls it with dual numbers. eigenformer::exp, tanh, abs, log,
+/// sqrt and pow are for use in it: the C library's have no derivative, and the first three are vectorised.
 template <class Function>
-ScoreFunction<Function> score(const Function& function) {
-  return ScoreFunction<Function>(function);
+auto score(const Function& function) {
+  if constexpr (detail::is_score_function<Function>())
+    return ScoreFunction<std::decay_t<const Function&>>(function);
+  else
+    return Unmasked{};
 }
 
 /// A mask by a function of the place, true where the query may attend to the key.
@@ -189,10 +255,11 @@ ScoreFunction<Function> score(const Function& function) {
 /// It is asked about every pair. What leaves out long stretches, combine with Causal or SlidingWindow: those cost
 /// nothing where they hide.
 template <class Function>
-MaskFunction<Function> mask(const Function& function) {
-  static_assert(std::is_invocable_r_v<bool, const Function&, ScorePlace>,
-                "a mask is a function of a ScorePlace that gives a bool: true = may attend");
-  return MaskFunction<Function>(function);
+auto mask(const Function& function) {
+  if constexpr (detail::is_mask_function<Function>())
+    return MaskFunction<std::decay_t<const Function&>>(function);
+  else
+    return Unmasked{};
 }
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI
