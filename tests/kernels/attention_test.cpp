@@ -37,6 +37,23 @@ TEST_CASE("attention agrees with numbers worked by hand", "[kernels]") {
   CHECK(largest_error(ef::attention(q, k, v, ef::Causal::after_past()), Matrix<double>{{20.0, 6.0}}) < 1e-14);
 }
 
+TEST_CASE("a score and options may each be left out", "[kernels]") {
+  ef::Rng rng(7);
+  const Matrix<float> q = random_matrix<float>(8, 4, rng), k = random_matrix<float>(8, 4, rng);
+  const ef::AttentionOptions options{.heads = 2};
+  const Matrix<float> with_both = ef::attention(q, k, k, ef::Unmasked{}, options);
+  CHECK(ef::attention(q, k, k, options) == with_both);
+  CHECK(ef::attention(q, k, k, {.heads = 2}) == with_both);
+  CHECK(ef::attention(q, k, k, ef::Causal{}) == ef::attention(q, k, k, ef::Causal{}, ef::AttentionOptions{}));
+  CHECK(ef::attention(q, k, k) == ef::attention(q, k, k, ef::Unmasked{}, {}));
+  const std::vector<Index> offsets{0, 3, 8};
+  CHECK(ef::attention(q, k, k, {.query_rows = offsets, .key_rows = offsets}) ==
+        ef::attention(q, k, k, ef::Unmasked{}, {.query_rows = {0, 3, 8}, .key_rows = {0, 3, 8}}));
+  CHECK(message_of([&] {
+          ef::attention(q, k, k, {.query_rows = {3, 5}});
+        }) == "RowOffsets: expected offsets that begin with 0, given 3; for lengths use RowOffsets::from_lengths");
+}
+
 TEMPLATE_TEST_CASE("a sequence's result is the same to the last bit alone and in any batch", "[kernels]", float,
                    double) {
   ef::Rng rng(3);

@@ -120,6 +120,18 @@ TEMPLATE_TEST_CASE("hidden keys of NaN and infinity have no weight", "[kernels]"
   CHECK(std::isnan(ef::attention_weights(c.q, c.k, ef::DenseMask(mask))(0, 1, 0)));
 }
 
+TEST_CASE("weights and scores of all keys need no score", "[kernels]") {
+  ef::Rng rng(7);
+  const ef::Matrix<float> q = random_matrix<float>(3, 4, rng), k = random_matrix<float>(5, 4, rng);
+  const auto same = [](const ef::Tensor<float, 3>& a, const ef::Tensor<float, 3>& b) {
+    return a.shape() == b.shape() && std::equal(a.data(), a.data() + a.size(), b.data());
+  };
+  const ef::AttentionOptions options{.heads = 2};
+  CHECK(same(ef::attention_weights(q, k), ef::attention_weights(q, k, ef::Unmasked{})));
+  CHECK(same(ef::attention_weights(q, k, {.heads = 2}), ef::attention_weights(q, k, ef::Unmasked{}, options)));
+  CHECK(same(ef::attention_scores(q, k, options), ef::attention_scores(q, k, ef::Unmasked{}, {.heads = 2})));
+}
+
 TEST_CASE("weights that do not fit are named", "[kernels]") {
   const Matrix<float> q = Matrix<float>::Ones(5, 8), k = Matrix<float>::Ones(7, 6);
   CHECK(message_of([&] { ef::attention_weights(q, k, ef::Unmasked{}); }) ==

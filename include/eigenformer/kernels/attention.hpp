@@ -94,11 +94,13 @@ using Computed = std::conditional_t<has_16_bits<Stored>, float, Stored>;
 ///
 /// Scores are scaled, then `score` is applied, then softmax, then dropout. Throws if shapes, heads and offsets do not
 /// fit; nothing is written then.
-template <class Scalar, class Stored, Score S>
+template <class Scalar, class Stored, class S>
 void attention_forward(const TensorView<const Scalar, 2>& q, const TensorView<const Stored, 2>& k,
                        const TensorView<const Stored, 2>& v, const S& score, const AttentionOptions& options,
                        MatrixRef<Scalar> out, MatrixRef<Scalar> log_sum_exp) {
   static_assert(std::is_same_v<detail::Computed<Stored>, Scalar>, "attention: q, k and v have one scalar type");
+  const auto& checked = detail::checked_score<Scalar>(score);
+  using Checked = std::remove_cvref_t<decltype(checked)>;
   const auto shape_of = [](const auto& x) { return Shape{x.dimension(0), x.dimension(1)}; };
   const detail::AttentionLayout layout = detail::attention_layout(shape_of(q), shape_of(k), shape_of(v), options);
   check_shape("attention", "out", shape(out), {q.dimension(0), layout.heads * layout.value_width});
@@ -107,61 +109,90 @@ void attention_forward(const TensorView<const Scalar, 2>& q, const TensorView<co
         "attention: log_sum_exp is a block, expected contiguous rows");
   detail::attend<Scalar>(layout, detail::head_columns(q, layout.heads), detail::head_columns(k, layout.key_heads),
                          detail::head_columns(v, layout.key_heads),
-                         detail::for_kernel<Scalar, detail::kind_of_forward<S>>(score),
+                         detail::for_kernel<Scalar, detail::kind_of_forward<Checked>>(checked),
                          detail::AttentionDropout(options.dropout, options.dropout_key),
                          detail::head_columns(out, layout.heads), log_sum_exp.data(), options.threads);
 }
 
-/// The attention of q over k and v: [queries x heads * value width].
-///
-///   Matrix<float> y = attention(q, k, v, Causal{}, {.heads = 8});
-///
-/// q, k, v: any Eigen matrices, maps, blocks or transposes, read where they lie, or expressions, evaluated once. Of
-/// Eigen::half and Eigen::bfloat16 the result is in float: all three may be of these, or k and v alone (a cache).
-/// See AttentionOptions for heads, grouped heads and ragged batches.
+namespace detail {
+
+/// What q, k and v may be, as kernels read it.
+template <class Derived>
+const Derived& operand(const Eigen::MatrixBase<Derived>& matrix) {
+  return matrix.derived();
+}
+template <class Scalar>
+TensorView<const std::remove_const_t<Scalar>, 4> operand(const TensorView<Scalar, 4>& tensor) {
+  return tensor;
+}
+template <class Scalar>
+TensorView<const Scalar, 4> operand(const Tensor<Scalar, 4>& tensor) {
+  return tensor.view();
+}
+
+template <class Derived>
+typename Derived::Scalar scalar_of(const Eigen::MatrixBase<Derived>&);
+template <class Scalar>
+Scalar scalar_of(const TensorView<const Scalar, 4>&);
+
+template <class T>
+concept Operand = requires(const T& x) {
+  operand(x);
+};
+template <class T>
+concept TensorOperand = requires(const T& x) {
+  operand(x).strides();
+};
+template <Operand T>
+using OperandScalar = decltype(scalar_of(operand(std::declval<const T&>())));
+
+/// Whether attention takes operands of these types. If not, a sentence says what is wrong with them.
+template <class Q, class... KeysAndValues>
+constexpr bool are_operands() {
+  constexpr bool readable =
+      Operand<Q> && (... && Operand<KeysAndValues>)&&(... && (TensorOperand<KeysAndValues> == TensorOperand<Q>));
+  static_assert(readable,
+                "attention takes Eigen matrices, or tensors of 4 dimensions: write x.matrix() for an Array, x.value() "
+                "for a Variable, an Eigen::Map for other memory; a Context is followed by Variables");
+  if constexpr (readable) {
+    using Scalar = std::conditional_t<TensorOperand<Q>, OperandScalar<Q>, Computed<OperandScalar<Q>>>;
+    constexpr bool computed = std::is_same_v<Scalar, float> || std::is_same_v<Scalar, double>;
+    constexpr bool alike =
+        (... &&
+         std::is_same_v<
+             std::conditional_t<TensorOperand<Q>, OperandScalar<KeysAndValues>, Computed<OperandScalar<KeysAndValues>>>,
+             Scalar>);
+    static_assert(computed, "attention runs on float or double");
+    static_assert(!computed || alike, "attention: q, k and v have one scalar type");
+    return computed && alike;
+  }
+  return false;
+}
+
 template <class Q, class K, class V, Score S>
-Matrix<detail::Computed<typename Q::Scalar>> attention(const Eigen::MatrixBase<Q>& q, const Eigen::MatrixBase<K>& k,
-                                                       const Eigen::MatrixBase<V>& v, const S& score,
-                                                       const AttentionOptions& options = {}) {
-  using Scalar = detail::Computed<typename Q::Scalar>;
-  static_assert(std::is_floating_point_v<Scalar>, "attention runs on float or double");
-  static_assert(std::is_same_v<detail::Computed<typename K::Scalar>, Scalar> &&
-                    std::is_same_v<typename K::Scalar, typename V::Scalar>,
-                "attention: q, k and v have one scalar type");
-  if constexpr (detail::has_16_bits<typename Q::Scalar>) {
-    return attention(q.template cast<float>(), k, v, score, options);
+auto attention_of(const Eigen::MatrixBase<Q>& q, const Eigen::MatrixBase<K>& k, const Eigen::MatrixBase<V>& v,
+                  const S& score, const AttentionOptions& options) {
+  using Scalar = Computed<typename Q::Scalar>;
+  if constexpr (has_16_bits<typename Q::Scalar>) {
+    return attention_of(q.template cast<float>(), k, v, score, options);
   } else {
-    const detail::AttentionLayout layout = detail::attention_layout(shape(q), shape(k), shape(v), options);
+    const AttentionLayout layout = attention_layout(shape(q), shape(k), shape(v), options);
     const Readable<Q> q_rows(q);
     const Readable<K> k_rows(k);
     const Readable<V> v_rows(v);
     Matrix<Scalar> out(q.rows(), layout.heads * layout.value_width);
-    const detail::HeadRows<Scalar> out_rows{out.data(), layout.value_width, out.outerStride(), 1, layout.value_width};
-    detail::attend<Scalar>(
-        layout, detail::head_columns(q_rows.view(), layout.heads),
-        detail::head_columns(k_rows.view(), layout.key_heads), detail::head_columns(v_rows.view(), layout.key_heads),
-        detail::for_kernel<Scalar, detail::kind_of_forward<S>>(score),
-        detail::AttentionDropout(options.dropout, options.dropout_key), out_rows, nullptr, options.threads);
+    const HeadRows<Scalar> out_rows{out.data(), layout.value_width, out.outerStride(), 1, layout.value_width};
+    attend<Scalar>(layout, head_columns(q_rows.view(), layout.heads), head_columns(k_rows.view(), layout.key_heads),
+                   head_columns(v_rows.view(), layout.key_heads), for_kernel<Scalar, kind_of_forward<S>>(score),
+                   AttentionDropout(options.dropout, options.dropout_key), out_rows, nullptr, options.threads);
     return out;
   }
 }
 
-/// The same where every query sees every key: `attention(q, k, v, {.heads = 8})`.
-template <class Q, class K, class V>
-Matrix<detail::Computed<typename Q::Scalar>> attention(const Eigen::MatrixBase<Q>& q, const Eigen::MatrixBase<K>& k,
-                                                       const Eigen::MatrixBase<V>& v,
-                                                       const AttentionOptions& options = {}) {
-  return attention(q, k, v, Unmasked{}, options);
-}
-
-/// Attention over tensors [batch x heads x tokens x width] in any order of strides, as they lie. The number of heads is
-/// the tensors' own: of `options`, only scale, dropout and threads are read. k and v may have fewer heads than q.
-template <class Scalar, Score S = Unmasked>
-Tensor<std::remove_const_t<Scalar>, 4> attention(const TensorView<Scalar, 4>& q, const TensorView<Scalar, 4>& k,
-                                                 const TensorView<Scalar, 4>& v, const S& score = {},
-                                                 AttentionOptions options = {}) {
-  using Value = std::remove_const_t<Scalar>;
-  static_assert(std::is_floating_point_v<Value>, "attention over tensors runs on float or double");
+/// The number of heads is the tensors' own: of `options`, only scale, dropout and threads are read.
+template <class Scalar, Score S>
+Tensor<Scalar, 4> attention_of(const TensorView<const Scalar, 4>& q, const TensorView<const Scalar, 4>& k,
+                               const TensorView<const Scalar, 4>& v, const S& score, AttentionOptions options) {
   check(q.dimension(0) == k.dimension(0) && k.dimension(0) == v.dimension(0), "attention: q has a batch of ",
         q.dimension(0), ", k of ", k.dimension(0), ", v of ", v.dimension(0));
   check(k.dimension(1) == v.dimension(1), "attention: k has ", k.dimension(1), " heads, v has ", v.dimension(1));
@@ -170,27 +201,50 @@ Tensor<std::remove_const_t<Scalar>, 4> attention(const TensorView<Scalar, 4>& q,
   options.query_rows = {};
   options.key_rows = {};
   options.key_index = {};
-  const auto matrix_shape = [](const TensorView<Scalar, 4>& x) {
+  const auto matrix_shape = [](const TensorView<const Scalar, 4>& x) {
     return Shape{x.dimension(2), x.dimension(1) * x.dimension(3)};
   };
-  const detail::AttentionLayout layout =
-      detail::attention_layout(matrix_shape(q), matrix_shape(k), matrix_shape(v), options);
-  Tensor<Value, 4> out({q.dimension(0), q.dimension(1), q.dimension(2), v.dimension(3)});
+  const AttentionLayout layout = attention_layout(matrix_shape(q), matrix_shape(k), matrix_shape(v), options);
+  Tensor<Scalar, 4> out({q.dimension(0), q.dimension(1), q.dimension(2), v.dimension(3)});
   const auto rows_of = [](const auto& x, Index b) {
-    return detail::HeadRows<std::remove_pointer_t<decltype(x.data())>>{x.data() + b * x.stride(0), x.stride(1),
-                                                                       x.stride(2), x.stride(3), x.dimension(3)};
-  };
-  const auto read_rows = [&](const TensorView<Scalar, 4>& x, Index b) {
-    return rows_of(TensorView<const Value, 4>(x), b);
+    return HeadRows<std::remove_pointer_t<decltype(x.data())>>{x.data() + b * x.stride(0), x.stride(1), x.stride(2),
+                                                               x.stride(3), x.dimension(3)};
   };
   for (Index b = 0; b < q.dimension(0); ++b)
-    detail::attend<Value>(
-        layout, read_rows(q, b), read_rows(k, b), read_rows(v, b),
-        detail::for_kernel<Value, detail::kind_of_forward<S>>(score),
-        detail::AttentionDropout(options.dropout,
-                                 {options.dropout_key.key, options.dropout_key.stream + static_cast<std::uint64_t>(b)}),
-        rows_of(out.view(), b), static_cast<Value*>(nullptr), options.threads);
+    attend<Scalar>(layout, rows_of(q, b), rows_of(k, b), rows_of(v, b), for_kernel<Scalar, kind_of_forward<S>>(score),
+                   AttentionDropout(options.dropout, {options.dropout_key.key,
+                                                      options.dropout_key.stream + static_cast<std::uint64_t>(b)}),
+                   rows_of(out.view(), b), static_cast<Scalar*>(nullptr), options.threads);
   return out;
+}
+
+}  // namespace detail
+
+/// The attention of q over k and v: [queries x heads * value width].
+///
+///   Matrix<float> y = attention(q, k, v, Causal{}, {.heads = 8});
+///
+/// q, k, v: any Eigen matrices, maps, blocks or transposes, read where they lie, or expressions, evaluated once. Of
+/// Eigen::half and Eigen::bfloat16 the result is in float: all three may be of these, or k and v alone (a cache).
+///
+/// Or all three are tensors [batch x heads x tokens x width] in any order of strides, read where they lie, and so is
+/// the result. The number of heads is then their own: of the options, only scale, dropout and threads are read. k and v
+/// may have fewer heads than q.
+///
+/// score: any Score. options: see AttentionOptions, for heads, grouped heads and ragged batches. Either may be left
+/// out, or both: attention(q, k, v, {.heads = 8}). It takes any types and checks them itself, so that a wrong argument
+/// is answered by a sentence, and not by a list of functions.
+template <class Q, class K, class V, class S = AttentionOptions, class O = OptionsAfter<S>>
+requires(!std::is_arithmetic_v<Q>)  // attention<float>({}, ..) is that of ops/attention.hpp
+    auto attention(const Q& q, const K& k, const V& v, const S& score = {}, const O& options = {}) {
+  if constexpr (detail::are_operands<Q, K, V>()) {
+    return detail::with_score_and_options<detail::Computed<detail::OperandScalar<Q>>>(
+        score, options, [&](const auto& checked, const AttentionOptions& given) {
+          return detail::attention_of(detail::operand(q), detail::operand(k), detail::operand(v), checked, given);
+        });
+  } else {
+    return Matrix<float>();
+  }
 }
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI

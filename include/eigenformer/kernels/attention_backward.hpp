@@ -159,12 +159,14 @@ EIGENFORMER_DOUBLE(void attend_backward(const AttentionLayout&, const BackwardRo
 ///   zeros.
 ///
 /// Throws if shapes do not fit, or if options.key_index is given: a cache has no gradient.
-template <class Scalar, Score S>
+template <class Scalar, class S>
 void attention_backward(const TensorView<const Scalar, 2>& q, const TensorView<const Scalar, 2>& k,
                         const TensorView<const Scalar, 2>& v, const S& score, const AttentionOptions& options,
                         const ConstMatrixRef<Scalar>& out, const ConstMatrixRef<Scalar>& log_sum_exp,
                         const ConstMatrixRef<Scalar>& d_out, MatrixRef<Scalar> d_q, MatrixRef<Scalar> d_k,
                         MatrixRef<Scalar> d_v) {
+  const auto& checked = detail::differentiable_score<Scalar>(score);
+  using Checked = std::remove_cvref_t<decltype(checked)>;
   const auto shape_of = [](const TensorView<const Scalar, 2>& x) { return Shape{x.dimension(0), x.dimension(1)}; };
   const detail::AttentionLayout layout = detail::attention_layout(shape_of(q), shape_of(k), shape_of(v), options);
   check(!options.key_index.has_value(), "attention: key_index has no backward");
@@ -175,7 +177,7 @@ void attention_backward(const TensorView<const Scalar, 2>& q, const TensorView<c
   check_shape("attention", "d_q", shape(d_q), shape_of(q));
   check_shape("attention", "d_k", shape(d_k), shape_of(k));
   check_shape("attention", "d_v", shape(d_v), shape_of(v));
-  detail::check_covers(score, detail::whole_batch(layout));
+  detail::check_covers(checked, detail::whole_batch(layout));
   const detail::BackwardRows<Scalar> rows{detail::head_columns(q, layout.heads),
                                           detail::head_columns(k, layout.key_heads),
                                           detail::head_columns(v, layout.key_heads),
@@ -185,7 +187,8 @@ void attention_backward(const TensorView<const Scalar, 2>& q, const TensorView<c
                                           detail::head_columns(d_q, layout.heads),
                                           detail::head_columns(d_k, layout.key_heads),
                                           detail::head_columns(d_v, layout.key_heads)};
-  detail::attend_backward<Scalar>(layout, rows, detail::for_kernel<Scalar, detail::kind_of_backward<S, Scalar>>(score),
+  detail::attend_backward<Scalar>(layout, rows,
+                                  detail::for_kernel<Scalar, detail::kind_of_backward<Checked, Scalar>>(checked),
                                   detail::AttentionDropout(options.dropout, options.dropout_key), options.threads);
 }
 

@@ -29,6 +29,12 @@ struct AttentionOptions {
   Threads* threads = nullptr;
 };
 
+/// The type of a call's last argument, given that of the one before it: options after a score, none after options.
+struct NoOptions {};
+template <class ScoreOrOptions>
+using OptionsAfter =
+    std::conditional_t<std::is_base_of_v<AttentionOptions, ScoreOrOptions>, NoOptions, AttentionOptions>;
+
 namespace detail {
 
 /// Options that were checked against q, k and v.
@@ -116,6 +122,27 @@ template <class Scalar>
 HeadRows<Scalar> head_columns(MatrixRef<Scalar>& matrix, Index heads) {
   const Index width = matrix.cols() / heads;
   return {matrix.data(), width, matrix.outerStride(), 1, width};
+}
+
+template <class T>
+inline constexpr bool is_options = std::is_base_of_v<AttentionOptions, T>;
+
+/// body(score, options) of a call's last arguments, of which the first may be either. Of anything else, a sentence says
+/// what to write. Scalar: of the attention. differentiated: whether the score's derivative will be asked for.
+template <class Scalar, bool differentiated = false, class S, class O, class Body>
+auto with_score_and_options(const S& score, const O& options, Body body) {
+  constexpr bool is_last = std::is_same_v<O, NoOptions>, is_number = std::is_arithmetic_v<S>;
+  static_assert(!is_options<S> || is_last, "options come last, after the score: attention(q, k, v, score, options)");
+  static_assert(is_options<S> || is_options<O>, "what follows the score is AttentionOptions, such as {.heads = 8}");
+  static_assert(!is_number, "options have names, and stand in braces: attention(q, k, v, {.heads = 8})");
+  if constexpr (is_options<S>)
+    return body(Unmasked{}, score);
+  else if constexpr (is_number || !is_options<O>)
+    return body(Unmasked{}, AttentionOptions{});
+  else if constexpr (differentiated)
+    return body(differentiable_score<Scalar>(score), options);
+  else
+    return body(checked_score<Scalar>(score), options);
 }
 
 }  // namespace detail

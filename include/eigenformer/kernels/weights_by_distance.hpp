@@ -127,28 +127,30 @@ void weights_by_distance_backward(const AttentionLayout& layout, const ConstMatr
 ///
 /// `score` and options are those of the attention. Queries stand at the end of their sequence's keys. It works on all
 /// of a sequence's scores at once for each head: its memory is not that of attention, but [queries x keys] a thread.
-template <class Scalar, Score S>
+template <class Scalar, class S>
 void weights_by_distance_forward(const ConstMatrixRef<Scalar>& q, const ConstMatrixRef<Scalar>& k, const S& score,
                                  const AttentionOptions& options, MatrixRef<Scalar> w) {
+  const auto& checked = detail::checked_score<Scalar>(score);
   const detail::AttentionLayout layout = detail::attention_layout(shape(q), shape(k), shape(k), options);
   detail::check_weights_by_distance("w", shape(w), w.outerStride(), layout);
-  detail::check_covers(score, detail::whole_batch(layout));
-  detail::weights_by_distance_forward<Scalar>(layout, q, k, detail::AnonymousScore<Scalar>(score, std::false_type{}),
+  detail::check_covers(checked, detail::whole_batch(layout));
+  detail::weights_by_distance_forward<Scalar>(layout, q, k, detail::AnonymousScore<Scalar>(checked, std::false_type{}),
                                               options, w);
 }
 
 /// Writes d_q and d_k, shaped as q and k, given the gradient d_w; gradients of the score's own it gathers itself.
-template <class Scalar, Score S>
+template <class Scalar, class S>
 void weights_by_distance_backward(const ConstMatrixRef<Scalar>& q, const ConstMatrixRef<Scalar>& k, const S& score,
                                   const AttentionOptions& options, const ConstMatrixRef<Scalar>& d_w,
                                   MatrixRef<Scalar> d_q, MatrixRef<Scalar> d_k) {
+  const auto& checked = detail::differentiable_score<Scalar>(score);
   const detail::AttentionLayout layout = detail::attention_layout(shape(q), shape(k), shape(k), options);
   check(!options.key_index.has_value(), "weights_by_distance: key_index has no backward");
   detail::check_weights_by_distance("d_w", shape(d_w), d_w.outerStride(), layout);
   check_shape("weights_by_distance", "d_q", shape(d_q), shape(q));
   check_shape("weights_by_distance", "d_k", shape(d_k), shape(k));
-  detail::check_covers(score, detail::whole_batch(layout));
-  detail::weights_by_distance_backward<Scalar>(layout, q, k, detail::AnonymousScore<Scalar>(score, std::true_type{}),
+  detail::check_covers(checked, detail::whole_batch(layout));
+  detail::weights_by_distance_backward<Scalar>(layout, q, k, detail::AnonymousScore<Scalar>(checked, std::true_type{}),
                                                options, d_w, d_q, d_k);
 }
 

@@ -10,8 +10,30 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// The scores that layers choose among when they run, and what kernels take of them.
-using AnyScore = std::variant<Unmasked, Causal, DenseMask>;
+namespace detail {
+
+/// The score as one of Variant's; of any other type, a sentence says so.
+template <class Variant, class S>
+Variant chosen_score(const S& score) {
+  constexpr bool is_one = std::is_constructible_v<Variant, const S&>;
+  static_assert(is_one,
+                "a layer's score is ef::Unmasked, ef::Causal or ef::DenseMask; ef::attention takes any, a function "
+                "wrapped in ef::score or ef::mask");
+  if constexpr (is_one)
+    return Variant(score);
+  else
+    return Unmasked{};
+}
+
+}  // namespace detail
+
+/// A score that a layer is given when it runs: Unmasked, Causal or DenseMask.
+struct AnyScore : std::variant<Unmasked, Causal, DenseMask> {
+  AnyScore() = default;
+  template <class S>
+  AnyScore(const S& score) : variant(detail::chosen_score<variant>(score)) {}  // NOLINT: implicit
+};
+/// What kernels take of it.
 using AnyMask = ChosenScore<Unmasked, Causal, DenseMask>;
 
 namespace detail {
@@ -61,25 +83,28 @@ Variable<Scalar> attention_by(const Context<Scalar>& context, const Variable<Sca
 
 }  // namespace detail
 
-/// The attention of q over k and v: [queries x heads * value width]. Shapes and options as in the kernel; threads and
-/// the draws of dropout come from the context, and without a generator there nothing is dropped.
-template <class Scalar, Score S>
+/// The attention of q over k and v: [queries x heads * value width]. Shapes, score and options as in the kernel, and
+/// each of the last two may be left out as there; threads and the draws of dropout come from the context, and without a
+/// generator there nothing is dropped. `score` may also be an AnyScore, or a PositionScore, to whose numbers gradients
+/// flow too.
+template <class Scalar, class S = AttentionOptions, class O = OptionsAfter<S>>
 Variable<Scalar> attention(const Context<Scalar>& context, const Variable<Scalar>& q, const Variable<Scalar>& k,
-                           const Variable<Scalar>& v, const S& score, const AttentionOptions& options = {}) {
-  return detail::attention_by(
-      context, q, k, v, Variable<Scalar>(), [score](Scalar*) { return score; }, detail::with_context(context, options));
-}
-
-template <class Scalar>
-Variable<Scalar> attention(const Context<Scalar>& context, const Variable<Scalar>& q, const Variable<Scalar>& k,
-                           const Variable<Scalar>& v, const AnyScore& score, const AttentionOptions& options = {}) {
-  return attention(context, q, k, v, AnyMask(score), options);
-}
-
-template <class Scalar>
-Variable<Scalar> attention(const Context<Scalar>& context, const Variable<Scalar>& q, const Variable<Scalar>& k,
-                           const Variable<Scalar>& v, const AttentionOptions& options = {}) {
-  return attention(context, q, k, v, Unmasked{}, options);
+                           const Variable<Scalar>& v, const S& score = {}, const O& options = {}) {
+  if constexpr (std::is_same_v<S, AnyScore>) {
+    return attention(context, q, k, v, AnyMask(score), options);
+  } else if constexpr (requires { score.numbers(); }) {
+    static_assert(detail::is_options<O>, "what follows the score is AttentionOptions, such as {.heads = 8}");
+    return detail::attention_by(
+        context, q, k, v, score.numbers(), [score](Scalar* d_numbers) { return score.score(d_numbers); },
+        detail::with_context(context, options));
+  } else {
+    return detail::with_score_and_options<Scalar, true>(
+        score, options, [&](const auto& checked, const AttentionOptions& given) {
+          return detail::attention_by(
+              context, q, k, v, Variable<Scalar>(), [checked](Scalar*) { return checked; },
+              detail::with_context(context, given));
+        });
+  }
 }
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI

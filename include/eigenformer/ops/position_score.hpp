@@ -107,15 +107,6 @@ Variable<Scalar> weights_by_distance(const Context<Scalar>& context, const Varia
 
 }  // namespace detail
 
-/// Attention with such a score. Gradients flow to its numbers too.
-template <class Scalar>
-Variable<Scalar> attention(const Context<Scalar>& context, const Variable<Scalar>& q, const Variable<Scalar>& k,
-                           const Variable<Scalar>& v, const PositionScore<Scalar>& score,
-                           const AttentionOptions& options = {}) {
-  return detail::attention_by(context, q, k, v, score.numbers(), detail::score_maker(score),
-                              detail::with_context(context, options));
-}
-
 /// The same with relative positions on the values, of Shaw et al. 2018, equation 3: the result of query i and a head is
 ///   z_i = sum_j a_ij (v_j + aV_clip(j - i))
 /// vectors: aV, [2k + 1 x value width], which the heads share. To sum the weights by distance, all of a sequence's
