@@ -38,8 +38,10 @@ class Tape {
   /// An input whose gradient will be asked for.
   template <class Derived>
   Variable<Scalar> variable(const Eigen::MatrixBase<Derived>& value) {
+    constexpr bool fits = std::is_same_v<typename Derived::Scalar, Scalar>;
+    static_assert(fits, "a tape's variables are of its scalar type: write x.cast<float>() where it is of float");
     Variable<Scalar> x = new_matrix(value.rows(), value.cols());
-    x.writable() = value;
+    if constexpr (fits) x.writable() = value;
     return put(std::move(x), Node{});
   }
 

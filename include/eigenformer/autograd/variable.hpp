@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <type_traits>
 #include <utility>
 
 #include "eigenformer/core/check.hpp"
@@ -23,7 +24,9 @@ class Variable {
   template <class Derived>
   Variable(const Eigen::MatrixBase<Derived>& value)  // NOLINT: implicit, so that matrices can be passed to layers
       : Variable(Workspace::allocate_from_heap<Scalar>(value.size()), value.rows(), value.cols()) {
-    MatrixMap<Scalar>(data_.get(), rows_, cols_) = value;
+    constexpr bool fits = std::is_same_v<typename Derived::Scalar, Scalar>;
+    static_assert(fits, "a Variable is of its matrix's scalar type: write x.cast<float>() where it is of float");
+    if constexpr (fits) MatrixMap<Scalar>(data_.get(), rows_, cols_) = value;
   }
 
   /// A matrix in memory that is shared with the caller, who does not change it any more.

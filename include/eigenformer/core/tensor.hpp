@@ -90,10 +90,15 @@ inline constexpr bool has_memory = (Derived::Flags & Eigen::DirectAccessBit) != 
 template <class Derived>
 auto strided_view(const Eigen::DenseBase<Derived>& matrix) {
   static_assert(detail::has_memory<Derived>, "an expression has no memory to view: evaluate it");
-  const Derived& m = matrix.derived();
-  const Index row_stride = Derived::IsRowMajor ? m.outerStride() : m.innerStride();
-  const Index col_stride = Derived::IsRowMajor ? m.innerStride() : m.outerStride();
-  return TensorView<const typename Derived::Scalar, 2>(m.data(), {m.rows(), m.cols()}, {row_stride, col_stride});
+  using View = TensorView<const typename Derived::Scalar, 2>;
+  if constexpr (detail::has_memory<Derived>) {
+    const Derived& m = matrix.derived();
+    const Index row_stride = Derived::IsRowMajor ? m.outerStride() : m.innerStride();
+    const Index col_stride = Derived::IsRowMajor ? m.innerStride() : m.outerStride();
+    return View(m.data(), {m.rows(), m.cols()}, {row_stride, col_stride});
+  } else {
+    return View();
+  }
 }
 
 /// A tensor that owns its memory: contiguous, aligned for Eigen, zero at first.

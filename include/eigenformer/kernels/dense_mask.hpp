@@ -18,9 +18,10 @@ class DenseMask {
   /// may_attend: [query rows x keys of the longest sequence, or more], any matrix of bool.
   template <class Derived>
   explicit DenseMask(const Eigen::DenseBase<Derived>& may_attend) : rows_(may_attend.rows()), keys_(may_attend.cols()) {
-    static_assert(std::is_same_v<typename Derived::Scalar, bool>,
-                  "a dense mask is a matrix of bool; true = may attend");
-    const Eigen::Matrix<bool, Eigen::Dynamic, Eigen::Dynamic, Eigen::ColMajor> by_keys = may_attend.derived();
+    constexpr bool is_bool = std::is_same_v<typename Derived::Scalar, bool>;
+    static_assert(is_bool, "a dense mask is a matrix of bool; true = may attend");
+    Eigen::Matrix<bool, Eigen::Dynamic, Eigen::Dynamic, Eigen::ColMajor> by_keys;
+    if constexpr (is_bool) by_keys = may_attend.derived();
     std::vector<std::uint64_t> words(static_cast<std::size_t>(((rows_ + word_rows - 1) / word_rows + 1) * keys_), 0);
     for (Index j = 0; j < keys_; ++j)
       for (Index i = 0; i < rows_; ++i)
