@@ -1,0 +1,23 @@
+// What layers and Variables are given by mistake.
+#include <eigenformer/layers/encoder_layer.hpp>
+
+namespace ef = eigenformer;
+
+void call(const Eigen::MatrixXf& x, const ef::EncoderLayer<float>& layer, const ef::Variable<float>& variable);
+
+void call(const Eigen::MatrixXf& x, const ef::EncoderLayer<float>& layer, const ef::Variable<float>& variable) {
+  // expected: a layer's score is ef::Unmasked, ef::Causal or ef::DenseMask
+  layer({}, x, {}, [](auto s, auto) { return s; });
+  // expected: a Variable is of its matrix's scalar type: write x.cast<float>()
+  layer({}, Eigen::MatrixXd(x.cast<double>()));
+  // expected: a tape's variables are of its scalar type
+  ef::Tape<float>().variable(Eigen::MatrixXi(3, 3));
+  // expected: a Context is followed by Variables
+  ef::attention(ef::Context<float>{}, x, x, x);
+  // expected: x.value() for a Variable
+  ef::attention(variable, variable, variable);
+  // expected: wrap the function in ef::score or ef::mask
+  ef::attention({}, variable, variable, variable, [](auto s, auto) { return s; });
+  // expected: Context
+  layer(x);
+}
