@@ -23,7 +23,7 @@ namespace detail {
 /// if it is less than this.
 inline std::uint32_t word_threshold(double rate) {
   constexpr double words = 0x1p32;
-  return static_cast<std::uint32_t>(std::min(std::round(rate * words), words - 1));
+  return static_cast<std::uint32_t>(std::min<double>(std::round(rate * words), words - 1));
 }
 
 /// The factor that keeps an expectation where words below `threshold` become 0.

@@ -97,7 +97,7 @@ Positions<Scalar>::Positions(PositionEncoding chosen, Index max_length, Index wi
   if (encoding == PositionEncoding::learned)
     weight = normal<Scalar>(max_length, width, 0.02, rng);  // the deviation of Devlin et al. 2019
   else if (encoding == PositionEncoding::sinusoidal || encoding == PositionEncoding::sinusoidal_concatenated)
-    table = sinusoidal_positions<Scalar>(0, std::min(max_length, most_kept_positions), width, encoding);
+    table = sinusoidal_positions<Scalar>(0, std::min<Index>(max_length, most_kept_positions), width, encoding);
 }
 
 template <class Scalar>

@@ -64,7 +64,7 @@ struct TransformerOptions {
             .buckets = {.buckets = buckets, .max_distance = max_distance, .bidirectional = bidirectional},
             .deviation = 1 / std::sqrt(static_cast<double>(width)),
             .rotary_base = rotary_base,
-            .rotary_positions = std::min(max_length, most_kept_positions)};
+            .rotary_positions = std::min<Index>(max_length, most_kept_positions)};
   }
 
   /// Four layers of width 128: Transformer-Tiny of Wu et al. 2021 ("Good for Misconceived Reasons").

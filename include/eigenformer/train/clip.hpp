@@ -51,7 +51,7 @@ double global_norm(const Model& model, const Gradients<Scalar>& gradients) {
   double largest = 0;
   detail::for_each_gradient(model, gradients, [&](const std::string& name, const Matrix<Scalar>& gradient) {
     check(detail::is_finite(gradient.array()), "global_norm: the gradient of ", name, " is not finite");
-    largest = std::max(largest, static_cast<double>(gradient.cwiseAbs().maxCoeff()));
+    largest = std::max<double>(largest, static_cast<double>(gradient.cwiseAbs().maxCoeff()));
   });
   sum = 0;
   detail::for_each_gradient(model, gradients, [&](const std::string&, const Matrix<Scalar>& gradient) {
