@@ -72,7 +72,7 @@ TEST_CASE("each sentence is cut off at its own limit", "[decode]") {
   CHECK(results[2].log_probability == 0);
   CHECK(results[3].tokens == std::vector<ef::Token>{6});
   CHECK(results[4].tokens == std::vector<ef::Token>(5, 5));
-  for (const std::size_t cut_off : {0, 2, 3, 4}) CHECK(!results[cut_off].ended);
+  for (const std::size_t cut_off : {0U, 2U, 3U, 4U}) CHECK(!results[cut_off].ended);
   CHECK(script.steps == 5);
 
   const std::vector<ef::Index> none, negative{1, -1};

@@ -54,6 +54,21 @@ endforeach()
 succeeds("best so far, saved" train --pairs pairs.tsv --out fed --model recurrent --updates 3 --width 32 --layers 2)
 succeeds("word1" align --model fed --source "word1 other1." --target "词一它一。")
 
+# A sentence's translation does not depend on those beside it, not even where it does not end.
+string(REPEAT "word2 " 100 long)
+file(WRITE ${folder}/alone.txt "word1 other1.\n")
+file(WRITE ${folder}/beside.txt "word1 other1.\n${long}\n")
+foreach(model IN ITEMS model recurrent fed)
+  foreach(input IN ITEMS alone beside)
+    execute_process(COMMAND ${translate} run --model ${model} WORKING_DIRECTORY ${folder}
+                    INPUT_FILE ${folder}/${input}.txt OUTPUT_VARIABLE ${input})
+  endforeach()
+  string(FIND "${beside}" "${alone}" place)
+  if(NOT place EQUAL 0)
+    message(SEND_ERROR "translate run --model ${model}: alone\n${alone}beside a long sentence\n${beside}")
+  endif()
+endforeach()
+
 if(NOT EXISTS ${folder}/a.svg OR NOT EXISTS ${folder}/model/model.safetensors)
   message(SEND_ERROR "align --svg or train --out wrote nothing")
 endif()
