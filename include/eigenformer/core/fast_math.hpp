@@ -1,11 +1,11 @@
 // What keeps results right where a compiler was told to take liberties with floating-point numbers (-ffast-math).
 #pragma once
 
-#include <bit>
 #include <cstdint>
 #include <limits>
 #include <type_traits>
 
+#include "eigenformer/core/bit_cast.hpp"
 #include "eigenformer/core/types.hpp"
 
 // Stands first in the body of a function of numbers, which simd::as_rounded is called in, and keeps Clang from
@@ -23,7 +23,7 @@ namespace detail {
 /// The bits of a float or double.
 template <class Scalar>
 EIGEN_ALWAYS_INLINE auto bits_of(Scalar x) {
-  return std::bit_cast<std::conditional_t<sizeof(Scalar) == 4, std::uint32_t, std::uint64_t>>(x);
+  return detail::bit_cast<std::conditional_t<sizeof(Scalar) == 4, std::uint32_t, std::uint64_t>>(x);
 }
 
 #if defined(__ASSOCIATIVE_MATH__) || defined(_M_FP_FAST)
@@ -45,7 +45,7 @@ EIGEN_ALWAYS_INLINE P as_rounded(P x) {
     // Not asm, since no loop with that is vectorised; not __builtin_assoc_barrier, which GCC's vectoriser loses.
 #if defined(__ASSOCIATIVE_MATH__) || defined(_M_FP_FAST)
     const auto bits = detail::bits_of(x);
-    return std::bit_cast<P>(bits ^ detail::unknown_zero<std::remove_const_t<decltype(bits)>>);
+    return detail::bit_cast<P>(bits ^ detail::unknown_zero<std::remove_const_t<decltype(bits)>>);
 #else
     return x;
 #endif
