@@ -23,7 +23,7 @@ Eigen::MatrixXf f(const Eigen::MatrixXf& q, const Eigen::MatrixXf& k, const Eige
   return eigenformer::attention(q, k, v, {.heads = 8});
 }'
 lambda='#include <eigenformer/kernels/attention.hpp>
-#include <eigenformer/kernels/score_function.hpp>
+#include <eigenformer/kernels/scores/score_function.hpp>
 Eigen::MatrixXf f(const Eigen::MatrixXf& q, const Eigen::MatrixXf& k, const Eigen::MatrixXf& v) {
   const auto score = eigenformer::score([](auto s, const auto& at) { return s - 0.1F * float(at.query - at.key); });
   return eigenformer::attention(q, k, v, score, {.heads = 8});

@@ -1,6 +1,6 @@
 // What the others here get wrong, done right: if this compiles, they fail for their own reasons.
 #include <eigenformer/kernels/attention.hpp>
-#include <eigenformer/kernels/dense_mask.hpp>
+#include <eigenformer/kernels/scores/dense_mask.hpp>
 
 namespace ef = eigenformer;
 

@@ -1,5 +1,5 @@
 // expected: a dense mask is a matrix of bool; true = may attend
-#include <eigenformer/kernels/dense_mask.hpp>
+#include <eigenformer/kernels/scores/dense_mask.hpp>
 
 int main() {
   const eigenformer::DenseMask mask(Eigen::MatrixXi::Identity(2, 2));

@@ -1,7 +1,7 @@
 // What attention is called with by mistake.
 #include <eigenformer/kernels/attention_weights.hpp>
-#include <eigenformer/kernels/combine.hpp>
-#include <eigenformer/kernels/dense_bias.hpp>
+#include <eigenformer/kernels/scores/combine.hpp>
+#include <eigenformer/kernels/scores/dense_bias.hpp>
 #include <optional>
 
 namespace ef = eigenformer;

@@ -1,7 +1,7 @@
 // Scores whose derivative is asked for and that have none.
 #include <algorithm>
 #include <cmath>
-#include <eigenformer/kernels/score_function.hpp>
+#include <eigenformer/kernels/scores/score_function.hpp>
 #include <eigenformer/ops/attention.hpp>
 
 namespace ef = eigenformer;

@@ -1,6 +1,6 @@
 // Functions that are no scores or masks.
-#include <eigenformer/kernels/combine.hpp>
-#include <eigenformer/kernels/score_function.hpp>
+#include <eigenformer/kernels/scores/combine.hpp>
+#include <eigenformer/kernels/scores/score_function.hpp>
 
 namespace ef = eigenformer;
 

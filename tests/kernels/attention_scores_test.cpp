@@ -4,7 +4,7 @@
 
 #include "eigenformer/kernels/attention_backward.hpp"
 #include "kernels/attention_cases.hpp"
-#include "kernels/naive_bucket.hpp"
+#include "kernels/scores/naive_bucket.hpp"
 #include "support/message_of.hpp"
 
 namespace ef = eigenformer;

@@ -1,6 +1,6 @@
 #include "eigenformer/kernels/weights_by_distance.hpp"
 
-#include "eigenformer/kernels/combine.hpp"
+#include "eigenformer/kernels/scores/combine.hpp"
 #include "kernels/attention_cases.hpp"
 #include "support/message_of.hpp"
 

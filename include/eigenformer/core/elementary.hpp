@@ -10,9 +10,9 @@
 #include <limits>
 #include <type_traits>
 
-#include "eigenformer/core/bit_cast.hpp"
-#include "eigenformer/core/fast_math.hpp"
-#include "eigenformer/core/tanh.hpp"
+#include "eigenformer/core/detail/bit_cast.hpp"
+#include "eigenformer/core/detail/fast_math.hpp"
+#include "eigenformer/core/detail/tanh.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
@@ -94,7 +94,7 @@ EIGEN_ALWAYS_INLINE Scalar abs(Scalar x) {
                                   ~detail::FloatingBits<Scalar>::sign);
 }
 
-/// The hyperbolic tangent: the formula and errors of core/tanh.hpp.
+/// The hyperbolic tangent: the formula and errors of core/detail/tanh.hpp.
 template <class Scalar, std::enable_if_t<std::is_floating_point_v<Scalar>, int> = 0>
 EIGEN_ALWAYS_INLINE Scalar tanh(Scalar x) {
   using Integer = typename detail::FloatingBits<Scalar>::Integer;

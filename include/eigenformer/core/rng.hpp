@@ -13,7 +13,7 @@
 #include <utility>
 
 #include "eigenformer/core/check.hpp"
-#include "eigenformer/core/words.hpp"
+#include "eigenformer/core/detail/words.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 

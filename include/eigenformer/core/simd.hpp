@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <type_traits>
 
-#include "eigenformer/core/bit_cast.hpp"
+#include "eigenformer/core/detail/bit_cast.hpp"
 #include "eigenformer/core/types.hpp"
 
 #if defined(__GNUC__) && !defined(__clang__)

@@ -7,7 +7,7 @@
 #include <span>
 #include <utility>
 
-#include "eigenformer/core/fast_math.hpp"
+#include "eigenformer/core/detail/fast_math.hpp"
 #include "eigenformer/decode/hypothesis.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {

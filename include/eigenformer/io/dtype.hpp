@@ -13,8 +13,8 @@
 #include <type_traits>
 #include <utility>
 
-#include "eigenformer/core/bit_cast.hpp"
 #include "eigenformer/core/check.hpp"
+#include "eigenformer/core/detail/bit_cast.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 

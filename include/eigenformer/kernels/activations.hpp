@@ -10,8 +10,8 @@
 
 #include "eigenformer/core/check.hpp"
 #include "eigenformer/core/named_enum.hpp"
-#include "eigenformer/kernels/lanes.hpp"
-#include "eigenformer/kernels/row_blocks.hpp"
+#include "eigenformer/kernels/detail/rows/lanes.hpp"
+#include "eigenformer/kernels/detail/rows/row_blocks.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 

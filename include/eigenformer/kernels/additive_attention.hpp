@@ -10,10 +10,10 @@
 // is absolute, some roundings of 1, which is what counts for a sum that goes through exp.
 #pragma once
 
-#include "eigenformer/core/exp2.hpp"
+#include "eigenformer/core/detail/exp2.hpp"
+#include "eigenformer/kernels/detail/attention/tile_memory.hpp"
+#include "eigenformer/kernels/detail/attention/tile_reader.hpp"
 #include "eigenformer/kernels/softmax.hpp"
-#include "eigenformer/kernels/tile_memory.hpp"
-#include "eigenformer/kernels/tile_reader.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 

@@ -1,11 +1,11 @@
 // Scaled dot-product attention: softmax(Q K^T / sqrt(d_k)) V (Vaswani et al. 2017, equation 1), over Eigen matrices.
 #pragma once
 
-#include "eigenformer/core/compiled.hpp"
+#include "eigenformer/core/detail/compiled.hpp"
 #include "eigenformer/core/readable.hpp"
-#include "eigenformer/kernels/anonymous_score.hpp"
-#include "eigenformer/kernels/few_queries.hpp"
-#include "eigenformer/kernels/grouped_heads.hpp"
+#include "eigenformer/kernels/detail/attention/anonymous_score.hpp"
+#include "eigenformer/kernels/detail/attention/few_queries.hpp"
+#include "eigenformer/kernels/detail/attention/grouped_heads.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 

@@ -11,8 +11,8 @@
 #pragma once
 
 #include "eigenformer/kernels/attention.hpp"
-#include "eigenformer/kernels/backward_tile.hpp"
-#include "eigenformer/kernels/key_chunk.hpp"
+#include "eigenformer/kernels/detail/attention/backward_tile.hpp"
+#include "eigenformer/kernels/detail/attention/key_chunk.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 

@@ -1,8 +1,8 @@
 // The scores of attention and its weights, softmax(Q K^T / sqrt(d_k)), for those who want to look at them.
 #pragma once
 
-#include "eigenformer/kernels/anonymous_score.hpp"
 #include "eigenformer/kernels/attention.hpp"
+#include "eigenformer/kernels/detail/attention/anonymous_score.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 

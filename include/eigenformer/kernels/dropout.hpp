@@ -2,7 +2,7 @@
 #pragma once
 
 #include "eigenformer/core/rng.hpp"
-#include "eigenformer/kernels/row_blocks.hpp"
+#include "eigenformer/kernels/detail/rows/row_blocks.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 

@@ -4,8 +4,8 @@
 #include <cmath>
 
 #include "eigenformer/core/check.hpp"
-#include "eigenformer/kernels/lanes.hpp"
-#include "eigenformer/kernels/row_blocks.hpp"
+#include "eigenformer/kernels/detail/rows/lanes.hpp"
+#include "eigenformer/kernels/detail/rows/row_blocks.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 

@@ -3,8 +3,8 @@
 
 #include "eigenformer/core/check.hpp"
 #include "eigenformer/core/threads.hpp"
+#include "eigenformer/kernels/detail/gemm/product.hpp"
 #include "eigenformer/kernels/packed_weight.hpp"
-#include "eigenformer/kernels/product.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "eigenformer/core/check.hpp"
-#include "eigenformer/kernels/product.hpp"
+#include "eigenformer/kernels/detail/gemm/product.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 

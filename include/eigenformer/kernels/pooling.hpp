@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "eigenformer/core/row_offsets.hpp"
-#include "eigenformer/kernels/row_blocks.hpp"
+#include "eigenformer/kernels/detail/rows/row_blocks.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 

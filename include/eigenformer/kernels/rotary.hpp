@@ -5,7 +5,7 @@
 #include <cmath>
 #include <span>
 
-#include "eigenformer/kernels/row_blocks.hpp"
+#include "eigenformer/kernels/detail/rows/row_blocks.hpp"
 #include "eigenformer/kernels/rows.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {

@@ -3,9 +3,9 @@
 // sum_r w_ir aV_r, where w_ir sums the a_ij whose clipped distance is r.
 #pragma once
 
-#include "eigenformer/kernels/all_finite.hpp"
 #include "eigenformer/kernels/attention_weights.hpp"
-#include "eigenformer/kernels/relative_keys.hpp"
+#include "eigenformer/kernels/detail/rows/all_finite.hpp"
+#include "eigenformer/kernels/scores/relative_keys.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 

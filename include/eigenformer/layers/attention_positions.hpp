@@ -5,7 +5,7 @@
 #include <optional>
 #include <vector>
 
-#include "eigenformer/core/compiled.hpp"
+#include "eigenformer/core/detail/compiled.hpp"
 #include "eigenformer/layers/initialize.hpp"
 #include "eigenformer/layers/positions.hpp"
 #include "eigenformer/ops/position_score.hpp"

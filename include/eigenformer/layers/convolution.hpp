@@ -1,7 +1,7 @@
 // A convolution with a bias.
 #pragma once
 
-#include "eigenformer/core/compiled.hpp"
+#include "eigenformer/core/detail/compiled.hpp"
 #include "eigenformer/layers/initialize.hpp"
 #include "eigenformer/ops/convolution.hpp"
 

@@ -3,7 +3,7 @@
 
 #include <cmath>
 
-#include "eigenformer/core/compiled.hpp"
+#include "eigenformer/core/detail/compiled.hpp"
 #include "eigenformer/layers/convolution.hpp"
 #include "eigenformer/layers/dropout.hpp"
 #include "eigenformer/ops/activations.hpp"

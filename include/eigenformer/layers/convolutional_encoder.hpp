@@ -3,7 +3,7 @@
 
 #include <vector>
 
-#include "eigenformer/core/compiled.hpp"
+#include "eigenformer/core/detail/compiled.hpp"
 #include "eigenformer/layers/convolution_layer.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {

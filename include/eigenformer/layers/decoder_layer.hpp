@@ -3,7 +3,7 @@
 
 #include <span>
 
-#include "eigenformer/core/compiled.hpp"
+#include "eigenformer/core/detail/compiled.hpp"
 #include "eigenformer/layers/feed_forward.hpp"
 #include "eigenformer/layers/residual.hpp"
 #include "eigenformer/layers/transformer_layer_options.hpp"

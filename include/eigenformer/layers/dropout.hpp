@@ -1,7 +1,7 @@
 // Dropout of activations.
 #pragma once
 
-#include "eigenformer/core/compiled.hpp"
+#include "eigenformer/core/detail/compiled.hpp"
 #include "eigenformer/ops/dropout.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {

@@ -3,7 +3,7 @@
 
 #include <span>
 
-#include "eigenformer/core/compiled.hpp"
+#include "eigenformer/core/detail/compiled.hpp"
 #include "eigenformer/layers/initialize.hpp"
 #include "eigenformer/ops/matmul.hpp"
 #include "eigenformer/ops/rows.hpp"

@@ -1,7 +1,7 @@
 // A Transformer encoder block: self-attention, then a feed-forward network.
 #pragma once
 
-#include "eigenformer/core/compiled.hpp"
+#include "eigenformer/core/detail/compiled.hpp"
 #include "eigenformer/layers/feed_forward.hpp"
 #include "eigenformer/layers/residual.hpp"
 #include "eigenformer/layers/transformer_layer_options.hpp"

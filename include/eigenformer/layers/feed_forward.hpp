@@ -1,7 +1,7 @@
 // The position-wise feed-forward network of a Transformer block.
 #pragma once
 
-#include "eigenformer/core/compiled.hpp"
+#include "eigenformer/core/detail/compiled.hpp"
 #include "eigenformer/layers/dropout.hpp"
 #include "eigenformer/layers/linear.hpp"
 #include "eigenformer/ops/activations.hpp"

@@ -6,7 +6,7 @@
 #include <optional>
 #include <span>
 
-#include "eigenformer/core/compiled.hpp"
+#include "eigenformer/core/detail/compiled.hpp"
 #include "eigenformer/core/named_enum.hpp"
 #include "eigenformer/kernels/attention_weights.hpp"
 #include "eigenformer/layers/attention_recorder.hpp"

@@ -1,7 +1,7 @@
 // A linear map with a bias.
 #pragma once
 
-#include "eigenformer/core/compiled.hpp"
+#include "eigenformer/core/detail/compiled.hpp"
 #include "eigenformer/layers/initialize.hpp"
 #include "eigenformer/ops/matmul.hpp"
 

@@ -1,7 +1,7 @@
 // Multi-head attention (Vaswani et al. 2017, section 3.2.2).
 #pragma once
 
-#include "eigenformer/core/compiled.hpp"
+#include "eigenformer/core/detail/compiled.hpp"
 #include "eigenformer/kernels/attention_weights.hpp"
 #include "eigenformer/layers/attention_positions.hpp"
 #include "eigenformer/layers/attention_recorder.hpp"

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "eigenformer/autograd/parameter.hpp"
-#include "eigenformer/core/compiled.hpp"
+#include "eigenformer/core/detail/compiled.hpp"
 #include "eigenformer/ops/norms.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {

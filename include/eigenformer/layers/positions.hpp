@@ -6,7 +6,7 @@
 #include <string>
 #include <string_view>
 
-#include "eigenformer/core/compiled.hpp"
+#include "eigenformer/core/detail/compiled.hpp"
 #include "eigenformer/core/named_enum.hpp"
 #include "eigenformer/layers/initialize.hpp"
 #include "eigenformer/ops/positions.hpp"

@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "eigenformer/core/compiled.hpp"
+#include "eigenformer/core/detail/compiled.hpp"
 #include "eigenformer/layers/dropout.hpp"
 #include "eigenformer/layers/initialize.hpp"
 #include "eigenformer/ops/arithmetic.hpp"

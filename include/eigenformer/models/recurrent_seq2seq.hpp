@@ -4,7 +4,7 @@
 
 #include <vector>
 
-#include "eigenformer/core/compiled.hpp"
+#include "eigenformer/core/detail/compiled.hpp"
 #include "eigenformer/core/named_enum.hpp"
 #include "eigenformer/layers/convolutional_encoder.hpp"
 #include "eigenformer/layers/embedding.hpp"

@@ -5,7 +5,7 @@
 #include <span>
 #include <vector>
 
-#include "eigenformer/core/compiled.hpp"
+#include "eigenformer/core/detail/compiled.hpp"
 #include "eigenformer/models/recurrent_seq2seq.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {

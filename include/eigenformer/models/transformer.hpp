@@ -4,7 +4,7 @@
 #include <utility>
 #include <vector>
 
-#include "eigenformer/core/compiled.hpp"
+#include "eigenformer/core/detail/compiled.hpp"
 #include "eigenformer/layers/decoder_layer.hpp"
 #include "eigenformer/layers/embedding.hpp"
 #include "eigenformer/layers/encoder_layer.hpp"

@@ -6,7 +6,7 @@
 #include <span>
 #include <vector>
 
-#include "eigenformer/core/compiled.hpp"
+#include "eigenformer/core/detail/compiled.hpp"
 #include "eigenformer/models/transformer.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {

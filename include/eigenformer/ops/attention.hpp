@@ -5,8 +5,8 @@
 
 #include "eigenformer/autograd/context.hpp"
 #include "eigenformer/kernels/attention_backward.hpp"
-#include "eigenformer/kernels/chosen_score.hpp"
-#include "eigenformer/kernels/dense_mask.hpp"
+#include "eigenformer/kernels/scores/chosen_score.hpp"
+#include "eigenformer/kernels/scores/dense_mask.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "eigenformer/autograd/context.hpp"
-#include "eigenformer/core/compiled.hpp"
+#include "eigenformer/core/detail/compiled.hpp"
 #include "eigenformer/kernels/linear_cross_entropy.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {

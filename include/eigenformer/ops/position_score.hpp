@@ -1,9 +1,9 @@
 // Attention whose scores know how far apart query and key stand: ALiBi, T5's bias, and Shaw's relative positions.
 #pragma once
 
-#include "eigenformer/kernels/alibi.hpp"
-#include "eigenformer/kernels/combine.hpp"
-#include "eigenformer/kernels/relative_bias.hpp"
+#include "eigenformer/kernels/scores/alibi.hpp"
+#include "eigenformer/kernels/scores/combine.hpp"
+#include "eigenformer/kernels/scores/relative_bias.hpp"
 #include "eigenformer/kernels/weights_by_distance.hpp"
 #include "eigenformer/ops/arithmetic.hpp"
 #include "eigenformer/ops/attention.hpp"

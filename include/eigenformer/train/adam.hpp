@@ -7,7 +7,7 @@
 
 #include "eigenformer/autograd/gradients.hpp"
 #include "eigenformer/autograd/parameter.hpp"
-#include "eigenformer/core/compiled.hpp"
+#include "eigenformer/core/detail/compiled.hpp"
 #include "eigenformer/core/threads.hpp"
 #include "eigenformer/train/clip.hpp"
 

@@ -7,7 +7,7 @@
 #include <utility>
 
 #include "eigenformer/autograd/context.hpp"
-#include "eigenformer/core/fast_math.hpp"
+#include "eigenformer/core/detail/fast_math.hpp"
 #include "eigenformer/train/adam.hpp"
 #include "eigenformer/train/clip.hpp"
 #include "eigenformer/train/schedules.hpp"

@@ -1,0 +1,110 @@
+// A score without its type, so that what calls it is compiled once for many scores: it is called once for a tile of
+// scores, so that the call costs next to nothing.
+#pragma once
+
+#include "eigenformer/kernels/scores/score.hpp"
+
+namespace eigenformer::inline EIGENFORMER_ABI::detail {
+
+/// What has to be known of a score when what calls it is compiled.
+struct ScoreKind {
+  bool changes_values = false, reads_rows_of_keys = false;
+  // Of the backward alone:
+  int kept_blocks = 0;
+  bool heads_share_gradient = false, sequences_share_gradient = false;
+};
+
+template <Score S>
+inline constexpr ScoreKind kind_of{changes_values<S>, reads_rows_of_keys<S>(), kept_blocks<S>(),
+                                   heads_share_gradient<S>(), sequences_share_gradient<S>()};
+template <Score S>
+inline constexpr ScoreKind kind_of_forward{changes_values<S>, reads_rows_of_keys<S>()};
+/// With room for two blocks wherever there is a derivative, so that most have one kernel.
+template <Score S, class Scalar>
+inline constexpr ScoreKind kind_of_backward{changes_values<S>, false,
+                                            has_derivative<S, Scalar> ? std::max<int>(kept_blocks<S>(), 2) : 0,
+                                            heads_share_gradient<S>(), sequences_share_gradient<S>()};
+
+/// A score of any kind, which has to outlive this.
+template <class Scalar>
+class AnonymousScore {
+ public:
+  const ScoreKind kind;
+
+  /// differentiated: whether the derivative will be asked for. One that need not be is not compiled, which a function
+  /// of floats alone could not be.
+  template <Score S, bool differentiated>
+  AnonymousScore(const S& score, std::bool_constant<differentiated>)
+      : kind(kind_of<S>),
+        score_(&score),
+        check_covers_([](const void* s, const ScoreTile& batch) { detail::check_covers(as<S>(s), batch); }),
+        visible_([](const void* s, const ScoreTile& tile) { return as<S>(s).visible(tile); }),
+        apply_([](const void* s, const ScoreTile& tile, ScoreBlock<Scalar> scores) { as<S>(s).apply(tile, scores); }),
+        apply_keeping_([](const void* s, const ScoreTile& tile, ScoreBlock<Scalar> scores, ScoreBlock<Scalar> kept) {
+          if constexpr (differentiated) detail::apply_keeping(as<S>(s), tile, scores, kept);
+        }),
+        differentiate_([](const void* s, const ScoreTile& tile, ScoreBlock<Scalar> kept, ScoreBlock<Scalar> d_scores) {
+          if constexpr (differentiated) detail::differentiate(as<S>(s), tile, kept, d_scores);
+        }) {}
+
+  void check_covers(const ScoreTile& batch) const { check_covers_(score_, batch); }
+  Visible visible(const ScoreTile& tile) const { return visible_(score_, tile); }
+  void apply(const ScoreTile& tile, ScoreBlock<Scalar> scores) const { apply_(score_, tile, scores); }
+  /// Applies the score, and fills kind.kept_blocks blocks from `kept` on.
+  void apply_keeping(const ScoreTile& tile, ScoreBlock<Scalar> scores, ScoreBlock<Scalar> kept) const {
+    apply_keeping_(score_, tile, scores, kept);
+  }
+  /// Nothing if the score has no derivative.
+  void differentiate(const ScoreTile& tile, ScoreBlock<Scalar> kept, ScoreBlock<Scalar> d_scores) const {
+    differentiate_(score_, tile, kept, d_scores);
+  }
+
+ private:
+  template <class S>
+  static const S& as(const void* score) {
+    return *static_cast<const S*>(score);
+  }
+
+  const void* score_;
+  void (*check_covers_)(const void*, const ScoreTile&);
+  Visible (*visible_)(const void*, const ScoreTile&);
+  void (*apply_)(const void*, const ScoreTile&, ScoreBlock<Scalar>);
+  void (*apply_keeping_)(const void*, const ScoreTile&, ScoreBlock<Scalar>, ScoreBlock<Scalar>);
+  void (*differentiate_)(const void*, const ScoreTile&, ScoreBlock<Scalar>, ScoreBlock<Scalar>);
+};
+
+/// The same as a score type.
+template <class Scalar, ScoreKind known>
+class ScoreOfKind : public AnonymousScore<Scalar> {
+ public:
+  static constexpr ScoreStage stage = known.changes_values ? ScoreStage::bias : ScoreStage::mask;
+  static constexpr int kept_blocks = known.kept_blocks;
+  static constexpr bool reads_rows_of_keys = known.reads_rows_of_keys;
+  static constexpr bool heads_share_gradient = known.heads_share_gradient;
+  static constexpr bool sequences_share_gradient = known.sequences_share_gradient;
+
+  template <Score S>
+  explicit ScoreOfKind(const S& score) : AnonymousScore<Scalar>(score, std::bool_constant<(known.kept_blocks > 0)>{}) {}
+
+  using AnonymousScore<Scalar>::apply;
+  void apply(const ScoreTile& tile, ScoreBlock<Scalar> scores, ScoreBlock<Scalar> kept) const
+      requires(kept_blocks > 0) {
+    this->apply_keeping(tile, scores, kept);
+  }
+  void apply_backward(const ScoreTile& tile, ScoreBlock<Scalar> kept, ScoreBlock<Scalar> d_scores) const
+      requires(kept_blocks > 0) {
+    this->differentiate(tile, kept, d_scores);
+  }
+};
+
+/// What a kernel is given for a score: itself if it is one of those whose kernels are worth being compiled for them
+/// alone, since of them tiles are asked most and worked on least.
+template <class Scalar, ScoreKind kind, Score S>
+decltype(auto) for_kernel(const S& score) {
+  if constexpr (std::is_same_v<S, Unmasked> || std::is_same_v<S, Causal>)
+    return (score);
+  else
+    return ScoreOfKind<Scalar, kind>(score);
+}
+
+}  // namespace eigenformer::inline EIGENFORMER_ABI::detail

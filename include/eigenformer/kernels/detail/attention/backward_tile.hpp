@@ -1,0 +1,307 @@
+// A tile of queries in the derivative of attention, whose formulas and symbols stand in attention_backward.hpp.
+//
+// As in the forward a query is a lane: S^T, dP^T and dQ^T are products of keys and values, where they lie, with the
+// transposed queries; dV and dK are products of P^T and dS^T with the queries' own rows. d = width of a key head, e =
+// width of a value head, n = block_queries.
+#pragma once
+
+#include <optional>
+
+#include "eigenformer/kernels/detail/attention/query_lanes.hpp"
+#include "eigenformer/kernels/detail/rows/all_finite.hpp"
+
+namespace eigenformer::inline EIGENFORMER_ABI::detail {
+
+/// Where the operands and results of the backward lie.
+template <class Scalar>
+struct BackwardRows {
+  HeadRows<const Scalar> q, k, v, out, d_out;
+  ConstMatrixRef<Scalar> log_sum_exp;
+  HeadRows<Scalar> d_q, d_k, d_v;
+};
+
+/// The keys of a tile and their values, and where the gradients of both are summed.
+template <class Scalar>
+struct BackwardKeys {
+  Strided<Scalar> keys, values;
+  ContiguousRows<Scalar> d_k, d_v;
+  bool are_finite = false;  // keys and values are known to be; else it is looked for where it matters
+};
+
+/// A tile of queries and what the backward keeps of it while it goes over the keys: up to `capacity()` queries, in
+/// blocks of n; and the scores of a tile of keys. in_base_2: as in OnlineSoftmax. kept_blocks: those that the
+/// score keeps for its derivative.
+template <class Scalar, bool in_base_2, int kept_blocks>
+class BackwardTile {
+ public:
+  static constexpr Index n = block_queries<Scalar>;
+  static constexpr Index stride = 48;  // of scores: the most queries there are
+  static constexpr Index key_capacity = 512 / static_cast<Index>(sizeof(Scalar));
+  static constexpr Index block_size = key_capacity * stride;  // of scores
+  static constexpr Index kept_size = kept_blocks > 0 ? kept_blocks* block_size : 1;
+
+  BackwardTile(Index key_width, Index value_width)
+      : d_(key_width),
+        e_(value_width),
+        capacity_(fitting_queries(numbers_of_query())),
+        memory_(capacity_ * numbers_of_query()),
+        q_lanes_(memory_.data()),
+        d_out_lanes_(q_lanes_ + capacity_ * d_),
+        d_q_lanes_(d_out_lanes_ + capacity_ * e_),
+        q_rows_(d_q_lanes_ + capacity_ * d_),
+        d_out_rows_(q_rows_ + capacity_ * padded<Scalar>(d_)) {}
+
+  Index capacity() const { return capacity_; }
+
+  /// Reads the queries of `tile`.
+  EIGEN_DONT_INLINE void load(const BackwardRows<Scalar>& rows, const ScoreTile& tile, double scale) {
+    constexpr double unit = in_base_2 ? log2_e<double> : 1;
+    count_ = tile.query_end - tile.query_begin;
+    scale_ = static_cast<Scalar>(scale);
+    const Index first = tile.first_row + tile.query_begin;
+    const Strided<Scalar> q = rows.q.from(tile.head, first);
+    const Strided<Scalar> d_out = rows.d_out.from(tile.head, first);
+    const Strided<Scalar> out = rows.out.from(tile.head, first);
+    finite_.reset();
+    const Index q_stride = padded<Scalar>(d_), d_out_stride = padded<Scalar>(e_);
+    constexpr Index together = 8;
+    for (Index i = 0; i < count_; i += together) {
+      const Index queries = std::min<Index>(together, count_ - i), next = std::min<Index>(count_, i + 2 * together);
+      for (Index j = i + together; j < next; ++j) {
+        prefetch_row(q, j, d_);
+        prefetch_row(d_out, j, e_);
+        prefetch_row(out, j, e_);
+      }
+      pack_panel<Scalar>(queries, d_, q.from_row(i), {q_rows_ + i * q_stride, q_stride});
+      pack_panel<Scalar>(queries, e_, d_out.from_row(i), {d_out_rows_ + i * d_out_stride, d_out_stride});
+      for (Index j = i; j < i + queries; ++j) delta_[j] = dot(e_, out.from_row(j), d_out_rows_ + j * d_out_stride);
+    }
+    for (Index i = 0; i < count_; i += n) {
+      const Index queries = std::min<Index>(n, count_ - i);
+      const Strided<Scalar> q_block{q_rows_ + i * q_stride, q_stride, 1};
+      const Strided<Scalar> d_out_block{d_out_rows_ + i * d_out_stride, d_out_stride, 1};
+      pack_panel<Scalar>(d_, queries, transposed(q_block), {q_lanes_ + i * d_, n}, static_cast<Scalar>(scale * unit));
+      pack_panel<Scalar>(e_, queries, transposed(d_out_block), {d_out_lanes_ + i * e_, n});
+    }
+    scale_in_place(q_rows_, count_ * q_stride, scale_);
+
+    for (Index i = 0; i < blocks() * n; ++i) {
+      // Where nothing is seen, and in lanes without a query, every weight is 0.
+      const Scalar sum = i < count_ ? rows.log_sum_exp(first + i, tile.head) : hidden_score<Scalar>;
+      log_sum_exp_[i] = is_minus_infinity(sum) ? -hidden_score<Scalar> : static_cast<Scalar>(sum * unit);
+      if (i >= count_) delta_[i] = 0;
+    }
+  }
+
+  Index count() const { return count_; }
+  Index blocks() const { return (count_ + n - 1) / n; }
+
+  /// Goes over a tile of keys, with the queries of `tile`, which begin with a packet.
+  template <Score S>
+  void add(const S& score, const AttentionDropout& dropout, const ScoreTile& tile, Index first_query,
+           bool partly_hidden, const BackwardKeys<Scalar>& rows) {
+    const Index queries = tile.query_end - tile.query_begin;
+    const Index m = tile.key_end - tile.key_begin;
+    multiply_by_lanes(first_query, queries, m, d_, rows.keys, q_lanes_, scores_);
+    multiply_by_lanes(first_query, queries, m, e_, rows.values, d_out_lanes_, d_scores_);
+
+    const auto view = [&](Scalar* x) {
+      return ScoreBlock<Scalar>(x + first_query, queries, m, Eigen::OuterStride<>(stride));
+    };
+    const ScoreBlock<Scalar> kept = view(kept_blocks > 0 ? kept_ : scores_);
+    ScoreBlock<Scalar> scores = view(scores_), d_scores = view(d_scores_);
+    // A weight of 0 times an infinite or undefined number must not reach what is hidden from it. Any change of values
+    // may hide, by minus infinity.
+    bool entry_by_entry = false;
+    if (partly_hidden || changes_values<S>)
+      entry_by_entry = !queries_are_finite() || !(rows.are_finite || all_finite(rows.keys, m, d_));
+    if constexpr (changes_values<S>) {
+      if (entry_by_entry)
+        apply_carefully(scores, [&](ScoreBlock<Scalar> block) { apply_keeping(score, tile, block, kept); });
+      else
+        apply_keeping(score, tile, scores, kept);
+      partly_hidden = partly_hidden || entry_by_entry || !(rows.are_finite || all_finite(rows.values, m, e_));
+    } else if (partly_hidden) {
+      score.apply(tile, scores);
+    }
+    Eigen::Matrix<bool, Eigen::Dynamic, Eigen::Dynamic, Eigen::ColMajor> hidden;
+    if (entry_by_entry) hidden = scores.array() == hidden_score<Scalar>;
+    if (dropout.active()) dropout.apply(tile, d_scores.data(), 1, stride);
+    differentiate_softmax(first_query, queries, m, partly_hidden);
+    if constexpr (has_derivative<S, Scalar>) {
+      differentiate(score, tile, kept, d_scores);
+      // What a function's derivative makes of a hidden score does not matter.
+      if (partly_hidden) clear_where_weights_are_zero(first_query, queries, m);
+    }
+    if (dropout.active()) dropout.apply(tile, scores.data(), 1, stride);
+
+    if (entry_by_entry) return add_entry_by_entry(first_query, hidden, rows);
+    multiply_by_rows(first_query, queries, m, e_, scores_, d_out_rows_, rows.d_v);
+    multiply_by_rows(first_query, queries, m, d_, d_scores_, q_rows_, rows.d_k);
+    for_each_block(first_query, queries, [&](Index i, Index packets, Index block, Index lane) {
+      const ContiguousRows<Scalar> d_q{d_q_lanes_ + block * d_ + lane, n};
+      multiply_packets<Scalar>(d_, packets, m, transposed(rows.keys), {d_scores_ + i, stride}, {d_q.data, n}, d_q);
+    });
+  }
+
+  /// Forgets what keys gave to the queries' gradients.
+  void clear_d_q() { std::fill_n(d_q_lanes_, blocks() * n * d_, Scalar(0)); }
+  /// Adds what keys gave since then to the queries' gradients.
+  EIGEN_DONT_INLINE void add_d_q(const ContiguousRows<Scalar>& d_q) {
+    // Not as one multiply-add of which the product is not rounded: what is added must not depend on where it is added.
+    scale_in_place(d_q_lanes_, blocks() * n * d_, scale_);
+    for (Index i = 0; i < count_; i += n)
+      add_rows(d_q_lanes_ + i * d_, d_, std::min<Index>(n, count_ - i), d_q.row(i), d_q.stride);
+  }
+
+ private:
+  Index numbers_of_query() const { return 2 * d_ + e_ + padded<Scalar>(d_) + padded<Scalar>(e_); }
+  /// As many queries as there are scores for, or somewhat fewer if they then fit on the stack.
+  static Index fitting_queries(Index numbers) {
+    const Index fitting = TileMemory<Scalar>::capacity / std::max<Index>(numbers, 1) / n * n;
+    return fitting >= stride / 2 ? std::min<Index>(fitting, stride) : stride;
+  }
+
+  bool queries_are_finite() {
+    if (!finite_.has_value())
+      finite_ = all_finite(Strided<Scalar>{q_rows_, padded<Scalar>(d_), 1}, count_, d_) &&
+                all_finite(Strided<Scalar>{d_out_rows_, padded<Scalar>(e_), 1}, count_, e_);
+    return *finite_;
+  }
+
+  /// Multiplies `size` entries, a multiple of a packet's lanes.
+  static void scale_in_place(Scalar* x, Index size, Scalar factor) {
+    for (Index i = 0; i < size; i += simd::lanes<Scalar>)
+      simd::store(x + i, simd::multiply(simd::load(x + i), simd::broadcast(factor)));
+  }
+
+  static void prefetch_row(const Strided<Scalar>& rows, Index i, Index width) {
+    constexpr Index line = 64 / static_cast<Index>(sizeof(Scalar));
+    if (rows.col_stride == 1)
+      for (Index j = 0; j < width; j += line) simd::prefetch(&rows(i, j));
+  }
+
+  /// The product of a row with contiguous entries. Not of one chain of additions, whose latency would cost a tenth of
+  /// the backward of short sequences.
+  static Scalar dot(Index width, const Strided<Scalar>& row, const Scalar* entries) {
+    constexpr Index lanes = simd::lanes<Scalar>;
+    auto sums = simd::broadcast(Scalar(0));
+    Scalar sum = 0;
+    Index f = 0;
+    if (row.col_stride == 1)
+      for (; f + lanes <= width; f += lanes)
+        sums = simd::multiply_add(simd::load(row.data + f), simd::load(entries + f), sums);
+    for (; f < width; ++f) sum += row(0, f) * entries[f];
+    return sum + simd::sum_of_lanes<Scalar>(sums);
+  }
+
+  /// Calls body(first query, packets of queries, the block's first query, the first query's lane in it) for the queries
+  /// of each block.
+  template <class Body>
+  static void for_each_block(Index first_query, Index queries, Body body) {
+    for (Index i = first_query, end = first_query + queries, next = 0; i < end; i = next) {
+      const Index lane = i % n;
+      next = std::min<Index>(end, i - lane + n);
+      body(i, padded<Scalar>(next - i) / simd::lanes<Scalar>, i - lane, lane);
+    }
+  }
+
+  /// x [m x queries] = rows [m x width] lanes [width x queries].
+  static void multiply_by_lanes(Index first_query, Index queries, Index m, Index width, const Strided<Scalar>& rows,
+                                const Scalar* lanes, Scalar* x) {
+    for_each_block(first_query, queries, [&](Index i, Index packets, Index block, Index lane) {
+      multiply_packets<Scalar>(m, packets, width, rows, {lanes + block * width + lane, n}, {nullptr, 0},
+                               {x + i, stride});
+    });
+  }
+
+  /// to [m x width] += x [m x queries] rows [queries x width].
+  static void multiply_by_rows(Index first_query, Index queries, Index m, Index width, const Scalar* x,
+                               const Scalar* rows, const ContiguousRows<Scalar>& to) {
+    const Index row_stride = padded<Scalar>(width);
+    multiply_panel<Scalar>(m, width, queries, {x + first_query, stride, 1},
+                           {rows + first_query * row_stride, row_stride}, {to.data, to.stride}, to);
+  }
+
+  /// S' becomes P, and dP becomes dS'.
+  EIGEN_DONT_INLINE void differentiate_softmax(Index first_query, Index queries, Index m, bool partly_hidden) {
+    constexpr int together = simd::exponentials_together;
+    for (Index i = first_query; i < first_query + queries; i += simd::lanes<Scalar>) {
+      Index j = 0;
+      for (; j + together <= m; j += together) differentiate_softmax<together>(i, j, partly_hidden);
+      for (; j < m; ++j) differentiate_softmax<1>(i, j, partly_hidden);
+    }
+  }
+  /// The same for the packet of queries from i on and `keys` keys from j on.
+  template <int keys>
+  EIGEN_ALWAYS_INLINE void differentiate_softmax(Index i, Index j, bool partly_hidden) {
+    using P = simd::Packet<Scalar>;
+    const P zero = simd::broadcast(Scalar(0));
+    const P log_sum_exp = simd::load(log_sum_exp_ + i), delta = simd::load(delta_ + i);
+    Scalar* const s = scores_ + j * stride + i;
+    Scalar* const d_s = d_scores_ + j * stride + i;
+    P weights[keys];
+    EIGENFORMER_UNROLL
+    for (int key = 0; key < keys; ++key) {
+      // Not above 0 but by rounding, which of large scores is large.
+      weights[key] = simd::minimum(simd::subtract(simd::load(s + key * stride), log_sum_exp), zero);
+      if constexpr (!in_base_2) weights[key] = simd::multiply(weights[key], simd::broadcast(log2_e<Scalar>));
+    }
+    simd::exp2_each<Scalar>(weights);
+    EIGENFORMER_UNROLL
+    for (int key = 0; key < keys; ++key) {
+      P weight = weights[key];
+      P d_score = simd::multiply(weight, simd::subtract(simd::load(d_s + key * stride), delta));
+      if (partly_hidden) {  // the query may be undefined, and so its weights; the value, and so dP
+        const P score = simd::load(s + key * stride);
+        const P lowest = simd::broadcast(std::numeric_limits<Scalar>::lowest());
+        weight = simd::select_less(score, lowest, zero, weight);
+        d_score = simd::select_less(score, lowest, zero, d_score);
+      }
+      simd::store(s + key * stride, weight);
+      simd::store(d_s + key * stride, d_score);
+    }
+  }
+
+  /// Where P is 0, dS is.
+  EIGEN_DONT_INLINE void clear_where_weights_are_zero(Index first_query, Index queries, Index m) {
+    const auto zero = simd::broadcast(Scalar(0)), least = simd::broadcast((std::numeric_limits<Scalar>::min)());
+    for (Index j = 0; j < m; ++j)
+      for (Index i = j * stride + first_query; i < j * stride + first_query + queries; i += simd::lanes<Scalar>)
+        simd::store(d_scores_ + i, simd::select_less(simd::load(scores_ + i), least, zero, simd::load(d_scores_ + i)));
+  }
+
+  /// The last three products, without what is hidden.
+  EIGEN_DONT_INLINE void add_entry_by_entry(
+      Index first_query, const Eigen::Matrix<bool, Eigen::Dynamic, Eigen::Dynamic, Eigen::ColMajor>& hidden,
+      const BackwardKeys<Scalar>& rows) {
+    for (Index j = 0; j < hidden.cols(); ++j)
+      for (Index query = 0; query < hidden.rows(); ++query) {
+        if (hidden(query, j)) continue;
+        const Index i = first_query + query;
+        const Index at = j * stride + i;
+        for (Index f = 0; f < e_; ++f) rows.d_v.row(j)[f] += scores_[at] * d_out_rows_[i * padded<Scalar>(e_) + f];
+        for (Index c = 0; c < d_; ++c) rows.d_k.row(j)[c] += d_scores_[at] * q_rows_[i * padded<Scalar>(d_) + c];
+        for (Index c = 0; c < d_; ++c) d_q_lanes_[i / n * n * d_ + c * n + i % n] += d_scores_[at] * rows.keys(j, c);
+      }
+  }
+
+  Index d_, e_;
+  Index capacity_;
+  TileMemory<Scalar> memory_;
+  Scalar* q_lanes_;                          // of each block [d x n], scaled
+  Scalar* d_out_lanes_;                      // of each block [e x n]
+  Scalar* d_q_lanes_;                        // of each block [d x n]
+  Scalar* q_rows_;                           // [capacity x padded d], scaled
+  Scalar* d_out_rows_;                       // [capacity x padded e]
+  alignas(64) Scalar scores_[block_size];    // S, S', P, P * D
+  alignas(64) Scalar d_scores_[block_size];  // dP, dS', dS
+  alignas(64) Scalar kept_[kept_size];       // what the score keeps for its derivative
+  alignas(64) Scalar log_sum_exp_[stride];
+  alignas(64) Scalar delta_[stride];  // rowsum(O * dO)
+  Scalar scale_ = 0;
+  Index count_ = 0;
+  std::optional<bool> finite_;  // the queries and their gradients, once that was asked
+};
+
+}  // namespace eigenformer::inline EIGENFORMER_ABI::detail

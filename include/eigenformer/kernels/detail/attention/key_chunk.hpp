@@ -1,0 +1,66 @@
+// The keys of one task in the derivative of attention, with what is summed for them.
+#pragma once
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+#include "eigenformer/kernels/detail/attention/backward_tile.hpp"
+#include "eigenformer/kernels/detail/attention/tile_reader.hpp"
+
+namespace eigenformer::inline EIGENFORMER_ABI::detail {
+
+/// The rows of a chunk of keys and of its values, and the sums that become their gradients. Rows that cannot be worked
+/// on where they lie, or are better not, since they collide, are copies.
+template <class Scalar>
+class KeyChunk {
+ public:
+  Strided<Scalar> keys, values;
+  ContiguousRows<Scalar> d_k, d_v;  // begin as zeros
+
+  /// The keys of `tile`.
+  KeyChunk(const AttentionLayout& layout, const BackwardRows<Scalar>& rows, Index key_head, const ScoreTile& tile)
+      : count_(tile.key_end - tile.key_begin), k_width_(rows.k.width), v_width_(rows.v.width) {
+    const Index first = layout.key_rows.begin(tile.sequence) + tile.key_begin;
+    d_k_to_ = {rows.d_k.row(key_head, first), rows.d_k.row_stride};
+    d_v_to_ = {rows.d_v.row(key_head, first), rows.d_v.row_stride};
+    const bool copies_k = TileReader<Scalar>::copies(rows.k, layout, tile.queries, tile.keys);
+    const bool copies_v = TileReader<Scalar>::copies(rows.v, layout, tile.queries, tile.keys);
+    const bool buffers_d_k = count_ > 16 && copies_pay<Scalar>(d_k_to_.stride, tile.queries, tile.keys);
+    const bool buffers_d_v = count_ > 16 && copies_pay<Scalar>(d_v_to_.stride, tile.queries, tile.keys);
+
+    // One allocation: of several glibc gives the memory back to the system after every call, and the next call's page
+    // faults take a tenth of its time (512 keys, d = 64).
+    const Index k_size = count_ * padded<Scalar>(k_width_), v_size = count_ * padded<Scalar>(v_width_);
+    memory_.resize((copies_k + buffers_d_k) * k_size + (copies_v + buffers_d_v) * v_size);
+    Scalar* next = memory_.data();
+    const auto take = [&](Index size) { return std::exchange(next, next + size); };
+    keys = copies_k ? copy_rows(rows.k, layout, key_head, first, count_, take(k_size)) : rows.k.from(key_head, first);
+    values = copies_v ? copy_rows(rows.v, layout, key_head, first, count_, take(v_size)) : rows.v.from(key_head, first);
+    d_k = buffers_d_k ? ContiguousRows<Scalar>{take(k_size), padded<Scalar>(k_width_)} : d_k_to_;
+    d_v = buffers_d_v ? ContiguousRows<Scalar>{take(v_size), padded<Scalar>(v_width_)} : d_v_to_;
+    for (Index i = 0; i < count_; ++i) std::fill_n(d_k.row(i), k_width_, Scalar(0));
+    for (Index i = 0; i < count_; ++i) std::fill_n(d_v.row(i), v_width_, Scalar(0));
+  }
+
+  /// The rows from this key on. `looks`: whether to find out if all of the chunk are finite, which it does once.
+  BackwardKeys<Scalar> from(Index key, bool looks) {
+    if (looks && !are_finite_.has_value())
+      are_finite_ = all_finite(keys, count_, k_width_) && all_finite(values, count_, v_width_);
+    return {keys.from_row(key), values.from_row(key), d_k.from(key, 0), d_v.from(key, 0), looks && *are_finite_};
+  }
+
+  /// Brings the gradients to where they belong.
+  void finish() const {
+    for (Index i = 0; d_k.data != d_k_to_.data && i < count_; ++i) std::copy_n(d_k.row(i), k_width_, d_k_to_.row(i));
+    for (Index i = 0; d_v.data != d_v_to_.data && i < count_; ++i) std::copy_n(d_v.row(i), v_width_, d_v_to_.row(i));
+  }
+
+ private:
+  Index count_, k_width_, v_width_;
+  ContiguousRows<Scalar> d_k_to_, d_v_to_;
+  std::optional<bool> are_finite_;
+  Eigen::Matrix<Scalar, Eigen::Dynamic, 1> memory_;
+};
+
+}  // namespace eigenformer::inline EIGENFORMER_ABI::detail

@@ -1,0 +1,173 @@
+// The softmax of a block of queries whose keys come in tiles, one query a lane.
+#pragma once
+
+#include <array>
+#include <cmath>
+
+#include "eigenformer/core/detail/exp2.hpp"
+#include "eigenformer/kernels/detail/attention/query_blocks.hpp"
+#include "eigenformer/kernels/detail/attention/tile_parts.hpp"
+
+namespace eigenformer::inline EIGENFORMER_ABI::detail {
+
+/// What scores are multiplied by so that 2 to their power is what e to their power was. It is part of the scale where
+/// nothing looks at the scores, so that the softmax need not multiply each by it.
+template <class Scalar>
+inline constexpr auto log2_e = static_cast<Scalar>(1.44269504088896340736);
+
+/// The softmax of a block's queries over the keys so far, online (Milakov and Gimelshein 2018, arXiv 1805.02867; Dao et
+/// al. 2022, arXiv 2205.14135), with n = block_queries. All matrices have n columns and contiguous rows.
+/// in_base_2: scores come multiplied by log2_e.
+template <class Scalar, bool in_base_2>
+class OnlineSoftmax {
+ public:
+  /// Sees no keys yet. To be called first: the constructor does not, since most of an array of these may be unused.
+  void begin() {
+    largest_.fill(hidden_score<Scalar>);
+    sum_.fill(Scalar(0));
+  }
+
+  /// Turns the scores [keys x n] of a tile's parts into weights relative to the largest score, and brings what was
+  /// summed before to the same. largest: [n], of each query's scores in the tile. results: [width x n], the sums of
+  /// weighted values.
+  template <class Parts>
+  void add(const Parts& parts, Scalar* scores, const Scalar* largest, Index width, Scalar* results) {
+    for (Index packet = 0; packet < n / lanes; ++packet) {
+      const P shift = raise(packet * lanes, simd::load(largest + packet * lanes), width, results);
+      P sum = simd::broadcast(Scalar(0));
+      for (const TilePart& part : parts)
+        if (part.packet <= packet && packet < part.packet + part.packets)
+          sum = weigh(part.keys, scores + part.key * n + packet * lanes, shift, sum);
+      Scalar* total = sum_.data() + packet * lanes;
+      simd::store(total, simd::add(simd::load(total), sum));
+    }
+  }
+
+  /// Divides results [width x n] by the sums of weights; those of queries that saw nothing stay zero. False if any
+  /// result is infinite or NaN.
+  EIGEN_DONT_INLINE bool finish(Index width, Scalar* results) const {
+    const P zero = simd::broadcast(Scalar(0)), least = simd::broadcast((std::numeric_limits<Scalar>::min)());
+    P factors[panel_packets], not_finite[panel_packets];  // the latter sums of zeros times results
+    EIGENFORMER_UNROLL
+    for (int p = 0; p < panel_packets; ++p) {
+      const P sum = simd::load(sum_.data() + p * lanes);
+      factors[p] = simd::select_less(sum, least, zero, simd::divide(simd::broadcast(Scalar(1)), sum));
+      not_finite[p] = zero;
+    }
+    for (Index i = 0; i < width; ++i) {
+      EIGENFORMER_UNROLL
+      for (int p = 0; p < panel_packets; ++p) {
+        Scalar* result = results + i * n + p * lanes;
+        const P divided = simd::multiply(simd::load(result), factors[p]);
+        not_finite[p] = simd::multiply_add(divided, zero, not_finite[p]);
+        simd::store(result, divided);
+      }
+    }
+    P all = not_finite[0];
+    for (int p = 1; p < panel_packets; ++p) all = simd::add(all, not_finite[p]);
+    return simd::sum_of_lanes<Scalar>(all) == 0;
+  }
+
+  /// The logarithms of the sums of the exponentials of the queries' scores [n]; minus infinity if one saw nothing.
+  EIGEN_DONT_INLINE void log_sum_exp(Scalar* to) const {
+    constexpr auto unit = static_cast<Scalar>(in_base_2 ? 1 / log2_e<double> : 1.0);
+    for (Index l = 0; l < n; l += lanes)
+      simd::store(to + l, simd::multiply_add(simd::load(largest_.data() + l), simd::broadcast(unit),
+                                             simd::log(simd::load(sum_.data() + l))));
+  }
+
+ private:
+  using P = simd::Packet<Scalar>;
+  static constexpr Index n = block_queries<Scalar>;
+  static constexpr int lanes = simd::lanes<Scalar>;
+  // Sums are rescaled only when the largest score has grown by more than this: weights stay under 2^8.
+  static constexpr auto slack = static_cast<Scalar>(in_base_2 ? 8.0 : 5.5);
+
+  /// Takes note of larger scores of the queries from `lane` on, and gives what is to be taken from their scores.
+  P raise(Index lane, const P& top, Index width, Scalar* results) {
+    Scalar* kept = largest_.data() + lane;
+    const P before = simd::load(kept);
+    const P limit = simd::add(before, simd::broadcast(slack));
+    if (!simd::any_less<Scalar>(limit, top)) return shift_of(before);
+    const P largest = simd::select_less(limit, top, top, before);
+    simd::store(kept, largest);
+    const P hidden = simd::broadcast(hidden_score<Scalar>);
+    if (!simd::any_less<Scalar>(hidden, before)) return shift_of(largest);  // there is nothing yet to be rescaled
+    P factors[] = {simd::select_less(limit, top, simd::subtract(before, top), simd::broadcast(Scalar(0)))};
+    exponentiate(factors);
+    const P factor = factors[0];
+    simd::store(sum_.data() + lane, simd::multiply(simd::load(sum_.data() + lane), factor));
+    for (Index i = 0; i < width; ++i) {
+      Scalar* result = results + i * n + lane;
+      simd::store(result, simd::multiply(simd::load(result), factor));
+    }
+    return shift_of(largest);
+  }
+
+  /// Turns scores into weights and adds them to `sum`.
+  EIGEN_DONT_INLINE static P weigh(Index keys, Scalar* scores, const P& shift, P sum) {
+    constexpr int together = simd::exponentials_together;
+    Index j = 0;
+    for (; j + together <= keys; j += together) sum = weigh_some<together>(scores + j * n, shift, sum);
+    for (; j < keys; ++j) sum = weigh_some<1>(scores + j * n, shift, sum);
+    return sum;
+  }
+  template <int keys>
+  EIGEN_ALWAYS_INLINE static P weigh_some(Scalar* scores, const P& shift, P sum) {
+    P weights[keys];
+    // The difference first: equal scores of any size then have equal weights, which a fused (x log2 e - shift), an
+    // instruction less, does not give.
+    EIGENFORMER_UNROLL
+    for (int j = 0; j < keys; ++j) weights[j] = simd::subtract(simd::load(scores + j * n), shift);
+    exponentiate(weights);
+    EIGENFORMER_UNROLL
+    for (int j = 0; j < keys; ++j) {
+      sum = simd::add(sum, weights[j]);
+      simd::store(scores + j * n, weights[j]);
+    }
+    return sum;
+  }
+
+  /// The exponentials of differences of scores.
+  template <int count>
+  EIGEN_ALWAYS_INLINE static void exponentiate(P (&differences)[count]) {
+    if constexpr (!in_base_2) {
+      EIGENFORMER_UNROLL
+      for (int i = 0; i < count; ++i) differences[i] = simd::multiply(differences[i], simd::broadcast(log2_e<Scalar>));
+    }
+    simd::exp2_each<Scalar>(differences);
+  }
+
+  /// What is taken from a score: the largest, but 0 for a query that has seen nothing.
+  static P shift_of(const P& largest) {
+    return simd::select_less(simd::as_unknown(simd::broadcast(hidden_score<Scalar>)), largest, largest,
+                             simd::broadcast(Scalar(0)));
+  }
+
+  std::array<Scalar, n> largest_, sum_;
+};
+
+/// For the queries of some packets: each of `largest` becomes the larger of itself and the query's scores, which lie
+/// block_queries apart.
+template <class Scalar>
+EIGEN_DONT_INLINE void note_largest(Index keys, Index packets, const Scalar* scores, Scalar* largest) {
+  constexpr Index n = block_queries<Scalar>, lanes = simd::lanes<Scalar>;
+  constexpr int chains = 4;  // of comparisons, to hide their latency
+  for (Index l = 0; l < packets * lanes; l += lanes) {
+    simd::Packet<Scalar> top[chains];
+    EIGENFORMER_UNROLL
+    for (int i = 0; i < chains; ++i) top[i] = simd::load(largest + l);
+    Index j = 0;
+    for (; j + chains <= keys; j += chains) {
+      EIGENFORMER_UNROLL
+      for (int i = 0; i < chains; ++i) top[i] = simd::maximum(simd::load(scores + (j + i) * n + l), top[i]);
+    }
+    for (; j < keys; ++j) top[0] = simd::maximum(simd::load(scores + j * n + l), top[0]);
+    simd::store(largest + l, simd::maximum(simd::maximum(top[0], top[1]), simd::maximum(top[2], top[3])));
+  }
+}
+
+EIGENFORMER_FLOAT(void note_largest(Index, Index, const float*, float*));
+EIGENFORMER_DOUBLE(void note_largest(Index, Index, const double*, double*));
+
+}  // namespace eigenformer::inline EIGENFORMER_ABI::detail

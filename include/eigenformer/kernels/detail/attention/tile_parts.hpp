@@ -1,0 +1,129 @@
+// Which parts of a tile of scores are worth working on.
+#pragma once
+
+#include <algorithm>
+#include <array>
+
+#include "eigenformer/core/simd.hpp"
+#include "eigenformer/kernels/scores/score.hpp"
+
+namespace eigenformer::inline EIGENFORMER_ABI::detail {
+
+/// What several heads see of a tile: who sees most of it, and who sees least.
+struct SeenByHeads {
+  Visible most = Visible::none, least = Visible::all;
+};
+/// Of `heads` heads from tile.head on.
+template <Score S>
+SeenByHeads seen_by_heads(const S& score, ScoreTile tile, Index heads) {
+  SeenByHeads seen;
+  for (const Index end = tile.head + heads; tile.head < end; ++tile.head) {
+    const Visible of_head = score.visible(tile);
+    seen.most = std::max<Visible>(seen.most, of_head);
+    seen.least = std::min<Visible>(seen.least, of_head);
+  }
+  return seen;
+}
+
+/// A rectangle of a tile: some keys, and the queries of some neighbouring packets of lanes. Places are counted from the
+/// tile's begin.
+struct TilePart {
+  ScoreTile tile;  // the same as a tile of its own
+  Visible seen;    // some or all
+  Index key, keys;
+  Index packet, packets;
+};
+
+/// Cuts a tile of at most `most_queries` into parts that leave out most of what its queries do not see: of the queries
+/// of a packet, or 16, keys are left out at either end, eight at a time. A tile that is seen whole is one part.
+template <class Scalar, Index most_queries>
+class TileParts {
+ public:
+  template <Score S>
+  TileParts(const S& score, const ScoreTile& tile, Visible seen) {
+    const Index groups = (tile.query_end - tile.query_begin + group - 1) / group;
+    if (seen == Visible::all) add(tile, queries_of(tile, 0, groups), seen);
+    if (seen != Visible::some) return;
+    std::array<ScoreTile, most_groups> narrowed;
+    for (Index g = 0; g < groups; ++g) {
+      narrowed[static_cast<std::size_t>(g)] = queries_of(tile, g, 1);
+      narrow(score, narrowed[static_cast<std::size_t>(g)]);
+    }
+    // From one key at which a group begins or ends to the next, all groups between the first and the last that are
+    // there.
+    for (Index key = tile.key_begin; key < tile.key_end;) {
+      Index next = tile.key_end, first = groups, last = -1;
+      for (Index g = 0; g < groups; ++g) {
+        const ScoreTile& own = narrowed[static_cast<std::size_t>(g)];
+        if (own.key_begin <= key && key < own.key_end) {
+          first = std::min<Index>(first, g);
+          last = g;
+        }
+        for (const Index edge : {own.key_begin, own.key_end})
+          if (edge > key) next = std::min<Index>(next, edge);
+      }
+      if (last >= 0) {
+        ScoreTile part = queries_of(tile, first, last - first + 1);
+        part.key_begin = key;
+        part.key_end = next;
+        const Visible of_part = score.visible(part);
+        if (of_part != Visible::none) add(tile, part, of_part);
+      }
+      key = next;
+    }
+  }
+  template <Score S>
+  TileParts(const S& score, const ScoreTile& tile) : TileParts(score, tile, score.visible(tile)) {}
+
+  const TilePart* begin() const { return parts_.data(); }
+  const TilePart* end() const { return parts_.data() + size_; }
+  bool empty() const { return size_ == 0; }
+
+ private:
+  static constexpr Index lanes = simd::lanes<Scalar>;
+  static constexpr Index group = std::max<Index>(lanes, 16);  // smaller ones would not pay for the products they save
+  static constexpr Index most_groups = (most_queries + group - 1) / group;
+
+  static ScoreTile queries_of(const ScoreTile& tile, Index first_group, Index groups) {
+    ScoreTile part = tile;
+    part.query_begin = tile.query_begin + first_group * group;
+    part.query_end = std::min<Index>(tile.query_end, part.query_begin + groups * group);
+    return part;
+  }
+
+  void add(const ScoreTile& whole, const ScoreTile& tile, Visible seen) {
+    parts_[size_++] = {tile,
+                       seen,
+                       tile.key_begin - whole.key_begin,
+                       tile.key_end - tile.key_begin,
+                       (tile.query_begin - whole.query_begin) / lanes,
+                       (tile.query_end - tile.query_begin + lanes - 1) / lanes};
+  }
+
+  /// Leaves out the keys at both ends of a tile that its queries do not see, a step at a time: all keys, if they see
+  /// nothing.
+  template <Score S>
+  static void narrow(const S& score, ScoreTile& tile) {
+    constexpr Index step = 8;
+    const Visible whole = score.visible(tile);
+    if (whole == Visible::none) tile.key_end = tile.key_begin;
+    if (whole != Visible::some) return;
+    ScoreTile part = tile;
+    for (;; tile.key_begin = part.key_end) {
+      if (tile.key_begin == tile.key_end) return;
+      part.key_begin = tile.key_begin;
+      part.key_end = std::min<Index>(tile.key_end, tile.key_begin + step);
+      if (score.visible(part) != Visible::none) break;
+    }
+    for (;; tile.key_end = part.key_begin) {
+      part.key_end = tile.key_end;
+      part.key_begin = std::max<Index>(tile.key_begin, tile.key_end - step);
+      if (score.visible(part) != Visible::none) break;
+    }
+  }
+
+  std::array<TilePart, 2 * most_groups + 1> parts_;
+  std::size_t size_ = 0;
+};
+
+}  // namespace eigenformer::inline EIGENFORMER_ABI::detail

@@ -1,0 +1,201 @@
+// The loop that all products run in: a tile of the result that stays in registers.
+//
+// A tile is a few rows by one, two or three packets of columns. For every k its packets of B are loaded once, and A's
+// entries are broadcast from where they lie, so neither A nor its transpose is copied. Every entry of the result is one
+// chain of multiply-adds over k = 0, 1, 2, .. in that order, in whichever tile it is: a row's result does not depend on
+// how many other rows there are, to the last bit.
+#pragma once
+
+#include <algorithm>
+#include <type_traits>
+
+#include "eigenformer/core/detail/compiled.hpp"
+#include "eigenformer/core/simd.hpp"
+#include "eigenformer/kernels/detail/gemm/strided.hpp"
+
+namespace eigenformer::inline EIGENFORMER_ABI::detail {
+
+/// Packets of the widest tile.
+inline constexpr int panel_packets = 3;
+/// Columns of the widest tile.
+template <class Scalar>
+inline constexpr Index panel_width = panel_packets* simd::lanes<Scalar>;
+
+/// Rows of the highest tile of so many packets. 8 x 3 sums, or 4 x 3 where there are 16 registers, leave enough of them
+/// for what is multiplied, and hide the latency of the additions. As fast are 12 x 2 and 6 x 4 (both 96 to 98 % of the
+/// peak with AVX-512), but eights divide most widths of heads. (On a Xeon, whose clock falls the more it loads: 6 x 3
+/// has 0.95 to 1.01 times attention's speed, 8 x 2 0.95 to 1.01; a load before every pair of multiply-adds, as its
+/// ports would have it, is 4 % faster alone and level in attention.)
+constexpr int tile_rows(int packets) {
+  return simd::registers >= 32 || packets == 1 ? 8 : 4;
+}
+
+/// Which of a matrix's entries lie next to each other: those of a row, or those of a column.
+enum class Contiguous { rows, columns };
+
+/// What lies i < 4 strides and some bytes after `from`: an address that x86 makes within the instruction that reads
+/// or writes it. Compilers would rather make such addresses beforehand (Clang 14 with an addition each, GCC 12 on the
+/// stack when it has no more registers), and are kept from it by hiding what a number was made of.
+template <class Entry, class Byte>
+EIGEN_ALWAYS_INLINE Entry& at(Byte*& from, int i, Index& stride, Index three_strides, Index bytes) {
+#if defined(__clang__)
+  asm("" : "+r"(from));
+#elif defined(__GNUC__)
+  asm("" : "+r"(stride));
+#endif
+  return *reinterpret_cast<Entry*>(from + (i == 3 ? three_strides : i * stride) + bytes);
+}
+
+/// Calls body(i, p, address) for the packets of a tile's rows, by such addresses.
+template <class Scalar, int rows, int packets, class Body>
+EIGEN_ALWAYS_INLINE void for_each_packet(const ContiguousRows<Scalar>& tile, Body body) {
+  using Byte = std::conditional_t<std::is_const_v<Scalar>, const char, char>;
+  using P = simd::Packet<std::remove_const_t<Scalar>>;
+  Index stride = tile.stride * static_cast<Index>(sizeof(Scalar));
+  const Index three_strides = 3 * stride;
+  Byte* from = reinterpret_cast<Byte*>(tile.data);
+  EIGENFORMER_UNROLL
+  for (int i = 0; i < rows; ++i) {
+    if (i == 4) from += 4 * stride;
+    EIGENFORMER_UNROLL
+    for (int p = 0; p < packets; ++p)
+      body(i, p, &at<Scalar>(from, i % 4, stride, three_strides, p * static_cast<Index>(sizeof(P))));
+  }
+}
+
+/// sums += A B for the next `steps` of k. Four rows of A lie from a_0 on, four from a_4 on; strides are in bytes.
+///
+/// Beside the multiply-adds there is as little as can be, since Intel's take the ports of integer additions too: all
+/// pointers move once in four steps. (8 x 3 tiles of depth 64 on Ice Lake: 88 % of the peak with three additions a
+/// step, 96 % with three in four.)
+template <class Scalar, Contiguous contiguous, int steps, int rows, int packets>
+EIGEN_ALWAYS_INLINE void add_steps(const char*& a_0, const char*& a_4, Index& stride, Index three_strides,
+                                   const char*& b, Index& b_stride, Index three_b_strides,
+                                   simd::Packet<Scalar> (&sums)[rows][packets]) {
+  static_assert(rows <= 8 && steps <= 4);
+  using P = simd::Packet<Scalar>;
+  constexpr Index size = sizeof(Scalar);
+  constexpr bool along_rows = contiguous == Contiguous::rows;
+  EIGENFORMER_UNROLL
+  for (int k = 0; k < steps; ++k) {
+    P right[packets];
+    EIGENFORMER_UNROLL
+    for (int p = 0; p < packets; ++p)
+      right[p] = simd::load(&at<const Scalar>(b, k, b_stride, three_b_strides, p * static_cast<Index>(sizeof(P))));
+    EIGENFORMER_UNROLL
+    for (int i = 0; i < rows; ++i) {
+      const char*& from = i < 4 ? a_0 : a_4;
+      const P left = simd::broadcast(
+          at<const Scalar>(from, along_rows ? i % 4 : k, stride, three_strides, (along_rows ? k : i % 4) * size));
+      EIGENFORMER_UNROLL
+      for (int p = 0; p < packets; ++p) sums[i][p] = simd::multiply_add(left, right[p], sums[i][p]);
+      simd::keep_in_register(left);
+    }
+    EIGENFORMER_UNROLL
+    for (int p = 0; p < packets; ++p) simd::keep_in_register(right[p]);
+  }
+  a_0 += steps * (along_rows ? size : stride);
+  a_4 += steps * (along_rows ? size : stride);
+  b += steps * b_stride;
+}
+
+/// C = start + A B, `tiles` times one below the other. A: [rows x depth], its rows or columns a_stride apart; B:
+/// [depth x packets * lanes]; `start` may be C itself, a row that stands for all, or null for zeros. Where `largest` is
+/// not null, each of its packets * lanes entries becomes the larger of itself and all of C's column: that costs next to
+/// nothing while C is in registers.
+/// Not inlined: each of its callers would have all tiles anew, to compile and to hold.
+template <class Scalar, int packets, int rows, Contiguous contiguous>
+EIGEN_DONT_INLINE void multiply_tiles(Index tiles, Index depth, const Scalar* a, Index a_stride,
+                                      ContiguousRows<const Scalar> b, ContiguousRows<const Scalar> start,
+                                      ContiguousRows<Scalar> c, Scalar* largest) {
+  using P = simd::Packet<Scalar>;
+  constexpr bool along_rows = contiguous == Contiguous::rows;
+  constexpr int lanes = simd::lanes<Scalar>;
+  constexpr Index size = sizeof(Scalar);
+  // Eight are not faster, and with SSE four are slower than two (attention_bench, n = 512, d = 64: 56 instead of 64 %
+  // on GCC, 48 instead of 59 % on Clang).
+  constexpr int steps = sizeof(P) > 16 || simd::registers >= 32 ? 4 : 2;
+  Index stride = a_stride * size, b_stride = b.stride * size;
+  const Index three_strides = 3 * stride, three_b_strides = 3 * b_stride;
+  for (; tiles > 0; --tiles) {
+    P sums[rows][packets];
+    if (start.data == nullptr) {
+      EIGENFORMER_UNROLL
+      for (int i = 0; i < rows; ++i) {
+        EIGENFORMER_UNROLL
+        for (int p = 0; p < packets; ++p) sums[i][p] = simd::broadcast(Scalar(0));
+      }
+    } else {
+      for_each_packet<const Scalar, rows, packets>(
+          start, [&](int i, int p, const Scalar* from) { sums[i][p] = simd::load(from); });
+    }
+    const char *a_0 = reinterpret_cast<const char*>(a), *a_4 = a_0 + 4 * (along_rows ? stride : size);
+    const char* b_0 = reinterpret_cast<const char*>(b.data);
+    Index left = depth;
+    for (; left >= steps; left -= steps)
+      add_steps<Scalar, contiguous, steps>(a_0, a_4, stride, three_strides, b_0, b_stride, three_b_strides, sums);
+    for (; left > 0; --left)
+      add_steps<Scalar, contiguous, 1>(a_0, a_4, stride, three_strides, b_0, b_stride, three_b_strides, sums);
+    for_each_packet<Scalar, rows, packets>(c, [&](int i, int p, Scalar* to) { simd::store(to, sums[i][p]); });
+    if (largest != nullptr) {
+      EIGENFORMER_UNROLL
+      for (int p = 0; p < packets; ++p) {
+        P top = simd::load(largest + p * lanes);
+        EIGENFORMER_UNROLL
+        for (int i = 0; i < rows; ++i) top = simd::maximum(sums[i][p], top);
+        simd::store(largest + p * lanes, top);
+      }
+    }
+    a += rows * (along_rows ? a_stride : 1);
+    c = c.from(rows, 0);
+    start = start.from(rows, 0);
+  }
+}
+
+/// The same for any number of rows. A's rows or its columns are contiguous.
+template <class Scalar, int packets, int rows = tile_rows(packets)>
+void multiply_rows(Index count, Index depth, const Strided<Scalar>& a, const ContiguousRows<const Scalar>& b,
+                   const ContiguousRows<const Scalar>& start, const ContiguousRows<Scalar>& c,
+                   Scalar* largest = nullptr) {
+  eigen_assert(a.row_stride == 1 || a.col_stride == 1 || depth == 0);
+  // What is left goes to lower tiles. Each height is compiled anew, so there are only the powers of two.
+  const Index tiles = count / rows;
+  if (tiles > 0) {
+    if (a.col_stride == 1)
+      multiply_tiles<Scalar, packets, rows, Contiguous::rows>(tiles, depth, a.data, a.row_stride, b, start, c, largest);
+    else
+      multiply_tiles<Scalar, packets, rows, Contiguous::columns>(tiles, depth, a.data, a.col_stride, b, start, c,
+                                                                 largest);
+  }
+  const Index done = tiles * rows;
+  if constexpr (rows > 1)
+    if (done < count)
+      multiply_rows<Scalar, packets, rows / 2>(count - done, depth, a.from_row(done), b, start.from(done, 0),
+                                               c.from(done, 0), largest);
+}
+
+/// The same for any number of packets: threes, but rather two and two than three and one.
+template <class Scalar>
+void multiply_packets(Index rows, Index packets, Index depth, const Strided<Scalar>& a,
+                      const ContiguousRows<const Scalar>& b, const ContiguousRows<const Scalar>& start,
+                      const ContiguousRows<Scalar>& c, Scalar* largest = nullptr) {
+  for (Index done = 0, width = 0; done < packets; done += width) {
+    const Index left = packets - done, col = done * simd::lanes<Scalar>;
+    width = left == 4 ? 2 : std::min<Index>(left, 3);
+    const auto multiply = [&](auto count) {
+      multiply_rows<Scalar, count>(rows, depth, a, b.from(0, col), start.from(0, col), c.from(0, col),
+                                   largest == nullptr ? nullptr : largest + col);
+    };
+    if (width == 3) multiply(std::integral_constant<int, 3>{});
+    if (width == 2) multiply(std::integral_constant<int, 2>{});
+    if (width == 1) multiply(std::integral_constant<int, 1>{});
+  }
+}
+
+EIGENFORMER_FLOAT(void multiply_packets(Index, Index, Index, const Strided<float>&, const ContiguousRows<const float>&,
+                                        const ContiguousRows<const float>&, const ContiguousRows<float>&, float*));
+EIGENFORMER_DOUBLE(void multiply_packets(Index, Index, Index, const Strided<double>&,
+                                         const ContiguousRows<const double>&, const ContiguousRows<const double>&,
+                                         const ContiguousRows<double>&, double*));
+
+}  // namespace eigenformer::inline EIGENFORMER_ABI::detail

@@ -1,0 +1,61 @@
+// Attention with linear biases (Press et al. 2021, arXiv 2108.12409).
+#pragma once
+
+#include <cmath>
+#include <vector>
+
+#include "eigenformer/kernels/detail/attention/distance_bias.hpp"
+
+namespace eigenformer::inline EIGENFORMER_ABI {
+
+/// A head's slope times the distance is taken from each score: slope * |query - key|. With Causal this is the paper's;
+/// without, both sides alike.
+class Alibi {
+ public:
+  static constexpr ScoreStage stage = ScoreStage::bias;
+
+  /// The paper's slopes: for a power of two heads 2^(-8/heads), 2^(-16/heads), ..; else those of the next lower power,
+  /// and then every other one of the next higher.
+  explicit Alibi(Index heads) {
+    check(heads >= 1, "Alibi: heads is ", heads, ", expected 1 or more");
+    Index power = 1;
+    while (2 * power <= heads) power *= 2;
+    for (Index h = 0; h < power; ++h)
+      slopes_.push_back(std::exp2(-8.0 * static_cast<double>(h + 1) / static_cast<double>(power)));
+    for (Index h = 0; h < heads - power; ++h)
+      slopes_.push_back(std::exp2(-4.0 * static_cast<double>(2 * h + 1) / static_cast<double>(power)));
+  }
+  /// A slope a head.
+  explicit Alibi(std::vector<double> slopes) : slopes_(std::move(slopes)) {}
+
+  /// The same for keys that begin earlier than the queries, as in a cache: both end together.
+  Alibi after_past() const {
+    Alibi copy = *this;
+    copy.alignment_ = detail::Alignment::after_past();
+    return copy;
+  }
+
+  const std::vector<double>& slopes() const { return slopes_; }
+
+  void check_covers(const ScoreTile& batch) const {
+    check(batch.head < static_cast<Index>(slopes_.size()), "attention: Alibi has ", slopes_.size(),
+          " slopes, expected ", batch.head + 1);
+  }
+
+  Visible visible(const ScoreTile&) const { return Visible::all; }
+
+  template <class Scalar>
+  void apply(const ScoreTile& tile, ScoreBlock<Scalar> scores) const {
+    const auto slope = static_cast<Scalar>(slopes_[static_cast<std::size_t>(tile.head)]);
+    detail::add_distance_bias(tile, alignment_.first_query(tile), scores,
+                              [&](Index distance) {  // 0 times an infinite slope would be NaN
+                                return distance == 0 ? Scalar(0) : -slope * static_cast<Scalar>(std::abs(distance));
+                              });
+  }
+
+ private:
+  std::vector<double> slopes_;
+  detail::Alignment alignment_;
+};
+
+}  // namespace eigenformer::inline EIGENFORMER_ABI

@@ -1,0 +1,67 @@
+// One of several scores, chosen when the program runs, as one type.
+#pragma once
+
+#include <utility>
+#include <variant>
+
+#include "eigenformer/kernels/scores/score.hpp"
+
+namespace eigenformer::inline EIGENFORMER_ABI {
+
+/// Any of these scores, of one stage. A kernel is compiled once for all of them, and looks once a tile which it is:
+///
+///   using Mask = ChosenScore<Unmasked, Causal>;
+///   attention(q, k, v, combine(Alibi(heads), causal ? Mask(Causal{}) : Mask(Unmasked{})), {.heads = heads});
+template <Score... Scores>
+class ChosenScore {
+ public:
+  static constexpr ScoreStage stage = std::min<ScoreStage>({Scores::stage...});
+  static_assert(((Scores::stage == stage) && ...), "the scores that one chooses among are of one stage");
+  static constexpr bool heads_share_gradient = (detail::heads_share_gradient<Scores>() || ...);
+  static constexpr bool sequences_share_gradient = (detail::sequences_share_gradient<Scores>() || ...);
+  static constexpr int kept_blocks = std::max<int>({detail::kept_blocks<Scores>()...});
+  static constexpr bool reads_rows_of_keys = (detail::reads_rows_of_keys<Scores>() || ...);
+
+  explicit ChosenScore(std::variant<Scores...> score) : score_(std::move(score)) {}
+
+  template <class Scalar>
+  static constexpr bool is_differentiable() {
+    return (detail::is_differentiable<Scores, Scalar>() && ...);
+  }
+
+  void check_covers(const ScoreTile& batch) const {
+    std::visit([&](const auto& score) { detail::check_covers(score, batch); }, score_);
+  }
+
+  Visible visible(const ScoreTile& tile) const {
+    return std::visit([&](const auto& score) { return score.visible(tile); }, score_);
+  }
+
+  template <class Scalar>
+  requires(detail::applies_to<Scores, Scalar>&&...) EIGEN_DONT_INLINE
+      void apply(const ScoreTile& tile, ScoreBlock<Scalar> scores) const {
+    std::visit([&](const auto& score) { score.apply(tile, scores); }, score_);
+  }
+
+  template <class Scalar>
+  EIGEN_DONT_INLINE void apply(const ScoreTile& tile, ScoreBlock<Scalar> scores, ScoreBlock<Scalar> kept) const
+      requires(kept_blocks > 0) {
+    std::visit([&](const auto& score) { detail::apply_keeping(score, tile, scores, kept); }, score_);
+  }
+
+  template <class Scalar>
+  EIGEN_DONT_INLINE void apply_backward(const ScoreTile& tile, ScoreBlock<Scalar> kept,
+                                        ScoreBlock<Scalar> d_scores) const requires(kept_blocks > 0) {
+    std::visit([&](const auto& score) { detail::differentiate(score, tile, kept, d_scores); }, score_);
+  }
+  template <class Scalar>
+  EIGEN_DONT_INLINE void apply_backward(const ScoreTile& tile, ScoreBlock<Scalar> d_scores) const
+      requires(kept_blocks == 0 && (detail::has_derivative<Scores, Scalar> || ...)) {
+    std::visit([&](const auto& score) { detail::differentiate(score, tile, d_scores, d_scores); }, score_);
+  }
+
+ private:
+  std::variant<Scores...> score_;
+};
+
+}  // namespace eigenformer::inline EIGENFORMER_ABI

@@ -1,0 +1,132 @@
+// Several scores as one.
+#pragma once
+
+#include <algorithm>
+#include <tuple>
+
+#include "eigenformer/kernels/scores/score.hpp"
+
+namespace eigenformer::inline EIGENFORMER_ABI {
+
+/// What combine() gives: its scores stand in the order in which they are applied.
+template <Score... Scores>
+class CombinedScore {
+ public:
+  static constexpr ScoreStage stage = std::min<ScoreStage>({Scores::stage...});
+  static constexpr bool heads_share_gradient = (detail::heads_share_gradient<Scores>() || ...);
+  static constexpr bool sequences_share_gradient = (detail::sequences_share_gradient<Scores>() || ...);
+  static constexpr int kept_blocks = (detail::kept_blocks<Scores>() + ...);
+  static constexpr bool reads_rows_of_keys = (detail::reads_rows_of_keys<Scores>() || ...);
+
+  explicit CombinedScore(const std::tuple<Scores...>& scores) : scores_(scores) {}
+
+  template <class Scalar>
+  static constexpr bool is_differentiable() {
+    return (detail::is_differentiable<Scores, Scalar>() && ...);
+  }
+
+  const std::tuple<Scores...>& scores() const { return scores_; }
+
+  void check_covers(const ScoreTile& batch) const {
+    for_each([&](const auto& score) { detail::check_covers(score, batch); });
+  }
+
+  Visible visible(const ScoreTile& tile) const {
+    Visible least = Visible::all;
+    for_each([&](const auto& score) {
+      if (least != Visible::none) least = std::min<Visible>(least, score.visible(tile));
+    });
+    return least;
+  }
+
+  template <class Scalar>
+  requires(detail::applies_to<Scores, Scalar>&&...) void apply(const ScoreTile& tile, ScoreBlock<Scalar> scores) const {
+    for_each([&](const auto& score) {
+      if (is_applied(score, tile)) score.apply(tile, scores);
+    });
+  }
+
+  template <class Scalar>
+  void apply(const ScoreTile& tile, ScoreBlock<Scalar> scores, ScoreBlock<Scalar> kept) const
+      requires(kept_blocks > 0) {
+    int before = 0;  // blocks of the scores before
+    for_each([&](const auto& score) {
+      if (is_applied(score, tile)) detail::apply_keeping(score, tile, scores, detail::block_after(kept, before));
+      before += detail::kept_blocks<std::remove_cvref_t<decltype(score)>>();
+    });
+  }
+
+  template <class Scalar>
+  void apply_backward(const ScoreTile& tile, ScoreBlock<Scalar> kept, ScoreBlock<Scalar> d_scores) const
+      requires(kept_blocks > 0) {
+    differentiate<0>(tile, kept, d_scores);
+  }
+  template <class Scalar>
+  void apply_backward(const ScoreTile& tile, ScoreBlock<Scalar> d_scores) const
+      requires(kept_blocks == 0 && (detail::has_derivative<Scores, Scalar> || ...)) {
+    differentiate<0>(tile, d_scores, d_scores);
+  }
+
+ private:
+  template <class Body>
+  void for_each(Body body) const {
+    std::apply([&](const auto&... score) { (body(score), ...); }, scores_);
+  }
+
+  template <class S>
+  static bool is_applied(const S& score, const ScoreTile& tile) {
+    return detail::changes_values<S> || score.visible(tile) != Visible::all;
+  }
+
+  /// From the last score to the one `at`.
+  template <std::size_t at, class Scalar>
+  void differentiate(const ScoreTile& tile, ScoreBlock<Scalar> kept, ScoreBlock<Scalar> d_scores) const {
+    const auto& score = std::get<at>(scores_);
+    constexpr int own_blocks = detail::kept_blocks<std::remove_cvref_t<decltype(score)>>();
+    if constexpr (at + 1 < sizeof...(Scores))
+      differentiate<at + 1>(tile, detail::block_after(kept, own_blocks), d_scores);
+    detail::differentiate(score, tile, kept, d_scores);
+  }
+
+  std::tuple<Scores...> scores_;
+};
+
+namespace detail {
+
+template <ScoreStage stage, Score S>
+auto if_of_stage(const S& score) {
+  if constexpr (S::stage == stage) {
+    return std::tuple<S>(score);
+  } else {
+    return std::tuple<>();
+  }
+}
+template <Score S>
+std::tuple<S> parts_of(const S& score) {
+  return std::tuple<S>(score);
+}
+template <Score... Scores>
+std::tuple<Scores...> parts_of(const CombinedScore<Scores...>& combined) {
+  return combined.scores();
+}
+
+}  // namespace detail
+
+/// All of several scores, in the order of their stages whatever the order of the arguments: first caps, then biases,
+/// then masks; of one stage, as they are given.
+///
+///   auto score = combine(Causal{}, SlidingWindow(256), SoftCap(30));
+template <class... Scores>
+auto combine(const Scores&... scores) {
+  return std::apply(
+      [](const auto&... part) {
+        const auto ordered = std::tuple_cat(detail::if_of_stage<ScoreStage::cap>(part)...,
+                                            detail::if_of_stage<ScoreStage::bias>(part)...,
+                                            detail::if_of_stage<ScoreStage::mask>(part)...);
+        return std::apply([&](const auto&... s) { return CombinedScore<std::remove_cvref_t<decltype(s)>...>(ordered); },
+                          ordered);
+      },
+      std::tuple_cat(detail::parts_of(detail::checked_score<void>(scores))...));
+}
+
+}  // namespace eigenformer::inline EIGENFORMER_ABI

@@ -1,0 +1,98 @@
+// T5's relative position bias: a trained number for every range of distances and head (Raffel et al. 2020, JMLR 21/140,
+// section 2.1).
+#pragma once
+
+#include <cmath>
+#include <vector>
+
+#include "eigenformer/core/tensor.hpp"
+#include "eigenformer/kernels/detail/attention/distance_bias.hpp"
+
+namespace eigenformer::inline EIGENFORMER_ABI {
+
+/// How T5 sorts distances into buckets: the nearest have one each, those further away share one the more the further
+/// they are, and from max_distance on all share the last.
+struct RelativeBuckets {
+  Index buckets = 32;
+  Index max_distance = 128;
+  bool bidirectional = true;  // half of the buckets are for keys after the query; else those share the query's own
+
+  /// The bucket of position of the query - position of the key.
+  Index bucket(Index distance) const {
+    const Index side = bidirectional ? buckets / 2 : buckets;
+    const Index first = bidirectional && distance < 0 ? side : 0;
+    const Index away = bidirectional ? std::abs(distance) : std::max<Index>(distance, 0);
+    const Index exact = side / 2;
+    if (away < exact) return first + away;
+    const double share = std::log(static_cast<double>(away) / static_cast<double>(exact)) /
+                         std::log(static_cast<double>(max_distance) / static_cast<double>(exact));
+    return first + std::min<Index>(side - 1, exact + static_cast<Index>(share * static_cast<double>(side - exact)));
+  }
+};
+
+/// Adds weights(bucket of the distance, head) to each score. Refers to the weights, which must outlive it.
+template <class Scalar>
+class RelativeBias {
+ public:
+  static constexpr ScoreStage stage = ScoreStage::bias;
+  static constexpr bool sequences_share_gradient = true;
+
+  /// weights: [buckets x heads]. The backward adds to d_weights, of the same shape, if it is given.
+  /// Throws if the buckets make no sense or do not fit the weights.
+  explicit RelativeBias(const TensorView<const Scalar, 2>& weights, const RelativeBuckets& buckets = {},
+                        const TensorView<Scalar, 2>& d_weights = {})
+      : weights_(weights), d_weights_(d_weights), max_distance_(buckets.max_distance) {
+    const Index least = buckets.bidirectional ? 4 : 2, exact = buckets.buckets / least;
+    check(exact >= 1, "RelativeBias: buckets is ", buckets.buckets, ", expected at least ", least);
+    check(buckets.max_distance > exact, "RelativeBias: max_distance is ", buckets.max_distance, ", expected more than ",
+          exact, ", which have a bucket each");
+    check(buckets.max_distance <= largest_max_distance, "RelativeBias: max_distance is ", buckets.max_distance,
+          ", expected at most ", largest_max_distance);
+    check(weights.dimension(0) == buckets.buckets, "RelativeBias: weights have ", weights.dimension(0),
+          " rows, expected ", buckets.buckets, ", one a bucket");
+    check(d_weights.data() == nullptr || d_weights.shape() == weights.shape(),
+          "RelativeBias: d_weights are not shaped as weights");
+    for (Index distance = -max_distance_; distance <= max_distance_; ++distance)
+      bucket_.push_back(buckets.bucket(distance));
+  }
+
+  /// The same for keys that begin earlier than the queries, as in a cache: both end together.
+  RelativeBias after_past() const {
+    RelativeBias copy = *this;
+    copy.alignment_ = detail::Alignment::after_past();
+    return copy;
+  }
+
+  void check_covers(const ScoreTile& batch) const {
+    check(batch.head < weights_.dimension(1), "attention: RelativeBias has weights for ", weights_.dimension(1),
+          " heads, expected ", batch.head + 1);
+  }
+
+  Visible visible(const ScoreTile&) const { return Visible::all; }
+
+  void apply(const ScoreTile& tile, ScoreBlock<Scalar> scores) const {
+    detail::add_distance_bias(tile, alignment_.first_query(tile), scores,
+                              [&](Index distance) { return weights_(bucket(distance), tile.head); });
+  }
+
+  void apply_backward(const ScoreTile& tile, ScoreBlock<Scalar> d_scores) const {
+    if (d_weights_.data() == nullptr) return;
+    detail::sum_distances(tile, alignment_.first_query(tile), d_scores,
+                          [&](Index distance, Scalar sum) { d_weights_(bucket(distance), tile.head) += sum; });
+  }
+
+ private:
+  static constexpr Index largest_max_distance = Index{1} << 20;  // bucket_ has a number for each distance
+
+  Index bucket(Index distance) const {
+    return bucket_[static_cast<std::size_t>(std::clamp(distance, -max_distance_, max_distance_) + max_distance_)];
+  }
+
+  TensorView<const Scalar, 2> weights_;
+  TensorView<Scalar, 2> d_weights_;
+  Index max_distance_;
+  std::vector<Index> bucket_;  // of distances from -max_distance to max_distance
+  detail::Alignment alignment_;
+};
+
+}  // namespace eigenformer::inline EIGENFORMER_ABI

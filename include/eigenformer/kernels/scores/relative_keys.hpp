@@ -1,0 +1,103 @@
+// Relative positions on the keys: a number for each query, head and clipped distance is added to its score (Shaw et al.
+// 2018, arXiv 1803.02155, equation 5).
+#pragma once
+
+#include "eigenformer/core/tensor.hpp"
+#include "eigenformer/kernels/detail/attention/distance_bias.hpp"
+
+namespace eigenformer::inline EIGENFORMER_ABI {
+
+/// Adds terms(query's row, head, k + clip(position of the key - position of the query)) to each score, where clip gives
+/// the nearest of -k .. k. In the paper a term is the product of the query with the vector of that distance, scaled as
+/// scores are: q_i . aK_clip(j - i) / sqrt(d). Refers to the terms, which must outlive it.
+template <class Scalar>
+class RelativeKeys {
+ public:
+  static constexpr ScoreStage stage = ScoreStage::bias;
+  static constexpr bool sequences_share_gradient = true;  // all of a query's keys add to its few terms
+
+  /// terms: [query rows x heads x 2k + 1]. The backward adds to d_terms, of the same shape, if it is given.
+  /// Throws if the last size is not that of some k >= 1.
+  explicit RelativeKeys(const TensorView<const Scalar, 3>& terms, const TensorView<Scalar, 3>& d_terms = {})
+      : terms_(terms), d_terms_(d_terms) {
+    check(terms.dimension(2) >= 3 && terms.dimension(2) % 2 == 1, "RelativeKeys: terms have ", terms.dimension(2),
+          " distances, expected 2k + 1 for a k of 1 or more");
+    check(d_terms.data() == nullptr || d_terms.shape() == terms.shape(),
+          "RelativeKeys: d_terms are not shaped as terms");
+  }
+
+  /// The same for keys that begin earlier than the queries, as in a cache: both end together.
+  RelativeKeys after_past() const {
+    RelativeKeys copy = *this;
+    copy.alignment_ = detail::Alignment::after_past();
+    return copy;
+  }
+
+  void check_covers(const ScoreTile& batch) const {
+    check(batch.query_end <= terms_.dimension(0) && batch.head < terms_.dimension(1),
+          "attention: RelativeKeys has terms for ", terms_.dimension(0), " queries and ", terms_.dimension(1),
+          " heads, expected ", batch.query_end, " and ", batch.head + 1);
+  }
+
+  Visible visible(const ScoreTile&) const { return Visible::all; }
+
+  void apply(const ScoreTile& tile, ScoreBlock<Scalar> scores) const {
+    const Index n = scores.rows(), last = terms_.dimension(2) - 1;
+    const detail::TileMemory<Scalar> before(n), after(n);
+    for (Index i = 0; i < n; ++i) {
+      before.data()[i] = at(terms_, tile, i, 0);
+      after.data()[i] = at(terms_, tile, i, last);
+    }
+    for (Index j = 0; j < scores.cols(); ++j) {
+      Scalar* column = scores.data() + j * scores.outerStride();
+      const Parts part = parts(tile, j);
+      detail::add_biases<Scalar>(part.after_end, after.data(), column);
+      for (Index i = part.after_end; i < part.before_begin; ++i)
+        detail::add_bias(at(terms_, tile, i, part.first - i), column[i]);
+      detail::add_biases<Scalar>(n - part.before_begin, before.data() + part.before_begin, column + part.before_begin);
+    }
+  }
+
+  void apply_backward(const ScoreTile& tile, ScoreBlock<Scalar> d_scores) const {
+    if (d_terms_.data() == nullptr) return;
+    const Index n = d_scores.rows(), last = terms_.dimension(2) - 1;
+    const detail::TileMemory<Scalar> before(n), after(n);
+    std::fill_n(before.data(), n, Scalar(0));
+    std::fill_n(after.data(), n, Scalar(0));
+    for (Index j = 0; j < d_scores.cols(); ++j) {
+      const Scalar* column = d_scores.data() + j * d_scores.outerStride();
+      const Parts part = parts(tile, j);
+      detail::add_entries<Scalar>(part.after_end, column, after.data());
+      for (Index i = part.after_end; i < part.before_begin; ++i) at(d_terms_, tile, i, part.first - i) += column[i];
+      detail::add_entries<Scalar>(n - part.before_begin, column + part.before_begin, before.data() + part.before_begin);
+    }
+    for (Index i = 0; i < n; ++i) {
+      at(d_terms_, tile, i, 0) += before.data()[i];
+      at(d_terms_, tile, i, last) += after.data()[i];
+    }
+  }
+
+ private:
+  /// A key as the tile's queries see it: k or more after those before after_end, k or more before those from
+  /// before_begin on, and query i's term is number first - i between them.
+  struct Parts {
+    Index after_end, before_begin, first;
+  };
+  Parts parts(const ScoreTile& tile, Index j) const {
+    const Index k = terms_.dimension(2) / 2, n = tile.query_end - tile.query_begin;
+    const Index distance = tile.key_begin + j - alignment_.first_query(tile) - tile.query_begin;  // of query 0
+    return {std::clamp<Index>(distance - k + 1, 0, n), std::clamp<Index>(distance + k, 0, n), distance + k};
+  }
+
+  template <class Entry>
+  static Entry& at(const TensorView<Entry, 3>& terms, const ScoreTile& tile, Index i, Index number) {
+    return terms.data()[(tile.first_row + tile.query_begin + i) * terms.stride(0) + tile.head * terms.stride(1) +
+                        number * terms.stride(2)];
+  }
+
+  TensorView<const Scalar, 3> terms_;
+  TensorView<Scalar, 3> d_terms_;
+  detail::Alignment alignment_;
+};
+
+}  // namespace eigenformer::inline EIGENFORMER_ABI

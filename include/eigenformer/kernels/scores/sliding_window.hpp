@@ -1,0 +1,48 @@
+// Attention to what is near (Beltagy et al. 2020, arXiv 2004.05150; with Causal, Mistral's: Jiang et al. 2023, arXiv
+// 2310.06825).
+#pragma once
+
+#include "eigenformer/kernels/scores/score.hpp"
+
+namespace eigenformer::inline EIGENFORMER_ABI {
+
+/// A query sees the keys that are less than `size` positions away: itself and size - 1 on either side. With Causal only
+/// those before it: `combine(Causal{}, SlidingWindow(4096))`. Tiles outside the window cost nothing.
+class SlidingWindow {
+ public:
+  static constexpr ScoreStage stage = ScoreStage::mask;
+
+  /// Throws if size < 1.
+  explicit SlidingWindow(Index size) : size_(size) {
+    check(size >= 1, "SlidingWindow: size is ", size, ", expected 1 or more");
+  }
+  /// For keys that begin earlier than the queries, as in a cache: both end together.
+  static SlidingWindow after_past(Index size) {
+    SlidingWindow window(size);
+    window.alignment_ = detail::Alignment::after_past();
+    return window;
+  }
+
+  Index size() const { return size_; }
+
+  Visible visible(const ScoreTile& tile) const {
+    const Index past = alignment_.first_query(tile);
+    const Index first = tile.query_begin + past, last = tile.query_end - 1 + past;
+    if (tile.key_begin >= last + size_ || tile.key_end - 1 <= first - size_) return Visible::none;
+    return tile.key_end - 1 < first + size_ && tile.key_begin > last - size_ ? Visible::all : Visible::some;
+  }
+
+  template <class Scalar>
+  void apply(const ScoreTile& tile, ScoreBlock<Scalar> scores) const {
+    const Index position = alignment_.first_query(tile) + tile.query_begin;
+    detail::hide_outside_band(tile, position - size_ + 1, position + size_ - 1, scores);
+  }
+
+  friend bool operator==(const SlidingWindow&, const SlidingWindow&) = default;
+
+ private:
+  Index size_;
+  detail::Alignment alignment_;
+};
+
+}  // namespace eigenformer::inline EIGENFORMER_ABI

@@ -1,0 +1,59 @@
+// Scores bounded by a smooth cap (Bello et al. 2017, arXiv 1611.09940; Gemma 2: arXiv 2408.00118, section 2).
+#pragma once
+
+#include "eigenformer/core/detail/tanh.hpp"
+#include "eigenformer/kernels/scores/score.hpp"
+
+namespace eigenformer::inline EIGENFORMER_ABI {
+
+/// A score s becomes cap * tanh(s / cap), before any bias and mask.
+class SoftCap {
+ public:
+  static constexpr ScoreStage stage = ScoreStage::cap;
+  static constexpr int kept_blocks = 1;  // tanh(s / cap)
+
+  /// Throws unless cap > 0.
+  explicit SoftCap(double cap) : cap_(cap) { check(cap > 0, "SoftCap: cap is ", cap, ", expected more than 0"); }
+
+  double cap() const { return cap_; }
+
+  Visible visible(const ScoreTile&) const { return Visible::all; }
+
+  template <class Scalar>
+  void apply(const ScoreTile&, ScoreBlock<Scalar> scores) const {
+    const auto cap = static_cast<Scalar>(cap_);
+    detail::change_packets([=](const auto& s) { return simd::multiply(tanh_of(s, 1 / cap), simd::broadcast(cap)); },
+                           scores);
+  }
+
+  template <class Scalar>
+  void apply(const ScoreTile&, ScoreBlock<Scalar> scores, ScoreBlock<Scalar> kept) const {
+    const auto cap = static_cast<Scalar>(cap_);
+    kept = scores;
+    detail::change_packets([=](const auto& s) { return tanh_of(s, 1 / cap); }, kept);
+    detail::change_packets([=](const auto&, const auto& tanh) { return simd::multiply(tanh, simd::broadcast(cap)); },
+                           scores, kept);
+  }
+
+  /// d tanh(x) = 1 - tanh(x)^2.
+  template <class Scalar>
+  void apply_backward(const ScoreTile&, ScoreBlock<Scalar> kept, ScoreBlock<Scalar> d_scores) const {
+    detail::change_packets(
+        [](const auto& d, const auto& tanh) {
+          return simd::multiply(d, simd::subtract(simd::broadcast(Scalar(1)), simd::multiply(tanh, tanh)));
+        },
+        d_scores, kept);
+  }
+
+  friend bool operator==(const SoftCap&, const SoftCap&) = default;
+
+ private:
+  template <class Scalar, class P>
+  EIGEN_ALWAYS_INLINE static P tanh_of(const P& score, Scalar factor) {
+    return simd::tanh<Scalar>(simd::multiply(score, simd::broadcast(factor)));
+  }
+
+  double cap_;
+};
+
+}  // namespace eigenformer::inline EIGENFORMER_ABI

@@ -1,0 +1,68 @@
+#include "eigenformer/kernels/scores/dense_bias.hpp"
+
+#include "kernels/kernel_checks.hpp"
+#include "kernels/scores/score_checks.hpp"
+#include "support/message_of.hpp"
+
+namespace ef = eigenformer;
+using ef::Index;
+using ef::Matrix;
+using ef::Tensor;
+using ef::TensorView;
+using namespace ef::testing;
+
+static_assert(ef::Score<ef::DenseBias<float>> && ef::detail::changes_values<ef::DenseBias<float>>);
+static_assert(ef::detail::heads_share_gradient<ef::DenseBias<float>>());
+
+TEMPLATE_TEST_CASE("a dense bias is added from where it lies, and its gradient to where it lies", "[kernels]", float,
+                   double) {
+  ef::Rng rng(1);
+  for (const bool by_columns : {false, true})
+    for (const Index heads : {1, 3})
+      for (const Index queries : {1, 4, 9, 16, 33})
+        for (const Index keys : {1, 7, 8, 16, 35}) {
+          CAPTURE(by_columns, heads, queries, keys);
+          const Index rows = 50, cols = 60;
+          Matrix<TestType> memory = random_matrix<TestType>(heads, rows * cols, rng);
+          Matrix<TestType> d_memory = Matrix<TestType>::Constant(heads, rows * cols, 1);
+          using View = TensorView<TestType, 3>;
+          const typename View::Sizes strides{rows * cols, by_columns ? 1 : cols, by_columns ? rows : 1};
+          const View bias(memory.data(), {heads, rows, cols}, strides);
+          const View d_bias(d_memory.data(), {heads, rows, cols}, strides);
+          const ef::DenseBias<TestType> score(TensorView<const TestType, 3>(bias), d_bias);
+          ef::ScoreTile tile = sequence(40, 50, 6);
+          tile.head = 2;
+          tile.query_begin = 3;
+          tile.query_end = 3 + queries;
+          tile.key_begin = 5;
+          tile.key_end = 5 + keys;
+          const ByKeys<TestType> before = random_matrix<TestType>(queries, keys, rng);
+          ByKeys<TestType> scores = before, d_scores = before;
+          score.apply(tile, block_of(scores));
+          score.apply_backward(tile, block_of(d_scores));
+          Index wrong = 0;
+          for (Index i = 0; i < queries; ++i)
+            for (Index j = 0; j < keys; ++j) {
+              const Index head = heads == 1 ? 0 : 2;
+              wrong += scores(i, j) != before(i, j) + bias(head, 9 + i, 5 + j);
+              wrong += d_bias(head, 9 + i, 5 + j) != 1 + before(i, j);
+              d_bias(head, 9 + i, 5 + j) = 1;
+            }
+          CHECK(wrong == 0);
+          CHECK((d_memory.array() == 1).all());  // nothing beside it
+          CHECK(d_scores == before);
+        }
+}
+
+TEST_CASE("a dense bias and its gradient have one shape", "[kernels]") {
+  Tensor<float, 3> bias({1, 4, 5}), d_bias({1, 4, 6});
+  const TensorView<const float, 3> view = bias.view();
+  CHECK(message_of([&] { ef::DenseBias<float>(view, d_bias.view()); }) == "DenseBias: d_bias is not shaped as bias");
+  const Matrix<float> for_all = Matrix<float>::Constant(4, 5, 2);
+  ByKeys<float> scores = ByKeys<float>::Zero(4, 5);
+  ef::ScoreTile tile = sequence(4, 5, 0);
+  tile.query_end = 4;
+  tile.key_end = 5;
+  ef::DenseBias<float>(ef::strided_view(for_all)).apply(tile, block_of(scores));
+  CHECK((scores.array() == 2).all());
+}

@@ -1,0 +1,72 @@
+#include "eigenformer/kernels/scores/dense_mask.hpp"
+
+#include <memory>
+
+#include "kernels/scores/score_checks.hpp"
+#include "support/message_of.hpp"
+#include "support/random.hpp"
+
+namespace ef = eigenformer;
+using ef::Index;
+using ef::Matrix;
+using ef::ScoreTile;
+using namespace ef::testing;
+
+static_assert(ef::Score<ef::DenseMask> && !ef::detail::changes_values<ef::DenseMask>);
+
+TEMPLATE_TEST_CASE("a dense mask hides where it is false on every tile", "[kernels]", float, double) {
+  const auto seed = GENERATE(1U, 2U);
+  CAPTURE(seed);
+  ef::Rng rng(seed);
+  for (const Index first_row : {0, 4, 61})
+    for (const Index queries : {1, 5, 70})
+      for (const Index keys : {1, 6})
+        for (const Index visible_tenths : {0, 5, 9, 10}) {
+          if (queries * keys > 100) continue;
+          CAPTURE(first_row, queries, keys, visible_tenths);
+          // Larger than asked for, and its other rows are of no concern.
+          Matrix<bool> mask(first_row + queries + 1, keys + 2);
+          for (Index i = 0; i < mask.size(); ++i) mask.data()[i] = rng.below(10) < visible_tenths;
+          const ef::DenseMask score(mask);
+          CHECK(check_all_tiles<TestType>(score, sequence(queries, keys, first_row),
+                                          [&](Index i, Index j) { return mask(first_row + i, j); }) == 0);
+        }
+}
+
+TEST_CASE("a dense mask is kept, and takes any matrix of bool", "[kernels]") {
+  ef::Rng rng(3);
+  ScoreTile tile = sequence(3, 4, 0);
+  tile.query_end = 3;
+  tile.key_end = 4;
+  ByKeys<float> scores(3, 4);
+  for (Index i = 0; i < scores.size(); ++i) scores.data()[i] = static_cast<float>(rng.below(3));
+  const auto hidden_by = [&](const ef::DenseMask& score) {
+    ByKeys<float> s = scores;
+    score.apply(tile, block_of(s));
+    return Matrix<bool>((s.array() == ef::hidden_score<float>).matrix());
+  };
+  const Matrix<bool> expected = (scores.array() == 1).matrix();
+  CHECK(hidden_by(ef::DenseMask(scores.array() != 1)) == expected);
+  auto mask = std::make_unique<Eigen::Matrix<bool, Eigen::Dynamic, Eigen::Dynamic>>((scores.array() != 1).matrix());
+  const ef::DenseMask score(*mask);
+  const ef::DenseMask copy = score;
+  mask->setConstant(false);
+  mask.reset();
+  CHECK(hidden_by(score) == expected);
+  CHECK(hidden_by(copy) == expected);
+  CHECK(copy.rows() == 3);
+  CHECK(copy.keys() == 4);
+}
+
+TEST_CASE("a dense mask that is too small says so", "[kernels]") {
+  const auto message = [&](Index rows, Index keys) {
+    ScoreTile batch;
+    batch.query_end = 5;
+    batch.key_end = 4;
+    return ef::testing::message_of(
+        [&] { ef::DenseMask(Matrix<bool>::Constant(rows, keys, true)).check_covers(batch); });
+  };
+  CHECK(message(4, 4) == "attention: the dense mask is [4 x 4], expected at least [5 x 4]");
+  CHECK(message(5, 3) == "attention: the dense mask is [5 x 3], expected at least [5 x 4]");
+  CHECK(message(5, 4) == "nothing was thrown");
+}

@@ -1,0 +1,69 @@
+#include "eigenformer/kernels/scores/soft_cap.hpp"
+
+#include "kernels/kernel_checks.hpp"
+#include "kernels/scores/score_checks.hpp"
+#include "support/message_of.hpp"
+
+namespace ef = eigenformer;
+using ef::Index;
+using namespace ef::testing;
+
+static_assert(ef::Score<ef::SoftCap> && ef::detail::changes_values<ef::SoftCap>);
+static_assert(ef::detail::has_derivative<ef::SoftCap, float>);
+
+TEMPLATE_TEST_CASE("a soft cap is cap * tanh(score / cap), with its derivative", "[kernels]", float, double) {
+  ef::Rng rng(1);
+  for (const double cap : {0.5, 3.0, 50.0}) {
+    CAPTURE(cap);
+    const ByKeys<TestType> plain = random_matrix<TestType>(9, 5, rng, cap);
+    ByKeys<TestType> scores = plain, kept(9, 5), d_scores = ByKeys<TestType>::Constant(9, 5, 2);
+    const ef::SoftCap score(cap);
+    score.apply(sequence(9, 5, 0), block_of(scores), block_of(kept));
+    score.apply_backward(sequence(9, 5, 0), block_of(kept), block_of(d_scores));
+    for (Index i = 0; i < plain.size(); ++i) {
+      const double tanh = std::tanh(static_cast<double>(plain.data()[i]) / cap);
+      CHECK(std::abs(static_cast<double>(scores.data()[i]) - cap * tanh) < cap * rounding<TestType>(8));
+      CHECK(std::abs(static_cast<double>(d_scores.data()[i]) - 2 * (1 - tanh * tanh)) < rounding<TestType>(16));
+    }
+  }
+}
+
+TEMPLATE_TEST_CASE("a capped score depends on itself alone, and nothing beside the block is touched", "[kernels]",
+                   float, double) {
+  ef::Rng rng(2);
+  constexpr Index lanes = ef::simd::lanes<TestType>;
+  const ef::SoftCap score(3);
+  for (Index queries = 1; queries <= 2 * lanes + 1; ++queries)
+    for (const Index keys : {1, 2, 13})
+      for (const Index gap : {0, 3}) {
+        CAPTURE(queries, keys, gap);
+        const ByKeys<TestType> plain = random_matrix<TestType>(queries + gap, keys, rng, 5);
+        const auto tile = sequence(queries, keys, 0);
+        const auto block = [&](ByKeys<TestType>& m) {
+          return ef::ScoreBlock<TestType>(m.data(), queries, keys, Eigen::OuterStride<>(queries + gap));
+        };
+        ByKeys<TestType> scores = plain, again = plain, kept = plain, d_scores = plain;
+        score.apply(tile, block(scores));
+        score.apply(tile, block(again), block(kept));
+        score.apply_backward(tile, block(kept), block(d_scores));
+        ByKeys<TestType> expected = plain, kept_expected = plain, d_expected = plain;
+        for (Index i = 0; i < queries; ++i)
+          for (Index j = 0; j < keys; ++j) {
+            ByKeys<TestType> one = plain.block(i, j, 1, 1), kept_one = one, d_one = one;
+            score.apply(sequence(1, 1, 0), block_of(one), block_of(kept_one));
+            score.apply_backward(sequence(1, 1, 0), block_of(kept_one), block_of(d_one));
+            expected(i, j) = one(0, 0);
+            kept_expected(i, j) = kept_one(0, 0);
+            d_expected(i, j) = d_one(0, 0);
+          }
+        CHECK(identical<TestType>(scores, expected));
+        CHECK(identical<TestType>(again, expected));
+        CHECK(identical<TestType>(kept, kept_expected));
+        CHECK(identical<TestType>(d_scores, d_expected));
+      }
+}
+
+TEST_CASE("a soft cap is more than 0", "[kernels]") {
+  CHECK(ef::SoftCap(30).cap() == 30);
+  CHECK(message_of([] { ef::SoftCap(0); }) == "SoftCap: cap is 0.000000, expected more than 0");
+}
