@@ -42,13 +42,13 @@ struct Inputs {
 
 template <class Scalar, class Score>
 void call_forward(Inputs<Scalar>& in, const Score& score) {
-  ef::attention_forward<Scalar>(ef::strided_view(in.q), ef::strided_view(in.k), ef::strided_view(in.v), score, {},
-                                in.out, in.log_sum_exp);
+  ef::attention_forward<Scalar>({ef::strided_view(in.q), ef::strided_view(in.k), ef::strided_view(in.v)}, score, {},
+                                {in.out, in.log_sum_exp});
 }
 template <class Scalar, class Score>
 void call_backward(Inputs<Scalar>& in, const Score& score) {
-  ef::attention_backward<Scalar>(ef::strided_view(in.q), ef::strided_view(in.k), ef::strided_view(in.v), score, {},
-                                 in.out, in.log_sum_exp, in.d_out, in.d_q, in.d_k, in.d_v);
+  ef::attention_backward<Scalar>({ef::strided_view(in.q), ef::strided_view(in.k), ef::strided_view(in.v)}, score, {},
+                                 {in.out, in.log_sum_exp}, in.d_out, {in.d_q, in.d_k, in.d_v});
 }
 
 /// Calls body(score) with what the benchmark's arguments ask for.
@@ -90,10 +90,10 @@ void two_threads(benchmark::State& state, bool backward) {
   const auto call = [&](ef::Threads* threads, bool backward_too) {
     const ef::AttentionOptions options{.heads = heads, .threads = threads};
     if (!backward_too)
-      ef::attention_forward<float>(q_view, k_view, v_view, ef::Unmasked{}, options, out, log_sum_exp);
+      ef::attention_forward<float>({q_view, k_view, v_view}, ef::Unmasked{}, options, {out, log_sum_exp});
     else
-      ef::attention_backward<float>(q_view, k_view, v_view, ef::Unmasked{}, options, out, log_sum_exp, d_out, d_q, d_k,
-                                    d_v);
+      ef::attention_backward<float>({q_view, k_view, v_view}, ef::Unmasked{}, options, {out, log_sum_exp}, d_out,
+                                    {d_q, d_k, d_v});
   };
   call(nullptr, false);
   ef::bench::run_compared(

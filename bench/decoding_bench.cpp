@@ -18,8 +18,8 @@ void decoding(benchmark::State& state) {
                       v = Matrix<float>::Random(n, d);
   Matrix<float> out(1, heads * d), log_sum_exp(1, heads);
   ef::bench::run_reading(state, {ef::bench::numbers_of(k), ef::bench::numbers_of(v)}, [&] {
-    ef::attention_forward<float>(ef::strided_view(q), ef::strided_view(k), ef::strided_view(v), ef::Unmasked{},
-                                 {.heads = heads, .key_heads = 1}, out, log_sum_exp);
+    ef::attention_forward<float>({ef::strided_view(q), ef::strided_view(k), ef::strided_view(v)}, ef::Unmasked{},
+                                 {.heads = heads, .key_heads = 1}, {out, log_sum_exp});
   });
 }
 BENCHMARK(decoding)
@@ -37,8 +37,8 @@ void attention_memory(benchmark::State& state) {
   for (auto _ : state) {
     const double before = ef::bench::begin_of_peak_memory();
     state.SetIterationTime(ef::bench::seconds_of([&] {
-      ef::attention_forward<float>(ef::strided_view(q), ef::strided_view(k), ef::strided_view(v), ef::Unmasked{}, {},
-                                   out, log_sum_exp);
+      ef::attention_forward<float>({ef::strided_view(q), ef::strided_view(k), ef::strided_view(v)}, ef::Unmasked{}, {},
+                                   {out, log_sum_exp});
     }));
     if (before < 0) return state.SkipWithError("this system does not tell its peak of memory");
     state.counters["extra_bytes"] = ef::bench::peak_memory() - before;

@@ -32,10 +32,7 @@ void dense_one_row(benchmark::State& state) {
   Inputs in(state);
   const Matrix<float> no_bias;
   const ef::PackedWeight<float> packed(in.weight);
-  const Eigen::Index panels = (packed.outputs() - 1) / ef::detail::panel_width<float> + 1;
-  const std::span<const float> weight(
-      packed.panel(0).data, static_cast<std::size_t>(panels * ef::detail::panel_width<float> * packed.inputs()));
-  ef::bench::run_reading(state, {weight}, [&] { ef::linear_forward<float>(in.x, packed, no_bias, in.y); });
+  ef::bench::run_reading(state, {packed.values()}, [&] { ef::linear_forward<float>(in.x, packed, no_bias, in.y); });
 }
 /// As in training: a weight of now.
 void dense_unpacked(benchmark::State& state) {

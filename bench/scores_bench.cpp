@@ -27,13 +27,13 @@ struct Inputs {
 
   template <class Score>
   void forward(const Score& score, const ef::AttentionOptions& options = {}) {
-    ef::attention_forward<float>(ef::strided_view(q), ef::strided_view(k), ef::strided_view(v), score, options, out,
-                                 log_sum_exp);
+    ef::attention_forward<float>({ef::strided_view(q), ef::strided_view(k), ef::strided_view(v)}, score, options,
+                                 {out, log_sum_exp});
   }
   template <class Score>
   void backward(const Score& score, const ef::AttentionOptions& options = {}) {
-    ef::attention_backward<float>(ef::strided_view(q), ef::strided_view(k), ef::strided_view(v), score, options, out,
-                                  log_sum_exp, d_out, d_q, d_k, d_v);
+    ef::attention_backward<float>({ef::strided_view(q), ef::strided_view(k), ef::strided_view(v)}, score, options,
+                                  {out, log_sum_exp}, d_out, {d_q, d_k, d_v});
   }
 
   Index n, d;

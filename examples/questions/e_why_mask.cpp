@@ -55,8 +55,8 @@ Words draw_words(Index count, ef::Rng& rng) {
 /// mask cannot keep what it has computed, since each new token changes all before.)
 class Writer {
  public:
-  Writer(const SequenceModel& model, const ef::AnyScore& score, std::vector<std::vector<Token>> prompts)
-      : model_(model), score_(score), written_(std::move(prompts)) {}
+  Writer(const SequenceModel& model, const ef::AnyMask& mask, std::vector<std::vector<Token>> prompts)
+      : model_(model), mask_(mask), written_(std::move(prompts)) {}
 
   ef::Matrix<float> operator()(std::span<const Index> parents, std::span<const Token> tokens) {
     std::vector<std::vector<Token>> next;
@@ -67,7 +67,7 @@ class Writer {
     ++steps_;
     written_ = std::move(next);
     const ef::Tokens input = ef::Tokens::of(written_);
-    const ef::Matrix<float> all = model_({}, input, score_).value();
+    const ef::Matrix<float> all = model_({}, input, mask_).value();
     ef::Matrix<float> last(input.sequences(), all.cols());
     for (Index s = 0; s < last.rows(); ++s) last.row(s) = all.row(input.rows.end(s) - 1);
     return last;
@@ -75,7 +75,7 @@ class Writer {
 
  private:
   const SequenceModel& model_;
-  ef::AnyScore score_;
+  ef::AnyMask mask_;
   std::vector<std::vector<Token>> written_;
   Index steps_ = 0;
 };
@@ -88,19 +88,19 @@ struct Outcome {
   ef::Matrix<float> picture;  // of the head with the sharpest weights, in the first unseen word
 };
 
-Outcome learn(const ef::AnyScore& score, const Settings& settings) {
+Outcome learn(const ef::AnyMask& mask, const Settings& settings) {
   ef::Rng rng(settings.seed);
   SequenceModel model({.vocabulary_size = first_letter + letters, .classes = first_letter + letters}, rng);
   Outcome outcome;
   outcome.losses = fit(
       model, {.updates = settings.count(1000, 2), .rate = 3e-3, .warmup = 50}, [&] { return draw_words(32, rng); },
-      [&](const ef::Context<float>& context, const Words& words) { return model(context, words.batch.input, score); });
+      [&](const ef::Context<float>& context, const Words& words) { return model(context, words.batch.input, mask); });
 
   ef::Rng unseen_rng(settings.seed + 1000);
   const Words unseen = draw_words(settings.count(300, 5), unseen_rng);
   ef::AttentionRecorder<float> recorder;
-  outcome.told = accuracy(model({.attention = &recorder}, unseen.batch.input, score).value(), unseen.batch.labels);
-  Writer writer(model, score, unseen.prompts);
+  outcome.told = accuracy(model({.attention = &recorder}, unseen.batch.input, mask).value(), unseen.batch.labels);
+  Writer writer(model, mask, unseen.prompts);
   const auto written =
       ef::greedy_search(writer, static_cast<Index>(unseen.prompts.size()), {.end = end, .most_tokens = 12});
   for (std::size_t i = 0; i < written.size(); ++i)

@@ -16,5 +16,5 @@ struct Doubled {
 };
 
 int main() {
-  return eigenformer::detail::has_derivative<Doubled, float> ? 0 : 1;
+  return eigenformer::ScoreTraits<Doubled>::has_derivative<float>() ? 0 : 1;
 }

@@ -86,8 +86,8 @@ struct Batch {
     const NaiveResults expected = expect(naive);
     const double few = roundings<Scalar>(300);
     Matrix<Scalar> out(q.rows(), d_out.cols()), log_sum_exp(q.rows(), options.heads);
-    ef::attention_forward<Scalar, Scalar>(ef::strided_view(q), ef::strided_view(k), ef::strided_view(v), score, options,
-                                          out, log_sum_exp);
+    ef::attention_forward<Scalar>({ef::strided_view(q), ef::strided_view(k), ef::strided_view(v)}, score, options,
+                                  {out, log_sum_exp});
     report(name, error_of(out, expected.out), few);
     for (Index i = 0; i < q.rows(); ++i)
       for (Index h = 0; h < options.heads; ++h)
@@ -97,8 +97,8 @@ struct Batch {
         else if (!ef::detail::is_minus_infinity(log_sum_exp(i, h)))
           report(name + ", log_sum_exp of a query that sees nothing", 1, 0);
     Matrix<Scalar> d_q(q.rows(), q.cols()), d_k(k.rows(), k.cols()), d_v(v.rows(), v.cols());
-    ef::attention_backward<Scalar>(ef::strided_view(q), ef::strided_view(k), ef::strided_view(v), score, options, out,
-                                   log_sum_exp, d_out, d_q, d_k, d_v);
+    ef::attention_backward<Scalar>({ef::strided_view(q), ef::strided_view(k), ef::strided_view(v)}, score, options,
+                                   {out, log_sum_exp}, d_out, {d_q, d_k, d_v});
     report(name + ", d_q", error_of(d_q, expected.d_q), 10 * few);
     report(name + ", d_k", error_of(d_k, expected.d_k), 10 * few);
     report(name + ", d_v", error_of(d_v, expected.d_v), 10 * few);

@@ -53,8 +53,8 @@ struct Given {
         d_k(in.k.rows(), in.k.cols()),
         d_v(in.v.rows(), in.v.cols()) {
     const auto q = ef::strided_view(in.q), k = ef::strided_view(in.k), v = ef::strided_view(in.v);
-    ef::attention_forward<float>(q, k, v, ef::Unmasked{}, {}, out, log_sum_exp);
-    ef::attention_backward<float>(q, k, v, ef::Unmasked{}, {}, out, log_sum_exp, in.d_out, d_q, d_k, d_v);
+    ef::attention_forward<float>({q, k, v}, ef::Unmasked{}, {}, {out, log_sum_exp});
+    ef::attention_backward<float>({q, k, v}, ef::Unmasked{}, {}, {out, log_sum_exp}, in.d_out, {d_q, d_k, d_v});
   }
 };
 

@@ -159,9 +159,9 @@ TEMPLATE_TEST_CASE("gradients are written where they are asked for, from operand
   const Matrix<TestType> v = c.v.transpose();
   Surrounded<TestType> out(forward.out), log_sum_exp(forward.log_sum_exp), d_out(c.d_out);
   Surrounded<TestType> d_q(c.q), d_k(c.k), d_v(c.v);
-  ef::attention_backward<TestType>(ef::strided_view(q), ef::strided_view(k), ef::strided_view(v.transpose()),
-                                   ef::Causal{}, c.options, out.inside(), log_sum_exp.inside(), d_out.inside(),
-                                   d_q.inside(), d_k.inside(), d_v.inside());
+  ef::attention_backward<TestType>({ef::strided_view(q), ef::strided_view(k), ef::strided_view(v.transpose())},
+                                   ef::Causal{}, c.options, {out.inside(), log_sum_exp.inside()}, d_out.inside(),
+                                   {d_q.inside(), d_k.inside(), d_v.inside()});
   CHECK(identical<TestType>(d_q.inside(), expected.q));
   CHECK(identical<TestType>(d_k.inside(), expected.k));
   CHECK(identical<TestType>(d_v.inside(), expected.v));
@@ -180,9 +180,9 @@ TEMPLATE_TEST_CASE("gradients are written where they are asked for, from operand
   };
   const Matrix<TestType> q_all = spread(c.q), k_all = spread(c.k), v_all = spread(c.v);
   const Spread q_entries = entries(q_all), k_entries = entries(k_all), v_entries = entries(v_all);
-  ef::attention_backward<TestType>(ef::strided_view(q_entries), ef::strided_view(k_entries),
-                                   ef::strided_view(v_entries), ef::Causal{}, c.options, out.inside(),
-                                   log_sum_exp.inside(), d_out.inside(), d_q.inside(), d_k.inside(), d_v.inside());
+  ef::attention_backward<TestType>(
+      {ef::strided_view(q_entries), ef::strided_view(k_entries), ef::strided_view(v_entries)}, ef::Causal{}, c.options,
+      {out.inside(), log_sum_exp.inside()}, d_out.inside(), {d_q.inside(), d_k.inside(), d_v.inside()});
   CHECK(identical<TestType>(d_q.inside(), expected.q));
   CHECK(identical<TestType>(d_k.inside(), expected.k));
   CHECK(identical<TestType>(d_v.inside(), expected.v));
@@ -204,9 +204,9 @@ TEMPLATE_TEST_CASE("gradients are the same where rows collide", "[kernels]", flo
     const Matrix<TestType> k = widened(c.k), v = widened(c.v);
     Matrix<TestType> d_q(c.q.rows(), c.q.cols()), d_k = not_written<TestType>(c.k.rows(), wide), d_v = d_k;
     const Index d = c.k.cols(), e = c.v.cols();
-    ef::attention_backward<TestType>(ef::strided_view(c.q), ef::strided_view(k.leftCols(d)),
-                                     ef::strided_view(v.leftCols(e)), score, c.options, forward.out,
-                                     forward.log_sum_exp, c.d_out, d_q, d_k.leftCols(d), d_v.leftCols(e));
+    ef::attention_backward<TestType>(
+        {ef::strided_view(c.q), ef::strided_view(k.leftCols(d)), ef::strided_view(v.leftCols(e))}, score, c.options,
+        {forward.out, forward.log_sum_exp}, c.d_out, {d_q, d_k.leftCols(d), d_v.leftCols(e)});
     CHECK(identical<TestType>(d_q, expected.q));
     CHECK(identical<TestType>(d_k.leftCols(d), expected.k));
     CHECK(identical<TestType>(d_v.leftCols(e), expected.v));
@@ -236,11 +236,12 @@ TEST_CASE("a backward that does not fit throws, and writes nothing", "[kernels]"
     s[which] = wrong;
     const Matrix<float> any = Matrix<float>::Ones(9, 9);
     return message_of([&] {
-      ef::attention_backward<float>(ef::strided_view(c.q), ef::strided_view(c.k), ef::strided_view(c.v), ef::Unmasked{},
-                                    options, any.topLeftCorner(s[0].rows, s[0].cols),
-                                    any.topLeftCorner(s[1].rows, s[1].cols), any.topLeftCorner(s[2].rows, s[2].cols),
-                                    d_q.topLeftCorner(s[3].rows, s[3].cols), d_k.topLeftCorner(s[4].rows, s[4].cols),
-                                    d_v.topLeftCorner(s[5].rows, s[5].cols));
+      ef::attention_backward<float>({ef::strided_view(c.q), ef::strided_view(c.k), ef::strided_view(c.v)},
+                                    ef::Unmasked{}, options,
+                                    {any.topLeftCorner(s[0].rows, s[0].cols), any.topLeftCorner(s[1].rows, s[1].cols)},
+                                    any.topLeftCorner(s[2].rows, s[2].cols),
+                                    {d_q.topLeftCorner(s[3].rows, s[3].cols), d_k.topLeftCorner(s[4].rows, s[4].cols),
+                                     d_v.topLeftCorner(s[5].rows, s[5].cols)});
     });
   };
   CHECK(message(0, {5, 7}, c.options) == "attention: out is [5 x 7], expected [5 x 6]");

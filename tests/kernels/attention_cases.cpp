@@ -21,8 +21,8 @@ Attended<Scalar> attend(const AttentionCase<Scalar>& c, const std::type_identity
   options.threads = threads;
   std::visit(
       [&](const auto& s) {
-        attention_forward<Scalar>(strided_view(q), strided_view(k), strided_view(v), s, options, result.out,
-                                  result.log_sum_exp);
+        attention_forward<Scalar>({strided_view(q), strided_view(k), strided_view(v)}, s, options,
+                                  {result.out, result.log_sum_exp});
       },
       score);
   return result;
@@ -38,8 +38,8 @@ AttentionGradients<Scalar> gradients(const AttentionCase<Scalar>& c,
   options.threads = threads;
   std::visit(
       [&](const auto& s) {
-        attention_backward<Scalar>(strided_view(c.q), strided_view(c.k), strided_view(c.v), s, options, forward.out,
-                                   forward.log_sum_exp, c.d_out, d.q, d.k, d.v);
+        attention_backward<Scalar>({strided_view(c.q), strided_view(c.k), strided_view(c.v)}, s, options,
+                                   {forward.out, forward.log_sum_exp}, c.d_out, {d.q, d.k, d.v});
       },
       score);
   return d;

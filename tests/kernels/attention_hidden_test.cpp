@@ -219,8 +219,8 @@ TEST_CASE("what a function makes of a hidden score, and of its derivative, does 
     Attended<float> y{c.d_out, Matrix<float>(9, 1)};
     AttentionGradients<float> d{c.q, c.k, c.v};
     const auto q = ef::strided_view(c.q), k = ef::strided_view(c.k), v = ef::strided_view(c.v);
-    ef::attention_forward<float>(q, k, v, score, {}, y.out, y.log_sum_exp);
-    ef::attention_backward<float>(q, k, v, score, {}, y.out, y.log_sum_exp, c.d_out, d.q, d.k, d.v);
+    ef::attention_forward<float>({q, k, v}, score, {}, {y.out, y.log_sum_exp});
+    ef::attention_backward<float>({q, k, v}, score, {}, {y.out, y.log_sum_exp}, c.d_out, {d.q, d.k, d.v});
     return d;
   };
   const AttentionGradients<float> d = d_of(over_distance(0));
@@ -242,8 +242,9 @@ TEMPLATE_TEST_CASE("what is hidden reaches no gradient of a bias, through no fun
     Attended<TestType> y{c.d_out, Matrix<TestType>(9, 1)};
     AttentionGradients<TestType> d{c.q, c.k, c.v};
     const auto q_view = ef::strided_view(c.q), k_view = ef::strided_view(k), v_view = ef::strided_view(c.v);
-    ef::attention_forward<TestType>(q_view, k_view, v_view, score, {}, y.out, y.log_sum_exp);
-    ef::attention_backward<TestType>(q_view, k_view, v_view, score, {}, y.out, y.log_sum_exp, c.d_out, d.q, d.k, d.v);
+    ef::attention_forward<TestType>({q_view, k_view, v_view}, score, {}, {y.out, y.log_sum_exp});
+    ef::attention_backward<TestType>({q_view, k_view, v_view}, score, {}, {y.out, y.log_sum_exp}, c.d_out,
+                                     {d.q, d.k, d.v});
     return d_weights;
   };
   const Matrix<TestType> expected = d_weights_with(1);

@@ -59,9 +59,9 @@ template <class Scalar, class S>
 All<Scalar> attend_with(const AttentionCase<Scalar>& c, const S& score) {
   All<Scalar> all{c.d_out, Matrix<Scalar>(c.q.rows(), c.options.heads), c.q, c.k, c.v, {}};
   const auto q = ef::strided_view(c.q), k = ef::strided_view(c.k), v = ef::strided_view(c.v);
-  ef::attention_forward<Scalar>(q, k, v, score, c.options, all.out, all.log_sum_exp);
-  ef::attention_backward<Scalar>(q, k, v, score, c.options, all.out, all.log_sum_exp, c.d_out, all.d_q, all.d_k,
-                                 all.d_v);
+  ef::attention_forward<Scalar>({q, k, v}, score, c.options, {all.out, all.log_sum_exp});
+  ef::attention_backward<Scalar>({q, k, v}, score, c.options, {all.out, all.log_sum_exp}, c.d_out,
+                                 {all.d_q, all.d_k, all.d_v});
   all.weights = ef::attention_weights(c.q, c.k, score, c.options);
   return all;
 }

@@ -147,9 +147,10 @@ TEST_CASE("attention that does not fit throws, and writes nothing", "[kernels]")
   Matrix<float> out = Matrix<float>::Constant(9, 9, 3), log_sum_exp = Matrix<float>::Constant(9, 9, 3);
   const auto message = [&](const Matrix<float>& q, ef::Shape out_shape, ef::Shape sums_shape) {
     return message_of([&] {
-      ef::attention_forward<float>(ef::strided_view(q), ef::strided_view(c.k), ef::strided_view(c.v), ef::Unmasked{},
-                                   {.heads = 2}, out.topLeftCorner(out_shape.rows, out_shape.cols),
-                                   log_sum_exp.topLeftCorner(sums_shape.rows, sums_shape.cols));
+      ef::attention_forward<float>({ef::strided_view(q), ef::strided_view(c.k), ef::strided_view(c.v)}, ef::Unmasked{},
+                                   {.heads = 2},
+                                   {out.topLeftCorner(out_shape.rows, out_shape.cols),
+                                    log_sum_exp.topLeftCorner(sums_shape.rows, sums_shape.cols)});
     });
   };
   CHECK(message(c.q, {4, 6}, {5, 2}) == "attention: out is [4 x 6], expected [5 x 6]");

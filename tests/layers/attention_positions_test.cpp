@@ -74,7 +74,7 @@ TEST_CASE("self-attention with positions, by its formulas", "[layers]") {
         z.row(i).segment(4 * h, 4) += a(j) * value;
       }
     }
-  const ef::AnyScore mask = causal ? ef::AnyScore(ef::Causal{}) : ef::AnyScore(ef::Unmasked{});
+  const ef::AnyMask mask = causal ? ef::AnyMask(ef::Causal{}) : ef::AnyMask(ef::Unmasked{});
   ef::AttentionRecorder<double> recorder;
   const Matrix<double> y = layer({.attention = &recorder}, x, {}, mask, positions).value();
   CHECK(ef::testing::largest_error(y, map(layer.out_proj, z)) < 1e-12);

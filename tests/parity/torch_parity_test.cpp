@@ -90,7 +90,7 @@ void check_attention(const std::string& name) {
   }
   ef::MultiHeadAttention<Scalar> layer(options, rng);
   test.load(layer);
-  ef::AnyScore score = ef::Unmasked{};
+  ef::AnyMask score = ef::Unmasked{};
   if (name == "mha_self_causal") score = ef::Causal{};
   if (test.has("mask")) score = ef::DenseMask((test.matrix("mask").array() == 1).matrix());
   const ef::RowOffsets rows = test.rows("rows");

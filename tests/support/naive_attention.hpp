@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "eigenformer/core/types.hpp"
-#include "eigenformer/kernels/detail/attention/attention_layout.hpp"
+#include "eigenformer/kernels/detail/attention/layout.hpp"
 
 namespace eigenformer::testing {
 

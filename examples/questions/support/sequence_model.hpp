@@ -58,19 +58,19 @@ struct SequenceModel {
 
   /// The tokens' vectors after each depth: as embedded, then after each block.
   std::vector<ef::Variable<float>> depths(const ef::Context<float>& context, const ef::Tokens& tokens,
-                                          const ef::AnyScore& score = ef::Unmasked{}) const {
+                                          const ef::AnyMask& mask = ef::Unmasked{}) const {
     const auto factor = std::sqrt(static_cast<float>(embedding.width()));
     const ef::Variable<float> embedded = ef::scale(context, embedding(context, tokens.ids), factor);
     std::vector<ef::Variable<float>> x{positions(context, embedded, tokens.rows)};
     for (const ef::EncoderLayer<float>& layer : layers)
-      x.push_back(layer(context, x.back(), tokens.rows, score, attention_positions));
+      x.push_back(layer(context, x.back(), tokens.rows, mask, attention_positions));
     return x;
   }
 
   /// The logits: [tokens x classes].
   ef::Variable<float> operator()(const ef::Context<float>& context, const ef::Tokens& tokens,
-                                 const ef::AnyScore& score = ef::Unmasked{}) const {
-    const ef::Variable<float> x = depths(context, tokens, score).back();
+                                 const ef::AnyMask& mask = ef::Unmasked{}) const {
+    const ef::Variable<float> x = depths(context, tokens, mask).back();
     return output(context, norm.empty() ? x : norm(context, x));
   }
 

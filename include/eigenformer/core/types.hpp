@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <type_traits>
 
 #include "eigenformer/core/config.hpp"
 
@@ -24,6 +25,11 @@ using ConstMatrixRef = Eigen::Ref<const Matrix<Scalar>>;
 /// What a kernel writes: a matrix, map or block whose rows are contiguous.
 template <class Scalar>
 using MatrixRef = Eigen::Ref<Matrix<Scalar>>;
+
+/// The type that products of such numbers are computed in: float for numbers of 16 bits, else the type itself.
+template <class Scalar>
+using ComputeType =
+    std::conditional_t<std::is_same_v<Scalar, Eigen::half> || std::is_same_v<Scalar, Eigen::bfloat16>, float, Scalar>;
 
 /// Contiguous memory that somebody else owns, as a matrix.
 template <class Scalar>

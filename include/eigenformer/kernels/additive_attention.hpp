@@ -185,9 +185,13 @@ void additive_attention_forward(const ConstMatrixRef<Scalar>& q, const ConstMatr
       std::fill(row + tile.keys, row + weights.cols(), Scalar(0));
     }
     const detail::Strided<Scalar> of_keys = reader.read_packets(value_rows, layout, 0, tile);
-    detail::multiply_panel<Scalar>(
-        queries, values.cols(), tile.keys, {detail::row_begin(weights, first), weights.outerStride(), 1},
-        {of_keys.data, of_keys.row_stride}, {nullptr, 0}, {detail::row_begin(y, first), y.outerStride()});
+    detail::multiply_panel<Scalar>({.rows = queries,
+                                    .cols = values.cols(),
+                                    .depth = tile.keys,
+                                    .a = {detail::row_begin(weights, first), weights.outerStride(), 1},
+                                    .b = {of_keys.data, of_keys.row_stride},
+                                    .start = {},
+                                    .c = {detail::row_begin(y, first), y.outerStride()}});
   };
   const Index per_tile = std::min<Index>(most_queries, layout.query_rows.longest());
   parallel_for(options.threads, static_cast<Index>(tiles.size()), detail::additive_grain(layout, per_tile),
@@ -226,15 +230,24 @@ void additive_attention_backward(const ConstMatrixRef<Scalar>& q, const ConstMat
     if (queries == 0) return void(d_values.middleRows(key_rows.begin(s), keys).setZero());
     const detail::Strided<Scalar> d_y_rows{detail::row_begin(d_y, i), d_y.outerStride(), 1};
     const detail::Strided<Scalar> value_rows{detail::row_begin(values, key_rows.begin(s)), values.outerStride(), 1};
-    detail::multiply_block<Scalar>(queries, keys, values.cols(), d_y_rows, detail::transposed(value_rows), {nullptr, 0},
-                                   {detail::row_begin(d_scores, i), d_scores.outerStride()});
+    detail::multiply_block<Scalar>({.rows = queries,
+                                    .cols = keys,
+                                    .depth = values.cols(),
+                                    .a = d_y_rows,
+                                    .b = detail::transposed(value_rows),
+                                    .start = {},
+                                    .c = {detail::row_begin(d_scores, i), d_scores.outerStride()}});
     for (Index row = i; row < i + queries; ++row) {
       Scalar* const d_row = detail::row_begin(d_scores, row);
       detail::softmax_row_backward<Scalar>(detail::row_begin(weights, row), d_row, d_row, keys);
     }
-    detail::multiply_block<Scalar>(keys, values.cols(), queries,
-                                   {detail::row_begin(weights, i), 1, weights.outerStride()}, d_y_rows, {nullptr, 0},
-                                   {detail::row_begin(d_values, key_rows.begin(s)), d_values.outerStride()});
+    detail::multiply_block<Scalar>({.rows = keys,
+                                    .cols = values.cols(),
+                                    .depth = queries,
+                                    .a = {detail::row_begin(weights, i), 1, weights.outerStride()},
+                                    .b = d_y_rows,
+                                    .start = {},
+                                    .c = {detail::row_begin(d_values, key_rows.begin(s)), d_values.outerStride()}});
   };
   parallel_for(options.threads, sequences, detail::additive_grain(layout, query_rows.longest()),
                [&](Index begin, Index end) {

@@ -43,8 +43,13 @@ ScoreMatrix<Scalar> scaled_scores(const AttentionLayout& layout, const HeadRows<
                                   const Strided<Scalar>& keys, const ScoreTile& tile) {
   ScoreMatrix<Scalar> scores(tile.queries, tile.keys);
   const Strided<Scalar> queries = q.from(tile.head, tile.first_row);
-  multiply_block<Scalar>(tile.keys, tile.queries, layout.key_width, keys, transposed(queries), {nullptr, 0},
-                         {scores.data(), tile.queries});
+  multiply_block<Scalar>({.rows = tile.keys,
+                          .cols = tile.queries,
+                          .depth = layout.key_width,
+                          .a = keys,
+                          .b = transposed(queries),
+                          .start = {},
+                          .c = {scores.data(), tile.queries}});
   scores *= static_cast<Scalar>(layout.scale);
   return scores;
 }

@@ -98,9 +98,13 @@ void multiply_taps(const ConstMatrixRef<Scalar>& x, const RowOffsets& rows, cons
             end = std::min<Index>(end, rows.end(sequence) - shift);
             if (first >= end) return;
             const ContiguousRows<Scalar> sums{y.data() + first * y.outerStride() + col, y.outerStride()};
-            multiply_panel<Scalar>(end - first, used, part,
-                                   {x.data() + (first + shift) * x.outerStride() + from, x.outerStride(), 1}, panel,
-                                   {sums.data, sums.stride}, sums);
+            multiply_panel<Scalar>({.rows = end - first,
+                                    .cols = used,
+                                    .depth = part,
+                                    .a = {x.data() + (first + shift) * x.outerStride() + from, x.outerStride(), 1},
+                                    .b = panel,
+                                    .start = {sums.data, sums.stride},
+                                    .c = sums});
           });
         }
   });
@@ -168,11 +172,12 @@ void convolution_forward(const ConstMatrixRef<Scalar>& x, const PackedWeight<Sca
                          const ConstMatrixRef<Scalar>& bias, const RowOffsets& rows, const ConvolutionWindow& window,
                          MatrixRef<Scalar> y, Threads* threads = nullptr) {
   detail::check_convolution(shape(x), {weight.outputs(), weight.inputs()}, window, shape(bias), shape(y));
-  detail::multiply_taps<Scalar>(x, rows.over(x.rows(), "convolution", "x"), detail::taps_of(window),
-                                bias.size() == 0 ? nullptr : bias.data(), y, threads,
-                                [&](Index k, Index row, Index, Index col, Index, Scalar*) {
-                                  return weight.panel(col).from(k * x.cols() + row, 0);
-                                });
+  detail::multiply_taps<Scalar>(
+      x, rows.over(x.rows(), "convolution", "x"), detail::taps_of(window), bias.size() == 0 ? nullptr : bias.data(), y,
+      threads, [&](Index k, Index row, Index, Index col, Index, Scalar*) {
+        constexpr Index width = detail::panel_width<Scalar>;
+        return detail::ContiguousRows<const Scalar>{weight.panel(col), width}.from(k * x.cols() + row, 0);
+      });
 }
 
 /// d_x_j = sum over k of d_y_(j - k * dilation + before) W_k, which needs no x. d_x: [tokens x inputs], not d_y.
@@ -215,9 +220,13 @@ void convolution_backward_weight(const ConstMatrixRef<Scalar>& x, const ConstMat
             detail::pack_unfolded<Scalar>(x, batch, taps, row, depth, col, cols, {panel, width});
             const detail::ContiguousRows<Scalar> sums{d_weight.data() + i * d_weight.outerStride() + col,
                                                       d_weight.outerStride()};
-            detail::multiply_panel<Scalar>(block_rows, cols, depth,
-                                           {d_y.data() + row * d_y.outerStride() + i, 1, d_y.outerStride()},
-                                           {panel, width}, {sums.data, sums.stride}, sums);
+            detail::multiply_panel<Scalar>({.rows = block_rows,
+                                            .cols = cols,
+                                            .depth = depth,
+                                            .a = {d_y.data() + row * d_y.outerStride() + i, 1, d_y.outerStride()},
+                                            .b = {panel, width},
+                                            .start = {sums.data, sums.stride},
+                                            .c = sums});
           }
       });
 }

@@ -73,9 +73,13 @@ void linear_cross_entropy_backward(const ConstMatrixRef<Scalar>& x, const ConstM
     detail::for_each_product_block<Scalar>(
         weight.rows(), weight.cols(), threads, [&](Index i, Index rows, Index j, Index cols) {
           Scalar* sums = d_weight.data() + i * d_weight.outerStride() + j;
-          detail::multiply_block<Scalar>(rows, cols, tokens, {logits.data() + i, 1, logits.outerStride()},
-                                         {chunk.data() + j, chunk.outerStride(), 1}, {sums, d_weight.outerStride()},
-                                         {sums, d_weight.outerStride()});
+          detail::multiply_block<Scalar>({.rows = rows,
+                                          .cols = cols,
+                                          .depth = tokens,
+                                          .a = {logits.data() + i, 1, logits.outerStride()},
+                                          .b = {chunk.data() + j, chunk.outerStride(), 1},
+                                          .start = {sums, d_weight.outerStride()},
+                                          .c = {sums, d_weight.outerStride()}});
         });
     if (d_bias.size() == 0) return;
     linear_backward_bias<Scalar>(logits, of_chunk, threads);

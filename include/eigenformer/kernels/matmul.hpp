@@ -14,8 +14,14 @@ void matmul_forward(const ConstMatrixRef<Scalar>& a, const ConstMatrixRef<Scalar
                     Threads* threads = nullptr) {
   check(a.cols() == b.rows(), "matmul: a is ", shape(a), ", b is ", shape(b));
   check_shape("matmul", "y", shape(y), {a.rows(), b.cols()});
-  detail::multiply<Scalar>(y.rows(), y.cols(), a.cols(), {a.data(), a.outerStride(), 1}, {b.data(), b.outerStride(), 1},
-                           nullptr, y.data(), y.outerStride(), threads);
+  detail::multiply<Scalar>({.rows = y.rows(),
+                            .cols = y.cols(),
+                            .depth = a.cols(),
+                            .a = {a.data(), a.outerStride(), 1},
+                            .b = {b.data(), b.outerStride(), 1},
+                            .start = {},
+                            .c = {y.data(), y.outerStride()}},
+                           threads);
 }
 
 /// d_a = d_y b^T, which needs no a.
@@ -24,8 +30,14 @@ void matmul_backward_left(const ConstMatrixRef<Scalar>& b, const ConstMatrixRef<
                           Threads* threads = nullptr) {
   check(d_y.cols() == b.cols(), "matmul: d_y is ", shape(d_y), ", b is ", shape(b));
   check_shape("matmul", "d_a", shape(d_a), {d_y.rows(), b.rows()});
-  detail::multiply<Scalar>(d_a.rows(), d_a.cols(), d_y.cols(), {d_y.data(), d_y.outerStride(), 1},
-                           {b.data(), 1, b.outerStride()}, nullptr, d_a.data(), d_a.outerStride(), threads);
+  detail::multiply<Scalar>({.rows = d_a.rows(),
+                            .cols = d_a.cols(),
+                            .depth = d_y.cols(),
+                            .a = {d_y.data(), d_y.outerStride(), 1},
+                            .b = {b.data(), 1, b.outerStride()},
+                            .start = {},
+                            .c = {d_a.data(), d_a.outerStride()}},
+                           threads);
 }
 
 /// d_b = a^T d_y, which needs no b.
@@ -34,9 +46,21 @@ void matmul_backward_right(const ConstMatrixRef<Scalar>& a, const ConstMatrixRef
                            Threads* threads = nullptr) {
   check(a.rows() == d_y.rows(), "matmul: a is ", shape(a), ", d_y is ", shape(d_y));
   check_shape("matmul", "d_b", shape(d_b), {a.cols(), d_y.cols()});
-  detail::multiply<Scalar>(d_b.rows(), d_b.cols(), d_y.rows(), {a.data(), 1, a.outerStride()},
-                           {d_y.data(), d_y.outerStride(), 1}, nullptr, d_b.data(), d_b.outerStride(), threads);
+  detail::multiply<Scalar>({.rows = d_b.rows(),
+                            .cols = d_b.cols(),
+                            .depth = d_y.rows(),
+                            .a = {a.data(), 1, a.outerStride()},
+                            .b = {d_y.data(), d_y.outerStride(), 1},
+                            .start = {},
+                            .c = {d_b.data(), d_b.outerStride()}},
+                           threads);
 }
+
+/// Leaves a block of a product's result unchanged.
+struct NoEpilogue {
+  template <class Scalar>
+  void operator()(MatrixRef<Scalar>) const {}
+};
 
 namespace detail {
 
@@ -46,43 +70,46 @@ inline void check_linear(Shape x, Shape weight, Shape bias, Shape y) {
   check_shape("linear", "y", y, {x.rows, weight.rows});
 }
 
-/// What stands after a product that nothing is done to.
-struct Nothing {
-  template <class Scalar>
-  void operator()(MatrixRef<Scalar>) const {}
-};
-
 }  // namespace detail
 
 /// y = x weight^T + bias. x: [tokens x inputs], weight: [outputs x inputs], bias: [1 x outputs] or empty,
-/// y: [tokens x outputs]. Calls finish(block) for each block of y as it is made, by the thread that made it: what is
+/// y: [tokens x outputs]. Calls epilogue(block) for each block of y as it is made, by the thread that made it: what is
 /// done to y entry by entry, such as an activation, then costs no way through memory.
-template <class Scalar, class Finish = detail::Nothing>
+template <class Scalar, class Epilogue = NoEpilogue>
 void linear_forward(const ConstMatrixRef<Scalar>& x, const ConstMatrixRef<Scalar>& weight,
                     const ConstMatrixRef<Scalar>& bias, MatrixRef<Scalar> y, Threads* threads = nullptr,
-                    Finish finish = {}) {
+                    Epilogue epilogue = {}) {
   detail::check_linear(shape(x), shape(weight), shape(bias), shape(y));
-  detail::multiply<Scalar>(
-      y.rows(), y.cols(), x.cols(), {x.data(), x.outerStride(), 1}, {weight.data(), 1, weight.outerStride()},
-      bias.size() == 0 ? nullptr : bias.data(), y.data(), y.outerStride(), threads,
-      [&](Index i, Index rows, Index j, Index cols) { finish(MatrixRef<Scalar>(y.block(i, j, rows, cols))); });
+  detail::multiply<Scalar>({.rows = y.rows(),
+                            .cols = y.cols(),
+                            .depth = x.cols(),
+                            .a = {x.data(), x.outerStride(), 1},
+                            .b = {weight.data(), 1, weight.outerStride()},
+                            .start = {bias.size() == 0 ? nullptr : bias.data(), 0},
+                            .c = {y.data(), y.outerStride()}},
+                           threads, [&](Index i, Index rows, Index j, Index cols) {
+                             epilogue(MatrixRef<Scalar>(y.block(i, j, rows, cols)));
+                           });
 }
 
 /// The same by a packed weight, and to the last bit. (Panels of 256 inputs at a time, which a first-level cache would
 /// hold, have 0.94 to 0.98 times the speed on Zen 3: 512 and 2048 inputs, 1 to 4096 rows.)
-template <class Scalar, class Finish = detail::Nothing>
+template <class Scalar, class Epilogue = NoEpilogue>
 void linear_forward(const ConstMatrixRef<Scalar>& x, const PackedWeight<Scalar>& weight,
                     const ConstMatrixRef<Scalar>& bias, MatrixRef<Scalar> y, Threads* threads = nullptr,
-                    Finish finish = {}) {
+                    Epilogue epilogue = {}) {
   detail::check_linear(shape(x), {weight.outputs(), weight.inputs()}, shape(bias), shape(y));
   constexpr Index width = detail::panel_width<Scalar>;
   detail::for_each_product_block<Scalar>(y.rows(), y.cols(), threads, [&](Index i, Index rows, Index j, Index cols) {
     for (Index panel = j; panel < j + cols; panel += width)
-      detail::multiply_panel<Scalar>(rows, std::min<Index>(width, j + cols - panel), x.cols(),
-                                     {x.data() + i * x.outerStride(), x.outerStride(), 1}, weight.panel(panel),
-                                     {bias.size() == 0 ? nullptr : bias.data() + panel, 0},
-                                     {y.data() + i * y.outerStride() + panel, y.outerStride()});
-    finish(MatrixRef<Scalar>(y.block(i, j, rows, cols)));
+      detail::multiply_panel<Scalar>({.rows = rows,
+                                      .cols = std::min<Index>(width, j + cols - panel),
+                                      .depth = x.cols(),
+                                      .a = {x.data() + i * x.outerStride(), x.outerStride(), 1},
+                                      .b = {weight.panel(panel), width},
+                                      .start = {bias.size() == 0 ? nullptr : bias.data() + panel, 0},
+                                      .c = {y.data() + i * y.outerStride() + panel, y.outerStride()}});
+    epilogue(MatrixRef<Scalar>(y.block(i, j, rows, cols)));
   });
 }
 

@@ -1,6 +1,8 @@
 // A linear map's weight, copied once into the order in which the product reads it.
 #pragma once
 
+#include <span>
+
 #include "eigenformer/core/check.hpp"
 #include "eigenformer/kernels/detail/gemm/product.hpp"
 
@@ -26,10 +28,10 @@ class PackedWeight {
   Index outputs() const { return outputs_; }
   Index inputs() const { return inputs_; }
 
-  /// The weights of outputs `begin` to `begin + panel_width`, transposed; begin: a multiple of panel_width.
-  detail::ContiguousRows<const Scalar> panel(Index begin) const {
-    return {panels_.data() + begin * inputs_, detail::panel_width<Scalar>};
-  }
+  /// All packed weights, one panel after another.
+  std::span<const Scalar> values() const { return {panels_.data(), static_cast<std::size_t>(panels_.size())}; }
+  /// The packed weights of a panel's outputs, from output `first` on, a multiple of the panel's width. For kernels.
+  const Scalar* panel(Index first) const { return panels_.data() + first * inputs_; }
 
  private:
   Index outputs_ = 0;

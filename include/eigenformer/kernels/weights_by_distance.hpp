@@ -48,8 +48,14 @@ void add_score_gradients(const AttentionLayout& layout, const ScoreTile& tile, c
   const ContiguousRows<Scalar> to_k{d_k.row(key_head, first_key), d_k.row_stride};
   const Strided<Scalar> by_queries{d_scores.data(), 1, n};
   if (all_finite(queries, n, d) && all_finite(keys, m, d)) {
-    multiply_block<Scalar>(n, d, m, by_queries, keys, {nullptr, 0}, to_q);
-    multiply_block<Scalar>(m, d, n, transposed(by_queries), queries, {to_k.data, to_k.stride}, to_k);
+    multiply_block<Scalar>({.rows = n, .cols = d, .depth = m, .a = by_queries, .b = keys, .start = {}, .c = to_q});
+    multiply_block<Scalar>({.rows = m,
+                            .cols = d,
+                            .depth = n,
+                            .a = transposed(by_queries),
+                            .b = queries,
+                            .start = {to_k.data, to_k.stride},
+                            .c = to_k});
     return;
   }
   // A gradient of 0 times an infinite or undefined number must not reach what is hidden from it.

@@ -49,7 +49,7 @@ struct AttentionPositions {
                         const RowOffsets& x_rows, const RowOffsets& key_rows) const;
 
   /// alibi, bucketed: the score; else none.
-  std::optional<PositionScore<Scalar>> score(const Context<Scalar>& context, Index heads, const AnyScore& mask) const;
+  std::optional<PositionScore<Scalar>> score(const Context<Scalar>& context, Index heads, const AnyMask& mask) const;
 
   static void visit(auto& self, auto&& visitor) { visitor("weight", self.weight); }
 };
@@ -95,7 +95,7 @@ Variable<Scalar> AttentionPositions<Scalar>::turn(const Context<Scalar>& context
 
 template <class Scalar>
 std::optional<PositionScore<Scalar>> AttentionPositions<Scalar>::score(const Context<Scalar>& context, Index heads,
-                                                                       const AnyScore& mask) const {
+                                                                       const AnyMask& mask) const {
   if (options.encoding == PositionEncoding::alibi) return PositionScore<Scalar>::alibi(Alibi(heads), mask);
   if (options.encoding == PositionEncoding::bucketed)
     return PositionScore<Scalar>::bucketed(options.buckets, context.use(weight), mask);

@@ -24,8 +24,7 @@ struct EncoderLayer {
 
   /// x: [tokens x width] -> [tokens x width], each sequence by itself.
   Variable<Scalar> operator()(const Context<Scalar>& context, const Variable<Scalar>& x, const RowOffsets& rows = {},
-                              const AnyScore& score = Unmasked{},
-                              const AttentionPositions<Scalar>& positions = {}) const;
+                              const AnyMask& mask = Unmasked{}, const AttentionPositions<Scalar>& positions = {}) const;
 
   static void visit(auto& self, auto&& visitor) {
     visitor("self_attn", self.self_attn);
@@ -47,9 +46,9 @@ EncoderLayer<Scalar>::EncoderLayer(const TransformerLayerOptions& options, Rng& 
 
 template <class Scalar>
 Variable<Scalar> EncoderLayer<Scalar>::operator()(const Context<Scalar>& context, const Variable<Scalar>& x,
-                                                  const RowOffsets& rows, const AnyScore& score,
+                                                  const RowOffsets& rows, const AnyMask& mask,
                                                   const AttentionPositions<Scalar>& positions) const {
-  const auto attend = [&](const Variable<Scalar>& y) { return self_attn(context, y, rows, score, positions); };
+  const auto attend = [&](const Variable<Scalar>& y) { return self_attn(context, y, rows, mask, positions); };
   const auto transform = [&](const Variable<Scalar>& y) { return feed_forward(context, y); };
   const Variable<Scalar> attended = residual(context, x, norm1, norm_first, dropout, attend, connected);
   return residual(context, attended, norm2, norm_first, dropout, transform, connected);

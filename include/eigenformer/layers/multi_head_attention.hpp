@@ -50,9 +50,9 @@ struct MultiHeadAttention {
 
   /// Self-attention within each sequence. x: [tokens x width] -> [tokens x width].
   Variable<Scalar> operator()(const Context<Scalar>& context, const Variable<Scalar>& x, const RowOffsets& rows = {},
-                              const AnyScore& score = Unmasked{},
+                              const AnyMask& mask = Unmasked{},
                               const AttentionPositions<Scalar>& positions = {}) const {
-    return (*this)(context, x, x, x, rows, rows, score, positions);
+    return (*this)(context, x, x, x, rows, rows, mask, positions);
   }
 
   /// Each sequence's queries attend to the keys and values of the same sequence of the other batch.
@@ -60,7 +60,7 @@ struct MultiHeadAttention {
   /// With positions of any kind, queries stand at the end of their sequence's keys.
   Variable<Scalar> operator()(const Context<Scalar>& context, const Variable<Scalar>& query,
                               const Variable<Scalar>& key, const Variable<Scalar>& value, const RowOffsets& query_rows,
-                              const RowOffsets& key_rows, const AnyScore& score = Unmasked{},
+                              const RowOffsets& key_rows, const AnyMask& mask = Unmasked{},
                               const AttentionPositions<Scalar>& positions = {}) const;
 
   /// For decoding: attends to keys and values that were projected before. `key_index` names, through key_rows, the
@@ -90,10 +90,10 @@ struct MultiHeadAttention {
 
  private:
   std::optional<PositionScore<Scalar>> position_score(const Context<Scalar>& context, const Variable<Scalar>& queries,
-                                                      const AnyScore& mask,
+                                                      const AnyMask& mask,
                                                       const AttentionPositions<Scalar>& positions) const;
   Variable<Scalar> attend(const Context<Scalar>& context, const Variable<Scalar>& queries, const Variable<Scalar>& keys,
-                          const Variable<Scalar>& values, const AnyScore& mask,
+                          const Variable<Scalar>& values, const AnyMask& mask,
                           const std::optional<PositionScore<Scalar>>& score, const AttentionOptions& options) const;
 };
 
@@ -122,7 +122,7 @@ MultiHeadAttention<Scalar>::MultiHeadAttention(const MultiHeadAttentionOptions& 
 
 template <class Scalar>
 std::optional<PositionScore<Scalar>> MultiHeadAttention<Scalar>::position_score(
-    const Context<Scalar>& context, const Variable<Scalar>& queries, const AnyScore& mask,
+    const Context<Scalar>& context, const Variable<Scalar>& queries, const AnyMask& mask,
     const AttentionPositions<Scalar>& positions) const {
   if (relative_keys.empty()) return positions.score(context, heads, mask);
   return PositionScore<Scalar>::relative(context, queries, context.use(relative_keys), heads, mask);
@@ -131,7 +131,7 @@ std::optional<PositionScore<Scalar>> MultiHeadAttention<Scalar>::position_score(
 template <class Scalar>
 Variable<Scalar> MultiHeadAttention<Scalar>::attend(const Context<Scalar>& context, const Variable<Scalar>& queries,
                                                     const Variable<Scalar>& keys, const Variable<Scalar>& values,
-                                                    const AnyScore& mask,
+                                                    const AnyMask& mask,
                                                     const std::optional<PositionScore<Scalar>>& score,
                                                     const AttentionOptions& options) const {
   if (!score.has_value()) return attention(context, queries, keys, values, mask, options);
@@ -143,7 +143,7 @@ template <class Scalar>
 Variable<Scalar> MultiHeadAttention<Scalar>::operator()(const Context<Scalar>& context, const Variable<Scalar>& query,
                                                         const Variable<Scalar>& key, const Variable<Scalar>& value,
                                                         const RowOffsets& query_rows, const RowOffsets& key_rows,
-                                                        const AnyScore& score,
+                                                        const AnyMask& mask,
                                                         const AttentionPositions<Scalar>& positions) const {
   const AttentionOptions options{.heads = heads,
                                  .key_heads = key_heads,
@@ -154,12 +154,13 @@ Variable<Scalar> MultiHeadAttention<Scalar>::operator()(const Context<Scalar>& c
   const Variable<Scalar> queries =
       positions.turn(context, q(context, query), heads, options.query_rows, options.key_rows);
   const Variable<Scalar> keys = positions.turn(context, k(context, key), key_heads, options.key_rows, options.key_rows);
-  const std::optional<PositionScore<Scalar>> by_position = position_score(context, queries, score, positions);
+  const std::optional<PositionScore<Scalar>> by_position = position_score(context, queries, mask, positions);
   if (context.attention != nullptr) {
     const auto weights = [&](const auto& s) { return attention_weights(queries.value(), keys.value(), s, options); };
-    context.attention->record(*this, by_position.has_value() ? weights(by_position->score()) : weights(AnyMask(score)));
+    context.attention->record(*this,
+                              by_position.has_value() ? weights(by_position->score()) : std::visit(weights, mask));
   }
-  return out_proj(context, attend(context, queries, keys, v(context, value), score, by_position, options));
+  return out_proj(context, attend(context, queries, keys, v(context, value), mask, by_position, options));
 }
 
 template <class Scalar>

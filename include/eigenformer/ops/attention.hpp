@@ -5,36 +5,35 @@
 
 #include "eigenformer/autograd/context.hpp"
 #include "eigenformer/kernels/attention_backward.hpp"
-#include "eigenformer/kernels/scores/chosen_score.hpp"
+#include "eigenformer/kernels/scores/causal.hpp"
 #include "eigenformer/kernels/scores/dense_mask.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
 namespace detail {
 
-/// The score as one of Variant's; of any other type, a sentence says so.
+/// The mask as one of Variant's. Any other type is answered by one sentence.
 template <class Variant, class S>
-Variant chosen_score(const S& score) {
+Variant chosen_mask(const S& mask) {
   constexpr bool is_one = std::is_constructible_v<Variant, const S&>;
   static_assert(is_one,
-                "a layer's score is ef::Unmasked, ef::Causal or ef::DenseMask; ef::attention takes any, a function "
+                "a layer's mask is ef::Unmasked, ef::Causal or ef::DenseMask; ef::attention takes any, a function "
                 "wrapped in ef::score or ef::mask");
   if constexpr (is_one)
-    return Variant(score);
+    return Variant(mask);
   else
     return Unmasked{};
 }
 
 }  // namespace detail
 
-/// A score that a layer is given when it runs: Unmasked, Causal or DenseMask.
-struct AnyScore : std::variant<Unmasked, Causal, DenseMask> {
-  AnyScore() = default;
+/// A mask that a layer is given when it runs: Unmasked, Causal or DenseMask.
+struct AnyMask : std::variant<Unmasked, Causal, DenseMask> {
+  AnyMask() = default;
   template <class S>
-  AnyScore(const S& score) : variant(detail::chosen_score<variant>(score)) {}  // NOLINT: implicit
+  AnyMask(const S& mask) : variant(detail::chosen_mask<variant>(mask)) {}  // NOLINT: implicit
+  const variant& chosen() const { return *this; }
 };
-/// What kernels take of it.
-using AnyMask = ChosenScore<Unmasked, Causal, DenseMask>;
 
 namespace detail {
 
@@ -56,13 +55,16 @@ Variable<Scalar> attention_by(const Context<Scalar>& context, const Variable<Sca
   const AttentionLayout layout = attention_layout(shape(q), shape(k), shape(v), options);
   Variable<Scalar> y = context.new_matrix(q.rows(), layout.heads * layout.value_width);
   Variable<Scalar> log_sum_exp = context.new_matrix(q.rows(), layout.heads);
-  attention_forward<Scalar>(strided_view(q.value()), strided_view(k.value()), strided_view(v.value()),
-                            make_score(nullptr), options, y.writable(), log_sum_exp.writable());
+  const auto inputs = [](const auto& queries, const auto& keys, const auto& values) {
+    return AttentionInputs<Scalar>{strided_view(queries.value()), strided_view(keys.value()),
+                                   strided_view(values.value())};
+  };
+  attention_forward<Scalar>(inputs(q, k, v), make_score(nullptr), options, {y.writable(), log_sum_exp.writable()});
   if (context.tape == nullptr) return y;
   check(!options.key_index.has_value(), "attention: key_index has no backward, and a tape is recording");
   return context.record(
       y, {q, k, v, numbers},
-      [q, k, v, numbers, make_score, options, y, log_sum_exp](const Variable<Scalar>& d_y, Tape<Scalar>& tape) {
+      [q, k, v, numbers, make_score, options, y, log_sum_exp, inputs](const Variable<Scalar>& d_y, Tape<Scalar>& tape) {
         Variable<Scalar> d_q = tape.new_matrix(q.rows(), q.cols());
         Variable<Scalar> d_k = tape.new_matrix(k.rows(), k.cols());
         Variable<Scalar> d_v = tape.new_matrix(v.rows(), v.cols());
@@ -71,9 +73,9 @@ Variable<Scalar> attention_by(const Context<Scalar>& context, const Variable<Sca
           d_numbers = tape.new_matrix(numbers.rows(), numbers.cols());
           d_numbers.writable().setZero();
         }
-        attention_backward<Scalar>(strided_view(q.value()), strided_view(k.value()), strided_view(v.value()),
-                                   make_score(d_numbers.writable().data()), options, y.value(), log_sum_exp.value(),
-                                   d_y.value(), d_q.writable(), d_k.writable(), d_v.writable());
+        attention_backward<Scalar>(inputs(q, k, v), make_score(d_numbers.writable().data()), options,
+                                   {y.value(), log_sum_exp.value()}, d_y.value(),
+                                   {d_q.writable(), d_k.writable(), d_v.writable()});
         tape.add_gradient(q, std::move(d_q));
         tape.add_gradient(k, std::move(d_k));
         tape.add_gradient(v, std::move(d_v));
@@ -83,15 +85,16 @@ Variable<Scalar> attention_by(const Context<Scalar>& context, const Variable<Sca
 
 }  // namespace detail
 
-/// The attention of q over k and v: [queries x heads * value width]. Shapes, score and options as in the kernel, and
-/// each of the last two may be left out as there; threads and the draws of dropout come from the context, and without a
-/// generator there nothing is dropped. `score` may also be an AnyScore, or a PositionScore, to whose numbers gradients
-/// flow too.
+/// The attention of q over k and v: [queries x heads * value width]. Shapes, score and options are those of the kernel,
+/// and each of the last two may be left out as there. Threads and the draws of dropout come from the context; without a
+/// generator nothing is dropped.
+/// `score` may also be an AnyMask, whose kind is looked up once: no mask and the causal one reach the kernels compiled
+/// for them. Or it is a PositionScore, to whose numbers gradients flow too.
 template <class Scalar, class S = AttentionOptions, class O = OptionsAfter<S>>
 Variable<Scalar> attention(const Context<Scalar>& context, const Variable<Scalar>& q, const Variable<Scalar>& k,
                            const Variable<Scalar>& v, const S& score = {}, const O& options = {}) {
-  if constexpr (std::is_same_v<S, AnyScore>) {
-    return attention(context, q, k, v, AnyMask(score), options);
+  if constexpr (std::is_same_v<S, AnyMask>) {
+    return std::visit([&](const auto& mask) { return attention(context, q, k, v, mask, options); }, score.chosen());
   } else if constexpr (requires { score.numbers(); }) {
     static_assert(detail::is_options<O>, "what follows the score is AttentionOptions, such as {.heads = 8}");
     return detail::attention_by(

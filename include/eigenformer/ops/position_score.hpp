@@ -2,6 +2,7 @@
 #pragma once
 
 #include "eigenformer/kernels/scores/alibi.hpp"
+#include "eigenformer/kernels/scores/chosen_score.hpp"
 #include "eigenformer/kernels/scores/combine.hpp"
 #include "eigenformer/kernels/scores/relative_bias.hpp"
 #include "eigenformer/kernels/weights_by_distance.hpp"
@@ -11,24 +12,24 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// A score that layers choose when they run, by the distance of query and key, under any mask of AnyScore. Queries
+/// A score that layers choose when they run, by the distance of query and key, under any mask. Queries
 /// stand at the end of their sequence's keys: they are the keys' own tokens, or, with a cache, the last of these. One
 /// type for all, so that the kernels are compiled for one more score, not for three times three.
 template <class Scalar>
 class PositionScore {
  public:
   /// Minus slope times distance.
-  static PositionScore alibi(const Alibi& alibi, const AnyScore& mask) { return {alibi, {}, mask}; }
+  static PositionScore alibi(const Alibi& alibi, const AnyMask& mask) { return {alibi, {}, mask}; }
 
   /// T5's: weights [buckets x heads].
-  static PositionScore bucketed(const RelativeBuckets& buckets, const Variable<Scalar>& weights, const AnyScore& mask) {
+  static PositionScore bucketed(const RelativeBuckets& buckets, const Variable<Scalar>& weights, const AnyMask& mask) {
     return {buckets, weights, mask};
   }
 
   /// Shaw's on the keys: q_i . aK_clip(j - i) / sqrt(d) is added, where q: [queries x heads * d] and
   /// vectors, aK: [2k + 1 x d], which the heads share.
   static PositionScore relative(const Context<Scalar>& context, const Variable<Scalar>& q,
-                                const Variable<Scalar>& vectors, Index heads, const AnyScore& mask) {
+                                const Variable<Scalar>& vectors, Index heads, const AnyMask& mask) {
     check(vectors.cols() * heads == q.cols(), "relative positions: q is ", shape(q), ", the vectors are ",
           shape(vectors), ", expected ", heads, " heads of their width");
     const Variable<Scalar> scaled = scale(context, vectors, 1 / std::sqrt(static_cast<Scalar>(vectors.cols())));
@@ -45,10 +46,11 @@ class PositionScore {
   }
 
  private:
+  using Mask = ChosenScore<Unmasked, Causal, DenseMask>;
   using Bias = ChosenScore<Alibi, RelativeBias<Scalar>, RelativeKeys<Scalar>>;
   using Kind = std::variant<Alibi, RelativeBuckets, Index>;  // Index: relative, of that many heads
 
-  PositionScore(Kind kind, Variable<Scalar> numbers, const AnyScore& mask)
+  PositionScore(Kind kind, Variable<Scalar> numbers, const AnyMask& mask)
       : kind_(std::move(kind)), numbers_(std::move(numbers)), mask_(mask) {}
 
   static Alibi bias(const Alibi& alibi, Scalar*) { return alibi.after_past(); }
@@ -73,7 +75,7 @@ class PositionScore {
 
   Kind kind_;
   Variable<Scalar> numbers_;
-  AnyMask mask_;
+  Mask mask_;
 };
 
 namespace detail {

@@ -6,8 +6,8 @@
 namespace ef = eigenformer;
 using namespace ef::testing;
 
-static_assert(ef::Score<ef::Alibi> && ef::detail::changes_values<ef::Alibi>);
-static_assert(!ef::detail::has_derivative<ef::Alibi, float>);
+static_assert(ef::Score<ef::Alibi> && ef::ScoreTraits<ef::Alibi>::changes_values);
+static_assert(!ef::ScoreTraits<ef::Alibi>::has_derivative<float>());
 
 TEST_CASE("ALiBi's slopes", "[kernels]") {
   CHECK(ef::Alibi(8).slopes() ==

@@ -16,11 +16,11 @@ using namespace ef::testing;
 using Mask = ef::ChosenScore<ef::Unmasked, ef::Causal, ef::DenseMask>;
 using Bias = ef::ChosenScore<ef::Alibi, ef::RelativeBias<float>>;
 
-static_assert(ef::Score<Mask> && !ef::detail::changes_values<Mask>);
-static_assert(!ef::detail::has_derivative<Mask, float> && !ef::detail::sequences_share_gradient<Mask>());
-static_assert(ef::Score<Bias> && ef::detail::changes_values<Bias>);
-static_assert(ef::detail::has_derivative<Bias, float> && ef::detail::sequences_share_gradient<Bias>());
-static_assert(!ef::detail::heads_share_gradient<Bias>());
+static_assert(ef::Score<Mask> && !ef::ScoreTraits<Mask>::changes_values);
+static_assert(!ef::ScoreTraits<Mask>::has_derivative<float>() && !ef::ScoreTraits<Mask>::sequences_share_gradient);
+static_assert(ef::Score<Bias> && ef::ScoreTraits<Bias>::changes_values);
+static_assert(ef::ScoreTraits<Bias>::has_derivative<float>() && ef::ScoreTraits<Bias>::sequences_share_gradient);
+static_assert(!ef::ScoreTraits<Bias>::heads_share_gradient);
 
 TEST_CASE("a mask chosen at run time hides what the chosen one hides", "[kernels]") {
   CHECK(check_all_tiles<float>(Mask(ef::Unmasked{}), sequence(9, 7, 0), [](Index, Index) { return true; }) == 0);
@@ -68,7 +68,7 @@ TEST_CASE("a bias chosen at run time adds, and gathers, what the chosen one does
 TEST_CASE("a score chosen at run time keeps for its derivative what the chosen one keeps", "[kernels]") {
   const auto squared = ef::score([](auto s, const ef::ScorePlace&) { return s * s; });
   using Chosen = ef::ChosenScore<ef::Alibi, std::remove_const_t<decltype(squared)>>;
-  static_assert(Chosen::kept_blocks == 1 && ef::detail::has_derivative<Chosen, float>);
+  static_assert(Chosen::kept_blocks == 1 && ef::ScoreTraits<Chosen>::has_derivative<float>());
   ef::Rng rng(7);
   ef::ScoreTile tile = sequence(9, 7, 0);
   tile.query_end = 9;

@@ -19,9 +19,9 @@ TEST_CASE("scores combine in one order, whatever the order of the arguments", "[
   const auto b = ef::combine(ef::SoftCap(3), ef::combine(ef::Causal{}));
   static_assert(std::is_same_v<decltype(a), decltype(b)>);
   static_assert(std::is_same_v<std::remove_cvref_t<decltype(a)>, ef::CombinedScore<ef::SoftCap, ef::Causal>>);
-  static_assert(ef::detail::changes_values<ef::CombinedScore<ef::SoftCap, ef::Causal>>);
-  static_assert(!ef::detail::changes_values<ef::CombinedScore<ef::SlidingWindow, ef::Causal>>);
-  static_assert(!ef::detail::has_derivative<ef::CombinedScore<ef::Alibi, ef::Causal>, float>);
+  static_assert(ef::ScoreTraits<ef::CombinedScore<ef::SoftCap, ef::Causal>>::changes_values);
+  static_assert(!ef::ScoreTraits<ef::CombinedScore<ef::SlidingWindow, ef::Causal>>::changes_values);
+  static_assert(!ef::ScoreTraits<ef::CombinedScore<ef::Alibi, ef::Causal>>::has_derivative<float>());
 }
 
 TEMPLATE_TEST_CASE("what one of several scores hides is hidden on every tile", "[kernels]", float, double) {

@@ -11,8 +11,8 @@ using ef::Tensor;
 using ef::TensorView;
 using namespace ef::testing;
 
-static_assert(ef::Score<ef::DenseBias<float>> && ef::detail::changes_values<ef::DenseBias<float>>);
-static_assert(ef::detail::heads_share_gradient<ef::DenseBias<float>>());
+static_assert(ef::Score<ef::DenseBias<float>> && ef::ScoreTraits<ef::DenseBias<float>>::changes_values);
+static_assert(ef::ScoreTraits<ef::DenseBias<float>>::heads_share_gradient);
 
 TEMPLATE_TEST_CASE("a dense bias is added from where it lies, and its gradient to where it lies", "[kernels]", float,
                    double) {

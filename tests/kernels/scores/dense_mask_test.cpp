@@ -12,7 +12,7 @@ using ef::Matrix;
 using ef::ScoreTile;
 using namespace ef::testing;
 
-static_assert(ef::Score<ef::DenseMask> && !ef::detail::changes_values<ef::DenseMask>);
+static_assert(ef::Score<ef::DenseMask> && !ef::ScoreTraits<ef::DenseMask>::changes_values);
 
 TEMPLATE_TEST_CASE("a dense mask hides where it is false on every tile", "[kernels]", float, double) {
   const auto seed = GENERATE(1U, 2U);

@@ -9,9 +9,9 @@ using ef::Index;
 using ef::Matrix;
 using namespace ef::testing;
 
-static_assert(ef::Score<ef::RelativeBias<float>> && ef::detail::changes_values<ef::RelativeBias<float>>);
-static_assert(ef::detail::sequences_share_gradient<ef::RelativeBias<float>>());
-static_assert(!ef::detail::heads_share_gradient<ef::RelativeBias<float>>());
+static_assert(ef::Score<ef::RelativeBias<float>> && ef::ScoreTraits<ef::RelativeBias<float>>::changes_values);
+static_assert(ef::ScoreTraits<ef::RelativeBias<float>>::sequences_share_gradient);
+static_assert(!ef::ScoreTraits<ef::RelativeBias<float>>::heads_share_gradient);
 
 TEST_CASE("T5's buckets", "[kernels]") {
   for (const ef::RelativeBuckets& b :

@@ -9,9 +9,9 @@ using ef::Index;
 using ef::Tensor;
 using namespace ef::testing;
 
-static_assert(ef::Score<ef::RelativeKeys<float>> && ef::detail::changes_values<ef::RelativeKeys<float>>);
-static_assert(ef::detail::sequences_share_gradient<ef::RelativeKeys<float>>());
-static_assert(!ef::detail::heads_share_gradient<ef::RelativeKeys<float>>());
+static_assert(ef::Score<ef::RelativeKeys<float>> && ef::ScoreTraits<ef::RelativeKeys<float>>::changes_values);
+static_assert(ef::ScoreTraits<ef::RelativeKeys<float>>::sequences_share_gradient);
+static_assert(!ef::ScoreTraits<ef::RelativeKeys<float>>::heads_share_gradient);
 
 TEMPLATE_TEST_CASE("every tile gets the terms of its clipped distances, and they its gradients", "[kernels]", float,
                    double) {

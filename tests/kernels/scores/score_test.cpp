@@ -1,15 +1,12 @@
 #include "eigenformer/kernels/scores/score.hpp"
 
-#include "kernels/scores/score_checks.hpp"
+#include <vector>
+
+#include "support/catch.hpp"
 
 namespace ef = eigenformer;
 using ef::Index;
-using ef::Matrix;
 using ef::ScoreTile;
-using namespace ef::testing;
-
-static_assert(ef::Score<ef::Unmasked> && ef::Score<ef::Causal>);
-static_assert(!ef::Score<int>);
 
 namespace {
 
@@ -37,73 +34,22 @@ struct StageThatChanges : OfFloat {
 
 static_assert(ef::Score<OfFloat> && ef::Score<OfDouble>);
 static_assert(!ef::Score<Whole> && !ef::Score<NotConst> && !ef::Score<StageOfEach> && !ef::Score<StageThatChanges>);
-static_assert(!ef::detail::changes_values<ef::Unmasked> && !ef::detail::changes_values<ef::Causal>);
-static_assert(!ef::detail::has_derivative<ef::Causal, float> && !ef::detail::has_derivative<ef::Causal, double>);
 
-TEMPLATE_TEST_CASE("scores hide what they should on every tile", "[kernels]", float, double) {
-  for (const Index queries : {1, 3, 6})
-    for (const Index keys : {1, 3, 6}) {  // queries > keys too, where after_past leaves the first ones nothing
-      CAPTURE(queries, keys);
-      const ScoreTile tile = sequence(queries, keys, 0);
-      CHECK(check_all_tiles<TestType>(ef::Unmasked{}, tile, [](Index, Index) { return true; }) == 0);
-      CHECK(check_all_tiles<TestType>(ef::Causal{}, tile, [](Index i, Index j) { return j <= i; }) == 0);
-      CHECK(check_all_tiles<TestType>(ef::Causal::after_past(), tile,
-                                      [&](Index i, Index j) { return j <= i + keys - queries; }) == 0);
-    }
+TEST_CASE("blocks lie one behind the other", "[kernels]") {
+  std::vector<float> memory(60);
+  const ef::ScoreBlock<float> block(memory.data(), 3, 4, Eigen::OuterStride<>(5));
+  const ef::ScoreBlock<float> second = ef::block_after(block, 2);
+  CHECK(second.data() == memory.data() + 40);
+  CHECK(second.rows() == 3);
+  CHECK(second.cols() == 4);
+  CHECK(second.outerStride() == 5);
 }
 
-TEMPLATE_TEST_CASE("a band is hidden from packets of queries as from one", "[kernels]", float, double) {
-  constexpr Index lanes = ef::simd::lanes<TestType>;
-  ScoreTile tile;
-  tile.key_begin = 5;
-  for (const Index queries : {Index{1}, lanes - 1, lanes, 2 * lanes + 3})
-    for (const Index keys : {Index{1}, Index{7}, 3 * lanes})
-      for (Index first = -queries - 2; first <= keys + 2; first += 3)
-        for (Index last = -queries - 2; last <= keys + 2; last += 2) {
-          CAPTURE(queries, keys, first, last);
-          ByKeys<TestType> scores = ByKeys<TestType>::Zero(queries, keys);
-          ef::detail::hide_outside_band(tile, tile.key_begin + first, tile.key_begin + last, block_of(scores));
-          Index wrong = 0;
-          for (Index i = 0; i < queries; ++i)
-            for (Index j = 0; j < keys; ++j) {
-              const bool seen = first + i <= j && j <= last + i;
-              wrong += scores(i, j) != (seen ? TestType(0) : ef::hidden_score<TestType>);
-            }
-          CHECK(wrong == 0);
-        }
-}
-
-TEST_CASE("causal masks as their definition draws them", "[kernels]") {
-  const auto seen = [](const ef::Causal& score, Index queries, Index keys) {
-    ScoreTile tile = sequence(queries, keys, 0);
-    tile.query_end = queries;
-    tile.key_end = keys;
-    ByKeys<float> scores = ByKeys<float>::Zero(queries, keys);
-    score.apply(tile, block_of(scores));
-    return Eigen::MatrixXi((scores.array() == 0).cast<int>().matrix());
-  };
-  const Eigen::MatrixXi top_left{{1, 0, 0, 0}, {1, 1, 0, 0}};
-  const Eigen::MatrixXi bottom_right{{1, 1, 1, 0}, {1, 1, 1, 1}};
-  const Eigen::MatrixXi fewer_keys{{0, 0}, {1, 0}, {1, 1}};
-  const Eigen::MatrixXi fewer_keys_top_left{{1, 0}, {1, 1}, {1, 1}};
-  CHECK(seen(ef::Causal{}, 2, 4) == top_left);
-  CHECK(seen(ef::Causal::after_past(), 2, 4) == bottom_right);
-  CHECK(seen(ef::Causal::after_past(), 3, 2) == fewer_keys);
-  CHECK(seen(ef::Causal{}, 3, 2) == fewer_keys_top_left);
-  CHECK(seen(ef::Causal::after_past(), 3, 3) == seen(ef::Causal{}, 3, 3));
-  CHECK(ef::Causal{} == ef::Causal{});
-  CHECK(ef::Causal{} != ef::Causal::after_past());
-}
-
-TEST_CASE("scores can be applied within a larger matrix", "[kernels]") {
-  ScoreTile tile = sequence(4, 4, 0);
-  tile.query_begin = tile.key_begin = 1;
-  tile.query_end = tile.key_end = 4;
-  ByKeys<float> around = ByKeys<float>::Constant(5, 7, 2);
-  ef::Causal{}.apply(tile, ef::ScoreBlock<float>(&around(1, 2), 3, 3, Eigen::OuterStride<>(5)));
-  for (Index i = 0; i < 5; ++i)
-    for (Index j = 0; j < 7; ++j) {
-      const bool inside = i >= 1 && i < 4 && j >= 2 && j < 5;
-      CHECK(around(i, j) == (inside && j - 2 > i - 1 ? ef::hidden_score<float> : 2.0F));
-    }
+TEST_CASE("queries begin with their keys, or end with them", "[kernels]") {
+  ef::ScoreTile tile;
+  tile.queries = 3;
+  tile.keys = 10;
+  CHECK(ef::Alignment().first_query(tile) == 0);
+  CHECK(ef::Alignment::after_past().first_query(tile) == 7);
+  CHECK(ef::Alignment() != ef::Alignment::after_past());
 }

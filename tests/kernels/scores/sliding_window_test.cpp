@@ -8,7 +8,7 @@ using ef::Index;
 using ef::ScoreTile;
 using namespace ef::testing;
 
-static_assert(ef::Score<ef::SlidingWindow> && !ef::detail::changes_values<ef::SlidingWindow>);
+static_assert(ef::Score<ef::SlidingWindow> && !ef::ScoreTraits<ef::SlidingWindow>::changes_values);
 
 TEMPLATE_TEST_CASE("a window hides what is not near on every tile", "[kernels]", float, double) {
   for (const Index queries : {1, 3, 6})

@@ -8,8 +8,8 @@ namespace ef = eigenformer;
 using ef::Index;
 using namespace ef::testing;
 
-static_assert(ef::Score<ef::SoftCap> && ef::detail::changes_values<ef::SoftCap>);
-static_assert(ef::detail::has_derivative<ef::SoftCap, float>);
+static_assert(ef::Score<ef::SoftCap> && ef::ScoreTraits<ef::SoftCap>::changes_values);
+static_assert(ef::ScoreTraits<ef::SoftCap>::has_derivative<float>());
 
 TEMPLATE_TEST_CASE("a soft cap is cap * tanh(score / cap), with its derivative", "[kernels]", float, double) {
   ef::Rng rng(1);

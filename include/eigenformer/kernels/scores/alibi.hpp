@@ -31,7 +31,7 @@ class Alibi {
   /// The same for keys that begin earlier than the queries, as in a cache: both end together.
   Alibi after_past() const {
     Alibi copy = *this;
-    copy.alignment_ = detail::Alignment::after_past();
+    copy.alignment_ = Alignment::after_past();
     return copy;
   }
 
@@ -55,7 +55,7 @@ class Alibi {
 
  private:
   std::vector<double> slopes_;
-  detail::Alignment alignment_;
+  Alignment alignment_;
 };
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI

@@ -4,7 +4,8 @@
 #include <utility>
 #include <variant>
 
-#include "eigenformer/kernels/scores/score.hpp"
+#include "eigenformer/kernels/detail/attention/checked_score.hpp"
+#include "eigenformer/kernels/detail/attention/score_calls.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
@@ -17,10 +18,10 @@ class ChosenScore {
  public:
   static constexpr ScoreStage stage = std::min<ScoreStage>({Scores::stage...});
   static_assert(((Scores::stage == stage) && ...), "the scores that one chooses among are of one stage");
-  static constexpr bool heads_share_gradient = (detail::heads_share_gradient<Scores>() || ...);
-  static constexpr bool sequences_share_gradient = (detail::sequences_share_gradient<Scores>() || ...);
-  static constexpr int kept_blocks = std::max<int>({detail::kept_blocks<Scores>()...});
-  static constexpr bool reads_rows_of_keys = (detail::reads_rows_of_keys<Scores>() || ...);
+  static constexpr bool heads_share_gradient = (ScoreTraits<Scores>::heads_share_gradient || ...);
+  static constexpr bool sequences_share_gradient = (ScoreTraits<Scores>::sequences_share_gradient || ...);
+  static constexpr int kept_blocks = std::max<int>({ScoreTraits<Scores>::kept_blocks...});
+  static constexpr bool reads_rows_of_keys = (ScoreTraits<Scores>::reads_rows_of_keys || ...);
 
   explicit ChosenScore(std::variant<Scores...> score) : score_(std::move(score)) {}
 
@@ -56,7 +57,7 @@ class ChosenScore {
   }
   template <class Scalar>
   EIGEN_DONT_INLINE void apply_backward(const ScoreTile& tile, ScoreBlock<Scalar> d_scores) const
-      requires(kept_blocks == 0 && (detail::has_derivative<Scores, Scalar> || ...)) {
+      requires(kept_blocks == 0 && (ScoreTraits<Scores>::template has_derivative<Scalar>() || ...)) {
     std::visit([&](const auto& score) { detail::differentiate(score, tile, d_scores, d_scores); }, score_);
   }
 

@@ -4,7 +4,8 @@
 #include <algorithm>
 #include <tuple>
 
-#include "eigenformer/kernels/scores/score.hpp"
+#include "eigenformer/kernels/detail/attention/checked_score.hpp"
+#include "eigenformer/kernels/detail/attention/score_calls.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
@@ -13,10 +14,10 @@ template <Score... Scores>
 class CombinedScore {
  public:
   static constexpr ScoreStage stage = std::min<ScoreStage>({Scores::stage...});
-  static constexpr bool heads_share_gradient = (detail::heads_share_gradient<Scores>() || ...);
-  static constexpr bool sequences_share_gradient = (detail::sequences_share_gradient<Scores>() || ...);
-  static constexpr int kept_blocks = (detail::kept_blocks<Scores>() + ...);
-  static constexpr bool reads_rows_of_keys = (detail::reads_rows_of_keys<Scores>() || ...);
+  static constexpr bool heads_share_gradient = (ScoreTraits<Scores>::heads_share_gradient || ...);
+  static constexpr bool sequences_share_gradient = (ScoreTraits<Scores>::sequences_share_gradient || ...);
+  static constexpr int kept_blocks = (ScoreTraits<Scores>::kept_blocks + ...);
+  static constexpr bool reads_rows_of_keys = (ScoreTraits<Scores>::reads_rows_of_keys || ...);
 
   explicit CombinedScore(const std::tuple<Scores...>& scores) : scores_(scores) {}
 
@@ -51,8 +52,8 @@ class CombinedScore {
       requires(kept_blocks > 0) {
     int before = 0;  // blocks of the scores before
     for_each([&](const auto& score) {
-      if (is_applied(score, tile)) detail::apply_keeping(score, tile, scores, detail::block_after(kept, before));
-      before += detail::kept_blocks<std::remove_cvref_t<decltype(score)>>();
+      if (is_applied(score, tile)) detail::apply_keeping(score, tile, scores, block_after(kept, before));
+      before += ScoreTraits<std::remove_cvref_t<decltype(score)>>::kept_blocks;
     });
   }
 
@@ -63,7 +64,7 @@ class CombinedScore {
   }
   template <class Scalar>
   void apply_backward(const ScoreTile& tile, ScoreBlock<Scalar> d_scores) const
-      requires(kept_blocks == 0 && (detail::has_derivative<Scores, Scalar> || ...)) {
+      requires(kept_blocks == 0 && (ScoreTraits<Scores>::template has_derivative<Scalar>() || ...)) {
     differentiate<0>(tile, d_scores, d_scores);
   }
 
@@ -75,16 +76,15 @@ class CombinedScore {
 
   template <class S>
   static bool is_applied(const S& score, const ScoreTile& tile) {
-    return detail::changes_values<S> || score.visible(tile) != Visible::all;
+    return ScoreTraits<S>::changes_values || score.visible(tile) != Visible::all;
   }
 
   /// From the last score to the one `at`.
   template <std::size_t at, class Scalar>
   void differentiate(const ScoreTile& tile, ScoreBlock<Scalar> kept, ScoreBlock<Scalar> d_scores) const {
     const auto& score = std::get<at>(scores_);
-    constexpr int own_blocks = detail::kept_blocks<std::remove_cvref_t<decltype(score)>>();
-    if constexpr (at + 1 < sizeof...(Scores))
-      differentiate<at + 1>(tile, detail::block_after(kept, own_blocks), d_scores);
+    constexpr int own_blocks = ScoreTraits<std::remove_cvref_t<decltype(score)>>::kept_blocks;
+    if constexpr (at + 1 < sizeof...(Scores)) differentiate<at + 1>(tile, block_after(kept, own_blocks), d_scores);
     detail::differentiate(score, tile, kept, d_scores);
   }
 

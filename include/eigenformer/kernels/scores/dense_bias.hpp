@@ -1,9 +1,8 @@
 // A number of the caller's own for every query and key, added to their score.
 #pragma once
 
-#include "eigenformer/core/simd.hpp"
 #include "eigenformer/core/tensor.hpp"
-#include "eigenformer/kernels/scores/score.hpp"
+#include "eigenformer/kernels/detail/attention/score_packets.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 

@@ -59,7 +59,7 @@ class RelativeBias {
   /// The same for keys that begin earlier than the queries, as in a cache: both end together.
   RelativeBias after_past() const {
     RelativeBias copy = *this;
-    copy.alignment_ = detail::Alignment::after_past();
+    copy.alignment_ = Alignment::after_past();
     return copy;
   }
 
@@ -92,7 +92,7 @@ class RelativeBias {
   TensorView<Scalar, 2> d_weights_;
   Index max_distance_;
   std::vector<Index> bucket_;  // of distances from -max_distance to max_distance
-  detail::Alignment alignment_;
+  Alignment alignment_;
 };
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI

@@ -29,7 +29,7 @@ class RelativeKeys {
   /// The same for keys that begin earlier than the queries, as in a cache: both end together.
   RelativeKeys after_past() const {
     RelativeKeys copy = *this;
-    copy.alignment_ = detail::Alignment::after_past();
+    copy.alignment_ = Alignment::after_past();
     return copy;
   }
 
@@ -97,7 +97,7 @@ class RelativeKeys {
 
   TensorView<const Scalar, 3> terms_;
   TensorView<Scalar, 3> d_terms_;
-  detail::Alignment alignment_;
+  Alignment alignment_;
 };
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI

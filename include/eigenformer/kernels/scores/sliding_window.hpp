@@ -2,7 +2,7 @@
 // 2310.06825).
 #pragma once
 
-#include "eigenformer/kernels/scores/score.hpp"
+#include "eigenformer/kernels/detail/attention/score_packets.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
@@ -19,7 +19,7 @@ class SlidingWindow {
   /// For keys that begin earlier than the queries, as in a cache: both end together.
   static SlidingWindow after_past(Index size) {
     SlidingWindow window(size);
-    window.alignment_ = detail::Alignment::after_past();
+    window.alignment_ = Alignment::after_past();
     return window;
   }
 
@@ -42,7 +42,7 @@ class SlidingWindow {
 
  private:
   Index size_;
-  detail::Alignment alignment_;
+  Alignment alignment_;
 };
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "eigenformer/core/detail/tanh.hpp"
-#include "eigenformer/kernels/scores/score.hpp"
+#include "eigenformer/kernels/detail/attention/score_packets.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 

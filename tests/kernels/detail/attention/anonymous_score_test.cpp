@@ -68,7 +68,7 @@ void check_does_the_same(const S& score) {
   known.apply(tile, block(given));
   CHECK(identical<float>(given, expected));
   CHECK_FALSE(identical<float>(given, plain));
-  if constexpr (detail::has_derivative<S, float>) {
+  if constexpr (ef::ScoreTraits<S>::has_derivative<float>()) {
     // Two blocks, of which a score may need fewer.
     const Matrix<float> d = random_matrix<float>(keys, queries, rng);
     Matrix<float> kept_expected = Matrix<float>::Zero(2 * keys, queries), kept_given = kept_expected;
@@ -84,7 +84,7 @@ void check_does_the_same(const S& score) {
     detail::differentiate(score, tile, first(kept_expected), block(d_expected));
     known.apply_backward(tile, first(kept_given), block(d_given));
     CHECK(identical<float>(d_given, d_expected));
-    CHECK(identical<float>(d_given, d) == (detail::kept_blocks<S>() == 0));
+    CHECK(identical<float>(d_given, d) == (ef::ScoreTraits<S>::kept_blocks == 0));
   }
 }
 

@@ -54,7 +54,9 @@ TEMPLATE_TEST_CASE("a tile of queries gives the gradients of its formulas, over 
     for (const bool causal : {false, true}) {
       const Index keys = s.keys, d = s.d, e = s.e;
       CAPTURE(s.most_queries, keys, d, e, causal);
-      Tile tile(d, e);
+      const detail::AttentionLayout layout =
+          detail::attention_layout({s.most_queries, d}, {keys, d}, {keys, e}, {.heads = 1});
+      Tile tile(layout);
       REQUIRE(tile.capacity() >= 1);
       REQUIRE(keys <= Tile::key_capacity);
       const Index queries = std::min(s.most_queries, tile.capacity());
@@ -89,7 +91,9 @@ TEMPLATE_TEST_CASE("a tile of queries gives the gradients of its formulas, over 
       for (all.key_begin = 0; all.key_begin < keys; all.key_begin = all.key_end) {
         all.key_end = std::min(keys, all.key_begin + 23);
         const auto add = [&](const auto& score) {
-          tile.add(score, detail::AttentionDropout(0, {}), all, 0, causal,
+          using Call = detail::BackwardCall<TestType, std::remove_cvref_t<decltype(score)>>;
+          const detail::TilePart part{all, causal ? ef::Visible::some : ef::Visible::all, 0, 0, 0, 0};
+          tile.add(Call{layout, score, detail::AttentionDropout(0, {}), rows}, part, 0,
                    {rows.k.from(0, all.key_begin),
                     rows.v.from(0, all.key_begin),
                     {&d_k(all.key_begin, 0), d},

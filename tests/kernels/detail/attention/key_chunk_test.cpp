@@ -77,32 +77,33 @@ TEMPLATE_TEST_CASE("a chunk has the rows of keys and values, and brings its grad
       const Index first = C::before + begin, keys = end - begin;
       const auto sums_k = random_matrix<TestType>(keys, C::k_width, rng);
       const auto sums_v = random_matrix<TestType>(keys, C::v_width, rng);
-      c.work_on(queries, begin, end,
-                [&, begin = begin, end = end, collide = collide](const detail::KeyChunk<TestType>& chunk) {
-                  CAPTURE(begin, end);
-                  const auto k = c.k.block(first, C::k_width, keys, C::k_width);
-                  const auto v = c.v.block(first, C::v_width, keys, C::v_width);
-                  CHECK(identical<TestType>(Matrix<TestType>::NullaryExpr(
-                                                keys, C::k_width, [&](Index i, Index j) { return chunk.keys(i, j); }),
-                                            k));
-                  CHECK(identical<TestType>(Matrix<TestType>::NullaryExpr(
-                                                keys, C::v_width, [&](Index i, Index j) { return chunk.values(i, j); }),
-                                            v));
-                  CHECK((chunk.keys.data == k.data()) != collide);
-                  CHECK((chunk.values.data == v.data()) != collide);
-                  CHECK((chunk.d_k.data == &c.d_k(first, C::k_width)) != (collide && keys > 16));
-                  CHECK((chunk.d_v.data == &c.d_v(first, C::v_width)) != (collide && keys > 16));
-                  for (Index i = 0; i < keys; ++i) {
-                    for (Index j = 0; j < C::k_width; ++j) CHECK(chunk.d_k.row(i)[j] == 0);
-                    for (Index j = 0; j < C::v_width; ++j) CHECK(chunk.d_v.row(i)[j] == 0);
-                  }
-                  // All of one before the other, which shows if their memories overlap.
-                  for (Index i = 0; i < keys; ++i) std::copy_n(sums_k.row(i).data(), C::k_width, chunk.d_k.row(i));
-                  for (Index i = 0; i < keys; ++i) std::copy_n(sums_v.row(i).data(), C::v_width, chunk.d_v.row(i));
-                  chunk.finish();
-                  CHECK(chunk.keys(keys - 1, C::k_width - 1) == k(keys - 1, C::k_width - 1));
-                  CHECK(chunk.values(keys - 1, C::v_width - 1) == v(keys - 1, C::v_width - 1));
-                });
+      c.work_on(
+          queries, begin, end, [&, begin = begin, end = end, collide = collide](detail::KeyChunk<TestType> chunk) {
+            const detail::KeyRows<TestType> rows = chunk.rows(true);
+            CHECK(rows.are_finite);
+            CAPTURE(begin, end);
+            const auto k = c.k.block(first, C::k_width, keys, C::k_width);
+            const auto v = c.v.block(first, C::v_width, keys, C::v_width);
+            CHECK(identical<TestType>(
+                Matrix<TestType>::NullaryExpr(keys, C::k_width, [&](Index i, Index j) { return rows.keys(i, j); }), k));
+            CHECK(identical<TestType>(
+                Matrix<TestType>::NullaryExpr(keys, C::v_width, [&](Index i, Index j) { return rows.values(i, j); }),
+                v));
+            CHECK((rows.keys.data == k.data()) != collide);
+            CHECK((rows.values.data == v.data()) != collide);
+            CHECK((rows.d_k.data == &c.d_k(first, C::k_width)) != (collide && keys > 16));
+            CHECK((rows.d_v.data == &c.d_v(first, C::v_width)) != (collide && keys > 16));
+            for (Index i = 0; i < keys; ++i) {
+              for (Index j = 0; j < C::k_width; ++j) CHECK(rows.d_k.row(i)[j] == 0);
+              for (Index j = 0; j < C::v_width; ++j) CHECK(rows.d_v.row(i)[j] == 0);
+            }
+            // All of one before the other, which shows if their memories overlap.
+            for (Index i = 0; i < keys; ++i) std::copy_n(sums_k.row(i).data(), C::k_width, rows.d_k.row(i));
+            for (Index i = 0; i < keys; ++i) std::copy_n(sums_v.row(i).data(), C::v_width, rows.d_v.row(i));
+            chunk.finish();
+            CHECK(rows.keys(keys - 1, C::k_width - 1) == k(keys - 1, C::k_width - 1));
+            CHECK(rows.values(keys - 1, C::v_width - 1) == v(keys - 1, C::v_width - 1));
+          });
       auto d_k = c.d_k.block(first, C::k_width, keys, C::k_width);
       auto d_v = c.d_v.block(first, C::v_width, keys, C::v_width);
       CHECK(identical<TestType>(d_k, sums_k));

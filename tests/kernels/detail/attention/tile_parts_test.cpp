@@ -1,7 +1,6 @@
 #include "eigenformer/kernels/detail/attention/tile_parts.hpp"
 
-#include "eigenformer/kernels/scores/dense_mask.hpp"
-#include "eigenformer/kernels/scores/sliding_window.hpp"
+#include "eigenformer/kernels/scores.hpp"
 #include "kernels/kernel_checks.hpp"
 
 namespace ef = eigenformer;
@@ -43,12 +42,6 @@ Matrix<int> covered(const Parts<Scalar>& parts, const ef::ScoreTile& tile) {
   CHECK(marks.maxCoeff() <= 1);
   return marks;
 }
-
-// Head 0 sees nothing, 1 some, 2 all, 3 nothing ..
-struct ByHead {
-  static constexpr ef::ScoreStage stage = ef::ScoreStage::mask;
-  ef::Visible visible(const ef::ScoreTile& tile) const { return static_cast<ef::Visible>(tile.head % 3); }
-};
 
 }  // namespace
 
@@ -98,22 +91,4 @@ TEMPLATE_TEST_CASE("parts leave out what a staircase or a band hides", "[kernels
     fits(ef::Causal{}, tile_of(64, 0, keys), [](Index i, Index j) { return j <= i; });
     fits(ef::SlidingWindow(9), tile_of(64, 0, keys), [](Index i, Index j) { return std::abs(i - j) < 9; });
   }
-}
-
-TEST_CASE("of several heads it is known who sees most of a tile, and who least", "[kernels]") {
-  static_assert(ef::Visible::none < ef::Visible::some && ef::Visible::some < ef::Visible::all);
-  for (Index first = 0; first < 3; ++first)
-    for (Index heads = 1; heads <= 4; ++heads) {
-      CAPTURE(first, heads);
-      ef::ScoreTile tile;
-      tile.head = first;
-      Index most = 0, least = 2;
-      for (Index head = first; head < first + heads; ++head) {
-        most = std::max(most, head % 3);
-        least = std::min(least, head % 3);
-      }
-      const ef::detail::SeenByHeads seen = ef::detail::seen_by_heads(ByHead{}, tile, heads);
-      CHECK(static_cast<Index>(seen.most) == most);
-      CHECK(static_cast<Index>(seen.least) == least);
-    }
 }

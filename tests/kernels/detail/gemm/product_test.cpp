@@ -68,6 +68,20 @@ double error_in_roundings(const Matrix<Scalar>& given, const Expected& expected,
   return largest;
 }
 
+// c = a b, or bias + a b, by `threads`.
+template <class Scalar>
+void multiply_into(Eigen::Ref<Matrix<Scalar>> c, const detail::Strided<Scalar>& a, const detail::Strided<Scalar>& b,
+                   Index depth, const Scalar* bias = nullptr, ef::Threads* threads = nullptr) {
+  detail::multiply<Scalar>({.rows = c.rows(),
+                            .cols = c.cols(),
+                            .depth = depth,
+                            .a = a,
+                            .b = b,
+                            .start = {bias, 0},
+                            .c = {c.data(), c.outerStride()}},
+                           threads);
+}
+
 }  // namespace
 
 TEMPLATE_TEST_CASE("a product of any sizes is near its definition", "[kernels]", float, double) {
@@ -80,7 +94,7 @@ TEMPLATE_TEST_CASE("a product of any sizes is near its definition", "[kernels]",
         const auto b = random_matrix<TestType>(depth, cols, rng);
         const Matrix<TestType> nothing = Matrix<TestType>::Zero(rows, cols);
         Matrix<TestType> c = Matrix<TestType>::Constant(rows, cols, std::numeric_limits<TestType>::quiet_NaN());
-        detail::multiply<TestType>(rows, cols, depth, by_rows(a), by_rows(b), nullptr, c.data(), cols, nullptr);
+        multiply_into<TestType>(c, by_rows(a), by_rows(b), depth);
         if (error_in_roundings(c, naive_product(a, b, nothing), depth) > 1) FAIL_CHECK("a wrong product");
       }
 }
@@ -95,7 +109,7 @@ TEMPLATE_TEST_CASE("a product is one sum in order, wherever its matrices lie", "
         const auto b = random_matrix<TestType>(depth, cols, rng);
         const auto product = [&](const detail::Strided<TestType>& x, const detail::Strided<TestType>& y) {
           Matrix<TestType> c(rows, cols);
-          detail::multiply<TestType>(rows, cols, depth, x, y, nullptr, c.data(), cols, nullptr);
+          multiply_into<TestType>(c, x, y, depth);
           return c;
         };
         const Matrix<TestType> c = product(by_rows(a), by_rows(b));
@@ -109,14 +123,20 @@ TEMPLATE_TEST_CASE("a product is one sum in order, wherever its matrices lie", "
         for (const Index i : {Index{0}, rows / 2, rows - 1})
           for (const Index j : {Index{0}, cols / 2, cols - 1}) {
             TestType alone = 0;
-            detail::multiply_block<TestType>(1, 1, depth, {a.data() + i * depth, depth, 1}, {b.data() + j, cols, 1},
-                                             {nullptr, 0}, {&alone, 1});
+            const auto add = [&](Index first, Index count, const TestType* start) {
+              detail::multiply_block<TestType>({.rows = 1,
+                                                .cols = 1,
+                                                .depth = count,
+                                                .a = {a.data() + i * depth + first, depth, 1},
+                                                .b = {b.data() + first * cols + j, cols, 1},
+                                                .start = {start, 1},
+                                                .c = {&alone, 1}});
+            };
+            add(0, depth, nullptr);
             CHECK(alone == c(i, j));
             if (depth > 2) {
-              detail::multiply_block<TestType>(1, 1, depth - 2, {a.data() + i * depth, depth, 1},
-                                               {b.data() + j, cols, 1}, {nullptr, 0}, {&alone, 1});
-              detail::multiply_block<TestType>(1, 1, 2, {a.data() + i * depth + depth - 2, depth, 1},
-                                               {b.data() + (depth - 2) * cols + j, cols, 1}, {&alone, 1}, {&alone, 1});
+              add(0, depth - 2, nullptr);
+              add(depth - 2, 2, &alone);
               CHECK(alone == c(i, j));
             }
           }
@@ -137,20 +157,25 @@ TEMPLATE_TEST_CASE("a product starts from a row for all, from a matrix, or from 
         const Matrix<TestType> start_cols = start.leftCols(cols);
 
         Matrix<TestType> c(rows, cols);
-        detail::multiply<TestType>(rows, cols, depth, by_rows(a), by_rows(b), bias.data(), c.data(), cols, nullptr);
+        multiply_into<TestType>(c, by_rows(a), by_rows(b), depth, bias.data());
         CHECK(error_in_roundings(c, naive_product(a, b, bias_rows), depth) <= 1);
         const Expected expected = naive_product(a, b, start_cols);
-        detail::multiply_block<TestType>(rows, cols, depth, by_rows(a), by_rows(b), {start.data(), cols + 2},
-                                         {c.data(), cols});
+        const auto multiply_from = [&](const TestType* from, Index stride, auto&& to) {
+          detail::multiply_block<TestType>({.rows = rows,
+                                            .cols = cols,
+                                            .depth = depth,
+                                            .a = by_rows(a),
+                                            .b = by_rows(b),
+                                            .start = {from, stride},
+                                            .c = {to.data(), to.outerStride()}});
+        };
+        multiply_from(start.data(), cols + 2, c);
         CHECK(error_in_roundings(c, expected, depth) <= 1);
         Surrounded<TestType> in_place(start_cols);
-        detail::multiply_block<TestType>(rows, cols, depth, by_rows(a), by_rows(b),
-                                         {in_place.inside().data(), in_place.inside().outerStride()},
-                                         {in_place.inside().data(), in_place.inside().outerStride()});
+        multiply_from(in_place.inside().data(), in_place.inside().outerStride(), in_place.inside());
         CHECK(identical<TestType>(in_place.inside(), c));
         CHECK(in_place.rest_is_untouched());
-        detail::multiply<TestType>(rows, cols, 0, {nullptr, 1, 1}, {nullptr, 1, 1}, bias.data(), c.data(), cols,
-                                   nullptr);
+        multiply_into<TestType>(c, {nullptr, 1, 1}, {nullptr, 1, 1}, 0, bias.data());
         CHECK(identical<TestType>(c, bias_rows));
       }
 }
@@ -162,8 +187,7 @@ TEMPLATE_TEST_CASE("a panel's unused columns do not touch the result", "[kernels
     b.leftCols(cols).setConstant(2);
     const Matrix<TestType> a = Matrix<TestType>::Ones(7, 4);
     Surrounded<TestType> c(Matrix<TestType>::Zero(7, cols));
-    detail::multiply<TestType>(7, cols, 4, by_rows(a), by_rows(b), nullptr, c.inside().data(), c.inside().outerStride(),
-                               nullptr);
+    multiply_into<TestType>(c.inside(), by_rows(a), by_rows(b), 4);
     CHECK((c.inside().array() == TestType(8)).all());
     CHECK(c.rest_is_untouched());
   }
@@ -179,10 +203,8 @@ TEMPLATE_TEST_CASE("a product of many blocks is the same for any number of threa
     const auto b = random_matrix<TestType>(depth, s.cols, rng);
     const auto bias = random_matrix<TestType>(1, s.cols, rng);
     Matrix<TestType> alone(s.rows, s.cols), together(s.rows, s.cols);
-    detail::multiply<TestType>(s.rows, s.cols, depth, by_rows(a), by_rows(b), bias.data(), alone.data(), s.cols,
-                               nullptr);
-    detail::multiply<TestType>(s.rows, s.cols, depth, by_rows(a), by_rows(b), bias.data(), together.data(), s.cols,
-                               &pool);
+    multiply_into<TestType>(alone, by_rows(a), by_rows(b), depth, bias.data());
+    multiply_into<TestType>(together, by_rows(a), by_rows(b), depth, bias.data(), &pool);
     CHECK(identical<TestType>(alone, together));
     CHECK(error_in_roundings(alone, naive_product(a, b, Matrix<TestType>(bias.replicate(s.rows, 1))), depth) <= 1);
   }

@@ -26,39 +26,48 @@ TEMPLATE_TEST_CASE("a product of any number of rows and packets is near its defi
         const Matrix<double> product = a.template cast<double>() * b.leftCols(cols).template cast<double>();
         const double most = rounding<TestType>(4 * static_cast<double>(depth) + 4);
         Surrounded<TestType> c(Matrix<TestType>::Constant(rows, cols, 5));
-        const auto at = [&](auto&& block) {
-          return detail::ContiguousRows<TestType>{block.data(), block.outerStride()};
-        };
         const detail::Strided<TestType> left{a.data(), depth, 1};
-        detail::multiply_packets<TestType>(rows, packets, depth, left, {b.data(), cols + 3}, {nullptr, 0},
-                                           at(c.inside()));
+        const auto multiply = [&](const detail::ContiguousRows<const TestType>& start, TestType* largest = nullptr) {
+          detail::multiply_packets<TestType>({.rows = rows,
+                                              .cols = cols,
+                                              .depth = depth,
+                                              .a = left,
+                                              .b = {b.data(), cols + 3},
+                                              .start = start,
+                                              .c = {c.inside().data(), c.inside().outerStride()}},
+                                             largest);
+        };
+        multiply({});
         CHECK(largest_error(c.inside(), product) < most);
         const Matrix<TestType> once = c.inside();
         // The largest of every column, of what was noted before too.
         const auto before = random_matrix<TestType>(1, cols, rng);
         Surrounded<TestType> largest(before);
-        detail::multiply_packets<TestType>(rows, packets, depth, left, {b.data(), cols + 3}, {nullptr, 0},
-                                           at(c.inside()), largest.inside().data());
+        multiply({}, largest.inside().data());
         CHECK(identical<TestType>(largest.inside(), before.cwiseMax(once.colwise().maxCoeff())));
         CHECK(identical<TestType>(c.inside(), once));
         CHECK(largest.rest_is_untouched());
-        detail::multiply_packets<TestType>(rows, packets, depth, left, {b.data(), cols + 3},
-                                           {c.inside().data(), c.inside().outerStride()}, at(c.inside()));
+        multiply({c.inside().data(), c.inside().outerStride()});
         CHECK(largest_error(c.inside(), 2 * product) < 2 * most);
-        detail::multiply_packets<TestType>(rows, packets, depth, left, {b.data(), cols + 3}, {bias.data(), 0},
-                                           at(c.inside()));
+        multiply({bias.data(), 0});
         CHECK(largest_error(c.inside(), product.rowwise() + bias.template cast<double>().row(0)) < most);
         CHECK(c.rest_is_untouched());
 
         // From A's transpose where it lies, to the last bit; and a row alone.
         const Matrix<TestType> a_transpose = a.transpose();
         Matrix<TestType> again(rows, cols);
-        detail::multiply_packets<TestType>(rows, packets, depth, {a_transpose.data(), 1, rows}, {b.data(), cols + 3},
-                                           {nullptr, 0}, {again.data(), cols});
+        const auto multiply_some = [&](Index some, const detail::Strided<TestType>& x, TestType* to) {
+          detail::multiply_packets<TestType>({.rows = some,
+                                              .cols = cols,
+                                              .depth = depth,
+                                              .a = x,
+                                              .b = {b.data(), cols + 3},
+                                              .start = {},
+                                              .c = {to, cols}});
+        };
+        multiply_some(rows, {a_transpose.data(), 1, rows}, again.data());
         CHECK(identical<TestType>(again, once));
-        for (Index i = 0; i < rows; ++i)
-          detail::multiply_packets<TestType>(1, packets, depth, left.from_row(i), {b.data(), cols + 3}, {nullptr, 0},
-                                             {again.data() + i * cols, cols});
+        for (Index i = 0; i < rows; ++i) multiply_some(1, left.from_row(i), again.data() + i * cols);
         CHECK(identical<TestType>(again, once));
       }
 }

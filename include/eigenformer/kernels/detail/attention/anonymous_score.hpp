@@ -2,7 +2,8 @@
 // scores, so that the call costs next to nothing.
 #pragma once
 
-#include "eigenformer/kernels/scores/score.hpp"
+#include "eigenformer/kernels/detail/attention/score_calls.hpp"
+#include "eigenformer/kernels/scores/causal.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI::detail {
 
@@ -15,15 +16,17 @@ struct ScoreKind {
 };
 
 template <Score S>
-inline constexpr ScoreKind kind_of{changes_values<S>, reads_rows_of_keys<S>(), kept_blocks<S>(),
-                                   heads_share_gradient<S>(), sequences_share_gradient<S>()};
+inline constexpr ScoreKind kind_of{ScoreTraits<S>::changes_values, ScoreTraits<S>::reads_rows_of_keys,
+                                   ScoreTraits<S>::kept_blocks, ScoreTraits<S>::heads_share_gradient,
+                                   ScoreTraits<S>::sequences_share_gradient};
 template <Score S>
-inline constexpr ScoreKind kind_of_forward{changes_values<S>, reads_rows_of_keys<S>()};
+inline constexpr ScoreKind kind_of_forward{ScoreTraits<S>::changes_values, ScoreTraits<S>::reads_rows_of_keys};
 /// With room for two blocks wherever there is a derivative, so that most have one kernel.
 template <Score S, class Scalar>
-inline constexpr ScoreKind kind_of_backward{changes_values<S>, false,
-                                            has_derivative<S, Scalar> ? std::max<int>(kept_blocks<S>(), 2) : 0,
-                                            heads_share_gradient<S>(), sequences_share_gradient<S>()};
+inline constexpr ScoreKind kind_of_backward{
+    ScoreTraits<S>::changes_values, false,
+    ScoreTraits<S>::template has_derivative<Scalar>() ? std::max<int>(ScoreTraits<S>::kept_blocks, 2) : 0,
+    ScoreTraits<S>::heads_share_gradient, ScoreTraits<S>::sequences_share_gradient};
 
 /// A score of any kind, which has to outlive this.
 template <class Scalar>

@@ -7,30 +7,20 @@
 
 #include <optional>
 
-#include "eigenformer/kernels/detail/attention/query_lanes.hpp"
+#include "eigenformer/core/detail/exp2.hpp"
+#include "eigenformer/core/detail/fast_math.hpp"
+#include "eigenformer/kernels/detail/attention/backward_call.hpp"
+#include "eigenformer/kernels/detail/attention/result_rows.hpp"
+#include "eigenformer/kernels/detail/attention/score_calls.hpp"
+#include "eigenformer/kernels/detail/attention/tile_memory.hpp"
+#include "eigenformer/kernels/detail/attention/tile_parts.hpp"
 #include "eigenformer/kernels/detail/rows/all_finite.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI::detail {
 
-/// Where the operands and results of the backward lie.
-template <class Scalar>
-struct BackwardRows {
-  HeadRows<const Scalar> q, k, v, out, d_out;
-  ConstMatrixRef<Scalar> log_sum_exp;
-  HeadRows<Scalar> d_q, d_k, d_v;
-};
-
-/// The keys of a tile and their values, and where the gradients of both are summed.
-template <class Scalar>
-struct BackwardKeys {
-  Strided<Scalar> keys, values;
-  ContiguousRows<Scalar> d_k, d_v;
-  bool are_finite = false;  // keys and values are known to be; else it is looked for where it matters
-};
-
-/// A tile of queries and what the backward keeps of it while it goes over the keys: up to `capacity()` queries, in
-/// blocks of n; and the scores of a tile of keys. in_base_2: as in OnlineSoftmax. kept_blocks: those that the
-/// score keeps for its derivative.
+/// Up to `capacity()` queries in blocks of n, what the backward sums for them while it goes over the keys, and the
+/// scores of a tile of keys. in_base_2: as in AttentionCall. kept_blocks: those that the score keeps for its
+/// derivative.
 template <class Scalar, bool in_base_2, int kept_blocks>
 class BackwardTile {
  public:
@@ -38,11 +28,10 @@ class BackwardTile {
   static constexpr Index stride = 48;  // of scores: the most queries there are
   static constexpr Index key_capacity = 512 / static_cast<Index>(sizeof(Scalar));
   static constexpr Index block_size = key_capacity * stride;  // of scores
-  static constexpr Index kept_size = kept_blocks > 0 ? kept_blocks* block_size : 1;
 
-  BackwardTile(Index key_width, Index value_width)
-      : d_(key_width),
-        e_(value_width),
+  explicit BackwardTile(const AttentionLayout& layout)
+      : d_(layout.key_width),
+        e_(layout.value_width),
         capacity_(fitting_queries(numbers_of_query())),
         memory_(capacity_ * numbers_of_query()),
         q_lanes_(memory_.data()),
@@ -96,51 +85,59 @@ class BackwardTile {
   Index count() const { return count_; }
   Index blocks() const { return (count_ + n - 1) / n; }
 
-  /// Goes over a tile of keys, with the queries of `tile`, which begin with a packet.
+  /// Goes over the keys and queries of `part`, whose first query is number `first_query` of this tile, a multiple of a
+  /// packet's lanes. rows: from the part's first key on.
   template <Score S>
-  void add(const S& score, const AttentionDropout& dropout, const ScoreTile& tile, Index first_query,
-           bool partly_hidden, const BackwardKeys<Scalar>& rows) {
-    const Index queries = tile.query_end - tile.query_begin;
+  void add(const BackwardCall<Scalar, S>& call, const TilePart& part, Index first_query, const KeyRows<Scalar>& rows) {
+    const ScoreTile& tile = part.tile;
+    bool partly_hidden = part.seen == Visible::some;
+    const Queries queries{first_query, tile.query_end - tile.query_begin};
     const Index m = tile.key_end - tile.key_begin;
-    multiply_by_lanes(first_query, queries, m, d_, rows.keys, q_lanes_, scores_);
-    multiply_by_lanes(first_query, queries, m, e_, rows.values, d_out_lanes_, d_scores_);
+    multiply_by_lanes(queries, m, {q_lanes_, d_}, rows.keys, scores_);
+    multiply_by_lanes(queries, m, {d_out_lanes_, e_}, rows.values, d_scores_);
 
     const auto view = [&](Scalar* x) {
-      return ScoreBlock<Scalar>(x + first_query, queries, m, Eigen::OuterStride<>(stride));
+      return ScoreBlock<Scalar>(x + first_query, queries.count, m, Eigen::OuterStride<>(stride));
     };
     const ScoreBlock<Scalar> kept = view(kept_blocks > 0 ? kept_ : scores_);
     ScoreBlock<Scalar> scores = view(scores_), d_scores = view(d_scores_);
     // A weight of 0 times an infinite or undefined number must not reach what is hidden from it. Any change of values
     // may hide, by minus infinity.
     bool entry_by_entry = false;
-    if (partly_hidden || changes_values<S>)
+    if (partly_hidden || ScoreTraits<S>::changes_values)
       entry_by_entry = !queries_are_finite() || !(rows.are_finite || all_finite(rows.keys, m, d_));
-    if constexpr (changes_values<S>) {
+    if constexpr (ScoreTraits<S>::changes_values) {
       if (entry_by_entry)
-        apply_carefully(scores, [&](ScoreBlock<Scalar> block) { apply_keeping(score, tile, block, kept); });
+        apply_carefully(scores, [&](ScoreBlock<Scalar> block) { apply_keeping(call.score, tile, block, kept); });
       else
-        apply_keeping(score, tile, scores, kept);
+        apply_keeping(call.score, tile, scores, kept);
       partly_hidden = partly_hidden || entry_by_entry || !(rows.are_finite || all_finite(rows.values, m, e_));
     } else if (partly_hidden) {
-      score.apply(tile, scores);
+      call.score.apply(tile, scores);
     }
     Eigen::Matrix<bool, Eigen::Dynamic, Eigen::Dynamic, Eigen::ColMajor> hidden;
     if (entry_by_entry) hidden = scores.array() == hidden_score<Scalar>;
-    if (dropout.active()) dropout.apply(tile, d_scores.data(), 1, stride);
-    differentiate_softmax(first_query, queries, m, partly_hidden);
-    if constexpr (has_derivative<S, Scalar>) {
-      differentiate(score, tile, kept, d_scores);
+    if (call.dropout.active()) call.dropout.apply(tile, d_scores.data(), 1, stride);
+    differentiate_softmax(queries, m, partly_hidden);
+    if constexpr (ScoreTraits<S>::template has_derivative<Scalar>()) {
+      differentiate(call.score, tile, kept, d_scores);
       // What a function's derivative makes of a hidden score does not matter.
-      if (partly_hidden) clear_where_weights_are_zero(first_query, queries, m);
+      if (partly_hidden) clear_where_weights_are_zero(queries, m);
     }
-    if (dropout.active()) dropout.apply(tile, scores.data(), 1, stride);
+    if (call.dropout.active()) call.dropout.apply(tile, scores.data(), 1, stride);
 
     if (entry_by_entry) return add_entry_by_entry(first_query, hidden, rows);
-    multiply_by_rows(first_query, queries, m, e_, scores_, d_out_rows_, rows.d_v);
-    multiply_by_rows(first_query, queries, m, d_, d_scores_, q_rows_, rows.d_k);
-    for_each_block(first_query, queries, [&](Index i, Index packets, Index block, Index lane) {
+    multiply_by_rows(queries, m, scores_, {d_out_rows_, e_}, rows.d_v);
+    multiply_by_rows(queries, m, d_scores_, {q_rows_, d_}, rows.d_k);
+    for_each_block(queries, [&](Index i, Index packets, Index block, Index lane) {
       const ContiguousRows<Scalar> d_q{d_q_lanes_ + block * d_ + lane, n};
-      multiply_packets<Scalar>(d_, packets, m, transposed(rows.keys), {d_scores_ + i, stride}, {d_q.data, n}, d_q);
+      multiply_packets<Scalar>({.rows = d_,
+                                .cols = packets * simd::lanes<Scalar>,
+                                .depth = m,
+                                .a = transposed(rows.keys),
+                                .b = {d_scores_ + i, stride},
+                                .start = {d_q.data, n},
+                                .c = d_q});
     });
   }
 
@@ -148,13 +145,25 @@ class BackwardTile {
   void clear_d_q() { std::fill_n(d_q_lanes_, blocks() * n * d_, Scalar(0)); }
   /// Adds what keys gave since then to the queries' gradients.
   EIGEN_DONT_INLINE void add_d_q(const ContiguousRows<Scalar>& d_q) {
-    // Not as one multiply-add of which the product is not rounded: what is added must not depend on where it is added.
+    // Scale first, without FMA, so that results do not depend on the destination.
     scale_in_place(d_q_lanes_, blocks() * n * d_, scale_);
     for (Index i = 0; i < count_; i += n)
       add_rows(d_q_lanes_ + i * d_, d_, std::min<Index>(n, count_ - i), d_q.row(i), d_q.stride);
   }
 
  private:
+  static constexpr Index kept_size = kept_blocks > 0 ? kept_blocks* block_size : 1;
+
+  /// Some queries of the tile.
+  struct Queries {
+    Index first, count;
+  };
+  /// Numbers of each query, `width` of them: in lanes [width x n] a block, or in rows [queries x padded width].
+  struct QueryNumbers {
+    const Scalar* data;
+    Index width;
+  };
+
   Index numbers_of_query() const { return 2 * d_ + e_ + padded<Scalar>(d_) + padded<Scalar>(e_); }
   /// As many queries as there are scores for, or somewhat fewer if they then fit on the stack.
   static Index fitting_queries(Index numbers) {
@@ -198,8 +207,8 @@ class BackwardTile {
   /// Calls body(first query, packets of queries, the block's first query, the first query's lane in it) for the queries
   /// of each block.
   template <class Body>
-  static void for_each_block(Index first_query, Index queries, Body body) {
-    for (Index i = first_query, end = first_query + queries, next = 0; i < end; i = next) {
+  static void for_each_block(const Queries& queries, Body body) {
+    for (Index i = queries.first, end = queries.first + queries.count, next = 0; i < end; i = next) {
       const Index lane = i % n;
       next = std::min<Index>(end, i - lane + n);
       body(i, padded<Scalar>(next - i) / simd::lanes<Scalar>, i - lane, lane);
@@ -207,26 +216,36 @@ class BackwardTile {
   }
 
   /// x [m x queries] = rows [m x width] lanes [width x queries].
-  static void multiply_by_lanes(Index first_query, Index queries, Index m, Index width, const Strided<Scalar>& rows,
-                                const Scalar* lanes, Scalar* x) {
-    for_each_block(first_query, queries, [&](Index i, Index packets, Index block, Index lane) {
-      multiply_packets<Scalar>(m, packets, width, rows, {lanes + block * width + lane, n}, {nullptr, 0},
-                               {x + i, stride});
+  static void multiply_by_lanes(const Queries& queries, Index m, const QueryNumbers& lanes, const Strided<Scalar>& rows,
+                                Scalar* x) {
+    for_each_block(queries, [&](Index i, Index packets, Index block, Index lane) {
+      multiply_packets<Scalar>({.rows = m,
+                                .cols = packets * simd::lanes<Scalar>,
+                                .depth = lanes.width,
+                                .a = rows,
+                                .b = {lanes.data + block * lanes.width + lane, n},
+                                .start = {},
+                                .c = {x + i, stride}});
     });
   }
 
   /// to [m x width] += x [m x queries] rows [queries x width].
-  static void multiply_by_rows(Index first_query, Index queries, Index m, Index width, const Scalar* x,
-                               const Scalar* rows, const ContiguousRows<Scalar>& to) {
-    const Index row_stride = padded<Scalar>(width);
-    multiply_panel<Scalar>(m, width, queries, {x + first_query, stride, 1},
-                           {rows + first_query * row_stride, row_stride}, {to.data, to.stride}, to);
+  static void multiply_by_rows(const Queries& queries, Index m, const Scalar* x, const QueryNumbers& rows,
+                               const ContiguousRows<Scalar>& to) {
+    const Index row_stride = padded<Scalar>(rows.width);
+    multiply_panel<Scalar>({.rows = m,
+                            .cols = rows.width,
+                            .depth = queries.count,
+                            .a = {x + queries.first, stride, 1},
+                            .b = {rows.data + queries.first * row_stride, row_stride},
+                            .start = {to.data, to.stride},
+                            .c = to});
   }
 
   /// S' becomes P, and dP becomes dS'.
-  EIGEN_DONT_INLINE void differentiate_softmax(Index first_query, Index queries, Index m, bool partly_hidden) {
+  EIGEN_DONT_INLINE void differentiate_softmax(const Queries& queries, Index m, bool partly_hidden) {
     constexpr int together = simd::exponentials_together;
-    for (Index i = first_query; i < first_query + queries; i += simd::lanes<Scalar>) {
+    for (Index i = queries.first; i < queries.first + queries.count; i += simd::lanes<Scalar>) {
       Index j = 0;
       for (; j + together <= m; j += together) differentiate_softmax<together>(i, j, partly_hidden);
       for (; j < m; ++j) differentiate_softmax<1>(i, j, partly_hidden);
@@ -243,7 +262,7 @@ class BackwardTile {
     P weights[keys];
     EIGENFORMER_UNROLL
     for (int key = 0; key < keys; ++key) {
-      // Not above 0 but by rounding, which of large scores is large.
+      // Mathematically at most 0; clamped because large scores round badly.
       weights[key] = simd::minimum(simd::subtract(simd::load(s + key * stride), log_sum_exp), zero);
       if constexpr (!in_base_2) weights[key] = simd::multiply(weights[key], simd::broadcast(log2_e<Scalar>));
     }
@@ -264,17 +283,18 @@ class BackwardTile {
   }
 
   /// Where P is 0, dS is.
-  EIGEN_DONT_INLINE void clear_where_weights_are_zero(Index first_query, Index queries, Index m) {
-    const auto zero = simd::broadcast(Scalar(0)), least = simd::broadcast((std::numeric_limits<Scalar>::min)());
+  EIGEN_DONT_INLINE void clear_where_weights_are_zero(const Queries& queries, Index m) {
+    const auto zero = simd::broadcast(Scalar(0)), least = simd::broadcast(std::numeric_limits<Scalar>::min());
     for (Index j = 0; j < m; ++j)
-      for (Index i = j * stride + first_query; i < j * stride + first_query + queries; i += simd::lanes<Scalar>)
+      for (Index i = j * stride + queries.first; i < j * stride + queries.first + queries.count;
+           i += simd::lanes<Scalar>)
         simd::store(d_scores_ + i, simd::select_less(simd::load(scores_ + i), least, zero, simd::load(d_scores_ + i)));
   }
 
   /// The last three products, without what is hidden.
   EIGEN_DONT_INLINE void add_entry_by_entry(
       Index first_query, const Eigen::Matrix<bool, Eigen::Dynamic, Eigen::Dynamic, Eigen::ColMajor>& hidden,
-      const BackwardKeys<Scalar>& rows) {
+      const KeyRows<Scalar>& rows) {
     for (Index j = 0; j < hidden.cols(); ++j)
       for (Index query = 0; query < hidden.rows(); ++query) {
         if (hidden(query, j)) continue;

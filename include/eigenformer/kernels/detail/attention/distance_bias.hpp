@@ -2,8 +2,8 @@
 // number, so a tile of [queries x keys] needs queries + keys - 1 of them.
 #pragma once
 
+#include "eigenformer/kernels/detail/attention/score_packets.hpp"
 #include "eigenformer/kernels/detail/attention/tile_memory.hpp"
-#include "eigenformer/kernels/scores/score.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI::detail {
 

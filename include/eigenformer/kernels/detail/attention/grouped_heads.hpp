@@ -1,9 +1,11 @@
-// Query heads that share a key head, of few queries: side by side in the lanes of one block.
+// Query heads that share a key head and have few queries: they lie side by side in the lanes of one block.
 //
-// A block of one head's queries would leave most lanes empty, and every head would read the keys again.
+// With a block for each head, most lanes would be empty, and every head would read the keys again.
 #pragma once
 
-#include "eigenformer/kernels/detail/attention/query_lanes.hpp"
+#include <array>
+
+#include "eigenformer/kernels/detail/attention/query_blocks.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI::detail {
 
@@ -13,89 +15,115 @@ bool heads_fit_a_block(const AttentionLayout& layout, Index sequence) {
   return layout.group() > 1 && layout.group() * layout.query_rows.length(sequence) <= block_queries<Scalar>;
 }
 
-/// All queries of `tile`, of all heads that share the key head of tile.head. A query i of the group's head h has lane
-/// h * queries + i. `carefully`: see attend_query_tile.
+/// All queries of a sequence, of all heads that share a key head. Query i of the group's head h has lane
+/// h * queries + i.
 template <class Scalar, class Stored, Score S>
-[[nodiscard]] bool attend_grouped_heads(const AttentionLayout& layout, const HeadRows<const Scalar>& q,
-                                        const HeadRows<const Stored>& k, const HeadRows<const Stored>& v,
-                                        const S& score, const AttentionDropout& dropout, ScoreTile tile,
-                                        const HeadRows<Scalar>& out, Scalar* log_sum_exp, bool carefully) {
-  constexpr Index n = block_queries<Scalar>, lanes = simd::lanes<Scalar>, most_keys = partly_hidden_tile_keys;
-  constexpr bool in_base_2 = !changes_values<S>;
-  const Index d = layout.key_width, e = layout.value_width, queries = tile.queries;
-  const Index key_head = layout.key_head(tile.head), first_head = tile.head, heads = layout.group();
-  const Index packets = padded<Scalar>(heads * queries) / lanes;
-  // Calls body(its head's first lane) for the heads, of which each is in turn tile.head.
-  const auto for_each_head = [&](auto body) {
-    for (Index h = 0; h < heads; ++h) {
-      tile.head = first_head + h;
-      body(h * queries);
-    }
-  };
+class GroupedHeads {
+ public:
+  using Call = AttentionCall<Scalar, Stored, S>;
 
-  const TileMemory<Scalar> memory((d + e) * n);
-  Scalar* const q_lanes = memory.data();    // [d x n], scaled
-  Scalar* const results = q_lanes + d * n;  // [e x n]
-  std::fill_n(q_lanes, (d + e) * n, Scalar(0));
-  const auto scale = static_cast<Scalar>(layout.scale * (in_base_2 ? log2_e<double> : 1));
-  for_each_head([&](Index lane) {
-    const Strided<Scalar> rows = q.from(tile.head, tile.first_row);
-    for (Index i = 0; i < queries; ++i)
-      for (Index c = 0; c < d; ++c) q_lanes[c * n + lane + i] = rows(i, c) * scale;
-  });
-  OnlineSoftmax<Scalar, in_base_2> softmax;
-  softmax.begin();
-
-  bool hides = changes_values<S>;  // perhaps, by minus infinity
-  alignas(64) Scalar scores[most_keys * n];
-  TileReader<Scalar> k_reader, v_reader;
-  for (tile.key_begin = 0; tile.key_begin < tile.keys; tile.key_begin = tile.key_end) {
-    tile.key_end = std::min<Index>(tile.keys, tile.key_begin + most_keys);
-    tile.head = first_head;
-    const SeenByHeads seen = seen_by_heads(score, tile, heads);
-    if (seen.most == Visible::none) continue;
-    hides = hides || seen.least != Visible::all;
-    const Strided<Scalar> keys = k_reader.read(k, layout, key_head, tile);
-    const Strided<Scalar> values = v_reader.read(v, layout, key_head, tile);
-    const TilePart part{tile, seen.least, 0, tile.key_end - tile.key_begin, 0, packets};
-
-    alignas(64) Scalar largest[n];
-    std::fill_n(largest, n, hidden_score<Scalar>);
-    const bool applies = seen.least != Visible::all || changes_values<S>;
-    multiply_packets<Scalar>(part.keys, packets, d, keys, {q_lanes, n}, {nullptr, 0}, {scores, n},
-                             applies ? nullptr : largest);
-    if (applies) {
-      for_each_head([&](Index lane) {
-        ScoreBlock<Scalar> own(scores + lane, queries, part.keys, Eigen::OuterStride<>(n));
-        const Visible of_head = score.visible(tile);
-        if (of_head == Visible::none)
-          own.setConstant(hidden_score<Scalar>);
-        else if (of_head == Visible::some || changes_values<S>)
-          apply_score(score, tile, own, carefully);
-      });
-      note_largest(part.keys, packets, scores, largest);
-    }
-    const TileMemory<Scalar> before(carefully ? part.keys * n : 0);
-    if (carefully) std::copy_n(scores, part.keys * n, before.data());
-    softmax.add(std::array{part}, scores, largest, e, results);
-    if (dropout.active()) for_each_head([&](Index lane) { dropout.apply(tile, scores + lane, 1, n); });
-    if (carefully)
-      add_visible_values(part, before.data(), scores, values, e, results);
-    else
-      multiply_packets<Scalar>(e, packets, part.keys, transposed(values), {scores, n}, {results, n}, {results, n});
+  /// Reads the queries of `tile`, whose head is the first of its group.
+  GroupedHeads(const Call& call, const ScoreTile& tile, HiddenKeys hidden)
+      : call_(call),
+        tile_(tile),
+        hidden_(hidden),
+        packets_(padded<Scalar>(heads() * tile.queries) / lanes),
+        memory_((d() + e()) * n),
+        q_lanes_(memory_.data()),
+        results_(q_lanes_ + d() * n) {
+    std::fill_n(q_lanes_, (d() + e()) * n, Scalar(0));
+    for_each_head(tile_, [&](const ScoreTile& own, Index lane) {
+      const Strided<Scalar> rows = call_.rows.q.from(own.head, own.first_row);
+      for (Index i = 0; i < own.queries; ++i)
+        for (Index c = 0; c < d(); ++c) q_lanes_[c * n + lane + i] = rows(i, c) * call_.query_scale();
+    });
+    softmax_.begin();
   }
 
-  if (!softmax.finish(e, results) && hides && !carefully) return false;
-  alignas(64) Scalar sums[n];
-  if (log_sum_exp != nullptr) softmax.log_sum_exp(sums);
-  for_each_head([&](Index lane) {
-    for (Index i = 0; i < queries; ++i) {
-      const Index row = tile.first_row + i;
-      for (Index f = 0; f < e; ++f) out.row(tile.head, row)[f] = results[f * n + lane + i];
-      if (log_sum_exp != nullptr) log_sum_exp[row * layout.heads + tile.head] = sums[lane + i];
+  KeyTileSizes key_tiles() const { return {.keys = most_keys, .partly_hidden = most_keys, .heads = heads()}; }
+
+  void attend(const KeyTile<Scalar>& keys) {
+    const TilePart part{keys.tile, keys.seen, 0, keys.size(), 0, packets_};
+    alignas(64) Scalar largest[n];
+    std::fill_n(largest, n, hidden_score<Scalar>);
+    const bool applies = keys.seen != Visible::all || ScoreTraits<S>::changes_values;
+    multiply_packets<Scalar>({.rows = part.keys,
+                              .cols = packets_ * lanes,
+                              .depth = d(),
+                              .a = keys.keys,
+                              .b = {q_lanes_, n},
+                              .start = {},
+                              .c = {scores_, n}},
+                             applies ? nullptr : largest);
+    if (applies) {
+      for_each_head(keys.tile, [&](const ScoreTile& own, Index lane) {
+        ScoreBlock<Scalar> scores(scores_ + lane, own.queries, part.keys, Eigen::OuterStride<>(n));
+        const Visible of_head = call_.score.visible(own);
+        if (of_head == Visible::none)
+          scores.setConstant(hidden_score<Scalar>);
+        else if (of_head == Visible::some || ScoreTraits<S>::changes_values)
+          apply_score(call_.score, own, scores, hidden_);
+      });
+      note_largest(part.keys, packets_, scores_, largest);
     }
-  });
-  return true;
-}
+    const ScoresBefore<Scalar> before(hidden_, scores_, part.keys * n);
+    softmax_.add(std::array{part}, scores_, largest, e(), results_);
+    if (call_.dropout.active())
+      for_each_head(keys.tile,
+                    [&](const ScoreTile& own, Index lane) { call_.dropout.apply(own, scores_ + lane, 1, n); });
+    if (before.data() != nullptr)
+      add_visible_values(part, before.data(), scores_, keys.values, e(), results_);
+    else
+      multiply_packets<Scalar>({.rows = e(),
+                                .cols = packets_ * lanes,
+                                .depth = part.keys,
+                                .a = transposed(keys.values),
+                                .b = {scores_, n},
+                                .start = {results_, n},
+                                .c = {results_, n}});
+  }
+
+  /// Writes the results. Returns false, with results missing, if they must be finite and are not.
+  bool finish(bool must_be_finite) {
+    if (!softmax_.finish(e(), results_) && must_be_finite) return false;
+    alignas(64) Scalar sums[n];
+    if (call_.rows.log_sum_exp != nullptr) softmax_.log_sum_exp(sums);
+    for_each_head(tile_, [&](const ScoreTile& own, Index lane) {
+      for (Index i = 0; i < own.queries; ++i) {
+        const Index row = own.first_row + i;
+        for (Index f = 0; f < e(); ++f) call_.rows.out.row(own.head, row)[f] = results_[f * n + lane + i];
+        if (call_.rows.log_sum_exp != nullptr) call_.write_log_sum_exp(own.head, row, sums[lane + i]);
+      }
+    });
+    return true;
+  }
+
+ private:
+  static constexpr Index n = block_queries<Scalar>, lanes = simd::lanes<Scalar>, most_keys = partly_hidden_tile_keys;
+
+  Index d() const { return call_.layout.key_width; }
+  Index e() const { return call_.layout.value_width; }
+  Index heads() const { return call_.layout.group(); }
+
+  /// Calls body(the tile of the head, the head's first lane) for each head of the group.
+  template <class Body>
+  void for_each_head(ScoreTile tile, Body body) const {
+    const Index first = tile.head;
+    for (Index h = 0; h < heads(); ++h) {
+      tile.head = first + h;
+      body(tile, h * tile.queries);
+    }
+  }
+
+  const Call& call_;
+  const ScoreTile tile_;
+  const HiddenKeys hidden_;
+  const Index packets_;
+  const TileMemory<Scalar> memory_;
+  Scalar* const q_lanes_;  // [d x n], scaled
+  Scalar* const results_;  // [e x n]
+  OnlineSoftmax<Scalar, Call::in_base_2> softmax_;
+  alignas(64) Scalar scores_[most_keys * n];  // [keys x n], then weights
+};
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI::detail

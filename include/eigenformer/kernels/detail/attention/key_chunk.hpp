@@ -5,19 +5,17 @@
 #include <optional>
 #include <utility>
 
-#include "eigenformer/kernels/detail/attention/backward_tile.hpp"
+#include "eigenformer/kernels/detail/attention/backward_call.hpp"
 #include "eigenformer/kernels/detail/attention/tile_reader.hpp"
+#include "eigenformer/kernels/detail/rows/all_finite.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI::detail {
 
-/// The rows of a chunk of keys and of its values, and the sums that become their gradients. Rows that cannot be worked
-/// on where they lie, or are better not, since they collide, are copies.
+/// The rows of a chunk of keys and of its values, and the sums that become their gradients, which begin as zeros. Rows
+/// are copied where they cannot be used as they lie, or where they would evict each other from the caches.
 template <class Scalar>
 class KeyChunk {
  public:
-  Strided<Scalar> keys, values;
-  ContiguousRows<Scalar> d_k, d_v;  // begin as zeros
-
   /// The keys of `tile`.
   KeyChunk(const AttentionLayout& layout, const BackwardRows<Scalar>& rows, Index key_head, const ScoreTile& tile)
       : count_(tile.key_end - tile.key_begin), k_width_(rows.k.width), v_width_(rows.v.width) {
@@ -35,29 +33,34 @@ class KeyChunk {
     memory_.resize((copies_k + buffers_d_k) * k_size + (copies_v + buffers_d_v) * v_size);
     Scalar* next = memory_.data();
     const auto take = [&](Index size) { return std::exchange(next, next + size); };
-    keys = copies_k ? copy_rows(rows.k, layout, key_head, first, count_, take(k_size)) : rows.k.from(key_head, first);
-    values = copies_v ? copy_rows(rows.v, layout, key_head, first, count_, take(v_size)) : rows.v.from(key_head, first);
-    d_k = buffers_d_k ? ContiguousRows<Scalar>{take(k_size), padded<Scalar>(k_width_)} : d_k_to_;
-    d_v = buffers_d_v ? ContiguousRows<Scalar>{take(v_size), padded<Scalar>(v_width_)} : d_v_to_;
-    for (Index i = 0; i < count_; ++i) std::fill_n(d_k.row(i), k_width_, Scalar(0));
-    for (Index i = 0; i < count_; ++i) std::fill_n(d_v.row(i), v_width_, Scalar(0));
+    rows_.keys =
+        copies_k ? copy_rows(rows.k, layout, key_head, first, count_, take(k_size)) : rows.k.from(key_head, first);
+    rows_.values =
+        copies_v ? copy_rows(rows.v, layout, key_head, first, count_, take(v_size)) : rows.v.from(key_head, first);
+    rows_.d_k = buffers_d_k ? ContiguousRows<Scalar>{take(k_size), padded<Scalar>(k_width_)} : d_k_to_;
+    rows_.d_v = buffers_d_v ? ContiguousRows<Scalar>{take(v_size), padded<Scalar>(v_width_)} : d_v_to_;
+    for (Index i = 0; i < count_; ++i) std::fill_n(rows_.d_k.row(i), k_width_, Scalar(0));
+    for (Index i = 0; i < count_; ++i) std::fill_n(rows_.d_v.row(i), v_width_, Scalar(0));
   }
 
-  /// The rows from this key on. `looks`: whether to find out if all of the chunk are finite, which it does once.
-  BackwardKeys<Scalar> from(Index key, bool looks) {
+  /// The rows. `looks`: finds out, once, whether all keys and values are finite.
+  KeyRows<Scalar> rows(bool looks) {
     if (looks && !are_finite_.has_value())
-      are_finite_ = all_finite(keys, count_, k_width_) && all_finite(values, count_, v_width_);
-    return {keys.from_row(key), values.from_row(key), d_k.from(key, 0), d_v.from(key, 0), looks && *are_finite_};
+      are_finite_ = all_finite(rows_.keys, count_, k_width_) && all_finite(rows_.values, count_, v_width_);
+    rows_.are_finite = looks && *are_finite_;
+    return rows_;
   }
 
-  /// Brings the gradients to where they belong.
+  /// Writes the gradients to the rows of the result.
   void finish() const {
+    const ContiguousRows<Scalar>&d_k = rows_.d_k, &d_v = rows_.d_v;
     for (Index i = 0; d_k.data != d_k_to_.data && i < count_; ++i) std::copy_n(d_k.row(i), k_width_, d_k_to_.row(i));
     for (Index i = 0; d_v.data != d_v_to_.data && i < count_; ++i) std::copy_n(d_v.row(i), v_width_, d_v_to_.row(i));
   }
 
  private:
   Index count_, k_width_, v_width_;
+  KeyRows<Scalar> rows_{};
   ContiguousRows<Scalar> d_k_to_, d_v_to_;
   std::optional<bool> are_finite_;
   Eigen::Matrix<Scalar, Eigen::Dynamic, 1> memory_;

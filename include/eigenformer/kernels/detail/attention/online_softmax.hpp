@@ -5,15 +5,11 @@
 #include <cmath>
 
 #include "eigenformer/core/detail/exp2.hpp"
-#include "eigenformer/kernels/detail/attention/query_blocks.hpp"
+#include "eigenformer/kernels/detail/attention/block_partition.hpp"
+#include "eigenformer/kernels/detail/attention/call.hpp"
 #include "eigenformer/kernels/detail/attention/tile_parts.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI::detail {
-
-/// What scores are multiplied by so that 2 to their power is what e to their power was. It is part of the scale where
-/// nothing looks at the scores, so that the softmax need not multiply each by it.
-template <class Scalar>
-inline constexpr auto log2_e = static_cast<Scalar>(1.44269504088896340736);
 
 /// The softmax of a block's queries over the keys so far, online (Milakov and Gimelshein 2018, arXiv 1805.02867; Dao et
 /// al. 2022, arXiv 2205.14135), with n = block_queries. All matrices have n columns and contiguous rows.

@@ -9,22 +9,6 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI::detail {
 
-/// What several heads see of a tile: who sees most of it, and who sees least.
-struct SeenByHeads {
-  Visible most = Visible::none, least = Visible::all;
-};
-/// Of `heads` heads from tile.head on.
-template <Score S>
-SeenByHeads seen_by_heads(const S& score, ScoreTile tile, Index heads) {
-  SeenByHeads seen;
-  for (const Index end = tile.head + heads; tile.head < end; ++tile.head) {
-    const Visible of_head = score.visible(tile);
-    seen.most = std::max<Visible>(seen.most, of_head);
-    seen.least = std::min<Visible>(seen.least, of_head);
-  }
-  return seen;
-}
-
 /// A rectangle of a tile: some keys, and the queries of some neighbouring packets of lanes. Places are counted from the
 /// tile's begin.
 struct TilePart {

@@ -2,7 +2,9 @@
 #pragma once
 
 #include "eigenformer/core/detail/compiled.hpp"
-#include "eigenformer/kernels/detail/attention/attention_layout.hpp"
+#include "eigenformer/kernels/detail/attention/head_rows.hpp"
+#include "eigenformer/kernels/detail/attention/layout.hpp"
+#include "eigenformer/kernels/detail/gemm/product.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI::detail {
 

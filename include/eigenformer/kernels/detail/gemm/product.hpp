@@ -49,54 +49,62 @@ void pack_panel(Index depth, Index cols, const Strided<Scalar>& b, const Contigu
 EIGENFORMER_FLOAT(void pack_panel(Index, Index, const Strided<float>&, const ContiguousRows<float>&, float));
 EIGENFORMER_DOUBLE(void pack_panel(Index, Index, const Strided<double>&, const ContiguousRows<double>&, double));
 
-/// C [rows x cols] = start + A [rows x depth] B, where B's rows are whole packets. `start` is as for multiply_tiles.
+/// Computes C = start + A B, where B's rows are whole packets but C's need not be.
 template <class Scalar>
-void multiply_panel(Index rows, Index cols, Index depth, const Strided<Scalar>& a,
-                    const ContiguousRows<const Scalar>& b, const ContiguousRows<const Scalar>& start,
-                    const ContiguousRows<Scalar>& c) {
+void multiply_panel(const PackedProduct<Scalar>& product) {
   constexpr Index lanes = simd::lanes<Scalar>;
-  const Index whole = cols / lanes, rest = cols % lanes;
-  if (whole > 0) multiply_packets<Scalar>(rows, whole, depth, a, b, start, c);
+  const Index whole = product.cols / lanes * lanes, rest = product.cols % lanes;
+  if (whole > 0) multiply_packets<Scalar>(product.columns(0, whole));
   if (rest == 0) return;
   // Through a buffer, since the last packet is wider than what is left of C.
   constexpr Index height = tile_rows(1);
   alignas(64) Scalar edge[height * lanes] = {};
-  const Index col = whole * lanes;
-  for (Index i = 0; i < rows; i += height) {
-    const Index count = std::min<Index>(height, rows - i);
+  const PackedProduct<Scalar> last = product.columns(whole, rest);
+  for (Index i = 0; i < last.rows; i += height) {
+    const Index count = std::min<Index>(height, last.rows - i);
     for (Index r = 0; r < count; ++r)
       for (Index j = 0; j < rest; ++j)
-        edge[r * lanes + j] = start.data == nullptr ? Scalar(0) : start.row(i + r)[col + j];
-    multiply_rows<Scalar, 1>(count, depth, a.from_row(i), b.from(0, col), {edge, lanes}, {edge, lanes});
-    for (Index r = 0; r < count; ++r) std::copy_n(edge + r * lanes, rest, c.row(i + r) + col);
+        edge[r * lanes + j] = last.start.data == nullptr ? Scalar(0) : last.start.row(i + r)[j];
+    multiply_rows<Scalar, 1>({.rows = count,
+                              .cols = lanes,
+                              .depth = last.depth,
+                              .a = last.a.from_row(i),
+                              .b = last.b,
+                              .start = {edge, lanes},
+                              .c = {edge, lanes}});
+    for (Index r = 0; r < count; ++r) std::copy_n(edge + r * lanes, rest, last.c.row(i + r));
   }
 }
 
-EIGENFORMER_FLOAT(void multiply_panel(Index, Index, Index, const Strided<float>&, const ContiguousRows<const float>&,
-                                      const ContiguousRows<const float>&, const ContiguousRows<float>&));
-EIGENFORMER_DOUBLE(void multiply_panel(Index, Index, Index, const Strided<double>&, const ContiguousRows<const double>&,
-                                       const ContiguousRows<const double>&, const ContiguousRows<double>&));
+EIGENFORMER_FLOAT(void multiply_panel(const PackedProduct<float>&));
+EIGENFORMER_DOUBLE(void multiply_panel(const PackedProduct<double>&));
 
-/// C [rows x cols] = start + A [rows x depth] B [depth x cols], by one thread. `start` is as for multiply_tiles.
+/// Computes C = start + A B with one thread.
 template <class Scalar>
-void multiply_block(Index rows, Index cols, Index depth, const Strided<Scalar>& a, const Strided<Scalar>& b,
-                    ContiguousRows<const Scalar> start, const ContiguousRows<Scalar>& c) {
+void multiply_block(const Product<Scalar>& product) {
   constexpr Index width = panel_width<Scalar>;
   constexpr Index panel_depth = 256;  // of k
   alignas(64) Scalar panel[panel_depth * width];
-  for (Index k = 0; k == 0 || k < depth; k += panel_depth) {
-    const Index part = std::min<Index>(panel_depth, depth - k);
-    if (k > 0) start = {c.data, c.stride};  // go on where the sums stand
-    for (Index j = 0; j < cols; j += width) {
-      const Index used = std::min<Index>(width, cols - j);
-      pack_panel<Scalar>(part, used, b.from(k, j), {panel, width});
-      multiply_panel<Scalar>(rows, used, part, a.from(0, k), {panel, width}, start.from(0, j), c.from(0, j));
+  ContiguousRows<const Scalar> start = product.start;
+  for (Index k = 0; k == 0 || k < product.depth; k += panel_depth) {
+    const Index depth = std::min<Index>(panel_depth, product.depth - k);
+    if (k > 0) start = {product.c.data, product.c.stride};  // go on from the sums so far
+    for (Index j = 0; j < product.cols; j += width) {
+      const Index cols = std::min<Index>(width, product.cols - j);
+      pack_panel<Scalar>(depth, cols, product.b.from(k, j), {panel, width});
+      multiply_panel<Scalar>({.rows = product.rows,
+                              .cols = cols,
+                              .depth = depth,
+                              .a = product.a.from(0, k),
+                              .b = {panel, width},
+                              .start = start.from(0, j),
+                              .c = product.c.from(0, j)});
     }
   }
 }
 
 /// Calls body(first row, rows, first column, columns) for the blocks of a product's result, as tasks. Packing a panel
-/// costs some rows' work, so blocks have many rows; where there are few, threads share the columns.
+/// costs as much as some rows, so blocks have many rows; where there are few rows, threads share the columns.
 template <class Scalar, class Body>
 void for_each_product_block(Index rows, Index cols, Threads* threads, Body body) {
   constexpr Index block_rows = 240;
@@ -110,26 +118,25 @@ void for_each_product_block(Index rows, Index cols, Threads* threads, Body body)
   });
 }
 
-/// C [rows x cols] = A [rows x depth] B [depth x cols], plus a bias row if it is not null, by all threads. Calls
-/// finish(first row, rows, first column, columns) for each block of C when it is made, and still near.
-template <class Scalar, class Finish>
-void multiply(Index rows, Index cols, Index depth, Strided<Scalar> a, Strided<Scalar> b, const Scalar* bias, Scalar* c,
-              Index c_stride, Threads* threads, Finish finish) {
-  // Without entries they may be null, and null must not be moved along a stride.
-  if (depth == 0) {
-    a = {nullptr, 0, 1};
-    b = {};
+/// Computes C = start + A B with all threads. Calls epilogue(first row, rows, first column, columns) for each block of
+/// C as soon as it is computed, while it is still in the cache.
+template <class Scalar, class Epilogue>
+void multiply(Product<Scalar> product, Threads* threads, Epilogue epilogue) {
+  // Empty operands may be null, and null must not be moved along a stride.
+  if (product.depth == 0) {
+    product.a = {nullptr, 0, 1};
+    product.b = {};
   }
-  for_each_product_block<Scalar>(rows, cols, threads, [&](Index i, Index block_rows, Index j, Index block_cols) {
-    multiply_block<Scalar>(block_rows, block_cols, depth, a.from(i, 0), b.from(0, j),
-                           {bias == nullptr ? nullptr : bias + j, 0}, {c + i * c_stride + j, c_stride});
-    finish(i, block_rows, j, block_cols);
+  for_each_product_block<Scalar>(product.rows, product.cols, threads, [&](Index i, Index rows, Index j, Index cols) {
+    Product<Scalar> block = product.from_row(i).columns(j, cols);
+    block.rows = rows;
+    multiply_block<Scalar>(block);
+    epilogue(i, rows, j, cols);
   });
 }
 template <class Scalar>
-void multiply(Index rows, Index cols, Index depth, const Strided<Scalar>& a, const Strided<Scalar>& b,
-              const Scalar* bias, Scalar* c, Index c_stride, Threads* threads) {
-  multiply(rows, cols, depth, a, b, bias, c, c_stride, threads, [](Index, Index, Index, Index) {});
+void multiply(const Product<Scalar>& product, Threads* threads) {
+  multiply(product, threads, [](Index, Index, Index, Index) {});
 }
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI::detail

@@ -11,7 +11,7 @@
 
 #include "eigenformer/core/detail/compiled.hpp"
 #include "eigenformer/core/simd.hpp"
-#include "eigenformer/kernels/detail/gemm/strided.hpp"
+#include "eigenformer/kernels/detail/gemm/operands.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI::detail {
 
@@ -99,25 +99,27 @@ EIGEN_ALWAYS_INLINE void add_steps(const char*& a_0, const char*& a_4, Index& st
   b += steps * b_stride;
 }
 
-/// C = start + A B, `tiles` times one below the other. A: [rows x depth], its rows or columns a_stride apart; B:
-/// [depth x packets * lanes]; `start` may be C itself, a row that stands for all, or null for zeros. Where `largest` is
-/// not null, each of its packets * lanes entries becomes the larger of itself and all of C's column: that costs next to
-/// nothing while C is in registers.
-/// Not inlined: each of its callers would have all tiles anew, to compile and to hold.
+/// Computes C = start + A B for whole tiles, one below the other; `product` has a multiple of `rows` rows, and
+/// packets * lanes columns. With `largest`, each of its entries, one a column, becomes the larger of itself and the
+/// column's largest entry in C: that costs next to nothing while C is in registers.
+/// Not inlined, since each caller would compile and hold all tiles anew.
 template <class Scalar, int packets, int rows, Contiguous contiguous>
-EIGEN_DONT_INLINE void multiply_tiles(Index tiles, Index depth, const Scalar* a, Index a_stride,
-                                      ContiguousRows<const Scalar> b, ContiguousRows<const Scalar> start,
-                                      ContiguousRows<Scalar> c, Scalar* largest) {
+EIGEN_DONT_INLINE void multiply_tiles(const PackedProduct<Scalar>& product, Scalar* largest) {
   using P = simd::Packet<Scalar>;
   constexpr bool along_rows = contiguous == Contiguous::rows;
   constexpr int lanes = simd::lanes<Scalar>;
   constexpr Index size = sizeof(Scalar);
-  // Eight are not faster, and with SSE four are slower than two (attention_bench, n = 512, d = 64: 56 instead of 64 %
-  // on GCC, 48 instead of 59 % on Clang).
+  // Four steps a round. With SSE two: four are slower, and eight are no faster anywhere.
+  // Measured: attention_bench, SSE, n = 512, d = 64: 64 instead of 56 % of the peak with GCC 12, 59 instead of 48 %
+  // with Clang 14.
   constexpr int steps = sizeof(P) > 16 || simd::registers >= 32 ? 4 : 2;
-  Index stride = a_stride * size, b_stride = b.stride * size;
+  const Index a_stride = along_rows ? product.a.row_stride : product.a.col_stride;
+  const Scalar* a = product.a.data;
+  ContiguousRows<const Scalar> start = product.start;
+  ContiguousRows<Scalar> c = product.c;
+  Index stride = a_stride * size, b_stride = product.b.stride * size;
   const Index three_strides = 3 * stride, three_b_strides = 3 * b_stride;
-  for (; tiles > 0; --tiles) {
+  for (Index tiles = product.rows / rows; tiles > 0; --tiles) {
     P sums[rows][packets];
     if (start.data == nullptr) {
       EIGENFORMER_UNROLL
@@ -130,8 +132,8 @@ EIGEN_DONT_INLINE void multiply_tiles(Index tiles, Index depth, const Scalar* a,
           start, [&](int i, int p, const Scalar* from) { sums[i][p] = simd::load(from); });
     }
     const char *a_0 = reinterpret_cast<const char*>(a), *a_4 = a_0 + 4 * (along_rows ? stride : size);
-    const char* b_0 = reinterpret_cast<const char*>(b.data);
-    Index left = depth;
+    const char* b_0 = reinterpret_cast<const char*>(product.b.data);
+    Index left = product.depth;
     for (; left >= steps; left -= steps)
       add_steps<Scalar, contiguous, steps>(a_0, a_4, stride, three_strides, b_0, b_stride, three_b_strides, sums);
     for (; left > 0; --left)
@@ -152,50 +154,40 @@ EIGEN_DONT_INLINE void multiply_tiles(Index tiles, Index depth, const Scalar* a,
   }
 }
 
-/// The same for any number of rows. A's rows or its columns are contiguous.
+/// Computes a product of any number of rows and of packets * lanes columns; `largest` as in multiply_tiles.
 template <class Scalar, int packets, int rows = tile_rows(packets)>
-void multiply_rows(Index count, Index depth, const Strided<Scalar>& a, const ContiguousRows<const Scalar>& b,
-                   const ContiguousRows<const Scalar>& start, const ContiguousRows<Scalar>& c,
-                   Scalar* largest = nullptr) {
-  eigen_assert(a.row_stride == 1 || a.col_stride == 1 || depth == 0);
-  // What is left goes to lower tiles. Each height is compiled anew, so there are only the powers of two.
-  const Index tiles = count / rows;
-  if (tiles > 0) {
-    if (a.col_stride == 1)
-      multiply_tiles<Scalar, packets, rows, Contiguous::rows>(tiles, depth, a.data, a.row_stride, b, start, c, largest);
+void multiply_rows(const PackedProduct<Scalar>& product, Scalar* largest = nullptr) {
+  eigen_assert(product.a.row_stride == 1 || product.a.col_stride == 1 || product.depth == 0);
+  if (product.rows >= rows) {
+    if (product.a.col_stride == 1)
+      multiply_tiles<Scalar, packets, rows, Contiguous::rows>(product, largest);
     else
-      multiply_tiles<Scalar, packets, rows, Contiguous::columns>(tiles, depth, a.data, a.col_stride, b, start, c,
-                                                                 largest);
+      multiply_tiles<Scalar, packets, rows, Contiguous::columns>(product, largest);
   }
-  const Index done = tiles * rows;
+  // The rows left over go to lower tiles. Each height is compiled by itself, so there are only powers of two.
+  const Index done = product.rows / rows * rows;
   if constexpr (rows > 1)
-    if (done < count)
-      multiply_rows<Scalar, packets, rows / 2>(count - done, depth, a.from_row(done), b, start.from(done, 0),
-                                               c.from(done, 0), largest);
+    if (done < product.rows) multiply_rows<Scalar, packets, rows / 2>(product.from_row(done), largest);
 }
 
-/// The same for any number of packets: threes, but rather two and two than three and one.
+/// Computes a product whose columns are whole packets; `largest` as in multiply_tiles. Takes three packets at a time,
+/// but two and two rather than three and one.
 template <class Scalar>
-void multiply_packets(Index rows, Index packets, Index depth, const Strided<Scalar>& a,
-                      const ContiguousRows<const Scalar>& b, const ContiguousRows<const Scalar>& start,
-                      const ContiguousRows<Scalar>& c, Scalar* largest = nullptr) {
+void multiply_packets(const PackedProduct<Scalar>& product, Scalar* largest = nullptr) {
+  constexpr Index lanes = simd::lanes<Scalar>;
+  const Index packets = product.cols / lanes;
   for (Index done = 0, width = 0; done < packets; done += width) {
-    const Index left = packets - done, col = done * simd::lanes<Scalar>;
+    const Index left = packets - done, col = done * lanes;
     width = left == 4 ? 2 : std::min<Index>(left, 3);
-    const auto multiply = [&](auto count) {
-      multiply_rows<Scalar, count>(rows, depth, a, b.from(0, col), start.from(0, col), c.from(0, col),
-                                   largest == nullptr ? nullptr : largest + col);
-    };
-    if (width == 3) multiply(std::integral_constant<int, 3>{});
-    if (width == 2) multiply(std::integral_constant<int, 2>{});
-    if (width == 1) multiply(std::integral_constant<int, 1>{});
+    const PackedProduct<Scalar> part = product.columns(col, width * lanes);
+    Scalar* const largest_of_part = largest == nullptr ? nullptr : largest + col;
+    if (width == 3) multiply_rows<Scalar, 3>(part, largest_of_part);
+    if (width == 2) multiply_rows<Scalar, 2>(part, largest_of_part);
+    if (width == 1) multiply_rows<Scalar, 1>(part, largest_of_part);
   }
 }
 
-EIGENFORMER_FLOAT(void multiply_packets(Index, Index, Index, const Strided<float>&, const ContiguousRows<const float>&,
-                                        const ContiguousRows<const float>&, const ContiguousRows<float>&, float*));
-EIGENFORMER_DOUBLE(void multiply_packets(Index, Index, Index, const Strided<double>&,
-                                         const ContiguousRows<const double>&, const ContiguousRows<const double>&,
-                                         const ContiguousRows<double>&, double*));
+EIGENFORMER_FLOAT(void multiply_packets(const PackedProduct<float>&, float*));
+EIGENFORMER_DOUBLE(void multiply_packets(const PackedProduct<double>&, double*));
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI::detail

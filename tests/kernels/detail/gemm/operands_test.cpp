@@ -1,4 +1,4 @@
-#include "eigenformer/kernels/detail/gemm/strided.hpp"
+#include "eigenformer/kernels/detail/gemm/operands.hpp"
 
 #include "support/catch.hpp"
 

@@ -1,4 +1,4 @@
-#include "eigenformer/kernels/detail/attention/query_lanes.hpp"
+#include "eigenformer/kernels/detail/attention/result_rows.hpp"
 
 #include "kernels/kernel_checks.hpp"
 

@@ -1,4 +1,4 @@
-#include "eigenformer/kernels/detail/attention/attention_dropout.hpp"
+#include "eigenformer/kernels/detail/attention/dropout.hpp"
 
 #include "eigenformer/kernels/attention.hpp"
 #include "kernels/kernel_checks.hpp"

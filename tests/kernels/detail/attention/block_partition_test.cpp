@@ -1,4 +1,4 @@
-#include "eigenformer/kernels/detail/attention/query_blocks.hpp"
+#include "eigenformer/kernels/detail/attention/block_partition.hpp"
 
 #include "support/catch.hpp"
 

@@ -1,4 +1,4 @@
-#include "eigenformer/kernels/detail/attention/attention_layout.hpp"
+#include "eigenformer/kernels/detail/attention/layout.hpp"
 
 #include <numeric>
 #include <vector>

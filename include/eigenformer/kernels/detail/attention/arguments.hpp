@@ -1,0 +1,84 @@
+// The arguments of attention, of any types: which are taken, and what is said of others.
+#pragma once
+
+#include <utility>
+
+#include "eigenformer/core/tensor.hpp"
+#include "eigenformer/kernels/attention_options.hpp"
+#include "eigenformer/kernels/detail/attention/checked_score.hpp"
+
+namespace eigenformer::inline EIGENFORMER_ABI::detail {
+
+template <class T>
+inline constexpr bool is_options = std::is_base_of_v<AttentionOptions, T>;
+
+/// body(score, options) of a call's last arguments, of which the first may be either. Of anything else, a sentence says
+/// what to write. Scalar: of the attention. differentiated: whether the score's derivative will be asked for.
+template <class Scalar, bool differentiated = false, class S, class O, class Body>
+auto with_score_and_options(const S& score, const O& options, Body body) {
+  constexpr bool is_last = std::is_same_v<O, NoOptions>, is_number = std::is_arithmetic_v<S>;
+  static_assert(!is_options<S> || is_last, "options come last, after the score: attention(q, k, v, score, options)");
+  static_assert(is_options<S> || is_options<O>, "what follows the score is AttentionOptions, such as {.heads = 8}");
+  static_assert(!is_number, "options have names, and stand in braces: attention(q, k, v, {.heads = 8})");
+  if constexpr (is_options<S>)
+    return body(Unmasked{}, score);
+  else if constexpr (is_number || !is_options<O>)
+    return body(Unmasked{}, AttentionOptions{});
+  else if constexpr (differentiated)
+    return body(differentiable_score<Scalar>(score), options);
+  else
+    return body(checked_score<Scalar>(score), options);
+}
+
+/// What q, k and v may be, as kernels read it.
+template <class Derived>
+const Derived& operand(const Eigen::MatrixBase<Derived>& matrix) {
+  return matrix.derived();
+}
+template <class Scalar>
+TensorView<const std::remove_const_t<Scalar>, 4> operand(const TensorView<Scalar, 4>& tensor) {
+  return tensor;
+}
+template <class Scalar>
+TensorView<const Scalar, 4> operand(const Tensor<Scalar, 4>& tensor) {
+  return tensor.view();
+}
+
+template <class Derived>
+typename Derived::Scalar scalar_of(const Eigen::MatrixBase<Derived>&);
+template <class Scalar>
+Scalar scalar_of(const TensorView<const Scalar, 4>&);
+
+template <class T>
+concept Operand = requires(const T& x) {
+  operand(x);
+};
+template <class T>
+concept TensorOperand = requires(const T& x) {
+  operand(x).strides();
+};
+template <Operand T>
+using OperandScalar = decltype(scalar_of(operand(std::declval<const T&>())));
+
+/// Whether attention takes operands of these types. If not, a sentence says what is wrong with them.
+template <class Q, class... KeysAndValues>
+constexpr bool are_operands() {
+  constexpr bool readable =
+      Operand<Q> && (... && Operand<KeysAndValues>)&&(... && (TensorOperand<KeysAndValues> == TensorOperand<Q>));
+  static_assert(readable,
+                "attention takes Eigen matrices, or tensors of 4 dimensions: write x.matrix() for an Array, x.value() "
+                "for a Variable, an Eigen::Map for other memory; a Context is followed by Variables");
+  if constexpr (readable) {
+    using Scalar = std::conditional_t<TensorOperand<Q>, OperandScalar<Q>, ComputeType<OperandScalar<Q>>>;
+    constexpr bool computed = std::is_same_v<Scalar, float> || std::is_same_v<Scalar, double>;
+    constexpr bool alike = (... && std::is_same_v<std::conditional_t<TensorOperand<Q>, OperandScalar<KeysAndValues>,
+                                                                     ComputeType<OperandScalar<KeysAndValues>>>,
+                                                  Scalar>);
+    static_assert(computed, "attention runs on float or double");
+    static_assert(!computed || alike, "attention: q, k and v have one scalar type");
+    return computed && alike;
+  }
+  return false;
+}
+
+}  // namespace eigenformer::inline EIGENFORMER_ABI::detail

@@ -1,0 +1,37 @@
+// The way into the kernels of attention: the kernel for a score, and the instances that the compiled library holds.
+#pragma once
+
+#include "eigenformer/core/detail/compiled.hpp"
+#include "eigenformer/kernels/detail/attention/anonymous_score.hpp"
+#include "eigenformer/kernels/detail/attention/tasks.hpp"
+#include "eigenformer/kernels/scores/causal.hpp"
+
+namespace eigenformer::inline EIGENFORMER_ABI::detail {
+
+template <class Scalar, Score S>
+using CallOf = AttentionCall<Scalar, Scalar, S>;
+template <class Scalar>
+using AnyMaskOf = ScoreOfKind<Scalar, ScoreKind{}>;
+template <class Scalar>
+using AnyScoreOf = ScoreOfKind<Scalar, ScoreKind{true}>;
+
+EIGENFORMER_FLOAT(void attend(const CallOf<float, Unmasked>&, Threads*));
+EIGENFORMER_FLOAT(void attend(const CallOf<float, Causal>&, Threads*));
+EIGENFORMER_FLOAT(void attend(const CallOf<float, AnyMaskOf<float>>&, Threads*));
+EIGENFORMER_FLOAT(void attend(const CallOf<float, AnyScoreOf<float>>&, Threads*));
+EIGENFORMER_DOUBLE(void attend(const CallOf<double, Unmasked>&, Threads*));
+EIGENFORMER_DOUBLE(void attend(const CallOf<double, Causal>&, Threads*));
+EIGENFORMER_DOUBLE(void attend(const CallOf<double, AnyMaskOf<double>>&, Threads*));
+EIGENFORMER_DOUBLE(void attend(const CallOf<double, AnyScoreOf<double>>&, Threads*));
+
+/// Computes the attention of `rows`. Throws if the score does not cover the batch.
+template <class Scalar, class Stored, Score S>
+void attend(const AttentionLayout& layout, const AttentionRows<Scalar, Stored>& rows, const S& score,
+            const AttentionOptions& options) {
+  const auto& kernel_score = for_kernel<Scalar, kind_of_forward<S>>(score);
+  const AttentionDropout dropout(options.dropout, options.dropout_key);
+  using Call = AttentionCall<Scalar, Stored, std::remove_cvref_t<decltype(kernel_score)>>;
+  attend(Call{layout, kernel_score, dropout, rows}, options.threads);
+}
+
+}  // namespace eigenformer::inline EIGENFORMER_ABI::detail

@@ -1,0 +1,35 @@
+// The way into attention's derivative: the kernel for a score, and the instances that the compiled library holds.
+#pragma once
+
+#include "eigenformer/core/detail/compiled.hpp"
+#include "eigenformer/kernels/detail/attention/anonymous_score.hpp"
+#include "eigenformer/kernels/detail/attention/backward_tasks.hpp"
+#include "eigenformer/kernels/scores/causal.hpp"
+
+namespace eigenformer::inline EIGENFORMER_ABI::detail {
+
+template <class Scalar, ScoreKind kind>
+using BackwardCallOfKind = BackwardCall<Scalar, ScoreOfKind<Scalar, kind>>;
+
+EIGENFORMER_FLOAT(void attend_backward(const BackwardCall<float, Unmasked>&, Threads*));
+EIGENFORMER_FLOAT(void attend_backward(const BackwardCall<float, Causal>&, Threads*));
+EIGENFORMER_FLOAT(void attend_backward(const BackwardCallOfKind<float, ScoreKind{}>&, Threads*));
+EIGENFORMER_FLOAT(void attend_backward(const BackwardCallOfKind<float, ScoreKind{true}>&, Threads*));
+EIGENFORMER_FLOAT(void attend_backward(const BackwardCallOfKind<float, ScoreKind{true, false, 2}>&, Threads*));
+EIGENFORMER_DOUBLE(void attend_backward(const BackwardCall<double, Unmasked>&, Threads*));
+EIGENFORMER_DOUBLE(void attend_backward(const BackwardCall<double, Causal>&, Threads*));
+EIGENFORMER_DOUBLE(void attend_backward(const BackwardCallOfKind<double, ScoreKind{}>&, Threads*));
+EIGENFORMER_DOUBLE(void attend_backward(const BackwardCallOfKind<double, ScoreKind{true}>&, Threads*));
+EIGENFORMER_DOUBLE(void attend_backward(const BackwardCallOfKind<double, ScoreKind{true, false, 2}>&, Threads*));
+
+/// Computes the gradients of `rows`. Throws if the score does not cover the batch.
+template <class Scalar, Score S>
+void attend_backward(const AttentionLayout& layout, const BackwardRows<Scalar>& rows, const S& score,
+                     const AttentionOptions& options) {
+  const auto& kernel_score = for_kernel<Scalar, kind_of_backward<S, Scalar>>(score);
+  const AttentionDropout dropout(options.dropout, options.dropout_key);
+  using Call = BackwardCall<Scalar, std::remove_cvref_t<decltype(kernel_score)>>;
+  attend_backward(Call{layout, kernel_score, dropout, rows}, options.threads);
+}
+
+}  // namespace eigenformer::inline EIGENFORMER_ABI::detail

@@ -1,0 +1,39 @@
+// What one call of the derivative of attention works on.
+#pragma once
+
+#include "eigenformer/kernels/detail/attention/call.hpp"
+
+namespace eigenformer::inline EIGENFORMER_ABI::detail {
+
+/// Where the operands and results of the backward lie.
+template <class Scalar>
+struct BackwardRows {
+  HeadRows<const Scalar> q, k, v, out, d_out;
+  ConstMatrixRef<Scalar> log_sum_exp;
+  HeadRows<Scalar> d_q, d_k, d_v;
+};
+
+/// The rows, the score and the dropout of one call.
+template <class Scalar, Score S>
+struct BackwardCall {
+  const AttentionLayout& layout;
+  const S& score;
+  AttentionDropout dropout;
+  BackwardRows<Scalar> rows;
+
+  static constexpr bool in_base_2 = !ScoreTraits<S>::changes_values;  // as in AttentionCall
+};
+
+/// Some keys and their values, and the sums that become their gradients.
+template <class Scalar>
+struct KeyRows {
+  Strided<Scalar> keys, values;
+  ContiguousRows<Scalar> d_k, d_v;
+  bool are_finite = false;  // keys and values are known to be finite; else this is found out where it matters
+
+  KeyRows from_row(Index first) const {
+    return {keys.from_row(first), values.from_row(first), d_k.from(first, 0), d_v.from(first, 0), are_finite};
+  }
+};
+
+}  // namespace eigenformer::inline EIGENFORMER_ABI::detail

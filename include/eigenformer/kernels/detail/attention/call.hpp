@@ -1,0 +1,42 @@
+// What one call of attention works on.
+#pragma once
+
+#include "eigenformer/kernels/detail/attention/dropout.hpp"
+#include "eigenformer/kernels/detail/attention/head_rows.hpp"
+#include "eigenformer/kernels/detail/attention/layout.hpp"
+
+namespace eigenformer::inline EIGENFORMER_ABI::detail {
+
+/// log2(e), folded into the scale unless a score function sees the values: 2^(log2(e) s) = e^s.
+template <class Scalar>
+inline constexpr auto log2_e = static_cast<Scalar>(1.44269504088896340736);
+
+/// Where operands and results lie. Stored: the type of keys and values in memory.
+template <class Scalar, class Stored>
+struct AttentionRows {
+  HeadRows<const Scalar> q;
+  HeadRows<const Stored> k, v;
+  HeadRows<Scalar> out;
+  Scalar* log_sum_exp;  // [queries x heads], or null
+};
+
+/// The layout, the score, the dropout and the rows of one call.
+template <class Scalar, class Stored, Score S>
+struct AttentionCall {
+  const AttentionLayout& layout;
+  const S& score;
+  AttentionDropout dropout;
+  AttentionRows<Scalar, Stored> rows;
+
+  /// Whether scores are computed times log2(e), so that the softmax need not multiply each by it.
+  static constexpr bool in_base_2 = !ScoreTraits<S>::changes_values;
+  /// What queries are multiplied by when they are copied.
+  Scalar query_scale() const { return static_cast<Scalar>(layout.scale * (in_base_2 ? log2_e<double> : 1)); }
+
+  /// Does nothing if nobody asks for it.
+  void write_log_sum_exp(Index head, Index row, Scalar value) const {
+    if (rows.log_sum_exp != nullptr) rows.log_sum_exp[row * layout.heads + head] = value;
+  }
+};
+
+}  // namespace eigenformer::inline EIGENFORMER_ABI::detail

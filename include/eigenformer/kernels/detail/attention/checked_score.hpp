@@ -1,0 +1,60 @@
+// What is said of an argument that is no score, or not the right one: one sentence, as a static assertion.
+#pragma once
+
+#include "eigenformer/kernels/scores/causal.hpp"
+
+namespace eigenformer::inline EIGENFORMER_ABI::detail {
+
+/// Whether S can be applied to scores of this type.
+template <class S, class Scalar>
+inline constexpr bool applies_to = requires(const S& score, const ScoreTile& tile, ScoreBlock<Scalar> scores) {
+  score.apply(tile, scores);
+};
+
+/// `score` itself, or, after a sentence that says what it lacks, Unmasked{}: the caller goes on without more errors.
+/// Scalar: of the attention; void if that is not known yet.
+template <class Scalar, class S>
+decltype(auto) checked_score(const S& score) {
+  constexpr bool has_stage = requires {
+    typename std::integral_constant<ScoreStage, S::stage>;
+  };
+  constexpr bool has_visible = requires(const ScoreTile& tile) {
+    { score.visible(tile) } -> std::same_as<Visible>;
+  };
+  constexpr bool has_apply = applies_to<S, float> || applies_to<S, double>;
+  constexpr bool is_one = has_stage || has_visible;
+  constexpr bool fits =
+      std::is_void_v<Scalar> || applies_to<S, std::conditional_t<std::is_void_v<Scalar>, float, Scalar>>;
+  static_assert(is_one,
+                "this is no score: wrap the function in ef::score or ef::mask, a matrix of bool in ef::DenseMask, a "
+                "std::variant of scores in ef::ChosenScore");
+  static_assert(!is_one || has_stage, "a score says when it is applied: static constexpr ef::ScoreStage stage");
+  static_assert(!is_one || has_visible,
+                "a score says what queries may see: ef::Visible visible(const ef::ScoreTile&) const");
+  static_assert(!is_one || has_apply,
+                "a score has: template <class Scalar> void apply(const ef::ScoreTile&, ef::ScoreBlock<Scalar>) const");
+  static_assert(!has_apply || fits, "this score is of another scalar type than the attention");
+  if constexpr (Score<S> && fits)
+    return (score);
+  else
+    return Unmasked{};
+}
+
+/// Whether S can be differentiated; if a function of it cannot, a sentence says so.
+template <Score S, class Scalar>
+constexpr bool is_differentiable() {
+  if constexpr (requires { S::template is_differentiable<Scalar>(); }) return S::template is_differentiable<Scalar>();
+  return true;
+}
+
+/// As checked_score, for a score whose derivative is asked for.
+template <class Scalar, class S>
+decltype(auto) differentiable_score(const S& score) {
+  using Checked = std::remove_cvref_t<decltype(checked_score<Scalar>(score))>;
+  if constexpr (std::is_same_v<Checked, S> && is_differentiable<Checked, Scalar>())
+    return (score);
+  else
+    return Unmasked{};
+}
+
+}  // namespace eigenformer::inline EIGENFORMER_ABI::detail

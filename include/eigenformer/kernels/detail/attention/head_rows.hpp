@@ -1,0 +1,39 @@
+// Where the rows of each head lie.
+#pragma once
+
+#include "eigenformer/core/tensor.hpp"
+#include "eigenformer/kernels/detail/gemm/operands.hpp"
+
+namespace eigenformer::inline EIGENFORMER_ABI::detail {
+
+/// The rows of one operand of attention, of one head at a time, with any strides.
+template <class Scalar>
+struct HeadRows {
+  Scalar* data;
+  Index head_stride;
+  Index row_stride;
+  Index col_stride;
+  Index width;  // of a head
+
+  Scalar* row(Index head, Index row) const { return data + head * head_stride + row * row_stride; }
+  /// One head's columns, from row `first` on.
+  Strided<std::remove_const_t<Scalar>> from(Index head, Index first) const {
+    return {row(head, first), row_stride, col_stride};
+  }
+};
+
+/// Heads as column blocks of a matrix that is read.
+template <class Scalar>
+HeadRows<Scalar> head_columns(const TensorView<Scalar, 2>& matrix, Index heads) {
+  const Index width = matrix.dimension(1) / heads;
+  return {matrix.data(), width * matrix.stride(1), matrix.stride(0), matrix.stride(1), width};
+}
+
+/// Heads as column blocks of a matrix that is written.
+template <class Scalar>
+HeadRows<Scalar> head_columns(MatrixRef<Scalar>& matrix, Index heads) {
+  const Index width = matrix.cols() / heads;
+  return {matrix.data(), width, matrix.outerStride(), 1, width};
+}
+
+}  // namespace eigenformer::inline EIGENFORMER_ABI::detail

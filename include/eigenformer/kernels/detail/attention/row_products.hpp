@@ -1,0 +1,108 @@
+// The two products of attention for few queries: both read a row of keys or values once, along its features.
+#pragma once
+
+#include <type_traits>
+
+#include "eigenformer/core/detail/compiled.hpp"
+#include "eigenformer/core/detail/fast_math.hpp"
+#include "eigenformer/kernels/detail/gemm/product.hpp"
+#include "eigenformer/kernels/scores/score.hpp"
+
+namespace eigenformer::inline EIGENFORMER_ABI::detail {
+
+/// Rows of whole packets, one under another.
+template <class Scalar>
+struct QueryRows {
+  const Scalar* data;
+  Index rows;
+  Index packets;  // of a row
+};
+
+/// Writes Q K^T to scores, rows of as many whole packets as hold `keys` entries. Takes as many keys together as there
+/// are lanes, each with a register of sums; the last key stands for those beyond it.
+template <class Scalar>
+EIGEN_DONT_INLINE void multiply_by_keys(const QueryRows<Scalar>& q_rows, Index keys, const Strided<Scalar>& key_rows,
+                                        const ContiguousRows<Scalar>& scores) {
+  const Index packets = q_rows.packets;
+  using P = simd::Packet<Scalar>;
+  constexpr Index lanes = simd::lanes<Scalar>;
+  constexpr Index together = std::min<Index>(lanes, 8);  // keys, whose addresses stay in registers
+  for (Index j = 0; j < keys; j += lanes) {
+    const Scalar* key[lanes];
+    for (Index i = 0; i < lanes; ++i) key[i] = key_rows.data + std::min<Index>(j + i, keys - 1) * key_rows.row_stride;
+    for (Index r = 0; r < q_rows.rows; ++r) {
+      const Scalar* q = q_rows.data + r * packets * lanes;
+      P sums[lanes];
+      EIGENFORMER_UNROLL
+      for (Index first = 0; first < lanes; first += together) {
+        EIGENFORMER_UNROLL
+        for (Index i = first; i < first + together; ++i) sums[i] = simd::broadcast(Scalar(0));
+        for (Index c = 0; c < packets * lanes; c += lanes) {
+          const P query = simd::load(q + c);
+          EIGENFORMER_UNROLL
+          for (Index i = first; i < first + together; ++i)
+            sums[i] = simd::multiply_add(query, simd::load(key[i] + c), sums[i]);
+        }
+      }
+      simd::store(scores.row(r) + j, simd::sums_of_lanes<Scalar>(sums));
+    }
+  }
+}
+
+/// Adds weights [keys] V to result [packets * lanes], for one query. Keys go in turn to `chains` sums of every packet:
+/// eight sums in all hide the latency of the additions. With `scores`, the values of hidden keys are not read.
+template <class Scalar, int packets, int chains>
+EIGEN_DONT_INLINE void add_values(Index keys, const Scalar* weights, const Scalar* scores, const Scalar* values,
+                                  Index value_stride, Scalar* result) {
+  using P = simd::Packet<Scalar>;
+  constexpr Index lanes = simd::lanes<Scalar>;
+  P sums[chains][packets];
+  EIGENFORMER_UNROLL
+  for (int p = 0; p < packets; ++p) {
+    sums[0][p] = simd::load(result + p * lanes);
+    EIGENFORMER_UNROLL
+    for (int chain = 1; chain < chains; ++chain) sums[chain][p] = simd::broadcast(Scalar(0));
+  }
+  for (Index j = 0; j < keys; j += chains) {
+    EIGENFORMER_UNROLL
+    for (int chain = 0; chain < chains; ++chain) {
+      const Index key = j + chain;
+      if (key >= keys || (scores != nullptr && is_minus_infinity(scores[key]))) continue;
+      const P weight = simd::broadcast(weights[key]);
+      EIGENFORMER_UNROLL
+      for (int p = 0; p < packets; ++p)
+        sums[chain][p] =
+            simd::multiply_add(weight, simd::load(values + key * value_stride + p * lanes), sums[chain][p]);
+    }
+  }
+  EIGENFORMER_UNROLL
+  for (int p = 0; p < packets; ++p) {
+    EIGENFORMER_UNROLL
+    for (int chain = 1; chain < chains; ++chain) sums[0][p] = simd::add(sums[0][p], sums[chain][p]);
+    simd::store(result + p * lanes, sums[0][p]);
+  }
+}
+template <class Scalar>
+void add_values(Index keys, Index packets, const Scalar* weights, const Scalar* scores, const Strided<Scalar>& values,
+                Scalar* result) {
+  constexpr Index lanes = simd::lanes<Scalar>;
+  Index p = 0;
+  const auto rest = [&](auto count) {
+    constexpr int together = count;
+    for (; p + together <= packets; p += together)
+      add_values<Scalar, together, 8 / together>(keys, weights, scores, values.data + p * lanes, values.row_stride,
+                                                 result + p * lanes);
+  };
+  rest(std::integral_constant<int, 8>{});
+  rest(std::integral_constant<int, 4>{});
+  rest(std::integral_constant<int, 1>{});
+}
+
+EIGENFORMER_FLOAT(void multiply_by_keys(const QueryRows<float>&, Index, const Strided<float>&,
+                                        const ContiguousRows<float>&));
+EIGENFORMER_DOUBLE(void multiply_by_keys(const QueryRows<double>&, Index, const Strided<double>&,
+                                         const ContiguousRows<double>&));
+EIGENFORMER_FLOAT(void add_values(Index, Index, const float*, const float*, const Strided<float>&, float*));
+EIGENFORMER_DOUBLE(void add_values(Index, Index, const double*, const double*, const Strided<double>&, double*));
+
+}  // namespace eigenformer::inline EIGENFORMER_ABI::detail

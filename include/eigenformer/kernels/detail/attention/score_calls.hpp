@@ -1,0 +1,60 @@
+// How kernels call a score.
+#pragma once
+
+#include "eigenformer/kernels/scores/score_traits.hpp"
+
+namespace eigenformer::inline EIGENFORMER_ABI::detail {
+
+/// Applies a score, and keeps what its derivative asks for.
+template <Score S, class Scalar>
+void apply_keeping(const S& score, const ScoreTile& tile, ScoreBlock<Scalar> scores, ScoreBlock<Scalar> kept) {
+  if constexpr (ScoreTraits<S>::kept_blocks > 0)
+    score.apply(tile, scores, kept);
+  else
+    score.apply(tile, scores);
+}
+
+/// Turns the gradient after a score into the one before it.
+template <Score S, class Scalar>
+void differentiate(const S& score, const ScoreTile& tile, ScoreBlock<Scalar> kept, ScoreBlock<Scalar> d_scores) {
+  if constexpr (ScoreTraits<S>::kept_blocks > 0)
+    score.apply_backward(tile, kept, d_scores);
+  else if constexpr (ScoreTraits<S>::template has_derivative<Scalar>())
+    score.apply_backward(tile, d_scores);
+}
+
+/// Throws if the score's own size does not cover the batch.
+template <Score S>
+void check_covers(const S& score, const ScoreTile& batch) {
+  if constexpr (requires { score.check_covers(batch); }) score.check_covers(batch);
+}
+
+/// What is done about the values of hidden keys.
+enum class HiddenKeys {
+  weighted_by_zero,  // multiply them by their weight of 0: right unless a value is infinite or NaN
+  skipped            // leave them out, entry by entry
+};
+
+/// Calls apply(scores). What it hides when a score is 0, it hides also where the score is infinite or undefined:
+/// a user's function may have added minus infinity to NaN.
+template <class Scalar, class Apply>
+EIGEN_DONT_INLINE void apply_carefully(ScoreBlock<Scalar> scores, Apply apply) {
+  using Entries = Eigen::Array<Scalar, Eigen::Dynamic, Eigen::Dynamic, Eigen::ColMajor>;
+  Entries defined = scores.array();
+  defined = (defined - defined == Scalar(0)).select(defined, Scalar(0));
+  const bool all_are_defined = (defined == scores.array()).all();
+  apply(scores);
+  if (all_are_defined) return;
+  apply(ScoreBlock<Scalar>(defined.data(), defined.rows(), defined.cols(), Eigen::OuterStride<>(defined.rows())));
+  scores.array() = (defined == hidden_score<Scalar>).select(defined, scores.array());
+}
+/// Applies a score. Where hidden keys are skipped, a score that changes values is applied carefully.
+template <Score S, class Scalar>
+void apply_score(const S& score, const ScoreTile& tile, ScoreBlock<Scalar> scores, HiddenKeys hidden) {
+  if (ScoreTraits<S>::changes_values && hidden == HiddenKeys::skipped)
+    apply_carefully(scores, [&](ScoreBlock<Scalar> block) { score.apply(tile, block); });
+  else
+    score.apply(tile, scores);
+}
+
+}  // namespace eigenformer::inline EIGENFORMER_ABI::detail

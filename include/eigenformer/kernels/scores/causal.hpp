@@ -1,0 +1,50 @@
+// The two masks that attention is compiled for: none, and the causal one.
+#pragma once
+
+#include <limits>
+
+#include "eigenformer/kernels/detail/attention/score_packets.hpp"
+
+namespace eigenformer::inline EIGENFORMER_ABI {
+
+/// Every query sees every key.
+struct Unmasked {
+  static constexpr ScoreStage stage = ScoreStage::mask;
+  Visible visible(const ScoreTile&) const { return Visible::all; }
+  template <class Scalar>
+  void apply(const ScoreTile&, ScoreBlock<Scalar>) const {}
+};
+
+/// A query sees keys up to its own position. `Causal{}` counts positions from the sequence's start: query i sees keys
+/// 0 .. i. `Causal::after_past()` is for keys that begin earlier than the queries, as in a cache: both end together, so
+/// query i of n_q sees keys 0 .. i + (n_k - n_q).
+class Causal {
+ public:
+  static constexpr ScoreStage stage = ScoreStage::mask;
+
+  Causal() = default;
+  static Causal after_past() {
+    Causal causal;
+    causal.alignment_ = Alignment::after_past();
+    return causal;
+  }
+
+  Visible visible(const ScoreTile& tile) const {
+    const Index past = alignment_.first_query(tile);
+    if (tile.key_begin > tile.query_end - 1 + past) return Visible::none;
+    return tile.key_end - 1 <= tile.query_begin + past ? Visible::all : Visible::some;
+  }
+
+  template <class Scalar>
+  void apply(const ScoreTile& tile, ScoreBlock<Scalar> scores) const {
+    const Index position = alignment_.first_query(tile) + tile.query_begin;
+    detail::hide_outside_band(tile, (std::numeric_limits<Index>::min)() / 2, position, scores);
+  }
+
+  friend bool operator==(const Causal&, const Causal&) = default;
+
+ private:
+  Alignment alignment_;
+};
+
+}  // namespace eigenformer::inline EIGENFORMER_ABI

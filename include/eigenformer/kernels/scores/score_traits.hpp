@@ -1,0 +1,45 @@
+// What is known of a score's type: what it declares, and defaults for the rest.
+#pragma once
+
+#include "eigenformer/kernels/scores/score.hpp"
+
+namespace eigenformer::inline EIGENFORMER_ABI {
+
+/// The static properties of a score, for kernels and for scores that are made of others.
+template <Score S>
+struct ScoreTraits {
+  /// Whether S is applied where all is visible, too.
+  static constexpr bool changes_values = S::stage != ScoreStage::mask;
+  /// Blocks of numbers that S keeps of a tile's scores for its derivative.
+  static constexpr int kept_blocks = [] {
+    if constexpr (requires { S::kept_blocks; }) return S::kept_blocks;
+    return 0;
+  }();
+  static constexpr bool heads_share_gradient = [] {
+    if constexpr (requires { S::heads_share_gradient; }) return S::heads_share_gradient;
+    return false;
+  }();
+  static constexpr bool sequences_share_gradient = [] {
+    if constexpr (requires { S::sequences_share_gradient; }) return S::sequences_share_gradient;
+    return false;
+  }();
+  static constexpr bool reads_rows_of_keys = [] {
+    if constexpr (requires { S::reads_rows_of_keys; }) return S::reads_rows_of_keys;
+    return false;
+  }();
+
+  /// Whether S changes gradients, or adds to gradients of its own.
+  template <class Scalar>
+  static constexpr bool has_derivative() {
+    constexpr bool asks_for_kept = requires(const S& score, const ScoreTile& tile, ScoreBlock<Scalar> block) {
+      score.apply_backward(tile, block, block);
+    };
+    static_assert(kept_blocks > 0 || !asks_for_kept,
+                  "a score whose apply_backward is given what was kept says how much that is: kept_blocks");
+    return kept_blocks > 0 || requires(const S& score, const ScoreTile& tile, ScoreBlock<Scalar> block) {
+      score.apply_backward(tile, block);
+    };
+  }
+};
+
+}  // namespace eigenformer::inline EIGENFORMER_ABI
