@@ -1,15 +1,13 @@
 // What a call of a layer needs besides its inputs.
 #pragma once
 
+#include "eigenformer/autograd/attention_observer.hpp"
 #include "eigenformer/autograd/packed_weights.hpp"
 #include "eigenformer/autograd/tape.hpp"
 #include "eigenformer/core/rng.hpp"
 #include "eigenformer/core/threads.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
-
-template <class Scalar>
-class AttentionRecorder;
 
 /// Passed to every layer and operation; each part may be absent. `Context<float>{}` is plain inference: it records
 /// nothing, drops nothing, and the calling thread works. Training has a tape and a generator:
@@ -23,7 +21,7 @@ struct Context {
   Rng* rng = nullptr;                              // draws for dropout, which is off without one
   Workspace* workspace = nullptr;                  // memory for results, used again; else the tape's, else the heap
   Threads* threads = nullptr;                      // who works besides the calling thread
-  AttentionRecorder<Scalar>* attention = nullptr;  // is given every attention layer's weights
+  AttentionObserver<Scalar>* attention = nullptr;  // is given every attention layer's weights
   const PackedWeights<Scalar>* packed = nullptr;   // the model's weights, packed for inference; not looked at by a tape
 
   /// Uninitialised memory for an operation's result.

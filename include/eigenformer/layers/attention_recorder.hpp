@@ -4,7 +4,7 @@
 #include <unordered_map>
 #include <utility>
 
-#include "eigenformer/core/tensor.hpp"
+#include "eigenformer/autograd/attention_observer.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
@@ -14,7 +14,7 @@ namespace eigenformer::inline EIGENFORMER_ABI {
 ///   model({.attention = &recorder}, source, target);
 ///   const Tensor<float, 3>& weights = recorder.weights(model.decoder.layers.back().multihead_attn);
 template <class Scalar>
-class AttentionRecorder {
+class AttentionRecorder final : public AttentionObserver<Scalar> {
  public:
   /// The weights of the layer's last call: [heads x query rows x keys of the longest sequence]. Throws if there is
   /// none.
@@ -25,9 +25,8 @@ class AttentionRecorder {
     return found->second;
   }
 
-  template <class Layer>
-  void record(const Layer& layer, Tensor<Scalar, 3> weights) {
-    weights_.insert_or_assign(&layer, std::move(weights));
+  void record(const void* layer, Tensor<Scalar, 3> weights) override {
+    weights_.insert_or_assign(layer, std::move(weights));
   }
 
  private:

@@ -112,7 +112,7 @@ Variable<Scalar> GlobalAttention<Scalar>::attend_by_index(const Context<Scalar>&
     if (context.attention != nullptr) {
       Tensor<Scalar, 3> recorded({1, weights.rows(), weights.cols()});
       recorded.matrix(0) = weights.value();
-      context.attention->record(*this, std::move(recorded));
+      context.attention->record(this, std::move(recorded));
     }
     return y;
   }
@@ -121,7 +121,7 @@ Variable<Scalar> GlobalAttention<Scalar>::attend_by_index(const Context<Scalar>&
   Variable<Scalar> y = attention(context, mapped, keys, memory, options);
   if (context.attention != nullptr) {
     options.threads = context.threads;
-    context.attention->record(*this, attention_weights(mapped.value(), keys.value(), Unmasked{}, options));
+    context.attention->record(this, attention_weights(mapped.value(), keys.value(), Unmasked{}, options));
   }
   return y;
 }

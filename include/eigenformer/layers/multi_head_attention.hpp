@@ -157,7 +157,7 @@ Variable<Scalar> MultiHeadAttention<Scalar>::operator()(const Context<Scalar>& c
   const std::optional<PositionScore<Scalar>> by_position = position_score(context, queries, mask, positions);
   if (context.attention != nullptr) {
     const auto weights = [&](const auto& s) { return attention_weights(queries.value(), keys.value(), s, options); };
-    context.attention->record(*this,
+    context.attention->record(this,
                               by_position.has_value() ? weights(by_position->score()) : std::visit(weights, mask));
   }
   return out_proj(context, attend(context, queries, keys, v(context, value), mask, by_position, options));

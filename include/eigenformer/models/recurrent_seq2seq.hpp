@@ -347,7 +347,7 @@ Variable<Scalar> RecurrentSeq2Seq<Scalar>::decode_step_by_step(const Context<Sca
     outputs.push_back(std::move(step.output));
     first += active;
   });
-  if (context.attention != nullptr) context.attention->record(attention, std::move(weights));
+  if (context.attention != nullptr) context.attention->record(&attention, std::move(weights));
   if (outputs.empty()) return fed;
   std::vector<Index> place(target_rows.size());
   for (std::size_t i = 0; i < place.size(); ++i)

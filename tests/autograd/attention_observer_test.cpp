@@ -1,0 +1,31 @@
+#include "eigenformer/autograd/attention_observer.hpp"
+
+#include "eigenformer/autograd/context.hpp"
+#include "support/catch.hpp"
+
+namespace ef = eigenformer;
+
+namespace {
+
+/// Remembers who called, and how often.
+class Counter : public ef::AttentionObserver<float> {
+ public:
+  void record(const void* layer, ef::Tensor<float, 3> weights) override {
+    last = layer;
+    heads += weights.dimension(0);
+  }
+  const void* last = nullptr;
+  ef::Index heads = 0;
+};
+
+}  // namespace
+
+TEST_CASE("a context carries any observer of attention", "[autograd]") {
+  Counter counter;
+  const ef::Context<float> context{.attention = &counter};
+  const int layer = 0;
+  context.attention->record(&layer, ef::Tensor<float, 3>({2, 3, 4}));
+  context.attention->record(&layer, ef::Tensor<float, 3>({1, 3, 4}));
+  CHECK(counter.last == &layer);
+  CHECK(counter.heads == 3);
+}
