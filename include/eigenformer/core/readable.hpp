@@ -18,7 +18,7 @@ class Readable {
   TensorView<const Scalar, 2> view() const { return strided_view(value_); }
 
  private:
-  std::conditional_t<detail::has_memory<Derived>, const Derived&, const Matrix<Scalar>> value_;
+  std::conditional_t<has_memory<Derived>, const Derived&, const Matrix<Scalar>> value_;
 };
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI

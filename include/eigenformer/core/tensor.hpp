@@ -76,22 +76,18 @@ class TensorView {
   Sizes strides_{};
 };
 
-namespace detail {
-
 /// Whether an expression's entries lie in memory. (Eigen 3.4 flags an IndexedView so, but gives no way to its data.)
 template <class Derived>
 inline constexpr bool has_memory = (Derived::Flags & Eigen::DirectAccessBit) != 0 && requires(const Derived& matrix) {
   matrix.data();
 };
 
-}  // namespace detail
-
 /// The strides of an Eigen matrix, map, block or transpose as it lies in memory: nothing is copied.
 template <class Derived>
 auto strided_view(const Eigen::DenseBase<Derived>& matrix) {
-  static_assert(detail::has_memory<Derived>, "an expression has no memory to view: evaluate it");
+  static_assert(has_memory<Derived>, "an expression has no memory to view: evaluate it");
   using View = TensorView<const typename Derived::Scalar, 2>;
-  if constexpr (detail::has_memory<Derived>) {
+  if constexpr (has_memory<Derived>) {
     const Derived& m = matrix.derived();
     const Index row_stride = Derived::IsRowMajor ? m.outerStride() : m.innerStride();
     const Index col_stride = Derived::IsRowMajor ? m.innerStride() : m.outerStride();

@@ -13,114 +13,6 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-namespace detail {
-
-inline constexpr std::size_t block_alignment = 64;  // a cache line, and the widest vector register
-
-inline std::byte* new_block(std::size_t bytes) {
-  return static_cast<std::byte*>(::operator new(bytes, std::align_val_t(block_alignment)));
-}
-struct DeleteBlock {
-  void operator()(std::byte* block) const { ::operator delete(block, std::align_val_t(block_alignment)); }
-};
-
-/// Chunks of memory and their free ranges. First fit by address; ranges that touch are joined.
-///
-/// Only `allocate` asks for memory, its own included: `release` runs in destructors, which must not throw.
-class FreeList {
- public:
-  std::byte* allocate(std::size_t bytes) {
-    // A new step begins. One chunk of the whole size serves it and every later step that needs no more, whatever its
-    // shapes.
-    if (blocks_ == 0 && chunks_.size() > 1) {
-      const std::size_t whole = std::max<std::size_t>(bytes, std::exchange(capacity_, 0));
-      chunks_.clear();
-      add_chunk(whole);
-    }
-    std::byte* block = nullptr;
-    for (Chunk& chunk : chunks_)
-      if ((block = chunk.take(bytes)) != nullptr) break;
-    if (block == nullptr) {
-      add_chunk(std::max<std::size_t>(bytes, capacity_ / 2));  // grow by half, so that few chunks are ever asked for
-      block = chunks_.back().take(bytes);
-    }
-    ++blocks_;
-    return block;
-  }
-
-  void release(std::byte* block, std::size_t bytes) noexcept {
-    const auto chunk = std::find_if(chunks_.begin(), chunks_.end(), [&](const Chunk& c) { return c.contains(block); });
-    chunk->give_back(block, bytes);
-    --blocks_;
-  }
-
-  std::size_t capacity() const { return capacity_; }
-  std::size_t chunks_made() const { return chunks_made_; }
-
- private:
-  struct Range {
-    std::size_t begin;
-    std::size_t end;
-  };
-  struct Chunk {
-    explicit Chunk(std::size_t bytes) : memory(new_block(bytes)), size(bytes), free{{0, bytes}} {}
-
-    /// A block, or null if no range is large enough.
-    std::byte* take(std::size_t bytes) {
-      for (auto range = free.begin(); range != free.end(); ++range) {
-        if (range->end - range->begin < bytes) continue;
-        if (free.capacity() < blocks + 2) {  // between so many blocks there are at most as many ranges
-          const auto place = range - free.begin();
-          free.reserve(2 * (blocks + 2));
-          range = free.begin() + place;
-        }
-        ++blocks;
-        std::byte* block = memory.get() + range->begin;
-        range->begin += bytes;
-        if (range->begin == range->end) free.erase(range);
-        return block;
-      }
-      return nullptr;
-    }
-    bool contains(const std::byte* block) const { return block >= memory.get() && block < memory.get() + size; }
-    void give_back(const std::byte* block, std::size_t bytes) noexcept {
-      --blocks;
-      const auto begin = static_cast<std::size_t>(block - memory.get());
-      auto next = std::lower_bound(free.begin(), free.end(), begin,
-                                   [](const Range& range, std::size_t offset) { return range.begin < offset; });
-      const bool joins_next = next != free.end() && next->begin == begin + bytes;
-      const bool joins_last = next != free.begin() && std::prev(next)->end == begin;
-      if (joins_last && joins_next) {
-        std::prev(next)->end = next->end;
-        free.erase(next);
-      } else if (joins_last) {
-        std::prev(next)->end += bytes;
-      } else if (joins_next) {
-        next->begin = begin;
-      } else {
-        free.insert(next, {begin, begin + bytes});
-      }
-    }
-    std::unique_ptr<std::byte, DeleteBlock> memory;
-    std::size_t size;
-    std::vector<Range> free;  // by address, none touching the next; has room for all that may be given back
-    std::size_t blocks = 0;   // that are handed out
-  };
-
-  void add_chunk(std::size_t bytes) {
-    chunks_.emplace_back(bytes);
-    ++chunks_made_;
-    capacity_ += bytes;
-  }
-
-  std::vector<Chunk> chunks_;
-  std::size_t blocks_ = 0;  // that are handed out, of all chunks
-  std::size_t capacity_ = 0;
-  std::size_t chunks_made_ = 0;
-};
-
-}  // namespace detail
-
 /// Lends blocks of memory and takes them back when their last owner lets go. It remembers its high-water mark: once the
 /// step after the largest has begun, steps of any shapes allocate nothing. Blocks may outlive the workspace.
 ///
@@ -142,10 +34,9 @@ class Workspace {
   /// The same from the heap, for those who have no workspace.
   template <class Scalar>
   static std::shared_ptr<Scalar> allocate_from_heap(Index count) {
-    std::byte* block = detail::new_block(bytes_for<Scalar>(count));
-    return std::shared_ptr<Scalar>(reinterpret_cast<Scalar*>(block), [](Scalar* scalars) {
-      detail::DeleteBlock()(reinterpret_cast<std::byte*>(scalars));
-    });
+    std::byte* block = new_block(bytes_for<Scalar>(count));
+    return std::shared_ptr<Scalar>(reinterpret_cast<Scalar*>(block),
+                                   [](Scalar* scalars) { DeleteBlock()(reinterpret_cast<std::byte*>(scalars)); });
   }
 
   /// Bytes held.
@@ -154,16 +45,120 @@ class Workspace {
   std::size_t system_allocations() const { return memory_->chunks_made(); }
 
  private:
+  static constexpr std::size_t block_alignment = 64;  // a cache line, and the widest vector register
+
+  static std::byte* new_block(std::size_t bytes) {
+    return static_cast<std::byte*>(::operator new(bytes, std::align_val_t(block_alignment)));
+  }
+  struct DeleteBlock {
+    void operator()(std::byte* block) const { ::operator delete(block, std::align_val_t(block_alignment)); }
+  };
+
+  // Chunks of memory and their free ranges. First fit by address; ranges that touch are joined.
+  //
+  // Only `allocate` asks for memory, its own included: `release` runs in destructors, which must not throw.
+  class FreeList {
+   public:
+    std::byte* allocate(std::size_t bytes) {
+      // A new step begins. One chunk of the whole size serves it and every later step that needs no more, whatever its
+      // shapes.
+      if (blocks_ == 0 && chunks_.size() > 1) {
+        const std::size_t whole = std::max<std::size_t>(bytes, std::exchange(capacity_, 0));
+        chunks_.clear();
+        add_chunk(whole);
+      }
+      std::byte* block = nullptr;
+      for (Chunk& chunk : chunks_)
+        if ((block = chunk.take(bytes)) != nullptr) break;
+      if (block == nullptr) {
+        add_chunk(std::max<std::size_t>(bytes, capacity_ / 2));  // grow by half, so that few chunks are ever asked for
+        block = chunks_.back().take(bytes);
+      }
+      ++blocks_;
+      return block;
+    }
+
+    void release(std::byte* block, std::size_t bytes) noexcept {
+      const auto chunk =
+          std::find_if(chunks_.begin(), chunks_.end(), [&](const Chunk& c) { return c.contains(block); });
+      chunk->give_back(block, bytes);
+      --blocks_;
+    }
+
+    std::size_t capacity() const { return capacity_; }
+    std::size_t chunks_made() const { return chunks_made_; }
+
+   private:
+    struct Range {
+      std::size_t begin;
+      std::size_t end;
+    };
+    struct Chunk {
+      explicit Chunk(std::size_t bytes) : memory(new_block(bytes)), size(bytes), free{{0, bytes}} {}
+
+      /// A block, or null if no range is large enough.
+      std::byte* take(std::size_t bytes) {
+        for (auto range = free.begin(); range != free.end(); ++range) {
+          if (range->end - range->begin < bytes) continue;
+          if (free.capacity() < blocks + 2) {  // between so many blocks there are at most as many ranges
+            const auto place = range - free.begin();
+            free.reserve(2 * (blocks + 2));
+            range = free.begin() + place;
+          }
+          ++blocks;
+          std::byte* block = memory.get() + range->begin;
+          range->begin += bytes;
+          if (range->begin == range->end) free.erase(range);
+          return block;
+        }
+        return nullptr;
+      }
+      bool contains(const std::byte* block) const { return block >= memory.get() && block < memory.get() + size; }
+      void give_back(const std::byte* block, std::size_t bytes) noexcept {
+        --blocks;
+        const auto begin = static_cast<std::size_t>(block - memory.get());
+        auto next = std::lower_bound(free.begin(), free.end(), begin,
+                                     [](const Range& range, std::size_t offset) { return range.begin < offset; });
+        const bool joins_next = next != free.end() && next->begin == begin + bytes;
+        const bool joins_last = next != free.begin() && std::prev(next)->end == begin;
+        if (joins_last && joins_next) {
+          std::prev(next)->end = next->end;
+          free.erase(next);
+        } else if (joins_last) {
+          std::prev(next)->end += bytes;
+        } else if (joins_next) {
+          next->begin = begin;
+        } else {
+          free.insert(next, {begin, begin + bytes});
+        }
+      }
+      std::unique_ptr<std::byte, DeleteBlock> memory;
+      std::size_t size;
+      std::vector<Range> free;  // by address, none touching the next; has room for all that may be given back
+      std::size_t blocks = 0;   // that are handed out
+    };
+
+    void add_chunk(std::size_t bytes) {
+      chunks_.emplace_back(bytes);
+      ++chunks_made_;
+      capacity_ += bytes;
+    }
+
+    std::vector<Chunk> chunks_;
+    std::size_t blocks_ = 0;  // that are handed out, of all chunks
+    std::size_t capacity_ = 0;
+    std::size_t chunks_made_ = 0;
+  };
+
   template <class Scalar>
   static std::size_t bytes_for(Index count) {
-    constexpr Index most = (std::numeric_limits<Index>::max)() / Index{sizeof(Scalar)} - Index{detail::block_alignment};
+    constexpr Index most = (std::numeric_limits<Index>::max)() / Index{sizeof(Scalar)} - Index{block_alignment};
     check(count >= 0 && count <= most, "Workspace: ", count, " numbers are asked for, expected 0 to ", most);
     const std::size_t bytes = static_cast<std::size_t>(count) * sizeof(Scalar);
-    return std::max<std::size_t>(detail::block_alignment,
-                                 (bytes + detail::block_alignment - 1) & ~(detail::block_alignment - 1));
+    return std::max<std::size_t>(block_alignment, (bytes + block_alignment - 1) & ~(block_alignment - 1));
   }
 
-  std::shared_ptr<detail::FreeList> memory_ = std::make_shared<detail::FreeList>();
+  std::shared_ptr<FreeList> memory_ = std::make_shared<FreeList>();
 };
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI

@@ -25,17 +25,17 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-namespace detail {
-
-inline constexpr std::size_t longest_safetensors_header = 100'000'000;  // the format's own limit
-
-/// A tensor's line in the header.
+/// What a file's header says of a tensor.
 struct SafetensorsEntry {
   DType dtype = DType::f32;
   std::vector<Index> shape;
   std::size_t begin = 0;  // of its bytes, counted from the end of the header
   std::size_t end = 0;
 };
+
+namespace detail {
+
+inline constexpr std::size_t longest_safetensors_header = 100'000'000;  // the format's own limit
 
 inline std::string dimensions_text(std::span<const Index> shape) {
   std::string text = "[";
@@ -142,7 +142,7 @@ class SafetensorsFile {
 
   /// The tensor's bytes, row-major and not aligned. They live as long as any copy of this file.
   std::span<const std::byte> bytes(std::string_view tensor) const {
-    const detail::SafetensorsEntry& e = entry(tensor);
+    const SafetensorsEntry& e = entry(tensor);
     return std::as_bytes(std::span(*bytes_)).subspan(data_begin_ + e.begin, e.end - e.begin);
   }
 
@@ -172,7 +172,7 @@ class SafetensorsFile {
     return "safetensors: " + name_ + ": tensor \"" + std::string(tensor) + '"';
   }
 
-  const detail::SafetensorsEntry& entry(std::string_view tensor) const {
+  const SafetensorsEntry& entry(std::string_view tensor) const {
     const auto found = entries_.find(tensor);
     if (found == entries_.end()) fail(where(tensor), " is not in the file");
     return found->second;
@@ -197,7 +197,7 @@ class SafetensorsFile {
   /// The tensors must lie one after another, from the first byte after the header to the last of the file.
   void check_cover(const std::string& where_file) {
     const auto place = [&](const std::string& tensor) {
-      const detail::SafetensorsEntry& e = entry(tensor);
+      const SafetensorsEntry& e = entry(tensor);
       return std::pair(e.begin, e.end);
     };
     std::stable_sort(names_.begin(), names_.end(),
@@ -216,7 +216,7 @@ class SafetensorsFile {
   std::string name_;
   std::shared_ptr<const std::string> bytes_;
   std::size_t data_begin_ = 0;
-  std::map<std::string, detail::SafetensorsEntry, std::less<>> entries_;
+  std::map<std::string, SafetensorsEntry, std::less<>> entries_;
   std::vector<std::string> names_;
   std::map<std::string, std::string> metadata_;
 };

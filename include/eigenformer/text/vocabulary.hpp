@@ -15,16 +15,6 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-namespace detail {
-
-/// Lets a map of strings be searched by string_view, without a copy.
-struct StringHash {
-  using is_transparent = void;
-  std::size_t operator()(std::string_view text) const { return std::hash<std::string_view>()(text); }
-};
-
-}  // namespace detail
-
 struct VocabularyOptions {
   Index min_count = 1;  ///< a token that is seen less often is unknown
   Index max_size = 0;   ///< of the vocabulary, the specials among them; 0 sets no limit
@@ -147,8 +137,14 @@ class Vocabulary {
  private:
   static constexpr std::array<std::string_view, 3> specials{"<unk>", "<s>", "</s>"};
 
+  // Lets a map of strings be searched by string_view, without a copy.
+  struct StringHash {
+    using is_transparent = void;
+    std::size_t operator()(std::string_view text) const { return std::hash<std::string_view>()(text); }
+  };
+
   std::vector<std::string> tokens_;
-  std::unordered_map<std::string, Token, detail::StringHash, std::equal_to<>> ids_;
+  std::unordered_map<std::string, Token, StringHash, std::equal_to<>> ids_;
 };
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI
