@@ -50,7 +50,7 @@ int main() {
     return true;
   };
   ef::Adam<float> adam;
-  ef::train(model, adam, ef::Context<float>{}, next_batch, loss, report,
+  ef::train(model, adam, next_batch, loss, report,
             {.most_updates = 600, .schedule = ef::InverseSquareRoot{.peak = 3e-3, .warmup = 100}});
 
   const auto [unseen, expected] = draw(100, rng);

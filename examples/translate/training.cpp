@@ -166,11 +166,11 @@ void train_model(Model& model, const EncodedPairs& pairs, const TrainingSettings
   std::visit(
       [&](auto& network) {
         ef::train(
-            network, adam, ef::Context<float>{.rng = &rng, .threads = settings.threads}, [&] { return epochs.next(); },
+            network, adam, [&] { return epochs.next(); },
             [&](const ef::Context<float>& context, const ef::TranslationBatch& batch) {
               return loss(network, context, batch, settings.label_smoothing);
             },
-            report, {.schedule = schedule});
+            report, {.schedule = schedule, .rng = &rng, .threads = settings.threads});
       },
       model.network);
 }

@@ -34,7 +34,7 @@ ef::Transformer<float>& transformer_of(ef::TranslationModel<float>& model) {
 void train_on(ef::Transformer<float>& model, ef::Adam<float>& adam, const std::vector<ef::TranslationBatch>& batches) {
   std::size_t next = 0;
   ef::train(
-      model, adam, ef::Context<float>{}, [&] { return batches[next++]; },
+      model, adam, [&] { return batches[next++]; },
       [&](const ef::Context<float>& context, const ef::TranslationBatch& batch) {
         return ef::BatchLoss<float>{loss_of(model, context, batch), 1};
       },

@@ -88,7 +88,7 @@ TEST_CASE("recurrent models learn to copy a batch", "[models]") {
     ef::Adam<float> adam;
     double loss = 100;
     ef::train(
-        model, adam, ef::Context<float>{}, [&] { return 0; },
+        model, adam, [&] { return 0; },
         [&](const ef::Context<float>& context, int) {
           return ef::BatchLoss<float>{loss_of(model, context, batch), 1};
         },

@@ -158,7 +158,7 @@ TEST_CASE("a Transformer learns one batch by heart", "[models]") {
   ef::Adam<float> adam;
   double loss = 1e9;
   ef::train(
-      model, adam, ef::Context<float>{}, [&] { return batch; },
+      model, adam, [&] { return batch; },
       [&](const ef::Context<float>& context, const ef::TranslationBatch& b) {
         return ef::BatchLoss<float>{loss_of(model, context, b, {.reduction = ef::Reduction::sum}),
                                     static_cast<ef::Index>(b.next.size())};

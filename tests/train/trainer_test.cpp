@@ -1,5 +1,6 @@
 #include "eigenformer/train/trainer.hpp"
 
+#include "eigenformer/core/thread_pool.hpp"
 #include "eigenformer/ops/arithmetic.hpp"
 #include "support/catch.hpp"
 #include "support/copy_task.hpp"
@@ -36,7 +37,7 @@ TEST_CASE("training finds the minimum, and stops where it is told to", "[train]"
   ef::Adam<double> adam;
   const auto batch = [] { return std::vector<double>{1, 2, 6}; };
   ef::Index reports = 0;
-  ef::train(model, adam, ef::Context<double>{}, batch, squared_distance(model),
+  ef::train(model, adam, batch, squared_distance(model),
             [&](const ef::TrainingProgress& progress) {
               CHECK(progress.update == ++reports);
               CHECK(progress.items == 3);
@@ -48,8 +49,7 @@ TEST_CASE("training finds the minimum, and stops where it is told to", "[train]"
   CHECK(std::abs(model.x.value(0, 0) - 3) < 1e-3);
 
   reports = 0;
-  ef::train(model, adam, ef::Context<double>{}, batch, squared_distance(model),
-            [&](const ef::TrainingProgress&) { return ++reports < 4; });
+  ef::train(model, adam, batch, squared_distance(model), [&](const ef::TrainingProgress&) { return ++reports < 4; });
   CHECK(reports == 4);
 }
 
@@ -60,7 +60,7 @@ TEST_CASE("accumulated batches give the update of one large batch, whatever thei
     std::size_t next = 0;
     double loss = 0;
     ef::train(
-        model, adam, ef::Context<double>{}, [&] { return batches[next++]; }, squared_distance(model),
+        model, adam, [&] { return batches[next++]; }, squared_distance(model),
         [&](const ef::TrainingProgress& progress) {
           loss = progress.loss;
           return true;
@@ -82,9 +82,9 @@ TEST_CASE("a loss that is not finite stops training before it reaches the weight
   Number model;
   ef::Adam<double> adam;
   const auto batch = [] { return std::vector<double>{std::numeric_limits<double>::infinity()}; };
-  CHECK_THROWS_WITH(ef::train(model, adam, ef::Context<double>{}, batch, squared_distance(model),
-                              [](const ef::TrainingProgress&) { return true; }),
-                    "train: the loss of update 1 is not finite");
+  CHECK_THROWS_WITH(
+      ef::train(model, adam, batch, squared_distance(model), [](const ef::TrainingProgress&) { return true; }),
+      "train: the loss of update 1 is not finite");
   CHECK(model.x.value(0, 0) == 0);
 }
 
@@ -127,8 +127,7 @@ TEST_CASE("a gradient that is not finite stops training before anything has chan
         return true;
       };
       CHECK(ef::testing::message_of([&] {
-              ef::train(model, adam, ef::Context<float>{}, [] { return 0; }, loss, report,
-                        {.largest_norm = largest_norm});
+              ef::train(model, adam, [] { return 0; }, loss, report, {.largest_norm = largest_norm});
             }) == "train: the gradient of second in update 3 is not finite");
       CHECK(adam.updates() == 2);
       CHECK(model.first.value == before.first.value);
@@ -143,7 +142,7 @@ TEST_CASE("large gradients whose squares overflow are clipped like others", "[tr
     return ef::BatchLoss<float>{with_slope(context, context.use(model.first), 1e30F), 1};
   };
   ef::train(
-      model, adam, ef::Context<float>{}, [] { return 0; }, loss,
+      model, adam, [] { return 0; }, loss,
       [](const ef::TrainingProgress& progress) {
         CHECK(std::abs(progress.gradient_norm - 1e30) < 1e24);
         return true;
@@ -152,8 +151,8 @@ TEST_CASE("large gradients whose squares overflow are clipped like others", "[tr
   CHECK(std::abs(model.first.value(0, 0) + 1.5F) < 1e-5F);
   CHECK(ef::testing::message_of([&] {
           ef::train(
-              model, adam, ef::Context<float>{}, [] { return 0; }, loss,
-              [](const ef::TrainingProgress&) { return true; }, {.largest_norm = 0});
+              model, adam, [] { return 0; }, loss, [](const ef::TrainingProgress&) { return true; },
+              {.largest_norm = 0});
         }) == "Adam: the gradient of first in update 4 is too large to be squared");
 }
 
@@ -162,8 +161,7 @@ TEST_CASE("a learning rate that is not finite stops training", "[train]") {
   ef::Adam<double> adam;
   const auto batch = [] { return std::vector<double>{1}; };
   CHECK(ef::testing::message_of([&] {
-          ef::train(model, adam, ef::Context<double>{}, batch, squared_distance(model),
-                    [](const ef::TrainingProgress&) { return true; },
+          ef::train(model, adam, batch, squared_distance(model), [](const ef::TrainingProgress&) { return true; },
                     {.schedule = [](ef::Index) { return std::numeric_limits<double>::quiet_NaN(); }});
         }) == "Adam: the rate of update 1 is nan, the gradients' factor is 0.500000, expected finite numbers");
   CHECK(model.x.value(0, 0) == 0);
@@ -185,9 +183,26 @@ TEST_CASE("a recurrent model's parameter is named too", "[train]") {
   };
   CHECK(ef::testing::message_of([&] {
           ef::train(
-              model, adam, ef::Context<float>{}, [&] { return batch; }, loss,
-              [](const ef::TrainingProgress&) { return true; });
+              model, adam, [&] { return batch; }, loss, [](const ef::TrainingProgress&) { return true; });
         }) == "train: the gradient of generator.bias in update 1 is not finite");
   CHECK(model.generator.bias.value == before.generator.bias.value);
   CHECK(model.source_embedding.weight.value == before.source_embedding.weight.value);
+}
+
+TEST_CASE("the loss works with the loop's tape and the options' generator and threads", "[train]") {
+  Number model;
+  ef::Adam<double> adam;
+  ef::Rng rng(1);
+  ef::ThreadPool pool(2);
+  const auto batch = [] { return std::vector<double>{1}; };
+  const auto stop = [](const ef::TrainingProgress&) { return false; };
+  bool as_told = false;
+  const auto loss = [&](const ef::Context<double>& context, const std::vector<double>& targets) {
+    as_told = context.tape != nullptr && context.rng == &rng && context.threads == &pool;
+    return squared_distance(model)(context, targets);
+  };
+  ef::train(model, adam, batch, loss, stop, {.rng = &rng, .threads = &pool});
+  CHECK(as_told);
+  ef::train(model, adam, batch, loss, stop);
+  CHECK(!as_told);  // neither is there
 }

@@ -55,7 +55,7 @@ std::vector<double> fit(Model& model, const Plan& plan, NextBatch&& next_batch, 
   std::vector<double> losses;
   ef::Adam<float> adam;
   ef::train(
-      model, adam, ef::Context<float>{}, next_batch,
+      model, adam, next_batch,
       [&](const ef::Context<float>& context, const auto& batch) {
         const std::vector<Token>& labels = labels_of(batch);
         const auto ignored = std::count(labels.begin(), labels.end(), no_label);

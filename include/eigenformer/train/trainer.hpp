@@ -19,6 +19,8 @@ struct TrainingOptions {
   Index accumulate = 1;     // batches whose gradients are added up to one update
   double largest_norm = 1;  // the gradient is clipped to this global norm; 0: not at all
   std::function<double(Index update)> schedule = InverseSquareRoot{};
+  Rng* rng = nullptr;          // draws for dropout, which is off without one
+  Threads* threads = nullptr;  // who works besides the calling thread
 };
 
 /// What a loss gives for one batch: the sum over its items (target tokens, mostly), and how many they are. A mean over
@@ -46,14 +48,14 @@ struct TrainingProgress {
 ///   loss: (const Context<Scalar>&, const Batch&) -> BatchLoss<Scalar>
 ///   report: (const TrainingProgress&) -> bool; may validate, save and print, which the loop does not
 ///
-/// `context` gives the generator for dropout and the threads; the tape is the loop's own. Throws if a loss, a gradient
-/// or the learning rate is not finite, before it reaches the weights.
+/// The loss gets a context with the loop's own tape, and the options' generator and threads. Throws if a loss, a
+/// gradient or the learning rate is not finite, before it reaches the weights.
 template <class Scalar, class Model, class NextBatch, class Loss, class Report>
-void train(Model& model, Adam<Scalar>& optimizer, Context<Scalar> context, NextBatch&& next_batch, Loss&& loss,
-           Report&& report, const TrainingOptions& options = {}) {
+void train(Model& model, Adam<Scalar>& optimizer, NextBatch&& next_batch, Loss&& loss, Report&& report,
+           const TrainingOptions& options = {}) {
   check(options.accumulate >= 1, "train: accumulate is ", options.accumulate, ", expected at least 1");
   Tape<Scalar> tape;
-  context.tape = &tape;
+  const Context<Scalar> context{.tape = &tape, .rng = options.rng, .threads = options.threads};
   TrainingProgress progress;
   progress.update = optimizer.updates();
   const auto begin = std::chrono::steady_clock::now();
@@ -63,7 +65,7 @@ void train(Model& model, Adam<Scalar>& optimizer, Context<Scalar> context, NextB
     tape.gradients().clear();
     for (Index i = 0; i < options.accumulate; ++i) {
       const auto batch = next_batch();
-      const BatchLoss<Scalar> batch_loss = loss(std::as_const(context), batch);
+      const BatchLoss<Scalar> batch_loss = loss(context, batch);
       const auto value = static_cast<double>(batch_loss.sum.scalar());
       check(detail::is_finite(value), "train: the loss of update ", progress.update + 1, " is not finite");
       sum += value;
@@ -76,7 +78,7 @@ void train(Model& model, Adam<Scalar>& optimizer, Context<Scalar> context, NextB
     check_finite(model, tape.gradients(), progress.update);
     progress.gradient_norm = mean * global_norm(model, tape.gradients());
     optimizer.update(model, tape.gradients(), progress.rate,
-                     mean * clip_factor(progress.gradient_norm, options.largest_norm), context.threads);
+                     mean * clip_factor(progress.gradient_norm, options.largest_norm), options.threads);
     progress.loss = mean * sum;
     progress.total_items += progress.items;
     progress.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
