@@ -4,12 +4,10 @@
 // and such groups are tasks. A group's sequences are sorted by length, so that those that have not ended are its first.
 #pragma once
 
-#include <algorithm>
-#include <numeric>
 #include <span>
 #include <vector>
 
-#include "eigenformer/core/row_offsets.hpp"
+#include "eigenformer/core/sequence_steps.hpp"
 #include "eigenformer/kernels/matmul.hpp"
 #include "eigenformer/kernels/recurrent_cells.hpp"
 
@@ -33,49 +31,8 @@ struct Recurrence {
 
 namespace detail {
 
-/// Sequences of one task. Sequence i's row at step t is row(i, t), for i below active(t).
-class RecurrentGroup {
- public:
-  RecurrentGroup(const RowOffsets& rows, std::span<const Index> sequences, bool reverse)
-      : rows_(rows), sequences_(sequences), reverse_(reverse) {}
-
-  Index size() const { return static_cast<Index>(sequences_.size()); }
-  Index sequence(Index i) const { return sequences_[static_cast<std::size_t>(i)]; }
-  Index length(Index i) const { return rows_.length(sequence(i)); }
-  Index steps() const { return size() == 0 ? 0 : length(0); }
-  Index row(Index i, Index t) const { return reverse_ ? rows_.end(sequence(i)) - 1 - t : rows_.begin(sequence(i)) + t; }
-
-  /// Calls body(t, active) for every step in turn.
-  template <class Body>
-  void for_each_step(Body body) const {
-    Index active = size();
-    for (Index t = 0; t < steps(); ++t) {
-      while (length(active - 1) <= t) --active;
-      body(t, active);
-    }
-  }
-  template <class Body>
-  void for_each_step_backward(Body body) const {
-    Index active = 0;
-    for (Index t = steps(); t-- > 0;) {
-      while (active < size() && length(active) > t) ++active;
-      body(t, active);
-    }
-  }
-
- private:
-  const RowOffsets& rows_;
-  std::span<const Index> sequences_;
-  bool reverse_;
-};
-
-/// The longest first; of one length in their order.
-inline std::vector<Index> sequences_by_length(const RowOffsets& rows) {
-  std::vector<Index> order(static_cast<std::size_t>(rows.sequences()));
-  std::iota(order.begin(), order.end(), Index{0});
-  std::stable_sort(order.begin(), order.end(), [&](Index a, Index b) { return rows.length(a) > rows.length(b); });
-  return order;
-}
+/// The sequences of one task.
+using RecurrentGroup = SequenceSteps;
 
 /// Calls body(group) for groups of sequences, as tasks.
 template <class Body>

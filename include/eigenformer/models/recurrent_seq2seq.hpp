@@ -6,6 +6,7 @@
 
 #include "eigenformer/core/detail/compiled.hpp"
 #include "eigenformer/core/named_enum.hpp"
+#include "eigenformer/core/sequence_steps.hpp"
 #include "eigenformer/layers/convolutional_encoder.hpp"
 #include "eigenformer/layers/embedding.hpp"
 #include "eigenformer/layers/global_attention.hpp"
@@ -301,15 +302,15 @@ template <class Scalar>
 Variable<Scalar> RecurrentSeq2Seq<Scalar>::decode_step_by_step(const Context<Scalar>& context,
                                                                const Variable<Scalar>& embedded, const RowOffsets& rows,
                                                                const EncodedSource<Scalar>& source) const {
-  const std::vector<Index> order = detail::sequences_by_length(rows);
-  const detail::RecurrentGroup group(rows, order, false);
+  const std::vector<Index> order = sequences_by_length(rows);
+  const SequenceSteps sequences(rows, order);
   std::vector<Index> source_rows, source_lengths, target_rows;
   for (const Index s : order) {
     source_lengths.push_back(source.rows.length(s));
     for (Index row = source.rows.begin(s); row < source.rows.end(s); ++row) source_rows.push_back(row);
   }
-  group.for_each_step([&](Index t, Index active) {
-    for (Index i = 0; i < active; ++i) target_rows.push_back(group.row(i, t));
+  sequences.for_each_step([&](Index t, Index active) {
+    for (Index i = 0; i < active; ++i) target_rows.push_back(sequences.row(i, t));
   });
   const Variable<Scalar> inputs = gather_rows(context, embedded, target_rows);
   const Variable<Scalar> memory = gather_rows(context, source.memory, source_rows);
@@ -326,7 +327,7 @@ Variable<Scalar> RecurrentSeq2Seq<Scalar>::decode_step_by_step(const Context<Sca
   Variable<Scalar> fed(Matrix<Scalar>::Zero(rows.sequences(), options.hidden));
   std::vector<Variable<Scalar>> outputs;
   Index first = 0;
-  group.for_each_step([&](Index t, Index active) {
+  sequences.for_each_step([&](Index t, Index active) {
     const RowOffsets one_each = RowOffsets::from_lengths(std::vector<Index>(static_cast<std::size_t>(active), 1));
     const RowOffsets memory_rows =
         RowOffsets::from_lengths(std::span(source_lengths).first(static_cast<std::size_t>(active)));
@@ -340,7 +341,7 @@ Variable<Scalar> RecurrentSeq2Seq<Scalar>::decode_step_by_step(const Context<Sca
     if (context.attention != nullptr) {
       const Tensor<Scalar, 3>& of_step = recorder.weights(attention);
       for (Index i = 0; i < active; ++i)
-        weights.matrix(0).row(group.row(i, t)).head(of_step.dimension(2)) = of_step.matrix(0).row(i);
+        weights.matrix(0).row(sequences.row(i, t)).head(of_step.dimension(2)) = of_step.matrix(0).row(i);
     }
     states = std::move(step.states);
     fed = step.output;

@@ -1,0 +1,71 @@
+// Going through the sequences of a ragged batch step by step, all of them together.
+#pragma once
+
+#include <algorithm>
+#include <numeric>
+#include <span>
+#include <vector>
+
+#include "eigenformer/core/row_offsets.hpp"
+
+namespace eigenformer::inline EIGENFORMER_ABI {
+
+/// The numbers of the sequences, the longest first. Sequences of one length keep their order.
+inline std::vector<Index> sequences_by_length(const RowOffsets& rows) {
+  std::vector<Index> order(static_cast<std::size_t>(rows.sequences()));
+  std::iota(order.begin(), order.end(), Index{0});
+  std::stable_sort(order.begin(), order.end(), [&](Index a, Index b) { return rows.length(a) > rows.length(b); });
+  return order;
+}
+
+/// The steps of some sequences, the longest first, so that the sequences which have not ended are always the first
+/// ones:
+///
+///   const std::vector<Index> order = sequences_by_length(rows);
+///   SequenceSteps(rows, order).for_each_step([&](Index t, Index active) {
+///     // step t has the rows row(0, t) to row(active - 1, t)
+///   });
+///
+/// Offsets and sequences must outlive it.
+class SequenceSteps {
+ public:
+  /// sequences: all or some of sequences_by_length(rows), in that order. reverse: begins with each sequence's last row.
+  SequenceSteps(const RowOffsets& rows, std::span<const Index> sequences, bool reverse = false)
+      : rows_(rows), sequences_(sequences), reverse_(reverse) {}
+
+  /// How many sequences there are.
+  Index size() const { return static_cast<Index>(sequences_.size()); }
+  /// The number in the batch of sequence i of these.
+  Index sequence(Index i) const { return sequences_[static_cast<std::size_t>(i)]; }
+  Index length(Index i) const { return rows_.length(sequence(i)); }
+  /// How many steps the longest has.
+  Index steps() const { return size() == 0 ? 0 : length(0); }
+  /// The row of the batch that sequence i has at step t.
+  Index row(Index i, Index t) const { return reverse_ ? rows_.end(sequence(i)) - 1 - t : rows_.begin(sequence(i)) + t; }
+
+  /// Calls body(t, active) for every step from the first on. Sequences 0 to active - 1 have a row at step t.
+  template <class Body>
+  void for_each_step(Body body) const {
+    Index active = size();
+    for (Index t = 0; t < steps(); ++t) {
+      while (length(active - 1) <= t) --active;
+      body(t, active);
+    }
+  }
+  /// Calls body(t, active) for every step from the last to the first.
+  template <class Body>
+  void for_each_step_backward(Body body) const {
+    Index active = 0;
+    for (Index t = steps(); t-- > 0;) {
+      while (active < size() && length(active) > t) ++active;
+      body(t, active);
+    }
+  }
+
+ private:
+  const RowOffsets& rows_;
+  std::span<const Index> sequences_;
+  bool reverse_;
+};
+
+}  // namespace eigenformer::inline EIGENFORMER_ABI
