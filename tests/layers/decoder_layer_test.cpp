@@ -34,10 +34,11 @@ TEST_CASE("a decoder block without residual connections is its sub-layers alone"
   const ef::Variable<double> x = ef::testing::random_matrix<double>(5, 6, rng);
   const ef::Variable<double> memory = ef::testing::random_matrix<double>(3, 6, rng);
   const ef::Context<double> none{};
-  const ef::Variable<double> looked_back = layer.self_attn(none, layer.norm1(none, x), {}, ef::Causal{});
-  const ef::Variable<double> looked_up =
-      layer.multihead_attn(none, layer.norm2(none, looked_back), memory, memory, {}, {});
-  CHECK(layer(none, x, {}, memory, {}).value() == layer.feed_forward(none, layer.norm3(none, looked_up)).value());
+  const ef::Variable<double> after_self_attention = layer.self_attn(none, layer.norm1(none, x), {}, ef::Causal{});
+  const ef::Variable<double> after_cross_attention =
+      layer.multihead_attn(none, layer.norm2(none, after_self_attention), memory, memory);
+  CHECK(layer(none, x, {}, memory, {}).value() ==
+        layer.feed_forward(none, layer.norm3(none, after_cross_attention)).value());
 }
 
 TEST_CASE("a decoder block does not see what comes later", "[layers]") {

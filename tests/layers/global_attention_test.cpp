@@ -112,7 +112,7 @@ TEST_CASE("hypotheses share their sentence's memory", "[layers]") {
     const ef::Variable<double> keys = layer.keys({}, memory);
     ef::AttentionRecorder<double> recorder;
     const Matrix<double> y =
-        layer.attend_by_index({.attention = &recorder}, queries, keys, memory, query_rows, index_rows, index).value();
+        layer.attend_by_index({.attention = &recorder}, queries, keys, memory, {query_rows, index_rows, index}).value();
     const Matrix<double> own = memory(index, Eigen::all);  // a copy for each
     CHECK(y == layer({}, queries, layer.keys({}, own), own, query_rows, index_rows).value());
     // As queries of one sentence they may be summed up in another order.
@@ -123,7 +123,7 @@ TEST_CASE("hypotheses share their sentence's memory", "[layers]") {
 
     ef::Tape<double> tape;
     CHECK_THROWS_AS(
-        layer.attend_by_index({.tape = &tape}, tape.variable(queries), keys, memory, query_rows, index_rows, index),
+        layer.attend_by_index({.tape = &tape}, tape.variable(queries), keys, memory, {query_rows, index_rows, index}),
         ef::Error);
   }
 }

@@ -54,11 +54,12 @@ TEST_CASE("gradients of multi-head attention: self, cross, grouped, other widths
   SECTION("cross, grouped heads, other widths, no bias") {
     ef::MultiHeadAttention<double> layer(
         {.width = 6, .heads = 4, .key_heads = 2, .head_width = 3, .kdim = 4, .vdim = 5, .bias = false}, rng);
-    ef::testing::check_parameters(
-        layer, [&](const ef::Context<double>& c) { return layer(c, x, key, value, rows, key_rows); });
+    ef::testing::check_parameters(layer, [&](const ef::Context<double>& c) {
+      return layer(c, x, key, value, {rows, key_rows});
+    });
     ef::testing::check_op({x, key, value},
                           [&](const ef::Context<double>& c, const std::vector<ef::Variable<double>>& in) {
-                            return layer(c, in[0], in[1], in[2], rows, key_rows);
+                            return layer(c, in[0], in[1], in[2], {.query_rows = rows, .key_rows = key_rows});
                           });
   }
 }

@@ -142,8 +142,8 @@ TEST_CASE("a Transformer's blocks may be without residual connections", "[models
   ef::TransformerOptions options = small_transformer();
   options.residual = GENERATE(true, false);
   const ef::Transformer<float> model(options, rng);
-  for (const auto& layer : model.encoder.layers) CHECK(layer.connected == options.residual);
-  for (const auto& layer : model.decoder.layers) CHECK(layer.connected == options.residual);
+  for (const auto& layer : model.encoder.layers) CHECK(layer.residual.enabled == options.residual);
+  for (const auto& layer : model.decoder.layers) CHECK(layer.residual.enabled == options.residual);
 }
 
 TEST_CASE("a Transformer learns one batch by heart", "[models]") {

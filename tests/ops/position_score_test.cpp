@@ -84,7 +84,7 @@ TEST_CASE("attention with positions is that of the papers' formulas, under every
                 attended.weights[static_cast<std::size_t>(h)](mixed_rows.begin(s) + i, j) *
                 a_v.row(far + clip(j - (i + mixed_key_rows.length(s) - mixed_rows.length(s))));
     CHECK(ef::testing::largest_error(
-              ef::attention_with_relative_values<double>(context, q, k, v, a_v, by_keys, mixed_options).value(), z) <
+              ef::attention_with_relative_values<double>(context, {q, k, v}, a_v, by_keys, mixed_options).value(), z) <
           1e-12);
   }
 }
@@ -113,7 +113,7 @@ TEST_CASE("gradients of attention with positions, and of their numbers", "[ops]"
     });
     ef::testing::check_op({q, k, v, a_k, a_v}, [&](const ef::Context<double>& c, const Inputs& in) {
       const auto score = PositionScore<double>::relative(c, in[0], in[3], heads, masks[m]);
-      return ef::attention_with_relative_values(c, in[0], in[1], in[2], in[4], score, mixed_options);
+      return ef::attention_with_relative_values(c, {in[0], in[1], in[2]}, in[4], score, mixed_options);
     });
   }
   // Numbers that no gradient is asked for, and dropout that is the same in both terms of the values.
@@ -124,7 +124,7 @@ TEST_CASE("gradients of attention with positions, and of their numbers", "[ops]"
     ef::AttentionOptions with_dropout = mixed_options;
     with_dropout.dropout = 0.4;
     const auto score = PositionScore<double>::relative(c, Variable<double>(q), Variable<double>(a_k), heads, masks[1]);
-    return ef::attention_with_relative_values(dropping, in[0], in[1], in[2], Variable<double>(a_v), score,
+    return ef::attention_with_relative_values(dropping, {in[0], in[1], in[2]}, Variable<double>(a_v), score,
                                               with_dropout);
   });
 }
@@ -139,10 +139,10 @@ TEST_CASE("the vectors of values get the weights that values get, dropped or not
   const ef::Context<double> again{.rng = &rng};
   rng = dropout;
   const Matrix<double> moved =
-      ef::attention_with_relative_values<double>(context, x, x, x, one, score, {.dropout = 0.5}).value();
+      ef::attention_with_relative_values<double>(context, {x, x, x}, one, score, {.dropout = 0.5}).value();
   const Matrix<double> values = x.array() + 1;
   const Matrix<double> expected =
-      ef::attention_with_relative_values<double>(again, x, x, values, zero, score, {.dropout = 0.5}).value();
+      ef::attention_with_relative_values<double>(again, {x, x, values}, zero, score, {.dropout = 0.5}).value();
   CHECK(ef::testing::largest_error(moved, expected) < 1e-12);
 }
 
@@ -152,6 +152,6 @@ TEST_CASE("relative positions that do not fit are refused", "[ops]") {
   CHECK_THROWS_WITH(PositionScore<float>::relative({}, q, vectors, 2, ef::Unmasked{}),
                     "relative positions: q is [3 x 8], the vectors are [5 x 3], expected 2 heads of their width");
   const auto score = PositionScore<float>::relative({}, q, good, 2, ef::Unmasked{});
-  CHECK_THROWS_WITH(ef::attention_with_relative_values<float>({}, q, q, q, vectors, score, {.heads = 2}),
+  CHECK_THROWS_WITH(ef::attention_with_relative_values<float>({}, {q, q, q}, vectors, score, {.heads = 2}),
                     "relative positions: v is [3 x 8], the vectors are [5 x 3], expected the width of its heads");
 }

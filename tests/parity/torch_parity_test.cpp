@@ -96,10 +96,10 @@ void check_attention(const std::string& name) {
   const ef::RowOffsets rows = test.rows("rows");
   if (name == "mha_cross") {
     const ef::Variable<Scalar> query = test.input("query"), memory = test.input("memory");
-    test.compare(layer(context, query, memory, memory, rows, test.rows("key_rows"), score), layer);
+    test.compare(layer(context, query, memory, memory, {rows, test.rows("key_rows"), score}), layer);
   } else if (name == "mha_cross_kdim") {
     const ef::Variable<Scalar> query = test.input("query"), key = test.input("key"), value = test.input("value");
-    test.compare(layer(context, query, key, value, {}, {}, score), layer);
+    test.compare(layer(context, query, key, value, {.mask = score}), layer);
   } else {
     test.compare(layer(context, test.input("x"), rows, score), layer);
   }

@@ -1,8 +1,6 @@
 // A Transformer decoder block: masked self-attention, attention to the encoder, then a feed-forward network.
 #pragma once
 
-#include <span>
-
 #include "eigenformer/core/detail/compiled.hpp"
 #include "eigenformer/layers/feed_forward.hpp"
 #include "eigenformer/layers/residual.hpp"
@@ -17,11 +15,8 @@ struct DecoderLayerCache {
   KeyValueCache<Scalar> memory;  // of the encoder's result, once a sentence
 };
 struct DecoderStepRows {
-  RowOffsets query_rows;  // one row a hypothesis
-  RowOffsets self_rows;   // self_index's part of each hypothesis: its ancestors' rows, and its own last
-  std::span<const Index> self_index;
-  RowOffsets memory_rows;  // memory_index's part of each hypothesis: its sentence's rows
-  std::span<const Index> memory_index;
+  IndexedKeys self;    // of each hypothesis: its ancestors' rows, and its own last
+  IndexedKeys memory;  // of each hypothesis: its sentence's rows
 };
 
 /// Vaswani et al. 2017, section 3.1; parameters are named as in torch.nn.TransformerDecoderLayer.
@@ -33,9 +28,7 @@ struct DecoderLayer {
   LayerNorm<Scalar> norm1;
   LayerNorm<Scalar> norm2;
   LayerNorm<Scalar> norm3;
-  Dropout<Scalar> dropout;
-  bool norm_first = false;
-  bool connected = true;  // by residual connections
+  ResidualConnection<Scalar> residual;  // around each sub-layer
 
   DecoderLayer() = default;
   DecoderLayer(const TransformerLayerOptions& options, Rng& rng);
@@ -63,13 +56,7 @@ struct DecoderLayer {
   // The block's body, for any way to attend to the target so far and to the memory.
   template <class AttendSelf, class AttendMemory>
   Variable<Scalar> body(const Context<Scalar>& context, const Variable<Scalar>& x, AttendSelf&& attend_self,
-                        AttendMemory&& attend_memory) const {
-    const Variable<Scalar> looked_back = residual(context, x, norm1, norm_first, dropout, attend_self, connected);
-    const Variable<Scalar> looked_up =
-        residual(context, looked_back, norm2, norm_first, dropout, attend_memory, connected);
-    const auto transform = [&](const Variable<Scalar>& y) { return feed_forward(context, y); };
-    return residual(context, looked_up, norm3, norm_first, dropout, transform, connected);
-  }
+                        AttendMemory&& attend_memory) const;
 };
 
 template <class Scalar>
@@ -80,18 +67,27 @@ DecoderLayer<Scalar>::DecoderLayer(const TransformerLayerOptions& options, Rng& 
       norm1(options.width, options.layer_norm_eps),
       norm2(options.width, options.layer_norm_eps),
       norm3(options.width, options.layer_norm_eps),
-      dropout{options.dropout},
-      norm_first(options.norm_first),
-      connected(options.residual) {}
+      residual(options.residual_connection<Scalar>()) {}
+
+template <class Scalar>
+template <class AttendSelf, class AttendMemory>
+Variable<Scalar> DecoderLayer<Scalar>::body(const Context<Scalar>& context, const Variable<Scalar>& x,
+                                            AttendSelf&& attend_self, AttendMemory&& attend_memory) const {
+  const Variable<Scalar> after_self_attention = residual(context, x, norm1, attend_self);
+  const Variable<Scalar> after_cross_attention = residual(context, after_self_attention, norm2, attend_memory);
+  const auto transform = [&](const Variable<Scalar>& y) { return feed_forward(context, y); };
+  return residual(context, after_cross_attention, norm3, transform);
+}
 
 template <class Scalar>
 Variable<Scalar> DecoderLayer<Scalar>::operator()(const Context<Scalar>& context, const Variable<Scalar>& x,
                                                   const RowOffsets& rows, const Variable<Scalar>& memory,
                                                   const RowOffsets& memory_rows,
                                                   const AttentionPositions<Scalar>& positions) const {
+  const AttentionBatch<Scalar> of_memory{.query_rows = rows, .key_rows = memory_rows};
   return body(
       context, x, [&](const Variable<Scalar>& y) { return self_attn(context, y, rows, Causal{}, positions); },
-      [&](const Variable<Scalar>& y) { return multihead_attn(context, y, memory, memory, rows, memory_rows); });
+      [&](const Variable<Scalar>& y) { return multihead_attn(context, y, memory, memory, of_memory); });
 }
 
 template <class Scalar>
@@ -101,14 +97,10 @@ Variable<Scalar> DecoderLayer<Scalar>::step(const Context<Scalar>& context, cons
   return body(
       context, x,
       [&](const Variable<Scalar>& y) {
-        self_attn.append_to_cache(context, y, cache.self, rows.query_rows, rows.self_rows, positions);
-        return self_attn.attend_to_cache(context, y, cache.self, rows.query_rows, rows.self_rows, rows.self_index,
-                                         positions);
+        self_attn.append_to_cache(context, y, cache.self, rows.self.query_rows, rows.self.key_rows, positions);
+        return self_attn.attend_to_cache(context, y, cache.self, rows.self, positions);
       },
-      [&](const Variable<Scalar>& y) {
-        return multihead_attn.attend_to_cache(context, y, cache.memory, rows.query_rows, rows.memory_rows,
-                                              rows.memory_index);
-      });
+      [&](const Variable<Scalar>& y) { return multihead_attn.attend_to_cache(context, y, cache.memory, rows.memory); });
 }
 
 EIGENFORMER_TEMPLATE(struct DecoderLayer);

@@ -15,9 +15,7 @@ struct EncoderLayer {
   FeedForward<Scalar> feed_forward;
   LayerNorm<Scalar> norm1;
   LayerNorm<Scalar> norm2;
-  Dropout<Scalar> dropout;
-  bool norm_first = false;
-  bool connected = true;  // by residual connections
+  ResidualConnection<Scalar> residual;  // around each sub-layer
 
   EncoderLayer() = default;
   EncoderLayer(const TransformerLayerOptions& options, Rng& rng);
@@ -40,9 +38,7 @@ EncoderLayer<Scalar>::EncoderLayer(const TransformerLayerOptions& options, Rng& 
       feed_forward(options.width, options.dim_feedforward, options.activation, options.dropout, options.bias, rng),
       norm1(options.width, options.layer_norm_eps),
       norm2(options.width, options.layer_norm_eps),
-      dropout{options.dropout},
-      norm_first(options.norm_first),
-      connected(options.residual) {}
+      residual(options.residual_connection<Scalar>()) {}
 
 template <class Scalar>
 Variable<Scalar> EncoderLayer<Scalar>::operator()(const Context<Scalar>& context, const Variable<Scalar>& x,
@@ -50,8 +46,8 @@ Variable<Scalar> EncoderLayer<Scalar>::operator()(const Context<Scalar>& context
                                                   const AttentionPositions<Scalar>& positions) const {
   const auto attend = [&](const Variable<Scalar>& y) { return self_attn(context, y, rows, mask, positions); };
   const auto transform = [&](const Variable<Scalar>& y) { return feed_forward(context, y); };
-  const Variable<Scalar> attended = residual(context, x, norm1, norm_first, dropout, attend, connected);
-  return residual(context, attended, norm2, norm_first, dropout, transform, connected);
+  const Variable<Scalar> after_self_attention = residual(context, x, norm1, attend);
+  return residual(context, after_self_attention, norm2, transform);
 }
 
 EIGENFORMER_TEMPLATE(struct EncoderLayer);

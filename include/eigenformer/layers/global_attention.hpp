@@ -10,6 +10,7 @@
 #include "eigenformer/core/named_enum.hpp"
 #include "eigenformer/kernels/attention_weights.hpp"
 #include "eigenformer/layers/attention_recorder.hpp"
+#include "eigenformer/layers/indexed_keys.hpp"
 #include "eigenformer/layers/linear.hpp"
 #include "eigenformer/ops/additive_attention.hpp"
 #include "eigenformer/ops/attention.hpp"
@@ -59,16 +60,14 @@ struct GlobalAttention {
   Variable<Scalar> operator()(const Context<Scalar>& context, const Variable<Scalar>& queries,
                               const Variable<Scalar>& keys, const Variable<Scalar>& memory,
                               const RowOffsets& query_rows = {}, const RowOffsets& memory_rows = {}) const {
-    return attend_by_index(context, queries, keys, memory, query_rows, memory_rows, {});
+    return attend_by_index(context, queries, keys, memory, {.query_rows = query_rows, .key_rows = memory_rows});
   }
 
-  /// For decoding, where hypotheses of one sentence share its memory: `memory_index` names, through memory_rows, the
-  /// row of keys and memory of each word that a hypothesis sees; std::nullopt: all rows in order. Not for a context
-  /// that records.
+  /// For decoding, where hypotheses of one sentence share its memory: `rows` names the rows of keys and memory that
+  /// each sees. Not for a context that records.
   Variable<Scalar> attend_by_index(const Context<Scalar>& context, const Variable<Scalar>& queries,
                                    const Variable<Scalar>& keys, const Variable<Scalar>& memory,
-                                   const RowOffsets& query_rows, const RowOffsets& memory_rows,
-                                   std::optional<std::span<const Index>> memory_index) const;
+                                   const IndexedKeys& rows) const;
 
   static void visit(auto& self, auto&& visitor) {
     visitor("query", self.query);
@@ -100,15 +99,14 @@ Variable<Scalar> GlobalAttention<Scalar>::keys(const Context<Scalar>& context, c
 template <class Scalar>
 Variable<Scalar> GlobalAttention<Scalar>::attend_by_index(const Context<Scalar>& context,
                                                           const Variable<Scalar>& queries, const Variable<Scalar>& keys,
-                                                          const Variable<Scalar>& memory, const RowOffsets& query_rows,
-                                                          const RowOffsets& memory_rows,
-                                                          std::optional<std::span<const Index>> memory_index) const {
+                                                          const Variable<Scalar>& memory,
+                                                          const IndexedKeys& rows) const {
   const Variable<Scalar> mapped = query.empty() ? queries : query(context, queries);
   if (score == AlignmentScore::additive) {
     Variable<Scalar> weights;
-    Variable<Scalar> y =
-        additive_attention(context, mapped, keys, context.use(v), memory,
-                           {.query_rows = query_rows, .key_rows = memory_rows, .key_index = memory_index}, &weights);
+    Variable<Scalar> y = additive_attention(
+        context, mapped, keys, context.use(v), memory,
+        {.query_rows = rows.query_rows, .key_rows = rows.key_rows, .key_index = rows.key_index}, &weights);
     if (context.attention != nullptr) {
       Tensor<Scalar, 3> recorded({1, weights.rows(), weights.cols()});
       recorded.matrix(0) = weights.value();
@@ -116,7 +114,7 @@ Variable<Scalar> GlobalAttention<Scalar>::attend_by_index(const Context<Scalar>&
     }
     return y;
   }
-  AttentionOptions options{.query_rows = query_rows, .key_rows = memory_rows, .key_index = memory_index};
+  AttentionOptions options{.query_rows = rows.query_rows, .key_rows = rows.key_rows, .key_index = rows.key_index};
   if (score != AlignmentScore::scaled_dot) options.scale = 1;
   Variable<Scalar> y = attention(context, mapped, keys, memory, options);
   if (context.attention != nullptr) {

@@ -5,6 +5,7 @@
 #include "eigenformer/kernels/attention_weights.hpp"
 #include "eigenformer/layers/attention_positions.hpp"
 #include "eigenformer/layers/attention_recorder.hpp"
+#include "eigenformer/layers/indexed_keys.hpp"
 #include "eigenformer/layers/key_value_cache.hpp"
 #include "eigenformer/layers/linear.hpp"
 #include "eigenformer/ops/attention.hpp"
@@ -23,6 +24,15 @@ struct MultiHeadAttentionOptions {
   bool bias = true;
   Index relative_distance = 0;  // k of relative positions, beyond which distances are clipped; 0: no such positions
   bool relative_values = true;  // relative positions on the values too
+};
+
+/// Which queries attend to which keys.
+template <class Scalar>
+struct AttentionBatch {
+  RowOffsets query_rows{};  // the queries' sequences; without any, all queries are one
+  RowOffsets key_rows{};    // as many sequences of keys: each sequence's queries attend to its own keys
+  AnyMask mask = Unmasked{};
+  const AttentionPositions<Scalar>* positions = nullptr;  // null: none. Queries stand at the end of their keys
 };
 
 /// MultiHead(Q, K, V) = concat(head_1, .., head_h) W_o, head_i = attention(Q W_q_i, K W_k_i, V W_v_i). Heads are column
@@ -52,29 +62,26 @@ struct MultiHeadAttention {
   Variable<Scalar> operator()(const Context<Scalar>& context, const Variable<Scalar>& x, const RowOffsets& rows = {},
                               const AnyMask& mask = Unmasked{},
                               const AttentionPositions<Scalar>& positions = {}) const {
-    return (*this)(context, x, x, x, rows, rows, mask, positions);
+    return (*this)(context, x, x, x, {.query_rows = rows, .key_rows = rows, .mask = mask, .positions = &positions});
   }
 
   /// Each sequence's queries attend to the keys and values of the same sequence of the other batch.
   /// query: [queries x width], key: [keys x kdim], value: [keys x vdim] -> [queries x width].
-  /// With positions of any kind, queries stand at the end of their sequence's keys.
   Variable<Scalar> operator()(const Context<Scalar>& context, const Variable<Scalar>& query,
-                              const Variable<Scalar>& key, const Variable<Scalar>& value, const RowOffsets& query_rows,
-                              const RowOffsets& key_rows, const AnyMask& mask = Unmasked{},
-                              const AttentionPositions<Scalar>& positions = {}) const;
+                              const Variable<Scalar>& key, const Variable<Scalar>& value,
+                              const AttentionBatch<Scalar>& batch = {}) const;
 
-  /// For decoding: attends to keys and values that were projected before. `key_index` names, through key_rows, the
-  /// cache's row of each key.
+  /// For decoding: attends to keys and values that were projected before. `rows` names rows of the cache.
   Variable<Scalar> attend_to_cache(const Context<Scalar>& context, const Variable<Scalar>& query,
-                                   const KeyValueCache<Scalar>& cache, const RowOffsets& query_rows,
-                                   const RowOffsets& key_rows, std::span<const Index> key_index,
+                                   const KeyValueCache<Scalar>& cache, const IndexedKeys& rows,
                                    const AttentionPositions<Scalar>& positions = {}) const;
 
   /// Appends the projections of `x`, as key and value, to the cache.
   void append_to_cache(const Context<Scalar>& context, const Variable<Scalar>& x, KeyValueCache<Scalar>& cache) const {
     append_to_cache(context, x, cache, {}, {}, {});
   }
-  /// The same with positions: x_rows' part of each sequence, which has key_rows' part of keys with it, as its last.
+  /// With positions: sequence s appends x_rows.length(s) rows, the last of the key_rows.length(s) keys that it then
+  /// has.
   void append_to_cache(const Context<Scalar>& context, const Variable<Scalar>& x, KeyValueCache<Scalar>& cache,
                        const RowOffsets& x_rows, const RowOffsets& key_rows,
                        const AttentionPositions<Scalar>& positions) const;
@@ -92,8 +99,7 @@ struct MultiHeadAttention {
   std::optional<PositionScore<Scalar>> position_score(const Context<Scalar>& context, const Variable<Scalar>& queries,
                                                       const AnyMask& mask,
                                                       const AttentionPositions<Scalar>& positions) const;
-  Variable<Scalar> attend(const Context<Scalar>& context, const Variable<Scalar>& queries, const Variable<Scalar>& keys,
-                          const Variable<Scalar>& values, const AnyMask& mask,
+  Variable<Scalar> attend(const Context<Scalar>& context, const QueryKeyValue<Scalar>& in, const AnyMask& mask,
                           const std::optional<PositionScore<Scalar>>& score, const AttentionOptions& options) const;
 };
 
@@ -129,51 +135,53 @@ std::optional<PositionScore<Scalar>> MultiHeadAttention<Scalar>::position_score(
 }
 
 template <class Scalar>
-Variable<Scalar> MultiHeadAttention<Scalar>::attend(const Context<Scalar>& context, const Variable<Scalar>& queries,
-                                                    const Variable<Scalar>& keys, const Variable<Scalar>& values,
+Variable<Scalar> MultiHeadAttention<Scalar>::attend(const Context<Scalar>& context, const QueryKeyValue<Scalar>& in,
                                                     const AnyMask& mask,
                                                     const std::optional<PositionScore<Scalar>>& score,
                                                     const AttentionOptions& options) const {
-  if (!score.has_value()) return attention(context, queries, keys, values, mask, options);
-  if (relative_values.empty()) return attention(context, queries, keys, values, *score, options);
-  return attention_with_relative_values(context, queries, keys, values, context.use(relative_values), *score, options);
+  if (!score.has_value()) return attention(context, in.q, in.k, in.v, mask, options);
+  if (relative_values.empty()) return attention(context, in.q, in.k, in.v, *score, options);
+  return attention_with_relative_values(context, in, context.use(relative_values), *score, options);
 }
 
 template <class Scalar>
 Variable<Scalar> MultiHeadAttention<Scalar>::operator()(const Context<Scalar>& context, const Variable<Scalar>& query,
                                                         const Variable<Scalar>& key, const Variable<Scalar>& value,
-                                                        const RowOffsets& query_rows, const RowOffsets& key_rows,
-                                                        const AnyMask& mask,
-                                                        const AttentionPositions<Scalar>& positions) const {
+                                                        const AttentionBatch<Scalar>& batch) const {
+  const AttentionPositions<Scalar> none;
+  const AttentionPositions<Scalar>& positions = batch.positions != nullptr ? *batch.positions : none;
   const AttentionOptions options{.heads = heads,
                                  .key_heads = key_heads,
-                                 .query_rows = query_rows.over(query.rows(), "MultiHeadAttention", "query"),
-                                 .key_rows = key_rows.over(key.rows(), "MultiHeadAttention", "key"),
+                                 .query_rows = batch.query_rows.over(query.rows(), "MultiHeadAttention", "query"),
+                                 .key_rows = batch.key_rows.over(key.rows(), "MultiHeadAttention", "key"),
                                  .dropout = dropout,
                                  .threads = context.threads};
   const Variable<Scalar> queries =
       positions.turn(context, q(context, query), heads, options.query_rows, options.key_rows);
   const Variable<Scalar> keys = positions.turn(context, k(context, key), key_heads, options.key_rows, options.key_rows);
-  const std::optional<PositionScore<Scalar>> by_position = position_score(context, queries, mask, positions);
+  const std::optional<PositionScore<Scalar>> by_position = position_score(context, queries, batch.mask, positions);
   if (context.attention != nullptr) {
     const auto weights = [&](const auto& s) { return attention_weights(queries.value(), keys.value(), s, options); };
-    context.attention->record(this,
-                              by_position.has_value() ? weights(by_position->score()) : std::visit(weights, mask));
+    context.attention->record(
+        this, by_position.has_value() ? weights(by_position->score()) : std::visit(weights, batch.mask));
   }
-  return out_proj(context, attend(context, queries, keys, v(context, value), mask, by_position, options));
+  const QueryKeyValue<Scalar> projected{queries, keys, v(context, value)};
+  return out_proj(context, attend(context, projected, batch.mask, by_position, options));
 }
 
 template <class Scalar>
 Variable<Scalar> MultiHeadAttention<Scalar>::attend_to_cache(const Context<Scalar>& context,
                                                              const Variable<Scalar>& query,
                                                              const KeyValueCache<Scalar>& cache,
-                                                             const RowOffsets& query_rows, const RowOffsets& key_rows,
-                                                             std::span<const Index> key_index,
+                                                             const IndexedKeys& rows,
                                                              const AttentionPositions<Scalar>& positions) const {
-  const AttentionOptions options{
-      .heads = heads, .key_heads = key_heads, .query_rows = query_rows, .key_rows = key_rows, .key_index = key_index};
-  const Variable<Scalar> queries = positions.turn(context, q(context, query), heads, query_rows, key_rows);
-  return out_proj(context, attend(context, queries, cache.keys(k.outputs()), cache.values(v.outputs()), Unmasked{},
+  const AttentionOptions options{.heads = heads,
+                                 .key_heads = key_heads,
+                                 .query_rows = rows.query_rows,
+                                 .key_rows = rows.key_rows,
+                                 .key_index = rows.key_index};
+  const Variable<Scalar> queries = positions.turn(context, q(context, query), heads, rows.query_rows, rows.key_rows);
+  return out_proj(context, attend(context, {queries, cache.keys(k.outputs()), cache.values(v.outputs())}, Unmasked{},
                                   position_score(context, queries, Unmasked{}, positions), options));
 }
 

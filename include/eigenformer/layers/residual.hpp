@@ -8,13 +8,22 @@
 namespace eigenformer::inline EIGENFORMER_ABI {
 
 /// norm(x + dropout(f(x))), as in Vaswani et al. 2017, section 3.1; with norm_first x + dropout(f(norm(x))), which
-/// trains stably without a warm-up (Xiong et al. 2020, arXiv 2002.04745). If not connected, x is left out of the sum.
-template <class Scalar, class SubLayer>
-Variable<Scalar> residual(const Context<Scalar>& context, const Variable<Scalar>& x, const LayerNorm<Scalar>& norm,
-                          bool norm_first, const Dropout<Scalar>& dropout, SubLayer&& f, bool connected = true) {
-  if (!connected) return norm_first ? dropout(context, f(norm(context, x))) : norm(context, dropout(context, f(x)));
-  if (norm_first) return add(context, x, dropout(context, f(norm(context, x))));
-  return norm.of_sum(context, x, dropout(context, f(x)));
-}
+/// trains stably without a warm-up (Xiong et al. 2020, arXiv 2002.04745). One connection serves all sub-layers of a
+/// block; each has a norm of its own.
+template <class Scalar>
+struct ResidualConnection {
+  Dropout<Scalar> dropout{};
+  bool norm_first = false;
+  bool enabled = true;  // false leaves x out of the sum: norm(dropout(f(x))), or dropout(f(norm(x)))
+
+  /// f: the sub-layer, from one Variable to another of its shape.
+  template <class SubLayer>
+  Variable<Scalar> operator()(const Context<Scalar>& context, const Variable<Scalar>& x, const LayerNorm<Scalar>& norm,
+                              SubLayer&& f) const {
+    if (!enabled) return norm_first ? dropout(context, f(norm(context, x))) : norm(context, dropout(context, f(x)));
+    if (norm_first) return add(context, x, dropout(context, f(norm(context, x))));
+    return norm.of_sum(context, x, dropout(context, f(x)));
+  }
+};
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI

@@ -3,6 +3,7 @@
 
 #include "eigenformer/kernels/activations.hpp"
 #include "eigenformer/layers/multi_head_attention.hpp"
+#include "eigenformer/layers/residual.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
@@ -36,6 +37,10 @@ struct TransformerLayerOptions {
     options.relative_distance = relative_distance;
     options.relative_values = relative_values;
     return options;
+  }
+  template <class Scalar>
+  ResidualConnection<Scalar> residual_connection() const {
+    return {.dropout = {dropout}, .norm_first = norm_first, .enabled = residual};
   }
 };
 

@@ -2,92 +2,22 @@
 // it knows of the source is a context of one of several kinds.
 #pragma once
 
+#include <utility>
 #include <vector>
 
 #include "eigenformer/core/detail/compiled.hpp"
-#include "eigenformer/core/named_enum.hpp"
 #include "eigenformer/core/sequence_steps.hpp"
 #include "eigenformer/layers/convolutional_encoder.hpp"
 #include "eigenformer/layers/embedding.hpp"
+#include "eigenformer/layers/encoder.hpp"
 #include "eigenformer/layers/global_attention.hpp"
 #include "eigenformer/layers/positions.hpp"
 #include "eigenformer/layers/recurrent.hpp"
-#include "eigenformer/models/transformer.hpp"
+#include "eigenformer/models/recurrent_seq2seq_options.hpp"
 #include "eigenformer/ops/pooling.hpp"
 #include "eigenformer/text/tokens.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
-
-/// What the decoder is told of the source. C is the encoder's last output, s_t the decoder's output, y the embedding of
-/// a target token. In all of them the decoder begins with the encoder's last state.
-///
-///   every_step  s_t = g(s_(t-1), [y_(t-1) C]), and the output is of [s_t y_(t-1) C]: Cho et al. 2014, arXiv 1406.1078
-///   initial     s_t = g(s_(t-1), y_(t-1)), which knows no more than its first state: Sutskever et al. 2014, arXiv
-///               1409.3215
-///   attention   C_t is computed anew at every step, and the output is tanh(W_c [C_t s_t]): Luong et al. 2015, arXiv
-///               1508.04025, equation 5. With the additive score Bahdanau et al. 2015, arXiv 1409.0473, but there
-///               s_(t-1) asks, and here s_t
-enum class SourceContext { every_step, initial, attention };
-
-/// What reads the source.
-enum class SourceEncoder {
-  recurrent,
-  convolution,    // a stack of convolutions over embeddings and positions (Gehring et al. 2017, arXiv 1611.02344)
-  self_attention  // a Transformer's encoder
-};
-
-constexpr auto enum_names(SourceContext) {
-  return std::to_array<EnumName<SourceContext>>({{SourceContext::every_step, "every_step"},
-                                                 {SourceContext::initial, "initial"},
-                                                 {SourceContext::attention, "attention"}});
-}
-constexpr auto enum_names(SourceEncoder) {
-  return std::to_array<EnumName<SourceEncoder>>({{SourceEncoder::recurrent, "recurrent"},
-                                                 {SourceEncoder::convolution, "convolution"},
-                                                 {SourceEncoder::self_attention, "self_attention"}});
-}
-
-struct RecurrentSeq2SeqOptions {
-  Index source_vocabulary_size = 0;
-  Index target_vocabulary_size = 0;
-  Index width = 256;   // of embeddings
-  Index hidden = 256;  // of the decoder's h and of the encoder's output; each of two directions has half of it
-  RecurrentCell cell = RecurrentCell::gru;
-  SourceEncoder encoder = SourceEncoder::recurrent;
-  bool bidirectional = true;  // of a recurrent encoder
-  Index num_encoder_layers = 1;
-  Index num_decoder_layers = 1;
-  SourceContext context = SourceContext::attention;
-  AlignmentScore score = AlignmentScore::additive;
-  bool input_feeding = true;  // of attention: the output of each step is part of the next one's input (section 3.3)
-  double dropout = 0.2;       // of embeddings, between layers, and of the decoder's output
-  Index kernel = 3;           // of a convolutional encoder
-  Index heads = 4;            // of a self-attention encoder
-  Index max_length = 512;
-  bool share_embeddings = false;  // one embedding for source and target, which then have one vocabulary
-  bool tie_output = false;        // the output layer is the target embedding; needs width = hidden
-
-  RecurrentOptions recurrent_encoder() const {
-    return {.inputs = width,
-            .hidden = bidirectional ? hidden / 2 : hidden,
-            .num_layers = num_encoder_layers,
-            .cell = cell,
-            .bidirectional = bidirectional,
-            .dropout = dropout};
-  }
-  RecurrentOptions recurrent_decoder() const {
-    const bool reads_context =
-        context == SourceContext::every_step || (context == SourceContext::attention && input_feeding);
-    return {.inputs = reads_context ? width + hidden : width,
-            .hidden = hidden,
-            .num_layers = num_decoder_layers,
-            .cell = cell,
-            .dropout = dropout};
-  }
-  TransformerLayerOptions self_attention_layer() const {
-    return {.width = hidden, .heads = heads, .dim_feedforward = 2 * hidden, .dropout = dropout, .norm_first = true};
-  }
-};
 
 /// What a decoder is given of the source.
 template <class Scalar>
@@ -96,6 +26,16 @@ struct EncodedSource {
   RowOffsets rows;                       // of the source
   Variable<Scalar> summary;              // C: [sequences x hidden], if it is given to every step
   std::vector<Variable<Scalar>> states;  // of each decoder layer before its first step: [sequences x state]
+};
+
+/// What a decoder reads in some steps of each sequence.
+template <class Scalar>
+struct RecurrentDecoderInputs {
+  Variable<Scalar> embedded;             // y: [tokens x width]
+  RowOffsets rows;                       // of the tokens
+  std::vector<Variable<Scalar>> states;  // of each layer before the first of these steps: [sequences x state]
+  Variable<Scalar> summary{};            // C for each token, if the context is given to every step
+  Variable<Scalar> fed{};                // the output of the step before, if it is fed
 };
 
 /// Called like a Transformer, trained and decoded like one.
@@ -135,25 +75,11 @@ struct RecurrentSeq2Seq {
   /// Scores of the whole target vocabulary for rows of the decoder's output.
   Variable<Scalar> logits(const Context<Scalar>& context, const Variable<Scalar>& x) const;
 
-  /// Some steps of each sequence. embedded: y, [tokens x width]. summary: C for each token, if the context is given to
-  /// every step. fed: the output of the step before, if it is fed. attend(h) -> the contexts of the decoder's outputs.
+  /// Some steps of each sequence. attend(h) -> the contexts of the decoder's outputs h, if the context is attention.
   /// Gives the output and, as `states`, each layer's last state.
   template <class Attend>
-  RecurrentResult<Scalar> steps(const Context<Scalar>& context, const Variable<Scalar>& embedded,
-                                const RowOffsets& rows, const std::vector<Variable<Scalar>>& states,
-                                const Variable<Scalar>& summary, const Variable<Scalar>& fed, Attend&& attend) const {
-    Variable<Scalar> input = embedded;
-    if (options.context == SourceContext::every_step) input = beside(context, input, summary);
-    if (feeds_input()) input = beside(context, input, fed);
-    RecurrentResult<Scalar> result = decoder(context, input, rows, states);
-    if (options.context == SourceContext::attention)
-      result.output = tanh(context, combine(context, beside(context, attend(result.output), result.output)));
-    if (options.context == SourceContext::every_step)
-      result.output =
-          tanh(context, combine(context, beside(context, beside(context, result.output, embedded), summary)));
-    result.output = dropout(context, result.output);
-    return result;
-  }
+  RecurrentResult<Scalar> steps(const Context<Scalar>& context, const RecurrentDecoderInputs<Scalar>& in,
+                                Attend&& attend) const;
 
   bool feeds_input() const { return options.context == SourceContext::attention && options.input_feeding; }
   const Embedding<Scalar>& target_embedding_used() const {
@@ -179,31 +105,6 @@ struct RecurrentSeq2Seq {
                                        const RowOffsets& rows, const EncodedSource<Scalar>& source) const;
 };
 
-namespace detail {
-
-inline void check_options(const RecurrentSeq2SeqOptions& options) {
-  check(options.source_vocabulary_size > 0 && options.target_vocabulary_size > 0,
-        "RecurrentSeq2Seq: vocabularies have ", options.source_vocabulary_size, " and ", options.target_vocabulary_size,
-        " tokens, expected source_vocabulary_size and target_vocabulary_size above 0");
-  check(options.max_length >= 1, "RecurrentSeq2Seq: max_length is ", options.max_length, ", expected 1 or more");
-  check(!options.share_embeddings || options.source_vocabulary_size == options.target_vocabulary_size,
-        "RecurrentSeq2Seq: share_embeddings needs one vocabulary, given are ", options.source_vocabulary_size, " and ",
-        options.target_vocabulary_size, " tokens");
-  check(!options.tie_output || options.width == options.hidden,
-        "RecurrentSeq2Seq: tie_output needs width = hidden, given ", options.width, " and ", options.hidden);
-  if (options.encoder == SourceEncoder::recurrent) {
-    check(!options.bidirectional || options.hidden % 2 == 0, "RecurrentSeq2Seq: hidden is ", options.hidden,
-          ", which does not divide into two directions");
-    check(options.num_decoder_layers <= options.num_encoder_layers, "RecurrentSeq2Seq: ", options.num_decoder_layers,
-          " decoder layers begin with the states of ", options.num_encoder_layers, " encoder layers, expected as many");
-  } else {
-    check(options.width == options.hidden, "RecurrentSeq2Seq: an encoder without states needs width = hidden, given ",
-          options.width, " and ", options.hidden);
-  }
-}
-
-}  // namespace detail
-
 template <class Scalar>
 RecurrentSeq2Seq<Scalar>::RecurrentSeq2Seq(const RecurrentSeq2SeqOptions& chosen, Rng& rng)
     : options(chosen), dropout{chosen.dropout} {
@@ -223,9 +124,7 @@ RecurrentSeq2Seq<Scalar>::RecurrentSeq2Seq(const RecurrentSeq2SeqOptions& chosen
                                                  rng);
       break;
     case SourceEncoder::self_attention:
-      for (Index i = 0; i < options.num_encoder_layers; ++i)
-        self_attention.layers.emplace_back(options.self_attention_layer(), rng);
-      self_attention.norm = LayerNorm<Scalar>(options.hidden);
+      self_attention = Encoder<Scalar>(options.self_attention_layer(), options.num_encoder_layers, rng);
       break;
   }
   const bool attends = options.context == SourceContext::attention;
@@ -275,6 +174,24 @@ Variable<Scalar> RecurrentSeq2Seq<Scalar>::embed_target(const Context<Scalar>& c
 }
 
 template <class Scalar>
+template <class Attend>
+RecurrentResult<Scalar> RecurrentSeq2Seq<Scalar>::steps(const Context<Scalar>& context,
+                                                        const RecurrentDecoderInputs<Scalar>& in,
+                                                        Attend&& attend) const {
+  Variable<Scalar> input = in.embedded;
+  if (options.context == SourceContext::every_step) input = beside(context, input, in.summary);
+  if (feeds_input()) input = beside(context, input, in.fed);
+  RecurrentResult<Scalar> result = decoder(context, input, in.rows, in.states);
+  if (options.context == SourceContext::attention)
+    result.output = tanh(context, combine(context, beside(context, attend(result.output), result.output)));
+  if (options.context == SourceContext::every_step)
+    result.output =
+        tanh(context, combine(context, beside(context, beside(context, result.output, in.embedded), in.summary)));
+  result.output = dropout(context, result.output);
+  return result;
+}
+
+template <class Scalar>
 Variable<Scalar> RecurrentSeq2Seq<Scalar>::decode(const Context<Scalar>& context, const Tokens& target,
                                                   const EncodedSource<Scalar>& source) const {
   const Variable<Scalar> embedded = embed_target(context, target.ids);
@@ -289,11 +206,12 @@ Variable<Scalar> RecurrentSeq2Seq<Scalar>::decode(const Context<Scalar>& context
       sequence_of_row.insert(sequence_of_row.end(), static_cast<std::size_t>(rows.length(s)), s);
     summary = gather_rows(context, source.summary, sequence_of_row);
   }
-  return steps(context, embedded, rows, source.states, summary, {},
-               [&](const Variable<Scalar>& h) {
-                 return attention(context, h, attention.keys(context, source.memory), source.memory, rows, source.rows);
-               })
-      .output;
+  const auto attend = [&](const Variable<Scalar>& h) {
+    return attention(context, h, attention.keys(context, source.memory), source.memory, rows, source.rows);
+  };
+  const RecurrentDecoderInputs<Scalar> in{
+      .embedded = embedded, .rows = rows, .states = source.states, .summary = std::move(summary)};
+  return steps(context, in, attend).output;
 }
 
 // Each step's input is the output of the one before. Sequences are put in order of their length: those that have not
@@ -333,11 +251,16 @@ Variable<Scalar> RecurrentSeq2Seq<Scalar>::decode_step_by_step(const Context<Sca
         RowOffsets::from_lengths(std::span(source_lengths).first(static_cast<std::size_t>(active)));
     const auto top = [&](const Variable<Scalar>& x, Index count) { return row_range(context, x, 0, count); };
     for (Variable<Scalar>& state : states) state = top(state, active);
-    RecurrentResult<Scalar> step = steps(step_context, row_range(context, inputs, first, active), one_each, states, {},
-                                         top(fed, active), [&](const Variable<Scalar>& h) {
-                                           return attention(step_context, h, top(keys, memory_rows.rows()),
-                                                            top(memory, memory_rows.rows()), one_each, memory_rows);
-                                         });
+    const auto attend = [&](const Variable<Scalar>& h) {
+      return attention(step_context, h, top(keys, memory_rows.rows()), top(memory, memory_rows.rows()), one_each,
+                       memory_rows);
+    };
+    RecurrentResult<Scalar> step = steps(step_context,
+                                         {.embedded = row_range(context, inputs, first, active),
+                                          .rows = one_each,
+                                          .states = std::move(states),
+                                          .fed = top(fed, active)},
+                                         attend);
     if (context.attention != nullptr) {
       const Tensor<Scalar, 3>& of_step = recorder.weights(attention);
       for (Index i = 0; i < active; ++i)

@@ -69,11 +69,18 @@ Matrix<Scalar> RecurrentSeq2SeqState<Scalar>::operator()(std::span<const Index> 
   Variable<Scalar> summary, fed;
   if (model_.options.context == SourceContext::every_step) summary = gather_rows(context_, source_.summary, sentences);
   if (model_.feeds_input()) fed = gather_rows(context_, fed_, parents);
-  RecurrentResult<Scalar> result =
-      model_.steps(context_, embedded, rows, states, summary, fed, [&](const Variable<Scalar>& h) {
-        return model_.attention.attend_by_index(context_, h, keys_, source_.memory, rows,
-                                                RowOffsets::from_lengths(memory_lengths), memory_index);
-      });
+  const IndexedKeys seen{
+      .query_rows = rows, .key_rows = RowOffsets::from_lengths(memory_lengths), .key_index = memory_index};
+  const auto attend = [&](const Variable<Scalar>& h) {
+    return model_.attention.attend_by_index(context_, h, keys_, source_.memory, seen);
+  };
+  RecurrentResult<Scalar> result = model_.steps(context_,
+                                                {.embedded = embedded,
+                                                 .rows = rows,
+                                                 .states = std::move(states),
+                                                 .summary = std::move(summary),
+                                                 .fed = std::move(fed)},
+                                                attend);
   sentences_ = std::move(sentences);
   states_ = std::move(result.states);
   fed_ = result.output;

@@ -5,9 +5,9 @@
 #include <vector>
 
 #include "eigenformer/core/detail/compiled.hpp"
-#include "eigenformer/layers/decoder_layer.hpp"
+#include "eigenformer/layers/decoder.hpp"
 #include "eigenformer/layers/embedding.hpp"
-#include "eigenformer/layers/encoder_layer.hpp"
+#include "eigenformer/layers/encoder.hpp"
 #include "eigenformer/layers/positions.hpp"
 #include "eigenformer/text/tokens.hpp"
 
@@ -82,37 +82,6 @@ struct TransformerOptions {
   static TransformerOptions base() { return {}; }
 };
 
-/// A stack of encoder blocks.
-template <class Scalar>
-struct Encoder {
-  std::vector<EncoderLayer<Scalar>> layers;
-  LayerNorm<Scalar> norm;                // empty: none
-  AttentionPositions<Scalar> positions;  // which all its layers share
-
-  Variable<Scalar> operator()(const Context<Scalar>& context, Variable<Scalar> x, const RowOffsets& rows) const;
-  static void visit(auto& self, auto&& visitor) {
-    visitor("layers", self.layers);
-    visitor("norm", self.norm);
-    visitor("positions", self.positions);
-  }
-};
-
-/// A stack of decoder blocks.
-template <class Scalar>
-struct Decoder {
-  std::vector<DecoderLayer<Scalar>> layers;
-  LayerNorm<Scalar> norm;                // empty: none
-  AttentionPositions<Scalar> positions;  // which all its layers share
-
-  Variable<Scalar> operator()(const Context<Scalar>& context, Variable<Scalar> x, const RowOffsets& rows,
-                              const Variable<Scalar>& memory, const RowOffsets& memory_rows) const;
-  static void visit(auto& self, auto&& visitor) {
-    visitor("layers", self.layers);
-    visitor("norm", self.norm);
-    visitor("positions", self.positions);
-  }
-};
-
 template <class Scalar>
 struct Transformer {
   TransformerOptions options;
@@ -160,20 +129,6 @@ struct Transformer {
     visitor("decoder", self.decoder);
   }
 };
-
-template <class Scalar>
-Variable<Scalar> Encoder<Scalar>::operator()(const Context<Scalar>& context, Variable<Scalar> x,
-                                             const RowOffsets& rows) const {
-  for (const EncoderLayer<Scalar>& layer : layers) x = layer(context, x, rows, Unmasked{}, positions);
-  return norm.empty() ? x : norm(context, x);
-}
-
-template <class Scalar>
-Variable<Scalar> Decoder<Scalar>::operator()(const Context<Scalar>& context, Variable<Scalar> x, const RowOffsets& rows,
-                                             const Variable<Scalar>& memory, const RowOffsets& memory_rows) const {
-  for (const DecoderLayer<Scalar>& layer : layers) x = layer(context, x, rows, memory, memory_rows, positions);
-  return norm.empty() ? x : norm(context, x);
-}
 
 template <class Scalar>
 Transformer<Scalar>::Transformer(const TransformerOptions& chosen, Rng& rng)
@@ -236,8 +191,6 @@ Variable<Scalar> Transformer<Scalar>::logits(const Context<Scalar>& context, con
   return generator.empty() ? target_embedding_used().logits(context, x) : generator(context, x);
 }
 
-EIGENFORMER_TEMPLATE(struct Encoder);
-EIGENFORMER_TEMPLATE(struct Decoder);
 EIGENFORMER_TEMPLATE(struct Transformer);
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI

@@ -84,12 +84,12 @@ Matrix<Scalar> TransformerState<Scalar>::operator()(std::span<const Index> paren
     memory_lengths.push_back(memory_length);
     next.push_back(std::move(hypothesis));
   }
-  const DecoderStepRows rows{.query_rows = RowOffsets::from_lengths(query_lengths),
-                             .self_rows = RowOffsets::from_lengths(self_lengths),
-                             .self_index = self_index,
-                             .memory_rows = RowOffsets::from_lengths(memory_lengths),
-                             .memory_index = memory_index};
-  Variable<Scalar> x = model_.embed(context_, model_.target_embedding_used(), tokens, rows.query_rows, steps_);
+  const RowOffsets query_rows = RowOffsets::from_lengths(query_lengths);
+  const DecoderStepRows rows{
+      .self = {.query_rows = query_rows, .key_rows = RowOffsets::from_lengths(self_lengths), .key_index = self_index},
+      .memory = {
+          .query_rows = query_rows, .key_rows = RowOffsets::from_lengths(memory_lengths), .key_index = memory_index}};
+  Variable<Scalar> x = model_.embed(context_, model_.target_embedding_used(), tokens, query_rows, steps_);
   for (std::size_t i = 0; i < caches_.size(); ++i)
     x = model_.decoder.layers[i].step(context_, x, caches_[i], rows, model_.decoder.positions);
   if (!model_.decoder.norm.empty()) x = model_.decoder.norm(context_, x);

@@ -35,6 +35,14 @@ struct AnyMask : std::variant<Unmasked, Causal, DenseMask> {
   const variant& chosen() const { return *this; }
 };
 
+/// What attention is of. Shapes as in the kernel: see AttentionInputs.
+template <class Scalar>
+struct QueryKeyValue {
+  Variable<Scalar> q;  // [queries x heads * d]
+  Variable<Scalar> k;  // [keys x key_heads * d]
+  Variable<Scalar> v;  // [keys x key_heads * e]
+};
+
 namespace detail {
 
 /// Options with what comes from the context: threads, and the draws of dropout.
@@ -49,36 +57,35 @@ AttentionOptions with_context(const Context<Scalar>& context, AttentionOptions o
 /// Attention with a score that reads numbers of its own, if they are not empty: make_score(d_numbers) is that score,
 /// whose backward adds to d_numbers, or to nothing if it is null.
 template <class Scalar, class MakeScore>
-Variable<Scalar> attention_by(const Context<Scalar>& context, const Variable<Scalar>& q, const Variable<Scalar>& k,
-                              const Variable<Scalar>& v, const Variable<Scalar>& numbers, const MakeScore& make_score,
+Variable<Scalar> attention_by(const Context<Scalar>& context, const QueryKeyValue<Scalar>& in,
+                              const Variable<Scalar>& numbers, const MakeScore& make_score,
                               const AttentionOptions& options) {
-  const AttentionLayout layout = attention_layout(shape(q), shape(k), shape(v), options);
-  Variable<Scalar> y = context.new_matrix(q.rows(), layout.heads * layout.value_width);
-  Variable<Scalar> log_sum_exp = context.new_matrix(q.rows(), layout.heads);
-  const auto inputs = [](const auto& queries, const auto& keys, const auto& values) {
-    return AttentionInputs<Scalar>{strided_view(queries.value()), strided_view(keys.value()),
-                                   strided_view(values.value())};
+  const AttentionLayout layout = attention_layout(shape(in.q), shape(in.k), shape(in.v), options);
+  Variable<Scalar> y = context.new_matrix(in.q.rows(), layout.heads * layout.value_width);
+  Variable<Scalar> log_sum_exp = context.new_matrix(in.q.rows(), layout.heads);
+  const auto views = [](const QueryKeyValue<Scalar>& of) {
+    return AttentionInputs<Scalar>{strided_view(of.q.value()), strided_view(of.k.value()), strided_view(of.v.value())};
   };
-  attention_forward<Scalar>(inputs(q, k, v), make_score(nullptr), options, {y.writable(), log_sum_exp.writable()});
+  attention_forward<Scalar>(views(in), make_score(nullptr), options, {y.writable(), log_sum_exp.writable()});
   if (context.tape == nullptr) return y;
   check(!options.key_index.has_value(), "attention: key_index has no backward, and a tape is recording");
   return context.record(
-      y, {q, k, v, numbers},
-      [q, k, v, numbers, make_score, options, y, log_sum_exp, inputs](const Variable<Scalar>& d_y, Tape<Scalar>& tape) {
-        Variable<Scalar> d_q = tape.new_matrix(q.rows(), q.cols());
-        Variable<Scalar> d_k = tape.new_matrix(k.rows(), k.cols());
-        Variable<Scalar> d_v = tape.new_matrix(v.rows(), v.cols());
+      y, {in.q, in.k, in.v, numbers},
+      [in, numbers, make_score, options, y, log_sum_exp, views](const Variable<Scalar>& d_y, Tape<Scalar>& tape) {
+        Variable<Scalar> d_q = tape.new_matrix(in.q.rows(), in.q.cols());
+        Variable<Scalar> d_k = tape.new_matrix(in.k.rows(), in.k.cols());
+        Variable<Scalar> d_v = tape.new_matrix(in.v.rows(), in.v.cols());
         Variable<Scalar> d_numbers;
         if (numbers.recorded()) {
           d_numbers = tape.new_matrix(numbers.rows(), numbers.cols());
           d_numbers.writable().setZero();
         }
-        attention_backward<Scalar>(inputs(q, k, v), make_score(d_numbers.writable().data()), options,
+        attention_backward<Scalar>(views(in), make_score(d_numbers.writable().data()), options,
                                    {y.value(), log_sum_exp.value()}, d_y.value(),
                                    {d_q.writable(), d_k.writable(), d_v.writable()});
-        tape.add_gradient(q, std::move(d_q));
-        tape.add_gradient(k, std::move(d_k));
-        tape.add_gradient(v, std::move(d_v));
+        tape.add_gradient(in.q, std::move(d_q));
+        tape.add_gradient(in.k, std::move(d_k));
+        tape.add_gradient(in.v, std::move(d_v));
         tape.add_gradient(numbers, std::move(d_numbers));
       });
 }
@@ -98,13 +105,13 @@ Variable<Scalar> attention(const Context<Scalar>& context, const Variable<Scalar
   } else if constexpr (requires { score.numbers(); }) {
     static_assert(detail::is_options<O>, "what follows the score is AttentionOptions, such as {.heads = 8}");
     return detail::attention_by(
-        context, q, k, v, score.numbers(), [score](Scalar* d_numbers) { return score.score(d_numbers); },
-        detail::with_context(context, options));
+        context, QueryKeyValue<Scalar>{q, k, v}, score.numbers(),
+        [score](Scalar* d_numbers) { return score.score(d_numbers); }, detail::with_context(context, options));
   } else {
     return detail::with_score_and_options<Scalar, true>(
         score, options, [&](const auto& checked, const AttentionOptions& given) {
           return detail::attention_by(
-              context, q, k, v, Variable<Scalar>(), [checked](Scalar*) { return checked; },
+              context, QueryKeyValue<Scalar>{q, k, v}, Variable<Scalar>(), [checked](Scalar*) { return checked; },
               detail::with_context(context, given));
         });
   }

@@ -109,23 +109,23 @@ Variable<Scalar> weights_by_distance(const Context<Scalar>& context, const Varia
 
 }  // namespace detail
 
-/// The same with relative positions on the values, of Shaw et al. 2018, equation 3: the result of query i and a head is
+/// Attention with relative positions on the values too, as in Shaw et al. 2018, equation 3. The result of query i and a
+/// head is
 ///   z_i = sum_j a_ij (v_j + aV_clip(j - i))
 /// vectors: aV, [2k + 1 x value width], which the heads share. To sum the weights by distance, all of a sequence's
 /// scores are made for each head, by itself: time grows as that of a second attention, memory by [n x n] a thread.
 template <class Scalar>
-Variable<Scalar> attention_with_relative_values(const Context<Scalar>& context, const Variable<Scalar>& q,
-                                                const Variable<Scalar>& k, const Variable<Scalar>& v,
+Variable<Scalar> attention_with_relative_values(const Context<Scalar>& context, const QueryKeyValue<Scalar>& in,
                                                 const Variable<Scalar>& vectors, const PositionScore<Scalar>& score,
                                                 const AttentionOptions& given = {}) {
   const AttentionOptions options = detail::with_context(context, given);
   const Variable<Scalar> attended =
-      detail::attention_by(context, q, k, v, score.numbers(), detail::score_maker(score), options);
-  check(attended.cols() == options.heads * vectors.cols(), "relative positions: v is ", shape(v), ", the vectors are ",
-        shape(vectors), ", expected the width of its heads");
-  const Variable<Scalar> w = detail::weights_by_distance(context, q, k, score, vectors.rows(), options);
+      detail::attention_by(context, in, score.numbers(), detail::score_maker(score), options);
+  check(attended.cols() == options.heads * vectors.cols(), "relative positions: v is ", shape(in.v),
+        ", the vectors are ", shape(vectors), ", expected the width of its heads");
+  const Variable<Scalar> w = detail::weights_by_distance(context, in.q, in.k, score, vectors.rows(), options);
   const Variable<Scalar> moved =
-      matmul(context, reshape(context, w, q.rows() * options.heads, vectors.rows()), vectors);
+      matmul(context, reshape(context, w, in.q.rows() * options.heads, vectors.rows()), vectors);
   return add(context, attended, reshape(context, moved, attended.rows(), attended.cols()));
 }
 

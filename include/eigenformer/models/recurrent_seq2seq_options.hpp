@@ -1,0 +1,110 @@
+// What a recurrent sequence-to-sequence model is made of.
+#pragma once
+
+#include <array>
+
+#include "eigenformer/core/named_enum.hpp"
+#include "eigenformer/kernels/recurrent_cells.hpp"
+#include "eigenformer/layers/global_attention.hpp"
+#include "eigenformer/layers/recurrent.hpp"
+#include "eigenformer/layers/transformer_layer_options.hpp"
+
+namespace eigenformer::inline EIGENFORMER_ABI {
+
+/// What the decoder is told of the source. C is the encoder's last output, s_t the decoder's output, y the embedding of
+/// a target token. In all of them the decoder begins with the encoder's last state.
+///
+///   every_step  s_t = g(s_(t-1), [y_(t-1) C]), and the output is of [s_t y_(t-1) C]: Cho et al. 2014, arXiv 1406.1078
+///   initial     s_t = g(s_(t-1), y_(t-1)), which knows no more than its first state: Sutskever et al. 2014, arXiv
+///               1409.3215
+///   attention   C_t is computed anew at every step, and the output is tanh(W_c [C_t s_t]): Luong et al. 2015, arXiv
+///               1508.04025, equation 5. With the additive score Bahdanau et al. 2015, arXiv 1409.0473, but there
+///               s_(t-1) asks, and here s_t
+enum class SourceContext { every_step, initial, attention };
+
+/// What reads the source.
+enum class SourceEncoder {
+  recurrent,
+  convolution,    // a stack of convolutions over embeddings and positions (Gehring et al. 2017, arXiv 1611.02344)
+  self_attention  // a Transformer's encoder
+};
+
+constexpr auto enum_names(SourceContext) {
+  return std::to_array<EnumName<SourceContext>>({{SourceContext::every_step, "every_step"},
+                                                 {SourceContext::initial, "initial"},
+                                                 {SourceContext::attention, "attention"}});
+}
+constexpr auto enum_names(SourceEncoder) {
+  return std::to_array<EnumName<SourceEncoder>>({{SourceEncoder::recurrent, "recurrent"},
+                                                 {SourceEncoder::convolution, "convolution"},
+                                                 {SourceEncoder::self_attention, "self_attention"}});
+}
+
+struct RecurrentSeq2SeqOptions {
+  Index source_vocabulary_size = 0;
+  Index target_vocabulary_size = 0;
+  Index width = 256;   // of embeddings
+  Index hidden = 256;  // of the decoder's h and of the encoder's output; each of two directions has half of it
+  RecurrentCell cell = RecurrentCell::gru;
+  SourceEncoder encoder = SourceEncoder::recurrent;
+  bool bidirectional = true;  // of a recurrent encoder
+  Index num_encoder_layers = 1;
+  Index num_decoder_layers = 1;
+  SourceContext context = SourceContext::attention;
+  AlignmentScore score = AlignmentScore::additive;
+  bool input_feeding = true;  // of attention: the output of each step is part of the next one's input (section 3.3)
+  double dropout = 0.2;       // of embeddings, between layers, and of the decoder's output
+  Index kernel = 3;           // of a convolutional encoder
+  Index heads = 4;            // of a self-attention encoder
+  Index max_length = 512;
+  bool share_embeddings = false;  // one embedding for source and target, which then have one vocabulary
+  bool tie_output = false;        // the output layer is the target embedding; needs width = hidden
+
+  RecurrentOptions recurrent_encoder() const {
+    return {.inputs = width,
+            .hidden = bidirectional ? hidden / 2 : hidden,
+            .num_layers = num_encoder_layers,
+            .cell = cell,
+            .bidirectional = bidirectional,
+            .dropout = dropout};
+  }
+  RecurrentOptions recurrent_decoder() const {
+    const bool reads_context =
+        context == SourceContext::every_step || (context == SourceContext::attention && input_feeding);
+    return {.inputs = reads_context ? width + hidden : width,
+            .hidden = hidden,
+            .num_layers = num_decoder_layers,
+            .cell = cell,
+            .dropout = dropout};
+  }
+  TransformerLayerOptions self_attention_layer() const {
+    return {.width = hidden, .heads = heads, .dim_feedforward = 2 * hidden, .dropout = dropout, .norm_first = true};
+  }
+};
+
+namespace detail {
+
+inline void check_options(const RecurrentSeq2SeqOptions& options) {
+  check(options.source_vocabulary_size > 0 && options.target_vocabulary_size > 0,
+        "RecurrentSeq2Seq: vocabularies have ", options.source_vocabulary_size, " and ", options.target_vocabulary_size,
+        " tokens, expected source_vocabulary_size and target_vocabulary_size above 0");
+  check(options.max_length >= 1, "RecurrentSeq2Seq: max_length is ", options.max_length, ", expected 1 or more");
+  check(!options.share_embeddings || options.source_vocabulary_size == options.target_vocabulary_size,
+        "RecurrentSeq2Seq: share_embeddings needs one vocabulary, given are ", options.source_vocabulary_size, " and ",
+        options.target_vocabulary_size, " tokens");
+  check(!options.tie_output || options.width == options.hidden,
+        "RecurrentSeq2Seq: tie_output needs width = hidden, given ", options.width, " and ", options.hidden);
+  if (options.encoder == SourceEncoder::recurrent) {
+    check(!options.bidirectional || options.hidden % 2 == 0, "RecurrentSeq2Seq: hidden is ", options.hidden,
+          ", which does not divide into two directions");
+    check(options.num_decoder_layers <= options.num_encoder_layers, "RecurrentSeq2Seq: ", options.num_decoder_layers,
+          " decoder layers begin with the states of ", options.num_encoder_layers, " encoder layers, expected as many");
+  } else {
+    check(options.width == options.hidden, "RecurrentSeq2Seq: an encoder without states needs width = hidden, given ",
+          options.width, " and ", options.hidden);
+  }
+}
+
+}  // namespace detail
+
+}  // namespace eigenformer::inline EIGENFORMER_ABI
