@@ -23,14 +23,12 @@ std::pair<Sentences, Sentences> draw(ef::Index count, ef::Rng& rng) {
 
 int main() {
   ef::Rng rng(7);
-  ef::TransformerOptions options;
-  options.source_vocabulary_size = options.target_vocabulary_size = 13;
-  options.width = 32;
-  options.heads = 4;
-  options.num_encoder_layers = options.num_decoder_layers = 2;
-  options.dim_feedforward = 64;
-  options.dropout = 0;
-  options.norm_first = true;
+  const ef::TransformerOptions options{
+      .source_vocabulary_size = 13,
+      .target_vocabulary_size = 13,
+      .num_encoder_layers = 2,
+      .num_decoder_layers = 2,
+      .layer = {.width = 32, .heads = 4, .dim_feedforward = 64, .dropout = 0, .norm_first = true}};
   ef::Transformer<float> model(options, rng);
   std::cout << ef::parameter_count(model) << " parameters\n";
 

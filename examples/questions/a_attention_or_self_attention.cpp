@@ -113,11 +113,8 @@ Model learn(const LittleLanguages& languages, const Settings& settings) {
   ef::TransformerOptions options = ef::TransformerOptions::tiny();
   options.source_vocabulary_size = languages.source.size();
   options.target_vocabulary_size = languages.target.size();
-  options.width = 64;
-  options.heads = options.num_encoder_layers = options.num_decoder_layers = 2;
-  options.dim_feedforward = 128;
-  options.dropout = 0;
-  options.norm_first = true;
+  options.num_encoder_layers = options.num_decoder_layers = 2;
+  options.layer = {.width = 64, .heads = 2, .dim_feedforward = 128, .dropout = 0, .norm_first = true};
   options.share_embeddings = false;
   ef::Rng rng(settings.seed);
   Model model(options, rng);

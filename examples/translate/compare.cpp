@@ -38,12 +38,12 @@ std::vector<Contestant> contestants(ef::Index sources, ef::Index targets) {
                    ef::TransformerOptions options = ef::TransformerOptions::tiny();
                    options.source_vocabulary_size = sources;
                    options.target_vocabulary_size = targets;
-                   options.width = width;
-                   options.dim_feedforward = 2 * width;
+                   options.layer.width = width;
+                   options.layer.dim_feedforward = 2 * width;
                    options.num_encoder_layers = options.num_decoder_layers = 2;
                    options.share_embeddings = false;
-                   options.norm_first = true;
-                   options.dropout = 0.1;
+                   options.layer.norm_first = true;
+                   options.layer.dropout = 0.1;
                    return ef::Transformer<float>(options, rng);
                  }});
   return all;

@@ -33,8 +33,8 @@ void demo(const DemoArguments& arguments) {
   options.num_encoder_layers = 2;
   options.num_decoder_layers = 2;
   options.share_embeddings = false;
-  options.norm_first = true;
-  options.dropout = 0.1;
+  options.layer.norm_first = true;
+  options.layer.dropout = 0.1;
   ef::Rng rng(arguments.seed);
   Model model{ef::Transformer<float>(options, rng), std::move(source), std::move(target)};
   ef::ThreadPool pool(arguments.threads);

@@ -27,7 +27,7 @@ struct SentencePair {
 ef::Matrix<float> attended(const ef::Transformer<float>& network, const ef::AttentionRecorder<float>& recorder,
                            int layer, int head) {
   const auto& layers = network.decoder.layers;
-  const auto heads = static_cast<int>(network.options.heads);
+  const auto heads = static_cast<int>(network.options.layer.heads);
   ef::check(!layers.empty() && layer >= 0 && layer <= static_cast<int>(layers.size()), "align: layer ", layer,
             " is asked for, there are ", layers.size());
   ef::check(head >= 0 && head <= heads, "align: head ", head, " is asked for, there are ", heads);

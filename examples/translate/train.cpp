@@ -60,15 +60,15 @@ ef::Seq2Seq<float> make_transformer(const TrainArguments& arguments, ef::Index s
   options.source_vocabulary_size = sources;
   options.target_vocabulary_size = targets;
   if (arguments.width > 0) {
-    options.dim_feedforward = options.dim_feedforward * arguments.width / options.width;
-    options.width = arguments.width;
+    options.layer.dim_feedforward = options.layer.dim_feedforward * arguments.width / options.layer.width;
+    options.layer.width = arguments.width;
   }
   if (arguments.layers > 0) options.num_encoder_layers = options.num_decoder_layers = arguments.layers;
   options.positions = ef::value_of<ef::PositionEncoding>(arguments.positions);
   options.share_embeddings = false;
-  options.norm_first = true;
+  options.layer.norm_first = true;
   options.max_length = 2 * arguments.max_length;
-  if (arguments.dropout >= 0) options.dropout = arguments.dropout;
+  if (arguments.dropout >= 0) options.layer.dropout = arguments.dropout;
   return ef::Transformer<float>(options, rng);
 }
 

@@ -8,7 +8,7 @@ namespace ef = eigenformer;
 namespace {
 
 /// Remembers who called, and how often.
-class Counter : public ef::AttentionObserver<float> {
+class HeadCounter : public ef::AttentionObserver<float> {
  public:
   void record(const void* layer, ef::Tensor<float, 3> weights) override {
     last = layer;
@@ -21,7 +21,7 @@ class Counter : public ef::AttentionObserver<float> {
 }  // namespace
 
 TEST_CASE("a context carries any observer of attention", "[autograd]") {
-  Counter counter;
+  HeadCounter counter;
   const ef::Context<float> context{.attention = &counter};
   const int layer = 0;
   context.attention->record(&layer, ef::Tensor<float, 3>({2, 3, 4}));

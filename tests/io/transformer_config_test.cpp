@@ -10,17 +10,17 @@ TEST_CASE("options come back from JSON as they were", "[io]") {
   ef::TransformerOptions options = ef::TransformerOptions::tiny();
   options.source_vocabulary_size = 10;
   options.target_vocabulary_size = 20;
-  options.activation = ef::Activation::gelu_tanh;
+  options.layer.activation = ef::Activation::gelu_tanh;
   options.positions = GENERATE(from_range(ef::position_encodings));
   options.relative_distance = 3;
-  options.relative_values = false;
+  options.layer.relative_values = false;
   options.buckets = 16;
   options.max_distance = 50;
   options.rotary_base = 500000;
-  options.norm_first = true;
-  options.residual = false;
+  options.layer.norm_first = true;
+  options.layer.residual = false;
   options.share_embeddings = false;
-  options.dropout = 0.125;
+  options.layer.dropout = 0.125;
   const ef::Json json = ef::options_to_json(options);
   CHECK(ef::options_to_json(ef::options_from_json<ef::TransformerOptions>(json, "test")) == json);
   CHECK(json["activation"] == "gelu_tanh");
@@ -32,6 +32,39 @@ TEST_CASE("options come back from JSON as they were", "[io]") {
   CHECK(json["max_distance"] == 50);
   CHECK(json["rotary_base"] == 500000);
   CHECK(json["residual"] == false);
+}
+
+TEST_CASE("model folders keep their options in one flat list", "[io]") {
+  std::vector<std::string> keys;
+  const ef::Json json = ef::options_to_json(ef::TransformerOptions());
+  for (const auto& [key, value] : json.items()) {
+    CHECK(!value.is_object());
+    keys.push_back(key);
+  }
+  CHECK(keys == std::vector<std::string>{"activation",
+                                         "bias",
+                                         "buckets",
+                                         "dim_feedforward",
+                                         "dropout",
+                                         "head_width",
+                                         "heads",
+                                         "key_heads",
+                                         "layer_norm_eps",
+                                         "max_distance",
+                                         "max_length",
+                                         "norm_first",
+                                         "num_decoder_layers",
+                                         "num_encoder_layers",
+                                         "positions",
+                                         "relative_distance",
+                                         "relative_values",
+                                         "residual",
+                                         "rotary_base",
+                                         "share_embeddings",
+                                         "source_vocabulary_size",
+                                         "target_vocabulary_size",
+                                         "tie_output",
+                                         "width"});
 }
 
 TEST_CASE("JSON that is not a Transformer's options is refused by name", "[io]") {

@@ -14,7 +14,8 @@ TEST_CASE("gradients of a convolutional encoder", "[layers]") {
   const auto padding = GENERATE(ConvolutionPadding::same, ConvolutionPadding::causal);
   const bool gated = GENERATE(false, true);
   CAPTURE(ef::to_string(padding), gated);
-  ef::ConvolutionalEncoder<double> encoder({.width = 4, .layers = 3, .padding = padding, .gated = gated}, rng);
+  ef::ConvolutionalEncoder<double> encoder({.num_layers = 3, .layer = {.width = 4, .padding = padding, .gated = gated}},
+                                           rng);
   for (auto& layer : encoder.layers) layer.convolution.bias.value.setRandom();
   const auto x = ef::testing::random_matrix<double>(9, 4, rng);
   const ef::RowOffsets rows{0, 3, 3, 9};
@@ -29,23 +30,24 @@ TEST_CASE("a convolutional encoder sees its receptive field, and no future if it
   CAPTURE(seed);
   ef::Rng rng(seed);
   const auto padding = GENERATE(ConvolutionPadding::same, ConvolutionPadding::causal);
-  const Index layers = GENERATE(1, 4), kernel = GENERATE(3, 5);
-  CAPTURE(ef::to_string(padding), layers, kernel);
-  const ef::ConvolutionalEncoderOptions options{.width = 8, .layers = layers, .kernel = kernel, .padding = padding};
+  const Index layers = GENERATE(1, 4), kernel = GENERATE(3, 5), dilation = GENERATE(1, 2);
+  CAPTURE(ef::to_string(padding), layers, kernel, dilation);
+  const ef::ConvolutionalEncoderOptions options{
+      .num_layers = layers, .layer = {.width = 8, .kernel = kernel, .padding = padding, .dilation = dilation}};
   const ef::ConvolutionalEncoder<double> encoder(options, rng);
   const auto x = ef::testing::random_matrix<double>(100, 8, rng);
   const ef::RowOffsets rows{0, 20, 80, 100};
   const ef::Matrix<double> y = encoder({}, x, rows).value();
-  const Index t = 50;
+  const Index t = 45;
   ef::Matrix<double> changed = x;
   changed.row(t).array() += 1;
   const ef::Matrix<double> y_changed = encoder({}, changed, rows).value();
   const Index field = options.receptive_field();
-  CHECK(field == layers * (kernel - 1) + 1);
+  CHECK(field == layers * (kernel - 1) * dilation + 1);
   const Index first = padding == ConvolutionPadding::causal ? t : t - field / 2;
   for (Index i = 0; i < 100; ++i) {
     CAPTURE(i);
-    CHECK((y.row(i) != y_changed.row(i)) == (i >= first && i < first + field));
+    CHECK((y.row(i) != y_changed.row(i)) == (i >= first && i < first + field && (i - first) % dilation == 0));
   }
 }
 
@@ -54,7 +56,7 @@ TEST_CASE("a convolutional encoder gives each sequence what it has alone, packed
   const std::uint64_t seed = 363;
   CAPTURE(seed);
   ef::Rng rng(seed);
-  const ef::ConvolutionalEncoder<float> encoder({.width = 40, .layers = 2}, rng);
+  const ef::ConvolutionalEncoder<float> encoder({.num_layers = 2, .layer = {.width = 40}}, rng);
   const ef::RowOffsets rows{0, 1, 1, 30, 300, 317};
   const auto x = ef::testing::random_matrix<float>(317, 40, rng);
   const ef::Matrix<float> y = encoder({}, x, rows).value();
@@ -70,7 +72,7 @@ TEST_CASE("a convolutional encoder gives each sequence what it has alone, packed
 
 TEST_CASE("a convolutional encoder's parameters have names", "[layers]") {
   ef::Rng rng(1);
-  const ef::ConvolutionalEncoder<float> encoder({.width = 4, .layers = 2}, rng);
+  const ef::ConvolutionalEncoder<float> encoder({.num_layers = 2, .layer = {.width = 4}}, rng);
   std::vector<std::string> names;
   ef::for_each_parameter(encoder, [&](const std::string& name, const auto&) { names.push_back(name); });
   CHECK(names == std::vector<std::string>{"layers.0.convolution.weight", "layers.0.convolution.bias",

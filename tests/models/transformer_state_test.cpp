@@ -17,12 +17,12 @@ ef::Transformer<double> model_of(bool norm_first, std::uint64_t seed,
   options.positions = positions;
   options.max_length = positions == ef::PositionEncoding::learned ? 40 : 6;  // the others go on beyond
   options.relative_distance = 2;
-  options.relative_values = norm_first;
+  options.layer.relative_values = norm_first;
   options.buckets = 6;
   options.max_distance = 9;
-  options.norm_first = norm_first;
-  options.heads = 4;
-  options.key_heads = 2;
+  options.layer.norm_first = norm_first;
+  options.layer.heads = 4;
+  options.layer.key_heads = 2;
   return ef::Transformer<double>(options, rng);
 }
 

@@ -35,11 +35,11 @@ TEST_CASE("gradients of the whole tiny Transformer", "[models]") {
   options.source_vocabulary_size = 11;
   options.target_vocabulary_size = 11;
   options.share_embeddings = GENERATE(true, false);
-  options.norm_first = !options.share_embeddings;
+  options.layer.norm_first = !options.share_embeddings;
   options.tie_output = options.share_embeddings;
   options.positions =
       options.share_embeddings ? ef::PositionEncoding::sinusoidal_concatenated : ef::PositionEncoding::learned;
-  options.activation = ef::Activation::gelu;  // no kinks
+  options.layer.activation = ef::Activation::gelu;  // no kinks
   options.max_length = 16;
   ef::Transformer<double> model(options, rng);
   const ef::TranslationBatch batch = copy_batch({3, 1}, rng);
@@ -58,7 +58,7 @@ TEST_CASE("gradients of a Transformer with every kind of position", "[models]") 
   CAPTURE(seed, ef::to_string(positions));
   ef::Rng rng(seed);
   ef::TransformerOptions options = with_positions(positions);
-  options.activation = ef::Activation::gelu;
+  options.layer.activation = ef::Activation::gelu;
   ef::Transformer<double> model(options, rng);
   const ef::TranslationBatch batch = copy_batch({3, 0, 7}, rng);
   const ef::GradientCheckResult result = ef::gradient_check_parameters(
@@ -140,10 +140,10 @@ TEST_CASE("all positions but learned ones go on beyond max_length", "[models]") 
 TEST_CASE("a Transformer's blocks may be without residual connections", "[models]") {
   ef::Rng rng(64);
   ef::TransformerOptions options = small_transformer();
-  options.residual = GENERATE(true, false);
+  options.layer.residual = GENERATE(true, false);
   const ef::Transformer<float> model(options, rng);
-  for (const auto& layer : model.encoder.layers) CHECK(layer.residual.enabled == options.residual);
-  for (const auto& layer : model.decoder.layers) CHECK(layer.residual.enabled == options.residual);
+  for (const auto& layer : model.encoder.layers) CHECK(layer.residual.enabled == options.layer.residual);
+  for (const auto& layer : model.decoder.layers) CHECK(layer.residual.enabled == options.layer.residual);
 }
 
 TEST_CASE("a Transformer learns one batch by heart", "[models]") {
@@ -151,8 +151,8 @@ TEST_CASE("a Transformer learns one batch by heart", "[models]") {
   CAPTURE(seed);
   ef::Rng rng(seed);
   ef::TransformerOptions options = small_transformer();
-  options.norm_first = GENERATE(false, true);
-  CAPTURE(options.norm_first);
+  options.layer.norm_first = GENERATE(false, true);
+  CAPTURE(options.layer.norm_first);
   ef::Transformer<float> model(options, rng);
   const ef::TranslationBatch batch = copy_batch({4, 2, 5, 3}, rng);
   ef::Adam<float> adam;
@@ -179,8 +179,8 @@ TEMPLATE_TEST_CASE("a sentence's result is the same to the last bit alone and in
   ef::Rng rng(seed);
   ef::TransformerOptions options = with_positions(positions);
   options.max_length = 100;
-  options.activation = GENERATE(ef::Activation::relu, ef::Activation::gelu);
-  options.norm_first = options.activation == ef::Activation::gelu;
+  options.layer.activation = GENERATE(ef::Activation::relu, ef::Activation::gelu);
+  options.layer.norm_first = options.layer.activation == ef::Activation::gelu;
   const ef::Transformer<TestType> model(options, rng);
   const ef::PackedWeights<TestType> packed(model);
   ef::ThreadPool pool(3);
@@ -206,7 +206,7 @@ TEST_CASE("one and two threads give exactly the same: values, gradients, dropout
   ef::Rng rng(seed);
   ef::TransformerOptions options = with_positions(positions);
   options.max_length = 100;
-  options.dropout = 0.2;
+  options.layer.dropout = 0.2;
   const ef::Transformer<float> model(options, rng);
   const ef::TranslationBatch batch = copy_batch({30, 70, 2, 90, 45}, rng);
   const auto run = [&](ef::Threads* threads) {
@@ -228,8 +228,8 @@ TEST_CASE("after a first pass over the shapes a training step allocates no activ
   CAPTURE(seed);
   ef::Rng rng(seed);
   ef::TransformerOptions options = small_transformer();
-  options.width = 64;
-  options.dim_feedforward = 128;
+  options.layer.width = 64;
+  options.layer.dim_feedforward = 128;
   ef::Transformer<float> model(options, rng);
   std::vector<ef::TranslationBatch> batches{copy_batch({40, 20, 30}, rng), copy_batch({10, 25, 80}, rng),
                                             copy_batch({60, 50}, rng)};
@@ -277,12 +277,17 @@ TEST_CASE("options that do not fit together are refused", "[models]") {
   options = with_positions(ef::PositionEncoding::relative);
   options.relative_distance = 0;
   CHECK_THROWS_WITH(ef::Transformer<float>(options, rng), "Transformer: relative_distance is 0, expected 1 or more");
+  options.relative_distance = 4;
+  options.layer.relative_distance = 3;
+  CHECK_THROWS_WITH(ef::Transformer<float>(options, rng),
+                    "Transformer: layer.relative_distance is 3, expected 0; set positions to relative, and "
+                    "relative_distance beside it");
   options = with_positions(ef::PositionEncoding::bucketed);
   options.max_distance = 3;
   CHECK_THROWS_WITH(ef::Transformer<float>(options, rng),
                     "RelativeBias: max_distance is 3, expected more than 3, which have a bucket each");
   options = with_positions(ef::PositionEncoding::rotary);
-  options.head_width = 5;
+  options.layer.head_width = 5;
   CHECK_THROWS_WITH(ef::Transformer<float>(options, rng),
                     "AttentionPositions: rotary turns pairs of features, head_width is 5, expected an even one");
 }

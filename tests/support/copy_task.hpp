@@ -10,13 +10,11 @@
 namespace eigenformer::testing {
 
 inline TransformerOptions small_transformer() {
-  TransformerOptions options;
-  options.source_vocabulary_size = options.target_vocabulary_size = 11;
-  options.width = 16;
-  options.heads = 2;
-  options.num_encoder_layers = options.num_decoder_layers = 2;
-  options.dim_feedforward = 32;
-  return options;
+  return {.source_vocabulary_size = 11,
+          .target_vocabulary_size = 11,
+          .num_encoder_layers = 2,
+          .num_decoder_layers = 2,
+          .layer = {.width = 16, .heads = 2, .dim_feedforward = 32}};
 }
 
 /// Random sequences of the given lengths over the tokens 3 .. 10, to be copied.

@@ -9,20 +9,11 @@
 namespace eigenformer::inline EIGENFORMER_ABI {
 
 struct ConvolutionalEncoderOptions {
-  Index width = 512;
-  Index layers = 6;
-  Index kernel = 3;
-  ConvolutionPadding padding = ConvolutionPadding::same;
-  double dropout = 0.1;  // of each layer's input
-  bool gated = true;
-  bool residual = true;
+  Index num_layers = 6;
+  ConvolutionLayerOptions layer{};  // of every layer
 
-  ConvolutionLayerOptions layer() const {
-    return {
-        .width = width, .kernel = kernel, .padding = padding, .dropout = dropout, .gated = gated, .residual = residual};
-  }
-  /// How many tokens a result is made of: each layer adds kernel - 1.
-  Index receptive_field() const { return layers * (kernel - 1) + 1; }
+  /// How many tokens a result is made of: each layer adds (kernel - 1) * dilation.
+  Index receptive_field() const { return num_layers * (layer.kernel - 1) * layer.dilation + 1; }
 };
 
 /// The encoder of Gehring et al. 2017 (arXiv 1705.03122), section 3.2, on embeddings that have its width.
@@ -42,7 +33,7 @@ struct ConvolutionalEncoder {
 
 template <class Scalar>
 ConvolutionalEncoder<Scalar>::ConvolutionalEncoder(const ConvolutionalEncoderOptions& options, Rng& rng) {
-  for (Index i = 0; i < options.layers; ++i) layers.emplace_back(options.layer(), rng);
+  for (Index i = 0; i < options.num_layers; ++i) layers.emplace_back(options.layer, rng);
 }
 
 template <class Scalar>

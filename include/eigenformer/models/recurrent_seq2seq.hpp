@@ -117,11 +117,10 @@ RecurrentSeq2Seq<Scalar>::RecurrentSeq2Seq(const RecurrentSeq2SeqOptions& chosen
       encoder = Recurrent<Scalar>(options.recurrent_encoder(), rng);
       break;
     case SourceEncoder::convolution:
-      convolution = ConvolutionalEncoder<Scalar>({.width = options.hidden,
-                                                  .layers = options.num_encoder_layers,
-                                                  .kernel = options.kernel,
-                                                  .dropout = options.dropout},
-                                                 rng);
+      convolution = ConvolutionalEncoder<Scalar>(
+          {.num_layers = options.num_encoder_layers,
+           .layer = {.width = options.hidden, .kernel = options.kernel, .dropout = options.dropout}},
+          rng);
       break;
     case SourceEncoder::self_attention:
       self_attention = Encoder<Scalar>(options.self_attention_layer(), options.num_encoder_layers, rng);

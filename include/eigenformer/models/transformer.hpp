@@ -1,8 +1,9 @@
 // The encoder-decoder Transformer of "Attention Is All You Need" (Vaswani et al. 2017, arXiv 1706.03762).
 #pragma once
 
-#include <utility>
-#include <vector>
+#include <algorithm>
+#include <cmath>
+#include <span>
 
 #include "eigenformer/core/detail/compiled.hpp"
 #include "eigenformer/layers/decoder.hpp"
@@ -14,69 +15,49 @@
 namespace eigenformer::inline EIGENFORMER_ABI {
 
 /// Defaults are the paper's base model.
+///
+///   TransformerOptions options{.source_vocabulary_size = 8000, .target_vocabulary_size = 8000};
+///   options.layer.width = 256;
 struct TransformerOptions {
   Index source_vocabulary_size = 0;
   Index target_vocabulary_size = 0;
-  Index width = 512;
-  Index heads = 8;
-  Index key_heads = 0;   // 0: as many as heads
-  Index head_width = 0;  // 0: width / heads
   Index num_encoder_layers = 6;
   Index num_decoder_layers = 6;
-  Index dim_feedforward = 2048;
-  double dropout = 0.1;  // also of the embeddings (section 5.4)
-  Activation activation = Activation::relu;
-  double layer_norm_eps = 1e-5;
-  bool norm_first = false;  // true also puts a norm after each stack
-  bool residual = true;     // false: blocks without the connections around their sub-layers
-  bool bias = true;
+  /// Of every layer. Its dropout is also that of the embeddings (section 5.4), and its norm_first also puts a norm
+  /// after each stack. Its relative_distance stays 0: the one below counts.
+  TransformerLayerOptions layer{};
   PositionEncoding positions = PositionEncoding::sinusoidal;
   Index max_length = 512;        // learned positions beyond do not exist; all others go on, made when needed
-  Index relative_distance = 16;  // relative: beyond it all are as far. On both sides
-  bool relative_values = true;   // relative: on the values too
+  Index relative_distance = 16;  // relative: every layer's relative_distance
   Index buckets = 32;            // bucketed: of a decoder's or an encoder's numbers for each head
   Index max_distance = 128;      // bucketed: from it on all are as far
   double rotary_base = 10000;    // rotary
   bool share_embeddings = true;  // one embedding for source and target, which then have one vocabulary
   bool tie_output = true;        // the output layer is the target embedding (section 3.4)
 
-  TransformerLayerOptions layer() const {
-    return {.width = width,
-            .heads = heads,
-            .key_heads = key_heads,
-            .head_width = head_width,
-            .dim_feedforward = dim_feedforward,
-            .dropout = dropout,
-            .activation = activation,
-            .layer_norm_eps = layer_norm_eps,
-            .norm_first = norm_first,
-            .residual = residual,
-            .bias = bias,
-            .relative_distance = positions == PositionEncoding::relative ? relative_distance : 0,
-            .relative_values = relative_values};
+  /// `layer`, with relative positions if `positions` is relative: what the layers are made of.
+  TransformerLayerOptions layer_with_positions() const {
+    TransformerLayerOptions options = layer;
+    options.relative_distance = positions == PositionEncoding::relative ? relative_distance : 0;
+    return options;
   }
 
   /// Of the encoder, which looks both ways, or of the decoder.
   AttentionPositionsOptions attention_positions(bool bidirectional) const {
     return {.encoding = positions,
-            .heads = heads,
-            .head_width = head_width == 0 ? width / std::max<Index>(heads, 1) : head_width,
+            .heads = layer.heads,
+            .head_width = layer.head_width == 0 ? layer.width / std::max<Index>(layer.heads, 1) : layer.head_width,
             .buckets = {.buckets = buckets, .max_distance = max_distance, .bidirectional = bidirectional},
-            .deviation = 1 / std::sqrt(static_cast<double>(width)),
+            .deviation = 1 / std::sqrt(static_cast<double>(layer.width)),
             .rotary_base = rotary_base,
             .rotary_positions = std::min<Index>(max_length, most_kept_positions)};
   }
 
   /// Four layers of width 128: Transformer-Tiny of Wu et al. 2021 ("Good for Misconceived Reasons").
   static TransformerOptions tiny() {
-    TransformerOptions options;
-    options.width = 128;
-    options.heads = 4;
-    options.num_encoder_layers = 4;
-    options.num_decoder_layers = 4;
-    options.dim_feedforward = 256;
-    options.dropout = 0.3;
-    return options;
+    return {.num_encoder_layers = 4,
+            .num_decoder_layers = 4,
+            .layer = {.width = 128, .heads = 4, .dim_feedforward = 256, .dropout = 0.3}};
   }
   /// The paper's base model (its table 3).
   static TransformerOptions base() { return {}; }
@@ -132,7 +113,7 @@ struct Transformer {
 
 template <class Scalar>
 Transformer<Scalar>::Transformer(const TransformerOptions& chosen, Rng& rng)
-    : options(chosen), dropout{chosen.dropout} {
+    : options(chosen), dropout{chosen.layer.dropout} {
   check(options.source_vocabulary_size > 0 && options.target_vocabulary_size > 0, "Transformer: vocabularies have ",
         options.source_vocabulary_size, " and ", options.target_vocabulary_size,
         " tokens, expected source_vocabulary_size and target_vocabulary_size above 0");
@@ -141,22 +122,20 @@ Transformer<Scalar>::Transformer(const TransformerOptions& chosen, Rng& rng)
         ", expected 1 or more");
   check(options.positions != PositionEncoding::relative || options.relative_distance >= 1,
         "Transformer: relative_distance is ", options.relative_distance, ", expected 1 or more");
+  check(options.layer.relative_distance == 0, "Transformer: layer.relative_distance is ",
+        options.layer.relative_distance, ", expected 0; set positions to relative, and relative_distance beside it");
   check(!options.share_embeddings || options.source_vocabulary_size == options.target_vocabulary_size,
         "Transformer: share_embeddings needs one vocabulary, given are ", options.source_vocabulary_size, " and ",
         options.target_vocabulary_size, " tokens");
-  source_embedding = Embedding<Scalar>(options.source_vocabulary_size, options.width, rng);
+  source_embedding = Embedding<Scalar>(options.source_vocabulary_size, options.layer.width, rng);
   if (!options.share_embeddings)
-    target_embedding = Embedding<Scalar>(options.target_vocabulary_size, options.width, rng);
-  if (!options.tie_output) generator = Linear<Scalar>(options.width, options.target_vocabulary_size, rng);
-  positions = Positions<Scalar>(options.positions, options.max_length, options.width, rng);
-  for (Index i = 0; i < options.num_encoder_layers; ++i) encoder.layers.emplace_back(options.layer(), rng);
-  for (Index i = 0; i < options.num_decoder_layers; ++i) decoder.layers.emplace_back(options.layer(), rng);
+    target_embedding = Embedding<Scalar>(options.target_vocabulary_size, options.layer.width, rng);
+  if (!options.tie_output) generator = Linear<Scalar>(options.layer.width, options.target_vocabulary_size, rng);
+  positions = Positions<Scalar>(options.positions, options.max_length, options.layer.width, rng);
+  encoder = Encoder<Scalar>(options.layer_with_positions(), options.num_encoder_layers, rng);
+  decoder = Decoder<Scalar>(options.layer_with_positions(), options.num_decoder_layers, rng);
   encoder.positions = AttentionPositions<Scalar>(options.attention_positions(true), rng);
   decoder.positions = AttentionPositions<Scalar>(options.attention_positions(false), rng);
-  if (options.norm_first) {
-    encoder.norm = LayerNorm<Scalar>(options.width, options.layer_norm_eps);
-    decoder.norm = LayerNorm<Scalar>(options.width, options.layer_norm_eps);
-  }
 }
 
 template <class Scalar>
@@ -164,7 +143,7 @@ Variable<Scalar> Transformer<Scalar>::embed(const Context<Scalar>& context, cons
                                             std::span<const Token> tokens, const RowOffsets& rows,
                                             Index first_position) const {
   const Variable<Scalar> vectors =
-      scale(context, embedding(context, tokens), std::sqrt(static_cast<Scalar>(options.width)));
+      scale(context, embedding(context, tokens), std::sqrt(static_cast<Scalar>(options.layer.width)));
   return dropout(context, positions(context, vectors, rows, first_position));
 }
 
