@@ -43,19 +43,19 @@ void visit_options(Options& options, auto&& visitor) {
 /// Calls the visitor with the name and shape of every parameter of a Transformer with these options. Allocates nothing
 /// for the model; a visitor may end the walk by throwing.
 inline void visit_tensors(const TransformerOptions& options, const TensorVisitor& visitor) {
-  const Index width = options.width;
+  const Index width = options.layer.width;
   visitor("source_embedding.weight", {options.source_vocabulary_size, width});
   if (!options.share_embeddings) visitor("target_embedding.weight", {options.target_vocabulary_size, width});
   if (!options.tie_output) detail::visit_linear(visitor, "generator", width, options.target_vocabulary_size);
   if (options.positions == PositionEncoding::learned) visitor("positions.weight", {options.max_length, width});
   for (Index i = 0; i < options.num_encoder_layers; ++i)
-    detail::visit_encoder_layer(visitor, "encoder.layers." + std::to_string(i), options.layer());
+    detail::visit_encoder_layer(visitor, "encoder.layers." + std::to_string(i), options.layer_with_positions());
   for (Index i = 0; i < options.num_decoder_layers; ++i)
-    detail::visit_decoder_layer(visitor, "decoder.layers." + std::to_string(i), options.layer());
+    detail::visit_decoder_layer(visitor, "decoder.layers." + std::to_string(i), options.layer_with_positions());
   for (const char* stack : {"encoder", "decoder"}) {
     if (options.positions == PositionEncoding::bucketed)
-      visitor(std::string(stack) + ".positions.weight", {options.buckets, options.heads});
-    if (options.norm_first) detail::visit_norm(visitor, std::string(stack) + ".norm", width);
+      visitor(std::string(stack) + ".positions.weight", {options.buckets, options.layer.heads});
+    if (options.layer.norm_first) detail::visit_norm(visitor, std::string(stack) + ".norm", width);
   }
 }
 

@@ -117,9 +117,9 @@ Transformer<Scalar>::Transformer(const TransformerOptions& chosen, Rng& rng)
   check(options.source_vocabulary_size > 0 && options.target_vocabulary_size > 0, "Transformer: vocabularies have ",
         options.source_vocabulary_size, " and ", options.target_vocabulary_size,
         " tokens, expected source_vocabulary_size and target_vocabulary_size above 0");
-  check(options.width >= 1 && options.dim_feedforward >= 1 && options.max_length >= 1, "Transformer: width is ",
-        options.width, ", dim_feedforward ", options.dim_feedforward, ", max_length ", options.max_length,
-        ", expected 1 or more");
+  check(options.layer.width >= 1 && options.layer.dim_feedforward >= 1 && options.max_length >= 1,
+        "Transformer: width is ", options.layer.width, ", dim_feedforward ", options.layer.dim_feedforward,
+        ", max_length ", options.max_length, ", expected 1 or more");
   check(options.positions != PositionEncoding::relative || options.relative_distance >= 1,
         "Transformer: relative_distance is ", options.relative_distance, ", expected 1 or more");
   check(options.layer.relative_distance == 0, "Transformer: layer.relative_distance is ",
