@@ -52,9 +52,9 @@ Results layer_normalization(const OperatorCase& c) {
   Array rstd = mean, y = x;
   Array bias = c.has("B") ? c.input("B") : Array::of_shape(gain.shape);
   const Index rows = x.size(0, first);
-  layer_norm_forward<float>(x.matrix(axis), gain.matrix(0), bias.matrix(0), c.attribute("epsilon", 1e-5),
-                            y.matrix(axis), MatrixMap<float>(mean.values.data(), rows, 1),
-                            MatrixMap<float>(rstd.values.data(), rows, 1));
+  layer_norm_forward<float>(
+      {x.matrix(axis), gain.matrix(0), bias.matrix(0)}, c.attribute("epsilon", 1e-5),
+      {y.matrix(axis), MatrixMap<float>(mean.values.data(), rows, 1), MatrixMap<float>(rstd.values.data(), rows, 1)});
   return {{"Y", y}, {"Mean", mean}, {"InvStdDev", rstd}};
 }
 

@@ -34,18 +34,18 @@ template <class Scalar>
 std::vector<Matrix<Scalar>> forward(const Matrix<Scalar>& x, const Matrix<Scalar>& gain, const Matrix<Scalar>& bias) {
   return run_every_way<Scalar>(
       {x, gain, bias}, {ef::shape(x), {x.rows(), 1}, {x.rows(), 1}}, [](auto& in, auto& out, ef::Threads* threads) {
-        ef::layer_norm_forward<Scalar>(in[0], in[1], in[2], layer_norm_epsilon, out[0], out[1], out[2], threads);
+        ef::layer_norm_forward<Scalar>({in[0], in[1], in[2]}, layer_norm_epsilon, {out[0], out[1], out[2]}, threads);
       });
 }
 
 template <class Scalar>
 std::vector<Matrix<Scalar>> backward(const Matrix<Scalar>& x, const Matrix<Scalar>& gain,
                                      const std::vector<Matrix<Scalar>>& kept, const Matrix<Scalar>& d_y) {
-  return run_every_way<Scalar>({x, gain, kept[1], kept[2], d_y}, {ef::shape(x), {1, x.cols()}, {1, x.cols()}},
-                               [](auto& in, auto& out, ef::Threads* threads) {
-                                 ef::layer_norm_backward<Scalar>(in[0], in[1], in[2], in[3], in[4], out[0], out[1],
-                                                                 out[2], threads);
-                               });
+  return run_every_way<Scalar>(
+      {x, gain, kept[1], kept[2], d_y}, {ef::shape(x), {1, x.cols()}, {1, x.cols()}},
+      [](auto& in, auto& out, ef::Threads* threads) {
+        ef::layer_norm_backward<Scalar>({in[0], in[1], in[2], in[3]}, in[4], {out[0], out[1], out[2]}, threads);
+      });
 }
 
 }  // namespace
@@ -169,12 +169,12 @@ TEST_CASE("layer_norm may work in place", "[kernels]") {
   Matrix<float> y = x;
   Matrix<float> mean(4, 1);
   Matrix<float> rstd(4, 1);
-  ef::layer_norm_forward<float>(y, gain, gain, layer_norm_epsilon, y, mean, rstd);
+  ef::layer_norm_forward<float>({y, gain, gain}, layer_norm_epsilon, {y, mean, rstd});
   CHECK(identical<float>(y, kept[0]));
   Matrix<float> d_x = d_y;
   Matrix<float> d_gain(1, 33);
   Matrix<float> d_bias(1, 33);
-  ef::layer_norm_backward<float>(x, gain, mean, rstd, d_x, d_x, d_gain, d_bias);
+  ef::layer_norm_backward<float>({x, gain, mean, rstd}, d_x, {d_x, d_gain, d_bias});
   CHECK(identical<float>(d_x, backward<float>(x, gain, kept, d_y)[0]));
 }
 
@@ -190,15 +190,18 @@ TEST_CASE("layer_norm names what does not fit", "[kernels]") {
   CHECK(message_of([&] { ef::layer_norm(x, long_row, row); }) == "layer_norm: gain is [1 x 4], expected [1 x 3]");
   CHECK(message_of([&] { ef::layer_norm(x, row, long_row); }) == "layer_norm: bias is [1 x 4], expected [1 x 3]");
   CHECK(message_of([&] { ef::layer_norm(x, row, row, -1); }) == "layer_norm: epsilon is -1.000000, expected 0 or more");
-  CHECK(message_of([&] { ef::layer_norm_forward<float>(x, row, row, 0, d_long, s, t); }) ==
-        "layer_norm: y is [1 x 4], expected [2 x 3]");
-  CHECK(message_of([&] { ef::layer_norm_forward<float>(x, row, row, 0, y, y, t); }) ==
-        "layer_norm: mean is [2 x 3], expected [2 x 1]");
-  CHECK(message_of([&] { ef::layer_norm_forward<float>(x, row, row, 0, y, s, y); }) ==
-        "layer_norm: rstd is [2 x 3], expected [2 x 1]");
+  CHECK(message_of([&] {
+          ef::layer_norm_forward<float>({x, row, row}, 0, {d_long, s, t});
+        }) == "layer_norm: y is [1 x 4], expected [2 x 3]");
+  CHECK(message_of([&] {
+          ef::layer_norm_forward<float>({x, row, row}, 0, {y, y, t});
+        }) == "layer_norm: mean is [2 x 3], expected [2 x 1]");
+  CHECK(message_of([&] {
+          ef::layer_norm_forward<float>({x, row, row}, 0, {y, s, y});
+        }) == "layer_norm: rstd is [2 x 3], expected [2 x 1]");
   const auto back = [&](const auto& gain, const auto& mean, const auto& rstd, const auto& d_y, auto& d_x, auto& d_gain,
                         auto& d_bias) {
-    return message_of([&] { ef::layer_norm_backward<float>(x, gain, mean, rstd, d_y, d_x, d_gain, d_bias); });
+    return message_of([&] { ef::layer_norm_backward<float>({x, gain, mean, rstd}, d_y, {d_x, d_gain, d_bias}); });
   };
   CHECK(back(long_row, s, t, x, y, d_row, d_row) == "layer_norm: gain is [1 x 4], expected [1 x 3]");
   CHECK(back(row, row, t, x, y, d_row, d_row) == "layer_norm: mean is [1 x 3], expected [2 x 1]");
@@ -217,10 +220,10 @@ TEMPLATE_TEST_CASE("a sum and its norm in one are the norm of the sum, to the la
     const auto gain = random_matrix<TestType>(1, s.cols, rng), bias = random_matrix<TestType>(1, s.cols, rng);
     const Matrix<TestType> sum = a + b;
     Matrix<TestType> y(s.rows, s.cols), mean(s.rows, 1), rstd(s.rows, 1);
-    ef::layer_norm_forward<TestType>(sum, gain, bias, 1e-5, y, mean, rstd);
+    ef::layer_norm_forward<TestType>({sum, gain, bias}, 1e-5, {y, mean, rstd});
     const auto given = run_every_way<TestType>(
         {a, b, gain, bias}, {s, s, {s.rows, 1}, {s.rows, 1}}, [&](auto& in, auto& out, ef::Threads* threads) {
-          ef::add_layer_norm_forward<TestType>(in[0], in[1], in[2], in[3], 1e-5, out[0], out[1], out[2], out[3],
+          ef::add_layer_norm_forward<TestType>({in[0], in[1], in[2], in[3]}, 1e-5, out[0], {out[1], out[2], out[3]},
                                                threads);
         });
     CHECK(identical<TestType>(given[0], sum));
@@ -228,11 +231,12 @@ TEMPLATE_TEST_CASE("a sum and its norm in one are the norm of the sum, to the la
     CHECK(identical<TestType>(given[2], mean));
     CHECK(identical<TestType>(given[3], rstd));
     Matrix<TestType> in_place(s.rows, s.cols);
-    ef::add_layer_norm_forward<TestType>(a, b, gain, bias, 1e-5, in_place, in_place, mean, rstd);
+    ef::add_layer_norm_forward<TestType>({a, b, gain, bias}, 1e-5, in_place, {in_place, mean, rstd});
     CHECK(identical<TestType>(in_place, y));
   }
   const Matrix<float> x(2, 3), wrong(3, 2);
   Matrix<float> row = Matrix<float>::Ones(1, 3), y(2, 3), column(2, 1);
-  CHECK(message_of([&] { ef::add_layer_norm_forward<float>(x, wrong, row, row, 1e-5, y, y, column, column); }) ==
-        "add_layer_norm: b is [3 x 2], expected [2 x 3]");
+  CHECK(message_of([&] {
+          ef::add_layer_norm_forward<float>({x, wrong, row, row}, 1e-5, y, {y, column, column});
+        }) == "add_layer_norm: b is [3 x 2], expected [2 x 3]");
 }

@@ -38,7 +38,7 @@ std::vector<Matrix<Scalar>> backward(const Matrix<Scalar>& x, const Matrix<Scala
                                      const Matrix<Scalar>& d_y) {
   return run_every_way<Scalar>({x, gain, rrms, d_y}, {ef::shape(x), {1, x.cols()}},
                                [](auto& in, auto& out, ef::Threads* threads) {
-                                 ef::rms_norm_backward<Scalar>(in[0], in[1], in[2], in[3], out[0], out[1], threads);
+                                 ef::rms_norm_backward<Scalar>({in[0], in[1], in[2]}, in[3], {out[0], out[1]}, threads);
                                });
 }
 
@@ -134,7 +134,7 @@ TEST_CASE("rms_norm may work in place", "[kernels]") {
   CHECK(identical<float>(y, kept[0]));
   Matrix<float> d_x = d_y;
   Matrix<float> d_gain(1, 33);
-  ef::rms_norm_backward<float>(x, gain, rrms, d_x, d_x, d_gain);
+  ef::rms_norm_backward<float>({x, gain, rrms}, d_x, {d_x, d_gain});
   CHECK(identical<float>(d_x, backward<float>(x, gain, kept[1], d_y)[0]));
 }
 
@@ -153,7 +153,7 @@ TEST_CASE("rms_norm names what does not fit", "[kernels]") {
   CHECK(message_of([&] { ef::rms_norm_forward<float>(x, row, 0, y, y); }) ==
         "rms_norm: rrms is [2 x 3], expected [2 x 1]");
   const auto back = [&](const auto& gain, const auto& rrms, const auto& d_y, auto& d_x, auto& d_gain) {
-    return message_of([&] { ef::rms_norm_backward<float>(x, gain, rrms, d_y, d_x, d_gain); });
+    return message_of([&] { ef::rms_norm_backward<float>({x, gain, rrms}, d_y, {d_x, d_gain}); });
   };
   CHECK(back(long_row, s, x, y, d_row) == "rms_norm: gain is [1 x 4], expected [1 x 3]");
   CHECK(back(row, row, x, y, d_row) == "rms_norm: rrms is [1 x 3], expected [2 x 1]");

@@ -9,21 +9,72 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
+/// What a layer norm reads.
+template <class Scalar>
+struct LayerNormInputs {
+  ConstMatrixRef<Scalar> x;     // [rows x features]
+  ConstMatrixRef<Scalar> gain;  // [1 x features]
+  ConstMatrixRef<Scalar> bias;  // [1 x features]
+};
+
+/// What a layer norm of the sum a + b reads.
+template <class Scalar>
+struct AddLayerNormInputs {
+  ConstMatrixRef<Scalar> a;     // [rows x features]
+  ConstMatrixRef<Scalar> b;     // [rows x features]
+  ConstMatrixRef<Scalar> gain;  // [1 x features]
+  ConstMatrixRef<Scalar> bias;  // [1 x features]
+};
+
+/// What a layer norm writes.
+template <class Scalar>
+struct LayerNormOutputs {
+  MatrixRef<Scalar> y;     // [rows x features]
+  MatrixRef<Scalar> mean;  // [rows x 1], for the backward
+  MatrixRef<Scalar> rstd;  // [rows x 1], for the backward
+};
+
+/// What the backward of a layer norm reads again: the forward's inputs and what it wrote.
+template <class Scalar>
+struct LayerNormSaved {
+  ConstMatrixRef<Scalar> x;     // [rows x features]
+  ConstMatrixRef<Scalar> gain;  // [1 x features]
+  ConstMatrixRef<Scalar> mean;  // [rows x 1]
+  ConstMatrixRef<Scalar> rstd;  // [rows x 1]
+};
+
+/// What the backward of a layer norm writes.
+template <class Scalar>
+struct LayerNormGradients {
+  MatrixRef<Scalar> d_x;     // [rows x features]
+  MatrixRef<Scalar> d_gain;  // [1 x features]
+  MatrixRef<Scalar> d_bias;  // [1 x features]
+};
+
 namespace detail {
 
-inline void check_layer_norm(Shape x, Shape gain, Shape bias, double epsilon, Shape y, Shape mean, Shape rstd) {
+/// Throws unless a layer norm's epsilon and the shapes of its other matrices fit x.
+template <class Scalar>
+void check_layer_norm(Shape x, Shape gain, Shape bias, double epsilon, const LayerNormOutputs<Scalar>& to) {
   check(epsilon >= 0, "layer_norm: epsilon is ", epsilon, ", expected 0 or more");
   check_shape("layer_norm", "gain", gain, {1, x.cols});
   check_shape("layer_norm", "bias", bias, {1, x.cols});
-  check_shape("layer_norm", "y", y, x);
-  check_shape("layer_norm", "mean", mean, {x.rows, 1});
-  check_shape("layer_norm", "rstd", rstd, {x.rows, 1});
+  check_shape("layer_norm", "y", shape(to.y), x);
+  check_shape("layer_norm", "mean", shape(to.mean), {x.rows, 1});
+  check_shape("layer_norm", "rstd", shape(to.rstd), {x.rows, 1});
 }
 
-/// One row; y may be x.
+/// The mean of a row, and 1 / sqrt(variance + epsilon).
 template <class Scalar>
-void layer_norm_row(const Scalar* x, Index features, const Scalar* gain, const Scalar* bias, double epsilon, Scalar* y,
-                    Scalar& mean, Scalar& rstd) {
+struct RowMoments {
+  Scalar mean;
+  Scalar rstd;
+};
+
+/// Writes the layer norm of one row to y, which may be x.
+template <class Scalar>
+RowMoments<Scalar> layer_norm_row(const Scalar* x, Index features, const Scalar* gain, const Scalar* bias,
+                                  double epsilon, Scalar* y) {
   const auto n = static_cast<Sum<Scalar>>(features);
   const auto m =
       static_cast<Scalar>(row_sum<Scalar>(features, [&](Index j, auto count) { return load(x + j, count); }) / n);
@@ -35,75 +86,73 @@ void layer_norm_row(const Scalar* x, Index features, const Scalar* gain, const S
   for_lanes<Scalar>(features, [&](Index j, auto count) {
     store<Scalar>(y + j, count, (load(x + j, count) - m) * r * load(gain + j, count) + load(bias + j, count));
   });
-  mean = m;
-  rstd = r;
+  return {m, r};
 }
 
 }  // namespace detail
 
-/// y = (x - mean) rstd * gain + bias with rstd = 1 / sqrt(variance + epsilon), over each row; the variance is
-/// mean((x - mean)^2), taken in a pass of its own, so that a large mean costs no digits.
-/// x, y: [rows x features]; gain, bias: [1 x features]; mean, rstd: [rows x 1], kept for the backward; y may be x if x
-/// is not needed again.
+/// Writes y = (x - mean) rstd * gain + bias with rstd = 1 / sqrt(variance + epsilon), over each row. The variance is
+/// mean((x - mean)^2), taken in a pass of its own, so that a large mean costs no digits. y may be x if x is not needed
+/// again.
 /// Departs from the paper in epsilon, as all implementations do.
 template <class Scalar>
-void layer_norm_forward(const ConstMatrixRef<Scalar>& x, const ConstMatrixRef<Scalar>& gain,
-                        const ConstMatrixRef<Scalar>& bias, double epsilon, MatrixRef<Scalar> y, MatrixRef<Scalar> mean,
-                        MatrixRef<Scalar> rstd, Threads* threads = nullptr) {
-  detail::check_layer_norm(shape(x), shape(gain), shape(bias), epsilon, shape(y), shape(mean), shape(rstd));
-  detail::for_each_row(threads, x.rows(), x.cols(), [&](Index i) {
-    detail::layer_norm_row(detail::row_begin(x, i), x.cols(), gain.data(), bias.data(), epsilon,
-                           detail::row_begin(y, i), mean(i, 0), rstd(i, 0));
+void layer_norm_forward(const LayerNormInputs<Scalar>& in, double epsilon, LayerNormOutputs<Scalar> to,
+                        Threads* threads = nullptr) {
+  detail::check_layer_norm(shape(in.x), shape(in.gain), shape(in.bias), epsilon, to);
+  const Index features = in.x.cols();
+  detail::for_each_row(threads, in.x.rows(), features, [&](Index i) {
+    const auto [mean, rstd] = detail::layer_norm_row(detail::row_begin(in.x, i), features, in.gain.data(),
+                                                     in.bias.data(), epsilon, detail::row_begin(to.y, i));
+    to.mean(i, 0) = mean;
+    to.rstd(i, 0) = rstd;
   });
 }
 
-/// sum = a + b and y = layer norm of sum, a row at a time: a residual connection and its norm in one pass over memory.
-/// a, b, sum, y: [rows x features]; y may be sum, which is then not kept.
+/// Writes sum = a + b and the layer norm of sum, a row at a time: a residual connection and its norm in one pass over
+/// memory. sum: [rows x features]; y may be sum, which is then not kept.
 template <class Scalar>
-void add_layer_norm_forward(const ConstMatrixRef<Scalar>& a, const ConstMatrixRef<Scalar>& b,
-                            const ConstMatrixRef<Scalar>& gain, const ConstMatrixRef<Scalar>& bias, double epsilon,
-                            MatrixRef<Scalar> sum, MatrixRef<Scalar> y, MatrixRef<Scalar> mean, MatrixRef<Scalar> rstd,
-                            Threads* threads = nullptr) {
-  check_shape("add_layer_norm", "b", shape(b), shape(a));
-  check_shape("add_layer_norm", "sum", shape(sum), shape(a));
-  detail::check_layer_norm(shape(a), shape(gain), shape(bias), epsilon, shape(y), shape(mean), shape(rstd));
-  detail::for_each_row(threads, a.rows(), a.cols(), [&](Index i) {
-    const Scalar* a_row = detail::row_begin(a, i);
-    const Scalar* b_row = detail::row_begin(b, i);
+void add_layer_norm_forward(const AddLayerNormInputs<Scalar>& in, double epsilon, MatrixRef<Scalar> sum,
+                            LayerNormOutputs<Scalar> to, Threads* threads = nullptr) {
+  check_shape("add_layer_norm", "b", shape(in.b), shape(in.a));
+  check_shape("add_layer_norm", "sum", shape(sum), shape(in.a));
+  detail::check_layer_norm(shape(in.a), shape(in.gain), shape(in.bias), epsilon, to);
+  const Index features = in.a.cols();
+  detail::for_each_row(threads, in.a.rows(), features, [&](Index i) {
+    const Scalar* a_row = detail::row_begin(in.a, i);
+    const Scalar* b_row = detail::row_begin(in.b, i);
     Scalar* sum_row = detail::row_begin(sum, i);
-    detail::for_lanes<Scalar>(a.cols(), [&](Index j, auto count) {
+    detail::for_lanes<Scalar>(features, [&](Index j, auto count) {
       detail::store<Scalar>(sum_row + j, count, detail::load(a_row + j, count) + detail::load(b_row + j, count));
     });
-    detail::layer_norm_row(sum_row, a.cols(), gain.data(), bias.data(), epsilon, detail::row_begin(y, i), mean(i, 0),
-                           rstd(i, 0));
+    const auto [mean, rstd] = detail::layer_norm_row<Scalar>(sum_row, features, in.gain.data(), in.bias.data(), epsilon,
+                                                             detail::row_begin(to.y, i));
+    to.mean(i, 0) = mean;
+    to.rstd(i, 0) = rstd;
   });
 }
 
-/// With z = (x - mean) rstd and d_z = d_y * gain:
-/// d_x = rstd (d_z - mean(d_z) - z mean(d_z * z)), d_gain = sum over rows of d_y * z, d_bias = sum over rows of d_y.
-/// mean, rstd: what the forward gave. x, d_y, d_x: [rows x features]; gain, d_gain, d_bias: [1 x features]; d_x may be
-/// d_y.
+/// Writes the gradients of layer_norm_forward, given d_y [rows x features]. With z = (x - mean) rstd and d_z = d_y *
+/// gain, d_x = rstd (d_z - mean(d_z) - z mean(d_z * z)), d_gain = sum over rows of d_y * z, d_bias = sum over rows of
+/// d_y. d_x may be d_y.
 template <class Scalar>
-void layer_norm_backward(const ConstMatrixRef<Scalar>& x, const ConstMatrixRef<Scalar>& gain,
-                         const ConstMatrixRef<Scalar>& mean, const ConstMatrixRef<Scalar>& rstd,
-                         const ConstMatrixRef<Scalar>& d_y, MatrixRef<Scalar> d_x, MatrixRef<Scalar> d_gain,
-                         MatrixRef<Scalar> d_bias, Threads* threads = nullptr) {
-  const Index features = x.cols();
-  check_shape("layer_norm", "gain", shape(gain), {1, features});
-  check_shape("layer_norm", "mean", shape(mean), {x.rows(), 1});
-  check_shape("layer_norm", "rstd", shape(rstd), {x.rows(), 1});
-  check_shape("layer_norm", "d_y", shape(d_y), shape(x));
-  check_shape("layer_norm", "d_x", shape(d_x), shape(x));
-  check_shape("layer_norm", "d_gain", shape(d_gain), {1, features});
-  check_shape("layer_norm", "d_bias", shape(d_bias), {1, features});
+void layer_norm_backward(const LayerNormSaved<Scalar>& saved, const ConstMatrixRef<Scalar>& d_y,
+                         LayerNormGradients<Scalar> to, Threads* threads = nullptr) {
+  const Index rows = saved.x.rows(), features = saved.x.cols();
+  check_shape("layer_norm", "gain", shape(saved.gain), {1, features});
+  check_shape("layer_norm", "mean", shape(saved.mean), {rows, 1});
+  check_shape("layer_norm", "rstd", shape(saved.rstd), {rows, 1});
+  check_shape("layer_norm", "d_y", shape(d_y), {rows, features});
+  check_shape("layer_norm", "d_x", shape(to.d_x), {rows, features});
+  check_shape("layer_norm", "d_gain", shape(to.d_gain), {1, features});
+  check_shape("layer_norm", "d_bias", shape(to.d_bias), {1, features});
   using detail::load;
-  const Scalar* gain_row = gain.data();
+  const Scalar* gain_row = saved.gain.data();
   const auto one_row = [&](Index i, Scalar* d_gain_sum, Scalar* d_bias_sum) {
-    const Scalar* x_row = detail::row_begin(x, i);
+    const Scalar* x_row = detail::row_begin(saved.x, i);
     const Scalar* d_y_row = detail::row_begin(d_y, i);
-    Scalar* d_x_row = detail::row_begin(d_x, i);
-    const Scalar m = mean(i, 0);
-    const Scalar r = rstd(i, 0);
+    Scalar* d_x_row = detail::row_begin(to.d_x, i);
+    const Scalar m = saved.mean(i, 0);
+    const Scalar r = saved.rstd(i, 0);
     const auto [sum, sum_z] = detail::row_sums<Scalar, 2>(features, [&](auto& lanes, Index j, auto count) {
       const detail::Lanes<Scalar> d_y_piece = load(d_y_row + j, count);
       const detail::Lanes<Scalar> z = (load(x_row + j, count) - m) * r;
@@ -122,7 +171,7 @@ void layer_norm_backward(const ConstMatrixRef<Scalar>& x, const ConstMatrixRef<S
       detail::store<Scalar>(d_x_row + j, count, r * (d_z - mean_d_z - z * mean_d_z_z));
     });
   };
-  detail::sum_over_rows<Scalar, 2>(threads, x.rows(), features, {d_gain.data(), d_bias.data()},
+  detail::sum_over_rows<Scalar, 2>(threads, rows, features, {to.d_gain.data(), to.d_bias.data()},
                                    [&](Index begin, Index end, const std::array<Scalar*, 2>& sums) {
                                      for (Index i = begin; i < end; ++i) one_row(i, sums[0], sums[1]);
                                    });
@@ -137,7 +186,7 @@ Matrix<typename Derived::Scalar> layer_norm(const Eigen::MatrixBase<Derived>& x,
   Matrix<Scalar> y(x.rows(), x.cols());
   Matrix<Scalar> mean(x.rows(), 1);
   Matrix<Scalar> rstd(x.rows(), 1);
-  layer_norm_forward<Scalar>(x.derived(), gain.derived(), bias.derived(), epsilon, y, mean, rstd, threads);
+  layer_norm_forward<Scalar>({x.derived(), gain.derived(), bias.derived()}, epsilon, {y, mean, rstd}, threads);
   return y;
 }
 

@@ -10,6 +10,21 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
+/// What the backward of an RMS norm reads again: the forward's inputs and what it wrote.
+template <class Scalar>
+struct RmsNormSaved {
+  ConstMatrixRef<Scalar> x;     // [rows x features]
+  ConstMatrixRef<Scalar> gain;  // [1 x features]
+  ConstMatrixRef<Scalar> rrms;  // [rows x 1]
+};
+
+/// What the backward of an RMS norm writes.
+template <class Scalar>
+struct RmsNormGradients {
+  MatrixRef<Scalar> d_x;     // [rows x features]
+  MatrixRef<Scalar> d_gain;  // [1 x features]
+};
+
 /// y = x rrms * gain with rrms = 1 / sqrt(mean(x^2) + epsilon), over each row.
 /// x, y: [rows x features]; gain: [1 x features]; rrms: [rows x 1], kept for the backward; y may be x if x is not
 /// needed again.
@@ -37,25 +52,24 @@ void rms_norm_forward(const ConstMatrixRef<Scalar>& x, const ConstMatrixRef<Scal
   });
 }
 
-/// With z = x rrms and d_z = d_y * gain: d_x = rrms (d_z - z mean(d_z * z)), d_gain = sum over rows of d_y * z.
-/// rrms: what the forward gave. x, d_y, d_x: [rows x features]; gain, d_gain: [1 x features]; d_x may be d_y.
+/// Writes the gradients of rms_norm_forward, given d_y [rows x features]. With z = x rrms and d_z = d_y * gain,
+/// d_x = rrms (d_z - z mean(d_z * z)), d_gain = sum over rows of d_y * z. d_x may be d_y.
 template <class Scalar>
-void rms_norm_backward(const ConstMatrixRef<Scalar>& x, const ConstMatrixRef<Scalar>& gain,
-                       const ConstMatrixRef<Scalar>& rrms, const ConstMatrixRef<Scalar>& d_y, MatrixRef<Scalar> d_x,
-                       MatrixRef<Scalar> d_gain, Threads* threads = nullptr) {
-  const Index features = x.cols();
-  check_shape("rms_norm", "gain", shape(gain), {1, features});
-  check_shape("rms_norm", "rrms", shape(rrms), {x.rows(), 1});
-  check_shape("rms_norm", "d_y", shape(d_y), shape(x));
-  check_shape("rms_norm", "d_x", shape(d_x), shape(x));
-  check_shape("rms_norm", "d_gain", shape(d_gain), {1, features});
+void rms_norm_backward(const RmsNormSaved<Scalar>& saved, const ConstMatrixRef<Scalar>& d_y,
+                       RmsNormGradients<Scalar> to, Threads* threads = nullptr) {
+  const Index rows = saved.x.rows(), features = saved.x.cols();
+  check_shape("rms_norm", "gain", shape(saved.gain), {1, features});
+  check_shape("rms_norm", "rrms", shape(saved.rrms), {rows, 1});
+  check_shape("rms_norm", "d_y", shape(d_y), {rows, features});
+  check_shape("rms_norm", "d_x", shape(to.d_x), {rows, features});
+  check_shape("rms_norm", "d_gain", shape(to.d_gain), {1, features});
   using detail::load;
-  const Scalar* gain_row = gain.data();
+  const Scalar* gain_row = saved.gain.data();
   const auto one_row = [&](Index i, Scalar* d_gain_sum) {
-    const Scalar* x_row = detail::row_begin(x, i);
+    const Scalar* x_row = detail::row_begin(saved.x, i);
     const Scalar* d_y_row = detail::row_begin(d_y, i);
-    Scalar* d_x_row = detail::row_begin(d_x, i);
-    const Scalar r = rrms(i, 0);
+    Scalar* d_x_row = detail::row_begin(to.d_x, i);
+    const Scalar r = saved.rrms(i, 0);
     const auto sum = detail::row_sum<Scalar>(features, [&](Index j, auto count) -> detail::Lanes<Scalar> {
       const detail::Lanes<Scalar> d_gain_term = load(d_y_row + j, count) * (load(x_row + j, count) * r);
       detail::store<Scalar>(d_gain_sum + j, count, load(d_gain_sum + j, count) + d_gain_term);
@@ -68,7 +82,7 @@ void rms_norm_backward(const ConstMatrixRef<Scalar>& x, const ConstMatrixRef<Sca
       detail::store<Scalar>(d_x_row + j, count, r * (d_z - z * mean_d_z_z));
     });
   };
-  detail::sum_over_rows<Scalar, 1>(threads, x.rows(), features, {d_gain.data()},
+  detail::sum_over_rows<Scalar, 1>(threads, rows, features, {to.d_gain.data()},
                                    [&](Index begin, Index end, const std::array<Scalar*, 1>& sums) {
                                      for (Index i = begin; i < end; ++i) one_row(i, sums[0]);
                                    });
