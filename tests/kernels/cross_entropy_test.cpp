@@ -98,12 +98,12 @@ TEMPLATE_TEST_CASE("cross entropy agrees with its definition", "[kernels]", floa
 
     const auto d_logits =
         run_every_way<TestType>({logits, given[0]}, {s}, [&](auto& in, auto& out, ef::Threads* threads) {
-          ef::cross_entropy_backward<TestType>(in[0], in[1], labels, options, TestType(0.5), out[0], threads);
+          ef::cross_entropy_backward<TestType>({in[0], in[1]}, labels, options, TestType(0.5), out[0], threads);
         })[0];
     CHECK(largest_error(d_logits, 0.5 * naive.gradient) < tolerance<TestType>(16));
 
     Matrix<TestType> in_place = logits;
-    ef::cross_entropy_backward<TestType>(in_place, given[0], labels, options, TestType(0.5), in_place);
+    ef::cross_entropy_backward<TestType>({in_place, given[0]}, labels, options, TestType(0.5), in_place);
     CHECK(identical<TestType>(in_place, d_logits));
   }
 }
@@ -137,7 +137,7 @@ TEMPLATE_TEST_CASE("cross entropy agrees with PyTorch", "[kernels]", float, doub
   Matrix<TestType> d_logits(4, 5);
   const CrossEntropyOptions options{.label_smoothing = 0.1};
   ef::cross_entropy_forward<TestType>(logits, labels, options, log_sum_exp);
-  ef::cross_entropy_backward<TestType>(logits, log_sum_exp, labels, options, 1, d_logits);
+  ef::cross_entropy_backward<TestType>({logits, log_sum_exp}, labels, options, 1, d_logits);
   CHECK(largest_error(d_logits, gradient) < most);
 }
 
@@ -154,7 +154,7 @@ TEST_CASE("the derivative of cross entropy agrees with differences", "[kernels]"
     Matrix<double> log_sum_exp(6, 1);
     Matrix<double> d_logits(6, cols);
     ef::cross_entropy_forward<double>(logits, labels, options, log_sum_exp);
-    ef::cross_entropy_backward<double>(logits, log_sum_exp, labels, options, 3, d_logits);
+    ef::cross_entropy_backward<double>({logits, log_sum_exp}, labels, options, 3, d_logits);
     CHECK(largest_error(d_logits, numeric_gradient(logits, [&](const Matrix<double>& v) {
                           return 3 * ef::cross_entropy(v, labels, options);
                         })) < gradient_tolerance);
@@ -179,7 +179,7 @@ TEMPLATE_TEST_CASE("cross entropy of extreme logits", "[kernels]", float, double
   Matrix<TestType> d_logits(4, 3);
   const CrossEntropyOptions options{.reduction = Reduction::sum};
   CHECK(ef::cross_entropy_forward<TestType>(logits, labels, options, log_sum_exp) == inf);
-  ef::cross_entropy_backward<TestType>(logits, log_sum_exp, labels, options, 1, d_logits);
+  ef::cross_entropy_backward<TestType>({logits, log_sum_exp}, labels, options, 1, d_logits);
   CHECK(largest_error(d_logits.bottomRows(3), Matrix<double>{{0, 0, 0}, {-1, 0.5, 0.5}, {0, -1, 0}}) <
         rounding<TestType>(2));
   CHECK(d_logits.allFinite());
@@ -203,7 +203,7 @@ TEST_CASE("labels that are ignored count for nothing", "[kernels]") {
   CHECK(ef::cross_entropy_forward<double>(logits, none, options, log_sum_exp) == 0);
   CHECK((log_sum_exp.array() == 0).all());
   Matrix<double> d_logits = Matrix<double>::Constant(3, 5, 99);
-  ef::cross_entropy_backward<double>(logits, log_sum_exp, none, options, 1, d_logits);
+  ef::cross_entropy_backward<double>({logits, log_sum_exp}, none, options, 1, d_logits);
   CHECK((d_logits.array() == 0).all());
 
   CHECK(ef::cross_entropy(Matrix<double>(0, 5), std::vector<Token>{}) == 0);
@@ -250,11 +250,13 @@ TEST_CASE("cross entropy names what does not fit", "[kernels]") {
         "cross_entropy: label_smoothing is 1.500000, expected 0 to 1");
   CHECK(message_of([&] { ef::cross_entropy_forward<float>(logits, labels, {}, row); }) ==
         "cross_entropy: log_sum_exp is [1 x 3], expected [3 x 1]");
-  CHECK(message_of([&] { ef::cross_entropy_backward<float>(logits, row, labels, {}, 1, d_logits); }) ==
-        "cross_entropy: log_sum_exp is [1 x 3], expected [3 x 1]");
-  CHECK(message_of([&] { ef::cross_entropy_backward<float>(logits, column, labels, {}, 1, row); }) ==
-        "cross_entropy: d_logits is [1 x 3], expected [3 x 5]");
   CHECK(message_of([&] {
-          ef::cross_entropy_backward<float>(logits, column, std::vector<Token>{1, 7, 2}, {}, 1, d_logits);
+          ef::cross_entropy_backward<float>({logits, row}, labels, {}, 1, d_logits);
+        }) == "cross_entropy: log_sum_exp is [1 x 3], expected [3 x 1]");
+  CHECK(message_of([&] {
+          ef::cross_entropy_backward<float>({logits, column}, labels, {}, 1, row);
+        }) == "cross_entropy: d_logits is [1 x 3], expected [3 x 5]");
+  CHECK(message_of([&] {
+          ef::cross_entropy_backward<float>({logits, column}, std::vector<Token>{1, 7, 2}, {}, 1, d_logits);
         }) == "cross_entropy: the label of row 1 is 7, the vocabulary's size 5");
 }

@@ -43,19 +43,19 @@ TEMPLATE_TEST_CASE("the loss in chunks, and its gradients, are those of the logi
         Matrix<TestType> logits(tokens, vocabulary_size), log_sum_exp(tokens, 1), d_logits = logits;
         ef::linear_forward<TestType>(c.x, c.weight, c.bias, logits);
         const TestType loss = ef::cross_entropy_forward<TestType>(logits, c.labels, options, log_sum_exp);
-        ef::cross_entropy_backward<TestType>(logits, log_sum_exp, c.labels, options, TestType(0.5), d_logits);
+        ef::cross_entropy_backward<TestType>({logits, log_sum_exp}, c.labels, options, TestType(0.5), d_logits);
 
         Matrix<TestType> chunked(tokens, 1);
         const TestType given =
-            ef::linear_cross_entropy_forward<TestType>(c.x, c.weight, c.bias, c.labels, options, chunked);
+            ef::linear_cross_entropy_forward<TestType>({c.x, c.weight, c.bias}, c.labels, options, chunked);
         CHECK(std::abs(static_cast<double>(given - loss)) <=
               rounding<TestType>(16) * std::abs(static_cast<double>(loss)));
         CHECK(identical<TestType>(chunked, log_sum_exp));
 
         Matrix<TestType> d_x(tokens, 6), d_weight(vocabulary_size, 6), d_bias(c.bias.rows(), c.bias.cols());
         const auto backward = [&](ef::Threads* threads) {
-          ef::linear_cross_entropy_backward<TestType>(c.x, c.weight, c.bias, chunked, c.labels, options, TestType(0.5),
-                                                      d_x, d_weight, d_bias, threads);
+          ef::linear_cross_entropy_backward<TestType>({{c.x, c.weight, c.bias}, chunked}, c.labels, options,
+                                                      TestType(0.5), {d_x, d_weight, d_bias}, threads);
         };
         backward(nullptr);
         const auto near = [&](const Matrix<TestType>& d, const Matrix<double>& expected) {
@@ -83,7 +83,7 @@ TEST_CASE("the logits of a large vocabulary are never held", "[kernels]") {
   Matrix<float> log_sum_exp(tokens, 1);
   const ef::testing::AllocationCount allocations(static_cast<std::size_t>(tokens * vocabulary_size) * sizeof(float) /
                                                  8);
-  ef::linear_cross_entropy_forward<float>(c.x, c.weight, c.bias, c.labels, {}, log_sum_exp);
+  ef::linear_cross_entropy_forward<float>({c.x, c.weight, c.bias}, c.labels, {}, log_sum_exp);
   CHECK(allocations.count() == 0);
 }
 
@@ -92,8 +92,9 @@ TEST_CASE("a loss in chunks names what does not fit", "[kernels]") {
   const Case<float> c(4, 3, 5, true, rng);
   Matrix<float> log_sum_exp(4, 1), wrong(3, 1);
   CHECK(message_of([&] {
-          ef::linear_cross_entropy_forward<float>(c.x, c.weight, c.bias, std::vector<Token>{1, 2}, {}, log_sum_exp);
+          ef::linear_cross_entropy_forward<float>({c.x, c.weight, c.bias}, std::vector<Token>{1, 2}, {}, log_sum_exp);
         }) == "cross_entropy: logits is [4 x 5], labels has 2");
-  CHECK(message_of([&] { ef::linear_cross_entropy_forward<float>(c.x, c.weight, c.bias, c.labels, {}, wrong); }) ==
-        "cross_entropy: log_sum_exp is [3 x 1], expected [4 x 1]");
+  CHECK(message_of([&] {
+          ef::linear_cross_entropy_forward<float>({c.x, c.weight, c.bias}, c.labels, {}, wrong);
+        }) == "cross_entropy: log_sum_exp is [3 x 1], expected [4 x 1]");
 }

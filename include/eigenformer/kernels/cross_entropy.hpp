@@ -124,30 +124,38 @@ Scalar cross_entropy_forward(const ConstMatrixRef<Scalar>& logits, std::span<con
   return static_cast<Scalar>(total * scale);
 }
 
-/// d_logits = d_loss scale (sum(target) softmax(logits) - target) with target = class_weights * ((1 - label_smoothing)
-/// onehot(label) + label_smoothing / vocabulary_size), and scale 1 for a sum, 1 / (weights of the labels that are not
-/// ignored) for a mean; 0 for ignored rows.
-/// log_sum_exp: what the forward gave; d_loss: the gradient of its result; logits, d_logits:
-/// [tokens x vocabulary_size]; d_logits may be logits, the largest matrix of many a model.
+/// What the backward of cross entropy reads again: the forward's logits and what it wrote.
 template <class Scalar>
-void cross_entropy_backward(const ConstMatrixRef<Scalar>& logits, const ConstMatrixRef<Scalar>& log_sum_exp,
-                            std::span<const Token> labels, const CrossEntropyOptions& options, Scalar d_loss,
-                            MatrixRef<Scalar> d_logits, Threads* threads = nullptr) {
-  const double scale = detail::check_cross_entropy(shape(logits), labels, options);
-  check_shape("cross_entropy", "log_sum_exp", shape(log_sum_exp), {logits.rows(), 1});
-  check_shape("cross_entropy", "d_logits", shape(d_logits), shape(logits));
-  const Index vocabulary_size = logits.cols();
+struct CrossEntropySaved {
+  ConstMatrixRef<Scalar> logits;       // [tokens x vocabulary_size]
+  ConstMatrixRef<Scalar> log_sum_exp;  // [tokens x 1]
+};
+
+/// Writes d_logits = d_loss scale (sum(target) softmax(logits) - target), and 0 for ignored rows. Here target is
+/// class_weights * ((1 - label_smoothing) onehot(label) + label_smoothing / vocabulary_size); scale is 1 for a sum, and
+/// 1 / (weights of the labels that are not ignored) for a mean.
+/// d_loss: the gradient of the forward's result; d_logits: [tokens x vocabulary_size]. It may be the logits, the
+/// largest matrix of many a model.
+template <class Scalar>
+void cross_entropy_backward(const CrossEntropySaved<Scalar>& saved, std::span<const Token> labels,
+                            const CrossEntropyOptions& options, Scalar d_loss, MatrixRef<Scalar> d_logits,
+                            Threads* threads = nullptr) {
+  const Index rows = saved.logits.rows(), vocabulary_size = saved.logits.cols();
+  const double scale = detail::check_cross_entropy({rows, vocabulary_size}, labels, options);
+  check_shape("cross_entropy", "log_sum_exp", shape(saved.log_sum_exp), {rows, 1});
+  check_shape("cross_entropy", "d_logits", shape(d_logits), {rows, vocabulary_size});
   const auto factor = static_cast<Scalar>(static_cast<detail::Sum<Scalar>>(d_loss) * scale);
   const detail::CrossEntropyTarget target(vocabulary_size, options);
-  detail::for_each_row(threads, logits.rows(), vocabulary_size, [&](Index i) {
+  detail::for_each_row(threads, rows, vocabulary_size, [&](Index i) {
     const Token label = labels[static_cast<std::size_t>(i)];
-    const Scalar* row = detail::row_begin(logits, i);
+    const Scalar* row = detail::row_begin(saved.logits, i);
     Scalar* d_row = detail::row_begin(d_logits, i);
     if (label == options.ignore_index) {
       std::fill(d_row, d_row + vocabulary_size, Scalar(0));
       return;
     }
-    const Scalar lse = detail::is_minus_infinity(log_sum_exp(i, 0)) ? Scalar(0) : log_sum_exp(i, 0);
+    const Scalar log_sum_exp = saved.log_sum_exp(i, 0);
+    const Scalar lse = detail::is_minus_infinity(log_sum_exp) ? Scalar(0) : log_sum_exp;
     const auto total = static_cast<Scalar>(target.total(label));
     const auto each = static_cast<Scalar>(target.weights.empty() ? target.each : 0);
     detail::for_lanes<Scalar>(vocabulary_size, [&](Index j, auto count) {

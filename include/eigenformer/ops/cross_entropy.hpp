@@ -23,22 +23,22 @@ Variable<Scalar> cross_entropy(const Context<Scalar>& context, const Variable<Sc
                         [logits, kept = std::vector<Token>(labels.begin(), labels.end()), log_sum_exp, options,
                          threads = context.threads](const Variable<Scalar>& d_loss, Tape<Scalar>& tape) {
                           tape.add_gradient(logits, [&](MatrixMap<Scalar> d_logits) {
-                            cross_entropy_backward<Scalar>(logits.value(), log_sum_exp.value(), kept, options,
+                            cross_entropy_backward<Scalar>({logits.value(), log_sum_exp.value()}, kept, options,
                                                            d_loss.scalar(), d_logits, threads);
                           });
                         });
 }
 
-/// The same of the logits x weight^T + bias of an output layer, which are never held: for large vocabularies.
-/// x: [tokens x width]; bias may be empty.
+/// The loss [1 x 1] of an output layer's logits x weight^T + bias, which are never held: for large vocabularies.
+/// x: [tokens x width]; weight: [vocabulary size x width]; bias: [1 x vocabulary size], or empty.
 template <class Scalar>
 Variable<Scalar> linear_cross_entropy(const Context<Scalar>& context, const Variable<Scalar>& x,
                                       const Variable<Scalar>& weight, const Variable<Scalar>& bias,
                                       std::span<const Token> labels, const CrossEntropyOptions& options = {}) {
   Variable<Scalar> loss = context.new_matrix(1, 1);
   Variable<Scalar> log_sum_exp = context.new_matrix(x.rows(), 1);
-  loss.writable()(0, 0) = linear_cross_entropy_forward<Scalar>(x.value(), weight.value(), bias.value(), labels, options,
-                                                               log_sum_exp.writable(), context.threads);
+  loss.writable()(0, 0) = linear_cross_entropy_forward<Scalar>({x.value(), weight.value(), bias.value()}, labels,
+                                                               options, log_sum_exp.writable(), context.threads);
   if (context.tape == nullptr) return loss;
   return context.record(std::move(loss), {x, weight, bias},
                         [x, weight, bias, kept = std::vector<Token>(labels.begin(), labels.end()), log_sum_exp, options,
@@ -47,8 +47,8 @@ Variable<Scalar> linear_cross_entropy(const Context<Scalar>& context, const Vari
                           Variable<Scalar> d_weight = tape.new_matrix(weight.rows(), weight.cols());
                           Variable<Scalar> d_bias = tape.new_matrix(bias.rows(), bias.cols());
                           linear_cross_entropy_backward<Scalar>(
-                              x.value(), weight.value(), bias.value(), log_sum_exp.value(), kept, options,
-                              d_loss.scalar(), d_x.writable(), d_weight.writable(), d_bias.writable(), threads);
+                              {{x.value(), weight.value(), bias.value()}, log_sum_exp.value()}, kept, options,
+                              d_loss.scalar(), {d_x.writable(), d_weight.writable(), d_bias.writable()}, threads);
                           tape.add_gradient(x, std::move(d_x));
                           tape.add_gradient(weight, std::move(d_weight));
                           tape.add_gradient(bias, std::move(d_bias));
