@@ -27,7 +27,7 @@ struct Layer {
 void convolution_forward(benchmark::State& state) {
   Layer layer(state);
   ef::bench::run_counted<float>(state, layer.operations, [&] {
-    ef::convolution_forward<float>(layer.x, layer.weight, layer.no_bias, layer.rows, layer.window, layer.y);
+    ef::convolution_forward<float>({layer.x, layer.weight, layer.no_bias}, layer.rows, layer.window, layer.y);
   });
 }
 void convolution_backward_input(benchmark::State& state) {

@@ -47,7 +47,7 @@ Matrix<Scalar> forward(const Matrix<Scalar>& x, const Matrix<Scalar>& weight, co
                        const RowOffsets& rows, const ConvolutionWindow& window) {
   return run_every_way<Scalar>({x, weight, bias}, {{x.rows(), weight.rows()}},
                                [&](auto& in, auto& out, ef::Threads* threads) {
-                                 ef::convolution_forward<Scalar>(in[0], in[1], in[2], rows, window, out[0], threads);
+                                 ef::convolution_forward<Scalar>({in[0], in[1], in[2]}, rows, window, out[0], threads);
                                })[0];
 }
 
@@ -100,7 +100,7 @@ TEMPLATE_TEST_CASE("convolution agrees with its definition", "[kernels]", float,
             tolerance<TestType>(32));
       const ef::PackedWeight<TestType> packed(weight);
       Matrix<TestType> by_packed(x.rows(), outputs);
-      ef::convolution_forward<TestType>(x, packed, bias, ragged, window, by_packed);
+      ef::convolution_forward<TestType>({x, packed, bias}, ragged, window, by_packed);
       CHECK(identical<TestType>(by_packed, y));
     }
 }
@@ -213,7 +213,7 @@ TEST_CASE("a convolution that cannot be is refused before anything is written", 
   const Matrix<float> x = Matrix<float>::Ones(6, 4), weight = Matrix<float>::Ones(5, 12), bias(1, 4);
   Matrix<float> y = Matrix<float>::Zero(6, 5), none;
   const auto message = [&](const Matrix<float>& b, const RowOffsets& rows, const ConvolutionWindow& window) {
-    return message_of([&] { ef::convolution_forward<float>(x, weight, b, rows, window, y); });
+    return message_of([&] { ef::convolution_forward<float>({x, weight, b}, rows, window, y); });
   };
   CHECK(message(none, {}, {.kernel = 0}) == "convolution: kernel is 0, dilation 1, expected 1 or more");
   CHECK(message(none, {}, {.dilation = 0}) == "convolution: kernel is 3, dilation 0, expected 1 or more");
@@ -223,8 +223,9 @@ TEST_CASE("a convolution that cannot be is refused before anything is written", 
   CHECK(message(none, RowOffsets{0, 5}, {}) == "convolution: x has 6 rows, its offsets end at 5");
   CHECK(y.isZero(0));
   Matrix<float> small(5, 5), d_weight = Matrix<float>::Zero(5, 12);
-  CHECK(message_of([&] { ef::convolution_forward<float>(x, weight, none, {}, {}, small); }) ==
-        "convolution: y is [5 x 5], expected [6 x 5]");
+  CHECK(message_of([&] {
+          ef::convolution_forward<float>({x, weight, none}, {}, {}, small);
+        }) == "convolution: y is [5 x 5], expected [6 x 5]");
   CHECK(message_of([&] { ef::convolution_backward_weight<float>(x, small, {}, {}, d_weight); }) ==
         "convolution: d_y is [5 x 5], expected [6 x 5]");
   CHECK(message_of([&] {

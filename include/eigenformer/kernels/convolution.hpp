@@ -37,6 +37,22 @@ struct ConvolutionWindow {
   }
 };
 
+/// What a convolution reads.
+template <class Scalar>
+struct ConvolutionInputs {
+  ConstMatrixRef<Scalar> x;       // [tokens x inputs]
+  ConstMatrixRef<Scalar> weight;  // [outputs x kernel * inputs]: the taps W_0, W_1, .. beside each other
+  ConstMatrixRef<Scalar> bias;    // [1 x outputs], or empty for none
+};
+
+/// What a convolution by a packed weight reads.
+template <class Scalar>
+struct PackedConvolutionInputs {
+  ConstMatrixRef<Scalar> x;            // [tokens x inputs]
+  const PackedWeight<Scalar>& weight;  // of [outputs x kernel * inputs]
+  ConstMatrixRef<Scalar> bias;         // [1 x outputs], or empty for none
+};
+
 namespace detail {
 
 /// Calls body(sequence, first row, end row) for the sequences' parts among rows `begin` to `end`.
@@ -70,11 +86,23 @@ inline Taps taps_to(const ConvolutionWindow& window) {
   return {window.kernel, window.before(), -window.dilation};
 }
 
-/// y_i = start + sum over k of x_(i + shift k) B_k, over the rows within i's sequence. start: a row, or null for zeros.
-/// panel_of(k, row, rows, col, cols, buffer): that part of B_k, in whole packets; it may be packed into the buffer.
+/// Sequences' rows, and which of them each token's taps read.
+template <class Scalar>
+struct TappedRows {
+  ConstMatrixRef<Scalar> x;  // [tokens x inputs]
+  RowOffsets rows;           // of the sequences; what lies outside a token's own is zeros
+  Taps taps;
+};
+
+/// Writes y_i = start + sum over k of x_(i + shift k) B_k, over the rows within i's sequence. start: a row, or null for
+/// zeros. panel_of(k, row, rows, col, cols, buffer): that part of B_k, in whole packets; it may be packed into the
+/// buffer.
 template <class Scalar, class PanelOf>
-void multiply_taps(const ConstMatrixRef<Scalar>& x, const RowOffsets& rows, const Taps& taps, const Scalar* start,
-                   MatrixRef<Scalar>& y, Threads* threads, PanelOf panel_of) {
+void multiply_taps(const TappedRows<Scalar>& in, const Scalar* start, MatrixRef<Scalar>& y, Threads* threads,
+                   PanelOf panel_of) {
+  const ConstMatrixRef<Scalar>& x = in.x;
+  const RowOffsets& rows = in.rows;
+  const Taps taps = in.taps;
   constexpr Index width = panel_width<Scalar>;
   constexpr Index panel_depth = 256;
   const Index depth = x.cols();
@@ -113,10 +141,12 @@ void multiply_taps(const ConstMatrixRef<Scalar>& x, const RowOffsets& rows, cons
 /// Packs columns `col` .. of rows `row` .. of x unfolded, [tokens x kernel * inputs]: a row has beside each other what
 /// the taps read, and zeros for what lies outside the sequence.
 template <class Scalar>
-void pack_unfolded(const ConstMatrixRef<Scalar>& x, const RowOffsets& rows, const Taps& taps, Index row, Index depth,
-                   Index col, Index cols, const ContiguousRows<Scalar>& panel) {
+void pack_unfolded(const TappedRows<Scalar>& in, Index row, Index depth, Index col, Index cols,
+                   const ContiguousRows<Scalar>& panel) {
+  const ConstMatrixRef<Scalar>& x = in.x;
+  const RowOffsets& rows = in.rows;
   for (Index done = 0, count = 0; done < cols; done += count) {
-    const Index tap = (col + done) / x.cols(), input = (col + done) % x.cols(), shift = taps.shift(tap);
+    const Index tap = (col + done) / x.cols(), input = (col + done) % x.cols(), shift = in.taps.shift(tap);
     count = std::min<Index>(cols - done, x.cols() - input);
     for_each_part(rows, row, row + depth, [&](Index sequence, Index first, Index end) {
       for (Index i = first; i < end; ++i) {
@@ -146,37 +176,35 @@ inline void check_convolution(Shape x, Shape weight, const ConvolutionWindow& wi
 
 }  // namespace detail
 
-/// y_i = bias + sum over k of W_k x_(i + k * dilation - before) within each sequence; what lies outside is zeros.
-/// x: [tokens x inputs], weight: [outputs x kernel * inputs], the taps W_0, W_1, .. beside each other, bias:
-/// [1 x outputs] or empty, y: [tokens x outputs], not x.
-/// PyTorch's weight [outputs, inputs, kernel] is weight.permute(0, 2, 1).reshape(outputs, -1) here; like it, this is a
-/// cross-correlation.
+/// Writes y_i = bias + sum over k of W_k x_(i + k * dilation - before) within each sequence; what lies outside is
+/// zeros. y: [tokens x outputs], not x. PyTorch's weight [outputs, inputs, kernel] is weight.permute(0, 2,
+/// 1).reshape(outputs, -1) here; like it, this is a cross-correlation.
 template <class Scalar>
-void convolution_forward(const ConstMatrixRef<Scalar>& x, const ConstMatrixRef<Scalar>& weight,
-                         const ConstMatrixRef<Scalar>& bias, const RowOffsets& rows, const ConvolutionWindow& window,
+void convolution_forward(const ConvolutionInputs<Scalar>& in, const RowOffsets& rows, const ConvolutionWindow& window,
                          MatrixRef<Scalar> y, Threads* threads = nullptr) {
-  detail::check_convolution(shape(x), shape(weight), window, shape(bias), shape(y));
-  const detail::Strided<Scalar> transpose{weight.data(), 1, weight.outerStride()};
-  detail::multiply_taps<Scalar>(
-      x, rows.over(x.rows(), "convolution", "x"), detail::taps_of(window), bias.size() == 0 ? nullptr : bias.data(), y,
-      threads, [&](Index k, Index row, Index depth, Index col, Index cols, Scalar* buffer) {
-        const detail::ContiguousRows<Scalar> panel{buffer, detail::panel_width<Scalar>};
-        detail::pack_panel<Scalar>(depth, cols, transpose.from(k * x.cols() + row, col), panel);
-        return detail::ContiguousRows<const Scalar>{panel.data, panel.stride};
-      });
+  detail::check_convolution(shape(in.x), shape(in.weight), window, shape(in.bias), shape(y));
+  const detail::Strided<Scalar> transpose{in.weight.data(), 1, in.weight.outerStride()};
+  detail::multiply_taps<Scalar>({in.x, rows.over(in.x.rows(), "convolution", "x"), detail::taps_of(window)},
+                                in.bias.size() == 0 ? nullptr : in.bias.data(), y, threads,
+                                [&](Index k, Index row, Index depth, Index col, Index cols, Scalar* buffer) {
+                                  const detail::ContiguousRows<Scalar> panel{buffer, detail::panel_width<Scalar>};
+                                  detail::pack_panel<Scalar>(depth, cols, transpose.from(k * in.x.cols() + row, col),
+                                                             panel);
+                                  return detail::ContiguousRows<const Scalar>{panel.data, panel.stride};
+                                });
 }
 
-/// The same by a packed weight, and to the last bit.
+/// Writes the convolution by a packed weight, which is that by the weight itself to the last bit.
 template <class Scalar>
-void convolution_forward(const ConstMatrixRef<Scalar>& x, const PackedWeight<Scalar>& weight,
-                         const ConstMatrixRef<Scalar>& bias, const RowOffsets& rows, const ConvolutionWindow& window,
-                         MatrixRef<Scalar> y, Threads* threads = nullptr) {
-  detail::check_convolution(shape(x), {weight.outputs(), weight.inputs()}, window, shape(bias), shape(y));
+void convolution_forward(const PackedConvolutionInputs<Scalar>& in, const RowOffsets& rows,
+                         const ConvolutionWindow& window, MatrixRef<Scalar> y, Threads* threads = nullptr) {
+  detail::check_convolution(shape(in.x), {in.weight.outputs(), in.weight.inputs()}, window, shape(in.bias), shape(y));
   detail::multiply_taps<Scalar>(
-      x, rows.over(x.rows(), "convolution", "x"), detail::taps_of(window), bias.size() == 0 ? nullptr : bias.data(), y,
-      threads, [&](Index k, Index row, Index, Index col, Index, Scalar*) {
+      {in.x, rows.over(in.x.rows(), "convolution", "x"), detail::taps_of(window)},
+      in.bias.size() == 0 ? nullptr : in.bias.data(), y, threads,
+      [&](Index k, Index row, Index, Index col, Index, Scalar*) {
         constexpr Index width = detail::panel_width<Scalar>;
-        return detail::ContiguousRows<const Scalar>{weight.panel(col), width}.from(k * x.cols() + row, 0);
+        return detail::ContiguousRows<const Scalar>{in.weight.panel(col), width}.from(k * in.x.cols() + row, 0);
       });
 }
 
@@ -188,8 +216,9 @@ void convolution_backward_input(const ConstMatrixRef<Scalar>& weight, const Cons
   detail::check_convolution(shape(d_x), shape(weight), window);
   check_shape("convolution", "d_y", shape(d_y), {d_x.rows(), weight.rows()});
   const detail::Strided<Scalar> taps{weight.data(), weight.outerStride(), 1};
-  detail::multiply_taps<Scalar>(d_y, rows.over(d_y.rows(), "convolution", "d_y"), detail::taps_to(window), nullptr, d_x,
-                                threads, [&](Index k, Index row, Index depth, Index col, Index cols, Scalar* buffer) {
+  detail::multiply_taps<Scalar>({d_y, rows.over(d_y.rows(), "convolution", "d_y"), detail::taps_to(window)}, nullptr,
+                                d_x, threads,
+                                [&](Index k, Index row, Index depth, Index col, Index cols, Scalar* buffer) {
                                   const detail::ContiguousRows<Scalar> panel{buffer, detail::panel_width<Scalar>};
                                   detail::pack_panel<Scalar>(depth, cols, taps.from(row, k * d_x.cols() + col), panel);
                                   return detail::ContiguousRows<const Scalar>{panel.data, panel.stride};
@@ -204,8 +233,7 @@ void convolution_backward_weight(const ConstMatrixRef<Scalar>& x, const ConstMat
                                  Threads* threads = nullptr) {
   detail::check_convolution(shape(x), shape(d_weight), window);
   check_shape("convolution", "d_y", shape(d_y), {x.rows(), d_weight.rows()});
-  const RowOffsets batch = rows.over(x.rows(), "convolution", "x");
-  const detail::Taps taps = detail::taps_of(window);
+  const detail::TappedRows<Scalar> tapped{x, rows.over(x.rows(), "convolution", "x"), detail::taps_of(window)};
   constexpr Index width = detail::panel_width<Scalar>;
   constexpr Index panel_depth = 256;
   d_weight.setZero();
@@ -215,9 +243,8 @@ void convolution_backward_weight(const ConstMatrixRef<Scalar>& x, const ConstMat
         alignas(64) Scalar panel[panel_depth * width];
         for (Index row = 0; row < x.rows(); row += panel_depth)
           for (Index col = j; col < j + block_cols; col += width) {
-            const Index depth = std::min<Index>(panel_depth, x.rows() - row),
-                        cols = std::min<Index>(width, j + block_cols - col);
-            detail::pack_unfolded<Scalar>(x, batch, taps, row, depth, col, cols, {panel, width});
+            const Index depth = std::min<Index>(panel_depth, x.rows() - row), cols = std::min<Index>(width, j + block_cols - col);
+            detail::pack_unfolded<Scalar>(tapped, row, depth, col, cols, {panel, width});
             const detail::ContiguousRows<Scalar> sums{d_weight.data() + i * d_weight.outerStride() + col,
                                                       d_weight.outerStride()};
             detail::multiply_panel<Scalar>({.rows = block_rows,
@@ -239,7 +266,7 @@ Matrix<typename X::Scalar> convolution(const Eigen::MatrixBase<X>& x, const Eige
                                        const RowOffsets& rows = {}, Threads* threads = nullptr) {
   using Scalar = typename X::Scalar;
   Matrix<Scalar> y(x.rows(), weight.rows());
-  convolution_forward<Scalar>(x.derived(), weight.derived(), bias.derived(), rows, window, y, threads);
+  convolution_forward<Scalar>({x.derived(), weight.derived(), bias.derived()}, rows, window, y, threads);
   return y;
 }
 

@@ -14,7 +14,7 @@ Variable<Scalar> convolution(const Context<Scalar>& context, const Variable<Scal
                              const Variable<Scalar>& bias, const ConvolutionWindow& window,
                              const RowOffsets& rows = {}) {
   Variable<Scalar> y = context.new_matrix(x.rows(), weight.rows());
-  convolution_forward<Scalar>(x.value(), weight.value(), bias.value(), rows, window, y.writable(), context.threads);
+  convolution_forward<Scalar>({x.value(), weight.value(), bias.value()}, rows, window, y.writable(), context.threads);
   if (context.tape == nullptr) return y;
   return context.record(
       std::move(y), {x, weight, bias},
@@ -30,7 +30,8 @@ Variable<Scalar> convolution(const Context<Scalar>& context, const Variable<Scal
       });
 }
 
-/// The same for parameters of a layer: packed ones serve if the context has them and no tape. An empty bias is none.
+/// The convolution by a layer's parameters: packed ones serve if the context has them and no tape. An empty bias is
+/// none.
 template <class Scalar>
 Variable<Scalar> convolution(const Context<Scalar>& context, const Variable<Scalar>& x, const Parameter<Scalar>& weight,
                              const Parameter<Scalar>& bias, const ConvolutionWindow& window,
@@ -40,7 +41,7 @@ Variable<Scalar> convolution(const Context<Scalar>& context, const Variable<Scal
                        rows);
   Variable<Scalar> y = context.new_matrix(x.rows(), weight.value.rows());
   detail::with_weight(context, weight, [&](const auto& w) {
-    convolution_forward<Scalar>(x.value(), w, bias.value, rows, window, y.writable(), context.threads);
+    convolution_forward<Scalar>({x.value(), w, bias.value}, rows, window, y.writable(), context.threads);
   });
   return y;
 }
