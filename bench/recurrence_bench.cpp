@@ -46,8 +46,8 @@ void recurrent_backward(benchmark::State& state) {
   Matrix<float> d_gates(layer.gates.rows(), layer.gates.cols()), d_weight(layer.weight.rows(), layer.weight.cols());
   Matrix<float> d_bias(1, layer.gates.cols()), none;
   ef::bench::run_counted<float>(state, 2 * layer.operations(), [&] {
-    ef::recurrent_backward<float>(layer.recurrence(), layer.states, layer.kept, d_states, d_gates, d_weight, d_bias,
-                                  none);
+    ef::recurrent_backward<float>(layer.recurrence(), {layer.states, layer.kept}, d_states,
+                                  {d_gates, d_weight, d_bias, none});
   });
 }
 

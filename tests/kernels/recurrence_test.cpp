@@ -110,8 +110,8 @@ TEST_CASE("a sequence's states are the same alone, in any batch, and by any numb
     const auto gradients = [&](ef::Threads* threads) {
       ef::Matrix<float> d_gates(rows.rows(), layer.gates.cols()), d_weight(layer.weight.rows(), 21);
       ef::Matrix<float> d_bias(1, layer.bias.cols()), d_initial(rows.sequences(), states.cols());
-      ef::recurrent_backward<float>(layer.recurrence(threads), state, kept, d_state, d_gates, d_weight, d_bias,
-                                    d_initial);
+      ef::recurrent_backward<float>(layer.recurrence(threads), {state, kept}, d_state,
+                                    {d_gates, d_weight, d_bias, d_initial});
       return std::vector<ef::Matrix<float>>{d_gates, d_weight, d_bias, d_initial};
     };
     CHECK(gradients(nullptr) == gradients(&pool));

@@ -19,13 +19,13 @@ TEST_CASE("gradients of every recurrent cell, both ways, over a ragged batch", "
       const auto x = random_matrix<double>(11, gates, rng), weight = random_matrix<double>(gates, hidden, rng),
                  bias = random_matrix<double>(1, gates, rng), initial = random_matrix<double>(4, state, rng);
       ef::testing::check_op({x, weight, bias, initial}, [&](const ef::Context<double>& c, const Inputs& in) {
-        return ef::recurrent(c, in[0], in[1], in[2], in[3], options);
+        return ef::recurrent(c, {in[0], in[1], in[2], in[3]}, options);
       });
       ef::testing::check_op({x, weight, initial}, [&](const ef::Context<double>& c, const Inputs& in) {
-        return ef::final_state(c, ef::recurrent(c, in[0], in[1], {}, in[2], options), in[2], options);
+        return ef::final_state(c, ef::recurrent(c, {in[0], in[1], {}, in[2]}, options), in[2], options);
       });
       ef::testing::check_op({x, weight}, [&](const ef::Context<double>& c, const Inputs& in) {
-        return ef::recurrent(c, in[0], in[1], {}, {}, options);
+        return ef::recurrent(c, {in[0], in[1], {}, {}}, options);
       });
     }
 }

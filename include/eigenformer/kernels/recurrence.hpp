@@ -29,6 +29,22 @@ struct Recurrence {
   Index hidden() const { return weight.cols(); }
 };
 
+/// What recurrent_forward wrote, for its backward to read.
+template <class Scalar>
+struct RecurrentSaved {
+  ConstMatrixRef<Scalar> state;  // [tokens x state]
+  ConstMatrixRef<Scalar> kept;   // [tokens x kept]
+};
+
+/// What the backward of a recurrent layer writes.
+template <class Scalar>
+struct RecurrentGradients {
+  MatrixRef<Scalar> d_gates;    // [tokens x gates]
+  MatrixRef<Scalar> d_weight;   // [gates x hidden]
+  MatrixRef<Scalar> d_bias;     // [1 x gates], or empty
+  MatrixRef<Scalar> d_initial;  // [sequences x state], or empty if it is not wanted
+};
+
 namespace detail {
 
 /// The sequences of one task.
@@ -107,6 +123,7 @@ void reset_state(const RecurrentStep<Scalar>& step, Scalar* reset) {
     });
 }
 
+/// Writes the states of a group's sequences, and what the backward needs of them.
 template <class Scalar, class Cell>
 void recur(const Recurrence<Scalar>& layer, const RecurrentProducts<Scalar, Cell>& products_of,
            const RecurrentGroup& group, const ConstMatrixRef<Scalar>& gates, MatrixRef<Scalar>& state,
@@ -141,20 +158,30 @@ void recur(const Recurrence<Scalar>& layer, const RecurrentProducts<Scalar, Cell
   });
 }
 
-/// What the backward's groups write for the sums over all rows that follow.
+/// U transposed, for the products of the backward: all of it, unless the cell resets first.
 template <class Scalar>
-struct RecurrentRows {
-  Matrix<Scalar> hidden_before;  // h before each row
-  Matrix<Scalar> reset;          // and what the reset gate left of it, if the cell resets first
-  Matrix<Scalar> d_products;     // if they are not d_gates
+struct RecurrentTransposes {
+  PackedWeight<Scalar> first;
+  PackedWeight<Scalar> last;  // of the last gate, if the cell resets first
 };
 
+/// What the backward's groups write. The last three are for the sums over all rows that follow.
+template <class Scalar>
+struct RecurrentGroupGradients {
+  MatrixRef<Scalar>& d_gates;    // [tokens x gates]
+  MatrixRef<Scalar>& d_initial;  // [sequences x state], or empty if it is not wanted
+  Matrix<Scalar> hidden_before;  // h before each row: [tokens x hidden]
+  Matrix<Scalar> reset;          // what the reset gate left of it, if the cell resets first
+  Matrix<Scalar> d_products;     // the gradients of the products with U: [tokens x gates], if they are not d_gates
+};
+
+/// Writes what a group's sequences give to the gradients.
 template <class Scalar, class Cell>
-void recur_backward(const Recurrence<Scalar>& layer, const PackedWeight<Scalar>& first,
-                    const PackedWeight<Scalar>& last, const RecurrentGroup& group, const ConstMatrixRef<Scalar>& state,
-                    const ConstMatrixRef<Scalar>& kept, const ConstMatrixRef<Scalar>& d_state,
-                    MatrixRef<Scalar>& d_gates, RecurrentRows<Scalar>& rows, MatrixRef<Scalar>& d_initial) {
-  const Index hidden = layer.hidden(), size = group.size(), columns = d_gates.cols();
+void recur_backward(const Recurrence<Scalar>& layer, const RecurrentTransposes<Scalar>& transposes,
+                    const RecurrentGroup& group, const RecurrentSaved<Scalar>& saved,
+                    const ConstMatrixRef<Scalar>& d_state, RecurrentGroupGradients<Scalar>& to) {
+  const ConstMatrixRef<Scalar>&state = saved.state, &kept = saved.kept;
+  const Index hidden = layer.hidden(), size = group.size(), columns = to.d_gates.cols();
   Matrix<Scalar> d_after(size, state.cols());  // of the state after the step, and of that before
   Matrix<Scalar> d_before = Matrix<Scalar>::Zero(size, state.cols());
   Matrix<Scalar> d_step(size, columns), through(size, hidden);
@@ -177,29 +204,30 @@ void recur_backward(const Recurrence<Scalar>& layer, const PackedWeight<Scalar>&
                                                d_products.data() + (Cell::products_differ ? i * columns : 0),
                                                d_before.data() + i * d_before.cols()};
       for_lanes<Scalar>(hidden, [&](Index j, auto count) { Cell::backward(step, j, count); });
-      rows.hidden_before.row(row) = ConstMatrixMap<Scalar>(before(i), 1, hidden);
+      to.hidden_before.row(row) = ConstMatrixMap<Scalar>(before(i), 1, hidden);
     }
     auto d_h = d_before.topLeftCorner(active, hidden);
     if constexpr (Cell::reset_first) {
-      linear_forward<Scalar>(d_step.topRightCorner(active, hidden), last, none, through.topRows(active));
+      linear_forward<Scalar>(d_step.topRightCorner(active, hidden), transposes.last, none, through.topRows(active));
       for (Index i = 0; i < active; ++i) {
         const auto r = kept.row(group.row(i, t)).head(hidden).array();
         const ConstMatrixMap<Scalar> h(before(i), 1, hidden);
-        rows.reset.row(group.row(i, t)) = r * h.array();
+        to.reset.row(group.row(i, t)) = r * h.array();
         d_step.row(i).head(hidden) = through.row(i).array() * h.array() * r * (1 - r);
         d_h.row(i).array() += through.row(i).array() * r;
       }
     }
     const Matrix<Scalar>& d_u = Cell::products_differ ? d_products : d_step;
-    linear_forward<Scalar>(d_u.topLeftCorner(active, first.inputs()), first, none, through.topRows(active));
+    linear_forward<Scalar>(d_u.topLeftCorner(active, transposes.first.inputs()), transposes.first, none,
+                           through.topRows(active));
     d_h += through.topRows(active);
     for (Index i = 0; i < active; ++i) {
-      d_gates.row(group.row(i, t)) = d_step.row(i);
-      if (Cell::products_differ) rows.d_products.row(group.row(i, t)) = d_products.row(i);
+      to.d_gates.row(group.row(i, t)) = d_step.row(i);
+      if (Cell::products_differ) to.d_products.row(group.row(i, t)) = d_products.row(i);
     }
   });
-  if (d_initial.size() > 0)
-    for (Index i = 0; i < size; ++i) d_initial.row(group.sequence(i)) = d_before.row(i);
+  if (to.d_initial.size() > 0)
+    for (Index i = 0; i < size; ++i) to.d_initial.row(group.sequence(i)) = d_before.row(i);
 }
 
 }  // namespace detail
@@ -227,42 +255,39 @@ void recurrent_forward(const Recurrence<Scalar>& layer, const ConstMatrixRef<Sca
   });
 }
 
-/// The gradients, given that of the state and what the forward wrote.
-///
-///   d_gates: [tokens x gates], d_weight: [gates x hidden], d_bias: [1 x gates] or empty,
-///   d_initial: [sequences x state], or empty if it is not wanted
+/// Writes the gradients, given what the forward wrote and d_state [tokens x state].
 template <class Scalar>
-void recurrent_backward(const Recurrence<Scalar>& layer, const ConstMatrixRef<Scalar>& state,
-                        const ConstMatrixRef<Scalar>& kept, const ConstMatrixRef<Scalar>& d_state,
-                        MatrixRef<Scalar> d_gates, MatrixRef<Scalar> d_weight, MatrixRef<Scalar> d_bias,
-                        MatrixRef<Scalar> d_initial) {
-  const RowOffsets rows = detail::check_recurrence(layer, shape(d_gates), shape(state));
-  const Index hidden = layer.hidden(), tokens = state.rows();
-  check_shape("recurrent", "kept", shape(kept), {tokens, kept_count(layer.cell) * hidden});
-  check_shape("recurrent", "d_state", shape(d_state), shape(state));
-  check_shape("recurrent", "d_weight", shape(d_weight), shape(layer.weight));
-  if (d_initial.size() > 0) check_shape("recurrent", "d_initial", shape(d_initial), {rows.sequences(), state.cols()});
+void recurrent_backward(const Recurrence<Scalar>& layer, const RecurrentSaved<Scalar>& saved,
+                        const ConstMatrixRef<Scalar>& d_state, RecurrentGradients<Scalar> to) {
+  const RowOffsets rows = detail::check_recurrence(layer, shape(to.d_gates), shape(saved.state));
+  const Index hidden = layer.hidden(), tokens = saved.state.rows();
+  check_shape("recurrent", "kept", shape(saved.kept), {tokens, kept_count(layer.cell) * hidden});
+  check_shape("recurrent", "d_state", shape(d_state), shape(saved.state));
+  check_shape("recurrent", "d_weight", shape(to.d_weight), shape(layer.weight));
+  if (to.d_initial.size() > 0)
+    check_shape("recurrent", "d_initial", shape(to.d_initial), {rows.sequences(), saved.state.cols()});
   detail::with_cell(layer.cell, [&](auto cell) {
     using Cell = decltype(cell);
-    detail::RecurrentRows<Scalar> of_rows{Matrix<Scalar>(tokens, hidden),
-                                          Matrix<Scalar>(Cell::reset_first ? tokens : 0, hidden),
-                                          Matrix<Scalar>(Cell::products_differ ? tokens : 0, d_gates.cols())};
+    detail::RecurrentGroupGradients<Scalar> of_groups{
+        to.d_gates, to.d_initial, Matrix<Scalar>(tokens, hidden),
+        Matrix<Scalar>(Cell::reset_first ? tokens : 0, hidden),
+        Matrix<Scalar>(Cell::products_differ ? tokens : 0, to.d_gates.cols())};
     const Index first_rows = Cell::reset_first ? 2 * hidden : layer.weight.rows();
-    const PackedWeight<Scalar> first(Matrix<Scalar>(layer.weight.topRows(first_rows).transpose()));
-    PackedWeight<Scalar> last;
-    if (Cell::reset_first) last = PackedWeight<Scalar>(Matrix<Scalar>(layer.weight.bottomRows(hidden).transpose()));
+    detail::RecurrentTransposes<Scalar> transposes{
+        PackedWeight<Scalar>(Matrix<Scalar>(layer.weight.topRows(first_rows).transpose())), {}};
+    if (Cell::reset_first)
+      transposes.last = PackedWeight<Scalar>(Matrix<Scalar>(layer.weight.bottomRows(hidden).transpose()));
     detail::for_each_recurrent_group(rows, layer.reverse, layer.threads, [&](const detail::RecurrentGroup& group) {
-      detail::recur_backward<Scalar, Cell>(layer, first, last, group, state, kept, d_state, d_gates, of_rows,
-                                           d_initial);
+      detail::recur_backward<Scalar, Cell>(layer, transposes, group, saved, d_state, of_groups);
     });
     const ConstMatrixRef<Scalar> d_products =
-        Cell::products_differ ? ConstMatrixRef<Scalar>(of_rows.d_products) : ConstMatrixRef<Scalar>(d_gates);
-    linear_backward_weight<Scalar>(of_rows.hidden_before, d_products.leftCols(first_rows), d_weight.topRows(first_rows),
-                                   layer.threads);
+        Cell::products_differ ? ConstMatrixRef<Scalar>(of_groups.d_products) : ConstMatrixRef<Scalar>(to.d_gates);
+    linear_backward_weight<Scalar>(of_groups.hidden_before, d_products.leftCols(first_rows),
+                                   to.d_weight.topRows(first_rows), layer.threads);
     if (Cell::reset_first)
-      linear_backward_weight<Scalar>(of_rows.reset, d_products.rightCols(hidden), d_weight.bottomRows(hidden),
+      linear_backward_weight<Scalar>(of_groups.reset, d_products.rightCols(hidden), to.d_weight.bottomRows(hidden),
                                      layer.threads);
-    if (d_bias.size() > 0) linear_backward_bias<Scalar>(d_products, d_bias, layer.threads);
+    if (to.d_bias.size() > 0) linear_backward_bias<Scalar>(d_products, to.d_bias, layer.threads);
   });
 }
 

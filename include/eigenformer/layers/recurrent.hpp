@@ -144,9 +144,10 @@ RecurrentResult<Scalar> Recurrent<Scalar>::operator()(const Context<Scalar>& con
       const RecurrenceOptions run{options.cell, rows, d == 1};
       const Variable<Scalar> state_before = of_direction(context, before, d);
       const Variable<Scalar> state =
-          recurrent(context, linear(context, input, w.weight_ih, w.bias_ih), context.use(w.weight_hh),
-                    w.bias_hh.empty() ? Variable<Scalar>() : context.use(w.bias_hh), state_before, run,
-                    context.packed != nullptr ? context.packed->find(w.weight_hh) : nullptr);
+          recurrent(context,
+                    {linear(context, input, w.weight_ih, w.bias_ih), context.use(w.weight_hh),
+                     w.bias_hh.empty() ? Variable<Scalar>() : context.use(w.bias_hh), state_before},
+                    run, context.packed != nullptr ? context.packed->find(w.weight_hh) : nullptr);
       outputs.push_back(columns(context, state, 0, options.hidden));
       final_states.push_back(final_state(context, state, state_before, run));
     }

@@ -17,39 +17,43 @@ struct RecurrenceOptions {
   bool reverse = false;
 };
 
-/// The state after every row: [tokens x state], whose first `hidden` columns are the output h.
-/// gates: W x and its bias, [tokens x gates]; weight: [gates x hidden]; bias: [1 x gates] or empty; initial: [sequences
-/// x state], or empty for zeros.
+/// What a recurrent layer reads.
 template <class Scalar>
-Variable<Scalar> recurrent(const Context<Scalar>& context, const Variable<Scalar>& gates,
-                           const Variable<Scalar>& weight, const Variable<Scalar>& bias,
-                           const Variable<Scalar>& initial, const RecurrenceOptions& options,
-                           const PackedWeight<Scalar>* packed = nullptr) {
-  const auto layer_of = [options, threads = context.threads](const Variable<Scalar>& u, const Variable<Scalar>& b,
-                                                             const Variable<Scalar>& before,
-                                                             const PackedWeight<Scalar>* packed_u) {
-    return Recurrence<Scalar>{options.cell, u.value(),       b.value(), before.value(),
-                              options.rows, options.reverse, packed_u,  threads};
+struct RecurrentInputs {
+  Variable<Scalar> gates;    // W x and its bias: [tokens x gates]
+  Variable<Scalar> weight;   // U: [gates x hidden]
+  Variable<Scalar> bias;     // [1 x gates], or empty
+  Variable<Scalar> initial;  // the state before each sequence: [sequences x state], or empty for zeros
+};
+
+/// The state after every row: [tokens x state], whose first `hidden` columns are the output h.
+/// packed: the weight for inference, or null.
+template <class Scalar>
+Variable<Scalar> recurrent(const Context<Scalar>& context, const RecurrentInputs<Scalar>& in,
+                           const RecurrenceOptions& options, const PackedWeight<Scalar>* packed = nullptr) {
+  const auto layer_of = [options, threads = context.threads](const RecurrentInputs<Scalar>& of,
+                                                             const PackedWeight<Scalar>* packed_weight) {
+    return Recurrence<Scalar>{options.cell, of.weight.value(), of.bias.value(), of.initial.value(),
+                              options.rows, options.reverse,   packed_weight,   threads};
   };
-  Variable<Scalar> state = context.new_matrix(gates.rows(), state_count(options.cell) * weight.cols());
+  Variable<Scalar> state = context.new_matrix(in.gates.rows(), state_count(options.cell) * in.weight.cols());
   Variable<Scalar> kept =
-      context.new_matrix(context.tape != nullptr ? gates.rows() : 0, kept_count(options.cell) * weight.cols());
-  recurrent_forward<Scalar>(layer_of(weight, bias, initial, packed), gates.value(), state.writable(), kept.writable());
-  return context.record(
-      state, {gates, weight, bias, initial},
-      [gates, weight, bias, initial, layer_of, state, kept](const Variable<Scalar>& d_state, Tape<Scalar>& tape) {
-        Variable<Scalar> d_gates = tape.new_matrix(gates.rows(), gates.cols());
-        Variable<Scalar> d_weight = tape.new_matrix(weight.rows(), weight.cols());
-        Variable<Scalar> d_bias = tape.new_matrix(bias.rows(), bias.cols());
-        Variable<Scalar> d_initial = tape.new_matrix(initial.rows(), initial.cols());
-        recurrent_backward<Scalar>(layer_of(weight, bias, initial, nullptr), state.value(), kept.value(),
-                                   d_state.value(), d_gates.writable(), d_weight.writable(), d_bias.writable(),
-                                   d_initial.writable());
-        tape.add_gradient(gates, std::move(d_gates));
-        tape.add_gradient(weight, std::move(d_weight));
-        tape.add_gradient(bias, std::move(d_bias));
-        tape.add_gradient(initial, std::move(d_initial));
-      });
+      context.new_matrix(context.tape != nullptr ? in.gates.rows() : 0, kept_count(options.cell) * in.weight.cols());
+  recurrent_forward<Scalar>(layer_of(in, packed), in.gates.value(), state.writable(), kept.writable());
+  return context.record(state, {in.gates, in.weight, in.bias, in.initial},
+                        [in, layer_of, state, kept](const Variable<Scalar>& d_state, Tape<Scalar>& tape) {
+                          Variable<Scalar> d_gates = tape.new_matrix(in.gates.rows(), in.gates.cols());
+                          Variable<Scalar> d_weight = tape.new_matrix(in.weight.rows(), in.weight.cols());
+                          Variable<Scalar> d_bias = tape.new_matrix(in.bias.rows(), in.bias.cols());
+                          Variable<Scalar> d_initial = tape.new_matrix(in.initial.rows(), in.initial.cols());
+                          recurrent_backward<Scalar>(
+                              layer_of(in, nullptr), {state.value(), kept.value()}, d_state.value(),
+                              {d_gates.writable(), d_weight.writable(), d_bias.writable(), d_initial.writable()});
+                          tape.add_gradient(in.gates, std::move(d_gates));
+                          tape.add_gradient(in.weight, std::move(d_weight));
+                          tape.add_gradient(in.bias, std::move(d_bias));
+                          tape.add_gradient(in.initial, std::move(d_initial));
+                        });
 }
 
 /// Each sequence's state after its last step: [sequences x state]. A sequence without rows keeps its initial state, or
