@@ -52,7 +52,7 @@ std::vector<Matrix<Scalar>> forward_every_way(const std::vector<Matrix<Scalar>>&
   return run_every_way<Scalar>(
       in, {{in[0].rows(), in[3].cols()}, {in[0].rows(), longest}}, [&](auto& i, auto& out, ef::Threads* threads) {
         options.threads = threads;
-        ef::additive_attention_forward<Scalar>(i[0], i[1], i[2], i[3], options, out[0], out[1]);
+        ef::additive_attention_forward<Scalar>({i[0], i[1], i[2], i[3]}, options, {out[0], out[1]});
       });
 }
 
@@ -63,8 +63,8 @@ std::vector<Matrix<Scalar>> backward_every_way(const std::vector<Matrix<Scalar>>
   return run_every_way<Scalar>(in, {ef::shape(in[0]), ef::shape(in[1]), ef::shape(in[2]), ef::shape(in[3])},
                                [&](auto& i, auto& out, ef::Threads* threads) {
                                  options.threads = threads;
-                                 ef::additive_attention_backward<Scalar>(i[0], i[1], i[2], i[3], options, i[4], i[5],
-                                                                         out[0], out[1], out[2], out[3]);
+                                 ef::additive_attention_backward<Scalar>({i[0], i[1], i[2], i[3]}, options, i[4], i[5],
+                                                                         {out[0], out[1], out[2], out[3]});
                                });
 }
 
@@ -242,7 +242,7 @@ TEST_CASE("additive attention names what does not fit", "[kernels]") {
   Matrix<float> d_q(3, 5), d_k(4, 5), d_v(1, 5), d_values(4, 6), other(2, 2);
   const auto attend = [&](const Matrix<float>& a, const Matrix<float>& b, const Matrix<float>& c,
                           const Matrix<float>& d, const ef::AdditiveAttentionOptions& options = {}) {
-    return message_of([&] { ef::additive_attention_forward<float>(a, b, c, d, options, y, weights); });
+    return message_of([&] { ef::additive_attention_forward<float>({a, b, c, d}, options, {y, weights}); });
   };
   CHECK(attend(q, other, v, values) == "additive_attention: q is [3 x 5], k is [2 x 2], expected as many columns");
   CHECK(attend(q, k, other, values) == "additive_attention: v is [2 x 2], expected [1 x 5]");
@@ -254,16 +254,19 @@ TEST_CASE("additive attention names what does not fit", "[kernels]") {
   CHECK(attend(q, k, v, values, {.key_index = beyond}) == "additive_attention: key_index has 4, k is [4 x 5]");
   CHECK(attend(q, k, v, values, {.key_rows = {0, 3}, .key_index = within}) ==
         "additive_attention: key_index has 4 rows, its offsets end at 3");
-  CHECK(message_of([&] { ef::additive_attention_forward<float>(q, k, v, values, {}, other, weights); }) ==
-        "additive_attention: y is [2 x 2], expected [3 x 6]");
-  CHECK(message_of([&] { ef::additive_attention_forward<float>(q, k, v, values, {}, y, other); }) ==
-        "additive_attention: weights is [2 x 2], expected [3 x 4]");
+  CHECK(message_of([&] {
+          ef::additive_attention_forward<float>({q, k, v, values}, {}, {other, weights});
+        }) == "additive_attention: y is [2 x 2], expected [3 x 6]");
+  CHECK(message_of([&] {
+          ef::additive_attention_forward<float>({q, k, v, values}, {}, {y, other});
+        }) == "additive_attention: weights is [2 x 2], expected [3 x 4]");
   CHECK((y.array() == 9).all());
   CHECK((weights.array() == 9).all());
   const auto backward = [&](Matrix<float>& a, Matrix<float>& b, Matrix<float>& c, Matrix<float>& d,
                             const Matrix<float>& d_y, const ef::AdditiveAttentionOptions& options = {}) {
-    return message_of(
-        [&] { ef::additive_attention_backward<float>(q, k, v, values, options, weights, d_y, a, b, c, d); });
+    return message_of([&] {
+      ef::additive_attention_backward<float>({q, k, v, values}, options, weights, d_y, {a, b, c, d});
+    });
   };
   CHECK(backward(d_q, d_k, d_v, d_values, other) == "additive_attention: d_y is [2 x 2], expected [3 x 6]");
   CHECK(backward(other, d_k, d_v, d_values, y) == "additive_attention: d_q is [2 x 2], expected [3 x 5]");

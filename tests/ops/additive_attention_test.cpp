@@ -24,10 +24,9 @@ TEST_CASE("additive attention hands out its weights", "[ops]") {
   const ef::Variable<float> q(random_matrix<float>(3, 6, rng)), k(random_matrix<float>(5, 6, rng)),
       v(random_matrix<float>(1, 6, rng)), values(random_matrix<float>(5, 4, rng));
   const ef::Context<float> context{};
-  ef::Variable<float> weights;
-  const ef::Matrix<float> y = ef::additive_attention(context, q, k, v, values, {}, &weights).value();
-  CHECK(y == ef::additive_attention(q.value(), k.value(), v.value(), values.value()));
-  CHECK(y.isApprox(weights.value() * values.value(), 1e-5F));
+  const auto [y, weights] = ef::additive_attention_and_weights(context, q, k, v, values);
+  CHECK(y.value() == ef::additive_attention(q.value(), k.value(), v.value(), values.value()));
+  CHECK(y.value().isApprox(weights.value() * values.value(), 1e-5F));
 }
 
 TEST_CASE("additive attention by an index cannot be recorded", "[ops]") {

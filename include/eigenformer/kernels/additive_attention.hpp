@@ -26,9 +26,35 @@ struct AdditiveAttentionOptions {
   Threads* threads = nullptr;
 };
 
+/// What additive attention reads.
+template <class Scalar>
+struct AdditiveAttentionInputs {
+  ConstMatrixRef<Scalar> q;       // [queries x A]
+  ConstMatrixRef<Scalar> k;       // [keys x A]
+  ConstMatrixRef<Scalar> v;       // [1 x A]
+  ConstMatrixRef<Scalar> values;  // [keys x E]
+};
+
+/// What additive attention writes.
+template <class Scalar>
+struct AdditiveAttentionOutputs {
+  MatrixRef<Scalar> y;        // [queries x E]; zeros for a query whose sequence has no keys
+  MatrixRef<Scalar> weights;  // [queries x keys of the longest sequence], for the backward: a_ij, and zeros beyond a
+                              // sequence's keys
+};
+
+/// What the backward writes.
+template <class Scalar>
+struct AdditiveAttentionGradients {
+  MatrixRef<Scalar> d_q;       // [queries x A]
+  MatrixRef<Scalar> d_k;       // [keys x A]
+  MatrixRef<Scalar> d_v;       // [1 x A]
+  MatrixRef<Scalar> d_values;  // [keys x E]
+};
+
 namespace detail {
 
-/// What was checked, as attention of one head.
+/// The layout of additive attention, as attention of one head. Throws if shapes and offsets do not fit.
 inline AttentionLayout additive_attention_layout(Shape q, Shape k, Shape v, Shape values,
                                                  const AdditiveAttentionOptions& options) {
   check(q.cols == k.cols, "additive_attention: q is ", q, ", k is ", k, ", expected as many columns");
@@ -132,17 +158,12 @@ EIGEN_DONT_INLINE AdditiveGradients<Scalar> add_additive_gradients(Index keys, c
 }  // namespace detail
 
 /// Writes the additive attention of q over k and values.
-///
-///   q: [queries x A], k: [keys x A], v: [1 x A], values: [keys x E], y: [queries x E],
-///   weights: [queries x keys of the longest sequence], kept for the backward: a_ij, and zeros beyond a sequence's
-///   keys.
-///
-/// A query whose sequence has no keys gets zeros. Throws if shapes and offsets do not fit; nothing is written then.
+/// Throws if shapes and offsets do not fit; nothing is written then.
 template <class Scalar>
-void additive_attention_forward(const ConstMatrixRef<Scalar>& q, const ConstMatrixRef<Scalar>& k,
-                                const ConstMatrixRef<Scalar>& v, const ConstMatrixRef<Scalar>& values,
-                                const AdditiveAttentionOptions& options, MatrixRef<Scalar> y,
-                                MatrixRef<Scalar> weights) {
+void additive_attention_forward(const AdditiveAttentionInputs<Scalar>& in, const AdditiveAttentionOptions& options,
+                                AdditiveAttentionOutputs<Scalar> to) {
+  const ConstMatrixRef<Scalar>&q = in.q, &k = in.k, &v = in.v, &values = in.values;
+  MatrixRef<Scalar>&y = to.y, &weights = to.weights;
   const detail::AttentionLayout layout =
       detail::additive_attention_layout(shape(q), shape(k), shape(v), shape(values), options);
   check_shape("additive_attention", "y", shape(y), {q.rows(), values.cols()});
@@ -200,17 +221,17 @@ void additive_attention_forward(const ConstMatrixRef<Scalar>& q, const ConstMatr
                });
 }
 
-/// The gradients, from the forward's weights. d_q, d_k, d_v and d_values have the shapes of q, k, v and values.
+/// Writes the gradients of additive_attention_forward, given its arguments, the weights it wrote, and the gradient d_y.
 ///
 /// d_e is softmax's gradient of d_y values^T. Then, for each hidden unit, d_q_i = v sum_j d_e_ij (1 - tanh^2), d_k_j
 /// the same summed over i, and d_v = sum_ij d_e_ij tanh. Units know nothing of each other, so they are shared among the
 /// threads a cache line at a time.
 template <class Scalar>
-void additive_attention_backward(const ConstMatrixRef<Scalar>& q, const ConstMatrixRef<Scalar>& k,
-                                 const ConstMatrixRef<Scalar>& v, const ConstMatrixRef<Scalar>& values,
-                                 const AdditiveAttentionOptions& options, const ConstMatrixRef<Scalar>& weights,
-                                 const ConstMatrixRef<Scalar>& d_y, MatrixRef<Scalar> d_q, MatrixRef<Scalar> d_k,
-                                 MatrixRef<Scalar> d_v, MatrixRef<Scalar> d_values) {
+void additive_attention_backward(const AdditiveAttentionInputs<Scalar>& in, const AdditiveAttentionOptions& options,
+                                 const ConstMatrixRef<Scalar>& weights, const ConstMatrixRef<Scalar>& d_y,
+                                 AdditiveAttentionGradients<Scalar> to) {
+  const ConstMatrixRef<Scalar>&q = in.q, &k = in.k, &v = in.v, &values = in.values;
+  MatrixRef<Scalar>&d_q = to.d_q, &d_k = to.d_k, &d_v = to.d_v, &d_values = to.d_values;
   check(!options.key_index.has_value(), "additive_attention: key_index has no backward");
   const detail::AttentionLayout layout =
       detail::additive_attention_layout(shape(q), shape(k), shape(v), shape(values), options);
@@ -299,7 +320,7 @@ Matrix<typename Q::Scalar> additive_attention(const Eigen::MatrixBase<Q>& q, con
       detail::additive_attention_layout(shape(q), shape(k), shape(v), shape(values), options);
   Matrix<Scalar> y(q.rows(), values.cols());
   Matrix<Scalar> weights(q.rows(), layout.key_rows.longest());
-  additive_attention_forward<Scalar>(q.derived(), k.derived(), v.derived(), values.derived(), options, y, weights);
+  additive_attention_forward<Scalar>({q.derived(), k.derived(), v.derived(), values.derived()}, options, {y, weights});
   return y;
 }
 

@@ -103,10 +103,9 @@ Variable<Scalar> GlobalAttention<Scalar>::attend_by_index(const Context<Scalar>&
                                                           const IndexedKeys& rows) const {
   const Variable<Scalar> mapped = query.empty() ? queries : query(context, queries);
   if (score == AlignmentScore::additive) {
-    Variable<Scalar> weights;
-    Variable<Scalar> y = additive_attention(
+    const auto [y, weights] = additive_attention_and_weights(
         context, mapped, keys, context.use(v), memory,
-        {.query_rows = rows.query_rows, .key_rows = rows.key_rows, .key_index = rows.key_index}, &weights);
+        {.query_rows = rows.query_rows, .key_rows = rows.key_rows, .key_index = rows.key_index});
     if (context.attention != nullptr) {
       Tensor<Scalar, 3> recorded({1, weights.rows(), weights.cols()});
       recorded.matrix(0) = weights.value();
