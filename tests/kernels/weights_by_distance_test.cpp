@@ -122,7 +122,7 @@ TEST_CASE("gradients of weights by distance agree with differences of their defi
       const auto backward = [&](ef::Threads* threads) {
         c.options.threads = threads;
         std::fill_n(scores.d_terms.data(), scores.d_terms.size(), 0.0);
-        ef::weights_by_distance_backward<double>(c.q, c.k, scores.score(), c.options, d_w, d_q, d_k);
+        ef::weights_by_distance_backward<double>(c.q, c.k, scores.score(), c.options, d_w, {d_q, d_k});
         return std::vector<Matrix<double>>{d_q, d_k,
                                            Eigen::Map<Matrix<double>>(scores.d_terms.data(), 1, scores.d_terms.size())};
       };
@@ -156,7 +156,7 @@ TEST_CASE("what is hidden reaches no weight and no gradient, whatever it is", "[
     ef::weights_by_distance_forward<double>(q, k, ef::Causal{}, {}, w);
     CHECK(w.topRows(3).allFinite());
     Matrix<double> d_w = random_matrix<double>(4, 5, rng);
-    ef::weights_by_distance_backward<double>(q, k, ef::Causal{}, {}, d_w, d_q, d_k);
+    ef::weights_by_distance_backward<double>(q, k, ef::Causal{}, {}, d_w, {d_q, d_k});
     CHECK(d_q.topRows(3).allFinite());
   }
 }
@@ -176,6 +176,6 @@ TEST_CASE("weights by distance that do not fit are refused", "[kernels]") {
         }) == "weights_by_distance: w is a block, expected contiguous rows");
   const std::vector<Index> index{0, 1, 2};
   CHECK(message_of([&] {
-          ef::weights_by_distance_backward<float>(q, q, ef::Unmasked{}, {.heads = 2, .key_index = index}, good, d, d);
+          ef::weights_by_distance_backward<float>(q, q, ef::Unmasked{}, {.heads = 2, .key_index = index}, good, {d, d});
         }) == "weights_by_distance: key_index has no backward");
 }

@@ -9,6 +9,13 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
+/// What the backward of weights by distance writes, shaped as q and k.
+template <class Scalar>
+struct WeightsByDistanceGradients {
+  MatrixRef<Scalar> d_q;
+  MatrixRef<Scalar> d_k;
+};
+
 namespace detail {
 
 /// w [query rows x heads * distances] as what RelativeKeys adds to scores, and gathers from them. Queries stand at the
@@ -36,16 +43,24 @@ void differentiate_softmax(const ScoreMatrix<Scalar>& weights, ScoreMatrix<Scala
   for (Index j = 0; j < d.cols(); ++j) d.col(j).array() = weights.col(j).array() * (d.col(j).array() - mean);
 }
 
-/// d_q = d_scores K and d_k += d_scores^T Q for one head, where d_scores have the scale in them.
+/// Where queries and keys lie, and where their gradients go.
+template <class Scalar>
+struct QueryKeyRows {
+  HeadRows<const Scalar> q;
+  HeadRows<const Scalar> k;
+  HeadRows<Scalar> d_q;
+  HeadRows<Scalar> d_k;
+};
+
+/// Writes d_q = d_scores K and adds d_scores^T Q to d_k for one head, where d_scores have the scale in them.
 template <class Scalar>
 void add_score_gradients(const AttentionLayout& layout, const ScoreTile& tile, const ScoreMatrix<Scalar>& scores,
-                         const ScoreMatrix<Scalar>& d_scores, const HeadRows<const Scalar>& q,
-                         const HeadRows<const Scalar>& k, const HeadRows<Scalar>& d_q, const HeadRows<Scalar>& d_k) {
+                         const ScoreMatrix<Scalar>& d_scores, const QueryKeyRows<Scalar>& rows) {
   const Index d = layout.key_width, n = tile.queries, m = tile.keys;
   const Index key_head = layout.key_head(tile.head), first_key = layout.key_rows.begin(tile.sequence);
-  const Strided<Scalar> queries = q.from(tile.head, tile.first_row), keys = k.from(key_head, first_key);
-  const ContiguousRows<Scalar> to_q{d_q.row(tile.head, tile.first_row), d_q.row_stride};
-  const ContiguousRows<Scalar> to_k{d_k.row(key_head, first_key), d_k.row_stride};
+  const Strided<Scalar> queries = rows.q.from(tile.head, tile.first_row), keys = rows.k.from(key_head, first_key);
+  const ContiguousRows<Scalar> to_q{rows.d_q.row(tile.head, tile.first_row), rows.d_q.row_stride};
+  const ContiguousRows<Scalar> to_k{rows.d_k.row(key_head, first_key), rows.d_k.row_stride};
   const Strided<Scalar> by_queries{d_scores.data(), 1, n};
   if (all_finite(queries, n, d) && all_finite(keys, m, d)) {
     multiply_block<Scalar>({.rows = n, .cols = d, .depth = m, .a = by_queries, .b = keys, .start = {}, .c = to_q});
@@ -83,19 +98,13 @@ void weights_by_distance_forward(const AttentionLayout& layout, const ConstMatri
                                 });
 }
 
+/// Writes the gradients to rows.d_q and rows.d_k, which are zeros before.
 template <class Scalar>
-void weights_by_distance_backward(const AttentionLayout& layout, const ConstMatrixRef<Scalar>& q,
-                                  const ConstMatrixRef<Scalar>& k, const AnonymousScore<Scalar>& score,
-                                  const AttentionOptions& options, const ConstMatrixRef<Scalar>& d_w,
-                                  MatrixRef<Scalar>& d_q, MatrixRef<Scalar>& d_k) {
+void weights_by_distance_backward(const AttentionLayout& layout, const QueryKeyRows<Scalar>& rows,
+                                  const AnonymousScore<Scalar>& score, const AttentionOptions& options,
+                                  const ConstMatrixRef<Scalar>& d_w) {
   const RelativeKeys<Scalar> gradients = by_distance<Scalar>(layout, d_w.data(), d_w.cols(), nullptr);
-  const HeadRows<const Scalar> q_rows = head_columns(strided_view(q), layout.heads);
-  const HeadRows<const Scalar> k_rows = head_columns(strided_view(k), layout.key_heads);
-  const HeadRows<Scalar> d_q_rows = head_columns(d_q, layout.heads);
-  const HeadRows<Scalar> d_k_rows = head_columns(d_k, layout.key_heads);
   const AttentionDropout dropout(options.dropout, options.dropout_key);
-  d_q.setZero();
-  d_k.setZero();
   // A task is a key head of a sequence. Those that add to one gradient of the score's are one task, which does them in
   // order.
   const Index sequences = layout.sequences(), group = layout.group();
@@ -106,8 +115,8 @@ void weights_by_distance_backward(const AttentionLayout& layout, const ConstMatr
       for (Index h = 0; h < group; ++h) {
         const ScoreTile tile = whole_tile(layout, task % sequences, task / sequences * group + h);
         if (tile.queries == 0 || tile.keys == 0) continue;
-        const Strided<Scalar> keys = k_rows.from(task / sequences, layout.key_rows.begin(tile.sequence));
-        ScoreMatrix<Scalar> scores = scaled_scores<Scalar>(layout, q_rows, keys, tile);
+        const Strided<Scalar> keys = rows.k.from(task / sequences, layout.key_rows.begin(tile.sequence));
+        ScoreMatrix<Scalar> scores = scaled_scores<Scalar>(layout, rows.q, keys, tile);
         ScoreMatrix<Scalar> kept(tile.queries, tile.keys * score.kind.kept_blocks);
         const ScoreBlock<Scalar> kept_block(kept.data(), tile.queries, tile.keys, Eigen::OuterStride<>(tile.queries));
         apply_to_all(score, tile, scores,
@@ -120,7 +129,7 @@ void weights_by_distance_backward(const AttentionLayout& layout, const ConstMatr
         differentiate_softmax(weights, d_scores);
         score.differentiate(tile, kept_block, score_block(d_scores));
         d_scores *= static_cast<Scalar>(layout.scale);
-        add_score_gradients(layout, tile, scores, d_scores, q_rows, k_rows, d_q_rows, d_k_rows);
+        add_score_gradients(layout, tile, scores, d_scores, rows);
       }
   });
 }
@@ -144,20 +153,25 @@ void weights_by_distance_forward(const ConstMatrixRef<Scalar>& q, const ConstMat
                                               options, w);
 }
 
-/// Writes d_q and d_k, shaped as q and k, given the gradient d_w; gradients of the score's own it gathers itself.
+/// Writes the gradients of q and k, given the gradient d_w. The score adds to gradients of its own.
 template <class Scalar, class S>
 void weights_by_distance_backward(const ConstMatrixRef<Scalar>& q, const ConstMatrixRef<Scalar>& k, const S& score,
                                   const AttentionOptions& options, const ConstMatrixRef<Scalar>& d_w,
-                                  MatrixRef<Scalar> d_q, MatrixRef<Scalar> d_k) {
+                                  WeightsByDistanceGradients<Scalar> to) {
   const auto& checked = detail::differentiable_score<Scalar>(score);
   const detail::AttentionLayout layout = detail::attention_layout(shape(q), shape(k), shape(k), options);
   check(!options.key_index.has_value(), "weights_by_distance: key_index has no backward");
   detail::check_weights_by_distance("d_w", shape(d_w), d_w.outerStride(), layout);
-  check_shape("weights_by_distance", "d_q", shape(d_q), shape(q));
-  check_shape("weights_by_distance", "d_k", shape(d_k), shape(k));
+  check_shape("weights_by_distance", "d_q", shape(to.d_q), shape(q));
+  check_shape("weights_by_distance", "d_k", shape(to.d_k), shape(k));
   detail::check_covers(checked, detail::whole_batch(layout));
-  detail::weights_by_distance_backward<Scalar>(layout, q, k, detail::AnonymousScore<Scalar>(checked, std::true_type{}),
-                                               options, d_w, d_q, d_k);
+  const detail::QueryKeyRows<Scalar> rows{
+      detail::head_columns(strided_view(q), layout.heads), detail::head_columns(strided_view(k), layout.key_heads),
+      detail::head_columns(to.d_q, layout.heads), detail::head_columns(to.d_k, layout.key_heads)};
+  to.d_q.setZero();
+  to.d_k.setZero();
+  detail::weights_by_distance_backward<Scalar>(layout, rows, detail::AnonymousScore<Scalar>(checked, std::true_type{}),
+                                               options, d_w);
 }
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI

@@ -100,7 +100,7 @@ Variable<Scalar> weights_by_distance(const Context<Scalar>& context, const Varia
         Variable<Scalar> d_numbers = tape.new_matrix(score.numbers().rows(), score.numbers().cols());
         d_numbers.writable().setZero();
         weights_by_distance_backward<Scalar>(q.value(), k.value(), score.score(d_numbers.writable().data()), options,
-                                             d_w.value(), d_q.writable(), d_k.writable());
+                                             d_w.value(), {d_q.writable(), d_k.writable()});
         tape.add_gradient(q, std::move(d_q));
         tape.add_gradient(k, std::move(d_k));
         tape.add_gradient(score.numbers(), std::move(d_numbers));
