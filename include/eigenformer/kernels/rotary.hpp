@@ -51,10 +51,23 @@ struct RotaryOptions {
 
 namespace detail {
 
-/// Turns forth, or back: `direction` is 1 or -1.
+/// By which angles rows are turned, and which way.
 template <class Scalar>
-void turn(const ConstMatrixRef<Scalar>& x, const RotaryTable<Scalar>& table, std::span<const Index> positions,
-          const RotaryOptions& options, Scalar direction, MatrixRef<Scalar>& y, Threads* threads) {
+struct Rotation {
+  const RotaryTable<Scalar>& table;
+  std::span<const Index> positions;  // of the rows
+  const RotaryOptions& options;
+  Scalar direction;  // 1: by the angles of their positions; -1: back
+};
+
+/// Writes y = x turned. x, y: [tokens x heads * width]; y may be x.
+template <class Scalar>
+void apply_rotary(const ConstMatrixRef<Scalar>& x, const Rotation<Scalar>& rotation, MatrixRef<Scalar>& y,
+                  Threads* threads) {
+  const RotaryTable<Scalar>& table = rotation.table;
+  const std::span<const Index> positions = rotation.positions;
+  const RotaryOptions& options = rotation.options;
+  const Scalar direction = rotation.direction;
   check_shape("rotary", "y", shape(y), shape(x));
   check_shape("rotary", "sin", shape(table.sin), shape(table.cos));
   check(static_cast<Index>(positions.size()) == x.rows(), "rotary: x is ", shape(x), ", positions has ",
@@ -92,7 +105,7 @@ void turn(const ConstMatrixRef<Scalar>& x, const RotaryTable<Scalar>& table, std
 template <class Scalar>
 void rotary_forward(const ConstMatrixRef<Scalar>& x, const RotaryTable<Scalar>& table, std::span<const Index> positions,
                     const RotaryOptions& options, MatrixRef<Scalar> y, Threads* threads = nullptr) {
-  detail::turn<Scalar>(x, table, positions, options, 1, y, threads);
+  detail::apply_rotary<Scalar>(x, {table, positions, options, 1}, y, threads);
 }
 
 /// d_x = d_y turned back. d_y, d_x: [tokens x heads * width]; d_x may be d_y.
@@ -100,7 +113,7 @@ template <class Scalar>
 void rotary_backward(const ConstMatrixRef<Scalar>& d_y, const RotaryTable<Scalar>& table,
                      std::span<const Index> positions, const RotaryOptions& options, MatrixRef<Scalar> d_x,
                      Threads* threads = nullptr) {
-  detail::turn<Scalar>(d_y, table, positions, options, -1, d_x, threads);
+  detail::apply_rotary<Scalar>(d_y, {table, positions, options, -1}, d_x, threads);
 }
 
 /// x with its tokens' positions turned into it. x: [tokens x heads * width], any Eigen matrix or expression.
