@@ -39,7 +39,7 @@ class AttentionDropout {
       const Index key = tile.key_begin + j;
       end = std::min<Index>(keys, j + 16 - key % 16);
       const Draws<lanes> draws = detail::draw(key_, blocks_of<lanes>(tile, key));
-      drop(draws, key % 16, end - j, queries, weights + j * key_stride, query_stride, key_stride);
+      drop<Scalar>(draws, key % 16, end - j, queries, {weights + j * key_stride, query_stride, key_stride});
     }
   }
 
@@ -54,10 +54,18 @@ class AttentionDropout {
     return blocks;
   }
 
+  /// Weights [queries x keys], by their strides.
+  template <class Scalar>
+  struct Weights {
+    Scalar* data;
+    Index query_stride;
+    Index key_stride;
+  };
+
   /// Of `keys` keys from `first` of a block on, and `queries` queries.
   template <class Scalar, std::size_t lanes>
-  EIGEN_DONT_INLINE void drop(const Draws<lanes>& draws, Index first, Index keys, Index queries, Scalar* weights,
-                              Index query_stride, Index key_stride) const {
+  EIGEN_DONT_INLINE void drop(const Draws<lanes>& draws, Index first, Index keys, Index queries,
+                              Weights<Scalar> weights) const {
     const std::uint32_t threshold = threshold_;
     const auto kept = kept_factor<Scalar>(threshold);
     for (Index j = 0; j < keys; ++j) {
@@ -67,14 +75,14 @@ class AttentionDropout {
       const auto drop_one = [=](Index l, Scalar& weight) {
         weight *= rotate_left(words[l], leading) < threshold ? Scalar(0) : kept;
       };
-      Scalar* column = weights + j * key_stride;
+      Scalar* column = weights.data + j * weights.key_stride;
       Index begin = 0;
-      if (query_stride == 1)
+      if (weights.query_stride == 1)
         for (constexpr Index step = simd::lanes<Scalar>; begin + step <= queries; begin += step) {
           EIGENFORMER_VECTORISE
           for (Index l = begin; l < begin + step; ++l) drop_one(l, column[l]);
         }
-      for (Index l = begin; l < queries; ++l) drop_one(l, column[l * query_stride]);
+      for (Index l = begin; l < queries; ++l) drop_one(l, column[l * weights.query_stride]);
     }
   }
 
