@@ -1,13 +1,9 @@
 // A recurrent layer over a ragged batch: h_t = f(x_t, h_(t-1)) from each sequence's first row to its last, or back.
-//
-// Sequences do not wait for one another: some are worked on together, so that their product with U has several rows,
-// and such groups are tasks. A group's sequences are sorted by length, so that those that have not ended are its first.
 #pragma once
 
-#include <span>
-#include <vector>
-
-#include "eigenformer/core/sequence_steps.hpp"
+#include "eigenformer/core/row_offsets.hpp"
+#include "eigenformer/kernels/detail/recurrence/groups.hpp"
+#include "eigenformer/kernels/detail/rows/row_blocks.hpp"
 #include "eigenformer/kernels/matmul.hpp"
 #include "eigenformer/kernels/recurrent_cells.hpp"
 
@@ -46,20 +42,6 @@ struct RecurrentGradients {
 };
 
 namespace detail {
-
-/// The sequences of one task.
-using RecurrentGroup = SequenceSteps;
-
-/// Calls body(group) for groups of sequences, as tasks.
-template <class Body>
-void for_each_recurrent_group(const RowOffsets& rows, bool reverse, Threads* threads, Body body) {
-  constexpr Index group = 16;  // rows of a product, of which 8 reach 90 % of the peak
-  const std::vector<Index> order = sequences_by_length(rows);
-  parallel_for(threads, rows.sequences(), group, [&](Index begin, Index end) {
-    const auto first = static_cast<std::size_t>(begin), count = static_cast<std::size_t>(end - begin);
-    body(RecurrentGroup(rows, std::span(order).subspan(first, count), reverse));
-  });
-}
 
 /// Checks all shapes. Gives the offsets, which are given then.
 template <class Scalar>
