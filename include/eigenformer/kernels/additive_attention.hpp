@@ -4,13 +4,9 @@
 //   e_ij = v . tanh(q_i + k_j)       a_i = softmax of e_i over the keys of i's sequence       y_i = sum_j a_ij values_j
 //
 // q and k are what the paper calls W s and U h, with any bias already added: U h is computed once a sentence.
-//
-// The tanh of every query, key and hidden unit is all the cost. As 1 - 2 r, r = 1 / (1 + e^2x), it needs one exp2 and
-// one division; and since softmax does not see what a query's scores have in common, the scores are -2 v . r. The error
-// is absolute, some roundings of 1, which is what counts for a sum that goes through exp.
 #pragma once
 
-#include "eigenformer/core/detail/exp2.hpp"
+#include "eigenformer/kernels/detail/attention/additive_units.hpp"
 #include "eigenformer/kernels/detail/attention/tile_memory.hpp"
 #include "eigenformer/kernels/detail/attention/tile_reader.hpp"
 #include "eigenformer/kernels/softmax.hpp"
@@ -78,81 +74,9 @@ inline AttentionLayout additive_attention_layout(Shape q, Shape k, Shape v, Shap
   return layout;
 }
 
-/// e^2x, and r = 1 / (1 + e^2x), from which tanh x = 1 - 2 r, and its slope = 4 e^2x r^2.
-template <class Scalar>
-struct TanhParts {
-  using P = simd::Packet<Scalar>;
-  EIGEN_ALWAYS_INLINE explicit TanhParts(const P& x)
-      : e(simd::exp2<Scalar>(simd::minimum(simd::multiply(x, simd::broadcast(Scalar(2.88539008177792681472))),
-                                           simd::broadcast(Scalar(126))))),  // 2 log2(e); no infinities
-        r(simd::divide(simd::broadcast(Scalar(1)), simd::add(e, simd::broadcast(Scalar(1))))) {}
-  P e;
-  P r;
-};
-
-/// scores [keys] of one query. q, minus_2v: `packets` packets; k: rows of as many.
-template <class Scalar>
-EIGEN_DONT_INLINE void additive_scores(Index keys, Index packets, const Scalar* q, const Strided<Scalar>& k,
-                                       const Scalar* minus_2v, Scalar* scores) {
-  constexpr Index lanes = simd::lanes<Scalar>;
-  for (Index j = 0; j < keys; ++j) {
-    const Scalar* key = k.data + j * k.row_stride;
-    // One sum is enough: the next addition waits for the next division anyway.
-    auto sum = simd::broadcast(Scalar(0));
-    for (Index c = 0; c < packets * lanes; c += lanes) {
-      const TanhParts<Scalar> tanh(simd::add(simd::load(q + c), simd::load(key + c)));
-      sum = simd::multiply_add(simd::load(minus_2v + c), tanh.r, sum);
-    }
-    scores[j] = simd::sum_of_lanes<Scalar>(sum);
-  }
-}
-
 /// How many sequences, or queries, of so many keys are worth a task: some 20 microseconds.
 inline Index additive_grain(const AttentionLayout& layout, Index queries) {
   return std::max<Index>(1, 16384 / std::max<Index>(1, queries * layout.key_rows.longest() * layout.key_width));
-}
-
-/// A packet of a row's entries from `from` on, of which there are `count`, and zeros.
-template <class Scalar>
-simd::Packet<Scalar> load_part(const Scalar* from, Index count) {
-  constexpr Index lanes = simd::lanes<Scalar>;
-  if (count >= lanes) return simd::load(from);
-  Scalar part[lanes] = {};
-  std::copy_n(from, count, part);
-  return simd::load(part);
-}
-template <class Scalar>
-void store_part(Scalar* to, Index count, const simd::Packet<Scalar>& packet) {
-  constexpr Index lanes = simd::lanes<Scalar>;
-  if (count >= lanes) return simd::store(to, packet);
-  Scalar part[lanes];
-  simd::store(part, packet);
-  std::copy_n(part, count, to);
-}
-
-/// What one query gives to the gradients, for one packet of hidden units.
-template <class Scalar>
-struct AdditiveGradients {
-  simd::Packet<Scalar> d_q;  // sum_j d_e_ij e r^2
-  simd::Packet<Scalar> d_v;  // sum_j d_e_ij r
-};
-
-/// Also adds d_e_ij e r^2 to `d_keys` [keys].
-template <class Scalar>
-EIGEN_DONT_INLINE AdditiveGradients<Scalar> add_additive_gradients(Index keys, const simd::Packet<Scalar>& q,
-                                                                   const Scalar* key_panel, const Scalar* d_scores,
-                                                                   Scalar* d_keys) {
-  constexpr Index lanes = simd::lanes<Scalar>;
-  auto d_q = simd::broadcast(Scalar(0)), d_v = simd::broadcast(Scalar(0));
-  for (Index j = 0; j < keys; ++j) {
-    const TanhParts<Scalar> tanh(simd::add(q, simd::load(key_panel + j * lanes)));
-    const auto slope = simd::multiply(simd::multiply(tanh.e, tanh.r), tanh.r);
-    const auto d_score = simd::broadcast(d_scores[j]);
-    d_q = simd::multiply_add(d_score, slope, d_q);
-    d_v = simd::multiply_add(d_score, tanh.r, d_v);
-    simd::store(d_keys + j * lanes, simd::multiply_add(d_score, slope, simd::load(d_keys + j * lanes)));
-  }
-  return {d_q, d_v};
 }
 
 }  // namespace detail
