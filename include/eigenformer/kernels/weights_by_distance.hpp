@@ -4,7 +4,7 @@
 #pragma once
 
 #include "eigenformer/kernels/attention_weights.hpp"
-#include "eigenformer/kernels/detail/rows/all_finite.hpp"
+#include "eigenformer/kernels/detail/attention/score_gradients.hpp"
 #include "eigenformer/kernels/scores/relative_keys.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
@@ -33,54 +33,6 @@ inline void check_weights_by_distance(const char* name, Shape w, Index stride, c
         "weights_by_distance: ", name, " is ", w, ", expected ", layout.query_rows.rows(), " rows of ", layout.heads,
         " heads' 2k + 1 distances, for a k of 1 or more");
   check(stride == w.cols || w.rows <= 1, "weights_by_distance: ", name, " is a block, expected contiguous rows");
-}
-
-/// Gradients of weights become those of the scores: each query's softmax.
-template <class Scalar>
-void differentiate_softmax(const ScoreMatrix<Scalar>& weights, ScoreMatrix<Scalar>& d) {
-  Eigen::Array<Scalar, Eigen::Dynamic, 1> mean = Eigen::Array<Scalar, Eigen::Dynamic, 1>::Zero(d.rows());
-  for (Index j = 0; j < d.cols(); ++j) mean += weights.col(j).array() * d.col(j).array();
-  for (Index j = 0; j < d.cols(); ++j) d.col(j).array() = weights.col(j).array() * (d.col(j).array() - mean);
-}
-
-/// Where queries and keys lie, and where their gradients go.
-template <class Scalar>
-struct QueryKeyRows {
-  HeadRows<const Scalar> q;
-  HeadRows<const Scalar> k;
-  HeadRows<Scalar> d_q;
-  HeadRows<Scalar> d_k;
-};
-
-/// Writes d_q = d_scores K and adds d_scores^T Q to d_k for one head, where d_scores have the scale in them.
-template <class Scalar>
-void add_score_gradients(const AttentionLayout& layout, const ScoreTile& tile, const ScoreMatrix<Scalar>& scores,
-                         const ScoreMatrix<Scalar>& d_scores, const QueryKeyRows<Scalar>& rows) {
-  const Index d = layout.key_width, n = tile.queries, m = tile.keys;
-  const Index key_head = layout.key_head(tile.head), first_key = layout.key_rows.begin(tile.sequence);
-  const Strided<Scalar> queries = rows.q.from(tile.head, tile.first_row), keys = rows.k.from(key_head, first_key);
-  const ContiguousRows<Scalar> to_q{rows.d_q.row(tile.head, tile.first_row), rows.d_q.row_stride};
-  const ContiguousRows<Scalar> to_k{rows.d_k.row(key_head, first_key), rows.d_k.row_stride};
-  const Strided<Scalar> by_queries{d_scores.data(), 1, n};
-  if (all_finite(queries, n, d) && all_finite(keys, m, d)) {
-    multiply_block<Scalar>({.rows = n, .cols = d, .depth = m, .a = by_queries, .b = keys, .start = {}, .c = to_q});
-    multiply_block<Scalar>({.rows = m,
-                            .cols = d,
-                            .depth = n,
-                            .a = transposed(by_queries),
-                            .b = queries,
-                            .start = {to_k.data, to_k.stride},
-                            .c = to_k});
-    return;
-  }
-  // A gradient of 0 times an infinite or undefined number must not reach what is hidden from it.
-  for (Index i = 0; i < n; ++i) std::fill_n(to_q.row(i), d, Scalar(0));
-  for (Index j = 0; j < m; ++j)
-    for (Index i = 0; i < n; ++i) {
-      if (scores(i, j) == hidden_score<Scalar>) continue;
-      for (Index c = 0; c < d; ++c) to_q.row(i)[c] += d_scores(i, j) * keys(j, c);
-      for (Index c = 0; c < d; ++c) to_k.row(j)[c] += d_scores(i, j) * queries(i, c);
-    }
 }
 
 template <class Scalar>
