@@ -1,0 +1,92 @@
+// The states of one group of sequences, step by step.
+#pragma once
+
+#include "eigenformer/kernels/detail/recurrence/groups.hpp"
+#include "eigenformer/kernels/detail/rows/row_blocks.hpp"
+#include "eigenformer/kernels/matmul.hpp"
+#include "eigenformer/kernels/recurrence_operands.hpp"
+
+namespace eigenformer::inline EIGENFORMER_ABI::detail {
+
+/// The products with U, which a cell that resets first makes in two parts.
+template <class Scalar, class Cell>
+class RecurrentProducts {
+ public:
+  explicit RecurrentProducts(const Recurrence<Scalar>& layer) : layer_(layer), all_(layer.packed) {
+    const Index hidden = layer.hidden(), first = Cell::reset_first ? 2 * hidden : layer.weight.rows();
+    if (all_ == nullptr || Cell::reset_first) {
+      first_ = PackedWeight<Scalar>(layer.weight.topRows(first));
+      all_ = &first_;
+    }
+    if (Cell::reset_first) last_ = PackedWeight<Scalar>(layer.weight.bottomRows(hidden));
+  }
+  RecurrentProducts(const RecurrentProducts&) = delete;
+
+  /// Writes those of the state before: all of them, unless the cell resets first.
+  void of_state(const ConstMatrixRef<Scalar>& h, MatrixRef<Scalar> products) const {
+    const Index columns = all_->outputs();
+    linear_forward<Scalar>(h, *all_, bias(0, columns), products.leftCols(columns));
+  }
+  /// Writes the last gate's, of what the reset gate left of the state.
+  void of_reset(const ConstMatrixRef<Scalar>& reset, MatrixRef<Scalar> products) const {
+    const Index columns = last_.outputs();
+    linear_forward<Scalar>(reset, last_, bias(all_->outputs(), columns), products.rightCols(columns));
+  }
+
+ private:
+  ConstMatrixRef<Scalar> bias(Index begin, Index columns) const {
+    if (layer_.bias.size() == 0) return ConstMatrixMap<Scalar>(nullptr, 0, 0);
+    return layer_.bias.middleCols(begin, columns);
+  }
+
+  const Recurrence<Scalar>& layer_;
+  const PackedWeight<Scalar>* all_;
+  PackedWeight<Scalar> first_;
+  PackedWeight<Scalar> last_;
+};
+
+/// Writes what is left of h after the reset gate.
+template <class Scalar, class Cell>
+void reset_state(const RecurrentStep<Scalar>& step, Scalar* reset) {
+  if constexpr (Cell::reset_first)
+    for_lanes<Scalar>(step.hidden, [&](Index j, auto count) {
+      store<Scalar>(reset + j, count, Cell::reset_gate(step, j, count) * load(step.previous + j, count));
+    });
+}
+
+/// Writes the states of a group's sequences, and what the backward needs of them.
+template <class Scalar, class Cell>
+void recur(const Recurrence<Scalar>& layer, const RecurrentProducts<Scalar, Cell>& products_of,
+           const RecurrentGroup& group, const ConstMatrixRef<Scalar>& gates, MatrixRef<Scalar>& state,
+           MatrixRef<Scalar>& kept) {
+  const Index hidden = layer.hidden(), size = group.size();
+  Matrix<Scalar> previous = Matrix<Scalar>::Zero(size, state.cols());
+  Matrix<Scalar> products(size, gates.cols());
+  Matrix<Scalar> reset(Cell::reset_first ? size : 0, hidden);
+  Matrix<Scalar> unused(1, Cell::kept * hidden);  // where the backward's needs go that nobody keeps
+  if (layer.initial.size() > 0)
+    for (Index i = 0; i < size; ++i) previous.row(i) = layer.initial.row(group.sequence(i));
+  group.for_each_step([&](Index t, Index active) {
+    const auto step = [&](Index i) {
+      const Index row = group.row(i, t);
+      return RecurrentStep<Scalar>{hidden,
+                                   row_begin(gates, row),
+                                   products.data() + i * products.cols(),
+                                   previous.data() + i * previous.cols(),
+                                   row_begin(state, row),
+                                   kept.size() > 0 ? row_begin(kept, row) : unused.data()};
+    };
+    products_of.of_state(previous.topLeftCorner(active, hidden), products.topRows(active));
+    if constexpr (Cell::reset_first) {
+      for (Index i = 0; i < active; ++i) reset_state<Scalar, Cell>(step(i), reset.data() + i * hidden);
+      products_of.of_reset(reset.topRows(active), products.topRows(active));
+    }
+    for (Index i = 0; i < active; ++i) {
+      const RecurrentStep<Scalar> row = step(i);
+      for_lanes<Scalar>(hidden, [&](Index j, auto count) { Cell::forward(row, j, count); });
+      previous.row(i) = state.row(group.row(i, t));
+    }
+  });
+}
+
+}  // namespace eigenformer::inline EIGENFORMER_ABI::detail
