@@ -6,7 +6,7 @@ namespace ef = eigenformer;
 void call(const Eigen::MatrixXf& x, const ef::EncoderLayer<float>& layer, const ef::Variable<float>& variable);
 
 void call(const Eigen::MatrixXf& x, const ef::EncoderLayer<float>& layer, const ef::Variable<float>& variable) {
-  // expected: a layer's score is ef::Unmasked, ef::Causal or ef::DenseMask
+  // expected: a layer's mask is ef::Unmasked, ef::Causal or ef::DenseMask
   layer({}, x, {}, [](auto s, auto) { return s; });
   // expected: a Variable is of its matrix's scalar type: write x.cast<float>()
   layer({}, Eigen::MatrixXd(x.cast<double>()));

@@ -16,14 +16,14 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-namespace detail {
-
 /// Something to iterate over whose entries are whole numbers, and neither bool nor characters.
 template <class Range>
 concept WholeNumbers = requires(const Range& range) {
   requires std::is_integral_v<std::remove_cvref_t<decltype(*std::begin(range))>> && sizeof(*std::begin(range)) >= 2;
   std::end(range);
 };
+
+namespace detail {
 
 template <WholeNumbers Range>
 std::vector<Index> indices(const Range& range) {
@@ -56,15 +56,17 @@ class RowOffsets {
     offsets_ = std::move(offsets);
   }
   RowOffsets(std::initializer_list<Index> offsets) : RowOffsets(std::vector<Index>(offsets)) {}
-  template <class Offsets>
-  requires detail::WholeNumbers<Offsets> RowOffsets(const Offsets& offsets)  // NOLINT: implicit
-      : RowOffsets(detail::indices(offsets)) {}
+  template <WholeNumbers Offsets>
+  RowOffsets(const Offsets& offsets) {  // NOLINT: implicit
+    *this = RowOffsets(detail::indices(offsets));
+  }
 
   /// The offsets of sequences with these numbers of rows. A vector, array or span of whole numbers, or a list in
   /// braces. Throws if one is negative.
-  template <class Lengths>
-  requires detail::WholeNumbers<Lengths>
-  static RowOffsets from_lengths(const Lengths& lengths) { return from_indices(detail::indices(lengths)); }
+  template <WholeNumbers Lengths>
+  static RowOffsets from_lengths(const Lengths& lengths) {
+    return from_indices(detail::indices(lengths));
+  }
   static RowOffsets from_lengths(std::initializer_list<Index> lengths) { return from_indices(lengths); }
 
   bool given() const { return !offsets_.empty(); }

@@ -10,29 +10,26 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-namespace detail {
-
-/// The mask as one of Variant's. Any other type is answered by one sentence.
-template <class Variant, class S>
-Variant chosen_mask(const S& mask) {
-  constexpr bool is_one = std::is_constructible_v<Variant, const S&>;
-  static_assert(is_one,
-                "a layer's mask is ef::Unmasked, ef::Causal or ef::DenseMask; ef::attention takes any, a function "
-                "wrapped in ef::score or ef::mask");
-  if constexpr (is_one)
-    return Variant(mask);
-  else
-    return Unmasked{};
-}
-
-}  // namespace detail
-
 /// A mask that a layer is given when it runs: Unmasked, Causal or DenseMask.
 struct AnyMask : std::variant<Unmasked, Causal, DenseMask> {
   AnyMask() = default;
   template <class S>
-  AnyMask(const S& mask) : variant(detail::chosen_mask<variant>(mask)) {}  // NOLINT: implicit
+  AnyMask(const S& mask) : variant(checked(mask)) {}  // NOLINT: implicit
   const variant& chosen() const { return *this; }
+
+ private:
+  // Any other type is answered by one sentence.
+  template <class S>
+  static variant checked(const S& mask) {
+    constexpr bool is_one = std::is_constructible_v<variant, const S&>;
+    static_assert(is_one,
+                  "a layer's mask is ef::Unmasked, ef::Causal or ef::DenseMask; ef::attention takes any, a function "
+                  "wrapped in ef::score or ef::mask");
+    if constexpr (is_one)
+      return variant(mask);
+    else
+      return Unmasked{};
+  }
 };
 
 /// What attention is of. Shapes as in the kernel: see AttentionInputs.

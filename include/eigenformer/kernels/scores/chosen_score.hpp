@@ -39,7 +39,7 @@ class ChosenScore {
   }
 
   template <class Scalar>
-  requires(detail::applies_to<Scores, Scalar>&&...) EIGEN_DONT_INLINE
+  requires(AppliesTo<Scores, Scalar>&&...) EIGEN_DONT_INLINE
       void apply(const ScoreTile& tile, ScoreBlock<Scalar> scores) const {
     std::visit([&](const auto& score) { score.apply(tile, scores); }, score_);
   }

@@ -41,7 +41,7 @@ class CombinedScore {
   }
 
   template <class Scalar>
-  requires(detail::applies_to<Scores, Scalar>&&...) void apply(const ScoreTile& tile, ScoreBlock<Scalar> scores) const {
+  requires(AppliesTo<Scores, Scalar>&&...) void apply(const ScoreTile& tile, ScoreBlock<Scalar> scores) const {
     for_each([&](const auto& score) {
       if (is_applied(score, tile)) score.apply(tile, scores);
     });

@@ -41,6 +41,12 @@ inline constexpr Scalar hidden_score = -std::numeric_limits<Scalar>::infinity();
 /// A score's place in the order in which several are applied, whatever order they were combined in.
 enum class ScoreStage { cap, bias, mask };
 
+/// Whether S can be applied to scores of this type.
+template <class S, class Scalar>
+concept AppliesTo = requires(const S& score, const ScoreTile& tile, ScoreBlock<Scalar> scores) {
+  score.apply(tile, scores);
+};
+
 /// A score type S has
 ///   static constexpr ScoreStage stage;
 ///   Visible visible(const ScoreTile&) const;
@@ -72,9 +78,7 @@ concept Score = requires(const S& score, const ScoreTile& tile) {
   typename std::integral_constant<ScoreStage, S::stage>;
   { score.visible(tile) } -> std::same_as<Visible>;
 }
-&&(
-    requires(const S& score, const ScoreTile& tile, ScoreBlock<float> scores) { score.apply(tile, scores); } ||
-    requires(const S& score, const ScoreTile& tile, ScoreBlock<double> scores) { score.apply(tile, scores); });
+&&(AppliesTo<S, float> || AppliesTo<S, double>);
 
 /// The block of the same size that lies `blocks` blocks behind this one.
 template <class Scalar>

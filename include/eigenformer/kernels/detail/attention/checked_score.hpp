@@ -5,12 +5,6 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI::detail {
 
-/// Whether S can be applied to scores of this type.
-template <class S, class Scalar>
-inline constexpr bool applies_to = requires(const S& score, const ScoreTile& tile, ScoreBlock<Scalar> scores) {
-  score.apply(tile, scores);
-};
-
 /// `score` itself, or, after a sentence that says what it lacks, Unmasked{}: the caller goes on without more errors.
 /// Scalar: of the attention; void if that is not known yet.
 template <class Scalar, class S>
@@ -21,10 +15,10 @@ decltype(auto) checked_score(const S& score) {
   constexpr bool has_visible = requires(const ScoreTile& tile) {
     { score.visible(tile) } -> std::same_as<Visible>;
   };
-  constexpr bool has_apply = applies_to<S, float> || applies_to<S, double>;
+  constexpr bool has_apply = AppliesTo<S, float> || AppliesTo<S, double>;
   constexpr bool is_one = has_stage || has_visible;
   constexpr bool fits =
-      std::is_void_v<Scalar> || applies_to<S, std::conditional_t<std::is_void_v<Scalar>, float, Scalar>>;
+      std::is_void_v<Scalar> || AppliesTo<S, std::conditional_t<std::is_void_v<Scalar>, float, Scalar>>;
   static_assert(is_one,
                 "this is no score: wrap the function in ef::score or ef::mask, a matrix of bool in ef::DenseMask, a "
                 "std::variant of scores in ef::ChosenScore");
