@@ -121,10 +121,10 @@ void materialised_backward(benchmark::State& state) {
                      [&] { attention.backward(in.q_rows, in.k_rows, in.v_rows, in.d_out_rows); });
 }
 
-void contiguous(benchmark::internal::Benchmark* b, int most_tokens) {
+void contiguous(benchmark::internal::Benchmark* b, int max_tokens) {
   b->ArgNames({"n", "d", "causal", "stride"})->MinTime(0.1)->UseManualTime()->Unit(benchmark::kMillisecond);
   for (const int causal : {0, 1})
-    for (int n = 128; n <= most_tokens; n *= 2)
+    for (int n = 128; n <= max_tokens; n *= 2)
       for (const int d : {32, 64, 128}) b->Args({n, d, causal, d});
 }
 void all_sizes(benchmark::internal::Benchmark* b) {

@@ -19,7 +19,7 @@ struct Layer {
         weight(Matrix<float>::Random(gates.cols(), hidden) / std::sqrt(static_cast<float>(hidden))),
         bias(Matrix<float>::Random(1, gates.cols())),
         states(rows.rows(), ef::state_count(cell) * hidden),
-        kept(rows.rows(), ef::kept_count(cell) * hidden) {}
+        kept(rows.rows(), ef::saved_count(cell) * hidden) {}
 
   ef::Recurrence<float> recurrence() const { return {cell, weight, bias, none, rows}; }
   /// Of the products with U, which are all but some of the time.

@@ -91,12 +91,12 @@ void add_all() {
   const Matrix<bool> random = bias.array() > -0.8F;
   add("dense_mask_random", plain, always(ef::DenseMask(random)));
   add("dropout", plain, always(ef::Unmasked{}), {.dropout = 0.1, .dropout_key = {1, 2}});
-  add("lambda_linear", plain, always(ef::score([](auto s, const ef::ScorePlace& at) {
+  add("lambda_linear", plain, always(ef::score([](auto s, const ef::ScorePosition& at) {
         return s - 0.01F * static_cast<float>(at.query - at.key);
       })));
-  add("lambda_tanh", plain, always(ef::score([](auto s, const ef::ScorePlace&) { return 30 * ef::tanh(s / 30); })));
-  add("lambda_mask", plain, always(ef::mask([](const ef::ScorePlace& at) { return at.key % 4 != 3; })));
-  add("lambda_mask_and", plain, always(ef::mask([](const ef::ScorePlace& at) {
+  add("lambda_tanh", plain, always(ef::score([](auto s, const ef::ScorePosition&) { return 30 * ef::tanh(s / 30); })));
+  add("lambda_mask", plain, always(ef::mask([](const ef::ScorePosition& at) { return at.key % 4 != 3; })));
+  add("lambda_mask_and", plain, always(ef::mask([](const ef::ScorePosition& at) {
         return at.query >= at.key - 5000 && at.key >= at.query - 5000;
       })));
 }

@@ -27,7 +27,7 @@ int main() {
       {query}, [&](const ef::Context<double>& context, const std::vector<ef::Variable<double>>& inputs) {
         return loss(context, inputs[0]);
       });
-  std::cout << "largest difference from central differences: " << check.largest_error << '\n';
+  std::cout << "largest difference from central differences: " << check.max_error << '\n';
 
   ef::Tape<double> tape;
   double distance = 0;
@@ -39,5 +39,5 @@ int main() {
     distance = error.scalar();
     if (step % 500 == 0) std::cout << "step " << step << ": squared distance " << distance << '\n';
   }
-  return check.largest_error < 1e-6 && distance < 0.01 ? 0 : 1;
+  return check.max_error < 1e-6 && distance < 0.01 ? 0 : 1;
 }

@@ -13,8 +13,8 @@ using Sentences = std::vector<std::vector<ef::Token>>;
 std::pair<Sentences, Sentences> draw(ef::Index count, ef::Rng& rng) {
   Sentences sequences(static_cast<std::size_t>(count));
   for (auto& sequence : sequences) {
-    sequence.resize(static_cast<std::size_t>(3 + rng.below(6)));
-    for (ef::Token& symbol : sequence) symbol = static_cast<ef::Token>(3 + rng.below(10));
+    sequence.resize(static_cast<std::size_t>(3 + rng.randint(6)));
+    for (ef::Token& symbol : sequence) symbol = static_cast<ef::Token>(3 + rng.randint(10));
   }
   Sentences reverses = sequences;
   for (auto& sequence : reverses) std::reverse(sequence.begin(), sequence.end());
@@ -49,13 +49,13 @@ int main() {
   };
   ef::Adam<float> adam;
   ef::train(model, adam, next_batch, loss, report,
-            {.most_updates = 600, .schedule = ef::InverseSquareRoot{.peak = 3e-3, .warmup = 100}});
+            {.max_updates = 600, .schedule = ef::InverseSquareRoot{.peak = 3e-3, .warmup = 100}});
 
   const auto [unseen, expected] = draw(100, rng);
   const ef::Tokens source =
       ef::translation_batch(unseen, expected, std::vector<ef::Index>{all.begin(), all.end()}).source;
   ef::TransformerState<float> step(model, source);
-  const std::vector<ef::Hypothesis> decoded = ef::greedy_search(step, source.sequences(), {.most_tokens = 20});
+  const std::vector<ef::Hypothesis> decoded = ef::greedy_search(step, source.sequences(), {.max_tokens = 20});
   int right = 0;
   for (std::size_t i = 0; i < decoded.size(); ++i) right += decoded[i].tokens == expected[i] ? 1 : 0;
   std::cout << right << " of " << decoded.size() << " unseen sequences reversed\n";

@@ -14,11 +14,11 @@ int main() {
   const ef::Matrix<float> y = ef::attention(x, x, x, parts, {.heads = heads});
 
   // The same as functions of a score and its place. Written for `auto`, they have a derivative too.
-  const auto capped_and_biased = ef::score([](auto s, const ef::ScorePlace& at) {
+  const auto capped_and_biased = ef::score([](auto s, const ef::ScorePosition& at) {
     const auto slope = ef::exp(-0.6931472F * static_cast<float>(at.head + 1));  // 2^-(h + 1), ALiBi's for 8 heads
     return 30 * ef::tanh(s / 30) - slope * static_cast<float>(at.query - at.key);
   });
-  const auto looks_back = ef::mask([](const ef::ScorePlace& at) {
+  const auto looks_back = ef::mask([](const ef::ScorePosition& at) {
     const int distance = at.query - at.key;
     return (distance >= 0) & (distance < 64);
   });

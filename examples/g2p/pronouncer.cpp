@@ -80,7 +80,7 @@ std::vector<std::string> Pronouncer::pronounce(std::span<const std::string> word
   const std::string where = "g2p";
   const ef::GreedyOptions options{.begin = place_of(phonemes_, "<s>", where),
                                   .end = place_of(phonemes_, "</s>", where),
-                                  .most_tokens = 20};  // as published
+                                  .max_tokens = 20};  // as published
   const auto hypotheses = ef::greedy_search(ef::decoding_state(network_, ef::Tokens::of(sources)),
                                             static_cast<ef::Index>(words.size()), options);
   std::vector<std::string> spoken;

@@ -24,7 +24,7 @@ LabelledBatch draw_mirrors(Index count, ef::Rng& rng) {
   LabelledBatch batch;
   std::vector<std::vector<Token>> sequences(static_cast<std::size_t>(count), std::vector<Token>(positions));
   for (std::vector<Token>& sequence : sequences) {
-    for (Token& symbol : sequence) symbol = static_cast<Token>(rng.below(symbols));
+    for (Token& symbol : sequence) symbol = static_cast<Token>(rng.randint(symbols));
     batch.labels.insert(batch.labels.end(), sequence.rbegin(), sequence.rend());
   }
   batch.input = ef::Tokens::of(sequences);

@@ -26,8 +26,8 @@ LabelledBatch draw_words(Index count, ef::Rng& rng) {
   LabelledBatch batch;
   std::vector<std::vector<Token>> words(static_cast<std::size_t>(count));
   for (std::vector<Token>& word : words) {
-    word.resize(static_cast<std::size_t>(8 + rng.below(9)));
-    for (Token& letter : word) letter = static_cast<Token>(rng.below(letters));
+    word.resize(static_cast<std::size_t>(8 + rng.randint(9)));
+    for (Token& letter : word) letter = static_cast<Token>(rng.randint(letters));
     batch.labels.push_back(no_label);
     for (std::size_t i = 1; i + 1 < word.size(); ++i)
       batch.labels.push_back(static_cast<Token>(word[i - 1] * letters + word[i + 1]));

@@ -35,8 +35,8 @@ Words draw_words(Index count, ef::Rng& rng) {
   Words words;
   std::vector<std::vector<Token>> inputs;
   for (Index i = 0; i < count; ++i) {
-    std::vector<Token> word(static_cast<std::size_t>(4 + rng.below(5)));
-    for (Token& letter : word) letter = static_cast<Token>(first_letter + rng.below(letters));
+    std::vector<Token> word(static_cast<std::size_t>(4 + rng.randint(5)));
+    for (Token& letter : word) letter = static_cast<Token>(first_letter + rng.randint(letters));
     std::vector<Token> answer(word.rbegin(), word.rend());
     word.push_back(turn);
     words.batch.labels.insert(words.batch.labels.end(), word.size() - 1, no_label);
@@ -102,7 +102,7 @@ Outcome learn(const ef::AnyMask& mask, const Settings& settings) {
   outcome.told = accuracy(model({.attention = &recorder}, unseen.batch.input, mask).value(), unseen.batch.labels);
   Writer writer(model, mask, unseen.prompts);
   const auto written =
-      ef::greedy_search(writer, static_cast<Index>(unseen.prompts.size()), {.end = end, .most_tokens = 12});
+      ef::greedy_search(writer, static_cast<Index>(unseen.prompts.size()), {.end = end, .max_tokens = 12});
   for (std::size_t i = 0; i < written.size(); ++i)
     outcome.free += written[i].tokens == unseen.answers[i] && written[i].ended ? 1 : 0;
   outcome.free /= static_cast<double>(written.size());

@@ -58,9 +58,10 @@ LabelledBatch draw_words(Task task, Index count, Index least, Index most, Index 
   LabelledBatch batch;
   std::vector<std::vector<Token>> words(static_cast<std::size_t>(count));
   for (std::vector<Token>& word : words) {
-    word.resize(static_cast<std::size_t>(least + rng.below(most - least + 1)));
+    word.resize(static_cast<std::size_t>(least + rng.randint(most - least + 1)));
     for (Token& letter : word)
-      letter = static_cast<Token>(rng.below(4) == 0 ? small_letters + rng.below(capitals) : rng.below(small_letters));
+      letter =
+          static_cast<Token>(rng.randint(4) == 0 ? small_letters + rng.randint(capitals) : rng.randint(small_letters));
     for (std::size_t i = 0; i < word.size(); ++i)
       batch.labels.push_back(i + static_cast<std::size_t>(asked) >= word.size() ? label(task, word, i) : no_label);
   }

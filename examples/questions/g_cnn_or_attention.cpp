@@ -34,8 +34,8 @@ LabelledBatch draw_words(Index count, ef::Rng& rng, Distance distance) {
   LabelledBatch batch;
   std::vector<std::vector<Token>> words(static_cast<std::size_t>(count), std::vector<Token>(length));
   for (std::vector<Token>& word : words) {
-    for (Token& letter : word) letter = static_cast<Token>(rng.below(small));
-    batch.labels.push_back(static_cast<Token>(rng.below(capitals)));
+    for (Token& letter : word) letter = static_cast<Token>(rng.randint(small));
+    batch.labels.push_back(static_cast<Token>(rng.randint(capitals)));
     word[static_cast<std::size_t>(length - 1 - distance())] = static_cast<Token>(small + batch.labels.back());
   }
   batch.input = ef::Tokens::of(words);

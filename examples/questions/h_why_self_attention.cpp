@@ -83,7 +83,7 @@ double gradient_norm(Index n, Index width, const Layer& layer, ef::Rng& rng) {
   ef::Tape<double> tape;
   const ef::Context<double> context{.tape = &tape};
   const ef::Variable<double> x = tape.variable(ef::normal<double>(n, width, 1, rng).value);
-  const ef::Variable<double> y = ef::row_range(context, layer(context, x), n - 1, 1);
+  const ef::Variable<double> y = ef::slice_rows(context, layer(context, x), n - 1, 1);
   const ef::Variable<double> direction = ef::normal<double>(1, width, 1, rng).value;
   tape.backward(ef::sum(context, ef::multiply(context, y, direction)));
   return tape.gradient(x).row(0).norm();

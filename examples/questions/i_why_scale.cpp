@@ -75,7 +75,7 @@ Pairs draw_pairs(Index lists, ef::Rng& rng) {
   for (Index i = 0; i < lists; ++i) {
     rng.shuffle(std::span(order));
     drawn.keys.insert(drawn.keys.end(), order.begin(), order.begin() + pairs_each);
-    for (Index p = 0; p < pairs_each; ++p) drawn.values.push_back(static_cast<Token>(rng.below(kinds)));
+    for (Index p = 0; p < pairs_each; ++p) drawn.values.push_back(static_cast<Token>(rng.randint(kinds)));
     for (Index p = 0; p < questions_each; ++p) {  // of this list's pairs, whose order is random already
       drawn.asked.push_back(order[static_cast<std::size_t>(p)]);
       drawn.answers.push_back(drawn.values[drawn.values.size() - static_cast<std::size_t>(pairs_each - p)]);

@@ -58,7 +58,7 @@ std::string with_article(std::string_view noun) {
 
 template <class Table>
 const auto& pick(Rng& rng, const Table& table) {
-  return table[static_cast<std::size_t>(rng.below(static_cast<Index>(std::size(table))))];
+  return table[static_cast<std::size_t>(rng.randint(static_cast<Index>(std::size(table))))];
 }
 
 /// One filling of all slots.
@@ -99,7 +99,7 @@ class Scene {
     return {join({whose.owner.english, whose.subject.chinese}, relative.name), relative.owner, Person::third, false};
   }
   Subject draw_subject() {
-    const Index kind = rng_.below(10);
+    const Index kind = rng_.randint(10);
     if (kind < 5) return draw_pronoun();
     if (kind < 7) return draw_relative();
     const Noun& noun = pick(rng_, words::people);
@@ -181,7 +181,7 @@ class Scene {
   }
 
   void add_things() {
-    near_ = rng_.below(2) == 0;
+    near_ = rng_.randint(2) == 0;
     slots_["new"] = predicate(add_noun("car", pick(rng_, words::belongings)));
     add_noun("key", pick(rng_, words::portable_belongings));
     add_noun("cat", words::pets, "small");
@@ -225,7 +225,7 @@ class Scene {
   }
 
   Phrase draw_topic() {
-    const Index kind = rng_.below(5);
+    const Index kind = rng_.randint(5);
     if (kind == 0) return pick(rng_, words::other_topics);
     const Word material = pick(rng_, words::materials);
     const Phrase topic = join(material, pick(rng_, words::tasks));

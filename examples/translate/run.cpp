@@ -18,12 +18,12 @@ void run(const RunArguments& arguments) {
   ef::LineReader reader(std::cin, "standard input", stdin);
   std::string line;
   // Lines that have already arrived are translated together; somebody who types gets an answer to each.
-  constexpr std::size_t most_lines = 256;
+  constexpr std::size_t max_lines = 256;
   while (interrupted == 0) {
     std::vector<std::vector<ef::Token>> sentences;
     std::exception_ptr error;  // of a line: those before it are translated first
     try {
-      while (sentences.size() < most_lines && (sentences.empty() || std::cin.rdbuf()->in_avail() > 0) &&
+      while (sentences.size() < max_lines && (sentences.empty() || std::cin.rdbuf()->in_avail() > 0) &&
              reader.next(line))
         sentences.push_back(translator.encode(line, reader.where()));
     } catch (const ef::Error&) {

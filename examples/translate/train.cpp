@@ -138,7 +138,7 @@ void train(const TrainArguments& arguments) {
     validation_encoded = all.choose(split.held_out);
     encoded = all.choose(split.kept);
   }
-  const ef::Index longest = std::max(encoded.source.rows.longest(), encoded.target.rows.longest()) + 1;
+  const ef::Index longest = std::max(encoded.source.rows.max_length(), encoded.target.rows.max_length()) + 1;
   ef::check(longest <= arguments.batch_tokens, "--batch-tokens: is ", arguments.batch_tokens, ", expected at least ",
             longest, ": the tokens of the longest sentence, with its end");
 

@@ -25,11 +25,11 @@ std::vector<std::string> Translator::translate(std::span<const std::vector<ef::T
   std::vector<ef::Index> lengths;
   for (const std::vector<ef::Token>& source : sources) lengths.push_back(static_cast<ef::Index>(source.size()) + 1);
   const ef::Index limit = max_length(model_);
-  ef::Index most_tokens = 2048;  // of a batch
-  for (const ef::Index length : lengths) most_tokens = std::max(most_tokens, length);
+  ef::Index max_tokens = 2048;  // of a batch
+  for (const ef::Index length : lengths) max_tokens = std::max(max_tokens, length);
   std::vector<std::string> translations(sources.size());
   ef::Workspace workspace;
-  for (const std::vector<ef::Index>& batch : ef::token_batches(lengths, lengths, most_tokens)) {
+  for (const std::vector<ef::Index>& batch : ef::token_batches(lengths, lengths, max_tokens)) {
     const ef::Tokens source = ef::translation_batch(sources, sources, batch).source;
     const ef::Context<float> context{.workspace = &workspace, .threads = threads_, .packed = &packed_};
     // A translation is rarely more than twice as long as its source, whichever way each is cut into tokens; words to

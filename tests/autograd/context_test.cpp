@@ -8,8 +8,8 @@ namespace ef = eigenformer;
 TEST_CASE("an empty context records nothing", "[autograd]") {
   const ef::Context<double> context{};
   const ef::Parameter<double> p(2, 2);
-  REQUIRE(!context.use(p).recorded());
-  REQUIRE(!ef::scale(context, context.use(p), 2).recorded());
+  REQUIRE(!context.use(p).requires_grad());
+  REQUIRE(!ef::scale(context, context.use(p), 2).requires_grad());
 }
 
 TEST_CASE("results come from the context's workspace, and go back to it", "[autograd]") {

@@ -28,10 +28,10 @@ TEST_CASE("the gradient check passes what is right and finds what is wrong", "[a
     });
   };
   const ef::GradientCheckResult right = check(3);
-  REQUIRE(right.largest_error < 1e-8);
+  REQUIRE(right.max_error < 1e-8);
   REQUIRE(right.entries == 9);
   const ef::GradientCheckResult wrong = check(3.01);
-  REQUIRE(wrong.largest_error > 1e-4);
+  REQUIRE(wrong.max_error > 1e-4);
   REQUIRE(wrong.where.find("input 0") != std::string::npos);
 }
 
@@ -40,8 +40,8 @@ TEST_CASE("checking parameters leaves them as they were", "[autograd]") {
   const ef::Matrix<double> before = p.value;
   const ef::GradientCheckResult result = ef::gradient_check_parameters(
       p, [&](const ef::Context<double>& context) { return ef::sum(context, cube(context, context.use(p), 3)); },
-      {.most_entries = 10});
-  REQUIRE(result.largest_error < 1e-8);
+      {.max_entries = 10});
+  REQUIRE(result.max_error < 1e-8);
   REQUIRE(result.entries == 10);
   REQUIRE(p.value == before);
 }
@@ -51,5 +51,5 @@ TEST_CASE("an undefined gradient is an infinite error, not a pass", "[autograd]"
       {ef::Matrix<double>::Ones(1, 1)}, [&](const ef::Context<double>& context, const std::vector<Variable>& inputs) {
         return ef::sum(context, cube(context, inputs[0], std::numeric_limits<double>::quiet_NaN()));
       });
-  REQUIRE(!(result.largest_error < 1));
+  REQUIRE(!(result.max_error < 1));
 }

@@ -66,7 +66,7 @@ TEST_CASE("constants are not recorded", "[autograd]") {
   const ef::Context<double> context{.tape = &tape};
   const Variable constant = Eigen::MatrixXd::Ones(1, 1);
   const Variable y = ef::scale(context, constant, 2);
-  REQUIRE(!y.recorded());
+  REQUIRE(!y.requires_grad());
   REQUIRE_THROWS_AS(tape.backward(y), ef::Error);
   REQUIRE_THROWS_AS(tape.backward(tape.variable(Eigen::MatrixXd::Ones(2, 1))), ef::Error);
 }
@@ -97,7 +97,7 @@ TEST_CASE("steps of changing shape stop allocating once the largest has been see
   step(200);
   step(200);
   const std::size_t allocations = tape.workspace().system_allocations();
-  for (int i = 0; i < 50; ++i) step(1 + rng.below(200));
+  for (int i = 0; i < 50; ++i) step(1 + rng.randint(200));
   REQUIRE(tape.workspace().system_allocations() == allocations);
 }
 

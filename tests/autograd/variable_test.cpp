@@ -10,7 +10,7 @@ TEST_CASE("a variable copies the matrix that it is made from", "[autograd]") {
   const ef::Variable<double> x = a;
   a.setZero();
   REQUIRE(x.value() == before);
-  REQUIRE(!x.recorded());
+  REQUIRE(!x.requires_grad());
   REQUIRE(ef::shape(x) == ef::Shape{3, 4});
   REQUIRE(x.size() == 12);
 

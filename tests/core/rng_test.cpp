@@ -141,15 +141,15 @@ TEST_CASE("below gives every number equally often", "[core]") {
   for (const Index count : {2, 3, 7, 10, 64, 1000}) {
     CAPTURE(count);
     CHECK(equally_likely(
-        count_bins(static_cast<std::size_t>(count), 20 * count + 20000, [&] { return rng.below(count); })));
+        count_bins(static_cast<std::size_t>(count), 20 * count + 20000, [&] { return rng.randint(count); })));
   }
-  for (int i = 0; i < 10; ++i) CHECK(rng.below(1) == 0);
+  for (int i = 0; i < 10; ++i) CHECK(rng.randint(1) == 0);
   // A remainder of 64 bits alone would give the lower two thirds of these numbers 3/4 of the time.
   const Index large = Index{3} << 61;
-  std::vector<Index> thirds = count_bins(3, 30000, [&] { return rng.below(large) / (Index{1} << 61); });
+  std::vector<Index> thirds = count_bins(3, 30000, [&] { return rng.randint(large) / (Index{1} << 61); });
   CHECK(equally_likely(thirds));
-  CHECK(ef::testing::message_of([&] { rng.below(0); }) == "Rng::below: count is 0, expected at least 1");
-  CHECK_THROWS_AS(rng.below(-1), ef::Error);
+  CHECK(ef::testing::message_of([&] { rng.randint(0); }) == "Rng::randint: count is 0, expected at least 1");
+  CHECK_THROWS_AS(rng.randint(-1), ef::Error);
 }
 
 TEST_CASE("shuffle gives every order equally often", "[core]") {

@@ -18,7 +18,7 @@ TEST_CASE("offsets say which rows are whose", "[core]") {
   CHECK(offsets.given());
   CHECK(offsets.sequences() == 3);
   CHECK(offsets.rows() == 7);
-  CHECK(offsets.longest() == 4);
+  CHECK(offsets.max_length() == 4);
   const Index begins[] = {0, 3, 3}, ends[] = {3, 3, 7}, lengths[] = {3, 0, 4};
   for (Index i = 0; i < 3; ++i) {
     CAPTURE(i);
@@ -30,7 +30,7 @@ TEST_CASE("offsets say which rows are whose", "[core]") {
   CHECK(none.given());
   CHECK(none.sequences() == 0);
   CHECK(none.rows() == 0);
-  CHECK(none.longest() == 0);
+  CHECK(none.max_length() == 0);
 }
 
 TEST_CASE("offsets from lengths, and from a vector of offsets", "[core]") {
@@ -82,12 +82,12 @@ TEST_CASE("offsets are compared by value, and copies share them", "[core]") {
 }
 
 TEST_CASE("offsets over a matrix", "[core]") {
-  CHECK(ef::RowOffsets().over(4, "attention", "q") == ef::RowOffsets{0, 4});
-  CHECK(ef::RowOffsets().over(0, "attention", "q") == ef::RowOffsets{0, 0});
+  CHECK(ef::RowOffsets().for_rows(4, "attention", "q") == ef::RowOffsets{0, 4});
+  CHECK(ef::RowOffsets().for_rows(0, "attention", "q") == ef::RowOffsets{0, 0});
   const ef::RowOffsets offsets{0, 2, 5};
-  CHECK(offsets.over(5, "attention", "q") == offsets);
-  CHECK(message_of([&] { offsets.over(6, "attention", "q"); }) == "attention: q has 6 rows, its offsets end at 5");
-  CHECK_THROWS_AS(offsets.over(4, "attention", "q"), ef::Error);
+  CHECK(offsets.for_rows(5, "attention", "q") == offsets);
+  CHECK(message_of([&] { offsets.for_rows(6, "attention", "q"); }) == "attention: q has 6 rows, its offsets end at 5");
+  CHECK_THROWS_AS(offsets.for_rows(4, "attention", "q"), ef::Error);
 }
 
 TEST_CASE("offsets that are none are refused, and lengths pointed at from_lengths", "[core]") {
@@ -100,7 +100,7 @@ TEST_CASE("offsets that are none are refused, and lengths pointed at from_length
   CHECK(message_of([] { ef::RowOffsets{3, 5, 2}; }) == message({3, 5, 2}));
   CHECK(message_of([] { ef::RowOffsets(std::array<int, 3>{3, 5, 2}); }) == message({3, 5, 2}));
   const ef::RowOffsets lengths{0, 2, 5};
-  CHECK(message_of([&] { lengths.over(7, "attention", "q"); }) ==
+  CHECK(message_of([&] { lengths.for_rows(7, "attention", "q"); }) ==
         "attention: q has 7 rows, its offsets end at 5" + hint);
 }
 

@@ -55,7 +55,7 @@ void step(Workspace& workspace, const std::vector<Index>& sizes, ef::Rng& rng) {
 std::vector<Index> sizes_of_at_most(Index total, ef::Rng& rng) {
   std::vector<Index> sizes;
   for (;;) {
-    const Index size = 16 * (1 + rng.below(rng.below(4) == 0 ? 500 : 10));  // of whole cache lines
+    const Index size = 16 * (1 + rng.randint(rng.randint(4) == 0 ? 500 : 10));  // of whole cache lines
     if (total < size) return sizes;
     total -= size;
     sizes.push_back(size);
@@ -133,7 +133,7 @@ TEST_CASE("steps that release while they allocate settle too", "[core]") {
   const auto forward = [&] {  // a window of buffers passes over the layers
     std::vector<std::shared_ptr<float>> window(8);
     for (int layer = 0; layer < 200; ++layer)
-      window[static_cast<std::size_t>(rng.below(8))] = workspace.allocate<float>(1 + rng.below(2000));
+      window[static_cast<std::size_t>(rng.randint(8))] = workspace.allocate<float>(1 + rng.randint(2000));
   };
   for (int i = 0; i < 200; ++i) forward();
   const std::size_t allocations = workspace.system_allocations();
@@ -164,11 +164,11 @@ TEST_CASE("live blocks never overlap", "[core]") {
   std::vector<MarkedBlock> live;
   for (int i = 0; i < 3000; ++i) {
     const bool growing = i / 300 % 2 == 0;  // and shrinking to nothing in turn
-    if (live.empty() || rng.below(10) < (growing ? 7 : 3)) {
-      live.emplace_back(workspace, rng.below(rng.below(10) == 0 ? 20000 : 300), i % 251);
+    if (live.empty() || rng.randint(10) < (growing ? 7 : 3)) {
+      live.emplace_back(workspace, rng.randint(rng.randint(10) == 0 ? 20000 : 300), i % 251);
       REQUIRE(live.back().intact());
     } else {
-      const auto at = static_cast<std::size_t>(rng.below(static_cast<Index>(live.size())));
+      const auto at = static_cast<std::size_t>(rng.randint(static_cast<Index>(live.size())));
       REQUIRE(live[at].intact());
       std::swap(live[at], live.back());
       live.pop_back();

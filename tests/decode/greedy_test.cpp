@@ -54,7 +54,7 @@ TEST_CASE("greedy search says what the model finds likeliest, and lets ended sen
 
 TEST_CASE("greedy search stops at its limit", "[decode]") {
   Script script{{{5, 6, 7}}};
-  const std::vector<ef::Hypothesis> results = ef::greedy_search(script, 1, {.most_tokens = 2});
+  const std::vector<ef::Hypothesis> results = ef::greedy_search(script, 1, {.max_tokens = 2});
   CHECK(results[0].tokens == std::vector<ef::Token>{5, 6});
   CHECK(!results[0].ended);
   CHECK(ef::greedy_search(script, 0).empty());
@@ -64,7 +64,7 @@ TEST_CASE("each sentence is cut off at its own limit", "[decode]") {
   const std::vector<ef::Token> endless(9, 5);
   Script script{{endless, {3, 4}, endless, {6}, endless}};
   const std::vector<ef::Index> limits{3, 400, 0, 1, 5};
-  const std::vector<ef::Hypothesis> results = ef::greedy_search(script, 5, {.most_tokens = 2, .limits = limits});
+  const std::vector<ef::Hypothesis> results = ef::greedy_search(script, 5, {.max_tokens = 2, .limits = limits});
   CHECK(results[0].tokens == std::vector<ef::Token>(3, 5));
   CHECK(results[1].tokens == std::vector<ef::Token>{3, 4});
   CHECK(results[1].ended);

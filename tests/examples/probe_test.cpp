@@ -25,8 +25,8 @@ TEST_CASE("a linear probe reads off what is there, and guesses what is not", "[e
   ef::Rng rng(seed);
   std::vector<ef::Token> learnt, unseen;
   for (int i = 0; i < 800; ++i) {
-    learnt.push_back(static_cast<ef::Token>(rng.below(4)));
-    unseen.push_back(static_cast<ef::Token>(rng.below(4)));
+    learnt.push_back(static_cast<ef::Token>(rng.randint(4)));
+    unseen.push_back(static_cast<ef::Token>(rng.randint(4)));
   }
   const auto read = [&](double signal) {
     const ef::Matrix<float> a = rows_with(signal, learnt, rng), b = rows_with(signal, unseen, rng);

@@ -57,7 +57,7 @@ TEST_CASE("attention between two sentences is a share of the source for every ta
   CHECK(reading.source == std::vector<std::string>{"a", "b", "c", "</s>"});
   CHECK(reading.target == std::vector<std::string>{"d", "e", "</s>"});
   REQUIRE(ef::shape(reading.values) == ef::Shape{3, 4});
-  CHECK(ef::testing::largest_error(reading.values.rowwise().sum(), Eigen::Vector3f::Ones()) < 1e-6);
+  CHECK(ef::testing::max_error(reading.values.rowwise().sum(), Eigen::Vector3f::Ones()) < 1e-6);
 }
 
 TEST_CASE("a reading's links are of words alone", "[examples]") {

@@ -31,7 +31,7 @@ TEST_CASE("a sequence model learns to say the token before, the same way each ti
       LabelledBatch batch;
       for (int i = 0; i < 16; ++i) {
         std::vector<ef::Token> sequence(5), labels(5, no_label);
-        for (ef::Token& token : sequence) token = static_cast<ef::Token>(rng.below(4));
+        for (ef::Token& token : sequence) token = static_cast<ef::Token>(rng.randint(4));
         for (std::size_t t = 1; t < 5; ++t) labels[t] = sequence[t - 1];
         batch.add(sequence, labels);
       }

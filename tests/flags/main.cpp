@@ -147,7 +147,7 @@ void check_masks(const std::string& type) {
                 return NaiveScored{may_attend(at.row, at.key), s, 1};
               });
   batch.check(type + " attention with a function for a mask",
-              ef::mask([](const ef::ScorePlace& at) { return at.query % 3 != 0 && at.key % 4 != 1; }),
+              ef::mask([](const ef::ScorePosition& at) { return at.query % 3 != 0 && at.key % 4 != 1; }),
               [](const Pair& at, double s) {
                 return NaiveScored{at.query % 3 != 0 && at.key % 4 != 1, s, 1};
               });
@@ -177,13 +177,14 @@ void check_biases(const std::string& type) {
                 const double t = std::tanh(s / 2);
                 return NaiveScored{std::abs(at.key - at.query) < 30, 2 * t, 1 - t * t};
               });
-  batch.check(type + " attention with a function for a score",
-              ef::combine(ef::score([](auto s, const ef::ScorePlace&) { return ef::tanh(s) + ef::exp(-ef::abs(s)); }),
-                          ef::Causal{}),
-              [](const Pair& at, double s) {
-                const double t = std::tanh(s), e = std::exp(-std::abs(s));
-                return NaiveScored{at.key <= at.query, t + e, 1 - t * t - (s < 0 ? -e : e)};
-              });
+  batch.check(
+      type + " attention with a function for a score",
+      ef::combine(ef::score([](auto s, const ef::ScorePosition&) { return ef::tanh(s) + ef::exp(-ef::abs(s)); }),
+                  ef::Causal{}),
+      [](const Pair& at, double s) {
+        const double t = std::tanh(s), e = std::exp(-std::abs(s));
+        return NaiveScored{at.key <= at.query, t + e, 1 - t * t - (s < 0 ? -e : e)};
+      });
 }
 
 /// What is hidden does not matter, whatever it is; with -ffinite-math-only, if it is a number (see README.md).

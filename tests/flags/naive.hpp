@@ -50,8 +50,8 @@ inline NaiveResults naive_attention(const NaiveBatch& b, const NaiveScore& score
   r.d_q = zeros(b.q);
   r.d_k = zeros(b.k);
   r.d_v = zeros(b.v);
-  r.d_bias = Matrix<double>::Zero(rows, b.key_rows.longest());
-  r.seen = Matrix<bool>::Zero(rows, b.key_rows.longest());
+  r.d_bias = Matrix<double>::Zero(rows, b.key_rows.max_length());
+  r.seen = Matrix<bool>::Zero(rows, b.key_rows.max_length());
   for (Index h = 0; h < b.heads; ++h) {
     const Index kh = h / (b.heads / b.key_heads);
     Matrix<double>& p = r.weights.emplace_back(zeros(r.d_bias));

@@ -104,8 +104,8 @@ TEST_CASE("what is written is read back, whatever the shapes", "[io]") {
   CHECK(file.matrix<float>("tall") == tall.cast<float>());
   CHECK(file.matrix<float>("half") == half.cast<float>());
   CHECK(file.matrix<double>("brain") == brain.cast<float>().cast<double>());
-  CHECK(ef::testing::largest_error(file.matrix<float>("half"), wide) < 1e-3);
-  CHECK(ef::testing::largest_error(file.matrix<float>("brain"), wide) < 1e-2);
+  CHECK(ef::testing::max_error(file.matrix<float>("half"), wide) < 1e-3);
+  CHECK(ef::testing::max_error(file.matrix<float>("brain"), wide) < 1e-2);
   CHECK(ef::shape(file.matrix<float>("no_rows")) == ef::Shape{0, 5});
   CHECK(ef::shape(file.matrix<float>("no_cols")) == ef::Shape{4, 0});
   CHECK(file.shape("cube") == Dimensions{3, 1, 2});
@@ -340,10 +340,10 @@ TEST_CASE("a damaged header is an error or a header that makes sense", "[io]") {
   const int files = 20'000;
   for (int i = 0; i < files; ++i) {
     std::string bytes = good;
-    for (ef::Index flips = 1 + rng.below(3); flips > 0; --flips) {
+    for (ef::Index flips = 1 + rng.randint(3); flips > 0; --flips) {
       const auto place =
-          static_cast<std::size_t>(rng.below(static_cast<ef::Index>(8 + std::string(good_header).size())));
-      bytes[place] = static_cast<char>(bytes[place] ^ (1 << rng.below(8)));
+          static_cast<std::size_t>(rng.randint(static_cast<ef::Index>(8 + std::string(good_header).size())));
+      bytes[place] = static_cast<char>(bytes[place] ^ (1 << rng.randint(8)));
     }
     try {
       const SafetensorsFile file(bytes, "damaged");

@@ -87,9 +87,9 @@ TEMPLATE_TEST_CASE("activations agree with their definitions", "[kernels]", floa
       const auto d_y = random_matrix<TestType>(s.rows, s.cols, rng);
       const Matrix<double> exact = x.template cast<double>();
       const Matrix<TestType> y = forward(f, x);
-      CHECK(largest_error(y, exact.unaryExpr(f.definition)) < tolerance<TestType>(4));
+      CHECK(max_error(y, exact.unaryExpr(f.definition)) < tolerance<TestType>(4));
       const Matrix<double> d_x = exact.unaryExpr(f.derivative).cwiseProduct(d_y.template cast<double>());
-      CHECK(largest_error(backward(f, x, d_y), d_x) < tolerance<TestType>(16));
+      CHECK(max_error(backward(f, x, d_y), d_x) < tolerance<TestType>(16));
       CHECK(identical<TestType>(f.convenience(x, nullptr), y));
       CHECK(identical<TestType>(f.convenience(with_rows_before(x, 3), nullptr).bottomRows(s.rows), y));
     }
@@ -173,12 +173,12 @@ TEMPLATE_TEST_CASE("activations agree with PyTorch", "[kernels]", float, double)
     ef::activation_backward<TestType>(activation, given, ones, d);
     return d;
   };
-  CHECK(largest_error(ef::gelu(given), gelu) < most);
-  CHECK(largest_error(derivative(Activation::gelu), d_gelu) < most);
-  CHECK(largest_error(ef::gelu_tanh(given), gelu_tanh) < most);
-  CHECK(largest_error(derivative(Activation::gelu_tanh), d_gelu_tanh) < most);
-  CHECK(largest_error(ef::silu(given), silu) < most);
-  CHECK(largest_error(derivative(Activation::silu), d_silu) < most);
+  CHECK(max_error(ef::gelu(given), gelu) < most);
+  CHECK(max_error(derivative(Activation::gelu), d_gelu) < most);
+  CHECK(max_error(ef::gelu_tanh(given), gelu_tanh) < most);
+  CHECK(max_error(derivative(Activation::gelu_tanh), d_gelu_tanh) < most);
+  CHECK(max_error(ef::silu(given), silu) < most);
+  CHECK(max_error(derivative(Activation::silu), d_silu) < most);
 }
 
 TEST_CASE("the derivatives of activations agree with differences", "[kernels]") {
@@ -190,7 +190,7 @@ TEST_CASE("the derivatives of activations agree with differences", "[kernels]") 
   for (const Function<double>& f : functions<double>()) {
     CAPTURE(f.name);
     const auto loss = [&](const Matrix<double>& v) { return dot(f.convenience(v, nullptr), d_y); };
-    CHECK(largest_error(backward(f, x, d_y), numeric_gradient(x, loss)) < gradient_tolerance);
+    CHECK(max_error(backward(f, x, d_y), numeric_gradient(x, loss)) < gradient_tolerance);
   }
 }
 

@@ -22,7 +22,7 @@ NaiveAdditive naive_additive_attention(const Matrix<double>& q, const Matrix<dou
   const RowOffsets key_rows = options.key_rows.given() ? options.key_rows : RowOffsets{0, k.rows()};
   const RowOffsets query_rows = options.query_rows.given() ? options.query_rows : RowOffsets{0, q.rows()};
   NaiveAdditive result{Matrix<double>::Zero(q.rows(), values.cols()),
-                       Matrix<double>::Zero(q.rows(), key_rows.longest())};
+                       Matrix<double>::Zero(q.rows(), key_rows.max_length())};
   for (Index s = 0; s < query_rows.sequences(); ++s)
     for (Index i = query_rows.begin(s); i < query_rows.end(s); ++i) {
       const Index keys = key_rows.length(s);
@@ -48,7 +48,7 @@ NaiveAdditive naive_additive_attention(const Matrix<double>& q, const Matrix<dou
 template <class Scalar>
 std::vector<Matrix<Scalar>> forward_every_way(const std::vector<Matrix<Scalar>>& in,
                                               ef::AdditiveAttentionOptions options) {
-  const Index longest = options.key_rows.given() ? options.key_rows.longest() : in[1].rows();
+  const Index longest = options.key_rows.given() ? options.key_rows.max_length() : in[1].rows();
   return run_every_way<Scalar>(
       in, {{in[0].rows(), in[3].cols()}, {in[0].rows(), longest}}, [&](auto& i, auto& out, ef::Threads* threads) {
         options.threads = threads;
@@ -98,8 +98,8 @@ TEMPLATE_TEST_CASE("additive attention agrees with its definition", "[kernels]",
       const auto out = forward_every_way<TestType>(in, ragged);
       const auto exact = all_in_double(in);
       const NaiveAdditive expected = naive_additive_attention(exact[0], exact[1], exact[2], exact[3], ragged);
-      CHECK(largest_error(out[0], expected.y) < tolerance<TestType>(64));
-      CHECK(largest_error(out[1], expected.weights) < tolerance<TestType>(64));
+      CHECK(max_error(out[0], expected.y) < tolerance<TestType>(64));
+      CHECK(max_error(out[1], expected.weights) < tolerance<TestType>(64));
       CHECK((out[0].row(3).array() == 0).all());  // no keys
       CHECK((out[1].row(0).tail(14).array() == 0).all());
       CHECK(identical<TestType>(ef::additive_attention(in[0], in[1], in[2], in[3], ragged), out[0]));
@@ -108,9 +108,8 @@ TEMPLATE_TEST_CASE("additive attention agrees with its definition", "[kernels]",
   const auto in = random_inputs<TestType>(2, 900, 40, 24, rng);
   const auto exact = all_in_double(in);
   const ef::AdditiveAttentionOptions two{.query_rows = {0, 1, 2}, .key_rows = {0, 400, 900}};
-  CHECK(largest_error(forward_every_way<TestType>(in, two)[0],
-                      naive_additive_attention(exact[0], exact[1], exact[2], exact[3], two).y) <
-        tolerance<TestType>(64));
+  CHECK(max_error(forward_every_way<TestType>(in, two)[0],
+                  naive_additive_attention(exact[0], exact[1], exact[2], exact[3], two).y) < tolerance<TestType>(64));
 }
 
 TEMPLATE_TEST_CASE("a sequence's additive attention does not depend on its batch", "[kernels]", float, double) {
@@ -149,7 +148,7 @@ TEMPLATE_TEST_CASE("keys of additive attention may be picked by an index", "[ker
         .query_rows = {0, 1, 2, 3, 4}, .key_rows = {0, 3, 6, 10, 10}, .key_index = index};
     const auto out = forward_every_way<TestType>(in, options);
     const auto exact = all_in_double(in);
-    CHECK(largest_error(out[0], naive_additive_attention(exact[0], exact[1], exact[2], exact[3], options).y) <
+    CHECK(max_error(out[0], naive_additive_attention(exact[0], exact[1], exact[2], exact[3], options).y) <
           tolerance<TestType>(64));
     CHECK(identical<TestType>(out[0].row(1),
                               ef::additive_attention(in[0].row(1), in[1].topRows(3), in[2], in[3].topRows(3))));
@@ -170,7 +169,7 @@ TEMPLATE_TEST_CASE("additive attention of extreme numbers has no NaN", "[kernels
   const auto out = forward_every_way<TestType>(in, {});
   const auto exact = all_in_double(in);
   const NaiveAdditive expected = naive_additive_attention(exact[0], exact[1], exact[2], exact[3], {});
-  CHECK(largest_error(out[1], expected.weights) < tolerance<TestType>(1e6));  // scores of 1e4 with their roundings
+  CHECK(max_error(out[1], expected.weights) < tolerance<TestType>(1e6));  // scores of 1e4 with their roundings
   const auto gradients =
       backward_every_way<TestType>({in[0], in[1], in[2], in[3], out[1], random_matrix<TestType>(3, 4, rng)}, {});
   for (const Matrix<TestType>& d : gradients) CHECK(d.allFinite());
@@ -205,7 +204,7 @@ TEST_CASE("the derivatives of additive attention agree with differences", "[kern
         changed[x] = moved;
         return dot(naive_additive_attention(changed[0], changed[1], changed[2], changed[3], ragged).y, d_y);
       };
-      CHECK(largest_error(gradients[x], numeric_gradient(in[x], loss)) < gradient_tolerance);
+      CHECK(max_error(gradients[x], numeric_gradient(in[x], loss)) < gradient_tolerance);
     }
   }
 }
@@ -221,7 +220,7 @@ TEST_CASE("the derivatives of additive attention in float agree with those in do
   const auto expected = backward_every_way<double>(exact, ragged);
   for (std::size_t x = 0; x < gradients.size(); ++x) {
     CAPTURE(x);
-    CHECK(largest_error(gradients[x], expected[x]) < rounding<float>(256));  // v: a sum of 2985 terms
+    CHECK(max_error(gradients[x], expected[x]) < rounding<float>(256));  // v: a sum of 2985 terms
   }
 }
 

@@ -67,9 +67,9 @@ TEST_CASE("gradients in float are those in double, rounded", "[kernels]") {
       CAPTURE(name);
       const AttentionGradients<float> given = gradients(c, score);
       const AttentionGradients<double>& expected = all_expected[i++];
-      CHECK(largest_error(given.q, expected.q) < rounding<float>(256));
-      CHECK(largest_error(given.k, expected.k) < rounding<float>(256));
-      CHECK(largest_error(given.v, expected.v) < rounding<float>(256));
+      CHECK(max_error(given.q, expected.q) < rounding<float>(256));
+      CHECK(max_error(given.k, expected.k) < rounding<float>(256));
+      CHECK(max_error(given.v, expected.v) < rounding<float>(256));
     });
   }
 }
@@ -132,9 +132,9 @@ TEMPLATE_TEST_CASE("long sequences' gradients are the same to the last bit for a
       const AttentionGradients<TestType> one = gradients(c, score);
       CHECK(identical(gradients(c, score, &pool), one));
       const AttentionGradients<double> expected = gradients(in_double(c, s), score);
-      CHECK(largest_error(one.q, expected.q) < rounding<TestType>(256));
-      CHECK(largest_error(one.k, expected.k) < rounding<TestType>(256));
-      CHECK(largest_error(one.v, expected.v) < rounding<TestType>(256));
+      CHECK(max_error(one.q, expected.q) < rounding<TestType>(256));
+      CHECK(max_error(one.k, expected.k) < rounding<TestType>(256));
+      CHECK(max_error(one.v, expected.v) < rounding<TestType>(256));
     };
     check_score(ef::Unmasked{});
     check_score(ef::Causal::after_past());

@@ -19,7 +19,7 @@ namespace eigenformer::testing {
 /// A score of a user's own that changes values: cap * tanh(score / cap), and that hides later keys too if asked to.
 struct CappedScore {
   static constexpr ScoreStage stage = ScoreStage::cap;
-  static constexpr int kept_blocks = 1;
+  static constexpr int saved_blocks = 1;
   double cap = 2;
   bool causal = false;
 
@@ -30,13 +30,13 @@ struct CappedScore {
     if (causal) Causal{}.apply(tile, scores);
   }
   template <class Scalar>
-  void apply(const ScoreTile& tile, ScoreBlock<Scalar> scores, ScoreBlock<Scalar> kept) const {
-    kept = scores;
+  void apply(const ScoreTile& tile, ScoreBlock<Scalar> scores, ScoreBlock<Scalar> saved) const {
+    saved = scores;
     apply(tile, scores);
   }
   template <class Scalar>
-  void apply_backward(const ScoreTile&, ScoreBlock<Scalar> kept, ScoreBlock<Scalar> d_scores) const {
-    d_scores.array() *= 1 - (kept.array() / Scalar(cap)).tanh().square();
+  void apply_backward(const ScoreTile&, ScoreBlock<Scalar> saved, ScoreBlock<Scalar> d_scores) const {
+    d_scores.array() *= 1 - (saved.array() / Scalar(cap)).tanh().square();
   }
   NaiveScore naive() const {
     return [capped = *this](const QueryAndKey& at, double score) {
@@ -48,14 +48,14 @@ struct CappedScore {
 /// A function of a score for any type of number, without kinks: of many scores one would lie on them.
 struct Bent {
   template <class Number>
-  Number operator()(Number score, const ScorePlace& at) const {
+  Number operator()(Number score, const ScorePosition& at) const {
     return score / (1 + eigenformer::exp(score * 0.5F)) + tanh(score) * static_cast<float>(at.head + 1) -
            0.25F * score * tanh(score);
   }
 };
 /// A function of a place.
 struct Striped {
-  bool operator()(const ScorePlace& at) const { return at.key % 3 != 1 && (at.query + at.sequence) % 5 != 2; }
+  bool operator()(const ScorePosition& at) const { return at.key % 3 != 1 && (at.query + at.sequence) % 5 != 2; }
 };
 
 struct AttentionSizes {
@@ -130,13 +130,13 @@ struct AttentionCase {
 /// Hides rows wholly, parts of 32 x 32 wholly and others not at all, and the rest by chance.
 inline Matrix<bool> random_mask(Index rows, Index cols, Rng& rng) {
   Eigen::MatrixXi parts =
-      Eigen::MatrixXi::NullaryExpr(rows / 32 + 1, cols / 32 + 1, [&] { return static_cast<int>(rng.below(4)); });
+      Eigen::MatrixXi::NullaryExpr(rows / 32 + 1, cols / 32 + 1, [&] { return static_cast<int>(rng.randint(4)); });
   Matrix<bool> mask(rows, cols);
   for (Index i = 0; i < rows; ++i) {
-    const bool sees_nothing = rng.below(9) == 0;
+    const bool sees_nothing = rng.randint(9) == 0;
     for (Index j = 0; j < cols; ++j) {
       const int part = parts(i / 32, j / 32);
-      mask(i, j) = !sees_nothing && (part == 0 || (part > 1 && rng.below(3) > 0));
+      mask(i, j) = !sees_nothing && (part == 0 || (part > 1 && rng.randint(3) > 0));
     }
   }
   return mask;
@@ -144,8 +144,8 @@ inline Matrix<bool> random_mask(Index rows, Index cols, Rng& rng) {
 
 /// Scores chosen at run time, as layers with positions have them.
 template <class Scalar>
-using ChosenByPosition = CombinedScore<ChosenScore<Alibi, RelativeBias<Scalar>, RelativeKeys<Scalar>>,
-                                       ChosenScore<Unmasked, Causal, DenseMask>>;
+using ChosenByPosition = CombinedScore<ScoreVariant<Alibi, RelativeBias<Scalar>, RelativeKeys<Scalar>>,
+                                       ScoreVariant<Unmasked, Causal, DenseMask>>;
 
 /// Any of the scores that the tests use. Attention is compiled for all of them in attention_cases.cpp, once for all
 /// tests.
@@ -195,8 +195,8 @@ void check_definition(const AttentionCase<Scalar>& c, Rng& rng, Threads& threads
     CAPTURE(name);
     const NaiveAttention expected = c.naive(naive);
     const Attended<Scalar> given = attend(c, score);
-    CHECK(largest_error(given.out, expected.out) < rounding<Scalar>(64));
-    CHECK(largest_error(given.log_sum_exp, expected.log_sum_exp) < rounding<Scalar>(64));
+    CHECK(max_error(given.out, expected.out) < rounding<Scalar>(64));
+    CHECK(max_error(given.log_sum_exp, expected.log_sum_exp) < rounding<Scalar>(64));
     // A query that sees nothing gives zeros: here not nearly, but exactly.
     const Index heads = c.options.heads, width = given.out.cols() / heads;
     for (Index i = 0; i < c.q.rows(); ++i)
@@ -228,7 +228,7 @@ Tensor<Scalar, 3> weights_of(const AttentionCase<Scalar>& c, const std::type_ide
 template <class Function>
 double gradient_error(const Matrix<double>& x, const Matrix<double>& d_x, Function f, Rng& rng) {
   if (x.rows() != d_x.rows() || x.cols() != d_x.cols()) return std::numeric_limits<double>::infinity();
-  if (x.size() <= 60) return largest_error(d_x, numeric_gradient(x, f));
+  if (x.size() <= 60) return max_error(d_x, numeric_gradient(x, f));
   double largest = 0;
   const auto compare = [&](const Matrix<double>& direction) {
     const double h = 1e-5;
@@ -236,9 +236,9 @@ double gradient_error(const Matrix<double>& x, const Matrix<double>& d_x, Functi
     const double error = std::abs(dot(d_x, direction) - expected) / std::max(1.0, d_x.cwiseAbs().maxCoeff());
     if (!(error <= largest)) largest = error;
   };
-  compare(Matrix<double>::NullaryExpr(x.rows(), x.cols(), [&] { return static_cast<double>(2 * rng.below(2) - 1); }));
+  compare(Matrix<double>::NullaryExpr(x.rows(), x.cols(), [&] { return static_cast<double>(2 * rng.randint(2) - 1); }));
   Matrix<double> entry = Matrix<double>::Zero(x.rows(), x.cols());
-  entry(rng.below(x.rows()), rng.below(x.cols())) = 1;
+  entry(rng.randint(x.rows()), rng.randint(x.cols())) = 1;
   compare(entry);
   return largest;
 }

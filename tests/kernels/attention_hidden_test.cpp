@@ -27,7 +27,7 @@ struct HiddenRows {
 };
 HiddenRows hide_rows(Index queries, Index keys, ef::Rng& rng) {
   HiddenRows hidden;
-  hidden.mask = Matrix<bool>::NullaryExpr(queries, keys, [&] { return rng.below(4) > 0; });
+  hidden.mask = Matrix<bool>::NullaryExpr(queries, keys, [&] { return rng.randint(4) > 0; });
   for (Index i = 0; i < queries; ++i)
     if (i % 7 == 2) {
       hidden.mask.row(i).setConstant(false);
@@ -47,12 +47,12 @@ template <class Scalar>
 void check_unseen(const AttentionCase<Scalar>& clean, const AttentionCase<Scalar>& dirty,
                   const std::type_identity_t<TestedScore<Scalar>>& score) {
   const Attended<Scalar> expected = attend(clean, score), given = attend(dirty, score);
-  CHECK(largest_error(given.out, expected.out) < rounding<Scalar>(32));
-  CHECK(largest_error(given.log_sum_exp, expected.log_sum_exp) < rounding<Scalar>(32));
+  CHECK(max_error(given.out, expected.out) < rounding<Scalar>(32));
+  CHECK(max_error(given.log_sum_exp, expected.log_sum_exp) < rounding<Scalar>(32));
   const AttentionGradients<Scalar> d_expected = gradients(clean, score), d_given = gradients(dirty, score);
-  CHECK(largest_error(d_given.q, d_expected.q) < rounding<Scalar>(128));
-  CHECK(largest_error(d_given.k, d_expected.k) < rounding<Scalar>(128));
-  CHECK(largest_error(d_given.v, d_expected.v) < rounding<Scalar>(128));
+  CHECK(max_error(d_given.q, d_expected.q) < rounding<Scalar>(128));
+  CHECK(max_error(d_given.k, d_expected.k) < rounding<Scalar>(128));
+  CHECK(max_error(d_given.v, d_expected.v) < rounding<Scalar>(128));
   CHECK(all_finite(d_expected.q));
 }
 
@@ -118,11 +118,11 @@ TEMPLATE_TEST_CASE("a query of NaN spoils what it sees and no more", "[kernels]"
           CHECK(std::isnan(given.log_sum_exp(i, 0)));
         } else {
           CHECK(identical<TestType>(given.out.row(i), expected.out.row(i)));
-          CHECK(largest_error(d.q.row(i), d_expected.q.row(i)) < rounding<TestType>(128));
+          CHECK(max_error(d.q.row(i), d_expected.q.row(i)) < rounding<TestType>(128));
         }
         if (i > at) {  // keys that it did not see
-          CHECK(largest_error(d.k.row(i), d_expected.k.row(i)) < rounding<TestType>(128));
-          CHECK(largest_error(d.v.row(i), d_expected.v.row(i)) < rounding<TestType>(128));
+          CHECK(max_error(d.k.row(i), d_expected.k.row(i)) < rounding<TestType>(128));
+          CHECK(max_error(d.v.row(i), d_expected.v.row(i)) < rounding<TestType>(128));
         } else {
           CHECK(d.v.row(i).array().isNaN().all());
         }
@@ -147,9 +147,9 @@ TEMPLATE_TEST_CASE("what one query sees of NaN does not reach the keys that are 
     CHECK(given.q.row(0).array().isNaN().all());
     CHECK(given.v.row(0).array().isNaN().all());
     const auto others = [size](const Matrix<TestType>& m) -> Matrix<TestType> { return m.middleRows(1, size - 2); };
-    CHECK(largest_error(others(given.q), others(expected.q)) < rounding<TestType>(128));
-    CHECK(largest_error(others(given.k), others(expected.k)) < rounding<TestType>(128));
-    CHECK(largest_error(others(given.v), others(expected.v)) < rounding<TestType>(128));
+    CHECK(max_error(others(given.q), others(expected.q)) < rounding<TestType>(128));
+    CHECK(max_error(others(given.k), others(expected.k)) < rounding<TestType>(128));
+    CHECK(max_error(others(given.v), others(expected.v)) < rounding<TestType>(128));
   }
 }
 
@@ -177,7 +177,7 @@ TEMPLATE_TEST_CASE("scores of any size give no NaN", "[kernels]", float, double)
       const auto check_score = [&](const TestedScore<TestType>& score, const NaiveScore& naive) {
         // A score's rounding is as large as the score: of 1e15 there is nothing left to compare, but NaN would show.
         const Attended<TestType> given = attend(c, score);
-        CHECK(largest_error(given.out, c.naive(naive).out) < (size < 1e5 ? 1e4 * rounding<TestType>(64) : 8.0));
+        CHECK(max_error(given.out, c.naive(naive).out) < (size < 1e5 ? 1e4 * rounding<TestType>(64) : 8.0));
         const AttentionGradients<TestType> d = gradients(c, score);
         CHECK(all_finite(given.out));
         CHECK(all_finite(d.q));
@@ -192,7 +192,7 @@ TEMPLATE_TEST_CASE("scores of any size give no NaN", "[kernels]", float, double)
     const Matrix<TestType> q = Matrix<TestType>::Constant(2, 1, x),
                            k = Matrix<TestType>::Constant(130, 1, TestType(1e18));
     const Matrix<TestType> v = Matrix<TestType>::NullaryExpr(130, 1, [](Index i, Index) { return TestType(i % 2); });
-    CHECK(largest_error(ef::attention(q, k, v), Matrix<double>::Constant(2, 1, 0.5)) < rounding<TestType>(64));
+    CHECK(max_error(ef::attention(q, k, v), Matrix<double>::Constant(2, 1, 0.5)) < rounding<TestType>(64));
   }
 }
 
@@ -210,7 +210,7 @@ TEST_CASE("what a function makes of a hidden score, and of its derivative, does 
   ef::Rng rng(6);
   const AttentionCase<float> c({1, 1, 5, 3, {9}, {9}}, rng);
   const auto over_distance = [](Index at_hidden) {  // divided by 0, or by something else, where Causal hides
-    return ef::combine(ef::Causal{}, ef::score([at_hidden](auto s, const ef::ScorePlace& at) {
+    return ef::combine(ef::Causal{}, ef::score([at_hidden](auto s, const ef::ScorePosition& at) {
                          const int distance = at.query - at.key;
                          return s / static_cast<float>(distance >= 0 ? distance + 1 : static_cast<int>(at_hidden));
                        }));
@@ -235,7 +235,7 @@ TEMPLATE_TEST_CASE("what is hidden reaches no gradient of a bias, through no fun
   const auto d_weights_with = [&](TestType at_hidden) {
     Matrix<TestType> k = c.k, d_weights = Matrix<TestType>::Zero(32, 1);
     k.bottomRows(3).setConstant(at_hidden);
-    const auto squared = ef::score([](auto s, const ef::ScorePlace&) { return s * s; });
+    const auto squared = ef::score([](auto s, const ef::ScorePosition&) { return s * s; });
     const ef::RelativeBias<TestType> bias(ef::strided_view(weights), {},
                                           ef::TensorView<TestType, 2>(d_weights.data(), {32, 1}));
     const auto score = ef::combine(bias, squared, ef::Causal{});

@@ -27,7 +27,7 @@ struct Hidden {
 
   Hidden(const AttentionSizes& sizes, ef::Rng& rng) : clean(sizes, rng) {
     bias = random_matrix<Scalar>(clean.q.rows(), clean.k.rows(), rng);
-    bias = bias.unaryExpr([&](Scalar b) { return rng.below(5) == 0 ? -inf<Scalar> : b; }).eval();
+    bias = bias.unaryExpr([&](Scalar b) { return rng.randint(5) == 0 ? -inf<Scalar> : b; }).eval();
     for (Index j = 1; j < bias.cols(); j += 3) bias.col(j).setConstant(-inf<Scalar>);
     for (Index i = 3; i < bias.rows(); i += 4) bias.row(i).setConstant(-inf<Scalar>);
     d_bias = Matrix<Scalar>::Zero(bias.rows(), bias.cols());
@@ -77,14 +77,14 @@ void check_hidden(Hidden<Scalar>& hidden, const S& score, const char* name) {
     CAPTURE(name, bad);
     hidden.d_bias.setZero();
     const All<Scalar> given = attend_with(hidden.dirty(bad), score);
-    CHECK(largest_error(given.out, expected.out) < rounding<Scalar>(64));
-    CHECK(largest_error(given.log_sum_exp, expected.log_sum_exp) < rounding<Scalar>(64));
-    CHECK(largest_error(given.d_q, expected.d_q) < rounding<Scalar>(256));
-    CHECK(largest_error(given.d_k, expected.d_k) < rounding<Scalar>(256));
-    CHECK(largest_error(given.d_v, expected.d_v) < rounding<Scalar>(256));
-    CHECK(largest_error(hidden.d_bias, expected_d_bias) < rounding<Scalar>(256));
+    CHECK(max_error(given.out, expected.out) < rounding<Scalar>(64));
+    CHECK(max_error(given.log_sum_exp, expected.log_sum_exp) < rounding<Scalar>(64));
+    CHECK(max_error(given.d_q, expected.d_q) < rounding<Scalar>(256));
+    CHECK(max_error(given.d_k, expected.d_k) < rounding<Scalar>(256));
+    CHECK(max_error(given.d_v, expected.d_v) < rounding<Scalar>(256));
+    CHECK(max_error(hidden.d_bias, expected_d_bias) < rounding<Scalar>(256));
     for (Index h = 0; h < hidden.clean.options.heads; ++h)
-      CHECK(largest_error(given.weights.matrix(h), expected.weights.matrix(h)) < rounding<Scalar>(64));
+      CHECK(max_error(given.weights.matrix(h), expected.weights.matrix(h)) < rounding<Scalar>(64));
     for (Index j = 1; j < hidden.bias.cols(); j += 3) {
       CHECK(given.d_k.row(j).isZero(0));
       CHECK(given.d_v.row(j).isZero(0));
@@ -123,12 +123,12 @@ TEMPLATE_TEST_CASE("a bias of minus infinity hides in every path and combination
     check_hidden(hidden, ef::combine(ef::SoftCap(3), hidden.score()), "capped before");
     check_hidden(hidden, ef::combine(hidden.score(), ef::Alibi(4), ef::Causal::after_past()), "others after");
     check_hidden(hidden, ef::combine(ef::Alibi(4), hidden.score()), "others before");
-    check_hidden(hidden, ef::combine(hidden.score(), ef::score([](auto s, const ef::ScorePlace&) {
+    check_hidden(hidden, ef::combine(hidden.score(), ef::score([](auto s, const ef::ScorePosition&) {
                                        return 3 * ef::tanh(s / 3);  // which would be -3 of minus infinity
                                      })),
                  "a function after");
     check_hidden(hidden,
-                 ef::combine(ef::score([](auto s, const ef::ScorePlace&) { return s * s / 4; }), hidden.score()),
+                 ef::combine(ef::score([](auto s, const ef::ScorePosition&) { return s * s / 4; }), hidden.score()),
                  "a function before");
   }
 }
@@ -141,9 +141,9 @@ TEMPLATE_TEST_CASE("a function hides by minus infinity, given or added", "[kerne
     const TestType* const bias = hidden.bias.data();
     const auto keys = static_cast<int>(hidden.bias.cols());
     check_hidden(hidden,
-                 ef::score([=](auto s, const ef::ScorePlace& at) { return s + bias[at.query * keys + at.key]; }),
+                 ef::score([=](auto s, const ef::ScorePosition& at) { return s + bias[at.query * keys + at.key]; }),
                  "added");
-    check_hidden(hidden, ef::score([=](auto s, const ef::ScorePlace& at) {
+    check_hidden(hidden, ef::score([=](auto s, const ef::ScorePosition& at) {
                    using Number = decltype(s);
                    const TestType b = bias[at.query * keys + at.key];
                    return b == -inf<TestType> ? Number(b) : s;
@@ -151,7 +151,7 @@ TEMPLATE_TEST_CASE("a function hides by minus infinity, given or added", "[kerne
                  "given");
     check_hidden(
         hidden,
-        ef::combine(ef::score([=](auto s, const ef::ScorePlace& at) { return s + bias[at.query * keys + at.key]; }),
+        ef::combine(ef::score([=](auto s, const ef::ScorePosition& at) { return s + bias[at.query * keys + at.key]; }),
                     ef::SoftCap(3), ef::Causal::after_past()),
         "added to a capped score");
   }
@@ -183,11 +183,11 @@ TEMPLATE_TEST_CASE("biases by distance hide by minus infinity", "[kernels]", flo
         dirty.v.row(0).setConstant(bad);
         d_numbers.setZero();
         const All<TestType> given = attend_with(dirty, score);
-        CHECK(largest_error(given.out, expected.out) < rounding<TestType>(64));
-        CHECK(largest_error(given.d_q, expected.d_q) < rounding<TestType>(256));
-        CHECK(largest_error(given.d_k, expected.d_k) < rounding<TestType>(256));
-        CHECK(largest_error(given.d_v, expected.d_v) < rounding<TestType>(256));
-        CHECK(largest_error(d_numbers, expected_d) < rounding<TestType>(256));
+        CHECK(max_error(given.out, expected.out) < rounding<TestType>(64));
+        CHECK(max_error(given.d_q, expected.d_q) < rounding<TestType>(256));
+        CHECK(max_error(given.d_k, expected.d_k) < rounding<TestType>(256));
+        CHECK(max_error(given.d_v, expected.d_v) < rounding<TestType>(256));
+        CHECK(max_error(d_numbers, expected_d) < rounding<TestType>(256));
         CHECK(given.d_k.row(0).isZero(0));
         CHECK(given.d_v.row(0).isZero(0));
         CHECK(given.out.allFinite());
@@ -199,7 +199,7 @@ TEMPLATE_TEST_CASE("biases by distance hide by minus infinity", "[kernels]", flo
     Matrix<TestType> none(0, 0);
     clean.options.key_heads = 1;
     const Matrix<TestType> only_self = ef::attention(clean.q, clean.k, clean.v, ef::Alibi(steep), clean.options);
-    CHECK(largest_error(only_self.leftCols(3), clean.v.topRows(size)) < rounding<TestType>(16));
+    CHECK(max_error(only_self.leftCols(3), clean.v.topRows(size)) < rounding<TestType>(16));
   }
 }
 
@@ -222,13 +222,13 @@ TEMPLATE_TEST_CASE("weights by distance leave out what a bias hides", "[kernels]
       const auto given = results(hidden.dirty(bad));
       for (std::size_t i = 0; i < given.size(); ++i) {
         CAPTURE(bad, i);
-        CHECK(largest_error(given[i], expected[i]) < rounding<TestType>(256));
+        CHECK(max_error(given[i], expected[i]) < rounding<TestType>(256));
       }
     }
   };
   check(hidden.score());
   check(ef::combine(ef::SoftCap(3), hidden.score()));
-  check(ef::score([=](auto s, const ef::ScorePlace& at) { return s + bias[at.query * 12 + at.key]; }));
+  check(ef::score([=](auto s, const ef::ScorePosition& at) { return s + bias[at.query * 12 + at.key]; }));
 }
 
 TEMPLATE_TEST_CASE("a visible score that is undefined shows, through any bias", "[kernels]", float, double) {
@@ -245,6 +245,6 @@ TEMPLATE_TEST_CASE("a visible score that is undefined shows, through any bias", 
     };
     check(hidden.score());
     check(ef::Alibi(1));
-    check(ef::score([](auto s, const ef::ScorePlace& at) { return at.key == 4 ? s - inf<TestType> : s; }));
+    check(ef::score([](auto s, const ef::ScorePosition& at) { return at.key == 4 ? s - inf<TestType> : s; }));
   }
 }

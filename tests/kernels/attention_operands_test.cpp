@@ -94,7 +94,7 @@ TEMPLATE_TEST_CASE("attention is the same to the last bit wherever its matrices 
                               expected));
     // Sizes that the compiler knows, and a single query as a row vector.
     const Eigen::Matrix<TestType, 1, 10> row = c.q.row(s.rows - 1);
-    CHECK(largest_error(ef::attention(row, c.k, c.v, causal, options), expected.bottomRows(1)) < rounding<TestType>(8));
+    CHECK(max_error(ef::attention(row, c.k, c.v, causal, options), expected.bottomRows(1)) < rounding<TestType>(8));
   }
 }
 
@@ -117,7 +117,7 @@ TEMPLATE_TEST_CASE("rows that collide are copied, and nobody sees it", "[kernels
   // More queries than go over the keys together, of widths that let as many as ever do so; and rows every other of
   // which collides, too.
   const AttentionCase<TestType> many({1, 1, 24, 24, {1560}, {300}}, rng);
-  REQUIRE(ef::detail::most_query_blocks<TestType> * ef::detail::block_queries<TestType> < 1560);
+  REQUIRE(ef::detail::max_query_blocks<TestType> * ef::detail::block_queries<TestType> < 1560);
   const Matrix<TestType> expected = attend(many, ef::Unmasked{}).out;
   for (const Index row_bytes : {2048, 4096}) {
     CAPTURE(row_bytes);
@@ -136,7 +136,7 @@ TEMPLATE_TEST_CASE("queries that go over many keys together get what each gets a
     few.q = c.q.middleRows(first, 23);
     few.d_out = c.d_out.topRows(23);
     CHECK(identical<TestType>(attend(few, ef::Unmasked{}).out, together.out.middleRows(first, 23)));
-    CHECK(largest_error(together.out.middleRows(first, 23), few.naive(naive_unmasked).out) < rounding<TestType>(16));
+    CHECK(max_error(together.out.middleRows(first, 23), few.naive(naive_unmasked).out) < rounding<TestType>(16));
   }
   // Two threads take fewer queries at a time than one.
   const ef::Causal causal = ef::Causal::after_past();
@@ -155,7 +155,7 @@ TEST_CASE("a view of more than memory could hold copied is read in place", "[ker
   expected.row(1).setConstant(0.5F);
   const Matrix<float> z = ef::attention(keys.topRows(2), keys, keys, ef::Causal{},
                                         {.query_rows = ef::RowOffsets{0, 1, 2, 2}, .key_rows = key_rows});
-  CHECK(largest_error(z, expected) < 1e-6);
+  CHECK(max_error(z, expected) < 1e-6);
 }
 
 TEMPLATE_TEST_CASE("tensors in any order of strides give what their matrices give", "[kernels]", float, double) {

@@ -36,7 +36,7 @@ struct Biases {
     for (Index i = 0; i < terms.size(); ++i) terms.data()[i] = static_cast<Scalar>(rng.normal());
     for (Tensor<Scalar, 3>* bias : {&dense, &shared})
       for (Index i = 0; i < bias->size(); ++i)
-        bias->data()[i] = rng.below(6) == 0 ? ef::hidden_score<Scalar> : static_cast<Scalar>(rng.normal());
+        bias->data()[i] = rng.randint(6) == 0 ? ef::hidden_score<Scalar> : static_cast<Scalar>(rng.normal());
     relative = random_matrix<Scalar>(buckets.buckets, c.options.heads, rng);
     d_relative = Matrix<Scalar>::Zero(buckets.buckets, c.options.heads);
   }
@@ -107,8 +107,8 @@ std::vector<NamedScore<Scalar>> all_scores(const AttentionCase<Scalar>& c, Biase
       {"relative keys", biases.keys_score(), [&](const QueryAndKey& at, double s) { return s + biases.keys_at(at); }});
   all.push_back({"relative keys after past", biases.keys_score().after_past(),
                  [&](const QueryAndKey& at, double s) { return s + biases.keys_at(at, at.keys - at.queries); }});
-  using Bias = ef::ChosenScore<ef::Alibi, ef::RelativeBias<Scalar>, ef::RelativeKeys<Scalar>>;
-  using Mask = ef::ChosenScore<ef::Unmasked, ef::Causal, ef::DenseMask>;
+  using Bias = ef::ScoreVariant<ef::Alibi, ef::RelativeBias<Scalar>, ef::RelativeKeys<Scalar>>;
+  using Mask = ef::ScoreVariant<ef::Unmasked, ef::Causal, ef::DenseMask>;
   all.push_back({"chosen keys, causal", ef::combine(Mask(ef::Causal{}), Bias(biases.keys_score())),
                  [=, &biases](const QueryAndKey& at, double s) {
                    return hide_unless(distance(at) >= 0, s + biases.keys_at(at));
@@ -146,7 +146,7 @@ TEMPLATE_TEST_CASE("attention under every score agrees with its definition", "[k
   ef::Rng rng(1);
   ef::ThreadPool pool(3);
   std::vector<AttentionSizes> sizes = attention_sizes(1);
-  const Index most = ef::detail::most_tile_keys;  // more keys than a tile, the last of them few
+  const Index most = ef::detail::max_tile_keys;  // more keys than a tile, the last of them few
   sizes.push_back({2, 1, 5, 3, {100, 60}, {most + 131, most + 1}});
   for (const AttentionSizes& s : sizes) {
     CAPTURE(s.heads, s.key_heads, s.key_width, s.value_width, s.queries, s.keys);
@@ -156,12 +156,12 @@ TEMPLATE_TEST_CASE("attention under every score agrees with its definition", "[k
       CAPTURE(name);
       const NaiveAttention expected = c.naive(naive);
       const Attended<TestType> given = attend(c, score);
-      CHECK(largest_error(given.out, expected.out) < rounding<TestType>(64));
-      CHECK(largest_error(given.log_sum_exp, expected.log_sum_exp) < rounding<TestType>(64));
+      CHECK(max_error(given.out, expected.out) < rounding<TestType>(64));
+      CHECK(max_error(given.log_sum_exp, expected.log_sum_exp) < rounding<TestType>(64));
       CHECK(identical<TestType>(attend(c, score, &pool).out, given.out));
       const Tensor<TestType, 3> weights = weights_of(c, score, c.options);
       for (Index h = 0; h < s.heads; ++h)
-        CHECK(largest_error(weights.matrix(h), expected.weights[static_cast<std::size_t>(h)]) < rounding<TestType>(64));
+        CHECK(max_error(weights.matrix(h), expected.weights[static_cast<std::size_t>(h)]) < rounding<TestType>(64));
     }
   }
 }
@@ -206,8 +206,8 @@ TEST_CASE("biases get their gradients, the same for any number of threads", "[ke
         if (d(entry) != 0) seen.push_back(entry);
       REQUIRE(!seen.empty());
       for (int repeat = 0; repeat < 30; ++repeat) {
-        const Index at = repeat % 2 == 0 ? seen[static_cast<std::size_t>(rng.below(static_cast<Index>(seen.size())))]
-                                         : rng.below(bias.size());
+        const Index at = repeat % 2 == 0 ? seen[static_cast<std::size_t>(rng.randint(static_cast<Index>(seen.size())))]
+                                         : rng.randint(bias.size());
         if (all(at) == naive_hidden) {
           CHECK(d(at) == 0);
           continue;
@@ -245,7 +245,7 @@ TEST_CASE("biases get their gradients, the same for any number of threads", "[ke
         return dot(c.naive(score.naive).out, c.d_out);
       });
       biases.relative = weights;
-      CHECK(largest_error(d, expected) < gradient_tolerance);
+      CHECK(max_error(d, expected) < gradient_tolerance);
     }
   }
 }
@@ -279,7 +279,7 @@ TEST_CASE("attention of every size from 1 to 70 and every width, under every sco
     for (Index d = 1; d <= 70; ++d) {
       const AttentionCase<float> c({1, 1, d, d, {n}, {n}}, rng);
       Biases<float> biases(c, rng);
-      const Index extra = rng.below(9);
+      const Index extra = rng.randint(9);
       CAPTURE(n, d, extra);
       double largest = 0;
       std::string worst;
@@ -287,7 +287,7 @@ TEST_CASE("attention of every size from 1 to 70 and every width, under every sco
         const NaiveAttention expected = c.naive(naive);
         const Attended<float> given = attend(c, score, nullptr, extra);
         const double error =
-            std::max(largest_error(given.out, expected.out), largest_error(given.log_sum_exp, expected.log_sum_exp));
+            std::max(max_error(given.out, expected.out), max_error(given.log_sum_exp, expected.log_sum_exp));
         if (!(error <= largest)) worst = name;
         if (!(error <= largest)) largest = error;
       }

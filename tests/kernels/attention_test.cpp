@@ -25,16 +25,16 @@ TEST_CASE("attention agrees with numbers worked by hand", "[kernels]") {
   const Matrix<double> q{{2.0}};
   const Matrix<double> k{{0.0}, {std::log(2.0) / 2}, {std::log(5.0) / 2}};
   const Matrix<double> v{{8.0, 0.0}, {16.0, 4.0}, {24.0, 8.0}};
-  CHECK(largest_error(ef::attention(q, k, v), Matrix<double>{{20.0, 6.0}}) < 1e-14);
-  CHECK(largest_error(ef::attention(q, k, v, {.scale = 0.0}), Matrix<double>{{16.0, 4.0}}) < 1e-14);
+  CHECK(max_error(ef::attention(q, k, v), Matrix<double>{{20.0, 6.0}}) < 1e-14);
+  CHECK(max_error(ef::attention(q, k, v, {.scale = 0.0}), Matrix<double>{{16.0, 4.0}}) < 1e-14);
   // With twice the scale the weights are 1, 4, 25 of 30.
-  CHECK(largest_error(ef::attention(q, k, v, {.scale = 2.0}), Matrix<double>{{672.0 / 30, 216.0 / 30}}) < 1e-14);
+  CHECK(max_error(ef::attention(q, k, v, {.scale = 2.0}), Matrix<double>{{672.0 / 30, 216.0 / 30}}) < 1e-14);
   // By default scores are divided by the root of a head's width: with four columns that repeat, by 2, of 4 times as
   // much.
   const Matrix<double> wide = ef::attention(q.replicate(1, 4) / 2, k.replicate(1, 4), v);
-  CHECK(largest_error(wide, Matrix<double>{{20.0, 6.0}}) < 1e-14);
+  CHECK(max_error(wide, Matrix<double>{{20.0, 6.0}}) < 1e-14);
   CHECK(ef::attention(q, k, v, ef::Causal{}) == Matrix<double>{{8.0, 0.0}});
-  CHECK(largest_error(ef::attention(q, k, v, ef::Causal::after_past()), Matrix<double>{{20.0, 6.0}}) < 1e-14);
+  CHECK(max_error(ef::attention(q, k, v, ef::Causal::after_past()), Matrix<double>{{20.0, 6.0}}) < 1e-14);
 }
 
 TEST_CASE("a score and options may each be left out", "[kernels]") {
@@ -94,7 +94,7 @@ TEMPLATE_TEST_CASE("keys are found through key_index", "[kernels]", float, doubl
   const std::vector<Index> shared{0, 1, 2, 0, 1, 4};  // two sequences that begin alike
   c = AttentionCase<TestType>({2, 2, 5, 3, {1, 1}, {3, 3}}, rng);
   c.options.key_index = shared;
-  CHECK(largest_error(attend(c, ef::Unmasked{}).out, c.naive(naive_unmasked).out) < rounding<TestType>(64));
+  CHECK(max_error(attend(c, ef::Unmasked{}).out, c.naive(naive_unmasked).out) < rounding<TestType>(64));
 }
 
 TEMPLATE_TEST_CASE("a key_index that names no keys gives zeros, not the attention of all rows", "[kernels]", float,
@@ -131,8 +131,8 @@ TEMPLATE_TEST_CASE("attention drops the weights that its draws say", "[kernels]"
       CAPTURE(name);
       const NaiveAttention expected = c.naive(naive);
       const Attended<TestType> given = attend(c, score);
-      CHECK(largest_error(given.out, expected.out) < rounding<TestType>(256));
-      CHECK(largest_error(given.log_sum_exp, expected.log_sum_exp) < rounding<TestType>(64));  // of all weights
+      CHECK(max_error(given.out, expected.out) < rounding<TestType>(256));
+      CHECK(max_error(given.log_sum_exp, expected.log_sum_exp) < rounding<TestType>(64));  // of all weights
       CHECK(identical<TestType>(attend(c, score, &pool).out, given.out));
     });
     const Matrix<TestType> one = attend(c, ef::Unmasked{}).out;

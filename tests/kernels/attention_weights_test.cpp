@@ -32,7 +32,7 @@ TEMPLATE_TEST_CASE("weights agree with their definition", "[kernels]", float, do
       REQUIRE(weights.dimension(0) == s.heads);
       for (Index h = 0; h < s.heads; ++h) {
         const auto& expected_weights = expected.weights[static_cast<std::size_t>(h)];
-        CHECK(largest_error(weights.matrix(h), expected_weights) < rounding<TestType>(32));
+        CHECK(max_error(weights.matrix(h), expected_weights) < rounding<TestType>(32));
         for (Index i = 0; i < c.q.rows(); ++i) {
           const bool sees_nothing = expected.log_sum_exp(i, h) == naive_hidden;
           if (sees_nothing) CHECK((weights.matrix(h).row(i).array() == 0).all());
@@ -56,7 +56,7 @@ TEMPLATE_TEST_CASE("weights and values make attention", "[kernels]", float, doub
   const Matrix<TestType> y = ef::attention(c.q, c.k, c.v, ef::Causal{}, c.options);
   for (Index h = 0; h < 4; ++h) {
     const Matrix<TestType> product = ef::matmul(weights.matrix(h), c.v.middleCols(h / 2 * 3, 3));
-    CHECK(largest_error(y.middleCols(h * 3, 3), product) < rounding<TestType>(32));
+    CHECK(max_error(y.middleCols(h * 3, 3), product) < rounding<TestType>(32));
   }
 }
 

@@ -92,12 +92,11 @@ TEMPLATE_TEST_CASE("convolution agrees with its definition", "[kernels]", float,
       const Matrix<TestType> y = forward<TestType>(x, weight, bias, ragged, window);
       const Matrix<double> expected = naive(x.template cast<double>(), weight.template cast<double>(),
                                             bias.template cast<double>(), ragged, window);
-      CHECK(largest_error(y, expected) < tolerance<TestType>(32));
+      CHECK(max_error(y, expected) < tolerance<TestType>(32));
       CHECK(identical<TestType>(ef::convolution(x, weight, bias, window, ragged), y));
 
       const Matrix<TestType> unbiased = forward<TestType>(x, weight, {}, ragged, window);
-      CHECK(largest_error(unbiased, expected.rowwise() - bias.template cast<double>().row(0)) <
-            tolerance<TestType>(32));
+      CHECK(max_error(unbiased, expected.rowwise() - bias.template cast<double>().row(0)) < tolerance<TestType>(32));
       const ef::PackedWeight<TestType> packed(weight);
       Matrix<TestType> by_packed(x.rows(), outputs);
       ef::convolution_forward<TestType>({x, packed, bias}, ragged, window, by_packed);
@@ -116,12 +115,10 @@ TEST_CASE("the derivatives of convolution agree with its definition", "[kernels]
       const auto weight = random_matrix<double>(outputs, inputs * window.kernel, rng);
       const auto d_y = random_matrix<double>(ragged.rows(), outputs, rng);
       const auto d = backward<double>(x, weight, d_y, ragged, window);
-      CHECK(largest_error(d[0], naive_gradient(
-                                    x, [&](const auto& v) { return naive(v, weight, {}, ragged, window); }, d_y)) <
-            1e-13);
-      CHECK(largest_error(d[1], naive_gradient(
-                                    weight, [&](const auto& v) { return naive(x, v, {}, ragged, window); }, d_y)) <
-            1e-13);
+      CHECK(max_error(d[0], naive_gradient(
+                                x, [&](const auto& v) { return naive(v, weight, {}, ragged, window); }, d_y)) < 1e-13);
+      CHECK(max_error(d[1], naive_gradient(
+                                weight, [&](const auto& v) { return naive(x, v, {}, ragged, window); }, d_y)) < 1e-13);
     }
 }
 
@@ -130,7 +127,7 @@ TEMPLATE_TEST_CASE("convolution is the same every way at sizes that are cut into
   CAPTURE(seed);
   ef::Rng rng(seed);
   std::vector<Index> lengths;
-  for (Index i = 0; i < 60; ++i) lengths.push_back(rng.below(25));
+  for (Index i = 0; i < 60; ++i) lengths.push_back(rng.randint(25));
   lengths.push_back(530);  // longer than a block
   const RowOffsets rows = RowOffsets::from_lengths(lengths);
   const Index tokens = rows.rows();
@@ -153,7 +150,7 @@ TEMPLATE_TEST_CASE("convolution is the same every way at sizes that are cut into
           if (j >= rows.begin(s) && j < rows.end(s))
             unfolded.block(i, k * inputs, 1, inputs) = x.row(j).template cast<double>();
         }
-    CHECK(largest_error(y, unfolded * weight.template cast<double>().transpose()) < tolerance<TestType>(64));
+    CHECK(max_error(y, unfolded * weight.template cast<double>().transpose()) < tolerance<TestType>(64));
     const Matrix<double> d_weight = d_y.template cast<double>().transpose() * unfolded;
     CHECK((d[1].template cast<double>() - d_weight).norm() < tolerance<TestType>(64) * d_weight.norm());
 

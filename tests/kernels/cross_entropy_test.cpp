@@ -19,7 +19,7 @@ constexpr double unbounded = std::numeric_limits<double>::infinity();
 std::vector<Token> random_labels(Index count, Index vocabulary_size, Token ignored, ef::Rng& rng) {
   std::vector<Token> labels;
   for (Index i = 0; i < count; ++i)
-    labels.push_back(rng.below(4) == 0 ? ignored : static_cast<Token>(rng.below(vocabulary_size)));
+    labels.push_back(rng.randint(4) == 0 ? ignored : static_cast<Token>(rng.randint(vocabulary_size)));
   return labels;
 }
 
@@ -87,12 +87,12 @@ TEMPLATE_TEST_CASE("cross entropy agrees with its definition", "[kernels]", floa
         run_every_way<TestType>({logits}, {{s.rows, 1}, {1, 1}}, [&](auto& in, auto& out, ef::Threads* threads) {
           out[1](0, 0) = ef::cross_entropy_forward<TestType>(in[0], labels, options, out[0], threads);
         });
-    CHECK(largest_error(given[0], naive.log_sum_exp) < tolerance<TestType>(4));
+    CHECK(max_error(given[0], naive.log_sum_exp) < tolerance<TestType>(4));
     CHECK(std::abs(static_cast<double>(given[1](0, 0)) - naive.loss) <
           tolerance<TestType>(4) * std::max(1.0, naive.loss));
     CHECK(ef::cross_entropy(logits, labels, options) == given[1](0, 0));
     const Matrix<TestType> rows = ef::cross_entropy_rows(logits, labels, options);
-    CHECK(largest_error(rows, naive.rows) < tolerance<TestType>(4));
+    CHECK(max_error(rows, naive.rows) < tolerance<TestType>(4));
     ef::ThreadPool pool(3);
     CHECK(identical<TestType>(ef::cross_entropy_rows(logits, labels, options, &pool), rows));
 
@@ -100,7 +100,7 @@ TEMPLATE_TEST_CASE("cross entropy agrees with its definition", "[kernels]", floa
         run_every_way<TestType>({logits, given[0]}, {s}, [&](auto& in, auto& out, ef::Threads* threads) {
           ef::cross_entropy_backward<TestType>({in[0], in[1]}, labels, options, TestType(0.5), out[0], threads);
         })[0];
-    CHECK(largest_error(d_logits, 0.5 * naive.gradient) < tolerance<TestType>(16));
+    CHECK(max_error(d_logits, 0.5 * naive.gradient) < tolerance<TestType>(16));
 
     Matrix<TestType> in_place = logits;
     ef::cross_entropy_backward<TestType>({in_place, given[0]}, labels, options, TestType(0.5), in_place);
@@ -119,15 +119,15 @@ TEMPLATE_TEST_CASE("cross entropy agrees with PyTorch", "[kernels]", float, doub
   const auto loss = [&](const CrossEntropyOptions& options) {
     return Matrix<TestType>::Constant(1, 1, ef::cross_entropy(logits, labels, options));
   };
-  CHECK(largest_error(loss({}), Matrix<double>{{3.144618968493645}}) < most);
-  CHECK(largest_error(loss({.reduction = Reduction::sum}), Matrix<double>{{9.433856905480935}}) < most);
-  CHECK(largest_error(loss({.label_smoothing = 0.1}), Matrix<double>{{3.262118968493645}}) < most);
+  CHECK(max_error(loss({}), Matrix<double>{{3.144618968493645}}) < most);
+  CHECK(max_error(loss({.reduction = Reduction::sum}), Matrix<double>{{9.433856905480935}}) < most);
+  CHECK(max_error(loss({.label_smoothing = 0.1}), Matrix<double>{{3.262118968493645}}) < most);
   const std::vector<double> weights{0.5, 2, 1.25, 0.25, 3};
-  CHECK(largest_error(loss({.class_weights = weights}), Matrix<double>{{3.8603795050641576}}) < most);
-  CHECK(largest_error(loss({.label_smoothing = 0.1, .class_weights = weights}), Matrix<double>{{4.005339324950482}}) <
+  CHECK(max_error(loss({.class_weights = weights}), Matrix<double>{{3.8603795050641576}}) < most);
+  CHECK(max_error(loss({.label_smoothing = 0.1, .class_weights = weights}), Matrix<double>{{4.005339324950482}}) <
         most);
-  CHECK(largest_error(ef::cross_entropy_rows(logits, labels, {.label_smoothing = 0.1}),
-                      Matrix<double>{{0.8400305613490908}, {4.976622903661595}, {0}, {3.96970344047025}}) < most);
+  CHECK(max_error(ef::cross_entropy_rows(logits, labels, {.label_smoothing = 0.1}),
+                  Matrix<double>{{0.8400305613490908}, {4.976622903661595}, {0}, {3.96970344047025}}) < most);
   const Matrix<double> gradient{
       {0.030451719429681296, -0.0002164583401881079, -0.1403136013900756, 0.015846772539819504, 0.09423156776076287},
       {0.26444209817808895, 0.010664736824250788, -0.00029079963571116844, 0.030023914811526557, -0.30483995017815513},
@@ -138,7 +138,7 @@ TEMPLATE_TEST_CASE("cross entropy agrees with PyTorch", "[kernels]", float, doub
   const CrossEntropyOptions options{.label_smoothing = 0.1};
   ef::cross_entropy_forward<TestType>(logits, labels, options, log_sum_exp);
   ef::cross_entropy_backward<TestType>({logits, log_sum_exp}, labels, options, 1, d_logits);
-  CHECK(largest_error(d_logits, gradient) < most);
+  CHECK(max_error(d_logits, gradient) < most);
 }
 
 TEST_CASE("the derivative of cross entropy agrees with differences", "[kernels]") {
@@ -155,9 +155,9 @@ TEST_CASE("the derivative of cross entropy agrees with differences", "[kernels]"
     Matrix<double> d_logits(6, cols);
     ef::cross_entropy_forward<double>(logits, labels, options, log_sum_exp);
     ef::cross_entropy_backward<double>({logits, log_sum_exp}, labels, options, 3, d_logits);
-    CHECK(largest_error(d_logits, numeric_gradient(logits, [&](const Matrix<double>& v) {
-                          return 3 * ef::cross_entropy(v, labels, options);
-                        })) < gradient_tolerance);
+    CHECK(max_error(d_logits, numeric_gradient(logits, [&](const Matrix<double>& v) {
+                      return 3 * ef::cross_entropy(v, labels, options);
+                    })) < gradient_tolerance);
   }
 }
 
@@ -180,7 +180,7 @@ TEMPLATE_TEST_CASE("cross entropy of extreme logits", "[kernels]", float, double
   const CrossEntropyOptions options{.reduction = Reduction::sum};
   CHECK(ef::cross_entropy_forward<TestType>(logits, labels, options, log_sum_exp) == inf);
   ef::cross_entropy_backward<TestType>({logits, log_sum_exp}, labels, options, 1, d_logits);
-  CHECK(largest_error(d_logits.bottomRows(3), Matrix<double>{{0, 0, 0}, {-1, 0.5, 0.5}, {0, -1, 0}}) <
+  CHECK(max_error(d_logits.bottomRows(3), Matrix<double>{{0, 0, 0}, {-1, 0.5, 0.5}, {0, -1, 0}}) <
         rounding<TestType>(2));
   CHECK(d_logits.allFinite());
 

@@ -45,8 +45,8 @@ TEMPLATE_TEST_CASE("the gated linear unit agrees with its definition", "[kernels
         d_expected(i, j) = d * g;
         d_expected(i, s.cols + j) = d * a * g * (1 - g);
       }
-    CHECK(largest_error(y, expected) < tolerance<TestType>(8));
-    CHECK(largest_error(d_x, d_expected) < tolerance<TestType>(8));
+    CHECK(max_error(y, expected) < tolerance<TestType>(8));
+    CHECK(max_error(d_x, d_expected) < tolerance<TestType>(8));
     CHECK(identical<TestType>(ef::glu(x), y));
     CHECK(identical<TestType>(ef::glu(with_rows_before(x, 3)).bottomRows(s.rows), y));
   }

@@ -64,9 +64,9 @@ TEMPLATE_TEST_CASE("layer_norm agrees with its definition", "[kernels]", float, 
         naive_layer_norm(x.template cast<double>(), gain.template cast<double>(), bias.template cast<double>());
     // Two nearly equal entries have digits of their difference alone.
     const double lost = expected.rstd.maxCoeff() * x.cwiseAbs().maxCoeff();
-    CHECK(largest_error(given[0], expected.y) < tolerance<TestType>(8 + 4 * lost));
-    CHECK(largest_error(given[1], expected.mean) < tolerance<TestType>(4));
-    CHECK(largest_error(given[2], expected.rstd) < tolerance<TestType>(8 + 4 * lost));
+    CHECK(max_error(given[0], expected.y) < tolerance<TestType>(8 + 4 * lost));
+    CHECK(max_error(given[1], expected.mean) < tolerance<TestType>(4));
+    CHECK(max_error(given[2], expected.rstd) < tolerance<TestType>(8 + 4 * lost));
     CHECK(identical<TestType>(ef::layer_norm(x, gain, bias), given[0]));
   }
 }
@@ -77,9 +77,9 @@ TEST_CASE("layer_norm agrees with PyTorch", "[kernels]") {
   const Eigen::RowVector3d bias(0.1, -0.2, 0.3);
   const Matrix<double> y{{-0.43452076572514886, -0.46726038286257454, 2.9726038286257435},
                          {-0.5984925870213293, 0.6889905652998738, 1.31598921748557}};
-  CHECK(largest_error(ef::layer_norm(x, gain, bias), y) < 1e-15);
+  CHECK(max_error(ef::layer_norm(x, gain, bias), y) < 1e-15);
   const Eigen::MatrixXd by_columns = x;
-  CHECK(largest_error(ef::layer_norm(2 * by_columns, gain, bias, 4e-5), y) < 1e-15);
+  CHECK(max_error(ef::layer_norm(2 * by_columns, gain, bias, 4e-5), y) < 1e-15);
 }
 
 TEMPLATE_TEST_CASE("layer_norm of extreme rows", "[kernels]", float, double) {
@@ -92,7 +92,7 @@ TEMPLATE_TEST_CASE("layer_norm of extreme rows", "[kernels]", float, double) {
   const auto one = static_cast<TestType>(1 / std::sqrt(1 + layer_norm_epsilon));
   Matrix<TestType> y(3, 4);
   y << one, -one, one, -one, 0, 0, 0, 0, 1, -1, 1, -1;
-  CHECK(largest_error(ef::layer_norm(x, gain, bias), y) < tolerance<TestType>(4));
+  CHECK(max_error(ef::layer_norm(x, gain, bias), y) < tolerance<TestType>(4));
 
   const Matrix<TestType> no_rows(0, 4);
   CHECK(ef::layer_norm(no_rows, gain, bias).rows() == 0);
@@ -120,15 +120,12 @@ TEST_CASE("the derivatives of layer_norm agree with differences", "[kernels]") {
     const auto bias = random_matrix<double>(1, features, rng);
     const auto d_y = random_matrix<double>(5, features, rng);
     const auto d = backward<double>(x, gain, forward<double>(x, gain, bias), d_y);
-    CHECK(largest_error(d[0], numeric_gradient(x, [&](const auto& v) {
-                          return dot(ef::layer_norm(v, gain, bias), d_y);
-                        })) < gradient_tolerance);
-    CHECK(largest_error(d[1], numeric_gradient(gain, [&](const auto& v) {
-                          return dot(ef::layer_norm(x, v, bias), d_y);
-                        })) < gradient_tolerance);
-    CHECK(largest_error(d[2], numeric_gradient(bias, [&](const auto& v) {
-                          return dot(ef::layer_norm(x, gain, v), d_y);
-                        })) < gradient_tolerance);
+    CHECK(max_error(d[0], numeric_gradient(x, [&](const auto& v) { return dot(ef::layer_norm(v, gain, bias), d_y); })) <
+          gradient_tolerance);
+    CHECK(max_error(d[1], numeric_gradient(gain, [&](const auto& v) { return dot(ef::layer_norm(x, v, bias), d_y); })) <
+          gradient_tolerance);
+    CHECK(max_error(d[2], numeric_gradient(bias, [&](const auto& v) { return dot(ef::layer_norm(x, gain, v), d_y); })) <
+          gradient_tolerance);
   }
 }
 
@@ -147,8 +144,8 @@ TEMPLATE_TEST_CASE("the derivatives of layer_norm are the same every way", "[ker
     const Matrix<double> d_gain = naive.y.cwiseProduct(d_y_exact).colwise().sum();
     const Matrix<double> d_bias = d_y_exact.colwise().sum();
     const auto rows = static_cast<double>(s.rows);
-    CHECK(largest_error(d[1], d_gain) < tolerance<TestType>(32 + rows / 8));
-    CHECK(largest_error(d[2], d_bias) < tolerance<TestType>(32 + rows / 8));
+    CHECK(max_error(d[1], d_gain) < tolerance<TestType>(32 + rows / 8));
+    CHECK(max_error(d[2], d_bias) < tolerance<TestType>(32 + rows / 8));
     const Matrix<double> d_z = d_y_exact.array().rowwise() * gain.row(0).template cast<double>().array();
     Matrix<double> d_x(s.rows, s.cols);
     for (Index i = 0; i < s.rows; ++i) {
@@ -156,7 +153,7 @@ TEMPLATE_TEST_CASE("the derivatives of layer_norm are the same every way", "[ker
       const double mean_z = d_z.row(i).cwiseProduct(naive.y.row(i)).mean();
       d_x.row(i) = naive.rstd(i, 0) * (d_z.row(i).array() - mean - naive.y.row(i).array() * mean_z);
     }
-    CHECK(largest_error(d[0], d_x) < tolerance<TestType>(64));
+    CHECK(max_error(d[0], d_x) < tolerance<TestType>(64));
   }
 }
 

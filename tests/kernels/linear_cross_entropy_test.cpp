@@ -21,7 +21,7 @@ struct Case {
       : x(random_matrix<Scalar>(tokens, width, rng)), weight(random_matrix<Scalar>(vocabulary_size, width, rng)) {
     if (with_bias) bias = random_matrix<Scalar>(1, vocabulary_size, rng);
     for (Index i = 0; i < tokens; ++i)
-      labels.push_back(i % 5 == 3 ? -100 : static_cast<Token>(rng.below(vocabulary_size)));
+      labels.push_back(i % 5 == 3 ? -100 : static_cast<Token>(rng.randint(vocabulary_size)));
   }
 };
 
@@ -59,7 +59,7 @@ TEMPLATE_TEST_CASE("the loss in chunks, and its gradients, are those of the logi
         };
         backward(nullptr);
         const auto near = [&](const Matrix<TestType>& d, const Matrix<double>& expected) {
-          return largest_error(d, expected) <= rounding<TestType>(64) * std::max(1.0, expected.cwiseAbs().maxCoeff());
+          return max_error(d, expected) <= rounding<TestType>(64) * std::max(1.0, expected.cwiseAbs().maxCoeff());
         };
         const Matrix<double> d = d_logits.template cast<double>();
         if (tokens > 0) {

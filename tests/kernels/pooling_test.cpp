@@ -60,7 +60,7 @@ TEMPLATE_TEST_CASE("pooling agrees with its definition", "[kernels]", float, dou
   CAPTURE(seed);
   ef::Rng rng(seed);
   std::vector<Index> lengths{0, 1, 7, 0, 40};
-  for (Index i = 0; i < 50; ++i) lengths.push_back(rng.below(20));
+  for (Index i = 0; i < 50; ++i) lengths.push_back(rng.randint(20));
   const RowOffsets rows = RowOffsets::from_lengths(lengths);
   for (const Pooling pooling : {Pooling::maximum, Pooling::mean})
     for (const auto& ranges :
@@ -87,8 +87,8 @@ TEMPLATE_TEST_CASE("pooling agrees with its definition", "[kernels]", float, dou
               d_x(begin + row, j) += static_cast<double>(d_y(i, j));
             }
           }
-        CHECK(largest_error(forward<TestType>(pooling, x, ranges), y) < tolerance<TestType>(8));
-        CHECK(largest_error(backward<TestType>(pooling, x, ranges, d_y), d_x) < tolerance<TestType>(8));
+        CHECK(max_error(forward<TestType>(pooling, x, ranges), y) < tolerance<TestType>(8));
+        CHECK(max_error(backward<TestType>(pooling, x, ranges, d_y), d_x) < tolerance<TestType>(8));
       }
 }
 

@@ -64,7 +64,7 @@ TEMPLATE_TEST_CASE("recurrent layers follow their equations", "[kernels]", float
       for (const bool reverse : {false, true}) {
         Layer<TestType> layer(cell, hidden, mixed_lengths, reverse, rng);
         CAPTURE(ef::to_string(cell), hidden, reverse);
-        CHECK(ef::testing::largest_error(layer.states(), layer.naive()) <= ef::testing::rounding<TestType>(200));
+        CHECK(ef::testing::max_error(layer.states(), layer.naive()) <= ef::testing::rounding<TestType>(200));
         layer.initial.resize(0, layer.initial.cols());
         layer.bias.resize(0, 0);
         layer.initial = ef::Matrix<TestType>::Zero(mixed_lengths.sequences(), layer.naive().cols());
@@ -72,7 +72,7 @@ TEMPLATE_TEST_CASE("recurrent layers follow their equations", "[kernels]", float
         ef::Matrix<TestType> state(mixed_lengths.rows(), layer.initial.cols()), none;
         ef::recurrent_forward<TestType>({cell, layer.weight, layer.bias, none, mixed_lengths, reverse}, layer.gates,
                                         state, none);
-        CHECK(ef::testing::largest_error(state, from_zeros) <= ef::testing::rounding<TestType>(200));
+        CHECK(ef::testing::max_error(state, from_zeros) <= ef::testing::rounding<TestType>(200));
       }
 }
 
@@ -81,7 +81,7 @@ TEST_CASE("a sequence's states are the same alone, in any batch, and by any numb
   CAPTURE(seed);
   ef::Rng rng(seed);
   std::vector<ef::Index> lengths;
-  for (int s = 0; s < 61; ++s) lengths.push_back(static_cast<ef::Index>(rng.below(12)));
+  for (int s = 0; s < 61; ++s) lengths.push_back(static_cast<ef::Index>(rng.randint(12)));
   const ef::RowOffsets rows = ef::RowOffsets::from_lengths(lengths);
   ef::ThreadPool pool(3);
   for (const ef::RecurrentCell cell : ef::values_of<ef::RecurrentCell>()) {
@@ -105,12 +105,12 @@ TEST_CASE("a sequence's states are the same alone, in any batch, and by any numb
     ef::recurrent_forward<float>(with_packed, layer.gates, packed_states, none);
     CHECK(packed_states == states);
     const ef::Matrix<float> d_state = random_matrix<float>(states.rows(), states.cols(), rng);
-    ef::Matrix<float> kept(rows.rows(), ef::kept_count(cell) * 21), state = states;
-    ef::recurrent_forward<float>(layer.recurrence(), layer.gates, state, kept);
+    ef::Matrix<float> saved(rows.rows(), ef::saved_count(cell) * 21), state = states;
+    ef::recurrent_forward<float>(layer.recurrence(), layer.gates, state, saved);
     const auto gradients = [&](ef::Threads* threads) {
       ef::Matrix<float> d_gates(rows.rows(), layer.gates.cols()), d_weight(layer.weight.rows(), 21);
       ef::Matrix<float> d_bias(1, layer.bias.cols()), d_initial(rows.sequences(), states.cols());
-      ef::recurrent_backward<float>(layer.recurrence(threads), {state, kept}, d_state,
+      ef::recurrent_backward<float>(layer.recurrence(threads), {state, saved}, d_state,
                                     {d_gates, d_weight, d_bias, d_initial});
       return std::vector<ef::Matrix<float>>{d_gates, d_weight, d_bias, d_initial};
     };

@@ -54,8 +54,8 @@ TEMPLATE_TEST_CASE("rms_norm agrees with its definition", "[kernels]", float, do
     const auto gain = random_matrix<TestType>(1, s.cols, rng);
     const auto given = forward<TestType>(x, gain);
     const NaiveRmsNorm expected = naive_rms_norm(x.template cast<double>(), gain.template cast<double>());
-    CHECK(largest_error(given[0], expected.y) < tolerance<TestType>(8));
-    CHECK(largest_error(given[1], expected.rrms) < tolerance<TestType>(8));
+    CHECK(max_error(given[0], expected.y) < tolerance<TestType>(8));
+    CHECK(max_error(given[1], expected.rrms) < tolerance<TestType>(8));
     CHECK(identical<TestType>(ef::rms_norm(x, gain, rms_norm_epsilon), given[0]));
     CHECK(identical<TestType>(ef::rms_norm(with_rows_before(x, 3), gain).bottomRows(s.rows), given[0]));
   }
@@ -66,9 +66,9 @@ TEST_CASE("rms_norm agrees with PyTorch", "[kernels]") {
   const Eigen::RowVector3d gain(0.5, 1, 2);
   const Matrix<double> y{{0.18898222300588385, 0.7559288920235354, 3.0237155680941417},
                          {-0.75592808210114, 0.75592808210114, 0.75592808210114}};
-  CHECK(largest_error(ef::rms_norm(x, gain), y) < 1e-15);
+  CHECK(max_error(ef::rms_norm(x, gain), y) < 1e-15);
   const Eigen::MatrixXd by_columns = x;
-  CHECK(largest_error(ef::rms_norm(2 * by_columns, gain, 4e-6), y) < 1e-15);
+  CHECK(max_error(ef::rms_norm(2 * by_columns, gain, 4e-6), y) < 1e-15);
 }
 
 TEMPLATE_TEST_CASE("rms_norm of extreme rows", "[kernels]", float, double) {
@@ -77,7 +77,7 @@ TEMPLATE_TEST_CASE("rms_norm of extreme rows", "[kernels]", float, double) {
   x << 1e4F, -1e4F, 1e4F, -1e4F, 0, 0, 0, 0, 1e15F, -1e15F, 1e15F, -1e15F;
   Matrix<TestType> y(3, 4);
   y << 2, -2, 2, -2, 0, 0, 0, 0, 2, -2, 2, -2;
-  CHECK(largest_error(ef::rms_norm(x, gain), y) < tolerance<TestType>(4));
+  CHECK(max_error(ef::rms_norm(x, gain), y) < tolerance<TestType>(4));
 
   const Matrix<TestType> no_rows(0, 4);
   CHECK(ef::rms_norm(no_rows, gain).rows() == 0);
@@ -93,9 +93,9 @@ TEST_CASE("the derivatives of rms_norm agree with differences", "[kernels]") {
     const auto gain = random_matrix<double>(1, features, rng);
     const auto d_y = random_matrix<double>(5, features, rng);
     const auto d = backward<double>(x, gain, forward<double>(x, gain)[1], d_y);
-    CHECK(largest_error(d[0], numeric_gradient(x, [&](const auto& v) { return dot(ef::rms_norm(v, gain), d_y); })) <
+    CHECK(max_error(d[0], numeric_gradient(x, [&](const auto& v) { return dot(ef::rms_norm(v, gain), d_y); })) <
           gradient_tolerance);
-    CHECK(largest_error(d[1], numeric_gradient(gain, [&](const auto& v) { return dot(ef::rms_norm(x, v), d_y); })) <
+    CHECK(max_error(d[1], numeric_gradient(gain, [&](const auto& v) { return dot(ef::rms_norm(x, v), d_y); })) <
           gradient_tolerance);
   }
 }
@@ -111,14 +111,14 @@ TEMPLATE_TEST_CASE("the derivatives of rms_norm are the same every way", "[kerne
     const NaiveRmsNorm naive = naive_rms_norm(x.template cast<double>(), Matrix<double>::Ones(1, s.cols));
     const Matrix<double> d_y_exact = d_y.template cast<double>();
     const Matrix<double> d_gain = naive.y.cwiseProduct(d_y_exact).colwise().sum();
-    CHECK(largest_error(d[1], d_gain) < tolerance<TestType>(32 + static_cast<double>(s.rows) / 8));
+    CHECK(max_error(d[1], d_gain) < tolerance<TestType>(32 + static_cast<double>(s.rows) / 8));
     const Matrix<double> d_z = d_y_exact.array().rowwise() * gain.row(0).template cast<double>().array();
     Matrix<double> d_x(s.rows, s.cols);
     for (Index i = 0; i < s.rows; ++i) {
       const double mean_z = d_z.row(i).cwiseProduct(naive.y.row(i)).mean();
       d_x.row(i) = naive.rrms(i, 0) * (d_z.row(i).array() - naive.y.row(i).array() * mean_z);
     }
-    CHECK(largest_error(d[0], d_x) < tolerance<TestType>(64));
+    CHECK(max_error(d[0], d_x) < tolerance<TestType>(64));
   }
 }
 

@@ -38,7 +38,7 @@ Matrix<double> naive_rotary(const Matrix<double>& x, Index heads, Index turned, 
 
 std::vector<Index> some_positions(Index count, Index below, ef::Rng& rng) {
   std::vector<Index> positions;
-  for (Index i = 0; i < count; ++i) positions.push_back(rng.below(below));
+  for (Index i = 0; i < count; ++i) positions.push_back(rng.randint(below));
   return positions;
 }
 
@@ -61,13 +61,13 @@ TEMPLATE_TEST_CASE("rotary positions agree with their definition, and the backwa
             const ef::RotaryOptions options{.heads = heads, .pairs = pairs};
             const Matrix<TestType> y = ef::rotary(x, table, positions, options);
             // An angle of up to 49 is rounded by as many times the rounding of 1, in double as in the definition.
-            CHECK(largest_error(y, naive_rotary(x.template cast<double>(), heads, turned, 100, pairs, positions)) <
+            CHECK(max_error(y, naive_rotary(x.template cast<double>(), heads, turned, 100, pairs, positions)) <
                   rounding<TestType>(8) + rounding<double>(2 * 49));
             Matrix<TestType> in_place = x;
             ef::rotary_forward<TestType>(in_place, table, positions, options, in_place, &pool);
             CHECK(identical<TestType>(in_place, y));
             ef::rotary_backward<TestType>(in_place, table, positions, options, in_place, &pool);
-            CHECK(largest_error(in_place, x.template cast<double>()) < rounding<TestType>(8));
+            CHECK(max_error(in_place, x.template cast<double>()) < rounding<TestType>(8));
           }
 }
 

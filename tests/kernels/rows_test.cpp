@@ -18,7 +18,7 @@ namespace {
 template <class Id>
 std::vector<Id> random_ids(Index count, Index vocabulary_size, ef::Rng& rng) {
   std::vector<Id> ids;
-  for (Index i = 0; i < count; ++i) ids.push_back(static_cast<Id>(rng.below(vocabulary_size)));
+  for (Index i = 0; i < count; ++i) ids.push_back(static_cast<Id>(rng.randint(vocabulary_size)));
   return ids;
 }
 
@@ -51,7 +51,7 @@ TEMPLATE_TEST_CASE("rows are gathered, and gradients go back", "[kernels]", floa
       for (Index i = 0; i < count; ++i)
         for (Index j = 0; j < features; ++j)
           expected(ids[static_cast<std::size_t>(i)], j) += static_cast<double>(d_y(i, j));
-      CHECK(largest_error(d_table, expected) < tolerance<TestType>(64));
+      CHECK(max_error(d_table, expected) < tolerance<TestType>(64));
     }
 }
 

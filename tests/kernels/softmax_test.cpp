@@ -37,11 +37,11 @@ TEMPLATE_TEST_CASE("softmax and log_softmax agree with their definition", "[kern
     const auto softmax = run_every_way<TestType>({x}, {s}, [](auto& in, auto& out, ef::Threads* threads) {
       ef::softmax_forward<TestType>(in[0], out[0], threads);
     })[0];
-    CHECK(largest_error(softmax, naive_softmax(x.template cast<double>(), false)) < tolerance<TestType>(8));
+    CHECK(max_error(softmax, naive_softmax(x.template cast<double>(), false)) < tolerance<TestType>(8));
     const auto logarithm = run_every_way<TestType>({x}, {s}, [](auto& in, auto& out, ef::Threads* threads) {
       ef::log_softmax_forward<TestType>(in[0], out[0], threads);
     })[0];
-    CHECK(largest_error(logarithm, naive_softmax(x.template cast<double>(), true)) < tolerance<TestType>(8));
+    CHECK(max_error(logarithm, naive_softmax(x.template cast<double>(), true)) < tolerance<TestType>(8));
     CHECK(identical<TestType>(ef::softmax(x), softmax));
     CHECK(identical<TestType>(ef::log_softmax(x), logarithm));
   }
@@ -53,8 +53,8 @@ TEST_CASE("softmax and log_softmax agree with PyTorch", "[kernels]") {
                          {0.11145747105020273, 0.4995177298132149, 0.3890247991365822}};
   const Matrix<double> log_y{{-3.1698460195562856, -2.1698460195562856, -0.16984601955628567},
                              {-2.1941121864019144, -0.6941121864019144, -0.9441121864019144}};
-  CHECK(largest_error(ef::softmax(x), y) < 1e-15);
-  CHECK(largest_error(ef::log_softmax(x), log_y) < 1e-15);
+  CHECK(max_error(ef::softmax(x), y) < 1e-15);
+  CHECK(max_error(ef::log_softmax(x), log_y) < 1e-15);
 }
 
 TEMPLATE_TEST_CASE("softmax of extreme rows", "[kernels]", float, double) {
@@ -66,11 +66,11 @@ TEMPLATE_TEST_CASE("softmax of extreme rows", "[kernels]", float, double) {
       -1e4F, -1e4F, -1e4F;
   Matrix<TestType> y(4, 3);
   y << 0.5F, 0.5F, 0, 0, 1, 0, 0, 0, 0, TestType(1) / 3, TestType(1) / 3, TestType(1) / 3;
-  CHECK(largest_error(ef::softmax(x), y) < tolerance<TestType>(2));
+  CHECK(max_error(ef::softmax(x), y) < tolerance<TestType>(2));
   CHECK((ef::softmax(x).row(2).array() == TestType(0)).all());
   Matrix<TestType> log_y = y.array().log();
   log_y(0, 2) = TestType(-2e4 - std::log(2.0));
-  CHECK(largest_error(ef::log_softmax(x), log_y) < tolerance<TestType>(2));
+  CHECK(max_error(ef::log_softmax(x), log_y) < tolerance<TestType>(2));
 
   // Who sees nothing passes nothing on.
   const Matrix<TestType> d_y = Matrix<TestType>::Constant(4, 3, 5);
@@ -152,12 +152,12 @@ TEST_CASE("the derivatives of softmax and log_softmax agree with differences", "
     const auto d_x = run_every_way<double>({ef::softmax(x), d_y}, {{3, cols}}, [](auto& in, auto& out, auto* threads) {
       ef::softmax_backward<double>(in[0], in[1], out[0], threads);
     })[0];
-    CHECK(largest_error(d_x, numeric_gradient(x, [&](const auto& v) { return dot(ef::softmax(v), d_y); })) <
+    CHECK(max_error(d_x, numeric_gradient(x, [&](const auto& v) { return dot(ef::softmax(v), d_y); })) <
           gradient_tolerance);
     const auto log_d_x = run_every_way<double>(
         {ef::log_softmax(x), d_y}, {{3, cols}},
         [](auto& in, auto& out, auto* threads) { ef::log_softmax_backward<double>(in[0], in[1], out[0], threads); })[0];
-    CHECK(largest_error(log_d_x, numeric_gradient(x, [&](const auto& v) { return dot(ef::log_softmax(v), d_y); })) <
+    CHECK(max_error(log_d_x, numeric_gradient(x, [&](const auto& v) { return dot(ef::log_softmax(v), d_y); })) <
           gradient_tolerance);
   }
 }
@@ -174,13 +174,13 @@ TEMPLATE_TEST_CASE("the derivatives of softmax are the same every way", "[kernel
     const Matrix<double> p = y.template cast<double>();
     const Matrix<double> d = d_y.template cast<double>();
     const Eigen::VectorXd mean = p.cwiseProduct(d).rowwise().sum();
-    CHECK(largest_error(d_x, p.cwiseProduct(d.colwise() - mean)) < tolerance<TestType>(8));
+    CHECK(max_error(d_x, p.cwiseProduct(d.colwise() - mean)) < tolerance<TestType>(8));
     const Matrix<TestType> log_y = y.array().log();
     const auto log_d_x = run_every_way<TestType>({log_y, d_y}, {s}, [](auto& in, auto& out, auto* threads) {
       ef::log_softmax_backward<TestType>(in[0], in[1], out[0], threads);
     })[0];
     const Eigen::VectorXd sum = d.rowwise().sum();
-    CHECK(largest_error(log_d_x, d - (p.array().colwise() * sum.array()).matrix()) < tolerance<TestType>(32));
+    CHECK(max_error(log_d_x, d - (p.array().colwise() * sum.array()).matrix()) < tolerance<TestType>(32));
   }
 }
 

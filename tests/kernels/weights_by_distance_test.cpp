@@ -16,8 +16,8 @@ Matrix<double> naive_by_distance(const Matrix<double>& q, const Matrix<double>& 
                                  const ef::AttentionOptions& options, Index far) {
   const NaiveAttention attended = naive_attention(q, k, k, score, options);
   Matrix<double> w = Matrix<double>::Zero(q.rows(), options.heads * (2 * far + 1));
-  const ef::RowOffsets queries = options.query_rows.over(q.rows(), "", ""),
-                       keys = options.key_rows.over(k.rows(), "", "");
+  const ef::RowOffsets queries = options.query_rows.for_rows(q.rows(), "", ""),
+                       keys = options.key_rows.for_rows(k.rows(), "", "");
   for (Index h = 0; h < options.heads; ++h)
     for (Index s = 0; s < queries.sequences(); ++s)
       for (Index i = 0; i < queries.length(s); ++i)
@@ -82,8 +82,8 @@ TEMPLATE_TEST_CASE("weights are summed by clipped distance, for any number of th
         c.options.dropout_key = ef::Rng(3).split();
         Matrix<TestType> w = not_written<TestType>(c.q.rows(), s.heads * (2 * far + 1)), threaded = w;
         ef::weights_by_distance_forward<TestType>(c.q, c.k, scores.score(), c.options, w);
-        CHECK(largest_error(w, naive_by_distance(c.q.template cast<double>(), c.k.template cast<double>(),
-                                                 scores.naive(), c.options, far)) < rounding<TestType>(64));
+        CHECK(max_error(w, naive_by_distance(c.q.template cast<double>(), c.k.template cast<double>(), scores.naive(),
+                                             c.options, far)) < rounding<TestType>(64));
         c.options.threads = &pool;
         ef::weights_by_distance_forward<TestType>(c.q, c.k, scores.score(), c.options, threaded);
         CHECK(identical<TestType>(w, threaded));

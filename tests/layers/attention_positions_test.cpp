@@ -77,7 +77,7 @@ TEST_CASE("self-attention with positions, by its formulas", "[layers]") {
   const ef::AnyMask mask = causal ? ef::AnyMask(ef::Causal{}) : ef::AnyMask(ef::Unmasked{});
   ef::AttentionRecorder<double> recorder;
   const Matrix<double> y = layer({.attention = &recorder}, x, {}, mask, positions).value();
-  CHECK(ef::testing::largest_error(y, map(layer.out_proj, z)) < 1e-12);
+  CHECK(ef::testing::max_error(y, map(layer.out_proj, z)) < 1e-12);
   CHECK((recorder.weights(layer).matrix(1).rowwise().sum().array() - 1).abs().maxCoeff() < 1e-12);
 }
 

@@ -69,12 +69,12 @@ TEST_CASE("global attention is the softmax of its score", "[layers]") {
     ef::AttentionRecorder<double> recorder;
     ef::ThreadPool pool(3);
     const Matrix<double> found = layer({}, queries, layer.keys({}, memory), memory, query_rows, memory_rows).value();
-    CHECK(ef::testing::largest_error(found, y) < 1e-13);
+    CHECK(ef::testing::max_error(found, y) < 1e-13);
     CHECK(layer({.threads = &pool, .attention = &recorder}, queries, layer.keys({}, memory), memory, query_rows,
                 memory_rows)
               .value() == found);
     CHECK(recorder.weights(layer).shape() == std::array<Index, 3>{1, 6, 4});
-    CHECK(ef::testing::largest_error(recorder.weights(layer).matrix(0), weights) < 1e-13);
+    CHECK(ef::testing::max_error(recorder.weights(layer).matrix(0), weights) < 1e-13);
   }
 }
 
@@ -117,7 +117,7 @@ TEST_CASE("hypotheses share their sentence's memory", "[layers]") {
     CHECK(y == layer({}, queries, layer.keys({}, own), own, query_rows, index_rows).value());
     // As queries of one sentence they may be summed up in another order.
     const auto together = layer({}, queries, keys, memory, ef::RowOffsets{0, 2, 3}, ef::RowOffsets{0, 2, 5});
-    CHECK(ef::testing::largest_error(y, together.value()) < 1e-13);
+    CHECK(ef::testing::max_error(y, together.value()) < 1e-13);
     CHECK(recorder.weights(layer).matrix(0)(0, 2) == 0);
     CHECK(std::abs(recorder.weights(layer).matrix(0).row(2).sum() - 1) < 1e-14);
 

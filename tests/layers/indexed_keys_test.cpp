@@ -21,5 +21,5 @@ TEST_CASE("indexed keys are those rows of the cache, one under another", "[layer
   for (std::size_t i = 0; i < index.size(); ++i) gathered.row(static_cast<ef::Index>(i)) = seen.row(index[i]);
   const ef::Matrix<double> expected =
       layer({}, query, gathered, gathered, {.query_rows = keys.query_rows, .key_rows = keys.key_rows}).value();
-  CHECK(ef::testing::largest_error(layer.attend_to_cache({}, query, cache, keys).value(), expected) < 1e-12);
+  CHECK(ef::testing::max_error(layer.attend_to_cache({}, query, cache, keys).value(), expected) < 1e-12);
 }

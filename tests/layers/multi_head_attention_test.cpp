@@ -33,7 +33,7 @@ TEST_CASE("multi-head attention is the concatenation of its heads, mapped by W_o
     p.array().colwise() /= p.rowwise().sum().array().eval();
     heads.middleCols(5 * h, 5) = p * v.middleCols(5 * h, 5);
   }
-  CHECK(ef::testing::largest_error(layer({}, x).value(), map(layer.out_proj, heads)) < 1e-13);
+  CHECK(ef::testing::max_error(layer({}, x).value(), map(layer.out_proj, heads)) < 1e-13);
 }
 
 TEST_CASE("gradients of multi-head attention: self, cross, grouped, other widths", "[layers]") {

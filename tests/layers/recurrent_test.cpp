@@ -29,10 +29,10 @@ TEST_CASE("recurrent layers have gradients: two layers, both ways, residual, ini
                                                    random_matrix<double>(3, layer.state_width(), rng)};
       const auto all = [&](const ef::Context<double>& c, const std::vector<ef::Variable<double>>& in) {
         const ef::RecurrentResult<double> y = layer(c, in[0], rows, {in[1], in[2]});
-        return ef::beside(
+        return ef::concat_columns(
             c,
-            ef::beside(c, ef::matmul<double>(c, ef::Matrix<double>(Eigen::MatrixXd::Ones(3, 7)), y.output),
-                       y.states[0]),
+            ef::concat_columns(c, ef::matmul<double>(c, ef::Matrix<double>(Eigen::MatrixXd::Ones(3, 7)), y.output),
+                               y.states[0]),
             y.states[1]);
       };
       ef::testing::check_op(inputs, all);
@@ -64,8 +64,8 @@ TEST_CASE("a bidirectional LSTM is two LSTMs, and its states lie h beside h, c b
     state << states[0].bottomLeftCorner(1, 5), states[1].topLeftCorner(1, 5), states[0].bottomRightCorner(1, 5),
         states[1].topRightCorner(1, 5);
     const double largest = ef::testing::rounding<double>(100);
-    CHECK(ef::testing::largest_error(y.output.value().middleRows(rows.begin(s), rows.length(s)), output) <= largest);
-    CHECK(ef::testing::largest_error(y.states[0].value().row(s), state) <= largest);
+    CHECK(ef::testing::max_error(y.output.value().middleRows(rows.begin(s), rows.length(s)), output) <= largest);
+    CHECK(ef::testing::max_error(y.states[0].value().row(s), state) <= largest);
   }
 }
 

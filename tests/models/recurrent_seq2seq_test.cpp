@@ -23,10 +23,10 @@ TEST_CASE("gradients of every kind of recurrent seq2seq model", "[models]") {
     const ef::GradientCheckResult result = ef::gradient_check_parameters(
         model,
         [&](const ef::Context<double>& context) { return loss_of(model, context, batch, {.label_smoothing = 0.1}); },
-        {.most_entries = 6});
+        {.max_entries = 6});
     INFO(result.where);
     CHECK(result.entries > 50);
-    CHECK(result.largest_error <= 1e-6);
+    CHECK(result.max_error <= 1e-6);
   }
 }
 
@@ -66,7 +66,7 @@ TEST_CASE("weights of attention are recorded for every target word, fed or not",
     model({.attention = &recorder}, batch.source, batch.target);
     const ef::Tensor<double, 3>& weights = recorder.weights(model.attention);
     REQUIRE(weights.dimension(1) == batch.target.rows.rows());
-    REQUIRE(weights.dimension(2) == batch.source.rows.longest());
+    REQUIRE(weights.dimension(2) == batch.source.rows.max_length());
     for (ef::Index row = 0; row < weights.dimension(1); ++row) {
       const ef::Index words = batch.source.rows.length(row < batch.target.rows.end(0) ? 0 : 1);
       CHECK(std::abs(weights.matrix(0).row(row).head(words).sum() - 1) < 1e-12);

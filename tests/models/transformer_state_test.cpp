@@ -38,8 +38,8 @@ TEST_CASE("greedy decoding with a cache equals decoding without", "[models]") {
   const ef::Tokens source = ef::testing::copy_batch({5, 1, 12, 7}, rng).source;
   ef::TransformerState<double> cached(model, source);
   ef::testing::Uncached uncached{model, source};
-  const auto a = ef::greedy_search(cached, 4, {.most_tokens = 25});
-  const auto b = ef::greedy_search(uncached, 4, {.most_tokens = 25});
+  const auto a = ef::greedy_search(cached, 4, {.max_tokens = 25});
+  const auto b = ef::greedy_search(uncached, 4, {.max_tokens = 25});
   for (std::size_t i = 0; i < 4; ++i) {
     CHECK(a[i].tokens == b[i].tokens);
     CHECK(a[i].ended == b[i].ended);
@@ -58,11 +58,11 @@ TEST_CASE("hypotheses may be dropped, reordered and split", "[models]") {
   ef::testing::Uncached uncached{model, source};
   ef::Index count = 3;
   for (int step = 0; step < 12; ++step) {
-    std::vector<ef::Index> parents(static_cast<std::size_t>(1 + rng.below(6)));
-    for (ef::Index& parent : parents) parent = rng.below(count);
+    std::vector<ef::Index> parents(static_cast<std::size_t>(1 + rng.randint(6)));
+    for (ef::Index& parent : parents) parent = rng.randint(count);
     std::vector<ef::Token> tokens(parents.size());
-    for (ef::Token& token : tokens) token = static_cast<ef::Token>(rng.below(11));
-    CHECK(ef::testing::largest_error(cached(parents, tokens), uncached(parents, tokens)) < 1e-10);
+    for (ef::Token& token : tokens) token = static_cast<ef::Token>(rng.randint(11));
+    CHECK(ef::testing::max_error(cached(parents, tokens), uncached(parents, tokens)) < 1e-10);
     count = static_cast<ef::Index>(parents.size());
   }
   CHECK_THROWS_AS(cached(std::vector<ef::Index>{count}, std::vector<ef::Token>{1}), ef::Error);
@@ -91,8 +91,8 @@ TEST_CASE("sentences without tokens, and no sentences, are decoded too", "[model
   ef::testing::Uncached uncached{model, nothing};
   const std::vector<ef::Index> parent{0};
   for (const ef::Token token : {1, 5, 3})
-    CHECK(ef::testing::largest_error(cached(parent, std::vector<ef::Token>{token}),
-                                     uncached(parent, std::vector<ef::Token>{token})) < 1e-10);
+    CHECK(ef::testing::max_error(cached(parent, std::vector<ef::Token>{token}),
+                                 uncached(parent, std::vector<ef::Token>{token})) < 1e-10);
   CHECK(ef::greedy_search(ef::TransformerState<double>(model, no_sentences), 0).empty());
   CHECK(ef::TransformerState<double>(model, no_sentences)({}, {}).rows() == 0);
 }

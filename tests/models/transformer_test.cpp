@@ -46,10 +46,10 @@ TEST_CASE("gradients of the whole tiny Transformer", "[models]") {
   const ef::GradientCheckResult result = ef::gradient_check_parameters(
       model,
       [&](const ef::Context<double>& context) { return loss_of(model, context, batch, {.label_smoothing = 0.1}); },
-      {.most_entries = 2});
+      {.max_entries = 2});
   INFO(result.where);
   CHECK(result.entries > 200);
-  CHECK(result.largest_error <= 1e-6);
+  CHECK(result.max_error <= 1e-6);
 }
 
 TEST_CASE("gradients of a Transformer with every kind of position", "[models]") {
@@ -62,10 +62,10 @@ TEST_CASE("gradients of a Transformer with every kind of position", "[models]") 
   ef::Transformer<double> model(options, rng);
   const ef::TranslationBatch batch = copy_batch({3, 0, 7}, rng);
   const ef::GradientCheckResult result = ef::gradient_check_parameters(
-      model, [&](const ef::Context<double>& context) { return loss_of(model, context, batch); }, {.most_entries = 4});
+      model, [&](const ef::Context<double>& context) { return loss_of(model, context, batch); }, {.max_entries = 4});
   INFO(result.where);
   CHECK(result.entries > 100);
-  CHECK(result.largest_error <= 1e-6);
+  CHECK(result.max_error <= 1e-6);
 }
 
 TEST_CASE("where positions have their parameters, and how many", "[models]") {
@@ -167,7 +167,7 @@ TEST_CASE("a Transformer learns one batch by heart", "[models]") {
         loss = progress.loss;
         return loss >= 0.01;
       },
-      {.most_updates = 500, .schedule = ef::InverseSquareRoot{3e-3, 50}});
+      {.max_updates = 500, .schedule = ef::InverseSquareRoot{3e-3, 50}});
   CHECK(loss < 0.01);
 }
 

@@ -15,10 +15,10 @@ TEST_CASE("matrices are put beside one another and taken apart", "[ops]") {
   CHECK(both.value().leftCols(2) == a);
   CHECK(ef::columns<double>({}, both, 2, 4).value() == b);
   ef::testing::check_op({a, b}, [](const ef::Context<double>& c, const Inputs& in) {
-    return ef::beside(c, in[1], ef::columns(c, ef::beside(c, in[0], in[1]), 1, 3));
+    return ef::concat_columns(c, in[1], ef::columns(c, ef::concat_columns(c, in[0], in[1]), 1, 3));
   });
   CHECK(ef::testing::message_of([&] { ef::columns<double>({}, a, 1, 2); }) ==
         "columns: 1 to 3 are asked for, x is [3 x 2]");
   CHECK(ef::testing::message_of([&] { ef::beside<double>({}, a, ef::Matrix<double>(2, 2)); }) ==
-        "beside: a is [3 x 2], b is [2 x 2]");
+        "concat_columns: a is [3 x 2], b is [2 x 2]");
 }

@@ -66,8 +66,8 @@ TEST_CASE("attention with positions is that of the papers' formulas, under every
           q, k, v, [&](const auto& at, double s) { return hide_if(at, bias(at, s)); }, mixed_options);
     };
     const auto error = [&](const PositionScore<double>& score, const ef::testing::NaiveScore& bias) {
-      return ef::testing::largest_error(ef::attention<double>(context, q, k, v, score, mixed_options).value(),
-                                        expected(bias).out);
+      return ef::testing::max_error(ef::attention<double>(context, q, k, v, score, mixed_options).value(),
+                                    expected(bias).out);
     };
     CHECK(error(PositionScore<double>::alibi(ef::Alibi(heads), mask), alibi) < 1e-12);
     CHECK(error(PositionScore<double>::bucketed(buckets, weights, mask), bucketed) < 1e-12);
@@ -83,7 +83,7 @@ TEST_CASE("attention with positions is that of the papers' formulas, under every
             z.row(mixed_rows.begin(s) + i).segment(h * e, e) +=
                 attended.weights[static_cast<std::size_t>(h)](mixed_rows.begin(s) + i, j) *
                 a_v.row(far + clip(j - (i + mixed_key_rows.length(s) - mixed_rows.length(s))));
-    CHECK(ef::testing::largest_error(
+    CHECK(ef::testing::max_error(
               ef::attention_with_relative_values<double>(context, {q, k, v}, a_v, by_keys, mixed_options).value(), z) <
           1e-12);
   }
@@ -143,7 +143,7 @@ TEST_CASE("the vectors of values get the weights that values get, dropped or not
   const Matrix<double> values = x.array() + 1;
   const Matrix<double> expected =
       ef::attention_with_relative_values<double>(again, {x, x, values}, zero, score, {.dropout = 0.5}).value();
-  CHECK(ef::testing::largest_error(moved, expected) < 1e-12);
+  CHECK(ef::testing::max_error(moved, expected) < 1e-12);
 }
 
 TEST_CASE("relative positions that do not fit are refused", "[ops]") {

@@ -25,20 +25,20 @@ TEST_CASE("ranges of rows are the same memory, and have gradients when taken one
   const auto x = ef::testing::random_matrix<double>(6, 3, rng), y = ef::testing::random_matrix<double>(2, 3, rng);
   ef::testing::check_op({x, y}, [](const ef::Context<double>& c, const std::vector<ef::Variable<double>>& in) {
     // In another order, one row twice, one never, and all of it once more beside.
-    const ef::Variable<double> parts = ef::stack_rows(
-        c, std::vector<ef::Variable<double>>{ef::row_range(c, in[0], 3, 2), in[1], ef::row_range(c, in[0], 1, 3)});
+    const ef::Variable<double> parts = ef::concat_rows(
+        c, std::vector<ef::Variable<double>>{ef::slice_rows(c, in[0], 3, 2), in[1], ef::slice_rows(c, in[0], 1, 3)});
     const ef::Variable<double> squares = ef::multiply(c, parts, parts);
-    return ef::stack_rows(c, std::vector<ef::Variable<double>>{squares, in[0], ef::row_range(c, squares, 0, 4)});
+    return ef::concat_rows(c, std::vector<ef::Variable<double>>{squares, in[0], ef::slice_rows(c, squares, 0, 4)});
   });
   const ef::Variable<double> all = x;
-  const ef::Variable<double> part = ef::row_range<double>({}, all, 2, 3);
+  const ef::Variable<double> part = ef::slice_rows<double>({}, all, 2, 3);
   CHECK(part.value() == x.middleRows(2, 3));
   CHECK(part.value().data() == all.value().data() + 6);
   const std::vector<ef::Index> ids{5, 0, 5};
   ef::testing::check_op({x}, [&](const ef::Context<double>& c, const std::vector<ef::Variable<double>>& in) {
     return ef::gather_rows(c, in[0], ids);
   });
-  CHECK_THROWS_AS(ef::row_range<double>({}, all, 4, 3), ef::Error);
-  CHECK_THROWS_AS(ef::stack_rows<double>({}, {}), ef::Error);
-  CHECK_THROWS_AS(ef::stack_rows<double>({}, {all, ef::Variable<double>(Eigen::MatrixXd(2, 2))}), ef::Error);
+  CHECK_THROWS_AS(ef::slice_rows<double>({}, all, 4, 3), ef::Error);
+  CHECK_THROWS_AS(ef::concat_rows<double>({}, {}), ef::Error);
+  CHECK_THROWS_AS(ef::concat_rows<double>({}, {all, ef::Variable<double>(Eigen::MatrixXd(2, 2))}), ef::Error);
 }

@@ -58,16 +58,16 @@ class Case {
   void compare(const ef::Variable<Scalar>& y, const Layer& layer) {
     const double largest = std::is_same_v<Scalar, float> ? 1e-5 : 1e-10;
     CAPTURE(name_, largest);
-    CHECK(ef::testing::largest_error(y.value(), matrix("output/y")) <= largest);
+    CHECK(ef::testing::max_error(y.value(), matrix("output/y")) <= largest);
     const ef::Context<Scalar> context{.tape = &tape};
     tape.backward(ef::sum(context, ef::multiply(context, y, ef::Variable<Scalar>(matrix("cotangent")))));
     for (const auto& [input, variable] : inputs_) {
       CAPTURE(input);
-      CHECK(ef::testing::largest_error(tape.gradient(variable), matrix("gradient/" + input)) <= largest);
+      CHECK(ef::testing::max_error(tape.gradient(variable), matrix("gradient/" + input)) <= largest);
     }
     ef::for_each_parameter(layer, [&](const std::string& parameter, const ef::Parameter<Scalar>& p) {
       CAPTURE(parameter);
-      CHECK(ef::testing::largest_error(tape.gradient(p), matrix("gradient/" + parameter)) <= largest);
+      CHECK(ef::testing::max_error(tape.gradient(p), matrix("gradient/" + parameter)) <= largest);
     });
   }
 
@@ -250,7 +250,7 @@ void check_recurrent(ef::RecurrentCell cell, bool bidirectional) {
   for (const ef::Variable<Scalar>& state : result.states)
     for (ef::Index column = 0; column < layer.state_width(); column += layer.width())
       parts.push_back(ef::columns(context, state, column, layer.width()));
-  test.compare(ef::stack_rows(context, parts), layer);
+  test.compare(ef::concat_rows(context, parts), layer);
 }
 
 }  // namespace

@@ -11,7 +11,7 @@ namespace eigenformer::testing {
 
 /// The largest |a - b| / max(1, |b|); infinite if the sizes differ or if exactly one of two entries is NaN.
 template <class A, class B>
-double largest_error(const Eigen::MatrixBase<A>& a, const Eigen::MatrixBase<B>& b) {
+double max_error(const Eigen::MatrixBase<A>& a, const Eigen::MatrixBase<B>& b) {
   if (a.rows() != b.rows() || a.cols() != b.cols()) return std::numeric_limits<double>::infinity();
   const Eigen::MatrixXd x = a.template cast<double>();
   const Eigen::MatrixXd y = b.template cast<double>();

@@ -22,7 +22,7 @@ inline TranslationBatch copy_batch(const std::vector<Index>& lengths, Rng& rng) 
   std::vector<std::vector<Token>> sentences;
   for (const Index length : lengths) {
     sentences.emplace_back(static_cast<std::size_t>(length));
-    for (Token& token : sentences.back()) token = static_cast<Token>(3 + rng.below(8));
+    for (Token& token : sentences.back()) token = static_cast<Token>(3 + rng.randint(8));
   }
   std::vector<Index> all(sentences.size());
   std::iota(all.begin(), all.end(), Index{0});

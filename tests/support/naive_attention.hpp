@@ -79,7 +79,7 @@ inline NaiveAttention naive_attention(const Matrix<double>& q, const Matrix<doub
   result.out = Matrix<double>::Zero(q.rows(), heads * e);
   result.log_sum_exp = Matrix<double>::Constant(q.rows(), heads, naive_hidden);
   for (Index h = 0; h < heads; ++h) {
-    Matrix<double>& weights = result.weights.emplace_back(Matrix<double>::Zero(q.rows(), key_rows.longest()));
+    Matrix<double>& weights = result.weights.emplace_back(Matrix<double>::Zero(q.rows(), key_rows.max_length()));
     const Index kh = h / (heads / key_heads);
     for (Index s = 0; s < query_rows.sequences(); ++s)
       for (Index i = 0; i < query_rows.length(s); ++i) {

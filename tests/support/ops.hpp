@@ -20,7 +20,7 @@ inline Variable<double> weighted_sum(const Context<double>& context, const Varia
 inline void check_result(const GradientCheckResult& result, double largest) {
   INFO(result.where);
   CHECK(result.entries > 0);
-  CHECK(result.largest_error <= largest);
+  CHECK(result.max_error <= largest);
 }
 
 /// Checks the gradients of op(context, inputs), of any shape.
@@ -41,7 +41,7 @@ void check_parameters(Layer& layer, const std::function<Variable<double>(const C
                       double largest = 1e-6) {
   check_result(gradient_check_parameters(
                    layer, [&](const Context<double>& context) { return weighted_sum(context, f(context)); },
-                   {.most_entries = 40}),
+                   {.max_entries = 40}),
                largest);
 }
 

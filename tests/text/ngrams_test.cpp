@@ -40,10 +40,10 @@ TEST_CASE("n-grams are counted as in a table", "[text]") {
   CAPTURE(seed);
   ef::Rng rng(seed);
   for (int round = 0; round < 2000; ++round) {
-    const ef::Index symbols = 1 + rng.below(4);
+    const ef::Index symbols = 1 + rng.randint(4);
     Sentence sentences[2];
     for (Sentence& sentence : sentences)
-      for (ef::Index i = rng.below(15); i > 0; --i) sentence.push_back(static_cast<int>(rng.below(symbols)));
+      for (ef::Index i = rng.randint(15); i > 0; --i) sentence.push_back(static_cast<int>(rng.randint(symbols)));
     const auto counts = ef::count_ngrams<6, int>(sentences[0], sentences[1]);
     for (std::size_t n = 1; n <= 6; ++n) {
       const ef::NgramCounts expected = naive(sentences[0], sentences[1], n);

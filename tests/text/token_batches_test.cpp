@@ -25,8 +25,8 @@ struct Corpus {
 Corpus random_corpus(ef::Rng& rng, std::size_t sentences, Index longest) {
   Corpus corpus;
   for (std::size_t i = 0; i < sentences; ++i) {
-    corpus.sources.push_back(rng.below(longest + 1));
-    corpus.targets.push_back(rng.below(longest + 1));
+    corpus.sources.push_back(rng.randint(longest + 1));
+    corpus.targets.push_back(rng.randint(longest + 1));
   }
   return corpus;
 }

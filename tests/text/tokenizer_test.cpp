@@ -105,8 +105,8 @@ TEST_CASE("detokenize gives the line back, whatever is in it", "[text]") {
   ef::Rng rng(seed);
   for (int round = 0; round < 20000; ++round) {
     std::string line;
-    for (ef::Index i = rng.below(12); i > 0; --i)
-      line += alphabet[static_cast<std::size_t>(rng.below(static_cast<ef::Index>(alphabet.size())))];
+    for (ef::Index i = rng.randint(12); i > 0; --i)
+      line += alphabet[static_cast<std::size_t>(rng.randint(static_cast<ef::Index>(alphabet.size())))];
     for (const Tokenization tokenization : {Tokenization::words, Tokenization::characters}) {
       const Strings tokens = ef::tokenize(line, tokenization);
       if (ef::detokenize(tokens, tokenization) == collapsed(line)) continue;

@@ -44,7 +44,7 @@ TEST_CASE("training finds the minimum, and stops where it is told to", "[train]"
               CHECK(progress.total_items == 3 * reports);
               return true;
             },
-            {.most_updates = 500, .schedule = [](ef::Index) { return 0.05; }});
+            {.max_updates = 500, .schedule = [](ef::Index) { return 0.05; }});
   CHECK(reports == 500);
   CHECK(std::abs(model.x.value(0, 0) - 3) < 1e-3);
 
@@ -65,9 +65,9 @@ TEST_CASE("accumulated batches give the update of one large batch, whatever thei
           loss = progress.loss;
           return true;
         },
-        {.most_updates = 1,
+        {.max_updates = 1,
          .accumulate = static_cast<ef::Index>(batches.size()),
-         .largest_norm = 0,
+         .max_norm = 0,
          .schedule = [](ef::Index) { return 0.1; }});
     return std::pair(model.x.value(0, 0), loss);
   };
@@ -111,8 +111,8 @@ struct TwoNumbers {
 
 TEST_CASE("a gradient that is not finite stops training before anything has changed", "[train]") {
   for (const float slope : {std::numeric_limits<float>::infinity(), std::numeric_limits<float>::quiet_NaN()})
-    for (const double largest_norm : {0.0, 1.0}) {
-      CAPTURE(slope, largest_norm);
+    for (const double max_norm : {0.0, 1.0}) {
+      CAPTURE(slope, max_norm);
       TwoNumbers model;
       ef::Adam<float> adam;
       TwoNumbers before;
@@ -127,7 +127,7 @@ TEST_CASE("a gradient that is not finite stops training before anything has chan
         return true;
       };
       CHECK(ef::testing::message_of([&] {
-              ef::train(model, adam, [] { return 0; }, loss, report, {.largest_norm = largest_norm});
+              ef::train(model, adam, [] { return 0; }, loss, report, {.max_norm = max_norm});
             }) == "train: the gradient of second in update 3 is not finite");
       CHECK(adam.updates() == 2);
       CHECK(model.first.value == before.first.value);
@@ -147,12 +147,11 @@ TEST_CASE("large gradients whose squares overflow are clipped like others", "[tr
         CHECK(std::abs(progress.gradient_norm - 1e30) < 1e24);
         return true;
       },
-      {.most_updates = 3, .schedule = [](ef::Index) { return 0.5; }});
+      {.max_updates = 3, .schedule = [](ef::Index) { return 0.5; }});
   CHECK(std::abs(model.first.value(0, 0) + 1.5F) < 1e-5F);
   CHECK(ef::testing::message_of([&] {
           ef::train(
-              model, adam, [] { return 0; }, loss, [](const ef::TrainingProgress&) { return true; },
-              {.largest_norm = 0});
+              model, adam, [] { return 0; }, loss, [](const ef::TrainingProgress&) { return true; }, {.max_norm = 0});
         }) == "Adam: the gradient of first in update 4 is too large to be squared");
 }
 

@@ -40,7 +40,7 @@ inline TranslatedSentence draw_sentence(eigenformer::Rng& rng) {
   static constexpr std::array<Pair, 3> times{{{"today", "heute"}, {"now", "jetzt"}, {"often", "oft"}}};
   static constexpr std::array<Pair, 3> genders{{{"der", "er"}, {"die", "sie"}, {"das", "es"}}};
   const auto pick = [&](const auto& words) {
-    return words[static_cast<std::size_t>(rng.below(static_cast<Index>(words.size())))];
+    return words[static_cast<std::size_t>(rng.randint(static_cast<Index>(words.size())))];
   };
 
   TranslatedSentence s;
@@ -74,7 +74,7 @@ inline TranslatedSentence draw_sentence(eigenformer::Rng& rng) {
   std::vector<Noun> near;
   std::vector<Index> near_places;
   const Noun subject = say_noun();
-  for (Index left = rng.below(4); left > 0; --left) {
+  for (Index left = rng.randint(4); left > 0; --left) {
     near_places.push_back(say(s.source, "near"));
     near.push_back(say_noun());
   }

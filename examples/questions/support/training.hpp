@@ -68,7 +68,7 @@ std::vector<double> fit(Model& model, const Plan& plan, NextBatch&& next_batch, 
         after(progress.update);
         return true;
       },
-      {.most_updates = plan.updates, .schedule = ef::InverseSquareRoot{plan.rate, plan.warmup}});
+      {.max_updates = plan.updates, .schedule = ef::InverseSquareRoot{plan.rate, plan.warmup}});
   return losses;
 }
 

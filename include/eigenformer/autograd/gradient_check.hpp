@@ -12,13 +12,13 @@
 namespace eigenformer::inline EIGENFORMER_ABI {
 
 struct GradientCheckOptions {
-  double step = 1e-5;        // times max(1, |x|)
-  Index most_entries = 200;  // of one matrix that are checked, spread evenly; 0 checks all
+  double step = 1e-5;       // times max(1, |x|)
+  Index max_entries = 200;  // of one matrix that are checked, spread evenly; 0 checks all
 };
 
-/// What a check found: `largest_error` is the largest |analytic - numeric| / max(1, |numeric|).
+/// What a check found: `max_error` is the largest |analytic - numeric| / max(1, |numeric|).
 struct GradientCheckResult {
-  double largest_error = 0;
+  double max_error = 0;
   std::string where;  // the entry that has it, with both values
   Index entries = 0;  // how many were compared
 };
@@ -30,7 +30,7 @@ inline void compare_gradient(const std::string& name, const Matrix<double>& anal
                              const std::function<double()>& loss, const GradientCheckOptions& options,
                              GradientCheckResult& result) {
   const Index size = value.size();
-  const Index count = options.most_entries == 0 ? size : std::min<Index>(size, options.most_entries);
+  const Index count = options.max_entries == 0 ? size : std::min<Index>(size, options.max_entries);
   for (Index n = 0; n < count; ++n) {
     const Index i = n * size / count;
     double& x = value.data()[i];
@@ -44,8 +44,8 @@ inline void compare_gradient(const std::string& name, const Matrix<double>& anal
     const double numeric = (above - below) / (2 * step);
     const double error = std::abs(analytic.data()[i] - numeric) / std::max<double>(1.0, std::abs(numeric));
     ++result.entries;
-    if (result.where.empty() || !(error <= result.largest_error)) {
-      result.largest_error = error;
+    if (result.where.empty() || !(error <= result.max_error)) {
+      result.max_error = error;
       result.where = name + " (" + std::to_string(i / value.cols()) + ", " + std::to_string(i % value.cols()) +
                      "): analytic " + std::to_string(analytic.data()[i]) + ", numeric " + std::to_string(numeric);
     }

@@ -60,7 +60,7 @@ class Tape {
     bool wanted = false;
     for (const Variable<Scalar>& x : inputs) {
       check_ours(x);
-      wanted = wanted || x.recorded();
+      wanted = wanted || x.requires_grad();
     }
     if (!wanted) return y;
     return put(std::move(y), Node{std::move(backward), {}, nullptr});
@@ -75,7 +75,7 @@ class Tape {
   /// Computes the gradient of `loss` [1 x 1], times `seed`, with respect to everything it was computed from.
   void backward(const Variable<Scalar>& loss, Scalar seed = 1) {
     check(shape(loss) == Shape{1, 1}, "Tape::backward: the loss is ", shape(loss), ", expected [1 x 1]");
-    check(loss.recorded(), "Tape::backward: the loss does not depend on any variable or parameter of this tape");
+    check(loss.requires_grad(), "Tape::backward: the loss does not depend on any variable or parameter of this tape");
     check_ours(loss);
     Variable<Scalar> d_loss = new_matrix(1, 1);
     d_loss.writable()(0, 0) = seed;
@@ -113,14 +113,14 @@ class Tape {
   template <class Write>
   requires std::is_invocable_v<Write, MatrixMap<Scalar>>
   void add_gradient(const Variable<Scalar>& x, Write&& write) {
-    if (!x.recorded()) return;
+    if (!x.requires_grad()) return;
     Variable<Scalar> d_x = new_matrix(x.rows(), x.cols());
     write(d_x.writable());
     add_gradient(x, std::move(d_x));
   }
   /// Adds d_x, which may be shared, to x's gradient.
   void add_gradient(const Variable<Scalar>& x, Variable<Scalar> d_x) {
-    if (!x.recorded()) return;
+    if (!x.requires_grad()) return;
     Variable<Scalar>& sum = nodes_[static_cast<std::size_t>(x.node_)].gradient;
     if (sum.size() == 0) {
       sum = std::move(d_x);
@@ -135,7 +135,7 @@ class Tape {
   /// Adds d_rows to the gradient of x's rows from `first` on, without a way through all of x: a loop over time takes
   /// every row once.
   void add_row_gradient(const Variable<Scalar>& x, Index first, const Variable<Scalar>& d_rows) {
-    if (!x.recorded()) return;
+    if (!x.requires_grad()) return;
     Variable<Scalar>& sum = nodes_[static_cast<std::size_t>(x.node_)].gradient;
     if (sum.size() == 0 || sum.data_.use_count() > 1) {
       Variable<Scalar> own = new_matrix(x.rows(), x.cols());
@@ -173,7 +173,7 @@ class Tape {
   }
 
   void check_ours(const Variable<Scalar>& x) const {
-    check(!x.recorded() || (x.tape_ == this && x.recording_ == recording_ && !ended_),
+    check(!x.requires_grad() || (x.tape_ == this && x.recording_ == recording_ && !ended_),
           "Tape: an input was recorded by another tape, or before this tape's last backward");
   }
 

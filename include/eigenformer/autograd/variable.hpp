@@ -53,7 +53,7 @@ class Variable {
     return *data_;
   }
 
-  /// Some of its rows, in the same memory. A constant: see row_range() in ops/rows.hpp.
+  /// Some of its rows, in the same memory. A constant: see slice_rows() in ops/rows.hpp.
   Variable middle_rows(Index first, Index count) const {
     return {std::shared_ptr<Scalar>(data_, data_.get() + first * cols_), count, cols_};
   }
@@ -65,7 +65,7 @@ class Variable {
   }
 
   /// Whether a gradient flows to it.
-  bool recorded() const { return tape_ != nullptr; }
+  bool requires_grad() const { return tape_ != nullptr; }
 
   /// Its memory, for the operation that has just made it and has not yet given it away.
   MatrixMap<Scalar> writable() { return {data_.get(), rows_, cols_}; }

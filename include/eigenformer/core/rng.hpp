@@ -132,8 +132,8 @@ class Rng {
   }
 
   /// Uniform in 0 .. count - 1, without bias. Throws if count < 1.
-  Index below(Index count) {
-    check(count >= 1, "Rng::below: count is ", count, ", expected at least 1");
+  Index randint(Index count) {
+    check(count >= 1, "Rng::randint: count is ", count, ", expected at least 1");
     const auto n = static_cast<std::uint64_t>(count);
     const std::uint64_t usable = max64 - max64 % n;  // draws from here on would favour the small numbers
     std::uint64_t draw = draw64();
@@ -145,7 +145,7 @@ class Rng {
   template <class T>
   void shuffle(std::span<T> items) {
     for (std::size_t i = items.size(); i > 1; --i)
-      std::swap(items[i - 1], items[static_cast<std::size_t>(below(static_cast<Index>(i)))]);
+      std::swap(items[i - 1], items[static_cast<std::size_t>(randint(static_cast<Index>(i)))]);
   }
 
   /// An independent source, for one operation's draws; every call gives another. A generator that is made of one may be

@@ -77,14 +77,14 @@ class RowOffsets {
   Index begin(Index sequence) const { return offsets_[static_cast<std::size_t>(sequence)]; }
   Index end(Index sequence) const { return begin(sequence + 1); }
   Index length(Index sequence) const { return end(sequence) - begin(sequence); }
-  Index longest() const {
+  Index max_length() const {
     Index longest = 0;
     for (Index i = 0; i < sequences(); ++i) longest = std::max<Index>(longest, length(i));
     return longest;
   }
 
   /// These offsets for a matrix of `rows` rows: one sequence of them all if none were given. Throws if they do not fit.
-  RowOffsets over(Index rows, const char* where, const char* name) const {
+  RowOffsets for_rows(Index rows, const char* where, const char* name) const {
     if (!given()) return RowOffsets{0, rows};
     if (this->rows() != rows)
       fail(where, ": ", name, " has ", rows, " rows, its offsets end at ", this->rows(),

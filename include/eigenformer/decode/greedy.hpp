@@ -13,32 +13,32 @@
 namespace eigenformer::inline EIGENFORMER_ABI {
 
 struct GreedyOptions {
-  Token begin = 1;          // what the decoder reads first: Vocabulary::begin
-  Token end = 2;            // what ends a sequence: Vocabulary::end
-  Index most_tokens = 256;  // a sequence is cut off there
-  // A limit of each sequence's own, in place of most_tokens. One that is computed from a batch would give a sequence
+  Token begin = 1;         // what the decoder reads first: Vocabulary::begin
+  Token end = 2;           // what ends a sequence: Vocabulary::end
+  Index max_tokens = 256;  // a sequence is cut off there
+  // A limit of each sequence's own, in place of max_tokens. One that is computed from a batch would give a sequence
   // another result in another batch.
   std::optional<std::span<const Index>> limits{};
 };
 
 /// Decodes `sentences` sequences at once; those that have ended drop out of the work. Of equally likely tokens the one
-/// with the lowest number is taken. A step that has most_tokens() is not asked for more: a Transformer's learned
+/// with the lowest number is taken. A step that has max_tokens() is not asked for more: a Transformer's learned
 /// positions end.
 ///
 ///   TransformerState<float> step(model, source);
 ///   std::vector<Hypothesis> translations = greedy_search(step, source.sequences());
 template <class Step>
 std::vector<Hypothesis> greedy_search(Step&& step, Index sentences, const GreedyOptions& options = {}) {
-  check(sentences >= 0 && options.most_tokens >= 0, "greedy_search: ", sentences, " sentences of at most ",
-        options.most_tokens, " tokens, expected none below 0");
-  std::vector<Index> limits(static_cast<std::size_t>(sentences), options.most_tokens);
+  check(sentences >= 0 && options.max_tokens >= 0, "greedy_search: ", sentences, " sentences of at most ",
+        options.max_tokens, " tokens, expected none below 0");
+  std::vector<Index> limits(static_cast<std::size_t>(sentences), options.max_tokens);
   if (options.limits.has_value()) {
     check(options.limits->size() == limits.size(), "greedy_search: there are ", options.limits->size(),
           " limits, expected ", sentences, ", one a sentence");
     limits.assign(options.limits->begin(), options.limits->end());
   }
-  if constexpr (requires { step.most_tokens(); })
-    for (Index& limit : limits) limit = std::min<Index>(limit, step.most_tokens());
+  if constexpr (requires { step.max_tokens(); })
+    for (Index& limit : limits) limit = std::min<Index>(limit, step.max_tokens());
 
   std::vector<Hypothesis> results(limits.size());
   std::vector<Index> running;  // the sentence of each hypothesis that has neither ended nor reached its limit

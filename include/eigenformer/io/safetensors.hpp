@@ -35,7 +35,7 @@ struct SafetensorsEntry {
 
 namespace detail {
 
-inline constexpr std::size_t longest_safetensors_header = 100'000'000;  // the format's own limit
+inline constexpr std::size_t max_safetensors_header = 100'000'000;  // the format's own limit
 
 inline std::string dimensions_text(std::span<const Index> shape) {
   std::string text = "[";
@@ -115,9 +115,9 @@ class SafetensorsFile {
           " bytes, expected 8 for the length of the header");
     std::memcpy(&header_bytes, bytes_->data(), sizeof(header_bytes));
     const std::size_t rest = bytes_->size() - sizeof(header_bytes);
-    check(header_bytes <= std::min<std::size_t>(rest, detail::longest_safetensors_header), where,
+    check(header_bytes <= std::min<std::size_t>(rest, detail::max_safetensors_header), where,
           ": the header's length is ", header_bytes, ", expected at most ",
-          std::min<std::size_t>(rest, detail::longest_safetensors_header));
+          std::min<std::size_t>(rest, detail::max_safetensors_header));
     const auto length = static_cast<Index>(header_bytes);  // at most `rest`
     data_begin_ = sizeof(header_bytes) + static_cast<std::size_t>(length);
     const std::string_view header(bytes_->data() + sizeof(header_bytes), static_cast<std::size_t>(length));
@@ -277,8 +277,8 @@ inline void write_safetensors(const std::filesystem::path& path, std::vector<Nam
 
   std::string text = header.dump();
   text.resize((text.size() + 7) / 8 * 8, ' ');
-  check(text.size() <= detail::longest_safetensors_header, where_file, ": the header has ", text.size(),
-        " bytes, expected at most ", detail::longest_safetensors_header);
+  check(text.size() <= detail::max_safetensors_header, where_file, ": the header has ", text.size(),
+        " bytes, expected at most ", detail::max_safetensors_header);
   const std::uint64_t length = text.size();
   pieces[0] = std::as_bytes(std::span(&length, 1));
   pieces[1] = std::as_bytes(std::span(text));

@@ -66,8 +66,8 @@ inline AttentionLayout additive_attention_layout(Shape q, Shape k, Shape v, Shap
                          k.cols,
                          values.cols,
                          1,
-                         options.query_rows.over(q.rows, "additive_attention", "q"),
-                         options.key_rows.over(keys, "additive_attention", indexed ? "key_index" : "k"),
+                         options.query_rows.for_rows(q.rows, "additive_attention", "q"),
+                         options.key_rows.for_rows(keys, "additive_attention", indexed ? "key_index" : "k"),
                          key_index};
   check(layout.sequences() == layout.key_rows.sequences(), "additive_attention: query_rows has ", layout.sequences(),
         " sequences, key_rows has ", layout.key_rows.sequences());
@@ -76,7 +76,7 @@ inline AttentionLayout additive_attention_layout(Shape q, Shape k, Shape v, Shap
 
 /// How many sequences, or queries, of so many keys are worth a task: some 20 microseconds.
 inline Index additive_grain(const AttentionLayout& layout, Index queries) {
-  return std::max<Index>(1, 16384 / std::max<Index>(1, queries * layout.key_rows.longest() * layout.key_width));
+  return std::max<Index>(1, 16384 / std::max<Index>(1, queries * layout.key_rows.max_length() * layout.key_width));
 }
 
 }  // namespace detail
@@ -91,20 +91,20 @@ void additive_attention_forward(const AdditiveAttentionInputs<Scalar>& in, const
   const detail::AttentionLayout layout =
       detail::additive_attention_layout(shape(q), shape(k), shape(v), shape(values), options);
   check_shape("additive_attention", "y", shape(y), {q.rows(), values.cols()});
-  check_shape("additive_attention", "weights", shape(weights), {q.rows(), layout.key_rows.longest()});
+  check_shape("additive_attention", "weights", shape(weights), {q.rows(), layout.key_rows.max_length()});
   const detail::HeadRows<const Scalar> key_rows{k.data(), 0, k.outerStride(), 1, k.cols()};
   const detail::HeadRows<const Scalar> value_rows{values.data(), 0, values.outerStride(), 1, values.cols()};
 
-  constexpr Index most_queries = 16;  // of a task: few, to share a long sequence; keys are perhaps copied for each
+  constexpr Index max_queries = 16;  // of a task: few, to share a long sequence; keys are perhaps copied for each
   std::vector<ScoreTile> tiles;
   for (Index s = 0; s < layout.sequences(); ++s)
-    for (Index begin = 0; begin < layout.query_rows.length(s); begin += most_queries) {
+    for (Index begin = 0; begin < layout.query_rows.length(s); begin += max_queries) {
       ScoreTile tile;
       tile.sequence = s;
       tile.first_row = layout.query_rows.begin(s);
       tile.key_end = tile.keys = layout.key_rows.length(s);
       tile.query_begin = begin;
-      tile.query_end = std::min<Index>(layout.query_rows.length(s), begin + most_queries);
+      tile.query_end = std::min<Index>(layout.query_rows.length(s), begin + max_queries);
       tiles.push_back(tile);
     }
   const Index hidden = q.cols(), padded = detail::padded<Scalar>(hidden);
@@ -138,7 +138,7 @@ void additive_attention_forward(const AdditiveAttentionInputs<Scalar>& in, const
                                     .start = {},
                                     .c = {detail::row_begin(y, first), y.outerStride()}});
   };
-  const Index per_tile = std::min<Index>(most_queries, layout.query_rows.longest());
+  const Index per_tile = std::min<Index>(max_queries, layout.query_rows.max_length());
   parallel_for(options.threads, static_cast<Index>(tiles.size()), detail::additive_grain(layout, per_tile),
                [&](Index begin, Index end) {
                  for (Index t = begin; t < end; ++t) attend(tiles[static_cast<std::size_t>(t)]);
@@ -160,7 +160,7 @@ void additive_attention_backward(const AdditiveAttentionInputs<Scalar>& in, cons
   const detail::AttentionLayout layout =
       detail::additive_attention_layout(shape(q), shape(k), shape(v), shape(values), options);
   const RowOffsets &query_rows = layout.query_rows, &key_rows = layout.key_rows;
-  check_shape("additive_attention", "weights", shape(weights), {q.rows(), key_rows.longest()});
+  check_shape("additive_attention", "weights", shape(weights), {q.rows(), key_rows.max_length()});
   check_shape("additive_attention", "d_y", shape(d_y), {q.rows(), values.cols()});
   check_shape("additive_attention", "d_q", shape(d_q), shape(q));
   check_shape("additive_attention", "d_k", shape(d_k), shape(k));
@@ -194,7 +194,7 @@ void additive_attention_backward(const AdditiveAttentionInputs<Scalar>& in, cons
                                     .start = {},
                                     .c = {detail::row_begin(d_values, key_rows.begin(s)), d_values.outerStride()}});
   };
-  parallel_for(options.threads, sequences, detail::additive_grain(layout, query_rows.longest()),
+  parallel_for(options.threads, sequences, detail::additive_grain(layout, query_rows.max_length()),
                [&](Index begin, Index end) {
                  for (Index s = begin; s < end; ++s) differentiate_softmax(s);
                });
@@ -203,9 +203,9 @@ void additive_attention_backward(const AdditiveAttentionInputs<Scalar>& in, cons
   const auto differentiate_units = [&](Index c, Index count) {
     const auto v_part = detail::load_part(v.data() + c, count);
     const auto slope_v = simd::multiply(v_part, simd::broadcast(Scalar(4)));
-    const detail::TileMemory<Scalar> memory(2 * key_rows.longest() * lanes);
+    const detail::TileMemory<Scalar> memory(2 * key_rows.max_length() * lanes);
     Scalar* const key_panel = memory.data();
-    Scalar* const d_keys = key_panel + key_rows.longest() * lanes;
+    Scalar* const d_keys = key_panel + key_rows.max_length() * lanes;
     auto d_v_sum = simd::broadcast(Scalar(0));
     for (Index s = 0; s < sequences; ++s) {
       const Index keys = key_rows.length(s), first = key_rows.begin(s);
@@ -229,7 +229,7 @@ void additive_attention_backward(const AdditiveAttentionInputs<Scalar>& in, cons
     // tanh = 1 - 2 r, and a query's d_e add up to 0.
     detail::store_part(d_v.data() + c, count, simd::multiply(d_v_sum, simd::broadcast(Scalar(-2))));
   };
-  parallel_for(options.threads, q.cols(), detail::lane_count<Scalar>, [&](Index begin, Index end) {
+  parallel_for(options.threads, q.cols(), detail::piece_size<Scalar>, [&](Index begin, Index end) {
     for (Index c = begin; c < end; c += lanes) differentiate_units(c, std::min<Index>(lanes, end - c));
   });
 }
@@ -243,7 +243,7 @@ Matrix<typename Q::Scalar> additive_attention(const Eigen::MatrixBase<Q>& q, con
   const detail::AttentionLayout layout =
       detail::additive_attention_layout(shape(q), shape(k), shape(v), shape(values), options);
   Matrix<Scalar> y(q.rows(), values.cols());
-  Matrix<Scalar> weights(q.rows(), layout.key_rows.longest());
+  Matrix<Scalar> weights(q.rows(), layout.key_rows.max_length());
   additive_attention_forward<Scalar>({q.derived(), k.derived(), v.derived(), values.derived()}, options, {y, weights});
   return y;
 }

@@ -1,7 +1,7 @@
 // Scaled dot-product attention: softmax(Q K^T / sqrt(d_k)) V (Vaswani et al. 2017, equation 1), over Eigen matrices.
 #pragma once
 
-#include "eigenformer/core/readable.hpp"
+#include "eigenformer/core/detail/readable.hpp"
 #include "eigenformer/kernels/detail/attention/arguments.hpp"
 #include "eigenformer/kernels/detail/attention/attend.hpp"
 

@@ -88,7 +88,7 @@ void convolution_forward(const ConvolutionInputs<Scalar>& in, const RowOffsets& 
                          MatrixRef<Scalar> y, Threads* threads = nullptr) {
   detail::check_convolution(shape(in.x), shape(in.weight), window, shape(in.bias), shape(y));
   const detail::Strided<Scalar> transpose{in.weight.data(), 1, in.weight.outerStride()};
-  detail::multiply_taps<Scalar>({in.x, rows.over(in.x.rows(), "convolution", "x"), detail::taps_of(window)},
+  detail::multiply_taps<Scalar>({in.x, rows.for_rows(in.x.rows(), "convolution", "x"), detail::taps_of(window)},
                                 in.bias.size() == 0 ? nullptr : in.bias.data(), y, threads,
                                 [&](Index k, Index row, Index depth, Index col, Index cols, Scalar* buffer) {
                                   const detail::ContiguousRows<Scalar> panel{buffer, detail::panel_width<Scalar>};
@@ -104,7 +104,7 @@ void convolution_forward(const PackedConvolutionInputs<Scalar>& in, const RowOff
                          const ConvolutionWindow& window, MatrixRef<Scalar> y, Threads* threads = nullptr) {
   detail::check_convolution(shape(in.x), {in.weight.outputs(), in.weight.inputs()}, window, shape(in.bias), shape(y));
   detail::multiply_taps<Scalar>(
-      {in.x, rows.over(in.x.rows(), "convolution", "x"), detail::taps_of(window)},
+      {in.x, rows.for_rows(in.x.rows(), "convolution", "x"), detail::taps_of(window)},
       in.bias.size() == 0 ? nullptr : in.bias.data(), y, threads,
       [&](Index k, Index row, Index, Index col, Index, Scalar*) {
         constexpr Index width = detail::panel_width<Scalar>;
@@ -120,8 +120,8 @@ void convolution_backward_input(const ConstMatrixRef<Scalar>& weight, const Cons
   detail::check_convolution(shape(d_x), shape(weight), window);
   check_shape("convolution", "d_y", shape(d_y), {d_x.rows(), weight.rows()});
   const detail::Strided<Scalar> taps{weight.data(), weight.outerStride(), 1};
-  detail::multiply_taps<Scalar>({d_y, rows.over(d_y.rows(), "convolution", "d_y"), detail::taps_to(window)}, nullptr,
-                                d_x, threads,
+  detail::multiply_taps<Scalar>({d_y, rows.for_rows(d_y.rows(), "convolution", "d_y"), detail::taps_to(window)},
+                                nullptr, d_x, threads,
                                 [&](Index k, Index row, Index depth, Index col, Index cols, Scalar* buffer) {
                                   const detail::ContiguousRows<Scalar> panel{buffer, detail::panel_width<Scalar>};
                                   detail::pack_panel<Scalar>(depth, cols, taps.from(row, k * d_x.cols() + col), panel);
@@ -137,7 +137,7 @@ void convolution_backward_weight(const ConstMatrixRef<Scalar>& x, const ConstMat
                                  Threads* threads = nullptr) {
   detail::check_convolution(shape(x), shape(d_weight), window);
   check_shape("convolution", "d_y", shape(d_y), {x.rows(), d_weight.rows()});
-  const detail::TappedRows<Scalar> tapped{x, rows.over(x.rows(), "convolution", "x"), detail::taps_of(window)};
+  const detail::TappedRows<Scalar> tapped{x, rows.for_rows(x.rows(), "convolution", "x"), detail::taps_of(window)};
   constexpr Index width = detail::panel_width<Scalar>;
   constexpr Index panel_depth = 256;
   d_weight.setZero();

@@ -82,7 +82,7 @@ Sum<Scalar> cross_entropy_row(const Scalar* logits, Index vocabulary_size, Token
   for (std::size_t j = 0; j < target.weights.size(); ++j)
     sum += target.weights[j] * (static_cast<Wide>(logits[j]) - static_cast<Wide>(origin));
   if (target.weights.empty())
-    sum = row_sum<Scalar>(vocabulary_size, [&](Index j, auto count) -> Lanes<Scalar> {
+    sum = row_sum<Scalar>(vocabulary_size, [&](Index j, auto count) -> RowPiece<Scalar> {
       return load(logits + j, count, origin) - origin;
     });
   return loss - target.each * sum;
@@ -105,10 +105,10 @@ Scalar cross_entropy_forward(const ConstMatrixRef<Scalar>& logits, std::span<con
   const double scale = detail::check_cross_entropy(shape(logits), labels, options);
   check_shape("cross_entropy", "log_sum_exp", shape(log_sum_exp), {logits.rows(), 1});
   const detail::CrossEntropyTarget target(logits.cols(), options);
-  constexpr Index most_blocks = 64;  // of rows, each with a sum of its own
-  std::array<detail::Sum<Scalar>, most_blocks> sums{};
+  constexpr Index max_blocks = 64;  // of rows, each with a sum of its own
+  std::array<detail::Sum<Scalar>, max_blocks> sums{};
   const Index grain =
-      std::max<Index>(detail::rows_per_task(logits.cols()), (logits.rows() + most_blocks - 1) / most_blocks);
+      std::max<Index>(detail::rows_per_task(logits.cols()), (logits.rows() + max_blocks - 1) / max_blocks);
   parallel_for(threads, logits.rows(), grain, [&](Index begin, Index end) {
     detail::Sum<Scalar> sum = 0;
     for (Index i = begin; i < end; ++i) {
@@ -158,7 +158,7 @@ void cross_entropy_backward(const CrossEntropySaved<Scalar>& saved, std::span<co
     const Scalar lse = detail::is_minus_infinity(log_sum_exp) ? Scalar(0) : log_sum_exp;
     const auto total = static_cast<Scalar>(target.total(label));
     const auto each = static_cast<Scalar>(target.weights.empty() ? target.each : 0);
-    detail::for_lanes<Scalar>(vocabulary_size, [&](Index j, auto count) {
+    detail::for_each_piece<Scalar>(vocabulary_size, [&](Index j, auto count) {
       const auto p = detail::exp_or_zero<Scalar>(detail::load(row + j, count) - lse);
       detail::store<Scalar>(d_row + j, count, factor * (total * p - each));
     });

@@ -17,7 +17,7 @@ void glu_forward(const ConstMatrixRef<Scalar>& x, MatrixRef<Scalar> y, Threads* 
     const Scalar* a = detail::row_begin(x, i);
     const Scalar* b = a + features;
     Scalar* y_row = detail::row_begin(y, i);
-    detail::for_lanes<Scalar>(features, [&](Index j, auto count) {
+    detail::for_each_piece<Scalar>(features, [&](Index j, auto count) {
       detail::store<Scalar>(y_row + j, count, load(a + j, count) * detail::Logistic<Scalar>(load(b + j, count)).value);
     });
   });
@@ -38,9 +38,9 @@ void glu_backward(const ConstMatrixRef<Scalar>& x, const ConstMatrixRef<Scalar>&
     const Scalar* d_y_row = detail::row_begin(d_y, i);
     Scalar* d_a = detail::row_begin(d_x, i);
     Scalar* d_b = d_a + features;
-    detail::for_lanes<Scalar>(features, [&](Index j, auto count) {
+    detail::for_each_piece<Scalar>(features, [&](Index j, auto count) {
       const detail::Logistic<Scalar> gate(load(b + j, count));
-      const detail::Lanes<Scalar> d = load(d_y_row + j, count), d_gate = d * load(a + j, count);
+      const detail::RowPiece<Scalar> d = load(d_y_row + j, count), d_gate = d * load(a + j, count);
       detail::store<Scalar>(d_a + j, count, d * gate.value);
       detail::store<Scalar>(d_b + j, count, d_gate * gate.slope);
     });

@@ -4,8 +4,8 @@
 #include <cmath>
 
 #include "eigenformer/core/check.hpp"
-#include "eigenformer/kernels/detail/rows/lanes.hpp"
 #include "eigenformer/kernels/detail/rows/row_blocks.hpp"
+#include "eigenformer/kernels/detail/rows/row_pieces.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
@@ -80,10 +80,10 @@ RowMoments<Scalar> layer_norm_row(const Scalar* x, Index features, const Scalar*
       static_cast<Scalar>(row_sum<Scalar>(features, [&](Index j, auto count) { return load(x + j, count); }) / n);
   const auto variance =
       row_sum<Scalar>(features,
-                      [&](Index j, auto count) -> Lanes<Scalar> { return (load(x + j, count, m) - m).square(); }) /
+                      [&](Index j, auto count) -> RowPiece<Scalar> { return (load(x + j, count, m) - m).square(); }) /
       n;
   const auto r = static_cast<Scalar>(1 / std::sqrt(variance + epsilon));
-  for_lanes<Scalar>(features, [&](Index j, auto count) {
+  for_each_piece<Scalar>(features, [&](Index j, auto count) {
     store<Scalar>(y + j, count, (load(x + j, count) - m) * r * load(gain + j, count) + load(bias + j, count));
   });
   return {m, r};
@@ -121,7 +121,7 @@ void add_layer_norm_forward(const AddLayerNormInputs<Scalar>& in, double epsilon
     const Scalar* a_row = detail::row_begin(in.a, i);
     const Scalar* b_row = detail::row_begin(in.b, i);
     Scalar* sum_row = detail::row_begin(sum, i);
-    detail::for_lanes<Scalar>(features, [&](Index j, auto count) {
+    detail::for_each_piece<Scalar>(features, [&](Index j, auto count) {
       detail::store<Scalar>(sum_row + j, count, detail::load(a_row + j, count) + detail::load(b_row + j, count));
     });
     const auto [mean, rstd] = detail::layer_norm_row<Scalar>(sum_row, features, in.gain.data(), in.bias.data(), epsilon,
@@ -154,9 +154,9 @@ void layer_norm_backward(const LayerNormSaved<Scalar>& saved, const ConstMatrixR
     const Scalar m = saved.mean(i, 0);
     const Scalar r = saved.rstd(i, 0);
     const auto [sum, sum_z] = detail::row_sums<Scalar, 2>(features, [&](auto& lanes, Index j, auto count) {
-      const detail::Lanes<Scalar> d_y_piece = load(d_y_row + j, count);
-      const detail::Lanes<Scalar> z = (load(x_row + j, count) - m) * r;
-      const detail::Lanes<Scalar> d_z = d_y_piece * load(gain_row + j, count);
+      const detail::RowPiece<Scalar> d_y_piece = load(d_y_row + j, count);
+      const detail::RowPiece<Scalar> z = (load(x_row + j, count) - m) * r;
+      const detail::RowPiece<Scalar> d_z = d_y_piece * load(gain_row + j, count);
       lanes[0] += d_z;
       lanes[1] += d_z * z;
       detail::store<Scalar>(d_gain_sum + j, count, load(d_gain_sum + j, count) + d_y_piece * z);
@@ -165,9 +165,9 @@ void layer_norm_backward(const LayerNormSaved<Scalar>& saved, const ConstMatrixR
     const auto n = static_cast<detail::Sum<Scalar>>(features);
     const auto mean_d_z = static_cast<Scalar>(sum / n);
     const auto mean_d_z_z = static_cast<Scalar>(sum_z / n);
-    detail::for_lanes<Scalar>(features, [&](Index j, auto count) {
-      const detail::Lanes<Scalar> z = (load(x_row + j, count) - m) * r;
-      const detail::Lanes<Scalar> d_z = load(d_y_row + j, count) * load(gain_row + j, count);
+    detail::for_each_piece<Scalar>(features, [&](Index j, auto count) {
+      const detail::RowPiece<Scalar> z = (load(x_row + j, count) - m) * r;
+      const detail::RowPiece<Scalar> d_z = load(d_y_row + j, count) * load(gain_row + j, count);
       detail::store<Scalar>(d_x_row + j, count, r * (d_z - mean_d_z - z * mean_d_z_z));
     });
   };

@@ -20,7 +20,7 @@ RowOffsets check_recurrence(const Recurrence<Scalar>& layer, Shape gates, Shape 
   if (layer.bias.size() > 0) check_shape("recurrent", "bias", shape(layer.bias), {1, gate_columns});
   check(gates.cols == gate_columns, "recurrent: gates are ", gates, ", expected ", Shape{gates.rows, gate_columns});
   check_shape("recurrent", "state", state, {gates.rows, state_columns});
-  RowOffsets rows = layer.rows.over(gates.rows, "recurrent", "gates");
+  RowOffsets rows = layer.rows.for_rows(gates.rows, "recurrent", "gates");
   if (layer.initial.size() > 0)
     check_shape("recurrent", "initial", shape(layer.initial), {rows.sequences(), state_columns});
   return rows;
@@ -32,21 +32,21 @@ RowOffsets check_recurrence(const Recurrence<Scalar>& layer, Shape gates, Shape 
 ///
 ///   gates: W x and its bias, [tokens x gates]
 ///   state: [tokens x state]; its first `hidden` columns are the layer's output h
-///   kept:  [tokens x kept], for the backward, or empty if there will be none
+///   saved:  [tokens x saved], for the backward, or empty if there will be none
 ///
 /// Results are the same, to the last bit, for any number of threads and whatever else is in the batch. Throws if shapes
 /// do not fit, before it writes.
 template <class Scalar>
 void recurrent_forward(const Recurrence<Scalar>& layer, const ConstMatrixRef<Scalar>& gates, MatrixRef<Scalar> state,
-                       MatrixRef<Scalar> kept) {
+                       MatrixRef<Scalar> saved) {
   const RowOffsets rows = detail::check_recurrence(layer, shape(gates), shape(state));
-  if (kept.size() > 0)
-    check_shape("recurrent", "kept", shape(kept), {gates.rows(), kept_count(layer.cell) * layer.hidden()});
+  if (saved.size() > 0)
+    check_shape("recurrent", "saved", shape(saved), {gates.rows(), saved_count(layer.cell) * layer.hidden()});
   detail::with_cell(layer.cell, [&](auto cell) {
     using Cell = decltype(cell);
     const detail::RecurrentProducts<Scalar, Cell> products(layer);
     detail::for_each_recurrent_group(rows, layer.reverse, layer.threads, [&](const detail::RecurrentGroup& group) {
-      detail::recur<Scalar, Cell>(layer, products, group, gates, state, kept);
+      detail::recur<Scalar, Cell>(layer, products, group, gates, state, saved);
     });
   });
 }
@@ -57,7 +57,7 @@ void recurrent_backward(const Recurrence<Scalar>& layer, const RecurrentSaved<Sc
                         const ConstMatrixRef<Scalar>& d_state, RecurrentGradients<Scalar> to) {
   const RowOffsets rows = detail::check_recurrence(layer, shape(to.d_gates), shape(saved.state));
   const Index hidden = layer.hidden(), tokens = saved.state.rows();
-  check_shape("recurrent", "kept", shape(saved.kept), {tokens, kept_count(layer.cell) * hidden});
+  check_shape("recurrent", "saved", shape(saved.saved), {tokens, saved_count(layer.cell) * hidden});
   check_shape("recurrent", "d_state", shape(d_state), shape(saved.state));
   check_shape("recurrent", "d_weight", shape(to.d_weight), shape(layer.weight));
   if (to.d_initial.size() > 0)

@@ -28,7 +28,7 @@ struct Recurrence {
 template <class Scalar>
 struct RecurrentSaved {
   ConstMatrixRef<Scalar> state;  // [tokens x state]
-  ConstMatrixRef<Scalar> kept;   // [tokens x kept]
+  ConstMatrixRef<Scalar> saved;  // [tokens x saved]
 };
 
 /// What the backward of a recurrent layer writes.

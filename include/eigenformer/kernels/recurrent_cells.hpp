@@ -59,8 +59,8 @@ inline Index state_count(RecurrentCell cell) {
   return detail::with_cell(cell, [](auto c) { return decltype(c)::states; });
 }
 /// How many times `hidden` columns the backward's needs have.
-inline Index kept_count(RecurrentCell cell) {
-  return detail::with_cell(cell, [](auto c) { return decltype(c)::kept; });
+inline Index saved_count(RecurrentCell cell) {
+  return detail::with_cell(cell, [](auto c) { return decltype(c)::saved; });
 }
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI

@@ -5,8 +5,8 @@
 #include <cmath>
 
 #include "eigenformer/core/check.hpp"
-#include "eigenformer/kernels/detail/rows/lanes.hpp"
 #include "eigenformer/kernels/detail/rows/row_blocks.hpp"
+#include "eigenformer/kernels/detail/rows/row_pieces.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
@@ -43,9 +43,9 @@ void rms_norm_forward(const ConstMatrixRef<Scalar>& x, const ConstMatrixRef<Scal
     const Scalar* x_row = detail::row_begin(x, i);
     Scalar* y_row = detail::row_begin(y, i);
     const auto squares = detail::row_sum<Scalar>(
-        features, [&](Index j, auto count) -> detail::Lanes<Scalar> { return load(x_row + j, count).square(); });
+        features, [&](Index j, auto count) -> detail::RowPiece<Scalar> { return load(x_row + j, count).square(); });
     const auto r = static_cast<Scalar>(1 / std::sqrt(squares / static_cast<detail::Sum<Scalar>>(features) + epsilon));
-    detail::for_lanes<Scalar>(features, [&](Index j, auto count) {
+    detail::for_each_piece<Scalar>(features, [&](Index j, auto count) {
       detail::store<Scalar>(y_row + j, count, load(x_row + j, count) * r * load(gain_row + j, count));
     });
     rrms(i, 0) = r;
@@ -70,15 +70,15 @@ void rms_norm_backward(const RmsNormSaved<Scalar>& saved, const ConstMatrixRef<S
     const Scalar* d_y_row = detail::row_begin(d_y, i);
     Scalar* d_x_row = detail::row_begin(to.d_x, i);
     const Scalar r = saved.rrms(i, 0);
-    const auto sum = detail::row_sum<Scalar>(features, [&](Index j, auto count) -> detail::Lanes<Scalar> {
-      const detail::Lanes<Scalar> d_gain_term = load(d_y_row + j, count) * (load(x_row + j, count) * r);
+    const auto sum = detail::row_sum<Scalar>(features, [&](Index j, auto count) -> detail::RowPiece<Scalar> {
+      const detail::RowPiece<Scalar> d_gain_term = load(d_y_row + j, count) * (load(x_row + j, count) * r);
       detail::store<Scalar>(d_gain_sum + j, count, load(d_gain_sum + j, count) + d_gain_term);
       return d_gain_term * load(gain_row + j, count);
     });
     const auto mean_d_z_z = static_cast<Scalar>(sum / static_cast<detail::Sum<Scalar>>(features));
-    detail::for_lanes<Scalar>(features, [&](Index j, auto count) {
-      const detail::Lanes<Scalar> z = load(x_row + j, count) * r;
-      const detail::Lanes<Scalar> d_z = load(d_y_row + j, count) * load(gain_row + j, count);
+    detail::for_each_piece<Scalar>(features, [&](Index j, auto count) {
+      const detail::RowPiece<Scalar> z = load(x_row + j, count) * r;
+      const detail::RowPiece<Scalar> d_z = load(d_y_row + j, count) * load(gain_row + j, count);
       detail::store<Scalar>(d_x_row + j, count, r * (d_z - z * mean_d_z_z));
     });
   };

@@ -4,7 +4,6 @@
 
 #include "eigenformer/kernels/scores/alibi.hpp"
 #include "eigenformer/kernels/scores/causal.hpp"
-#include "eigenformer/kernels/scores/chosen_score.hpp"
 #include "eigenformer/kernels/scores/combine.hpp"
 #include "eigenformer/kernels/scores/dense_bias.hpp"
 #include "eigenformer/kernels/scores/dense_mask.hpp"
@@ -12,5 +11,6 @@
 #include "eigenformer/kernels/scores/relative_keys.hpp"
 #include "eigenformer/kernels/scores/score.hpp"
 #include "eigenformer/kernels/scores/score_function.hpp"
+#include "eigenformer/kernels/scores/score_variant.hpp"
 #include "eigenformer/kernels/scores/sliding_window.hpp"
 #include "eigenformer/kernels/scores/soft_cap.hpp"

@@ -4,8 +4,8 @@
 #include <cmath>
 
 #include "eigenformer/core/check.hpp"
-#include "eigenformer/kernels/detail/rows/lanes.hpp"
 #include "eigenformer/kernels/detail/rows/row_blocks.hpp"
+#include "eigenformer/kernels/detail/rows/row_pieces.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
@@ -37,13 +37,13 @@ void softmax_row(const Scalar* x, Scalar* y, Index cols) {
     return e;
   });
   const auto scale = static_cast<Scalar>(sum == 0 ? 0 : 1 / sum);
-  for_lanes<Scalar>(cols, [&](Index j, auto count) { store<Scalar>(y + j, count, load(y + j, count) * scale); });
+  for_each_piece<Scalar>(cols, [&](Index j, auto count) { store<Scalar>(y + j, count, load(y + j, count) * scale); });
 }
 template <class Scalar>
 void softmax_row_backward(const Scalar* y, const Scalar* d_y, Scalar* d_x, Index cols) {
   const auto mean = static_cast<Scalar>(row_sum<Scalar>(
-      cols, [&](Index j, auto count) -> Lanes<Scalar> { return load(y + j, count) * load(d_y + j, count); }));
-  for_lanes<Scalar>(cols, [&](Index j, auto count) {
+      cols, [&](Index j, auto count) -> RowPiece<Scalar> { return load(y + j, count) * load(d_y + j, count); }));
+  for_each_piece<Scalar>(cols, [&](Index j, auto count) {
     store<Scalar>(d_x + j, count, load(y + j, count) * (load(d_y + j, count) - mean));
   });
 }
@@ -89,7 +89,7 @@ void log_softmax_forward(const ConstMatrixRef<Scalar>& x, MatrixRef<Scalar> y, T
     const Scalar origin = detail::softmax_origin(x_row, cols);
     const auto sum = detail::sum_of_exp(x_row, cols, origin);
     const auto log_sum = static_cast<Scalar>(sum == 0 ? 0 : std::log(sum));
-    detail::for_lanes<Scalar>(cols, [&](Index j, auto count) {
+    detail::for_each_piece<Scalar>(cols, [&](Index j, auto count) {
       detail::store<Scalar>(y_row + j, count, detail::load(x_row + j, count) - origin - log_sum);
     });
   });
@@ -112,7 +112,7 @@ void log_softmax_backward(const ConstMatrixRef<Scalar>& y, const ConstMatrixRef<
     }
     const auto sum = static_cast<Scalar>(
         detail::row_sum<Scalar>(cols, [&](Index j, auto count) { return detail::load(d_y_row + j, count); }));
-    detail::for_lanes<Scalar>(cols, [&](Index j, auto count) {
+    detail::for_each_piece<Scalar>(cols, [&](Index j, auto count) {
       const auto p = detail::exp_or_zero<Scalar>(detail::load(y_row + j, count));
       detail::store<Scalar>(d_x_row + j, count, detail::load(d_y_row + j, count) - p * sum);
     });

@@ -37,7 +37,7 @@ inline void check_weights_by_distance(const char* name, Shape w, Index stride, c
 
 template <class Scalar>
 void weights_by_distance_forward(const AttentionLayout& layout, const ConstMatrixRef<Scalar>& q,
-                                 const ConstMatrixRef<Scalar>& k, const AnonymousScore<Scalar>& score,
+                                 const ConstMatrixRef<Scalar>& k, const ErasedScore<Scalar>& score,
                                  const AttentionOptions& options, MatrixRef<Scalar>& w) {
   const RelativeKeys<Scalar> sums = by_distance<Scalar>(layout, w.data(), w.cols(), w.data());
   w.setZero();
@@ -53,7 +53,7 @@ void weights_by_distance_forward(const AttentionLayout& layout, const ConstMatri
 /// Writes the gradients to rows.d_q and rows.d_k, which are zeros before.
 template <class Scalar>
 void weights_by_distance_backward(const AttentionLayout& layout, const QueryKeyRows<Scalar>& rows,
-                                  const AnonymousScore<Scalar>& score, const AttentionOptions& options,
+                                  const ErasedScore<Scalar>& score, const AttentionOptions& options,
                                   const ConstMatrixRef<Scalar>& d_w) {
   const RelativeKeys<Scalar> gradients = by_distance<Scalar>(layout, d_w.data(), d_w.cols(), nullptr);
   const AttentionDropout dropout(options.dropout, options.dropout_key);
@@ -69,17 +69,17 @@ void weights_by_distance_backward(const AttentionLayout& layout, const QueryKeyR
         if (tile.queries == 0 || tile.keys == 0) continue;
         const Strided<Scalar> keys = rows.k.from(task / sequences, layout.key_rows.begin(tile.sequence));
         ScoreMatrix<Scalar> scores = scaled_scores<Scalar>(layout, rows.q, keys, tile);
-        ScoreMatrix<Scalar> kept(tile.queries, tile.keys * score.kind.kept_blocks);
-        const ScoreBlock<Scalar> kept_block(kept.data(), tile.queries, tile.keys, Eigen::OuterStride<>(tile.queries));
+        ScoreMatrix<Scalar> saved(tile.queries, tile.keys * score.kind.saved_blocks);
+        const ScoreBlock<Scalar> saved_block(saved.data(), tile.queries, tile.keys, Eigen::OuterStride<>(tile.queries));
         apply_to_all(score, tile, scores,
-                     [&](ScoreBlock<Scalar> block) { score.apply_keeping(tile, block, kept_block); });
+                     [&](ScoreBlock<Scalar> block) { score.apply_saving(tile, block, saved_block); });
         ScoreMatrix<Scalar> weights = scores;
         softmax_of_queries(weights);
         ScoreMatrix<Scalar> d_scores = ScoreMatrix<Scalar>::Zero(tile.queries, tile.keys);
         gradients.apply(tile, score_block(d_scores));  // the weights' gradients
         if (dropout.active()) dropout.apply(tile, d_scores.data(), 1, tile.queries);
         differentiate_softmax(weights, d_scores);
-        score.differentiate(tile, kept_block, score_block(d_scores));
+        score.differentiate(tile, saved_block, score_block(d_scores));
         d_scores *= static_cast<Scalar>(layout.scale);
         add_score_gradients(layout, tile, scores, d_scores, rows);
       }
@@ -101,7 +101,7 @@ void weights_by_distance_forward(const ConstMatrixRef<Scalar>& q, const ConstMat
   const detail::AttentionLayout layout = detail::attention_layout(shape(q), shape(k), shape(k), options);
   detail::check_weights_by_distance("w", shape(w), w.outerStride(), layout);
   detail::check_covers(checked, detail::whole_batch(layout));
-  detail::weights_by_distance_forward<Scalar>(layout, q, k, detail::AnonymousScore<Scalar>(checked, std::false_type{}),
+  detail::weights_by_distance_forward<Scalar>(layout, q, k, detail::ErasedScore<Scalar>(checked, std::false_type{}),
                                               options, w);
 }
 
@@ -122,7 +122,7 @@ void weights_by_distance_backward(const ConstMatrixRef<Scalar>& q, const ConstMa
       detail::head_columns(to.d_q, layout.heads), detail::head_columns(to.d_k, layout.key_heads)};
   to.d_q.setZero();
   to.d_k.setZero();
-  detail::weights_by_distance_backward<Scalar>(layout, rows, detail::AnonymousScore<Scalar>(checked, std::true_type{}),
+  detail::weights_by_distance_backward<Scalar>(layout, rows, detail::ErasedScore<Scalar>(checked, std::true_type{}),
                                                options, d_w);
 }
 

@@ -45,8 +45,8 @@ struct AttentionPositions {
   AttentionPositions(const AttentionPositionsOptions& options, Rng& rng);
 
   /// rotary: queries or keys x [tokens x heads * width], turned by their positions; else x as it is.
-  Variable<Scalar> turn(const Context<Scalar>& context, const Variable<Scalar>& x, Index heads,
-                        const RowOffsets& x_rows, const RowOffsets& key_rows) const;
+  Variable<Scalar> apply_rotary(const Context<Scalar>& context, const Variable<Scalar>& x, Index heads,
+                                const RowOffsets& x_rows, const RowOffsets& key_rows) const;
 
   /// alibi, bucketed: the score; else none.
   std::optional<PositionScore<Scalar>> score(const Context<Scalar>& context, Index heads, const AnyMask& mask) const;
@@ -70,9 +70,9 @@ AttentionPositions<Scalar>::AttentionPositions(const AttentionPositionsOptions& 
 }
 
 template <class Scalar>
-Variable<Scalar> AttentionPositions<Scalar>::turn(const Context<Scalar>& context, const Variable<Scalar>& x,
-                                                  Index heads, const RowOffsets& x_rows,
-                                                  const RowOffsets& key_rows) const {
+Variable<Scalar> AttentionPositions<Scalar>::apply_rotary(const Context<Scalar>& context, const Variable<Scalar>& x,
+                                                          Index heads, const RowOffsets& x_rows,
+                                                          const RowOffsets& key_rows) const {
   if (options.encoding != PositionEncoding::rotary) return x;
   check(x_rows.sequences() == key_rows.sequences() && x_rows.rows() == x.rows(), "AttentionPositions: x is ", shape(x),
         ", its offsets are of ", x_rows.sequences(), " sequences and ", x_rows.rows(), " rows, the keys' of ",

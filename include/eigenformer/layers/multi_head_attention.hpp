@@ -152,13 +152,14 @@ Variable<Scalar> MultiHeadAttention<Scalar>::operator()(const Context<Scalar>& c
   const AttentionPositions<Scalar>& positions = batch.positions != nullptr ? *batch.positions : none;
   const AttentionOptions options{.heads = heads,
                                  .key_heads = key_heads,
-                                 .query_rows = batch.query_rows.over(query.rows(), "MultiHeadAttention", "query"),
-                                 .key_rows = batch.key_rows.over(key.rows(), "MultiHeadAttention", "key"),
+                                 .query_rows = batch.query_rows.for_rows(query.rows(), "MultiHeadAttention", "query"),
+                                 .key_rows = batch.key_rows.for_rows(key.rows(), "MultiHeadAttention", "key"),
                                  .dropout = dropout,
                                  .threads = context.threads};
   const Variable<Scalar> queries =
-      positions.turn(context, q(context, query), heads, options.query_rows, options.key_rows);
-  const Variable<Scalar> keys = positions.turn(context, k(context, key), key_heads, options.key_rows, options.key_rows);
+      positions.apply_rotary(context, q(context, query), heads, options.query_rows, options.key_rows);
+  const Variable<Scalar> keys =
+      positions.apply_rotary(context, k(context, key), key_heads, options.key_rows, options.key_rows);
   const std::optional<PositionScore<Scalar>> by_position = position_score(context, queries, batch.mask, positions);
   if (context.attention != nullptr) {
     const auto weights = [&](const auto& s) { return attention_weights(queries.value(), keys.value(), s, options); };
@@ -180,7 +181,8 @@ Variable<Scalar> MultiHeadAttention<Scalar>::attend_to_cache(const Context<Scala
                                  .query_rows = rows.query_rows,
                                  .key_rows = rows.key_rows,
                                  .key_index = rows.key_index};
-  const Variable<Scalar> queries = positions.turn(context, q(context, query), heads, rows.query_rows, rows.key_rows);
+  const Variable<Scalar> queries =
+      positions.apply_rotary(context, q(context, query), heads, rows.query_rows, rows.key_rows);
   return out_proj(context, attend(context, {queries, cache.keys(k.outputs()), cache.values(v.outputs())}, Unmasked{},
                                   position_score(context, queries, Unmasked{}, positions), options));
 }
@@ -190,7 +192,7 @@ void MultiHeadAttention<Scalar>::append_to_cache(const Context<Scalar>& context,
                                                  KeyValueCache<Scalar>& cache, const RowOffsets& x_rows,
                                                  const RowOffsets& key_rows,
                                                  const AttentionPositions<Scalar>& positions) const {
-  const Variable<Scalar> keys = positions.turn(context, k(context, x), key_heads, x_rows, key_rows);
+  const Variable<Scalar> keys = positions.apply_rotary(context, k(context, x), key_heads, x_rows, key_rows);
   cache.append(keys.value(), v(context, x).value());
 }
 

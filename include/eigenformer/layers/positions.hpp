@@ -105,7 +105,7 @@ Variable<Scalar> Positions<Scalar>::operator()(const Context<Scalar>& context, c
                                                const RowOffsets& rows, Index first) const {
   if (encoding == PositionEncoding::learned) return add_positions(context, x, context.use(weight), rows, first);
   if (encoding != PositionEncoding::sinusoidal && encoding != PositionEncoding::sinusoidal_concatenated) return x;
-  const Index positions = first + rows.over(x.rows(), "positions", "x").longest();
+  const Index positions = first + rows.for_rows(x.rows(), "positions", "x").max_length();
   if (positions <= table.rows()) return add_positions(context, x, Variable<Scalar>::view(table), rows, first);
   const Matrix<Scalar> longer = sinusoidal_positions<Scalar>(first, positions - first, x.cols(), encoding);
   return add_positions(context, x, Variable<Scalar>(longer), rows, 0);

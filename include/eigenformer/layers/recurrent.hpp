@@ -151,7 +151,7 @@ RecurrentResult<Scalar> Recurrent<Scalar>::operator()(const Context<Scalar>& con
       outputs.push_back(columns(context, state, 0, options.hidden));
       final_states.push_back(final_state(context, state, state_before, run));
     }
-    const Variable<Scalar> output = directions() == 1 ? outputs[0] : beside(context, outputs[0], outputs[1]);
+    const Variable<Scalar> output = directions() == 1 ? outputs[0] : concat_columns(context, outputs[0], outputs[1]);
     result.output = options.residual && layer > 0 ? add(context, output, input) : output;
     result.states.push_back(of_layer(context, final_states));
   }

@@ -145,7 +145,7 @@ RecurrentSeq2Seq<Scalar>::RecurrentSeq2Seq(const RecurrentSeq2SeqOptions& chosen
 template <class Scalar>
 EncodedSource<Scalar> RecurrentSeq2Seq<Scalar>::encode(const Context<Scalar>& context, const Tokens& source) const {
   EncodedSource<Scalar> encoded;
-  encoded.rows = source.rows.over(static_cast<Index>(source.ids.size()), "RecurrentSeq2Seq", "source");
+  encoded.rows = source.rows.for_rows(static_cast<Index>(source.ids.size()), "RecurrentSeq2Seq", "source");
   Variable<Scalar> x = source_embedding(context, source.ids);
   if (options.encoder == SourceEncoder::recurrent) {
     RecurrentResult<Scalar> result = encoder(context, dropout(context, x), encoded.rows);
@@ -178,14 +178,15 @@ RecurrentResult<Scalar> RecurrentSeq2Seq<Scalar>::steps(const Context<Scalar>& c
                                                         const RecurrentDecoderInputs<Scalar>& in,
                                                         Attend&& attend) const {
   Variable<Scalar> input = in.embedded;
-  if (options.context == SourceContext::every_step) input = beside(context, input, in.summary);
-  if (feeds_input()) input = beside(context, input, in.fed);
+  if (options.context == SourceContext::every_step) input = concat_columns(context, input, in.summary);
+  if (feeds_input()) input = concat_columns(context, input, in.fed);
   RecurrentResult<Scalar> result = decoder(context, input, in.rows, in.states);
   if (options.context == SourceContext::attention)
-    result.output = tanh(context, combine(context, beside(context, attend(result.output), result.output)));
+    result.output = tanh(context, combine(context, concat_columns(context, attend(result.output), result.output)));
   if (options.context == SourceContext::every_step)
-    result.output =
-        tanh(context, combine(context, beside(context, beside(context, result.output, in.embedded), in.summary)));
+    result.output = tanh(
+        context,
+        combine(context, concat_columns(context, concat_columns(context, result.output, in.embedded), in.summary)));
   result.output = dropout(context, result.output);
   return result;
 }
@@ -194,7 +195,7 @@ template <class Scalar>
 Variable<Scalar> RecurrentSeq2Seq<Scalar>::decode(const Context<Scalar>& context, const Tokens& target,
                                                   const EncodedSource<Scalar>& source) const {
   const Variable<Scalar> embedded = embed_target(context, target.ids);
-  const RowOffsets rows = target.rows.over(embedded.rows(), "RecurrentSeq2Seq", "target");
+  const RowOffsets rows = target.rows.for_rows(embedded.rows(), "RecurrentSeq2Seq", "target");
   check(rows.sequences() == source.rows.sequences(), "RecurrentSeq2Seq: the target has ", rows.sequences(),
         " sequences, the source ", source.rows.sequences());
   if (feeds_input()) return decode_step_by_step(context, embedded, rows, source);
@@ -238,7 +239,7 @@ Variable<Scalar> RecurrentSeq2Seq<Scalar>::decode_step_by_step(const Context<Sca
   // What was attended to is put together here: a step knows only its own.
   Context<Scalar> step_context = context;
   AttentionRecorder<Scalar> recorder;
-  Tensor<Scalar, 3> weights({1, rows.rows(), source.rows.longest()});
+  Tensor<Scalar, 3> weights({1, rows.rows(), source.rows.max_length()});
   if (context.attention != nullptr) step_context.attention = &recorder;
 
   Variable<Scalar> fed(Matrix<Scalar>::Zero(rows.sequences(), options.hidden));
@@ -248,14 +249,14 @@ Variable<Scalar> RecurrentSeq2Seq<Scalar>::decode_step_by_step(const Context<Sca
     const RowOffsets one_each = RowOffsets::from_lengths(std::vector<Index>(static_cast<std::size_t>(active), 1));
     const RowOffsets memory_rows =
         RowOffsets::from_lengths(std::span(source_lengths).first(static_cast<std::size_t>(active)));
-    const auto top = [&](const Variable<Scalar>& x, Index count) { return row_range(context, x, 0, count); };
+    const auto top = [&](const Variable<Scalar>& x, Index count) { return slice_rows(context, x, 0, count); };
     for (Variable<Scalar>& state : states) state = top(state, active);
     const auto attend = [&](const Variable<Scalar>& h) {
       return attention(step_context, h, top(keys, memory_rows.rows()), top(memory, memory_rows.rows()), one_each,
                        memory_rows);
     };
     RecurrentResult<Scalar> step = steps(step_context,
-                                         {.embedded = row_range(context, inputs, first, active),
+                                         {.embedded = slice_rows(context, inputs, first, active),
                                           .rows = one_each,
                                           .states = std::move(states),
                                           .fed = top(fed, active)},
@@ -275,7 +276,7 @@ Variable<Scalar> RecurrentSeq2Seq<Scalar>::decode_step_by_step(const Context<Sca
   std::vector<Index> place(target_rows.size());
   for (std::size_t i = 0; i < place.size(); ++i)
     place[static_cast<std::size_t>(target_rows[i])] = static_cast<Index>(i);
-  return gather_rows(context, stack_rows(context, std::move(outputs)), place);
+  return gather_rows(context, concat_rows(context, std::move(outputs)), place);
 }
 
 template <class Scalar>

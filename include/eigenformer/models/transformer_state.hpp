@@ -23,7 +23,7 @@ class TransformerState {
 
   Index vocabulary_size() const { return model_.options.target_vocabulary_size; }
   /// Steps that a hypothesis can take: as many as there are learned positions; any number with others.
-  Index most_tokens() const {
+  Index max_tokens() const {
     return model_.positions.encoding == PositionEncoding::learned ? model_.positions.weight.value.rows()
                                                                   : std::numeric_limits<Index>::max();
   }
@@ -52,7 +52,7 @@ TransformerState<Scalar>::TransformerState(const Transformer<Scalar>& model, con
                                            const Context<Scalar>& context)
     : model_(model),
       context_(context),
-      source_rows_(source.rows.over(static_cast<Index>(source.ids.size()), "TransformerState", "source")),
+      source_rows_(source.rows.for_rows(static_cast<Index>(source.ids.size()), "TransformerState", "source")),
       caches_(model.decoder.layers.size()) {
   check(context.tape == nullptr, "TransformerState: the context has a tape; decoding records nothing");
   const Variable<Scalar> memory = model.encode(context, source);

@@ -27,7 +27,7 @@ AdditiveAttentionResult<Scalar> additive_attention_and_weights(const Context<Sca
   const detail::AttentionLayout layout =
       detail::additive_attention_layout(shape(q), shape(k), shape(v), shape(values), options);
   Variable<Scalar> y = context.new_matrix(q.rows(), values.cols());
-  Variable<Scalar> weights = context.new_matrix(q.rows(), layout.key_rows.longest());
+  Variable<Scalar> weights = context.new_matrix(q.rows(), layout.key_rows.max_length());
   additive_attention_forward<Scalar>({q.value(), k.value(), v.value(), values.value()}, options,
                                      {y.writable(), weights.writable()});
   y = context.record(std::move(y), {q, k, v, values},

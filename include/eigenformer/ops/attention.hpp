@@ -73,7 +73,7 @@ Variable<Scalar> attention_by(const Context<Scalar>& context, const QueryKeyValu
         Variable<Scalar> d_k = tape.new_matrix(in.k.rows(), in.k.cols());
         Variable<Scalar> d_v = tape.new_matrix(in.v.rows(), in.v.cols());
         Variable<Scalar> d_numbers;
-        if (numbers.recorded()) {
+        if (numbers.requires_grad()) {
           d_numbers = tape.new_matrix(numbers.rows(), numbers.cols());
           d_numbers.writable().setZero();
         }

@@ -24,8 +24,8 @@ Variable<Scalar> columns(const Context<Scalar>& context, const Variable<Scalar>&
 
 /// [a b]: as many rows, and a's columns before b's.
 template <class Scalar>
-Variable<Scalar> beside(const Context<Scalar>& context, const Variable<Scalar>& a, const Variable<Scalar>& b) {
-  check(a.rows() == b.rows(), "beside: a is ", shape(a), ", b is ", shape(b));
+Variable<Scalar> concat_columns(const Context<Scalar>& context, const Variable<Scalar>& a, const Variable<Scalar>& b) {
+  check(a.rows() == b.rows(), "concat_columns: a is ", shape(a), ", b is ", shape(b));
   Variable<Scalar> y = context.new_matrix(a.rows(), a.cols() + b.cols());
   y.writable().leftCols(a.cols()) = a.value();
   y.writable().rightCols(b.cols()) = b.value();

@@ -36,7 +36,7 @@ Variable<Scalar> pool_ranges(const Context<Scalar>& context, Pooling pooling, co
 template <class Scalar>
 Pooled<Scalar> pool_windows(const Context<Scalar>& context, Pooling pooling, const Variable<Scalar>& x,
                             const PoolingWindow& window, const RowOffsets& rows = {}) {
-  const RowOffsets batch = rows.over(x.rows(), "pooling", "x");
+  const RowOffsets batch = rows.for_rows(x.rows(), "pooling", "x");
   return {pool_ranges(context, pooling, x, pooling_ranges(batch, window)), pooled_rows(batch, window)};
 }
 
@@ -44,7 +44,7 @@ Pooled<Scalar> pool_windows(const Context<Scalar>& context, Pooling pooling, con
 template <class Scalar>
 Variable<Scalar> pool_sequences(const Context<Scalar>& context, Pooling pooling, const Variable<Scalar>& x,
                                 const RowOffsets& rows = {}) {
-  return pool_ranges(context, pooling, x, sequence_ranges(rows.over(x.rows(), "pooling", "x")));
+  return pool_ranges(context, pooling, x, sequence_ranges(rows.for_rows(x.rows(), "pooling", "x")));
 }
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI

@@ -2,9 +2,9 @@
 #pragma once
 
 #include "eigenformer/kernels/scores/alibi.hpp"
-#include "eigenformer/kernels/scores/chosen_score.hpp"
 #include "eigenformer/kernels/scores/combine.hpp"
 #include "eigenformer/kernels/scores/relative_bias.hpp"
+#include "eigenformer/kernels/scores/score_variant.hpp"
 #include "eigenformer/kernels/weights_by_distance.hpp"
 #include "eigenformer/ops/arithmetic.hpp"
 #include "eigenformer/ops/attention.hpp"
@@ -46,8 +46,8 @@ class PositionScore {
   }
 
  private:
-  using Mask = ChosenScore<Unmasked, Causal, DenseMask>;
-  using Bias = ChosenScore<Alibi, RelativeBias<Scalar>, RelativeKeys<Scalar>>;
+  using Mask = ScoreVariant<Unmasked, Causal, DenseMask>;
+  using Bias = ScoreVariant<Alibi, RelativeBias<Scalar>, RelativeKeys<Scalar>>;
   using Kind = std::variant<Alibi, RelativeBuckets, Index>;  // Index: relative, of that many heads
 
   PositionScore(Kind kind, Variable<Scalar> numbers, const AnyMask& mask)

@@ -11,10 +11,10 @@ namespace eigenformer::inline EIGENFORMER_ABI {
 template <class Scalar>
 Variable<Scalar> add_positions(const Context<Scalar>& context, const Variable<Scalar>& x, const Variable<Scalar>& table,
                                const RowOffsets& rows = {}, Index first = 0) {
-  const RowOffsets batch = rows.over(x.rows(), "add_positions", "x");
+  const RowOffsets batch = rows.for_rows(x.rows(), "add_positions", "x");
   check(x.cols() == table.cols(), "add_positions: x is ", shape(x), ", the table is ", shape(table));
-  check(first >= 0 && first + batch.longest() <= table.rows(), "add_positions: position ", first + batch.longest() - 1,
-        " is asked for, the table has ", table.rows());
+  check(first >= 0 && first + batch.max_length() <= table.rows(), "add_positions: position ",
+        first + batch.max_length() - 1, " is asked for, the table has ", table.rows());
   Variable<Scalar> y = context.new_matrix(x.rows(), x.cols());
   for (Index s = 0; s < batch.sequences(); ++s)
     y.writable().middleRows(batch.begin(s), batch.length(s)) =

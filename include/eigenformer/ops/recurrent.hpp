@@ -37,17 +37,17 @@ Variable<Scalar> recurrent(const Context<Scalar>& context, const RecurrentInputs
                               options.rows, options.reverse,   packed_weight,   threads};
   };
   Variable<Scalar> state = context.new_matrix(in.gates.rows(), state_count(options.cell) * in.weight.cols());
-  Variable<Scalar> kept =
-      context.new_matrix(context.tape != nullptr ? in.gates.rows() : 0, kept_count(options.cell) * in.weight.cols());
-  recurrent_forward<Scalar>(layer_of(in, packed), in.gates.value(), state.writable(), kept.writable());
+  Variable<Scalar> saved =
+      context.new_matrix(context.tape != nullptr ? in.gates.rows() : 0, saved_count(options.cell) * in.weight.cols());
+  recurrent_forward<Scalar>(layer_of(in, packed), in.gates.value(), state.writable(), saved.writable());
   return context.record(state, {in.gates, in.weight, in.bias, in.initial},
-                        [in, layer_of, state, kept](const Variable<Scalar>& d_state, Tape<Scalar>& tape) {
+                        [in, layer_of, state, saved](const Variable<Scalar>& d_state, Tape<Scalar>& tape) {
                           Variable<Scalar> d_gates = tape.new_matrix(in.gates.rows(), in.gates.cols());
                           Variable<Scalar> d_weight = tape.new_matrix(in.weight.rows(), in.weight.cols());
                           Variable<Scalar> d_bias = tape.new_matrix(in.bias.rows(), in.bias.cols());
                           Variable<Scalar> d_initial = tape.new_matrix(in.initial.rows(), in.initial.cols());
                           recurrent_backward<Scalar>(
-                              layer_of(in, nullptr), {state.value(), kept.value()}, d_state.value(),
+                              layer_of(in, nullptr), {state.value(), saved.value()}, d_state.value(),
                               {d_gates.writable(), d_weight.writable(), d_bias.writable(), d_initial.writable()});
                           tape.add_gradient(in.gates, std::move(d_gates));
                           tape.add_gradient(in.weight, std::move(d_weight));
@@ -61,7 +61,7 @@ Variable<Scalar> recurrent(const Context<Scalar>& context, const RecurrentInputs
 template <class Scalar>
 Variable<Scalar> final_state(const Context<Scalar>& context, const Variable<Scalar>& state,
                              const Variable<Scalar>& initial, const RecurrenceOptions& options) {
-  const RowOffsets rows = options.rows.over(state.rows(), "final_state", "state");
+  const RowOffsets rows = options.rows.for_rows(state.rows(), "final_state", "state");
   if (initial.size() > 0) check_shape("final_state", "initial", shape(initial), {rows.sequences(), state.cols()});
   Variable<Scalar> y = context.new_matrix(rows.sequences(), state.cols());
   const auto last = [rows, reverse = options.reverse](Index s) { return reverse ? rows.begin(s) : rows.end(s) - 1; };

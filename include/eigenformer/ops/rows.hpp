@@ -28,8 +28,8 @@ Variable<Scalar> gather_rows(const Context<Scalar>& context, const Variable<Scal
 
 /// Rows first .. first + count - 1 of x, which are not copied.
 template <class Scalar>
-Variable<Scalar> row_range(const Context<Scalar>& context, const Variable<Scalar>& x, Index first, Index count) {
-  check(first >= 0 && count >= 0 && first + count <= x.rows(), "row_range: rows ", first, " to ", first + count,
+Variable<Scalar> slice_rows(const Context<Scalar>& context, const Variable<Scalar>& x, Index first, Index count) {
+  check(first >= 0 && count >= 0 && first + count <= x.rows(), "slice_rows: rows ", first, " to ", first + count,
         " are asked for, x is ", shape(x));
   if (count == x.rows()) return x;
   return context.record(x.middle_rows(first, count), {x}, [x, first](const Variable<Scalar>& d_y, Tape<Scalar>& tape) {
@@ -39,11 +39,11 @@ Variable<Scalar> row_range(const Context<Scalar>& context, const Variable<Scalar
 
 /// The rows of all parts, one part below the other. Throws if their widths differ or there is none.
 template <class Scalar>
-Variable<Scalar> stack_rows(const Context<Scalar>& context, std::vector<Variable<Scalar>> parts) {
-  check(!parts.empty(), "stack_rows: expected at least one part");
+Variable<Scalar> concat_rows(const Context<Scalar>& context, std::vector<Variable<Scalar>> parts) {
+  check(!parts.empty(), "concat_rows: expected at least one part");
   Index rows = 0;
   for (const Variable<Scalar>& part : parts) {
-    check(part.cols() == parts[0].cols(), "stack_rows: a part is ", shape(part), ", the first is ", shape(parts[0]));
+    check(part.cols() == parts[0].cols(), "concat_rows: a part is ", shape(part), ", the first is ", shape(parts[0]));
     rows += part.rows();
   }
   Variable<Scalar> y = context.new_matrix(rows, parts[0].cols());

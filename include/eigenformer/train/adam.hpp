@@ -68,7 +68,7 @@ class Adam {
 
  private:
   /// What an update does alike to every parameter.
-  struct Step {
+  struct UpdateFactors {
     Scalar gradient_factor, decay, keep, step, root_factor;
   };
 
@@ -78,9 +78,9 @@ class Adam {
   }
   template <class Model>
   void check_update(const Model& model, const Gradients<Scalar>& gradients, double rate, double factor) const;
-  Step next_step(double rate, double factor);
-  void update_parameter(Parameter<Scalar>& x, std::size_t i, const Gradients<Scalar>& gradients, const Step& by,
-                        Threads* threads);
+  UpdateFactors next_step(double rate, double factor);
+  void update_parameter(Parameter<Scalar>& x, std::size_t i, const Gradients<Scalar>& gradients,
+                        const UpdateFactors& by, Threads* threads);
 
   AdamOptions options_;
   Index updates_ = 0;
@@ -93,7 +93,7 @@ template <class Model>
 void Adam<Scalar>::update(Model& model, const Gradients<Scalar>& gradients, double rate, double factor,
                           Threads* threads) {
   check_update(model, gradients, rate, factor);
-  const Step by = next_step(rate, factor);
+  const UpdateFactors by = next_step(rate, factor);
   std::size_t i = 0;
   for_each_parameter(model, [&](const std::string&, Parameter<Scalar>& x) {
     update_parameter(x, i, gradients, by, threads);
@@ -126,11 +126,11 @@ void Adam<Scalar>::check_update(const Model& model, const Gradients<Scalar>& gra
 }
 
 template <class Scalar>
-typename Adam<Scalar>::Step Adam<Scalar>::next_step(double rate, double factor) {
+typename Adam<Scalar>::UpdateFactors Adam<Scalar>::next_step(double rate, double factor) {
   ++updates_;
   const double t = static_cast<double>(updates_);
   const auto correction = [&](double beta) { return options_.bias_correction ? 1 - std::pow(beta, t) : 1; };
-  Step by;
+  UpdateFactors by;
   by.gradient_factor = static_cast<Scalar>(factor);
   by.decay = static_cast<Scalar>(options_.decoupled ? 0 : options_.weight_decay);
   by.keep = static_cast<Scalar>(options_.decoupled ? 1 - rate * options_.weight_decay : 1);
@@ -141,7 +141,7 @@ typename Adam<Scalar>::Step Adam<Scalar>::next_step(double rate, double factor) 
 
 template <class Scalar>
 void Adam<Scalar>::update_parameter(Parameter<Scalar>& x, std::size_t i, const Gradients<Scalar>& gradients,
-                                    const Step& by, Threads* threads) {
+                                    const UpdateFactors& by, Threads* threads) {
   if (i == first_moment_.size()) add_moments(x);
   Matrix<Scalar>& m = first_moment_[i].value;
   Matrix<Scalar>& v = second_moment_[i].value;

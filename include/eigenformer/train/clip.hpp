@@ -48,23 +48,23 @@ double global_norm(const Model& model, const Gradients<Scalar>& gradients) {
   });
   if (std::isfinite(sum)) return std::sqrt(sum);
   // Either a gradient is not finite, or its square is too large.
-  double largest = 0;
+  double max_norm = 0;
   detail::for_each_gradient(model, gradients, [&](const std::string& name, const Matrix<Scalar>& gradient) {
     check(detail::is_finite(gradient.array()), "global_norm: the gradient of ", name, " is not finite");
-    largest = std::max<double>(largest, static_cast<double>(gradient.cwiseAbs().maxCoeff()));
+    max_norm = std::max<double>(max_norm, static_cast<double>(gradient.cwiseAbs().maxCoeff()));
   });
   sum = 0;
   detail::for_each_gradient(model, gradients, [&](const std::string&, const Matrix<Scalar>& gradient) {
-    sum += (gradient.template cast<double>() / largest).squaredNorm();
+    sum += (gradient.template cast<double>() / max_norm).squaredNorm();
   });
-  return largest * std::sqrt(sum);
+  return max_norm * std::sqrt(sum);
 }
 
-/// The factor that brings a gradient of norm `norm` to at most `largest` (Pascanu et al. 2013, algorithm 1); 1 if
-/// `largest` is 0, which stands for no limit. Throws if the norm is not finite: no factor helps then.
-inline double clip_factor(double norm, double largest) {
+/// The factor that brings a gradient of norm `norm` to at most `max_norm` (Pascanu et al. 2013, algorithm 1); 1 if
+/// `max_norm` is 0, which stands for no limit. Throws if the norm is not finite: no factor helps then.
+inline double clip_factor(double norm, double max_norm) {
   check(std::isfinite(norm), "clip_factor: the norm is ", norm, ", expected a finite number");
-  return largest > 0 && norm > largest ? largest / norm : 1;
+  return max_norm > 0 && norm > max_norm ? max_norm / norm : 1;
 }
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI

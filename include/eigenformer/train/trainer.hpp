@@ -15,9 +15,9 @@
 namespace eigenformer::inline EIGENFORMER_ABI {
 
 struct TrainingOptions {
-  Index most_updates = 0;   // 0: until the callback says stop
-  Index accumulate = 1;     // batches whose gradients are added up to one update
-  double largest_norm = 1;  // the gradient is clipped to this global norm; 0: not at all
+  Index max_updates = 0;  // 0: until the callback says stop
+  Index accumulate = 1;   // batches whose gradients are added up to one update
+  double max_norm = 1;    // the gradient is clipped to this global norm; 0: not at all
   std::function<double(Index update)> schedule = InverseSquareRoot{};
   Rng* rng = nullptr;          // draws for dropout, which is off without one
   Threads* threads = nullptr;  // who works besides the calling thread
@@ -35,14 +35,14 @@ struct BatchLoss {
 struct TrainingProgress {
   Index update = 0;
   double loss = 0;  // the mean over this update's items
-  double rate = 0;
+  double learning_rate = 0;
   double gradient_norm = 0;  // before clipping
   Index items = 0;           // of this update
   Index total_items = 0;     // so far
   double seconds = 0;        // since the loop began
 };
 
-/// Trains until `report` returns false or `most_updates` are made.
+/// Trains until `report` returns false or `max_updates` are made.
 ///
 ///   next_batch: () -> Batch
 ///   loss: (const Context<Scalar>&, const Batch&) -> BatchLoss<Scalar>
@@ -59,7 +59,7 @@ void train(Model& model, Adam<Scalar>& optimizer, NextBatch&& next_batch, Loss&&
   TrainingProgress progress;
   progress.update = optimizer.updates();
   const auto begin = std::chrono::steady_clock::now();
-  while (options.most_updates == 0 || progress.update < options.most_updates) {
+  while (options.max_updates == 0 || progress.update < options.max_updates) {
     double sum = 0;
     progress.items = 0;
     tape.gradients().clear();
@@ -74,11 +74,11 @@ void train(Model& model, Adam<Scalar>& optimizer, NextBatch&& next_batch, Loss&&
     }
     const double mean = 1 / static_cast<double>(std::max<Index>(progress.items, 1));
     ++progress.update;
-    progress.rate = options.schedule(progress.update);
+    progress.learning_rate = options.schedule(progress.update);
     check_finite(model, tape.gradients(), progress.update);
     progress.gradient_norm = mean * global_norm(model, tape.gradients());
-    optimizer.update(model, tape.gradients(), progress.rate,
-                     mean * clip_factor(progress.gradient_norm, options.largest_norm), options.threads);
+    optimizer.update(model, tape.gradients(), progress.learning_rate,
+                     mean * clip_factor(progress.gradient_norm, options.max_norm), options.threads);
     progress.loss = mean * sum;
     progress.total_items += progress.items;
     progress.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();

@@ -49,7 +49,7 @@ TEMPLATE_TEST_CASE("what one of several scores hides is hidden on every tile", "
 TEST_CASE("a combined derivative is that of each after the others", "[kernels]") {
   // 2 tanh(3 tanh(s / 3) / 2) and a bias that has none.
   const auto score = ef::combine(ef::SoftCap(3), ef::Alibi(4), ef::SoftCap(2));
-  static_assert(decltype(score)::kept_blocks == 2);
+  static_assert(decltype(score)::saved_blocks == 2);
   constexpr Index queries = 5, keys = 3, gap = 2;
   ef::Rng rng(4);
   ScoreTile tile = sequence(queries, keys, 0);
@@ -64,11 +64,11 @@ TEST_CASE("a combined derivative is that of each after the others", "[kernels]")
     return ef::ScoreBlock<double>(entries, queries, keys, Eigen::OuterStride<>(queries + gap));
   };
   const ByKeys<double> plain = random_matrix<double>(queries, keys, rng);
-  ByKeys<double> scores(queries + gap, keys), kept(queries + gap, 2 * keys), d(queries + gap, keys);
+  ByKeys<double> scores(queries + gap, keys), saved(queries + gap, 2 * keys), d(queries + gap, keys);
   block(scores.data()) = plain;
   block(d.data()).setOnes();
-  score.apply(tile, block(scores.data()), block(kept.data()));
-  score.apply_backward(tile, block(kept.data()), block(d.data()));
+  score.apply(tile, block(scores.data()), block(saved.data()));
+  score.apply_backward(tile, block(saved.data()), block(d.data()));
   CHECK(block(scores.data()) == value(plain));
   const ByKeys<double> step = ByKeys<double>::Constant(queries, keys, 1e-6);
   const ByKeys<double> expected = (value(plain + step) - value(plain - step)) / 2e-6;

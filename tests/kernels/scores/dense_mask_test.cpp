@@ -26,20 +26,20 @@ TEMPLATE_TEST_CASE("a dense mask hides where it is false on every tile", "[kerne
           CAPTURE(first_row, queries, keys, visible_tenths);
           // Larger than asked for, and its other rows are of no concern.
           Matrix<bool> mask(first_row + queries + 1, keys + 2);
-          for (Index i = 0; i < mask.size(); ++i) mask.data()[i] = rng.below(10) < visible_tenths;
+          for (Index i = 0; i < mask.size(); ++i) mask.data()[i] = rng.randint(10) < visible_tenths;
           const ef::DenseMask score(mask);
           CHECK(check_all_tiles<TestType>(score, sequence(queries, keys, first_row),
                                           [&](Index i, Index j) { return mask(first_row + i, j); }) == 0);
         }
 }
 
-TEST_CASE("a dense mask is kept, and takes any matrix of bool", "[kernels]") {
+TEST_CASE("a dense mask is saved, and takes any matrix of bool", "[kernels]") {
   ef::Rng rng(3);
   ScoreTile tile = sequence(3, 4, 0);
   tile.query_end = 3;
   tile.key_end = 4;
   ByKeys<float> scores(3, 4);
-  for (Index i = 0; i < scores.size(); ++i) scores.data()[i] = static_cast<float>(rng.below(3));
+  for (Index i = 0; i < scores.size(); ++i) scores.data()[i] = static_cast<float>(rng.randint(3));
   const auto hidden_by = [&](const ef::DenseMask& score) {
     ByKeys<float> s = scores;
     score.apply(tile, block_of(s));

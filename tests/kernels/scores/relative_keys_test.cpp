@@ -27,10 +27,10 @@ TEMPLATE_TEST_CASE("every tile gets the terms of its clipped distances, and they
       const Index past = after_past ? 26 - 19 : 0;
       for (int repeat = 0; repeat < 60; ++repeat) {
         ef::ScoreTile tile = sequence(19, 26, 6);
-        tile.query_begin = rng.below(19);
-        tile.query_end = tile.query_begin + 1 + rng.below(19 - tile.query_begin);
-        tile.key_begin = rng.below(26);
-        tile.key_end = tile.key_begin + 1 + rng.below(26 - tile.key_begin);
+        tile.query_begin = rng.randint(19);
+        tile.query_end = tile.query_begin + 1 + rng.randint(19 - tile.query_begin);
+        tile.key_begin = rng.randint(26);
+        tile.key_end = tile.key_begin + 1 + rng.randint(26 - tile.key_begin);
         CAPTURE(k, after_past, tile.query_begin, tile.query_end, tile.key_begin, tile.key_end);
         const Index n = tile.query_end - tile.query_begin, m = tile.key_end - tile.key_begin;
         ByKeys<TestType> scores = random_matrix<TestType>(n, m, rng), d_scores = random_matrix<TestType>(n, m, rng);

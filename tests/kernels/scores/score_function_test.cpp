@@ -22,15 +22,15 @@ TEMPLATE_TEST_CASE("functions are called with the score and its place", "[kernel
       tile.key_begin = 5;
       tile.key_end = 5 + keys;
       const ByKeys<TestType> plain = random_matrix<TestType>(queries, keys, rng);
-      ByKeys<TestType> scores = plain, again = plain, kept(queries, keys);
+      ByKeys<TestType> scores = plain, again = plain, saved(queries, keys);
       ByKeys<TestType> d_scores = ByKeys<TestType>::Constant(queries, keys, 3);
-      const auto squared = ef::score([](auto s, const ef::ScorePlace& at) {
+      const auto squared = ef::score([](auto s, const ef::ScorePosition& at) {
         const int place = 1000 * at.key + 100 * at.head + 10 * at.sequence + at.keys - at.queries;
         return s * s * static_cast<float>(at.query) + static_cast<float>(place);
       });
       squared.apply(tile, block_of(scores));
-      squared.apply(tile, block_of(again), block_of(kept));
-      squared.apply_backward(tile, block_of(kept), block_of(d_scores));
+      squared.apply(tile, block_of(again), block_of(saved));
+      squared.apply_backward(tile, block_of(saved), block_of(d_scores));
       for (Index i = 0; i < queries; ++i)
         for (Index j = 0; j < keys; ++j) {
           const auto s = static_cast<double>(plain(i, j)), row = static_cast<double>(3 + i);
@@ -40,17 +40,17 @@ TEMPLATE_TEST_CASE("functions are called with the score and its place", "[kernel
                   1e5 * rounding<TestType>(4));
           CHECK(std::abs(static_cast<double>(d_scores(i, j)) - 3 * 2 * s * row) < 1e3 * rounding<TestType>(4));
         }
-      const auto earlier = ef::mask([](const ef::ScorePlace& at) { return at.key < at.query; });
+      const auto earlier = ef::mask([](const ef::ScorePosition& at) { return at.key < at.query; });
       check_tile<TestType>(earlier, tile, [](Index i, Index j) { return j < i; });
     }
 }
 
 namespace {
 
-float halved(float s, const ef::ScorePlace&) {
+float halved(float s, const ef::ScorePosition&) {
   return s / 2;
 }
-bool is_first(const ef::ScorePlace& at) {
+bool is_first(const ef::ScorePosition& at) {
   return at.key == 0;
 }
 
@@ -70,19 +70,19 @@ TEST_CASE(
   using Two = std::pair<float, float>;
   CHECK(changed(ef::score(halved)) == Two(1, 1));
   CHECK(changed(ef::score(&halved)) == Two(1, 1));
-  CHECK(changed(ef::score([](double s, ef::ScorePlace) { return s + 1; })) == Two(3, 3));
+  CHECK(changed(ef::score([](double s, ef::ScorePosition) { return s + 1; })) == Two(3, 3));
   CHECK(changed(ef::score([](auto s, auto at) { return at.key > 0 ? s : 0; })) == Two(0, 2));
   CHECK(changed(ef::score([](auto s, auto) { return std::max(s, 3.0F); })) == Two(3, 3));
-  CHECK(changed(ef::score(std::function<float(float, ef::ScorePlace)>(halved))) == Two(1, 1));
+  CHECK(changed(ef::score(std::function<float(float, ef::ScorePosition)>(halved))) == Two(1, 1));
   CHECK(changed(ef::mask(is_first)) == Two(2, ef::hidden_score<float>));
   CHECK(changed(ef::mask([](auto at) { return (at.key == 1) & (at.query == 0); })) == Two(ef::hidden_score<float>, 2));
 }
 
 TEST_CASE("a score that a bias has hidden has no derivative", "[kernels]") {
-  ByKeys<float> hidden = ByKeys<float>::Constant(3, 1, ef::hidden_score<float>), kept(3, 1);
+  ByKeys<float> hidden = ByKeys<float>::Constant(3, 1, ef::hidden_score<float>), saved(3, 1);
   ByKeys<float> d = ByKeys<float>::Ones(3, 1);
-  const auto squared = ef::score([](auto s, const ef::ScorePlace&) { return s * s; });
-  squared.apply(sequence(3, 1, 0), block_of(hidden), block_of(kept));
-  squared.apply_backward(sequence(3, 1, 0), block_of(kept), block_of(d));
+  const auto squared = ef::score([](auto s, const ef::ScorePosition&) { return s * s; });
+  squared.apply(sequence(3, 1, 0), block_of(hidden), block_of(saved));
+  squared.apply_backward(sequence(3, 1, 0), block_of(saved), block_of(d));
   CHECK((d.array() == 0).all());
 }

@@ -16,10 +16,10 @@ TEMPLATE_TEST_CASE("a soft cap is cap * tanh(score / cap), with its derivative",
   for (const double cap : {0.5, 3.0, 50.0}) {
     CAPTURE(cap);
     const ByKeys<TestType> plain = random_matrix<TestType>(9, 5, rng, cap);
-    ByKeys<TestType> scores = plain, kept(9, 5), d_scores = ByKeys<TestType>::Constant(9, 5, 2);
+    ByKeys<TestType> scores = plain, saved(9, 5), d_scores = ByKeys<TestType>::Constant(9, 5, 2);
     const ef::SoftCap score(cap);
-    score.apply(sequence(9, 5, 0), block_of(scores), block_of(kept));
-    score.apply_backward(sequence(9, 5, 0), block_of(kept), block_of(d_scores));
+    score.apply(sequence(9, 5, 0), block_of(scores), block_of(saved));
+    score.apply_backward(sequence(9, 5, 0), block_of(saved), block_of(d_scores));
     for (Index i = 0; i < plain.size(); ++i) {
       const double tanh = std::tanh(static_cast<double>(plain.data()[i]) / cap);
       CHECK(std::abs(static_cast<double>(scores.data()[i]) - cap * tanh) < cap * rounding<TestType>(8));
@@ -42,23 +42,23 @@ TEMPLATE_TEST_CASE("a capped score depends on itself alone, and nothing beside t
         const auto block = [&](ByKeys<TestType>& m) {
           return ef::ScoreBlock<TestType>(m.data(), queries, keys, Eigen::OuterStride<>(queries + gap));
         };
-        ByKeys<TestType> scores = plain, again = plain, kept = plain, d_scores = plain;
+        ByKeys<TestType> scores = plain, again = plain, saved = plain, d_scores = plain;
         score.apply(tile, block(scores));
-        score.apply(tile, block(again), block(kept));
-        score.apply_backward(tile, block(kept), block(d_scores));
-        ByKeys<TestType> expected = plain, kept_expected = plain, d_expected = plain;
+        score.apply(tile, block(again), block(saved));
+        score.apply_backward(tile, block(saved), block(d_scores));
+        ByKeys<TestType> expected = plain, saved_expected = plain, d_expected = plain;
         for (Index i = 0; i < queries; ++i)
           for (Index j = 0; j < keys; ++j) {
-            ByKeys<TestType> one = plain.block(i, j, 1, 1), kept_one = one, d_one = one;
-            score.apply(sequence(1, 1, 0), block_of(one), block_of(kept_one));
-            score.apply_backward(sequence(1, 1, 0), block_of(kept_one), block_of(d_one));
+            ByKeys<TestType> one = plain.block(i, j, 1, 1), saved_one = one, d_one = one;
+            score.apply(sequence(1, 1, 0), block_of(one), block_of(saved_one));
+            score.apply_backward(sequence(1, 1, 0), block_of(saved_one), block_of(d_one));
             expected(i, j) = one(0, 0);
-            kept_expected(i, j) = kept_one(0, 0);
+            saved_expected(i, j) = saved_one(0, 0);
             d_expected(i, j) = d_one(0, 0);
           }
         CHECK(identical<TestType>(scores, expected));
         CHECK(identical<TestType>(again, expected));
-        CHECK(identical<TestType>(kept, kept_expected));
+        CHECK(identical<TestType>(saved, saved_expected));
         CHECK(identical<TestType>(d_scores, d_expected));
       }
 }

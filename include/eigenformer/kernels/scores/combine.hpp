@@ -16,7 +16,7 @@ class CombinedScore {
   static constexpr ScoreStage stage = std::min<ScoreStage>({Scores::stage...});
   static constexpr bool heads_share_gradient = (ScoreTraits<Scores>::heads_share_gradient || ...);
   static constexpr bool sequences_share_gradient = (ScoreTraits<Scores>::sequences_share_gradient || ...);
-  static constexpr int kept_blocks = (ScoreTraits<Scores>::kept_blocks + ...);
+  static constexpr int saved_blocks = (ScoreTraits<Scores>::saved_blocks + ...);
   static constexpr bool reads_rows_of_keys = (ScoreTraits<Scores>::reads_rows_of_keys || ...);
 
   explicit CombinedScore(const std::tuple<Scores...>& scores) : scores_(scores) {}
@@ -48,23 +48,23 @@ class CombinedScore {
   }
 
   template <class Scalar>
-  void apply(const ScoreTile& tile, ScoreBlock<Scalar> scores, ScoreBlock<Scalar> kept) const
-      requires(kept_blocks > 0) {
+  void apply(const ScoreTile& tile, ScoreBlock<Scalar> scores, ScoreBlock<Scalar> saved) const
+      requires(saved_blocks > 0) {
     int before = 0;  // blocks of the scores before
     for_each([&](const auto& score) {
-      if (is_applied(score, tile)) detail::apply_keeping(score, tile, scores, block_after(kept, before));
-      before += ScoreTraits<std::remove_cvref_t<decltype(score)>>::kept_blocks;
+      if (is_applied(score, tile)) detail::apply_saving(score, tile, scores, block_after(saved, before));
+      before += ScoreTraits<std::remove_cvref_t<decltype(score)>>::saved_blocks;
     });
   }
 
   template <class Scalar>
-  void apply_backward(const ScoreTile& tile, ScoreBlock<Scalar> kept, ScoreBlock<Scalar> d_scores) const
-      requires(kept_blocks > 0) {
-    differentiate<0>(tile, kept, d_scores);
+  void apply_backward(const ScoreTile& tile, ScoreBlock<Scalar> saved, ScoreBlock<Scalar> d_scores) const
+      requires(saved_blocks > 0) {
+    differentiate<0>(tile, saved, d_scores);
   }
   template <class Scalar>
   void apply_backward(const ScoreTile& tile, ScoreBlock<Scalar> d_scores) const
-      requires(kept_blocks == 0 && (ScoreTraits<Scores>::template has_derivative<Scalar>() || ...)) {
+      requires(saved_blocks == 0 && (ScoreTraits<Scores>::template has_derivative<Scalar>() || ...)) {
     differentiate<0>(tile, d_scores, d_scores);
   }
 
@@ -81,11 +81,11 @@ class CombinedScore {
 
   /// From the last score to the one `at`.
   template <std::size_t at, class Scalar>
-  void differentiate(const ScoreTile& tile, ScoreBlock<Scalar> kept, ScoreBlock<Scalar> d_scores) const {
+  void differentiate(const ScoreTile& tile, ScoreBlock<Scalar> saved, ScoreBlock<Scalar> d_scores) const {
     const auto& score = std::get<at>(scores_);
-    constexpr int own_blocks = ScoreTraits<std::remove_cvref_t<decltype(score)>>::kept_blocks;
-    if constexpr (at + 1 < sizeof...(Scores)) differentiate<at + 1>(tile, block_after(kept, own_blocks), d_scores);
-    detail::differentiate(score, tile, kept, d_scores);
+    constexpr int own_blocks = ScoreTraits<std::remove_cvref_t<decltype(score)>>::saved_blocks;
+    if constexpr (at + 1 < sizeof...(Scores)) differentiate<at + 1>(tile, block_after(saved, own_blocks), d_scores);
+    detail::differentiate(score, tile, saved, d_scores);
   }
 
   std::tuple<Scores...> scores_;

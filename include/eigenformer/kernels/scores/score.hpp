@@ -57,11 +57,11 @@ concept AppliesTo = requires(const S& score, const ScoreTile& tile, ScoreBlock<S
 /// One that does more than add a constant has a derivative, which turns the gradient after `apply` into the one before
 /// it, and may add to gradients of its own. If that asks for numbers of each score, it says how many, and has a second
 /// `apply`, which the backward calls in place of the first: it changes scores as that does, and leaves the numbers in
-/// `kept`, a block as large as the scores. Several blocks lie one behind the other: see block_after.
-///   static constexpr int kept_blocks = 1;
-///   template <class Scalar> void apply(const ScoreTile&, ScoreBlock<Scalar> scores, ScoreBlock<Scalar> kept) const;
+/// `saved`, a block as large as the scores. Several blocks lie one behind the other: see block_after.
+///   static constexpr int saved_blocks = 1;
+///   template <class Scalar> void apply(const ScoreTile&, ScoreBlock<Scalar> scores, ScoreBlock<Scalar> saved) const;
 ///   template <class Scalar>
-///   void apply_backward(const ScoreTile&, ScoreBlock<Scalar> kept, ScoreBlock<Scalar> d_scores) const;
+///   void apply_backward(const ScoreTile&, ScoreBlock<Scalar> saved, ScoreBlock<Scalar> d_scores) const;
 /// If it asks for none:
 ///   template <class Scalar> void apply_backward(const ScoreTile&, ScoreBlock<Scalar> d_scores) const;
 /// One with gradients of its own says which tiles must not be worked on at the same time, because they add to one

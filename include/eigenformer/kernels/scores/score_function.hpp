@@ -13,7 +13,7 @@
 namespace eigenformer::inline EIGENFORMER_ABI {
 
 /// Where a score stands. Small integers, so that what is computed from them can be vectorised.
-struct ScorePlace {
+struct ScorePosition {
   std::int32_t query = 0;     // counted within its sequence
   std::int32_t key = 0;       // counted within its sequence
   std::int32_t head = 0;      // the query's
@@ -32,11 +32,11 @@ namespace detail {
 template <class Scalar, class Body>
 void for_each_run(const ScoreTile& tile, const ScoreBlock<Scalar>& scores, Body body) {
   const auto narrow = [](Index i) { return static_cast<std::int32_t>(i); };
-  const ScorePlace corner{narrow(tile.query_begin), narrow(tile.key_begin), narrow(tile.head),
-                          narrow(tile.sequence),    narrow(tile.queries),   narrow(tile.keys)};
+  const ScorePosition corner{narrow(tile.query_begin), narrow(tile.key_begin), narrow(tile.head),
+                             narrow(tile.sequence),    narrow(tile.queries),   narrow(tile.keys)};
   const auto call = [&](Index i, Index j, auto count) {
     const auto places = [&](int l) {
-      ScorePlace place = corner;
+      ScorePosition place = corner;
       place.query += narrow(i) + l;
       place.key += narrow(j);
       return place;
@@ -81,7 +81,7 @@ void change_scores(const ScoreTile& tile, ScoreBlock<Scalar> scores, Change chan
   });
 }
 
-/// The same, where change gives a Dual, whose derivative is kept.
+/// The same, where change gives a Dual, whose derivative is saved.
 template <class Scalar, class Change>
 void change_scores(const ScoreTile& tile, ScoreBlock<Scalar> scores, ScoreBlock<Scalar> derivatives, Change change) {
   for_each_run(tile, scores, [&](const auto& places, Index i, Index j, auto run_length) {
@@ -110,7 +110,7 @@ constexpr bool is_score_result() {
   constexpr bool is_mask = std::is_same_v<Result, bool>;
   constexpr bool is_number = std::is_convertible_v<Result, double> && !std::is_integral_v<Result>;
   static_assert(!is_mask,
-                "a function that gives a bool is a mask: ef::mask([](const ef::ScorePlace& at) { return .. })");
+                "a function that gives a bool is a mask: ef::mask([](const ef::ScorePosition& at) { return .. })");
   static_assert(is_mask || is_number, "the function of a score gives the new score, of s's type or a float");
   return is_number;
 }
@@ -118,15 +118,15 @@ constexpr bool is_score_result() {
 /// Whether a score may be made of such a function. If not, a sentence says what is wrong with it.
 template <class Function>
 constexpr bool is_score_function() {
-  if constexpr (CallableWith<const Function&, float, ScorePlace>) {
-    return is_score_result<std::invoke_result_t<const Function&, float, const ScorePlace&>>();
-  } else if constexpr (CallableWith<const Function&, double, ScorePlace>) {
-    return is_score_result<std::invoke_result_t<const Function&, double, const ScorePlace&>>();
+  if constexpr (CallableWith<const Function&, float, ScorePosition>) {
+    return is_score_result<std::invoke_result_t<const Function&, float, const ScorePosition&>>();
+  } else if constexpr (CallableWith<const Function&, double, ScorePosition>) {
+    return is_score_result<std::invoke_result_t<const Function&, double, const ScorePosition&>>();
   } else {
-    constexpr bool is_mutable = CallableWith<Function&, float, ScorePlace>;
+    constexpr bool is_mutable = CallableWith<Function&, float, ScorePosition>;
     static_assert(is_mutable,
                   "the function of a score takes the score and its place: "
-                  "ef::score([](auto s, const ef::ScorePlace& at) { return .. })");
+                  "ef::score([](auto s, const ef::ScorePosition& at) { return .. })");
     static_assert(!is_mutable, "threads share the function of a score: write its lambda without mutable");
     return false;
   }
@@ -135,16 +135,17 @@ constexpr bool is_score_function() {
 /// Whether a mask may be made of such a function. If not, a sentence says what is wrong with it.
 template <class Function>
 constexpr bool is_mask_function() {
-  if constexpr (CallableWith<const Function&, ScorePlace>) {
-    using Result = std::remove_cvref_t<std::invoke_result_t<const Function&, const ScorePlace&>>;
+  if constexpr (CallableWith<const Function&, ScorePosition>) {
+    using Result = std::remove_cvref_t<std::invoke_result_t<const Function&, const ScorePosition&>>;
     constexpr bool decides = std::is_convertible_v<Result, bool> && !std::is_floating_point_v<Result>;
     static_assert(decides, "the function of a mask gives a bool: true = may attend");
     return decides;
   } else {
-    constexpr bool is_mutable = CallableWith<Function&, ScorePlace>;
-    static_assert(is_mutable,
-                  "a mask is a function of a place that gives a bool: ef::mask([](const ef::ScorePlace& at) { return "
-                  ".. }); a matrix of bool is an ef::DenseMask");
+    constexpr bool is_mutable = CallableWith<Function&, ScorePosition>;
+    static_assert(
+        is_mutable,
+        "a mask is a function of a place that gives a bool: ef::mask([](const ef::ScorePosition& at) { return "
+        ".. }); a matrix of bool is an ef::DenseMask");
     static_assert(!is_mutable, "threads share the function of a mask: write its lambda without mutable");
     return false;
   }
@@ -157,7 +158,7 @@ template <class Function>
 class ScoreFunction {
  public:
   static constexpr ScoreStage stage = ScoreStage::bias;
-  static constexpr int kept_blocks = 1;  // derivatives
+  static constexpr int saved_blocks = 1;  // derivatives
 
   explicit ScoreFunction(const Function& function) : function_(function) {}
 
@@ -165,12 +166,12 @@ class ScoreFunction {
   template <class Scalar>
   static constexpr bool is_differentiable() {
     constexpr bool takes_duals =
-        requires(const Function& function, const Dual<Scalar>& score, const ScorePlace& place) {
+        requires(const Function& function, const Dual<Scalar>& score, const ScorePosition& place) {
       function(score, place);
     };
     static_assert(takes_duals,
                   "this score has no derivative: write its function for any type of score, "
-                  "ef::score([](auto s, const ef::ScorePlace& at) { return .. })");
+                  "ef::score([](auto s, const ef::ScorePosition& at) { return .. })");
     return takes_duals;
   }
 
@@ -178,15 +179,15 @@ class ScoreFunction {
 
   template <class Scalar>
   void apply(const ScoreTile& tile, ScoreBlock<Scalar> scores) const {
-    detail::change_scores(tile, scores, [&](Scalar score, const ScorePlace& place) {
+    detail::change_scores(tile, scores, [&](Scalar score, const ScorePosition& place) {
       // What a bias has hidden stays hidden.
       return detail::choose(score == hidden_score<Scalar>, score, static_cast<Scalar>(function_(score, place)));
     });
   }
 
   template <class Scalar>
-  void apply(const ScoreTile& tile, ScoreBlock<Scalar> scores, ScoreBlock<Scalar> kept) const {
-    detail::change_scores(tile, scores, kept, [&](Scalar score, const ScorePlace& place) {
+  void apply(const ScoreTile& tile, ScoreBlock<Scalar> scores, ScoreBlock<Scalar> saved) const {
+    detail::change_scores(tile, scores, saved, [&](Scalar score, const ScorePosition& place) {
       Dual<Scalar> changed = function_(Dual<Scalar>(score, 1), place);
       changed.value = detail::choose(score == hidden_score<Scalar>, score, changed.value);
       // A score that a bias has hidden is infinite, and its derivative may be anything.
@@ -196,7 +197,7 @@ class ScoreFunction {
   }
 
   template <class Scalar>
-  void apply_backward(const ScoreTile&, ScoreBlock<Scalar> kept, ScoreBlock<Scalar> d_scores) const {
+  void apply_backward(const ScoreTile&, ScoreBlock<Scalar> saved, ScoreBlock<Scalar> d_scores) const {
     // A gradient of 0 stays so: that of a hidden score, whose derivative may be undefined, must not become one of a
     // bias's own.
     const auto zero = simd::broadcast(Scalar(0));
@@ -205,7 +206,7 @@ class ScoreFunction {
           const auto size = simd::maximum(d, simd::subtract(zero, d));
           return simd::select_less(zero, size, simd::multiply(d, derivative), d);
         },
-        d_scores, kept);
+        d_scores, saved);
   }
 
  private:
@@ -224,7 +225,7 @@ class MaskFunction {
 
   template <class Scalar>
   void apply(const ScoreTile& tile, ScoreBlock<Scalar> scores) const {
-    detail::change_scores(tile, scores, [&](Scalar score, const ScorePlace& place) {
+    detail::change_scores(tile, scores, [&](Scalar score, const ScorePosition& place) {
       return function_(place) ? score : hidden_score<Scalar>;
     });
   }
@@ -236,7 +237,7 @@ class MaskFunction {
 /// A score that is changed by a function of the score and its place, after any soft cap and before any mask. Minus
 /// infinity hides the key, as a bias's does.
 ///
-///   score([](auto s, const ScorePlace& at) { return s - 0.1F * static_cast<float>(at.query - at.key); })
+///   score([](auto s, const ScorePosition& at) { return s - 0.1F * static_cast<float>(at.query - at.key); })
 ///
 /// Written for `auto`, it has a derivative: the backward calls it with dual numbers. eigenformer::exp, tanh, abs, log,
 /// sqrt and pow are for use in it: the C library's have no derivative, and the first three are vectorised.
@@ -250,7 +251,7 @@ auto score(const Function& function) {
 
 /// A mask by a function of the place, true where the query may attend to the key.
 ///
-///   mask([](const ScorePlace& at) { return at.key % 4 == 0; })
+///   mask([](const ScorePosition& at) { return at.key % 4 == 0; })
 ///
 /// It is asked about every pair. What leaves out long stretches, combine with Causal or SlidingWindow: those cost
 /// nothing where they hide.

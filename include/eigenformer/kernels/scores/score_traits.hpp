@@ -11,8 +11,8 @@ struct ScoreTraits {
   /// Whether S is applied where all is visible, too.
   static constexpr bool changes_values = S::stage != ScoreStage::mask;
   /// Blocks of numbers that S keeps of a tile's scores for its derivative.
-  static constexpr int kept_blocks = [] {
-    if constexpr (requires { S::kept_blocks; }) return S::kept_blocks;
+  static constexpr int saved_blocks = [] {
+    if constexpr (requires { S::saved_blocks; }) return S::saved_blocks;
     return 0;
   }();
   static constexpr bool heads_share_gradient = [] {
@@ -34,9 +34,9 @@ struct ScoreTraits {
     constexpr bool asks_for_kept = requires(const S& score, const ScoreTile& tile, ScoreBlock<Scalar> block) {
       score.apply_backward(tile, block, block);
     };
-    static_assert(kept_blocks > 0 || !asks_for_kept,
-                  "a score whose apply_backward is given what was kept says how much that is: kept_blocks");
-    return kept_blocks > 0 || requires(const S& score, const ScoreTile& tile, ScoreBlock<Scalar> block) {
+    static_assert(saved_blocks > 0 || !asks_for_kept,
+                  "a score whose apply_backward is given what was saved says how much that is: saved_blocks");
+    return saved_blocks > 0 || requires(const S& score, const ScoreTile& tile, ScoreBlock<Scalar> block) {
       score.apply_backward(tile, block);
     };
   }

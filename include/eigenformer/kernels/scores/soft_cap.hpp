@@ -10,7 +10,7 @@ namespace eigenformer::inline EIGENFORMER_ABI {
 class SoftCap {
  public:
   static constexpr ScoreStage stage = ScoreStage::cap;
-  static constexpr int kept_blocks = 1;  // tanh(s / cap)
+  static constexpr int saved_blocks = 1;  // tanh(s / cap)
 
   /// Throws unless cap > 0.
   explicit SoftCap(double cap) : cap_(cap) { check(cap > 0, "SoftCap: cap is ", cap, ", expected more than 0"); }
@@ -27,22 +27,22 @@ class SoftCap {
   }
 
   template <class Scalar>
-  void apply(const ScoreTile&, ScoreBlock<Scalar> scores, ScoreBlock<Scalar> kept) const {
+  void apply(const ScoreTile&, ScoreBlock<Scalar> scores, ScoreBlock<Scalar> saved) const {
     const auto cap = static_cast<Scalar>(cap_);
-    kept = scores;
-    detail::change_packets([=](const auto& s) { return tanh_of(s, 1 / cap); }, kept);
+    saved = scores;
+    detail::change_packets([=](const auto& s) { return tanh_of(s, 1 / cap); }, saved);
     detail::change_packets([=](const auto&, const auto& tanh) { return simd::multiply(tanh, simd::broadcast(cap)); },
-                           scores, kept);
+                           scores, saved);
   }
 
   /// d tanh(x) = 1 - tanh(x)^2.
   template <class Scalar>
-  void apply_backward(const ScoreTile&, ScoreBlock<Scalar> kept, ScoreBlock<Scalar> d_scores) const {
+  void apply_backward(const ScoreTile&, ScoreBlock<Scalar> saved, ScoreBlock<Scalar> d_scores) const {
     detail::change_packets(
         [](const auto& d, const auto& tanh) {
           return simd::multiply(d, simd::subtract(simd::broadcast(Scalar(1)), simd::multiply(tanh, tanh)));
         },
-        d_scores, kept);
+        d_scores, saved);
   }
 
   friend bool operator==(const SoftCap&, const SoftCap&) = default;

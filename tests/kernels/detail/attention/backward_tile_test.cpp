@@ -47,19 +47,19 @@ TEMPLATE_TEST_CASE("a tile of queries gives the gradients of its formulas, over 
   using Tile = detail::BackwardTile<TestType, true, 0>;
   ef::Rng rng(1);
   struct Sizes {
-    Index most_queries, keys, d, e;
+    Index max_queries, keys, d, e;
   };
   const Sizes sizes[] = {{1, 1, 1, 1}, {3, 5, 7, 2}, {48, 64, 64, 64}, {17, 40, 9, 33}, {48, 10, 300, 5}};
   for (const Sizes& s : sizes)
     for (const bool causal : {false, true}) {
       const Index keys = s.keys, d = s.d, e = s.e;
-      CAPTURE(s.most_queries, keys, d, e, causal);
+      CAPTURE(s.max_queries, keys, d, e, causal);
       const detail::AttentionLayout layout =
-          detail::attention_layout({s.most_queries, d}, {keys, d}, {keys, e}, {.heads = 1});
+          detail::attention_layout({s.max_queries, d}, {keys, d}, {keys, e}, {.heads = 1});
       Tile tile(layout);
       REQUIRE(tile.capacity() >= 1);
       REQUIRE(keys <= Tile::key_capacity);
-      const Index queries = std::min(s.most_queries, tile.capacity());
+      const Index queries = std::min(s.max_queries, tile.capacity());
       const double scale = 1 / std::sqrt(static_cast<double>(d));
       const Index past = causal ? 2 - queries / 2 : keys;  // so that some queries see nothing
       const auto q = random_matrix<TestType>(queries, d, rng), k = random_matrix<TestType>(keys, d, rng),
@@ -87,7 +87,7 @@ TEMPLATE_TEST_CASE("a tile of queries gives the gradients of its formulas, over 
       all.keys = keys;
       tile.load(rows, all, scale);
       tile.clear_d_q();
-      const auto mask = ef::mask([past](const ef::ScorePlace& at) { return at.key <= at.query + past; });
+      const auto mask = ef::mask([past](const ef::ScorePosition& at) { return at.key <= at.query + past; });
       for (all.key_begin = 0; all.key_begin < keys; all.key_begin = all.key_end) {
         all.key_end = std::min(keys, all.key_begin + 23);
         const auto add = [&](const auto& score) {
@@ -105,8 +105,8 @@ TEMPLATE_TEST_CASE("a tile of queries gives the gradients of its formulas, over 
           add(ef::Unmasked{});
       }
       tile.add_d_q({d_q.data(), d});
-      CHECK(largest_error(d_q, (expected.d.q.array() + 1).matrix()) < rounding<TestType>(256));
-      CHECK(largest_error(d_k, (expected.d.k.array() + 1).matrix()) < rounding<TestType>(256));
-      CHECK(largest_error(d_v, (expected.d.v.array() + 1).matrix()) < rounding<TestType>(256));
+      CHECK(max_error(d_q, (expected.d.q.array() + 1).matrix()) < rounding<TestType>(256));
+      CHECK(max_error(d_k, (expected.d.k.array() + 1).matrix()) < rounding<TestType>(256));
+      CHECK(max_error(d_v, (expected.d.v.array() + 1).matrix()) < rounding<TestType>(256));
     }
 }

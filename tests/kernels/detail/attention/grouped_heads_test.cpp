@@ -60,7 +60,7 @@ TEMPLATE_TEST_CASE("heads that share keys attend side by side as their definitio
   for (const auto& [heads, queries] : groups<TestType>())
     for (const Index keys : {1, 17, 128, 129, 300}) {
       CAPTURE(heads, queries, keys);
-      const AttentionCase<TestType> c({heads, 1, 1 + rng.below(40), 1 + rng.below(40), {queries}, {keys}}, rng);
+      const AttentionCase<TestType> c({heads, 1, 1 + rng.randint(40), 1 + rng.randint(40), {queries}, {keys}}, rng);
       REQUIRE(are_side_by_side(c));
       check_definition(c, rng, pool);
     }
@@ -75,10 +75,10 @@ TEMPLATE_TEST_CASE("what depends on the head does so where heads lie side by sid
     std::vector<double> slopes;
     for (Index h = 0; h < heads; ++h) slopes.push_back(0.5 / static_cast<double>(h + 1));
     const ef::Alibi alibi(slopes);
-    CHECK(largest_error(attend(c, alibi).out, attend(apart(c), alibi).out) < rounding<TestType>(64));
+    CHECK(max_error(attend(c, alibi).out, attend(apart(c), alibi).out) < rounding<TestType>(64));
     c.options.dropout = 0.25;
     c.options.dropout_key = {5, 6};
-    CHECK(largest_error(attend(c, ef::Causal{}).out, attend(apart(c), ef::Causal{}).out) < rounding<TestType>(64));
+    CHECK(max_error(attend(c, ef::Causal{}).out, attend(apart(c), ef::Causal{}).out) < rounding<TestType>(64));
   }
 }
 
@@ -102,7 +102,7 @@ TEMPLATE_TEST_CASE("NaN in keys that are hidden reaches no head beside another",
   for (const auto& [heads, queries] : groups<TestType>()) {
     CAPTURE(heads, queries);
     AttentionCase<TestType> c({heads, 1, 5, 3, {queries}, {150}}, rng);
-    Matrix<bool> visible = Matrix<bool>::NullaryExpr(queries, 150, [&] { return rng.below(3) > 0; });
+    Matrix<bool> visible = Matrix<bool>::NullaryExpr(queries, 150, [&] { return rng.randint(3) > 0; });
     for (const Index key : {0, 40, 149}) visible.col(key).setConstant(false);
     const ef::DenseMask mask(visible);
     const Attended<TestType> expected = attend(c, mask);

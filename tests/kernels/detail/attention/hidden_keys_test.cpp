@@ -40,6 +40,6 @@ TEMPLATE_TEST_CASE("values of hidden keys are left out, whatever they are", "[ke
       const detail::TilePart part{{}, ef::Visible::some, 0, keys, 0, n / lanes};
       detail::add_visible_values<TestType>(part, scores.data(), weights.data(), {values.data(), width, 1}, width,
                                            results.data());
-      CHECK(largest_error(results, expected) < rounding<TestType>(4 * static_cast<double>(keys) + 4));
+      CHECK(max_error(results, expected) < rounding<TestType>(4 * static_cast<double>(keys) + 4));
     }
 }

@@ -63,11 +63,11 @@ TEMPLATE_TEST_CASE_SIG("softmax over keys that come in tiles is softmax over all
       }
       CHECK(softmax.finish(3, results.data()));
       // A weight's error is its score's rounding.
-      CHECK(largest_error(results, expected) < scale * rounding<Scalar>(64));
+      CHECK(max_error(results, expected) < scale * rounding<Scalar>(64));
       CHECK((results.col(1).array() == 0).all());
       Matrix<Scalar> given(1, n);
       softmax.log_sum_exp(given.data());
-      CHECK(largest_error(given, log_sum_exp) < rounding<Scalar>(16));
+      CHECK(max_error(given, log_sum_exp) < rounding<Scalar>(16));
     }
 }
 

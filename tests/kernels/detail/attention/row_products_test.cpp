@@ -28,7 +28,7 @@ TEMPLATE_TEST_CASE("products of rows with keys and values are near their definit
         const Matrix<double> expected =
             q.template cast<double>() * k.leftCols(width).transpose().template cast<double>();
         const double most = rounding<TestType>(4 * static_cast<double>(width) + 4);
-        CHECK(largest_error(scores.leftCols(keys), expected) < most);
+        CHECK(max_error(scores.leftCols(keys), expected) < most);
         CHECK((scores.rightCols(lanes).array() == 77).all());
 
         // One row's weights, of which the first key's is hidden and its values are not numbers.
@@ -42,9 +42,9 @@ TEMPLATE_TEST_CASE("products of rows with keys and values are near their definit
         detail::add_values<TestType>(keys, packets, weights.data(), seen.data(), {values.data(), width + 5, 1},
                                      result.data());
         const double size = 1 + weights.cwiseAbs().sum();
-        CHECK(largest_error(result, sum) < size * rounding<TestType>(4 * static_cast<double>(keys) + 4));
+        CHECK(max_error(result, sum) < size * rounding<TestType>(4 * static_cast<double>(keys) + 4));
         result = q.topRows(1);
         detail::add_values<TestType>(keys, packets, weights.data(), nullptr, {k.data(), width + 5, 1}, result.data());
-        CHECK(largest_error(result, sum) < size * rounding<TestType>(4 * static_cast<double>(keys) + 4));
+        CHECK(max_error(result, sum) < size * rounding<TestType>(4 * static_cast<double>(keys) + 4));
       }
 }

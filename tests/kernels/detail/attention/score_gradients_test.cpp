@@ -40,6 +40,6 @@ TEST_CASE("gradients of queries and keys, which what is hidden does not reach", 
                                           detail::head_columns(ef::strided_view(std::as_const(k)), 1),
                                           detail::head_columns(to_q, 1), detail::head_columns(to_k, 1)};
   detail::add_score_gradients(layout, detail::whole_tile(layout, 0, 0), scores, d_scores, rows);
-  CHECK(largest_error(d_q, expected_q) < 1e-14);
-  CHECK(largest_error(d_k, expected_k) < 1e-14);
+  CHECK(max_error(d_q, expected_q) < 1e-14);
+  CHECK(max_error(d_k, expected_k) < 1e-14);
 }

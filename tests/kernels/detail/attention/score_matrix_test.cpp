@@ -15,7 +15,7 @@ TEMPLATE_TEST_CASE("each sequence and head has a matrix of its scores", "[kernel
   const auto layout = detail::attention_layout(ef::shape(q), ef::shape(k), ef::shape(k), options);
   Index count = 0;
   detail::for_each_score_matrix<TestType>(layout, ef::strided_view(q), ef::strided_view(k),
-                                          detail::AnonymousScore<TestType>(ef::Unmasked{}, std::false_type{}), nullptr,
+                                          detail::ErasedScore<TestType>(ef::Unmasked{}, std::false_type{}), nullptr,
                                           [&](const ef::ScoreTile& tile, const auto& scores) {
                                             ++count;
                                             const Index first = layout.key_rows.begin(tile.sequence);
@@ -23,7 +23,7 @@ TEMPLATE_TEST_CASE("each sequence and head has a matrix of its scores", "[kernel
                                                 q.block(tile.first_row, 3 * tile.head, tile.queries, 3) *
                                                 k.block(first, 3 * tile.head, tile.keys, 3).transpose() /
                                                 std::sqrt(TestType(3));
-                                            CHECK(largest_error(scores, expected) <= rounding<TestType>(64));
+                                            CHECK(max_error(scores, expected) <= rounding<TestType>(64));
                                           });
   CHECK(count == 4);  // the sequence without queries has none
 }

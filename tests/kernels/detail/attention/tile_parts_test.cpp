@@ -12,10 +12,10 @@ using namespace ef::testing;
 
 namespace {
 
-constexpr Index most_queries = 64;
+constexpr Index max_queries = 64;
 
 template <class Scalar>
-using Parts = ef::detail::TileParts<Scalar, most_queries>;
+using Parts = ef::detail::TileParts<Scalar, max_queries>;
 
 ef::ScoreTile tile_of(Index queries, Index key_begin, Index key_end) {
   ef::ScoreTile tile;
@@ -52,10 +52,10 @@ TEMPLATE_TEST_CASE("parts of a tile cover what its queries see, once, and say ho
   ef::Rng rng(seed);
   for (int repeat = 0; repeat < 300; ++repeat) {
     // Each query sees a random stretch of keys, or none, and sometimes all of them everything.
-    const Index queries = 1 + rng.below(most_queries), keys = 96, key_begin = repeat % 5;
+    const Index queries = 1 + rng.randint(max_queries), keys = 96, key_begin = repeat % 5;
     Matrix<bool> may_attend = Matrix<bool>::Constant(queries, keys, repeat % 10 == 1);
     for (Index i = 0; i < queries && repeat % 10 > 1; ++i) {
-      const Index begin = rng.below(keys), length = rng.below(40);
+      const Index begin = rng.randint(keys), length = rng.randint(40);
       may_attend.row(i).segment(begin, std::min(length, keys - begin)).setConstant(true);
     }
     const ef::ScoreTile tile = tile_of(queries, key_begin, keys);

@@ -38,7 +38,7 @@ TEMPLATE_TEST_CASE("a product of any number of rows and packets is near its defi
                                              largest);
         };
         multiply({});
-        CHECK(largest_error(c.inside(), product) < most);
+        CHECK(max_error(c.inside(), product) < most);
         const Matrix<TestType> once = c.inside();
         // The largest of every column, of what was noted before too.
         const auto before = random_matrix<TestType>(1, cols, rng);
@@ -48,9 +48,9 @@ TEMPLATE_TEST_CASE("a product of any number of rows and packets is near its defi
         CHECK(identical<TestType>(c.inside(), once));
         CHECK(largest.rest_is_untouched());
         multiply({c.inside().data(), c.inside().outerStride()});
-        CHECK(largest_error(c.inside(), 2 * product) < 2 * most);
+        CHECK(max_error(c.inside(), 2 * product) < 2 * most);
         multiply({bias.data(), 0});
-        CHECK(largest_error(c.inside(), product.rowwise() + bias.template cast<double>().row(0)) < most);
+        CHECK(max_error(c.inside(), product.rowwise() + bias.template cast<double>().row(0)) < most);
         CHECK(c.rest_is_untouched());
 
         // From A's transpose where it lies, to the last bit; and a row alone.

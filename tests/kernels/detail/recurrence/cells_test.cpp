@@ -17,16 +17,16 @@ double logistic(double x) {
 /// One step of a cell of one hidden unit.
 template <class Cell>
 struct OneUnit {
-  static constexpr std::size_t gate_columns = Cell::gates, state_columns = Cell::states, kept_columns = Cell::kept;
+  static constexpr std::size_t gate_columns = Cell::gates, state_columns = Cell::states, kept_columns = Cell::saved;
 
   std::array<double, gate_columns> gates{}, products{};
   std::array<double, state_columns> previous{}, state{};
-  std::array<double, kept_columns + 1> kept{};
+  std::array<double, kept_columns + 1> saved{};
 
   void forward() {
     const detail::RecurrentStep<double> step{1,          gates.data(), products.data(), previous.data(), state.data(),
-                                             kept.data()};
-    detail::for_lanes<double>(1, [&](Index j, auto count) { Cell::forward(step, j, count); });
+                                             saved.data()};
+    detail::for_each_piece<double>(1, [&](Index j, auto count) { Cell::forward(step, j, count); });
   }
 };
 

@@ -22,7 +22,7 @@ TEST_CASE("the products with U are those of the whole matrix, in one part or two
   const detail::RecurrentProducts<double, detail::GruCell<false>> whole(layer);
   Matrix<double> products(3, 3 * hidden);
   whole.of_state(h, products);
-  CHECK(ef::testing::largest_error(products, expected) < 1e-13);
+  CHECK(ef::testing::max_error(products, expected) < 1e-13);
 
   const ef::Recurrence<double> reset_first{ef::RecurrentCell::gru_reset_first, weight, bias, none};
   const detail::RecurrentProducts<double, detail::GruCell<true>> parts(reset_first);
@@ -30,7 +30,7 @@ TEST_CASE("the products with U are those of the whole matrix, in one part or two
   parts.of_state(h, products);
   CHECK((products.rightCols(hidden).array() == 9).all());
   parts.of_reset(h, products);
-  CHECK(ef::testing::largest_error(products, expected) < 1e-13);
+  CHECK(ef::testing::max_error(products, expected) < 1e-13);
 }
 
 TEST_CASE("a group of one sequence goes from its initial state", "[kernels]") {
@@ -47,6 +47,6 @@ TEST_CASE("a group of one sequence goes from its initial state", "[kernels]") {
                                                 detail::RecurrentGroup(rows, order, false), gates, to, unkept);
   const Matrix<double> first = (gates.row(0) + initial * weight.transpose()).array().tanh();
   const Matrix<double> second = (gates.row(1) + first * weight.transpose()).array().tanh();
-  CHECK(ef::testing::largest_error(state.row(0), first) < 1e-13);
-  CHECK(ef::testing::largest_error(state.row(1), second) < 1e-13);
+  CHECK(ef::testing::max_error(state.row(0), first) < 1e-13);
+  CHECK(ef::testing::max_error(state.row(1), second) < 1e-13);
 }

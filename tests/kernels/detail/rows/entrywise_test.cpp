@@ -12,11 +12,11 @@ namespace {
 
 struct Square {
   template <class Scalar>
-  static detail::Lanes<Scalar> value(const detail::Lanes<Scalar>& x) {
+  static detail::RowPiece<Scalar> value(const detail::RowPiece<Scalar>& x) {
     return x * x;
   }
   template <class Scalar>
-  static detail::Lanes<Scalar> derivative(const detail::Lanes<Scalar>& x) {
+  static detail::RowPiece<Scalar> derivative(const detail::RowPiece<Scalar>& x) {
     return x + x;
   }
 };

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "eigenformer/core/detail/compiled.hpp"
-#include "eigenformer/kernels/detail/attention/anonymous_score.hpp"
+#include "eigenformer/kernels/detail/attention/erased_score.hpp"
 #include "eigenformer/kernels/detail/attention/tasks.hpp"
 #include "eigenformer/kernels/scores/causal.hpp"
 

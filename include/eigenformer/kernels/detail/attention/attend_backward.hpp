@@ -2,8 +2,8 @@
 #pragma once
 
 #include "eigenformer/core/detail/compiled.hpp"
-#include "eigenformer/kernels/detail/attention/anonymous_score.hpp"
 #include "eigenformer/kernels/detail/attention/backward_tasks.hpp"
+#include "eigenformer/kernels/detail/attention/erased_score.hpp"
 #include "eigenformer/kernels/scores/causal.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI::detail {

@@ -44,7 +44,7 @@ void attend_backward(const BackwardCall<Scalar, S>& call, const BackwardTask& ta
   tile.key_end = task.end;
 
   KeyChunk<Scalar> chunk(layout, call.rows, task.key_head, tile);
-  BackwardTile<Scalar, BackwardCall<Scalar, S>::in_base_2, ScoreTraits<S>::kept_blocks> queries(layout);
+  BackwardTile<Scalar, BackwardCall<Scalar, S>::in_base_2, ScoreTraits<S>::saved_blocks> queries(layout);
   const auto is_seen = [&](Index key_begin, Index key_end) {
     tile.key_begin = key_begin;
     tile.key_end = key_end;
@@ -88,7 +88,7 @@ void attend_backward(const BackwardCall<Scalar, S>& call, Threads* threads) {
   check_covers(call.score, whole_batch(layout));
   const BackwardRows<Scalar>& rows = call.rows;
   const Index heads = layout.sequences() * layout.key_heads;
-  const Index longest = layout.key_rows.longest();
+  const Index longest = layout.key_rows.max_length();
   const bool shares_keys = threads != nullptr && heads < 8;
   // A gradient that sequences share is summed in the order of queries and keys, which must not depend on the threads.
   const Index chunk_keys = shares_keys || by_head ? backward_keys : many_backward_keys<Scalar>(layout);

@@ -19,9 +19,9 @@
 namespace eigenformer::inline EIGENFORMER_ABI::detail {
 
 /// Up to `capacity()` queries in blocks of n, what the backward sums for them while it goes over the keys, and the
-/// scores of a tile of keys. in_base_2: as in AttentionCall. kept_blocks: those that the score keeps for its
+/// scores of a tile of keys. in_base_2: as in AttentionCall. saved_blocks: those that the score keeps for its
 /// derivative.
-template <class Scalar, bool in_base_2, int kept_blocks>
+template <class Scalar, bool in_base_2, int saved_blocks>
 class BackwardTile {
  public:
   static constexpr Index n = block_queries<Scalar>;
@@ -99,7 +99,7 @@ class BackwardTile {
     const auto view = [&](Scalar* x) {
       return ScoreBlock<Scalar>(x + first_query, queries.count, m, Eigen::OuterStride<>(stride));
     };
-    const ScoreBlock<Scalar> kept = view(kept_blocks > 0 ? kept_ : scores_);
+    const ScoreBlock<Scalar> saved = view(saved_blocks > 0 ? saved_ : scores_);
     ScoreBlock<Scalar> scores = view(scores_), d_scores = view(d_scores_);
     // A weight of 0 times an infinite or undefined number must not reach what is hidden from it. Any change of values
     // may hide, by minus infinity.
@@ -108,9 +108,9 @@ class BackwardTile {
       entry_by_entry = !queries_are_finite() || !(rows.are_finite || all_finite(rows.keys, m, d_));
     if constexpr (ScoreTraits<S>::changes_values) {
       if (entry_by_entry)
-        apply_carefully(scores, [&](ScoreBlock<Scalar> block) { apply_keeping(call.score, tile, block, kept); });
+        apply_carefully(scores, [&](ScoreBlock<Scalar> block) { apply_saving(call.score, tile, block, saved); });
       else
-        apply_keeping(call.score, tile, scores, kept);
+        apply_saving(call.score, tile, scores, saved);
       partly_hidden = partly_hidden || entry_by_entry || !(rows.are_finite || all_finite(rows.values, m, e_));
     } else if (partly_hidden) {
       call.score.apply(tile, scores);
@@ -120,7 +120,7 @@ class BackwardTile {
     if (call.dropout.active()) call.dropout.apply(tile, d_scores.data(), 1, stride);
     differentiate_softmax(queries, m, partly_hidden);
     if constexpr (ScoreTraits<S>::template has_derivative<Scalar>()) {
-      differentiate(call.score, tile, kept, d_scores);
+      differentiate(call.score, tile, saved, d_scores);
       // What a function's derivative makes of a hidden score does not matter.
       if (partly_hidden) clear_where_weights_are_zero(queries, m);
     }
@@ -152,7 +152,7 @@ class BackwardTile {
   }
 
  private:
-  static constexpr Index kept_size = kept_blocks > 0 ? kept_blocks* block_size : 1;
+  static constexpr Index saved_size = saved_blocks > 0 ? saved_blocks* block_size : 1;
 
   /// Some queries of the tile.
   struct Queries {
@@ -316,7 +316,7 @@ class BackwardTile {
   Scalar* d_out_rows_;                       // [capacity x padded e]
   alignas(64) Scalar scores_[block_size];    // S, S', P, P * D
   alignas(64) Scalar d_scores_[block_size];  // dP, dS', dS
-  alignas(64) Scalar kept_[kept_size];       // what the score keeps for its derivative
+  alignas(64) Scalar saved_[saved_size];     // what the score keeps for its derivative
   alignas(64) Scalar log_sum_exp_[stride];
   alignas(64) Scalar delta_[stride];  // rowsum(O * dO)
   Scalar scale_ = 0;

@@ -21,7 +21,7 @@ decltype(auto) checked_score(const S& score) {
       std::is_void_v<Scalar> || AppliesTo<S, std::conditional_t<std::is_void_v<Scalar>, float, Scalar>>;
   static_assert(is_one,
                 "this is no score: wrap the function in ef::score or ef::mask, a matrix of bool in ef::DenseMask, a "
-                "std::variant of scores in ef::ChosenScore");
+                "std::variant of scores in ef::ScoreVariant");
   static_assert(!is_one || has_stage, "a score says when it is applied: static constexpr ef::ScoreStage stage");
   static_assert(!is_one || has_visible,
                 "a score says what queries may see: ef::Visible visible(const ef::ScoreTile&) const");

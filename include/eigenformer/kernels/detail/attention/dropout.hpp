@@ -27,7 +27,7 @@ class AttentionDropout {
  private:
   // Queries whose draws are made together. Ten rounds of multiplication wait for each other, so with AVX-512 48 lanes
   // take no longer than 16: with 16 attention has 76 instead of 87 % of the plain kernel's speed.
-  static constexpr Index most_lanes = 48;
+  static constexpr Index max_lanes = 48;
   template <std::size_t lanes>
   using Draws = std::array<std::array<std::uint32_t, lanes>, 4>;
 
@@ -93,15 +93,15 @@ class AttentionDropout {
 template <class Scalar>
 void AttentionDropout::apply(const ScoreTile& tile, Scalar* weights, Index query_stride, Index key_stride) const {
   const Index queries = tile.query_end - tile.query_begin;
-  for (Index i = 0; i < queries; i += most_lanes) {
-    const Index left = std::min<Index>(most_lanes, queries - i);
+  for (Index i = 0; i < queries; i += max_lanes) {
+    const Index left = std::min<Index>(max_lanes, queries - i);
     ScoreTile part = tile;
     part.query_begin += i;
     part.query_end = part.query_begin + left;
-    if (left > most_lanes / 2)
-      apply_to_some<most_lanes>(part, weights + i * query_stride, query_stride, key_stride);
+    if (left > max_lanes / 2)
+      apply_to_some<max_lanes>(part, weights + i * query_stride, query_stride, key_stride);
     else
-      apply_to_some<most_lanes / 2>(part, weights + i * query_stride, query_stride, key_stride);
+      apply_to_some<max_lanes / 2>(part, weights + i * query_stride, query_stride, key_stride);
   }
 }
 

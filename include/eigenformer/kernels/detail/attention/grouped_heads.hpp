@@ -40,7 +40,7 @@ class GroupedHeads {
     softmax_.begin();
   }
 
-  KeyTileSizes key_tiles() const { return {.keys = most_keys, .partly_hidden = most_keys, .heads = heads()}; }
+  KeyTileSizes key_tiles() const { return {.keys = max_keys, .partly_hidden = max_keys, .heads = heads()}; }
 
   void attend(const KeyTile<Scalar>& keys) {
     const TilePart part{keys.tile, keys.seen, 0, keys.size(), 0, packets_};
@@ -99,7 +99,7 @@ class GroupedHeads {
   }
 
  private:
-  static constexpr Index n = block_queries<Scalar>, lanes = simd::lanes<Scalar>, most_keys = partly_hidden_tile_keys;
+  static constexpr Index n = block_queries<Scalar>, lanes = simd::lanes<Scalar>, max_keys = partly_hidden_tile_keys;
 
   Index d() const { return call_.layout.key_width; }
   Index e() const { return call_.layout.value_width; }
@@ -123,7 +123,7 @@ class GroupedHeads {
   Scalar* const q_lanes_;  // [d x n], scaled
   Scalar* const results_;  // [e x n]
   OnlineSoftmax<Scalar, Call::in_base_2> softmax_;
-  alignas(64) Scalar scores_[most_keys * n];  // [keys x n], then weights
+  alignas(64) Scalar scores_[max_keys * n];  // [keys x n], then weights
 };
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI::detail

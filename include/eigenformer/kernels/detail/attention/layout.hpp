@@ -48,9 +48,9 @@ inline AttentionLayout attention_layout(Shape q, Shape k, Shape v, const Attenti
                          key_width,
                          v.cols / key_heads,
                          options.scale.value_or(1 / std::sqrt(static_cast<double>(key_width))),
-                         options.query_rows.over(q.rows, "attention", "q"),
-                         options.key_rows.over(indexed ? static_cast<Index>(key_index.size()) : k.rows, "attention",
-                                               indexed ? "key_index" : "k"),
+                         options.query_rows.for_rows(q.rows, "attention", "q"),
+                         options.key_rows.for_rows(indexed ? static_cast<Index>(key_index.size()) : k.rows, "attention",
+                                                   indexed ? "key_index" : "k"),
                          key_index};
   check(layout.query_rows.sequences() == layout.key_rows.sequences(), "attention: query_rows has ",
         layout.query_rows.sequences(), " sequences, key_rows has ", layout.key_rows.sequences());
@@ -62,7 +62,7 @@ inline ScoreTile whole_batch(const AttentionLayout& layout) {
   ScoreTile batch;
   batch.head = layout.heads - 1;
   batch.queries = batch.query_end = layout.query_rows.rows();
-  batch.keys = batch.key_end = layout.key_rows.longest();
+  batch.keys = batch.key_end = layout.key_rows.max_length();
   return batch;
 }
 

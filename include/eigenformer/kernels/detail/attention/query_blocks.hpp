@@ -17,7 +17,7 @@ namespace eigenformer::inline EIGENFORMER_ABI::detail {
 
 /// The most blocks of queries that go over the keys together.
 template <class Scalar>
-inline constexpr Index most_query_blocks = 1536 / block_queries<Scalar>;
+inline constexpr Index max_query_blocks = 1536 / block_queries<Scalar>;
 
 /// How many blocks of queries go over the keys together, so that a tile of keys is fetched once for all of them.
 ///
@@ -35,11 +35,11 @@ Index blocks_together(const AttentionLayout& layout, const HeadRows<const Stored
   const Index width = layout.key_width + layout.value_width, size = sizeof(Scalar);
   const Index block = std::max<Index>(width, 1) * block_queries<Scalar>;
   const Index few = std::clamp<Index>(TileMemory<Scalar>::capacity / block, 1, 4);
-  const Index queries = layout.query_rows.longest(), keys = layout.key_rows.longest();
+  const Index queries = layout.query_rows.max_length(), keys = layout.key_rows.max_length();
   const bool are_far = keys * width * size > (Index(1) << 20);
   if (!are_far && !Reader::copies(k, layout, queries, keys) && !Reader::copies(v, layout, queries, keys)) return few;
   const Index all = layout.query_rows.rows() / block_queries<Scalar> * layout.heads;
-  const Index most = share ? std::min<Index>(most_query_blocks<Scalar> / 4, all / 16) : most_query_blocks<Scalar>;
+  const Index most = share ? std::min<Index>(max_query_blocks<Scalar> / 4, all / 16) : max_query_blocks<Scalar>;
   return std::max<Index>(few, std::min<Index>(most, (Index(5) << 17) / (block * size)));
 }
 
@@ -48,15 +48,15 @@ Index blocks_together(const AttentionLayout& layout, const HeadRows<const Stored
 /// rows of keys it has more.
 /// Measured: attention_bench, d = 64, n = 2048, 88.2 % of the peak with 128 keys and 89.1 with 512; causal, n = 512,
 /// 78.8 and 76.5. On Zen 3, with smaller caches, 256 keys have up to 1.02 times the speed of 512, with d = 128 1.07.
-inline constexpr Index most_tile_keys = 512, partly_hidden_tile_keys = 128;
+inline constexpr Index max_tile_keys = 512, partly_hidden_tile_keys = 128;
 template <class Scalar, Score S>
 Index tile_keys(const AttentionLayout& layout) {
-  if (ScoreTraits<S>::reads_rows_of_keys) return most_tile_keys;
+  if (ScoreTraits<S>::reads_rows_of_keys) return max_tile_keys;
   const Index width = padded<Scalar>(std::max<Index>({layout.key_width, layout.value_width, 1}));
-  return std::clamp<Index>(TileReader<Scalar>::capacity / width, 16, most_tile_keys / 2);
+  return std::clamp<Index>(TileReader<Scalar>::capacity / width, 16, max_tile_keys / 2);
 }
 
-/// Some whole blocks of one head's queries, at most most_query_blocks.
+/// Some whole blocks of one head's queries, at most max_query_blocks.
 template <class Scalar, class Stored, Score S>
 class QueryBlocks {
  public:
@@ -182,8 +182,8 @@ class QueryBlocks {
   const HiddenKeys hidden_;
   const Index first_block_, blocks_;
   const TileMemory<Scalar> memory_;
-  OnlineSoftmax<Scalar, Call::in_base_2> softmax_[most_query_blocks<Scalar>];
-  alignas(64) Scalar scores_[most_tile_keys * n];  // [keys x n], then weights
+  OnlineSoftmax<Scalar, Call::in_base_2> softmax_[max_query_blocks<Scalar>];
+  alignas(64) Scalar scores_[max_tile_keys * n];  // [keys x n], then weights
 };
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI::detail

@@ -7,18 +7,18 @@ namespace eigenformer::inline EIGENFORMER_ABI::detail {
 
 /// Applies a score, and keeps what its derivative asks for.
 template <Score S, class Scalar>
-void apply_keeping(const S& score, const ScoreTile& tile, ScoreBlock<Scalar> scores, ScoreBlock<Scalar> kept) {
-  if constexpr (ScoreTraits<S>::kept_blocks > 0)
-    score.apply(tile, scores, kept);
+void apply_saving(const S& score, const ScoreTile& tile, ScoreBlock<Scalar> scores, ScoreBlock<Scalar> saved) {
+  if constexpr (ScoreTraits<S>::saved_blocks > 0)
+    score.apply(tile, scores, saved);
   else
     score.apply(tile, scores);
 }
 
 /// Turns the gradient after a score into the one before it.
 template <Score S, class Scalar>
-void differentiate(const S& score, const ScoreTile& tile, ScoreBlock<Scalar> kept, ScoreBlock<Scalar> d_scores) {
-  if constexpr (ScoreTraits<S>::kept_blocks > 0)
-    score.apply_backward(tile, kept, d_scores);
+void differentiate(const S& score, const ScoreTile& tile, ScoreBlock<Scalar> saved, ScoreBlock<Scalar> d_scores) {
+  if constexpr (ScoreTraits<S>::saved_blocks > 0)
+    score.apply_backward(tile, saved, d_scores);
   else if constexpr (ScoreTraits<S>::template has_derivative<Scalar>())
     score.apply_backward(tile, d_scores);
 }

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "eigenformer/core/threads.hpp"
-#include "eigenformer/kernels/detail/attention/anonymous_score.hpp"
+#include "eigenformer/kernels/detail/attention/erased_score.hpp"
 #include "eigenformer/kernels/detail/attention/tile_reader.hpp"
 #include "eigenformer/kernels/detail/gemm/product.hpp"
 
@@ -29,8 +29,7 @@ ScoreBlock<Scalar> score_block(ScoreMatrix<Scalar>& scores) {
 
 /// Applies a score to all scores of `tile` by apply(its scores).
 template <class Scalar, class Apply>
-void apply_to_all(const AnonymousScore<Scalar>& score, const ScoreTile& tile, ScoreMatrix<Scalar>& scores,
-                  Apply apply) {
+void apply_to_all(const ErasedScore<Scalar>& score, const ScoreTile& tile, ScoreMatrix<Scalar>& scores, Apply apply) {
   if (score.kind.changes_values)
     apply_carefully(score_block(scores), apply);
   else if (score.visible(tile) != Visible::all)
@@ -75,7 +74,7 @@ void softmax_of_queries(ScoreMatrix<Scalar>& scores) {
 /// [queries x keys] is a matrix of its own: what softmax would get. In parallel.
 template <class Scalar, class Body>
 void for_each_score_matrix(const AttentionLayout& layout, const TensorView<const Scalar, 2>& q,
-                           const TensorView<const Scalar, 2>& k, const AnonymousScore<Scalar>& score, Threads* threads,
+                           const TensorView<const Scalar, 2>& k, const ErasedScore<Scalar>& score, Threads* threads,
                            Body&& body) {
   score.check_covers(whole_batch(layout));
   const HeadRows<const Scalar> q_rows = head_columns(q, layout.heads), k_rows = head_columns(k, layout.key_heads);

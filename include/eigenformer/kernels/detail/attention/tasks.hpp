@@ -84,7 +84,7 @@ void attend(const AttentionCall<Scalar, Stored, S>& call, Threads* threads) {
   check_covers(call.score, whole_batch(layout));
   const std::vector<AttentionTask> tasks =
       attention_tasks<Scalar>(layout, blocks_together<Scalar>(layout, call.rows.k, call.rows.v, threads != nullptr));
-  const Index grain = layout.key_rows.longest() > 128 ? 1 : 16;  // short sequences: some 20 microseconds a task
+  const Index grain = layout.key_rows.max_length() > 128 ? 1 : 16;  // short sequences: some 20 microseconds a task
   parallel_for(threads, static_cast<Index>(tasks.size()), grain, [&](Index begin, Index end) {
     for (Index i = begin; i < end; ++i) {
       const AttentionTask& task = tasks[static_cast<std::size_t>(i)];

@@ -18,9 +18,9 @@ struct TilePart {
   Index packet, packets;
 };
 
-/// Cuts a tile of at most `most_queries` into parts that leave out most of what its queries do not see: of the queries
+/// Cuts a tile of at most `max_queries` into parts that leave out most of what its queries do not see: of the queries
 /// of a packet, or 16, keys are left out at either end, eight at a time. A tile that is seen whole is one part.
-template <class Scalar, Index most_queries>
+template <class Scalar, Index max_queries>
 class TileParts {
  public:
   template <Score S>
@@ -28,7 +28,7 @@ class TileParts {
     const Index groups = (tile.query_end - tile.query_begin + group - 1) / group;
     if (seen == Visible::all) add(tile, queries_of(tile, 0, groups), seen);
     if (seen != Visible::some) return;
-    std::array<ScoreTile, most_groups> narrowed;
+    std::array<ScoreTile, max_groups> narrowed;
     for (Index g = 0; g < groups; ++g) {
       narrowed[static_cast<std::size_t>(g)] = queries_of(tile, g, 1);
       narrow(score, narrowed[static_cast<std::size_t>(g)]);
@@ -66,7 +66,7 @@ class TileParts {
  private:
   static constexpr Index lanes = simd::lanes<Scalar>;
   static constexpr Index group = std::max<Index>(lanes, 16);  // smaller ones would not pay for the products they save
-  static constexpr Index most_groups = (most_queries + group - 1) / group;
+  static constexpr Index max_groups = (max_queries + group - 1) / group;
 
   static ScoreTile queries_of(const ScoreTile& tile, Index first_group, Index groups) {
     ScoreTile part = tile;
@@ -106,7 +106,7 @@ class TileParts {
     }
   }
 
-  std::array<TilePart, 2 * most_groups + 1> parts_;
+  std::array<TilePart, 2 * max_groups + 1> parts_;
   std::size_t size_ = 0;
 };
 

@@ -30,7 +30,7 @@ template <class Scalar, class Cell>
 void recur_backward(const Recurrence<Scalar>& layer, const RecurrentTransposes<Scalar>& transposes,
                     const RecurrentGroup& group, const RecurrentSaved<Scalar>& saved,
                     const ConstMatrixRef<Scalar>& d_state, RecurrentGroupGradients<Scalar>& to) {
-  const ConstMatrixRef<Scalar>&state = saved.state, &kept = saved.kept;
+  const ConstMatrixRef<Scalar>&state = saved.state, &saved = saved.saved;
   const Index hidden = layer.hidden(), size = group.size(), columns = to.d_gates.cols();
   Matrix<Scalar> d_after(size, state.cols());  // of the state after the step, and of that before
   Matrix<Scalar> d_before = Matrix<Scalar>::Zero(size, state.cols());
@@ -46,21 +46,21 @@ void recur_backward(const Recurrence<Scalar>& layer, const RecurrentTransposes<S
       const Index row = group.row(i, t);
       d_after.row(i) = d_state.row(row) + d_before.row(i);
       const RecurrentStepBackward<Scalar> step{hidden,
-                                               row_begin(kept, row),
+                                               row_begin(saved, row),
                                                before(i),
                                                row_begin(state, row),
                                                d_after.data() + i * d_after.cols(),
                                                d_step.data() + i * columns,
                                                d_products.data() + (Cell::products_differ ? i * columns : 0),
                                                d_before.data() + i * d_before.cols()};
-      for_lanes<Scalar>(hidden, [&](Index j, auto count) { Cell::backward(step, j, count); });
+      for_each_piece<Scalar>(hidden, [&](Index j, auto count) { Cell::backward(step, j, count); });
       to.hidden_before.row(row) = ConstMatrixMap<Scalar>(before(i), 1, hidden);
     }
     auto d_h = d_before.topLeftCorner(active, hidden);
     if constexpr (Cell::reset_first) {
       linear_forward<Scalar>(d_step.topRightCorner(active, hidden), transposes.last, none, through.topRows(active));
       for (Index i = 0; i < active; ++i) {
-        const auto r = kept.row(group.row(i, t)).head(hidden).array();
+        const auto r = saved.row(group.row(i, t)).head(hidden).array();
         const ConstMatrixMap<Scalar> h(before(i), 1, hidden);
         to.reset.row(group.row(i, t)) = r * h.array();
         d_step.row(i).head(hidden) = through.row(i).array() * h.array() * r * (1 - r);

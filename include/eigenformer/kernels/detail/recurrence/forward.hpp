@@ -49,7 +49,7 @@ class RecurrentProducts {
 template <class Scalar, class Cell>
 void reset_state(const RecurrentStep<Scalar>& step, Scalar* reset) {
   if constexpr (Cell::reset_first)
-    for_lanes<Scalar>(step.hidden, [&](Index j, auto count) {
+    for_each_piece<Scalar>(step.hidden, [&](Index j, auto count) {
       store<Scalar>(reset + j, count, Cell::reset_gate(step, j, count) * load(step.previous + j, count));
     });
 }
@@ -58,12 +58,12 @@ void reset_state(const RecurrentStep<Scalar>& step, Scalar* reset) {
 template <class Scalar, class Cell>
 void recur(const Recurrence<Scalar>& layer, const RecurrentProducts<Scalar, Cell>& products_of,
            const RecurrentGroup& group, const ConstMatrixRef<Scalar>& gates, MatrixRef<Scalar>& state,
-           MatrixRef<Scalar>& kept) {
+           MatrixRef<Scalar>& saved) {
   const Index hidden = layer.hidden(), size = group.size();
   Matrix<Scalar> previous = Matrix<Scalar>::Zero(size, state.cols());
   Matrix<Scalar> products(size, gates.cols());
   Matrix<Scalar> reset(Cell::reset_first ? size : 0, hidden);
-  Matrix<Scalar> unused(1, Cell::kept * hidden);  // where the backward's needs go that nobody keeps
+  Matrix<Scalar> unused(1, Cell::saved * hidden);  // where the backward's needs go that nobody keeps
   if (layer.initial.size() > 0)
     for (Index i = 0; i < size; ++i) previous.row(i) = layer.initial.row(group.sequence(i));
   group.for_each_step([&](Index t, Index active) {
@@ -74,7 +74,7 @@ void recur(const Recurrence<Scalar>& layer, const RecurrentProducts<Scalar, Cell
                                    products.data() + i * products.cols(),
                                    previous.data() + i * previous.cols(),
                                    row_begin(state, row),
-                                   kept.size() > 0 ? row_begin(kept, row) : unused.data()};
+                                   saved.size() > 0 ? row_begin(saved, row) : unused.data()};
     };
     products_of.of_state(previous.topLeftCorner(active, hidden), products.topRows(active));
     if constexpr (Cell::reset_first) {
@@ -83,7 +83,7 @@ void recur(const Recurrence<Scalar>& layer, const RecurrentProducts<Scalar, Cell
     }
     for (Index i = 0; i < active; ++i) {
       const RecurrentStep<Scalar> row = step(i);
-      for_lanes<Scalar>(hidden, [&](Index j, auto count) { Cell::forward(row, j, count); });
+      for_each_piece<Scalar>(hidden, [&](Index j, auto count) { Cell::forward(row, j, count); });
       previous.row(i) = state.row(group.row(i, t));
     }
   });

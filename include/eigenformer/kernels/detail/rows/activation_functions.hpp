@@ -4,27 +4,27 @@
 #include <cmath>
 #include <cstddef>
 
-#include "eigenformer/kernels/detail/rows/lanes.hpp"
+#include "eigenformer/kernels/detail/rows/row_pieces.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI::detail {
 
 /// The logistic function and its derivative. Both come of exp(-|x|), which cannot overflow.
 template <class Scalar>
 struct Logistic {
-  explicit Logistic(const Lanes<Scalar>& x) {
-    const Lanes<Scalar> e = exp_or_zero<Scalar>(-x.abs());
-    const Lanes<Scalar> scale = (e + Scalar(1)).inverse();
+  explicit Logistic(const RowPiece<Scalar>& x) {
+    const RowPiece<Scalar> e = exp_or_zero<Scalar>(-x.abs());
+    const RowPiece<Scalar> scale = (e + Scalar(1)).inverse();
     value = maximum(e, step(x)) * scale;  // 1 / (1 + e) where x > 0, e / (1 + e) where x < 0
     slope = e * scale * scale;
   }
-  Lanes<Scalar> value;
-  Lanes<Scalar> slope;
+  RowPiece<Scalar> value;
+  RowPiece<Scalar> slope;
 };
 
 /// The coefficients' polynomial in x, by Horner's rule: that of the highest power comes first.
 template <class Scalar, std::size_t count>
-Lanes<Scalar> polynomial(const Lanes<Scalar>& x, const Scalar (&coefficients)[count]) {
-  Lanes<Scalar> sum = Lanes<Scalar>::Constant(coefficients[0]);
+RowPiece<Scalar> polynomial(const RowPiece<Scalar>& x, const Scalar (&coefficients)[count]) {
+  RowPiece<Scalar> sum = RowPiece<Scalar>::Constant(coefficients[0]);
   for (std::size_t k = 1; k < count; ++k) sum = sum * x + coefficients[k];
   return sum;
 }
@@ -35,38 +35,38 @@ struct NormalTail {
   // Beyond this distance both are 0.
   static constexpr Scalar limit = std::is_same_v<Scalar, float> ? Scalar(13.25) : Scalar(40);
 
-  explicit NormalTail(const Lanes<Scalar>& x) : distance(minimum(x.abs(), limit)) {
-    const Lanes<Scalar> e = exp_or_zero<Scalar>(Scalar(-0.5) * distance.square());
+  explicit NormalTail(const RowPiece<Scalar>& x) : distance(minimum(x.abs(), limit)) {
+    const RowPiece<Scalar> e = exp_or_zero<Scalar>(Scalar(-0.5) * distance.square());
     density = Scalar(0.39894228040143268) * e;
     if constexpr (std::is_same_v<Scalar, float>) {
       // tail / e by a quotient of polynomials in the distance, fitted for the least relative error: 4.2e-8. All
       // coefficients are positive, so nothing cancels.
-      const Lanes<float> above = polynomial(distance, {0.00401593F, 0.039955277F, 0.18122068F, 0.435569495F, 0.5F});
-      const Lanes<float> below =
+      const RowPiece<float> above = polynomial(distance, {0.00401593F, 0.039955277F, 0.18122068F, 0.435569495F, 0.5F});
+      const RowPiece<float> below =
           polynomial(distance, {0.0100662997F, 0.100160457F, 0.464153171F, 1.19412565F, 1.66902387F, 1.0F});
       tail = e * above / below;
     } else {
-      for (Index k = 0; k < lane_count<Scalar>; ++k) tail[k] = std::erfc(distance[k] * Scalar(0.70710678118654752)) / 2;
+      for (Index k = 0; k < piece_size<Scalar>; ++k) tail[k] = std::erfc(distance[k] * Scalar(0.70710678118654752)) / 2;
     }
   }
-  Lanes<Scalar> distance;
-  Lanes<Scalar> density;
-  Lanes<Scalar> tail;
+  RowPiece<Scalar> distance;
+  RowPiece<Scalar> density;
+  RowPiece<Scalar> tail;
 };
 
 /// x, held to [-limit, limit]: for factors whose other factor is 0 beyond, so that it is not multiplied by infinity.
 template <class Scalar>
-Lanes<Scalar> held(const Lanes<Scalar>& x, Scalar limit) {
+RowPiece<Scalar> held(const RowPiece<Scalar>& x, Scalar limit) {
   return minimum(maximum(x, -limit), limit);
 }
 
 struct Relu {
   template <class Scalar>
-  static Lanes<Scalar> value(const Lanes<Scalar>& x) {
+  static RowPiece<Scalar> value(const RowPiece<Scalar>& x) {
     return maximum(x, Scalar(0));
   }
   template <class Scalar>
-  static Lanes<Scalar> derivative(const Lanes<Scalar>& x) {
+  static RowPiece<Scalar> derivative(const RowPiece<Scalar>& x) {
     return step(x);
   }
 };
@@ -74,12 +74,12 @@ struct Relu {
 struct Gelu {
   // x times the distribution function, which is the tail where x < 0 and 1 - tail where x > 0.
   template <class Scalar>
-  static Lanes<Scalar> value(const Lanes<Scalar>& x) {
+  static RowPiece<Scalar> value(const RowPiece<Scalar>& x) {
     const NormalTail<Scalar> normal(x);
     return maximum(x, Scalar(0)) - normal.distance * normal.tail;
   }
   template <class Scalar>
-  static Lanes<Scalar> derivative(const Lanes<Scalar>& x) {
+  static RowPiece<Scalar> derivative(const RowPiece<Scalar>& x) {
     const NormalTail<Scalar> normal(x);
     return normal.tail + step(x) * (Scalar(1) - 2 * normal.tail) + held(x, normal.limit) * normal.density;
   }
@@ -92,17 +92,17 @@ struct GeluTanh {
   static constexpr double limit = 30;  // exp(-2 u) is 0 in double
 
   template <class Scalar>
-  static Logistic<Scalar> gate(const Lanes<Scalar>& x) {
+  static Logistic<Scalar> gate(const RowPiece<Scalar>& x) {
     return Logistic<Scalar>(Scalar(root) * x * (Scalar(1) + Scalar(cubic) * x.square()));
   }
   template <class Scalar>
-  static Lanes<Scalar> value(const Lanes<Scalar>& x) {
+  static RowPiece<Scalar> value(const RowPiece<Scalar>& x) {
     return maximum(x, Scalar(-limit)) * gate(x).value;
   }
   template <class Scalar>
-  static Lanes<Scalar> derivative(const Lanes<Scalar>& x) {
+  static RowPiece<Scalar> derivative(const RowPiece<Scalar>& x) {
     const Logistic<Scalar> g = gate(x);
-    const Lanes<Scalar> h = held(x, Scalar(limit));
+    const RowPiece<Scalar> h = held(x, Scalar(limit));
     return g.value + h * g.slope * (Scalar(root) * (Scalar(1) + Scalar(3 * cubic) * h.square()));
   }
 };
@@ -110,11 +110,11 @@ struct GeluTanh {
 struct Silu {
   static constexpr double limit = 800;  // exp(-x) is 0 in double
   template <class Scalar>
-  static Lanes<Scalar> value(const Lanes<Scalar>& x) {
+  static RowPiece<Scalar> value(const RowPiece<Scalar>& x) {
     return maximum(x, Scalar(-limit)) * Logistic<Scalar>(x).value;
   }
   template <class Scalar>
-  static Lanes<Scalar> derivative(const Lanes<Scalar>& x) {
+  static RowPiece<Scalar> derivative(const RowPiece<Scalar>& x) {
     const Logistic<Scalar> g(x);
     return g.value + held(x, Scalar(limit)) * g.slope;
   }
@@ -122,22 +122,22 @@ struct Silu {
 
 struct Sigmoid {
   template <class Scalar>
-  static Lanes<Scalar> value(const Lanes<Scalar>& x) {
+  static RowPiece<Scalar> value(const RowPiece<Scalar>& x) {
     return Logistic<Scalar>(x).value;
   }
   template <class Scalar>
-  static Lanes<Scalar> derivative(const Lanes<Scalar>& x) {
+  static RowPiece<Scalar> derivative(const RowPiece<Scalar>& x) {
     return Logistic<Scalar>(x).slope;
   }
 };
 
 struct Tanh {
   template <class Scalar>
-  static Lanes<Scalar> value(const Lanes<Scalar>& x) {
+  static RowPiece<Scalar> value(const RowPiece<Scalar>& x) {
     return x.tanh();
   }
   template <class Scalar>
-  static Lanes<Scalar> derivative(const Lanes<Scalar>& x) {
+  static RowPiece<Scalar> derivative(const RowPiece<Scalar>& x) {
     return 4 * Logistic<Scalar>(2 * x).slope;  // 1 - tanh(x)^2 would cancel where it is small
   }
 };

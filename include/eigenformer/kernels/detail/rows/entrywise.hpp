@@ -2,8 +2,8 @@
 #pragma once
 
 #include "eigenformer/core/check.hpp"
-#include "eigenformer/kernels/detail/rows/lanes.hpp"
 #include "eigenformer/kernels/detail/rows/row_blocks.hpp"
+#include "eigenformer/kernels/detail/rows/row_pieces.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI::detail {
 
@@ -14,7 +14,7 @@ void apply(const char* where, const ConstMatrixRef<Scalar>& x, MatrixRef<Scalar>
   for_each_row(threads, x.rows(), x.cols(), [&](Index i) {
     const Scalar* x_row = row_begin(x, i);
     Scalar* y_row = row_begin(y, i);
-    for_lanes<Scalar>(x.cols(), [&](Index j, auto count) {
+    for_each_piece<Scalar>(x.cols(), [&](Index j, auto count) {
       store<Scalar>(y_row + j, count, Function::template value<Scalar>(load(x_row + j, count)));
     });
   });
@@ -30,8 +30,8 @@ void apply_backward(const char* where, const ConstMatrixRef<Scalar>& x, const Co
     const Scalar* x_row = row_begin(x, i);
     const Scalar* d_y_row = row_begin(d_y, i);
     Scalar* d_x_row = row_begin(d_x, i);
-    for_lanes<Scalar>(x.cols(), [&](Index j, auto count) {
-      const Lanes<Scalar> slope = Function::template derivative<Scalar>(load(x_row + j, count));
+    for_each_piece<Scalar>(x.cols(), [&](Index j, auto count) {
+      const RowPiece<Scalar> slope = Function::template derivative<Scalar>(load(x_row + j, count));
       store<Scalar>(d_x_row + j, count, load(d_y_row + j, count) * slope);
     });
   });

@@ -34,8 +34,8 @@ template <class Scalar, std::size_t count, class Body>
 void sum_over_rows(Threads* threads, Index rows, Index cols, const std::array<Scalar*, count>& sums, Body&& body) {
   for (Scalar* sum : sums) std::fill(sum, sum + cols, Scalar(0));
   // Few blocks, so that their sums stay small beside the rows themselves.
-  constexpr Index most_blocks = 32;
-  const Index grain = std::max<Index>(rows_per_task(cols), (rows + most_blocks - 1) / most_blocks);
+  constexpr Index max_blocks = 32;
+  const Index grain = std::max<Index>(rows_per_task(cols), (rows + max_blocks - 1) / max_blocks);
   const Index blocks = (rows + grain - 1) / grain;
   if (blocks <= 1) {
     body(0, rows, sums);

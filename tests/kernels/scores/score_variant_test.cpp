@@ -1,4 +1,4 @@
-#include "eigenformer/kernels/scores/chosen_score.hpp"
+#include "eigenformer/kernels/scores/score_variant.hpp"
 
 #include "eigenformer/kernels/scores/alibi.hpp"
 #include "eigenformer/kernels/scores/dense_mask.hpp"
@@ -13,8 +13,8 @@ namespace ef = eigenformer;
 using ef::Index;
 using namespace ef::testing;
 
-using Mask = ef::ChosenScore<ef::Unmasked, ef::Causal, ef::DenseMask>;
-using Bias = ef::ChosenScore<ef::Alibi, ef::RelativeBias<float>>;
+using Mask = ef::ScoreVariant<ef::Unmasked, ef::Causal, ef::DenseMask>;
+using Bias = ef::ScoreVariant<ef::Alibi, ef::RelativeBias<float>>;
 
 static_assert(ef::Score<Mask> && !ef::ScoreTraits<Mask>::changes_values);
 static_assert(!ef::ScoreTraits<Mask>::has_derivative<float>() && !ef::ScoreTraits<Mask>::sequences_share_gradient);
@@ -66,20 +66,20 @@ TEST_CASE("a bias chosen at run time adds, and gathers, what the chosen one does
 }
 
 TEST_CASE("a score chosen at run time keeps for its derivative what the chosen one keeps", "[kernels]") {
-  const auto squared = ef::score([](auto s, const ef::ScorePlace&) { return s * s; });
-  using Chosen = ef::ChosenScore<ef::Alibi, std::remove_const_t<decltype(squared)>>;
-  static_assert(Chosen::kept_blocks == 1 && ef::ScoreTraits<Chosen>::has_derivative<float>());
+  const auto squared = ef::score([](auto s, const ef::ScorePosition&) { return s * s; });
+  using Chosen = ef::ScoreVariant<ef::Alibi, std::remove_const_t<decltype(squared)>>;
+  static_assert(Chosen::saved_blocks == 1 && ef::ScoreTraits<Chosen>::has_derivative<float>());
   ef::Rng rng(7);
   ef::ScoreTile tile = sequence(9, 7, 0);
   tile.query_end = 9;
   tile.key_end = 7;
   const ByKeys<float> plain = random_matrix<float>(9, 7, rng);
   const auto check_does_the_same = [&](const Chosen& chosen, const auto& own, bool differs) {
-    ByKeys<float> expected = plain, scores = plain, kept(9, 7), d = plain;
+    ByKeys<float> expected = plain, scores = plain, saved(9, 7), d = plain;
     own.apply(tile, block_of(expected));
-    chosen.apply(tile, block_of(scores), block_of(kept));
+    chosen.apply(tile, block_of(scores), block_of(saved));
     CHECK(scores == expected);
-    chosen.apply_backward(tile, block_of(kept), block_of(d));
+    chosen.apply_backward(tile, block_of(saved), block_of(d));
     if (differs) CHECK(d == ByKeys<float>(plain.array() * (2 * plain.array())));
     if (!differs) CHECK(d == plain);
   };

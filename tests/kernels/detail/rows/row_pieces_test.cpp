@@ -1,4 +1,4 @@
-#include "eigenformer/kernels/detail/rows/lanes.hpp"
+#include "eigenformer/kernels/detail/rows/row_pieces.hpp"
 
 #include <cmath>
 #include <vector>
@@ -17,8 +17,8 @@ TEMPLATE_TEST_CASE("a row is taken in pieces that cover it once", "[kernels]", f
     std::vector<TestType> x(static_cast<std::size_t>(size) + 1);
     for (std::size_t i = 0; i < x.size(); ++i) x[i] = static_cast<TestType>(i);
     std::vector<TestType> y(x.size(), TestType(-1));
-    detail::for_lanes<TestType>(size, [&](Index j, auto count) {
-      CHECK(j % detail::lane_count<TestType> == 0);
+    detail::for_each_piece<TestType>(size, [&](Index j, auto count) {
+      CHECK(j % detail::piece_size<TestType> == 0);
       detail::store(y.data() + j, count, detail::load(x.data() + j, count));
     });
     CHECK(y.back() == TestType(-1));  // nothing is written beyond the row
@@ -29,7 +29,7 @@ TEMPLATE_TEST_CASE("a row is taken in pieces that cover it once", "[kernels]", f
   const std::vector<TestType> x{1, 2, 3};
   const auto padded = detail::load(x.data(), Index{2}, TestType(9));
   CHECK(padded[1] == TestType(2));
-  CHECK((padded.tail(detail::lane_count<TestType> - 2) == TestType(9)).all());
+  CHECK((padded.tail(detail::piece_size<TestType> - 2) == TestType(9)).all());
 }
 
 TEMPLATE_TEST_CASE("sums of long rows lose no digits", "[kernels]", float, double) {
@@ -63,25 +63,25 @@ TEMPLATE_TEST_CASE("the largest entry of a row", "[kernels]", float, double) {
 TEMPLATE_TEST_CASE("exp_or_zero is exp above the smallest normal number", "[kernels]", float, double) {
   using Limits = std::numeric_limits<TestType>;
   const TestType lowest = std::log(Limits::min());
-  double largest_error = 0;
+  double max_error = 0;
   for (int i = 0; i <= 2000; ++i) {
     // Within 40 of the end the number that is taken off shows.
     const TestType x = (lowest + 40) * static_cast<TestType>(i) / 2000;
     const double expected = std::exp(static_cast<double>(x));
-    const auto given = static_cast<double>(detail::exp_or_zero<TestType>(detail::Lanes<TestType>::Constant(x))[0]);
-    largest_error = std::max(largest_error, std::abs(given / expected - 1));
+    const auto given = static_cast<double>(detail::exp_or_zero<TestType>(detail::RowPiece<TestType>::Constant(x))[0]);
+    max_error = std::max(max_error, std::abs(given / expected - 1));
   }
-  CHECK(largest_error < rounding<TestType>(4));
+  CHECK(max_error < rounding<TestType>(4));
   for (const TestType x : {lowest - 1, Limits::lowest(), -Limits::infinity()}) {
     CAPTURE(x);
-    CHECK((detail::exp_or_zero<TestType>(detail::Lanes<TestType>::Constant(x)) == TestType(0)).all());
+    CHECK((detail::exp_or_zero<TestType>(detail::RowPiece<TestType>::Constant(x)) == TestType(0)).all());
   }
-  CHECK(detail::exp_or_zero<TestType>(detail::Lanes<TestType>::Constant(Limits::quiet_NaN())).isNaN().all());
+  CHECK(detail::exp_or_zero<TestType>(detail::RowPiece<TestType>::Constant(Limits::quiet_NaN())).isNaN().all());
 }
 
 TEMPLATE_TEST_CASE("a step is 0 or 1", "[kernels]", float, double) {
   using Limits = std::numeric_limits<TestType>;
-  const auto step = [](TestType x) { return detail::step<TestType>(detail::Lanes<TestType>::Constant(x)); };
+  const auto step = [](TestType x) { return detail::step<TestType>(detail::RowPiece<TestType>::Constant(x)); };
   for (const TestType x : {Limits::min(), TestType(1e-20), TestType(1), Limits::max(), Limits::infinity()}) {
     CAPTURE(x);
     CHECK((step(x) == TestType(1)).all());

@@ -1,4 +1,4 @@
-#include "eigenformer/core/readable.hpp"
+#include "eigenformer/core/detail/readable.hpp"
 
 #include <vector>
 

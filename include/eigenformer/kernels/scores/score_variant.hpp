@@ -11,19 +11,19 @@ namespace eigenformer::inline EIGENFORMER_ABI {
 
 /// Any of these scores, of one stage. A kernel is compiled once for all of them, and looks once a tile which it is:
 ///
-///   using Mask = ChosenScore<Unmasked, Causal>;
+///   using Mask = ScoreVariant<Unmasked, Causal>;
 ///   attention(q, k, v, combine(Alibi(heads), causal ? Mask(Causal{}) : Mask(Unmasked{})), {.heads = heads});
 template <Score... Scores>
-class ChosenScore {
+class ScoreVariant {
  public:
   static constexpr ScoreStage stage = std::min<ScoreStage>({Scores::stage...});
   static_assert(((Scores::stage == stage) && ...), "the scores that one chooses among are of one stage");
   static constexpr bool heads_share_gradient = (ScoreTraits<Scores>::heads_share_gradient || ...);
   static constexpr bool sequences_share_gradient = (ScoreTraits<Scores>::sequences_share_gradient || ...);
-  static constexpr int kept_blocks = std::max<int>({ScoreTraits<Scores>::kept_blocks...});
+  static constexpr int saved_blocks = std::max<int>({ScoreTraits<Scores>::saved_blocks...});
   static constexpr bool reads_rows_of_keys = (ScoreTraits<Scores>::reads_rows_of_keys || ...);
 
-  explicit ChosenScore(std::variant<Scores...> score) : score_(std::move(score)) {}
+  explicit ScoreVariant(std::variant<Scores...> score) : score_(std::move(score)) {}
 
   template <class Scalar>
   static constexpr bool is_differentiable() {
@@ -45,19 +45,19 @@ class ChosenScore {
   }
 
   template <class Scalar>
-  EIGEN_DONT_INLINE void apply(const ScoreTile& tile, ScoreBlock<Scalar> scores, ScoreBlock<Scalar> kept) const
-      requires(kept_blocks > 0) {
-    std::visit([&](const auto& score) { detail::apply_keeping(score, tile, scores, kept); }, score_);
+  EIGEN_DONT_INLINE void apply(const ScoreTile& tile, ScoreBlock<Scalar> scores, ScoreBlock<Scalar> saved) const
+      requires(saved_blocks > 0) {
+    std::visit([&](const auto& score) { detail::apply_saving(score, tile, scores, saved); }, score_);
   }
 
   template <class Scalar>
-  EIGEN_DONT_INLINE void apply_backward(const ScoreTile& tile, ScoreBlock<Scalar> kept,
-                                        ScoreBlock<Scalar> d_scores) const requires(kept_blocks > 0) {
-    std::visit([&](const auto& score) { detail::differentiate(score, tile, kept, d_scores); }, score_);
+  EIGEN_DONT_INLINE void apply_backward(const ScoreTile& tile, ScoreBlock<Scalar> saved,
+                                        ScoreBlock<Scalar> d_scores) const requires(saved_blocks > 0) {
+    std::visit([&](const auto& score) { detail::differentiate(score, tile, saved, d_scores); }, score_);
   }
   template <class Scalar>
   EIGEN_DONT_INLINE void apply_backward(const ScoreTile& tile, ScoreBlock<Scalar> d_scores) const
-      requires(kept_blocks == 0 && (ScoreTraits<Scores>::template has_derivative<Scalar>() || ...)) {
+      requires(saved_blocks == 0 && (ScoreTraits<Scores>::template has_derivative<Scalar>() || ...)) {
     std::visit([&](const auto& score) { detail::differentiate(score, tile, d_scores, d_scores); }, score_);
   }
 

@@ -1,4 +1,4 @@
-// expected: a score whose apply_backward is given what was kept says how much that is: kept_blocks
+// expected: a score whose apply_backward is given what was saved says how much that is: saved_blocks
 #include <eigenformer/kernels/attention_backward.hpp>
 
 struct Doubled {

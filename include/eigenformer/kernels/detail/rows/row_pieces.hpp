@@ -18,44 +18,44 @@ namespace eigenformer::inline EIGENFORMER_ABI::detail {
 
 /// A cache line: a whole number of vector registers of any instruction set.
 template <class Scalar>
-inline constexpr Index lane_count = 64 / static_cast<Index>(sizeof(Scalar));
+inline constexpr Index piece_size = 64 / static_cast<Index>(sizeof(Scalar));
 
 /// A piece of a row, worked on at once.
 template <class Scalar>
-using Lanes = Eigen::Array<Scalar, static_cast<int>(lane_count<Scalar>), 1>;
+using RowPiece = Eigen::Array<Scalar, static_cast<int>(piece_size<Scalar>), 1>;
 
 /// The size of a whole piece, as a type: loads and stores of it need no loop.
 template <class Scalar>
-using AllLanes = std::integral_constant<Index, lane_count<Scalar>>;
+using WholePiece = std::integral_constant<Index, piece_size<Scalar>>;
 
 template <class Scalar>
-Lanes<Scalar> load(const Scalar* from, AllLanes<Scalar>, Scalar = 0) {
-  return Eigen::Map<const Lanes<Scalar>>(from);
+RowPiece<Scalar> load(const Scalar* from, WholePiece<Scalar>, Scalar = 0) {
+  return Eigen::Map<const RowPiece<Scalar>>(from);
 }
 /// The last `count` entries of a row, and `padding` after them.
 template <class Scalar>
-Lanes<Scalar> load(const Scalar* from, Index count, Scalar padding = 0) {
-  Lanes<Scalar> lanes = Lanes<Scalar>::Constant(padding);
+RowPiece<Scalar> load(const Scalar* from, Index count, Scalar padding = 0) {
+  RowPiece<Scalar> lanes = RowPiece<Scalar>::Constant(padding);
   for (Index k = 0; k < count; ++k) lanes[k] = from[k];
   return lanes;
 }
 
 template <class Scalar>
-void store(Scalar* to, AllLanes<Scalar>, const Lanes<Scalar>& lanes) {
-  Eigen::Map<Lanes<Scalar>>{to} = lanes;
+void store(Scalar* to, WholePiece<Scalar>, const RowPiece<Scalar>& lanes) {
+  Eigen::Map<RowPiece<Scalar>>{to} = lanes;
 }
 template <class Scalar>
-void store(Scalar* to, Index count, const Lanes<Scalar>& lanes) {
+void store(Scalar* to, Index count, const RowPiece<Scalar>& lanes) {
   for (Index k = 0; k < count; ++k) to[k] = lanes[k];
 }
 
-/// Calls body(begin, count) for the pieces of 0 .. size - 1; count is an AllLanes, or the number of entries left.
+/// Calls body(begin, count) for the pieces of 0 .. size - 1; count is an WholePiece, or the number of entries left.
 /// Inlined always: GCC otherwise keeps a body's sums in memory (softmax of 512 columns: 1.1 instead of 0.9 ns an
 /// entry).
 template <class Scalar, class Body>
-EIGEN_ALWAYS_INLINE void for_lanes(Index size, Body body) {
+EIGEN_ALWAYS_INLINE void for_each_piece(Index size, Body body) {
   Index j = 0;
-  for (; j + lane_count<Scalar> <= size; j += lane_count<Scalar>) body(j, AllLanes<Scalar>{});
+  for (; j + piece_size<Scalar> <= size; j += piece_size<Scalar>) body(j, WholePiece<Scalar>{});
   if (j < size) body(j, size - j);
 }
 
@@ -74,17 +74,17 @@ EIGEN_ALWAYS_INLINE auto minimum(const X& x, const Y& y) {
 template <class Scalar>
 using Sum = decltype(Scalar{} + double{});
 
-/// Sums over a row: add(lanes, begin, count) adds a piece's terms to each of as many Lanes.
-/// Lanes are added up every 64 pieces, in double, so that a long row's error is not much more than a short one's.
+/// Sums over a row: add(lanes, begin, count) adds a piece's terms to each of as many RowPiece.
+/// RowPiece are added up every 64 pieces, in double, so that a long row's error is not much more than a short one's.
 template <class Scalar, std::size_t sums, class Add>
 EIGEN_ALWAYS_INLINE std::array<Sum<Scalar>, sums> row_sums(Index size, Add add) {
-  constexpr Index stretch = 64 * lane_count<Scalar>;
+  constexpr Index stretch = 64 * piece_size<Scalar>;
   std::array<Sum<Scalar>, sums> total{};
   for (Index begin = 0; begin < size; begin += stretch) {
-    std::array<Lanes<Scalar>, sums> lanes;
-    for (Lanes<Scalar>& l : lanes) l.setZero();
-    for_lanes<Scalar>(std::min<Index>(stretch, size - begin),
-                      [&](Index j, auto count) { add(lanes, begin + j, count); });
+    std::array<RowPiece<Scalar>, sums> lanes;
+    for (RowPiece<Scalar>& l : lanes) l.setZero();
+    for_each_piece<Scalar>(std::min<Index>(stretch, size - begin),
+                           [&](Index j, auto count) { add(lanes, begin + j, count); });
     for (std::size_t k = 0; k < sums; ++k) total[k] += static_cast<Sum<Scalar>>(lanes[k].sum());
   }
   return total;
@@ -93,7 +93,7 @@ EIGEN_ALWAYS_INLINE std::array<Sum<Scalar>, sums> row_sums(Index size, Add add) 
 /// The sum of term(begin, count) over a row's pieces.
 template <class Scalar, class Term>
 Sum<Scalar> row_sum(Index size, Term term) {
-  static_assert(std::is_same_v<decltype(term(Index{}, Index{})), Lanes<Scalar>>,
+  static_assert(std::is_same_v<decltype(term(Index{}, Index{})), RowPiece<Scalar>>,
                 "an expression would outlive its parts");
   return row_sums<Scalar, 1>(size, [&](auto& lanes, Index j, auto count) { lanes[0] += term(j, count); })[0];
 }
@@ -102,15 +102,15 @@ Sum<Scalar> row_sum(Index size, Term term) {
 template <class Scalar>
 Scalar row_max(const Scalar* x, Index size) {
   constexpr Scalar nothing = -std::numeric_limits<Scalar>::infinity();
-  Lanes<Scalar> largest = Lanes<Scalar>::Constant(nothing);
-  for_lanes<Scalar>(size, [&](Index j, auto count) { largest = maximum(largest, load(x + j, count, nothing)); });
+  RowPiece<Scalar> largest = RowPiece<Scalar>::Constant(nothing);
+  for_each_piece<Scalar>(size, [&](Index j, auto count) { largest = maximum(largest, load(x + j, count, nothing)); });
   return largest.maxCoeff();
 }
 
 /// exp(x), and exactly 0 where it would be less than the smallest normal number: Eigen's exp gives exp(-88) for
 /// -inf. To be called with x <= 0, or only a little larger; NaN stays NaN.
 template <class Scalar>
-Lanes<Scalar> exp_or_zero(const Lanes<Scalar>& x) {
+RowPiece<Scalar> exp_or_zero(const RowPiece<Scalar>& x) {
   using Limits = std::numeric_limits<Scalar>;
   constexpr Scalar lowest = static_cast<Scalar>((Limits::min_exponent - 1) * 0.69314718055994530942);
   return maximum(maximum(x, lowest).exp() - 2 * (Limits::min)(), Scalar(0));
@@ -118,7 +118,7 @@ Lanes<Scalar> exp_or_zero(const Lanes<Scalar>& x) {
 
 /// 1 where x > 0, else 0 (for denormal x something between); NaN stays NaN. Eigen 3.4 does not vectorise comparisons.
 template <class Scalar>
-Lanes<Scalar> step(const Lanes<Scalar>& x) {
+RowPiece<Scalar> step(const RowPiece<Scalar>& x) {
   return minimum(maximum(x * (std::numeric_limits<Scalar>::max)(), Scalar(0)), Scalar(1));
 }
 

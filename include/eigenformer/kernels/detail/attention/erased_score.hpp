@@ -11,13 +11,13 @@ namespace eigenformer::inline EIGENFORMER_ABI::detail {
 struct ScoreKind {
   bool changes_values = false, reads_rows_of_keys = false;
   // Of the backward alone:
-  int kept_blocks = 0;
+  int saved_blocks = 0;
   bool heads_share_gradient = false, sequences_share_gradient = false;
 };
 
 template <Score S>
 inline constexpr ScoreKind kind_of{ScoreTraits<S>::changes_values, ScoreTraits<S>::reads_rows_of_keys,
-                                   ScoreTraits<S>::kept_blocks, ScoreTraits<S>::heads_share_gradient,
+                                   ScoreTraits<S>::saved_blocks, ScoreTraits<S>::heads_share_gradient,
                                    ScoreTraits<S>::sequences_share_gradient};
 template <Score S>
 inline constexpr ScoreKind kind_of_forward{ScoreTraits<S>::changes_values, ScoreTraits<S>::reads_rows_of_keys};
@@ -25,41 +25,41 @@ inline constexpr ScoreKind kind_of_forward{ScoreTraits<S>::changes_values, Score
 template <Score S, class Scalar>
 inline constexpr ScoreKind kind_of_backward{
     ScoreTraits<S>::changes_values, false,
-    ScoreTraits<S>::template has_derivative<Scalar>() ? std::max<int>(ScoreTraits<S>::kept_blocks, 2) : 0,
+    ScoreTraits<S>::template has_derivative<Scalar>() ? std::max<int>(ScoreTraits<S>::saved_blocks, 2) : 0,
     ScoreTraits<S>::heads_share_gradient, ScoreTraits<S>::sequences_share_gradient};
 
 /// A score of any kind, which has to outlive this.
 template <class Scalar>
-class AnonymousScore {
+class ErasedScore {
  public:
   const ScoreKind kind;
 
   /// differentiated: whether the derivative will be asked for. One that need not be is not compiled, which a function
   /// of floats alone could not be.
   template <Score S, bool differentiated>
-  AnonymousScore(const S& score, std::bool_constant<differentiated>)
+  ErasedScore(const S& score, std::bool_constant<differentiated>)
       : kind(kind_of<S>),
         score_(&score),
         check_covers_([](const void* s, const ScoreTile& batch) { detail::check_covers(as<S>(s), batch); }),
         visible_([](const void* s, const ScoreTile& tile) { return as<S>(s).visible(tile); }),
         apply_([](const void* s, const ScoreTile& tile, ScoreBlock<Scalar> scores) { as<S>(s).apply(tile, scores); }),
-        apply_keeping_([](const void* s, const ScoreTile& tile, ScoreBlock<Scalar> scores, ScoreBlock<Scalar> kept) {
-          if constexpr (differentiated) detail::apply_keeping(as<S>(s), tile, scores, kept);
+        apply_saving_([](const void* s, const ScoreTile& tile, ScoreBlock<Scalar> scores, ScoreBlock<Scalar> saved) {
+          if constexpr (differentiated) detail::apply_saving(as<S>(s), tile, scores, saved);
         }),
-        differentiate_([](const void* s, const ScoreTile& tile, ScoreBlock<Scalar> kept, ScoreBlock<Scalar> d_scores) {
-          if constexpr (differentiated) detail::differentiate(as<S>(s), tile, kept, d_scores);
+        differentiate_([](const void* s, const ScoreTile& tile, ScoreBlock<Scalar> saved, ScoreBlock<Scalar> d_scores) {
+          if constexpr (differentiated) detail::differentiate(as<S>(s), tile, saved, d_scores);
         }) {}
 
   void check_covers(const ScoreTile& batch) const { check_covers_(score_, batch); }
   Visible visible(const ScoreTile& tile) const { return visible_(score_, tile); }
   void apply(const ScoreTile& tile, ScoreBlock<Scalar> scores) const { apply_(score_, tile, scores); }
-  /// Applies the score, and fills kind.kept_blocks blocks from `kept` on.
-  void apply_keeping(const ScoreTile& tile, ScoreBlock<Scalar> scores, ScoreBlock<Scalar> kept) const {
-    apply_keeping_(score_, tile, scores, kept);
+  /// Applies the score, and fills kind.saved_blocks blocks from `saved` on.
+  void apply_saving(const ScoreTile& tile, ScoreBlock<Scalar> scores, ScoreBlock<Scalar> saved) const {
+    apply_saving_(score_, tile, scores, saved);
   }
   /// Nothing if the score has no derivative.
-  void differentiate(const ScoreTile& tile, ScoreBlock<Scalar> kept, ScoreBlock<Scalar> d_scores) const {
-    differentiate_(score_, tile, kept, d_scores);
+  void differentiate(const ScoreTile& tile, ScoreBlock<Scalar> saved, ScoreBlock<Scalar> d_scores) const {
+    differentiate_(score_, tile, saved, d_scores);
   }
 
  private:
@@ -72,31 +72,31 @@ class AnonymousScore {
   void (*check_covers_)(const void*, const ScoreTile&);
   Visible (*visible_)(const void*, const ScoreTile&);
   void (*apply_)(const void*, const ScoreTile&, ScoreBlock<Scalar>);
-  void (*apply_keeping_)(const void*, const ScoreTile&, ScoreBlock<Scalar>, ScoreBlock<Scalar>);
+  void (*apply_saving_)(const void*, const ScoreTile&, ScoreBlock<Scalar>, ScoreBlock<Scalar>);
   void (*differentiate_)(const void*, const ScoreTile&, ScoreBlock<Scalar>, ScoreBlock<Scalar>);
 };
 
 /// The same as a score type.
 template <class Scalar, ScoreKind known>
-class ScoreOfKind : public AnonymousScore<Scalar> {
+class ScoreOfKind : public ErasedScore<Scalar> {
  public:
   static constexpr ScoreStage stage = known.changes_values ? ScoreStage::bias : ScoreStage::mask;
-  static constexpr int kept_blocks = known.kept_blocks;
+  static constexpr int saved_blocks = known.saved_blocks;
   static constexpr bool reads_rows_of_keys = known.reads_rows_of_keys;
   static constexpr bool heads_share_gradient = known.heads_share_gradient;
   static constexpr bool sequences_share_gradient = known.sequences_share_gradient;
 
   template <Score S>
-  explicit ScoreOfKind(const S& score) : AnonymousScore<Scalar>(score, std::bool_constant<(known.kept_blocks > 0)>{}) {}
+  explicit ScoreOfKind(const S& score) : ErasedScore<Scalar>(score, std::bool_constant<(known.saved_blocks > 0)>{}) {}
 
-  using AnonymousScore<Scalar>::apply;
-  void apply(const ScoreTile& tile, ScoreBlock<Scalar> scores, ScoreBlock<Scalar> kept) const
-      requires(kept_blocks > 0) {
-    this->apply_keeping(tile, scores, kept);
+  using ErasedScore<Scalar>::apply;
+  void apply(const ScoreTile& tile, ScoreBlock<Scalar> scores, ScoreBlock<Scalar> saved) const
+      requires(saved_blocks > 0) {
+    this->apply_saving(tile, scores, saved);
   }
-  void apply_backward(const ScoreTile& tile, ScoreBlock<Scalar> kept, ScoreBlock<Scalar> d_scores) const
-      requires(kept_blocks > 0) {
-    this->differentiate(tile, kept, d_scores);
+  void apply_backward(const ScoreTile& tile, ScoreBlock<Scalar> saved, ScoreBlock<Scalar> d_scores) const
+      requires(saved_blocks > 0) {
+    this->differentiate(tile, saved, d_scores);
   }
 };
 

@@ -1,4 +1,4 @@
-#include "eigenformer/kernels/detail/attention/anonymous_score.hpp"
+#include "eigenformer/kernels/detail/attention/erased_score.hpp"
 
 #include "eigenformer/kernels/attention_weights.hpp"
 #include "eigenformer/kernels/scores/alibi.hpp"
@@ -20,7 +20,7 @@ namespace {
 
 constexpr bool equal(const detail::ScoreKind& a, const detail::ScoreKind& b) {
   return a.changes_values == b.changes_values && a.reads_rows_of_keys == b.reads_rows_of_keys &&
-         a.kept_blocks == b.kept_blocks && a.heads_share_gradient == b.heads_share_gradient &&
+         a.saved_blocks == b.saved_blocks && a.heads_share_gradient == b.heads_share_gradient &&
          a.sequences_share_gradient == b.sequences_share_gradient;
 }
 template <class S>
@@ -29,7 +29,7 @@ constexpr bool is_of_kind(const detail::ScoreKind& kind) {
 }
 static_assert(is_of_kind<ef::SlidingWindow>({}));
 static_assert(is_of_kind<ef::Alibi>({.changes_values = true}));
-static_assert(is_of_kind<ef::SoftCap>({.changes_values = true, .kept_blocks = 1}));
+static_assert(is_of_kind<ef::SoftCap>({.changes_values = true, .saved_blocks = 1}));
 static_assert(is_of_kind<ef::RelativeBias<float>>({.changes_values = true, .sequences_share_gradient = true}));
 static_assert(is_of_kind<ef::DenseBias<float>>(
     {.changes_values = true, .reads_rows_of_keys = true, .heads_share_gradient = true}));
@@ -37,9 +37,9 @@ static_assert(is_of_kind<ef::DenseBias<float>>(
 static_assert(equal(detail::kind_of_forward<ef::SoftCap>, detail::kind_of_forward<ef::RelativeBias<float>>));
 static_assert(equal(detail::kind_of_forward<ef::RelativeBias<float>>, {.changes_values = true}));
 static_assert(equal(detail::kind_of_backward<ef::Alibi, float>, {.changes_values = true}));
-static_assert(equal(detail::kind_of_backward<ef::SoftCap, float>, {.changes_values = true, .kept_blocks = 2}));
+static_assert(equal(detail::kind_of_backward<ef::SoftCap, float>, {.changes_values = true, .saved_blocks = 2}));
 static_assert(equal(detail::kind_of_backward<ef::DenseBias<float>, float>,
-                    {.changes_values = true, .kept_blocks = 2, .heads_share_gradient = true}));
+                    {.changes_values = true, .saved_blocks = 2, .heads_share_gradient = true}));
 
 ef::ScoreTile tile_of(Index queries, Index keys) {
   ef::ScoreTile tile;
@@ -71,20 +71,20 @@ void check_does_the_same(const S& score) {
   if constexpr (ef::ScoreTraits<S>::has_derivative<float>()) {
     // Two blocks, of which a score may need fewer.
     const Matrix<float> d = random_matrix<float>(keys, queries, rng);
-    Matrix<float> kept_expected = Matrix<float>::Zero(2 * keys, queries), kept_given = kept_expected;
+    Matrix<float> saved_expected = Matrix<float>::Zero(2 * keys, queries), saved_given = saved_expected;
     Matrix<float> d_expected = d, d_given = d;
-    const auto first = [&](Matrix<float>& kept) {
-      return ef::ScoreBlock<float>(kept.data(), queries, keys, Eigen::OuterStride<>(queries));
+    const auto first = [&](Matrix<float>& saved) {
+      return ef::ScoreBlock<float>(saved.data(), queries, keys, Eigen::OuterStride<>(queries));
     };
     expected = given = plain;
-    detail::apply_keeping(score, tile, block(expected), first(kept_expected));
-    known.apply(tile, block(given), first(kept_given));
+    detail::apply_saving(score, tile, block(expected), first(saved_expected));
+    known.apply(tile, block(given), first(saved_given));
     CHECK(identical<float>(given, expected));
-    CHECK(identical<float>(kept_given, kept_expected));
-    detail::differentiate(score, tile, first(kept_expected), block(d_expected));
-    known.apply_backward(tile, first(kept_given), block(d_given));
+    CHECK(identical<float>(saved_given, saved_expected));
+    detail::differentiate(score, tile, first(saved_expected), block(d_expected));
+    known.apply_backward(tile, first(saved_given), block(d_given));
     CHECK(identical<float>(d_given, d_expected));
-    CHECK(identical<float>(d_given, d) == (ef::ScoreTraits<S>::kept_blocks == 0));
+    CHECK(identical<float>(d_given, d) == (ef::ScoreTraits<S>::saved_blocks == 0));
   }
 }
 
@@ -93,7 +93,8 @@ void check_does_the_same(const S& score) {
 TEST_CASE("a score without its type does what it does with it", "[kernels]") {
   check_does_the_same(ef::SlidingWindow(2));
   check_does_the_same(ef::SoftCap(0.5));
-  check_does_the_same(ef::score([](auto s, const ef::ScorePlace& at) { return s * s + static_cast<float>(at.key); }));
+  check_does_the_same(
+      ef::score([](auto s, const ef::ScorePosition& at) { return s * s + static_cast<float>(at.key); }));
   Matrix<float> weights = Matrix<float>::Random(32, 1), d_weights = Matrix<float>::Zero(32, 1);
   check_does_the_same(
       ef::RelativeBias<float>(ef::strided_view(weights), {}, ef::TensorView<float, 2>(d_weights.data(), {32, 1})));
@@ -110,7 +111,7 @@ TEST_CASE("kernels of their own are those of Unmasked and Causal", "[kernels]") 
 TEST_CASE("a score without its type checks its size", "[kernels]") {
   const Matrix<float> bias = Matrix<float>::Zero(4, 5);
   const ef::DenseBias<float> score(ef::strided_view(bias));
-  const detail::AnonymousScore<float> anonymous(score, std::false_type{});
+  const detail::ErasedScore<float> anonymous(score, std::false_type{});
   CHECK_NOTHROW(anonymous.check_covers(tile_of(4, 5)));
   CHECK(message_of([&] { anonymous.check_covers(tile_of(4, 6)); }) ==
         message_of([&] { score.check_covers(tile_of(4, 6)); }));
@@ -119,9 +120,9 @@ TEST_CASE("a score without its type checks its size", "[kernels]") {
 TEST_CASE("a function of floats alone is a score where nobody asks for its derivative", "[kernels]") {
   ef::Rng rng(6);
   const Matrix<float> q = random_matrix<float>(3, 4, rng), k = random_matrix<float>(5, 4, rng);
-  const auto halved = ef::score([](float s, const ef::ScorePlace&) { return s / 2; });
+  const auto halved = ef::score([](float s, const ef::ScorePosition&) { return s / 2; });
   const ef::Tensor<float, 3> weights = ef::attention_weights(q, k, halved);
   const ef::Tensor<float, 3> expected = ef::attention_weights(q, k, ef::Unmasked{}, {.scale = 0.25});
-  CHECK(largest_error(weights.matrix(0), expected.matrix(0).cast<double>()) < rounding<float>(8));
-  CHECK(largest_error(ef::attention(q, k, k, halved), (expected.matrix(0) * k).cast<double>()) < rounding<float>(8));
+  CHECK(max_error(weights.matrix(0), expected.matrix(0).cast<double>()) < rounding<float>(8));
+  CHECK(max_error(ef::attention(q, k, k, halved), (expected.matrix(0) * k).cast<double>()) < rounding<float>(8));
 }
