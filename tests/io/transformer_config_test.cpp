@@ -100,12 +100,12 @@ TEST_CASE("a Transformer's options say which tensors it has", "[io]") {
     CHECK(ef::testing::tensors_of_options(options) == ef::testing::tensors_of_model(model));
   };
   check();
-  options.heads = 4;
-  options.key_heads = 2;
-  options.head_width = 6;
-  options.relative_values = false;
-  options.bias = false;
-  options.norm_first = true;
+  options.layer.heads = 4;
+  options.layer.key_heads = 2;
+  options.layer.head_width = 6;
+  options.layer.relative_values = false;
+  options.layer.bias = false;
+  options.layer.norm_first = true;
   check();
   options.share_embeddings = options.tie_output = false;
   options.target_vocabulary_size = 13;

@@ -213,7 +213,7 @@ TEMPLATE_TEST_CASE("weights by distance leave out what a bias hides", "[kernels]
       hidden.d_bias.setZero();
       std::vector<Matrix<TestType>> all{Matrix<TestType>(9, 10), c.q, c.k};
       ef::weights_by_distance_forward<TestType>(c.q, c.k, score, c.options, all[0]);
-      ef::weights_by_distance_backward<TestType>(c.q, c.k, score, c.options, d_w, all[1], all[2]);
+      ef::weights_by_distance_backward<TestType>(c.q, c.k, score, c.options, d_w, {all[1], all[2]});
       all.push_back(hidden.d_bias);
       return all;
     };

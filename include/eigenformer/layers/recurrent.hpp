@@ -110,7 +110,7 @@ Variable<Scalar> Recurrent<Scalar>::of_direction(const Context<Scalar>& context,
   if (directions() == 1 || layer_state.size() == 0) return layer_state;
   const Variable<Scalar> h = columns(context, layer_state, d * options.hidden, options.hidden);
   if (state_count(options.cell) == 1) return h;
-  return beside(context, h, columns(context, layer_state, width() + d * options.hidden, options.hidden));
+  return concat_columns(context, h, columns(context, layer_state, width() + d * options.hidden, options.hidden));
 }
 
 template <class Scalar>
@@ -118,11 +118,11 @@ Variable<Scalar> Recurrent<Scalar>::of_layer(const Context<Scalar>& context,
                                              const std::vector<Variable<Scalar>>& states) const {
   if (directions() == 1) return states[0];
   const auto part = [&](Index first) {
-    return beside(context, columns(context, states[0], first, options.hidden),
-                  columns(context, states[1], first, options.hidden));
+    return concat_columns(context, columns(context, states[0], first, options.hidden),
+                          columns(context, states[1], first, options.hidden));
   };
   if (state_count(options.cell) == 1) return part(0);
-  return beside(context, part(0), part(options.hidden));
+  return concat_columns(context, part(0), part(options.hidden));
 }
 
 template <class Scalar>

@@ -93,7 +93,7 @@ EIGEN_ALWAYS_INLINE bool is_minus_infinity(Scalar x) {
 }
 
 /// Whether x is neither infinite nor NaN, told by its bits: with -ffinite-math-only std::isfinite is always true.
-template <class Scalar>
+template <class Scalar, std::enable_if_t<std::is_floating_point_v<Scalar>, int> = 0>
 bool is_finite(Scalar x) {
   const auto exponent = bits_of(std::numeric_limits<Scalar>::infinity());
   return (bits_of(x) & exponent) != exponent;

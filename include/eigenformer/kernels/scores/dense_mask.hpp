@@ -5,6 +5,7 @@
 #include <memory>
 #include <vector>
 
+#include "eigenformer/core/simd.hpp"
 #include "eigenformer/kernels/scores/score.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {

@@ -68,7 +68,7 @@ void check_does_the_same(const S& score) {
   known.apply(tile, block(given));
   CHECK(identical<float>(given, expected));
   CHECK_FALSE(identical<float>(given, plain));
-  if constexpr (ef::ScoreTraits<S>::has_derivative<float>()) {
+  if constexpr (ef::ScoreTraits<S>::template has_derivative<float>()) {
     // Two blocks, of which a score may need fewer.
     const Matrix<float> d = random_matrix<float>(keys, queries, rng);
     Matrix<float> saved_expected = Matrix<float>::Zero(2 * keys, queries), saved_given = saved_expected;

@@ -10,12 +10,12 @@ using ef::Index;
 using Steps = std::vector<std::pair<Index, Index>>;
 
 TEST_CASE("sequences are taken by length, and those of one length in their order", "[kernels]") {
-  CHECK(detail::sequences_by_length({0, 2, 2, 5, 7, 10}) == std::vector<Index>{2, 4, 0, 3, 1});
+  CHECK(ef::sequences_by_length({0, 2, 2, 5, 7, 10}) == std::vector<Index>{2, 4, 0, 3, 1});
 }
 
 TEST_CASE("a step's active sequences are the group's first", "[kernels]") {
   const ef::RowOffsets rows{0, 2, 2, 5, 6};
-  const std::vector<Index> order = detail::sequences_by_length(rows);
+  const std::vector<Index> order = ef::sequences_by_length(rows);
   const detail::RecurrentGroup group(rows, order, false), reversed(rows, order, true);
   Steps forward, backward;
   group.for_each_step([&](Index t, Index active) { forward.emplace_back(t, active); });

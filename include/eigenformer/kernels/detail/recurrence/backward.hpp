@@ -28,9 +28,9 @@ struct RecurrentGroupGradients {
 /// Writes what a group's sequences give to the gradients.
 template <class Scalar, class Cell>
 void recur_backward(const Recurrence<Scalar>& layer, const RecurrentTransposes<Scalar>& transposes,
-                    const RecurrentGroup& group, const RecurrentSaved<Scalar>& saved,
+                    const RecurrentGroup& group, const RecurrentSaved<Scalar>& forward,
                     const ConstMatrixRef<Scalar>& d_state, RecurrentGroupGradients<Scalar>& to) {
-  const ConstMatrixRef<Scalar>&state = saved.state, &saved = saved.saved;
+  const ConstMatrixRef<Scalar>&state = forward.state, &saved = forward.saved;
   const Index hidden = layer.hidden(), size = group.size(), columns = to.d_gates.cols();
   Matrix<Scalar> d_after(size, state.cols());  // of the state after the step, and of that before
   Matrix<Scalar> d_before = Matrix<Scalar>::Zero(size, state.cols());
