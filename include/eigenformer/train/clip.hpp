@@ -6,6 +6,7 @@
 #include <string>
 
 #include "eigenformer/autograd/gradients.hpp"
+#include "eigenformer/core/detail/fast_math.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
@@ -20,11 +21,10 @@ void for_each_gradient(const Model& model, const Gradients<Scalar>& gradients, F
   });
 }
 
-/// Whether no entry is infinite or NaN, of which 0 times makes NaN.
+/// Whether no entry is infinite or NaN.
 template <class Derived>
 bool is_finite(const Eigen::ArrayBase<Derived>& x) {
-  using Scalar = typename Derived::Scalar;
-  return (x * Scalar(0)).sum() == Scalar(0);
+  return x.unaryExpr([](typename Derived::Scalar entry) { return is_finite(entry); }).all();
 }
 
 }  // namespace detail
@@ -46,7 +46,7 @@ double global_norm(const Model& model, const Gradients<Scalar>& gradients) {
   detail::for_each_gradient(model, gradients, [&](const std::string&, const Matrix<Scalar>& gradient) {
     for (Index r = 0; r < gradient.rows(); ++r) sum += static_cast<double>(gradient.row(r).squaredNorm());
   });
-  if (std::isfinite(sum)) return std::sqrt(sum);
+  if (detail::is_finite(sum)) return std::sqrt(sum);
   // Either a gradient is not finite, or its square is too large.
   double max_norm = 0;
   detail::for_each_gradient(model, gradients, [&](const std::string& name, const Matrix<Scalar>& gradient) {
