@@ -109,15 +109,16 @@ TEST_CASE("only the distance counts, and not how many angles are kept", "[layers
   const ef::AttentionPositions<double> many(options, rng);
   const auto x = random_matrix<double>(10, 8, rng);
   const ef::RowOffsets rows{0, 2, 2, 10}, late{0, 40, 45, 59};
-  CHECK(few.turn({}, x, 2, rows, rows).value() == many.turn({}, x, 2, rows, rows).value());
-  CHECK(few.turn({}, x, 2, rows, late).value() == many.turn({}, x, 2, rows, late).value());
-  CHECK(many.turn({}, x, 2, rows, late).value().row(9) ==
-        many.turn({}, x, 2, {0, 9, 10}, {0, 9, 59 - 45 + 9}).value().row(9));
-  const Matrix<double> near = many.turn({}, x, 2, rows, rows).value(), far = many.turn({}, x, 2, rows, late).value();
+  CHECK(few.apply_rotary({}, x, 2, rows, rows).value() == many.apply_rotary({}, x, 2, rows, rows).value());
+  CHECK(few.apply_rotary({}, x, 2, rows, late).value() == many.apply_rotary({}, x, 2, rows, late).value());
+  CHECK(many.apply_rotary({}, x, 2, rows, late).value().row(9) ==
+        many.apply_rotary({}, x, 2, {0, 9, 10}, {0, 9, 59 - 45 + 9}).value().row(9));
+  const Matrix<double> near = many.apply_rotary({}, x, 2, rows, rows).value(),
+                       far = many.apply_rotary({}, x, 2, rows, late).value();
   CHECK(std::abs(near.row(2).head(4).dot(near.row(7).head(4)) - far.row(2).head(4).dot(far.row(7).head(4))) < 1e-12);
-  CHECK(few.turn({}, Matrix<double>(0, 8), 2, {0, 0}, {0, 7}).rows() == 0);
+  CHECK(few.apply_rotary({}, Matrix<double>(0, 8), 2, {0, 0}, {0, 7}).rows() == 0);
   // More queries than keys stand before the first key.
-  CHECK(few.turn({}, x, 2, {0, 10}, {0, 8}).value().row(2) == x.row(2));
+  CHECK(few.apply_rotary({}, x, 2, {0, 10}, {0, 8}).value().row(2) == x.row(2));
 }
 
 TEST_CASE("options of positions that do not fit are refused", "[layers]") {

@@ -109,7 +109,10 @@ TEST_CASE("attention to a cache without rows is that of no keys", "[layers]") {
   layer.append_to_cache({}, memory, filled);
   const std::vector<ef::Index> none;
   for (const ef::KeyValueCache<float>* cache : {&fresh, &filled})
-    CHECK((layer.attend_to_cache({}, x, *cache, {0, 1, 2}, {0, 0, 0}, none).value().array() == 3).all());
+    CHECK((layer.attend_to_cache({}, x, *cache, {.query_rows = {0, 1, 2}, .key_rows = {0, 0, 0}, .key_index = none})
+               .value()
+               .array() == 3)
+              .all());
 }
 
 TEST_CASE("wrong widths and heads are refused", "[layers]") {

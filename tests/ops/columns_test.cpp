@@ -11,7 +11,7 @@ TEST_CASE("matrices are put beside one another and taken apart", "[ops]") {
   CAPTURE(seed);
   ef::Rng rng(seed);
   const auto a = ef::testing::random_matrix<double>(3, 2, rng), b = ef::testing::random_matrix<double>(3, 4, rng);
-  const ef::Variable<double> both = ef::beside<double>({}, a, b);
+  const ef::Variable<double> both = ef::concat_columns<double>({}, a, b);
   CHECK(both.value().leftCols(2) == a);
   CHECK(ef::columns<double>({}, both, 2, 4).value() == b);
   ef::testing::check_op({a, b}, [](const ef::Context<double>& c, const Inputs& in) {
@@ -19,6 +19,6 @@ TEST_CASE("matrices are put beside one another and taken apart", "[ops]") {
   });
   CHECK(ef::testing::message_of([&] { ef::columns<double>({}, a, 1, 2); }) ==
         "columns: 1 to 3 are asked for, x is [3 x 2]");
-  CHECK(ef::testing::message_of([&] { ef::beside<double>({}, a, ef::Matrix<double>(2, 2)); }) ==
+  CHECK(ef::testing::message_of([&] { ef::concat_columns<double>({}, a, ef::Matrix<double>(2, 2)); }) ==
         "concat_columns: a is [3 x 2], b is [2 x 2]");
 }

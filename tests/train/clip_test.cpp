@@ -6,7 +6,7 @@
 namespace ef = eigenformer;
 
 namespace {
-struct Pair {
+struct TwoMatrices {
   ef::Parameter<double> a{1, 2}, b{2, 1};
   static void visit(auto& self, auto&& visitor) {
     visitor("a", self.a);
@@ -16,7 +16,7 @@ struct Pair {
 }  // namespace
 
 TEST_CASE("the global norm is that of all gradients together", "[train]") {
-  const Pair pair;
+  const TwoMatrices pair;
   ef::Gradients<double> gradients;
   CHECK(ef::global_norm(pair, gradients) == 0);
   const ef::Matrix<double> x = ef::Matrix<double>::Constant(1, 2, 3), y = ef::Matrix<double>::Constant(2, 1, 4);
@@ -30,7 +30,7 @@ TEST_CASE("the global norm is that of all gradients together", "[train]") {
 }
 
 TEST_CASE("a norm is finite, or names the parameter whose gradient is not", "[train]") {
-  const Pair pair;
+  const TwoMatrices pair;
   const auto with = [&](double a, double b, auto use) {
     const ef::Matrix<double> x = ef::Matrix<double>::Constant(1, 2, a), y = ef::Matrix<double>::Constant(2, 1, b);
     ef::Gradients<double> gradients;

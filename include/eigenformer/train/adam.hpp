@@ -105,7 +105,7 @@ template <class Scalar>
 template <class Model>
 void Adam<Scalar>::check_update(const Model& model, const Gradients<Scalar>& gradients, double rate,
                                 double factor) const {
-  check(std::isfinite(rate) && std::isfinite(factor), "Adam: the rate of update ", updates_ + 1, " is ", rate,
+  check(detail::is_finite(rate) && detail::is_finite(factor), "Adam: the rate of update ", updates_ + 1, " is ", rate,
         ", the gradients' factor is ", factor, ", expected finite numbers");
   std::size_t count = 0;
   for_each_parameter(model, [&](const std::string& name, const Parameter<Scalar>& x) {

@@ -63,7 +63,7 @@ double global_norm(const Model& model, const Gradients<Scalar>& gradients) {
 /// The factor that brings a gradient of norm `norm` to at most `max_norm` (Pascanu et al. 2013, algorithm 1); 1 if
 /// `max_norm` is 0, which stands for no limit. Throws if the norm is not finite: no factor helps then.
 inline double clip_factor(double norm, double max_norm) {
-  check(std::isfinite(norm), "clip_factor: the norm is ", norm, ", expected a finite number");
+  check(detail::is_finite(norm), "clip_factor: the norm is ", norm, ", expected a finite number");
   return max_norm > 0 && norm > max_norm ? max_norm / norm : 1;
 }
 

@@ -1,5 +1,6 @@
 #include "eigenformer/kernels/scores/dense_bias.hpp"
 
+#include "eigenformer/kernels/scores/score_traits.hpp"
 #include "kernels/kernel_checks.hpp"
 #include "kernels/scores/score_checks.hpp"
 #include "support/message_of.hpp"

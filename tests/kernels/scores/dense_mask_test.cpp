@@ -2,6 +2,7 @@
 
 #include <memory>
 
+#include "eigenformer/kernels/scores/score_traits.hpp"
 #include "kernels/scores/score_checks.hpp"
 #include "support/message_of.hpp"
 #include "support/random.hpp"

@@ -1,5 +1,6 @@
 #include "eigenformer/kernels/scores/relative_bias.hpp"
 
+#include "eigenformer/kernels/scores/score_traits.hpp"
 #include "kernels/scores/naive_bucket.hpp"
 #include "support/catch.hpp"
 #include "support/message_of.hpp"

@@ -1,5 +1,6 @@
 #include "eigenformer/kernels/scores/sliding_window.hpp"
 
+#include "eigenformer/kernels/scores/score_traits.hpp"
 #include "kernels/scores/score_checks.hpp"
 #include "support/message_of.hpp"
 

@@ -1,5 +1,6 @@
 #include "eigenformer/kernels/scores/soft_cap.hpp"
 
+#include "eigenformer/kernels/scores/score_traits.hpp"
 #include "kernels/kernel_checks.hpp"
 #include "kernels/scores/score_checks.hpp"
 #include "support/message_of.hpp"

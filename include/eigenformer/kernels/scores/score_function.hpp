@@ -8,7 +8,7 @@
 
 #include "eigenformer/core/detail/std_of_dual.hpp"
 #include "eigenformer/core/simd.hpp"
-#include "eigenformer/kernels/detail/attention/score_packets.hpp"
+#include "eigenformer/kernels/scores/causal.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 

@@ -5,6 +5,7 @@
 #include "eigenformer/kernels/scores/dense_bias.hpp"
 #include "eigenformer/kernels/scores/relative_bias.hpp"
 #include "eigenformer/kernels/scores/score_function.hpp"
+#include "eigenformer/kernels/scores/score_traits.hpp"
 #include "eigenformer/kernels/scores/sliding_window.hpp"
 #include "eigenformer/kernels/scores/soft_cap.hpp"
 #include "kernels/kernel_checks.hpp"
