@@ -62,6 +62,7 @@ inline GradientCheckResult gradient_check(
     const GradientCheckOptions& options = {}) {
   Tape<double> tape;
   std::vector<Variable<double>> variables;
+  variables.reserve(inputs.size());
   for (const Matrix<double>& input : inputs) variables.push_back(tape.variable(input));
   tape.backward(loss(Context<double>{.tape = &tape}, variables));
   const auto value = [&] {

@@ -114,7 +114,7 @@ class UnfinishedFiles {
 
 /// Throws unless a file can be renamed to this path.
 inline Destination check_replaceable(const char* where, const std::filesystem::path& path) {
-  const Destination to = destination_of(where, path);
+  Destination to = destination_of(where, path);
   check(to.kind == Destination::Kind::new_file || to.kind == Destination::Kind::replaced_file, where, ": ",
         path_text(path), ": it is not a regular file");
   return to;

@@ -43,9 +43,10 @@ template <std::size_t lanes>
 void philox(std::array<std::array<std::uint32_t, lanes>, 4>& counters, std::array<std::uint32_t, 2> key) {
   using W = simd::WordsOf<lanes>;
   auto& [w0, w1, w2, w3] = counters;
+  constexpr std::size_t width = sizeof(W) / sizeof(std::uint32_t);  // NOLINT(bugprone-sizeof-expression): 1 at least
   for (int round = 0; round < 10; ++round) {
     const W key_0 = simd::broadcast_word<W>(key[0]), key_1 = simd::broadcast_word<W>(key[1]);
-    for (std::size_t l = 0; l < lanes; l += sizeof(W) / sizeof(std::uint32_t)) {
+    for (std::size_t l = 0; l < lanes; l += width) {
       const auto a = simd::multiply_words(simd::broadcast_word<W>(0xD2511F53), simd::load_words<W>(&w0[l]));
       const auto b = simd::multiply_words(simd::broadcast_word<W>(0xCD9E8D57), simd::load_words<W>(&w2[l]));
       simd::store_words(&w0[l], simd::exclusive_or(b.high, simd::exclusive_or(simd::load_words<W>(&w1[l]), key_0)));

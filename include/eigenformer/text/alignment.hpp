@@ -19,7 +19,7 @@ namespace eigenformer::inline EIGENFORMER_ABI {
 struct AlignmentLink {
   Index source = 0;
   Index target = 0;
-  friend auto operator<=>(const AlignmentLink&, const AlignmentLink&) = default;
+  friend auto operator<=>(const AlignmentLink&, const AlignmentLink&) = default;  // NOLINT(modernize-use-nullptr)
 };
 
 /// A sentence pair's links, by source and then target word. A word may have any number of them.

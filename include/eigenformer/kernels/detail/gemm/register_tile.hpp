@@ -69,9 +69,9 @@ EIGEN_ALWAYS_INLINE void for_each_packet(const ContiguousRows<Scalar>& tile, Bod
 /// pointers move once in four steps. (8 x 3 tiles of depth 64 on Ice Lake: 88 % of the peak with three additions a
 /// step, 96 % with three in four.)
 template <class Scalar, Contiguous contiguous, int steps, int rows, int packets>
-EIGEN_ALWAYS_INLINE void add_steps(const char*& a_0, const char*& a_4, Index& stride, Index three_strides,
-                                   const char*& b, Index& b_stride, Index three_b_strides,
-                                   simd::Packet<Scalar> (&sums)[rows][packets]) {
+EIGEN_ALWAYS_INLINE void add_steps(  // NOLINT(readability-function-size): always inlined
+    const char*& a_0, const char*& a_4, Index& stride, Index three_strides, const char*& b, Index& b_stride,
+    Index three_b_strides, simd::Packet<Scalar> (&sums)[rows][packets]) {
   static_assert(rows <= 8 && steps <= 4);
   using P = simd::Packet<Scalar>;
   constexpr Index size = sizeof(Scalar);
