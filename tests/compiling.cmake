@@ -30,7 +30,7 @@ add_executable(headers_alone ${header_sources})
 target_link_libraries(headers_alone PRIVATE eigenformer_own $<TARGET_NAME_IF_EXISTS:eigenformer::io>)
 target_compile_options(headers_alone PRIVATE $<$<NOT:$<CXX_COMPILER_ID:MSVC>>:-O0>)
 target_precompile_headers(headers_alone PRIVATE <Eigen/Core>) # which every header includes first
-add_dependencies(tests headers_alone)
+add_dependencies(thorough_tests headers_alone)
 
 # --- What the scripts of the tests below need to know of this build ---------------------------------------------------
 
