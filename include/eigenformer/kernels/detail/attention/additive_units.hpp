@@ -1,8 +1,8 @@
-// The hidden units of additive attention: tanh(q_i + k_j), the scores that they make, and their gradients.
+// Kernels of additive attention: the hidden units tanh(q_i + k_j), the scores v . tanh(q_i + k_j), and their gradients.
 //
-// The tanh of every query, key and hidden unit is all the cost. As 1 - 2 r, r = 1 / (1 + e^2x), it needs one exp2 and
-// one division; and since softmax does not see what a query's scores have in common, the scores are -2 v . r. The error
-// is absolute, some roundings of 1, which is what counts for a sum that goes through exp.
+// The tanh of every query, key and hidden unit dominates the cost. As 1 - 2 r with r = 1 / (1 + e^2x), tanh x takes one
+// exp2 and one division. Softmax ignores a constant added to all scores of a query, so the scores are -2 v . r. The
+// absolute error is a few roundings of 1. Only the absolute error matters, because the scores go through exp.
 #pragma once
 
 #include <algorithm>
@@ -12,26 +12,27 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI::detail {
 
-/// e^2x, and r = 1 / (1 + e^2x), from which tanh x = 1 - 2 r, and its slope = 4 e^2x r^2.
+/// Computes e = e^2x and r = 1 / (1 + e) for a packet x. Then tanh x = 1 - 2 r, and its slope is 4 e r^2.
 template <class Scalar>
 struct TanhParts {
   using P = simd::Packet<Scalar>;
   EIGEN_ALWAYS_INLINE explicit TanhParts(const P& x)
       : e(simd::exp2<Scalar>(simd::minimum(simd::multiply(x, simd::broadcast(Scalar(2.88539008177792681472))),
-                                           simd::broadcast(Scalar(126))))),  // 2 log2(e); no infinities
+                                           simd::broadcast(Scalar(126))))),  // 2 log2(e); clamped to prevent infinity
         r(simd::divide(simd::broadcast(Scalar(1)), simd::add(e, simd::broadcast(Scalar(1))))) {}
   P e;
   P r;
 };
 
-/// Writes the scores [keys] of one query. q, minus_2v: `packets` packets; k: rows of as many.
+/// Writes the scores [keys] of one query. q holds the query, minus_2v holds -2 v, and k holds one key per row. All are
+/// padded to `packets` packets.
 template <class Scalar>
 EIGEN_DONT_INLINE void additive_scores(Index keys, Index packets, const Scalar* q, const Strided<Scalar>& k,
                                        const Scalar* minus_2v, Scalar* scores) {
   constexpr Index lanes = simd::lanes<Scalar>;
   for (Index j = 0; j < keys; ++j) {
     const Scalar* key = k.data + j * k.row_stride;
-    // One sum is enough: the next addition waits for the next division anyway.
+    // One accumulator is enough: every addition waits for its division anyway.
     auto sum = simd::broadcast(Scalar(0));
     for (Index c = 0; c < packets * lanes; c += lanes) {
       const TanhParts<Scalar> tanh(simd::add(simd::load(q + c), simd::load(key + c)));
@@ -41,7 +42,7 @@ EIGEN_DONT_INLINE void additive_scores(Index keys, Index packets, const Scalar* 
   }
 }
 
-/// A packet of a row's entries from `from` on, of which there are `count`, and zeros.
+/// Loads a packet from the `count` entries at `from`. Lanes beyond `count` are zero.
 template <class Scalar>
 simd::Packet<Scalar> load_part(const Scalar* from, Index count) {
   constexpr Index lanes = simd::lanes<Scalar>;
@@ -51,7 +52,7 @@ simd::Packet<Scalar> load_part(const Scalar* from, Index count) {
   return simd::load(part);
 }
 
-/// Writes the first `count` entries of a packet.
+/// Stores the first `count` lanes of a packet, or all lanes if there are fewer.
 template <class Scalar>
 void store_part(Scalar* to, Index count, const simd::Packet<Scalar>& packet) {
   constexpr Index lanes = simd::lanes<Scalar>;
@@ -61,14 +62,16 @@ void store_part(Scalar* to, Index count, const simd::Packet<Scalar>& packet) {
   std::copy_n(part, count, to);
 }
 
-/// What one query gives to the gradients, for one packet of hidden units.
+/// The contributions of one query to the gradients, for one packet of hidden units.
 template <class Scalar>
 struct AdditiveGradients {
   simd::Packet<Scalar> d_q;  // sum_j d_e_ij e r^2
   simd::Packet<Scalar> d_v;  // sum_j d_e_ij r
 };
 
-/// Returns what one query gives to the gradients, and adds d_e_ij e r^2 to `d_keys` [keys].
+/// Returns the contributions of one query to the gradients, for one packet q of its hidden units. Adds d_e_ij e r^2 to
+/// `d_keys`. key_panel, d_keys: [keys x lanes], the same hidden units of each key. d_scores: [keys], the gradients
+/// d_e_ij of the query's scores.
 template <class Scalar>
 EIGEN_DONT_INLINE AdditiveGradients<Scalar> add_additive_gradients(Index keys, const simd::Packet<Scalar>& q,
                                                                    const Scalar* key_panel, const Scalar* d_scores,

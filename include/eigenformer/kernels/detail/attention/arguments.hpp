@@ -1,4 +1,4 @@
-// The arguments of attention, of any types: which are taken, and what is said of others.
+// Checks the argument types of attention; static assertions explain wrong ones.
 #pragma once
 
 #include <utility>
@@ -9,11 +9,14 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI::detail {
 
+/// Whether T is AttentionOptions, or derives from it.
 template <class T>
 inline constexpr bool is_options = std::is_base_of_v<AttentionOptions, T>;
 
-/// body(score, options) of a call's last arguments, of which the first may be either. Of anything else, a sentence says
-/// what to write. Scalar: of the attention. differentiated: whether the score's derivative will be asked for.
+/// Returns body(score, options) for the last arguments of a call: a score and options, or options alone. Options alone
+/// come as `score`, with NoOptions as `options`, and the score is Unmasked. Any other arguments fail a static assertion
+/// that says what to write.
+/// Scalar: the attention's scalar type. differentiated: whether the score will be differentiated.
 template <class Scalar, bool differentiated = false, class S, class O, class Body>
 auto with_score_and_options(const S& score, const O& options, Body body) {
   constexpr bool is_last = std::is_same_v<O, NoOptions>, is_number = std::is_arithmetic_v<S>;
@@ -30,29 +33,34 @@ auto with_score_and_options(const S& score, const O& options, Body body) {
     return body(checked_score<Scalar>(score), options);
 }
 
-/// What q, k and v may be, as kernels read it.
+/// Returns a matrix operand (q, k or v) as its derived type.
 template <class Derived>
 const Derived& operand(const Eigen::MatrixBase<Derived>& matrix) {
   return matrix.derived();
 }
+/// Returns a tensor operand (q, k or v) as a read-only view.
 template <class Scalar>
 TensorView<const std::remove_const_t<Scalar>, 4> operand(const TensorView<Scalar, 4>& tensor) {
   return tensor;
 }
+/// Returns a read-only view of a tensor operand (q, k or v).
 template <class Scalar>
 TensorView<const Scalar, 4> operand(const Tensor<Scalar, 4>& tensor) {
   return tensor.view();
 }
 
+/// The scalar type of what `operand` returns. For use in decltype only.
 template <class Derived>
 typename Derived::Scalar scalar_of(const Eigen::MatrixBase<Derived>&);
 template <class Scalar>
 Scalar scalar_of(const TensorView<const Scalar, 4>&);
 
+/// Whether attention takes T as q, k or v.
 template <class T>
 concept Operand = requires(const T& x) {
   operand(x);
 };
+/// Whether attention takes T as q, k or v, and T is a tensor.
 template <class T>
 concept TensorOperand = requires(const T& x) {
   operand(x).strides();
@@ -60,7 +68,7 @@ concept TensorOperand = requires(const T& x) {
 template <Operand T>
 using OperandScalar = decltype(scalar_of(operand(std::declval<const T&>())));
 
-/// Whether attention takes operands of these types. If not, a sentence says what is wrong with them.
+/// Returns whether attention takes operands of these types. If not, a static assertion says what is wrong.
 template <class Q, class... KeysAndValues>
 constexpr bool are_operands() {
   constexpr bool readable =

@@ -1,4 +1,5 @@
-// The way into the kernels of attention: the kernel for a score, and the instances that the compiled library holds.
+// The entry point to attention's kernels. Picks the kernel for a score, and declares the instances that the compiled
+// library holds.
 #pragma once
 
 #include "eigenformer/core/detail/compiled.hpp"
@@ -24,7 +25,8 @@ EIGENFORMER_DOUBLE(void attend(const CallOf<double, Causal>&, Threads*));
 EIGENFORMER_DOUBLE(void attend(const CallOf<double, AnyMaskOf<double>>&, Threads*));
 EIGENFORMER_DOUBLE(void attend(const CallOf<double, AnyScoreOf<double>>&, Threads*));
 
-/// Computes the attention of `rows`. Throws if the score does not cover the batch.
+/// Computes attention: reads q, k and v of `rows`, and writes its results. Throws if the score does not cover the
+/// batch.
 template <class Scalar, class Stored, Score S>
 void attend(const AttentionLayout& layout, const AttentionRows<Scalar, Stored>& rows, const S& score,
             const AttentionOptions& options) {

@@ -1,4 +1,5 @@
-// The way into attention's derivative: the kernel for a score, and the instances that the compiled library holds.
+// The entry point to the kernels of attention's derivative. Picks the kernel for a score, and declares the instances
+// that the compiled library holds.
 #pragma once
 
 #include "eigenformer/core/detail/compiled.hpp"
@@ -22,7 +23,8 @@ EIGENFORMER_DOUBLE(void attend_backward(const BackwardCallOfKind<double, ScoreKi
 EIGENFORMER_DOUBLE(void attend_backward(const BackwardCallOfKind<double, ScoreKind{true}>&, Threads*));
 EIGENFORMER_DOUBLE(void attend_backward(const BackwardCallOfKind<double, ScoreKind{true, false, 2}>&, Threads*));
 
-/// Computes the gradients of `rows`. Throws if the score does not cover the batch.
+/// Computes the gradients of attention: reads the operands of `rows`, and writes its gradients. Throws if the score
+/// does not cover the batch.
 template <class Scalar, Score S>
 void attend_backward(const AttentionLayout& layout, const BackwardRows<Scalar>& rows, const S& score,
                      const AttentionOptions& options) {

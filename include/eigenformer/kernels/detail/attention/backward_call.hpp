@@ -1,11 +1,11 @@
-// What one call of the derivative of attention works on.
+// The arguments of attention's backward kernels.
 #pragma once
 
 #include "eigenformer/kernels/detail/attention/call.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI::detail {
 
-/// Where the operands and results of the backward lie.
+/// The operands and results of the backward.
 template <class Scalar>
 struct BackwardRows {
   HeadRows<const Scalar> q, k, v, out, d_out;
@@ -13,7 +13,7 @@ struct BackwardRows {
   HeadRows<Scalar> d_q, d_k, d_v;
 };
 
-/// The rows, the score and the dropout of one call.
+/// The arguments of one backward call.
 template <class Scalar, Score S>
 struct BackwardCall {
   const AttentionLayout& layout;
@@ -21,15 +21,15 @@ struct BackwardCall {
   AttentionDropout dropout;
   BackwardRows<Scalar> rows;
 
-  static constexpr bool in_base_2 = !ScoreTraits<S>::changes_values;  // as in AttentionCall
+  static constexpr bool in_base_2 = !ScoreTraits<S>::changes_values;  // see AttentionCall
 };
 
-/// Some keys and their values, and the sums that become their gradients.
+/// A range of keys with their values, and the sums of their gradients.
 template <class Scalar>
 struct KeyRows {
   Strided<Scalar> keys, values;
   ContiguousRows<Scalar> d_k, d_v;
-  bool are_finite = false;  // keys and values are known to be finite; else this is found out where it matters
+  bool are_finite = false;  // keys and values are known to be finite; if false, kernels check them where it matters
 
   KeyRows from_row(Index first) const {
     return {keys.from_row(first), values.from_row(first), d_k.from(first, 0), d_v.from(first, 0), are_finite};

@@ -1,4 +1,4 @@
-// What the derivative of attention does, cut into tasks.
+// Splits attention's derivative into tasks.
 #pragma once
 
 #include <vector>
@@ -8,29 +8,33 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI::detail {
 
-/// Keys whose parts of a query's gradient are summed before they are added to those of the other keys.
+/// Keys per unit. Contributions to a query's gradient are first summed within a unit; then the units are added.
 inline constexpr Index backward_keys = 512;
 
-/// Keys of a task where nothing asks for fewer. The more of them, the less often queries are made ready; but keys,
-/// values and the gradients of both, which every tile of queries reads and writes, should stay in a core's own cache,
-/// of which they take one megabyte.
-/// Measured: attention_bench, d = 64, AVX-512 with fast caches behind a core's own, n = 8192, 89 % of the peak with
-/// 2048 keys, 86 with 512. On a Xeon with slower ones, n = 2048, times the speed of 2048 keys: d = 64, 1.03 with 1024
-/// and 1.02 with 512; d = 128, 1.02 and 1.04; d = 32, 0.99 and 0.99.
+/// Returns the number of keys per task where nothing asks for fewer. The more keys per task, the less often queries are
+/// prepared. But every tile of queries reads and writes the task's keys and values and their gradients. These should
+/// stay in a core's own cache, and take at most 1 MB of it.
+/// Measured: attention_bench, d = 64, AVX-512 with fast caches behind a core's own, n = 8192: 89 % of the peak with
+/// 2048 keys, 86 % with 512.
+/// Measured: Xeon with slower caches behind a core's own, n = 2048, times the speed of 2048 keys:
+/// - d = 64: 1.03 with 1024 keys, 1.02 with 512;
+/// - d = 128: 1.02 with 1024 keys, 1.04 with 512;
+/// - d = 32: 0.99 with 1024 keys, 0.99 with 512.
 template <class Scalar>
 Index many_backward_keys(const AttentionLayout& layout) {
   const Index key_size = 2 * (layout.key_width + layout.value_width) * static_cast<Index>(sizeof(Scalar));
   return std::clamp<Index>((Index(1) << 20) / (std::max<Index>(key_size, 1) * backward_keys), 1, 4) * backward_keys;
 }
 
-/// The keys from `begin` to `end` of one sequence and key head.
+/// One task: the keys [begin, end) of one sequence and key head.
 struct BackwardTask {
   Index sequence;
   Index key_head;
   Index begin, end;
 };
 
-/// Adds the keys' part to the gradients of the sequence's queries, and writes the gradients of the keys and values.
+/// Runs one task. Adds the contributions of its keys to the gradients of the sequence's queries, and writes the
+/// gradients of its keys and values.
 template <class Scalar, Score S>
 void attend_backward(const BackwardCall<Scalar, S>& call, const BackwardTask& task) {
   const AttentionLayout& layout = call.layout;
@@ -77,10 +81,10 @@ void attend_backward(const BackwardCall<Scalar, S>& call, const BackwardTask& ta
 
 /// Computes the gradients of a call, in parallel.
 ///
-/// Tasks are chunks of keys. Tasks of different chunks add to the same queries' gradients. They do so one chunk after
-/// the other; or, where there are too few sequences and heads to share among threads, each into a matrix of its own,
-/// and the matrices are added in the same order. Chunks are whole units of backward_keys, which are added one by one.
-/// So sums are the same for any number of threads.
+/// A task is a chunk of keys, so tasks of different chunks add to the gradients of the same queries. Usually one chunk
+/// runs after the other. If there are too few sequences and heads for the threads, several chunks run in parallel: each
+/// sums into its own matrix, and the matrices are added in the order of the chunks. A chunk consists of whole units of
+/// backward_keys, which are added one by one. So results are the same for any number of threads.
 template <class Scalar, Score S>
 void attend_backward(const BackwardCall<Scalar, S>& call, Threads* threads) {
   constexpr bool by_head = ScoreTraits<S>::sequences_share_gradient;
@@ -90,7 +94,8 @@ void attend_backward(const BackwardCall<Scalar, S>& call, Threads* threads) {
   const Index heads = layout.sequences() * layout.key_heads;
   const Index longest = layout.key_rows.max_length();
   const bool shares_keys = threads != nullptr && heads < 8;
-  // A gradient that sequences share is summed in the order of queries and keys, which must not depend on the threads.
+  // A gradient that sequences share is summed in the order of queries and keys. Chunks determine that order, so their
+  // size must not depend on the threads.
   const Index chunk_keys = shares_keys || by_head ? backward_keys : many_backward_keys<Scalar>(layout);
   const Index chunks = (longest + chunk_keys - 1) / chunk_keys;
   const Index together = shares_keys ? std::clamp<Index>(chunks, 1, 8) : 1;
@@ -99,7 +104,7 @@ void attend_backward(const BackwardCall<Scalar, S>& call, Threads* threads) {
   const auto d_q_row = [&](Index row) { return Eigen::Map<Matrix<Scalar>>(rows.d_q.row(0, row), 1, width); };
   for (Index row = 0; row < query_rows; ++row) d_q_row(row).setZero();
 
-  // Tasks that add to one gradient of the score's are one task, which does them in order.
+  // Tasks that add to the same gradient of the score run as one task, in order.
   const Index parts = layout.sequences() * together;
   Index grain = longest > 128 ? 1 : 8;
   if (by_head) grain = parts;

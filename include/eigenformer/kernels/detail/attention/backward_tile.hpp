@@ -1,8 +1,8 @@
-// A tile of queries in the derivative of attention, whose formulas and symbols stand in attention_backward.hpp.
+// A tile of queries in the derivative of attention. attention_backward.hpp has the formulas and symbols.
 //
-// As in the forward a query is a lane: S^T, dP^T and dQ^T are products of keys and values, where they lie, with the
-// transposed queries; dV and dK are products of P^T and dS^T with the queries' own rows. d = width of a key head, e =
-// width of a value head, n = block_queries.
+// A lane holds one query, as in the forward. S^T, dP^T and dQ^T are products of keys and values, read in place, with
+// matrices that hold one query per lane. dV and dK are products of P^T and dS^T with the rows of dO and Q.
+// d = width of a key head, e = width of a value head, n = block_queries.
 #pragma once
 
 #include <optional>
@@ -18,16 +18,15 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI::detail {
 
-/// Up to `capacity()` queries in blocks of n, what the backward sums for them while it goes over the keys, and the
-/// scores of a tile of keys. in_base_2: as in AttentionCall. saved_blocks: those that the score keeps for its
-/// derivative.
+/// Up to `capacity()` queries in blocks of n, with their gradients summed over the keys so far, and the scores of one
+/// tile of keys. in_base_2: see AttentionCall. saved_blocks: blocks that the score saves for its derivative.
 template <class Scalar, bool in_base_2, int saved_blocks>
 class BackwardTile {
  public:
   static constexpr Index n = block_queries<Scalar>;
-  static constexpr Index stride = 48;  // of scores: the most queries there are
+  static constexpr Index stride = 48;  // between two keys' scores: the most queries of a tile
   static constexpr Index key_capacity = 512 / static_cast<Index>(sizeof(Scalar));
-  static constexpr Index block_size = key_capacity * stride;  // of scores
+  static constexpr Index block_size = key_capacity * stride;  // scores of a tile
 
   explicit BackwardTile(const AttentionLayout& layout)
       : d_(layout.key_width),
@@ -42,7 +41,8 @@ class BackwardTile {
 
   Index capacity() const { return capacity_; }
 
-  /// Reads the queries of `tile`.
+  /// Loads the queries of `tile` with their output gradients, results and log-sum-exps. scale: the factor of the
+  /// scores.
   EIGEN_DONT_INLINE void load(const BackwardRows<Scalar>& rows, const ScoreTile& tile, double scale) {
     constexpr double unit = in_base_2 ? log2_e<double> : 1;
     count_ = tile.query_end - tile.query_begin;
@@ -75,7 +75,7 @@ class BackwardTile {
     scale_in_place(q_rows_, count_ * q_stride, scale_);
 
     for (Index i = 0; i < blocks() * n; ++i) {
-      // Where nothing is seen, and in lanes without a query, every weight is 0.
+      // Queries that see no key, and lanes without a query, get weights of 0.
       const Scalar sum = i < count_ ? rows.log_sum_exp(first + i, tile.head) : hidden_score<Scalar>;
       log_sum_exp_[i] = is_minus_infinity(sum) ? -hidden_score<Scalar> : static_cast<Scalar>(sum * unit);
       if (i >= count_) delta_[i] = 0;
@@ -85,8 +85,8 @@ class BackwardTile {
   Index count() const { return count_; }
   Index blocks() const { return (count_ + n - 1) / n; }
 
-  /// Goes over the keys and queries of `part`, whose first query is number `first_query` of this tile, a multiple of a
-  /// packet's lanes. rows: from the part's first key on.
+  /// Processes a part: adds its contributions to the gradients of queries, keys and values. first_query: the part's
+  /// first query, counted from this tile's; a multiple of a packet's lanes. rows: the keys from the part's first on.
   template <Score S>
   void add(const BackwardCall<Scalar, S>& call, const TilePart& part, Index first_query, const KeyRows<Scalar>& rows) {
     const ScoreTile& tile = part.tile;
@@ -101,8 +101,8 @@ class BackwardTile {
     };
     const ScoreBlock<Scalar> saved = view(saved_blocks > 0 ? saved_ : scores_);
     ScoreBlock<Scalar> scores = view(scores_), d_scores = view(d_scores_);
-    // A weight of 0 times an infinite or undefined number must not reach what is hidden from it. Any change of values
-    // may hide, by minus infinity.
+    // A weight of 0 times infinity or NaN is NaN, which must not reach the gradients of what is hidden. Any score that
+    // changes values may hide a key, by minus infinity.
     bool entry_by_entry = false;
     if (partly_hidden || ScoreTraits<S>::changes_values)
       entry_by_entry = !queries_are_finite() || !(rows.are_finite || all_finite(rows.keys, m, d_));
@@ -121,7 +121,7 @@ class BackwardTile {
     differentiate_softmax(queries, m, partly_hidden);
     if constexpr (ScoreTraits<S>::template has_derivative<Scalar>()) {
       differentiate(call.score, tile, saved, d_scores);
-      // What a function's derivative makes of a hidden score does not matter.
+      // The derivative at a hidden score may be anything, so it is cleared.
       if (partly_hidden) clear_where_weights_are_zero(queries, m);
     }
     if (call.dropout.active()) call.dropout.apply(tile, scores.data(), 1, stride);
@@ -141,9 +141,9 @@ class BackwardTile {
     });
   }
 
-  /// Forgets what keys gave to the queries' gradients.
+  /// Sets the sums of the queries' gradients to zero.
   void clear_d_q() { std::fill_n(d_q_lanes_, blocks() * n * d_, Scalar(0)); }
-  /// Adds what keys gave since then to the queries' gradients.
+  /// Adds the queries' gradients summed since clear_d_q, times the scale, to `d_q`.
   EIGEN_DONT_INLINE void add_d_q(const ContiguousRows<Scalar>& d_q) {
     // Scale first, without FMA, so that results do not depend on the destination.
     scale_in_place(d_q_lanes_, blocks() * n * d_, scale_);
@@ -154,23 +154,26 @@ class BackwardTile {
  private:
   static constexpr Index saved_size = saved_blocks > 0 ? saved_blocks* block_size : 1;
 
-  /// Some queries of the tile.
+  /// A range of the tile's queries.
   struct Queries {
     Index first, count;
   };
-  /// Numbers of each query, `width` of them: in lanes [width x n] a block, or in rows [queries x padded width].
+  /// `width` numbers per query: in lanes, [width x n] for each block; or in rows, [queries x padded width].
   struct QueryNumbers {
     const Scalar* data;
     Index width;
   };
 
+  /// Returns the number of entries of memory_ per query.
   Index numbers_of_query() const { return 2 * d_ + e_ + padded<Scalar>(d_) + padded<Scalar>(e_); }
-  /// As many queries as there are scores for, or somewhat fewer if they then fit on the stack.
+  /// Returns the tile's number of queries, at most `stride`: as many as fit on the stack, or all `stride`, on the heap,
+  /// if fewer than half of them would fit.
   static Index fitting_queries(Index numbers) {
     const Index fitting = TileMemory<Scalar>::capacity / std::max<Index>(numbers, 1) / n * n;
     return fitting >= stride / 2 ? std::min<Index>(fitting, stride) : stride;
   }
 
+  /// Returns whether all queries and output gradients are finite. Checks them once after `load`.
   bool queries_are_finite() {
     if (!finite_.has_value())
       finite_ = all_finite(Strided<Scalar>{q_rows_, padded<Scalar>(d_), 1}, count_, d_) &&
@@ -178,20 +181,21 @@ class BackwardTile {
     return *finite_;
   }
 
-  /// Multiplies `size` entries, a multiple of a packet's lanes.
+  /// Multiplies `size` entries by `factor`. size: a multiple of a packet's lanes.
   static void scale_in_place(Scalar* x, Index size, Scalar factor) {
     for (Index i = 0; i < size; i += simd::lanes<Scalar>)
       simd::store(x + i, simd::multiply(simd::load(x + i), simd::broadcast(factor)));
   }
 
+  /// Prefetches a row, if its entries are contiguous.
   static void prefetch_row(const Strided<Scalar>& rows, Index i, Index width) {
     constexpr Index line = 64 / static_cast<Index>(sizeof(Scalar));
     if (rows.col_stride == 1)
       for (Index j = 0; j < width; j += line) simd::prefetch(&rows(i, j));
   }
 
-  /// The product of a row with contiguous entries. Not of one chain of additions, whose latency would cost a tenth of
-  /// the backward of short sequences.
+  /// Returns the dot product of a row and contiguous entries. Sums in several lanes: the latency of a single chain of
+  /// additions would cost a tenth of the backward of short sequences.
   static Scalar dot(Index width, const Strided<Scalar>& row, const Scalar* entries) {
     constexpr Index lanes = simd::lanes<Scalar>;
     auto sums = simd::broadcast(Scalar(0));
@@ -204,8 +208,11 @@ class BackwardTile {
     return sum + simd::sum_of_lanes<Scalar>(sums);
   }
 
-  /// Calls body(first query, packets of queries, the block's first query, the first query's lane in it) for the queries
-  /// of each block.
+  /// For each block that holds some of `queries`, calls body with
+  /// - the first of these queries,
+  /// - the number of packets that they fill,
+  /// - the first query of the block,
+  /// - the lane of the first of these queries.
   template <class Body>
   static void for_each_block(const Queries& queries, Body body) {
     for (Index i = queries.first, end = queries.first + queries.count, next = 0; i < end; i = next) {
@@ -215,7 +222,7 @@ class BackwardTile {
     }
   }
 
-  /// x [m x queries] = rows [m x width] lanes [width x queries].
+  /// Computes x [m x queries] = rows [m x width] lanes [width x queries].
   static void multiply_by_lanes(const Queries& queries, Index m, const QueryNumbers& lanes, const Strided<Scalar>& rows,
                                 Scalar* x) {
     for_each_block(queries, [&](Index i, Index packets, Index block, Index lane) {
@@ -229,7 +236,7 @@ class BackwardTile {
     });
   }
 
-  /// to [m x width] += x [m x queries] rows [queries x width].
+  /// Adds x [m x queries] rows [queries x width] to `to` [m x width].
   static void multiply_by_rows(const Queries& queries, Index m, const Scalar* x, const QueryNumbers& rows,
                                const ContiguousRows<Scalar>& to) {
     const Index row_stride = padded<Scalar>(rows.width);
@@ -242,7 +249,7 @@ class BackwardTile {
                             .c = to});
   }
 
-  /// S' becomes P, and dP becomes dS'.
+  /// Turns S' into P, and dP into dS'.
   EIGEN_DONT_INLINE void differentiate_softmax(const Queries& queries, Index m, bool partly_hidden) {
     constexpr int together = simd::exponentials_together;
     for (Index i = queries.first; i < queries.first + queries.count; i += simd::lanes<Scalar>) {
@@ -251,7 +258,7 @@ class BackwardTile {
       for (; j < m; ++j) differentiate_softmax<1>(i, j, partly_hidden);
     }
   }
-  /// The same for the packet of queries from i on and `keys` keys from j on.
+  /// Turns S' into P, and dP into dS', for the packet of queries from i on and `keys` keys from j on.
   template <int keys>
   EIGEN_ALWAYS_INLINE void differentiate_softmax(Index i, Index j, bool partly_hidden) {
     using P = simd::Packet<Scalar>;
@@ -271,7 +278,7 @@ class BackwardTile {
     for (int key = 0; key < keys; ++key) {
       P weight = weights[key];
       P d_score = simd::multiply(weight, simd::subtract(simd::load(d_s + key * stride), delta));
-      if (partly_hidden) {  // the query may be undefined, and so its weights; the value, and so dP
+      if (partly_hidden) {  // a NaN query makes its weights NaN; a NaN value makes dP NaN
         const P score = simd::load(s + key * stride);
         const P lowest = simd::broadcast(std::numeric_limits<Scalar>::lowest());
         weight = simd::select_less(score, lowest, zero, weight);
@@ -282,7 +289,7 @@ class BackwardTile {
     }
   }
 
-  /// Where P is 0, dS is.
+  /// Sets dS to 0 where P is 0 or subnormal.
   EIGEN_DONT_INLINE void clear_where_weights_are_zero(const Queries& queries, Index m) {
     const auto zero = simd::broadcast(Scalar(0)), least = simd::broadcast(std::numeric_limits<Scalar>::min());
     for (Index j = 0; j < m; ++j)
@@ -291,7 +298,7 @@ class BackwardTile {
         simd::store(d_scores_ + i, simd::select_less(simd::load(scores_ + i), least, zero, simd::load(d_scores_ + i)));
   }
 
-  /// The last three products, without what is hidden.
+  /// Adds to dV, dK and dQ entry by entry, without hidden scores.
   EIGEN_DONT_INLINE void add_entry_by_entry(
       Index first_query, const Eigen::Matrix<bool, Eigen::Dynamic, Eigen::Dynamic, Eigen::ColMajor>& hidden,
       const KeyRows<Scalar>& rows) {
@@ -309,19 +316,19 @@ class BackwardTile {
   Index d_, e_;
   Index capacity_;
   TileMemory<Scalar> memory_;
-  Scalar* q_lanes_;                          // of each block [d x n], scaled
-  Scalar* d_out_lanes_;                      // of each block [e x n]
-  Scalar* d_q_lanes_;                        // of each block [d x n]
+  Scalar* q_lanes_;                          // [d x n] per block, scaled
+  Scalar* d_out_lanes_;                      // [e x n] per block
+  Scalar* d_q_lanes_;                        // [d x n] per block
   Scalar* q_rows_;                           // [capacity x padded d], scaled
   Scalar* d_out_rows_;                       // [capacity x padded e]
-  alignas(64) Scalar scores_[block_size];    // S, S', P, P * D
-  alignas(64) Scalar d_scores_[block_size];  // dP, dS', dS
-  alignas(64) Scalar saved_[saved_size];     // what the score keeps for its derivative
+  alignas(64) Scalar scores_[block_size];    // in turn S, S', P, P * D
+  alignas(64) Scalar d_scores_[block_size];  // in turn dP, dS', dS
+  alignas(64) Scalar saved_[saved_size];     // saved by the score for its derivative
   alignas(64) Scalar log_sum_exp_[stride];
   alignas(64) Scalar delta_[stride];  // rowsum(O * dO)
   Scalar scale_ = 0;
   Index count_ = 0;
-  std::optional<bool> finite_;  // the queries and their gradients, once that was asked
+  std::optional<bool> finite_;  // see queries_are_finite; empty until it is called
 };
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI::detail

@@ -1,4 +1,4 @@
-// How the queries of a sequence are cut into blocks, each of which goes over the keys as one.
+// Splits the queries of a sequence into blocks. A block goes over the keys as one.
 #pragma once
 
 #include <algorithm>
@@ -7,23 +7,23 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI::detail {
 
-/// Queries of a block: as many as the widest register tile has columns.
+/// Queries per block: as many as the widest register tile has columns.
 template <class Scalar>
 inline constexpr Index block_queries = panel_width<Scalar>;
 
-/// The number of blocks of a sequence of `queries` queries.
+/// Returns the number of blocks of a sequence with `queries` queries.
 template <class Scalar>
 constexpr Index query_blocks(Index queries) {
   return (queries + block_queries<Scalar> - 1) / block_queries<Scalar>;
 }
 
-/// The first query of a block; for block query_blocks(queries), the number of queries.
+/// Returns the first query of a block; for block query_blocks(queries), the number of queries.
 ///
 /// All blocks but the last two have block_queries queries. The last two are rebalanced so that the last never holds a
-/// single packet; one-packet tiles are 20 % slower. The cut depends on the number of queries alone, because the order
-/// of a query's sums depends on it: results are the same in any batch and for any number of threads. The backward cuts
-/// its tiles of several blocks anew.
-/// Measured: 64 queries and keys, d = 64, on a Xeon: 1.05 times the speed of 48 and 16 queries.
+/// single packet; one-packet tiles are 20 % slower. The split depends on the number of queries alone, because it
+/// determines the order of a query's sums. So results are the same in any batch and for any number of threads. The
+/// backward splits its tiles of several blocks again, in its own way.
+/// Measured: 64 queries and keys, d = 64, on a Xeon: 1.05 times the speed of blocks of 48 and 16 queries.
 template <class Scalar>
 constexpr Index query_block_begin(Index queries, Index block) {
   constexpr Index lanes = simd::lanes<Scalar>;

@@ -1,4 +1,4 @@
-// What one call of attention works on.
+// The arguments of attention's kernels.
 #pragma once
 
 #include "eigenformer/kernels/detail/attention/dropout.hpp"
@@ -11,7 +11,7 @@ namespace eigenformer::inline EIGENFORMER_ABI::detail {
 template <class Scalar>
 inline constexpr auto log2_e = static_cast<Scalar>(1.44269504088896340736);
 
-/// Where operands and results lie. Stored: the type of keys and values in memory.
+/// The operands and results of one call. Stored: the type of keys and values in memory.
 template <class Scalar, class Stored>
 struct AttentionRows {
   HeadRows<const Scalar> q;
@@ -20,7 +20,7 @@ struct AttentionRows {
   Scalar* log_sum_exp;  // [queries x heads], or null
 };
 
-/// The layout, the score, the dropout and the rows of one call.
+/// The arguments of one call.
 template <class Scalar, class Stored, Score S>
 struct AttentionCall {
   const AttentionLayout& layout;
@@ -28,12 +28,12 @@ struct AttentionCall {
   AttentionDropout dropout;
   AttentionRows<Scalar, Stored> rows;
 
-  /// Whether scores are computed times log2(e), so that the softmax need not multiply each by it.
+  /// Whether the query scale includes log2(e), so that softmax need not multiply each score by it.
   static constexpr bool in_base_2 = !ScoreTraits<S>::changes_values;
-  /// What queries are multiplied by when they are copied.
+  /// Returns the factor that queries are multiplied by when they are copied.
   Scalar query_scale() const { return static_cast<Scalar>(layout.scale * (in_base_2 ? log2_e<double> : 1)); }
 
-  /// Does nothing if nobody asks for it.
+  /// Writes one log-sum-exp, if the caller asked for them.
   void write_log_sum_exp(Index head, Index row, Scalar value) const {
     if (rows.log_sum_exp != nullptr) rows.log_sum_exp[row * layout.heads + head] = value;
   }

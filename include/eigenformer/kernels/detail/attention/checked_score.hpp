@@ -1,12 +1,13 @@
-// What is said of an argument that is no score, or not the right one: one sentence, as a static assertion.
+// Static assertions that say in one sentence why an argument is not a score, or not a suitable one.
 #pragma once
 
 #include "eigenformer/kernels/scores/causal.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI::detail {
 
-/// `score` itself, or, after a sentence that says what it lacks, Unmasked{}: the caller goes on without more errors.
-/// Scalar: of the attention; void if that is not known yet.
+/// Returns `score` if it is a score for this scalar type. Otherwise a static assertion says what it lacks, and
+/// Unmasked{} is returned, so that the caller causes no further errors.
+/// Scalar: the attention's scalar type, or void if that is not known yet.
 template <class Scalar, class S>
 decltype(auto) checked_score(const S& score) {
   constexpr bool has_stage = requires {
@@ -34,14 +35,15 @@ decltype(auto) checked_score(const S& score) {
     return Unmasked{};
 }
 
-/// Whether S can be differentiated; if a function of it cannot, a sentence says so.
+/// Returns whether S can be differentiated. If a function in it cannot, a static assertion says so.
 template <Score S, class Scalar>
 constexpr bool is_differentiable() {
   if constexpr (requires { S::template is_differentiable<Scalar>(); }) return S::template is_differentiable<Scalar>();
   return true;
 }
 
-/// As checked_score, for a score whose derivative is asked for.
+/// Returns `score` if it is a score for this scalar type that can be differentiated. Otherwise a static assertion says
+/// what it lacks, and Unmasked{} is returned.
 template <class Scalar, class S>
 decltype(auto) differentiable_score(const S& score) {
   using Checked = std::remove_cvref_t<decltype(checked_score<Scalar>(score))>;

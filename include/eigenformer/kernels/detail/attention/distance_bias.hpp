@@ -1,5 +1,5 @@
-// What biases that depend on the distance of query and key have in common: along a diagonal of the scores they are one
-// number, so a tile of [queries x keys] needs queries + keys - 1 of them.
+// Helpers for biases that depend on the distance between query and key. Such a bias is constant along a diagonal of the
+// scores, so a tile [queries x keys] needs only queries + keys - 1 biases.
 #pragma once
 
 #include "eigenformer/kernels/detail/attention/score_packets.hpp"
@@ -7,7 +7,8 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI::detail {
 
-/// to += from. Not Eigen's sum of segments, which would be compiled anew wherever it stands.
+/// Adds `count` entries of `from` to `to`. Replaces Eigen's sum of segments, which would be compiled again for every
+/// use.
 template <class Scalar>
 EIGEN_DONT_INLINE void add_entries(Index count, const Scalar* from, Scalar* to) {
   constexpr Index lanes = simd::lanes<Scalar>;
@@ -16,7 +17,7 @@ EIGEN_DONT_INLINE void add_entries(Index count, const Scalar* from, Scalar* to) 
   for (; i < count; ++i) to[i] += from[i];
 }
 
-/// Adds biases to scores: see add_bias.
+/// Adds `count` biases to as many scores. A bias of minus infinity hides its score: see add_bias.
 template <class Scalar>
 EIGEN_DONT_INLINE void add_biases(Index count, const Scalar* biases, Scalar* scores) {
   constexpr Index lanes = simd::lanes<Scalar>;
@@ -26,11 +27,11 @@ EIGEN_DONT_INLINE void add_biases(Index count, const Scalar* biases, Scalar* sco
   for (; i < count; ++i) add_bias(biases[i], scores[i]);
 }
 
-/// Adds bias(distance) to each score, where distance = position of the query - position of the key.
-/// `past`: position of the sequence's first query.
+/// Adds bias(distance) to each score. distance: position of the query - position of the key. past: position of the
+/// sequence's first query.
 template <class Scalar, class Bias>
 void add_distance_bias(const ScoreTile& tile, Index past, ScoreBlock<Scalar> scores, Bias bias) {
-  const Index first = past + tile.query_begin - (tile.key_end - 1);  // distance of the first query and the last key
+  const Index first = past + tile.query_begin - (tile.key_end - 1);  // from the last key to the first query
   const Index queries = scores.rows(), keys = scores.cols();
   const TileMemory<Scalar> biases(queries + keys);
   for (Index i = 0; i < queries + keys - 1; ++i) biases.data()[i] = bias(first + i);
@@ -38,7 +39,8 @@ void add_distance_bias(const ScoreTile& tile, Index past, ScoreBlock<Scalar> sco
     add_biases<Scalar>(queries, biases.data() + keys - 1 - j, scores.data() + j * scores.outerStride());
 }
 
-/// Calls add(distance, sum of d_scores along that diagonal).
+/// Calls add(distance, sum) for each diagonal of a tile, with the sum of d_scores along it. past: position of the
+/// sequence's first query.
 template <class Scalar, class Add>
 void sum_distances(const ScoreTile& tile, Index past, ScoreBlock<Scalar> d_scores, Add add) {
   const Index first = past + tile.query_begin - (tile.key_end - 1);

@@ -1,4 +1,5 @@
-// Dropout of attention weights, drawn by position: the backward draws the same mask again, so it is never stored.
+// Dropout of attention weights. Draws are addressed by position: the backward draws the same mask again, so it is never
+// stored.
 #pragma once
 
 #include "eigenformer/core/detail/compiled.hpp"
@@ -7,31 +8,34 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI::detail {
 
-/// Weights are dropped with probability round(2^32 rate) / 2^32, at most 1 - 2^-32. Those kept are divided by the
-/// probability of being kept, so the expectation is that of no dropout.
+/// Drops attention weights at random.
 ///
-/// Four keys in a row share a word of 32 random bits. Each takes the whole word, rotated so that another byte leads.
-/// The bits after the leading byte are also those of other keys, but they decide only where it equals the threshold's,
-/// once in 256 draws. So the draws of one word are almost independent: from rates of 1e-6 to 1 - 1e-6, those of two
-/// keys have a correlation below 0.005. It is 0 for multiples of 1/256.
+/// A weight is dropped with probability round(2^32 rate) / 2^32, at most 1 - 2^-32. The others are divided by the
+/// probability of not being dropped, so the expectation is the same as without dropout.
+///
+/// Four consecutive keys share a word of 32 random bits. Each uses the whole word, rotated so that a different byte
+/// leads. The bits after the leading byte are shared with the other keys, but matter only if the leading byte equals
+/// the threshold's, once in 256 draws. So the draws of one word are almost independent: those of two keys have a
+/// correlation below 0.005 for rates from 1e-6 to 1 - 1e-6, and of 0 for multiples of 1/256.
 class AttentionDropout {
  public:
   AttentionDropout(double rate, RandomKey key) : threshold_(word_threshold(rate)), key_(key) {}
 
   bool active() const { return threshold_ > 0; }
 
-  /// weights: [queries x keys] of the tile, by their strides.
+  /// Drops weights of a tile, and scales the others, in place. weights: [queries x keys], with the given strides.
   template <class Scalar>
   void apply(const ScoreTile& tile, Scalar* weights, Index query_stride, Index key_stride) const;
 
  private:
-  // Queries whose draws are made together. Ten rounds of multiplication wait for each other, so with AVX-512 48 lanes
-  // take no longer than 16: with 16 attention has 76 instead of 87 % of the plain kernel's speed.
+  // Queries whose draws are computed together. The ten rounds of Philox form one chain of dependencies, so with AVX-512
+  // 48 lanes take no longer than 16.
+  // Measured: AVX-512: 87 % of the plain kernel's speed with 48 lanes, 76 % with 16.
   static constexpr Index max_lanes = 48;
   template <std::size_t lanes>
   using Draws = std::array<std::array<std::uint32_t, lanes>, 4>;
 
-  /// The same for at most `lanes` queries.
+  /// Drops weights of a tile with at most `lanes` queries.
   template <std::size_t lanes, class Scalar>
   void apply_to_some(const ScoreTile& tile, Scalar* weights, Index query_stride, Index key_stride) const {
     const Index queries = tile.query_end - tile.query_begin, keys = tile.key_end - tile.key_begin;
@@ -43,8 +47,8 @@ class AttentionDropout {
     }
   }
 
-  /// The blocks of draws, 16 keys each, of the tile's queries at a key. A block's number holds the head (14 bits), the
-  /// query's row (30) and the keys (20).
+  /// Returns the number of the block of draws, 16 keys each, that holds `key`, for each query of the tile. A number
+  /// consists of the head (14 bits), the query's row (30) and key / 16 (20).
   template <std::size_t lanes>
   static std::array<std::uint64_t, lanes> blocks_of(const ScoreTile& tile, Index key) {
     std::array<std::uint64_t, lanes> blocks;
@@ -54,7 +58,7 @@ class AttentionDropout {
     return blocks;
   }
 
-  /// Weights [queries x keys], by their strides.
+  /// Weights [queries x keys], with any strides.
   template <class Scalar>
   struct Weights {
     Scalar* data;
@@ -62,7 +66,8 @@ class AttentionDropout {
     Index key_stride;
   };
 
-  /// Of `keys` keys from `first` of a block on, and `queries` queries.
+  /// Applies draws to the weights of `queries` queries and `keys` keys. first: place of the first key in its block of
+  /// 16.
   template <class Scalar, std::size_t lanes>
   EIGEN_DONT_INLINE void drop(const Draws<lanes>& draws, Index first, Index keys, Index queries,
                               Weights<Scalar> weights) const {

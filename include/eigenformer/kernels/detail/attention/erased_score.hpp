@@ -1,5 +1,5 @@
-// A score without its type, so that what calls it is compiled once for many scores: it is called once for a tile of
-// scores, so that the call costs next to nothing.
+// Type erasure for scores: one compiled kernel serves many scores. A score is called once per tile, so the indirect
+// call costs next to nothing.
 #pragma once
 
 #include "eigenformer/kernels/detail/attention/score_calls.hpp"
@@ -7,35 +7,38 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI::detail {
 
-/// What has to be known of a score when what calls it is compiled.
+/// The properties of a score that kernels need at compile time.
 struct ScoreKind {
   bool changes_values = false, reads_rows_of_keys = false;
-  // Of the backward alone:
+  // Used by the backward only:
   int saved_blocks = 0;
   bool heads_share_gradient = false, sequences_share_gradient = false;
 };
 
+/// All properties of S.
 template <Score S>
 inline constexpr ScoreKind kind_of{ScoreTraits<S>::changes_values, ScoreTraits<S>::reads_rows_of_keys,
                                    ScoreTraits<S>::saved_blocks, ScoreTraits<S>::heads_share_gradient,
                                    ScoreTraits<S>::sequences_share_gradient};
+/// The properties of S that the forward needs.
 template <Score S>
 inline constexpr ScoreKind kind_of_forward{ScoreTraits<S>::changes_values, ScoreTraits<S>::reads_rows_of_keys};
-/// With room for two blocks wherever there is a derivative, so that most have one kernel.
+/// The properties of S that the backward needs. Any score with a derivative gets at least two saved blocks, so that
+/// most such scores share one kernel.
 template <Score S, class Scalar>
 inline constexpr ScoreKind kind_of_backward{
     ScoreTraits<S>::changes_values, false,
     ScoreTraits<S>::template has_derivative<Scalar>() ? std::max<int>(ScoreTraits<S>::saved_blocks, 2) : 0,
     ScoreTraits<S>::heads_share_gradient, ScoreTraits<S>::sequences_share_gradient};
 
-/// A score of any kind, which has to outlive this.
+/// A reference to a score of any type. The score must outlive it.
 template <class Scalar>
 class ErasedScore {
  public:
   const ScoreKind kind;
 
-  /// differentiated: whether the derivative will be asked for. One that need not be is not compiled, which a function
-  /// of floats alone could not be.
+  /// Refers to `score`. differentiated: whether the derivative will be used. If not, the derivative is not compiled, so
+  /// that functions that take only floats are accepted.
   template <Score S, bool differentiated>
   ErasedScore(const S& score, std::bool_constant<differentiated>)
       : kind(kind_of<S>),
@@ -53,11 +56,11 @@ class ErasedScore {
   void check_covers(const ScoreTile& batch) const { check_covers_(score_, batch); }
   Visible visible(const ScoreTile& tile) const { return visible_(score_, tile); }
   void apply(const ScoreTile& tile, ScoreBlock<Scalar> scores) const { apply_(score_, tile, scores); }
-  /// Applies the score, and fills kind.saved_blocks blocks from `saved` on.
+  /// Applies the score in place, and fills kind.saved_blocks blocks from `saved` on.
   void apply_saving(const ScoreTile& tile, ScoreBlock<Scalar> scores, ScoreBlock<Scalar> saved) const {
     apply_saving_(score_, tile, scores, saved);
   }
-  /// Nothing if the score has no derivative.
+  /// Turns the gradient after the score into the one before it, in place. Does nothing if the score has no derivative.
   void differentiate(const ScoreTile& tile, ScoreBlock<Scalar> saved, ScoreBlock<Scalar> d_scores) const {
     differentiate_(score_, tile, saved, d_scores);
   }
@@ -76,7 +79,7 @@ class ErasedScore {
   void (*differentiate_)(const void*, const ScoreTile&, ScoreBlock<Scalar>, ScoreBlock<Scalar>);
 };
 
-/// The same as a score type.
+/// An erased score that satisfies Score, with its properties known at compile time.
 template <class Scalar, ScoreKind known>
 class ScoreOfKind : public ErasedScore<Scalar> {
  public:
@@ -100,8 +103,8 @@ class ScoreOfKind : public ErasedScore<Scalar> {
   }
 };
 
-/// What a kernel is given for a score: itself if it is one of those whose kernels are worth being compiled for them
-/// alone, since of them tiles are asked most and worked on least.
+/// Returns the score that a kernel is compiled for: Unmasked and Causal as they are, any other as a ScoreOfKind.
+/// Unmasked and Causal keep dedicated kernels, because indirect calls would cost most there.
 template <class Scalar, ScoreKind kind, Score S>
 decltype(auto) for_kernel(const S& score) {
   if constexpr (std::is_same_v<S, Unmasked> || std::is_same_v<S, Causal>)

@@ -1,8 +1,8 @@
-// Attention of few queries, as in decoding: bound by reading keys and values once.
+// Attention of few queries, as in decoding. Its time is bound by reading keys and values once.
 //
-// With one query a lane, most lanes would be empty. Here a register holds as many features as it has lanes: of a query
-// and a key, whose product is then summed across it, and of a result. The rows are all queries that share a key head:
-// those of all its query heads (grouped heads), at all positions.
+// With one query per lane, most lanes would be empty. So a register holds features of a query, a key or a result
+// instead, and the product of a query and a key is summed across the register. The rows of FewQueries are all queries
+// that share a key head: those of all its query heads (grouped heads), at all positions.
 #pragma once
 
 #include <vector>
@@ -15,14 +15,15 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI::detail {
 
-/// Whether a sequence's queries are so few that sums across registers cost less than empty lanes. (decoding_bench on
-/// Zen 3, n = 256, d = 64: four heads 5.0 microseconds; side by side in eight lanes, five to eight take 8.2.)
+/// Returns whether a sequence has so few queries that sums across registers cost less than empty lanes.
+/// Measured: decoding_bench on Zen 3, n = 256, d = 64: 5.0 microseconds for four heads; as GroupedHeads in eight lanes,
+/// 8.2 for five to eight heads.
 template <class Scalar>
 bool has_few_queries(const AttentionLayout& layout, Index sequence) {
   return layout.group() * layout.query_rows.length(sequence) <= simd::lanes<Scalar> / 2;
 }
 
-/// Applies a score to rows of scores, [queries x keys] and `stride` apart.
+/// Applies a score to scores [queries x keys] in place. Their rows are contiguous and `stride` entries apart.
 template <class Scalar, Score S>
 void apply_to_rows(const S& score, const ScoreTile& tile, Scalar* rows, Index stride, HiddenKeys hidden) {
   const Index queries = tile.query_end - tile.query_begin, keys = tile.key_end - tile.key_begin;
@@ -36,24 +37,26 @@ void apply_to_rows(const S& score, const ScoreTile& tile, Scalar* rows, Index st
     for (Index j = 0; j < keys; ++j) rows[i * stride + j] = entries[j * queries + i];
 }
 
-/// Keys of a tile, whole packets of them. One row of queries reads them once: it takes as many as TileReader can copy
-/// to its stack, to go less often from keys to values and back. Several rows take so many that the keys stay in 32 KB
-/// of a first-level cache while they go over them. It is told from sizes alone, not from where keys and values lie,
-/// since the order of sums depends on it. (decoding_bench on Zen 5, d = 64: 1.02 times the speed of tiles of 64 keys
-/// with one row, 1.06 to 1.08 times with eight.)
+/// Returns the number of keys per tile, a multiple of a packet's lanes.
+/// - One row of queries reads the keys once. Its tile is as large as TileReader can copy to its stack, to alternate
+///   less often between keys and values.
+/// - Several rows go over the same keys. Their tile is smaller, so that its keys stay in 32 KB of L1 cache.
+/// The number depends on sizes alone, not on where keys and values lie, because it determines the order of sums.
+/// Measured: decoding_bench on Zen 5, d = 64, times the speed of tiles of 64 keys: 1.02 with one row, 1.06 to 1.08 with
+/// eight.
 template <class Scalar>
 Index few_queries_keys(Index rows, Index width) {
   if (rows == 1) return std::clamp<Index>(TileReader<Scalar>::capacity / padded<Scalar>(width) / 64, 1, 8) * 64;
   return 128 * width * static_cast<Index>(sizeof(Scalar)) <= 32768 ? 128 : 64;
 }
 
-/// All queries of a sequence, of all heads that share a key head.
+/// All queries of a sequence, of all query heads that share a key head.
 template <class Scalar, class Stored, Score S>
 class FewQueries {
  public:
   using Call = AttentionCall<Scalar, Stored, S>;
 
-  /// Reads the queries of `tile`, whose head is the first of its group.
+  /// Loads the queries of `tile`, whose head must be the first of its group.
   FewQueries(const Call& call, const ScoreTile& tile, HiddenKeys hidden)
       : call_(call),
         tile_(tile),
@@ -74,10 +77,12 @@ class FewQueries {
     std::fill_n(results_, rows_ * e_stride(), Scalar(0));
   }
 
+  /// Returns how keys are split into tiles for `attend`.
   KeyTileSizes key_tiles() const {
     return {.keys = tile_keys_, .partly_hidden = 64, .heads = heads(), .whole_packets = true};
   }
 
+  /// Processes the next tile of keys.
   void attend(const KeyTile<Scalar>& keys) {
     multiply_by_keys<Scalar>({q_rows_, rows_, d_stride() / lanes}, keys.size(), keys.keys, {scores_, tile_keys_});
     for (Index h = 0; h < heads(); ++h) {
@@ -102,7 +107,7 @@ class FewQueries {
                  results_ + r * e_stride());
   }
 
-  /// Writes the results. Returns false, with results missing, if they must be finite and are not.
+  /// Writes the results. Returns false, with results incomplete, if they must be finite but are not.
   bool finish(bool must_be_finite) {
     if (must_be_finite && !all_finite(Strided<Scalar>{results_, e_stride(), 1}, rows_, e_stride())) return false;
     for (Index r = 0; r < rows_; ++r) {
@@ -133,7 +138,7 @@ class FewQueries {
   const ScoreTile tile_;
   const HiddenKeys hidden_;
   const Index rows_;       // queries of all heads
-  const Index tile_keys_;  // keys of a tile at most
+  const Index tile_keys_;  // largest number of keys per tile
   const TileMemory<Scalar> memory_;
   Scalar* const q_rows_;   // [rows x padded d], scaled
   Scalar* const results_;  // [rows x padded e]

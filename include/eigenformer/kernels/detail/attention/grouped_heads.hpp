@@ -1,6 +1,6 @@
-// Query heads that share a key head and have few queries: they lie side by side in the lanes of one block.
+// Attention of query heads that share a key head and have few queries. All their queries share the lanes of one block.
 //
-// With a block for each head, most lanes would be empty, and every head would read the keys again.
+// With one block per head, most lanes would be empty, and every head would read the keys again.
 #pragma once
 
 #include <array>
@@ -9,20 +9,20 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI::detail {
 
-/// Whether all queries of all heads that share a key head fit into a block.
+/// Returns whether several query heads share a key head, and all their queries fit into one block.
 template <class Scalar>
 bool heads_fit_a_block(const AttentionLayout& layout, Index sequence) {
   return layout.group() > 1 && layout.group() * layout.query_rows.length(sequence) <= block_queries<Scalar>;
 }
 
-/// All queries of a sequence, of all heads that share a key head. Query i of the group's head h has lane
-/// h * queries + i.
+/// All queries of a sequence, of all query heads that share a key head.
+/// Query i of head h of the group is in lane h * queries + i.
 template <class Scalar, class Stored, Score S>
 class GroupedHeads {
  public:
   using Call = AttentionCall<Scalar, Stored, S>;
 
-  /// Reads the queries of `tile`, whose head is the first of its group.
+  /// Loads the queries of `tile`, whose head must be the first of its group.
   GroupedHeads(const Call& call, const ScoreTile& tile, HiddenKeys hidden)
       : call_(call),
         tile_(tile),
@@ -40,8 +40,10 @@ class GroupedHeads {
     softmax_.begin();
   }
 
+  /// Returns how keys are split into tiles for `attend`.
   KeyTileSizes key_tiles() const { return {.keys = max_keys, .partly_hidden = max_keys, .heads = heads()}; }
 
+  /// Processes the next tile of keys.
   void attend(const KeyTile<Scalar>& keys) {
     const TilePart part{keys.tile, keys.seen, 0, keys.size(), 0, packets_};
     alignas(64) Scalar largest[n];
@@ -83,7 +85,7 @@ class GroupedHeads {
                                 .c = {results_, n}});
   }
 
-  /// Writes the results. Returns false, with results missing, if they must be finite and are not.
+  /// Writes the results. Returns false, with results incomplete, if they must be finite but are not.
   bool finish(bool must_be_finite) {
     if (!softmax_.finish(e(), results_) && must_be_finite) return false;
     alignas(64) Scalar sums[n];
@@ -105,7 +107,7 @@ class GroupedHeads {
   Index e() const { return call_.layout.value_width; }
   Index heads() const { return call_.layout.group(); }
 
-  /// Calls body(the tile of the head, the head's first lane) for each head of the group.
+  /// Calls body(the head's tile, the head's first lane) for each head of the group.
   template <class Body>
   void for_each_head(ScoreTile tile, Body body) const {
     const Index first = tile.head;

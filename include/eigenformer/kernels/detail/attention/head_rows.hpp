@@ -1,4 +1,4 @@
-// Where the rows of each head lie.
+// The memory layout of the heads of an operand.
 #pragma once
 
 #include "eigenformer/core/tensor.hpp"
@@ -6,7 +6,7 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI::detail {
 
-/// The rows of one operand of attention, of one head at a time, with any strides.
+/// One operand of attention: its rows for each head, with any strides.
 template <class Scalar>
 struct HeadRows {
   Scalar* data;
@@ -15,21 +15,22 @@ struct HeadRows {
   Index col_stride;
   Index width;  // of a head
 
+  /// Returns the address of one head's row.
   Scalar* row(Index head, Index row) const { return data + head * head_stride + row * row_stride; }
-  /// One head's columns, from row `first` on.
+  /// Returns one head's columns, from row `first` on.
   Strided<std::remove_const_t<Scalar>> from(Index head, Index first) const {
     return {row(head, first), row_stride, col_stride};
   }
 };
 
-/// Heads as column blocks of a matrix that is read.
+/// Returns the heads of a matrix view: blocks of columns, with any strides.
 template <class Scalar>
 HeadRows<Scalar> head_columns(const TensorView<Scalar, 2>& matrix, Index heads) {
   const Index width = matrix.dimension(1) / heads;
   return {matrix.data(), width * matrix.stride(1), matrix.stride(0), matrix.stride(1), width};
 }
 
-/// Heads as column blocks of a matrix that is written.
+/// Returns the heads of a matrix to be written: blocks of columns.
 template <class Scalar>
 HeadRows<Scalar> head_columns(MatrixRef<Scalar>& matrix, Index heads) {
   const Index width = matrix.cols() / heads;

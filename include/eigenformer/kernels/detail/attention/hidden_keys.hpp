@@ -1,4 +1,4 @@
-// Keeping infinite and undefined values of hidden keys out of results.
+// Keeps infinite and NaN values of hidden keys out of the results.
 #pragma once
 
 #include "eigenformer/core/detail/compiled.hpp"
@@ -9,8 +9,8 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI::detail {
 
-/// A copy of a tile's scores, taken before they become weights where hidden keys are skipped: only the scores tell
-/// which keys are hidden.
+/// A copy of a tile's scores, taken before softmax turns them into weights, because only scores tell which keys are
+/// hidden. Empty unless hidden keys are skipped.
 template <class Scalar>
 class ScoresBefore {
  public:
@@ -21,7 +21,7 @@ class ScoresBefore {
       data_ = memory_.data();
     }
   }
-  /// The scores; null if hidden keys are weighted by zero.
+  /// Returns the scores; null if hidden keys are weighted by zero.
   const Scalar* data() const { return data_; }
 
  private:
@@ -29,8 +29,9 @@ class ScoresBefore {
   const Scalar* data_;
 };
 
-/// Adds weights times values to results [width x block_queries], for the keys of a part that are not hidden. Where all
-/// is finite, this equals the product to the last bit. scores, weights: of the tile's keys, block_queries apart.
+/// Adds weights times values to results [width x block_queries], for the keys of a part that are not hidden. If all
+/// values are finite, this equals the matrix product to the last bit. scores, weights: [keys x block_queries] of the
+/// whole tile.
 template <class Scalar>
 EIGEN_DONT_INLINE void add_visible_values(const TilePart& part, const Scalar* scores, const Scalar* weights,
                                           const Strided<Scalar>& values, Index width, Scalar* results) {

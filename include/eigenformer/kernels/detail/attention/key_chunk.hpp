@@ -1,4 +1,4 @@
-// The keys of one task in the derivative of attention, with what is summed for them.
+// The keys of one task of attention's derivative, with the sums of their gradients.
 #pragma once
 
 #include <algorithm>
@@ -11,12 +11,13 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI::detail {
 
-/// The rows of a chunk of keys and of its values, and the sums that become their gradients, which begin as zeros. Rows
-/// are copied where they cannot be used as they lie, or where they would evict each other from the caches.
+/// A chunk of keys with their values, and the sums of their gradients, which begin as zeros. Keys and values are copied
+/// if kernels cannot use them in place. Rows that would evict each other from the caches are buffered, those of the
+/// gradients included.
 template <class Scalar>
 class KeyChunk {
  public:
-  /// The keys of `tile`.
+  /// Prepares the keys of `tile`, and their values and gradients.
   KeyChunk(const AttentionLayout& layout, const BackwardRows<Scalar>& rows, Index key_head, const ScoreTile& tile)
       : count_(tile.key_end - tile.key_begin), k_width_(rows.k.width), v_width_(rows.v.width) {
     const Index first = layout.key_rows.begin(tile.sequence) + tile.key_begin;
@@ -27,8 +28,9 @@ class KeyChunk {
     const bool buffers_d_k = count_ > 16 && copies_pay<Scalar>(d_k_to_.stride, tile.queries, tile.keys);
     const bool buffers_d_v = count_ > 16 && copies_pay<Scalar>(d_v_to_.stride, tile.queries, tile.keys);
 
-    // One allocation: of several glibc gives the memory back to the system after every call, and the next call's page
-    // faults take a tenth of its time (512 keys, d = 64).
+    // One allocation: with several, glibc returns the memory to the system after every call, which costs the next call
+    // page faults.
+    // Measured: 512 keys, d = 64: page faults take a tenth of the call's time.
     const Index k_size = count_ * padded<Scalar>(k_width_), v_size = count_ * padded<Scalar>(v_width_);
     memory_.resize((copies_k + buffers_d_k) * k_size + (copies_v + buffers_d_v) * v_size);
     Scalar* next = memory_.data();
@@ -43,7 +45,8 @@ class KeyChunk {
     for (Index i = 0; i < count_; ++i) std::fill_n(rows_.d_v.row(i), v_width_, Scalar(0));
   }
 
-  /// The rows. `looks`: finds out, once, whether all keys and values are finite.
+  /// Returns the rows. With `looks`, are_finite tells whether all keys and values are finite (checked once); else it is
+  /// false.
   KeyRows<Scalar> rows(bool looks) {
     if (looks && !are_finite_.has_value())
       are_finite_ = all_finite(rows_.keys, count_, k_width_) && all_finite(rows_.values, count_, v_width_);
@@ -51,7 +54,7 @@ class KeyChunk {
     return rows_;
   }
 
-  /// Writes the gradients to the rows of the result.
+  /// Copies buffered gradients to the rows of the result.
   void finish() const {
     const ContiguousRows<Scalar>&d_k = rows_.d_k, &d_v = rows_.d_v;
     for (Index i = 0; d_k.data != d_k_to_.data && i < count_; ++i) std::copy_n(d_k.row(i), k_width_, d_k_to_.row(i));

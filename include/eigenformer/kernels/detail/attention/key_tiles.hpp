@@ -1,4 +1,4 @@
-// The loop over the keys of a sequence, a tile at a time, that all ways of attending share.
+// The loop over the keys of a sequence, tile by tile. All query paths share it.
 #pragma once
 
 #include <algorithm>
@@ -8,15 +8,15 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI::detail {
 
-/// Some neighbouring keys of a sequence and their values, in the view of the queries of `tile`.
+/// Consecutive keys of a sequence and their values, as read by the queries of `tile`.
 template <class Scalar>
 struct KeyTile {
   ScoreTile tile;
-  Visible seen;  // by the head that sees least of it
+  Visible seen;  // by the head that sees least
   Strided<Scalar> keys, values;
 
   Index size() const { return tile.key_end - tile.key_begin; }
-  /// The part of the tile with the keys from `begin` to `end` of the sequence.
+  /// Returns the part of the tile with the keys [begin, end) of the sequence.
   KeyTile part(Index begin, Index end) const {
     KeyTile some = *this;
     some.tile.key_begin = begin;
@@ -27,19 +27,19 @@ struct KeyTile {
   }
 };
 
-/// How the keys of a sequence are cut into tiles.
+/// How the keys of a sequence are split into tiles.
 struct KeyTileSizes {
-  Index keys;                  // of a tile
-  Index partly_hidden;         // of a tile that some head sees a part of; at most `keys`
-  Index heads = 1;             // query heads that read the tile together, from the tile's own on
-  bool whole_packets = false;  // rows of keys and values are filled up to whole packets
+  Index keys;                  // per tile
+  Index partly_hidden;         // per tile that some head sees only in part; at most `keys`
+  Index heads = 1;             // query heads that read a tile together, from the tile's own on
+  bool whole_packets = false;  // whether rows of keys and values are padded to whole packets
 };
 
-/// What several heads see of a tile: who sees most of it, and who sees least.
+/// How much several heads see of a tile: the head that sees most, and the head that sees least.
 struct SeenByHeads {
   Visible most = Visible::none, least = Visible::all;
 };
-/// Asks for `heads` heads from tile.head on.
+/// Returns how much of `tile` is seen by the `heads` heads from tile.head on.
 template <Score S>
 SeenByHeads seen_by_heads(const S& score, ScoreTile tile, Index heads) {
   SeenByHeads seen;
@@ -51,8 +51,8 @@ SeenByHeads seen_by_heads(const S& score, ScoreTile tile, Index heads) {
   return seen;
 }
 
-/// Calls body(KeyTile) for each tile of keys that a query of `tile` may see, in order. Returns whether any key of these
-/// tiles may be hidden from any query: by a mask, or by a change of values to minus infinity.
+/// Calls body(KeyTile), in order, for each tile of keys that a query of `tile` may see. Returns whether any key of
+/// these tiles may be hidden from any query, by a mask or by a score that changes values to minus infinity.
 template <class Scalar, class Stored, Score S, class Body>
 bool for_each_key_tile(const AttentionCall<Scalar, Stored, S>& call, ScoreTile tile, const KeyTileSizes& sizes,
                        Body body) {
@@ -66,7 +66,7 @@ bool for_each_key_tile(const AttentionCall<Scalar, Stored, S>& call, ScoreTile t
   for (tile.key_begin = 0; tile.key_begin < tile.keys; tile.key_begin = tile.key_end) {
     tile.key_end = std::min<Index>(tile.keys, tile.key_begin + sizes.keys);
     SeenByHeads seen = seen_by_heads(call.score, tile, sizes.heads);
-    if (seen.most == Visible::some && sizes.partly_hidden < sizes.keys) {  // hidden keys should not be read
+    if (seen.most == Visible::some && sizes.partly_hidden < sizes.keys) {  // a smaller tile has fewer hidden keys
       tile.key_end = std::min<Index>(tile.key_end, tile.key_begin + sizes.partly_hidden);
       seen = seen_by_heads(call.score, tile, sizes.heads);
     }

@@ -1,4 +1,4 @@
-// The options of an attention call, checked against the shapes of its operands.
+// The options of a call of attention, checked against the shapes of its operands.
 #pragma once
 
 #include <cmath>
@@ -9,7 +9,7 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI::detail {
 
-/// Options that were checked against q, k and v.
+/// The options of a call, checked against q, k and v.
 struct AttentionLayout {
   Index heads;
   Index key_heads;
@@ -18,14 +18,16 @@ struct AttentionLayout {
   double scale;
   RowOffsets query_rows;
   RowOffsets key_rows;
-  std::span<const Index> key_index;  // empty: keys lie in order, or there are none
+  std::span<const Index> key_index;  // empty if keys lie in order, or if there are none
 
-  /// Query heads that share a key head.
+  /// Returns the number of query heads that share a key head.
   Index group() const { return heads / key_heads; }
+  /// Returns the key head that a query head reads.
   Index key_head(Index head) const { return head / group(); }
   Index sequences() const { return query_rows.sequences(); }
 };
 
+/// Returns the layout of a call with operands of shapes q, k and v. Throws if they or the options do not fit.
 inline AttentionLayout attention_layout(Shape q, Shape k, Shape v, const AttentionOptions& options) {
   const Index heads = options.heads;
   const Index key_heads = options.key_heads == 0 ? heads : options.key_heads;
@@ -57,7 +59,8 @@ inline AttentionLayout attention_layout(Shape q, Shape k, Shape v, const Attenti
   return layout;
 }
 
-/// What a score of a size of its own has to cover.
+/// Returns the tile that a score with a size of its own must cover: the last head, all query rows of the batch, and the
+/// keys of the longest sequence.
 inline ScoreTile whole_batch(const AttentionLayout& layout) {
   ScoreTile batch;
   batch.head = layout.heads - 1;

@@ -1,4 +1,4 @@
-// The softmax of a block of queries whose keys come in tiles, one query a lane.
+// The softmax of a block of queries over tiles of keys, one query per lane.
 #pragma once
 
 #include <array>
@@ -11,21 +11,22 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI::detail {
 
-/// The softmax of a block's queries over the keys so far, online (Milakov and Gimelshein 2018, arXiv 1805.02867; Dao et
-/// al. 2022, arXiv 2205.14135), with n = block_queries. All matrices have n columns and contiguous rows.
-/// in_base_2: scores come multiplied by log2_e.
+/// The online softmax of a block of queries over the keys so far (Milakov and Gimelshein 2018, arXiv 1805.02867; Dao et
+/// al. 2022, arXiv 2205.14135). n = block_queries. All matrices have n columns and contiguous rows.
+/// in_base_2: whether scores come multiplied by log2_e.
 template <class Scalar, bool in_base_2>
 class OnlineSoftmax {
  public:
-  /// Sees no keys yet. To be called first: the constructor does not, since most of an array of these may be unused.
+  /// Starts with no keys. Must be called first: the constructor initialises nothing, because most of an array of these
+  /// may stay unused.
   void begin() {
     largest_.fill(hidden_score<Scalar>);
     sum_.fill(Scalar(0));
   }
 
-  /// Turns the scores [keys x n] of a tile's parts into weights relative to the largest score, and brings what was
-  /// summed before to the same. largest: [n], of each query's scores in the tile. results: [width x n], the sums of
-  /// weighted values.
+  /// Turns the scores [keys x n] of a tile's parts into weights relative to the largest score so far (within `slack`),
+  /// and rescales earlier sums to match. largest: [n], each query's largest score in the tile. results: [width x n],
+  /// the sums of weighted values.
   template <class Parts>
   void add(const Parts& parts, Scalar* scores, const Scalar* largest, Index width, Scalar* results) {
     for (Index packet = 0; packet < n / lanes; ++packet) {
@@ -39,11 +40,11 @@ class OnlineSoftmax {
     }
   }
 
-  /// Divides results [width x n] by the sums of weights; those of queries that saw nothing stay zero. False if any
-  /// result is infinite or NaN.
+  /// Divides results [width x n] by the sums of weights. Results of queries that saw no key stay zero. Returns false if
+  /// any result is infinite or NaN.
   EIGEN_DONT_INLINE bool finish(Index width, Scalar* results) const {
     const P zero = simd::broadcast(Scalar(0)), least = simd::broadcast((std::numeric_limits<Scalar>::min)());
-    P factors[panel_packets], not_finite[panel_packets];  // the latter sums of zeros times results
+    P factors[panel_packets], not_finite[panel_packets];  // not_finite: sums of 0 * result
     EIGENFORMER_UNROLL
     for (int p = 0; p < panel_packets; ++p) {
       const P sum = simd::load(sum_.data() + p * lanes);
@@ -64,7 +65,7 @@ class OnlineSoftmax {
     return simd::sum_of_lanes<Scalar>(all) == 0;
   }
 
-  /// The logarithms of the sums of the exponentials of the queries' scores [n]; minus infinity if one saw nothing.
+  /// Writes the log-sum-exp of each query's scores to `to` [n]; minus infinity for a query that saw no key.
   EIGEN_DONT_INLINE void log_sum_exp(Scalar* to) const {
     constexpr auto unit = static_cast<Scalar>(in_base_2 ? 1 / log2_e<double> : 1.0);
     for (Index l = 0; l < n; l += lanes)
@@ -76,10 +77,11 @@ class OnlineSoftmax {
   using P = simd::Packet<Scalar>;
   static constexpr Index n = block_queries<Scalar>;
   static constexpr int lanes = simd::lanes<Scalar>;
-  // Sums are rescaled only when the largest score has grown by more than this: weights stay under 2^8.
+  // Sums are rescaled only if the largest score grows by more than this. So weights stay below 2^8.
   static constexpr auto slack = static_cast<Scalar>(in_base_2 ? 8.0 : 5.5);
 
-  /// Takes note of larger scores of the queries from `lane` on, and gives what is to be taken from their scores.
+  /// Raises the largest scores of the queries from `lane` on to `top`, where `top` exceeds them by more than `slack`,
+  /// and rescales sums and results to match. Returns the number to subtract from each query's scores.
   P raise(Index lane, const P& top, Index width, Scalar* results) {
     Scalar* kept = largest_.data() + lane;
     const P before = simd::load(kept);
@@ -88,7 +90,7 @@ class OnlineSoftmax {
     const P largest = simd::select_less(limit, top, top, before);
     simd::store(kept, largest);
     const P hidden = simd::broadcast(hidden_score<Scalar>);
-    if (!simd::any_less<Scalar>(hidden, before)) return shift_of(largest);  // there is nothing yet to be rescaled
+    if (!simd::any_less<Scalar>(hidden, before)) return shift_of(largest);  // nothing to rescale yet
     P factors[] = {simd::select_less(limit, top, simd::subtract(before, top), simd::broadcast(Scalar(0)))};
     exponentiate(factors);
     const P factor = factors[0];
@@ -100,7 +102,7 @@ class OnlineSoftmax {
     return shift_of(largest);
   }
 
-  /// Turns scores into weights and adds them to `sum`.
+  /// Turns scores into weights in place. Returns `sum` plus the weights.
   EIGEN_DONT_INLINE static P weigh(Index keys, Scalar* scores, const P& shift, P sum) {
     constexpr int together = simd::exponentials_together;
     Index j = 0;
@@ -108,11 +110,12 @@ class OnlineSoftmax {
     for (; j < keys; ++j) sum = weigh_some<1>(scores + j * n, shift, sum);
     return sum;
   }
+  /// Turns the scores of `keys` keys into weights in place. Returns `sum` plus the weights.
   template <int keys>
   EIGEN_ALWAYS_INLINE static P weigh_some(Scalar* scores, const P& shift, P sum) {
     P weights[keys];
-    // The difference first: equal scores of any size then have equal weights, which a fused (x log2 e - shift), an
-    // instruction less, does not give.
+    // Subtract first, so that equal scores of any size get equal weights. A fused (x log2 e - shift) would save an
+    // instruction, but break that.
     EIGENFORMER_UNROLL
     for (int j = 0; j < keys; ++j) weights[j] = simd::subtract(simd::load(scores + j * n), shift);
     exponentiate(weights);
@@ -124,7 +127,7 @@ class OnlineSoftmax {
     return sum;
   }
 
-  /// The exponentials of differences of scores.
+  /// Replaces differences of scores by their exponentials: to base 2 with in_base_2, else to base e.
   template <int count>
   EIGEN_ALWAYS_INLINE static void exponentiate(P (&differences)[count]) {
     if constexpr (!in_base_2) {
@@ -134,7 +137,7 @@ class OnlineSoftmax {
     simd::exp2_each<Scalar>(differences);
   }
 
-  /// What is taken from a score: the largest, but 0 for a query that has seen nothing.
+  /// Returns the number to subtract from scores: the largest score, or 0 for a query that has seen no key.
   static P shift_of(const P& largest) {
     return simd::select_less(simd::as_unknown(simd::broadcast(hidden_score<Scalar>)), largest, largest,
                              simd::broadcast(Scalar(0)));
@@ -143,12 +146,12 @@ class OnlineSoftmax {
   std::array<Scalar, n> largest_, sum_;
 };
 
-/// For the queries of some packets: each of `largest` becomes the larger of itself and the query's scores, which lie
-/// block_queries apart.
+/// Raises each of `largest` to the maximum of itself and its query's scores, for `packets` packets of queries. scores:
+/// [keys x queries], with rows block_queries entries apart.
 template <class Scalar>
 EIGEN_DONT_INLINE void note_largest(Index keys, Index packets, const Scalar* scores, Scalar* largest) {
   constexpr Index n = block_queries<Scalar>, lanes = simd::lanes<Scalar>;
-  constexpr int chains = 4;  // of comparisons, to hide their latency
+  constexpr int chains = 4;  // independent maxima, to hide their latency
   for (Index l = 0; l < packets * lanes; l += lanes) {
     simd::Packet<Scalar> top[chains];
     EIGENFORMER_UNROLL

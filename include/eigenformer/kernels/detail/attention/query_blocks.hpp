@@ -1,9 +1,9 @@
-// Blocks of queries that attend with one query a lane.
+// Attention of blocks of queries, one query per lane.
 //
-// A register holds one key's scores, or one value feature's results, for as many queries as it has lanes: the kernel
-// works on S^T = K Q^T and O^T = V^T P^T. Keys and values are broadcast entry by entry from where they lie, so only the
-// queries are ever transposed. The largest score, the sum, the rescaling and the exponential work lane by lane, with no
-// sum across a register. Queries in different lanes never meet: a query's result does not depend on its neighbours.
+// A register holds the scores of one key, or the results of one value feature, for as many queries as it has lanes: the
+// kernel computes S^T = K Q^T and O^T = V^T P^T. Keys and values are broadcast entry by entry from where they lie, so
+// only queries are ever transposed. The maximum, the sum, the rescaling and the exponential work lane by lane, without
+// sums across a register. Lanes never mix, so a query's result does not depend on its neighbours.
 #pragma once
 
 #include "eigenformer/kernels/detail/attention/hidden_keys.hpp"
@@ -15,19 +15,24 @@ namespace eigenformer::inline EIGENFORMER_ABI::detail {
 
 // d = width of a key head, e = width of a value head, n = block_queries.
 
-/// The most blocks of queries that go over the keys together.
+/// The largest number of query blocks that go over the keys together.
 template <class Scalar>
 inline constexpr Index max_query_blocks = 1536 / block_queries<Scalar>;
 
-/// How many blocks of queries go over the keys together, so that a tile of keys is fetched once for all of them.
+/// Returns how many query blocks go over the keys together, so that a tile of keys is fetched once for all of them.
 ///
-/// As many as TileMemory has on the stack, up to four. More where a tile is copied, or comes from afar because a core's
-/// caches cannot hold all keys; but at most five eighths of a megabyte of blocks, and a quarter as many or fewer where
-/// threads are to `share` the blocks.
-/// Measured on Zen 3, 64 blocks instead of 16: rows 1024 floats apart, d = 64, 1.16 times the speed with n = 2048 and
-/// 1.05 with 512; contiguous rows, n = 8192, 1.05 to 1.1 times with d = 128, level with 64. 16 blocks instead of 2,
-/// d = 128, n = 8192: 1.8 times. On a Xeon with two megabytes of second-level cache, far from one megabyte on instead
-/// of two: d = 128, n = 2048, 1.04 times.
+/// - Usually as many as fit on the stack of TileMemory, up to four.
+/// - More if a tile is copied, or if a core's caches cannot hold all keys and values (1 MB). These blocks take at most
+///   5/8 MB. If threads are to `share` the blocks, these are also at most max_query_blocks / 4, and at most a sixteenth
+///   of all blocks.
+///
+/// Measured: Zen 3, 64 blocks instead of 16, rows 1024 floats apart, d = 64: 1.16 times the speed with n = 2048, 1.05
+/// with 512.
+/// Measured: Zen 3, 64 blocks instead of 16, contiguous rows, n = 8192: 1.05 to 1.1 times the speed with d = 128, equal
+/// with 64.
+/// Measured: Zen 3, 16 blocks instead of 2, d = 128, n = 8192: 1.8 times the speed.
+/// Measured: Xeon with 2 MB of L2 cache, limit of 1 MB for all keys and values instead of 2 MB, d = 128, n = 2048: 1.04
+/// times the speed.
 template <class Scalar, class Stored>
 Index blocks_together(const AttentionLayout& layout, const HeadRows<const Stored>& k, const HeadRows<const Stored>& v,
                       bool share) {
@@ -43,12 +48,14 @@ Index blocks_together(const AttentionLayout& layout, const HeadRows<const Stored
   return std::max<Index>(few, std::min<Index>(most, (Index(5) << 17) / (block * size)));
 }
 
-/// Keys of a tile. Every tile has fixed costs, so it has many keys; but a copy of it must fit into TileReader. Where
-/// some keys are hidden a tile has fewer, since a mask goes over the whole part that it hides from; where a score reads
-/// rows of keys it has more.
-/// Measured: attention_bench, d = 64, n = 2048, 88.2 % of the peak with 128 keys and 89.1 with 512; causal, n = 512,
-/// 78.8 and 76.5. On Zen 3, with smaller caches, 256 keys have up to 1.02 times the speed of 512, with d = 128 1.07.
+/// The largest numbers of keys per tile: of any tile, and where some keys are hidden. The second is smaller, because a
+/// mask is applied to the whole part in which it hides keys.
+/// Measured: attention_bench, d = 64, n = 2048: 88.2 % of the peak with 128 keys, 89.1 with 512; causal, n = 512: 78.8
+/// and 76.5.
+/// Measured: Zen 3, with smaller caches: 256 keys have up to 1.02 times the speed of 512, with d = 128 1.07 times.
 inline constexpr Index max_tile_keys = 512, partly_hidden_tile_keys = 128;
+/// Returns the number of keys per tile. Every tile has fixed costs, so tiles are large, but a copied tile must fit into
+/// TileReader. Scores that read rows of keys get the largest tiles.
 template <class Scalar, Score S>
 Index tile_keys(const AttentionLayout& layout) {
   if (ScoreTraits<S>::reads_rows_of_keys) return max_tile_keys;
@@ -56,13 +63,13 @@ Index tile_keys(const AttentionLayout& layout) {
   return std::clamp<Index>(TileReader<Scalar>::capacity / width, 16, max_tile_keys / 2);
 }
 
-/// Some whole blocks of one head's queries, at most max_query_blocks.
+/// Consecutive whole blocks of one head's queries, at most max_query_blocks.
 template <class Scalar, class Stored, Score S>
 class QueryBlocks {
  public:
   using Call = AttentionCall<Scalar, Stored, S>;
 
-  /// Reads the queries of `tile`.
+  /// Loads the queries of `tile`.
   QueryBlocks(const Call& call, const ScoreTile& tile, HiddenKeys hidden)
       : call_(call),
         tile_(tile),
@@ -79,11 +86,13 @@ class QueryBlocks {
     }
   }
 
+  /// Returns how keys are split into tiles for `attend`.
   KeyTileSizes key_tiles() const {
     const Index keys = tile_keys<Scalar, S>(call_.layout);
     return {.keys = keys, .partly_hidden = keys};
   }
 
+  /// Processes the next tile of keys.
   void attend(const KeyTile<Scalar>& keys) {
     for (Index block = 0; block < blocks_; ++block) {
       KeyTile<Scalar> own = keys;
@@ -103,7 +112,7 @@ class QueryBlocks {
     }
   }
 
-  /// Writes the results. Returns false, with results missing, if they must be finite and are not.
+  /// Writes the results. Returns false, with results incomplete, if they must be finite but are not.
   bool finish(bool must_be_finite) {
     for (Index block = 0; block < blocks_; ++block) {
       if (!softmax_[block].finish(e(), results(block)) && must_be_finite) return false;
@@ -129,10 +138,10 @@ class QueryBlocks {
   Scalar* q(Index block) const { return memory_.data() + block * block_size(); }  // [d x n], scaled
   Scalar* results(Index block) const { return q(block) + d() * n; }               // [e x n]
 
-  /// Whether the score is applied to a part, and so may hide something of it.
+  /// Returns whether the score is applied to a part. If so, it may hide some of it.
   static bool applies_to(const TilePart& part) { return part.seen == Visible::some || ScoreTraits<S>::changes_values; }
 
-  /// Goes over keys with one block. What it computes does not depend on the other blocks.
+  /// Processes a tile of keys for one block of queries. The result does not depend on the other blocks.
   void attend(Index block, const KeyTile<Scalar>& keys) {
     const TileParts<Scalar, n> parts(call_.score, keys.tile, keys.seen);
     alignas(64) Scalar largest[n];
@@ -160,7 +169,7 @@ class QueryBlocks {
     for (const TilePart& part : parts) {
       const Index lane = part.packet * lanes;
       const ContiguousRows<Scalar> weights{scores_ + part.key * n + lane, n};
-      // After the softmax: its sum includes the dropped weights.
+      // After the softmax, because its sum includes the dropped weights.
       if (call_.dropout.active()) call_.dropout.apply(part.tile, weights.data, 1, n);
       if (before.data() != nullptr && applies_to(part)) {
         add_visible_values(part, before.data(), scores_, keys.values, e(), results(block));

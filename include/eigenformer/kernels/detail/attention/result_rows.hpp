@@ -1,4 +1,4 @@
-// Results that lie with one query a lane, brought to the queries' own rows.
+// Transposes results from one query per lane to one query per row.
 #pragma once
 
 #include "eigenformer/core/detail/compiled.hpp"
@@ -7,7 +7,8 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI::detail {
 
-/// Copies results [width x block_queries] to the rows of `count` queries, or adds them to what is there.
+/// Copies results [width x block_queries] to the rows of `count` queries, row_stride entries apart. With `adds`, adds
+/// them to these rows instead.
 template <class Scalar, bool adds>
 EIGEN_DONT_INLINE void write_rows(const Scalar* results, Index width, Index count, Scalar* rows, Index row_stride) {
   constexpr Index n = block_queries<Scalar>;
@@ -26,10 +27,12 @@ EIGEN_DONT_INLINE void write_rows(const Scalar* results, Index width, Index coun
       entry = adds ? entry + results[f * n + i] : results[f * n + i];
     }
 }
+/// Copies results [width x block_queries] to the rows of `count` queries, row_stride entries apart.
 template <class Scalar>
 void store_rows(const Scalar* results, Index width, Index count, Scalar* rows, Index row_stride) {
   write_rows<Scalar, false>(results, width, count, rows, row_stride);
 }
+/// Adds results [width x block_queries] to the rows of `count` queries, row_stride entries apart.
 template <class Scalar>
 void add_rows(const Scalar* results, Index width, Index count, Scalar* rows, Index row_stride) {
   write_rows<Scalar, true>(results, width, count, rows, row_stride);

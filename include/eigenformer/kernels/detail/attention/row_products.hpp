@@ -1,4 +1,4 @@
-// The two products of attention for few queries: both read a row of keys or values once, along its features.
+// The two products of attention of few queries. Both read a row of keys or values once, along its features.
 #pragma once
 
 #include <type_traits>
@@ -10,23 +10,23 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI::detail {
 
-/// Rows of whole packets, one under another.
+/// Contiguous rows of queries, each padded to whole packets.
 template <class Scalar>
 struct QueryRows {
   const Scalar* data;
   Index rows;
-  Index packets;  // of a row
+  Index packets;  // per row
 };
 
-/// Writes Q K^T to scores, rows of as many whole packets as hold `keys` entries. Takes as many keys together as there
-/// are lanes, each with a register of sums; the last key stands for those beyond it.
+/// Writes Q K^T to `scores`, whose rows are padded to whole packets. Processes as many keys together as there are
+/// lanes, each with a register of sums. The last key is repeated in lanes beyond it.
 template <class Scalar>
 EIGEN_DONT_INLINE void multiply_by_keys(const QueryRows<Scalar>& q_rows, Index keys, const Strided<Scalar>& key_rows,
                                         const ContiguousRows<Scalar>& scores) {
   const Index packets = q_rows.packets;
   using P = simd::Packet<Scalar>;
   constexpr Index lanes = simd::lanes<Scalar>;
-  constexpr Index together = std::min<Index>(lanes, 8);  // keys, whose addresses stay in registers
+  constexpr Index together = std::min<Index>(lanes, 8);  // keys whose addresses stay in registers
   for (Index j = 0; j < keys; j += lanes) {
     const Scalar* key[lanes];
     for (Index i = 0; i < lanes; ++i) key[i] = key_rows.data + std::min<Index>(j + i, keys - 1) * key_rows.row_stride;
@@ -49,8 +49,9 @@ EIGEN_DONT_INLINE void multiply_by_keys(const QueryRows<Scalar>& q_rows, Index k
   }
 }
 
-/// Adds weights [keys] V to result [packets * lanes], for one query. Keys go in turn to `chains` sums of every packet:
-/// eight sums in all hide the latency of the additions. With `scores`, the values of hidden keys are not read.
+/// Adds weights [keys] V to result [packets * lanes], for one query. The keys alternate between `chains` sums per
+/// packet: eight sums in total hide the latency of the additions. With `scores` (null if unused), the values of hidden
+/// keys are not read.
 template <class Scalar, int packets, int chains>
 EIGEN_DONT_INLINE void add_values(Index keys, const Scalar* weights, const Scalar* scores, const Scalar* values,
                                   Index value_stride, Scalar* result) {
@@ -82,6 +83,8 @@ EIGEN_DONT_INLINE void add_values(Index keys, const Scalar* weights, const Scala
     simd::store(result + p * lanes, sums[0][p]);
   }
 }
+/// Adds weights [keys] V to result [packets * lanes], for one query and any number of packets. With `scores` (null if
+/// unused), the values of hidden keys are not read.
 template <class Scalar>
 void add_values(Index keys, Index packets, const Scalar* weights, const Scalar* scores, const Strided<Scalar>& values,
                 Scalar* result) {

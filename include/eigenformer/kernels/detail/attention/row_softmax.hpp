@@ -1,4 +1,4 @@
-// The softmax of a single query whose keys come in tiles, with as many keys as a register has lanes.
+// The softmax of a single query over tiles of keys, one key per lane.
 #pragma once
 
 #include <cmath>
@@ -9,11 +9,12 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI::detail {
 
-/// The softmax of one query over the keys so far: see OnlineSoftmax.
+/// The online softmax of one query over the keys so far: see OnlineSoftmax.
 template <class Scalar, bool in_base_2>
 class RowSoftmax {
  public:
-  /// Turns scores, of whole packets, into weights relative to the largest score, and brings `result` to the same.
+  /// Turns the scores of a tile, padded to whole packets, into weights relative to the largest score so far, and
+  /// rescales result [width] to match.
   EIGEN_DONT_INLINE void add(Index keys, Scalar* scores, Index width, Scalar* result) {
     P top = simd::load(scores);
     for (Index j = lanes; j < keys; j += lanes) top = simd::maximum(simd::load(scores + j), top);
@@ -36,7 +37,9 @@ class RowSoftmax {
     sum_ += simd::sum_of_lanes<Scalar>(total);
   }
 
+  /// Returns the sum of the weights.
   Scalar sum() const { return sum_; }
+  /// Returns the log-sum-exp of the scores; minus infinity if all keys were hidden.
   Scalar log_sum_exp() const {
     if (sum_ == 0) return hidden_score<Scalar>;
     const double largest = static_cast<double>(largest_) * static_cast<double>(unit) / log2_e<double>;
@@ -46,7 +49,7 @@ class RowSoftmax {
  private:
   using P = simd::Packet<Scalar>;
   static constexpr Index lanes = simd::lanes<Scalar>;
-  static constexpr Scalar unit = in_base_2 ? Scalar(1) : log2_e<Scalar>;  // of scores, in base 2
+  static constexpr Scalar unit = in_base_2 ? Scalar(1) : log2_e<Scalar>;  // one unit of scores in base 2
 
   Scalar largest_ = hidden_score<Scalar>;
   Scalar sum_ = 0;

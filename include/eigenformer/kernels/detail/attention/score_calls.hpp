@@ -1,11 +1,11 @@
-// How kernels call a score.
+// The functions through which kernels call a score.
 #pragma once
 
 #include "eigenformer/kernels/scores/score_traits.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI::detail {
 
-/// Applies a score, and keeps what its derivative asks for.
+/// Applies a score in place, and writes what its derivative needs to `saved`.
 template <Score S, class Scalar>
 void apply_saving(const S& score, const ScoreTile& tile, ScoreBlock<Scalar> scores, ScoreBlock<Scalar> saved) {
   if constexpr (ScoreTraits<S>::saved_blocks > 0)
@@ -14,7 +14,7 @@ void apply_saving(const S& score, const ScoreTile& tile, ScoreBlock<Scalar> scor
     score.apply(tile, scores);
 }
 
-/// Turns the gradient after a score into the one before it.
+/// Turns the gradient after a score into the one before it, in place. Does nothing if the score has no derivative.
 template <Score S, class Scalar>
 void differentiate(const S& score, const ScoreTile& tile, ScoreBlock<Scalar> saved, ScoreBlock<Scalar> d_scores) {
   if constexpr (ScoreTraits<S>::saved_blocks > 0)
@@ -23,20 +23,20 @@ void differentiate(const S& score, const ScoreTile& tile, ScoreBlock<Scalar> sav
     score.apply_backward(tile, d_scores);
 }
 
-/// Throws if the score's own size does not cover the batch.
+/// Throws if the score has a size of its own that does not cover the batch.
 template <Score S>
 void check_covers(const S& score, const ScoreTile& batch) {
   if constexpr (requires { score.check_covers(batch); }) score.check_covers(batch);
 }
 
-/// What is done about the values of hidden keys.
+/// How kernels treat the values of hidden keys.
 enum class HiddenKeys {
-  weighted_by_zero,  // multiply them by their weight of 0: right unless a value is infinite or NaN
+  weighted_by_zero,  // multiply them by their weight of 0: correct unless a value is infinite or NaN
   skipped            // leave them out, entry by entry
 };
 
-/// Calls apply(scores). What it hides when a score is 0, it hides also where the score is infinite or undefined:
-/// a user's function may have added minus infinity to NaN.
+/// Calls apply(scores), then hides each infinite or NaN score that `apply` would hide if it were 0. A user's function
+/// may add minus infinity to NaN, which gives NaN and so hides nothing.
 template <class Scalar, class Apply>
 EIGEN_DONT_INLINE void apply_carefully(ScoreBlock<Scalar> scores, Apply apply) {
   using Entries = Eigen::Array<Scalar, Eigen::Dynamic, Eigen::Dynamic, Eigen::ColMajor>;
@@ -48,7 +48,7 @@ EIGEN_DONT_INLINE void apply_carefully(ScoreBlock<Scalar> scores, Apply apply) {
   apply(ScoreBlock<Scalar>(defined.data(), defined.rows(), defined.cols(), Eigen::OuterStride<>(defined.rows())));
   scores.array() = (defined == hidden_score<Scalar>).select(defined, scores.array());
 }
-/// Applies a score. Where hidden keys are skipped, a score that changes values is applied carefully.
+/// Applies a score in place. If hidden keys are skipped, a score that changes values goes through apply_carefully.
 template <Score S, class Scalar>
 void apply_score(const S& score, const ScoreTile& tile, ScoreBlock<Scalar> scores, HiddenKeys hidden) {
   if (ScoreTraits<S>::changes_values && hidden == HiddenKeys::skipped)

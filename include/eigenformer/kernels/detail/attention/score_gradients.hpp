@@ -1,4 +1,4 @@
-// From the gradients of attention's weights to those of queries and keys, for all of a sequence's scores at once.
+// Computes the gradients of queries and keys from those of attention's weights, for all scores of a sequence at once.
 #pragma once
 
 #include "eigenformer/kernels/detail/attention/score_matrix.hpp"
@@ -6,7 +6,7 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI::detail {
 
-/// Turns the gradients d of the weights into those of the scores: the derivative of each query's softmax.
+/// Turns d, the gradients of the weights, into those of the scores, in place: the derivative of each query's softmax.
 template <class Scalar>
 void differentiate_softmax(const ScoreMatrix<Scalar>& weights, ScoreMatrix<Scalar>& d) {
   Eigen::Array<Scalar, Eigen::Dynamic, 1> mean = Eigen::Array<Scalar, Eigen::Dynamic, 1>::Zero(d.rows());
@@ -14,7 +14,7 @@ void differentiate_softmax(const ScoreMatrix<Scalar>& weights, ScoreMatrix<Scala
   for (Index j = 0; j < d.cols(); ++j) d.col(j).array() = weights.col(j).array() * (d.col(j).array() - mean);
 }
 
-/// Where queries and keys lie, and where their gradients go.
+/// Queries and keys, and where to write their gradients.
 template <class Scalar>
 struct QueryKeyRows {
   HeadRows<const Scalar> q;
@@ -23,7 +23,8 @@ struct QueryKeyRows {
   HeadRows<Scalar> d_k;
 };
 
-/// Writes d_q = d_scores K and adds d_scores^T Q to d_k for one head, where d_scores have the scale in them.
+/// Writes d_q = d_scores K and adds d_scores^T Q to d_k, for one head. d_scores include the scale; `scores` tell which
+/// keys are hidden.
 template <class Scalar>
 void add_score_gradients(const AttentionLayout& layout, const ScoreTile& tile, const ScoreMatrix<Scalar>& scores,
                          const ScoreMatrix<Scalar>& d_scores, const QueryKeyRows<Scalar>& rows) {
@@ -44,7 +45,7 @@ void add_score_gradients(const AttentionLayout& layout, const ScoreTile& tile, c
                             .c = to_k});
     return;
   }
-  // A gradient of 0 times an infinite or undefined number must not reach what is hidden from it.
+  // A gradient of 0 times infinity or NaN is NaN, which must not reach the gradients of what is hidden.
   for (Index i = 0; i < n; ++i) std::fill_n(to_q.row(i), d, Scalar(0));
   for (Index j = 0; j < m; ++j)
     for (Index i = 0; i < n; ++i) {

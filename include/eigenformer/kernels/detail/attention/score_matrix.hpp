@@ -1,4 +1,4 @@
-// All of a sequence's scores of one head at once, for those who want to look at them or sum them.
+// Computes all scores of one sequence and head at once, for callers that inspect or sum them.
 #pragma once
 
 #include "eigenformer/core/threads.hpp"
@@ -8,7 +8,7 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI::detail {
 
-/// All of a sequence's queries and keys, of one head.
+/// Returns the tile of all queries and keys of one sequence and head.
 inline ScoreTile whole_tile(const AttentionLayout& layout, Index sequence, Index head) {
   ScoreTile tile;
   tile.head = head;
@@ -19,15 +19,17 @@ inline ScoreTile whole_tile(const AttentionLayout& layout, Index sequence, Index
   return tile;
 }
 
-/// A sequence's scores for one head as a matrix [queries x keys], a key's queries contiguous.
+/// The scores of one sequence and head: a matrix [queries x keys], with the queries of a key contiguous.
 template <class Scalar>
 using ScoreMatrix = Eigen::Matrix<Scalar, Eigen::Dynamic, Eigen::Dynamic, Eigen::ColMajor>;
+/// Returns the whole matrix as a block.
 template <class Scalar>
 ScoreBlock<Scalar> score_block(ScoreMatrix<Scalar>& scores) {
   return {scores.data(), scores.rows(), scores.cols(), Eigen::OuterStride<>(scores.rows())};
 }
 
-/// Applies a score to all scores of `tile` by apply(its scores).
+/// Calls apply(scores) if the score may change any score of `tile`. A score that changes values goes through
+/// apply_carefully.
 template <class Scalar, class Apply>
 void apply_to_all(const ErasedScore<Scalar>& score, const ScoreTile& tile, ScoreMatrix<Scalar>& scores, Apply apply) {
   if (score.kind.changes_values)
@@ -36,7 +38,7 @@ void apply_to_all(const ErasedScore<Scalar>& score, const ScoreTile& tile, Score
     apply(score_block(scores));
 }
 
-/// The scaled scores of a whole tile, given its keys.
+/// Returns the scaled scores of `tile`, which has all queries and keys of its sequence. keys: the tile's keys.
 template <class Scalar>
 ScoreMatrix<Scalar> scaled_scores(const AttentionLayout& layout, const HeadRows<const Scalar>& q,
                                   const Strided<Scalar>& keys, const ScoreTile& tile) {
@@ -53,12 +55,12 @@ ScoreMatrix<Scalar> scaled_scores(const AttentionLayout& layout, const HeadRows<
   return scores;
 }
 
-/// Scores become weights: each row's softmax, or zeros in a row of which all is hidden.
+/// Turns scores into weights in place: the softmax of each row, or zeros for a row whose keys are all hidden.
 template <class Scalar>
 void softmax_of_queries(ScoreMatrix<Scalar>& scores) {
   using Column = Eigen::Array<Scalar, Eigen::Dynamic, 1>;
   const auto column = [&](Index j) { return scores.col(j).array(); };
-  // Comparisons pass over NaN, which so reaches the sum.
+  // Comparisons ignore NaN: `largest` is never NaN, but NaN scores reach the sum.
   Column largest = Column::Constant(scores.rows(), hidden_score<Scalar>), sum = Column::Zero(scores.rows());
   for (Index j = 0; j < scores.cols(); ++j) largest = (column(j) > largest).select(column(j), largest);
   for (Index j = 0; j < scores.cols(); ++j) {
@@ -70,8 +72,8 @@ void softmax_of_queries(ScoreMatrix<Scalar>& scores) {
   for (Index j = 0; j < scores.cols(); ++j) column(j) /= sum;
 }
 
-/// Calls body(tile, scores) for every sequence and head that has queries and keys, where scores
-/// [queries x keys] is a matrix of its own: what softmax would get. In parallel.
+/// Calls body(tile, scores) in parallel, for every sequence and head that has queries and keys. scores: a new matrix
+/// [queries x keys] of what softmax would get. Throws if the score does not cover the batch.
 template <class Scalar, class Body>
 void for_each_score_matrix(const AttentionLayout& layout, const TensorView<const Scalar, 2>& q,
                            const TensorView<const Scalar, 2>& k, const ErasedScore<Scalar>& score, Threads* threads,

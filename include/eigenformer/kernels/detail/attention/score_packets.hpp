@@ -1,4 +1,4 @@
-// Loops over a tile of scores, a packet at a time.
+// Loops over a tile of scores, packet by packet.
 #pragma once
 
 #include <algorithm>
@@ -10,8 +10,8 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI::detail {
 
-/// Each score of `to` becomes change(itself, the numbers of `from` in its place), a packet at a time: one formula for
-/// all of them, so that what becomes of a score does not depend on its neighbours.
+/// Replaces each score of `to` by change(score, the entries of `from` at its place), packet by packet. All scores go
+/// through the same formula for packets, so that no result depends on a score's neighbours.
 template <class Scalar, class Change, class... Blocks>
 void change_packets(Change change, ScoreBlock<Scalar> to, const Blocks&... from) {
   constexpr Index lanes = simd::lanes<Scalar>;
@@ -23,7 +23,7 @@ void change_packets(Change change, ScoreBlock<Scalar> to, const Blocks&... from)
     for (Index i = 0; i < whole; i += lanes)
       simd::store(column(to, j) + i, change(simd::load(column(to, j) + i), simd::load(column(from, j) + i)...));
   if (rest == 0) return;
-  // What is left of several columns fills a packet: of few queries it is all there is.
+  // The remainders of several columns share a packet. With few queries, all scores are remainders.
   const Index together = lanes / rest;
   for (Index first = 0; first < columns; first += together) {
     const Index count = std::min<Index>(together, columns - first);
@@ -37,8 +37,8 @@ void change_packets(Change change, ScoreBlock<Scalar> to, const Blocks&... from)
   }
 }
 
-/// Hides from the tile's first query the keys before `first` and after `last`, from each next query those before and
-/// after one more. Goes only over the packets of queries from which a key is hidden.
+/// Hides all scores outside a diagonal band. Query i of the tile sees the keys first + i to last + i of the sequence,
+/// inclusive. Visits only packets in which some score is hidden.
 template <class Scalar>
 void hide_outside_band(const ScoreTile& tile, Index first, Index last, ScoreBlock<Scalar> scores) {
   constexpr Index lanes = simd::lanes<Scalar>;
@@ -51,7 +51,7 @@ void hide_outside_band(const ScoreTile& tile, Index first, Index last, ScoreBloc
   for (Index i = 0; i < whole; i += lanes) {
     Scalar* const packet = scores.data() + i;
     Index key = std::clamp<Index>(last + i + 1, 0, keys);
-    auto left = simd::count_from(static_cast<Scalar>(last + i - key));  // keys until the last, of each query
+    auto left = simd::count_from(static_cast<Scalar>(last + i - key));  // keys until each query's last
     for (; key < keys; ++key) {
       simd::store(packet + key * stride, simd::select_less(left, zero, hidden, simd::load(packet + key * stride)));
       left = simd::subtract(left, one);
@@ -59,7 +59,7 @@ void hide_outside_band(const ScoreTile& tile, Index first, Index last, ScoreBloc
     const Index end = std::clamp<Index>(first + i + lanes - 1, 0, keys),
                 all_until = std::clamp<Index>(first + i, 0, end);
     for (key = 0; key < all_until; ++key) simd::store(packet + key * stride, hidden);
-    auto missing = simd::count_from(static_cast<Scalar>(first + i - key));  // keys until the first, of each query
+    auto missing = simd::count_from(static_cast<Scalar>(first + i - key));  // keys until each query's first
     for (; key < end; ++key) {
       simd::store(packet + key * stride, simd::select_less(zero, missing, hidden, simd::load(packet + key * stride)));
       missing = simd::subtract(missing, one);
@@ -73,12 +73,13 @@ void hide_outside_band(const ScoreTile& tile, Index first, Index last, ScoreBloc
   }
 }
 
-/// A score plus a bias. A bias of minus infinity hides the score whatever it is, an infinite or undefined one too.
+/// Returns score + bias. A bias of minus infinity hides any score, even an infinite or NaN one.
 template <class Scalar>
 EIGEN_ALWAYS_INLINE simd::Packet<Scalar> biased(const simd::Packet<Scalar>& score, const simd::Packet<Scalar>& bias) {
   return simd::select_less(bias, simd::broadcast(std::numeric_limits<Scalar>::lowest()),
                            simd::broadcast(hidden_score<Scalar>), simd::add(score, bias));
 }
+/// Adds a bias to a score. A bias of minus infinity hides any score, even an infinite or NaN one.
 template <class Scalar>
 void add_bias(const Scalar& bias, Scalar& score) {
   score = bias == hidden_score<Scalar> ? bias : score + bias;

@@ -1,4 +1,4 @@
-// What a call of attention does, cut into tasks.
+// Splits a call of attention into tasks.
 #pragma once
 
 #include <vector>
@@ -9,26 +9,27 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI::detail {
 
-/// How the queries of a sequence go over its keys: each has a class of its own.
+/// How the queries of a sequence go over its keys. Each path has a class of its own.
 enum class QueryPath { query_blocks, grouped_heads, few_queries };
 
-/// Chosen by the sequence's sizes alone: the order of sums depends on it, and must not depend on the batch.
+/// Returns the path of a sequence. It depends on the sequence's sizes alone, because it determines the order of sums,
+/// which must not depend on the batch.
 template <class Scalar>
 QueryPath query_path(const AttentionLayout& layout, Index sequence) {
   if (has_few_queries<Scalar>(layout, sequence)) return QueryPath::few_queries;
   return heads_fit_a_block<Scalar>(layout, sequence) ? QueryPath::grouped_heads : QueryPath::query_blocks;
 }
 
-/// Some queries of one sequence and head, or all queries of all heads that share a key head, over all keys.
+/// One task: some queries of one sequence and head, or all queries of all heads that share a key head, over all keys.
 struct AttentionTask {
   QueryPath path;
   Index sequence;
-  Index head;  // the first, of several
+  Index head;  // the first, if there are several
   Index query_begin, query_end;
 };
 
-/// All tasks of a call: a head's tasks lie together, since they read the same keys. `together`: blocks of queries that
-/// go over the keys as one.
+/// Returns all tasks of a call. Tasks of one head are adjacent, because they read the same keys. together: query blocks
+/// per task, which go over the keys as one.
 template <class Scalar>
 std::vector<AttentionTask> attention_tasks(const AttentionLayout& layout, Index together) {
   std::vector<AttentionTask> tasks;
@@ -49,7 +50,7 @@ std::vector<AttentionTask> attention_tasks(const AttentionLayout& layout, Index 
   return tasks;
 }
 
-/// The queries of a task, over no keys yet.
+/// Returns the tile of a task's queries, with no keys yet.
 inline ScoreTile tile_of_queries(const AttentionLayout& layout, const AttentionTask& task) {
   ScoreTile tile;
   tile.head = task.head;
@@ -62,11 +63,11 @@ inline ScoreTile tile_of_queries(const AttentionLayout& layout, const AttentionT
   return tile;
 }
 
-/// Attends with the queries of `tile`, by the class Queries.
+/// Computes the attention of the queries of `tile` with the class Queries.
 ///
-/// A hidden key's weight is 0, but 0 times an infinite or undefined value is not 0, and must not reach the result of a
-/// query that does not see it. The results tell: this is checked at the end, where it costs next to nothing. If
-/// something was hidden and a result is not finite, all is done again with hidden keys left out.
+/// A hidden key's weight is 0, but 0 times infinity or NaN is NaN, which must not reach a query that does not see the
+/// key. Such values show in the results, so checking these once at the end is enough, and costs next to nothing. If
+/// something was hidden and a result is not finite, everything is computed again with hidden keys skipped.
 template <class Queries>
 void attend_with(const typename Queries::Call& call, const ScoreTile& tile) {
   for (const HiddenKeys hidden : {HiddenKeys::weighted_by_zero, HiddenKeys::skipped}) {
@@ -77,14 +78,14 @@ void attend_with(const typename Queries::Call& call, const ScoreTile& tile) {
   }
 }
 
-/// Computes the attention of a call, in parallel.
+/// Computes the attention of a call, in parallel. Throws if the score does not cover the batch.
 template <class Scalar, class Stored, Score S>
 void attend(const AttentionCall<Scalar, Stored, S>& call, Threads* threads) {
   const AttentionLayout& layout = call.layout;
   check_covers(call.score, whole_batch(layout));
   const std::vector<AttentionTask> tasks =
       attention_tasks<Scalar>(layout, blocks_together<Scalar>(layout, call.rows.k, call.rows.v, threads != nullptr));
-  const Index grain = layout.key_rows.max_length() > 128 ? 1 : 16;  // short sequences: some 20 microseconds a task
+  const Index grain = layout.key_rows.max_length() > 128 ? 1 : 16;  // short sequences: about 20 microseconds a task
   parallel_for(threads, static_cast<Index>(tasks.size()), grain, [&](Index begin, Index end) {
     for (Index i = begin; i < end; ++i) {
       const AttentionTask& task = tasks[static_cast<std::size_t>(i)];

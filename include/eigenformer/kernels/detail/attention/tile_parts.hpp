@@ -1,4 +1,4 @@
-// Which parts of a tile of scores are worth working on.
+// Selects the parts of a tile of scores that are worth computing.
 #pragma once
 
 #include <algorithm>
@@ -9,20 +9,22 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI::detail {
 
-/// A rectangle of a tile: some keys, and the queries of some neighbouring packets of lanes. Places are counted from the
-/// tile's begin.
+/// A rectangle of a tile: consecutive keys, and the queries of consecutive packets. Both are counted from the tile's
+/// begin.
 struct TilePart {
-  ScoreTile tile;  // the same as a tile of its own
+  ScoreTile tile;  // the part as a tile of its own
   Visible seen;    // some or all
   Index key, keys;
   Index packet, packets;
 };
 
-/// Cuts a tile of at most `max_queries` into parts that leave out most of what its queries do not see: of the queries
-/// of a packet, or 16, keys are left out at either end, eight at a time. A tile that is seen whole is one part.
+/// Splits a tile of at most `max_queries` queries into parts that leave out most of what the queries do not see. The
+/// queries form groups of one packet, or of 16 if a packet is smaller. Each group leaves out hidden keys at both ends,
+/// eight at a time. A fully visible tile is one part.
 template <class Scalar, Index max_queries>
 class TileParts {
  public:
+  /// Splits `tile`. seen: how much of it its queries see.
   template <Score S>
   TileParts(const S& score, const ScoreTile& tile, Visible seen) {
     const Index groups = (tile.query_end - tile.query_begin + group - 1) / group;
@@ -33,8 +35,8 @@ class TileParts {
       narrowed[static_cast<std::size_t>(g)] = queries_of(tile, g, 1);
       narrow(score, narrowed[static_cast<std::size_t>(g)]);
     }
-    // From one key at which a group begins or ends to the next, all groups between the first and the last that are
-    // there.
+    // Cut at each key where some group begins or ends. Between two cuts, a part has all groups from the first to the
+    // last that sees these keys.
     for (Index key = tile.key_begin; key < tile.key_end;) {
       Index next = tile.key_end, first = groups, last = -1;
       for (Index g = 0; g < groups; ++g) {
@@ -56,6 +58,7 @@ class TileParts {
       key = next;
     }
   }
+  /// Splits `tile`, and asks the score how much of it is seen.
   template <Score S>
   TileParts(const S& score, const ScoreTile& tile) : TileParts(score, tile, score.visible(tile)) {}
 
@@ -65,9 +68,10 @@ class TileParts {
 
  private:
   static constexpr Index lanes = simd::lanes<Scalar>;
-  static constexpr Index group = std::max<Index>(lanes, 16);  // smaller ones would not pay for the products they save
+  static constexpr Index group = std::max<Index>(lanes, 16);  // smaller groups cost more than they save
   static constexpr Index max_groups = (max_queries + group - 1) / group;
 
+  /// Returns the part of `tile` with `groups` groups of queries, from `first_group` on.
   static ScoreTile queries_of(const ScoreTile& tile, Index first_group, Index groups) {
     ScoreTile part = tile;
     part.query_begin = tile.query_begin + first_group * group;
@@ -75,6 +79,7 @@ class TileParts {
     return part;
   }
 
+  /// Adds the part `tile` of the tile `whole`.
   void add(const ScoreTile& whole, const ScoreTile& tile, Visible seen) {
     parts_[size_++] = {tile,
                        seen,
@@ -84,8 +89,8 @@ class TileParts {
                        (tile.query_end - tile.query_begin + lanes - 1) / lanes};
   }
 
-  /// Leaves out the keys at both ends of a tile that its queries do not see, a step at a time: all keys, if they see
-  /// nothing.
+  /// Leaves out the keys at both ends of a tile that its queries do not see, a step at a time. Leaves no keys if the
+  /// queries see none.
   template <Score S>
   static void narrow(const S& score, ScoreTile& tile) {
     constexpr Index step = 8;

@@ -1,4 +1,4 @@
-// The keys or values of a tile: where they lie, or in a buffer.
+// Reads the keys or values of a tile: in place, or through a buffer.
 #pragma once
 
 #include "eigenformer/core/detail/compiled.hpp"
@@ -8,12 +8,14 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI::detail {
 
-/// Whether the rows of so many keys, `row_stride` entries apart, are better copied for so many queries, since they
-/// drive each other out of the caches: in those of 4 KB a way, which most first-level caches are, the lines of rows a
-/// multiple of that apart have one place, of rows half as far two. Heads in column blocks of matrices 1024 or 512
-/// floats wide lie so. (On Zen 3, d = 64: rows 1024 floats apart have 1.2 to 1.4 times the speed copied; rows 512
-/// apart, of 512 and 2048 keys, 0.83 times with 24 queries, 0.95 to 0.98 with 96, 1.00 to 1.02 with 144, 1.06 to 1.09
-/// with 512 and more.)
+/// Returns whether copying the rows of `keys` keys, row_stride entries apart, pays off for `queries` queries, because
+/// the rows would evict each other from the caches.
+///
+/// Most L1 caches have 4 KB per way. Rows a multiple of 4 KB apart map to one cache set, rows half as far apart to two.
+/// Heads in column blocks of matrices 1024 or 512 floats wide have such rows.
+/// Measured: Zen 3, d = 64, rows 1024 floats apart: 1.2 to 1.4 times the speed when copied.
+/// Measured: Zen 3, d = 64, rows 512 floats apart, 512 and 2048 keys, times the speed when copied: 0.83 with 24
+/// queries, 0.95 to 0.98 with 96, 1.00 to 1.02 with 144, 1.06 to 1.09 with 512 and more.
 template <class Scalar>
 bool copies_pay(Index row_stride, Index queries, Index keys) {
   const auto meet = [](Index stride) { return stride * static_cast<Index>(sizeof(Scalar)) % 4096 == 0; };
@@ -21,7 +23,8 @@ bool copies_pay(Index row_stride, Index queries, Index keys) {
   return meet(row_stride) || (keys > 256 && queries > 128 && meet(2 * row_stride));
 }
 
-/// Copies rows of one head's keys or values to `to`: whole packets, filled up with zeros.
+/// Copies `count` rows of one head's keys or values, from key `first` on, to `to`. Pads rows to whole packets with
+/// zeros. Returns the copy.
 template <class Scalar, class Stored>
 EIGEN_DONT_INLINE Strided<Scalar> copy_rows(const HeadRows<const Stored>& rows, const AttentionLayout& layout,
                                             Index head, Index first, Index count, Scalar* to) {
@@ -29,13 +32,14 @@ EIGEN_DONT_INLINE Strided<Scalar> copy_rows(const HeadRows<const Stored>& rows, 
   const auto row = [&](Index i) {
     return rows.row(head, layout.key_index.empty() ? first + i : layout.key_index[static_cast<std::size_t>(first + i)]);
   };
-  // Rows far apart are not fetched in advance by the machine (1.03 to 1.08 times the kernel's speed on Zen 3). Fetching
-  // those of the next tile while this one is worked on gains nothing more.
+  // Hardware does not prefetch rows that are far apart. Also prefetching the rows of the next tile while this one is
+  // processed gains nothing more.
+  // Measured: Zen 3: 1.03 to 1.08 times the kernel's speed with this prefetch.
   constexpr Index ahead = 8, line = 64 / static_cast<Index>(sizeof(Stored));
   const Strided<Scalar> copy{to, stride, 1};
   for (Index i = 0; i < count; ++i, to += stride) {
     const Stored* from = row(i);
-    if (rows.col_stride == 1) {  // by Eigen, which converts a packet at a time
+    if (rows.col_stride == 1) {  // Eigen converts packet by packet
       for (Index j = 0; i + ahead < count && j < rows.width; j += line) simd::prefetch(row(i + ahead) + j);
       Eigen::Map<Eigen::Matrix<Scalar, Eigen::Dynamic, 1>>(to, rows.width) =
           Eigen::Map<const Eigen::Matrix<Stored, Eigen::Dynamic, 1>>(from, rows.width).template cast<Scalar>();
@@ -52,16 +56,18 @@ EIGENFORMER_FLOAT(Strided<float> copy_rows(const HeadRows<const float>&, const A
 EIGENFORMER_DOUBLE(Strided<double> copy_rows(const HeadRows<const double>&, const AttentionLayout&, Index, Index, Index,
                                              double*));
 
-/// Reads one head's columns of keys or values, a tile at a time. They are copied only where they cannot be used as they
-/// lie: numbers of 16 bits, rows that key_index picks, entries that lie apart along rows and columns; or where rows
-/// collide.
+/// Reads one head's columns of keys or values, tile by tile. Copies them only if kernels cannot use them in place:
+/// - numbers of 16 bits;
+/// - rows picked by key_index;
+/// - entries contiguous neither along rows nor along columns;
+/// - rows that evict each other from the caches.
 template <class Scalar>
 class TileReader {
  public:
-  /// Entries of a copied tile that lie on the stack; of a larger one, on the heap.
+  /// Entries of a copied tile that fit on the stack. Larger copies go to the heap.
   static constexpr Index capacity = 65536 / static_cast<Index>(sizeof(Scalar));
 
-  /// Whether `read` copies those of a sequence of so many queries and keys.
+  /// Returns whether `read` copies the rows of a sequence with `queries` queries and `keys` keys.
   template <class Stored>
   static bool copies(const HeadRows<const Stored>& rows, const AttentionLayout& layout, Index queries, Index keys) {
     if (!std::is_same_v<Stored, Scalar> || !layout.key_index.empty()) return true;
@@ -69,7 +75,7 @@ class TileReader {
     return copies_pay<Scalar>(rows.row_stride, queries, keys);
   }
 
-  /// The keys of `tile`: [keys x width].
+  /// Returns the keys or values of `tile`: [keys x width]. A copy is valid until the next read.
   template <class Stored>
   Strided<Scalar> read(const HeadRows<const Stored>& rows, const AttentionLayout& layout, Index head,
                        const ScoreTile& tile) {
@@ -79,7 +85,7 @@ class TileReader {
     return copy(rows, layout, head, first, tile.key_end - tile.key_begin);
   }
 
-  /// The same in rows of whole packets.
+  /// Returns the keys or values of `tile` in rows padded to whole packets. A copy is valid until the next read.
   template <class Stored>
   Strided<Scalar> read_packets(const HeadRows<const Stored>& rows, const AttentionLayout& layout, Index head,
                                const ScoreTile& tile) {
@@ -91,6 +97,7 @@ class TileReader {
   }
 
  private:
+  /// Copies `count` rows to the stack or the heap.
   template <class Stored>
   Strided<Scalar> copy(const HeadRows<const Stored>& rows, const AttentionLayout& layout, Index head, Index first,
                        Index count) {
