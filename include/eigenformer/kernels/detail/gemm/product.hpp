@@ -1,9 +1,9 @@
-// The dense product beneath every linear layer.
+// The matrix product behind every linear layer.
 //
 // An entry of C = A B is one chain of multiply-adds over k, whatever the shape and the number of threads (see
-// register_tile.hpp). Eigen's product sums in another order for other numbers of rows, and asks malloc for its buffers
-// at every call. A is read where it lies, its rows or its columns contiguous; B, with any strides, is packed a panel of
-// one tile's width at a time, into a buffer on the stack.
+// register_tile.hpp). Eigen's product changes the order of its sums with the number of rows, and allocates its buffers
+// at every call. A is read in place; its rows or columns must be contiguous. B may have any strides. It is packed into
+// a buffer on the stack, one panel as wide as a register tile at a time.
 #pragma once
 
 #include <algorithm>
@@ -13,20 +13,20 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI::detail {
 
-/// The next multiple of a packet's lanes.
+/// Returns `size`, rounded up to a multiple of a packet's lanes.
 template <class Scalar>
 constexpr Index padded(Index size) {
   constexpr Index lanes = simd::lanes<Scalar>;
   return (size + lanes - 1) / lanes * lanes;
 }
 
-/// Copies B [depth x cols] times `factor` to rows of whole packets, with zeros where it has fewer columns.
+/// Copies B [depth x cols] times `factor` to `panel`. Pads rows to whole packets with zeros.
 template <class Scalar>
 void pack_panel(Index depth, Index cols, const Strided<Scalar>& b, const ContiguousRows<Scalar>& panel,
                 Scalar factor = 1) {
   constexpr Index lanes = simd::lanes<Scalar>;
   const auto factors = simd::broadcast(factor);
-  Index packed = 0;  // of k
+  Index packed = 0;  // rows of B
   if (b.row_stride == 1) {
     packed = depth / lanes * lanes;
     for (Index k = 0; k < packed; k += lanes)
@@ -49,14 +49,14 @@ void pack_panel(Index depth, Index cols, const Strided<Scalar>& b, const Contigu
 EIGENFORMER_FLOAT(void pack_panel(Index, Index, const Strided<float>&, const ContiguousRows<float>&, float));
 EIGENFORMER_DOUBLE(void pack_panel(Index, Index, const Strided<double>&, const ContiguousRows<double>&, double));
 
-/// Computes C = start + A B, where B's rows are whole packets but C's need not be.
+/// Computes C = start + A B. B's rows must be whole packets; C's need not be.
 template <class Scalar>
 void multiply_panel(const PackedProduct<Scalar>& product) {
   constexpr Index lanes = simd::lanes<Scalar>;
   const Index whole = product.cols / lanes * lanes, rest = product.cols % lanes;
   if (whole > 0) multiply_packets<Scalar>(product.columns(0, whole));
   if (rest == 0) return;
-  // Through a buffer, since the last packet is wider than what is left of C.
+  // Through a buffer, because the last packet is wider than the rest of C.
   constexpr Index height = tile_rows(1);
   alignas(64) Scalar edge[height * lanes] = {};
   const PackedProduct<Scalar> last = product.columns(whole, rest);
@@ -79,16 +79,16 @@ void multiply_panel(const PackedProduct<Scalar>& product) {
 EIGENFORMER_FLOAT(void multiply_panel(const PackedProduct<float>&));
 EIGENFORMER_DOUBLE(void multiply_panel(const PackedProduct<double>&));
 
-/// Computes C = start + A B with one thread.
+/// Computes C = start + A B on the calling thread.
 template <class Scalar>
 void multiply_block(const Product<Scalar>& product) {
   constexpr Index width = panel_width<Scalar>;
-  constexpr Index panel_depth = 256;  // of k
+  constexpr Index panel_depth = 256;  // rows of B
   alignas(64) Scalar panel[panel_depth * width];
   ContiguousRows<const Scalar> start = product.start;
   for (Index k = 0; k == 0 || k < product.depth; k += panel_depth) {
     const Index depth = std::min<Index>(panel_depth, product.depth - k);
-    if (k > 0) start = {product.c.data, product.c.stride};  // go on from the sums so far
+    if (k > 0) start = {product.c.data, product.c.stride};  // continue from the sums so far
     for (Index j = 0; j < product.cols; j += width) {
       const Index cols = std::min<Index>(width, product.cols - j);
       pack_panel<Scalar>(depth, cols, product.b.from(k, j), {panel, width});
@@ -103,8 +103,9 @@ void multiply_block(const Product<Scalar>& product) {
   }
 }
 
-/// Calls body(first row, rows, first column, columns) for the blocks of a product's result, as tasks. Packing a panel
-/// costs as much as some rows, so blocks have many rows; where there are few rows, threads share the columns.
+/// Calls body(first row, rows, first column, columns) for each block of a product's result, in parallel. Packing a
+/// panel costs as much as computing a few rows, so blocks have many rows. If there are few rows, threads share the
+/// columns.
 template <class Scalar, class Body>
 void for_each_product_block(Index rows, Index cols, Threads* threads, Body body) {
   constexpr Index block_rows = 240;
@@ -118,11 +119,11 @@ void for_each_product_block(Index rows, Index cols, Threads* threads, Body body)
   });
 }
 
-/// Computes C = start + A B with all threads. Calls epilogue(first row, rows, first column, columns) for each block of
-/// C as soon as it is computed, while it is still in the cache.
+/// Computes C = start + A B in parallel. Calls epilogue(first row, rows, first column, columns) for each block of C as
+/// soon as it is computed, while it is still in the cache.
 template <class Scalar, class Epilogue>
 void multiply(Product<Scalar> product, Threads* threads, Epilogue epilogue) {
-  // Empty operands may be null, and null must not be moved along a stride.
+  // Empty operands may be null, and null must not be offset by a stride.
   if (product.depth == 0) {
     product.a = {nullptr, 0, 1};
     product.b = {};
@@ -134,6 +135,7 @@ void multiply(Product<Scalar> product, Threads* threads, Epilogue epilogue) {
     epilogue(i, rows, j, cols);
   });
 }
+/// Computes C = start + A B in parallel.
 template <class Scalar>
 void multiply(const Product<Scalar>& product, Threads* threads) {
   multiply(product, threads, [](Index, Index, Index, Index) {});

@@ -1,9 +1,9 @@
-// The loop that all products run in: a tile of the result that stays in registers.
+// The inner loop of all products: a tile of the result that stays in registers.
 //
-// A tile is a few rows by one, two or three packets of columns. For every k its packets of B are loaded once, and A's
-// entries are broadcast from where they lie, so neither A nor its transpose is copied. Every entry of the result is one
-// chain of multiply-adds over k = 0, 1, 2, .. in that order, in whichever tile it is: a row's result does not depend on
-// how many other rows there are, to the last bit.
+// A tile has a few rows and one, two or three packets of columns. For every k, its packets of B are loaded once, and
+// the entries of A are broadcast from where they lie, so neither A nor its transpose is copied. An entry of the result
+// is one chain of multiply-adds over k = 0, 1, 2, .. in that order, whichever tile it is in. So a row's result does not
+// depend, to the last bit, on how many other rows there are.
 #pragma once
 
 #include <algorithm>
@@ -21,21 +21,23 @@ inline constexpr int panel_packets = 3;
 template <class Scalar>
 inline constexpr Index panel_width = panel_packets* simd::lanes<Scalar>;
 
-/// Rows of the highest tile of so many packets. 8 x 3 sums, or 4 x 3 where there are 16 registers, leave enough of them
-/// for what is multiplied, and hide the latency of the additions. As fast are 12 x 2 and 6 x 4 (both 96 to 98 % of the
-/// peak with AVX-512), but eights divide most widths of heads. (On a Xeon, whose clock falls the more it loads: 6 x 3
-/// has 0.95 to 1.01 times attention's speed, 8 x 2 0.95 to 1.01; a load before every pair of multiply-adds, as its
-/// ports would have it, is 4 % faster alone and level in attention.)
+/// Returns the number of rows of the tallest tile with this many packets. 8 x 3 sums, or 4 x 3 with 16 registers, leave
+/// enough registers for the operands, and hide the latency of the additions. 12 x 2 and 6 x 4 are as fast, but most
+/// head widths are multiples of eight.
+/// Measured: AVX-512: 96 to 98 % of the peak with both 12 x 2 and 6 x 4.
+/// Measured: Xeon, whose clock falls the more it loads: attention has 0.95 to 1.01 times the speed with 6 x 3, and 0.95
+/// to 1.01 with 8 x 2. One load before every pair of multiply-adds, which suits its ports, is 4 % faster alone and no
+/// faster in attention.
 constexpr int tile_rows(int packets) {
   return simd::registers >= 32 || packets == 1 ? 8 : 4;
 }
 
-/// Which of a matrix's entries lie next to each other: those of a row, or those of a column.
+/// Whether a matrix has contiguous rows or contiguous columns.
 enum class Contiguous { rows, columns };
 
-/// What lies i < 4 strides and some bytes after `from`: an address that x86 makes within the instruction that reads
-/// or writes it. Compilers would rather make such addresses beforehand (Clang 14 with an addition each, GCC 12 on the
-/// stack when it has no more registers), and are kept from it by hiding what a number was made of.
+/// Returns the entry i < 4 strides and `bytes` bytes after `from`. x86 can encode this address in the load or store.
+/// The empty asm stops the compiler from precomputing it: Clang 14 spends an addition on each address, and GCC 12
+/// spills addresses to the stack when it runs out of registers.
 template <class Entry, class Byte>
 EIGEN_ALWAYS_INLINE Entry& at(Byte*& from, int i, Index& stride, Index three_strides, Index bytes) {
 #if defined(__clang__)
@@ -46,7 +48,7 @@ EIGEN_ALWAYS_INLINE Entry& at(Byte*& from, int i, Index& stride, Index three_str
   return *reinterpret_cast<Entry*>(from + (i == 3 ? three_strides : i * stride) + bytes);
 }
 
-/// Calls body(i, p, address) for the packets of a tile's rows, by such addresses.
+/// Calls body(i, p, address) for packet p of row i of a tile, with addresses that x86 can encode in the load or store.
 template <class Scalar, int rows, int packets, class Body>
 EIGEN_ALWAYS_INLINE void for_each_packet(const ContiguousRows<Scalar>& tile, Body body) {
   using Byte = std::conditional_t<std::is_const_v<Scalar>, const char, char>;
@@ -63,11 +65,12 @@ EIGEN_ALWAYS_INLINE void for_each_packet(const ContiguousRows<Scalar>& tile, Bod
   }
 }
 
-/// sums += A B for the next `steps` of k. Four rows of A lie from a_0 on, four from a_4 on; strides are in bytes.
+/// Adds A B to `sums` for the next `steps` values of k, and advances the pointers. Rows 0 to 3 of A begin at a_0, rows
+/// 4 to 7 at a_4. Strides are in bytes.
 ///
-/// Beside the multiply-adds there is as little as can be, since Intel's take the ports of integer additions too: all
-/// pointers move once in four steps. (8 x 3 tiles of depth 64 on Ice Lake: 88 % of the peak with three additions a
-/// step, 96 % with three in four.)
+/// On Intel, multiply-adds share ports with integer additions, so all pointers advance only once in four steps.
+/// Measured: Ice Lake, 8 x 3 tiles of depth 64: 88 % of the peak with three additions per step, 96 % with three in four
+/// steps.
 template <class Scalar, Contiguous contiguous, int steps, int rows, int packets>
 EIGEN_ALWAYS_INLINE void add_steps(  // NOLINT(readability-function-size): always inlined
     const char*& a_0, const char*& a_4, Index& stride, Index three_strides, const char*& b, Index& b_stride,
@@ -99,19 +102,19 @@ EIGEN_ALWAYS_INLINE void add_steps(  // NOLINT(readability-function-size): alway
   b += steps * b_stride;
 }
 
-/// Computes C = start + A B for whole tiles, one below the other; `product` has a multiple of `rows` rows, and
-/// packets * lanes columns. With `largest`, each of its entries, one a column, becomes the larger of itself and the
-/// column's largest entry in C: that costs next to nothing while C is in registers.
-/// Not inlined, since each caller would compile and hold all tiles anew.
+/// Computes C = start + A B in whole tiles, one below the other. `product` must have a multiple of `rows` rows, and
+/// packets * lanes columns. If `largest` is not null, raises each of its entries, one per column, to the maximum of
+/// itself and that column of C. This costs next to nothing while C is in registers.
+/// Not inlined, because every caller would compile and contain all tiles again.
 template <class Scalar, int packets, int rows, Contiguous contiguous>
 EIGEN_DONT_INLINE void multiply_tiles(const PackedProduct<Scalar>& product, Scalar* largest) {
   using P = simd::Packet<Scalar>;
   constexpr bool along_rows = contiguous == Contiguous::rows;
   constexpr int lanes = simd::lanes<Scalar>;
   constexpr Index size = sizeof(Scalar);
-  // Four steps a round. With SSE two: four are slower, and eight are no faster anywhere.
-  // Measured: attention_bench, SSE, n = 512, d = 64: 64 instead of 56 % of the peak with GCC 12, 59 instead of 48 %
-  // with Clang 14.
+  // Four steps per round; two with SSE, where four are slower. Eight are no faster anywhere.
+  // Measured: attention_bench, SSE, n = 512, d = 64, two steps instead of four: 64 instead of 56 % of the peak with GCC
+  // 12, 59 instead of 48 % with Clang 14.
   constexpr int steps = sizeof(P) > 16 || simd::registers >= 32 ? 4 : 2;
   const Index a_stride = along_rows ? product.a.row_stride : product.a.col_stride;
   const Scalar* a = product.a.data;
@@ -154,7 +157,7 @@ EIGEN_DONT_INLINE void multiply_tiles(const PackedProduct<Scalar>& product, Scal
   }
 }
 
-/// Computes a product of any number of rows and of packets * lanes columns; `largest` as in multiply_tiles.
+/// Computes a product with any number of rows, and packets * lanes columns. largest: see multiply_tiles.
 template <class Scalar, int packets, int rows = tile_rows(packets)>
 void multiply_rows(const PackedProduct<Scalar>& product, Scalar* largest = nullptr) {
   eigen_assert(product.a.row_stride == 1 || product.a.col_stride == 1 || product.depth == 0);
@@ -164,14 +167,14 @@ void multiply_rows(const PackedProduct<Scalar>& product, Scalar* largest = nullp
     else
       multiply_tiles<Scalar, packets, rows, Contiguous::columns>(product, largest);
   }
-  // The rows left over go to lower tiles. Each height is compiled by itself, so there are only powers of two.
+  // The remaining rows go to lower tiles. Each height is compiled separately, so only powers of two are used.
   const Index done = product.rows / rows * rows;
   if constexpr (rows > 1)
     if (done < product.rows) multiply_rows<Scalar, packets, rows / 2>(product.from_row(done), largest);
 }
 
-/// Computes a product whose columns are whole packets; `largest` as in multiply_tiles. Takes three packets at a time,
-/// but two and two rather than three and one.
+/// Computes a product whose columns are whole packets. Takes three packets at a time, but splits four into two and two.
+/// largest: see multiply_tiles.
 template <class Scalar>
 void multiply_packets(const PackedProduct<Scalar>& product, Scalar* largest = nullptr) {
   constexpr Index lanes = simd::lanes<Scalar>;
