@@ -1,4 +1,4 @@
-// Telling self-attention how far apart tokens stand: what all layers of a stack share of it.
+// Position encodings that act in self-attention; all layers of a stack share one instance.
 #pragma once
 
 #include <memory>
@@ -17,38 +17,41 @@ struct AttentionPositionsOptions {
   PositionEncoding encoding = PositionEncoding::none;
   Index heads = 8;
   Index head_width = 64;
-  RelativeBuckets buckets{};     // bucketed: bidirectional in an encoder, not in a decoder
-  double deviation = 0.05;       // bucketed: of the numbers at first; T5 has 1 / sqrt(model width)
-  double rotary_base = 10000;    // rotary: the slowest pair turns about once in 2 pi times as many positions
-  Index rotary_positions = 512;  // rotary: whose angles are kept; those of later ones are computed when needed
+  RelativeBuckets buckets{};     // bucketed: set bidirectional in an encoder, clear it in a decoder
+  double deviation = 0.05;       // bucketed: standard deviation of the initial weights; T5 uses 1 / sqrt(model width)
+  double rotary_base = 10000;    // rotary: the slowest pair has a wavelength of about 2 pi rotary_base positions
+  Index rotary_positions = 512;  // rotary: rows of the precomputed table; later angles are computed on demand
 };
 
-/// With i the query's position, j the key's, and s_ij = q_i . k_j / sqrt(d) the score of a head of width d:
+/// Makes the scores of self-attention depend on the positions i of the query and j of the key. Head h of width d has
+/// the score s_ij = q_i . k_j / sqrt(d); the encodings change it to:
 ///
-///   alibi      s_ij - slope_h |i - j|                   Press et al. 2021, arXiv 2108.12409; slopes: see class Alibi
-///   bucketed   s_ij + weight(bucket(i - j), h)          Raffel et al. 2020, arXiv 1910.10683; see RelativeBuckets.
-///              (T5 itself has no 1 / sqrt(d): its weights begin the smaller.) Layers of a stack share the weights.
-///   rotary     (R_i q_i) . (R_j k_j) / sqrt(d)          Su et al. 2021, arXiv 2104.09864: R_p turns features c and
-///              c + d / 2 by the angle p / base^(2c / d), so that the product depends on i - j alone
+///   alibi      s_ij - slope_h |i - j|             Press et al. 2021, arXiv 2108.12409. Slopes: see class Alibi.
+///   bucketed   s_ij + weight(bucket(i - j), h)    Raffel et al. 2020, arXiv 1910.10683. See RelativeBuckets.
+///              All layers share the weights. T5 itself does not divide by sqrt(d); its initial weights are smaller.
+///   rotary     (R_i q_i) . (R_j k_j) / sqrt(d)    Su et al. 2021, arXiv 2104.09864. R_p rotates features c and
+///              c + d / 2 by the angle p / base^(2c / d), so the product depends only on i - j.
 ///
-/// All go on beyond the lengths of training. They belong to self-attention, not to attention to a memory. The other
-/// encodings do nothing here: `relative` keeps its vectors in each layer, see MultiHeadAttention, and those that are
-/// added to embeddings are Positions.
+/// All three work at positions beyond the training lengths. Use them in self-attention, not in attention to a memory.
+/// All other encodings have no effect here: MultiHeadAttention implements `relative`, with vectors of its own in each
+/// layer, and Positions implements the encodings that are added to embeddings.
 template <class Scalar>
 struct AttentionPositions {
   AttentionPositionsOptions options;
   Parameter<Scalar> weight;                          // bucketed: [buckets x heads]
-  std::shared_ptr<const RotaryTable<Scalar>> table;  // rotary; copies share it
+  std::shared_ptr<const RotaryTable<Scalar>> table;  // rotary; shared by copies
 
   AttentionPositions() = default;
-  /// Throws if the options do not fit together.
+  /// Throws if rotary has an odd head_width or a base that is not positive, or if bucketed has invalid buckets.
   AttentionPositions(const AttentionPositionsOptions& options, Rng& rng);
 
-  /// rotary: queries or keys x [tokens x heads * width], turned by their positions; else x as it is.
+  /// Applies rotary position embeddings to queries or keys x: [tokens x heads * width]; other encodings return x
+  /// unchanged. The rows of x_rows are the last tokens of the sequences in key_rows. Throws if x, x_rows and key_rows
+  /// disagree on the number of rows or sequences.
   Variable<Scalar> apply_rotary(const Context<Scalar>& context, const Variable<Scalar>& x, Index heads,
                                 const RowOffsets& x_rows, const RowOffsets& key_rows) const;
 
-  /// alibi, bucketed: the score; else none.
+  /// Returns the score of alibi or bucketed under `mask`; nullopt for other encodings.
   std::optional<PositionScore<Scalar>> score(const Context<Scalar>& context, Index heads, const AnyMask& mask) const;
 
   static void visit(auto& self, auto&& visitor) { visitor("weight", self.weight); }
@@ -58,7 +61,7 @@ template <class Scalar>
 AttentionPositions<Scalar>::AttentionPositions(const AttentionPositionsOptions& chosen, Rng& rng) : options(chosen) {
   if (options.encoding == PositionEncoding::bucketed) {
     weight = normal<Scalar>(options.buckets.buckets, options.heads, options.deviation, rng);
-    RelativeBias<Scalar>(strided_view(weight.value), options.buckets);  // throws if they make no sense
+    RelativeBias<Scalar>(strided_view(weight.value), options.buckets);  // throws if they are invalid
   }
   if (options.encoding == PositionEncoding::rotary) {
     check(options.head_width % 2 == 0, "AttentionPositions: rotary turns pairs of features, head_width is ",
@@ -77,7 +80,7 @@ Variable<Scalar> AttentionPositions<Scalar>::apply_rotary(const Context<Scalar>&
   check(x_rows.sequences() == key_rows.sequences() && x_rows.rows() == x.rows(), "AttentionPositions: x is ", shape(x),
         ", its offsets are of ", x_rows.sequences(), " sequences and ", x_rows.rows(), " rows, the keys' of ",
         key_rows.sequences(), " sequences");
-  std::vector<Index> positions;  // x stands at the end of its sequence's keys
+  std::vector<Index> positions;  // x holds the last tokens of each sequence's keys
   Index first = 0, end = 0;
   for (Index s = 0; s < x_rows.sequences(); ++s) {
     const Index begin = key_rows.length(s) - x_rows.length(s);

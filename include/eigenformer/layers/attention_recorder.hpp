@@ -1,4 +1,4 @@
-// Looking at what attention layers attend to.
+// Records the attention weights of layers, for inspection.
 #pragma once
 
 #include <unordered_map>
@@ -8,7 +8,7 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// Given to layers through the context, it keeps the weights of every attention layer that is called:
+/// Records the weights of every attention layer that is called with it in the context:
 ///
 ///   AttentionRecorder<float> recorder;
 ///   model({.attention = &recorder}, source, target);
@@ -16,8 +16,8 @@ namespace eigenformer::inline EIGENFORMER_ABI {
 template <class Scalar>
 class AttentionRecorder final : public AttentionObserver<Scalar> {
  public:
-  /// The weights of the layer's last call: [heads x query rows x keys of the longest sequence]. Throws if there is
-  /// none.
+  /// Returns the weights of the layer's last call: [heads x query rows x keys of the longest sequence]. Throws if the
+  /// layer was not called with this recorder.
   template <class Layer>
   const Tensor<Scalar, 3>& weights(const Layer& layer) const {
     const auto found = weights_.find(&layer);

@@ -1,4 +1,4 @@
-// A convolution with a bias.
+// Convolution layer with a bias.
 #pragma once
 
 #include "eigenformer/core/detail/compiled.hpp"
@@ -16,9 +16,11 @@ struct ConvolutionOptions {
   bool bias = true;
 };
 
-/// y_i = bias + sum over taps k of W_k x_(i + k * dilation - before), within each sequence. x: [tokens x inputs] ->
-/// [tokens x outputs]. As torch.nn.Conv1d, but with Xavier's initial weight and a bias of zeros; how its weight maps to
-/// this one is said in kernels/convolution.hpp.
+/// Convolves each sequence by itself: y_i = bias + sum over taps k of W_k x_(i + k * dilation - before).
+/// x: [tokens x inputs] -> [tokens x outputs].
+///
+/// Like torch.nn.Conv1d, but the weight is initialised by Xavier's rule and the bias by zeros. kernels/convolution.hpp
+/// tells how to convert the weight of Conv1d.
 template <class Scalar>
 struct Convolution {
   Parameter<Scalar> weight;  // [outputs x kernel * inputs]
@@ -26,6 +28,7 @@ struct Convolution {
   ConvolutionWindow window;
 
   Convolution() = default;
+  /// Throws unless inputs, outputs, kernel and dilation are at least 1.
   Convolution(const ConvolutionOptions& options, Rng& rng);
 
   Index inputs() const { return weight.value.cols() / window.kernel; }

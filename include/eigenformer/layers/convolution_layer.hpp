@@ -1,4 +1,4 @@
-// A block of a convolutional encoder or decoder: a convolution, a gate and a residual connection.
+// Block of a convolutional encoder or decoder: convolution, gate and residual connection.
 #pragma once
 
 #include <cmath>
@@ -17,13 +17,13 @@ struct ConvolutionLayerOptions {
   ConvolutionPadding padding = ConvolutionPadding::same;
   Index dilation = 1;
   double dropout = 0.1;  // of the convolution's input
-  bool gated = true;     // false: ReLU in place of the gated linear unit
+  bool gated = true;     // false: ReLU instead of the gated linear unit
   bool residual = true;
 };
 
-/// (x + glu(convolution(dropout(x)))) * sqrt(0.5): Gehring et al. 2017, "Convolutional Sequence to Sequence Learning"
-/// (arXiv 1705.03122), sections 3.2 to 3.4. The factor keeps the variance of the sum that of its parts. Without the
-/// residual connection it is glu(convolution(dropout(x))).
+/// Computes (x + glu(convolution(dropout(x)))) * sqrt(0.5), or glu(convolution(dropout(x))) without the residual
+/// connection. The factor gives the sum the variance of its terms. Gehring et al. 2017, "Convolutional Sequence to
+/// Sequence Learning" (arXiv 1705.03122), sections 3.2 to 3.4.
 template <class Scalar>
 struct ConvolutionLayer {
   Convolution<Scalar> convolution;  // width -> 2 * width, or width without a gate
@@ -32,12 +32,15 @@ struct ConvolutionLayer {
   bool residual = true;
 
   ConvolutionLayer() = default;
-  /// Weights begin normal with variance 4 p / n, where n is the number of a sum's terms and p = 1 - dropout, so that
-  /// the gate's result has about its input's variance (section 3.5); without a gate 2 p / n, as ReLU needs (He et al.
-  /// 2015, arXiv 1502.01852).
+  /// Draws normal weights, with n = kernel * width inputs per output and p = 1 - dropout:
+  ///
+  ///   gated   variance 4 p / n, which roughly preserves the variance through the gate (section 3.5)
+  ///   ReLU    variance 2 p / n (He et al. 2015, arXiv 1502.01852)
+  ///
+  /// Throws unless dropout is at least 0 and less than 1, and as the constructor of Convolution.
   ConvolutionLayer(const ConvolutionLayerOptions& options, Rng& rng);
 
-  /// x: [tokens x width] -> [tokens x width], each sequence by itself.
+  /// Processes each sequence by itself. x: [tokens x width] -> [tokens x width].
   Variable<Scalar> operator()(const Context<Scalar>& context, const Variable<Scalar>& x,
                               const RowOffsets& rows = {}) const;
 

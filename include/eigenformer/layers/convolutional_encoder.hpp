@@ -1,4 +1,4 @@
-// A stack of convolutions, to stand where a Transformer's encoder stands.
+// Stack of convolutions that can replace a Transformer's encoder.
 #pragma once
 
 #include <vector>
@@ -10,13 +10,13 @@ namespace eigenformer::inline EIGENFORMER_ABI {
 
 struct ConvolutionalEncoderOptions {
   Index num_layers = 6;
-  ConvolutionLayerOptions layer{};  // of every layer
+  ConvolutionLayerOptions layer{};  // the same for every layer
 
-  /// How many tokens a result is made of: each layer adds (kernel - 1) * dilation.
+  /// Number of input tokens that one output depends on; each layer adds (kernel - 1) * dilation.
   Index receptive_field() const { return num_layers * (layer.kernel - 1) * layer.dilation + 1; }
 };
 
-/// The encoder of Gehring et al. 2017 (arXiv 1705.03122), section 3.2, on embeddings that have its width.
+/// The encoder of Gehring et al. 2017 (arXiv 1705.03122), section 3.2. The embeddings must have the layers' width.
 template <class Scalar>
 struct ConvolutionalEncoder {
   std::vector<ConvolutionLayer<Scalar>> layers;
@@ -24,8 +24,7 @@ struct ConvolutionalEncoder {
   ConvolutionalEncoder() = default;
   ConvolutionalEncoder(const ConvolutionalEncoderOptions& options, Rng& rng);
 
-  /// x: embeddings, with positions if there are to be any, [tokens x width] -> [tokens x width], each sequence by
-  /// itself.
+  /// Encodes each sequence by itself. x: [tokens x width] -> [tokens x width]. Add any positions to x beforehand.
   Variable<Scalar> operator()(const Context<Scalar>& context, Variable<Scalar> x, const RowOffsets& rows = {}) const;
 
   static void visit(auto& self, auto&& visitor) { visitor("layers", self.layers); }

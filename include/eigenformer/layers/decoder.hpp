@@ -1,4 +1,4 @@
-// A Transformer's decoder: a stack of decoder blocks.
+// Transformer decoder: a stack of decoder blocks.
 #pragma once
 
 #include <vector>
@@ -8,19 +8,20 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// The stack of Vaswani et al. 2017, section 3.1; like torch.nn.TransformerDecoder. It works on vectors: embeddings and
-/// the output layer are the model's.
+/// The decoder stack of Vaswani et al. 2017, section 3.1; like torch.nn.TransformerDecoder. It maps vectors to vectors:
+/// the embedding and the output layer belong to the model.
 template <class Scalar>
 struct Decoder {
   std::vector<DecoderLayer<Scalar>> layers;
   LayerNorm<Scalar> norm;                // after the last layer; empty: none
-  AttentionPositions<Scalar> positions;  // which all its layers share
+  AttentionPositions<Scalar> positions;  // shared by all layers
 
   Decoder() = default;
-  /// Layers with these options, and with norm_first a norm after them. Without positions, which may be set afterwards.
+  /// Makes num_layers layers and, with norm_first, a final norm. Leaves `positions` empty; set it afterwards if wanted.
   Decoder(const TransformerLayerOptions& layer, Index num_layers, Rng& rng);
 
-  /// x: [target tokens x width], memory: [source tokens x width], the encoder's result -> [target tokens x width].
+  /// Decodes each sequence with causal self-attention and attention to its own part of memory, the encoder's output.
+  /// x: [target tokens x width], memory: [source tokens x width] -> [target tokens x width].
   Variable<Scalar> operator()(const Context<Scalar>& context, Variable<Scalar> x, const RowOffsets& rows,
                               const Variable<Scalar>& memory, const RowOffsets& memory_rows) const;
 

@@ -1,4 +1,4 @@
-// A Transformer decoder block: masked self-attention, attention to the encoder, then a feed-forward network.
+// Transformer decoder block: masked self-attention, attention to the encoder, then a feed-forward network.
 #pragma once
 
 #include "eigenformer/core/detail/compiled.hpp"
@@ -8,18 +8,20 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// What a decoder block keeps while it decodes, and which of it each hypothesis sees.
+/// Cached keys and values of a decoder block during decoding.
 template <class Scalar>
 struct DecoderLayerCache {
-  KeyValueCache<Scalar> self;    // of the target so far, a row a step and hypothesis
-  KeyValueCache<Scalar> memory;  // of the encoder's result, once a sentence
-};
-struct DecoderStepRows {
-  IndexedKeys self;    // of each hypothesis: its ancestors' rows, and its own last
-  IndexedKeys memory;  // of each hypothesis: its sentence's rows
+  KeyValueCache<Scalar> self;    // target so far: one row per step and hypothesis
+  KeyValueCache<Scalar> memory;  // encoder output: computed once per sentence
 };
 
-/// Vaswani et al. 2017, section 3.1; parameters are named as in torch.nn.TransformerDecoderLayer.
+/// The rows of a DecoderLayerCache that each hypothesis attends to.
+struct DecoderStepRows {
+  IndexedKeys self;    // per hypothesis: its ancestors' rows, then its own
+  IndexedKeys memory;  // per hypothesis: the rows of its sentence
+};
+
+/// The decoder block of Vaswani et al. 2017, section 3.1. Parameters are named as in torch.nn.TransformerDecoderLayer.
 template <class Scalar>
 struct DecoderLayer {
   MultiHeadAttention<Scalar> self_attn;
@@ -33,13 +35,15 @@ struct DecoderLayer {
   DecoderLayer() = default;
   DecoderLayer(const TransformerLayerOptions& options, Rng& rng);
 
-  /// x: [target tokens x width], memory: [source tokens x width], the encoder's result -> [target tokens x width].
-  /// A target's row sees the rows of its sequence up to itself, and all of its sequence's memory.
+  /// Processes whole target sequences; memory is the encoder's output. A target token attends to its own sequence up to
+  /// and including itself, and to all memory rows of the same sequence.
+  /// x: [target tokens x width], memory: [source tokens x width] -> [target tokens x width].
   Variable<Scalar> operator()(const Context<Scalar>& context, const Variable<Scalar>& x, const RowOffsets& rows,
                               const Variable<Scalar>& memory, const RowOffsets& memory_rows,
                               const AttentionPositions<Scalar>& positions = {}) const;
 
-  /// One step of decoding: x has one row a hypothesis, whose key and value are appended to the cache.
+  /// Decodes one step and appends the keys and values of x to the cache. `rows` includes the appended rows.
+  /// x: [hypotheses x width] -> [hypotheses x width].
   Variable<Scalar> step(const Context<Scalar>& context, const Variable<Scalar>& x, DecoderLayerCache<Scalar>& cache,
                         const DecoderStepRows& rows, const AttentionPositions<Scalar>& positions = {}) const;
 
@@ -53,7 +57,7 @@ struct DecoderLayer {
   }
 
  private:
-  // The block's body, for any way to attend to the target so far and to the memory.
+  // The block with the two attentions as arguments, shared by operator() and step.
   template <class AttendSelf, class AttendMemory>
   Variable<Scalar> body(const Context<Scalar>& context, const Variable<Scalar>& x, AttendSelf&& attend_self,
                         AttendMemory&& attend_memory) const;

@@ -1,4 +1,4 @@
-// Dropout of activations.
+// Dropout layer for activations.
 #pragma once
 
 #include "eigenformer/core/detail/compiled.hpp"
@@ -6,8 +6,8 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// Sets each entry to zero with probability `rate` and divides the others by 1 - rate (Srivastava et al. 2014), where
-/// the context has a generator; else gives x as it is. There is no mode to set on the layer.
+/// Sets each entry to zero with probability `rate` and divides the others by 1 - rate (Srivastava et al. 2014). Without
+/// a generator in the context, returns x unchanged: the context, not the layer, tells training from inference.
 template <class Scalar>
 struct Dropout {
   double rate = 0;

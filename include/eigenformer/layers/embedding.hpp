@@ -1,4 +1,4 @@
-// A vector for every token of a vocabulary.
+// Token embedding layer.
 #pragma once
 
 #include <span>
@@ -10,25 +10,26 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// Looks tokens up, and may serve as the output layer too ("tied": Press and Wolf 2017, arXiv 1608.05859).
+/// Maps each token of a vocabulary to a vector. It can also serve as the output layer, with tied weights (Press and
+/// Wolf 2017, arXiv 1608.05859).
 template <class Scalar>
 struct Embedding {
   Parameter<Scalar> weight;  // [vocabulary size x width]
 
   Embedding() = default;
-  /// Normal with standard deviation 1 / sqrt(width), so that logits of a tied output begin with variance about 1.
-  /// (torch.nn.Embedding begins with deviation 1.)
+  /// Draws normal weights with standard deviation 1 / sqrt(width), so that the initial logits of a tied output layer
+  /// have a variance of about 1. torch.nn.Embedding uses a deviation of 1.
   Embedding(Index vocabulary_size, Index width, Rng& rng);
 
   bool empty() const { return weight.empty(); }
   Index vocabulary_size() const { return weight.value.rows(); }
   Index width() const { return weight.value.cols(); }
 
-  /// tokens: [n] -> [n x width]. Throws if a token is not in the vocabulary.
+  /// Looks up the vectors of `tokens`: [n] -> [n x width]. Throws if a token is not in the vocabulary.
   Variable<Scalar> operator()(const Context<Scalar>& context, std::span<const Token> tokens) const;
 
-  /// The output layer with this weight: x: [n x width] -> the product of each row with every token's vector,
-  /// [n x vocabulary size].
+  /// Returns the product of each row of x with every token's vector: the tied output layer.
+  /// x: [n x width] -> [n x vocabulary size].
   Variable<Scalar> logits(const Context<Scalar>& context, const Variable<Scalar>& x) const;
 
   static void visit(auto& self, auto&& visitor) { visitor("weight", self.weight); }

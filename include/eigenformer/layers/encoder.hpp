@@ -1,4 +1,4 @@
-// A Transformer's encoder: a stack of encoder blocks.
+// Transformer encoder: a stack of encoder blocks.
 #pragma once
 
 #include <vector>
@@ -8,19 +8,19 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// The stack of Vaswani et al. 2017, section 3.1; like torch.nn.TransformerEncoder. It works on vectors: embeddings are
-/// the model's.
+/// The encoder stack of Vaswani et al. 2017, section 3.1; like torch.nn.TransformerEncoder. It maps vectors to vectors:
+/// the embedding belongs to the model.
 template <class Scalar>
 struct Encoder {
   std::vector<EncoderLayer<Scalar>> layers;
   LayerNorm<Scalar> norm;                // after the last layer; empty: none
-  AttentionPositions<Scalar> positions;  // which all its layers share
+  AttentionPositions<Scalar> positions;  // shared by all layers
 
   Encoder() = default;
-  /// Layers with these options, and with norm_first a norm after them. Without positions, which may be set afterwards.
+  /// Makes num_layers layers and, with norm_first, a final norm. Leaves `positions` empty; set it afterwards if wanted.
   Encoder(const TransformerLayerOptions& layer, Index num_layers, Rng& rng);
 
-  /// x: [tokens x width] -> [tokens x width], each sequence by itself.
+  /// Encodes each sequence by itself. x: [tokens x width] -> [tokens x width].
   Variable<Scalar> operator()(const Context<Scalar>& context, Variable<Scalar> x, const RowOffsets& rows = {},
                               const AnyMask& mask = Unmasked{}) const;
 

@@ -1,4 +1,4 @@
-// A Transformer encoder block: self-attention, then a feed-forward network.
+// Transformer encoder block: self-attention, then a feed-forward network.
 #pragma once
 
 #include "eigenformer/core/detail/compiled.hpp"
@@ -8,7 +8,7 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// Vaswani et al. 2017, section 3.1; parameters are named as in torch.nn.TransformerEncoderLayer.
+/// The encoder block of Vaswani et al. 2017, section 3.1. Parameters are named as in torch.nn.TransformerEncoderLayer.
 template <class Scalar>
 struct EncoderLayer {
   MultiHeadAttention<Scalar> self_attn;
@@ -20,7 +20,7 @@ struct EncoderLayer {
   EncoderLayer() = default;
   EncoderLayer(const TransformerLayerOptions& options, Rng& rng);
 
-  /// x: [tokens x width] -> [tokens x width], each sequence by itself.
+  /// Processes each sequence by itself. x: [tokens x width] -> [tokens x width].
   Variable<Scalar> operator()(const Context<Scalar>& context, const Variable<Scalar>& x, const RowOffsets& rows = {},
                               const AnyMask& mask = Unmasked{}, const AttentionPositions<Scalar>& positions = {}) const;
 

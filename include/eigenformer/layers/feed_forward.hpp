@@ -1,4 +1,4 @@
-// The position-wise feed-forward network of a Transformer block.
+// Position-wise feed-forward network of a Transformer block.
 #pragma once
 
 #include "eigenformer/core/detail/compiled.hpp"
@@ -8,7 +8,8 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// linear2(dropout(activation(linear1(x)))): equation 2 of Vaswani et al. 2017, which has ReLU.
+/// Computes linear2(dropout(activation(linear1(x)))). With ReLU and no dropout, this is equation 2 of Vaswani et al.
+/// 2017. x: [tokens x width] -> [tokens x width].
 template <class Scalar>
 struct FeedForward {
   Linear<Scalar> linear1;  // width -> dim_feedforward

@@ -1,6 +1,5 @@
-// Attention of a recurrent decoder over the states of its encoder: "global attention" (Luong, Pham and Manning 2015,
-// "Effective Approaches to Attention-based Neural Machine Translation", arXiv 1508.04025, section 3.1), with the scores
-// of that paper's equation 8, of Vaswani et al. 2017 and of Bahdanau et al. 2015 (arXiv 1409.0473).
+// Attention of a recurrent decoder to the states of its encoder: the "global attention" of Luong, Pham and Manning 2015
+// ("Effective Approaches to Attention-based Neural Machine Translation", arXiv 1508.04025, section 3.1).
 #pragma once
 
 #include <optional>
@@ -17,12 +16,12 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// How a decoder state H is scored with an encoder state h.
+/// Score of a decoder state H and an encoder state h.
 enum class AlignmentScore {
-  dot,         // H . h
-  general,     // H^T W h
-  scaled_dot,  // H . h / sqrt(width)
-  additive     // v^T tanh(W H + b + U h): Bahdanau's, which Luong et al. call "concat"
+  dot,         // H . h (Luong et al. 2015, equation 8)
+  general,     // H^T W h (Luong et al. 2015, equation 8)
+  scaled_dot,  // H . h / sqrt(width) (Vaswani et al. 2017)
+  additive     // v^T tanh(W H + b + U h) (Bahdanau et al. 2015, arXiv 1409.0473); Luong et al. call it "concat"
 };
 
 constexpr auto enum_names(AlignmentScore) {
@@ -36,11 +35,15 @@ struct GlobalAttentionOptions {
   Index query_width = 512;   // of the decoder states
   Index memory_width = 512;  // of the encoder states; dot and scaled_dot need both widths equal
   AlignmentScore score = AlignmentScore::general;
-  Index attention_width = 0;  // of additive's hidden layer; 0: memory_width
+  Index attention_width = 0;  // of the hidden layer of `additive`; 0: memory_width
 };
 
-/// a_ij = softmax over j of score(query_i, memory_j), context_i = sum_j a_ij memory_j: each query's own summary of the
-/// memory of its sequence. Queries may be one step's states or all steps' at once.
+/// Computes for each query i a context: an average of its sequence's memory, weighted by the scores.
+///
+///   a_ij = softmax over j of score(query_i, memory_j)
+///   context_i = sum_j a_ij memory_j
+///
+/// The queries may be the decoder states of one step or of all steps at once.
 template <class Scalar>
 struct GlobalAttention {
   Linear<Scalar> query;  // general: query_width -> memory_width, no bias; additive: query_width -> attention_width
@@ -51,20 +54,22 @@ struct GlobalAttention {
   GlobalAttention() = default;
   GlobalAttention(const GlobalAttentionOptions& options, Rng& rng);
 
-  /// What is computed once a sentence: U h for the additive score, the memory itself for the others.
+  /// Returns the keys of a memory, which need computing only once per sentence: U h for the additive score, the memory
+  /// itself for the others.
   Variable<Scalar> keys(const Context<Scalar>& context, const Variable<Scalar>& memory) const;
 
-  /// queries: [queries x query_width], memory: [words x memory_width], keys: of that memory -> the contexts,
-  /// [queries x memory_width]. The weights go to the context's recorder as [1 x queries x words of the longest
-  /// sequence].
+  /// Returns the contexts; each query attends to the memory of its own sequence. An attention observer in `context`
+  /// gets the weights as [1 x queries x words of the longest sequence].
+  /// queries: [queries x query_width], keys: keys(memory), memory: [words x memory_width] -> [queries x memory_width].
   Variable<Scalar> operator()(const Context<Scalar>& context, const Variable<Scalar>& queries,
                               const Variable<Scalar>& keys, const Variable<Scalar>& memory,
                               const RowOffsets& query_rows = {}, const RowOffsets& memory_rows = {}) const {
     return attend_by_index(context, queries, keys, memory, {.query_rows = query_rows, .key_rows = memory_rows});
   }
 
-  /// For decoding, where hypotheses of one sentence share its memory: `rows` names the rows of keys and memory that
-  /// each sees. Not for a context that records.
+  /// Returns the contexts of queries that attend to the rows of keys and memory listed in `rows`. For decoding, where
+  /// hypotheses share the memory of their sentence. Throws if `context` has a tape and `rows` an index.
+  /// queries: [queries x query_width], memory: [words x memory_width] -> [queries x memory_width].
   Variable<Scalar> attend_by_index(const Context<Scalar>& context, const Variable<Scalar>& queries,
                                    const Variable<Scalar>& keys, const Variable<Scalar>& memory,
                                    const IndexedKeys& rows) const;

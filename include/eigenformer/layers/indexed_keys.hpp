@@ -1,4 +1,4 @@
-// Keys that are named by their rows, so that hypotheses may share them.
+// Keys selected by row number, so that hypotheses can share them.
 #pragma once
 
 #include <optional>
@@ -8,12 +8,12 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// Which keys and values each sequence's queries attend to in decoding. Sequence s sees the rows
-/// key_index[key_rows.begin(s)] to key_index[key_rows.end(s) - 1]; hypotheses of one sentence may name the same rows.
+/// Selects the keys and values that each sequence's queries attend to in decoding. Sequence s attends to the rows
+/// key_index[key_rows.begin(s)] to key_index[key_rows.end(s) - 1]. Several sequences may list the same rows.
 struct IndexedKeys {
-  RowOffsets query_rows{};  // the sequences of the queries, mostly one row each
+  RowOffsets query_rows{};  // sequences of the queries, usually one row each
   RowOffsets key_rows{};    // each sequence's part of key_index
-  // Rows of keys and values; their owner must outlive this. An empty list names no keys; by default all rows are keys.
+  // Row numbers of keys and values; their owner must outlive this object. nullopt selects all rows, an empty span none.
   std::optional<std::span<const Index>> key_index{};
 };
 

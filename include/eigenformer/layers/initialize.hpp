@@ -1,4 +1,4 @@
-// How weights begin.
+// Random initialisation of weights.
 #pragma once
 
 #include <cmath>
@@ -8,9 +8,11 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// A weight [outputs x inputs], uniform in +-sqrt(6 / (inputs + outputs)), which keeps the variance of activations and
-/// of gradients about the same through a linear layer (Glorot and Bengio 2010, equation 16; "Xavier"). With the taps of
-/// a convolution, each input and each output counts once a tap: [outputs x taps * inputs].
+/// Returns a weight [outputs x taps * inputs], uniform in +-sqrt(6 / (taps * (inputs + outputs))).
+///
+/// This is Xavier initialisation (Glorot and Bengio 2010, equation 16). It roughly preserves the variance of
+/// activations and gradients through a linear layer. For a convolution, `taps` is the kernel size: each input and
+/// output counts once per tap.
 template <class Scalar>
 Parameter<Scalar> xavier_uniform(Index outputs, Index inputs, Rng& rng, Index taps = 1) {
   Parameter<Scalar> weight(outputs, taps * inputs);
@@ -19,7 +21,7 @@ Parameter<Scalar> xavier_uniform(Index outputs, Index inputs, Rng& rng, Index ta
   return weight;
 }
 
-/// A [rows x cols] of normal numbers with this standard deviation.
+/// Returns a parameter [rows x cols] of normal numbers with mean 0 and the given standard deviation.
 template <class Scalar>
 Parameter<Scalar> normal(Index rows, Index cols, double deviation, Rng& rng) {
   Parameter<Scalar> weight(rows, cols);

@@ -1,4 +1,4 @@
-// The keys and values that an attention layer has already projected, for decoding step by step.
+// Cache of an attention layer's projected keys and values, for decoding step by step.
 #pragma once
 
 #include <algorithm>
@@ -7,12 +7,12 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// Rows are appended and never moved: which of them belong to which hypothesis is kept elsewhere, as row numbers. The
-/// buffer doubles when it is full.
+/// Stores keys and values in a growing buffer. A row keeps its number: callers record by row numbers which rows belong
+/// to which hypothesis. The buffer doubles when it is full.
 template <class Scalar>
 class KeyValueCache {
  public:
-  /// keys: [n x key width], values: [n x value width].
+  /// Appends n rows. keys: [n x key width], values: [n x value width]. Throws if a width differs from earlier rows.
   template <class Keys, class Values>
   void append(const Eigen::MatrixBase<Keys>& keys, const Eigen::MatrixBase<Values>& values) {
     append_rows(keys_, keys);
@@ -21,8 +21,10 @@ class KeyValueCache {
   }
 
   Index rows() const { return rows_; }
-  /// All rows so far; valid until the next `append`. width: what they have before the first `append`.
+  /// Returns all keys so far: [rows x key width], valid until the next `append`. width: used while the cache is empty.
   Variable<Scalar> keys(Index width = 0) const { return rows_of(keys_, width); }
+  /// Returns all values so far: [rows x value width], valid until the next `append`. width: used while the cache is
+  /// empty.
   Variable<Scalar> values(Index width = 0) const { return rows_of(values_, width); }
 
  private:

@@ -1,4 +1,4 @@
-// A linear map with a bias.
+// Linear layer with a bias.
 #pragma once
 
 #include "eigenformer/core/detail/compiled.hpp"
@@ -7,8 +7,8 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// y = x weight^T + bias. x: [tokens x inputs] -> [tokens x outputs]. As torch.nn.Linear, but with Xavier's initial
-/// weight and a bias of zeros.
+/// Computes y = x weight^T + bias. x: [tokens x inputs] -> [tokens x outputs]. Like torch.nn.Linear, but the weight is
+/// initialised by Xavier's rule and the bias by zeros.
 template <class Scalar>
 struct Linear {
   Parameter<Scalar> weight;  // [outputs x inputs]

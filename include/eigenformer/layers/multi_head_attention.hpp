@@ -16,46 +16,51 @@ namespace eigenformer::inline EIGENFORMER_ABI {
 struct MultiHeadAttentionOptions {
   Index width = 512;     // of the queries and of the result (embed_dim)
   Index heads = 8;       // num_heads
-  Index key_heads = 0;   // 0: as many as heads. Fewer: grouped, one: multi-query attention (Shazeer 2019)
-  Index head_width = 0;  // 0: width / heads, as in the paper. The study notes' variant has width
+  Index key_heads = 0;   // 0: heads. Fewer: grouped-query attention; 1: multi-query attention (Shazeer 2019)
+  Index head_width = 0;  // 0: width / heads, as in the paper. The variant in the study notes uses width
   Index kdim = 0;        // width of the keys' input; 0: width
   Index vdim = 0;        // width of the values' input; 0: width
   double dropout = 0;    // of the attention weights
   bool bias = true;
-  Index relative_distance = 0;  // k of relative positions, beyond which distances are clipped; 0: no such positions
-  bool relative_values = true;  // relative positions on the values too
+  Index relative_distance = 0;  // k: relative positions are clipped to -k .. k; 0: no relative positions
+  bool relative_values = true;  // adds relative positions to the values too
 };
 
-/// Which queries attend to which keys.
+/// Assigns queries and keys to sequences and tells which pairs attend.
 template <class Scalar>
 struct AttentionBatch {
-  RowOffsets query_rows{};  // the queries' sequences; without any, all queries are one
-  RowOffsets key_rows{};    // as many sequences of keys: each sequence's queries attend to its own keys
+  RowOffsets query_rows{};  // sequences of the queries; empty: one sequence
+  RowOffsets key_rows{};    // sequences of the keys, as many; queries attend to the keys of their own sequence
   AnyMask mask = Unmasked{};
-  const AttentionPositions<Scalar>* positions = nullptr;  // null: none. Queries stand at the end of their keys
+  const AttentionPositions<Scalar>* positions = nullptr;  // null: none. Queries are the last tokens of their keys
 };
 
-/// MultiHead(Q, K, V) = concat(head_1, .., head_h) W_o, head_i = attention(Q W_q_i, K W_k_i, V W_v_i). Heads are column
-/// blocks, so each of q, k, v is one linear map.
+/// Computes MultiHead(Q, K, V) = concat(head_1, .., head_h) W_o with head_i = attention(Q W_q_i, K W_k_i, V W_v_i).
+/// Heads are column blocks, so the projections of all heads are one linear map for each of q, k and v.
 ///
-/// With a relative_distance k, relative positions as in Shaw et al. 2018 (arXiv 1803.02155, equations 3 and 4), for
-/// self-attention: a head's scores and results are, with clip(x) the nearest to x of -k .. k,
-///   e_ij = q_i . (k_j + aK_clip(j - i)) / sqrt(d)        z_i = sum_j softmax(e_i)_j (v_j + aV_clip(j - i))
-/// The vectors are the layer's own, and shared by its heads. The paper found those of the values to be of no use where
-/// keys have theirs (its table 3); they take a second pass over the scores (see attention_with_relative_values).
+/// A relative_distance k adds the relative positions of Shaw et al. 2018 (arXiv 1803.02155, equations 3 and 4) to
+/// self-attention. With clip(x) = min(max(x, -k), k), each head computes
+///
+///   e_ij = q_i . (k_j + aK_clip(j - i)) / sqrt(d)
+///   z_i = sum_j softmax(e_i)_j (v_j + aV_clip(j - i))
+///
+/// Each layer has its own aK and aV, shared by its heads. In the paper's table 3, aV brings no gain when aK is used.
+/// It needs a second pass over the scores; see attention_with_relative_values.
 template <class Scalar>
 struct MultiHeadAttention {
   Linear<Scalar> q;                   // width -> heads * head_width
   Linear<Scalar> k;                   // kdim -> key_heads * head_width
   Linear<Scalar> v;                   // vdim -> key_heads * head_width
   Linear<Scalar> out_proj;            // heads * head_width -> width
-  Parameter<Scalar> relative_keys;    // aK: [2k + 1 x head_width], of distances -k .. k; empty: none
-  Parameter<Scalar> relative_values;  // aV: the same
+  Parameter<Scalar> relative_keys;    // aK: [2k + 1 x head_width], for distances -k .. k; empty: none
+  Parameter<Scalar> relative_values;  // aV: [2k + 1 x head_width], for distances -k .. k; empty: none
   Index heads = 1;
   Index key_heads = 1;
   double dropout = 0;
 
   MultiHeadAttention() = default;
+  /// Throws unless heads is a multiple of key_heads, width a multiple of heads (or head_width given), and
+  /// relative_distance at least 0.
   MultiHeadAttention(const MultiHeadAttentionOptions& options, Rng& rng);
 
   /// Self-attention within each sequence. x: [tokens x width] -> [tokens x width].
@@ -65,23 +70,23 @@ struct MultiHeadAttention {
     return (*this)(context, x, x, x, {.query_rows = rows, .key_rows = rows, .mask = mask, .positions = &positions});
   }
 
-  /// Each sequence's queries attend to the keys and values of the same sequence of the other batch.
+  /// Attention between two batches: queries of sequence s attend to the keys and values of sequence s.
   /// query: [queries x width], key: [keys x kdim], value: [keys x vdim] -> [queries x width].
   Variable<Scalar> operator()(const Context<Scalar>& context, const Variable<Scalar>& query,
                               const Variable<Scalar>& key, const Variable<Scalar>& value,
                               const AttentionBatch<Scalar>& batch = {}) const;
 
-  /// For decoding: attends to keys and values that were projected before. `rows` names rows of the cache.
+  /// Attends to the rows of the cache listed in `rows`, for decoding. query: [queries x width] -> [queries x width].
   Variable<Scalar> attend_to_cache(const Context<Scalar>& context, const Variable<Scalar>& query,
                                    const KeyValueCache<Scalar>& cache, const IndexedKeys& rows,
                                    const AttentionPositions<Scalar>& positions = {}) const;
 
-  /// Appends the projections of `x`, as key and value, to the cache.
+  /// Projects x [tokens x width] to keys and values and appends them to the cache.
   void append_to_cache(const Context<Scalar>& context, const Variable<Scalar>& x, KeyValueCache<Scalar>& cache) const {
     append_to_cache(context, x, cache, {}, {}, {});
   }
-  /// With positions: sequence s appends x_rows.length(s) rows, the last of the key_rows.length(s) keys that it then
-  /// has.
+  /// Projects x [tokens x width] to keys and values, applies `positions` and appends them to the cache. Sequence s then
+  /// has key_rows.length(s) tokens; x holds the last x_rows.length(s) of them.
   void append_to_cache(const Context<Scalar>& context, const Variable<Scalar>& x, KeyValueCache<Scalar>& cache,
                        const RowOffsets& x_rows, const RowOffsets& key_rows,
                        const AttentionPositions<Scalar>& positions) const;

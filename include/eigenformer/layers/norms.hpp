@@ -1,4 +1,4 @@
-// Normalisation of each token's features.
+// Normalisation layers over the features of each token.
 #pragma once
 
 #include "eigenformer/autograd/parameter.hpp"
@@ -7,8 +7,8 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// Layer normalisation (Ba et al. 2016, arXiv 1607.06450): each row to mean 0 and variance 1, then a gain and a bias.
-/// As torch.nn.LayerNorm over the last dimension; `weight` is the gain.
+/// Layer normalisation (Ba et al. 2016, arXiv 1607.06450). Brings each row to mean 0 and variance 1, then applies gain
+/// and bias. Like torch.nn.LayerNorm over the last dimension; `weight` is the gain.
 template <class Scalar>
 struct LayerNorm {
   Parameter<Scalar> weight;  // [1 x features]
@@ -21,8 +21,9 @@ struct LayerNorm {
 
   bool empty() const { return weight.empty(); }
 
+  /// Normalises each row. x: [tokens x features] -> [tokens x features].
   Variable<Scalar> operator()(const Context<Scalar>& context, const Variable<Scalar>& x) const;
-  /// The norm of a + b.
+  /// Normalises each row of a + b. a, b: [tokens x features] -> [tokens x features].
   Variable<Scalar> of_sum(const Context<Scalar>& context, const Variable<Scalar>& a, const Variable<Scalar>& b) const;
 
   static void visit(auto& self, auto&& visitor) {
@@ -31,7 +32,8 @@ struct LayerNorm {
   }
 };
 
-/// Root mean square normalisation (Zhang and Sennrich 2019, arXiv 1910.07467): as above without mean and bias.
+/// Root mean square normalisation (Zhang and Sennrich 2019, arXiv 1910.07467). Divides each row by its root mean
+/// square, then applies a gain. Unlike LayerNorm, it neither subtracts the mean nor adds a bias.
 template <class Scalar>
 struct RmsNorm {
   Parameter<Scalar> weight;  // [1 x features]

@@ -1,4 +1,4 @@
-// Telling a Transformer where each token stands: the encodings there are, and those that are added to the embeddings.
+// Position encodings of a Transformer: the list of all, and the layer for those that are added to embeddings.
 #pragma once
 
 #include <array>
@@ -13,17 +13,20 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// Up to `learned` they are added to the embeddings (see Positions); the others act in self-attention (see
-/// AttentionPositions, and for `relative` MultiHeadAttention). None but `learned` ends at a length.
+/// Position encodings. Only `learned` limits the length of a sequence. Where each is applied:
+///
+///   sinusoidal, sinusoidal_concatenated, learned   added to the embeddings: see Positions
+///   relative                                       in self-attention: see MultiHeadAttention
+///   bucketed, alibi, rotary                        in self-attention: see AttentionPositions
 enum class PositionEncoding {
   none,
   sinusoidal,               // Vaswani et al. 2017, section 3.5: sines and cosines interleaved
-  sinusoidal_concatenated,  // as in that paper's own code (tensor2tensor): all sines, then all cosines
+  sinusoidal_concatenated,  // the same authors' code (tensor2tensor): all sines, then all cosines
   learned,                  // Gehring et al. 2017, arXiv 1705.03122
-  relative,                 // Shaw et al. 2018, arXiv 1803.02155: a vector for each clipped distance
-  bucketed,                 // Raffel et al. 2020, arXiv 1910.10683 (T5): a number for each range of distances and head
-  alibi,                    // Press et al. 2021, arXiv 2108.12409: a slope for each head
-  rotary                    // Su et al. 2021, arXiv 2104.09864: queries and keys are turned
+  relative,                 // Shaw et al. 2018, arXiv 1803.02155: a vector per clipped distance
+  bucketed,                 // Raffel et al. 2020, arXiv 1910.10683 (T5): a bias per range of distances and head
+  alibi,                    // Press et al. 2021, arXiv 2108.12409: a slope per head
+  rotary                    // Su et al. 2021, arXiv 2104.09864: rotates queries and keys
 };
 
 constexpr auto enum_names(PositionEncoding) {
@@ -38,16 +41,17 @@ constexpr auto enum_names(PositionEncoding) {
        {PositionEncoding::rotary, "rotary"}});
 }
 
-/// All of them.
+/// All values of PositionEncoding.
 inline constexpr auto position_encodings = values_of<PositionEncoding>();
 
-/// The encodings of positions first .. first + positions - 1: [positions x width].
+/// Returns the encodings of positions first .. first + positions - 1: [positions x width]. Throws unless `encoding` is
+/// one of the two sinusoidal ones.
 ///
-///   interleaved:   PE(p, 2i) = sin(p / 10000^(2i / width)),  PE(p, 2i + 1) = cos(the same)
-///   concatenated:  PE(p, i) = sin(p / 10000^(i / (width / 2 - 1))),  PE(p, width / 2 + i) = cos(the same)
+///   sinusoidal               PE(p, 2i) = sin(a),  PE(p, 2i + 1) = cos(a),         a = p / 10000^(2i / width)
+///   sinusoidal_concatenated  PE(p, i) = sin(a),   PE(p, width / 2 + i) = cos(a),  a = p / 10000^(i / (width / 2 - 1))
 ///
-/// so the concatenated form's slowest wave has a length of exactly 2 pi 10000. An odd width's last column is a sine
-/// without its cosine in the first form, and zero in the second.
+/// The longest wavelength of the concatenated form is exactly 2 pi 10000. If width is odd, the last column is a sine
+/// without its cosine in the interleaved form, and zero in the concatenated form.
 template <class Scalar>
 Matrix<Scalar> sinusoidal_positions(Index first, Index positions, Index width, PositionEncoding encoding) {
   const bool interleaved = encoding == PositionEncoding::sinusoidal;
@@ -71,21 +75,21 @@ Matrix<Scalar> sinusoidal_positions(Index first, Index positions, Index width, P
   return table;
 }
 
-/// The most positions whose encodings a model keeps; those of later ones are computed when needed.
+/// Maximum number of positions whose encodings a model precomputes. Later ones are computed on demand.
 inline constexpr Index most_kept_positions = 4096;
 
-/// Adds to each row of a ragged batch the encoding of its place in its sequence, if it is of those that are added.
+/// Adds position encodings to the rows of a ragged batch. Encodings that act in self-attention add nothing here.
 template <class Scalar>
 struct Positions {
   PositionEncoding encoding = PositionEncoding::none;
   Parameter<Scalar> weight;  // learned: [max_length x width]
-  Matrix<Scalar> table;      // sinusoidal: the first positions, kept; later ones are computed when needed
+  Matrix<Scalar> table;      // sinusoidal: precomputed for the first positions; later ones are computed on demand
 
   Positions() = default;
   Positions(PositionEncoding chosen, Index max_length, Index width, Rng& rng);
 
-  /// x: [tokens x width]. first: the position of each sequence's first row, for decoding step by step.
-  /// Throws if the encoding is learned and a position is beyond those learned.
+  /// Adds the encodings to x: [tokens x width] -> [tokens x width]. first: the position of each sequence's first row,
+  /// for decoding step by step. Throws if the encoding is learned and a position exceeds the learned ones.
   Variable<Scalar> operator()(const Context<Scalar>& context, const Variable<Scalar>& x, const RowOffsets& rows = {},
                               Index first = 0) const;
 
@@ -95,7 +99,7 @@ struct Positions {
 template <class Scalar>
 Positions<Scalar>::Positions(PositionEncoding chosen, Index max_length, Index width, Rng& rng) : encoding(chosen) {
   if (encoding == PositionEncoding::learned)
-    weight = normal<Scalar>(max_length, width, 0.02, rng);  // the deviation of Devlin et al. 2019
+    weight = normal<Scalar>(max_length, width, 0.02, rng);  // as in Devlin et al. 2019
   else if (encoding == PositionEncoding::sinusoidal || encoding == PositionEncoding::sinusoidal_concatenated)
     table = sinusoidal_positions<Scalar>(0, std::min<Index>(max_length, most_kept_positions), width, encoding);
 }

@@ -1,4 +1,4 @@
-// Recurrent layers, one over another: RNN, GRU and LSTM.
+// Stacked recurrent layers: RNN, GRU and LSTM.
 #pragma once
 
 #include <string>
@@ -12,7 +12,8 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// Names and defaults of torch.nn.GRU, where it has the option (inputs is its input_size, hidden its hidden_size).
+/// Options of Recurrent, with the names and defaults of torch.nn.GRU where it has the option. `inputs` and `hidden` are
+/// its input_size and hidden_size.
 struct RecurrentOptions {
   Index inputs = 256;
   Index hidden = 256;  // of each direction
@@ -20,47 +21,49 @@ struct RecurrentOptions {
   RecurrentCell cell = RecurrentCell::gru;
   bool bidirectional = false;
   bool bias = true;
-  double dropout = 0;     // of the output of each layer but the last
-  bool residual = false;  // adds to each layer's output its input, from the second layer on (Wu et al. 2016, GNMT)
+  double dropout = 0;     // of the output of every layer except the last
+  bool residual = false;  // adds each layer's input to its output, from the second layer on (Wu et al. 2016, GNMT)
 };
 
-/// One layer's weights in one direction, gates one under another (see RecurrentCell).
+/// Weights of one layer in one direction. Gates are stacked as row blocks, in the order that RecurrentCell gives.
 template <class Scalar>
 struct RecurrentWeights {
   Parameter<Scalar> weight_ih;  // W: [gates x inputs]
   Parameter<Scalar> weight_hh;  // U: [gates x hidden]
   Parameter<Scalar> bias_ih;    // [1 x gates], or empty
-  Parameter<Scalar> bias_hh;
+  Parameter<Scalar> bias_hh;    // [1 x gates], or empty
 };
 
-/// What recurrent layers give.
+/// Result of recurrent layers.
 template <class Scalar>
 struct RecurrentResult {
   Variable<Scalar> output;               // of the last layer: [tokens x hidden * directions]
-  std::vector<Variable<Scalar>> states;  // of each layer after each sequence's last step: see Recurrent
+  std::vector<Variable<Scalar>> states;  // per layer, after each sequence's last step: [sequences x state_width()]
 };
 
-/// Runs each sequence of a ragged batch through one or more layers; of a bidirectional one, both directions' outputs
-/// lie beside one another. Parameters are named and shaped as in torch.nn.GRU: weight_ih_l0, bias_hh_l1_reverse and so
-/// on.
+/// Runs each sequence of a ragged batch through one or more recurrent layers. A bidirectional layer concatenates the
+/// outputs of its directions. Parameters are named and shaped as in torch.nn.GRU: weight_ih_l0, bias_hh_l1_reverse etc.
 ///
-/// A layer's state is [sequences x hidden * directions]: h of both directions, and for LSTM c of both after it; so a
-/// decoder as wide as both directions of its encoder can begin with the encoder's.
+/// A layer's state is [sequences x hidden * directions]: h of both directions. LSTM has twice as many columns: h of
+/// both directions, then c of both. A decoder as wide as both directions of its encoder can therefore start from the
+/// encoder's state.
 template <class Scalar>
 struct Recurrent {
   RecurrentOptions options;
-  std::vector<RecurrentWeights<Scalar>> weights;  // forward, reverse of layer 0, of layer 1, ..
+  std::vector<RecurrentWeights<Scalar>> weights;  // layer 0 forward, layer 0 reverse, layer 1 forward, ..
   Dropout<Scalar> dropout;
 
   Recurrent() = default;
-  /// Uniform in +-1 / sqrt(hidden), as in PyTorch.
+  /// Draws weights and biases uniformly in +-1 / sqrt(hidden), as PyTorch does. Throws unless inputs, hidden and
+  /// num_layers are at least 1.
   Recurrent(const RecurrentOptions& options, Rng& rng);
 
   Index directions() const { return options.bidirectional ? 2 : 1; }
   Index width() const { return options.hidden * directions(); }
   Index state_width() const { return state_count(options.cell) * width(); }
 
-  /// x: [tokens x inputs]. initial: each layer's state before the first step, or empty for zeros.
+  /// Runs all layers. x: [tokens x inputs]. initial: each layer's state before the first step, or empty for zeros.
+  /// Throws if `initial` has another number of layers or columns than this.
   RecurrentResult<Scalar> operator()(const Context<Scalar>& context, const Variable<Scalar>& x,
                                      const RowOffsets& rows = {},
                                      const std::vector<Variable<Scalar>>& initial = {}) const;
@@ -77,7 +80,8 @@ struct Recurrent {
   }
 
  private:
-  // A layer's state has h of both directions, then c of both; a direction's own has h, then c.
+  // Split and join states. Columns of a layer's state: h of both directions, then c of both. Columns of one
+  // direction's state: h, then c.
   Variable<Scalar> of_direction(const Context<Scalar>& context, const Variable<Scalar>& layer_state, Index d) const;
   Variable<Scalar> of_layer(const Context<Scalar>& context, const std::vector<Variable<Scalar>>& states) const;
 };
@@ -158,8 +162,9 @@ RecurrentResult<Scalar> Recurrent<Scalar>::operator()(const Context<Scalar>& con
   return result;
 }
 
-/// A matrix of gates one under another in ONNX's order, z r h and i o f c, in the order of this library and of PyTorch,
-/// r z n and i f g o. matrix: [gates x any], for a bias [gates x 1].
+/// Reorders gates from ONNX's order to that of this library and PyTorch: z r h to r z n for GRU, i o f c to i f g o for
+/// LSTM. Gates are row blocks of matrix: [gates x any]; a bias is [gates x 1]. Throws if the rows do not divide into
+/// gates.
 template <class Derived>
 Matrix<typename Derived::Scalar> gates_from_onnx(RecurrentCell cell, const Eigen::MatrixBase<Derived>& matrix) {
   const Index gates = gate_count(cell), hidden = matrix.rows() / gates;

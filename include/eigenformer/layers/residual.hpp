@@ -1,4 +1,4 @@
-// The connection around a sub-layer of a Transformer block.
+// Residual connection around a sub-layer of a Transformer block.
 #pragma once
 
 #include "eigenformer/layers/dropout.hpp"
@@ -7,16 +7,16 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// norm(x + dropout(f(x))), as in Vaswani et al. 2017, section 3.1; with norm_first x + dropout(f(norm(x))), which
-/// trains stably without a warm-up (Xiong et al. 2020, arXiv 2002.04745). One connection serves all sub-layers of a
-/// block; each has a norm of its own.
+/// Computes norm(x + dropout(f(x))), as in Vaswani et al. 2017, section 3.1. With norm_first, computes
+/// x + dropout(f(norm(x))), which trains stably without warm-up (Xiong et al. 2020, arXiv 2002.04745). One connection
+/// serves all sub-layers of a block; each sub-layer passes its own norm.
 template <class Scalar>
 struct ResidualConnection {
   Dropout<Scalar> dropout{};
   bool norm_first = false;
-  bool enabled = true;  // false leaves x out of the sum: norm(dropout(f(x))), or dropout(f(norm(x)))
+  bool enabled = true;  // false omits x from the sum: norm(dropout(f(x))), or dropout(f(norm(x)))
 
-  /// f: the sub-layer, from one Variable to another of its shape.
+  /// Applies the sub-layer f within the connection. f maps a Variable to a Variable of the same shape.
   template <class SubLayer>
   Variable<Scalar> operator()(const Context<Scalar>& context, const Variable<Scalar>& x, const LayerNorm<Scalar>& norm,
                               SubLayer&& f) const {

@@ -1,4 +1,4 @@
-// The options that encoder and decoder blocks share.
+// Options shared by Transformer encoder and decoder blocks.
 #pragma once
 
 #include "eigenformer/kernels/activations.hpp"
@@ -7,22 +7,23 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// Defaults are those of Vaswani et al. 2017, and of torch.nn.TransformerEncoderLayer, whose names these are where it
-/// has the option (width is its d_model, heads its nhead).
+/// Options of EncoderLayer and DecoderLayer. The defaults are those of Vaswani et al. 2017 and of
+/// torch.nn.TransformerEncoderLayer. The names are those of the latter where it has the option, except that `width` is
+/// its d_model and `heads` its nhead.
 struct TransformerLayerOptions {
   Index width = 512;
   Index heads = 8;
-  Index key_heads = 0;   // 0: as many as heads
+  Index key_heads = 0;   // 0: heads
   Index head_width = 0;  // 0: width / heads
   Index dim_feedforward = 2048;
-  double dropout = 0.1;  // of each sub-layer's result, inside the feed-forward network, and of the attention weights
+  double dropout = 0.1;  // of sub-layer outputs, inside the feed-forward network, and of the attention weights
   Activation activation = Activation::relu;
   double layer_norm_eps = 1e-5;
   bool norm_first = false;      // true: x + f(norm(x)); false, as in the paper: norm(x + f(x))
-  bool residual = true;         // false: f(norm(x)), or norm(f(x)), to see what the connection is good for
+  bool residual = true;         // false, for ablations: f(norm(x)), or norm(f(x))
   bool bias = true;             // of the linear layers
-  Index relative_distance = 0;  // of self-attention: as in MultiHeadAttentionOptions
-  bool relative_values = true;
+  Index relative_distance = 0;  // of self-attention: see MultiHeadAttentionOptions
+  bool relative_values = true;  // of self-attention: see MultiHeadAttentionOptions
 
   MultiHeadAttentionOptions attention() const {
     return {.width = width,
