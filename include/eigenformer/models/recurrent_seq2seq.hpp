@@ -1,5 +1,5 @@
-// Recurrent sequence-to-sequence models: an encoder reads the source, a recurrent decoder writes the target, and what
-// it knows of the source is a context of one of several kinds.
+// Recurrent sequence-to-sequence models: an encoder reads the source, and a recurrent decoder writes the target. The
+// context that passes from encoder to decoder is of one of several kinds.
 #pragma once
 
 #include <utility>
@@ -19,64 +19,67 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// What a decoder is given of the source.
+/// Everything that the decoder receives from the encoder.
 template <class Scalar>
 struct EncodedSource {
   Variable<Scalar> memory;               // h_j: [source tokens x hidden]
-  RowOffsets rows;                       // of the source
-  Variable<Scalar> summary;              // C: [sequences x hidden], if it is given to every step
-  std::vector<Variable<Scalar>> states;  // of each decoder layer before its first step: [sequences x state]
+  RowOffsets rows;                       // sequences of the source
+  Variable<Scalar> summary;              // C: [sequences x hidden]; used by SourceContext::every_step
+  std::vector<Variable<Scalar>> states;  // initial state of each decoder layer: [sequences x state]
 };
 
-/// What a decoder reads in some steps of each sequence.
+/// Inputs of one or more decoder steps of each sequence.
 template <class Scalar>
 struct RecurrentDecoderInputs {
   Variable<Scalar> embedded;             // y: [tokens x width]
-  RowOffsets rows;                       // of the tokens
+  RowOffsets rows;                       // sequences of the tokens
   std::vector<Variable<Scalar>> states;  // of each layer before the first of these steps: [sequences x state]
-  Variable<Scalar> summary{};            // C for each token, if the context is given to every step
-  Variable<Scalar> fed{};                // the output of the step before, if it is fed
+  Variable<Scalar> summary{};            // C of each token: [tokens x hidden], for SourceContext::every_step
+  Variable<Scalar> fed{};                // the previous step's output: [tokens x hidden], with input feeding
 };
 
-/// Called like a Transformer, trained and decoded like one.
+/// A recurrent sequence-to-sequence model. It is called, trained and decoded in the same way as a Transformer.
 template <class Scalar>
 struct RecurrentSeq2Seq {
   RecurrentSeq2SeqOptions options;
   Embedding<Scalar> source_embedding;
   Embedding<Scalar> target_embedding;  // empty: the source embedding serves both
-  Positions<Scalar> positions;         // for an encoder that has no order of its own
-  Recurrent<Scalar> encoder;           // one of these three, the others are empty
+  Positions<Scalar> positions;         // used if the encoder is not recurrent
+  Recurrent<Scalar> encoder;           // one of this and the next two is set; the others are empty
   ConvolutionalEncoder<Scalar> convolution;
   Encoder<Scalar> self_attention;
-  Linear<Scalar> bridge;  // from the mean of an encoder's output to the decoder's states, if the encoder has none
+  Linear<Scalar> bridge;  // mean of the encoder's output -> initial decoder states, if the encoder is not recurrent
   Recurrent<Scalar> decoder;
-  GlobalAttention<Scalar> attention;  // empty unless the context is attention
-  Linear<Scalar> combine;             // W_c, empty if the decoder's output is used as it is
+  GlobalAttention<Scalar> attention;  // used if the context is attention
+  Linear<Scalar> combine;             // W_c; empty: the decoder's output is used directly
   Linear<Scalar> generator;           // empty: the target embedding is the output layer
   Dropout<Scalar> dropout;
 
   RecurrentSeq2Seq() = default;
-  /// Throws if the options do not fit together.
+  /// Initialises all weights at random. Throws if the options are inconsistent.
   RecurrentSeq2Seq(const RecurrentSeq2SeqOptions& options, Rng& rng);
 
-  /// The logits of each next target token: [target tokens x target vocabulary size].
-  /// target: what the decoder reads, the start token and the tokens so far.
+  /// Returns the logits of each next target token: [target tokens x target vocabulary size].
+  /// target: the decoder's input, i.e. the begin token followed by the tokens so far.
   Variable<Scalar> operator()(const Context<Scalar>& context, const Tokens& source, const Tokens& target) const;
 
+  /// Encodes the source sentences.
   EncodedSource<Scalar> encode(const Context<Scalar>& context, const Tokens& source) const;
 
-  /// The decoder's output, before the output layer: [target tokens x hidden].
+  /// Returns the decoder's output, before the output layer: [target tokens x hidden]. Throws if target and source have
+  /// different numbers of sequences.
   Variable<Scalar> decode(const Context<Scalar>& context, const Tokens& target,
                           const EncodedSource<Scalar>& source) const;
 
-  /// Embeddings of target tokens: [tokens x width].
+  /// Returns the embeddings of target tokens, after dropout: [tokens x width].
   Variable<Scalar> embed_target(const Context<Scalar>& context, std::span<const Token> tokens) const;
 
-  /// Scores of the whole target vocabulary for rows of the decoder's output.
+  /// Applies the output layer to rows of the decoder's output. x: [n x hidden] -> [n x target vocabulary size].
   Variable<Scalar> logits(const Context<Scalar>& context, const Variable<Scalar>& x) const;
 
-  /// Some steps of each sequence. attend(h) -> the contexts of the decoder's outputs h, if the context is attention.
-  /// Gives the output and, as `states`, each layer's last state.
+  /// Runs the decoder for one or more steps of each sequence. Returns the output and each layer's last state.
+  /// attend: maps the decoder's outputs h [tokens x hidden] to their contexts [tokens x hidden]; called only if the
+  /// context is attention.
   template <class Attend>
   RecurrentResult<Scalar> steps(const Context<Scalar>& context, const RecurrentDecoderInputs<Scalar>& in,
                                 Attend&& attend) const;
@@ -150,7 +153,7 @@ EncodedSource<Scalar> RecurrentSeq2Seq<Scalar>::encode(const Context<Scalar>& co
   if (options.encoder == SourceEncoder::recurrent) {
     RecurrentResult<Scalar> result = encoder(context, dropout(context, x), encoded.rows);
     encoded.memory = result.output;
-    // The last layers' states, if the encoder has more layers than the decoder.
+    // If the encoder has more layers than the decoder, the states of its last layers are used.
     encoded.states.assign(result.states.end() - options.num_decoder_layers, result.states.end());
     encoded.summary = columns(context, encoded.states.back(), 0, options.hidden);
   } else {
@@ -214,8 +217,8 @@ Variable<Scalar> RecurrentSeq2Seq<Scalar>::decode(const Context<Scalar>& context
   return steps(context, in, attend).output;
 }
 
-// Each step's input is the output of the one before. Sequences are put in order of their length: those that have not
-// ended are the first, and so are the rows of their sources.
+// Decodes with input feeding: each step reads the previous step's output. Sequences are sorted by decreasing length, so
+// that at every step the unfinished sequences, and the memory rows of their sources, come first.
 template <class Scalar>
 Variable<Scalar> RecurrentSeq2Seq<Scalar>::decode_step_by_step(const Context<Scalar>& context,
                                                                const Variable<Scalar>& embedded, const RowOffsets& rows,
@@ -236,7 +239,7 @@ Variable<Scalar> RecurrentSeq2Seq<Scalar>::decode_step_by_step(const Context<Sca
   std::vector<Variable<Scalar>> states;
   for (const Variable<Scalar>& state : source.states) states.push_back(gather_rows(context, state, order));
 
-  // What was attended to is put together here: a step knows only its own.
+  // Each step records only its own attention weights; here they are gathered into one tensor.
   Context<Scalar> step_context = context;
   AttentionRecorder<Scalar> recorder;
   Tensor<Scalar, 3> weights({1, rows.rows(), source.rows.max_length()});

@@ -1,4 +1,4 @@
-// What a recurrent sequence-to-sequence model is made of.
+// Options of a recurrent sequence-to-sequence model.
 #pragma once
 
 #include <array>
@@ -11,22 +11,23 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// What the decoder is told of the source. C is the encoder's last output, s_t the decoder's output, y the embedding of
-/// a target token. In all of them the decoder begins with the encoder's last state.
+/// How the decoder sees the source. In all cases it starts from the encoder's last state. C is the encoder's last
+/// output, s_t the decoder's output, and y_t the embedding of a target token.
 ///
-///   every_step  s_t = g(s_(t-1), [y_(t-1) C]), and the output is of [s_t y_(t-1) C]: Cho et al. 2014, arXiv 1406.1078
-///   initial     s_t = g(s_(t-1), y_(t-1)), which knows no more than its first state: Sutskever et al. 2014, arXiv
-///               1409.3215
-///   attention   C_t is computed anew at every step, and the output is tanh(W_c [C_t s_t]): Luong et al. 2015, arXiv
-///               1508.04025, equation 5. With the additive score Bahdanau et al. 2015, arXiv 1409.0473, but there
-///               s_(t-1) asks, and here s_t
+///   every_step  s_t = g(s_(t-1), [y_(t-1) C]); the output is tanh(W_c [s_t y_(t-1) C]).
+///               Cho et al. 2014, arXiv 1406.1078.
+///   initial     s_t = g(s_(t-1), y_(t-1)); the initial state is all that the decoder knows of the source.
+///               Sutskever et al. 2014, arXiv 1409.3215.
+///   attention   Each step computes its own context C_t; the output is tanh(W_c [C_t s_t]).
+///               Luong et al. 2015, arXiv 1508.04025, equation 5. The additive score is that of Bahdanau et al. 2015,
+///               arXiv 1409.0473, but the query here is s_t; theirs is s_(t-1).
 enum class SourceContext { every_step, initial, attention };
 
-/// What reads the source.
+/// Kind of the source encoder.
 enum class SourceEncoder {
   recurrent,
-  convolution,    // a stack of convolutions over embeddings and positions (Gehring et al. 2017, arXiv 1611.02344)
-  self_attention  // a Transformer's encoder
+  convolution,    // stacked convolutions over embeddings and positions (Gehring et al. 2017, arXiv 1611.02344)
+  self_attention  // Transformer encoder
 };
 
 constexpr auto enum_names(SourceContext) {
@@ -44,7 +45,7 @@ struct RecurrentSeq2SeqOptions {
   Index source_vocabulary_size = 0;
   Index target_vocabulary_size = 0;
   Index width = 256;   // of embeddings
-  Index hidden = 256;  // of the decoder's h and of the encoder's output; each of two directions has half of it
+  Index hidden = 256;  // width of the decoder's h and of the encoder's output; half of it in each of two directions
   RecurrentCell cell = RecurrentCell::gru;
   SourceEncoder encoder = SourceEncoder::recurrent;
   bool bidirectional = true;  // of a recurrent encoder
@@ -52,12 +53,12 @@ struct RecurrentSeq2SeqOptions {
   Index num_decoder_layers = 1;
   SourceContext context = SourceContext::attention;
   AlignmentScore score = AlignmentScore::additive;
-  bool input_feeding = true;  // of attention: the output of each step is part of the next one's input (section 3.3)
+  bool input_feeding = true;  // attention: each step's output is part of the next step's input (Luong, section 3.3)
   double dropout = 0.2;       // of embeddings, between layers, and of the decoder's output
   Index kernel = 3;           // of a convolutional encoder
   Index heads = 4;            // of a self-attention encoder
   Index max_length = 512;
-  bool share_embeddings = false;  // one embedding for source and target, which then have one vocabulary
+  bool share_embeddings = false;  // one embedding for source and target; needs vocabularies of equal size
   bool tie_output = false;        // the output layer is the target embedding; needs width = hidden
 
   RecurrentOptions recurrent_encoder() const {

@@ -1,4 +1,4 @@
-// Decoding a recurrent sequence-to-sequence model step by step.
+// Step-by-step decoding of a recurrent sequence-to-sequence model.
 #pragma once
 
 #include <numeric>
@@ -10,27 +10,28 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// A step function for decode/: each hypothesis is its decoder's states, and what is fed to the next step.
+/// Step function for the searches in decode/. Stores the decoder states of each hypothesis and, with input feeding, its
+/// last output.
 template <class Scalar>
 class RecurrentSeq2SeqState {
  public:
-  /// Encodes the sentences. The model must outlive the state; the context must have no tape.
+  /// Encodes the sentences. The model must outlive the state. Throws if the context has a tape.
   RecurrentSeq2SeqState(const RecurrentSeq2Seq<Scalar>& model, const Tokens& source,
                         const Context<Scalar>& context = {});
 
   Index vocabulary_size() const { return model_.options.target_vocabulary_size; }
 
-  /// Hypothesis i of this step continues hypothesis parents[i] of the step before (at first: sentence parents[i]) by
-  /// tokens[i]. Gives the logits of what may come next: [hypotheses x vocabulary size]. Throws if a parent or token
-  /// does not exist.
+  /// Appends tokens[i] to hypothesis parents[i] of the previous step (in the first step: to sentence parents[i]); the
+  /// result is hypothesis i of this step. Returns the logits of the next tokens: [hypotheses x vocabulary size]. Throws
+  /// if a parent or token does not exist.
   Matrix<Scalar> operator()(std::span<const Index> parents, std::span<const Token> tokens);
 
  private:
   const RecurrentSeq2Seq<Scalar>& model_;
   Context<Scalar> context_;
   EncodedSource<Scalar> source_;
-  Variable<Scalar> keys_;         // of the memory, if the context is attention
-  std::vector<Index> sentences_;  // of each hypothesis
+  Variable<Scalar> keys_;         // attention keys of the memory, if the context is attention
+  std::vector<Index> sentences_;  // sentence of each hypothesis
   std::vector<Variable<Scalar>> states_;
   Variable<Scalar> fed_;
 };
@@ -87,7 +88,7 @@ Matrix<Scalar> RecurrentSeq2SeqState<Scalar>::operator()(std::span<const Index> 
   return model_.logits(context_, result.output).value();
 }
 
-/// The model's step function for these sentences.
+/// Encodes the sentences and returns the model's step function for decoding them.
 template <class Scalar>
 RecurrentSeq2SeqState<Scalar> decoding_state(const RecurrentSeq2Seq<Scalar>& model, const Tokens& source,
                                              const Context<Scalar>& context = {}) {

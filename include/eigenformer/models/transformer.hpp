@@ -14,7 +14,7 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// Defaults are the paper's base model.
+/// Options of a Transformer. The defaults are the paper's base model.
 ///
 ///   TransformerOptions options{.source_vocabulary_size = 8000, .target_vocabulary_size = 8000};
 ///   options.layer.width = 256;
@@ -23,26 +23,26 @@ struct TransformerOptions {
   Index target_vocabulary_size = 0;
   Index num_encoder_layers = 6;
   Index num_decoder_layers = 6;
-  /// Of every layer. Its dropout is also that of the embeddings (section 5.4), and its norm_first also puts a norm
-  /// after each stack. Its relative_distance stays 0: the one below counts.
+  /// Options of every layer. Its dropout also applies to the embeddings (section 5.4), and its norm_first also adds a
+  /// norm after each stack. Leave its relative_distance at 0 and set the one below.
   TransformerLayerOptions layer{};
   PositionEncoding positions = PositionEncoding::sinusoidal;
-  Index max_length = 512;        // learned positions beyond do not exist; all others go on, made when needed
-  Index relative_distance = 16;  // relative: every layer's relative_distance
-  Index buckets = 32;            // bucketed: of a decoder's or an encoder's numbers for each head
-  Index max_distance = 128;      // bucketed: from it on all are as far
+  Index max_length = 512;        // learned: maximum position; other encodings compute later positions on demand
+  Index relative_distance = 16;  // relative: clipping distance k in every layer
+  Index buckets = 32;            // bucketed: biases per head, in the encoder and in the decoder
+  Index max_distance = 128;      // bucketed: this and greater distances share the last bucket
   double rotary_base = 10000;    // rotary
-  bool share_embeddings = true;  // one embedding for source and target, which then have one vocabulary
+  bool share_embeddings = true;  // one embedding for source and target; needs vocabularies of equal size
   bool tie_output = true;        // the output layer is the target embedding (section 3.4)
 
-  /// `layer`, with relative positions if `positions` is relative: what the layers are made of.
+  /// Returns the options that the layers are built with: `layer`, plus relative_distance if `positions` is relative.
   TransformerLayerOptions layer_with_positions() const {
     TransformerLayerOptions options = layer;
     options.relative_distance = positions == PositionEncoding::relative ? relative_distance : 0;
     return options;
   }
 
-  /// Of the encoder, which looks both ways, or of the decoder.
+  /// Returns the attention positions' options: of the encoder if `bidirectional`, else of the decoder.
   AttentionPositionsOptions attention_positions(bool bidirectional) const {
     return {.encoding = positions,
             .heads = layer.heads,
@@ -53,16 +53,17 @@ struct TransformerOptions {
             .rotary_positions = std::min<Index>(max_length, most_kept_positions)};
   }
 
-  /// Four layers of width 128: Transformer-Tiny of Wu et al. 2021 ("Good for Misconceived Reasons").
+  /// Returns Transformer-Tiny of Wu et al. 2021 ("Good for Misconceived Reasons"): four layers of width 128.
   static TransformerOptions tiny() {
     return {.num_encoder_layers = 4,
             .num_decoder_layers = 4,
             .layer = {.width = 128, .heads = 4, .dim_feedforward = 256, .dropout = 0.3}};
   }
-  /// The paper's base model (its table 3).
+  /// Returns the paper's base model (its table 3).
   static TransformerOptions base() { return {}; }
 };
 
+/// The encoder-decoder Transformer of Vaswani et al. 2017.
 template <class Scalar>
 struct Transformer {
   TransformerOptions options;
@@ -76,25 +77,26 @@ struct Transformer {
 
   Transformer() = default;
 
-  /// Linear weights begin as Xavier's. Throws if the options do not fit together.
+  /// Initialises linear weights by Xavier's rule. Throws if the options are inconsistent.
   Transformer(const TransformerOptions& options, Rng& rng);
 
-  /// The logits of each next target token: [target tokens x target vocabulary size].
-  /// target: what the decoder reads, the start token and the tokens so far.
+  /// Returns the logits of each next target token: [target tokens x target vocabulary size].
+  /// target: the decoder's input, i.e. the begin token followed by the tokens so far.
   Variable<Scalar> operator()(const Context<Scalar>& context, const Tokens& source, const Tokens& target) const;
 
-  /// The encoder's result, the decoder's memory: [source tokens x width].
+  /// Returns the encoder's output, which is the decoder's memory: [source tokens x width].
   Variable<Scalar> encode(const Context<Scalar>& context, const Tokens& source) const;
 
-  /// The decoder's result: [target tokens x width].
+  /// Returns the decoder's output, before the output layer: [target tokens x width].
   Variable<Scalar> decode(const Context<Scalar>& context, const Tokens& target, const Variable<Scalar>& memory,
                           const RowOffsets& memory_rows) const;
 
-  /// Embeddings times sqrt(width) (section 3.4), plus positions. first_position: of each sequence's first row.
+  /// Returns embeddings times sqrt(width) (section 3.4) plus positions, after dropout: [tokens x width].
+  /// first_position: the position of each sequence's first row.
   Variable<Scalar> embed(const Context<Scalar>& context, const Embedding<Scalar>& embedding,
                          std::span<const Token> tokens, const RowOffsets& rows, Index first_position = 0) const;
 
-  /// Scores of the whole target vocabulary for rows of the decoder's result.
+  /// Applies the output layer to rows of the decoder's output. x: [n x width] -> [n x target vocabulary size].
   Variable<Scalar> logits(const Context<Scalar>& context, const Variable<Scalar>& x) const;
 
   const Embedding<Scalar>& target_embedding_used() const {

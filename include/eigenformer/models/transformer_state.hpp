@@ -1,4 +1,4 @@
-// Decoding a Transformer step by step, without computing again what is known.
+// Step-by-step decoding of a Transformer with cached keys and values.
 #pragma once
 
 #include <limits>
@@ -11,38 +11,38 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// A step function for decode/: what each hypothesis has been given so far, as keys and values that are computed once.
+/// Step function for the searches in decode/. Caches the keys and values of all tokens so far.
 ///
-/// A row of the cache is one step of one hypothesis. A hypothesis is a list of row numbers, its ancestors; so when
-/// hypotheses are dropped, reordered or split, only integers move.
+/// A cache row holds one step of one hypothesis. A hypothesis is a list of row numbers: its ancestors' and its own.
+/// Dropping, reordering or splitting hypotheses moves only row numbers.
 template <class Scalar>
 class TransformerState {
  public:
-  /// Encodes the sentences. The model must outlive the state; the context must have no tape.
+  /// Encodes the sentences. The model must outlive the state. Throws if the context has a tape.
   TransformerState(const Transformer<Scalar>& model, const Tokens& source, const Context<Scalar>& context = {});
 
   Index vocabulary_size() const { return model_.options.target_vocabulary_size; }
-  /// Steps that a hypothesis can take: as many as there are learned positions; any number with others.
+  /// Maximum number of steps: the number of learned positions; unlimited with other encodings.
   Index max_tokens() const {
     return model_.positions.encoding == PositionEncoding::learned ? model_.positions.weight.value.rows()
                                                                   : std::numeric_limits<Index>::max();
   }
 
-  /// Hypothesis i of this step continues hypothesis parents[i] of the step before (at first: sentence parents[i]) by
-  /// tokens[i]. Gives the logits of what may come next: [hypotheses x vocabulary size]. Throws if a parent or token
-  /// does not exist.
+  /// Appends tokens[i] to hypothesis parents[i] of the previous step (in the first step: to sentence parents[i]); the
+  /// result is hypothesis i of this step. Returns the logits of the next tokens: [hypotheses x vocabulary size]. Throws
+  /// if a parent or token does not exist.
   Matrix<Scalar> operator()(std::span<const Index> parents, std::span<const Token> tokens);
 
  private:
   struct Hypothesis {
     Index sentence;
-    std::vector<Index> rows;  // of the cache
+    std::vector<Index> rows;  // cache rows, oldest first
   };
 
   const Transformer<Scalar>& model_;
   Context<Scalar> context_;
   RowOffsets source_rows_;
-  std::vector<DecoderLayerCache<Scalar>> caches_;  // of each decoder layer
+  std::vector<DecoderLayerCache<Scalar>> caches_;  // one per decoder layer
   std::vector<Hypothesis> hypotheses_;
   Index steps_ = 0;
 };
@@ -98,7 +98,7 @@ Matrix<Scalar> TransformerState<Scalar>::operator()(std::span<const Index> paren
   return model_.logits(context_, x).value();
 }
 
-/// The model's step function for these sentences.
+/// Encodes the sentences and returns the model's step function for decoding them.
 template <class Scalar>
 TransformerState<Scalar> decoding_state(const Transformer<Scalar>& model, const Tokens& source,
                                         const Context<Scalar>& context = {}) {

@@ -1,4 +1,4 @@
-// A sequence-to-sequence model with what surrounds it when it translates text.
+// A sequence-to-sequence model with its vocabularies and tokenizations.
 #pragma once
 
 #include <span>
@@ -14,25 +14,27 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// One language of a translation model.
+/// Vocabulary and tokenization of one language of a translation model.
 struct TranslationSide {
   Vocabulary vocabulary;
   Tokenization tokenization = Tokenization::words;
 
-  /// A sentence's tokens, without begin and end; those not in the vocabulary are Vocabulary::unknown.
+  /// Returns a sentence's tokens, without begin and end tokens. Unknown tokens become Vocabulary::unknown.
   std::vector<Token> encode(std::string_view sentence) const {
     return vocabulary.encode(tokenize(sentence, tokenization));
   }
+  /// Returns the text of these tokens.
   std::string decode(std::span<const Token> tokens) const {
     return detokenize(vocabulary.decode(tokens), tokenization);
   }
 };
 
-/// Any model that turns a sequence into another: called with a context, a source and a target it gives logits, and
-/// decoding_state(model, source, context) is its step function for decode/.
+/// Any sequence-to-sequence model. model(context, source, target) returns logits, and
+/// decoding_state(model, source, context) returns its step function for the searches in decode/.
 template <class Scalar>
 using Seq2Seq = std::variant<Transformer<Scalar>, RecurrentSeq2Seq<Scalar>>;
 
+/// A model that translates text, with the vocabularies of both languages.
 template <class Scalar>
 struct TranslationModel {
   Seq2Seq<Scalar> network;
