@@ -1,4 +1,4 @@
-// Greedy decoding: the likeliest next token, until the end token.
+// Greedy decoding: repeats the most likely next token until the end token.
 #pragma once
 
 #include <algorithm>
@@ -13,17 +13,17 @@
 namespace eigenformer::inline EIGENFORMER_ABI {
 
 struct GreedyOptions {
-  Token begin = 1;         // what the decoder reads first: Vocabulary::begin
-  Token end = 2;           // what ends a sequence: Vocabulary::end
-  Index max_tokens = 256;  // a sequence is cut off there
-  // A limit of each sequence's own, in place of max_tokens. One that is computed from a batch would give a sequence
-  // another result in another batch.
+  Token begin = 1;         // the decoder's first input: Vocabulary::begin
+  Token end = 2;           // ends a sequence: Vocabulary::end
+  Index max_tokens = 256;  // maximum length, after which a sequence is cut off
+  // Maximum length of each sequence, replacing max_tokens. Derive it from the sequence alone: a limit that depends on
+  // the batch makes the result depend on the batch.
   std::optional<std::span<const Index>> limits{};
 };
 
-/// Decodes `sentences` sequences at once; those that have ended drop out of the work. Of equally likely tokens the one
-/// with the lowest number is taken. A step that has max_tokens() is not asked for more: a Transformer's learned
-/// positions end.
+/// Decodes `sentences` sequences at once. Sequences that have ended leave the batch. Ties between tokens go to the
+/// lowest number. If the step has max_tokens(), it limits every sequence: a Transformer with learned positions has only
+/// so many. Throws if a limit is negative, if limits are not one per sentence, or if logits are not finite.
 ///
 ///   TransformerState<float> step(model, source);
 ///   std::vector<Hypothesis> translations = greedy_search(step, source.sequences());
@@ -41,7 +41,7 @@ std::vector<Hypothesis> greedy_search(Step&& step, Index sentences, const Greedy
     for (Index& limit : limits) limit = std::min<Index>(limit, step.max_tokens());
 
   std::vector<Hypothesis> results(limits.size());
-  std::vector<Index> running;  // the sentence of each hypothesis that has neither ended nor reached its limit
+  std::vector<Index> running;  // sentence of each hypothesis that has neither ended nor reached its limit
   for (Index sentence = 0; sentence < sentences; ++sentence) {
     const Index limit = limits[static_cast<std::size_t>(sentence)];
     check(limit >= 0, "greedy_search: sentence ", sentence, " has the limit ", limit, ", expected 0 or more");

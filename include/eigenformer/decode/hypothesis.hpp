@@ -1,9 +1,9 @@
-// What decoding works with. Models give a step function, so that every model decodes the same way:
+// The result of decoding. Searches decode any model through its step function:
 //
 //   Matrix<Scalar> logits = step(parents, tokens);
 //
-// hypothesis i continues what hypothesis parents[i] of the step before was given (at first: sentence parents[i]) by
-// tokens[i]; row i of the logits [hypotheses x vocabulary size] scores what may come next.
+// The step appends tokens[i] to hypothesis parents[i] of the previous step (in the first step: to sentence parents[i]).
+// Row i of the logits [hypotheses x vocabulary size] scores the next token of hypothesis i.
 #pragma once
 
 #include <vector>
@@ -15,8 +15,8 @@ namespace eigenformer::inline EIGENFORMER_ABI {
 /// A decoded sequence.
 struct Hypothesis {
   std::vector<Token> tokens;   // without the begin and end tokens
-  double log_probability = 0;  // of all its tokens, the end token among them if it was reached
-  bool ended = false;          // false: cut off at the limit
+  double log_probability = 0;  // of all tokens, including the end token if it was reached
+  bool ended = false;          // false: cut off at its limit
 };
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI

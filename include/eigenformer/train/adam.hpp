@@ -1,4 +1,4 @@
-// Adam and AdamW.
+// The optimisers Adam and AdamW.
 #pragma once
 
 #include <cmath>
@@ -13,29 +13,34 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// Defaults are those of Vaswani et al. 2017, section 5.3; torch.optim.Adam has beta2 = 0.999 and epsilon = 1e-8.
+/// Options of Adam. The defaults are those of Vaswani et al. 2017, section 5.3; torch.optim.Adam uses beta2 = 0.999 and
+/// epsilon = 1e-8.
 struct AdamOptions {
   double beta1 = 0.9;
   double beta2 = 0.98;
   double epsilon = 1e-9;
-  double weight_decay = 0;      // pulls weights to zero: see Adam and AdamW
+  double weight_decay = 0;      // see class Adam
   bool decoupled = false;       // true: AdamW
-  bool bias_correction = true;  // false: the moments are taken as they are, though they begin at zero (as in BERT)
+  bool bias_correction = true;  // false: moments are used without correction for their start at zero, as in BERT
 };
 
-/// Adam (Kingma and Ba 2015, arXiv 1412.6980, algorithm 1): with g the gradient and t the number of updates,
+/// Updates parameters by Adam (Kingma and Ba 2015, arXiv 1412.6980, algorithm 1). With g the gradient and t the number
+/// of updates:
 ///
 ///   m = beta1 m + (1 - beta1) g,   v = beta2 v + (1 - beta2) g^2
 ///   x = x - rate * (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + epsilon)
 ///
-/// weight_decay * x is added to g; if decoupled (AdamW: Loshchilov and Hutter 2019, arXiv 1711.05101), x is multiplied
-/// by 1 - rate * weight_decay instead. Without bias_correction the two divisors of moments are 1. Moments belong to a
-/// model's parameters by their order, so the model may move.
+///   weight_decay      adds weight_decay * x to g
+///   decoupled         multiplies x by 1 - rate * weight_decay instead (AdamW: Loshchilov and Hutter 2019,
+///                     arXiv 1711.05101)
+///   bias_correction   if false, m and v are used without their divisors
+///
+/// Moments are matched to parameters by order, not by address, so the model may move.
 template <class Scalar>
 class Adam {
  public:
   Adam() = default;
-  /// Throws if the options would divide by 0.
+  /// Throws unless beta1 and beta2 are in [0, 1) and epsilon is above 0.
   explicit Adam(const AdamOptions& options) : options_(options) {
     check(options.beta1 >= 0 && options.beta1 < 1 && options.beta2 >= 0 && options.beta2 < 1, "Adam: beta1 is ",
           options.beta1, ", beta2 is ", options.beta2, ", expected 0 or more and less than 1");
@@ -45,19 +50,22 @@ class Adam {
   const AdamOptions& options() const { return options_; }
   Index updates() const { return updates_; }
 
-  /// One update of all of the model's parameters that have a gradient, with `gradients` times `factor`.
-  /// Throws, and changes nothing, if the model is not of the shape of the one before, or if the rate, the factor or a
-  /// gradient is not finite or has too large a square.
+  /// Updates all parameters of the model that have a gradient. `gradients` are multiplied by `factor`. Throws, and
+  /// changes nothing, if
+  ///
+  /// - the parameters differ in number or shape from those of the previous update,
+  /// - the rate or the factor is not finite, or
+  /// - a gradient, or its square, is not finite.
   template <class Model>
   void update(Model& model, const Gradients<Scalar>& gradients, double rate, double factor = 1,
               Threads* threads = nullptr);
 
-  /// The moments by name, to be saved and loaded like a model's parameters.
+  /// Visits the moments by name, so that they can be saved and loaded like a model's parameters.
   static void visit(auto& self, auto&& visitor) {
     visitor("first_moment", self.first_moment_);
     visitor("second_moment", self.second_moment_);
   }
-  /// Makes room for the moments of `model`, and continues after `updates` updates: before loading them.
+  /// Prepares loading: allocates the moments of `model` and sets the number of updates so far.
   template <class Model>
   void restore(const Model& model, Index updates) {
     first_moment_.clear();
@@ -67,7 +75,7 @@ class Adam {
   }
 
  private:
-  /// What an update does alike to every parameter.
+  /// Factors of one update, equal for all parameters.
   struct UpdateFactors {
     Scalar gradient_factor, decay, keep, step, root_factor;
   };
@@ -150,7 +158,7 @@ void Adam<Scalar>::update_parameter(Parameter<Scalar>& x, std::size_t i, const G
   const auto beta1 = static_cast<Scalar>(options_.beta1), beta2 = static_cast<Scalar>(options_.beta2);
   const auto epsilon = static_cast<Scalar>(options_.epsilon);
   parallel_for(threads, x.value.rows(), std::max<Index>(1, 8192 / x.value.cols()), [&](Index begin, Index end) {
-    // Row by row, so that the whole update of an entry is one pass over memory.
+    // Works row by row, so that m, v and x are updated in one pass over memory.
     for (Index r = begin; r < end; ++r) {
       auto x_row = x.value.row(r).array();
       auto m_row = m.row(r).array();

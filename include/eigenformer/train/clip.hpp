@@ -1,4 +1,4 @@
-// Keeping gradients from exploding.
+// Gradient clipping by global norm, and checks for gradients that are not finite.
 #pragma once
 
 #include <algorithm>
@@ -12,7 +12,7 @@ namespace eigenformer::inline EIGENFORMER_ABI {
 
 namespace detail {
 
-/// Calls function(name, gradient) for all of a model's parameters that have a gradient.
+/// Calls function(name, gradient) for each parameter of the model that has a gradient.
 template <class Scalar, class Model, class Function>
 void for_each_gradient(const Model& model, const Gradients<Scalar>& gradients, Function function) {
   for_each_parameter(model, [&](const std::string& name, const Parameter<Scalar>& parameter) {
@@ -21,7 +21,7 @@ void for_each_gradient(const Model& model, const Gradients<Scalar>& gradients, F
   });
 }
 
-/// Whether no entry is infinite or NaN.
+/// Returns whether no entry is infinite or NaN.
 template <class Derived>
 bool is_finite(const Eigen::ArrayBase<Derived>& x) {
   return x.unaryExpr([](typename Derived::Scalar entry) { return is_finite(entry); }).all();
@@ -29,7 +29,7 @@ bool is_finite(const Eigen::ArrayBase<Derived>& x) {
 
 }  // namespace detail
 
-/// Throws unless all of a model's gradients are finite. The message names the parameter and the update.
+/// Throws unless all gradients of the model are finite. The message names the parameter and the update.
 template <class Scalar, class Model>
 void check_finite(const Model& model, const Gradients<Scalar>& gradients, Index update) {
   detail::for_each_gradient(model, gradients, [&](const std::string& name, const Matrix<Scalar>& gradient) {
@@ -38,8 +38,8 @@ void check_finite(const Model& model, const Gradients<Scalar>& gradients, Index 
   });
 }
 
-/// The Euclidean norm of all of a model's gradients taken as one vector, summed in double in the parameters' order.
-/// Throws if a gradient is not finite.
+/// Returns the Euclidean norm of the concatenation of all gradients of the model. Sums in double, in the order of the
+/// parameters. Throws if a gradient is not finite.
 template <class Scalar, class Model>
 double global_norm(const Model& model, const Gradients<Scalar>& gradients) {
   double sum = 0;
@@ -47,7 +47,7 @@ double global_norm(const Model& model, const Gradients<Scalar>& gradients) {
     for (Index r = 0; r < gradient.rows(); ++r) sum += static_cast<double>(gradient.row(r).squaredNorm());
   });
   if (detail::is_finite(sum)) return std::sqrt(sum);
-  // Either a gradient is not finite, or its square is too large.
+  // Either a gradient is not finite, or a sum of squares overflows: then scale by the largest entry first.
   double max_norm = 0;
   detail::for_each_gradient(model, gradients, [&](const std::string& name, const Matrix<Scalar>& gradient) {
     check(detail::is_finite(gradient.array()), "global_norm: the gradient of ", name, " is not finite");
@@ -60,8 +60,8 @@ double global_norm(const Model& model, const Gradients<Scalar>& gradients) {
   return max_norm * std::sqrt(sum);
 }
 
-/// The factor that brings a gradient of norm `norm` to at most `max_norm` (Pascanu et al. 2013, algorithm 1); 1 if
-/// `max_norm` is 0, which stands for no limit. Throws if the norm is not finite: no factor helps then.
+/// Returns the factor that scales a gradient of norm `norm` to at most `max_norm` (Pascanu et al. 2013, algorithm 1).
+/// A `max_norm` of 0 means no limit: returns 1. Throws if `norm` is not finite.
 inline double clip_factor(double norm, double max_norm) {
   check(detail::is_finite(norm), "clip_factor: the norm is ", norm, ", expected a finite number");
   return max_norm > 0 && norm > max_norm ? max_norm / norm : 1;

@@ -15,23 +15,23 @@
 namespace eigenformer::inline EIGENFORMER_ABI {
 
 struct TrainingOptions {
-  Index max_updates = 0;  // 0: until the callback says stop
-  Index accumulate = 1;   // batches whose gradients are added up to one update
-  double max_norm = 1;    // the gradient is clipped to this global norm; 0: not at all
+  Index max_updates = 0;  // 0: until the callback returns false
+  Index accumulate = 1;   // batches per update; their gradients are summed
+  double max_norm = 1;    // clips the gradient to this global norm; 0: no clipping
   std::function<double(Index update)> schedule = InverseSquareRoot{};
-  Rng* rng = nullptr;          // draws for dropout, which is off without one
-  Threads* threads = nullptr;  // who works besides the calling thread
+  Rng* rng = nullptr;          // generator for dropout; null: no dropout
+  Threads* threads = nullptr;  // worker threads besides the calling thread; null: none
 };
 
-/// What a loss gives for one batch: the sum over its items (target tokens, mostly), and how many they are. A mean over
-/// batches of different sizes is then a mean over items, whatever the batches.
+/// Loss of one batch: the sum over its items (usually target tokens) and their number. The trainer divides sums by
+/// numbers of items, so that every item of an update weighs the same, however the batches are cut.
 template <class Scalar>
 struct BatchLoss {
   Variable<Scalar> sum;  // [1 x 1]
   Index items = 0;
 };
 
-/// What the callback is told after every update.
+/// Progress that the callback receives after every update.
 struct TrainingProgress {
   Index update = 0;
   double loss = 0;  // the mean over this update's items
@@ -42,14 +42,14 @@ struct TrainingProgress {
   double seconds = 0;        // since the loop began
 };
 
-/// Trains until `report` returns false or `max_updates` are made.
+/// Trains until `report` returns false or `max_updates` updates are done.
 ///
 ///   next_batch: () -> Batch
 ///   loss: (const Context<Scalar>&, const Batch&) -> BatchLoss<Scalar>
-///   report: (const TrainingProgress&) -> bool; may validate, save and print, which the loop does not
+///   report: (const TrainingProgress&) -> bool; the place to validate, save and print, because the loop does not
 ///
-/// The loss gets a context with the loop's own tape, and the options' generator and threads. Throws if a loss, a
-/// gradient or the learning rate is not finite, before it reaches the weights.
+/// The loss receives a context with the loop's own tape and with the options' generator and threads. Throws if a loss,
+/// a gradient or the learning rate is not finite, before any weight changes.
 template <class Scalar, class Model, class NextBatch, class Loss, class Report>
 void train(Model& model, Adam<Scalar>& optimizer, NextBatch&& next_batch, Loss&& loss, Report&& report,
            const TrainingOptions& options = {}) {
