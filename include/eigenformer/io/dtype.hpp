@@ -1,4 +1,4 @@
-// The number types of stored tensors, and how they become the program's numbers.
+// Data types of stored tensors, and their conversion to C++ types.
 #pragma once
 
 #include <array>
@@ -22,7 +22,7 @@ static_assert(std::endian::native == std::endian::little,
               "tensor files are little-endian, and their bytes are used as they are: a big-endian machine needs code "
               "that turns them round");
 
-/// A stored number's type.
+/// Data type of a stored tensor.
 enum class DType { f64, f32, f16, bf16, i64, i32, i16, i8, u64, u32, u16, u8, boolean };
 
 namespace detail {
@@ -30,7 +30,7 @@ namespace detail {
 inline constexpr std::array<std::string_view, 13> dtype_names{"F64", "F32", "F16", "BF16", "I64", "I32", "I16",
                                                               "I8",  "U64", "U32", "U16",  "U8",  "BOOL"};
 
-/// Calls visit with a zero of the type in which such numbers are stored.
+/// Calls visit with a zero of the C++ type in which `dtype` is stored, and returns its result.
 template <class Visit>
 auto visit_dtype(DType dtype, Visit&& visit) {
   switch (dtype) {
@@ -65,24 +65,24 @@ auto visit_dtype(DType dtype, Visit&& visit) {
 
 }  // namespace detail
 
-/// "F32".
+/// Returns the safetensors name of a type, e.g. "F32".
 inline std::string_view dtype_name(DType dtype) {
   return detail::dtype_names[static_cast<std::size_t>(dtype)];
 }
 
-/// The type of that name, if there is one.
+/// Returns the type with this safetensors name, or nullopt if there is none.
 inline std::optional<DType> dtype_named(std::string_view name) {
   for (std::size_t i = 0; i < detail::dtype_names.size(); ++i)
     if (detail::dtype_names[i] == name) return static_cast<DType>(i);
   return std::nullopt;
 }
 
-/// Bytes of one number.
+/// Returns the size in bytes of one number.
 inline std::size_t dtype_bytes(DType dtype) {
   return detail::visit_dtype(dtype, [](auto zero) { return sizeof(zero); });
 }
 
-/// How a program's numbers are stored: float as F32, std::int64_t as I64.
+/// Returns the type that stores a C++ type: F32 for float, I64 for std::int64_t.
 template <class Number>
 constexpr DType dtype_of() {
   static_assert(std::is_same_v<Number, Eigen::half> || std::is_same_v<Number, Eigen::bfloat16> ||
@@ -109,11 +109,12 @@ constexpr DType dtype_of() {
   }
 }
 
-/// Converts stored numbers, which need not be aligned: any floating type to float or double, any whole type or BOOL to
-/// any whole type. Throws, with `where` in front, for the one kind asked of the other, and for a number that does not
-/// fit.
+/// Converts stored numbers, which may be unaligned. Floating types convert to float or double; integer types and BOOL
+/// convert to any integer type.
 ///
-/// bytes: count * dtype_bytes(dtype) of them; numbers: room for count.
+/// bytes: numbers.size() * dtype_bytes(dtype) bytes. numbers: receives the result. where: prefix of error messages.
+///
+/// Throws on conversions between floating and integer types, and if an integer is out of range.
 template <class Number>
 void convert_numbers(DType dtype, std::span<const std::byte> bytes, std::span<Number> numbers, std::string_view where) {
   static_assert(std::is_arithmetic_v<Number> && !std::is_same_v<Number, bool>,

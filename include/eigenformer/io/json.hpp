@@ -1,4 +1,4 @@
-// JSON texts of files: parsed strictly, with errors that say where.
+// Strict JSON parsing, with line and column in error messages.
 #pragma once
 
 #include <algorithm>
@@ -17,8 +17,8 @@ using Json = nlohmann::json;
 
 namespace detail {
 
-/// Builds a value from the parser's events. The library's own builder keeps the last of two equal keys without a word,
-/// and reports errors by exceptions of its own.
+/// Builds a value from SAX events. It rejects duplicate keys, which nlohmann's own builder silently overwrites, and
+/// reports errors without exceptions.
 class JsonBuilder {
  public:
   bool null() { return place(nullptr); }
@@ -27,7 +27,7 @@ class JsonBuilder {
   bool number_unsigned(Json::number_unsigned_t value) { return place(value); }
   bool number_float(Json::number_float_t value, const std::string&) { return place(value); }
   bool string(std::string& value) { return place(std::move(value)); }
-  bool binary(Json::binary_t&) { return false; }  // not in texts
+  bool binary(Json::binary_t&) { return false; }  // does not occur in JSON text
   bool start_object(std::size_t) { return open(Json::object()); }
   bool end_object() { return close(); }
   bool start_array(std::size_t) { return open(Json::array()); }
@@ -81,7 +81,7 @@ class JsonBuilder {
   }
 
   Json value_;
-  std::vector<Json*> open_;  // none of them grows while one inside it is open, so the pointers stay valid
+  std::vector<Json*> open_;  // pointers stay valid, because a container does not grow while one inside it is open
   Json* member_ = nullptr;   // the last key's value
   std::string error_;
   std::size_t error_position_ = 0;
@@ -89,14 +89,15 @@ class JsonBuilder {
 
 }  // namespace detail
 
-/// The value of a whole JSON text. `where` begins the message of what is thrown if it is not JSON or a key stands twice
-/// in one object: "config.json: line 3, column 7: not valid JSON".
+/// Parses a JSON text and returns its value. Throws if the text is not valid JSON, if an object has duplicate keys, or
+/// if values are nested too deeply. `where` is the prefix of the message, for example "config.json" in
+/// "config.json: line 3, column 7: not valid JSON".
 inline Json parse_json(std::string_view text, std::string_view where) {
-  // The parser takes a zero byte for the end of the text.
+  // The parser would stop at a zero byte as at the end of the text.
   check(text.find('\0') == std::string_view::npos, where, ": not valid JSON: there is a zero byte");
   detail::JsonBuilder builder;
   if (!Json::sax_parse(text.begin(), text.end(), &builder)) {
-    const std::size_t position = builder.error_position();  // bytes read, the wrong one among them
+    const std::size_t position = builder.error_position();  // bytes read, including the invalid one
     if (position == 0) fail(where, ": ", builder.error());
     const std::string_view good = text.substr(0, position - 1);
     const std::size_t line_begin = good.rfind('\n') + 1;  // npos + 1 is 0

@@ -1,4 +1,4 @@
-// A model's options as JSON.
+// Conversion of option structs to and from JSON.
 #pragma once
 
 #include <string>
@@ -48,8 +48,10 @@ void option_from_json(const Json& json, const std::string& where, Enum& value) {
 
 }  // namespace detail
 
-/// A struct of options that has visit_options(options, visitor), which gives the visitor every option with its name:
-/// the one list that reading and writing go through. Enums among them are NamedEnums.
+/// Returns a JSON object with all options of a struct.
+///
+/// The struct needs a function visit_options(options, visitor) that calls visitor(name, option) for every option.
+/// Reading and writing share it. Enum options must be NamedEnums.
 template <class Options>
 Json options_to_json(const Options& options) {
   Json json = Json::object();
@@ -57,8 +59,8 @@ Json options_to_json(const Options& options) {
   return json;
 }
 
-/// Reads what options_to_json gives. Throws, beginning with `where`, if an option is missing, unknown or of another
-/// type.
+/// Returns the options stored by options_to_json. Throws if an option is missing, unknown or of another type. `where`
+/// is the prefix of the message.
 template <class Options>
 Options options_from_json(const Json& json, const std::string& where) {
   if (!json.is_object()) fail(where, ": is of type ", json.type_name(), ", expected an object");

@@ -1,4 +1,4 @@
-// All named parameters of a model, in one safetensors file.
+// Saving and loading of all named parameters of a model, as one safetensors file.
 #pragma once
 
 #include <filesystem>
@@ -13,8 +13,8 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// Writes every parameter of a layer, model or optimiser under the name that `visit` gives it. Throws as
-/// `write_safetensors`.
+/// Writes every parameter of a layer, model or optimiser under the name that its `visit` gives. Throws as
+/// write_safetensors does.
 template <class Model>
 void save_parameters(const std::filesystem::path& path, const Model& model,
                      const std::map<std::string, std::string>& metadata = {}) {
@@ -27,7 +27,8 @@ void save_parameters(const std::filesystem::path& path, const Model& model,
 
 namespace detail {
 
-/// Throws, beginning with `where`, unless the file has a tensor of this name and shape, of a floating type.
+/// Throws unless the file has a tensor of this name and shape, of a floating type. A tensor of rank 1 counts as one
+/// row. `where` is the prefix of the message.
 inline void check_tensor(const SafetensorsFile& file, const std::string& name, const Shape& expected,
                          const std::string& where) {
   check(file.contains(name), where, ": has no tensor \"", name, '"');
@@ -44,8 +45,9 @@ inline void check_tensor(const SafetensorsFile& file, const std::string& name, c
 
 }  // namespace detail
 
-/// Reads every parameter of `model`, which has its shape already, converting between floating types. Throws, and leaves
-/// the model as it was, if the file lacks one, has one that the model lacks, or has one of another shape.
+/// Reads every parameter of `model`, whose parameters must already have their shapes. Converts between floating types.
+/// Throws, and leaves the model unchanged, if the file lacks a parameter, has a tensor that the model lacks, or has a
+/// tensor of another shape or of a type that is not floating.
 template <class Model>
 void load_parameters(const SafetensorsFile& file, Model& model) {
   const std::string where = "load_parameters: " + file.name();

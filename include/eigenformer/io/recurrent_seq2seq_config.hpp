@@ -1,5 +1,4 @@
-// A recurrent sequence-to-sequence model's options in config.json of a model folder, see options.hpp, and the
-// tensors that go with them.
+// Options of a recurrent sequence-to-sequence model in config.json (see options.hpp), and the tensors that they imply.
 #pragma once
 
 #include <concepts>
@@ -11,6 +10,7 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
+/// Visits every option by name, as options_to_json requires.
 template <class Options>
 requires std::same_as<std::remove_const_t<Options>, RecurrentSeq2SeqOptions>
 void visit_options(Options& options, auto&& visitor) {
@@ -57,8 +57,8 @@ inline void visit_source_encoder(const RecurrentSeq2SeqOptions& options, const T
 
 }  // namespace detail
 
-/// Calls the visitor with the name and shape of every parameter of a recurrent model with these options. Allocates
-/// nothing for the model; a visitor may end the walk by throwing.
+/// Calls the visitor with the name and shape of every parameter of a recurrent model with these options, without
+/// allocating the model. The visitor may throw to stop early.
 inline void visit_tensors(const RecurrentSeq2SeqOptions& options, const TensorVisitor& visitor) {
   const Index hidden = options.hidden;
   visitor("source_embedding.weight", {options.source_vocabulary_size, options.width});

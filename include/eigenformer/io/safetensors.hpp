@@ -1,5 +1,10 @@
-// Named tensors in safetensors files (github.com/huggingface/safetensors): eight bytes with the length of a header, a
-// JSON header that gives each tensor's type, shape and place, and the tensors' bytes. Nothing in a file is trusted.
+// Reading and writing of safetensors files (github.com/huggingface/safetensors). A file consists of
+//
+// - eight bytes with the length of the header,
+// - a JSON header with each tensor's type, shape and offsets,
+// - the tensors' bytes.
+//
+// Reading validates everything before use.
 #pragma once
 
 #include <algorithm>
@@ -25,12 +30,12 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// What a file's header says of a tensor.
+/// Header entry of one tensor.
 struct SafetensorsEntry {
   DType dtype = DType::f32;
   std::vector<Index> shape;
-  std::size_t begin = 0;  // of its bytes, counted from the end of the header
-  std::size_t end = 0;
+  std::size_t begin = 0;  // offset of its first byte, counted from the end of the header
+  std::size_t end = 0;    // offset past its last byte
 };
 
 namespace detail {
@@ -43,7 +48,7 @@ inline std::string dimensions_text(std::span<const Index> shape) {
   return text + ']';
 }
 
-/// The bytes that a tensor of this shape takes. Throws if a dimension is negative or the number is too large.
+/// Returns the size in bytes of a tensor. Throws if a dimension is negative or the size overflows.
 inline std::size_t tensor_bytes(DType dtype, std::span<const Index> shape, std::string_view where) {
   std::size_t bytes = dtype_bytes(dtype);
   for (const Index n : shape) {
@@ -55,7 +60,7 @@ inline std::size_t tensor_bytes(DType dtype, std::span<const Index> shape, std::
   return bytes;
 }
 
-/// A header's list of whole numbers.
+/// Returns a list of non-negative integers from the header. Throws if it is anything else.
 inline std::vector<Index> index_list(const Json& list, std::string_view where, std::string_view key) {
   if (!list.is_array()) fail(where, ": ", key, " is of type ", list.type_name(), ", expected a list");
   std::vector<Index> numbers;
@@ -99,14 +104,15 @@ inline SafetensorsEntry parse_safetensors_entry(const Json& tensor, std::size_t 
 
 }  // namespace detail
 
-/// A safetensors file that was read and found to be whole. Immutable; a copy shares the bytes.
+/// A validated safetensors file in memory. Immutable; copies share the bytes.
 class SafetensorsFile {
  public:
-  /// Reads the file into memory. Throws if it cannot be read, or if anything in it is not as the format says: then the
-  /// message names the file, the tensor, what was expected and what was given.
+  /// Reads and validates a file. Throws if it cannot be read or violates the format; the message names the file, the
+  /// tensor, what was expected and what was given.
   explicit SafetensorsFile(const std::filesystem::path& path) : SafetensorsFile(read_file(path), path_text(path)) {}
 
-  /// The same from bytes in memory. name: what messages call the file.
+  /// Validates a safetensors file that is already in memory. name: name of the file in messages. Throws if the bytes
+  /// violate the format.
   SafetensorsFile(std::string bytes, std::string name)
       : name_(std::move(name)), bytes_(std::make_shared<const std::string>(std::move(bytes))) {
     const std::string where = "safetensors: " + name_;
@@ -126,28 +132,29 @@ class SafetensorsFile {
     check_cover(where);
   }
 
-  /// What messages call the file.
+  /// Returns the name of the file that messages use.
   const std::string& name() const { return name_; }
 
-  /// The tensors' names, in the order in which they lie in the file.
+  /// Returns the names of all tensors, in file order.
   const std::vector<std::string>& names() const { return names_; }
   bool contains(std::string_view tensor) const { return entries_.find(tensor) != entries_.end(); }
 
-  /// The file's notes about itself.
+  /// Returns the file's free-form metadata.
   const std::map<std::string, std::string>& metadata() const { return metadata_; }
 
-  // Below, a tensor that the file does not have is an Error.
+  // All functions below throw an Error if the file has no such tensor.
   DType dtype(std::string_view tensor) const { return entry(tensor).dtype; }
   const std::vector<Index>& shape(std::string_view tensor) const { return entry(tensor).shape; }
 
-  /// The tensor's bytes, row-major and not aligned. They live as long as any copy of this file.
+  /// Returns the tensor's bytes, row-major and possibly unaligned. They live as long as any copy of this file.
   std::span<const std::byte> bytes(std::string_view tensor) const {
     const SafetensorsEntry& e = entry(tensor);
     return std::as_bytes(std::span(*bytes_)).subspan(data_begin_ + e.begin, e.end - e.begin);
   }
 
-  /// All numbers of a tensor of any rank, row-major: floating types as float or double, whole numbers and BOOL as any
-  /// whole type. Throws for the one kind asked of the other, and for a whole number that does not fit.
+  /// Returns all numbers of a tensor of any rank, row-major. Floating types convert to float or double; integer types
+  /// and BOOL convert to any integer type. Throws on conversions between floating and integer types, and if an integer
+  /// is out of range.
   template <class Number>
   std::vector<Number> values(std::string_view tensor) const {
     std::vector<Number> numbers(bytes(tensor).size() / dtype_bytes(dtype(tensor)));
@@ -155,7 +162,8 @@ class SafetensorsFile {
     return numbers;
   }
 
-  /// A tensor of rank 2 as it is, of rank 1 as one row, of rank 0 as [1 x 1]; types as in `values`. Throws for others.
+  /// Returns a tensor of rank 2 as a matrix, of rank 1 as one row, of rank 0 as [1 x 1]. Converts numbers as `values`
+  /// does. Throws if the rank is greater than 2 or the conversion fails.
   template <class Scalar>
   Matrix<Scalar> matrix(std::string_view tensor) const {
     const std::vector<Index>& dimensions = shape(tensor);
@@ -194,7 +202,7 @@ class SafetensorsFile {
     }
   }
 
-  /// The tensors must lie one after another, from the first byte after the header to the last of the file.
+  /// Throws unless the tensors cover all bytes after the header without gaps or overlaps.
   void check_cover(const std::string& where_file) {
     const auto place = [&](const std::string& tensor) {
       const SafetensorsEntry& e = entry(tensor);
@@ -221,7 +229,7 @@ class SafetensorsFile {
   std::map<std::string, std::string> metadata_;
 };
 
-/// A tensor to be written: `bytes` is memory that somebody else owns.
+/// A tensor to be written. Does not own `bytes`.
 struct NamedTensor {
   std::string name;
   DType dtype = DType::f32;
@@ -229,7 +237,7 @@ struct NamedTensor {
   std::span<const std::byte> bytes;
 };
 
-/// A matrix under a name, viewed: it must outlive the result.
+/// Returns a view of a matrix under a name. The matrix must outlive the result.
 template <class Scalar>
 NamedTensor named_tensor(std::string name, const Matrix<Scalar>& matrix) {
   const std::span<const Scalar> numbers(matrix.data(), static_cast<std::size_t>(matrix.size()));
@@ -238,9 +246,10 @@ NamedTensor named_tensor(std::string name, const Matrix<Scalar>& matrix) {
 template <class Scalar>
 NamedTensor named_tensor(std::string name, const Matrix<Scalar>&& matrix) = delete;
 
-/// Writes the tensors as a safetensors file, those of wide numbers first so that all are aligned. Throws if a name
-/// stands twice, is "__metadata__" or is not UTF-8, if the bytes are not as many as the shape says, and as
-/// `write_file`.
+/// Writes the tensors as a safetensors file. Types with wider numbers come first, so that all tensors are aligned.
+///
+/// Throws if a name is duplicate, is "__metadata__" or is not UTF-8; if metadata are not UTF-8; if the number of bytes
+/// does not match the shape; and as write_file does.
 inline void write_safetensors(const std::filesystem::path& path, std::vector<NamedTensor> tensors,
                               const std::map<std::string, std::string>& metadata = {}) {
   const std::string where_file = "write_safetensors: " + path_text(path);

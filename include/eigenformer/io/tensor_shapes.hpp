@@ -1,5 +1,5 @@
-// The names and shapes of layers' tensors, from the layers' options alone: a file can be compared with a configuration
-// before memory is allocated for the model. Models list theirs in *_config.hpp.
+// Names and shapes of the tensors of layers, computed from the layers' options alone. They allow a file to be checked
+// against a configuration before the model is allocated. The *_config.hpp headers list the tensors of models.
 #pragma once
 
 #include <algorithm>
@@ -11,7 +11,7 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// Called with each tensor's name and shape.
+/// Function that is called with each tensor's name and shape.
 using TensorVisitor = std::function<void(const std::string& name, const Shape& shape)>;
 
 namespace detail {
@@ -27,7 +27,7 @@ inline void visit_norm(const TensorVisitor& visitor, const std::string& name, In
   visitor(name + ".bias", {1, features});
 }
 
-/// Of attention whose queries, keys and values have one width.
+/// Visits the tensors of a MultiHeadAttention whose inputs all have the same width.
 inline void visit_attention(const TensorVisitor& visitor, const std::string& name,
                             const MultiHeadAttentionOptions& options) {
   const Index width = options.width, key_heads = options.key_heads == 0 ? options.heads : options.key_heads;
@@ -41,7 +41,7 @@ inline void visit_attention(const TensorVisitor& visitor, const std::string& nam
   if (options.relative_values) visitor(name + ".relative_values", {2 * options.relative_distance + 1, head_width});
 }
 
-/// What encoder and decoder blocks have in common.
+/// Visits the tensors of an encoder block, which a decoder block has too.
 inline void visit_encoder_layer(const TensorVisitor& visitor, const std::string& name,
                                 const TransformerLayerOptions& options) {
   visit_attention(visitor, name + ".self_attn", options.self_attention());

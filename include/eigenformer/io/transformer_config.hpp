@@ -1,4 +1,4 @@
-// A Transformer's options in config.json of a model folder, see options.hpp, and the tensors that go with them.
+// Options of a Transformer in config.json (see options.hpp), and the tensors that they imply.
 #pragma once
 
 #include <concepts>
@@ -10,7 +10,7 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// The keys are in one list, whatever part of the options they are of.
+/// Visits every option by name, as options_to_json requires. The options of `layer` are in the same flat list.
 template <class Options>
 requires std::same_as<std::remove_const_t<Options>, TransformerOptions>
 void visit_options(Options& options, auto&& visitor) {
@@ -40,8 +40,8 @@ void visit_options(Options& options, auto&& visitor) {
   visitor("tie_output", options.tie_output);
 }
 
-/// Calls the visitor with the name and shape of every parameter of a Transformer with these options. Allocates nothing
-/// for the model; a visitor may end the walk by throwing.
+/// Calls the visitor with the name and shape of every parameter of a Transformer with these options, without allocating
+/// the model. The visitor may throw to stop early.
 inline void visit_tensors(const TransformerOptions& options, const TensorVisitor& visitor) {
   const Index width = options.layer.width;
   visitor("source_embedding.weight", {options.source_vocabulary_size, width});

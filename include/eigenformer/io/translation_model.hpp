@@ -1,9 +1,9 @@
-// A model folder: everything that is needed to translate, in files that other programs can read too.
+// Saving and loading of a translation model, as a folder of files that other programs can read too.
 //
-//   config.json              the model's options, and how each side is cut into tokens
+//   config.json              the model's options, and the tokenization of each language
 //   model.safetensors        its parameters
-//   source_vocabulary.txt    one token a line; its number is the line's, from 0
-//   target_vocabulary.txt
+//   source_vocabulary.txt    one token per line; its number is the line number, from 0
+//   target_vocabulary.txt    one token per line, numbered in the same way
 #pragma once
 
 #include <array>
@@ -49,24 +49,25 @@ inline Vocabulary read_vocabulary(const std::filesystem::path& path) {
   return Vocabulary(std::move(tokens));
 }
 
-/// What config.json calls a kind of model.
+/// Returns the "model_type" of a Transformer in config.json.
 template <class Scalar>
 const char* model_type(const Transformer<Scalar>&) {
   return "transformer";
 }
+/// Returns the "model_type" of a RecurrentSeq2Seq in config.json.
 template <class Scalar>
 const char* model_type(const RecurrentSeq2Seq<Scalar>&) {
   return "recurrent_seq2seq";
 }
 
-/// Makes the model of these options, and reads its parameters. No memory is allocated for the model before the file is
-/// known to have all of its tensors, in their shapes.
+/// Makes a model with these options and reads its parameters. Allocates the model only after checking that the file has
+/// all of its tensors with the expected shapes. Throws otherwise.
 template <class Network, class Options>
 Network load_network(const std::filesystem::path& folder, const Options& options) {
   const SafetensorsFile file(newest_file(folder, "model.safetensors"));
   const std::string where = "load: " + file.name() + " does not fit " + path_text(folder / "config.json");
   visit_tensors(options, [&](const std::string& name, const Shape& shape) { check_tensor(file, name, shape, where); });
-  Rng rng(0);  // what it draws is replaced
+  Rng rng(0);  // initial weights are overwritten below
   Network network(options, rng);
   load_parameters(file, network);
   return network;
@@ -74,13 +75,13 @@ Network load_network(const std::filesystem::path& folder, const Options& options
 
 }  // namespace detail
 
-/// Throws if save() would refuse the folder: to be called before a long training. Changes nothing.
+/// Throws if save() could not write to the folder. Call it before a long training. Changes nothing.
 inline void check_saving(const std::filesystem::path& folder) {
   check_folder_writable(folder, detail::model_files);
 }
 
-/// Writes the four files, all or none: after a full disk, a killed program or a power cut the folder holds the older
-/// model or this one, whole (see write_folder). Other files in the folder are left alone.
+/// Writes the four files atomically: after a full disk, a killed program or a power cut, the folder holds either the
+/// previous model or this one, complete (see write_folder). Leaves other files in the folder alone.
 template <class Scalar>
 void save(const std::filesystem::path& folder, const TranslationModel<Scalar>& model) {
   Json config{{"source_tokens", std::string(to_string(model.source.tokenization))},
@@ -99,8 +100,8 @@ void save(const std::filesystem::path& folder, const TranslationModel<Scalar>& m
   });
 }
 
-/// Reads what save() wrote. Throws if a file is missing, truncated, or not of this model; the message names it. Throws
-/// also if a model is saved there meanwhile.
+/// Loads a model written by save(). Throws if a file is missing, truncated or inconsistent with the others; the message
+/// names the file. Also throws if another model is saved to the folder during loading.
 template <class Scalar>
 TranslationModel<Scalar> load_translation_model(const std::filesystem::path& folder) {
   const auto written = last_writes(folder, detail::model_files);
