@@ -1,5 +1,6 @@
-// Attention over n and d, heads contiguous or as column blocks, against the materialised version; and the exponents of
-// n and d: the paper's O(n^2 d), measured. One head, one thread.
+// Benchmarks attention over n and d, with contiguous heads or heads as column blocks, and the materialised baseline.
+// Also fits the exponents of n and d, to compare with the paper's O(n^2 d). One head and one thread, except for
+// two_threads.
 #include "eigenformer/core/thread_pool.hpp"
 #include "eigenformer/kernels/attention_backward.hpp"
 #include "support/counters.hpp"
@@ -14,13 +15,13 @@ using ef::Matrix;
 using ef::bench::MaterialisedAttention;
 using ef::bench::run_counted;
 
-/// Pairs of query and key that see each other: only these count as work.
+/// Returns the number of query-key pairs that are not masked; only these count as work.
 double pairs(Index n, bool causal) {
   return causal ? 0.5 * static_cast<double>(n) * static_cast<double>(n + 1)
                 : static_cast<double>(n) * static_cast<double>(n);
 }
 
-/// One head's columns of matrices whose rows are `stride` numbers apart.
+/// One head of n tokens and width d, as a column block of matrices with `stride` columns.
 template <class Scalar>
 struct Inputs {
   using Head = Eigen::Block<Matrix<Scalar>>;
@@ -51,7 +52,7 @@ void call_backward(Inputs<Scalar>& in, const Score& score) {
                                  {in.out, in.log_sum_exp}, in.d_out, {in.d_q, in.d_k, in.d_v});
 }
 
-/// Calls body(score) with what the benchmark's arguments ask for.
+/// Calls body(score) with Causal or Unmasked.
 template <class Body>
 void with_score(bool causal, Body body) {
   if (causal)
@@ -79,7 +80,7 @@ void attention_backward(benchmark::State& state) {
   });
 }
 
-/// `speed`: how many times as fast two threads are as one, over 8 heads.
+/// Benchmarks two threads against one, over 8 heads. The counter `speed` is the speed-up.
 void two_threads(benchmark::State& state, bool backward) {
   const Index n = state.range(0), d = state.range(1), heads = 8;
   const auto random = [&] { return Matrix<float>(Matrix<float>::Random(n, heads * d)); };
@@ -116,7 +117,7 @@ void materialised_backward(benchmark::State& state) {
   Inputs<float> in(state);
   MaterialisedAttention attention;
   attention.forward(in.q_rows, in.k_rows, in.v_rows, in.causal);
-  // The five products that a fused backward has, less the one that made the weights, which are still there.
+  // Four products; the fused backward has a fifth, which recomputes the weights.
   run_counted<float>(state, 8 * pairs(in.n, in.causal) * static_cast<double>(in.d),
                      [&] { attention.backward(in.q_rows, in.k_rows, in.v_rows, in.d_out_rows); });
 }
@@ -129,7 +130,7 @@ void contiguous(benchmark::internal::Benchmark* b, int max_tokens) {
 }
 void all_sizes(benchmark::internal::Benchmark* b) {
   contiguous(b, 16384);
-  for (const int causal : {0, 1})  // a head of 8 or 16 in rows of 512 or 1024
+  for (const int causal : {0, 1})  // one of 8 or 16 heads, in rows of 512 or 1024 numbers
     for (const int n : {512, 2048})
       for (const int stride : {512, 1024}) b->Args({n, 64, causal, stride});
 }

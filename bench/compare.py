@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-"""Attention of one head on one thread: this library's against PyTorch's and ONNX Runtime's, whichever is installed, on
-the same shapes in turn. Prints how many times as fast this one is.
+"""Compares attention of this library with that of PyTorch and ONNX Runtime: one head, one thread, the same shapes.
+
+Skips libraries that are not installed. Times the libraries in turn and prints how many times as fast this library is.
 
     pip install torch onnxruntime onnx
     bench/compare.py build/release/bin/attention_bench
@@ -15,7 +16,7 @@ import numpy
 
 
 def ours(program, n, d, causal):
-    """Seconds of one call."""
+    """Returns the seconds of one call of this library."""
     with tempfile.NamedTemporaryFile(suffix=".json") as out:
         subprocess.run(
             [program, f"--benchmark_filter=^attention_forward/n:{n}/d:{d}/causal:{causal}/stride:{d}/",

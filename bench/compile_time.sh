@@ -1,6 +1,8 @@
 #!/bin/sh
-# Seconds to compile a file that includes a part of the library, next to Eigen/Core alone: the least of five runs each,
-# taken in turn, since the machine may be shared. `CXX=clang++ bench/compile_time.sh [FLAGS]`; the flags default to -O2.
+# Measures the compile time of files that include parts of the library, relative to Eigen/Core alone. Prints the minimum
+# of five runs each; the runs alternate between files, because the machine may be shared.
+#
+#     CXX=clang++ bench/compile_time.sh [FLAGS]     CXX defaults to g++, FLAGS to -O2
 set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
 compiler=${CXX:-g++}

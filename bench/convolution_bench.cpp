@@ -1,4 +1,4 @@
-// Convolutions over a batch of sentences, one thread, float, against one product of rows that are unfolded already.
+// Benchmarks convolutions over a batch of sentences against one product of already unfolded rows. One thread, float.
 #include "eigenformer/kernels/convolution.hpp"
 
 #include "support/counters.hpp"
@@ -14,7 +14,7 @@ struct Layer {
       : window{.kernel = state.range(0)},
         rows(ef::RowOffsets::from_lengths(std::vector<Index>(64, state.range(1)))),
         x(Matrix<float>::Random(rows.rows(), state.range(2))),
-        weight(Matrix<float>::Random(2 * x.cols(), window.kernel * x.cols())),  // twice as wide: for a gate
+        weight(Matrix<float>::Random(2 * x.cols(), window.kernel * x.cols())),  // twice as wide, as for a gate
         y(Matrix<float>::Random(x.rows(), weight.rows())),
         operations(2.0 * static_cast<double>(x.rows()) * static_cast<double>(weight.size())) {}
 

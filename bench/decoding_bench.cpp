@@ -1,6 +1,7 @@
-// Attention of one query over n cached keys, as in decoding: bound by reading keys and values once, so `bandwidth` is
-// the share of what this machine reads of them in a second. And the memory that a long sequence takes.
-// One thread, float.
+// Benchmarks attention of one query over n cached keys, as in decoding, and the memory use of a long sequence. One
+// thread, float.
+//
+// Decoding is bound by reading keys and values once, so `bandwidth` reports the share of the read bandwidth.
 #include "eigenformer/kernels/attention.hpp"
 #include "support/bandwidth.hpp"
 #include "support/memory.hpp"
@@ -11,7 +12,8 @@ namespace ef = eigenformer;
 using ef::Index;
 using ef::Matrix;
 
-/// `heads` query heads that share one key head. Of many, products bound the time: 2 FLOP a head for every number read.
+/// `heads` query heads that share one key head. Each head does 2 FLOP per number read, so many heads are bound by
+/// arithmetic.
 void decoding(benchmark::State& state) {
   const Index n = state.range(0), d = state.range(1), heads = state.range(2);
   const Matrix<float> q = Matrix<float>::Random(1, heads * d), k = Matrix<float>::Random(n, d),
@@ -29,7 +31,7 @@ BENCHMARK(decoding)
     ->UseManualTime()
     ->Unit(benchmark::kMicrosecond);
 
-/// `extra_bytes`: of memory that one forward call touches beyond its inputs and results.
+/// Reports the counter `extra_bytes`: memory that one forward call touches beyond its inputs and results.
 void attention_memory(benchmark::State& state) {
   const Index n = state.range(0), d = state.range(1);
   const Matrix<float> q = Matrix<float>::Random(n, d), k = Matrix<float>::Random(n, d), v = Matrix<float>::Random(n, d);

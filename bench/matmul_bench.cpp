@@ -1,5 +1,5 @@
-// Dense products [m x k] by a weight [n x k], as in every linear layer, against Eigen's; of one row, against reading
-// the weight. One thread, float.
+// Benchmarks products of x [m x k] and a weight [n x k], as in every linear layer, against Eigen's product. With one
+// row, the reference is the time to read the weight. One thread, float.
 #include "eigenformer/kernels/matmul.hpp"
 
 #include "support/bandwidth.hpp"
@@ -20,21 +20,21 @@ struct Inputs {
   double operations;
 };
 
-/// As in inference: the weight is packed once.
+/// Inference: the weight is packed once, before the timing.
 void dense(benchmark::State& state) {
   Inputs in(state);
   const Matrix<float> no_bias;
   const ef::PackedWeight<float> packed(in.weight);
   run_counted<float>(state, in.operations, [&] { ef::linear_forward<float>(in.x, packed, no_bias, in.y); });
 }
-/// Of one row, as in decoding, reading the weight bounds the time.
+/// Decoding: one row, bound by reading the weight.
 void dense_one_row(benchmark::State& state) {
   Inputs in(state);
   const Matrix<float> no_bias;
   const ef::PackedWeight<float> packed(in.weight);
   ef::bench::run_reading(state, {packed.values()}, [&] { ef::linear_forward<float>(in.x, packed, no_bias, in.y); });
 }
-/// As in training: a weight of now.
+/// Training: the weight changes with every update, so it is not packed in advance.
 void dense_unpacked(benchmark::State& state) {
   Inputs in(state);
   const Matrix<float> no_bias;

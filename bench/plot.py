@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Draws time and share of the peak over n, from the JSON files of attention_bench, as SVG files beside them.
+"""Plots time and share of the peak over n, from JSON files of attention_bench, as SVG files in the same folder.
 
     apt-get install python3-matplotlib
     bench/plot.py build/release/bench/attention_bench.json
@@ -16,7 +16,7 @@ import matplotlib.pyplot as plt
 
 
 def series_of(path):
-    """{name: {d: [(n, seconds, share of the peak)]}} of the runs that have n and d, heads contiguous."""
+    """Returns {name: {d: [(n, seconds, share of the peak)]}} of all runs with n, d, causal and contiguous heads."""
     series = collections.defaultdict(lambda: collections.defaultdict(list))
     for run in json.loads(path.read_text())["benchmarks"]:
         name, *arguments = run["name"].split("/")

@@ -1,4 +1,5 @@
-// Recurrent layers over a batch of sequences, one thread, float: the recurrent part alone, whose input is projected.
+// Benchmarks the recurrent part of recurrent layers over a batch of sequences. The projection of the input is not
+// timed. One thread, float.
 #include "eigenformer/kernels/recurrence.hpp"
 
 #include "support/counters.hpp"
@@ -22,7 +23,7 @@ struct Layer {
         kept(rows.rows(), ef::saved_count(cell) * hidden) {}
 
   ef::Recurrence<float> recurrence() const { return {cell, weight, bias, none, rows}; }
-  /// Of the products with U, which are all but some of the time.
+  /// Floating-point operations of the products with U, which take most of the time.
   double operations() const { return 2.0 * static_cast<double>(gates.size()) * static_cast<double>(hidden); }
 
   ef::RecurrentCell cell;
@@ -38,7 +39,7 @@ void recurrent_forward(benchmark::State& state) {
   });
 }
 
-/// The products with U twice: for the states' gradients, and for U's.
+/// Counts two products of that size: for the gradients of the states, and for the gradient of U.
 void recurrent_backward(benchmark::State& state) {
   Layer layer(state);
   ef::recurrent_forward<float>(layer.recurrence(), layer.gates, layer.states, layer.kept);

@@ -1,5 +1,6 @@
-// What each score costs: `speed` is the share of the plain kernel's speed that is left, both taken in turn. Where a
-// score hides keys, the plain kernel is the one that hides the same. One head, one thread, float.
+// Benchmarks the cost of each score function. The counter `speed` is the speed relative to a plain kernel; the two are
+// timed alternately. The plain kernel is Causal for combinations with Causal, else Unmasked. One head, one thread,
+// float.
 #include "eigenformer/kernels/scores.hpp"
 
 #include "eigenformer/kernels/attention_backward.hpp"
@@ -40,7 +41,7 @@ struct Inputs {
   Matrix<float> q, k, v, d_out, out, log_sum_exp, d_q, d_k, d_v;
 };
 
-/// Registers score_forward/NAME and score_backward/NAME. make(inputs) gives the score; it may refer to the inputs.
+/// Registers score_forward/NAME and score_backward/NAME. make(inputs) returns the score, which may refer to the inputs.
 template <class Plain, class Make>
 void add(const std::string& name, const Plain& plain, Make make, const ef::AttentionOptions& options = {}) {
   const auto sizes = [](benchmark::internal::Benchmark* b) {
@@ -66,13 +67,13 @@ void add(const std::string& name, const Plain& plain, Make make, const ef::Atten
 void add_all() {
   const ef::Unmasked plain;
   const auto always = [](const auto& score) { return [score](Inputs&) { return score; }; };
-  add("causal", plain, always(ef::Causal{}));  // more than 1: half of the pairs are not worked on
+  add("causal", plain, always(ef::Causal{}));  // above 1: half of the pairs are skipped
   add("sliding_window", plain, always(ef::SlidingWindow(1 << 20)));
   add("causal_window", ef::Causal{}, always(ef::combine(ef::Causal{}, ef::SlidingWindow(1 << 20))));
   add("soft_cap", plain, always(ef::SoftCap(30)));
   add("alibi", plain, always(ef::Alibi(8)));
   add("alibi_causal", ef::Causal{}, always(ef::combine(ef::Alibi(8), ef::Causal{})));
-  static std::vector<Matrix<float>> kept;  // what scores refer to
+  static std::vector<Matrix<float>> kept;  // owns what the scores refer to
   const auto keep = [](Matrix<float> m) -> Matrix<float>& {
     kept.reserve(16);
     return kept.emplace_back(std::move(m));

@@ -1,4 +1,4 @@
-// What one core of this machine reads in a second of given memory, measured here and now.
+// Read bandwidth of one core, measured on given memory between the timed runs.
 #pragma once
 
 #include <benchmark/benchmark.h>
@@ -13,7 +13,7 @@
 
 namespace eigenformer::bench {
 
-/// Reads all entries, in order.
+/// Reads all entries in order, except an incomplete last block.
 inline void read_all(std::span<const float> numbers) {
   using P = simd::Packet<float>;
   constexpr int chains = 8;
@@ -31,8 +31,8 @@ inline void read_all(std::span<const float> numbers) {
   benchmark::DoNotOptimize(kept);
 }
 
-/// Bytes a second of reading some memory, the best of three times: that which the measured work reads, since other
-/// memory of its size would push it out of the last cache.
+/// Returns the bytes per second of reading `parts`, the best of three times. Pass the memory that the measured work
+/// reads: other memory of that size would evict it from the last-level cache.
 inline double read_bandwidth(std::initializer_list<std::span<const float>> parts) {
   double least = 1e9;
   std::size_t bytes = 0;
@@ -44,8 +44,11 @@ inline double read_bandwidth(std::initializer_list<std::span<const float>> parts
   return static_cast<double>(bytes) / least;
 }
 
-/// `bytes` (a second), `peak_bytes` (what is read in a second of the same memory), and `bandwidth`, the share of it
-/// that was reached, of `work` that reads these once.
+/// Benchmarks `work`, which reads all of `parts` once per call. Reports the counters
+///
+///   bytes        bytes that `work` reads per second
+///   peak_bytes   read bandwidth of the same memory, bytes per second
+///   bandwidth    bytes / peak_bytes
 template <class Work>
 void run_reading(benchmark::State& state, std::initializer_list<std::span<const float>> parts, Work&& work) {
   double bytes = 0;

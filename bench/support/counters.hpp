@@ -1,4 +1,4 @@
-// What every benchmark reports beside its time. All of them use manual time.
+// Counters that the benchmarks report besides the time. All benchmarks use manual time.
 #pragma once
 
 #include <benchmark/benchmark.h>
@@ -11,7 +11,7 @@
 
 namespace eigenformer::bench {
 
-/// Seconds of one call.
+/// Returns the seconds of one call.
 template <class Work>
 double seconds_of(Work&& work) {
   const auto begin = std::chrono::steady_clock::now();
@@ -26,16 +26,21 @@ inline double median(std::vector<double> values) {
   return *middle;
 }
 
-/// Runs `work` as the benchmark, in windows of a few milliseconds, between which measure() tells what the machine can
-/// do just now, since that moves: another tenant's work, the clock. Gives the medians over the windows of what a second
-/// did of `amount`, what could have been done, and their ratio.
+/// Result of run_in_windows.
 struct Rates {
   double reached, possible, share;
 };
+
+/// Runs `work` as the benchmark, in windows of a few milliseconds. Between windows, measure() returns the rate that the
+/// machine can reach at that moment, because clock and other tenants change it. Returns medians over the windows:
+///
+///   reached    `amount` per call times calls per second
+///   possible   mean of measure() before and after the window
+///   share      reached / possible
 template <class Work, class Measure>
 Rates run_in_windows(benchmark::State& state, double amount, Work&& work, Measure&& measure) {
   constexpr double window_seconds = 2e-3;
-  work();  // buffers are made, and pages touched
+  work();  // warm-up: allocates buffers and touches pages
   std::vector<double> reached, possible, shares;
   double before = measure(), seconds = 0;
   Index calls = 0;
@@ -59,7 +64,11 @@ Rates run_in_windows(benchmark::State& state, double amount, Work&& work, Measur
   return {median(reached), median(possible), median(shares)};
 }
 
-/// `flops` (a second), `peak_flops` (the machine's), and `peak`, the share of it that was reached.
+/// Benchmarks `work`, which does `operations` floating-point operations per call. Reports the counters
+///
+///   flops        floating-point operations per second
+///   peak_flops   peak of the machine
+///   peak         flops / peak_flops
 template <class Scalar, class Work>
 void run_counted(benchmark::State& state, double operations, Work&& work) {
   const Rates rates = run_in_windows(state, operations, work, [] { return peak_flops<Scalar>(); });
@@ -68,8 +77,8 @@ void run_counted(benchmark::State& state, double operations, Work&& work) {
   state.counters["peak"] = rates.share;
 }
 
-/// `speed`: what share `work` reaches of the speed of `plain`, which does what it does without the one thing that is
-/// looked at.
+/// Benchmarks `work` against `plain`, which does the same without the feature under test. Reports the counter `speed`:
+/// the speed of `work` divided by that of `plain`.
 template <class Plain, class Work>
 void run_compared(benchmark::State& state, Plain&& plain, Work&& work) {
   plain();

@@ -1,4 +1,4 @@
-// Fits time = c n^a d^b to what was measured, by least squares on a log-log scale.
+// Fits time = c n^a d^b to measured times, by least squares on a log-log scale.
 #pragma once
 
 #include <benchmark/benchmark.h>
@@ -12,8 +12,8 @@
 
 namespace eigenformer::bench {
 
-/// A console reporter that also remembers the time of every run whose name has n and d:
-/// "attention_forward/n:512/d:64/causal:0".
+/// Console reporter that also stores the time of every run with n and d in its name, for example
+/// "attention_forward/n:512/d:64/causal:0". Runs with a stride other than d are left out.
 class ExponentReporter : public benchmark::ConsoleReporter {
  public:
   void ReportRuns(const std::vector<Run>& runs) override {
@@ -43,7 +43,7 @@ class ExponentReporter : public benchmark::ConsoleReporter {
         times[row] = points[i].time;
       }
       const Eigen::ColPivHouseholderQR<Eigen::MatrixXd> factors(logs);
-      if (factors.rank() < 3) continue;  // of one n, or one d, there is no exponent to be had
+      if (factors.rank() < 3) continue;  // n or d does not vary
       const Eigen::Vector3d fit = factors.solve(times);
       const double residual = std::sqrt((logs * fit - times).squaredNorm() / static_cast<double>(points.size()));
       std::printf("  %-32s a = %.2f  b = %.2f  (%zu points, typically off by %.0f %%)\n", series.c_str(), fit[1],

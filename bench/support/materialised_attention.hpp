@@ -1,11 +1,12 @@
-// The baseline: attention as the formula is written, in plain Eigen, with the n x n weights in memory.
+// Baseline: attention written as in the formula, in plain Eigen, with the n x n weights in memory.
 #pragma once
 
 #include "eigenformer/core/types.hpp"
 
 namespace eigenformer::bench {
 
-/// The weights [queries x keys] and the result, kept between calls so that only the arithmetic is timed.
+/// Materialised attention. Weights [queries x keys] and results are reused by later calls, so that allocation is not
+/// timed.
 struct MaterialisedAttention {
   Matrix<float> weights, out, d_weights, d_q, d_k, d_v;
 

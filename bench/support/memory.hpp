@@ -1,4 +1,4 @@
-// The most memory that this process had at one time, on Linux.
+// Peak memory of this process, on Linux.
 #pragma once
 
 #include <fstream>
@@ -6,7 +6,7 @@
 
 namespace eigenformer::bench {
 
-/// A line of /proc/self/status, in bytes; -1 elsewhere.
+/// Returns a value of /proc/self/status in bytes; -1 if it does not exist.
 inline double memory_status(const std::string& key) {
   std::ifstream status("/proc/self/status");
   for (std::string line; std::getline(status, line);)
@@ -14,12 +14,13 @@ inline double memory_status(const std::string& key) {
   return -1;
 }
 
-/// Forgets the peak so far, and gives what is in use; -1 where there is no telling.
+/// Resets the peak and returns the memory in use, in bytes; -1 if this system does not support it.
 inline double begin_of_peak_memory() {
   std::ofstream clear("/proc/self/clear_refs");
   clear << 5 << std::flush;
   return clear ? memory_status("VmRSS") : -1;
 }
+/// Returns the peak memory since begin_of_peak_memory, in bytes; -1 if this system does not support it.
 inline double peak_memory() {
   return memory_status("VmHWM");
 }

@@ -1,5 +1,5 @@
-// The most multiply-adds that one core of this machine does in a second, measured here and now: the machine may be
-// shared and its clock may move, so a figure is given as a share of a peak taken between the timed runs.
+// Peak floating-point rate of one core, measured between the timed runs. Results are given as a share of this peak,
+// because the machine may be shared and its clock may change.
 #pragma once
 
 #include <benchmark/benchmark.h>
@@ -11,14 +11,14 @@
 
 namespace eigenformer::bench {
 
-/// Floating-point operations a second, two a multiply-add, by as many independent chains as hide their latency.
+/// Returns the floating-point operations per second of independent chains of FMAs. A multiply-add counts as two
+/// operations. There are enough chains to hide the latency.
 template <class Scalar>
 double peak_flops() {
   using P = simd::Packet<Scalar>;
   constexpr int chains = simd::registers >= 32 ? 24 : 12;
   constexpr int rounds = 50000;
-  // From memory that the compiler cannot see through: of equal chains, or of a result that nobody looks at, it would
-  // leave out most.
+  // Hide the values from the compiler. It would merge chains that it knows to be equal, and remove unused results.
   alignas(64) Scalar starts[(chains + 2) * simd::lanes<Scalar>];
   for (Scalar& start : starts) start = Scalar(0.5);
   benchmark::DoNotOptimize(starts);
