@@ -1,7 +1,10 @@
-# Tests of compiling itself: every header alone, programs that use eigenformer as its users do, code that must not
-# compile, every header under other conditions.
+# Tests of compilation:
+# - every header alone,
+# - programs that use eigenformer as its users do,
+# - code that must not compile,
+# - every header with other compilers and flags.
 
-# --- Headers: each alone, each twice in a file, each in two translation units of one program --------------------------
+# --- Headers: each alone, included twice in a file, and in two translation units of one program -----------------------
 
 file(GLOB_RECURSE headers CONFIGURE_DEPENDS RELATIVE ${PROJECT_SOURCE_DIR}/include ${PROJECT_SOURCE_DIR}/include/*.hpp)
 if(NOT TARGET eigenformer::io)
@@ -32,7 +35,7 @@ target_compile_options(headers_alone PRIVATE $<$<NOT:$<CXX_COMPILER_ID:MSVC>>:-O
 target_precompile_headers(headers_alone PRIVATE <Eigen/Core>) # which every header includes first
 add_dependencies(thorough_tests headers_alone)
 
-# --- What the scripts of the tests below need to know of this build ---------------------------------------------------
+# --- Properties of this build that the test scripts below read --------------------------------------------------------
 
 set(eigen_include $<TARGET_PROPERTY:Eigen3::Eigen,INTERFACE_INCLUDE_DIRECTORIES>)
 if(MSVC)
@@ -52,7 +55,7 @@ else()
   set(needed_flags "")
 endif()
 
-# A consumer finds what this build found, and has no flags from the environment.
+# Consumers use the tools and packages that this build found, and no flags from the environment.
 set(consumer_cache "set(CMAKE_CXX_FLAGS \"${needed_flags}\" CACHE STRING \"\")\n")
 if(eigen_SOURCE_DIR)
   set(FETCHCONTENT_SOURCE_DIR_EIGEN ${eigen_SOURCE_DIR})
@@ -95,7 +98,7 @@ if(EIGENFORMER_INSTALL)
   add_consumer_test(package -Dway=package)
 endif()
 
-# Visual Studio's generator calls a compiler that does not run without the environment it is given there.
+# Visual Studio's compiler runs only in the environment that its generator sets up, so the tests below cannot call it.
 if(CMAKE_GENERATOR MATCHES "Visual Studio")
   return()
 endif()
@@ -110,9 +113,9 @@ foreach(source IN LISTS sources)
                                              -P ${CMAKE_CURRENT_SOURCE_DIR}/compile_fail/run.cmake)
 endforeach()
 
-# --- Every header under other conditions ------------------------------------------------------------------------------
+# --- Every header with other compilers and flags ----------------------------------------------------------------------
 
-# They are included by -I, as a user may include them, so that warnings in them are seen.
+# The headers are included by -I, not -isystem, so that the compiler reports warnings in them.
 set(compiling ${CMAKE_CURRENT_SOURCE_DIR}/compiling)
 add_test(NAME compiling.older_language COMMAND ${CMAKE_COMMAND} -Dthis_build=${this_build}
                                                "-Dheaders=${first_of_folders}" -P ${compiling}/older_language.cmake)
@@ -129,7 +132,7 @@ add_headers_test(headers_without_exceptions ${all_headers} "-fno-exceptions -fno
 add_test(NAME compiling.without_exceptions COMMAND ${CMAKE_COMMAND} -Dthis_build=${this_build}
                                                    -P ${compiling}/without_exceptions.cmake)
 
-# Warnings that users turn on. Eigen's own headers are a system's, or they would give most of them.
+# Warnings that users may enable. Eigen is included by -isystem, because its headers cause most of these warnings.
 set(warnings "-isystem ${eigen_include} -Werror -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Wold-style-cast"
              "-Wdouble-promotion -Wextra-semi -Wnon-virtual-dtor -Woverloaded-virtual -Wcast-qual -Wcast-align -Wundef"
              "-Wnull-dereference -Wredundant-decls -Wformat=2")

@@ -1,5 +1,6 @@
 #include "eigenformer/kernels/scores/alibi.hpp"
 
+#include "eigenformer/kernels/scores/score_traits.hpp"
 #include "support/catch.hpp"
 #include "support/message_of.hpp"
 
