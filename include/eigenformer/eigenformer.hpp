@@ -1,5 +1,5 @@
-// Everything that needs Eigen alone: all of the library but io/. Files that use a part of it compile faster if they
-// include that part.
+// Includes the whole library except io/, which depends on more than Eigen. To compile faster, include only the headers
+// you need.
 #pragma once
 
 #include "eigenformer/autograd/gradient_check.hpp"

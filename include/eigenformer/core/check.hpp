@@ -1,5 +1,5 @@
-// Errors that the caller can cause: one exception, whose message says what, where, what was expected and what was
-// given.
+// Errors caused by the caller. There is one exception type; its message says what is wrong, where, what was expected
+// and what was given.
 #pragma once
 
 #include <cstdint>
@@ -15,14 +15,14 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// Thrown for a wrong shape, size, option, text or file. `assert` is left for the library's own mistakes. What happens
-/// without exceptions is said in config.hpp, at EIGENFORMER_THROW.
+/// Thrown for a wrong shape, size, option, text or file. Bugs in the library itself use `assert` instead. For builds
+/// without exceptions see EIGENFORMER_THROW in config.hpp.
 class Error : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
 };
 
-/// A matrix's size as it stands in messages: "[7 x 512]".
+/// A matrix's size. Messages print it as "[7 x 512]".
 struct Shape {
   Index rows;
   Index cols;
@@ -36,8 +36,8 @@ Shape shape(const Eigen::EigenBase<Derived>& matrix) {
 
 namespace detail {
 
-/// A text, a number or a Shape of a message. One type for all of them, so that no message has code of its own to be
-/// compiled: they are many.
+/// A part of a message: a text, a number or a Shape. All parts have one type, so that the many messages of the library
+/// share one formatting function instead of each instantiating its own.
 class MessagePart {
  public:
   MessagePart(std::string_view text) : kind_(Kind::text), text_(text) {}
@@ -93,7 +93,7 @@ class MessagePart {
   double real_ = 0;
 };
 
-/// What EIGENFORMER_THROW does without exceptions.
+/// Prints the message and aborts: EIGENFORMER_THROW without exceptions.
 [[noreturn]] EIGENFORMER_COLD inline void abort_with(const Error& error) {
   std::fputs(error.what(), stderr);
   std::fputc('\n', stderr);
@@ -108,21 +108,22 @@ class MessagePart {
 
 }  // namespace detail
 
-/// Throws an Error whose message is the parts in turn: texts, numbers and Shapes.
+/// Throws an Error. Its message is the concatenation of the parts: texts, numbers and Shapes.
 template <class... Parts>
 [[noreturn]] EIGENFORMER_COLD void fail(const Parts&... parts) {
   detail::fail_with({detail::MessagePart(parts)...});
 }
 
-/// Throws an Error unless `condition` holds. The message is put together only then:
-/// `check(x.cols() == weight.cols(), "matmul: x is ", shape(x), ", weight is ", shape(weight));`
+/// Throws an Error unless `condition` holds. The message is built only on failure:
+///
+///   check(x.cols() == weight.cols(), "matmul: x is ", shape(x), ", weight is ", shape(weight));
 template <class... Parts>
 void check(bool condition, const Parts&... parts) {
   if (!condition) [[unlikely]]
     fail(parts...);
 }
 
-/// Throws unless `given` has the shape `expected`: "softmax: y is [2 x 3], expected [2 x 4]".
+/// Throws unless `given` equals `expected`, with a message like "softmax: y is [2 x 3], expected [2 x 4]".
 inline void check_shape(const char* where, const char* name, Shape given, Shape expected) {
   check(given == expected, where, ": ", name, " is ", given, ", expected ", expected);
 }

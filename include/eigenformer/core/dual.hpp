@@ -1,5 +1,5 @@
-// Numbers that carry a derivative: f(Dual(x, 1)) gives f(x) and f'(x), for any f that is written for numbers of any
-// type (forward-mode differentiation; Griewank and Walther 2008, chapter 3).
+// Numbers that carry a derivative, for forward-mode differentiation (Griewank and Walther 2008, chapter 3).
+// f(Dual(x, 1)) returns f(x) and f'(x), for any f that is a template over its number type.
 #pragma once
 
 #include <compare>
@@ -17,7 +17,7 @@ struct Dual {
 
   constexpr Dual() = default;
   constexpr Dual(Scalar v, Scalar d) : value(v), derivative(d) {}
-  /// A constant. Of any type, so that 2 * x and x + 0.5 read as with plain numbers.
+  /// A constant, of any arithmetic type, so that expressions like 2 * x and x + 0.5 compile.
   template <class Number, std::enable_if_t<std::is_arithmetic_v<Number>, int> = 0>
   constexpr Dual(Number constant) : value(static_cast<Scalar>(constant)) {}  // NOLINT: implicit
 
@@ -45,7 +45,7 @@ struct Dual {
   constexpr Dual& operator/=(const Divisor& b) {
     return *this = *this / b;
   }
-  // Times and over a constant, without the products with its derivative, which is 0.
+  // Multiplication and division by a constant skip the products with its derivative, which is 0.
   template <class Number, std::enable_if_t<std::is_arithmetic_v<Number>, int> = 0>
   friend constexpr Dual operator*(const Dual& a, Number constant) {
     return {a.value * static_cast<Scalar>(constant), a.derivative * static_cast<Scalar>(constant)};
@@ -59,14 +59,14 @@ struct Dual {
     return {a.value / static_cast<Scalar>(constant), a.derivative / static_cast<Scalar>(constant)};
   }
 
-  /// Does not compile, and says why.
+  /// Fails to compile with a message that says why.
   template <class Number, std::enable_if_t<std::is_arithmetic_v<Number>, int> = 0>
   explicit constexpr operator Number() const {
     static_assert(std::is_void_v<Number>, "a score that is cast to a number loses its derivative: keep it of its type");
     return {};
   }
 
-  // By value, so that a function takes the branch that it takes for numbers.
+  // Compares values only, so that a function takes the same branches as for plain numbers.
   friend constexpr bool operator==(const Dual& a, const Dual& b) { return a.value == b.value; }
   friend constexpr auto operator<=>(const Dual& a, const Dual& b) { return a.value <=> b.value; }
 };
@@ -81,7 +81,7 @@ EIGEN_ALWAYS_INLINE Dual<Scalar> tanh(const Dual<Scalar>& x) {
   const Scalar y = tanh(x.value);
   return {y, (1 - y * y) * x.derivative};
 }
-/// At 0 the derivative is that of x.
+/// Returns |x|. At 0 the derivative is that of x.
 template <class Scalar>
 EIGEN_ALWAYS_INLINE Dual<Scalar> abs(const Dual<Scalar>& x) {
   return x.value < 0 ? -x : x;
@@ -96,11 +96,11 @@ Dual<Scalar> sqrt(const Dual<Scalar>& x) {
   const Scalar y = sqrt(x.value);
   return {y, x.derivative / (2 * y)};
 }
-/// x^exponent, for a constant exponent.
+/// Returns x^exponent, for a constant exponent.
 template <class Scalar, class Exponent, std::enable_if_t<std::is_arithmetic_v<Exponent>, int> = 0>
 Dual<Scalar> pow(const Dual<Scalar>& x, Exponent exponent) {
   const auto n = static_cast<Scalar>(exponent);
-  const Scalar slope = n == 0 ? Scalar(0) : n * pow(x.value, n - 1);  // of a constant none, even at 0
+  const Scalar slope = n == 0 ? Scalar(0) : n * pow(x.value, n - 1);  // x^0 is constant, also at x = 0
   return {pow(x.value, n), slope * x.derivative};
 }
 

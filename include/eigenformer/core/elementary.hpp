@@ -1,5 +1,5 @@
-// exp, tanh and abs of single numbers, without branches or calls: a compiler can vectorise a loop over them, which it
-// cannot over the C library's.
+// Scalar exp, tanh and abs without branches or calls. A compiler can vectorise a loop over them, unlike one over the C
+// library's functions.
 #pragma once
 
 #include <array>
@@ -25,7 +25,7 @@ struct FloatingBits<float> {
   using Integer = std::int32_t;
   static constexpr Integer sign = (std::numeric_limits<Integer>::min)();
   static constexpr float round =
-      12582912.0F;  // 1.5 * 2^23: a sum with it is rounded to a whole number, in its low bits
+      12582912.0F;  // 1.5 * 2^23: adding it rounds to an integer, which appears in the sum's low bits
   static constexpr float ln2_high = 0.693145751953125F, ln2_low = 1.42860682030942e-6F;
   static constexpr int terms = 7;
 };
@@ -38,9 +38,9 @@ struct FloatingBits<double> {
   static constexpr int terms = 13;
 };
 
-/// a if the condition holds, else b. By bits: of a ? : whose one side is a constant GCC 12 makes a branch to go on from
-/// with the constant, and a loop with branches is not vectorised. (scores_bench, lambda_tanh with AVX2: 20 instead of
-/// 77 % of the plain kernel's speed.)
+/// Returns a if the condition holds, else b, by masking bits. GCC 12 compiles a conditional expression with one
+/// constant operand to a branch, and a loop with branches is not vectorised.
+/// Measured: scores_bench, lambda_tanh with AVX2, GCC 12: 20 instead of 77 % of the plain kernel's speed.
 template <class Scalar>
 EIGEN_ALWAYS_INLINE Scalar choose(bool condition, Scalar a, Scalar b) {
   using Integer = typename FloatingBits<Scalar>::Integer;
@@ -48,7 +48,7 @@ EIGEN_ALWAYS_INLINE Scalar choose(bool condition, Scalar a, Scalar b) {
   return bit_cast<Scalar>((bit_cast<Integer>(a) & mask) | (bit_cast<Integer>(b) & ~mask));
 }
 
-/// 1, 1/2!, 1/3! ..
+/// Returns 1, 1/2!, 1/3! ..
 template <class Scalar>
 constexpr auto inverse_factorials() {
   std::array<Scalar, FloatingBits<Scalar>::terms> inverses{};
@@ -60,21 +60,22 @@ constexpr auto inverse_factorials() {
 
 }  // namespace detail
 
-/// e^x within 2 roundings; 0 where that is below the smallest normal number, and infinity from half of the largest on.
+/// Returns e^x within 2 roundings. Returns 0 where the result would be subnormal, and infinity where it would exceed
+/// half of the largest number.
 template <class Scalar, std::enable_if_t<std::is_floating_point_v<Scalar>, int> = 0>
 EIGEN_ALWAYS_INLINE Scalar exp(Scalar x) {
   EIGENFORMER_KEEP_ORDER
   using simd::as_rounded;
   constexpr bool single = sizeof(Scalar) == 4;
   constexpr Scalar lowest = single ? Scalar(-87.33654) : Scalar(-708.39641853226408);
-  constexpr Scalar highest = single ? Scalar(88.37626) : Scalar(709.4361393031039);  // rounded to n = 127 and 1023
+  constexpr Scalar highest = single ? Scalar(88.37626) : Scalar(709.4361393031039);  // round to n = 127 and 1023
   const Scalar within = detail::choose(x < lowest, lowest, detail::choose(x > highest, highest, x));
-  // 2^n (1 + p), where p = e^r - 1 of a remainder |r| <= ln(2) / 2.
+  // e^x = 2^n (1 + p), where p = e^r - 1 and |r| <= ln(2) / 2.
   using Bits = detail::FloatingBits<Scalar>;
   const Scalar shifted = as_rounded(within * Scalar(1.44269504088896340736) + Bits::round);
   const Scalar n = as_rounded(shifted - Bits::round);
   const Scalar r = as_rounded(within - n * Bits::ln2_high) - n * Bits::ln2_low;
-  // The Taylor series r + r^2/2! + r^3/3! ..: the next term is below half a rounding.
+  // Taylor series r + r^2/2! + r^3/3! ..: the first omitted term is below half a rounding.
   constexpr auto coefficients = detail::inverse_factorials<Scalar>();
   Scalar sum = coefficients.back();
   EIGENFORMER_UNROLL
@@ -94,7 +95,7 @@ EIGEN_ALWAYS_INLINE Scalar abs(Scalar x) {
                                   ~detail::FloatingBits<Scalar>::sign);
 }
 
-/// The hyperbolic tangent: the formula and errors of core/detail/tanh.hpp.
+/// Returns tanh x, with the formula and error bounds of core/detail/tanh.hpp.
 template <class Scalar, std::enable_if_t<std::is_floating_point_v<Scalar>, int> = 0>
 EIGEN_ALWAYS_INLINE Scalar tanh(Scalar x) {
   using Integer = typename detail::FloatingBits<Scalar>::Integer;
@@ -114,7 +115,7 @@ EIGEN_ALWAYS_INLINE Scalar tanh(Scalar x) {
                                   (detail::bit_cast<Integer>(x) & detail::FloatingBits<Scalar>::sign));
 }
 
-/// As the C library has them: calls, which are not vectorised.
+// log, sqrt and pow call the C library, so loops over them are not vectorised.
 template <class Scalar, std::enable_if_t<std::is_floating_point_v<Scalar>, int> = 0>
 Scalar log(Scalar x) {
   return std::log(x);

@@ -1,4 +1,4 @@
-// Files, read whole and replaced whole: under its name a file is always complete, also after a power cut.
+// Reads and replaces whole files. A file is always complete under its name, even after a power cut.
 #pragma once
 
 #include <cerrno>
@@ -17,7 +17,7 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// A path as it stands in messages: UTF-8 on every platform.
+/// Returns a path as UTF-8 on every platform, for messages.
 inline std::string path_text(const std::filesystem::path& path) {
   const std::u8string utf8 = path.u8string();
   return std::string(utf8.begin(), utf8.end());
@@ -25,7 +25,7 @@ inline std::string path_text(const std::filesystem::path& path) {
 
 namespace detail {
 
-/// Our own words for the usual reasons, since the system's depend on its language.
+/// Describes an error in English. The system's own messages depend on its language; they are used for rare errors only.
 inline std::string error_reason(const std::error_code& error) {
   if (error == std::errc::no_such_file_or_directory) return "there is no such file or folder";
   if (error == std::errc::not_a_directory) return "a part of the path is not a folder";
@@ -45,7 +45,7 @@ inline void check_error(const std::error_code& error, const char* where, const s
   if (error) fail(where, ": ", path_text(path), ": ", error_reason(error));
 }
 
-/// Throws if the system does not tell what is there, or whether anything is.
+/// Returns a path's status. Throws if the system does not reveal whether anything exists there.
 inline std::filesystem::file_status known_status(const char* where, const std::filesystem::path& path) {
   std::error_code error;
   const std::filesystem::file_status status = std::filesystem::status(path, error);
@@ -53,8 +53,7 @@ inline std::filesystem::file_status known_status(const char* where, const std::f
   return status;
 }
 
-/// Where a path leads by symbolic links, whether or not anything is there. A name of a descriptor, as /dev/stdout, is
-/// an end of its own.
+/// Resolves symbolic links, also when their target does not exist. Stops at a descriptor's name, such as /dev/stdout.
 inline std::filesystem::path follow_links(const char* where, std::filesystem::path path) {
   std::error_code error;
   for (int links = 0; named_descriptor(path) < 0; ++links) {
@@ -67,12 +66,12 @@ inline std::filesystem::path follow_links(const char* where, std::filesystem::pa
   return path;
 }
 
-/// The folder that a path is in.
+/// Returns the folder that contains a path.
 inline std::filesystem::path folder_of(const std::filesystem::path& path) {
   return path.has_parent_path() ? path.parent_path() : std::filesystem::path(".");
 }
 
-/// A name in a folder that nobody else uses. Whatever still stands there in the end is removed.
+/// A unique path in a folder. Removes whatever exists there when it goes out of scope.
 class TemporaryPath {
  public:
   explicit TemporaryPath(const std::filesystem::path& folder, const std::string& begin = ".eigenformer-") {
@@ -91,11 +90,11 @@ class TemporaryPath {
   std::filesystem::path path_;
 };
 
-/// Where the bytes of an output file go.
+/// Where an output file's bytes go.
 struct Destination {
   enum class Kind { new_file, replaced_file, in_place, descriptor };
   Kind kind = Kind::new_file;
-  std::filesystem::path path;  // links are followed
+  std::filesystem::path path;  // with symbolic links resolved
   int descriptor = -1;
 };
 
@@ -116,7 +115,7 @@ inline Destination destination_of(const char* where, const std::filesystem::path
   return {Kind::replaced_file, real};
 }
 
-/// Waits until the disk has a file's bytes or a folder's names. A folder that may not be read is not waited for.
+/// Syncs a file's bytes or a folder's entries to the disk. Skips a folder without read permission.
 inline std::error_code sync_path(Disk& disk, const std::filesystem::path& path) {
   const Descriptor descriptor = open_descriptor(path, Opening::read_only);
   if (descriptor.is_open()) return disk.sync(descriptor.number(), path);
@@ -126,7 +125,7 @@ inline std::error_code sync_path(Disk& disk, const std::filesystem::path& path) 
 
 using Pieces = std::span<const std::span<const std::byte>>;
 
-/// Writes all pieces and waits for the disk.
+/// Writes all pieces, syncs them to the disk and closes the file.
 inline std::error_code write_pieces(Disk& disk, Descriptor file, const std::filesystem::path& path, Pieces pieces) {
   if (!file.is_open()) return last_error();
   for (const std::span<const std::byte>& piece : pieces)
@@ -155,8 +154,8 @@ inline void write_file(const std::filesystem::path& path, Pieces pieces, Disk& d
 
 }  // namespace detail
 
-/// A file opened for reading, in binary. Throws if there is none, it is a folder, or reading is not permitted. Where
-/// the stream ends, `check_read` tells whether the file does.
+/// Opens a file for reading, in binary. Throws if it does not exist, is a folder or may not be read. When the stream
+/// ends, call `check_read` to tell the end of the file from a read error.
 inline std::ifstream open_for_reading(const std::filesystem::path& path) {
   std::error_code error;
   if (std::filesystem::is_directory(path, error))
@@ -173,12 +172,12 @@ inline std::ifstream open_for_reading(const std::filesystem::path& path) {
   return stream;
 }
 
-/// Throws if a stream has ended because reading failed. name: what the message calls it.
+/// Throws if a stream has ended because of a read error. name: the stream's name in the message.
 inline void check_read(const std::istream& stream, std::string_view name) {
   check(!stream.bad(), name, ": cannot be read to its end");
 }
 
-/// The file's bytes. Throws if there is no such file, it is a folder or a device, or it cannot be read to its end.
+/// Returns a file's bytes. Throws if the file does not exist, is a folder or a device, or cannot be read to its end.
 inline std::string read_file(const std::filesystem::path& path) {
   const std::filesystem::file_status status = detail::known_status("read_file", path);
   check(std::filesystem::exists(status), "read_file: ", path_text(path), ": there is no such file");
@@ -199,13 +198,13 @@ inline std::string read_file(const std::filesystem::path& path) {
   return bytes;
 }
 
-/// Makes or replaces a file by the pieces one after another.
+/// Creates or replaces a file. Its contents are the pieces, concatenated.
 ///
-/// - A regular file is written under another name in its folder, synced and then renamed. Its name never shows half a
-///   file: after a full disk, a killed program or a power cut it has the old bytes or the new ones. Its mode stays, and
-///   its owner where we may give files to others.
-/// - A symbolic link stays, and the file that it leads to is replaced.
-/// - A device, a pipe or an open descriptor (/dev/stdout, /dev/fd/3) is written to as it stands.
+/// - A regular file is written under a temporary name in its folder, synced and renamed. After a full disk, a killed
+///   program or a power cut it has either the old bytes or the new ones. It keeps its mode, and its owner if we may
+///   change owners.
+/// - A symbolic link stays; the file it points to is replaced.
+/// - A device, a pipe or an open descriptor (/dev/stdout, /dev/fd/3) is written to directly.
 ///
 /// Throws if any byte cannot be written.
 inline void write_file(const std::filesystem::path& path, std::span<const std::span<const std::byte>> pieces) {
@@ -213,13 +212,13 @@ inline void write_file(const std::filesystem::path& path, std::span<const std::s
   detail::write_file(path, pieces, disk);
 }
 
-/// Makes or replaces a file by one text.
+/// Creates or replaces a file with the given bytes, like the overload for pieces. Throws if any byte cannot be written.
 inline void write_file(const std::filesystem::path& path, std::string_view bytes) {
   const std::span<const std::byte> piece = std::as_bytes(std::span<const char>(bytes.data(), bytes.size()));
   write_file(path, std::span<const std::span<const std::byte>>(&piece, 1));
 }
 
-/// Throws if write_file would refuse the path: to be called before work that takes long. Changes nothing.
+/// Throws if write_file would refuse the path. Call it before long work whose result goes there. Changes nothing.
 inline void check_writable(const std::filesystem::path& path) {
   const detail::Destination to = detail::destination_of("write_file", path);
   if (to.kind == detail::Destination::Kind::descriptor || to.kind == detail::Destination::Kind::in_place) return;

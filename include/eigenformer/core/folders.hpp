@@ -1,4 +1,4 @@
-// Several files of a folder, replaced together: whoever reads them finds all of the old or all of the new.
+// Replaces several files of a folder together: readers see either all the old files or all the new ones.
 #pragma once
 
 #include <filesystem>
@@ -15,11 +15,11 @@ namespace eigenformer::inline EIGENFORMER_ABI {
 
 namespace detail {
 
-/// The folder within a folder in which newer files wait to take the places of the older. It gets this name in one
-/// step, when all of them are complete and on the disk; from then on they count.
+/// The subfolder that holds complete new files until they replace the old ones. It gets this name in one atomic rename,
+/// when all its files are complete and synced. From then on the new files count.
 inline constexpr const char* newer_files = ".newer-files";
 
-/// What newer_files is called while it is being written.
+/// The prefix of that subfolder's name while its files are being written.
 inline constexpr const char* unfinished_files = ".unfinished-files-";
 
 inline std::vector<std::filesystem::path> entries_of(const char* where, const std::filesystem::path& folder) {
@@ -32,7 +32,7 @@ inline std::vector<std::filesystem::path> entries_of(const char* where, const st
   return entries;
 }
 
-/// Renames a file to `to`, or copies it there if that is on another disk.
+/// Renames a file to `to`, or copies and removes it if `to` is on another disk.
 inline std::error_code move_file(Disk& disk, const std::filesystem::path& from, const std::filesystem::path& to) {
   std::error_code error = disk.rename(from, to);
   if (error != std::errc::cross_device_link) return error;
@@ -43,7 +43,7 @@ inline std::error_code move_file(Disk& disk, const std::filesystem::path& from, 
   return error;
 }
 
-/// Gives newer files their places. Once more after a program was killed or the power cut in between.
+/// Moves new files over the old ones. Safe to repeat after a killed program or a power cut interrupted it.
 inline void place_newer_files(const std::filesystem::path& folder, Disk& disk) {
   constexpr const char* where = "write_folder";
   const std::filesystem::path newer = folder / newer_files;
@@ -60,7 +60,8 @@ inline void place_newer_files(const std::filesystem::path& folder, Disk& disk) {
   check_error(error, where, newer);
 }
 
-/// A folder that is there or, unless it is kept, only until the end of the scope.
+/// A folder to write into. Creates it if it is missing, and removes it again at the end of the scope unless `keep` was
+/// called or the folder is not empty.
 class FolderToWrite {
  public:
   FolderToWrite(const char* where, const std::filesystem::path& folder) {
@@ -82,7 +83,7 @@ class FolderToWrite {
 
   const std::filesystem::path& path() const { return path_; }
 
-  /// Waits until the disk has the folder's own name, if that is new.
+  /// Makes a new folder permanent and syncs its parent folder to the disk.
   std::error_code keep(Disk& disk) {
     const bool was_new = is_new_;
     is_new_ = false;
@@ -94,16 +95,18 @@ class FolderToWrite {
   bool is_new_ = false;
 };
 
-/// A folder within `folder` for files that are not complete yet, removed at the end of the scope.
+/// A temporary subfolder for incomplete files, removed at the end of the scope. Also removes those that killed programs
+/// left behind.
 class UnfinishedFiles {
  public:
   UnfinishedFiles(const char* where, const std::filesystem::path& folder) : temporary_(folder, unfinished_files) {
     std::error_code error;
-    for (const std::filesystem::path& entry : entries_of(where, folder))  // left by a program that was killed
+    for (const std::filesystem::path& entry : entries_of(where, folder))  // left by a killed program
       if (path_text(entry.filename()).starts_with(unfinished_files)) std::filesystem::remove_all(entry, error);
     std::filesystem::create_directory(path(), error);
     check_error(error, where, folder);
-    std::filesystem::permissions(path(), std::filesystem::perms::owner_all, error);  // a file may replace a private one
+    std::filesystem::permissions(path(), std::filesystem::perms::owner_all,
+                                 error);  // files in it may be private
     check_error(error, where, folder);
   }
   const std::filesystem::path& path() const { return temporary_.path(); }
@@ -112,7 +115,7 @@ class UnfinishedFiles {
   TemporaryPath temporary_;
 };
 
-/// Throws unless a file can be renamed to this path.
+/// Returns where a path leads. Throws unless a file can be renamed to it.
 inline Destination check_replaceable(const char* where, const std::filesystem::path& path) {
   Destination to = destination_of(where, path);
   check(to.kind == Destination::Kind::new_file || to.kind == Destination::Kind::replaced_file, where, ": ",
@@ -144,36 +147,38 @@ inline void write_folder(const std::filesystem::path& folder,
 
 }  // namespace detail
 
-/// Writes several files into a folder, all of them or none: `write_files(temporary)` writes them into a new folder,
-/// from which they take their places. Other files of the folder are left alone. The folder is made if it is not there,
-/// and stays, with its mode, if it is; a link to a folder is followed. A file that is replaced keeps its mode, as in
-/// `write_file`.
+/// Writes several files into a folder, all or none. `write_files(temporary)` must write them into the temporary folder
+/// it is given; they then move to `folder`.
 ///
-/// Files cannot be replaced together in one step, but a folder can get its name in one:
+/// - Other files of the folder stay unchanged.
+/// - A missing folder is created; an existing one keeps its mode. A link to a folder is followed.
+/// - A replaced file keeps its mode, as with `write_file`.
+///
+/// Several files cannot be replaced atomically, but one folder can be renamed atomically:
 ///
 ///   1. The new files are written into `folder/.unfinished-files-*.tmp` and synced.
 ///   2. That folder is renamed to `folder/.newer-files`, and `folder` is synced. From now on the new files count.
-///   3. They are renamed, one by one, over the old ones, and `.newer-files` is removed.
+///   3. The new files are renamed, one by one, over the old ones, and `.newer-files` is removed.
 ///
-/// Who reads a file by `newest_file(folder, name)` finds all the old files before step 2 and all the new ones after it,
-/// wherever a program is killed or the power fails. The next `write_folder` finishes step 3 first.
+/// Readers that look files up with `newest_file(folder, name)` find all the old files before step 2 and all the new
+/// ones after it, even if the program is killed or the power fails. The next `write_folder` first finishes step 3.
 ///
-/// For one writer at a time. Throws what `write_files` throws, and if a file cannot be written; on Windows also while
-/// somebody has one of the old files open.
+/// Not safe for several writers at once. Throws what `write_files` throws. Throws if a file cannot be written; on
+/// Windows also if another program has one of the old files open.
 inline void write_folder(const std::filesystem::path& folder,
                          const std::function<void(const std::filesystem::path&)>& write_files) {
   detail::Disk disk;
   detail::write_folder(folder, write_files, disk);
 }
 
-/// Where a file lies that write_folder wrote into `folder`: mostly `folder / name`.
+/// Returns the current path of a file that write_folder wrote into `folder`: usually `folder / name`.
 inline std::filesystem::path newest_file(const std::filesystem::path& folder, const std::filesystem::path& name) {
   const std::filesystem::path newer = folder / detail::newer_files / name;
   return std::filesystem::exists(detail::known_status("newest_file", newer)) ? newer : folder / name;
 }
 
-/// When each of these files was last written, found as newest_file finds it. If this is equal before and after they
-/// were read, all that was read was written together.
+/// Returns when each file was last written, looking them up like newest_file. If the result is the same before and
+/// after reading the files, the contents read belong together.
 inline std::vector<std::filesystem::file_time_type> last_writes(const std::filesystem::path& folder,
                                                                 std::span<const char* const> names) {
   std::vector<std::filesystem::file_time_type> times;
@@ -183,8 +188,8 @@ inline std::vector<std::filesystem::file_time_type> last_writes(const std::files
   return times;
 }
 
-/// Throws if write_folder would refuse the folder, or files of these names in it: to be called before work that takes
-/// long. Changes nothing.
+/// Throws if write_folder would refuse the folder, or files with these names in it. Call it before long work whose
+/// result goes there. Changes nothing.
 inline void check_folder_writable(const std::filesystem::path& folder, std::span<const char* const> names = {}) {
   constexpr const char* where = "write_folder";
   const detail::FolderToWrite real(where, folder);

@@ -1,4 +1,4 @@
-// Lines of text, read one at a time: the one reader for files, vocabularies and standard input.
+// Reads text line by line, for files, vocabularies and standard input.
 #pragma once
 
 #include <cstdio>
@@ -11,21 +11,24 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// Reads a stream line by line and counts the lines from its beginning.
+/// Reads a stream line by line and counts its lines.
 ///
 ///   LineReader reader(stream, "corpus.txt");
 ///   for (std::string line; reader.next(line);) check_utf8(line, reader.where());
 ///
-/// A line ends with LF or CR LF, which are dropped; the last may have no end. A UTF-8 byte order mark at the beginning
-/// of the stream is dropped too.
+/// Line ends (LF or CR LF) are removed; the last line may lack one. A UTF-8 byte order mark at the start of the stream
+/// is removed too.
 class LineReader {
  public:
-  /// Reads from `stream`, which must outlive the reader. name: what messages call the source. file: the C stream behind
-  /// it, if there is one (stdin for std::cin), because some standard libraries do not report its errors.
+  /// Reads from `stream`, which must outlive the reader.
+  /// name: the source's name in messages.
+  /// file: the C stream behind it, if any (stdin for std::cin). Its error flag is checked too, because some standard
+  /// libraries do not report its errors.
   LineReader(std::istream& stream, std::string name, std::FILE* file = nullptr)
       : stream_(stream), name_(std::move(name)), file_(file) {}
 
-  /// Reads the next line; false at the end of the stream. Throws if it cannot be read, as when it is a folder.
+  /// Reads the next line. Returns false at the end of the stream. Throws if reading fails, for example because the
+  /// stream is a folder.
   bool next(std::string& line) {
     const bool found = static_cast<bool>(std::getline(stream_, line));
     const bool failed = stream_.bad() || (!found && !stream_.eof()) || (file_ != nullptr && std::ferror(file_) != 0);
@@ -33,19 +36,19 @@ class LineReader {
     if (!found) return false;
     has_end_ = !stream_.eof();
     if (number_ == 0 && std::string_view(line).starts_with(byte_order_mark)) line.erase(0, byte_order_mark.size());
-    if (line.empty() && !has_end_) return false;  // nothing but the mark
+    if (line.empty() && !has_end_) return false;  // only a byte order mark
     ++number_;
     if (!line.empty() && line.back() == '\r') line.pop_back();
     return true;
   }
 
-  /// The number of the line that was read last, from 1; 0 before the first.
+  /// The number of the last line read, from 1; 0 before the first.
   Index number() const { return number_; }
 
-  /// Where the line that was read last stands, for messages: "corpus.txt:17".
+  /// The position of the last line read, for messages: "corpus.txt:17".
   std::string where() const { return name_ + ':' + std::to_string(number_); }
 
-  /// Whether the line that was read last had an end. If not, the file may have been cut off.
+  /// Whether the last line read had a line end. If not, the file may be truncated.
   bool has_end() const { return has_end_; }
 
  private:

@@ -1,4 +1,4 @@
-// Enums whose values have names, for messages, command lines and files.
+// Enums with named values, for messages, command lines and files.
 #pragma once
 
 #include <array>
@@ -16,7 +16,7 @@ struct EnumName {
   std::string_view name;
 };
 
-/// An enum with a function that lists its values, in its own namespace:
+/// An enum with a function enum_names, in the enum's namespace, that lists its values and their names:
 ///
 ///   enum class Colour { red, blue };
 ///   constexpr auto enum_names(Colour) {
@@ -27,6 +27,7 @@ concept NamedEnum = std::is_enum_v<Enum> && requires {
   enum_names(Enum{});
 };
 
+/// Returns the name of a value. Throws if enum_names does not list it.
 template <NamedEnum Enum>
 std::string_view to_string(Enum value) {
   for (const EnumName<Enum>& entry : enum_names(Enum{}))
@@ -34,7 +35,7 @@ std::string_view to_string(Enum value) {
   fail("to_string: ", static_cast<int>(value), " is no value of the enum");
 }
 
-/// All values, in the order of the list.
+/// Returns all values of the enum, in the order of enum_names.
 template <NamedEnum Enum>
 constexpr auto values_of() {
   constexpr auto names = enum_names(Enum{});
@@ -43,7 +44,7 @@ constexpr auto values_of() {
   return values;
 }
 
-/// The value of that name. Throws if there is none; the message begins with `where`.
+/// Returns the value with the given name. Throws if there is none; the message begins with `where`.
 template <NamedEnum Enum>
 Enum value_of(std::string_view name, std::string_view where = "value_of") {
   constexpr auto names = enum_names(Enum{});

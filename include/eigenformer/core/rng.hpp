@@ -1,6 +1,6 @@
-// Random numbers by counting: Philox4x32-10 (Salmon et al. 2011, "Parallel Random Numbers: As Easy as 1, 2, 3").
-// The n-th draw is a function of the key and of n alone, so draws are the same on every platform, can be made in any
-// order by any number of threads, and can be made again instead of being stored.
+// Counter-based random numbers: Philox4x32-10 (Salmon et al. 2011, "Parallel Random Numbers: As Easy as 1, 2, 3").
+// The n-th draw depends only on the key and on n. Draws are therefore the same on every platform, can be made in any
+// order by any number of threads, and can be repeated instead of stored.
 #pragma once
 
 #include <algorithm>
@@ -19,26 +19,26 @@ namespace eigenformer::inline EIGENFORMER_ABI {
 
 namespace detail {
 
-/// How many of the 2^32 words stand for `rate`, a probability of at least 0 and less than 1: a word is drawn by chance
-/// if it is less than this.
+/// Returns the threshold t such that a random 32-bit word is below t with probability `rate`, 0 <= rate < 1.
 inline std::uint32_t word_threshold(double rate) {
   constexpr double words = 0x1p32;
   return static_cast<std::uint32_t>(std::min<double>(std::round(rate * words), words - 1));
 }
 
-/// The factor that keeps an expectation where words below `threshold` become 0.
+/// Returns the scale for the entries that dropout keeps: it preserves the expectation when entries whose word is below
+/// `threshold` become 0.
 template <class Scalar>
 Scalar kept_factor(std::uint32_t threshold) {
   constexpr double words = 0x1p32;
   return static_cast<Scalar>(words / (words - threshold));
 }
 
-/// The word's bits, moved up by 0 to 31 places; those that leave at the top come in at the bottom.
+/// Rotates a word left by 0 to 31 bits.
 EIGEN_ALWAYS_INLINE std::uint32_t rotate_left(std::uint32_t word, std::uint32_t places) {
   return word << places | word >> ((0U - places) & 31U);
 }
 
-/// Philox4x32 with ten rounds of several counters side by side, in place: counters[w] has word w of each.
+/// Applies Philox4x32 with ten rounds to several counters at once, in place. counters[w] holds word w of every counter.
 template <std::size_t lanes>
 void philox(std::array<std::array<std::uint32_t, lanes>, 4>& counters, std::array<std::uint32_t, 2> key) {
   using W = simd::WordsOf<lanes>;
@@ -61,19 +61,19 @@ void philox(std::array<std::array<std::uint32_t, lanes>, 4>& counters, std::arra
 
 }  // namespace detail
 
-/// Four 32-bit draws: the bijection of Philox4x32 with ten rounds.
+/// Returns four 32-bit draws: the Philox4x32 bijection with ten rounds.
 inline std::array<std::uint32_t, 4> philox(std::array<std::uint32_t, 4> counter, std::array<std::uint32_t, 2> key) {
   std::array<std::array<std::uint32_t, 1>, 4> words{{{counter[0]}, {counter[1]}, {counter[2]}, {counter[3]}}};
   detail::philox(words, key);
   return {words[0][0], words[1][0], words[2][0], words[3][0]};
 }
 
-/// A source of draws that are addressed by position: what dropout keeps in order to draw the same mask again.
+/// A source of draws addressed by position. Dropout saves it to draw the same mask again in the backward.
 struct RandomKey {
   std::uint64_t key = 0;
   std::uint64_t stream = 0;
 
-  /// Draws 4 * block to 4 * block + 3.
+  /// Returns draws 4 * block to 4 * block + 3.
   std::array<std::uint32_t, 4> draw(std::uint64_t block) const {
     return philox({static_cast<std::uint32_t>(block), static_cast<std::uint32_t>(block >> 32),
                    static_cast<std::uint32_t>(stream), static_cast<std::uint32_t>(stream >> 32)},
@@ -83,7 +83,7 @@ struct RandomKey {
 
 namespace detail {
 
-/// The draws of several blocks at once: word w of block blocks[l] is draws[w][l].
+/// Returns the draws of several blocks at once: entry [w][l] is word w of block blocks[l].
 template <std::size_t lanes>
 std::array<std::array<std::uint32_t, lanes>, 4> draw(const RandomKey& key,
                                                      const std::array<std::uint64_t, lanes>& blocks) {
@@ -100,8 +100,8 @@ std::array<std::array<std::uint32_t, lanes>, 4> draw(const RandomKey& key,
 
 }  // namespace detail
 
-/// A generator in the usual form: what it gives depends on the seed and on how many draws came before.
-/// Not for two threads at once; give each its own by `split`.
+/// A sequential generator: each result depends on the seed and on the number of draws before it.
+/// Not thread-safe: give each thread its own generator with `split`.
 class Rng {
  public:
   using result_type = std::uint32_t;
@@ -117,7 +117,7 @@ class Rng {
     return block_[drawn_++ % 4];
   }
 
-  /// Uniform in [0, 1), 53 bits.
+  /// Returns a uniform number in [0, 1) with 53 random bits.
   double uniform() {
     const std::uint64_t high = (*this)() >> 5;
     const std::uint64_t low = (*this)() >> 6;
@@ -125,31 +125,32 @@ class Rng {
   }
   double uniform(double low, double high) { return low + (high - low) * uniform(); }
 
-  /// Normal with mean 0 and variance 1 (Box and Muller 1958). Uses the platform's log and cos: their last digit may
-  /// differ elsewhere.
+  /// Returns a normal number with mean 0 and variance 1 (Box and Muller 1958). It uses the platform's log and cos, so
+  /// the last digit may differ between platforms.
   double normal() {
     const double radius = std::sqrt(-2 * std::log(1 - uniform()));
     return radius * std::cos(2 * std::numbers::pi * uniform());
   }
 
-  /// Uniform in 0 .. count - 1, without bias. Throws if count < 1.
+  /// Returns a uniform integer in 0 .. count - 1, without bias. Throws if count < 1.
   Index randint(Index count) {
     check(count >= 1, "Rng::randint: count is ", count, ", expected at least 1");
     const auto n = static_cast<std::uint64_t>(count);
-    const std::uint64_t usable = max64 - max64 % n;  // draws from here on would favour the small numbers
+    const std::uint64_t usable = max64 - max64 % n;  // larger draws would bias towards small results
     std::uint64_t draw = draw64();
     while (draw >= usable) draw = draw64();
     return static_cast<Index>(draw % n);
   }
 
-  /// Every order is equally likely. (std::shuffle gives other orders on other standard libraries.)
+  /// Shuffles items; every order is equally likely. std::shuffle gives different orders on different standard
+  /// libraries.
   template <class T>
   void shuffle(std::span<T> items) {
     for (std::size_t i = items.size(); i > 1; --i)
       std::swap(items[i - 1], items[static_cast<std::size_t>(randint(static_cast<Index>(i)))]);
   }
 
-  /// An independent source, for one operation's draws; every call gives another. A generator that is made of one may be
+  /// Returns a new independent source on every call, for the draws of one operation. Generators made from it can be
   /// split in turn.
   RandomKey split() {
     const std::uint64_t beyond_draws = std::uint64_t{1} << 63;

@@ -1,5 +1,5 @@
-// Which rows belong to which sequence. A batch of sequences of different lengths is their rows one under another and
-// the offsets {0, n0, n0 + n1, ...}: there is no padding anywhere.
+// The offsets of a ragged batch. A batch stacks the rows of sequences of different lengths without padding; the offsets
+// {0, n0, n0 + n1, ...} say where each sequence begins and ends.
 #pragma once
 
 #include <algorithm>
@@ -16,7 +16,7 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// Something to iterate over whose entries are whole numbers, and neither bool nor characters.
+/// A range of integers, other than bool and characters.
 template <class Range>
 concept WholeNumbers = requires(const Range& range) {
   requires std::is_integral_v<std::remove_cvref_t<decltype(*std::begin(range))>> && sizeof(*std::begin(range)) >= 2;
@@ -32,21 +32,21 @@ std::vector<Index> indices(const Range& range) {
   return indices;
 }
 
-/// Ends a message about offsets that may be lengths.
+/// The end of an error message when the given offsets look like lengths.
 inline constexpr const char* from_lengths_hint = "; for lengths use RowOffsets::from_lengths";
 
 }  // namespace detail
 
 /// The offsets of a ragged batch. Immutable.
 ///
-/// A default-constructed RowOffsets says "none given": all rows are one sequence.
+/// A default-constructed RowOffsets means "none given": all rows form one sequence.
 class RowOffsets {
  public:
   RowOffsets() = default;
 
-  /// offsets: 0, then each sequence's end, never falling. A vector, array or span of whole numbers, or a list in
-  /// braces. Throws if they are not that.
-  RowOffsets(std::vector<Index> offsets) {  // NOLINT: implicit, as are those below
+  /// offsets: 0, then the end of each sequence, never decreasing. Any vector, array or span of integers, or a braced
+  /// list. Throws if they do not begin with 0 or decrease.
+  RowOffsets(std::vector<Index> offsets) {  // NOLINT: implicit, like the constructors below
     check(!offsets.empty(), "RowOffsets: no offsets were given, expected a 0 and each sequence's end");
     check(offsets.front() == 0, "RowOffsets: expected offsets that begin with 0, given ", offsets.front(),
           detail::from_lengths_hint);
@@ -61,8 +61,8 @@ class RowOffsets {
     *this = RowOffsets(detail::indices(offsets));
   }
 
-  /// The offsets of sequences with these numbers of rows. A vector, array or span of whole numbers, or a list in
-  /// braces. Throws if one is negative.
+  /// Returns the offsets of sequences with these lengths. Any vector, array or span of integers, or a braced list.
+  /// Throws if a length is negative or their sum overflows an Index.
   template <WholeNumbers Lengths>
   static RowOffsets from_lengths(const Lengths& lengths) {
     return from_indices(detail::indices(lengths));
@@ -71,7 +71,7 @@ class RowOffsets {
 
   bool given() const { return !offsets_.empty(); }
 
-  // Below, offsets must be given.
+  // The functions below require given offsets.
   Index sequences() const { return static_cast<Index>(offsets_.size()) - 1; }
   Index rows() const { return offsets_.back(); }
   Index begin(Index sequence) const { return offsets_[static_cast<std::size_t>(sequence)]; }
@@ -83,7 +83,8 @@ class RowOffsets {
     return longest;
   }
 
-  /// These offsets for a matrix of `rows` rows: one sequence of them all if none were given. Throws if they do not fit.
+  /// Returns the offsets to use for a matrix of `rows` rows: these, or one sequence of all rows if none were given.
+  /// Throws if they do not end at `rows`; `where` and `name` go into the message.
   RowOffsets for_rows(Index rows, const char* where, const char* name) const {
     if (!given()) return RowOffsets{0, rows};
     if (this->rows() != rows)

@@ -1,4 +1,4 @@
-// Going through the sequences of a ragged batch step by step, all of them together.
+// Steps through all sequences of a ragged batch at once, one row of each per step.
 #pragma once
 
 #include <algorithm>
@@ -10,7 +10,7 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// The numbers of the sequences, the longest first. Sequences of one length keep their order.
+/// Returns the sequence indices, sorted from longest to shortest. Sequences of equal length keep their order.
 inline std::vector<Index> sequences_by_length(const RowOffsets& rows) {
   std::vector<Index> order(static_cast<std::size_t>(rows.sequences()));
   std::iota(order.begin(), order.end(), Index{0});
@@ -18,32 +18,33 @@ inline std::vector<Index> sequences_by_length(const RowOffsets& rows) {
   return order;
 }
 
-/// The steps of some sequences, the longest first, so that the sequences which have not ended are always the first
-/// ones:
+/// Iterates over the time steps of sequences sorted from longest to shortest. The sequences that have not ended are
+/// then always the first ones:
 ///
 ///   const std::vector<Index> order = sequences_by_length(rows);
 ///   SequenceSteps(rows, order).for_each_step([&](Index t, Index active) {
-///     // step t has the rows row(0, t) to row(active - 1, t)
+///     // step t consists of the rows row(0, t) to row(active - 1, t)
 ///   });
 ///
-/// Offsets and sequences must outlive it.
+/// The offsets and sequences must outlive it.
 class SequenceSteps {
  public:
-  /// sequences: all or some of sequences_by_length(rows), in that order. reverse: begins with each sequence's last row.
+  /// sequences: all or some of sequences_by_length(rows), in that order.
+  /// reverse: start from each sequence's last row.
   SequenceSteps(const RowOffsets& rows, std::span<const Index> sequences, bool reverse = false)
       : rows_(rows), sequences_(sequences), reverse_(reverse) {}
 
-  /// How many sequences there are.
+  /// The number of sequences.
   Index size() const { return static_cast<Index>(sequences_.size()); }
-  /// The number in the batch of sequence i of these.
+  /// The index in the batch of the i-th of these sequences.
   Index sequence(Index i) const { return sequences_[static_cast<std::size_t>(i)]; }
   Index length(Index i) const { return rows_.length(sequence(i)); }
-  /// How many steps the longest has.
+  /// The number of steps: the length of the longest sequence.
   Index steps() const { return size() == 0 ? 0 : length(0); }
-  /// The row of the batch that sequence i has at step t.
+  /// The batch row of the i-th of these sequences at step t.
   Index row(Index i, Index t) const { return reverse_ ? rows_.end(sequence(i)) - 1 - t : rows_.begin(sequence(i)) + t; }
 
-  /// Calls body(t, active) for every step from the first on. Sequences 0 to active - 1 have a row at step t.
+  /// Calls body(t, active) for every step from first to last. Sequences 0 to active - 1 have a row at step t.
   template <class Body>
   void for_each_step(Body body) const {
     Index active = size();
@@ -52,7 +53,7 @@ class SequenceSteps {
       body(t, active);
     }
   }
-  /// Calls body(t, active) for every step from the last to the first.
+  /// Calls body(t, active) for every step from last to first. Sequences 0 to active - 1 have a row at step t.
   template <class Body>
   void for_each_step_backward(Body body) const {
     Index active = 0;

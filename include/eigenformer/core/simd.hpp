@@ -1,4 +1,4 @@
-// Vector registers, by Eigen's packets: whatever Eigen vectorises is served, on every compiler.
+// SIMD operations on Eigen's packets. They work for every instruction set and compiler that Eigen supports.
 #pragma once
 
 #include <array>
@@ -10,28 +10,29 @@
 
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wignored-attributes"  // of a vector type as a template argument: of no consequence
+#pragma GCC diagnostic ignored "-Wignored-attributes"  // vector types as template arguments: harmless
 #endif
 
 namespace eigenformer::inline EIGENFORMER_ABI::simd {
 
-/// A register's worth of scalars; the scalar itself where Eigen does not vectorise it.
+/// A SIMD register of scalars, or the scalar itself where Eigen does not vectorise the type.
 template <class Scalar>
 using Packet = typename Eigen::internal::packet_traits<Scalar>::type;
 
-/// Scalars in a packet.
+/// The number of scalars in a packet.
 template <class Scalar>
 inline constexpr int lanes = Eigen::internal::unpacket_traits<Packet<Scalar>>::size;
 
-/// Registers that the machine has for packets.
+/// The number of SIMD registers.
 inline constexpr int registers = EIGEN_ARCH_DEFAULT_NUMBER_OF_REGISTERS;
 
 template <class Scalar>
 EIGEN_ALWAYS_INLINE Packet<Scalar> load(const Scalar* from) {
   return Eigen::internal::ploadu<Packet<Scalar>>(from);
 }
-/// Tells GCC that a packet is still needed here. GCC 12 may otherwise put a sum where it was, and later move it back;
-/// or read the packet from memory again each time. Without fused multiply-adds there would be too few registers.
+/// Makes GCC keep a packet in its register up to here. GCC 12 may otherwise reuse the register for a sum that it moves
+/// away later, or reload the packet from memory on each use. Does nothing without FMA, where it would run out of
+/// registers.
 template <class P>
 EIGEN_ALWAYS_INLINE void keep_in_register([[maybe_unused]] const P& packet) {
 #if defined(EIGEN_VECTORIZE_FMA) && defined(__GNUC__) && !defined(__clang__)
@@ -42,12 +43,12 @@ template <class Scalar>
 EIGEN_ALWAYS_INLINE void store(Scalar* to, const Packet<Scalar>& packet) {
   Eigen::internal::pstoreu(to, packet);
 }
-/// Asks for what lies there to be brought nearer.
+/// Prefetches the cache line at `address` into all cache levels.
 template <class Scalar>
 EIGEN_ALWAYS_INLINE void prefetch(const Scalar* address) {
   Eigen::internal::prefetch(address);
 }
-/// The same, but only to the second-level cache: for rows that would drive each other out of the first.
+/// Prefetches the cache line at `address` into the L2 cache only: for rows that would evict each other from L1.
 template <class Scalar>
 EIGEN_ALWAYS_INLINE void prefetch_to_second([[maybe_unused]] const Scalar* address) {
 #if defined(EIGEN_VECTORIZE_SSE)
@@ -60,12 +61,12 @@ template <class Scalar>
 EIGEN_ALWAYS_INLINE Packet<Scalar> broadcast(const Scalar& value) {
   return Eigen::internal::pset1<Packet<Scalar>>(value);
 }
-/// first, first + 1, first + 2, ..
+/// Returns [first, first + 1, first + 2, ..].
 template <class Scalar>
 EIGEN_ALWAYS_INLINE Packet<Scalar> count_from(const Scalar& first) {
   return Eigen::internal::plset<Packet<Scalar>>(first);
 }
-/// a b + c.
+/// Returns a * b + c, fused where the machine has FMA.
 template <class P>
 EIGEN_ALWAYS_INLINE P multiply_add(const P& a, const P& b, const P& c) {
   return Eigen::internal::pmadd(a, b, c);
@@ -86,26 +87,26 @@ template <class P>
 EIGEN_ALWAYS_INLINE P subtract(const P& a, const P& b) {
   return Eigen::internal::psub(a, b);
 }
-/// The natural logarithm: minus infinity of 0.
+/// Returns the natural logarithm; minus infinity for 0.
 template <class P>
 EIGEN_ALWAYS_INLINE P log(const P& a) {
   return Eigen::internal::plog(a);
 }
-/// The larger, lane by lane; a NaN of a's stays one.
+/// Returns the maximum, lane by lane. A NaN in `a` propagates.
 template <class P>
 EIGEN_ALWAYS_INLINE P maximum(const P& a, const P& b) {
   return Eigen::internal::pmax(a, b);
 }
-/// The smaller, lane by lane; a NaN of a's stays one.
+/// Returns the minimum, lane by lane. A NaN in `a` propagates.
 template <class P>
 EIGEN_ALWAYS_INLINE P minimum(const P& a, const P& b) {
   return Eigen::internal::pmin(a, b);
 }
-/// In each lane `yes` where a < b, else `no`, also where one is NaN.
+/// Returns, lane by lane, `yes` where a < b and `no` elsewhere, including where a or b is NaN.
 template <class P>
 EIGEN_ALWAYS_INLINE P select_less(const P& a, const P& b, const P& yes, const P& no) {
 #ifdef EIGEN_VECTORIZE_AVX512
-  // By a mask, of which Eigen 3.4 would make a vector, and of that a mask again.
+  // Use the mask directly: Eigen 3.4 would expand it to a vector and turn that back into a mask.
   if constexpr (std::is_same_v<P, Packet<float>>)
     return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, b, _CMP_LT_OQ), no, yes);
   else if constexpr (std::is_same_v<P, Packet<double>>)
@@ -118,14 +119,14 @@ template <class Scalar>
 EIGEN_ALWAYS_INLINE Scalar sum_of_lanes(const Packet<Scalar>& a) {
   return Eigen::internal::predux(a);
 }
-/// The largest lane; where one is NaN, any.
+/// Returns the largest lane. If a lane is NaN, the result may be any lane.
 template <class Scalar>
 EIGEN_ALWAYS_INLINE Scalar max_of_lanes(const Packet<Scalar>& a) {
   return Eigen::internal::predux_max(a);
 }
 
 namespace detail {
-/// In lane l only bit l, as numbers of 32 bits.
+/// Returns, in lane l, an integer with only bit l set, stored as 32-bit integers.
 template <class Scalar>
 constexpr auto bit_of_lane() {
   std::array<int, lanes<float>> bits{};
@@ -134,7 +135,7 @@ constexpr auto bit_of_lane() {
 }
 }  // namespace detail
 
-/// In lane l `yes` if bit l is set, else `no`.
+/// Returns, in lane l, `yes` if bit l is set and `no` otherwise.
 template <class Scalar, class Floats = Packet<float>>
 EIGEN_ALWAYS_INLINE Packet<Scalar> select_bits(std::uint32_t bits, const Packet<Scalar>& yes,
                                                const Packet<Scalar>& no) {
@@ -147,8 +148,8 @@ EIGEN_ALWAYS_INLINE Packet<Scalar> select_bits(std::uint32_t bits, const Packet<
   if constexpr (lanes<Scalar> == 1) {
     return (bits & 1U) != 0 ? yes : no;
   } else {
-    // (Numbers made of the bits and compared, which GCC 12 shifts one by one, make scores_bench, dense_mask_random with
-    // AVX2, 79 instead of 87 % of the plain kernel's speed.)
+    // Expanding the bits to numbers and comparing those is slower: GCC 12 shifts the bits one by one.
+    // Measured: scores_bench, dense_mask_random with AVX2, GCC 12: 79 instead of 87 % of the plain kernel's speed.
     using Bits = typename Eigen::internal::unpacket_traits<Floats>::integer_packet;
     static constexpr auto places = detail::bit_of_lane<Scalar>();
     const Bits own = Eigen::internal::pand(Eigen::internal::pset1<Bits>(static_cast<int>(bits)),
@@ -158,7 +159,7 @@ EIGEN_ALWAYS_INLINE Packet<Scalar> select_bits(std::uint32_t bits, const Packet<
   }
 #endif
 }
-/// Whether a < b in any lane.
+/// Returns whether a < b in any lane.
 template <class Scalar>
 EIGEN_ALWAYS_INLINE bool any_less(const Packet<Scalar>& a, const Packet<Scalar>& b) {
 #ifdef EIGEN_VECTORIZE_AVX512
@@ -172,13 +173,15 @@ EIGEN_ALWAYS_INLINE bool any_less(const Packet<Scalar>& a, const Packet<Scalar>&
 
 namespace detail {
 #ifdef EIGEN_VECTORIZE_AVX512
-/// In two thirds of the time of Eigen's, which goes through halves of registers. (Quarters of rows that come to their
-/// places as they are loaded spare half of the shuffles, but take longer: 2 % of attention_bench, n = 128, d = 64.)
+/// Transposes 16 packets in two thirds of the time of Eigen's version, which works on half registers. Loading quarter
+/// rows straight into place saves half of the shuffles but is slower.
+/// Measured: quarter-row loads cost 2 % of attention_bench, n = 128, d = 64.
 EIGEN_ALWAYS_INLINE void transpose_square(Packet<float> (&rows)[16]) {
   const auto in_pairs = [](const auto& a) { return _mm512_castps_pd(a); };
   const auto alone = [](const auto& a) { return _mm512_castpd_ps(a); };
   Packet<float> t[16];
-  // Squares of four within the registers' quarters: r, 4 + r, 8 + r and 12 + r then have column r of each.
+  // Transpose the 4 x 4 squares in each 128-bit quarter. Registers r, 4 + r, 8 + r and 12 + r then hold column r of
+  // each.
   EIGENFORMER_UNROLL
   for (int i = 0; i < 16; i += 2) {
     t[i] = _mm512_unpacklo_ps(rows[i], rows[i + 1]);
@@ -193,7 +196,7 @@ EIGEN_ALWAYS_INLINE void transpose_square(Packet<float> (&rows)[16]) {
       rows[g + 2 * i + 1] = alone(_mm512_unpackhi_pd(upper, lower));
     }
   }
-  // Then the quarters.
+  // Then transpose the quarters.
   EIGENFORMER_UNROLL
   for (int c = 0; c < 4; ++c) {
     const auto even_upper = _mm512_shuffle_f32x4(rows[c], rows[4 + c], 0x88),
@@ -220,7 +223,7 @@ EIGEN_ALWAYS_INLINE void transpose_square(P (&rows)[count]) {
 }
 }  // namespace detail
 
-/// In lane i the sum of x[i]'s lanes.
+/// Returns, in lane i, the sum of the lanes of x[i]. Overwrites x.
 template <class Scalar>
 EIGEN_ALWAYS_INLINE Packet<Scalar> sums_of_lanes(Packet<Scalar> (&x)[lanes<Scalar>]) {
   detail::transpose_square(x);
@@ -232,8 +235,8 @@ EIGEN_ALWAYS_INLINE Packet<Scalar> sums_of_lanes(Packet<Scalar> (&x)[lanes<Scala
   return x[0];
 }
 
-/// Calls body(i, packet) for the columns of a square of scalars, whose row i is from[i * from_stride ..]. Of fewer than
-/// a square, reads only the first `rows` rows, and takes the others for zeros.
+/// Calls body(i, packet) with each column i of a square of lanes x lanes scalars. Row i begins at
+/// from[i * from_stride]. Only the first `rows` rows are read; the others count as zeros.
 template <class Scalar, class Body>
 EIGEN_ALWAYS_INLINE void for_each_column(const Scalar* from, Index from_stride, Index rows, Body&& body) {
   Packet<Scalar> square[lanes<Scalar>];

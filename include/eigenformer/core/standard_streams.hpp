@@ -1,4 +1,4 @@
-// Standard input and output of a program that must not lose a line without saying so.
+// Checked standard input and output, for programs that must not lose a line silently.
 #pragma once
 
 #include <cerrno>
@@ -9,19 +9,20 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// Occupies the standard streams that are closed, as by `>&-`, so that using them is an error. Otherwise the next file
-/// that is opened gets the number of a closed one, and what is printed ends in that file. Call it first in main.
+/// Reopens closed standard streams (`>&-` in a shell) so that using them is an error. Otherwise the next opened file
+/// would get the number of a closed stream, and printed text would end up in that file. Call it first in main.
+/// Throws if a stream cannot be reopened.
 inline void occupy_closed_streams() {
 #if !defined(_WIN32)
   for (int number = 0; number <= 2; ++number) {
     if (::fcntl(number, F_GETFD) >= 0) continue;
-    const int opened = ::open("/dev/null", number == 0 ? O_WRONLY : O_RDONLY);  // for what the stream does not do
+    const int opened = ::open("/dev/null", number == 0 ? O_WRONLY : O_RDONLY);  // for the opposite direction
     if (opened != number) fail("standard stream ", number, ": is closed");
   }
 #endif
 }
 
-/// Writes what std::cout and stdout still hold. Throws unless all that was ever printed has been written.
+/// Flushes std::cout and stdout. Throws if anything printed so far could not be written.
 inline void flush_standard_output() {
   errno = 0;
   std::cout.flush();
@@ -31,7 +32,7 @@ inline void flush_standard_output() {
   fail("standard output: cannot be written", error ? ": " : "", error ? detail::error_reason(error) : std::string());
 }
 
-/// Throws if standard input, read to where it seems to end, did not end there but could not be read.
+/// Throws if standard input ended because of a read error. Call it after reading to the end.
 inline void check_standard_input() {
   if (!std::cin.bad() && std::ferror(stdin) == 0) return;
   std::string reason;

@@ -1,5 +1,5 @@
-// Arrays of more than two dimensions. Most of the library works on matrices; a tensor is for memory that is laid out
-// otherwise, such as [batch x heads x tokens x width], and hands out its matrices as Eigen maps.
+// Arrays of more than two dimensions. Most of the library works on matrices. A tensor describes other memory layouts,
+// such as [batch x heads x tokens x width], and gives access to its matrices as Eigen maps.
 #pragma once
 
 #include <array>
@@ -8,7 +8,7 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// Shape and strides, in elements, over memory that the caller owns. `Scalar` may be const.
+/// A shape and strides over memory that the caller owns. Strides count elements. `Scalar` may be const.
 template <class Scalar, int Rank>
 class TensorView {
   static_assert(Rank >= 1, "a tensor has at least one dimension");
@@ -22,10 +22,10 @@ class TensorView {
   TensorView() = default;
   TensorView(Scalar* data, const Sizes& shape, const Sizes& strides) : data_(data), shape_(shape), strides_(strides) {}
 
-  /// Contiguous memory, the last dimension's elements next to each other.
+  /// Views contiguous memory; the last dimension varies fastest.
   TensorView(Scalar* data, const Sizes& shape) : TensorView(data, shape, contiguous_strides(shape)) {}
 
-  /// A view that may write serves where one that reads is asked for.
+  /// Converts a writable view to a read-only one.
   operator TensorView<const Scalar, Rank>() const requires(!std::is_const_v<Scalar>) {
     return {data_, shape_, strides_};
   }
@@ -46,7 +46,7 @@ class TensorView {
     return data_[offset({static_cast<Index>(indices)...})];
   }
 
-  /// The matrix of the last two dimensions at the given indices of those before.
+  /// Returns the matrix of the last two dimensions, at the given indices of the leading ones.
   template <class... Indices>
   requires(Rank >= 2 && sizeof...(Indices) == Rank - 2) StridedMap matrix(Indices... indices)
   const {
@@ -76,13 +76,14 @@ class TensorView {
   Sizes strides_{};
 };
 
-/// Whether an expression's entries lie in memory. (Eigen 3.4 flags an IndexedView so, but gives no way to its data.)
+/// Whether an expression's entries lie in memory and can be reached. Eigen 3.4 sets the flag for an IndexedView too,
+/// which has no data().
 template <class Derived>
 inline constexpr bool has_memory = (Derived::Flags & Eigen::DirectAccessBit) != 0 && requires(const Derived& matrix) {
   matrix.data();
 };
 
-/// The strides of an Eigen matrix, map, block or transpose as it lies in memory: nothing is copied.
+/// Returns a view of an Eigen matrix, map, block or transpose in place, without a copy.
 template <class Derived>
 auto strided_view(const Eigen::DenseBase<Derived>& matrix) {
   static_assert(has_memory<Derived>, "an expression has no memory to view: evaluate it");
@@ -97,7 +98,7 @@ auto strided_view(const Eigen::DenseBase<Derived>& matrix) {
   }
 }
 
-/// A tensor that owns its memory: contiguous, aligned for Eigen, zero at first.
+/// A tensor that owns its memory, which is contiguous, aligned for Eigen and initially zero.
 template <class Scalar, int Rank>
 class Tensor {
  public:

@@ -14,14 +14,17 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// `ThreadPool pool(4); Context<float> context{.threads = &pool};`: the calling thread and three more.
+/// A fixed-size thread pool. The calling thread works too: this pool has the caller and three workers:
 ///
-/// One `run` at a time has the workers. A run that finds them taken (another thread's, or one from inside a task) does
-/// its tasks on the calling thread, so nothing can wait for itself.
+///   ThreadPool pool(4);
+///   Context<float> context{.threads = &pool};
+///
+/// Only one `run` at a time uses the workers. A concurrent or nested `run` does all its tasks on the calling thread, so
+/// it cannot deadlock.
 class ThreadPool final : public Threads {
  public:
-  /// threads: how many work, the caller of `run` among them; 0 takes as many as the machine has. Throws if the system
-  /// cannot start as many.
+  /// threads: the number of threads, including the caller of `run`; 0 means one for each hardware thread.
+  /// Throws if the system cannot start that many.
   explicit ThreadPool(int threads = 0) {
     check(threads >= 0, "ThreadPool: threads is ", threads, ", expected 0 or more");
     if (threads == 0) threads = static_cast<int>(std::max<unsigned>(1, std::thread::hardware_concurrency()));
@@ -29,7 +32,7 @@ class ThreadPool final : public Threads {
 #if defined(__cpp_exceptions)
     try {
       start(threads - 1);
-    } catch (...) {  // no room for another stack, or the user's limit
+    } catch (...) {  // no memory for another stack, or the user's thread limit
       stop();
       fail("ThreadPool: the system started ", size() - 1, " threads, expected ", threads - 1);
     }
@@ -63,7 +66,7 @@ class ThreadPool final : public Threads {
     }
     wake_.notify_all();
     take_tasks();
-    // The rest are short and under way on other cores: look for a while before sleeping.
+    // The remaining tasks are short and already running, so spin for a while before sleeping.
     for (int i = 0; i < spins && active_.load(std::memory_order_acquire) > 0; ++i) std::this_thread::yield();
     std::exception_ptr error;
     {
@@ -76,7 +79,7 @@ class ThreadPool final : public Threads {
   }
 
  private:
-  // Some 20 microseconds: a layer's next kernel mostly follows within that time, and waking a sleeper costs as much.
+  // About 20 microseconds. A layer's next kernel usually follows within that time, and waking a thread takes as long.
   static constexpr int spins = 100;
 
   static void rethrow(std::exception_ptr error) {
@@ -128,18 +131,18 @@ class ThreadPool final : public Threads {
       }
       take_tasks();
       if (active_.fetch_sub(1, std::memory_order_acq_rel) == 1) {
-        const std::lock_guard lock(mutex_);  // so that the caller is not between its look and its sleep
+        const std::lock_guard lock(mutex_);  // avoids a lost wake-up between the caller's test and its wait
         done_.notify_one();
       }
     }
   }
 
-  std::atomic_flag busy_;  // set by the run that has the workers; no mutex, which its own thread must not try again
-  std::mutex mutex_;       // guards what the workers are told
+  std::atomic_flag busy_;  // set while a run uses the workers; no mutex, since nested runs test it too
+  std::mutex mutex_;       // guards the current run's parameters
   std::condition_variable wake_;
   std::condition_variable done_;
   std::atomic<std::uint64_t> generation_{0};
-  std::atomic<int> active_{0};  // workers that have not yet finished this generation
+  std::atomic<int> active_{0};  // workers that have not finished this generation
   std::atomic<Index> next_{0};
   Index count_ = 0;
   TaskRef* task_ = nullptr;

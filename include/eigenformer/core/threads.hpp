@@ -1,5 +1,5 @@
-// The interface to threads, which a user can implement over a pool of their own; a ready one is in thread_pool.hpp.
-// Nothing here starts a thread: without an executor the calling thread does the work.
+// The interface to threads. Implement it over your own pool, or use ThreadPool from thread_pool.hpp.
+// Nothing here starts a thread: without a Threads object the calling thread does the work.
 #pragma once
 
 #include <algorithm>
@@ -9,7 +9,7 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// A reference to something callable as void(Index). It does not own it, and costs two pointers.
+/// A non-owning reference to a callable of signature void(Index). The size of two pointers.
 class TaskRef {
  public:
   template <class Task, std::enable_if_t<!std::is_same_v<std::remove_cvref_t<Task>, TaskRef>, int> = 0>
@@ -23,17 +23,17 @@ class TaskRef {
   void (*call_)(void*, Index);
 };
 
-/// Somebody who runs tasks. Tasks never wait for one another, so any pool can serve.
+/// Runs tasks, possibly in parallel. Tasks never wait for each other, so any pool can implement it.
 class Threads {
  public:
   virtual ~Threads() = default;
-  /// Calls task(0) .. task(count - 1), each once, in any order and on any thread, and returns when all have returned.
-  /// If one throws, some one of the exceptions is thrown here, after the others have ended.
+  /// Calls task(0) .. task(count - 1), each once, in any order and on any thread. Returns when all have returned.
+  /// If tasks throw, rethrows one of their exceptions after all tasks have ended.
   virtual void run(Index count, TaskRef task) = 0;
 };
 
-/// Calls body(begin, end) for ranges that cover 0 .. count - 1, each of `grain` items but the last. The cut depends on
-/// count and grain alone, so that results are the same for any number of threads.
+/// Calls body(begin, end) for consecutive ranges that cover 0 .. count - 1. Each has `grain` items, except that the
+/// last may be shorter. The ranges depend on count and grain only, so results do not depend on the number of threads.
 template <class Body>
 void parallel_for(Threads* threads, Index count, Index grain, Body&& body) {
   if (count <= 0) return;

@@ -1,5 +1,5 @@
-// The names of the matrices that everything else is written in. Rows are tokens: an activation is a row-major matrix
-// [tokens x features], and a batch is its sentences' rows one under another (see row_offsets.hpp).
+// The library's matrix types. Rows are tokens: an activation is a row-major matrix [tokens x features]. A batch stacks
+// the rows of its sequences (see row_offsets.hpp).
 #pragma once
 
 #include <cstdint>
@@ -18,20 +18,20 @@ using Token = std::int32_t;
 template <class Scalar>
 using Matrix = Eigen::Matrix<Scalar, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
 
-/// What a kernel reads. Takes any Eigen matrix or expression; one whose rows are contiguous is not copied.
+/// A kernel's input. Binds to any Eigen matrix or expression, and copies it unless its rows are contiguous.
 template <class Scalar>
 using ConstMatrixRef = Eigen::Ref<const Matrix<Scalar>>;
 
-/// What a kernel writes: a matrix, map or block whose rows are contiguous.
+/// A kernel's output: a matrix, map or block with contiguous rows.
 template <class Scalar>
 using MatrixRef = Eigen::Ref<Matrix<Scalar>>;
 
-/// The type that products of such numbers are computed in: float for numbers of 16 bits, else the type itself.
+/// The type in which products are computed: float for 16-bit types, else Scalar itself.
 template <class Scalar>
 using ComputeType =
     std::conditional_t<std::is_same_v<Scalar, Eigen::half> || std::is_same_v<Scalar, Eigen::bfloat16>, float, Scalar>;
 
-/// Contiguous memory that somebody else owns, as a matrix.
+/// A matrix over contiguous memory that it does not own.
 template <class Scalar>
 using ConstMatrixMap = Eigen::Map<const Matrix<Scalar>>;
 template <class Scalar>

@@ -1,4 +1,4 @@
-// Memory for the matrices of one step, used again in the next.
+// Memory for the matrices of one step, reused by the next.
 #pragma once
 
 #include <algorithm>
@@ -13,14 +13,14 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// Lends blocks of memory and takes them back when their last owner lets go. It remembers its high-water mark: once the
-/// step after the largest has begun, steps of any shapes allocate nothing. Blocks may outlive the workspace.
+/// Lends reference-counted blocks of memory and reuses them. It remembers its high-water mark: after the step that
+/// follows the largest one has begun, steps of any shapes allocate nothing. Blocks may outlive the workspace.
 ///
-/// A workspace and its blocks belong to one thread at a time.
+/// Not thread-safe: one thread at a time may use a workspace and its blocks.
 class Workspace {
  public:
-  /// Uninitialised memory for `count` scalars, aligned to 64 bytes. Throws std::bad_alloc if there is none; handing it
-  /// back never fails.
+  /// Returns uninitialised memory for `count` scalars, aligned to 64 bytes. Throws std::bad_alloc if there is no
+  /// memory, and an Error if `count` is negative or too large. Releasing the memory never fails.
   template <class Scalar>
   std::shared_ptr<Scalar> allocate(Index count) {
     static_assert(std::is_trivially_destructible_v<Scalar>, "a workspace holds plain numbers");
@@ -31,7 +31,8 @@ class Workspace {
     });
   }
 
-  /// The same from the heap, for those who have no workspace.
+  /// Returns uninitialised memory for `count` scalars from the heap, aligned to 64 bytes. For callers without a
+  /// workspace. Throws like `allocate`.
   template <class Scalar>
   static std::shared_ptr<Scalar> allocate_from_heap(Index count) {
     std::byte* block = new_block(bytes_for<Scalar>(count));
@@ -39,13 +40,13 @@ class Workspace {
                                    [](Scalar* scalars) { DeleteBlock()(reinterpret_cast<std::byte*>(scalars)); });
   }
 
-  /// Bytes held.
+  /// Bytes held, whether lent or free.
   std::size_t capacity() const { return memory_->capacity(); }
-  /// How often memory was asked of the system: stays as it is once the step after the largest has begun.
+  /// The number of allocations from the system. Stops growing once the step after the largest has begun.
   std::size_t system_allocations() const { return memory_->chunks_made(); }
 
  private:
-  static constexpr std::size_t block_alignment = 64;  // a cache line, and the widest vector register
+  static constexpr std::size_t block_alignment = 64;  // a cache line, and the widest SIMD register
 
   static std::byte* new_block(std::size_t bytes) {
     return static_cast<std::byte*>(::operator new(bytes, std::align_val_t(block_alignment)));
@@ -54,13 +55,14 @@ class Workspace {
     void operator()(std::byte* block) const { ::operator delete(block, std::align_val_t(block_alignment)); }
   };
 
-  // Chunks of memory and their free ranges. First fit by address; ranges that touch are joined.
+  // Allocates from chunks by first fit in address order, and merges adjacent free ranges.
   //
-  // Only `allocate` asks for memory, its own included: `release` runs in destructors, which must not throw.
+  // `release` runs in destructors and must not throw, so only `allocate` asks the system for memory, also for the lists
+  // of free ranges.
   class FreeList {
    public:
     std::byte* allocate(std::size_t bytes) {
-      // A new step begins. One chunk of the whole size serves it and every later step that needs no more, whatever its
+      // A new step begins. Merge the chunks into one: it then fits every later step of at most this size, whatever its
       // shapes.
       if (blocks_ == 0 && chunks_.size() > 1) {
         const std::size_t whole = std::max<std::size_t>(bytes, std::exchange(capacity_, 0));
@@ -71,7 +73,7 @@ class Workspace {
       for (Chunk& chunk : chunks_)
         if ((block = chunk.take(bytes)) != nullptr) break;
       if (block == nullptr) {
-        add_chunk(std::max<std::size_t>(bytes, capacity_ / 2));  // grow by half, so that few chunks are ever asked for
+        add_chunk(std::max<std::size_t>(bytes, capacity_ / 2));  // grow by half, so that chunks stay few
         block = chunks_.back().take(bytes);
       }
       ++blocks_;
@@ -96,11 +98,11 @@ class Workspace {
     struct Chunk {
       explicit Chunk(std::size_t bytes) : memory(new_block(bytes)), size(bytes), free{{0, bytes}} {}
 
-      /// A block, or null if no range is large enough.
+      /// Returns a block, or null if no free range is large enough.
       std::byte* take(std::size_t bytes) {
         for (auto range = free.begin(); range != free.end(); ++range) {
           if (range->end - range->begin < bytes) continue;
-          if (free.capacity() < blocks + 2) {  // between so many blocks there are at most as many ranges
+          if (free.capacity() < blocks + 2) {  // n blocks leave at most n + 1 free ranges
             const auto place = range - free.begin();
             free.reserve(2 * (blocks + 2));
             range = free.begin() + place;
@@ -134,8 +136,8 @@ class Workspace {
       }
       std::unique_ptr<std::byte, DeleteBlock> memory;
       std::size_t size;
-      std::vector<Range> free;  // by address, none touching the next; has room for all that may be given back
-      std::size_t blocks = 0;   // that are handed out
+      std::vector<Range> free;  // by address, never adjacent; capacity suffices for every release
+      std::size_t blocks = 0;   // lent
     };
 
     void add_chunk(std::size_t bytes) {
@@ -145,7 +147,7 @@ class Workspace {
     }
 
     std::vector<Chunk> chunks_;
-    std::size_t blocks_ = 0;  // that are handed out, of all chunks
+    std::size_t blocks_ = 0;  // lent, over all chunks
     std::size_t capacity_ = 0;
     std::size_t chunks_made_ = 0;
   };

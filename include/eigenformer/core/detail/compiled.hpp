@@ -1,4 +1,5 @@
-// Declares what the optional library eigenformer::compiled holds, so that files that link it do not compile it again.
+// Declares the templates that the optional library eigenformer::compiled instantiates. Files that link it then do not
+// instantiate them again.
 #pragma once
 
 #include "eigenformer/core/config.hpp"
@@ -19,9 +20,12 @@
 #define EIGENFORMER_DOUBLE(...) static_assert(true)
 #endif
 
-/// Stands after a class that the compiled library has: EIGENFORMER_TEMPLATE(struct Linear); Its larger members are
-/// defined outside it, since what is defined within a class is inline, and compiled by every file that calls it.
-/// EIGENFORMER_FLOAT and EIGENFORMER_DOUBLE stand before a function's instance that it has.
+/// Marks a class template as part of the compiled library. Write it after the class:
+///
+///   EIGENFORMER_TEMPLATE(struct Linear);
+///
+/// Define the larger members outside the class: members defined inside are inline, so every file that calls them
+/// compiles them. For a function template, wrap each instance in EIGENFORMER_FLOAT or EIGENFORMER_DOUBLE.
 #define EIGENFORMER_TEMPLATE(...)        \
   EIGENFORMER_FLOAT(__VA_ARGS__<float>); \
   EIGENFORMER_DOUBLE(__VA_ARGS__<double>)

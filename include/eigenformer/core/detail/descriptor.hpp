@@ -1,4 +1,4 @@
-// File descriptors of POSIX and of the C library on Windows. Standard streams cannot wait for the disk; these can.
+// File descriptors of POSIX and of the C library on Windows. Unlike standard streams, they can be synced to the disk.
 #pragma once
 
 #include <cerrno>
@@ -26,7 +26,7 @@ extern "C" __declspec(dllimport) unsigned long __stdcall GetLastError();
 
 namespace eigenformer::inline EIGENFORMER_ABI::detail {
 
-/// What the last system call left in errno.
+/// Returns errno, which the last failed system call set, as an error code.
 inline std::error_code last_error() {
   return std::error_code(errno, std::generic_category());
 }
@@ -42,7 +42,7 @@ class Descriptor {
   bool is_open() const { return number_ >= 0; }
   int number() const { return number_; }
 
-  /// Gives the error that closing showed, if any: some file systems tell only then that the disk is full.
+  /// Closes the descriptor and returns the error, if any. Some file systems report a full disk only here.
   std::error_code close() {
     if (!is_open()) return {};
 #if defined(_WIN32)
@@ -58,17 +58,17 @@ class Descriptor {
 };
 
 enum class Opening {
-  read_only,    // a file or, but on Windows, a folder
-  write_only,   // what is there already, neither truncated nor replaced
-  new_file,     // fails if there is one
-  new_private,  // as new_file, for the owner alone
+  read_only,    // a file or, except on Windows, a folder
+  write_only,   // an existing file, without truncating it
+  new_file,     // fails if the file exists
+  new_private,  // like new_file, but only the owner may read and write it
 };
 
-/// Not open if the system refuses; errno then has the reason.
+/// Opens a file. If the system refuses, the result is not open and errno has the reason.
 inline Descriptor open_descriptor(const std::filesystem::path& path, Opening opening) {
 #if defined(_WIN32)
   const int flags = _O_BINARY | _O_NOINHERIT |
-                    (opening == Opening::read_only    ? _O_RDWR  // as _commit needs
+                    (opening == Opening::read_only    ? _O_RDWR  // _commit needs write access
                      : opening == Opening::write_only ? _O_WRONLY
                                                       : _O_WRONLY | _O_CREAT | _O_EXCL);
   int number = -1;
@@ -87,8 +87,8 @@ inline Descriptor open_descriptor(const std::filesystem::path& path, Opening ope
 #endif
 }
 
-/// The number of the descriptor that a path such as /dev/stdout or /dev/fd/3 stands for, or -1. Opening such a path
-/// anew would begin at the file's first byte, where something may stand already.
+/// Returns the number of the descriptor that a path like /dev/stdout or /dev/fd/3 names, or -1 if it names none.
+/// Such a path must not be opened again: writing would start at the file's first byte and overwrite what is there.
 inline int named_descriptor([[maybe_unused]] const std::filesystem::path& path) {
 #if !defined(_WIN32)
   const std::string_view name = path.native();
@@ -107,7 +107,7 @@ inline int named_descriptor([[maybe_unused]] const std::filesystem::path& path) 
   return -1;
 }
 
-/// Another descriptor of the same open file, at the same place in it.
+/// Returns a second descriptor of the same open file. The two share the file position.
 inline Descriptor duplicate_descriptor(int number) {
 #if defined(_WIN32)
   return Descriptor(::_dup(number));
@@ -116,6 +116,7 @@ inline Descriptor duplicate_descriptor(int number) {
 #endif
 }
 
+/// Writes all bytes, in as many system calls as it takes.
 inline std::error_code write_all(int descriptor, std::span<const std::byte> bytes) {
   while (!bytes.empty()) {
     const std::size_t size = bytes.size() < (std::size_t{1} << 30) ? bytes.size() : std::size_t{1} << 30;
@@ -132,14 +133,14 @@ inline std::error_code write_all(int descriptor, std::span<const std::byte> byte
   return {};
 }
 
-/// Waits until the disk has the file, or a folder's names. Pipes, terminals and some file systems have no such call,
-/// which is no error.
+/// Syncs an open file's bytes, or an open folder's entries, to the disk. Not an error where syncing is unsupported:
+/// pipes, terminals and some file systems.
 inline std::error_code wait_for_disk(int descriptor) {
 #if defined(_WIN32)
   return ::_commit(descriptor) == 0 || errno == EBADF ? std::error_code() : last_error();
 #else
 #if defined(__APPLE__)
-  if (::fcntl(descriptor, F_FULLFSYNC) == 0) return {};  // fsync does not reach beyond the disk's own memory there
+  if (::fcntl(descriptor, F_FULLFSYNC) == 0) return {};  // on macOS fsync leaves data in the disk's cache
 #endif
   int result = 0;
   do {
@@ -150,7 +151,7 @@ inline std::error_code wait_for_disk(int descriptor) {
 #endif
 }
 
-/// Gives `to` the owner and mode of `from`. An owner that we may not give stays ours.
+/// Gives `to` the owner and mode of `from`. Without permission to change the owner, it stays ours.
 inline void copy_owner_and_mode([[maybe_unused]] const std::filesystem::path& from,
                                 [[maybe_unused]] const std::filesystem::path& to) {
 #if !defined(_WIN32)
@@ -161,7 +162,7 @@ inline void copy_owner_and_mode([[maybe_unused]] const std::filesystem::path& fr
 #endif
 }
 
-/// Whether this process may write to what is there; else errno has the reason.
+/// Returns whether this process may write to an existing file. If not, errno has the reason.
 inline bool may_write(const std::filesystem::path& path) {
 #if defined(_WIN32)
   return ::_waccess(path.c_str(), 2) == 0;
@@ -170,15 +171,15 @@ inline bool may_write(const std::filesystem::path& path) {
 #endif
 }
 
-/// The calls whose order decides what a power cut leaves. Tests derive from it to see that order.
+/// The system calls whose order decides what survives a power cut. Tests override them to check that order.
 class Disk {
  public:
   virtual ~Disk() = default;
 
-  /// Waits until the disk has an open file's bytes or an open folder's names.
+  /// Syncs an open file's bytes or an open folder's entries to the disk.
   virtual std::error_code sync(int descriptor, const std::filesystem::path&) { return wait_for_disk(descriptor); }
 
-  /// Renames a file over what is there, or a folder to a new name, in one step.
+  /// Renames atomically: a file over an existing one, or a folder to a new name.
   virtual std::error_code rename(const std::filesystem::path& from, const std::filesystem::path& to) {
     std::error_code error;
 #if defined(_WIN32)

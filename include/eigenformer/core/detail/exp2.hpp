@@ -1,4 +1,4 @@
-// Powers of two, a register at a time.
+// 2^x for SIMD packets.
 #pragma once
 
 #include <iterator>
@@ -11,8 +11,9 @@ namespace eigenformer::inline EIGENFORMER_ABI::simd {
 
 namespace detail {
 
-/// What is left of x when it is parted into an integer and a fraction f: by the nearest integer |f| <= 1/2, by the
-/// largest that is not above it 0 <= f <= 1, with AVX-512 one instruction.
+/// How x is split into an integer n and a fraction f = x - n:
+/// - of_nearest: n is the nearest integer, |f| <= 1/2
+/// - of_floor: n = floor(x), 0 <= f <= 1; one instruction with AVX-512
 enum class Fraction { of_nearest, of_floor };
 #if defined(EIGEN_VECTORIZE_AVX512) && defined(__AVX512DQ__)
 inline constexpr Fraction fraction = Fraction::of_floor;
@@ -23,7 +24,7 @@ EIGEN_ALWAYS_INLINE Packet<float> above_floor(const Packet<float>& x) {
 EIGEN_ALWAYS_INLINE Packet<double> above_floor(const Packet<double>& x) {
   return _mm512_reduce_pd(x, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
 }
-/// p 2^floor(x), or 0 where x < least.
+/// p * 2^floor(x), or 0 where x < least.
 EIGEN_ALWAYS_INLINE Packet<float> scale_unless_less(const Packet<float>& x, const Packet<float>& least,
                                                     const Packet<float>& p) {
   return _mm512_maskz_scalef_ps(_mm512_cmp_ps_mask(x, least, _CMP_NLT_UQ), p, x);
@@ -36,9 +37,9 @@ EIGEN_ALWAYS_INLINE Packet<double> scale_unless_less(const Packet<double>& x, co
 inline constexpr Fraction fraction = Fraction::of_nearest;
 #endif
 
-/// The coefficients, highest first, of polynomials near 2^f that are 1 at 0. For float those of degree 5 with the least
-/// largest relative error, 9e-8 (by Lawson's iteration); for double degree 11 through Chebyshev's points, 2e-17 and
-/// 3e-17.
+/// Coefficients, highest degree first, of polynomials that approximate 2^f and are exactly 1 at f = 0:
+/// - float: degree 5, minimax in relative error (Lawson's iteration), largest error 9e-8
+/// - double: degree 11, interpolated at Chebyshev points, largest errors 2e-17 (of_nearest) and 3e-17 (of_floor)
 template <class Scalar, Fraction>
 inline constexpr double exp2_coefficients[] = {4.4549605981865186e-10, 7.072585949269223e-09, 1.0178062445845774e-07,
                                                1.321544258792169e-06,  1.525273382983612e-05, 0.0001540353044173605,
@@ -58,8 +59,9 @@ inline constexpr float exp2_coefficients<float, Fraction::of_floor>[] = {0.00186
                                                                          0.05579991337433829F,   0.24016445008095266F,
                                                                          0.6931513118106818F,    1.0F};
 
-/// p = 2^f for a fraction f. (Pairs of terms in f^2, whose chain of multiply-adds is half as long, are no faster: 1.00
-/// to 1.01 times attention's speed in float and double on Zen 3.)
+/// Computes p = 2^f for fractions f, by Horner's scheme. Evaluating pairs of terms in f^2 halves the chain of FMAs, but
+/// is no faster.
+/// Measured: 1.00 to 1.01 times attention's speed, float and double, Zen 3.
 template <class Scalar, int count>
 EIGEN_ALWAYS_INLINE void exp2_of_fractions(const Packet<Scalar> (&f)[count], Packet<Scalar> (&p)[count]) {
   constexpr auto& coefficients = exp2_coefficients<Scalar, fraction>;
@@ -73,10 +75,10 @@ EIGEN_ALWAYS_INLINE void exp2_of_fractions(const Packet<Scalar> (&f)[count], Pac
   }
 }
 
-/// Whether numbers' last bits can be shifted to the exponent's place, by an instruction.
+/// Whether one instruction can shift the low mantissa bits of each lane into the exponent field.
 template <class Scalar>
 inline constexpr bool shifts_to_exponent = std::is_same_v<Scalar, float> && (lanes<float> > 1);
-/// Shifts them there.
+/// Shifts the low mantissa bits of each lane into the exponent field.
 template <class P>
 EIGEN_ALWAYS_INLINE P last_bits_as_exponent(const P& x) {
   using Bits = typename Eigen::internal::unpacket_traits<P>::integer_packet;
@@ -99,16 +101,21 @@ EIGEN_ALWAYS_INLINE Packet<double> last_bits_as_exponent(const Packet<double>& x
 
 }  // namespace detail
 
-/// Packets that exp2_each is best given at a time: with fewer registers they would not fit.
+/// How many packets to pass to exp2_each at once: four, or one where four would spill registers.
 inline constexpr int exponentials_together = registers >= 32 ? 4 : 1;
 
-/// Each x becomes 2^x, for x <= 127: 1 at 0, NaN for NaN, and exactly 0 where it would be so small (2^-102, 2^-969, at
-/// minus infinity) that beside 1 it is nothing, but times a value might be below the smallest normal number: with these
-/// Intel takes a hundred times as long (scores_bench, alibi/n:2048/d:64: 0.43 instead of 0.89 of the plain kernel's
-/// speed). Within 3 rounding errors, or 3 + |x| of them where it is by Eigen's pexp: for double but with SSE, AVX2 or
-/// AVX-512DQ, and where Eigen does not vectorise. That takes twice the instructions. Every step is taken for all
-/// packets before the next: one packet after the other would wait for its own results longer than a processor looks
-/// ahead.
+/// Replaces each x by 2^x, for x <= 127.
+/// - Special values: exactly 1 at 0; NaN for NaN.
+/// - Underflow: exactly 0 below 2^-102 (double: 2^-969) and at minus infinity. Such weights are negligible beside 1,
+///   but their products with values could be subnormal, and Intel computes subnormals a hundred times slower.
+/// - Error: at most 3 roundings, or 3 + |x| where Eigen's pexp is used.
+/// - pexp takes twice the instructions. It is used where Eigen does not vectorise, and for double except with SSE, AVX2
+///   or AVX-512DQ.
+///
+/// Each step runs for all packets before the next step. Done one packet after another, the chain of dependent
+/// instructions would be longer than the processor's out-of-order window.
+///
+/// Measured: scores_bench, alibi/n:2048/d:64: 0.43 of the plain kernel's speed with subnormals, 0.89 without.
 template <class Scalar, int count>
 EIGEN_ALWAYS_INLINE void exp2_each(Packet<Scalar> (&x)[count]) {
   using P = Packet<Scalar>;
@@ -116,8 +123,9 @@ EIGEN_ALWAYS_INLINE void exp2_each(Packet<Scalar> (&x)[count]) {
   constexpr int lowest = Limits::min_exponent - 1 + Limits::digits;
   P f[count], p[count];
 #if defined(EIGEN_VECTORIZE_AVX512) && defined(__AVX512DQ__)
-  // f, and p * 2^floor(x), are an instruction each. (Rounding to the nearest, which is two steps on Intel, and
-  // subtracting what was rounded: 0.98 to 0.99 times attention's speed on a Xeon.)
+  // f and p * 2^floor(x) take one instruction each. Rounding to nearest (two micro-operations on Intel) and subtracting
+  // is slower.
+  // Measured: 0.98 to 0.99 times attention's speed on a Xeon.
   if constexpr (lanes < Scalar >> 1) {
     EIGENFORMER_UNROLL
     for (int i = 0; i < count; ++i) f[i] = detail::above_floor(x[i]);
@@ -129,9 +137,10 @@ EIGEN_ALWAYS_INLINE void exp2_each(Packet<Scalar> (&x)[count]) {
 #endif
   P power[count];
   if constexpr (detail::shifts_to_exponent<Scalar>) {
-    // x = n + f. Added to 1.5 * 2^23 (2^52 for double), x is rounded to n; to the exponent's bias more, the sum's last
-    // bits are those of 2^n's exponent. Times 2^n: added to p's exponent instead, they would make a number of a NaN
-    // whose last bits are not 0.
+    // x = n + f. Adding 1.5 * 2^23 (1.5 * 2^52 for double) rounds x to n. With the exponent's bias added as well, the
+    // sum's low bits are the exponent field of 2^n.
+    // p is multiplied by 2^n. Adding n to p's exponent field instead would turn a NaN with nonzero low bits into a
+    // number.
     constexpr Scalar ulp_is_1 = Scalar(1.5) / Limits::epsilon();
     const P round = broadcast(ulp_is_1 + (Limits::max_exponent - 1));
     P shifted[count];
@@ -154,7 +163,7 @@ EIGEN_ALWAYS_INLINE void exp2_each(Packet<Scalar> (&x)[count]) {
     x[i] = Eigen::internal::pandnot(power[i], Eigen::internal::pcmp_lt(x[i], broadcast(Scalar(lowest))));
 }
 
-/// The same of one packet.
+/// Returns 2^x for one packet: see exp2_each for range and error.
 template <class Scalar>
 EIGEN_ALWAYS_INLINE Packet<Scalar> exp2(const Packet<Scalar>& x) {
   Packet<Scalar> one[] = {x};

@@ -1,4 +1,4 @@
-// What keeps results right where a compiler was told to take liberties with floating-point numbers (-ffast-math).
+// Guards that keep results correct under -ffast-math.
 #pragma once
 
 #include <cstdint>
@@ -8,8 +8,8 @@
 #include "eigenformer/core/detail/bit_cast.hpp"
 #include "eigenformer/core/types.hpp"
 
-// Stands first in the body of a function of numbers, which simd::as_rounded is called in, and keeps Clang from
-// reordering its sums.
+// Keeps Clang from reordering the sums of a function. Put it first in the body of any scalar function that calls
+// simd::as_rounded.
 #if defined(__clang__)
 #define EIGENFORMER_KEEP_ORDER _Pragma("clang fp reassociate(off)")
 #else
@@ -20,14 +20,14 @@ namespace eigenformer::inline EIGENFORMER_ABI {
 
 namespace detail {
 
-/// The bits of a float or double.
+/// Returns the bits of a float or double as an unsigned integer.
 template <class Scalar>
 EIGEN_ALWAYS_INLINE auto bits_of(Scalar x) {
   return detail::bit_cast<std::conditional_t<sizeof(Scalar) == 4, std::uint32_t, std::uint64_t>>(x);
 }
 
 #if defined(__ASSOCIATIVE_MATH__) || defined(_M_FP_FAST)
-/// 0, which no compiler knows: the variable might be written.
+/// Always 0, but the compiler cannot know it, because the variable might be written.
 template <class Integer>
 inline Integer unknown_zero = 0;
 #endif
@@ -36,13 +36,13 @@ inline Integer unknown_zero = 0;
 
 namespace simd {
 
-/// Returns x, a packet or a number, and keeps the sum that made it from being reordered with sums that follow
-/// (-fassociative-math): (x + big) - big, which rounds x, would become x. Takes no instruction, or one for a number
-/// where the compiler may reorder.
+/// Returns x, a packet or a number, unchanged, and stops -fassociative-math from merging its sum with later ones.
+/// Without it, (x + big) - big, which rounds x, would be simplified to x. Costs no instruction for a packet, and one
+/// for a number where the compiler may reorder.
 template <class P>
 EIGEN_ALWAYS_INLINE P as_rounded(P x) {
   if constexpr (std::is_arithmetic_v<P>) {
-    // Not asm, since no loop with that is vectorised; not __builtin_assoc_barrier, which GCC's vectoriser loses.
+    // asm would prevent vectorisation, and GCC's vectoriser drops __builtin_assoc_barrier.
 #if defined(__ASSOCIATIVE_MATH__) || defined(_M_FP_FAST)
     const auto bits = detail::bits_of(x);
     return detail::bit_cast<P>(bits ^ detail::unknown_zero<std::remove_const_t<decltype(bits)>>);
@@ -50,7 +50,7 @@ EIGEN_ALWAYS_INLINE P as_rounded(P x) {
     return x;
 #endif
   } else {
-// GCC tells of -fassociative-math, Clang does not.
+// GCC defines a macro for -fassociative-math; Clang does not.
 #if defined(__clang__) || (defined(__GNUC__) && defined(__ASSOCIATIVE_MATH__))
 #if defined(__AVX512F__)
     asm("" : "+v"(x));
@@ -66,8 +66,8 @@ EIGEN_ALWAYS_INLINE P as_rounded(P x) {
   }
 }
 
-/// Returns x, and keeps a compiler that may assume that there are no infinities (-ffinite-math-only) from seeing one in
-/// a constant.
+/// Returns x unchanged and hides its value from the compiler. Under -ffinite-math-only the compiler may assume that
+/// there are no infinities, so it must not see an infinite constant.
 template <class P>
 EIGEN_ALWAYS_INLINE P as_unknown(P x) {
 #if defined(__GNUC__) && __FINITE_MATH_ONLY__
@@ -80,8 +80,8 @@ EIGEN_ALWAYS_INLINE P as_unknown(P x) {
 
 namespace detail {
 
-/// Whether x is minus infinity. With -ffinite-math-only it is told by x's bits, since a comparison would be taken for
-/// false.
+/// Returns whether x is minus infinity. Under -ffinite-math-only it compares bits, because the compiler would fold the
+/// floating-point comparison to false.
 template <class Scalar>
 EIGEN_ALWAYS_INLINE bool is_minus_infinity(Scalar x) {
   constexpr Scalar infinity = std::numeric_limits<Scalar>::infinity();
@@ -92,7 +92,8 @@ EIGEN_ALWAYS_INLINE bool is_minus_infinity(Scalar x) {
 #endif
 }
 
-/// Whether x is neither infinite nor NaN, told by its bits: with -ffinite-math-only std::isfinite is always true.
+/// Returns whether x is neither infinite nor NaN. It tests bits, because std::isfinite is always true under
+/// -ffinite-math-only.
 template <class Scalar, std::enable_if_t<std::is_floating_point_v<Scalar>, int> = 0>
 bool is_finite(Scalar x) {
   const auto exponent = bits_of(std::numeric_limits<Scalar>::infinity());

@@ -1,4 +1,4 @@
-// An argument that may be any Eigen matrix or expression, read through its strides.
+// Strided read access to an argument that may be any Eigen matrix or expression.
 #pragma once
 
 #include <type_traits>
@@ -7,8 +7,8 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// A matrix, map, block or transpose is viewed as it lies in memory, whatever its storage order; an expression is
-/// evaluated once. Lives no longer than its argument.
+/// Gives a strided view of any Eigen argument. A matrix, map, block or transpose of any storage order is viewed in
+/// place; an expression is evaluated once. The argument must outlive it.
 template <class Derived>
 class Readable {
   using Scalar = typename Derived::Scalar;

@@ -1,6 +1,6 @@
-// What the standard library lacks overloads for: std::exp and others of a Dual. Calls do not compile, and say in one
-// sentence what to write instead, where a compiler would list the overloads that there are. Since no call compiles, no
-// program depends on what stands here in namespace std.
+// Overloads of std::exp and other functions for Dual that fail to compile with one sentence on what to write instead.
+// Without them the compiler would list every candidate overload. Adding them to namespace std is harmless: no program
+// can depend on a function that does not compile.
 #pragma once
 
 #include <concepts>

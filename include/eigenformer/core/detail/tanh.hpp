@@ -1,4 +1,4 @@
-// The hyperbolic tangent, a register at a time.
+// tanh for SIMD packets.
 #pragma once
 
 #include <iterator>
@@ -9,9 +9,9 @@ namespace eigenformer::inline EIGENFORMER_ABI::simd {
 
 namespace detail {
 
-/// tanh x is near x P(x^2) / Q(x^2) for |x| <= bound, and 1 beyond but for a rounding. P and Q have the least
-/// largest relative error of their degree (by Remez' iteration; 4.4e-8 and 1e-16 with rounded coefficients). All
-/// coefficients, highest first, are positive: nothing cancels.
+/// The minimax rational approximation tanh x = x P(x^2) / Q(x^2) for |x| <= bound. Beyond the bound, tanh x is 1 to
+/// within a rounding. Coefficients are found by Remez' iteration, highest degree first. All are positive, so nothing
+/// cancels. Largest relative error, with rounded coefficients: 4.4e-8 for float, 1e-16 for double.
 template <class Scalar>
 struct TanhFraction {
   static constexpr double bound = 18.5;
@@ -36,7 +36,7 @@ struct TanhFraction<float> {
 
 }  // namespace detail
 
-/// Within 5 rounding errors; where that is 1, it may be 3 roundings more. NaN stays NaN.
+/// Returns tanh x within 5 rounding errors. Where tanh x is 1, the result may exceed 1 by 3 roundings. NaN stays NaN.
 template <class Scalar>
 EIGEN_ALWAYS_INLINE Packet<Scalar> tanh(const Packet<Scalar>& x) {
   using Fraction = detail::TanhFraction<Scalar>;

@@ -1,17 +1,17 @@
-// Vector registers of 32-bit numbers, for what is counted and drawn rather than computed.
+// SIMD registers of unsigned 32-bit integers, for counters and random draws.
 #pragma once
 
 #include "eigenformer/core/simd.hpp"
 
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wignored-attributes"  // of a vector type as a template argument: of no consequence
+#pragma GCC diagnostic ignored "-Wignored-attributes"  // vector types as template arguments: harmless
 #endif
 
 namespace eigenformer::inline EIGENFORMER_ABI::simd {
 
-/// A register's worth of 32-bit numbers, whose products are made by multiply_words; one number where that is left to
-/// the compiler.
+/// A register of 32-bit integers that multiply_words supports, or a single integer where vectorising is left to the
+/// compiler.
 #if defined(EIGEN_VECTORIZE_AVX512)
 using Words = Eigen::internal::Packet16i;
 #elif defined(EIGEN_VECTORIZE_AVX2)
@@ -22,7 +22,7 @@ using Words = Eigen::internal::Packet4i;
 using Words = std::uint32_t;
 #endif
 
-/// What so many numbers are best held in: registers if they fill some.
+/// The type in which to process `count` integers: Words if they fill whole registers, else single integers.
 template <std::size_t count>
 using WordsOf = std::conditional_t<count * sizeof(std::uint32_t) % sizeof(Words) == 0, Words, std::uint32_t>;
 
@@ -43,7 +43,7 @@ EIGEN_ALWAYS_INLINE W exclusive_or(const W& a, const W& b) {
   return Eigen::internal::pxor(a, b);
 }
 
-/// The upper and the lower halves of products.
+/// The upper and lower 32 bits of 64-bit products.
 template <class W>
 struct Halves {
   W high, low;
@@ -53,8 +53,9 @@ EIGEN_ALWAYS_INLINE Halves<std::uint32_t> multiply_words(std::uint32_t a, std::u
   const std::uint64_t product = std::uint64_t{a} * b;
   return {static_cast<std::uint32_t>(product >> 32), static_cast<std::uint32_t>(product)};
 }
-// x86 multiplies every other number of a register. GCC 12 moves the numbers apart for that and together again, by three
-// times the instructions (scores_bench, dropout with AVX2: 82 instead of 87 % of the plain kernel's speed).
+// x86 multiplies only every other 32-bit integer of a register. Vectorising a scalar loop, GCC 12 widens and narrows
+// the integers for it, with three times the instructions.
+// Measured: scores_bench, dropout with AVX2, GCC 12: 82 instead of 87 % of the plain kernel's speed.
 #if defined(EIGEN_VECTORIZE_AVX512)
 EIGEN_ALWAYS_INLINE Halves<Words> multiply_words(const Words& a, const Words& b) {
   const auto even = _mm512_mul_epu32(a, b);
