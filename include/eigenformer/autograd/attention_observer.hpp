@@ -1,12 +1,12 @@
-// How attention layers tell what they attend to.
+// The interface through which attention layers report their weights.
 #pragma once
 
 #include "eigenformer/core/tensor.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// Is told the weights of every attention layer that is called with it in the context. AttentionRecorder keeps them; a
-/// class of your own may print or sum them instead.
+/// Receives the weights of every attention layer called with a context that holds it. AttentionRecorder stores them;
+/// your own class may print or sum them instead.
 template <class Scalar>
 class AttentionObserver {
  public:
@@ -15,7 +15,9 @@ class AttentionObserver {
   AttentionObserver& operator=(const AttentionObserver&) = default;
   virtual ~AttentionObserver() = default;
 
-  /// Called by `layer` after each of its calls. weights: [heads x query rows x keys of the longest sequence].
+  /// Called by an attention layer after each of its calls.
+  /// layer: the address of the calling layer.
+  /// weights: [heads x query rows x keys of the longest sequence].
   virtual void record(const void* layer, Tensor<Scalar, 3> weights) = 0;
 };
 

@@ -1,4 +1,4 @@
-// What a call of a layer needs besides its inputs.
+// Everything that a call of a layer needs besides its inputs.
 #pragma once
 
 #include "eigenformer/autograd/attention_observer.hpp"
@@ -9,34 +9,35 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// Passed to every layer and operation; each part may be absent. `Context<float>{}` is plain inference: it records
-/// nothing, drops nothing, and the calling thread works. Training has a tape and a generator:
+/// Passed to every layer and operation. Every member is optional. `Context<float>{}` means plain inference on the
+/// calling thread: nothing is recorded, and dropout is off. Training needs a tape and a generator:
 ///
 ///   Context<float> training{.tape = &tape, .rng = &rng, .threads = &pool};
 ///
-/// One context serves one thread at a time; a model, which calls never change, serves any number.
+/// Use a context from one thread at a time. Calls never change a model, so any number of threads may share it.
 template <class Scalar>
 struct Context {
-  Tape<Scalar>* tape = nullptr;                    // records, so that gradients can be had
-  Rng* rng = nullptr;                              // draws for dropout, which is off without one
-  Workspace* workspace = nullptr;                  // memory for results, used again; else the tape's, else the heap
-  Threads* threads = nullptr;                      // who works besides the calling thread
-  AttentionObserver<Scalar>* attention = nullptr;  // is given every attention layer's weights
-  const PackedWeights<Scalar>* packed = nullptr;   // the model's weights, packed for inference; not looked at by a tape
+  Tape<Scalar>* tape = nullptr;                    // records operations, for gradients
+  Rng* rng = nullptr;                              // random draws for dropout; without it dropout is off
+  Workspace* workspace = nullptr;                  // reusable memory for results; default: the tape's, else the heap
+  Threads* threads = nullptr;                      // threads that work besides the calling one
+  AttentionObserver<Scalar>* attention = nullptr;  // receives the weights of every attention layer
+  const PackedWeights<Scalar>* packed = nullptr;   // the model's packed weights, for inference; ignored with a tape
 
-  /// Uninitialised memory for an operation's result.
+  /// Returns uninitialised memory for an operation's result, from the workspace, the tape or the heap.
   Variable<Scalar> new_matrix(Index rows, Index cols) const {
     if (workspace != nullptr) return {workspace->allocate<Scalar>(rows * cols), rows, cols};
     if (tape != nullptr) return tape->new_matrix(rows, cols);
     return {Workspace::allocate_from_heap<Scalar>(rows * cols), rows, cols};
   }
 
-  /// A parameter as an input of an operation.
+  /// Returns a parameter as an input of an operation. With a tape, its gradient is recorded.
   Variable<Scalar> use(const Parameter<Scalar>& parameter) const {
     return tape != nullptr ? tape->use(parameter) : Variable<Scalar>::view(parameter.value);
   }
 
-  /// Makes y the result of an operation; `backward(d_y, tape)` adds the gradients of its inputs.
+  /// Records y as the result of an operation on `inputs` if there is a tape, and returns it. `backward(d_y, tape)` must
+  /// add the gradients of the inputs.
   template <class Backward>
   Variable<Scalar> record(Variable<Scalar> y, std::initializer_list<Variable<Scalar>> inputs,
                           Backward&& backward) const {

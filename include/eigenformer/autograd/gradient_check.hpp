@@ -1,4 +1,4 @@
-// Checks gradients against differences: for layers and operations that users write, as for our own.
+// Checks gradients against finite differences, for the library's layers and operations and for your own.
 #pragma once
 
 #include <algorithm>
@@ -12,20 +12,20 @@
 namespace eigenformer::inline EIGENFORMER_ABI {
 
 struct GradientCheckOptions {
-  double step = 1e-5;       // times max(1, |x|)
-  Index max_entries = 200;  // of one matrix that are checked, spread evenly; 0 checks all
+  double step = 1e-5;       // of the difference, relative to max(1, |x|)
+  Index max_entries = 200;  // entries checked per matrix, spread evenly; 0 checks all
 };
 
-/// What a check found: `max_error` is the largest |analytic - numeric| / max(1, |numeric|).
+/// The result of a gradient check.
 struct GradientCheckResult {
-  double max_error = 0;
-  std::string where;  // the entry that has it, with both values
-  Index entries = 0;  // how many were compared
+  double max_error = 0;  // the largest |analytic - numeric| / max(1, |numeric|)
+  std::string where;     // the entry with the largest error, and both its values
+  Index entries = 0;     // the number of entries compared
 };
 
 namespace detail {
 
-/// Compares `analytic` with central differences of loss(), which reads `value`. Leaves `value` as it was.
+/// Compares the gradient `analytic` with central differences of loss(), which must read `value`. Restores `value`.
 inline void compare_gradient(const std::string& name, const Matrix<double>& analytic, Matrix<double>& value,
                              const std::function<double()>& loss, const GradientCheckOptions& options,
                              GradientCheckResult& result) {
@@ -54,8 +54,8 @@ inline void compare_gradient(const std::string& name, const Matrix<double>& anal
 
 }  // namespace detail
 
-/// Checks the gradient of loss(context, inputs), a Variable [1 x 1], with respect to every input.
-/// The loss must be the same at every call.
+/// Checks the gradient of loss(context, inputs), a Variable [1 x 1], with respect to every input. The loss must be
+/// deterministic.
 inline GradientCheckResult gradient_check(
     std::vector<Matrix<double>> inputs,
     const std::function<Variable<double>(const Context<double>&, const std::vector<Variable<double>>&)>& loss,
@@ -75,8 +75,8 @@ inline GradientCheckResult gradient_check(
   return result;
 }
 
-/// Checks the gradient of loss(context) with respect to every parameter of `model`, which loss reads and which is
-/// changed and restored.
+/// Checks the gradient of loss(context), a Variable [1 x 1], with respect to every parameter of `model`. The loss must
+/// be deterministic and read `model`, whose parameters are perturbed and restored.
 template <class Model>
 GradientCheckResult gradient_check_parameters(Model& model,
                                               const std::function<Variable<double>(const Context<double>&)>& loss,

@@ -1,4 +1,4 @@
-// The gradients of a model's parameters, kept beside the model.
+// The gradients of a model's parameters, stored apart from the model.
 #pragma once
 
 #include <unordered_map>
@@ -8,12 +8,12 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// A sum of gradients for each parameter, by the parameter's address: the model must not move while they are in use.
-/// Memory is kept from step to step.
+/// Accumulates a gradient for each parameter. Parameters are identified by address, so the model must not move
+/// meanwhile. Memory is reused from step to step.
 template <class Scalar>
 class Gradients {
  public:
-  /// The gradient so far; null if nothing was added since the last `clear`.
+  /// Returns the accumulated gradient, or null if nothing was added since the last `clear`.
   const Matrix<Scalar>* find(const Parameter<Scalar>& parameter) const {
     const auto entry = sums_.find(&parameter);
     return entry == sums_.end() || !entry->second.used ? nullptr : &entry->second.sum;
@@ -22,7 +22,7 @@ class Gradients {
     return const_cast<Matrix<Scalar>*>(std::as_const(*this).find(parameter));
   }
 
-  /// The gradient so far, zeros if there is none.
+  /// Returns the accumulated gradient, or zeros if nothing was added since the last `clear`.
   Matrix<Scalar> operator[](const Parameter<Scalar>& parameter) const {
     const Matrix<Scalar>* sum = find(parameter);
     return sum != nullptr ? *sum : Matrix<Scalar>(Matrix<Scalar>::Zero(parameter.value.rows(), parameter.value.cols()));
@@ -38,7 +38,7 @@ class Gradients {
     }
   }
 
-  /// Forgets the sums: the next step begins from none.
+  /// Resets all gradients to "none" for the next step.
   void clear() {
     for (auto& [parameter, entry] : sums_) entry.used = false;
   }

@@ -8,13 +8,13 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// Copies of all of a model's matrices in the order in which products read them. A context that has them makes
-/// inference faster, most of all of few tokens, and changes no result by a bit:
+/// Copies of a model's weight matrices in the order in which the matmul kernel reads them. They make inference faster,
+/// above all for few tokens. Results are bit-identical:
 ///
 ///   const PackedWeights<float> packed(model);
 ///   model({.packed = &packed}, source, target);
 ///
-/// The model must stay where it is, and unchanged; any number of threads may use them.
+/// The model must neither move nor change. Any number of threads may share the packed weights.
 template <class Scalar>
 class PackedWeights {
  public:
@@ -25,7 +25,7 @@ class PackedWeights {
     });
   }
 
-  /// Null if it is not the model's, or has one row.
+  /// Returns the packed weight, or null for a parameter that is not the model's or has a single row.
   const PackedWeight<Scalar>* find(const Parameter<Scalar>& weight) const {
     const auto entry = packed_.find(&weight);
     return entry == packed_.end() ? nullptr : &entry->second;

@@ -1,4 +1,4 @@
-// What a layer learns, and how to reach all of it by name.
+// The parameters of layers, and a way to visit them by name.
 #pragma once
 
 #include <functional>
@@ -12,8 +12,8 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// A matrix that training changes. It holds its value alone: gradients live with the tape, so that several tapes can
-/// train one model and any number of threads can run it. An empty one stands for "none", such as a layer's absent bias.
+/// A matrix that is learned. It holds only its value: the tape holds the gradient, so that several tapes can train one
+/// model and any number of threads can run it. An empty Parameter means "none", for example a layer without bias.
 template <class Scalar>
 struct Parameter {
   Matrix<Scalar> value;
@@ -41,7 +41,8 @@ struct IsVector : std::false_type {};
 template <class T>
 struct IsVector<std::vector<T>> : std::true_type {};
 
-/// Not inlined, nor is what is below: they would be, with all of their strings, for every child of every struct.
+/// Returns the dotted name of a child. This and visit_part are not inlined: otherwise their string code would be
+/// repeated for every child of every struct.
 EIGEN_DONT_INLINE inline std::string child_name(const std::string& name, const std::string& child) {
   return name.empty() ? child : name + '.' + child;
 }
@@ -62,16 +63,17 @@ EIGEN_DONT_INLINE void visit_part(const std::string& name, Part& part, Function&
 
 }  // namespace detail
 
-/// Calls function(name, parameter) for every parameter of a layer or model, in a fixed order, with its dotted name:
-/// "encoder.layers.0.self_attn.q.weight". A struct says what it holds by one static member,
+/// Calls function(name, parameter) for every parameter of a layer or model, in a fixed order. Names are dotted:
+/// "encoder.layers.0.self_attn.q.weight". Empty parameters are skipped. `model` may be const.
+///
+/// A struct lists its members in one static function:
 ///
 ///   static void visit(auto& self, auto&& visitor) { visitor("weight", self.weight); visitor("norm", self.norm); }
 ///
-/// for Parameters, structs of this kind, and vectors and variants of them. Empty parameters are passed over. `model`
-/// may be const.
+/// Members may be Parameters, structs with such a function, and vectors and variants of these.
 template <class Model, class Function>
 void for_each_parameter(Model& model, Function&& function) {
-  // Functions of one signature are one type, so that a compiler goes through a model once, not for each of them.
+  // Wrap lambdas in std::function, so that all functions with one signature share one instantiation per model.
   if constexpr (requires { &std::remove_cvref_t<Function>::operator(); }) {
     const decltype(std::function(function)) visitor = std::ref(function);
     detail::visit_part(std::string(), model, visitor);
@@ -80,7 +82,7 @@ void for_each_parameter(Model& model, Function&& function) {
   }
 }
 
-/// How many numbers a model learns.
+/// Returns the number of scalars in a model's parameters.
 template <class Model>
 Index parameter_count(const Model& model) {
   Index count = 0;

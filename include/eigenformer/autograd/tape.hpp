@@ -1,4 +1,4 @@
-// Reverse-mode differentiation: a tape of what was computed, played backwards.
+// Reverse-mode automatic differentiation on a tape.
 #pragma once
 
 #include <functional>
@@ -14,7 +14,7 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// Records operations, and then gives the gradient of a loss.
+/// Records operations and computes the gradient of a loss.
 ///
 ///   Tape<double> tape;
 ///   Context<double> context{.tape = &tape};
@@ -22,20 +22,22 @@ namespace eigenformer::inline EIGENFORMER_ABI {
 ///   tape.backward(sum(context, multiply(context, x, x)));
 ///   tape.gradient(x);                                        // 2 x0
 ///
-/// `backward` ends a recording and frees its memory for the next one, which begins with the next operation. Gradients
-/// of parameters are added up over recordings until `gradients().clear()`; those of variables are there until the next
-/// recording begins. A tape belongs to one thread at a time; any number of tapes may train one model.
+/// - `backward` ends the recording and frees its memory for the next one. The next operation begins a new recording.
+/// - Gradients of parameters accumulate over recordings until `gradients().clear()`.
+/// - Gradients of variables remain until the next recording begins.
+/// - Use a tape from one thread at a time. Any number of tapes may train one model.
 template <class Scalar>
 class Tape {
  public:
-  /// Adds the gradients of an operation's inputs, given that of its result, by `add_gradient`.
+  /// Computes the gradients of an operation's inputs from the gradient d_y of its result, and adds them with
+  /// `add_gradient`.
   using Backward = std::function<void(const Variable<Scalar>& d_y, Tape& tape)>;
 
   Tape() = default;
-  Tape(const Tape&) = delete;  // Variables know their tape by its address
+  Tape(const Tape&) = delete;  // Variables hold their tape's address
   Tape& operator=(const Tape&) = delete;
 
-  /// An input whose gradient will be asked for.
+  /// Returns a copy of `value` as an input whose gradient is computed.
   template <class Derived>
   Variable<Scalar> variable(const Eigen::MatrixBase<Derived>& value) {
     constexpr bool fits = std::is_same_v<typename Derived::Scalar, Scalar>;
@@ -45,8 +47,8 @@ class Tape {
     return put(std::move(x), Node{});
   }
 
-  /// A parameter as an input: one node however often it is used. The parameter must stay where it is, and unchanged,
-  /// until `backward` has run.
+  /// Returns a parameter as an input. All uses in one recording share a node. The parameter must neither move nor
+  /// change until `backward` has run.
   Variable<Scalar> use(const Parameter<Scalar>& parameter) {
     begin_recording();
     if (const auto found = used_.find(&parameter); found != used_.end()) return found->second;
@@ -55,7 +57,8 @@ class Tape {
     return x;
   }
 
-  /// Makes y the result of an operation on `inputs`. If a gradient flows to none of them, y is a constant.
+  /// Records y as the result of an operation on `inputs` and returns it. If no input requires a gradient, y is a
+  /// constant. Throws if an input belongs to another tape or an earlier recording.
   Variable<Scalar> record(Variable<Scalar> y, std::span<const Variable<Scalar>> inputs, Backward backward) {
     bool wanted = false;
     for (const Variable<Scalar>& x : inputs) {
@@ -69,10 +72,11 @@ class Tape {
     return record(std::move(y), std::span(inputs.begin(), inputs.size()), std::move(backward));
   }
 
-  /// Uninitialised memory for a value or a gradient.
+  /// Returns uninitialised memory for a value or a gradient.
   Variable<Scalar> new_matrix(Index rows, Index cols) { return {workspace_.allocate<Scalar>(rows * cols), rows, cols}; }
 
-  /// Computes the gradient of `loss` [1 x 1], times `seed`, with respect to everything it was computed from.
+  /// Computes the gradient of seed * loss with respect to every variable and parameter that it depends on.
+  /// loss: [1 x 1]. Throws if the loss has another shape, depends on none of them, or belongs to another recording.
   void backward(const Variable<Scalar>& loss, Scalar seed = 1) {
     check(shape(loss) == Shape{1, 1}, "Tape::backward: the loss is ", shape(loss), ", expected [1 x 1]");
     check(loss.requires_grad(), "Tape::backward: the loss does not depend on any variable or parameter of this tape");
@@ -82,7 +86,7 @@ class Tape {
     nodes_[static_cast<std::size_t>(loss.node_)].gradient = std::move(d_loss);
     ended_ = true;
     for (auto i = static_cast<std::size_t>(loss.node_) + 1; i-- > 0;) {
-      // What this node holds is freed when it is done, for the nodes before it.
+      // Moved out, so that this node's memory is freed for the nodes before it.
       const Backward backward = std::exchange(nodes_[i].backward, nullptr);
       if (backward == nullptr && nodes_[i].parameter == nullptr) continue;
       const Variable<Scalar> gradient = std::exchange(nodes_[i].gradient, {});
@@ -95,21 +99,22 @@ class Tape {
     for (Node& node : nodes_) node.backward = nullptr;
   }
 
-  /// The gradient that the last `backward` gave for what `variable()` made; zeros if the loss does not depend on it.
+  /// Returns the gradient that the last `backward` computed for a result of `variable()`. Zeros if the loss does not
+  /// depend on it. Throws if x is not of this recording.
   Matrix<Scalar> gradient(const Variable<Scalar>& x) const {
     check(x.tape_ == this && x.recording_ == recording_, "Tape::gradient: the variable is not of this recording");
     const Variable<Scalar>& gradient = nodes_[static_cast<std::size_t>(x.node_)].gradient;
     if (gradient.size() == 0) return Matrix<Scalar>::Zero(x.rows(), x.cols());
     return gradient.value();
   }
-  /// The sum of the parameter's gradients since they were last cleared.
+  /// Returns the parameter's gradient, accumulated since the last `gradients().clear()`.
   Matrix<Scalar> gradient(const Parameter<Scalar>& parameter) const { return gradients_[parameter]; }
 
   Gradients<Scalar>& gradients() { return gradients_; }
   const Workspace& workspace() const { return workspace_; }
 
-  /// For a Backward: calls write(d_x) with the memory for x's share of the gradient, which it must fill, and adds it.
-  /// Does nothing if no gradient flows to x.
+  /// For a Backward: calls write(d_x) and adds d_x to x's gradient. d_x has the shape of x and is uninitialised; write
+  /// must fill it. Does nothing if x requires no gradient.
   template <class Write>
   requires std::is_invocable_v<Write, MatrixMap<Scalar>>
   void add_gradient(const Variable<Scalar>& x, Write&& write) {
@@ -118,7 +123,7 @@ class Tape {
     write(d_x.writable());
     add_gradient(x, std::move(d_x));
   }
-  /// Adds d_x, which may be shared, to x's gradient.
+  /// For a Backward: adds d_x to x's gradient. d_x may share its memory with other gradients.
   void add_gradient(const Variable<Scalar>& x, Variable<Scalar> d_x) {
     if (!x.requires_grad()) return;
     Variable<Scalar>& sum = nodes_[static_cast<std::size_t>(x.node_)].gradient;
@@ -126,14 +131,14 @@ class Tape {
       sum = std::move(d_x);
     } else if (sum.data_.use_count() == 1) {
       sum.writable() += d_x.value();
-    } else {  // another input's gradient too, as after y = a + b
+    } else {  // shared with another input's gradient, as after y = a + b
       Variable<Scalar> total = new_matrix(x.rows(), x.cols());
       total.writable() = sum.value() + d_x.value();
       sum = std::move(total);
     }
   }
-  /// Adds d_rows to the gradient of x's rows from `first` on, without a way through all of x: a loop over time takes
-  /// every row once.
+  /// For a Backward: adds d_rows to the gradient of x's rows from `first` on, without touching the other rows. A loop
+  /// over time steps then takes time linear in the number of rows.
   void add_row_gradient(const Variable<Scalar>& x, Index first, const Variable<Scalar>& d_rows) {
     if (!x.requires_grad()) return;
     Variable<Scalar>& sum = nodes_[static_cast<std::size_t>(x.node_)].gradient;

@@ -1,4 +1,4 @@
-// A matrix in a computation: its value, and its place on the tape if one is recording.
+// A matrix in a computation: its value, and its node on the tape if one is recording.
 #pragma once
 
 #include <memory>
@@ -13,14 +13,14 @@ namespace eigenformer::inline EIGENFORMER_ABI {
 template <class Scalar>
 class Tape;
 
-/// A value that operations take and give. Copies share the memory and cost no more than a shared_ptr; the value never
-/// changes. Without a tape it is no more than a matrix, freed when its last copy goes.
+/// The matrix type that operations take and return. Its value never changes. Copies share the memory and are as cheap
+/// as copies of a shared_ptr. Without a tape, the memory is freed with the last copy.
 template <class Scalar>
 class Variable {
  public:
   Variable() = default;
 
-  /// A constant: a copy of the given matrix, to which no gradient flows.
+  /// Copies a matrix into a constant, which has no gradient.
   template <class Derived>
   Variable(const Eigen::MatrixBase<Derived>& value)  // NOLINT: implicit, so that matrices can be passed to layers
       : Variable(Workspace::allocate_from_heap<Scalar>(value.size()), value.rows(), value.cols()) {
@@ -29,12 +29,12 @@ class Variable {
     if constexpr (fits) MatrixMap<Scalar>(data_.get(), rows_, cols_) = value;
   }
 
-  /// A matrix in memory that is shared with the caller, who does not change it any more.
+  /// Wraps memory shared with the caller, who must not change it any more.
   Variable(std::shared_ptr<Scalar> data, Index rows, Index cols) : data_(std::move(data)), rows_(rows), cols_(cols) {}
 
-  /// A constant over memory that the caller keeps alive and unchanged for as long as this is in use.
+  /// Returns a constant over memory that the caller must keep alive and unchanged while it is in use.
   static Variable view(const Scalar* data, Index rows, Index cols) {
-    // Never written through: `writable` is for an operation that has just made its own memory.
+    // The cast is safe: `writable` is called only by operations on memory that they have just allocated.
     return {std::shared_ptr<Scalar>(std::shared_ptr<void>(), const_cast<Scalar*>(data)), rows, cols};
   }
   static Variable view(const Matrix<Scalar>& value) { return view(value.data(), value.rows(), value.cols()); }
@@ -43,31 +43,33 @@ class Variable {
   Index cols() const { return cols_; }
   Index size() const { return rows_ * cols_; }
 
-  /// The value, valid while a copy of this Variable lives.
+  /// Returns the value, valid while a copy of this Variable exists.
   ConstMatrixMap<Scalar> value() const& { return {data_.get(), rows_, cols_}; }
-  /// Of a temporary, a matrix of its own.
+  /// Returns a copy of a temporary's value.
   Matrix<Scalar> value() && { return ConstMatrixMap<Scalar>(data_.get(), rows_, cols_); }
-  /// The value of a [1 x 1], such as a loss.
+  /// Returns the value of a [1 x 1] Variable, such as a loss. Throws for any other shape.
   Scalar scalar() const {
     check(rows_ == 1 && cols_ == 1, "Variable::scalar: the value is ", shape(*this), ", expected [1 x 1]");
     return *data_;
   }
 
-  /// Some of its rows, in the same memory. A constant: see slice_rows() in ops/rows.hpp.
+  /// Returns rows first .. first + count - 1 in the same memory, as a constant. slice_rows() in ops/rows.hpp is
+  /// differentiable.
   Variable middle_rows(Index first, Index count) const {
     return {std::shared_ptr<Scalar>(data_, data_.get() + first * cols_), count, cols_};
   }
 
-  /// The same entries, in the same memory, in rows of another length. A constant: see reshape() in ops/arithmetic.hpp.
+  /// Returns the entries as a [rows x cols] matrix in the same memory, as a constant. reshape() in ops/arithmetic.hpp
+  /// is differentiable. Throws if the sizes differ.
   Variable reshaped(Index rows, Index cols) const {
     check(rows * cols == size(), "Variable::reshaped: the value is ", shape(*this), ", given ", Shape{rows, cols});
     return {data_, rows, cols};
   }
 
-  /// Whether a gradient flows to it.
+  /// Whether gradients are computed for it.
   bool requires_grad() const { return tape_ != nullptr; }
 
-  /// Its memory, for the operation that has just made it and has not yet given it away.
+  /// Returns its memory for writing. Only for the operation that has just allocated it and not yet returned it.
   MatrixMap<Scalar> writable() { return {data_.get(), rows_, cols_}; }
 
  private:
@@ -76,7 +78,7 @@ class Variable {
   std::shared_ptr<Scalar> data_;
   Index rows_ = 0;
   Index cols_ = 0;
-  const Tape<Scalar>* tape_ = nullptr;  // where it is recorded, in which recording, and as which node
+  const Tape<Scalar>* tape_ = nullptr;  // the tape, recording and node where it is recorded
   std::uint64_t recording_ = 0;
   Index node_ = 0;
 };

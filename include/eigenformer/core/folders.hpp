@@ -105,8 +105,8 @@ class UnfinishedFiles {
       if (path_text(entry.filename()).starts_with(unfinished_files)) std::filesystem::remove_all(entry, error);
     std::filesystem::create_directory(path(), error);
     check_error(error, where, folder);
-    std::filesystem::permissions(path(), std::filesystem::perms::owner_all,
-                                 error);  // files in it may be private
+    // Only the owner may enter: a file in it may replace a private one.
+    std::filesystem::permissions(path(), std::filesystem::perms::owner_all, error);
     check_error(error, where, folder);
   }
   const std::filesystem::path& path() const { return temporary_.path(); }
