@@ -1,4 +1,4 @@
-// Activations made differentiable: see kernels/activations.hpp and kernels/glu.hpp.
+// Differentiable activations: see kernels/activations.hpp and kernels/glu.hpp.
 #pragma once
 
 #include "eigenformer/autograd/context.hpp"
@@ -8,7 +8,7 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// The chosen activation of each entry.
+/// Applies an activation to each entry of x.
 template <class Scalar>
 Variable<Scalar> activate(const Context<Scalar>& context, Activation activation, const Variable<Scalar>& x) {
   Variable<Scalar> y = context.new_matrix(x.rows(), x.cols());
@@ -21,7 +21,7 @@ Variable<Scalar> activate(const Context<Scalar>& context, Activation activation,
                         });
 }
 
-/// The hyperbolic tangent of each entry.
+/// Returns tanh of each entry of x.
 template <class Scalar>
 Variable<Scalar> tanh(const Context<Scalar>& context, const Variable<Scalar>& x) {
   Variable<Scalar> y = context.new_matrix(x.rows(), x.cols());
@@ -33,7 +33,7 @@ Variable<Scalar> tanh(const Context<Scalar>& context, const Variable<Scalar>& x)
       });
 }
 
-/// The gated linear unit a * sigmoid(b) of x = [a b]: [rows x 2 * features] -> [rows x features].
+/// Returns the gated linear unit a * sigmoid(b), where x = [a b]. x: [rows x 2 * features]; result: [rows x features].
 template <class Scalar>
 Variable<Scalar> glu(const Context<Scalar>& context, const Variable<Scalar>& x) {
   Variable<Scalar> y = context.new_matrix(x.rows(), x.cols() / 2);
@@ -45,7 +45,9 @@ Variable<Scalar> glu(const Context<Scalar>& context, const Variable<Scalar>& x) 
       });
 }
 
-/// activation(x weight^T + bias). Without a tape in one pass: nobody needs to know then what the activation had.
+/// Returns activation(x weight^T + bias): [tokens x outputs]. Without a tape, linear layer and activation are fused,
+/// since no backward needs the activation's input.
+/// x: [tokens x inputs], weight: [outputs x inputs], bias: [1 x outputs], or empty for none.
 template <class Scalar>
 Variable<Scalar> activated_linear(const Context<Scalar>& context, Activation activation, const Variable<Scalar>& x,
                                   const Parameter<Scalar>& weight, const Parameter<Scalar>& bias) {

@@ -1,4 +1,4 @@
-// Additive attention made differentiable: see kernels/additive_attention.hpp.
+// Differentiable additive attention: see kernels/additive_attention.hpp.
 #pragma once
 
 #include "eigenformer/autograd/context.hpp"
@@ -6,15 +6,16 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// What additive attention gives.
+/// The results of additive attention.
 template <class Scalar>
 struct AdditiveAttentionResult {
   Variable<Scalar> y;        // [queries x value width]
-  Variable<Scalar> weights;  // [queries x keys of the longest sequence]; no gradient flows to them
+  Variable<Scalar> weights;  // [queries x keys of the longest sequence]; not differentiable
 };
 
-/// The additive attention of q over k and values, and its weights. Shapes and options as in the kernel; threads come
-/// from the context.
+/// Returns the additive attention of q over k and values, and its weights. Threads come from the context. Throws if
+/// options.key_index is given while a tape is recording, since it has no backward.
+/// q: [queries x A], k: [keys x A], v: [1 x A], values: [keys x value width].
 template <class Scalar>
 AdditiveAttentionResult<Scalar> additive_attention_and_weights(const Context<Scalar>& context,
                                                                const Variable<Scalar>& q, const Variable<Scalar>& k,
@@ -47,7 +48,9 @@ AdditiveAttentionResult<Scalar> additive_attention_and_weights(const Context<Sca
   return {std::move(y), std::move(weights)};
 }
 
-/// The additive attention of q over k and values: [queries x value width].
+/// Returns the additive attention of q over k and values: [queries x value width]. Threads come from the context.
+/// Throws if options.key_index is given while a tape is recording, since it has no backward.
+/// q: [queries x A], k: [keys x A], v: [1 x A], values: [keys x value width].
 template <class Scalar>
 Variable<Scalar> additive_attention(const Context<Scalar>& context, const Variable<Scalar>& q,
                                     const Variable<Scalar>& k, const Variable<Scalar>& v,

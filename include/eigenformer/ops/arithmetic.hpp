@@ -1,11 +1,11 @@
-// Sums, products and multiples of Variables.
+// Differentiable arithmetic.
 #pragma once
 
 #include "eigenformer/autograd/context.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// a + b, of one shape.
+/// Returns a + b. Throws if their shapes differ.
 template <class Scalar>
 Variable<Scalar> add(const Context<Scalar>& context, const Variable<Scalar>& a, const Variable<Scalar>& b) {
   check(shape(a) == shape(b), "add: a is ", shape(a), ", b is ", shape(b));
@@ -17,7 +17,7 @@ Variable<Scalar> add(const Context<Scalar>& context, const Variable<Scalar>& a, 
   });
 }
 
-/// a - b, of one shape.
+/// Returns a - b. Throws if their shapes differ.
 template <class Scalar>
 Variable<Scalar> subtract(const Context<Scalar>& context, const Variable<Scalar>& a, const Variable<Scalar>& b) {
   check(shape(a) == shape(b), "subtract: a is ", shape(a), ", b is ", shape(b));
@@ -29,7 +29,7 @@ Variable<Scalar> subtract(const Context<Scalar>& context, const Variable<Scalar>
   });
 }
 
-/// a * b entry by entry, of one shape.
+/// Returns a * b, entry by entry. Throws if their shapes differ.
 template <class Scalar>
 Variable<Scalar> multiply(const Context<Scalar>& context, const Variable<Scalar>& a, const Variable<Scalar>& b) {
   check(shape(a) == shape(b), "multiply: a is ", shape(a), ", b is ", shape(b));
@@ -41,7 +41,7 @@ Variable<Scalar> multiply(const Context<Scalar>& context, const Variable<Scalar>
   });
 }
 
-/// factor * x.
+/// Returns factor * x.
 template <class Scalar>
 Variable<Scalar> scale(const Context<Scalar>& context, const Variable<Scalar>& x, std::type_identity_t<Scalar> factor) {
   Variable<Scalar> y = context.new_matrix(x.rows(), x.cols());
@@ -51,7 +51,7 @@ Variable<Scalar> scale(const Context<Scalar>& context, const Variable<Scalar>& x
   });
 }
 
-/// The entries of x, row by row, in rows of another length: [rows x cols]. Nothing is copied.
+/// Returns the entries of x in row-major order as a [rows x cols] matrix, without a copy. Throws if the sizes differ.
 template <class Scalar>
 Variable<Scalar> reshape(const Context<Scalar>& context, const Variable<Scalar>& x, Index rows, Index cols) {
   check(rows * cols == x.size(), "reshape: x is ", shape(x), ", given ", Shape{rows, cols});
@@ -60,7 +60,7 @@ Variable<Scalar> reshape(const Context<Scalar>& context, const Variable<Scalar>&
   });
 }
 
-/// The sum of all entries: [1 x 1].
+/// Returns the sum of all entries: [1 x 1].
 template <class Scalar>
 Variable<Scalar> sum(const Context<Scalar>& context, const Variable<Scalar>& x) {
   Variable<Scalar> y = context.new_matrix(1, 1);

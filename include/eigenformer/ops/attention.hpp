@@ -1,4 +1,4 @@
-// Attention made differentiable: see kernels/attention.hpp.
+// Differentiable attention: see kernels/attention.hpp.
 #pragma once
 
 #include <variant>
@@ -10,7 +10,7 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// A mask that a layer is given when it runs: Unmasked, Causal or DenseMask.
+/// A mask chosen at run time: Unmasked, Causal or DenseMask.
 struct AnyMask : std::variant<Unmasked, Causal, DenseMask> {
   AnyMask() = default;
   template <class S>
@@ -18,7 +18,7 @@ struct AnyMask : std::variant<Unmasked, Causal, DenseMask> {
   const variant& chosen() const { return *this; }
 
  private:
-  // Any other type is answered by one sentence.
+  // Rejects any other type with one sentence instead of a list of candidates.
   template <class S>
   static variant checked(const S& mask) {
     constexpr bool is_one = std::is_constructible_v<variant, const S&>;
@@ -32,7 +32,7 @@ struct AnyMask : std::variant<Unmasked, Causal, DenseMask> {
   }
 };
 
-/// What attention is of. Shapes as in the kernel: see AttentionInputs.
+/// The inputs of attention; the kernel's AttentionInputs as Variables.
 template <class Scalar>
 struct QueryKeyValue {
   Variable<Scalar> q;  // [queries x heads * d]
@@ -42,7 +42,7 @@ struct QueryKeyValue {
 
 namespace detail {
 
-/// Options with what comes from the context: threads, and the draws of dropout.
+/// Completes options from the context: sets the threads and the dropout key. Without a generator dropout is off.
 template <class Scalar>
 AttentionOptions with_context(const Context<Scalar>& context, AttentionOptions options) {
   options.threads = context.threads;
@@ -51,8 +51,9 @@ AttentionOptions with_context(const Context<Scalar>& context, AttentionOptions o
   return options;
 }
 
-/// Attention with a score that reads numbers of its own, if they are not empty: make_score(d_numbers) is that score,
-/// whose backward adds to d_numbers, or to nothing if it is null.
+/// Returns attention with a score that may read differentiable `numbers`, which are empty if there are none.
+/// make_score(d_numbers) must return the score. The score's backward adds the numbers' gradient to d_numbers, unless it
+/// is null. Throws if options.key_index is given while a tape is recording, since it has no backward.
 template <class Scalar, class MakeScore>
 Variable<Scalar> attention_by(const Context<Scalar>& context, const QueryKeyValue<Scalar>& in,
                               const Variable<Scalar>& numbers, const MakeScore& make_score,
@@ -89,11 +90,15 @@ Variable<Scalar> attention_by(const Context<Scalar>& context, const QueryKeyValu
 
 }  // namespace detail
 
-/// The attention of q over k and v: [queries x heads * value width]. Shapes, score and options are those of the kernel,
-/// and each of the last two may be left out as there. Threads and the draws of dropout come from the context; without a
-/// generator nothing is dropped.
-/// `score` may also be an AnyMask, whose kind is looked up once: no mask and the causal one reach the kernels compiled
-/// for them. Or it is a PositionScore, to whose numbers gradients flow too.
+/// Returns the attention of q over k and v: [queries x heads * value width].
+/// q: [queries x heads * d], k: [keys x key_heads * d], v: [keys x key_heads * value width].
+///
+/// `score` and `options` are those of the kernel, and each may be omitted. Threads and the dropout key come from the
+/// context; without a generator dropout is off. Besides the kernel's scores, `score` may be:
+/// - an AnyMask. It is dispatched once per call, so Unmasked and Causal use their dedicated kernels.
+/// - a PositionScore. Its numbers get gradients too.
+///
+/// Throws if options.key_index is given while a tape is recording, since it has no backward.
 template <class Scalar, class S = AttentionOptions, class O = OptionsAfter<S>>
 Variable<Scalar> attention(const Context<Scalar>& context, const Variable<Scalar>& q, const Variable<Scalar>& k,
                            const Variable<Scalar>& v, const S& score = {}, const O& options = {}) {

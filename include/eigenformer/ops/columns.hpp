@@ -1,11 +1,11 @@
-// Matrices beside one another: taken apart and put together by columns.
+// Differentiable slicing and concatenation of columns.
 #pragma once
 
 #include "eigenformer/autograd/context.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// Columns first .. first + count - 1 of x.
+/// Returns columns first .. first + count - 1 of x: [rows x count]. Throws if x has no such columns.
 template <class Scalar>
 Variable<Scalar> columns(const Context<Scalar>& context, const Variable<Scalar>& x, Index first, Index count) {
   check(first >= 0 && count >= 0 && first + count <= x.cols(), "columns: ", first, " to ", first + count,
@@ -22,7 +22,7 @@ Variable<Scalar> columns(const Context<Scalar>& context, const Variable<Scalar>&
   });
 }
 
-/// [a b]: as many rows, and a's columns before b's.
+/// Returns [a b]: the columns of a, then those of b. Throws if the numbers of rows differ.
 template <class Scalar>
 Variable<Scalar> concat_columns(const Context<Scalar>& context, const Variable<Scalar>& a, const Variable<Scalar>& b) {
   check(a.rows() == b.rows(), "concat_columns: a is ", shape(a), ", b is ", shape(b));

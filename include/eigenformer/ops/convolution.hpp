@@ -1,4 +1,4 @@
-// Convolution made differentiable: see kernels/convolution.hpp.
+// Differentiable convolution: see kernels/convolution.hpp.
 #pragma once
 
 #include "eigenformer/autograd/context.hpp"
@@ -7,8 +7,8 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// The convolution of each sequence: [tokens x outputs]. x: [tokens x inputs], weight: [outputs x kernel * inputs],
-/// bias: [1 x outputs], or empty for none.
+/// Returns the convolution of each sequence: [tokens x outputs].
+/// x: [tokens x inputs], weight: [outputs x kernel * inputs], bias: [1 x outputs], or empty for none.
 template <class Scalar>
 Variable<Scalar> convolution(const Context<Scalar>& context, const Variable<Scalar>& x, const Variable<Scalar>& weight,
                              const Variable<Scalar>& bias, const ConvolutionWindow& window,
@@ -30,8 +30,9 @@ Variable<Scalar> convolution(const Context<Scalar>& context, const Variable<Scal
       });
 }
 
-/// The convolution by a layer's parameters: packed ones serve if the context has them and no tape. An empty bias is
-/// none.
+/// Returns the convolution of each sequence with a layer's parameters: [tokens x outputs]. Without a tape it uses the
+/// packed weight if the context has it.
+/// x: [tokens x inputs], weight: [outputs x kernel * inputs], bias: [1 x outputs], or empty for none.
 template <class Scalar>
 Variable<Scalar> convolution(const Context<Scalar>& context, const Variable<Scalar>& x, const Parameter<Scalar>& weight,
                              const Parameter<Scalar>& bias, const ConvolutionWindow& window,

@@ -1,4 +1,4 @@
-// Softmax cross entropy made differentiable: see kernels/cross_entropy.hpp.
+// Differentiable softmax cross entropy: see kernels/cross_entropy.hpp.
 #pragma once
 
 #include <span>
@@ -10,7 +10,7 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// The loss [1 x 1] of logits [tokens x vocabulary size] given each row's label.
+/// Returns the cross entropy loss [1 x 1] of logits [tokens x vocabulary size], given a label for each row.
 template <class Scalar>
 Variable<Scalar> cross_entropy(const Context<Scalar>& context, const Variable<Scalar>& logits,
                                std::span<const Token> labels, const CrossEntropyOptions& options = {}) {
@@ -29,8 +29,9 @@ Variable<Scalar> cross_entropy(const Context<Scalar>& context, const Variable<Sc
                         });
 }
 
-/// The loss [1 x 1] of an output layer's logits x weight^T + bias, which are never held: for large vocabularies.
-/// x: [tokens x width]; weight: [vocabulary size x width]; bias: [1 x vocabulary size], or empty.
+/// Returns the cross entropy loss [1 x 1] of the logits x weight^T + bias, given a label for each row. The logits are
+/// never stored in full, which saves memory with large vocabularies.
+/// x: [tokens x width]; weight: [vocabulary size x width]; bias: [1 x vocabulary size], or empty for none.
 template <class Scalar>
 Variable<Scalar> linear_cross_entropy(const Context<Scalar>& context, const Variable<Scalar>& x,
                                       const Variable<Scalar>& weight, const Variable<Scalar>& bias,

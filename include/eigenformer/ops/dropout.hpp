@@ -1,4 +1,4 @@
-// Dropout made differentiable: see kernels/dropout.hpp.
+// Differentiable dropout: see kernels/dropout.hpp.
 #pragma once
 
 #include "eigenformer/autograd/context.hpp"
@@ -6,7 +6,8 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// Drops entries of x with probability `rate` and scales up the others; x itself if the context has no generator.
+/// Returns x with entries dropped with probability `rate` and the others scaled up, so that the expectation is x.
+/// Without a generator in the context, returns x itself. Throws unless 0 <= rate < 1.
 template <class Scalar>
 Variable<Scalar> dropout(const Context<Scalar>& context, const Variable<Scalar>& x, double rate) {
   check(rate >= 0 && rate < 1, "dropout: rate is ", rate, ", expected 0 or more and less than 1");
@@ -16,7 +17,7 @@ Variable<Scalar> dropout(const Context<Scalar>& context, const Variable<Scalar>&
   dropout_forward<Scalar>(x.value(), rate, key, y.writable(), context.threads);
   return context.record(
       std::move(y), {x}, [x, rate, key, threads = context.threads](const Variable<Scalar>& d_y, Tape<Scalar>& tape) {
-        tape.add_gradient(x, [&](MatrixMap<Scalar> d_x) {  // The same mask, drawn again, is the derivative.
+        tape.add_gradient(x, [&](MatrixMap<Scalar> d_x) {  // The backward applies the same mask, drawn again.
           dropout_forward<Scalar>(d_y.value(), rate, key, d_x, threads);
         });
       });

@@ -1,4 +1,4 @@
-// Dense products made differentiable: see kernels/matmul.hpp.
+// Differentiable matrix products: see kernels/matmul.hpp.
 #pragma once
 
 #include "eigenformer/autograd/context.hpp"
@@ -6,7 +6,7 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// a b. a: [m x k], b: [k x n].
+/// Returns the product a b: [m x n]. a: [m x k], b: [k x n].
 template <class Scalar>
 Variable<Scalar> matmul(const Context<Scalar>& context, const Variable<Scalar>& a, const Variable<Scalar>& b) {
   Variable<Scalar> y = context.new_matrix(a.rows(), b.cols());
@@ -20,7 +20,8 @@ Variable<Scalar> matmul(const Context<Scalar>& context, const Variable<Scalar>& 
       });
 }
 
-/// x weight^T + bias. x: [tokens x inputs], weight: [outputs x inputs], bias: [1 x outputs], or empty for none.
+/// Returns x weight^T + bias: [tokens x outputs].
+/// x: [tokens x inputs], weight: [outputs x inputs], bias: [1 x outputs], or empty for none.
 template <class Scalar>
 Variable<Scalar> linear(const Context<Scalar>& context, const Variable<Scalar>& x, const Variable<Scalar>& weight,
                         const Variable<Scalar>& bias = {}) {
@@ -42,7 +43,7 @@ Variable<Scalar> linear(const Context<Scalar>& context, const Variable<Scalar>& 
 
 namespace detail {
 
-/// Calls body(weight) with the packed weight if the context has it, else with the weight itself.
+/// Calls body with the packed weight if the context has it, else with the weight's matrix.
 template <class Scalar, class Body>
 void with_weight(const Context<Scalar>& context, const Parameter<Scalar>& weight, Body body) {
   const PackedWeight<Scalar>* packed = context.packed != nullptr ? context.packed->find(weight) : nullptr;
@@ -54,8 +55,9 @@ void with_weight(const Context<Scalar>& context, const Parameter<Scalar>& weight
 
 }  // namespace detail
 
-/// x weight^T + bias for parameters of a layer: packed ones serve if the context has them and no tape. An empty bias is
-/// none.
+/// Returns x weight^T + bias for a layer's parameters: [tokens x outputs]. Without a tape it uses the packed weight if
+/// the context has it.
+/// x: [tokens x inputs], weight: [outputs x inputs], bias: [1 x outputs], or empty for none.
 template <class Scalar>
 Variable<Scalar> linear(const Context<Scalar>& context, const Variable<Scalar>& x, const Parameter<Scalar>& weight,
                         const Parameter<Scalar>& bias) {

@@ -1,4 +1,4 @@
-// Norms made differentiable: see kernels/layer_norm.hpp and kernels/rms_norm.hpp.
+// Differentiable norms: see kernels/layer_norm.hpp and kernels/rms_norm.hpp.
 #pragma once
 
 #include "eigenformer/autograd/context.hpp"
@@ -9,7 +9,7 @@ namespace eigenformer::inline EIGENFORMER_ABI {
 
 namespace detail {
 
-/// What a layer norm keeps for its backward.
+/// What a layer norm's forward saves for its backward.
 template <class Scalar>
 struct LayerNormVariables {
   Variable<Scalar> x;     // [tokens x features]
@@ -19,7 +19,7 @@ struct LayerNormVariables {
   Variable<Scalar> rstd;  // [tokens x 1]
 };
 
-/// Returns d_x [tokens x features], and adds the gradients of the gain and the bias to the tape's.
+/// Returns d_x [tokens x features] and adds the gradients of gain and bias to the tape.
 template <class Scalar>
 Variable<Scalar> layer_norm_gradient(const LayerNormVariables<Scalar>& saved, const Variable<Scalar>& d_y,
                                      Threads* threads, Tape<Scalar>& tape) {
@@ -36,7 +36,7 @@ Variable<Scalar> layer_norm_gradient(const LayerNormVariables<Scalar>& saved, co
 
 }  // namespace detail
 
-/// The layer norm of each row. x: [tokens x features], gain, bias: [1 x features].
+/// Returns the layer norm of each row: [tokens x features]. x: [tokens x features]; gain, bias: [1 x features].
 template <class Scalar>
 Variable<Scalar> layer_norm(const Context<Scalar>& context, const Variable<Scalar>& x, const Variable<Scalar>& gain,
                             const Variable<Scalar>& bias, double epsilon = 1e-5) {
@@ -52,7 +52,8 @@ Variable<Scalar> layer_norm(const Context<Scalar>& context, const Variable<Scala
                         });
 }
 
-/// The layer norm of each row of a + b: a residual connection and its norm in one.
+/// Returns the layer norm of each row of a + b: [tokens x features]. Fuses a residual connection with its norm.
+/// a, b: [tokens x features]; gain, bias: [1 x features].
 template <class Scalar>
 Variable<Scalar> add_layer_norm(const Context<Scalar>& context, const Variable<Scalar>& a, const Variable<Scalar>& b,
                                 const Variable<Scalar>& gain, const Variable<Scalar>& bias, double epsilon = 1e-5) {
@@ -71,7 +72,7 @@ Variable<Scalar> add_layer_norm(const Context<Scalar>& context, const Variable<S
                         });
 }
 
-/// The RMS norm of each row. x: [tokens x features], gain: [1 x features].
+/// Returns the RMS norm of each row: [tokens x features]. x: [tokens x features], gain: [1 x features].
 template <class Scalar>
 Variable<Scalar> rms_norm(const Context<Scalar>& context, const Variable<Scalar>& x, const Variable<Scalar>& gain,
                           double epsilon = 1e-5) {

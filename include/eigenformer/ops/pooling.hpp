@@ -1,4 +1,4 @@
-// Pooling made differentiable: see kernels/pooling.hpp.
+// Differentiable pooling: see kernels/pooling.hpp.
 #pragma once
 
 #include <utility>
@@ -9,14 +9,14 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// Shorter sequences, and where each of them lies.
+/// The pooled rows and the offsets of the pooled sequences.
 template <class Scalar>
 struct Pooled {
   Variable<Scalar> x;
   RowOffsets rows;
 };
 
-/// Each range of x's rows made one: [ranges x features].
+/// Pools each range of rows into one row: [ranges x features]. x: [tokens x features].
 template <class Scalar>
 Variable<Scalar> pool_ranges(const Context<Scalar>& context, Pooling pooling, const Variable<Scalar>& x,
                              std::vector<RowRange> ranges) {
@@ -32,7 +32,7 @@ Variable<Scalar> pool_ranges(const Context<Scalar>& context, Pooling pooling, co
                         });
 }
 
-/// Each window of each sequence made one row. x: [tokens x features].
+/// Pools each window of each sequence into one row. x: [tokens x features].
 template <class Scalar>
 Pooled<Scalar> pool_windows(const Context<Scalar>& context, Pooling pooling, const Variable<Scalar>& x,
                             const PoolingWindow& window, const RowOffsets& rows = {}) {
@@ -40,7 +40,7 @@ Pooled<Scalar> pool_windows(const Context<Scalar>& context, Pooling pooling, con
   return {pool_ranges(context, pooling, x, pooling_ranges(batch, window)), pooled_rows(batch, window)};
 }
 
-/// Each sequence made one row, of zeros if it is empty: [sequences x features].
+/// Pools each sequence into one row, of zeros if it is empty: [sequences x features]. x: [tokens x features].
 template <class Scalar>
 Variable<Scalar> pool_sequences(const Context<Scalar>& context, Pooling pooling, const Variable<Scalar>& x,
                                 const RowOffsets& rows = {}) {

@@ -1,4 +1,4 @@
-// Attention whose scores know how far apart query and key stand: ALiBi, T5's bias, and Shaw's relative positions.
+// Attention with scores that depend on the distance of query and key: ALiBi, T5's bias and Shaw's relative positions.
 #pragma once
 
 #include "eigenformer/kernels/scores/alibi.hpp"
@@ -12,22 +12,23 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// A score that layers choose when they run, by the distance of query and key, under any mask. Queries
-/// stand at the end of their sequence's keys: they are the keys' own tokens, or, with a cache, the last of these. One
-/// type for all, so that the kernels are compiled for one more score, not for three times three.
+/// A distance-dependent score under any mask, both chosen at run time. Queries are the last tokens of their sequence's
+/// keys: all of them in self-attention, only the newest with a cache. A single type covers three scores and three
+/// masks, so that the kernels are compiled once more, not nine times.
 template <class Scalar>
 class PositionScore {
  public:
-  /// Minus slope times distance.
+  /// ALiBi: subtracts slope * distance from each score.
   static PositionScore alibi(const Alibi& alibi, const AnyMask& mask) { return {alibi, {}, mask}; }
 
-  /// T5's: weights [buckets x heads].
+  /// T5's bias: adds weights(bucket of the distance, head) to each score. weights: [buckets x heads].
   static PositionScore bucketed(const RelativeBuckets& buckets, const Variable<Scalar>& weights, const AnyMask& mask) {
     return {buckets, weights, mask};
   }
 
-  /// Shaw's on the keys: q_i . aK_clip(j - i) / sqrt(d) is added, where q: [queries x heads * d] and
-  /// vectors, aK: [2k + 1 x d], which the heads share.
+  /// Shaw's relative positions on the keys: adds q_i . aK_clip(j - i) / sqrt(d) to each score. Throws if the widths do
+  /// not fit.
+  /// q: [queries x heads * d]; vectors: aK, [2k + 1 x d], shared by the heads.
   static PositionScore relative(const Context<Scalar>& context, const Variable<Scalar>& q,
                                 const Variable<Scalar>& vectors, Index heads, const AnyMask& mask) {
     check(vectors.cols() * heads == q.cols(), "relative positions: q is ", shape(q), ", the vectors are ",
@@ -37,10 +38,11 @@ class PositionScore {
     return {heads, reshape(context, linear(context, each_head, scaled), q.rows(), heads * vectors.rows()), mask};
   }
 
-  /// The numbers that it adds, or chooses from; of ALiBi none.
+  /// The differentiable numbers of the score: T5's weights, or Shaw's products of q and aK. Empty for ALiBi.
   const Variable<Scalar>& numbers() const { return numbers_; }
 
-  /// What kernels take. The backward adds to d_numbers, shaped as numbers(), if it is not null. Refers to the numbers.
+  /// Returns the score as kernels take it. Its backward adds to d_numbers, which has the shape of numbers(), unless it
+  /// is null. The result refers to the numbers, which must outlive it.
   auto score(Scalar* d_numbers = nullptr) const {
     return std::visit([&](const auto& kind) { return combine(Bias(bias(kind, d_numbers)), mask_); }, kind_);
   }
@@ -48,7 +50,7 @@ class PositionScore {
  private:
   using Mask = ScoreVariant<Unmasked, Causal, DenseMask>;
   using Bias = ScoreVariant<Alibi, RelativeBias<Scalar>, RelativeKeys<Scalar>>;
-  using Kind = std::variant<Alibi, RelativeBuckets, Index>;  // Index: relative, of that many heads
+  using Kind = std::variant<Alibi, RelativeBuckets, Index>;  // Index: Shaw's, with that many heads
 
   PositionScore(Kind kind, Variable<Scalar> numbers, const AnyMask& mask)
       : kind_(std::move(kind)), numbers_(std::move(numbers)), mask_(mask) {}
@@ -80,13 +82,14 @@ class PositionScore {
 
 namespace detail {
 
-/// What kernels take of a score, as attention_by asks for it.
+/// Returns a function of d_numbers that makes the kernel's score: the make_score of attention_by.
 template <class Scalar>
 auto score_maker(const PositionScore<Scalar>& score) {
   return [score](Scalar* d_numbers) { return score.score(d_numbers); };
 }
 
-/// The weights of attention, summed by distances from -k to k: [queries x heads * (2k + 1)]. Options are complete.
+/// Returns the attention weights, summed by clipped distance from -k to k: [queries x heads * (2k + 1)].
+/// distances: 2k + 1. options: completed by with_context.
 template <class Scalar>
 Variable<Scalar> weights_by_distance(const Context<Scalar>& context, const Variable<Scalar>& q,
                                      const Variable<Scalar>& k, const PositionScore<Scalar>& score, Index distances,
@@ -109,11 +112,15 @@ Variable<Scalar> weights_by_distance(const Context<Scalar>& context, const Varia
 
 }  // namespace detail
 
-/// Attention with relative positions on the values too, as in Shaw et al. 2018, equation 3. The result of query i and a
-/// head is
+/// Returns attention with relative positions on the values too (Shaw et al. 2018, equation 3):
+/// [queries x heads * value width]. The result of query i in each head is
+///
 ///   z_i = sum_j a_ij (v_j + aV_clip(j - i))
-/// vectors: aV, [2k + 1 x value width], which the heads share. To sum the weights by distance, all of a sequence's
-/// scores are made for each head, by itself: time grows as that of a second attention, memory by [n x n] a thread.
+///
+/// vectors: aV, [2k + 1 x value width], shared by the heads. Throws if the widths do not fit.
+///
+/// Summing the weights by distance recomputes all scores of a sequence, one head at a time. It costs as much time as a
+/// second attention, and an [n x n] matrix per thread.
 template <class Scalar>
 Variable<Scalar> attention_with_relative_values(const Context<Scalar>& context, const QueryKeyValue<Scalar>& in,
                                                 const Variable<Scalar>& vectors, const PositionScore<Scalar>& score,

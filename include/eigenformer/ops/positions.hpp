@@ -1,4 +1,4 @@
-// Rows of a table added by position.
+// Differentiable addition of position embeddings.
 #pragma once
 
 #include "eigenformer/autograd/context.hpp"
@@ -6,8 +6,9 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// y_i = x_i + table_p, where p = first + the place of row i in its sequence. x: [tokens x width],
-/// table: [positions x width]. Throws if a sequence reaches beyond the table.
+/// Returns y_i = x_i + table_p, where p = first + the position of row i in its sequence. Throws if a sequence reaches
+/// beyond the table.
+/// x: [tokens x width], table: [positions x width].
 template <class Scalar>
 Variable<Scalar> add_positions(const Context<Scalar>& context, const Variable<Scalar>& x, const Variable<Scalar>& table,
                                const RowOffsets& rows = {}, Index first = 0) {

@@ -1,4 +1,4 @@
-// A recurrent layer made differentiable: see kernels/recurrence.hpp.
+// Differentiable recurrent layers: see kernels/recurrence.hpp.
 #pragma once
 
 #include <vector>
@@ -10,24 +10,24 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// Which cell runs over which sequences, and which way.
+/// The cell, the sequences and the direction of a recurrent layer.
 struct RecurrenceOptions {
   RecurrentCell cell = RecurrentCell::gru;
   RowOffsets rows{};
   bool reverse = false;
 };
 
-/// What a recurrent layer reads.
+/// The inputs of a recurrent layer.
 template <class Scalar>
 struct RecurrentInputs {
-  Variable<Scalar> gates;    // W x and its bias: [tokens x gates]
+  Variable<Scalar> gates;    // W x plus its bias: [tokens x gates]
   Variable<Scalar> weight;   // U: [gates x hidden]
   Variable<Scalar> bias;     // [1 x gates], or empty
   Variable<Scalar> initial;  // the state before each sequence: [sequences x state], or empty for zeros
 };
 
-/// The state after every row: [tokens x state], whose first `hidden` columns are the output h.
-/// packed: the weight for inference, or null.
+/// Returns the state after every row: [tokens x state]. Its first `hidden` columns are the output h.
+/// packed: the packed weight for inference, or null.
 template <class Scalar>
 Variable<Scalar> recurrent(const Context<Scalar>& context, const RecurrentInputs<Scalar>& in,
                            const RecurrenceOptions& options, const PackedWeight<Scalar>* packed = nullptr) {
@@ -56,8 +56,9 @@ Variable<Scalar> recurrent(const Context<Scalar>& context, const RecurrentInputs
                         });
 }
 
-/// Each sequence's state after its last step: [sequences x state]. A sequence without rows keeps its initial state, or
-/// zeros. state: what `recurrent` gave with these options.
+/// Returns each sequence's state after its last step: [sequences x state]. An empty sequence has its initial state, or
+/// zeros if there is none.
+/// state: the result of `recurrent` with the same options. initial: [sequences x state], or empty for zeros.
 template <class Scalar>
 Variable<Scalar> final_state(const Context<Scalar>& context, const Variable<Scalar>& state,
                              const Variable<Scalar>& initial, const RecurrenceOptions& options) {

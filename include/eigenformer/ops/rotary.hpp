@@ -1,4 +1,4 @@
-// Rotary positions made differentiable: see kernels/rotary.hpp.
+// Differentiable rotary position embeddings: see kernels/rotary.hpp.
 #pragma once
 
 #include <memory>
@@ -9,7 +9,7 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// x with its tokens' positions turned into it. x: [tokens x heads * width], positions: rows of the table.
+/// Applies rotary position embeddings to x. x: [tokens x heads * width]; positions: each token's row of the table.
 template <class Scalar>
 Variable<Scalar> rotary(const Context<Scalar>& context, const Variable<Scalar>& x,
                         const std::shared_ptr<const RotaryTable<Scalar>>& table, std::vector<Index> positions,

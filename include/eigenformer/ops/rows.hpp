@@ -1,4 +1,4 @@
-// Rows looked up, taken apart and put together, made differentiable: see kernels/rows.hpp.
+// Differentiable lookup, slicing and concatenation of rows: see kernels/rows.hpp.
 #pragma once
 
 #include <iterator>
@@ -10,7 +10,7 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// Row i of the result is row ids[i] of the table: [ids x features].
+/// Returns the rows of a table with the given ids: [ids x features]. Row i of the result is row ids[i] of the table.
 template <class Scalar, RowIds Ids>
 Variable<Scalar> gather_rows(const Context<Scalar>& context, const Variable<Scalar>& table, const Ids& ids) {
   Variable<Scalar> y = context.new_matrix(static_cast<Index>(std::size(ids)), table.cols());
@@ -26,7 +26,7 @@ Variable<Scalar> gather_rows(const Context<Scalar>& context, const Variable<Scal
                         });
 }
 
-/// Rows first .. first + count - 1 of x, which are not copied.
+/// Returns rows first .. first + count - 1 of x without a copy: [count x cols]. Throws if x has no such rows.
 template <class Scalar>
 Variable<Scalar> slice_rows(const Context<Scalar>& context, const Variable<Scalar>& x, Index first, Index count) {
   check(first >= 0 && count >= 0 && first + count <= x.rows(), "slice_rows: rows ", first, " to ", first + count,
@@ -37,7 +37,7 @@ Variable<Scalar> slice_rows(const Context<Scalar>& context, const Variable<Scala
   });
 }
 
-/// The rows of all parts, one part below the other. Throws if their widths differ or there is none.
+/// Returns the rows of all parts, stacked in order. Throws if their widths differ or there are no parts.
 template <class Scalar>
 Variable<Scalar> concat_rows(const Context<Scalar>& context, std::vector<Variable<Scalar>> parts) {
   check(!parts.empty(), "concat_rows: expected at least one part");

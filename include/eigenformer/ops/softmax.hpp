@@ -1,4 +1,4 @@
-// Softmax and its logarithm made differentiable: see kernels/softmax.hpp.
+// Differentiable softmax and log-softmax: see kernels/softmax.hpp.
 #pragma once
 
 #include "eigenformer/autograd/context.hpp"
@@ -6,7 +6,7 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// The softmax of each row.
+/// Returns the softmax of each row.
 template <class Scalar>
 Variable<Scalar> softmax(const Context<Scalar>& context, const Variable<Scalar>& x) {
   Variable<Scalar> y = context.new_matrix(x.rows(), x.cols());
@@ -17,7 +17,7 @@ Variable<Scalar> softmax(const Context<Scalar>& context, const Variable<Scalar>&
   });
 }
 
-/// The log of the softmax of each row.
+/// Returns the logarithm of the softmax of each row.
 template <class Scalar>
 Variable<Scalar> log_softmax(const Context<Scalar>& context, const Variable<Scalar>& x) {
   Variable<Scalar> y = context.new_matrix(x.rows(), x.cols());
