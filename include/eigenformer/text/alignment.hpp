@@ -1,4 +1,4 @@
-// Word alignments: which source word stands for which target word, and how well two alignments agree.
+// Word alignments: reading, writing and comparing links between source and target words.
 #pragma once
 
 #include <algorithm>
@@ -15,19 +15,19 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// A source and a target word that translate each other, both counted from 0.
+/// A link between a source word and its translation. Words are counted from 0.
 struct AlignmentLink {
   Index source = 0;
   Index target = 0;
   friend auto operator<=>(const AlignmentLink&, const AlignmentLink&) = default;  // NOLINT(modernize-use-nullptr)
 };
 
-/// A sentence pair's links, by source and then target word. A word may have any number of them.
+/// The links of a sentence pair, ordered by source and then target word. A word may have any number of links.
 using WordAlignment = std::set<AlignmentLink>;
 
 namespace detail {
 
-/// The whole number that is all of `text`, or -1.
+/// Parses `text` as a non-negative integer. Returns -1 unless all of it is one.
 inline Index parse_word_number(std::string_view text) {
   Index number = -1;
   if (text.empty() || text.front() < '0' || text.front() > '9') return -1;
@@ -50,14 +50,14 @@ inline WordAlignment parse_links(std::string_view line, std::string_view where) 
 
 }  // namespace detail
 
-/// The links of a line in Pharaoh's format, "0-0 1-2": source and target words from 0, in any order. An empty line has
-/// none. Throws for anything else.
+/// Parses a line in Pharaoh's format, such as "0-0 1-2": source-target pairs, counted from 0, in any order. An empty
+/// line has no links. Throws for any other text.
 inline WordAlignment parse_alignment(std::string_view line) {
   return detail::parse_links(line, "parse_alignment");
 }
 
-/// The alignments of a file in Pharaoh's format, one a line. Throws as read_lines and parse_alignment do, with the
-/// file and the line.
+/// Reads a file in Pharaoh's format, one alignment per line. Throws like read_lines and parse_alignment; the message
+/// names the file and the line.
 inline std::vector<WordAlignment> read_alignments(const std::filesystem::path& path) {
   std::vector<WordAlignment> alignments;
   detail::for_each_line(path, [&](const std::string& line, const std::string& where) {
@@ -66,7 +66,7 @@ inline std::vector<WordAlignment> read_alignments(const std::filesystem::path& p
   return alignments;
 }
 
-/// The links in Pharaoh's format, in order: "0-0 1-2".
+/// Returns the links in Pharaoh's format, in order: "0-0 1-2".
 inline std::string to_string(const WordAlignment& alignment) {
   std::string text;
   for (const AlignmentLink& link : alignment) {
@@ -76,19 +76,22 @@ inline std::string to_string(const WordAlignment& alignment) {
   return text;
 }
 
-/// How many links two alignments have in common.
+/// Returns the number of links that two alignments share.
 inline Index links_in_common(const WordAlignment& a, const WordAlignment& b) {
   return std::count_if(a.begin(), a.end(), [&](const auto& link) { return b.contains(link); });
 }
 
-/// The alignment error rate of a corpus (Och and Ney 2003, "A Systematic Comparison of Various Statistical Alignment
-/// Models", section 5), from 0 to 1:
+/// Returns the alignment error rate of a corpus, from 0 to 1 (Och and Ney 2003, "A Systematic Comparison of Various
+/// Statistical Alignment Models", section 5):
 ///
 ///   AER = 1 - (|A & S| + |A & P|) / (|A| + |S|)
 ///
-/// for alignments A against the links S of which people were sure, and P that they found possible, S among them; every
-/// number is summed over the sentences before anything is divided. Throws if the numbers of sentences differ, if a sure
-/// link is not among the possible, and if A and S have no link at all.
+/// - A: the alignments to evaluate
+/// - S: the links that annotators were sure of
+/// - P: the links that they found possible, which include S
+///
+/// Each count is summed over all sentences before the division. Throws if the numbers of sentences differ, if a sure
+/// link is not possible, or if A and S have no links at all.
 inline double alignment_error_rate(std::span<const WordAlignment> alignments, std::span<const WordAlignment> sure,
                                    std::span<const WordAlignment> possible) {
   check(alignments.size() == sure.size() && sure.size() == possible.size(), "alignment_error_rate: ", alignments.size(),
@@ -105,17 +108,18 @@ inline double alignment_error_rate(std::span<const WordAlignment> alignments, st
   return 1 - static_cast<double>(found) / static_cast<double>(total);
 }
 
-/// The same where all links are sure: 1 - F1.
+/// Returns the alignment error rate against reference links that are all sure: 1 - F1. Throws if the numbers of
+/// sentences differ, or if there are no links at all.
 inline double alignment_error_rate(std::span<const WordAlignment> alignments, std::span<const WordAlignment> sure) {
   return alignment_error_rate(alignments, sure, sure);
 }
 
-/// Each target word's link to the source word of its largest weight, the first of those that are equal. weights:
-/// [target words x source words], such as one head's attention, or of any Eigen matrix or expression.
+/// Links each target word to the source word with the largest weight, or the first of equal ones.
+/// weights: [target words x source words], such as one head's attention weights; any Eigen matrix or expression.
 template <class Derived>
 WordAlignment best_links(const Eigen::MatrixBase<Derived>& weights) {
   WordAlignment links;
-  const auto& w = weights.derived().eval();  // no copy of a matrix
+  const auto& w = weights.derived().eval();  // copies expressions, but not matrices
   if (w.cols() == 0) return links;
   for (Index target = 0; target < w.rows(); ++target) {
     Index best = 0;

@@ -1,6 +1,5 @@
-// BLEU of a corpus (Papineni et al. 2002, "BLEU: a Method for Automatic Evaluation of Machine Translation"), as
-// sacreBLEU 2 computes it with one reference and its defaults: up to 4-grams, smoothed "exp" (Chen and Cherry 2014,
-// method 3).
+// Corpus BLEU (Papineni et al. 2002, "BLEU: a Method for Automatic Evaluation of Machine Translation"), as sacreBLEU 2
+// computes it by default with one reference: n-grams up to 4, "exp" smoothing (Chen and Cherry 2014, method 3).
 #pragma once
 
 #include <array>
@@ -17,8 +16,10 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// How sentences are parted into words before they are compared, with sacreBLEU's names: `none` at white space only,
-/// for text that is tokenised; `13a` as WMT's mteval-v13a.pl does; `char` into code points, for Chinese and Japanese.
+/// How to split sentences into words before comparing them. The names are sacreBLEU's:
+/// - `none`: at white space only, for tokenised text
+/// - `13a`: like WMT's mteval-v13a.pl
+/// - `char`: into code points, for Chinese and Japanese
 enum class BleuTokenizer { none, v13a, character };
 
 constexpr auto enum_names(BleuTokenizer) {
@@ -28,11 +29,11 @@ constexpr auto enum_names(BleuTokenizer) {
 
 struct Bleu {
   double score = 0;                    ///< 0 to 100
-  std::array<double, 4> precisions{};  ///< 0 to 100: of the hypotheses' n-grams, how many are in the reference
+  std::array<double, 4> precisions{};  ///< 0 to 100: share of the hypotheses' n-grams in the reference
   double brevity_penalty = 0;          ///< 1 unless the hypotheses are shorter than the references
   Index hypothesis_length = 0;         ///< words
   Index reference_length = 0;
-  std::string signature;  ///< what has to be stated with the score, in sacreBLEU's form
+  std::string signature;  ///< the settings to report with the score, in sacreBLEU's format
 };
 
 namespace detail {
@@ -49,14 +50,15 @@ inline bool is_period_or_comma(char c) {
   return c == '.' || c == ',';
 }
 
-/// ASCII's symbols but for the apostrophe, comma, hyphen and period.
+/// Whether a character is an ASCII symbol other than apostrophe, comma, hyphen and period.
 inline bool is_13a_symbol(char c) {
   return (c >= ' ' && c <= '&') || (c >= '(' && c <= '+') || c == '/' || (c >= ':' && c <= '@') ||
          (c >= '[' && c <= '`') || (c >= '{' && c <= '~');
 }
 
-/// Goes over `text` and, wherever two characters satisfy `matches`, writes what `rewrite` makes of the two and goes on
-/// after them: a regular expression of two characters. The characters that count are ASCII, so bytes serve.
+/// Replaces every pair of adjacent characters that satisfies `matches`, like a regular expression of two characters.
+/// rewrite(result, a, b) appends the replacement; the search continues after the pair. It works on bytes, because 13a
+/// matches ASCII characters only.
 template <class Matches, class Rewrite>
 std::string rewrite_pairs(std::string_view text, Matches&& matches, Rewrite&& rewrite) {
   std::string result;
@@ -72,11 +74,11 @@ std::string rewrite_pairs(std::string_view text, Matches&& matches, Rewrite&& re
   return result;
 }
 
-/// Puts spaces where 13a parts words. The order of its rules matters, and that a character which one match has used is
-/// not looked at by the next: "1...5" is "1 . . .5".
+/// Inserts spaces where 13a splits words. The order of the rules matters. Matches do not overlap, so "1...5" becomes
+/// "1 . . .5".
 inline std::string tokenize_13a(std::string_view line) {
   std::string text(line);
-  // White space at the end goes first, so that a hyphen before the last line break stays.
+  // Remove trailing white space first, so that a hyphen before the final line break stays.
   const std::vector<std::string_view> words = split_words(text);
   text.resize(words.empty() ? 0 : static_cast<std::size_t>(words.back().data() + words.back().size() - text.data()));
   replace_all(text, "<skipped>", "");
@@ -113,7 +115,7 @@ inline std::string tokenize_13a(std::string_view line) {
       });
 }
 
-/// The words of a line, which are views of it or of `buffer`.
+/// Returns the words of a line, as views of the line or of `buffer`.
 inline std::vector<std::string_view> bleu_words(std::string_view line, BleuTokenizer tokenizer, bool lowercase,
                                                 std::string& buffer) {
   if (lowercase) {
@@ -144,12 +146,12 @@ inline Bleu bleu_from_counts(const std::array<NgramCounts, 4>& counts) {
   } else if (bleu.hypothesis_length > 0) {
     bleu.brevity_penalty = std::exp(1 - reference_length / hypothesis_length);
   }
-  if (counts[0].matches == 0) return bleu;  // no word is right, so no longer n-gram is
+  if (counts[0].matches == 0) return bleu;  // no word matches, so no longer n-gram does
 
   double log_precisions = 0;
   double smoothing = 1;
   for (std::size_t i = 0; i < counts.size(); ++i) {
-    if (counts[i].hypothesis == 0) return bleu;  // no hypothesis has that many words: the score stays 0
+    if (counts[i].hypothesis == 0) return bleu;  // no hypothesis is that long: the score stays 0
     auto matches = static_cast<double>(counts[i].matches);
     if (counts[i].matches == 0) matches = 1 / (smoothing *= 2);
     bleu.precisions[i] = 100 * matches / static_cast<double>(counts[i].hypothesis);
@@ -161,10 +163,10 @@ inline Bleu bleu_from_counts(const std::array<NgramCounts, 4>& counts) {
 
 }  // namespace detail
 
-/// BLEU of hypotheses[i] against references[i], summed over the corpus before anything is divided. Throws if their
-/// numbers differ, if there are none, and for text that is not UTF-8.
+/// Returns the corpus BLEU of hypotheses[i] against references[i]: n-gram counts are summed over all sentences before
+/// the division. Throws if the numbers of sentences differ, if there are none, or if a text is not UTF-8.
 ///
-/// Agrees with sacreBLEU but for lower_case's exception.
+/// Agrees with sacreBLEU, except for the final sigma with `lowercase`: see lower_case.
 inline Bleu bleu(std::span<const std::string> hypotheses, std::span<const std::string> references,
                  BleuTokenizer tokenizer, bool lowercase = false) {
   detail::check_sentence_pairs("bleu", hypotheses, references);

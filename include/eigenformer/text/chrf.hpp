@@ -1,6 +1,6 @@
-// chrF of a corpus (Popovic 2015, "chrF: character n-gram F-score for automatic MT evaluation") and chrF++ (Popovic
-// 2017), as sacreBLEU 2 computes them with one reference and its defaults: character n-grams up to 6 without white
-// space, recall weighing twice as much as precision.
+// Corpus chrF (Popovic 2015, "chrF: character n-gram F-score for automatic MT evaluation") and chrF++ (Popovic 2017),
+// as sacreBLEU 2 computes them by default with one reference: character n-grams up to 6, without white space, beta = 2
+// (recall weighs twice as much as precision).
 #pragma once
 
 #include <array>
@@ -16,13 +16,13 @@
 namespace eigenformer::inline EIGENFORMER_ABI {
 
 struct ChrfOptions {
-  Index word_order = 0;  ///< word n-grams up to this one count too: 0 is chrF, 2 is chrF++
+  Index word_order = 0;  ///< also counts word n-grams up to this order: 0 is chrF, 2 is chrF++
   bool lowercase = false;
 };
 
 struct Chrf {
   double score = 0;       ///< 0 to 100
-  std::string signature;  ///< what has to be stated with the score, in sacreBLEU's form
+  std::string signature;  ///< the settings to report with the score, in sacreBLEU's format
 };
 
 namespace detail {
@@ -30,13 +30,14 @@ namespace detail {
 inline constexpr std::size_t chrf_characters = 6;
 inline constexpr std::size_t chrf_words = 2;
 
-/// What chrF makes of a line.
+/// A line as chrF compares it: its characters without white space, and its words.
 struct ChrfSentence {
   std::u32string characters;
   std::vector<std::string_view> words;
 };
 
-/// Parts one ASCII punctuation mark from a word: the last character, else the first. "(hi)" is "(hi" and ")".
+/// Adds a word, splitting one ASCII punctuation mark off it: at the end if there is one, else at the beginning. "(hi)"
+/// becomes "(hi" and ")".
 inline void add_chrf_words(std::string_view word, std::vector<std::string_view>& words) {
   const auto is_mark = [](char byte) {
     const auto value = static_cast<unsigned char>(byte);
@@ -53,7 +54,7 @@ inline void add_chrf_words(std::string_view word, std::vector<std::string_view>&
   }
 }
 
-/// Its words are views of the line or of `buffer`.
+/// Splits a line into characters and words. The words are views of the line or of `buffer`.
 inline ChrfSentence chrf_sentence(std::string_view line, const ChrfOptions& options, std::string& buffer) {
   if (options.lowercase) {
     buffer = lower_case(line, "chrf");
@@ -67,7 +68,8 @@ inline ChrfSentence chrf_sentence(std::string_view line, const ChrfOptions& opti
   return sentence;
 }
 
-/// Adds a sentence's n-grams. An order that the reference is too short for does not count against the hypothesis.
+/// Adds a sentence's n-gram counts to the totals. Skips orders for which the reference is too short, so that they do
+/// not count against the hypothesis.
 template <std::size_t Orders, class Symbol>
 void add_ngrams(std::span<const Symbol> hypothesis, std::span<const Symbol> reference, std::span<NgramCounts> totals) {
   std::array<NgramCounts, Orders> counts = count_ngrams<Orders>(hypothesis, reference);
@@ -75,7 +77,7 @@ void add_ngrams(std::span<const Symbol> hypothesis, std::span<const Symbol> refe
     if (counts[n].reference > 0) totals[n] += counts[n];
 }
 
-/// The F-score, with beta = 2, of the mean precision and the mean recall over the orders that both sides have.
+/// Returns the F-score with beta = 2, from the mean precision and the mean recall over the orders that both sides have.
 inline double chrf_score(std::span<const NgramCounts> counts) {
   double precision = 0;
   double recall = 0;
@@ -95,10 +97,11 @@ inline double chrf_score(std::span<const NgramCounts> counts) {
 
 }  // namespace detail
 
-/// chrF of hypotheses[i] against references[i], n-grams summed over the corpus before anything is divided. Throws if
-/// their numbers differ, if there are none, if word_order is not 0 to 2, and for text that is not UTF-8.
+/// Returns the corpus chrF of hypotheses[i] against references[i]: n-gram counts are summed over all sentences before
+/// the division. Throws if the numbers of sentences differ, if there are none, if word_order is not 0 to 2, or if a
+/// text is not UTF-8.
 ///
-/// Agrees with sacreBLEU but for lower_case's exception.
+/// Agrees with sacreBLEU, except for the final sigma with `lowercase`: see lower_case.
 inline Chrf chrf(std::span<const std::string> hypotheses, std::span<const std::string> references,
                  const ChrfOptions& options = {}) {
   detail::check_sentence_pairs("chrf", hypotheses, references);

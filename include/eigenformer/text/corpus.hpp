@@ -1,5 +1,5 @@
-// Text files in UTF-8. An error names the file, the line (from 1) and, for bytes that are not UTF-8, the byte of the
-// line (from 0).
+// Reads UTF-8 text files. Errors name the file and the line, counted from 1. For invalid UTF-8 they also name the byte
+// of the line, counted from 0.
 #pragma once
 
 #include <filesystem>
@@ -15,7 +15,7 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// Sentences and their translations: source[i] is translated by target[i].
+/// Sentences and their translations: target[i] translates source[i].
 struct ParallelCorpus {
   std::vector<std::string> source;
   std::vector<std::string> target;
@@ -25,8 +25,8 @@ struct ParallelCorpus {
 
 namespace detail {
 
-/// Calls visit(line, where) for every line of a file; where is its place for messages, "corpus.txt:17". Throws as
-/// read_lines does.
+/// Calls visit(line, where) for every line of a file. `where` is the line's position for messages, "corpus.txt:17".
+/// Throws like read_lines.
 template <class Visit>
 void for_each_line(const std::filesystem::path& path, Visit&& visit) {
   std::ifstream file = open_for_reading(path);
@@ -49,16 +49,16 @@ inline void check_side(std::string_view text, std::string_view side, std::string
 
 }  // namespace detail
 
-/// A file's lines, without their ends (LF or CR LF; the last may have none) and without a byte order mark. Empty lines
-/// are kept. Throws if it cannot be read, is not UTF-8 or has no line.
+/// Returns a file's lines, without line ends (LF or CR LF; the last line may have none) and without a byte order mark.
+/// Empty lines are included. Throws if the file cannot be read, is not UTF-8 or has no lines.
 inline std::vector<std::string> read_lines(const std::filesystem::path& path) {
   std::vector<std::string> lines;
   detail::for_each_line(path, [&](const std::string& line, const std::string&) { lines.push_back(line); });
   return lines;
 }
 
-/// A file with a source sentence, a tab and a target sentence in each line; after another tab there may be anything.
-/// Throws as read_lines does, and for a line without a tab or with a side that is empty or white space.
+/// Reads a file with a source sentence, a tab and a target sentence per line. Columns after a second tab are ignored.
+/// Throws like read_lines. Throws if a line has no tab, or a sentence is empty or white space.
 inline ParallelCorpus read_tsv(const std::filesystem::path& path) {
   ParallelCorpus corpus;
   detail::for_each_line(path, [&](std::string_view line, const std::string& where) {
@@ -75,8 +75,8 @@ inline ParallelCorpus read_tsv(const std::filesystem::path& path) {
   return corpus;
 }
 
-/// Two files, line i of one translated by line i of the other. Throws as read_lines does, and if one has more lines or
-/// a line is empty or white space.
+/// Reads two files; line i of the target translates line i of the source. Throws like read_lines. Throws if the numbers
+/// of lines differ, or a line is empty or white space.
 inline ParallelCorpus read_parallel(const std::filesystem::path& source_path,
                                     const std::filesystem::path& target_path) {
   ParallelCorpus corpus{read_lines(source_path), read_lines(target_path)};

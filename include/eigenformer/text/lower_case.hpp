@@ -1,4 +1,4 @@
-// Lower case for every script that has two, the same on every platform: the standard library's towlower depends on the
+// Lower case for every script with case, identical on all platforms. The standard library's towlower depends on the
 // locale.
 #pragma once
 
@@ -14,7 +14,7 @@ namespace eigenformer::inline EIGENFORMER_ABI {
 
 namespace detail {
 
-/// The capitals first, first + step, .. last have their small letters `distance` further on.
+/// A run of capitals: first, first + step, .. last. Adding `distance` to a capital gives its small letter.
 struct Capitals {
   char32_t first;
   char32_t last;
@@ -22,7 +22,7 @@ struct Capitals {
   std::int32_t distance;
 };
 
-// Lowercase_Mapping of Unicode 14, all but U+0130, which becomes two.
+// Lowercase_Mapping of Unicode 14, except U+0130, whose lower case is two code points.
 // clang-format off
 inline constexpr std::array<Capitals, 181> capitals{{
     {0x41, 0x5A, 1, 32}, {0xC0, 0xD6, 1, 32}, {0xD8, 0xDE, 1, 32}, {0x100, 0x12E, 2, 1}, {0x132, 0x136, 2, 1},
@@ -72,7 +72,7 @@ inline constexpr std::array<Capitals, 181> capitals{{
 
 }  // namespace detail
 
-/// The small letter of a capital; any other character, and U+0130, as it is.
+/// Returns the small letter of a capital. Returns any other character, and U+0130, unchanged.
 inline char32_t lower_case(char32_t c) {
   if (c < 0x80) return c >= 'A' && c <= 'Z' ? c + ('a' - 'A') : c;
   const auto range = std::lower_bound(detail::capitals.begin(), detail::capitals.end(), c,
@@ -81,15 +81,15 @@ inline char32_t lower_case(char32_t c) {
   return static_cast<char32_t>(static_cast<std::int32_t>(c) + range->distance);
 }
 
-/// A text in lower case, as Python's str.lower() has it but for one thing: a capital sigma becomes U+03C3 at the end of
-/// a word too. Throws if it is not UTF-8, in the name of `where`.
+/// Returns a text in lower case, like Python's str.lower() with one exception: a capital sigma becomes U+03C3 even at
+/// the end of a word. Throws if the text is not UTF-8; the message begins with `where`.
 inline std::string lower_case(std::string_view text, const char* where = "lower_case") {
   std::string lower;
   lower.reserve(text.size());
   for (const CodePoint& c : CodePoints(text, where)) {
     const char32_t lowered = lower_case(c.value);
     if (c.value == 0x130) {
-      lower += "i\xCC\x87";  // the dot stays, as a combining one
+      lower += "i\xCC\x87";  // "i" and a combining dot above
     } else if (lowered == c.value) {
       lower += c.bytes;
     } else {

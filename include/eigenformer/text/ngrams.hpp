@@ -1,4 +1,4 @@
-// What BLEU and chrF share: counting the n-grams that two sentences have in common.
+// Counts the n-grams that two sentences share, for BLEU and chrF.
 #pragma once
 
 #include <algorithm>
@@ -11,11 +11,11 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// The n-grams of one order, an n-gram as often as it occurs.
+/// Counts of n-grams of one order. Repeated n-grams count each time.
 struct NgramCounts {
   Index hypothesis = 0;
   Index reference = 0;
-  Index matches = 0;  ///< an n-gram of both as often as it occurs in the one that has it less often
+  Index matches = 0;  ///< shared n-grams, each counted as often as in the side that has it less often
 
   NgramCounts& operator+=(const NgramCounts& other) {
     hypothesis += other.hypothesis;
@@ -25,15 +25,15 @@ struct NgramCounts {
   }
 };
 
-/// The n-grams of orders 1 to Orders, order n at [n - 1]. `Symbol` is what a sentence is made of: a word, a character.
+/// Counts the n-grams of orders 1 to Orders; entry [n - 1] is order n. `Symbol` is a word or a character.
 ///
-/// The beginnings of Orders symbols at every place of both sentences are sorted once. Equal n-grams of each order then
-/// stand together, parted wherever two neighbours share fewer than n symbols. (A hash table for each order would hash
-/// every symbol once an order.)
+/// It sorts the n-grams of order Orders at all positions of both sentences once. Equal n-grams of every order n are
+/// then adjacent: a run ends where two neighbours share fewer than n leading symbols. A hash table per order would hash
+/// every symbol once per order.
 template <std::size_t Orders, class Symbol>
 std::array<NgramCounts, Orders> count_ngrams(std::span<const Symbol> hypothesis, std::span<const Symbol> reference) {
   struct Gram {
-    std::span<const Symbol> symbols;  // Orders of them, fewer at the end of the sentence
+    std::span<const Symbol> symbols;  // Orders symbols, or fewer at the end of the sentence
     bool in_reference;
   };
   std::vector<Gram> grams;
@@ -49,7 +49,7 @@ std::array<NgramCounts, Orders> count_ngrams(std::span<const Symbol> hypothesis,
   });
 
   std::array<NgramCounts, Orders> counts{};
-  std::array<NgramCounts, Orders> run{};  // of equal n-grams, up to this place
+  std::array<NgramCounts, Orders> run{};  // the current run of equal n-grams
   const auto end_run = [&](std::size_t order) {
     run[order].matches = std::min<Index>(run[order].hypothesis, run[order].reference);
     counts[order] += run[order];
@@ -73,7 +73,7 @@ std::array<NgramCounts, Orders> count_ngrams(std::span<const Symbol> hypothesis,
 
 namespace detail {
 
-/// What stands in a metric's signature in sacreBLEU's place for its own version.
+/// Returns the version field of a metric's signature, where sacreBLEU writes its own version.
 inline std::string signature_version() {
   return "version:eigenformer-" + std::to_string(EIGENFORMER_VERSION_MAJOR) + '.' +
          std::to_string(EIGENFORMER_VERSION_MINOR) + '.' + std::to_string(EIGENFORMER_VERSION_PATCH);

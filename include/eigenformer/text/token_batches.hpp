@@ -1,4 +1,4 @@
-// Which sentences go into one batch.
+// Groups sentences into batches by token count.
 #pragma once
 
 #include <algorithm>
@@ -19,7 +19,7 @@ inline Index longer_side(std::span<const Index> source_lengths, std::span<const 
   return std::max<Index>(source_lengths[i], target_lengths[i]);
 }
 
-/// Sorts `order`, which has every sentence once, by length and cuts it. Equal lengths keep their order.
+/// Sorts `order`, a permutation of the sentences, by length and cuts it into batches. Equal lengths keep their order.
 inline std::vector<std::vector<Index>> cut_by_length(std::span<const Index> source_lengths,
                                                      std::span<const Index> target_lengths, Index max_tokens,
                                                      std::vector<Index> order) {
@@ -41,7 +41,8 @@ inline std::vector<std::vector<Index>> cut_by_length(std::span<const Index> sour
   return batches;
 }
 
-/// 0, 1, .. for as many sentences as there are lengths. Throws if they cannot be batched.
+/// Returns the sentence indices 0, 1, ... Throws if the numbers of lengths differ, if max_tokens < 1, or if a sentence
+/// is longer than max_tokens.
 inline std::vector<Index> sentence_numbers(std::span<const Index> source_lengths, std::span<const Index> target_lengths,
                                            Index max_tokens) {
   check(source_lengths.size() == target_lengths.size(), "token_batches: ", source_lengths.size(), " source lengths, ",
@@ -58,10 +59,12 @@ inline std::vector<Index> sentence_numbers(std::span<const Index> source_lengths
 
 }  // namespace detail
 
-/// Batches of sentence numbers: every sentence once, each batch with at most max_tokens tokens on its source side and
-/// on its target side. There is no padding, so real tokens count. A batch has sentences of similar length, so that few
-/// of them end before the others when they are decoded; which ones of equal length meet, and the order of the batches,
-/// are drawn anew by each call. Throws if the numbers of lengths differ or a sentence is longer than max_tokens.
+/// Returns random batches of sentence indices, which contain every sentence once. Each batch has at most max_tokens
+/// tokens on the source side and at most max_tokens on the target side. Only real tokens count; there is no padding.
+///
+/// A batch groups sentences of similar length, so that few finish decoding early. The order of the batches, and of
+/// sentences of equal length, is drawn anew by each call. Throws if the numbers of lengths differ, if max_tokens < 1,
+/// or if a sentence is longer than max_tokens.
 inline std::vector<std::vector<Index>> token_batches(std::span<const Index> source_lengths,
                                                      std::span<const Index> target_lengths, Index max_tokens,
                                                      Rng& rng) {
@@ -73,7 +76,9 @@ inline std::vector<std::vector<Index>> token_batches(std::span<const Index> sour
   return batches;
 }
 
-/// The same without chance, for evaluation: from short to long, equal lengths in the order of their numbers.
+/// Returns deterministic batches of sentence indices, for evaluation: from short to long, equal lengths in order of
+/// their index. Each batch has at most max_tokens tokens on the source side and at most max_tokens on the target side.
+/// Throws if the numbers of lengths differ, if max_tokens < 1, or if a sentence is longer than max_tokens.
 inline std::vector<std::vector<Index>> token_batches(std::span<const Index> source_lengths,
                                                      std::span<const Index> target_lengths, Index max_tokens) {
   return detail::cut_by_length(source_lengths, target_lengths, max_tokens,

@@ -1,6 +1,5 @@
-// Lines of text into tokens and back, for those who bring no tokeniser of their own. Nothing is learned and nothing is
-// lost: detokenize(tokenize(line)) is the line again, but that a run of white space comes back as one space and white
-// space at the ends not at all.
+// A simple tokeniser that needs no training. It is reversible: detokenize(tokenize(line)) returns the line, except that
+// runs of white space become one space, and white space at the ends is removed.
 #pragma once
 
 #include <algorithm>
@@ -14,15 +13,17 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// What a token is.
+/// How to split text into tokens.
 ///
-/// words: what stands between white space, and the punctuation at its edges as tokens of their own. Such a token
-/// carries the joiner mark U+FFED on the side where it was attached: `"Hello," she said.` has the tokens
-/// `"M`, `Hello`, `M,`, `M"`, `she`, `said`, `M.`, M being the mark. Punctuation that already stands alone carries
-/// none, and the pieces of BPE and entities as "&quot;" are left whole, so text that was tokenised before passes
-/// unchanged, but for what is joined to punctuation in it, such as abbreviations. A mark in the text itself is doubled.
+/// words: splits at white space, and splits punctuation off the edges of words.
+/// - Split-off punctuation carries the joiner mark U+FFED on the side where it was attached. Writing M for the mark,
+///   `"Hello," she said.` becomes `"M`, `Hello`, `M,`, `M"`, `she`, `said`, `M.`
+/// - Punctuation between spaces carries no mark. BPE pieces and entities like "&quot;" stay whole. Tokenised text
+///   therefore passes unchanged, except where punctuation is still attached, as in abbreviations.
+/// - A joiner mark in the text itself is doubled.
 ///
-/// characters: every code point, and U+2581 for white space between two. A U+2581 in the text itself is doubled.
+/// characters: one token for each code point, and U+2581 for white space between two. A U+2581 in the text itself is
+/// doubled.
 enum class Tokenization { words, characters };
 
 constexpr auto enum_names(Tokenization) {
@@ -35,19 +36,19 @@ namespace detail {
 inline constexpr std::string_view joiner_mark = "\xEF\xBF\xAD";  // U+FFED
 inline constexpr std::string_view space_mark = "\xE2\x96\x81";   // U+2581
 
-/// The punctuation that is parted from words; other symbols stay, as in "C++", "50%" and "e-mail".
+/// Whether a character is punctuation to split off words. Other symbols stay, as in "C++", "50%" and "e-mail".
 inline bool is_edge_punctuation(char32_t c) {
   if (c < 0x80) return std::string_view(".,!?;:\"'()[]").find(static_cast<char>(c)) != std::string_view::npos;
   return c == 0xA1 || c == 0xAB || c == 0xBB || c == 0xBF ||              // inverted marks, guillemets
          (c >= 0x2018 && c <= 0x201F) || c == 0x2026 ||                   // quotation marks, ellipsis
          c == 0x2039 || c == 0x203A || c == 0x3001 || c == 0x3002 ||      // guillemets, CJK comma, full stop
          (c >= 0x3008 && c <= 0x3011) || (c >= 0x3014 && c <= 0x301F) ||  // CJK brackets
-         c == 0xFF01 || c == 0xFF02 || (c >= 0xFF07 && c <= 0xFF09) ||    // and the ASCII ones, fullwidth
+         c == 0xFF01 || c == 0xFF02 || (c >= 0xFF07 && c <= 0xFF09) ||    // fullwidth ASCII punctuation
          c == 0xFF0C || c == 0xFF0E || c == 0xFF1A || c == 0xFF1B || c == 0xFF1F || c == 0xFF3B || c == 0xFF3D ||
-         (c >= 0xFF5F && c <= 0xFF64);  // and halfwidth
+         (c >= 0xFF5F && c <= 0xFF64);  // fullwidth brackets, halfwidth CJK punctuation
 }
 
-/// Whether a word is one entity as "&quot;": its semicolon is no punctuation. Corpora are full of them.
+/// Whether a word is an entity like "&quot;". Entities are frequent in corpora, and their semicolon is not punctuation.
 inline bool is_entity(std::string_view word) {
   return word.size() >= 3 && word.front() == '&' && word.back() == ';' &&
          std::all_of(word.begin() + 1, word.end() - 1, [](char c) {
@@ -55,7 +56,7 @@ inline bool is_entity(std::string_view word) {
          });
 }
 
-/// `text` with every `mark` in it doubled, so that a single one always is ours.
+/// Returns `text` with every `mark` doubled, so that a single mark is always the tokeniser's.
 inline std::string double_marks(std::string_view text, std::string_view mark) {
   std::string doubled;
   for (std::size_t found; (found = text.find(mark)) != std::string_view::npos;
@@ -71,7 +72,7 @@ inline void tokenize_word(std::string_view word, std::vector<std::string>& token
   const auto is_inner = [](const CodePoint& c) { return !is_edge_punctuation(c.value); };
   const auto first = std::find_if(characters.begin(), characters.end(), is_inner);
   const auto last = std::find_if(characters.rbegin(), characters.rend(), is_inner).base();
-  if (first == characters.end()) {  // nothing but punctuation, which stands alone
+  if (first == characters.end()) {  // punctuation only: nothing to split
     tokens.emplace_back(word);
     return;
   }
@@ -84,7 +85,7 @@ inline void tokenize_word(std::string_view word, std::vector<std::string>& token
   for (auto c = last; c != characters.end(); ++c) tokens.emplace_back(joiner_mark).append(c->bytes);
 }
 
-/// Adds `text` with every doubled `mark` in it single again.
+/// Appends `text` to `line`, with every doubled `mark` reduced to a single one.
 inline void append_single_marks(std::string& line, std::string_view text, std::string_view mark) {
   for (std::size_t found; (found = text.find(mark)) != std::string_view::npos;) {
     line += text.substr(0, found + mark.size());
@@ -97,7 +98,7 @@ inline void append_single_marks(std::string& line, std::string_view text, std::s
 inline std::string detokenize_words(std::span<const std::string> tokens) {
   const std::string literal = double_marks(joiner_mark, joiner_mark);
   std::string line;
-  bool attached = true;  // the next token to what stands before
+  bool attached = true;  // whether the next token follows without a space
   for (const std::string& token : tokens) {
     std::string_view text = token;
     if (text.starts_with(joiner_mark) && !text.starts_with(literal)) {
@@ -114,12 +115,12 @@ inline std::string detokenize_words(std::span<const std::string> tokens) {
 
 }  // namespace detail
 
-/// The tokens of a line; none if it is nothing but white space. Throws if it is not UTF-8.
+/// Returns the tokens of a line; none if it is only white space. Throws if it is not UTF-8.
 inline std::vector<std::string> tokenize(std::string_view line, Tokenization tokenization) {
   std::vector<std::string> tokens;
   const std::vector<std::string_view> words = split_words(line, "tokenize");
   if (tokenization == Tokenization::words) {
-    bool inside = false;  // a word that was cut by BPE: "e.@@ g." was one, its periods are no punctuation
+    bool inside = false;  // inside a word split by BPE: in "e.@@ g." the periods are not punctuation
     for (const std::string_view word : words) {
       const bool goes_on = word.ends_with("@@");
       if (inside || goes_on || detail::is_entity(word)) {
@@ -139,8 +140,8 @@ inline std::vector<std::string> tokenize(std::string_view line, Tokenization tok
   return tokens;
 }
 
-/// The line that has these tokens. A model may give tokens that no line has, such as a joiner mark at the beginning or
-/// `<unk>`: marks then join what there is to join, and other tokens stand as they are.
+/// Returns the line with these tokens. Accepts any tokens, since a model may produce some that no line has, such as a
+/// leading joiner mark or `<unk>`: a joiner mark with nothing to join is dropped, other tokens are copied.
 inline std::string detokenize(std::span<const std::string> tokens, Tokenization tokenization) {
   if (tokenization == Tokenization::words) return detail::detokenize_words(tokens);
   const std::string literal = detail::double_marks(detail::space_mark, detail::space_mark);
@@ -155,8 +156,8 @@ inline std::string detokenize(std::span<const std::string> tokens, Tokenization 
   return line;
 }
 
-/// characters if most characters of the lines, punctuation and white space aside, are Han, Hiragana or Katakana, which
-/// are written without spaces; words otherwise. Throws if a line is not UTF-8.
+/// Returns `characters` if most characters of the lines are Han, Hiragana or Katakana, which are written without
+/// spaces; otherwise `words`. Punctuation and white space are not counted. Throws if a line is not UTF-8.
 inline Tokenization guess_tokenization(std::span<const std::string> lines) {
   Index letters = 0;
   Index han_or_kana = 0;

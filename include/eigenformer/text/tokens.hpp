@@ -1,4 +1,4 @@
-// Token sequences one under another: a batch of sentences as models take it.
+// Ragged batches of token sequences, as models take them.
 #pragma once
 
 #include <span>
@@ -10,7 +10,8 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// A ragged batch of sequences: row r of the activations belongs to ids[r]. Without rows, all ids are one sequence.
+/// A ragged batch of token sequences. Row r of the activations belongs to ids[r]. Without rows, all ids form one
+/// sequence.
 struct Tokens {
   std::vector<Token> ids;
   RowOffsets rows;
@@ -36,16 +37,17 @@ struct Tokens {
   }
 };
 
-/// Sentences and their translations as a model learns from them (teacher forcing).
+/// A training batch of sentences and their translations, for teacher forcing.
 struct TranslationBatch {
-  Tokens source;            ///< the sentences, each with the end token
-  Tokens target;            ///< what the decoder reads: the begin token, then the translation
-  std::vector<Token> next;  ///< what it should say after each of target's rows: the translation, then the end token
+  Tokens source;            ///< the sentences, each followed by the end token
+  Tokens target;            ///< the decoder's input: the begin token, then the translation
+  std::vector<Token> next;  ///< the labels of target's rows: the translation, then the end token
 };
 
 namespace detail {
 
-/// source_of(i), target_of(i): the tokens of sentence i, for i below `count`.
+/// Returns the batch of the chosen sentence pairs. source_of(i) and target_of(i) return the tokens of sentence i, for
+/// 0 <= i < count. Throws if a chosen sentence does not exist.
 template <class SourceOf, class TargetOf>
 TranslationBatch translation_batch_of(SourceOf&& source_of, TargetOf&& target_of, Index count,
                                       std::span<const Index> chosen) {
@@ -76,8 +78,8 @@ TranslationBatch translation_batch_of(SourceOf&& source_of, TargetOf&& target_of
 
 }  // namespace detail
 
-/// The batch of the chosen sentence pairs. sources, targets: encoded sentences without specials. Throws if their
-/// numbers differ or a chosen one does not exist.
+/// Returns the batch of the chosen sentence pairs. sources, targets: encoded sentences without special tokens. Throws
+/// if their numbers differ or a chosen sentence does not exist.
 inline TranslationBatch translation_batch(std::span<const std::vector<Token>> sources,
                                           std::span<const std::vector<Token>> targets, std::span<const Index> chosen) {
   check(sources.size() == targets.size(), "translation_batch: ", sources.size(), " sources, ", targets.size(),
@@ -87,8 +89,9 @@ inline TranslationBatch translation_batch(std::span<const std::vector<Token>> so
                                       static_cast<Index>(sources.size()), chosen);
 }
 
-/// The batch of the chosen pairs of sentences that lie one under another, for corpora: a vector for each of millions of
-/// short sentences takes several times their memory.
+/// Returns the batch of the chosen sentence pairs, from sentences in ragged storage. Use it for large corpora: one
+/// vector for each of millions of short sentences takes several times the memory. sources, targets: encoded sentences
+/// without special tokens. Throws if their numbers differ or a chosen sentence does not exist.
 inline TranslationBatch translation_batch(const Tokens& sources, const Tokens& targets, std::span<const Index> chosen) {
   check(sources.sequences() == targets.sequences(), "translation_batch: ", sources.sequences(), " sources, ",
         targets.sequences(), " targets");

@@ -1,5 +1,5 @@
-// UTF-8, strictly: what is not well-formed by the Unicode Standard (table 3-7) is an error with the place of its first
-// byte, never a replacement character. Also the classes of characters that text is parted by.
+// Strict UTF-8 decoding and character classes. Text that is not well-formed by the Unicode Standard (table 3-7) is an
+// error that names the offset of the first invalid byte; there are no replacement characters.
 #pragma once
 
 #include <array>
@@ -13,7 +13,7 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// A code point and the bytes it stands in.
+/// A code point and its bytes in the text.
 struct CodePoint {
   char32_t value = 0;
   std::string_view bytes;
@@ -25,7 +25,7 @@ inline bool is_continuation(char byte) {
   return (static_cast<unsigned char>(byte) & 0xC0U) == 0x80;
 }
 
-/// The code point that `text` begins with; no bytes if it does not begin with one. `text` is not empty.
+/// Decodes the first code point of `text`, which must not be empty. If it is invalid, the result has no bytes.
 inline CodePoint first_code_point(std::string_view text) {
   const auto lead = static_cast<unsigned char>(text.front());
   if (lead < 0x80) return {lead, text.substr(0, 1)};
@@ -45,8 +45,11 @@ inline CodePoint first_code_point(std::string_view text) {
 
 }  // namespace detail
 
-/// The code points of a text, one by one: `for (const CodePoint& c : CodePoints(line, "tokenize"))`. Going over them
-/// throws at the first byte that is not UTF-8. The text must outlive them.
+/// A range over the code points of a text, which must outlive it:
+///
+///   for (const CodePoint& c : CodePoints(line, "tokenize"))
+///
+/// Iterating throws at the first byte that is not UTF-8.
 class CodePoints {
  public:
   explicit CodePoints(std::string_view text, const char* where = "CodePoints") : text_(text), where_(where) {}
@@ -96,7 +99,7 @@ class CodePoints {
   const char* where_;
 };
 
-/// Where the first byte stands that is not UTF-8, counted from 0; std::string_view::npos if there is none.
+/// Returns the offset of the first byte that is not UTF-8, or std::string_view::npos if there is none.
 inline std::size_t find_invalid_utf8(std::string_view text) {
   for (std::size_t offset = 0; offset < text.size();) {
     const std::size_t size = detail::first_code_point(text.substr(offset)).bytes.size();
@@ -106,27 +109,27 @@ inline std::size_t find_invalid_utf8(std::string_view text) {
   return std::string_view::npos;
 }
 
-/// Throws unless `text` is UTF-8: "bleu: invalid UTF-8 at byte 17", counted from 0.
+/// Throws unless `text` is UTF-8, with a message like "bleu: invalid UTF-8 at byte 17". Bytes are counted from 0.
 inline void check_utf8(std::string_view text, std::string_view where) {
   const std::size_t invalid = find_invalid_utf8(text);
   check(invalid == std::string_view::npos, where, ": invalid UTF-8 at byte ", invalid);
 }
 
-/// The bytes of each code point. Throws if `text` is not UTF-8.
+/// Returns the bytes of each code point. Throws if `text` is not UTF-8.
 inline std::vector<std::string_view> split_code_points(std::string_view text) {
   std::vector<std::string_view> characters;
   for (const CodePoint& c : CodePoints(text, "split_code_points")) characters.push_back(c.bytes);
   return characters;
 }
 
-/// The value of each code point. Throws if `text` is not UTF-8.
+/// Returns the value of each code point. Throws if `text` is not UTF-8.
 inline std::u32string decode_utf8(std::string_view text) {
   std::u32string values;
   for (const CodePoint& c : CodePoints(text, "decode_utf8")) values.push_back(c.value);
   return values;
 }
 
-/// Adds a code point's bytes to a text. Throws for surrogates and beyond U+10FFFF.
+/// Appends a code point to a text. Throws for surrogates and values beyond U+10FFFF.
 inline void append_utf8(std::string& text, char32_t value) {
   check(value <= 0x10FFFF && (value < 0xD800 || value > 0xDFFF), "append_utf8: ", static_cast<std::uint32_t>(value),
         " is not a code point");
@@ -141,15 +144,15 @@ inline void append_utf8(std::string& text, char32_t value) {
   for (int i = continuations - 1; i >= 0; --i) add(0x80 | ((value >> (6 * i)) & 0x3F));
 }
 
-/// White space as Unicode has it, and the four separators U+001C to U+001F: what Python's str.split() parts words at.
+/// Whether a character is Unicode white space or one of the separators U+001C to U+001F. These are the characters at
+/// which Python's str.split() splits.
 inline bool is_white_space(char32_t c) {
   if (c < 0x80) return c == ' ' || (c >= 0x09 && c <= 0x0D) || (c >= 0x1C && c <= 0x1F);
   return c == 0x85 || c == 0xA0 || c == 0x1680 || (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 ||
          c == 0x202F || c == 0x205F || c == 0x3000;
 }
 
-/// The characters that Chinese and Japanese are written in: Han, Hiragana and Katakana, with the iteration and length
-/// marks, without punctuation.
+/// Whether a character is Han, Hiragana or Katakana, including iteration and length marks, but not punctuation.
 inline bool is_han_or_kana(char32_t c) {
   if (c < 0x2E80) return false;
   const bool han = c <= 0x2FDF || c == 0x3005 || c == 0x3006 || c == 0x3007 || (c >= 0x3021 && c <= 0x3029) ||
@@ -160,7 +163,8 @@ inline bool is_han_or_kana(char32_t c) {
   return han || kana;
 }
 
-/// Punctuation and symbols, by Unicode's blocks: what is no letter, digit or white space in the scripts in wide use.
+/// Whether a character is punctuation or a symbol: not a letter, digit or white space. Decided by Unicode blocks, for
+/// the scripts in wide use.
 inline bool is_punctuation(char32_t c) {
   if (c < 0x80) {
     const bool digit = c >= '0' && c <= '9';
@@ -175,10 +179,10 @@ inline bool is_punctuation(char32_t c) {
          (c >= 0xFFE0 && c <= 0xFFFD) || (c >= 0x1F000 && c <= 0x1FAFF);
 }
 
-/// The runs of characters between white space. Throws if `text` is not UTF-8, in the name of `where`.
+/// Splits a text at white space. Throws if it is not UTF-8; the message begins with `where`.
 inline std::vector<std::string_view> split_words(std::string_view text, const char* where = "split_words") {
   std::vector<std::string_view> words;
-  const char* begin = nullptr;  // of the word that is being read
+  const char* begin = nullptr;  // of the current word
   for (const CodePoint& c : CodePoints(text, where)) {
     if (!is_white_space(c.value)) {
       if (begin == nullptr) begin = c.bytes.data();

@@ -1,4 +1,4 @@
-// Tokens and their numbers.
+// Vocabularies: the mapping between tokens and ids.
 #pragma once
 
 #include <algorithm>
@@ -16,11 +16,11 @@
 namespace eigenformer::inline EIGENFORMER_ABI {
 
 struct VocabularyOptions {
-  Index min_count = 1;  ///< a token that is seen less often is unknown
-  Index max_size = 0;   ///< of the vocabulary, the specials among them; 0 sets no limit
+  Index min_count = 1;  ///< rarer tokens are left out
+  Index max_size = 0;   ///< of the vocabulary, including the special tokens; 0 sets no limit
 };
 
-/// How often each token occurs in a text, which need not be in memory as a whole.
+/// Counts tokens, sentence by sentence, so that a text need not fit in memory.
 class TokenCounts {
  public:
   void add(std::span<const std::string> sentence) {
@@ -32,18 +32,18 @@ class TokenCounts {
   std::unordered_map<std::string, Index> counts_;
 };
 
-/// The tokens that a model knows. The first three are special: the unknown token, and those for the beginning and the
-/// end of a sentence.
+/// The tokens that a model knows, and their ids. The first three are special: unknown, begin of sentence and end of
+/// sentence.
 class Vocabulary {
  public:
   static constexpr Token unknown = 0;
   static constexpr Token begin = 1;
   static constexpr Token end = 2;
 
-  /// Nothing but the specials.
+  /// Holds only the special tokens.
   Vocabulary() : Vocabulary(std::vector<std::string>(specials.begin(), specials.end())) {}
 
-  /// tokens: token i gets the number i. Throws unless they begin with `<unk>`, `<s>`, `</s>` and none is empty or there
+  /// Gives tokens[i] the id i. Throws unless tokens begin with `<unk>`, `<s>`, `</s>`. Throws if one is empty or occurs
   /// twice.
   explicit Vocabulary(std::vector<std::string> tokens) : tokens_(std::move(tokens)) {
     check(tokens_.size() >= specials.size(), "Vocabulary: ", tokens_.size(), " tokens, expected at least ",
@@ -58,15 +58,16 @@ class Vocabulary {
     }
   }
 
-  /// The tokens of these sentences, the most frequent first, equally frequent ones by their bytes. Empty ones are left
-  /// out. Throws if an option is negative or max_size does not hold the specials.
+  /// Builds the vocabulary of some sentences: the most frequent tokens first, equally frequent ones ordered by their
+  /// bytes. Empty tokens are left out. Throws if an option is negative or max_size is too small for the special tokens.
   static Vocabulary of(std::span<const std::vector<std::string>> sentences, const VocabularyOptions& options = {}) {
     TokenCounts counts;
     for (const std::vector<std::string>& sentence : sentences) counts.add(sentence);
     return of(counts, options);
   }
 
-  /// The tokens that were counted, chosen and ordered as above.
+  /// Builds the vocabulary of counted tokens: the most frequent first, equally frequent ones ordered by their bytes.
+  /// Empty tokens are left out. Throws if an option is negative or max_size is too small for the special tokens.
   static Vocabulary of(const TokenCounts& counts, const VocabularyOptions& options = {}) {
     check(options.min_count >= 0, "Vocabulary: min_count is ", options.min_count, ", expected 0 or more");
     const auto reserved = static_cast<Index>(specials.size());
@@ -91,28 +92,28 @@ class Vocabulary {
     return Vocabulary(std::move(tokens));
   }
 
-  /// How many tokens there are, the specials among them.
+  /// The number of tokens, including the special ones.
   Index size() const { return static_cast<Index>(tokens_.size()); }
 
   bool contains(std::string_view token) const { return ids_.find(token) != ids_.end(); }
 
-  /// The number of a token, `unknown` if it has none.
+  /// Returns the id of a token, or `unknown` if it is not in the vocabulary.
   Token id(std::string_view token) const {
     const auto found = ids_.find(token);
     return found == ids_.end() ? unknown : found->second;
   }
 
-  /// The token with this number. Throws if there is none.
+  /// Returns the token with an id. Throws if there is none.
   const std::string& token(Token id) const {
     check(id >= 0 && static_cast<Index>(id) < size(), "Vocabulary: there is no token ", id, ", only 0 to ", size() - 1);
     return tokens_[static_cast<std::size_t>(id)];
   }
 
-  /// All tokens in order: what the constructor takes.
+  /// All tokens, ordered by id, as the constructor takes them.
   std::span<const std::string> tokens() const { return tokens_; }
 
-  /// The numbers of a sentence's tokens. Nothing is added at its beginning and end, and a token that happens to read
-  /// `<s>` or `</s>` is unknown: text cannot end its own sentence.
+  /// Returns the ids of a sentence's tokens, without adding begin and end tokens. A token that reads `<s>` or `</s>`
+  /// becomes unknown, so that text cannot end its own sentence.
   std::vector<Token> encode(std::span<const std::string> sentence) const {
     std::vector<Token> ids;
     ids.reserve(sentence.size());
@@ -123,7 +124,7 @@ class Vocabulary {
     return ids;
   }
 
-  /// The tokens of a sentence, without those for its beginning and end. Throws if a number has no token.
+  /// Returns the tokens of a sentence, without begin and end tokens. Throws if an id has no token.
   std::vector<std::string> decode(std::span<const Token> ids) const {
     std::vector<std::string> sentence;
     sentence.reserve(ids.size());
@@ -137,7 +138,7 @@ class Vocabulary {
  private:
   static constexpr std::array<std::string_view, 3> specials{"<unk>", "<s>", "</s>"};
 
-  // Lets a map of strings be searched by string_view, without a copy.
+  // Enables lookup by string_view without constructing a string.
   struct StringHash {
     using is_transparent = void;
     std::size_t operator()(std::string_view text) const { return std::hash<std::string_view>()(text); }
