@@ -81,7 +81,7 @@ EIGEN_ALWAYS_INLINE Dual<Scalar> tanh(const Dual<Scalar>& x) {
   const Scalar y = tanh(x.value);
   return {y, (1 - y * y) * x.derivative};
 }
-/// Returns |x|. At 0 the derivative is that of x.
+/// Returns |x|. At 0 it has the derivative of x.
 template <class Scalar>
 EIGEN_ALWAYS_INLINE Dual<Scalar> abs(const Dual<Scalar>& x) {
   return x.value < 0 ? -x : x;

@@ -45,7 +45,7 @@ class RowOffsets {
   RowOffsets() = default;
 
   /// offsets: 0, then the end of each sequence, never decreasing. Any vector, array or span of integers, or a braced
-  /// list. Throws if they do not begin with 0 or decrease.
+  /// list. Throws if they are empty, begin with another number than 0, or decrease.
   RowOffsets(std::vector<Index> offsets) {  // NOLINT: implicit, like the constructors below
     check(!offsets.empty(), "RowOffsets: no offsets were given, expected a 0 and each sequence's end");
     check(offsets.front() == 0, "RowOffsets: expected offsets that begin with 0, given ", offsets.front(),

@@ -1,4 +1,4 @@
-// A small pool of standard threads.
+// A thread pool of std::thread.
 #pragma once
 
 #include <atomic>

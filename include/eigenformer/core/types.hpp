@@ -11,7 +11,7 @@ namespace eigenformer::inline EIGENFORMER_ABI {
 
 using Index = Eigen::Index;
 
-/// A token's number in its vocabulary.
+/// A token's id in its vocabulary.
 using Token = std::int32_t;
 
 /// A dense row-major matrix: [tokens x features], or a weight [outputs x inputs].

@@ -106,8 +106,8 @@ inline constexpr int exponentials_together = registers >= 32 ? 4 : 1;
 
 /// Replaces each x by 2^x, for x <= 127.
 /// - Special values: exactly 1 at 0; NaN for NaN.
-/// - Underflow: exactly 0 below 2^-102 (double: 2^-969) and at minus infinity. Such weights are negligible beside 1,
-///   but their products with values could be subnormal, and Intel computes subnormals a hundred times slower.
+/// - Underflow: exactly 0 where 2^x would be below 2^-102 (double: 2^-969), and at minus infinity. Such numbers are
+///   negligible beside 1, but their products with values could be subnormal, which is a hundred times slower on Intel.
 /// - Error: at most 3 roundings, or 3 + |x| where Eigen's pexp is used.
 /// - pexp takes twice the instructions. It is used where Eigen does not vectorise, and for double except with SSE, AVX2
 ///   or AVX-512DQ.
