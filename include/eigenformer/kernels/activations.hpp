@@ -1,9 +1,11 @@
-// Activation functions, entry by entry. Each comes as
-//   NAME_forward<Scalar>(x, y)         y = f(x)
-//   NAME_backward<Scalar>(x, d_y, d_x) d_x = d_y f'(x)
-//   NAME(x)                            a new matrix, of any Eigen matrix or expression
-// All matrices are [rows x cols]; y may be x, and d_x may be d_y. At -inf and inf the values are the limits: a NaN
-// comes only of a NaN.
+// Activation functions, applied entry by entry. Each has three functions:
+//
+//   NAME_forward<Scalar>(x, y)          writes y = f(x)
+//   NAME_backward<Scalar>(x, d_y, d_x)  writes d_x = d_y f'(x)
+//   NAME(x)                             returns f(x) as a new matrix; x is any Eigen matrix or expression
+//
+// All matrices are [rows x cols]. y may be x, and d_x may be d_y. At -inf and inf the values are the limits; only a NaN
+// gives a NaN. Throws if shapes differ.
 #pragma once
 
 #include "eigenformer/core/named_enum.hpp"
@@ -12,7 +14,7 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// y = max(x, 0); the derivative at 0 is 0.
+/// ReLU: y = max(x, 0). The derivative at 0 is 0.
 template <class Scalar>
 void relu_forward(const ConstMatrixRef<Scalar>& x, MatrixRef<Scalar> y, Threads* threads = nullptr) {
   detail::apply<detail::Relu, Scalar>("relu", x, y, threads);
@@ -27,7 +29,7 @@ Matrix<typename Derived::Scalar> relu(const Eigen::MatrixBase<Derived>& x, Threa
   return detail::applied<detail::Relu>("relu", x, threads);
 }
 
-/// y = x (1 + erf(x / sqrt(2))) / 2: the Gaussian error linear unit (Hendrycks and Gimpel 2016, equation 1).
+/// The Gaussian error linear unit: y = x (1 + erf(x / sqrt(2))) / 2 (Hendrycks and Gimpel 2016, equation 1).
 template <class Scalar>
 void gelu_forward(const ConstMatrixRef<Scalar>& x, MatrixRef<Scalar> y, Threads* threads = nullptr) {
   detail::apply<detail::Gelu, Scalar>("gelu", x, y, threads);
@@ -42,7 +44,8 @@ Matrix<typename Derived::Scalar> gelu(const Eigen::MatrixBase<Derived>& x, Threa
   return detail::applied<detail::Gelu>("gelu", x, threads);
 }
 
-/// y = x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2: the same paper's approximation, which GPT-2 was trained with.
+/// The tanh approximation of GELU (Hendrycks and Gimpel 2016), which GPT-2 was trained with:
+/// y = x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2.
 template <class Scalar>
 void gelu_tanh_forward(const ConstMatrixRef<Scalar>& x, MatrixRef<Scalar> y, Threads* threads = nullptr) {
   detail::apply<detail::GeluTanh, Scalar>("gelu_tanh", x, y, threads);
@@ -57,7 +60,7 @@ Matrix<typename Derived::Scalar> gelu_tanh(const Eigen::MatrixBase<Derived>& x, 
   return detail::applied<detail::GeluTanh>("gelu_tanh", x, threads);
 }
 
-/// y = x / (1 + exp(-x)), also called swish (Hendrycks and Gimpel 2016; Ramachandran, Zoph and Le 2017).
+/// SiLU, also called swish: y = x / (1 + exp(-x)) (Hendrycks and Gimpel 2016; Ramachandran, Zoph and Le 2017).
 template <class Scalar>
 void silu_forward(const ConstMatrixRef<Scalar>& x, MatrixRef<Scalar> y, Threads* threads = nullptr) {
   detail::apply<detail::Silu, Scalar>("silu", x, y, threads);
@@ -72,7 +75,7 @@ Matrix<typename Derived::Scalar> silu(const Eigen::MatrixBase<Derived>& x, Threa
   return detail::applied<detail::Silu>("silu", x, threads);
 }
 
-/// y = 1 / (1 + exp(-x)).
+/// The logistic function: y = 1 / (1 + exp(-x)).
 template <class Scalar>
 void sigmoid_forward(const ConstMatrixRef<Scalar>& x, MatrixRef<Scalar> y, Threads* threads = nullptr) {
   detail::apply<detail::Sigmoid, Scalar>("sigmoid", x, y, threads);
@@ -87,7 +90,7 @@ Matrix<typename Derived::Scalar> sigmoid(const Eigen::MatrixBase<Derived>& x, Th
   return detail::applied<detail::Sigmoid>("sigmoid", x, threads);
 }
 
-/// y = tanh(x).
+/// The hyperbolic tangent: y = tanh(x).
 template <class Scalar>
 void tanh_forward(const ConstMatrixRef<Scalar>& x, MatrixRef<Scalar> y, Threads* threads = nullptr) {
   detail::apply<detail::Tanh, Scalar>("tanh", x, y, threads);
@@ -102,7 +105,7 @@ Matrix<typename Derived::Scalar> tanh(const Eigen::MatrixBase<Derived>& x, Threa
   return detail::applied<detail::Tanh>("tanh", x, threads);
 }
 
-/// Which function stands between a feed-forward block's two linear maps.
+/// The activation between the two linear maps of a feed-forward block.
 enum class Activation { relu, gelu, gelu_tanh, silu };
 
 constexpr auto enum_names(Activation) {
@@ -112,6 +115,7 @@ constexpr auto enum_names(Activation) {
                                               {Activation::silu, "silu"}});
 }
 
+/// Writes y = f(x) for the activation f. x, y: [rows x cols]; y may be x. Throws if shapes differ.
 template <class Scalar>
 void activation_forward(Activation activation, const ConstMatrixRef<Scalar>& x, MatrixRef<Scalar> y,
                         Threads* threads = nullptr) {
@@ -126,6 +130,7 @@ void activation_forward(Activation activation, const ConstMatrixRef<Scalar>& x, 
       return silu_forward<Scalar>(x, y, threads);
   }
 }
+/// Writes d_x = d_y f'(x) for the activation f. x, d_y, d_x: [rows x cols]; d_x may be d_y. Throws if shapes differ.
 template <class Scalar>
 void activation_backward(Activation activation, const ConstMatrixRef<Scalar>& x, const ConstMatrixRef<Scalar>& d_y,
                          MatrixRef<Scalar> d_x, Threads* threads = nullptr) {

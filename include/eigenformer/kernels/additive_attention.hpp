@@ -1,9 +1,9 @@
 // Additive attention (Bahdanau, Cho and Bengio 2015, "Neural Machine Translation by Jointly Learning to Align and
-// Translate", section 3.1 and appendix A.1.2): every query is scored with every key by a network of one hidden layer.
+// Translate", section 3.1 and appendix A.1.2). A network with one hidden layer scores every query against every key:
 //
 //   e_ij = v . tanh(q_i + k_j)       a_i = softmax of e_i over the keys of i's sequence       y_i = sum_j a_ij values_j
 //
-// q and k are what the paper calls W s and U h, with any bias already added: U h is computed once a sentence.
+// The paper's W s and U h are q and k here, with any bias already added. The caller computes U h once per sentence.
 #pragma once
 
 #include "eigenformer/kernels/detail/attention/additive_units.hpp"
@@ -13,16 +13,18 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
+/// Options of additive attention.
 struct AdditiveAttentionOptions {
-  RowOffsets query_rows{};  // which rows belong to which sequence; by default all are one
-  RowOffsets key_rows{};    // the keys' and values' rows; as many sequences as query_rows
-  // Where keys do not lie in order (hypotheses of one sentence): key j of all sequences, counted through key_rows, is
-  // row key_index[j] of k and values. An empty list names no keys; by default all rows are keys. Not for the backward.
+  RowOffsets query_rows{};  // rows of each sequence; by default one sequence
+  RowOffsets key_rows{};    // rows of k and values of each sequence; as many sequences as query_rows
+  // The rows of k and values to read, if keys are not in order (hypotheses of one sentence). Key j, counted over all
+  // sequences in key_rows, is row key_index[j]. By default all rows are keys; an empty list means no keys. The backward
+  // does not support it.
   std::optional<std::span<const Index>> key_index{};
   Threads* threads = nullptr;
 };
 
-/// What additive attention reads.
+/// The inputs of additive attention.
 template <class Scalar>
 struct AdditiveAttentionInputs {
   ConstMatrixRef<Scalar> q;       // [queries x A]
@@ -31,15 +33,15 @@ struct AdditiveAttentionInputs {
   ConstMatrixRef<Scalar> values;  // [keys x E]
 };
 
-/// What additive attention writes.
+/// The outputs of additive attention.
 template <class Scalar>
 struct AdditiveAttentionOutputs {
   MatrixRef<Scalar> y;        // [queries x E]; zeros for a query whose sequence has no keys
-  MatrixRef<Scalar> weights;  // [queries x keys of the longest sequence], for the backward: a_ij, and zeros beyond a
-                              // sequence's keys
+  MatrixRef<Scalar> weights;  // [queries x keys of the longest sequence], for the backward: a_ij; zeros beyond the
+                              // keys of a sequence
 };
 
-/// What the backward writes.
+/// The outputs of the backward of additive attention.
 template <class Scalar>
 struct AdditiveAttentionGradients {
   MatrixRef<Scalar> d_q;       // [queries x A]
@@ -50,7 +52,7 @@ struct AdditiveAttentionGradients {
 
 namespace detail {
 
-/// The layout of additive attention, as attention of one head. Throws if shapes and offsets do not fit.
+/// Returns additive attention as an AttentionLayout with one head. Throws if shapes and offsets do not fit.
 inline AttentionLayout additive_attention_layout(Shape q, Shape k, Shape v, Shape values,
                                                  const AdditiveAttentionOptions& options) {
   check(q.cols == k.cols, "additive_attention: q is ", q, ", k is ", k, ", expected as many columns");
@@ -74,15 +76,15 @@ inline AttentionLayout additive_attention_layout(Shape q, Shape k, Shape v, Shap
   return layout;
 }
 
-/// How many sequences, or queries, of so many keys are worth a task: some 20 microseconds.
+/// Returns how many items make a task of about 20 microseconds. An item is a sequence, or a tile, of `queries` queries.
 inline Index additive_grain(const AttentionLayout& layout, Index queries) {
   return std::max<Index>(1, 16384 / std::max<Index>(1, queries * layout.key_rows.max_length() * layout.key_width));
 }
 
 }  // namespace detail
 
-/// Writes the additive attention of q over k and values.
-/// Throws if shapes and offsets do not fit; nothing is written then.
+/// Writes the additive attention of q over k and values. See AdditiveAttentionOutputs. Throws if shapes and offsets do
+/// not fit, before it writes.
 template <class Scalar>
 void additive_attention_forward(const AdditiveAttentionInputs<Scalar>& in, const AdditiveAttentionOptions& options,
                                 AdditiveAttentionOutputs<Scalar> to) {
@@ -95,7 +97,7 @@ void additive_attention_forward(const AdditiveAttentionInputs<Scalar>& in, const
   const detail::HeadRows<const Scalar> key_rows{k.data(), 0, k.outerStride(), 1, k.cols()};
   const detail::HeadRows<const Scalar> value_rows{values.data(), 0, values.outerStride(), 1, values.cols()};
 
-  constexpr Index max_queries = 16;  // of a task: few, to share a long sequence; keys are perhaps copied for each
+  constexpr Index max_queries = 16;  // per task: few, so that threads share a long sequence; tasks may copy its keys
   std::vector<ScoreTile> tiles;
   for (Index s = 0; s < layout.sequences(); ++s)
     for (Index begin = 0; begin < layout.query_rows.length(s); begin += max_queries) {
@@ -145,11 +147,14 @@ void additive_attention_forward(const AdditiveAttentionInputs<Scalar>& in, const
                });
 }
 
-/// Writes the gradients of additive_attention_forward, given its arguments, the weights it wrote, and the gradient d_y.
+/// Writes the gradients of additive_attention_forward. weights: written by the forward; d_y: [queries x E].
 ///
-/// d_e is softmax's gradient of d_y values^T. Then, for each hidden unit, d_q_i = v sum_j d_e_ij (1 - tanh^2), d_k_j
-/// the same summed over i, and d_v = sum_ij d_e_ij tanh. Units know nothing of each other, so they are shared among the
-/// threads a cache line at a time.
+/// d_e is the softmax gradient of d_y values^T. For each hidden unit:
+///
+///   d_q_i = v sum_j d_e_ij (1 - tanh^2)      d_k_j = v sum_i d_e_ij (1 - tanh^2)      d_v = sum_ij d_e_ij tanh
+///
+/// Hidden units are independent, so threads divide them, a cache line at a time. Throws if shapes and offsets do not
+/// fit, or if options.key_index is given, before it writes.
 template <class Scalar>
 void additive_attention_backward(const AdditiveAttentionInputs<Scalar>& in, const AdditiveAttentionOptions& options,
                                  const ConstMatrixRef<Scalar>& weights, const ConstMatrixRef<Scalar>& d_y,
@@ -212,7 +217,7 @@ void additive_attention_backward(const AdditiveAttentionInputs<Scalar>& in, cons
       for (Index j = 0; j < keys; ++j)
         simd::store(key_panel + j * lanes, detail::load_part(detail::row_begin(k, first + j) + c, count));
       std::fill_n(d_keys, keys * lanes, Scalar(0));
-      // Summed by query, by sequence and over the batch, so that no sum has many terms.
+      // Sum per query, then per sequence, then over the batch, so that no sum has many terms.
       auto d_v_of_sequence = simd::broadcast(Scalar(0));
       for (Index i = query_rows.begin(s); i < query_rows.end(s); ++i) {
         const auto query = detail::load_part(detail::row_begin(q, i) + c, count);
@@ -226,7 +231,7 @@ void additive_attention_backward(const AdditiveAttentionInputs<Scalar>& in, cons
         detail::store_part(detail::row_begin(d_k, first + j) + c, count,
                            simd::multiply(simd::load(d_keys + j * lanes), slope_v));
     }
-    // tanh = 1 - 2 r, and a query's d_e add up to 0.
+    // tanh = 1 - 2 r, and the d_e of each query sum to 0, so d_v = -2 sum d_e r.
     detail::store_part(d_v.data() + c, count, simd::multiply(d_v_sum, simd::broadcast(Scalar(-2))));
   };
   parallel_for(options.threads, q.cols(), detail::piece_size<Scalar>, [&](Index begin, Index end) {
@@ -234,7 +239,8 @@ void additive_attention_backward(const AdditiveAttentionInputs<Scalar>& in, cons
   });
 }
 
-/// The additive attention of q over k and values: [queries x E]. Any Eigen matrices or expressions of one scalar.
+/// Returns the additive attention of q over k and values: [queries x E]. Takes any Eigen matrices or expressions with
+/// the same scalar type. Throws if shapes and offsets do not fit.
 template <class Q, class K, class V, class Values>
 Matrix<typename Q::Scalar> additive_attention(const Eigen::MatrixBase<Q>& q, const Eigen::MatrixBase<K>& k,
                                               const Eigen::MatrixBase<V>& v, const Eigen::MatrixBase<Values>& values,

@@ -7,7 +7,7 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// What attention reads, with any strides. k and v may be of Eigen::half or Eigen::bfloat16 where q is of float.
+/// The inputs of attention, with any strides. If q is float, k and v may be Eigen::half or Eigen::bfloat16.
 template <class Scalar, class Stored = Scalar>
 struct AttentionInputs {
   TensorView<const Scalar, 2> q;  // [queries x heads * d]
@@ -15,16 +15,16 @@ struct AttentionInputs {
   TensorView<const Stored, 2> v;  // [keys x key_heads * e]
 };
 
-/// What attention writes.
+/// The outputs of attention.
 template <class Scalar>
 struct AttentionOutputs {
-  MatrixRef<Scalar> out;          // [queries x heads * e]; zeros for a query that sees nothing
-  MatrixRef<Scalar> log_sum_exp;  // [queries x heads], for the backward; minus infinity for a query that sees nothing
+  MatrixRef<Scalar> out;          // [queries x heads * e]; zeros for a query that sees no key
+  MatrixRef<Scalar> log_sum_exp;  // [queries x heads], for the backward; -inf for a query that sees no key
 };
 
-/// Writes the attention of q over k and v. Scores are scaled, then changed by `score`; then come softmax and dropout.
-/// Keys and values of 16 bits are read as float, a tile at a time.
-/// Throws, before anything is written, if shapes, heads and offsets do not fit.
+/// Writes the attention of q over k and v: scales the scores, applies `score`, then softmax and dropout. Converts
+/// 16-bit keys and values to float one tile at a time. Throws if shapes, heads and offsets do not fit, before it
+/// writes.
 template <class Scalar, class Stored = Scalar, class S>
 void attention_forward(const AttentionInputs<Scalar, Stored>& in, const S& score, const AttentionOptions& options,
                        AttentionOutputs<Scalar> to) {
@@ -66,7 +66,8 @@ auto attention_of(const Eigen::MatrixBase<Q>& q, const Eigen::MatrixBase<K>& k, 
   }
 }
 
-/// The number of heads is the tensors' own: of `options`, only scale, dropout and threads are read.
+/// Returns the attention of tensors [batch x heads x tokens x width]. The tensors give the number of heads; `options`
+/// supplies only scale, dropout and threads.
 template <class Scalar, Score S>
 Tensor<Scalar, 4> attention_of(const TensorView<const Scalar, 4>& q, const TensorView<const Scalar, 4>& k,
                                const TensorView<const Scalar, 4>& v, const S& score, AttentionOptions options) {
@@ -99,22 +100,24 @@ Tensor<Scalar, 4> attention_of(const TensorView<const Scalar, 4>& q, const Tenso
 
 }  // namespace detail
 
-/// The attention of q over k and v: [queries x heads * value width].
+/// Returns the attention of q over k and v: [queries x heads * value width].
 ///
 ///   Matrix<float> y = attention(q, k, v, Causal{}, {.heads = 8});
 ///
-/// q, k, v: any Eigen matrices, maps, blocks or transposes, read where they lie, or expressions, evaluated once. Of
-/// Eigen::half and Eigen::bfloat16 the result is in float: all three may be of these, or k and v alone (a cache).
+/// q, k and v are Eigen matrices or tensors:
+/// - Matrices, maps, blocks and transposes are read in place. Expressions are evaluated once.
+/// - Matrices may be Eigen::half or Eigen::bfloat16: all three, or only k and v (a cache). The result is then float.
+/// - Tensors are [batch x heads x tokens x width] with any order of strides, and are read in place. The result is a
+///   tensor [batch x heads x tokens x value width]. The tensors give the number of heads; the options supply only
+///   scale, dropout and threads. k and v may have fewer heads than q.
 ///
-/// Or all three are tensors [batch x heads x tokens x width] in any order of strides, read where they lie, and so is
-/// the result. The number of heads is then their own: of the options, only scale, dropout and threads are read. k and v
-/// may have fewer heads than q.
+/// score: any Score. options: see AttentionOptions (heads, grouped heads, ragged batches). Either or both may be
+/// omitted: attention(q, k, v, {.heads = 8}).
 ///
-/// score: any Score. options: see AttentionOptions, for heads, grouped heads and ragged batches. Either may be left
-/// out, or both: attention(q, k, v, {.heads = 8}). It takes any types and checks them itself, so that a wrong argument
-/// is answered by a sentence, and not by a list of functions.
+/// Accepts any types and checks them itself, so that a wrong argument gives one readable error instead of a list of
+/// candidate functions.
 template <class Q, class K, class V, class S = AttentionOptions, class O = OptionsAfter<S>>
-requires(!std::is_arithmetic_v<Q>)  // attention<float>({}, ..) is that of ops/attention.hpp
+requires(!std::is_arithmetic_v<Q>)  // attention<float>({}, ..) calls the overload in ops/attention.hpp
     auto attention(const Q& q, const K& k, const V& v, const S& score = {}, const O& options = {}) {
   if constexpr (detail::are_operands<Q, K, V>()) {
     return detail::with_score_and_options<ComputeType<detail::OperandScalar<Q>>>(

@@ -1,13 +1,13 @@
-// The derivative of attention.
+// The gradients of attention.
 //
-// With S the scaled scores, S' = apply(S), P = softmax(S'), D the dropout mask over its keep probability and
-// O = (P * D) V, where * is entry by entry:
+// Let S be the scaled scores, S' = apply(S), P = softmax(S'), and D the dropout mask divided by its keep probability.
+// With * entry by entry, the result is O = (P * D) V. Its gradients are:
 //
 //   dV = (P * D)^T dO                      dP = (dO V^T) * D
 //   dS' = P * (dP - rowsum(P * dP))        rowsum(P * dP) = rowsum(O * dO)
 //   dQ = scale dS K                        dK = scale dS^T Q          dS: dS' through the derivative of apply
 //
-// P is made again from Q, K and the log-sum-exp, a tile of queries and keys at a time: see
+// P is recomputed from Q, K and the log-sum-exp, one tile of queries and keys at a time: see
 // detail/attention/backward_tile.hpp.
 #pragma once
 
@@ -16,14 +16,14 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// What attention_forward wrote, for its backward to read.
+/// The outputs of attention_forward that its backward reads.
 template <class Scalar>
 struct AttentionSaved {
   ConstMatrixRef<Scalar> out;
   ConstMatrixRef<Scalar> log_sum_exp;
 };
 
-/// What the backward writes, shaped as q, k and v. Rows that attended to nothing, or that nothing attended to, become
+/// The outputs of the backward, shaped like q, k and v. Rows that attended to nothing, or that nothing attended to, are
 /// zeros.
 template <class Scalar>
 struct AttentionGradients {
@@ -32,9 +32,9 @@ struct AttentionGradients {
   MatrixRef<Scalar> d_v;
 };
 
-/// Writes the gradients of attention_forward, given its arguments, what it wrote, and the gradient d_out. The score
-/// adds to gradients of its own.
-/// Throws, before anything is written, if shapes do not fit, or if options.key_index is given: a cache has no gradient.
+/// Writes the gradients of attention_forward. saved: what the forward wrote; d_out: shaped like `out`. The score adds
+/// to its own gradients. Throws if shapes do not fit, or if options.key_index is given (a cache has no gradient),
+/// before it writes.
 template <class Scalar, class S>
 void attention_backward(const AttentionInputs<Scalar>& in, const S& score, const AttentionOptions& options,
                         const AttentionSaved<Scalar>& saved, const ConstMatrixRef<Scalar>& d_out,

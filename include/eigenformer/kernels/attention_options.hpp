@@ -11,22 +11,23 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// Options of an attention call. Heads are column blocks of q, k, v and of the result.
+/// Options of an attention call. Heads are column blocks of q, k, v and the result.
 struct AttentionOptions {
   Index heads = 1;
-  Index key_heads = 0;            // 0: as many as heads. Fewer: each serves heads / key_heads query heads in a row
-  std::optional<double> scale{};  // of the scores; by default 1 / sqrt(width of a key head)
-  RowOffsets query_rows{};        // which rows belong to which sequence; by default all are one
-  RowOffsets key_rows{};          // the keys' and values' rows; as many sequences as query_rows
-  // Where keys do not lie in order (a decoding cache): key j of all sequences, counted through key_rows, is row
-  // key_index[j] of k and v. An empty list names no keys; by default all rows are keys. Not for the backward.
+  Index key_heads = 0;            // 0: heads. If fewer, each serves heads / key_heads consecutive query heads
+  std::optional<double> scale{};  // factor of the scores; by default 1 / sqrt(width of a key head)
+  RowOffsets query_rows{};        // rows of each sequence; by default one sequence
+  RowOffsets key_rows{};          // rows of k and v of each sequence; as many sequences as query_rows
+  // The rows of k and v to read, if keys are not in order (a decoding cache). Key j, counted over all sequences in
+  // key_rows, is row key_index[j]. By default all rows are keys; an empty list means no keys. The backward does not
+  // support it.
   std::optional<std::span<const Index>> key_index{};
-  double dropout = 0;  // of the attention weights, drawn by dropout_key
+  double dropout = 0;  // rate for the attention weights, drawn with dropout_key
   RandomKey dropout_key{};
   Threads* threads = nullptr;
 };
 
-/// The type of a call's last argument, given that of the one before it: options after a score, none after options.
+/// The type of a call's last argument: AttentionOptions after a score, NoOptions after options.
 struct NoOptions {};
 template <class ScoreOrOptions>
 using OptionsAfter =

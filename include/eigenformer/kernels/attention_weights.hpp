@@ -1,4 +1,4 @@
-// The scores of attention and its weights, softmax(Q K^T / sqrt(d_k)), for those who want to look at them.
+// The scores and the weights of attention, softmax(Q K^T / sqrt(d_k)), for inspection.
 #pragma once
 
 #include "eigenformer/kernels/attention.hpp"
@@ -32,7 +32,7 @@ Tensor<Scalar, 3> attention_weights(const AttentionLayout& layout, const TensorV
   return weights;
 }
 
-/// Whether q and k may be of these types. If not, a sentence says what is wrong with them.
+/// Whether q and k may have these types. If not, a static_assert explains why.
 template <class Q, class K>
 constexpr bool are_matrices() {
   constexpr bool readable = Operand<Q> && Operand<K> && !TensorOperand<Q> && !TensorOperand<K>;
@@ -49,7 +49,8 @@ constexpr bool are_matrices() {
   return false;
 }
 
-/// body(layout, q, k, score, threads) for the arguments of a call; a sentence says what is wrong with their types.
+/// Returns body(layout, q, k, score, threads) for the arguments of a call. If a type is wrong, a static_assert explains
+/// why.
 template <class Q, class K, class S, class O, class Body>
 auto with_scores_of(const Q& q, const K& k, const S& score, const O& options, Body body) {
   if constexpr (are_matrices<Q, K>()) {
@@ -69,13 +70,12 @@ auto with_scores_of(const Q& q, const K& k, const S& score, const O& options, Bo
 
 }  // namespace detail
 
-/// The scores that softmax gets, [heads x query rows x keys of the longest sequence]: Q K^T / sqrt(d_k), then `score`.
-/// Minus infinity where something is hidden, and beyond a sequence's keys.
+/// Returns the scores that softmax receives: Q K^T / sqrt(d_k), then `score`.
+/// The result is [heads x query rows x keys of the longest sequence], with -inf for hidden keys and beyond the keys of
+/// a sequence. `score` and `options` may be omitted, as in attention().
 ///
-/// `score` and `options` may be left out, as in attention().
-///
-/// What a score does in steps is seen by giving only the first of them: ONNX's qk_matmul_output_mode 0 is Unmasked{},
-/// mode 1 the SoftCap, mode 2 all of it, and mode 3 attention_weights.
+/// To see intermediate scores, pass only the first steps of a score. ONNX's qk_matmul_output_mode 0 is Unmasked{}, mode
+/// 1 the SoftCap, mode 2 the whole score, and mode 3 attention_weights.
 template <class Q, class K, class S = AttentionOptions, class O = OptionsAfter<S>>
 auto attention_scores(const Q& q, const K& k, const S& score = {}, const O& options = {}) {
   return detail::with_scores_of(
@@ -85,9 +85,9 @@ auto attention_scores(const Q& q, const K& k, const S& score = {}, const O& opti
       });
 }
 
-/// The attention weights [heads x query rows x keys of the longest sequence]: this is the n x n matrix that attention()
-/// never makes. A query's row ends in zeros where its sequence has fewer keys; one that sees nothing is all zeros.
-/// Dropout is left out: these are the weights, not a sample of them. `score` and `options` may be left out, as in
+/// Returns the attention weights, [heads x query rows x keys of the longest sequence]: the n x n matrix that
+/// attention() never forms. Entries beyond the keys of a sequence are 0. A query that sees no key has a row of zeros.
+/// Dropout is not applied: these are the weights, not a sample of them. `score` and `options` may be omitted, as in
 /// attention().
 template <class Q, class K, class S = AttentionOptions, class O = OptionsAfter<S>>
 auto attention_weights(const Q& q, const K& k, const S& score = {}, const O& options = {}) {

@@ -1,9 +1,9 @@
 // Convolution over the tokens of each sequence of a ragged batch.
 //
-// A tap of the kernel is a product of the rows that lie that far away, so nothing is unfolded and no zeros are
-// multiplied: a block of the result takes the taps in turn, with each panel of the weight packed once for the parts of
-// all sequences in the block. Every entry is one chain of multiply-adds, over the taps and within each over the
-// inputs: the same alone, in any batch, and for any number of threads.
+// Each tap of the kernel is a matrix product with shifted rows, so nothing is unfolded and no zeros are multiplied. A
+// block of the result accumulates the taps in turn. Each panel of the weight is packed once per block and used for all
+// sequences in it. Every entry is one chain of multiply-adds, over the taps and, within each tap, over the inputs. So
+// results are identical alone, in any batch, and for any number of threads.
 #pragma once
 
 #include <algorithm>
@@ -15,7 +15,7 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// What a token's result is made of, itself included: tokens on both sides of it, or only those before it.
+/// Which tokens a result reads besides its own: tokens on both sides, or only earlier ones.
 enum class ConvolutionPadding { same, causal };
 
 constexpr auto enum_names(ConvolutionPadding) {
@@ -23,29 +23,29 @@ constexpr auto enum_names(ConvolutionPadding) {
       {{ConvolutionPadding::same, "same"}, {ConvolutionPadding::causal, "causal"}});
 }
 
-/// Which tokens a convolution reads.
+/// The tokens that a convolution reads.
 struct ConvolutionWindow {
   Index kernel = 3;    // taps
   Index dilation = 1;  // from one tap to the next
   ConvolutionPadding padding = ConvolutionPadding::same;
 
-  /// How far the first tap lies before its token. The result has the input's length with either padding; `same` is
-  /// PyTorch's padding='same', which has the odd one of an even number of rows after the token.
+  /// The distance from the first tap to its token. Both paddings keep the length of the input. `same` is PyTorch's
+  /// padding='same': if (kernel - 1) * dilation is odd, the extra row lies after the token.
   Index before() const {
     const Index all = (kernel - 1) * dilation;
     return padding == ConvolutionPadding::causal ? all : all / 2;
   }
 };
 
-/// What a convolution reads.
+/// The inputs of a convolution.
 template <class Scalar>
 struct ConvolutionInputs {
   ConstMatrixRef<Scalar> x;       // [tokens x inputs]
-  ConstMatrixRef<Scalar> weight;  // [outputs x kernel * inputs]: the taps W_0, W_1, .. beside each other
+  ConstMatrixRef<Scalar> weight;  // [outputs x kernel * inputs]: the taps W_0, W_1, .. side by side
   ConstMatrixRef<Scalar> bias;    // [1 x outputs], or empty for none
 };
 
-/// What a convolution by a packed weight reads.
+/// The inputs of a convolution with a packed weight.
 template <class Scalar>
 struct PackedConvolutionInputs {
   ConstMatrixRef<Scalar> x;            // [tokens x inputs]
@@ -55,11 +55,11 @@ struct PackedConvolutionInputs {
 
 namespace detail {
 
-/// From a token to those that it reads.
+/// The taps from a token to the tokens it reads.
 inline Taps taps_of(const ConvolutionWindow& window) {
   return {window.kernel, -window.before(), window.dilation};
 }
-/// From a token to those that read it.
+/// The taps from a token to the tokens that read it.
 inline Taps taps_to(const ConvolutionWindow& window) {
   return {window.kernel, window.before(), -window.dilation};
 }
@@ -80,9 +80,11 @@ inline void check_convolution(Shape x, Shape weight, const ConvolutionWindow& wi
 
 }  // namespace detail
 
-/// Writes y_i = bias + sum over k of W_k x_(i + k * dilation - before) within each sequence; what lies outside is
-/// zeros. y: [tokens x outputs], not x. PyTorch's weight [outputs, inputs, kernel] is weight.permute(0, 2,
-/// 1).reshape(outputs, -1) here; like it, this is a cross-correlation.
+/// Writes y_i = bias + sum over k of W_k x_(i + k * dilation - before) within each sequence. Rows outside the sequence
+/// count as zeros. y: [tokens x outputs]; must not be x. Throws if shapes do not fit.
+///
+/// Like PyTorch's, this is a cross-correlation. PyTorch's weight [outputs, inputs, kernel] is here
+/// weight.permute(0, 2, 1).reshape(outputs, -1).
 template <class Scalar>
 void convolution_forward(const ConvolutionInputs<Scalar>& in, const RowOffsets& rows, const ConvolutionWindow& window,
                          MatrixRef<Scalar> y, Threads* threads = nullptr) {
@@ -98,7 +100,8 @@ void convolution_forward(const ConvolutionInputs<Scalar>& in, const RowOffsets& 
                                 });
 }
 
-/// Writes the convolution by a packed weight, which is that by the weight itself to the last bit.
+/// Writes the convolution of x with a packed weight to y: [tokens x outputs]; must not be x. Results equal those with
+/// the plain weight to the last bit. Throws if shapes do not fit.
 template <class Scalar>
 void convolution_forward(const PackedConvolutionInputs<Scalar>& in, const RowOffsets& rows,
                          const ConvolutionWindow& window, MatrixRef<Scalar> y, Threads* threads = nullptr) {
@@ -112,7 +115,8 @@ void convolution_forward(const PackedConvolutionInputs<Scalar>& in, const RowOff
       });
 }
 
-/// d_x_j = sum over k of d_y_(j - k * dilation + before) W_k, which needs no x. d_x: [tokens x inputs], not d_y.
+/// Writes the gradient of x: d_x_j = sum over k of d_y_(j - k * dilation + before) W_k. Needs no x.
+/// d_y: [tokens x outputs]; d_x: [tokens x inputs]; must not be d_y. Throws if shapes do not fit.
 template <class Scalar>
 void convolution_backward_input(const ConstMatrixRef<Scalar>& weight, const ConstMatrixRef<Scalar>& d_y,
                                 const RowOffsets& rows, const ConvolutionWindow& window, MatrixRef<Scalar> d_x,
@@ -129,8 +133,9 @@ void convolution_backward_input(const ConstMatrixRef<Scalar>& weight, const Cons
                                 });
 }
 
-/// d_W_k = sum over i of d_y_i^T x_(i + k * dilation - before), which needs no weight.
-/// The gradient of the bias is linear_backward_bias(d_y, d_bias).
+/// Writes the gradient of the weight: d_W_k = sum over i of d_y_i^T x_(i + k * dilation - before). Needs no weight.
+/// d_weight: [outputs x kernel * inputs]. linear_backward_bias(d_y, d_bias) gives the gradient of the bias. Throws if
+/// shapes do not fit.
 template <class Scalar>
 void convolution_backward_weight(const ConstMatrixRef<Scalar>& x, const ConstMatrixRef<Scalar>& d_y,
                                  const RowOffsets& rows, const ConvolutionWindow& window, MatrixRef<Scalar> d_weight,
@@ -141,7 +146,7 @@ void convolution_backward_weight(const ConstMatrixRef<Scalar>& x, const ConstMat
   constexpr Index width = detail::panel_width<Scalar>;
   constexpr Index panel_depth = 256;
   d_weight.setZero();
-  // The product d_y^T U with x unfolded, U, made a panel at a time.
+  // d_y^T times x unfolded. Panels of x are unfolded one at a time.
   detail::for_each_product_block<Scalar>(
       d_weight.rows(), d_weight.cols(), threads, [&](Index i, Index block_rows, Index j, Index block_cols) {
         alignas(64) Scalar panel[panel_depth * width];
@@ -163,8 +168,8 @@ void convolution_backward_weight(const ConstMatrixRef<Scalar>& x, const ConstMat
       });
 }
 
-/// The convolution of each sequence. x: [tokens x inputs], any Eigen matrix or expression; weight:
-/// [outputs x kernel * inputs], bias: [1 x outputs] or empty.
+/// Returns the convolution of each sequence: [tokens x outputs]. x: [tokens x inputs], any Eigen matrix or expression;
+/// weight: [outputs x kernel * inputs]; bias: [1 x outputs] or empty. Throws if shapes do not fit.
 template <class X, class Weight, class Bias>
 Matrix<typename X::Scalar> convolution(const Eigen::MatrixBase<X>& x, const Eigen::MatrixBase<Weight>& weight,
                                        const Eigen::MatrixBase<Bias>& bias, const ConvolutionWindow& window = {},

@@ -1,4 +1,4 @@
-// Softmax and cross entropy in one: the loss of a classifier whose last layer gives logits.
+// Softmax and cross entropy, fused: the loss of a classifier whose last layer gives logits.
 #pragma once
 
 #include <array>
@@ -11,14 +11,15 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// The mean or sum over rows of
-///   log_sum_exp - (1 - label_smoothing) logits[label] - label_smoothing mean(logits),
-/// the cross entropy of the softmax to the smoothed labels (Szegedy et al. 2016, section 7), where every class's
-/// log-probability is multiplied by its weight; as in torch.nn.functional.cross_entropy.
-/// logits: [tokens x vocabulary_size]; log_sum_exp: [tokens x 1], kept for the backward, 0 for ignored rows.
+/// Returns the mean or sum over rows of
+///   log_sum_exp - (1 - label_smoothing) logits[label] - label_smoothing mean(logits).
+/// This is the cross entropy of softmax(logits) with the smoothed labels (Szegedy et al. 2016, section 7). Class
+/// weights multiply the log-probability of each class, as in torch.nn.functional.cross_entropy.
+/// logits: [tokens x vocabulary_size]; log_sum_exp: [tokens x 1], saved for the backward, 0 for ignored rows.
 ///
-/// Departures from PyTorch: if all labels are ignored the mean is 0, not NaN; a row whose logits are all -inf has the
-/// loss inf. Throws if a label is neither in the vocabulary nor the ignored one.
+/// Two results differ from PyTorch's. If all labels are ignored, the mean is 0, not NaN. If all logits of a row are
+/// -inf, its loss is inf.
+/// Throws if shapes or options do not fit, or if a label is neither in the vocabulary nor ignore_index.
 template <class Scalar>
 Scalar cross_entropy_forward(const ConstMatrixRef<Scalar>& logits, std::span<const Token> labels,
                              const CrossEntropyOptions& options, MatrixRef<Scalar> log_sum_exp,
@@ -26,7 +27,7 @@ Scalar cross_entropy_forward(const ConstMatrixRef<Scalar>& logits, std::span<con
   const double scale = detail::check_cross_entropy(shape(logits), labels, options);
   check_shape("cross_entropy", "log_sum_exp", shape(log_sum_exp), {logits.rows(), 1});
   const detail::CrossEntropyTarget target(logits.cols(), options);
-  constexpr Index max_blocks = 64;  // of rows, each with a sum of its own
+  constexpr Index max_blocks = 64;  // blocks of rows, each with its own sum
   std::array<detail::Sum<Scalar>, max_blocks> sums{};
   const Index grain =
       std::max<Index>(detail::rows_per_task(logits.cols()), (logits.rows() + max_blocks - 1) / max_blocks);
@@ -45,18 +46,19 @@ Scalar cross_entropy_forward(const ConstMatrixRef<Scalar>& logits, std::span<con
   return static_cast<Scalar>(total * scale);
 }
 
-/// What the backward of cross entropy reads again: the forward's logits and what it wrote.
+/// The inputs of the backward of cross entropy: the logits, and the forward's output log_sum_exp.
 template <class Scalar>
 struct CrossEntropySaved {
   ConstMatrixRef<Scalar> logits;       // [tokens x vocabulary_size]
   ConstMatrixRef<Scalar> log_sum_exp;  // [tokens x 1]
 };
 
-/// Writes d_logits = d_loss scale (sum(target) softmax(logits) - target), and 0 for ignored rows. Here target is
-/// class_weights * ((1 - label_smoothing) onehot(label) + label_smoothing / vocabulary_size); scale is 1 for a sum, and
-/// 1 / (weights of the labels that are not ignored) for a mean.
-/// d_loss: the gradient of the forward's result; d_logits: [tokens x vocabulary_size]. It may be the logits, the
-/// largest matrix of many a model.
+/// Writes d_logits = d_loss scale (sum(target) softmax(logits) - target), and 0 for ignored rows, where
+/// - target = class_weights * ((1 - label_smoothing) onehot(label) + label_smoothing / vocabulary_size)
+/// - scale = 1 for a sum, and 1 / (sum of the weights of the labels that are not ignored) for a mean
+///
+/// d_loss: the gradient of the forward's result. d_logits: [tokens x vocabulary_size]; may be the logits, often the
+/// largest matrix of a model. Throws if shapes, labels or options do not fit.
 template <class Scalar>
 void cross_entropy_backward(const CrossEntropySaved<Scalar>& saved, std::span<const Token> labels,
                             const CrossEntropyOptions& options, Scalar d_loss, MatrixRef<Scalar> d_logits,
@@ -90,7 +92,8 @@ void cross_entropy_backward(const CrossEntropySaved<Scalar>& saved, std::span<co
   });
 }
 
-/// The mean or sum of the rows' cross entropies. logits: [tokens x vocabulary_size], any Eigen matrix or expression.
+/// Returns the mean or sum of the cross entropies of all rows. logits: [tokens x vocabulary_size], any Eigen matrix or
+/// expression. Throws if labels or options do not fit.
 template <class Derived>
 typename Derived::Scalar cross_entropy(const Eigen::MatrixBase<Derived>& logits, std::span<const Token> labels,
                                        const CrossEntropyOptions& options = {}, Threads* threads = nullptr) {
@@ -99,7 +102,8 @@ typename Derived::Scalar cross_entropy(const Eigen::MatrixBase<Derived>& logits,
   return cross_entropy_forward<Scalar>(logits.derived(), labels, options, log_sum_exp, threads);
 }
 
-/// Each row's cross entropy, 0 if its label is ignored: [tokens x 1]. options.reduction means nothing here.
+/// Returns the cross entropy of each row, [tokens x 1]; 0 if its label is ignored. Ignores options.reduction. logits:
+/// [tokens x vocabulary_size], any Eigen matrix or expression. Throws if labels or options do not fit.
 template <class Derived>
 Matrix<typename Derived::Scalar> cross_entropy_rows(const Eigen::MatrixBase<Derived>& logits,
                                                     std::span<const Token> labels,

@@ -1,4 +1,4 @@
-// What a cross entropy is told besides its logits and labels.
+// The options of the cross entropy kernels.
 #pragma once
 
 #include <span>
@@ -7,16 +7,16 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// What the tokens' losses are made into: their sum, or their mean over the labels that are not ignored, each counted
-/// by its class's weight.
+/// How the losses of tokens are reduced: to their sum, or to their mean. The mean weights each token by the weight of
+/// its class and leaves out ignored labels.
 enum class Reduction { mean, sum };
 
-/// How a cross entropy is taken.
+/// Options of cross entropy.
 struct CrossEntropyOptions {
-  double label_smoothing = 0;  // this share of the target is spread over all classes alike, the label's included
-  Token ignore_index = -100;   // rows with this label count for nothing
+  double label_smoothing = 0;  // share of the target spread evenly over all classes, including the label
+  Token ignore_index = -100;   // rows with this label are ignored
   Reduction reduction = Reduction::mean;
-  std::span<const double> class_weights{};  // what each class counts; by default 1. Must outlive the backward
+  std::span<const double> class_weights{};  // weight of each class; by default 1. Must outlive the backward
 };
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI

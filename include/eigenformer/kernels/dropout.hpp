@@ -1,4 +1,5 @@
-// Dropout (Srivastava et al. 2014), drawn by position: nothing is stored between forward and backward.
+// Dropout (Srivastava et al. 2014). The mask depends on the position alone, so the forward saves nothing for the
+// backward.
 #pragma once
 
 #include "eigenformer/core/rng.hpp"
@@ -8,14 +9,15 @@ namespace eigenformer::inline EIGENFORMER_ABI {
 
 namespace detail {
 
-/// Columns that one stretch of draws serves: 8 blocks of 4 words of 2 draws.
+/// Columns per stretch of draws: 8 blocks of 4 words of 2 draws.
 inline constexpr Index dropout_stretch = 64;
 template <class Scalar>
 using DropoutMask = Eigen::Array<Scalar, 1, static_cast<int>(dropout_stretch)>;
 
-/// `kept` with probability 1 - threshold / 2^32, else 0: each half of a word leads one draw. The blocks' first words
-/// come first, then their second ones and so on, so that a compiler can take the blocks side by side (GCC 12 with
-/// AVX2: 1.2 ns an entry, 2.1 otherwise).
+/// Returns entries that are `kept` with probability 1 - threshold / 2^32, else 0. Each word gives two draws: itself,
+/// and itself rotated by 16 bits. Draws are ordered by word and then by block, so that the compiler vectorises over the
+/// blocks.
+/// Measured: GCC 12 with AVX2: 1.2 ns per entry, 2.1 ns in the other order.
 template <class Scalar>
 DropoutMask<Scalar> draw_dropout(RandomKey key, std::uint64_t stretch, std::uint32_t threshold, Scalar kept) {
   constexpr int blocks = 8;
@@ -36,13 +38,15 @@ DropoutMask<Scalar> draw_dropout(RandomKey key, std::uint64_t stretch, std::uint
 
 }  // namespace detail
 
-/// y = x * mask / (1 - p). Each entry is dropped with probability p = round(2^32 rate) / 2^32, at most 1 - 2^-32. Those
-/// kept are scaled so that the expectation is x. Two entries share a word of 32 random bits, of which each takes
-/// another half first: their draws have a correlation below 0.0003 from rates of 1e-6 to 1 - 1e-6, and 0 for multiples
-/// of 1/65536. x, y: [rows x cols]; y may be x. Throws unless 0 <= rate < 1.
+/// Writes y = x * mask / (1 - p). Each entry is dropped with probability p = round(2^32 rate) / 2^32, at most 1 -
+/// 2^-32. Dividing by 1 - p keeps the expectation at x. x, y: [rows x cols]; y may be x. A dropped inf or NaN gives
+/// NaN. Throws unless 0 <= rate < 1, or if shapes differ.
 ///
-/// The mask is a function of the key, of the entry's row and column and of how many columns there are, so the function
-/// is its own backward: d_x comes of d_y, with the same rate and key. A dropped inf or NaN gives NaN.
+/// The mask depends only on the key, the row and column of the entry, and the number of columns. So this function is
+/// its own backward: with the same rate and key, it maps d_y to d_x.
+///
+/// Two entries share a word of 32 random bits, and each takes a different half as its high bits. Their correlation is
+/// below 0.0003 for rates from 1e-6 to 1 - 1e-6, and 0 for multiples of 1/65536.
 template <class Scalar>
 void dropout_forward(const ConstMatrixRef<Scalar>& x, double rate, RandomKey key, MatrixRef<Scalar> y,
                      Threads* threads = nullptr) {
@@ -63,7 +67,8 @@ void dropout_forward(const ConstMatrixRef<Scalar>& x, double rate, RandomKey key
   });
 }
 
-/// x with each entry dropped with probability `rate`. x: [rows x cols], any Eigen matrix or expression.
+/// Returns x with each entry dropped with probability `rate`, and the others scaled as in dropout_forward.
+/// x: [rows x cols], any Eigen matrix or expression. Throws unless 0 <= rate < 1.
 template <class Derived>
 Matrix<typename Derived::Scalar> dropout(const Eigen::MatrixBase<Derived>& x, double rate, RandomKey key,
                                          Threads* threads = nullptr) {

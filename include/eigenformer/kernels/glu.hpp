@@ -1,12 +1,13 @@
 // The gated linear unit (Dauphin et al. 2017, "Language Modeling with Gated Convolutional Networks", arXiv 1612.08083,
-// equation 1): one half of a row's features, each gated by its partner in the other half.
+// equation 1): the second half of a row's features gates the first half.
 #pragma once
 
 #include "eigenformer/kernels/activations.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// y = a * sigmoid(b) for x = [a b]. x: [rows x 2 * features], y: [rows x features], not x.
+/// Writes y = a * sigmoid(b) for x = [a b]. x: [rows x 2 * features]; y: [rows x features]; must not be x. Throws if
+/// shapes do not fit.
 template <class Scalar>
 void glu_forward(const ConstMatrixRef<Scalar>& x, MatrixRef<Scalar> y, Threads* threads = nullptr) {
   const Index features = x.cols() / 2;
@@ -23,7 +24,8 @@ void glu_forward(const ConstMatrixRef<Scalar>& x, MatrixRef<Scalar> y, Threads* 
   });
 }
 
-/// d_a = d_y * sigmoid(b), d_b = d_y * a * sigmoid'(b). x, d_x: [rows x 2 * features], d_y: [rows x features].
+/// Writes d_x = [d_a d_b] with d_a = d_y * sigmoid(b) and d_b = d_y * a * sigmoid'(b). x, d_x: [rows x 2 * features];
+/// d_y: [rows x features]. Throws if shapes do not fit.
 template <class Scalar>
 void glu_backward(const ConstMatrixRef<Scalar>& x, const ConstMatrixRef<Scalar>& d_y, MatrixRef<Scalar> d_x,
                   Threads* threads = nullptr) {
@@ -47,7 +49,8 @@ void glu_backward(const ConstMatrixRef<Scalar>& x, const ConstMatrixRef<Scalar>&
   });
 }
 
-/// The gated linear unit of each row. x: [rows x 2 * features], any Eigen matrix or expression.
+/// Returns the gated linear unit of each row: [rows x features]. x: [rows x 2 * features], any Eigen matrix or
+/// expression.
 template <class Derived>
 Matrix<typename Derived::Scalar> glu(const Eigen::MatrixBase<Derived>& x, Threads* threads = nullptr) {
   using Scalar = typename Derived::Scalar;

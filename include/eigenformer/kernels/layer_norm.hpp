@@ -1,4 +1,4 @@
-// Layer normalisation (Ba, Kiros and Hinton 2016, "Layer Normalization", equation 4), over each row's features.
+// Layer normalisation (Ba, Kiros and Hinton 2016, "Layer Normalization", equation 4) over the features of each row.
 #pragma once
 
 #include <cmath>
@@ -9,7 +9,7 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// What a layer norm reads.
+/// The inputs of layer norm.
 template <class Scalar>
 struct LayerNormInputs {
   ConstMatrixRef<Scalar> x;     // [rows x features]
@@ -17,7 +17,7 @@ struct LayerNormInputs {
   ConstMatrixRef<Scalar> bias;  // [1 x features]
 };
 
-/// What a layer norm of the sum a + b reads.
+/// The inputs of layer norm of the sum a + b.
 template <class Scalar>
 struct AddLayerNormInputs {
   ConstMatrixRef<Scalar> a;     // [rows x features]
@@ -26,7 +26,7 @@ struct AddLayerNormInputs {
   ConstMatrixRef<Scalar> bias;  // [1 x features]
 };
 
-/// What a layer norm writes.
+/// The outputs of layer norm.
 template <class Scalar>
 struct LayerNormOutputs {
   MatrixRef<Scalar> y;     // [rows x features]
@@ -34,7 +34,7 @@ struct LayerNormOutputs {
   MatrixRef<Scalar> rstd;  // [rows x 1], for the backward
 };
 
-/// What the backward of a layer norm reads again: the forward's inputs and what it wrote.
+/// The inputs of the backward of layer norm: x and gain of the forward, and its outputs mean and rstd.
 template <class Scalar>
 struct LayerNormSaved {
   ConstMatrixRef<Scalar> x;     // [rows x features]
@@ -43,7 +43,7 @@ struct LayerNormSaved {
   ConstMatrixRef<Scalar> rstd;  // [rows x 1]
 };
 
-/// What the backward of a layer norm writes.
+/// The outputs of the backward of layer norm.
 template <class Scalar>
 struct LayerNormGradients {
   MatrixRef<Scalar> d_x;     // [rows x features]
@@ -53,7 +53,7 @@ struct LayerNormGradients {
 
 namespace detail {
 
-/// Throws unless a layer norm's epsilon and the shapes of its other matrices fit x.
+/// Throws if epsilon is below 0, or if the shapes of the other matrices do not fit x.
 template <class Scalar>
 void check_layer_norm(Shape x, Shape gain, Shape bias, double epsilon, const LayerNormOutputs<Scalar>& to) {
   check(epsilon >= 0, "layer_norm: epsilon is ", epsilon, ", expected 0 or more");
@@ -71,7 +71,7 @@ struct RowMoments {
   Scalar rstd;
 };
 
-/// Writes the layer norm of one row to y, which may be x.
+/// Writes the layer norm of one row to y, and returns its moments. y may be x.
 template <class Scalar>
 RowMoments<Scalar> layer_norm_row(const Scalar* x, Index features, const Scalar* gain, const Scalar* bias,
                                   double epsilon, Scalar* y) {
@@ -91,10 +91,11 @@ RowMoments<Scalar> layer_norm_row(const Scalar* x, Index features, const Scalar*
 
 }  // namespace detail
 
-/// Writes y = (x - mean) rstd * gain + bias with rstd = 1 / sqrt(variance + epsilon), over each row. The variance is
-/// mean((x - mean)^2), taken in a pass of its own, so that a large mean costs no digits. y may be x if x is not needed
-/// again.
-/// Departs from the paper in epsilon, as all implementations do.
+/// Writes the layer norm of each row: y = (x - mean) rstd * gain + bias, with rstd = 1 / sqrt(variance + epsilon). The
+/// variance is mean((x - mean)^2), computed in a second pass, so that a large mean costs no precision. y may be x if x
+/// is not needed again. Throws if shapes do not fit or epsilon < 0.
+///
+/// The paper has no epsilon; all implementations do.
 template <class Scalar>
 void layer_norm_forward(const LayerNormInputs<Scalar>& in, double epsilon, LayerNormOutputs<Scalar> to,
                         Threads* threads = nullptr) {
@@ -108,8 +109,8 @@ void layer_norm_forward(const LayerNormInputs<Scalar>& in, double epsilon, Layer
   });
 }
 
-/// Writes sum = a + b and the layer norm of sum, a row at a time: a residual connection and its norm in one pass over
-/// memory. sum: [rows x features]; y may be sum, which is then not kept.
+/// Writes sum = a + b and the layer norm of sum, row by row: a residual connection and its norm in one pass over
+/// memory. sum: [rows x features]. y may be sum, which is then overwritten. Throws if shapes do not fit or epsilon < 0.
 template <class Scalar>
 void add_layer_norm_forward(const AddLayerNormInputs<Scalar>& in, double epsilon, MatrixRef<Scalar> sum,
                             LayerNormOutputs<Scalar> to, Threads* threads = nullptr) {
@@ -131,9 +132,12 @@ void add_layer_norm_forward(const AddLayerNormInputs<Scalar>& in, double epsilon
   });
 }
 
-/// Writes the gradients of layer_norm_forward, given d_y [rows x features]. With z = (x - mean) rstd and d_z = d_y *
-/// gain, d_x = rstd (d_z - mean(d_z) - z mean(d_z * z)), d_gain = sum over rows of d_y * z, d_bias = sum over rows of
-/// d_y. d_x may be d_y.
+/// Writes the gradients of layer_norm_forward. d_y: [rows x features]; d_x may be d_y. Throws if shapes do not fit.
+///
+/// With z = (x - mean) rstd and d_z = d_y * gain:
+///   d_x = rstd (d_z - mean(d_z) - z mean(d_z * z))
+///   d_gain = sum over rows of d_y * z
+///   d_bias = sum over rows of d_y
 template <class Scalar>
 void layer_norm_backward(const LayerNormSaved<Scalar>& saved, const ConstMatrixRef<Scalar>& d_y,
                          LayerNormGradients<Scalar> to, Threads* threads = nullptr) {
@@ -177,7 +181,8 @@ void layer_norm_backward(const LayerNormSaved<Scalar>& saved, const ConstMatrixR
                                    });
 }
 
-/// The layer norm of each row. x: [rows x features], any Eigen matrix or expression; gain, bias: [1 x features].
+/// Returns the layer norm of each row: [rows x features]. x: [rows x features], any Eigen matrix or expression; gain,
+/// bias: [1 x features]. Throws if shapes do not fit or epsilon < 0.
 template <class Derived, class Gain, class Bias>
 Matrix<typename Derived::Scalar> layer_norm(const Eigen::MatrixBase<Derived>& x, const Eigen::MatrixBase<Gain>& gain,
                                             const Eigen::MatrixBase<Bias>& bias, double epsilon = 1e-5,

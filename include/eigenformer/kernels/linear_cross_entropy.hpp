@@ -1,5 +1,5 @@
-// The loss of a large vocabulary: the output layer and its cross entropy in one, some tokens at a time, so that the
-// logits [tokens x vocabulary size], the largest matrix of many a model, are never held.
+// The output layer and its cross entropy, fused for large vocabularies. They process the tokens in chunks, so that the
+// logits [tokens x vocabulary size], often the largest matrix of a model, never exist as a whole.
 #pragma once
 
 #include "eigenformer/kernels/cross_entropy.hpp"
@@ -7,7 +7,7 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// An output layer and what it reads; its logits are x weight^T + bias.
+/// The inputs of an output layer. Its logits are x weight^T + bias.
 template <class Scalar>
 struct LinearCrossEntropyInputs {
   ConstMatrixRef<Scalar> x;       // [tokens x width]
@@ -15,14 +15,14 @@ struct LinearCrossEntropyInputs {
   ConstMatrixRef<Scalar> bias;    // [1 x vocabulary_size], or empty for none
 };
 
-/// What the backward reads again: the forward's inputs and what it wrote.
+/// The inputs of the backward: the inputs of the forward, and its output log_sum_exp.
 template <class Scalar>
 struct LinearCrossEntropySaved {
   LinearCrossEntropyInputs<Scalar> in;
   ConstMatrixRef<Scalar> log_sum_exp;  // [tokens x 1]
 };
 
-/// What the backward writes.
+/// The outputs of the backward.
 template <class Scalar>
 struct LinearCrossEntropyGradients {
   MatrixRef<Scalar> d_x;       // [tokens x width]
@@ -32,10 +32,10 @@ struct LinearCrossEntropyGradients {
 
 namespace detail {
 
-/// Calls body(first token, tokens, logits [tokens x vocabulary size]) for one chunk of tokens after the other.
+/// Calls body(first token, tokens, logits [tokens x vocabulary size]) for each chunk of tokens in turn.
 template <class Scalar, class Body>
 void for_each_logits(const LinearCrossEntropyInputs<Scalar>& in, Threads* threads, Body body) {
-  // Logits of some 16 MB, but of as many tokens as a product needs to be fast.
+  // About 16 MB of logits (in float), but at least 64 tokens, so that the product is fast.
   const Index chunk = std::max<Index>(64, (Index{1} << 22) / std::max<Index>(1, in.weight.rows()));
   Matrix<Scalar> logits(std::min<Index>(chunk, in.x.rows()), in.weight.rows());
   for (Index i = 0; i < in.x.rows(); i += chunk) {
@@ -45,7 +45,7 @@ void for_each_logits(const LinearCrossEntropyInputs<Scalar>& in, Threads* thread
   }
 }
 
-/// The options for a part of the rows: their losses are summed, so that the parts' sums add up.
+/// Returns the options for a chunk of rows: losses are summed, so that the sums of the chunks add up.
 inline CrossEntropyOptions summed(CrossEntropyOptions options) {
   options.reduction = Reduction::sum;
   return options;
@@ -53,8 +53,8 @@ inline CrossEntropyOptions summed(CrossEntropyOptions options) {
 
 }  // namespace detail
 
-/// Returns the loss that cross_entropy_forward gives for the logits x weight^T + bias.
-/// log_sum_exp: [tokens x 1], kept for the backward.
+/// Returns the loss that cross_entropy_forward gives for the logits x weight^T + bias. log_sum_exp: [tokens x 1], saved
+/// for the backward. Throws if shapes, labels or options do not fit.
 template <class Scalar>
 Scalar linear_cross_entropy_forward(const LinearCrossEntropyInputs<Scalar>& in, std::span<const Token> labels,
                                     const CrossEntropyOptions& options, MatrixRef<Scalar> log_sum_exp,
@@ -70,7 +70,8 @@ Scalar linear_cross_entropy_forward(const LinearCrossEntropyInputs<Scalar>& in, 
   return static_cast<Scalar>(sum * scale);
 }
 
-/// Writes the gradients of x, weight and bias, given d_loss. The logits are made once more.
+/// Writes the gradients of x, weight and bias. d_loss: the gradient of the forward's result. Recomputes the logits.
+/// Throws if shapes, labels or options do not fit.
 template <class Scalar>
 void linear_cross_entropy_backward(const LinearCrossEntropySaved<Scalar>& saved, std::span<const Token> labels,
                                    const CrossEntropyOptions& options, Scalar d_loss,

@@ -1,4 +1,4 @@
-// A linear map's weight, copied once into the order in which the product reads it.
+// The weight of a linear map, packed once in the order in which the product reads it.
 #pragma once
 
 #include <span>
@@ -8,14 +8,14 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// For inference, where a weight is used many times and never changes: linear_forward with it spares the copy that
-/// every product makes of a plain weight, which for few tokens takes longer than the product. Results are the same to
+/// A packed weight [outputs x inputs], for inference, where a weight is used many times and never changes. With a plain
+/// weight, every linear_forward packs it again; for few tokens this takes longer than the product. Results are equal to
 /// the last bit.
 template <class Scalar>
 class PackedWeight {
  public:
   PackedWeight() = default;
-  /// weight: [outputs x inputs].
+  /// Packs weight: [outputs x inputs].
   explicit PackedWeight(const ConstMatrixRef<Scalar>& weight) : outputs_(weight.rows()), inputs_(weight.cols()) {
     constexpr Index width = detail::panel_width<Scalar>;
     panels_.resize((outputs_ + width - 1) / width * inputs_, width);
@@ -30,13 +30,13 @@ class PackedWeight {
 
   /// All packed weights, one panel after another.
   std::span<const Scalar> values() const { return {panels_.data(), static_cast<std::size_t>(panels_.size())}; }
-  /// The packed weights of a panel's outputs, from output `first` on, a multiple of the panel's width. For kernels.
+  /// The panel that begins with output `first`, a multiple of the panel width. For kernels.
   const Scalar* panel(Index first) const { return panels_.data() + first * inputs_; }
 
  private:
   Index outputs_ = 0;
   Index inputs_ = 0;
-  Matrix<Scalar> panels_;  // one below the other, [inputs x panel_width] each
+  Matrix<Scalar> panels_;  // panels [inputs x panel_width], one below the other
 };
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI

@@ -1,4 +1,4 @@
-// Pooling: rows of a sequence become one, by each feature's largest entry or by the mean.
+// Pooling: reduces ranges of rows to one row each, by the maximum or the mean of each feature.
 #pragma once
 
 #include <algorithm>
@@ -10,19 +10,21 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
+/// How the rows of a range are reduced, for each feature.
 enum class Pooling { maximum, mean };
 
-/// Windows of `size` rows, one every `stride` rows, within each sequence.
+/// Windows of `size` rows within each sequence, one every `stride` rows.
 ///
-/// They begin at rows 0, stride, 2 stride, .. of a sequence, up to the first that reaches its end and as long as they
-/// begin within it; one that reaches beyond the end has the rows there are. So every row is in a window if the stride
-/// is not above the size, a sequence shorter than a window gives one row, and an empty one none. For sequences of at
-/// least `size` rows this is PyTorch's ceil_mode=True.
+/// Windows begin at rows 0, stride, 2 stride, .. of a sequence. The last one is the first to reach the end of the
+/// sequence; if it extends beyond the end, it is shortened. No window begins beyond the end. Hence:
+/// - If stride <= size, every row is in a window.
+/// - A sequence shorter than `size` gives one row, and an empty sequence none.
+/// - For sequences of at least `size` rows, this is PyTorch's ceil_mode=True.
 struct PoolingWindow {
   Index size = 2;
   Index stride = 0;  // 0: size
 
-  /// How many windows a sequence of `length` rows has.
+  /// The number of windows in a sequence of `length` rows.
   Index count(Index length) const {
     const Index step = stride == 0 ? size : stride;
     if (length == 0) return 0;
@@ -31,14 +33,14 @@ struct PoolingWindow {
   }
 };
 
-/// Rows `begin` to `end` of a batch, which become one.
+/// Rows `begin` to `end` - 1 of a batch, which are pooled into one row.
 struct RowRange {
   Index begin;
   Index end;
   friend bool operator==(const RowRange&, const RowRange&) = default;
 };
 
-/// The offsets of the pooled sequences.
+/// Returns the row offsets of the pooled sequences. Throws if `rows` is not given, or the window is not valid.
 inline RowOffsets pooled_rows(const RowOffsets& rows, const PoolingWindow& window) {
   check(window.size >= 1 && window.stride >= 0, "pooling: size is ", window.size, ", stride ", window.stride,
         ", expected a size of 1 or more and a stride of 0 (the size) or more");
@@ -48,7 +50,7 @@ inline RowOffsets pooled_rows(const RowOffsets& rows, const PoolingWindow& windo
   return RowOffsets::from_lengths(lengths);
 }
 
-/// Which rows make each row of the pooled sequences.
+/// Returns the range of rows that is pooled into each row of the pooled sequences. Throws as pooled_rows does.
 inline std::vector<RowRange> pooling_ranges(const RowOffsets& rows, const PoolingWindow& window) {
   const RowOffsets pooled = pooled_rows(rows, window);
   const Index stride = window.stride == 0 ? window.size : window.stride;
@@ -62,7 +64,7 @@ inline std::vector<RowRange> pooling_ranges(const RowOffsets& rows, const Poolin
   return ranges;
 }
 
-/// Each sequence as one range, an empty one too.
+/// Returns each sequence as one range, empty ones included. Throws if `rows` is not given.
 inline std::vector<RowRange> sequence_ranges(const RowOffsets& rows) {
   check(rows.given(), "pooling: expected the sequences' offsets");
   std::vector<RowRange> ranges;
@@ -78,7 +80,7 @@ inline void check_ranges(std::span<const RowRange> ranges, Index rows) {
           range.end, " are asked for, x has ", rows, " rows");
 }
 
-/// Whether `x` takes the place of `largest`: the first of equals stays, and a NaN is larger than all.
+/// Whether `x` replaces `largest`. The first of equal entries stays; NaN is larger than any number.
 template <class Scalar>
 bool is_larger(Scalar x, Scalar largest) {
   return x > largest || (x != x && largest == largest);
@@ -86,8 +88,9 @@ bool is_larger(Scalar x, Scalar largest) {
 
 }  // namespace detail
 
-/// y_i = the maximum or mean of x's rows in ranges[i]; zeros for an empty range. A NaN in a range gives NaN.
-/// x: [tokens x features], y: [ranges x features], not x. Throws, before it writes, if a range is not within x.
+/// Writes y_i = the maximum or mean of rows ranges[i] of x, and zeros for an empty range. A NaN in a range gives NaN.
+/// x: [tokens x features]; y: [ranges x features]; must not be x. Throws, before it writes, if a range is not within x
+/// or the shape of y does not fit.
 template <class Scalar>
 void pool_forward(Pooling pooling, const ConstMatrixRef<Scalar>& x, std::span<const RowRange> ranges,
                   MatrixRef<Scalar> y, Threads* threads = nullptr) {
@@ -116,20 +119,23 @@ void pool_forward(Pooling pooling, const ConstMatrixRef<Scalar>& x, std::span<co
   });
 }
 
-/// d_x: of the maximum, each entry of d_y goes to the first of the largest entries of its range; of the mean, to all in
-/// equal parts. Rows in several ranges get the sum, rows in none zeros.
-/// x, d_x: [tokens x features], d_y: [ranges x features].
+/// Writes d_x, the gradient of pool_forward:
+/// - Maximum: each entry of d_y goes to the first largest entry of its range.
+/// - Mean: each entry of d_y is divided equally among the rows of its range.
+///
+/// Rows in several ranges get the sum; rows in none get zeros. x, d_x: [tokens x features], d_y: [ranges x features].
+/// Throws, before it writes, if a range is not within x or shapes do not fit.
 template <class Scalar>
 void pool_backward(Pooling pooling, const ConstMatrixRef<Scalar>& x, std::span<const RowRange> ranges,
                    const ConstMatrixRef<Scalar>& d_y, MatrixRef<Scalar> d_x, Threads* threads = nullptr) {
   check_shape("pooling", "d_y", shape(d_y), {static_cast<Index>(ranges.size()), x.cols()});
   check_shape("pooling", "d_x", shape(d_x), shape(x));
   detail::check_ranges(ranges, x.rows());
-  // Ranges may overlap, so the work is cut by columns: each entry's sum has one task and the order of the ranges.
+  // Ranges may overlap, so each task takes some columns: one task sums each entry, in the order of the ranges.
   const Index grain = std::max<Index>(64, 32768 / std::max<Index>(1, x.rows()));
   parallel_for(threads, x.cols(), grain, [&](Index begin, Index end) {
     d_x.middleCols(begin, end - begin).setZero();
-    std::vector<Index> largest(static_cast<std::size_t>(end - begin));  // the row that has it, of each column
+    std::vector<Index> largest(static_cast<std::size_t>(end - begin));  // row of the maximum, per column
     for (std::size_t i = 0; i < ranges.size(); ++i) {
       const RowRange& range = ranges[i];
       if (range.begin == range.end) continue;

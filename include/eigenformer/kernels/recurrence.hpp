@@ -1,4 +1,5 @@
-// A recurrent layer over a ragged batch: h_t = f(x_t, h_(t-1)) from each sequence's first row to its last, or back.
+// A recurrent layer over a ragged batch: h_t = f(x_t, h_(t-1)), from the first row of each sequence to the last or in
+// reverse.
 #pragma once
 
 #include "eigenformer/kernels/detail/recurrence/backward.hpp"
@@ -10,7 +11,7 @@ namespace eigenformer::inline EIGENFORMER_ABI {
 
 namespace detail {
 
-/// The layer's offsets, which are given then. Throws if shapes do not fit.
+/// Returns the row offsets of the layer's sequences; one sequence if none are given. Throws if shapes do not fit.
 template <class Scalar>
 RowOffsets check_recurrence(const Recurrence<Scalar>& layer, Shape gates, Shape state) {
   const Index hidden = layer.hidden();
@@ -30,11 +31,11 @@ RowOffsets check_recurrence(const Recurrence<Scalar>& layer, Shape gates, Shape 
 
 /// Writes the state after every row.
 ///
-///   gates: W x and its bias, [tokens x gates]
+///   gates: W x plus its bias, [tokens x gates]
 ///   state: [tokens x state]; its first `hidden` columns are the layer's output h
-///   saved:  [tokens x saved], for the backward, or empty if there will be none
+///   saved: [tokens x saved], for the backward; empty if there will be none
 ///
-/// Results are the same, to the last bit, for any number of threads and whatever else is in the batch. Throws if shapes
+/// Results are identical to the last bit for any number of threads and whatever else is in the batch. Throws if shapes
 /// do not fit, before it writes.
 template <class Scalar>
 void recurrent_forward(const Recurrence<Scalar>& layer, const ConstMatrixRef<Scalar>& gates, MatrixRef<Scalar> state,
@@ -51,7 +52,8 @@ void recurrent_forward(const Recurrence<Scalar>& layer, const ConstMatrixRef<Sca
   });
 }
 
-/// Writes the gradients, given what the forward wrote and d_state [tokens x state].
+/// Writes the gradients of recurrent_forward. saved: what the forward wrote; d_state: [tokens x state]. Throws if
+/// shapes do not fit.
 template <class Scalar>
 void recurrent_backward(const Recurrence<Scalar>& layer, const RecurrentSaved<Scalar>& saved,
                         const ConstMatrixRef<Scalar>& d_state, RecurrentGradients<Scalar> to) {

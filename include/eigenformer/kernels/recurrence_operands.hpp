@@ -1,4 +1,4 @@
-// What the forward and the backward of a recurrent layer read and write.
+// The operands of the forward and the backward of a recurrent layer.
 #pragma once
 
 #include "eigenformer/core/row_offsets.hpp"
@@ -8,36 +8,36 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// What the forward and the backward of a recurrent layer share. `hidden` is the width of h; a cell's gates and states
-/// are so many times as wide (see RecurrentCell).
+/// The operands that the forward and the backward of a recurrent layer share. `hidden` is the width of h; the widths of
+/// gates and state are multiples of it (see RecurrentCell).
 template <class Scalar>
 struct Recurrence {
   RecurrentCell cell = RecurrentCell::gru;
   ConstMatrixRef<Scalar> weight;                 // U: [gates x hidden]
   ConstMatrixRef<Scalar> bias;                   // [1 x gates], or empty
-  ConstMatrixRef<Scalar> initial;                // the state before each sequence: [sequences x state], or empty: zeros
-  RowOffsets rows{};                             // the sequences; without any, all rows are one
-  bool reverse = false;                          // from the last row to the first
-  const PackedWeight<Scalar>* packed = nullptr;  // the same weight, for inference
+  ConstMatrixRef<Scalar> initial;                // state before each sequence: [sequences x state], or empty for zeros
+  RowOffsets rows{};                             // rows of each sequence; by default one sequence
+  bool reverse = false;                          // runs from the last row to the first
+  const PackedWeight<Scalar>* packed = nullptr;  // `weight` packed, for inference, or null
   Threads* threads = nullptr;
 
   Index hidden() const { return weight.cols(); }
 };
 
-/// What recurrent_forward wrote, for its backward to read.
+/// The outputs of recurrent_forward that its backward reads.
 template <class Scalar>
 struct RecurrentSaved {
   ConstMatrixRef<Scalar> state;  // [tokens x state]
   ConstMatrixRef<Scalar> saved;  // [tokens x saved]
 };
 
-/// What the backward of a recurrent layer writes.
+/// The outputs of the backward of a recurrent layer.
 template <class Scalar>
 struct RecurrentGradients {
   MatrixRef<Scalar> d_gates;    // [tokens x gates]
   MatrixRef<Scalar> d_weight;   // [gates x hidden]
   MatrixRef<Scalar> d_bias;     // [1 x gates], or empty
-  MatrixRef<Scalar> d_initial;  // [sequences x state], or empty if it is not wanted
+  MatrixRef<Scalar> d_initial;  // [sequences x state], or empty if not needed
 };
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI

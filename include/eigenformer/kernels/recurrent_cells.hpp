@@ -1,4 +1,4 @@
-// Which cells a recurrent layer may have, and how wide their gates and states are.
+// The cells of recurrent layers, and the widths of their gates and states.
 #pragma once
 
 #include "eigenformer/core/named_enum.hpp"
@@ -6,18 +6,18 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// What a recurrent layer computes of its input x and its state before. With W the weights of the input, U those of the
-/// state, and s the logistic function; each product has a bias of its own, as in PyTorch:
+/// The function that a recurrent layer applies to its input x and its state. W and U are the weights of the input and
+/// of the state, and s is the logistic function. Each product has its own bias, as in PyTorch:
 ///
 ///   rnn, rnn_relu:    h' = tanh(W x + U h), or relu of it (Elman 1990)
 ///   gru:              r = s(W_r x + U_r h)   z = s(W_z x + U_z h)   n = tanh(W_n x + r * (U_n h))
 ///                     h' = (1 - z) * n + z * h        PyTorch's; ONNX's with linear_before_reset
-///   gru_reset_first:  the same with n = tanh(W_n x + U_n (r * h))     Cho et al. 2014, arXiv 1406.1078, equations 5 to
+///   gru_reset_first:  as gru, but n = tanh(W_n x + U_n (r * h))       Cho et al. 2014, arXiv 1406.1078, equations 5 to
 ///                     8, where z has the opposite meaning; ONNX's default
 ///   lstm:             i, f, o = s(W x + U h) each   g = tanh(W_g x + U_g h)
 ///                     c' = f * c + i * g   h' = o * tanh(c')      Hochreiter and Schmidhuber 1997, Gers et al. 2000
 ///
-/// Gates lie one beside the other: r z n, and i f g o. A state is h, and for lstm h and then c.
+/// Gates are stored side by side: r z n for gru, i f g o for lstm. The state is h; for lstm it is h, then c.
 enum class RecurrentCell { rnn, rnn_relu, gru, gru_reset_first, lstm };
 
 constexpr auto enum_names(RecurrentCell) {
@@ -30,7 +30,7 @@ constexpr auto enum_names(RecurrentCell) {
 
 namespace detail {
 
-/// Calls body(cell) with the cell's type.
+/// Returns body(c), where c has the cell's type.
 template <class Body>
 decltype(auto) with_cell(RecurrentCell cell, Body&& body) {
   switch (cell) {
@@ -50,15 +50,15 @@ decltype(auto) with_cell(RecurrentCell cell, Body&& body) {
 
 }  // namespace detail
 
-/// How many times `hidden` columns the gates have: 1, 3 or 4.
+/// The width of the gates in units of `hidden`: 1, 3 or 4.
 inline Index gate_count(RecurrentCell cell) {
   return detail::with_cell(cell, [](auto c) { return decltype(c)::gates; });
 }
-/// How many times `hidden` columns a state has: 1, or 2 for lstm, which has h and c.
+/// The width of the state in units of `hidden`: 1, or 2 for lstm (h and c).
 inline Index state_count(RecurrentCell cell) {
   return detail::with_cell(cell, [](auto c) { return decltype(c)::states; });
 }
-/// How many times `hidden` columns the backward's needs have.
+/// The width of what the forward saves for the backward, in units of `hidden`.
 inline Index saved_count(RecurrentCell cell) {
   return detail::with_cell(cell, [](auto c) { return decltype(c)::saved; });
 }

@@ -1,5 +1,5 @@
-// Root mean square normalisation (Zhang and Sennrich 2019, "Root Mean Square Layer Normalization", equation 4), over
-// each row's features.
+// Root mean square normalisation (Zhang and Sennrich 2019, "Root Mean Square Layer Normalization", equation 4) over the
+// features of each row.
 #pragma once
 
 #include <cmath>
@@ -10,7 +10,7 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// What the backward of an RMS norm reads again: the forward's inputs and what it wrote.
+/// The inputs of the backward of RMS norm: x and gain of the forward, and its output rrms.
 template <class Scalar>
 struct RmsNormSaved {
   ConstMatrixRef<Scalar> x;     // [rows x features]
@@ -18,17 +18,18 @@ struct RmsNormSaved {
   ConstMatrixRef<Scalar> rrms;  // [rows x 1]
 };
 
-/// What the backward of an RMS norm writes.
+/// The outputs of the backward of RMS norm.
 template <class Scalar>
 struct RmsNormGradients {
   MatrixRef<Scalar> d_x;     // [rows x features]
   MatrixRef<Scalar> d_gain;  // [1 x features]
 };
 
-/// y = x rrms * gain with rrms = 1 / sqrt(mean(x^2) + epsilon), over each row.
-/// x, y: [rows x features]; gain: [1 x features]; rrms: [rows x 1], kept for the backward; y may be x if x is not
-/// needed again.
-/// Departs from the paper in epsilon, as all implementations do.
+/// Writes the RMS norm of each row: y = x rrms * gain, with rrms = 1 / sqrt(mean(x^2) + epsilon).
+/// x, y: [rows x features]; gain: [1 x features]; rrms: [rows x 1], saved for the backward. y may be x if x is not
+/// needed again. Throws if shapes do not fit or epsilon < 0.
+///
+/// The paper has no epsilon; all implementations do.
 template <class Scalar>
 void rms_norm_forward(const ConstMatrixRef<Scalar>& x, const ConstMatrixRef<Scalar>& gain, double epsilon,
                       MatrixRef<Scalar> y, MatrixRef<Scalar> rrms, Threads* threads = nullptr) {
@@ -52,8 +53,11 @@ void rms_norm_forward(const ConstMatrixRef<Scalar>& x, const ConstMatrixRef<Scal
   });
 }
 
-/// Writes the gradients of rms_norm_forward, given d_y [rows x features]. With z = x rrms and d_z = d_y * gain,
-/// d_x = rrms (d_z - z mean(d_z * z)), d_gain = sum over rows of d_y * z. d_x may be d_y.
+/// Writes the gradients of rms_norm_forward. d_y: [rows x features]; d_x may be d_y. Throws if shapes do not fit.
+///
+/// With z = x rrms and d_z = d_y * gain:
+///   d_x = rrms (d_z - z mean(d_z * z))
+///   d_gain = sum over rows of d_y * z
 template <class Scalar>
 void rms_norm_backward(const RmsNormSaved<Scalar>& saved, const ConstMatrixRef<Scalar>& d_y,
                        RmsNormGradients<Scalar> to, Threads* threads = nullptr) {
@@ -88,7 +92,8 @@ void rms_norm_backward(const RmsNormSaved<Scalar>& saved, const ConstMatrixRef<S
                                    });
 }
 
-/// The RMS norm of each row. x: [rows x features], any Eigen matrix or expression; gain: [1 x features].
+/// Returns the RMS norm of each row: [rows x features]. x: [rows x features], any Eigen matrix or expression;
+/// gain: [1 x features]. Throws if shapes do not fit or epsilon < 0.
 template <class Derived, class Gain>
 Matrix<typename Derived::Scalar> rms_norm(const Eigen::MatrixBase<Derived>& x, const Eigen::MatrixBase<Gain>& gain,
                                           double epsilon = 1e-6, Threads* threads = nullptr) {

@@ -1,5 +1,6 @@
-// Rotary positions: pairs of a head's features are turned by an angle that grows with the token's position, so that the
-// product of a query and a key knows only how far apart they stand (Su et al. 2021, arXiv 2104.09864, equation 34).
+// Rotary position embeddings (Su et al. 2021, arXiv 2104.09864, equation 34). Each pair of a head's features is rotated
+// by an angle proportional to the position of the token. The product of a query and a key then depends on their
+// distance, not on their positions.
 #pragma once
 
 #include <cmath>
@@ -10,14 +11,14 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// Which two features turn together, of the `width` that turn: models differ, and weights trained for one are of no use
-/// to the other.
+/// How the `width` rotated features of a head form pairs. Models differ, and weights trained with one pairing do not
+/// work with the other.
 enum class RotaryPairs {
   interleaved,  // 2i and 2i + 1: the paper
   halves        // i and i + width / 2: GPT-NeoX, Llama
 };
 
-/// Cosines and sines of all angles: [positions x width / 2] each. One table serves any number of layers.
+/// The cosines and sines of all angles, [positions x width / 2] each. One table serves any number of layers.
 template <class Scalar>
 struct RotaryTable {
   Matrix<Scalar> cos, sin;
@@ -26,9 +27,11 @@ struct RotaryTable {
   Index width() const { return 2 * cos.cols(); }
 };
 
-/// Position p turns pair i by p / base^(2i / width): the paper's angles with its base of 10000.
-/// width: of a head's features that turn. first: the position of the table's first row, which may be below 0. Throws
-/// unless the width is even.
+/// Returns the table of the angles p / base^(2i / width) of position p and pair i. The paper's base is 10000.
+/// - width: number of rotated features per head
+/// - first: position of the first row of the table; may be negative
+///
+/// Throws if the width is odd or negative.
 template <class Scalar>
 RotaryTable<Scalar> rotary_table(Index positions, Index width, double base = 10000, Index first = 0) {
   check(width >= 0 && width % 2 == 0, "rotary_table: width is ", width, ", expected an even one");
@@ -44,23 +47,25 @@ RotaryTable<Scalar> rotary_table(Index positions, Index width, double base = 100
   return table;
 }
 
+/// Options of rotary position embeddings.
 struct RotaryOptions {
-  Index heads = 1;  // column blocks of x, each turned alike
+  Index heads = 1;  // column blocks of x, all rotated alike
   RotaryPairs pairs = RotaryPairs::halves;
 };
 
 namespace detail {
 
-/// By which angles rows are turned, and which way.
+/// The angles of the rows, and the direction of the rotation.
 template <class Scalar>
 struct Rotation {
   const RotaryTable<Scalar>& table;
-  std::span<const Index> positions;  // of the rows
+  std::span<const Index> positions;  // one per row
   const RotaryOptions& options;
-  Scalar direction;  // 1: by the angles of their positions; -1: back
+  Scalar direction;  // 1: by the angles of the positions; -1: back
 };
 
-/// Writes y = x turned. x, y: [tokens x heads * width]; y may be x.
+/// Writes x, rotated, to y. x, y: [tokens x heads * width]; y may be x. Throws, before it writes, if shapes do not fit
+/// or a position is not in the table.
 template <class Scalar>
 void apply_rotary(const ConstMatrixRef<Scalar>& x, const Rotation<Scalar>& rotation, MatrixRef<Scalar>& y,
                   Threads* threads) {
@@ -100,15 +105,17 @@ void apply_rotary(const ConstMatrixRef<Scalar>& x, const Rotation<Scalar>& rotat
 
 }  // namespace detail
 
-/// y = x with the first table.width() features of each head turned by the row's position, and the others as they are.
-/// x, y: [tokens x heads * width]; y may be x. Throws if a position is beyond the table.
+/// Applies rotary position embeddings: rotates the first table.width() features of each head by the position of the
+/// row, and copies the others to y. x, y: [tokens x heads * width]; y may be x. Throws, before it writes, if shapes do
+/// not fit or a position is not in the table.
 template <class Scalar>
 void rotary_forward(const ConstMatrixRef<Scalar>& x, const RotaryTable<Scalar>& table, std::span<const Index> positions,
                     const RotaryOptions& options, MatrixRef<Scalar> y, Threads* threads = nullptr) {
   detail::apply_rotary<Scalar>(x, {table, positions, options, 1}, y, threads);
 }
 
-/// d_x = d_y turned back. d_y, d_x: [tokens x heads * width]; d_x may be d_y.
+/// Writes the gradient of rotary_forward: d_x is d_y rotated back. d_y, d_x: [tokens x heads * width]; d_x may be d_y.
+/// Throws, before it writes, if shapes do not fit or a position is not in the table.
 template <class Scalar>
 void rotary_backward(const ConstMatrixRef<Scalar>& d_y, const RotaryTable<Scalar>& table,
                      std::span<const Index> positions, const RotaryOptions& options, MatrixRef<Scalar> d_x,
@@ -116,7 +123,8 @@ void rotary_backward(const ConstMatrixRef<Scalar>& d_y, const RotaryTable<Scalar
   detail::apply_rotary<Scalar>(d_y, {table, positions, options, -1}, d_x, threads);
 }
 
-/// x with its tokens' positions turned into it. x: [tokens x heads * width], any Eigen matrix or expression.
+/// Returns x with rotary position embeddings applied: [tokens x heads * width]. x: any Eigen matrix or expression of
+/// this shape. Throws if shapes do not fit or a position is not in the table.
 template <class Derived>
 Matrix<typename Derived::Scalar> rotary(const Eigen::MatrixBase<Derived>& x,
                                         const RotaryTable<typename Derived::Scalar>& table,

@@ -1,4 +1,4 @@
-// Rows taken from a table by number, as an embedding does, and added back to it.
+// Gathers rows of a table by number, as an embedding does, and adds gradients back to them.
 #pragma once
 
 #include <algorithm>
@@ -11,7 +11,7 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// Numbers of rows: a vector, array or span of Token, Index or another signed type that is no wider.
+/// Row numbers: a vector, array or span of Token, Index or another signed type no wider than Index.
 template <class Range>
 concept RowIds = requires(const Range& ids) {
   requires std::signed_integral<typename decltype(std::span(ids))::value_type>;
@@ -20,7 +20,7 @@ concept RowIds = requires(const Range& ids) {
 
 namespace detail {
 
-/// Throws unless every id is a row's number, before anything is written.
+/// Throws unless every id is a row of the table.
 template <class Ids>
 void check_ids(const char* where, const Ids& ids, Index table_rows) {
   for (std::size_t i = 0; i < ids.size(); ++i)
@@ -30,8 +30,8 @@ void check_ids(const char* where, const Ids& ids, Index table_rows) {
 
 }  // namespace detail
 
-/// y_i = table row ids[i]. table: [vocabulary x features], y: [ids x features].
-/// Throws, before it writes, if an id is not below the number of the table's rows.
+/// Writes y_i = row ids[i] of the table. table: [vocabulary x features], y: [ids x features]. Throws, before it writes,
+/// if an id is not a row of the table or the shape of y does not fit.
 template <class Scalar, RowIds Ids>
 void gather_rows_forward(const ConstMatrixRef<Scalar>& table, const Ids& ids, MatrixRef<Scalar> y,
                          Threads* threads = nullptr) {
@@ -44,17 +44,17 @@ void gather_rows_forward(const ConstMatrixRef<Scalar>& table, const Ids& ids, Ma
   });
 }
 
-/// d_table row ids[i] += d_y_i: what gather_rows does to gradients. It adds, because a step touches few of a table's
-/// rows: setting all of it to zero each time would cost more than the sum.
-/// d_y: [ids x features], d_table: [vocabulary x features]. Throws, before it writes, if an id is not below the number
-/// of the table's rows.
+/// Adds d_y_i to row ids[i] of d_table: the backward of gather_rows. It adds instead of overwriting, because a step
+/// touches few rows: clearing the whole table each time would cost more than the sum.
+/// d_y: [ids x features], d_table: [vocabulary x features]. Throws, before it writes, if an id is not a row of the
+/// table or shapes do not fit.
 template <class Scalar, RowIds Ids>
 void scatter_add_rows(const Ids& ids, const ConstMatrixRef<Scalar>& d_y, MatrixRef<Scalar> d_table,
                       Threads* threads = nullptr) {
   const std::span numbers(ids);
   check_shape("scatter_add_rows", "d_y", shape(d_y), {static_cast<Index>(numbers.size()), d_table.cols()});
   detail::check_ids("scatter_add_rows", numbers, d_table.rows());
-  // An id may come twice, so the work is cut by columns: each entry's sum has one task and the order of the ids.
+  // Ids may repeat, so each task takes some columns: one task sums each entry, in the order of the ids.
   const Index grain = std::max<Index>(64, 32768 / std::max<Index>(1, d_y.rows()));
   parallel_for(threads, d_y.cols(), grain, [&](Index begin, Index end) {
     for (Index i = 0; i < d_y.rows(); ++i)
@@ -63,7 +63,8 @@ void scatter_add_rows(const Ids& ids, const ConstMatrixRef<Scalar>& d_y, MatrixR
   });
 }
 
-/// The table's rows of these numbers: [ids x features]. table: any Eigen matrix or expression.
+/// Returns rows `ids` of the table: [ids x features]. table: [vocabulary x features], any Eigen matrix or expression.
+/// Throws if an id is not a row of the table.
 template <class Derived, RowIds Ids>
 Matrix<typename Derived::Scalar> gather_rows(const Eigen::MatrixBase<Derived>& table, const Ids& ids,
                                              Threads* threads = nullptr) {

@@ -1,5 +1,5 @@
-// Every score there is: masks, caps and biases, functions of one's own, and how they are combined. Apart from
-// attention.hpp, which has Unmasked and Causal, so that who needs no more does not compile more.
+// All scores: masks, caps, biases, user-defined functions, and combinations of them. attention.hpp includes only
+// Unmasked and Causal, so that programs that need no more compile faster.
 #pragma once
 
 #include "eigenformer/kernels/scores/alibi.hpp"

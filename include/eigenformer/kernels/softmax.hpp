@@ -1,4 +1,4 @@
-// Softmax and its logarithm, over each row.
+// Softmax and log-softmax of each row.
 #pragma once
 
 #include <cmath>
@@ -11,14 +11,14 @@ namespace eigenformer::inline EIGENFORMER_ABI {
 
 namespace detail {
 
-/// What a row's exponentials are taken relative to: its largest entry, or 0 if that is -inf.
+/// Returns the value to subtract from a row before exp: its largest entry, or 0 if that is -inf.
 template <class Scalar>
 Scalar softmax_origin(const Scalar* x, Index cols) {
   const Scalar largest = row_max(x, cols);
   return is_minus_infinity(largest) ? Scalar(0) : largest;
 }
 
-/// sum_j exp(x_j - origin); 0 if all are -inf.
+/// Returns sum_j exp(x_j - origin); 0 if all entries are -inf.
 template <class Scalar>
 Sum<Scalar> sum_of_exp(const Scalar* x, Index cols, Scalar origin) {
   return row_sum<Scalar>(cols, [&](Index j, auto count) {
@@ -26,7 +26,7 @@ Sum<Scalar> sum_of_exp(const Scalar* x, Index cols, Scalar origin) {
   });
 }
 
-/// One row's softmax: see softmax_forward.
+/// Writes the softmax of one row. y may be x. See softmax_forward.
 template <class Scalar>
 void softmax_row(const Scalar* x, Scalar* y, Index cols) {
   const Scalar origin = softmax_origin(x, cols);
@@ -39,6 +39,7 @@ void softmax_row(const Scalar* x, Scalar* y, Index cols) {
   const auto scale = static_cast<Scalar>(sum == 0 ? 0 : 1 / sum);
   for_each_piece<Scalar>(cols, [&](Index j, auto count) { store<Scalar>(y + j, count, load(y + j, count) * scale); });
 }
+/// Writes the gradient of the softmax of one row. d_x may be d_y. See softmax_backward.
 template <class Scalar>
 void softmax_row_backward(const Scalar* y, const Scalar* d_y, Scalar* d_x, Index cols) {
   const auto mean = static_cast<Scalar>(row_sum<Scalar>(
@@ -50,10 +51,10 @@ void softmax_row_backward(const Scalar* y, const Scalar* d_y, Scalar* d_x, Index
 
 }  // namespace detail
 
-/// y_j = exp(x_j) / sum_k exp(x_k), over each row; taken relative to the largest x_k, so that nothing overflows.
-/// x, y: [rows x cols]; y may be x.
+/// Writes the softmax of each row: y_j = exp(x_j) / sum_k exp(x_k). The largest x_k is subtracted first, so that
+/// nothing overflows. x, y: [rows x cols]; y may be x. Throws if shapes differ.
 ///
-/// A row that is all -inf gives zeros: who may see nothing takes nothing. (PyTorch gives NaN.)
+/// A row of -inf gives zeros: a query that sees no key attends to nothing. (PyTorch gives NaN.)
 template <class Scalar>
 void softmax_forward(const ConstMatrixRef<Scalar>& x, MatrixRef<Scalar> y, Threads* threads = nullptr) {
   check_shape("softmax", "y", shape(y), shape(x));
@@ -63,7 +64,8 @@ void softmax_forward(const ConstMatrixRef<Scalar>& x, MatrixRef<Scalar> y, Threa
   });
 }
 
-/// d_x_j = y_j (d_y_j - sum_k d_y_k y_k). y: what the forward gave; y, d_y, d_x: [rows x cols]; d_x may be d_y.
+/// Writes the gradient of softmax_forward: d_x_j = y_j (d_y_j - sum_k d_y_k y_k). y: what the forward wrote. y, d_y,
+/// d_x: [rows x cols]; d_x may be d_y. Throws if shapes differ.
 template <class Scalar>
 void softmax_backward(const ConstMatrixRef<Scalar>& y, const ConstMatrixRef<Scalar>& d_y, MatrixRef<Scalar> d_x,
                       Threads* threads = nullptr) {
@@ -76,9 +78,10 @@ void softmax_backward(const ConstMatrixRef<Scalar>& y, const ConstMatrixRef<Scal
   });
 }
 
-/// y_j = x_j - log sum_k exp(x_k), over each row. x, y: [rows x cols]; y may be x.
+/// Writes the log-softmax of each row: y_j = x_j - log sum_k exp(x_k). x, y: [rows x cols]; y may be x. Throws if
+/// shapes differ.
 ///
-/// A row that is all -inf gives -inf, the logarithm of softmax's zeros, and passes no gradient on.
+/// A row of -inf gives -inf, the logarithm of softmax's zeros, and a gradient of 0.
 template <class Scalar>
 void log_softmax_forward(const ConstMatrixRef<Scalar>& x, MatrixRef<Scalar> y, Threads* threads = nullptr) {
   check_shape("log_softmax", "y", shape(y), shape(x));
@@ -95,7 +98,8 @@ void log_softmax_forward(const ConstMatrixRef<Scalar>& x, MatrixRef<Scalar> y, T
   });
 }
 
-/// d_x_j = d_y_j - exp(y_j) sum_k d_y_k. y: what the forward gave; y, d_y, d_x: [rows x cols]; d_x may be d_y.
+/// Writes the gradient of log_softmax_forward: d_x_j = d_y_j - exp(y_j) sum_k d_y_k, and 0 for rows of -inf. y: what
+/// the forward wrote. y, d_y, d_x: [rows x cols]; d_x may be d_y. Throws if shapes differ.
 template <class Scalar>
 void log_softmax_backward(const ConstMatrixRef<Scalar>& y, const ConstMatrixRef<Scalar>& d_y, MatrixRef<Scalar> d_x,
                           Threads* threads = nullptr) {
@@ -119,7 +123,7 @@ void log_softmax_backward(const ConstMatrixRef<Scalar>& y, const ConstMatrixRef<
   });
 }
 
-/// The softmax of each row. x: [rows x cols], any Eigen matrix or expression.
+/// Returns the softmax of each row: [rows x cols]. x: [rows x cols], any Eigen matrix or expression.
 template <class Derived>
 Matrix<typename Derived::Scalar> softmax(const Eigen::MatrixBase<Derived>& x, Threads* threads = nullptr) {
   Matrix<typename Derived::Scalar> y(x.rows(), x.cols());
@@ -127,7 +131,7 @@ Matrix<typename Derived::Scalar> softmax(const Eigen::MatrixBase<Derived>& x, Th
   return y;
 }
 
-/// The log of the softmax of each row. x: [rows x cols], any Eigen matrix or expression.
+/// Returns the log-softmax of each row: [rows x cols]. x: [rows x cols], any Eigen matrix or expression.
 template <class Derived>
 Matrix<typename Derived::Scalar> log_softmax(const Eigen::MatrixBase<Derived>& x, Threads* threads = nullptr) {
   Matrix<typename Derived::Scalar> y(x.rows(), x.cols());

@@ -1,6 +1,8 @@
 // Relative positions on the values: attention weights summed by the distance of their key (Shaw et al. 2018, arXiv
-// 1803.02155, equation 3). A result sum_j a_ij (v_j + aV_clip(j - i)) is that of attention, plus
-// sum_r w_ir aV_r, where w_ir sums the a_ij whose clipped distance is r.
+// 1803.02155, equation 3).
+//
+// The result sum_j a_ij (v_j + aV_clip(j - i)) equals plain attention plus sum_r w_ir aV_r. Here w_ir is the sum of the
+// a_ij with clip(j - i) = r.
 #pragma once
 
 #include "eigenformer/kernels/attention_weights.hpp"
@@ -9,7 +11,7 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// What the backward of weights by distance writes, shaped as q and k.
+/// The outputs of the backward of weights by distance, shaped like q and k.
 template <class Scalar>
 struct WeightsByDistanceGradients {
   MatrixRef<Scalar> d_q;
@@ -18,8 +20,8 @@ struct WeightsByDistanceGradients {
 
 namespace detail {
 
-/// w [query rows x heads * distances] as what RelativeKeys adds to scores, and gathers from them. Queries stand at the
-/// end of their sequence's keys.
+/// Returns w [query rows x heads * distances] as RelativeKeys, whose apply adds w to scores. Its backward sums scores
+/// into d_w, unless d_w is null. The last query of a sequence is at its last key.
 template <class Scalar>
 RelativeKeys<Scalar> by_distance(const AttentionLayout& layout, const Scalar* w, Index cols, Scalar* d_w) {
   const std::array<Index, 3> shape{layout.query_rows.rows(), layout.heads, cols / layout.heads};
@@ -50,15 +52,15 @@ void weights_by_distance_forward(const AttentionLayout& layout, const ConstMatri
                                 });
 }
 
-/// Writes the gradients to rows.d_q and rows.d_k, which are zeros before.
+/// Writes the gradients to rows.d_q and rows.d_k, which must be zero before.
 template <class Scalar>
 void weights_by_distance_backward(const AttentionLayout& layout, const QueryKeyRows<Scalar>& rows,
                                   const ErasedScore<Scalar>& score, const AttentionOptions& options,
                                   const ConstMatrixRef<Scalar>& d_w) {
   const RelativeKeys<Scalar> gradients = by_distance<Scalar>(layout, d_w.data(), d_w.cols(), nullptr);
   const AttentionDropout dropout(options.dropout, options.dropout_key);
-  // A task is a key head of a sequence. Those that add to one gradient of the score's are one task, which does them in
-  // order.
+  // A task is one key head of one sequence. Heads and sequences that add to the same gradient of the score share one
+  // task, which processes them in order.
   const Index sequences = layout.sequences(), group = layout.group();
   Index grain = score.kind.sequences_share_gradient ? sequences : 1;
   if (score.kind.heads_share_gradient) grain = sequences * layout.key_heads;
@@ -76,7 +78,7 @@ void weights_by_distance_backward(const AttentionLayout& layout, const QueryKeyR
         ScoreMatrix<Scalar> weights = scores;
         softmax_of_queries(weights);
         ScoreMatrix<Scalar> d_scores = ScoreMatrix<Scalar>::Zero(tile.queries, tile.keys);
-        gradients.apply(tile, score_block(d_scores));  // the weights' gradients
+        gradients.apply(tile, score_block(d_scores));  // gradients of the weights
         if (dropout.active()) dropout.apply(tile, d_scores.data(), 1, tile.queries);
         differentiate_softmax(weights, d_scores);
         score.differentiate(tile, saved_block, score_block(d_scores));
@@ -88,12 +90,14 @@ void weights_by_distance_backward(const AttentionLayout& layout, const QueryKeyR
 
 }  // namespace detail
 
-/// w(row of query i, head * (2k + 1) + k + r) = the sum of the weights of keys j with clip(j - i) = r, after dropout.
+/// Writes w(row of query i, head * (2k + 1) + k + r) = the sum of the weights, after dropout, of the keys j for which
+/// clip(j - i) = r.
 ///
 ///   q: [queries x heads * d], k: [keys x key_heads * d], w: [queries x heads * (2k + 1)] for any k >= 1
 ///
-/// `score` and options are those of the attention. Queries stand at the end of their sequence's keys. It works on all
-/// of a sequence's scores at once for each head: its memory is not that of attention, but [queries x keys] a thread.
+/// Pass the score and the options of the attention. The last query of a sequence is at its last key. Unlike attention,
+/// this holds all scores of a sequence and head at once: [queries x keys] per thread. Throws if shapes do not fit,
+/// before it writes.
 template <class Scalar, class S>
 void weights_by_distance_forward(const ConstMatrixRef<Scalar>& q, const ConstMatrixRef<Scalar>& k, const S& score,
                                  const AttentionOptions& options, MatrixRef<Scalar> w) {
@@ -105,7 +109,8 @@ void weights_by_distance_forward(const ConstMatrixRef<Scalar>& q, const ConstMat
                                               options, w);
 }
 
-/// Writes the gradients of q and k, given the gradient d_w. The score adds to gradients of its own.
+/// Writes the gradients of q and k. d_w: [queries x heads * (2k + 1)]. The score adds to its own gradients. Throws if
+/// shapes do not fit or options.key_index is given, before it writes.
 template <class Scalar, class S>
 void weights_by_distance_backward(const ConstMatrixRef<Scalar>& q, const ConstMatrixRef<Scalar>& k, const S& score,
                                   const AttentionOptions& options, const ConstMatrixRef<Scalar>& d_w,
