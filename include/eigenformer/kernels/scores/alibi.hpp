@@ -8,14 +8,14 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// A head's slope times the distance is taken from each score: slope * |query - key|. With Causal this is the paper's;
-/// without, both sides alike.
+/// Subtracts slope * |query - key| from each score, with one slope per head. With Causal this is the paper's method;
+/// without it, keys on both sides are treated alike.
 class Alibi {
  public:
   static constexpr ScoreStage stage = ScoreStage::bias;
 
-  /// The paper's slopes: for a power of two heads 2^(-8/heads), 2^(-16/heads), ..; else those of the next lower power,
-  /// and then every other one of the next higher.
+  /// Uses the paper's slopes. For a power of two heads they are 2^(-8/heads), 2^(-16/heads), .. For other numbers they
+  /// are the slopes of the next lower power of two, then every other slope of the next higher one. Throws if heads < 1.
   explicit Alibi(Index heads) {
     check(heads >= 1, "Alibi: heads is ", heads, ", expected 1 or more");
     Index power = 1;
@@ -25,10 +25,10 @@ class Alibi {
     for (Index h = 0; h < heads - power; ++h)
       slopes_.push_back(std::exp2(-4.0 * static_cast<double>(2 * h + 1) / static_cast<double>(power)));
   }
-  /// A slope a head.
+  /// Uses these slopes, one per head.
   explicit Alibi(std::vector<double> slopes) : slopes_(std::move(slopes)) {}
 
-  /// The same for keys that begin earlier than the queries, as in a cache: both end together.
+  /// Returns a copy that aligns the last query with the last key, for keys that include earlier tokens (a cache).
   Alibi after_past() const {
     Alibi copy = *this;
     copy.alignment_ = Alignment::after_past();

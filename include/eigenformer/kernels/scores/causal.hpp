@@ -1,4 +1,4 @@
-// The two masks that attention is compiled for: none, and the causal one.
+// The two masks with dedicated attention kernels: Unmasked and Causal.
 #pragma once
 
 #include <limits>
@@ -7,7 +7,7 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// Every query sees every key.
+/// A mask that hides nothing: every query sees every key.
 struct Unmasked {
   static constexpr ScoreStage stage = ScoreStage::mask;
   Visible visible(const ScoreTile&) const { return Visible::all; }
@@ -15,9 +15,10 @@ struct Unmasked {
   void apply(const ScoreTile&, ScoreBlock<Scalar>) const {}
 };
 
-/// A query sees keys up to its own position. `Causal{}` counts positions from the sequence's start: query i sees keys
-/// 0 .. i. `Causal::after_past()` is for keys that begin earlier than the queries, as in a cache: both end together, so
-/// query i of n_q sees keys 0 .. i + (n_k - n_q).
+/// A mask that lets a query see the keys up to its own position:
+/// - Causal{} aligns the first query with the first key: query i sees keys 0 .. i.
+/// - Causal::after_past() aligns the last query with the last key, for keys that include earlier tokens (a cache):
+///   query i of n_q sees keys 0 .. i + (n_k - n_q).
 class Causal {
  public:
   static constexpr ScoreStage stage = ScoreStage::mask;

@@ -1,4 +1,4 @@
-// Several scores as one.
+// Combines several scores into one.
 #pragma once
 
 #include <algorithm>
@@ -9,7 +9,7 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// What combine() gives: its scores stand in the order in which they are applied.
+/// The result of combine(). Stores the scores in the order in which they are applied.
 template <Score... Scores>
 class CombinedScore {
  public:
@@ -50,7 +50,7 @@ class CombinedScore {
   template <class Scalar>
   void apply(const ScoreTile& tile, ScoreBlock<Scalar> scores, ScoreBlock<Scalar> saved) const
       requires(saved_blocks > 0) {
-    int before = 0;  // blocks of the scores before
+    int before = 0;  // saved blocks of the preceding scores
     for_each([&](const auto& score) {
       if (is_applied(score, tile)) detail::apply_saving(score, tile, scores, block_after(saved, before));
       before += ScoreTraits<std::remove_cvref_t<decltype(score)>>::saved_blocks;
@@ -79,7 +79,7 @@ class CombinedScore {
     return ScoreTraits<S>::changes_values || score.visible(tile) != Visible::all;
   }
 
-  /// From the last score to the one `at`.
+  /// Differentiates the scores from the last down to number `at`.
   template <std::size_t at, class Scalar>
   void differentiate(const ScoreTile& tile, ScoreBlock<Scalar> saved, ScoreBlock<Scalar> d_scores) const {
     const auto& score = std::get<at>(scores_);
@@ -112,8 +112,8 @@ std::tuple<Scores...> parts_of(const CombinedScore<Scores...>& combined) {
 
 }  // namespace detail
 
-/// All of several scores, in the order of their stages whatever the order of the arguments: first caps, then biases,
-/// then masks; of one stage, as they are given.
+/// Returns a score that applies all of the given scores. Caps come first, then biases, then masks; within a stage, the
+/// order of the arguments holds.
 ///
 ///   auto score = combine(Causal{}, SlidingWindow(256), SoftCap(30));
 template <class... Scores>

@@ -1,4 +1,4 @@
-// A number of the caller's own for every query and key, added to their score.
+// A dense bias: the caller's number for every query and key, added to their score.
 #pragma once
 
 #include "eigenformer/core/tensor.hpp"
@@ -6,8 +6,8 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// Adds bias(head, row, key) to each score, where row = the query's row in the batch and key = the key's place within
-/// its sequence. Minus infinity hides, whatever the score is. Refers to its matrices, which must outlive it.
+/// Adds bias(head, row, key) to each score. `row` is the row of the query in the batch; `key` is counted within its
+/// sequence. A bias of -inf hides the key, whatever its score. Holds views: the matrices must outlive it.
 template <class Scalar>
 class DenseBias {
  public:
@@ -15,13 +15,14 @@ class DenseBias {
   static constexpr bool heads_share_gradient = true;
   static constexpr bool reads_rows_of_keys = true;
 
-  /// bias: [heads x query rows x keys of the longest sequence, or more], or [1 x ..] for all heads; any strides. The
-  /// backward adds to d_bias, of the same shape, if it is given. Throws if the shapes differ.
+  /// bias: [heads x query rows x keys of the longest sequence, or more], or [1 x ..] for all heads; any strides. If
+  /// d_bias is given, it has the shape of bias and the backward adds to it. Throws if the shapes differ.
   explicit DenseBias(const TensorView<const Scalar, 3>& bias, const TensorView<Scalar, 3>& d_bias = {})
       : bias_(bias), d_bias_(d_bias) {
     check(d_bias.data() == nullptr || d_bias.shape() == bias.shape(), "DenseBias: d_bias is not shaped as bias");
   }
-  /// One matrix for all heads: [query rows x keys].
+  /// Uses one bias for all heads. bias: [query rows x keys of the longest sequence, or more]; any strides. If d_bias is
+  /// given, it has the shape of bias and the backward adds to it. Throws if the shapes differ.
   explicit DenseBias(const TensorView<const Scalar, 2>& bias, const TensorView<Scalar, 2>& d_bias = {})
       : DenseBias(for_all_heads(bias), for_all_heads(d_bias)) {}
 
@@ -32,7 +33,7 @@ class DenseBias {
           ", expected 1 or ", batch.head + 1, " of at least ", Shape{batch.query_end, batch.key_end});
   }
 
-  Visible visible(const ScoreTile&) const { return Visible::some; }  // a bias may be minus infinity
+  Visible visible(const ScoreTile&) const { return Visible::some; }  // a bias may be -inf
 
   void apply(const ScoreTile& tile, ScoreBlock<Scalar> scores) const {
     for_each_square(
@@ -59,7 +60,7 @@ class DenseBias {
  private:
   static constexpr Index lanes = simd::lanes<Scalar>;
 
-  /// Adds the transpose of a square of lanes to another.
+  /// Adds the transpose of a square [lanes x lanes] to another square.
   static void add_transpose(const Scalar* from, Index from_stride, Scalar* to, Index to_stride) {
     simd::for_each_column(from, from_stride, lanes, [&](Index i, const simd::Packet<Scalar>& column) {
       simd::store(to + i * to_stride, simd::add(simd::load(to + i * to_stride), column));
@@ -71,8 +72,9 @@ class DenseBias {
     return {matrix.data(), {1, matrix.dimension(0), matrix.dimension(1)}, {0, matrix.stride(0), matrix.stride(1)}};
   }
 
-  /// Calls square(bias, its stride, score, its stride) for whole squares of lanes, where a row of biases is contiguous,
-  /// and entry(bias, score) for the rest: a key's queries lie together in scores, a query's keys in the bias.
+  /// Calls square(bias, its stride, score, its stride) for squares [lanes x lanes] if the rows of the bias are
+  /// contiguous, and entry(bias, score) for the rest. Squares are transposed because the scores of one key are
+  /// contiguous, but the bias is contiguous along the keys of one query.
   template <class Entry, class Square, class Single>
   static void for_each_square(const TensorView<Entry, 3>& bias, const ScoreTile& tile, ScoreBlock<Scalar> scores,
                               Square square, Single entry) {
@@ -82,10 +84,10 @@ class DenseBias {
                    tile.key_begin * key_stride;
     const Index whole_rows = key_stride == 1 ? scores.rows() / lanes * lanes : 0;
     const Index whole_cols = scores.cols() / lanes * lanes;
-    // Short tiles, those of the backward, have rows too short to be fetched in advance by the machine. (n = 2048,
-    // d = 64 on a Xeon, with its gradient: 0.71 instead of 0.68 of the plain kernel's speed. To the first-level cache,
-    // where rows collide, or of the forward's longer rows: no gain, or slower. Only with AVX-512 is a square's row a
-    // line, and was this measured.)
+    // Prefetch the rows of short tiles, as in the backward: they end before the hardware prefetcher starts. Prefetching
+    // into L1, where rows fall into the same cache sets, gains nothing or loses; so does prefetching the longer rows of
+    // the forward. Only with AVX-512 is a row of the square a cache line; no other case was measured.
+    // Measured: Xeon, n = 2048, d = 64, bias with gradient: 0.71 of the plain kernel's speed, 0.68 without prefetching.
     constexpr Index short_row = 128, ahead = 4 * lanes;
     constexpr bool row_is_line = lanes * sizeof(Scalar) == 64;
     const Index asked_for = row_is_line && whole_cols <= short_row ? bias.dimension(2) - tile.key_begin - ahead : 0;

@@ -1,4 +1,4 @@
-// Attention where a matrix of bool allows it.
+// A mask from a matrix of bool.
 #pragma once
 
 #include <cstdint>
@@ -10,13 +10,13 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// True where a query may attend to a key: row = the query's row in the batch, column = the key's place within its
-/// sequence. Keeps a copy, of a bit an entry, which copies of this share.
+/// A mask that is true where a query may attend to a key. Its rows are the rows of the queries in the batch; its
+/// columns are the keys, counted within their sequence. Stores one bit per entry; copies share this storage.
 class DenseMask {
  public:
   static constexpr ScoreStage stage = ScoreStage::mask;
 
-  /// may_attend: [query rows x keys of the longest sequence, or more], any matrix of bool.
+  /// Copies may_attend, any matrix of bool: [query rows x keys of the longest sequence, or more].
   template <class Derived>
   explicit DenseMask(const Eigen::DenseBase<Derived>& may_attend) : rows_(may_attend.rows()), keys_(may_attend.cols()) {
     constexpr bool is_bool = std::is_same_v<typename Derived::Scalar, bool>;
@@ -72,7 +72,7 @@ class DenseMask {
  private:
   static constexpr Index word_rows = 64;
 
-  /// Whether a row and the 63 after it may attend to a key, a bit each.
+  /// Returns 64 bits: bit i tells whether row + i may attend to the key.
   std::uint64_t bits_from(Index row, Index key) const {
     const std::uint64_t* word = words_->data() + row / word_rows * keys_ + key;
     const auto shift = static_cast<int>(row % word_rows);
@@ -80,8 +80,8 @@ class DenseMask {
   }
 
   Index rows_, keys_;
-  // Of 64 rows at a key a word, and the words of all keys next to each other, as a tile reads them; one row of words
-  // more than there are rows of.
+  // Bit i of word (r, key) tells whether row 64 r + i may attend to the key. The words of all keys are contiguous, as a
+  // tile reads them. One row of padding lets bits_from read past the last row.
   std::shared_ptr<const std::vector<std::uint64_t>> words_;
 };
 

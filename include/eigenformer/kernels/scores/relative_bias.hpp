@@ -1,5 +1,5 @@
-// T5's relative position bias: a trained number for every range of distances and head (Raffel et al. 2020, JMLR 21/140,
-// section 2.1).
+// T5's relative position bias: a trained number for each bucket of distances and each head (Raffel et al. 2020, JMLR
+// 21/140, section 2.1).
 #pragma once
 
 #include <cmath>
@@ -10,14 +10,14 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// How T5 sorts distances into buckets: the nearest have one each, those further away share one the more the further
-/// they are, and from max_distance on all share the last.
+/// How T5 maps distances to buckets. The nearest distances have a bucket each. Further buckets hold logarithmically
+/// more distances, and all distances from max_distance on share the last bucket.
 struct RelativeBuckets {
   Index buckets = 32;
   Index max_distance = 128;
-  bool bidirectional = true;  // half of the buckets are for keys after the query; else those share the query's own
+  bool bidirectional = true;  // half of the buckets are for keys after the query; else those keys get bucket 0
 
-  /// The bucket of position of the query - position of the key.
+  /// Returns the bucket of distance = position of the query - position of the key.
   Index bucket(Index distance) const {
     const Index side = bidirectional ? buckets / 2 : buckets;
     const Index first = bidirectional && distance < 0 ? side : 0;
@@ -30,15 +30,15 @@ struct RelativeBuckets {
   }
 };
 
-/// Adds weights(bucket of the distance, head) to each score. Refers to the weights, which must outlive it.
+/// Adds weights(bucket of the distance, head) to each score. Holds views: the weights must outlive it.
 template <class Scalar>
 class RelativeBias {
  public:
   static constexpr ScoreStage stage = ScoreStage::bias;
   static constexpr bool sequences_share_gradient = true;
 
-  /// weights: [buckets x heads]. The backward adds to d_weights, of the same shape, if it is given.
-  /// Throws if the buckets make no sense or do not fit the weights.
+  /// weights: [buckets x heads]. If d_weights is given, it has the shape of weights and the backward adds to it. Throws
+  /// if the buckets are not valid or shapes do not fit.
   explicit RelativeBias(const TensorView<const Scalar, 2>& weights, const RelativeBuckets& buckets = {},
                         const TensorView<Scalar, 2>& d_weights = {})
       : weights_(weights), d_weights_(d_weights), max_distance_(buckets.max_distance) {
@@ -56,7 +56,7 @@ class RelativeBias {
       bucket_.push_back(buckets.bucket(distance));
   }
 
-  /// The same for keys that begin earlier than the queries, as in a cache: both end together.
+  /// Returns a copy that aligns the last query with the last key, for keys that include earlier tokens (a cache).
   RelativeBias after_past() const {
     RelativeBias copy = *this;
     copy.alignment_ = Alignment::after_past();
@@ -82,7 +82,7 @@ class RelativeBias {
   }
 
  private:
-  static constexpr Index largest_max_distance = Index{1} << 20;  // bucket_ has a number for each distance
+  static constexpr Index largest_max_distance = Index{1} << 20;  // bounds the size of bucket_
 
   Index bucket(Index distance) const {
     return bucket_[static_cast<std::size_t>(std::clamp(distance, -max_distance_, max_distance_) + max_distance_)];
@@ -91,7 +91,7 @@ class RelativeBias {
   TensorView<const Scalar, 2> weights_;
   TensorView<Scalar, 2> d_weights_;
   Index max_distance_;
-  std::vector<Index> bucket_;  // of distances from -max_distance to max_distance
+  std::vector<Index> bucket_;  // bucket of each distance from -max_distance to max_distance
   Alignment alignment_;
 };
 

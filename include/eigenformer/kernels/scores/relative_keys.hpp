@@ -1,4 +1,4 @@
-// Relative positions on the keys: a number for each query, head and clipped distance is added to its score (Shaw et al.
+// Relative positions on the keys: adds a number for each query, head and clipped distance to the score (Shaw et al.
 // 2018, arXiv 1803.02155, equation 5).
 #pragma once
 
@@ -7,17 +7,17 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// Adds terms(query's row, head, k + clip(position of the key - position of the query)) to each score, where clip gives
-/// the nearest of -k .. k. In the paper a term is the product of the query with the vector of that distance, scaled as
-/// scores are: q_i . aK_clip(j - i) / sqrt(d). Refers to the terms, which must outlive it.
+/// Adds terms(query's row, head, k + clip(position of the key - position of the query)) to each score, where clip(x) =
+/// max(-k, min(x, k)). In the paper a term is q_i . aK_clip(j - i) / sqrt(d): the query times the vector of the
+/// distance, scaled like the scores. Holds views: the terms must outlive it.
 template <class Scalar>
 class RelativeKeys {
  public:
   static constexpr ScoreStage stage = ScoreStage::bias;
-  static constexpr bool sequences_share_gradient = true;  // all of a query's keys add to its few terms
+  static constexpr bool sequences_share_gradient = true;  // all keys of a query add to its few terms
 
-  /// terms: [query rows x heads x 2k + 1]. The backward adds to d_terms, of the same shape, if it is given.
-  /// Throws if the last size is not that of some k >= 1.
+  /// terms: [query rows x heads x 2k + 1]. If d_terms is given, it has the shape of terms and the backward adds to it.
+  /// Throws if the last dimension is not 2k + 1 for some k >= 1, or if the shapes differ.
   explicit RelativeKeys(const TensorView<const Scalar, 3>& terms, const TensorView<Scalar, 3>& d_terms = {})
       : terms_(terms), d_terms_(d_terms) {
     check(terms.dimension(2) >= 3 && terms.dimension(2) % 2 == 1, "RelativeKeys: terms have ", terms.dimension(2),
@@ -26,7 +26,7 @@ class RelativeKeys {
           "RelativeKeys: d_terms are not shaped as terms");
   }
 
-  /// The same for keys that begin earlier than the queries, as in a cache: both end together.
+  /// Returns a copy that aligns the last query with the last key, for keys that include earlier tokens (a cache).
   RelativeKeys after_past() const {
     RelativeKeys copy = *this;
     copy.alignment_ = Alignment::after_past();
@@ -78,14 +78,16 @@ class RelativeKeys {
   }
 
  private:
-  /// A key as the tile's queries see it: k or more after those before after_end, k or more before those from
-  /// before_begin on, and query i's term is number first - i between them.
+  /// How far a key is from the queries of the tile:
+  /// - queries 0 .. after_end - 1: the key is k or more after them
+  /// - queries before_begin and later: the key is k or more before them
+  /// - queries i between: the term has number first - i
   struct Parts {
     Index after_end, before_begin, first;
   };
   Parts parts(const ScoreTile& tile, Index j) const {
     const Index k = terms_.dimension(2) / 2, n = tile.query_end - tile.query_begin;
-    const Index distance = tile.key_begin + j - alignment_.first_query(tile) - tile.query_begin;  // of query 0
+    const Index distance = tile.key_begin + j - alignment_.first_query(tile) - tile.query_begin;  // from query 0
     return {std::clamp<Index>(distance - k + 1, 0, n), std::clamp<Index>(distance + k, 0, n), distance + k};
   }
 

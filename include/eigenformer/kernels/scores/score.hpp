@@ -1,5 +1,6 @@
-// How a score is masked and changed. A score is a type, so that what it does to a tile of scores is one loop, compiled
-// for it. The attention kernel calls it while the tile is near, and never makes the tiles that it hides.
+// The concept of a score, which masks or changes the scores of attention. A score is a type, so the loop that applies
+// it to a tile is compiled for it. The attention kernel calls it while the tile is in cache, and never computes hidden
+// tiles.
 #pragma once
 
 #include <algorithm>
@@ -12,11 +13,11 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// Which part of the score matrix a tile is. Queries and keys are counted within their sequence.
+/// The part of the score matrix that a tile covers. Queries and keys are counted within their sequence.
 struct ScoreTile {
-  Index head = 0;         // the query's head
+  Index head = 0;         // head of the queries
   Index sequence = 0;     // in the ragged batch
-  Index first_row = 0;    // of the sequence's queries in the batch
+  Index first_row = 0;    // row of the sequence's first query in the batch
   Index queries = 0;      // in the sequence
   Index keys = 0;         // in the sequence
   Index query_begin = 0;  // the tile's range
@@ -25,52 +26,54 @@ struct ScoreTile {
   Index key_end = 0;
 };
 
-/// A tile's scores, already scaled: [queries x keys], a key's queries contiguous.
+/// The scaled scores of a tile: [queries x keys], with the queries of a key contiguous.
 template <class Scalar>
 using ScoreBlock = Eigen::Map<Eigen::Matrix<Scalar, Eigen::Dynamic, Eigen::Dynamic, Eigen::ColMajor>, Eigen::Unaligned,
                               Eigen::OuterStride<>>;
 
-/// How much of a tile its queries may see. `none` is never computed; `all` promises that nothing would be hidden, but
-/// by a score of minus infinity that a change of values gives.
+/// How much of a tile its queries may see. A tile with `none` is never computed. `all` promises that no score is
+/// hidden, except where a change of values gives -inf.
 enum class Visible { none, some, all };
 
-/// What hides a key from a query: a score of minus infinity.
+/// The score of a hidden key: -inf.
 template <class Scalar>
 inline constexpr Scalar hidden_score = -std::numeric_limits<Scalar>::infinity();
 
-/// A score's place in the order in which several are applied, whatever order they were combined in.
+/// The stage of a score. Combined scores are applied by stage, whatever the order of the arguments.
 enum class ScoreStage { cap, bias, mask };
 
-/// Whether S can be applied to scores of this type.
+/// Whether S applies to scores of this scalar type.
 template <class S, class Scalar>
 concept AppliesTo = requires(const S& score, const ScoreTile& tile, ScoreBlock<Scalar> scores) {
   score.apply(tile, scores);
 };
 
-/// A score type S has
+/// The concept of a score. A score type S has
 ///   static constexpr ScoreStage stage;
 ///   Visible visible(const ScoreTile&) const;
 ///   template <class Scalar> void apply(const ScoreTile&, ScoreBlock<Scalar> scores) const;
-/// A mask's `apply` hides, and is called for tiles of which `some` is visible; any other changes values, and is called
-/// for those of which `all` is, too. What is hidden already, a score of minus infinity, stays so.
+/// - The `apply` of a mask hides scores. It is called for tiles where `some` is visible.
+/// - The `apply` of any other score changes values. It is called for tiles where `some` or `all` is visible.
+/// - A score that is hidden already (-inf) stays hidden.
 ///
-/// One that does more than add a constant has a derivative, which turns the gradient after `apply` into the one before
-/// it, and may add to gradients of its own. If that asks for numbers of each score, it says how many, and has a second
-/// `apply`, which the backward calls in place of the first: it changes scores as that does, and leaves the numbers in
-/// `saved`, a block as large as the scores. Several blocks lie one behind the other: see block_after.
+/// A score that does more than add a constant has a derivative, `apply_backward`. It turns the gradient after `apply`
+/// into the gradient before it, and may add to gradients of its own:
+///   template <class Scalar> void apply_backward(const ScoreTile&, ScoreBlock<Scalar> d_scores) const;
+/// If the derivative needs saved numbers for each score, S declares how many, and has a second `apply` for the
+/// backward. It changes the scores as the first does, and writes the numbers to `saved`: blocks of the size of the
+/// scores, one behind the other (see block_after).
 ///   static constexpr int saved_blocks = 1;
 ///   template <class Scalar> void apply(const ScoreTile&, ScoreBlock<Scalar> scores, ScoreBlock<Scalar> saved) const;
 ///   template <class Scalar>
 ///   void apply_backward(const ScoreTile&, ScoreBlock<Scalar> saved, ScoreBlock<Scalar> d_scores) const;
-/// If it asks for none:
-///   template <class Scalar> void apply_backward(const ScoreTile&, ScoreBlock<Scalar> d_scores) const;
-/// One with gradients of its own says which tiles must not be worked on at the same time, because they add to one
-/// number, by
-///   static constexpr bool heads_share_gradient = true;      // those of different heads
-///   static constexpr bool sequences_share_gradient = true;  // those of different sequences, queries or keys
-/// One that keeps numbers of its own for a query's keys in a row asks for tiles of as many keys as there may be, by
+///
+/// A score with gradients of its own declares which tiles must not run at the same time, because they add to one
+/// number:
+///   static constexpr bool heads_share_gradient = true;      // tiles of different heads
+///   static constexpr bool sequences_share_gradient = true;  // tiles of different sequences, queries or keys
+/// A score that stores the numbers of a query's keys contiguously asks for tiles with as many keys as possible:
 ///   static constexpr bool reads_rows_of_keys = true;
-/// One that has a size of its own checks it in check_covers(const ScoreTile&), which is called first: its tile has the
+/// A score with a size of its own checks it in check_covers(const ScoreTile&), which is called first. That tile has the
 /// last head, all rows of the batch as its queries, and the keys of the longest sequence.
 template <class S>
 concept Score = requires(const S& score, const ScoreTile& tile) {
@@ -80,15 +83,15 @@ concept Score = requires(const S& score, const ScoreTile& tile) {
 }
 &&(AppliesTo<S, float> || AppliesTo<S, double>);
 
-/// The block of the same size that lies `blocks` blocks behind this one.
+/// Returns the block of the same size that lies `blocks` blocks behind this one.
 template <class Scalar>
 ScoreBlock<Scalar> block_after(ScoreBlock<Scalar> block, int blocks) {
   return {block.data() + blocks * block.outerStride() * block.cols(), block.rows(), block.cols(),
           Eigen::OuterStride<>(block.outerStride())};
 }
 
-/// Where a sequence's queries stand among its keys. Both begin together; or, after_past, both end together, as where a
-/// cache holds keys of earlier tokens.
+/// The position of a sequence's queries among its keys. By default the first query is at the first key. With after_past
+/// the last query is at the last key, for keys that include earlier tokens (a cache).
 class Alignment {
  public:
   constexpr Alignment() = default;

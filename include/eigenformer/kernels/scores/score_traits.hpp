@@ -1,16 +1,16 @@
-// What is known of a score's type: what it declares, and defaults for the rest.
+// The static properties of a score type, with defaults for undeclared ones.
 #pragma once
 
 #include "eigenformer/kernels/scores/score.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// The static properties of a score, for kernels and for scores that are made of others.
+/// The static properties of a score, for kernels and for scores that contain others.
 template <Score S>
 struct ScoreTraits {
-  /// Whether S is applied where all is visible, too.
+  /// Whether S is also applied to tiles where all is visible.
   static constexpr bool changes_values = S::stage != ScoreStage::mask;
-  /// Blocks of numbers that S keeps of a tile's scores for its derivative.
+  /// The number of blocks that S saves per tile for its derivative.
   static constexpr int saved_blocks = [] {
     if constexpr (requires { S::saved_blocks; }) return S::saved_blocks;
     return 0;

@@ -1,4 +1,4 @@
-// One of several scores, chosen when the program runs, as one type.
+// One of several scores, chosen at run time, as one type.
 #pragma once
 
 #include <utility>
@@ -9,7 +9,8 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// Any of these scores, of one stage. A kernel is compiled once for all of them, and looks once a tile which it is:
+/// Holds one of several scores of the same stage. A kernel is compiled once for all of them, and dispatches once per
+/// tile:
 ///
 ///   using Mask = ScoreVariant<Unmasked, Causal>;
 ///   attention(q, k, v, combine(Alibi(heads), causal ? Mask(Causal{}) : Mask(Unmasked{})), {.heads = heads});

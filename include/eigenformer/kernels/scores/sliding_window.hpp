@@ -1,4 +1,4 @@
-// Attention to what is near (Beltagy et al. 2020, arXiv 2004.05150; with Causal, Mistral's: Jiang et al. 2023, arXiv
+// Sliding-window attention (Beltagy et al. 2020, arXiv 2004.05150; with Causal, as in Mistral: Jiang et al. 2023, arXiv
 // 2310.06825).
 #pragma once
 
@@ -6,8 +6,9 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// A query sees the keys that are less than `size` positions away: itself and size - 1 on either side. With Causal only
-/// those before it: `combine(Causal{}, SlidingWindow(4096))`. Tiles outside the window cost nothing.
+/// A mask that lets a query see the keys less than `size` positions away: itself and size - 1 on either side. With
+/// Causal it sees only those before it: `combine(Causal{}, SlidingWindow(4096))`. Tiles outside the window cost
+/// nothing.
 class SlidingWindow {
  public:
   static constexpr ScoreStage stage = ScoreStage::mask;
@@ -16,7 +17,8 @@ class SlidingWindow {
   explicit SlidingWindow(Index size) : size_(size) {
     check(size >= 1, "SlidingWindow: size is ", size, ", expected 1 or more");
   }
-  /// For keys that begin earlier than the queries, as in a cache: both end together.
+  /// Returns a window that aligns the last query with the last key, for keys that include earlier tokens (a cache).
+  /// Throws if size < 1.
   static SlidingWindow after_past(Index size) {
     SlidingWindow window(size);
     window.alignment_ = Alignment::after_past();

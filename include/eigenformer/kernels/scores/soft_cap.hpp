@@ -1,4 +1,4 @@
-// Scores bounded by a smooth cap (Bello et al. 2017, arXiv 1611.09940; Gemma 2: arXiv 2408.00118, section 2).
+// Bounds scores by a smooth cap (Bello et al. 2017, arXiv 1611.09940; Gemma 2: arXiv 2408.00118, section 2).
 #pragma once
 
 #include "eigenformer/core/detail/tanh.hpp"
@@ -6,7 +6,7 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// A score s becomes cap * tanh(s / cap), before any bias and mask.
+/// Replaces each score s by cap * tanh(s / cap), before any bias and mask.
 class SoftCap {
  public:
   static constexpr ScoreStage stage = ScoreStage::cap;
@@ -35,7 +35,7 @@ class SoftCap {
                            scores, saved);
   }
 
-  /// d tanh(x) = 1 - tanh(x)^2.
+  /// Multiplies d_scores by the derivative, 1 - tanh(s / cap)^2.
   template <class Scalar>
   void apply_backward(const ScoreTile&, ScoreBlock<Scalar> saved, ScoreBlock<Scalar> d_scores) const {
     detail::change_packets(
