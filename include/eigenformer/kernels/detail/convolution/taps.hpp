@@ -1,4 +1,4 @@
-// What a convolution's taps read: the rows that lie some way off, within each sequence.
+// The rows that the taps of a convolution read, within each sequence.
 #pragma once
 
 #include <algorithm>
@@ -8,11 +8,11 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI::detail {
 
-/// Calls body(sequence, first row, end row) for the sequences' parts among rows `begin` to `end`.
+/// Calls body(sequence, first row, end row) for the part of each sequence among rows `begin` to `end` - 1.
 template <class Body>
 void for_each_part(const RowOffsets& rows, Index begin, Index end, Body body) {
   Index sequence = 0;
-  for (Index high = rows.sequences(); sequence < high;) {  // the first that ends after `begin`
+  for (Index high = rows.sequences(); sequence < high;) {  // find the first sequence that ends after `begin`
     const Index middle = (sequence + high) / 2;
     if (rows.end(middle) <= begin)
       sequence = middle + 1;
@@ -23,7 +23,7 @@ void for_each_part(const RowOffsets& rows, Index begin, Index end, Body body) {
     body(sequence, std::max<Index>(begin, rows.begin(sequence)), std::min<Index>(end, rows.end(sequence)));
 }
 
-/// The taps' distances from their token: first, first + step, ..
+/// The distances of the taps from their token: first, first + step, ..
 struct Taps {
   Index count;
   Index first;
@@ -31,17 +31,17 @@ struct Taps {
   Index shift(Index tap) const { return first + tap * step; }
 };
 
-/// Sequences' rows, and which of them each token's taps read.
+/// The rows of the sequences, and the taps by which each token reads them.
 template <class Scalar>
 struct TappedRows {
   ConstMatrixRef<Scalar> x;  // [tokens x inputs]
-  RowOffsets rows;           // of the sequences; what lies outside a token's own is zeros
+  RowOffsets rows;           // of the sequences; rows outside a token's own sequence count as zeros
   Taps taps;
 };
 
-/// Writes y_i = start + sum over k of x_(i + shift k) B_k, over the rows within i's sequence. start: a row, or null for
-/// zeros. panel_of(k, row, rows, col, cols, buffer): that part of B_k, in whole packets; it may be packed into the
-/// buffer.
+/// Writes y_i = start + sum over k of x_(i + shift k) B_k, over the rows within the sequence of i.
+/// - start: a row, or null for zeros
+/// - panel_of(k, row, rows, col, cols, buffer): returns that part of B_k in whole packets; may pack it into `buffer`
 template <class Scalar, class PanelOf>
 void multiply_taps(const TappedRows<Scalar>& in, const Scalar* start, MatrixRef<Scalar>& y, Threads* threads,
                    PanelOf panel_of) {
@@ -83,8 +83,8 @@ void multiply_taps(const TappedRows<Scalar>& in, const Scalar* start, MatrixRef<
   });
 }
 
-/// Packs columns `col` .. of rows `row` .. of x unfolded, [tokens x kernel * inputs]: a row has beside each other what
-/// the taps read, and zeros for what lies outside the sequence.
+/// Packs `cols` columns from `col` on of `depth` rows from `row` on of x unfolded, [tokens x kernel * inputs]. A row of
+/// x unfolded holds the rows that the taps read, side by side, with zeros outside the sequence.
 template <class Scalar>
 void pack_unfolded(const TappedRows<Scalar>& in, Index row, Index depth, Index col, Index cols,
                    const ContiguousRows<Scalar>& panel) {

@@ -1,4 +1,4 @@
-// The gradients of one group of sequences, from the last step to the first.
+// The backward of one group of sequences, from the last step to the first.
 #pragma once
 
 #include "eigenformer/kernels/detail/recurrence/groups.hpp"
@@ -8,31 +8,31 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI::detail {
 
-/// U transposed, for the products of the backward: all of it, unless the cell resets first.
+/// U transposed, for the products of the backward. If the cell resets first, U is split before its last gate.
 template <class Scalar>
 struct RecurrentTransposes {
   PackedWeight<Scalar> first;
-  PackedWeight<Scalar> last;  // of the last gate, if the cell resets first
+  PackedWeight<Scalar> last;  // the last gate, if the cell resets first
 };
 
-/// What the backward's groups write. The last three are for the sums over all rows that follow.
+/// What the groups of the backward write. The last three members are read afterwards, for sums over all rows.
 template <class Scalar>
 struct RecurrentGroupGradients {
   MatrixRef<Scalar>& d_gates;    // [tokens x gates]
-  MatrixRef<Scalar>& d_initial;  // [sequences x state], or empty if it is not wanted
+  MatrixRef<Scalar>& d_initial;  // [sequences x state], or empty if not needed
   Matrix<Scalar> hidden_before;  // h before each row: [tokens x hidden]
-  Matrix<Scalar> reset;          // what the reset gate left of it, if the cell resets first
-  Matrix<Scalar> d_products;     // the gradients of the products with U: [tokens x gates], if they are not d_gates
+  Matrix<Scalar> reset;          // r * hidden_before: [tokens x hidden], if the cell resets first
+  Matrix<Scalar> d_products;     // gradients of the products with U: [tokens x gates], if they differ from d_gates
 };
 
-/// Writes what a group's sequences give to the gradients.
+/// Writes the gradients of a group of sequences.
 template <class Scalar, class Cell>
 void recur_backward(const Recurrence<Scalar>& layer, const RecurrentTransposes<Scalar>& transposes,
                     const RecurrentGroup& group, const RecurrentSaved<Scalar>& forward,
                     const ConstMatrixRef<Scalar>& d_state, RecurrentGroupGradients<Scalar>& to) {
   const ConstMatrixRef<Scalar>&state = forward.state, &saved = forward.saved;
   const Index hidden = layer.hidden(), size = group.size(), columns = to.d_gates.cols();
-  Matrix<Scalar> d_after(size, state.cols());  // of the state after the step, and of that before
+  Matrix<Scalar> d_after(size, state.cols());  // gradient of the state after a step; d_before: before it
   Matrix<Scalar> d_before = Matrix<Scalar>::Zero(size, state.cols());
   Matrix<Scalar> d_step(size, columns), through(size, hidden);
   Matrix<Scalar> d_products(Cell::products_differ ? size : 0, columns);

@@ -1,22 +1,22 @@
-// One step of each recurrent cell, entry by entry: what stands between the products of a recurrent layer.
+// One step of each recurrent cell, entry by entry. The recurrent layer computes the products between the steps.
 #pragma once
 
 #include "eigenformer/kernels/detail/rows/activation_functions.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI::detail {
 
-/// What a cell's step reads and writes of one sequence: rows of the matrices that have these names in recurrence.hpp.
+/// What a cell's step reads and writes for one sequence: rows of the matrices with these names in recurrence.hpp.
 template <class Scalar>
 struct RecurrentStep {
   Index hidden;
   const Scalar* gates;     // W x
   const Scalar* products;  // U h
-  const Scalar* previous;  // the state before
+  const Scalar* previous;  // the state before the step
   Scalar* state;
   Scalar* saved;
 };
 
-/// What a cell's step backward reads and writes of one sequence.
+/// What the backward of a cell's step reads and writes for one sequence.
 template <class Scalar>
 struct RecurrentStepBackward {
   Index hidden;
@@ -26,31 +26,33 @@ struct RecurrentStepBackward {
   const Scalar* d_state;
   Scalar* d_gates;
   Scalar* d_products;
-  Scalar* d_previous;  // what does not go through U
+  Scalar* d_previous;  // gradient of `previous`, except the part through U
 };
 
-/// The logistic function of some entries.
+/// Returns the logistic function of x.
 template <class Scalar>
 RowPiece<Scalar> logistic(const RowPiece<Scalar>& x) {
   return Logistic<Scalar>(x).value;
 }
-/// The derivative of the logistic function and of tanh, given their values.
+/// Returns the derivative of the logistic function, given its value y.
 template <class Scalar>
 RowPiece<Scalar> logistic_slope(const RowPiece<Scalar>& y) {
   return y * (Scalar(1) - y);
 }
+/// Returns the derivative of tanh, given its value y.
 template <class Scalar>
 RowPiece<Scalar> tanh_slope(const RowPiece<Scalar>& y) {
   return Scalar(1) - y.square();
 }
 
 // A cell has
-//   gates, states, saved         how many times `hidden` columns W x, a state, and what the backward needs have
-//   products_differ             whether the gradient of U h is another than that of W x
-//   reset_first                 whether its last gate's product is of r * h
-//   forward(step, j, count)     for `count` entries from j on
-//   backward(step, j, count)
+//   gates, states, saved        widths of W x, of the state and of what the forward saves, in units of `hidden`
+//   products_differ             whether the gradients of U h and W x differ
+//   reset_first                 whether its last gate uses U (r * h), not r * (U h)
+//   forward(step, j, count)     computes `count` entries from j on
+//   backward(step, j, count)    computes the gradients of `count` entries from j on
 
+/// The Elman cell, with relu if `rectified`, else tanh. Saves nothing: the backward reads the state.
 template <bool rectified>
 struct RnnCell {
   static constexpr Index gates = 1, states = 1, saved = 0;
@@ -71,13 +73,13 @@ struct RnnCell {
   }
 };
 
-/// Keeps r, z, n and, of the usual kind, U_n h.
+/// The GRU cell. Saves r, z and n; unless it resets first, also U_n h.
 template <bool resets_first>
 struct GruCell {
   static constexpr Index gates = 3, states = 1, saved = resets_first ? 3 : 4;
   static constexpr bool products_differ = !resets_first, reset_first = resets_first;
 
-  /// r, for the cell that needs it before its last product.
+  /// Returns r, which a cell that resets first needs before its last product.
   template <class Scalar, class Count>
   static RowPiece<Scalar> reset_gate(const RecurrentStep<Scalar>& step, Index j, Count count) {
     return logistic<Scalar>(load(step.gates + j, count) + load(step.products + j, count));
@@ -103,7 +105,7 @@ struct GruCell {
     store<Scalar>(step.state + j, count, n + z * (load(step.previous + j, count) - n));
   }
 
-  /// Of the kind that resets first, d_gates' r is still to come: it goes through U_n.
+  /// Writes the gradients. If the cell resets first, the caller writes the r part of d_gates, which goes through U_n.
   template <class Scalar, class Count>
   static void backward(const RecurrentStepBackward<Scalar>& step, Index j, Count count) {
     const auto saved_of = [&](Index g) { return load(step.saved + g * step.hidden + j, count); };
@@ -124,7 +126,7 @@ struct GruCell {
   }
 };
 
-/// Keeps i, f, g, o and tanh(c').
+/// The LSTM cell. Saves i, f, g, o and tanh(c').
 struct LstmCell {
   static constexpr Index gates = 4, states = 2, saved = 5;
   static constexpr bool products_differ = false, reset_first = false;

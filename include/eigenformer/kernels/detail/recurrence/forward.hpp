@@ -1,4 +1,4 @@
-// The states of one group of sequences, step by step.
+// The forward of one group of sequences, step by step.
 #pragma once
 
 #include "eigenformer/kernels/detail/recurrence/groups.hpp"
@@ -8,7 +8,7 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI::detail {
 
-/// The products with U, which a cell that resets first makes in two parts.
+/// The products with U. A cell that resets first computes them in two parts.
 template <class Scalar, class Cell>
 class RecurrentProducts {
  public:
@@ -22,12 +22,13 @@ class RecurrentProducts {
   }
   RecurrentProducts(const RecurrentProducts&) = delete;
 
-  /// Writes those of the state before: all of them, unless the cell resets first.
+  /// Writes the products with h, the state before the step: of all gates, or of all but the last if the cell resets
+  /// first.
   void of_state(const ConstMatrixRef<Scalar>& h, MatrixRef<Scalar> products) const {
     const Index columns = all_->outputs();
     linear_forward<Scalar>(h, *all_, bias(0, columns), products.leftCols(columns));
   }
-  /// Writes the last gate's, of what the reset gate left of the state.
+  /// Writes the product of the last gate. reset: r * h.
   void of_reset(const ConstMatrixRef<Scalar>& reset, MatrixRef<Scalar> products) const {
     const Index columns = last_.outputs();
     linear_forward<Scalar>(reset, last_, bias(all_->outputs(), columns), products.rightCols(columns));
@@ -45,7 +46,7 @@ class RecurrentProducts {
   PackedWeight<Scalar> last_;
 };
 
-/// Writes what is left of h after the reset gate.
+/// Writes r * h to `reset`, if the cell resets first.
 template <class Scalar, class Cell>
 void reset_state(const RecurrentStep<Scalar>& step, Scalar* reset) {
   if constexpr (Cell::reset_first)
@@ -54,7 +55,7 @@ void reset_state(const RecurrentStep<Scalar>& step, Scalar* reset) {
     });
 }
 
-/// Writes the states of a group's sequences, and what the backward needs of them.
+/// Writes the states of a group of sequences, and what the forward saves for the backward.
 template <class Scalar, class Cell>
 void recur(const Recurrence<Scalar>& layer, const RecurrentProducts<Scalar, Cell>& products_of,
            const RecurrentGroup& group, const ConstMatrixRef<Scalar>& gates, MatrixRef<Scalar>& state,
@@ -63,7 +64,7 @@ void recur(const Recurrence<Scalar>& layer, const RecurrentProducts<Scalar, Cell
   Matrix<Scalar> previous = Matrix<Scalar>::Zero(size, state.cols());
   Matrix<Scalar> products(size, gates.cols());
   Matrix<Scalar> reset(Cell::reset_first ? size : 0, hidden);
-  Matrix<Scalar> unused(1, Cell::saved * hidden);  // where the backward's needs go that nobody keeps
+  Matrix<Scalar> unused(1, Cell::saved * hidden);  // cells write here if nothing is saved
   if (layer.initial.size() > 0)
     for (Index i = 0; i < size; ++i) previous.row(i) = layer.initial.row(group.sequence(i));
   group.for_each_step([&](Index t, Index active) {

@@ -1,7 +1,7 @@
-// How a recurrent layer's sequences are cut into tasks.
+// Divides the sequences of a recurrent layer into tasks.
 //
-// Sequences do not wait for one another: some are worked on together, so that their product with U has several rows,
-// and such groups are tasks. A group's sequences are sorted by length, so that those that have not ended are its first.
+// Sequences are independent. A task processes a group of them together, so that their product with U has several rows.
+// The sequences of a group are sorted by length, so that those that have not ended come first.
 #pragma once
 
 #include <span>
@@ -15,10 +15,10 @@ namespace eigenformer::inline EIGENFORMER_ABI::detail {
 /// The sequences of one task.
 using RecurrentGroup = SequenceSteps;
 
-/// Calls body(group) for groups of sequences, as tasks.
+/// Calls body(group) for groups of sequences, as parallel tasks.
 template <class Body>
 void for_each_recurrent_group(const RowOffsets& rows, bool reverse, Threads* threads, Body body) {
-  constexpr Index group = 16;  // rows of a product, of which 8 reach 90 % of the peak
+  constexpr Index group = 16;  // rows of a product; 8 rows reach 90 % of the peak
   const std::vector<Index> order = sequences_by_length(rows);
   parallel_for(threads, rows.sequences(), group, [&](Index begin, Index end) {
     const auto first = static_cast<std::size_t>(begin), count = static_cast<std::size_t>(end - begin);

@@ -1,4 +1,4 @@
-// The activation functions and their derivatives, of some entries at a time. At -inf and inf they are the limits.
+// The activation functions and their derivatives, on one RowPiece at a time. At -inf and inf they return the limits.
 #pragma once
 
 #include <cmath>
@@ -8,7 +8,7 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI::detail {
 
-/// The logistic function and its derivative. Both come of exp(-|x|), which cannot overflow.
+/// The logistic function and its derivative. Both use exp(-|x|), which cannot overflow.
 template <class Scalar>
 struct Logistic {
   explicit Logistic(const RowPiece<Scalar>& x) {
@@ -21,7 +21,7 @@ struct Logistic {
   RowPiece<Scalar> slope;
 };
 
-/// The coefficients' polynomial in x, by Horner's rule: that of the highest power comes first.
+/// Returns the polynomial in x by Horner's rule. The coefficient of the highest power comes first.
 template <class Scalar, std::size_t count>
 RowPiece<Scalar> polynomial(const RowPiece<Scalar>& x, const Scalar (&coefficients)[count]) {
   RowPiece<Scalar> sum = RowPiece<Scalar>::Constant(coefficients[0]);
@@ -29,7 +29,7 @@ RowPiece<Scalar> polynomial(const RowPiece<Scalar>& x, const Scalar (&coefficien
   return sum;
 }
 
-/// The normal distribution beyond |x|: its density there, and its tail erfc(|x| / sqrt(2)) / 2.
+/// The normal distribution at |x|: its density, and its tail erfc(|x| / sqrt(2)) / 2.
 template <class Scalar>
 struct NormalTail {
   // Beyond this distance both are 0.
@@ -39,7 +39,7 @@ struct NormalTail {
     const RowPiece<Scalar> e = exp_or_zero<Scalar>(Scalar(-0.5) * distance.square());
     density = Scalar(0.39894228040143268) * e;
     if constexpr (std::is_same_v<Scalar, float>) {
-      // tail / e by a quotient of polynomials in the distance, fitted for the least relative error: 4.2e-8. All
+      // tail / e as a quotient of polynomials in the distance, fitted for the least relative error: 4.2e-8. All
       // coefficients are positive, so nothing cancels.
       const RowPiece<float> above = polynomial(distance, {0.00401593F, 0.039955277F, 0.18122068F, 0.435569495F, 0.5F});
       const RowPiece<float> below =
@@ -54,7 +54,7 @@ struct NormalTail {
   RowPiece<Scalar> tail;
 };
 
-/// x, held to [-limit, limit]: for factors whose other factor is 0 beyond, so that it is not multiplied by infinity.
+/// Returns x clamped to [-limit, limit]. Beyond the limit the other factor is 0; clamping avoids 0 times infinity.
 template <class Scalar>
 RowPiece<Scalar> held(const RowPiece<Scalar>& x, Scalar limit) {
   return minimum(maximum(x, -limit), limit);
@@ -72,7 +72,7 @@ struct Relu {
 };
 
 struct Gelu {
-  // x times the distribution function, which is the tail where x < 0 and 1 - tail where x > 0.
+  // x times the normal distribution function: the tail where x < 0, and 1 - tail where x > 0.
   template <class Scalar>
   static RowPiece<Scalar> value(const RowPiece<Scalar>& x) {
     const NormalTail<Scalar> normal(x);

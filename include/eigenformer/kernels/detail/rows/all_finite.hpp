@@ -1,15 +1,15 @@
-// Whether a matrix has only numbers in it: what a product by weights of zero asks before it takes them for nothing.
+// Checks a matrix for NaN and infinity. Products may skip zero weights only if the other operand is finite.
 #pragma once
 
 #include "eigenformer/kernels/detail/gemm/product.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI::detail {
 
-/// False if an entry is NaN or infinite.
+/// Returns false if an entry is NaN or infinite.
 template <class Scalar>
 EIGEN_DONT_INLINE bool all_finite(const Strided<Scalar>& m, Index rows, Index cols) {
   if (m.col_stride != 1 && m.row_stride == 1) return all_finite(transposed(m), cols, rows);
-  // 0 times a number is 0 and times anything else NaN, which no sum loses.
+  // 0 * x is 0 for finite x and NaN otherwise, and a sum preserves NaN.
   constexpr Index lanes = simd::lanes<Scalar>;
   simd::Packet<Scalar> sums[2] = {simd::broadcast(Scalar(0)), simd::broadcast(Scalar(0))};
   Scalar sum = 0;

@@ -1,4 +1,4 @@
-// The cross entropy of one row of logits to its target, and what is checked before.
+// The cross entropy of one row of logits, and the checks before it.
 #pragma once
 
 #include <cmath>
@@ -11,8 +11,8 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI::detail {
 
-/// What a row's log-probabilities are multiplied by, given its label: `each` times its weight for every class, and
-/// `of_label` more for the label.
+/// The target of a row: the factors of its log-probabilities. Every class has `each` times its weight; the label has
+/// of_label(label) in addition.
 class CrossEntropyTarget {
  public:
   CrossEntropyTarget(Index vocabulary_size, const CrossEntropyOptions& options)
@@ -34,7 +34,7 @@ class CrossEntropyTarget {
   double of_all_ = 0;
 };
 
-/// Returns by how much each row's loss is multiplied. Throws if labels or options do not fit the logits.
+/// Returns the factor of each row's loss. Throws if labels or options do not fit the logits.
 inline double check_cross_entropy(Shape logits, std::span<const Token> labels, const CrossEntropyOptions& options) {
   check(options.label_smoothing >= 0 && options.label_smoothing <= 1, "cross_entropy: label_smoothing is ",
         options.label_smoothing, ", expected 0 to 1");
@@ -54,7 +54,8 @@ inline double check_cross_entropy(Shape logits, std::span<const Token> labels, c
   return options.reduction == Reduction::mean ? 1 / counted : 1;
 }
 
-/// The loss of one row. It is put together relative to the largest logit, so that large logits cost no digits.
+/// Returns the loss of one row, and writes log_sum_exp. Logits are taken relative to the largest, so that large logits
+/// cost no precision.
 template <class Scalar>
 Sum<Scalar> cross_entropy_row(const Scalar* logits, Index vocabulary_size, Token label,
                               const CrossEntropyTarget& target, Scalar& log_sum_exp) {

@@ -1,4 +1,4 @@
-// Functions of each entry of a matrix [rows x cols], such as activations.
+// Applies functions to each entry of a matrix [rows x cols], such as activations.
 #pragma once
 
 #include "eigenformer/core/check.hpp"
@@ -7,7 +7,7 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI::detail {
 
-/// Writes y = f(x), with f(x) = Function::value(x). y may be x.
+/// Writes y = f(x), with f(x) = Function::value(x). y may be x. Throws if shapes differ.
 template <class Function, class Scalar>
 void apply(const char* where, const ConstMatrixRef<Scalar>& x, MatrixRef<Scalar>& y, Threads* threads) {
   check_shape(where, "y", shape(y), shape(x));
@@ -20,7 +20,7 @@ void apply(const char* where, const ConstMatrixRef<Scalar>& x, MatrixRef<Scalar>
   });
 }
 
-/// Writes d_x = d_y f'(x), with f'(x) = Function::derivative(x). d_x may be d_y.
+/// Writes d_x = d_y f'(x), with f'(x) = Function::derivative(x). d_x may be d_y. Throws if shapes differ.
 template <class Function, class Scalar>
 void apply_backward(const char* where, const ConstMatrixRef<Scalar>& x, const ConstMatrixRef<Scalar>& d_y,
                     MatrixRef<Scalar>& d_x, Threads* threads) {
@@ -37,7 +37,7 @@ void apply_backward(const char* where, const ConstMatrixRef<Scalar>& x, const Co
   });
 }
 
-/// A new matrix f(x), of any Eigen matrix or expression.
+/// Returns f(x) as a new matrix. x: any Eigen matrix or expression.
 template <class Function, class Derived>
 Matrix<typename Derived::Scalar> applied(const char* where, const Eigen::MatrixBase<Derived>& x, Threads* threads) {
   using Scalar = typename Derived::Scalar;

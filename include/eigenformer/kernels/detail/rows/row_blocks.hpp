@@ -1,4 +1,5 @@
-// How the kernels that go along rows are cut into tasks: by shape alone, so that any number of threads gives the same.
+// Divides row-wise kernels into tasks. The division depends only on the shape, so results are identical for any number
+// of threads.
 #pragma once
 
 #include <algorithm>
@@ -9,7 +10,7 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI::detail {
 
-/// Some 5 to 20 microseconds of work.
+/// Returns how many rows make a task of about 5 to 20 microseconds.
 inline Index rows_per_task(Index cols) {
   return std::max<Index>(1, 16384 / std::max<Index>(1, cols));
 }
@@ -22,18 +23,19 @@ void for_each_row(Threads* threads, Index rows, Index cols, Body&& body) {
   });
 }
 
-/// Where row i begins; rows of a Ref are contiguous.
+/// Returns a pointer to row i. The rows of a Ref are contiguous.
 template <class AnyRef>
 auto* row_begin(AnyRef& matrix, Index i) {
   return matrix.data() + i * matrix.outerStride();
 }
 
-/// Sums over rows, such as the gradient of a bias: sets each of `sums`, of `cols` entries, to what body adds to it.
-/// body(begin, end, into): adds the terms of these rows to `into`, pointers to as many sums.
+/// Computes sums over rows, such as the gradient of a bias. Sets each of `sums`, with `cols` entries, to the sum of the
+/// terms that body adds. body(begin, end, into) adds the terms of rows `begin` to `end` - 1 to `into`: as many pointers
+/// as `sums`.
 template <class Scalar, std::size_t count, class Body>
 void sum_over_rows(Threads* threads, Index rows, Index cols, const std::array<Scalar*, count>& sums, Body&& body) {
   for (Scalar* sum : sums) std::fill(sum, sum + cols, Scalar(0));
-  // Few blocks, so that their sums stay small beside the rows themselves.
+  // Few blocks, so that their sums need little memory compared with the rows.
   constexpr Index max_blocks = 32;
   const Index grain = std::max<Index>(rows_per_task(cols), (rows + max_blocks - 1) / max_blocks);
   const Index blocks = (rows + grain - 1) / grain;
@@ -42,7 +44,7 @@ void sum_over_rows(Threads* threads, Index rows, Index cols, const std::array<Sc
     return;
   }
   constexpr auto n = static_cast<Index>(count);
-  Matrix<Scalar> others = Matrix<Scalar>::Zero((blocks - 1) * n, cols);  // the first block adds to the result itself
+  Matrix<Scalar> others = Matrix<Scalar>::Zero((blocks - 1) * n, cols);  // the first block adds directly to `sums`
   parallel_for(threads, rows, grain, [&](Index begin, Index end) {
     std::array<Scalar*, count> into = sums;
     if (begin > 0)
