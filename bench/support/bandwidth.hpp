@@ -44,7 +44,7 @@ inline double read_bandwidth(std::initializer_list<std::span<const float>> parts
   return static_cast<double>(bytes) / least;
 }
 
-/// Benchmarks `work`, which reads all of `parts` once per call. Reports the counters
+/// Benchmarks `work`, which reads all of `parts` once per call. Reports the counters:
 ///
 ///   bytes        bytes that `work` reads per second
 ///   peak_bytes   read bandwidth of the same memory, bytes per second

@@ -26,7 +26,7 @@ inline double median(std::vector<double> values) {
   return *middle;
 }
 
-/// Result of run_in_windows.
+/// Rates that run_in_windows returns.
 struct Rates {
   double reached, possible, share;
 };
@@ -64,7 +64,7 @@ Rates run_in_windows(benchmark::State& state, double amount, Work&& work, Measur
   return {median(reached), median(possible), median(shares)};
 }
 
-/// Benchmarks `work`, which does `operations` floating-point operations per call. Reports the counters
+/// Benchmarks `work`, which does `operations` floating-point operations per call. Reports the counters:
 ///
 ///   flops        floating-point operations per second
 ///   peak_flops   peak of the machine

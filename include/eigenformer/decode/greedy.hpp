@@ -22,8 +22,9 @@ struct GreedyOptions {
 };
 
 /// Decodes `sentences` sequences at once. Sequences that have ended leave the batch. Ties between tokens go to the
-/// lowest number. If the step has max_tokens(), it limits every sequence: a Transformer with learned positions has only
-/// so many. Throws if a limit is negative, if limits are not one per sentence, or if logits are not finite.
+/// lowest number. If the step has max_tokens(), no sequence exceeds it: a Transformer with learned positions needs such
+/// a limit. Throws if `sentences` or a limit is negative, if there is not one limit per sentence, or if the step's
+/// logits have the wrong number of rows or are not finite.
 ///
 ///   TransformerState<float> step(model, source);
 ///   std::vector<Hypothesis> translations = greedy_search(step, source.sequences());

@@ -4,7 +4,7 @@
 // - a JSON header with each tensor's type, shape and offsets,
 // - the tensors' bytes.
 //
-// Reading validates everything before use.
+// Files are not trusted: everything in them is validated before use.
 #pragma once
 
 #include <algorithm>

@@ -7,7 +7,7 @@
 namespace eigenformer::inline EIGENFORMER_ABI {
 
 /// Sets each entry to zero with probability `rate` and divides the others by 1 - rate (Srivastava et al. 2014). Without
-/// a generator in the context, returns x unchanged: the context, not the layer, tells training from inference.
+/// a generator in the context, returns x unchanged: the context, not the layer, selects training or inference.
 template <class Scalar>
 struct Dropout {
   double rate = 0;

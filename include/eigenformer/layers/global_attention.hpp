@@ -68,7 +68,7 @@ struct GlobalAttention {
   }
 
   /// Returns the contexts of queries that attend to the rows of keys and memory listed in `rows`. For decoding, where
-  /// hypotheses share the memory of their sentence. Throws if `context` has a tape and `rows` an index.
+  /// hypotheses share the memory of their sentence. Throws if `context` has a tape and rows.key_index is set.
   /// queries: [queries x query_width], memory: [words x memory_width] -> [queries x memory_width].
   Variable<Scalar> attend_by_index(const Context<Scalar>& context, const Variable<Scalar>& queries,
                                    const Variable<Scalar>& keys, const Variable<Scalar>& memory,

@@ -7,8 +7,8 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// Stores keys and values in a growing buffer. A row keeps its number: callers record by row numbers which rows belong
-/// to which hypothesis. The buffer doubles when it is full.
+/// Stores keys and values in a growing buffer. Row numbers never change; callers represent each hypothesis by the
+/// numbers of its rows. The buffer doubles when it is full.
 template <class Scalar>
 class KeyValueCache {
  public:

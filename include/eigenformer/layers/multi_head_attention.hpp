@@ -16,7 +16,7 @@ namespace eigenformer::inline EIGENFORMER_ABI {
 struct MultiHeadAttentionOptions {
   Index width = 512;     // of the queries and of the result (embed_dim)
   Index heads = 8;       // num_heads
-  Index key_heads = 0;   // 0: heads. Fewer: grouped-query attention; 1: multi-query attention (Shazeer 2019)
+  Index key_heads = 0;   // 0: equal to heads. Fewer: grouped-query attention; 1: multi-query attention (Shazeer 2019)
   Index head_width = 0;  // 0: width / heads, as in the paper. The variant in the study notes uses width
   Index kdim = 0;        // width of the keys' input; 0: width
   Index vdim = 0;        // width of the values' input; 0: width
@@ -30,9 +30,9 @@ struct MultiHeadAttentionOptions {
 template <class Scalar>
 struct AttentionBatch {
   RowOffsets query_rows{};  // sequences of the queries; empty: one sequence
-  RowOffsets key_rows{};    // sequences of the keys, as many; queries attend to the keys of their own sequence
+  RowOffsets key_rows{};    // sequences of the keys, as many; queries attend to keys of the same sequence
   AnyMask mask = Unmasked{};
-  const AttentionPositions<Scalar>* positions = nullptr;  // null: none. Queries are the last tokens of their keys
+  const AttentionPositions<Scalar>* positions = nullptr;  // null: none. Queries are the last tokens of their sequence
 };
 
 /// Computes MultiHead(Q, K, V) = concat(head_1, .., head_h) W_o with head_i = attention(Q W_q_i, K W_k_i, V W_v_i).
@@ -45,7 +45,7 @@ struct AttentionBatch {
 ///   z_i = sum_j softmax(e_i)_j (v_j + aV_clip(j - i))
 ///
 /// Each layer has its own aK and aV, shared by its heads. In the paper's table 3, aV brings no gain when aK is used.
-/// It needs a second pass over the scores; see attention_with_relative_values.
+/// Using aV takes a second pass over the scores; see attention_with_relative_values.
 template <class Scalar>
 struct MultiHeadAttention {
   Linear<Scalar> q;                   // width -> heads * head_width

@@ -44,9 +44,8 @@ struct RecurrentResult {
 /// Runs each sequence of a ragged batch through one or more recurrent layers. A bidirectional layer concatenates the
 /// outputs of its directions. Parameters are named and shaped as in torch.nn.GRU: weight_ih_l0, bias_hh_l1_reverse etc.
 ///
-/// A layer's state is [sequences x hidden * directions]: h of both directions. LSTM has twice as many columns: h of
-/// both directions, then c of both. A decoder as wide as both directions of its encoder can therefore start from the
-/// encoder's state.
+/// A layer's state is [sequences x state_width()]: h of both directions and then, for LSTM, c of both directions. A
+/// decoder as wide as both directions of its encoder can therefore start from the encoder's state.
 template <class Scalar>
 struct Recurrent {
   RecurrentOptions options;
@@ -63,7 +62,7 @@ struct Recurrent {
   Index state_width() const { return state_count(options.cell) * width(); }
 
   /// Runs all layers. x: [tokens x inputs]. initial: each layer's state before the first step, or empty for zeros.
-  /// Throws if `initial` has another number of layers or columns than this.
+  /// Throws if `initial` has the wrong number of layers or columns.
   RecurrentResult<Scalar> operator()(const Context<Scalar>& context, const Variable<Scalar>& x,
                                      const RowOffsets& rows = {},
                                      const std::vector<Variable<Scalar>>& initial = {}) const;

@@ -13,7 +13,7 @@ namespace eigenformer::inline EIGENFORMER_ABI {
 struct TransformerLayerOptions {
   Index width = 512;
   Index heads = 8;
-  Index key_heads = 0;   // 0: heads
+  Index key_heads = 0;   // 0: equal to heads
   Index head_width = 0;  // 0: width / heads
   Index dim_feedforward = 2048;
   double dropout = 0.1;  // of sub-layer outputs, inside the feed-forward network, and of the attention weights

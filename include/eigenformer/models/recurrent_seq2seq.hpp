@@ -1,5 +1,5 @@
-// Recurrent sequence-to-sequence models: an encoder reads the source, and a recurrent decoder writes the target. The
-// context that passes from encoder to decoder is of one of several kinds.
+// Recurrent sequence-to-sequence models: an encoder reads the source, and a recurrent decoder writes the target.
+// SourceContext selects how the decoder sees the source.
 #pragma once
 
 #include <utility>
@@ -45,7 +45,7 @@ struct RecurrentSeq2Seq {
   Embedding<Scalar> source_embedding;
   Embedding<Scalar> target_embedding;  // empty: the source embedding serves both
   Positions<Scalar> positions;         // used if the encoder is not recurrent
-  Recurrent<Scalar> encoder;           // one of this and the next two is set; the others are empty
+  Recurrent<Scalar> encoder;           // only one of encoder, convolution and self_attention is set
   ConvolutionalEncoder<Scalar> convolution;
   Encoder<Scalar> self_attention;
   Linear<Scalar> bridge;  // mean of the encoder's output -> initial decoder states, if the encoder is not recurrent

@@ -30,6 +30,8 @@ struct AdamOptions {
 ///   m = beta1 m + (1 - beta1) g,   v = beta2 v + (1 - beta2) g^2
 ///   x = x - rate * (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + epsilon)
 ///
+/// The options change this:
+///
 ///   weight_decay      adds weight_decay * x to g
 ///   decoupled         multiplies x by 1 - rate * weight_decay instead (AdamW: Loshchilov and Hutter 2019,
 ///                     arXiv 1711.05101)

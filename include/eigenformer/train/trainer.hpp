@@ -24,7 +24,7 @@ struct TrainingOptions {
 };
 
 /// Loss of one batch: the sum over its items (usually target tokens) and their number. The trainer divides sums by
-/// numbers of items, so that every item of an update weighs the same, however the batches are cut.
+/// numbers of items, so that every item of an update weighs the same, whatever the batch sizes.
 template <class Scalar>
 struct BatchLoss {
   Variable<Scalar> sum;  // [1 x 1]
