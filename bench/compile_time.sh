@@ -1,12 +1,13 @@
 #!/bin/sh
-# Measures the compile time of files that include parts of the library, relative to Eigen/Core alone. Prints the minimum
-# of five runs each; the runs alternate between files, because the machine may be shared.
+# Measures the processor time and peak memory of compiling files that use parts of the library, as ratios to Eigen/Core
+# alone, beside the ratios in compile_time.txt. Each figure is the minimum of three runs. The runs alternate between
+# files, because the machine may be shared. Needs python3.
 #
-#     CXX=clang++ bench/compile_time.sh [FLAGS]     CXX defaults to g++, FLAGS to -O2
+#     CXX=clang++ bench/compile_time.sh [FLAGS]     CXX defaults to g++, FLAGS to -O3 -march=x86-64-v3
 set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
 compiler=${CXX:-g++}
-flags=${*:--O2}
+flags=${*:--O3 -march=x86-64-v3}
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 
@@ -43,17 +44,28 @@ float f(const ef::Transformer<float>& model, ef::Tape<float>& tape, const ef::Tr
   return loss.scalar();
 }'
 
-for run in 1 2 3 4 5; do
+measure='import resource, subprocess, sys
+subprocess.check_call(sys.argv[1:])
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+print(used.ru_utime + used.ru_stime, used.ru_maxrss / (2**20 if sys.platform == "darwin" else 1024))'
+
+for run in 1 2 3; do
   for file in "$folder"/*.cpp; do
-    begin=$(date +%s%N)
-    "$compiler" -std=c++20 $flags -I "$root/include" -isystem "${EIGEN:-/usr/include/eigen3}" -c "$file" -o "$folder/object.o"
-    end=$(date +%s%N)
-    echo "$(basename "$file" .cpp) $((end - begin)) $(wc -c < "$folder/object.o")"
+    used=$(python3 -c "$measure" "$compiler" -std=c++20 $flags -I "$root/include" -isystem "${EIGEN:-/usr/include/eigen3}" \
+      -c "$file" -o "$folder/object.o")
+    echo "$(basename "$file" .cpp) $used $(wc -c < "$folder/object.o")"
   done
-done | awk '
-  { if (!($1 in least) || $2 < least[$1]) least[$1] = $2; size[$1] = $3 }
+done | awk -v committed_file="$root/bench/compile_time.txt" '
+  BEGIN {
+    while ((getline line < committed_file) > 0)
+      if (split(line, field, "|") == 3) committed[field[1]] = sprintf("%6.2f %6.2f", field[2], field[3])
+  }
+  { if (!($1 in time) || $2 < time[$1]) time[$1] = $2; memory[$1] = $3; size[$1] = $4 }
   END {
-    for (name in least)
-      printf "%s|%6.2f s  %5.2f times Eigen/Core  %7.0f KB object\n", name, least[name] / 1e9,
-             least[name] / least["1_eigen_core"], size[name] / 1024
-  }' | sort | sed 's/^._//' | column -t -s '|'
+    for (name in time) {
+      short = substr(name, 3)
+      printf "%s|%s|%6.2f s|%6.0f MB|%6.0f KB object|times Eigen/Core: %6.2f %6.2f|committed: %s\n", name, short, time[name],
+             memory[name], size[name] / 1024, time[name] / time["1_eigen_core"], memory[name] / memory["1_eigen_core"],
+             committed[short]
+    }
+  }' | sort | cut -d '|' -f 2- | column -t -s '|'
