@@ -1,8 +1,9 @@
 // Kernels of additive attention: the hidden units tanh(q_i + k_j), the scores v . tanh(q_i + k_j), and their gradients.
 //
-// The tanh of every query, key and hidden unit dominates the cost. As 1 - 2 r with r = 1 / (1 + e^2x), tanh x takes one
-// exp2 and one division. Softmax ignores a constant added to all scores of a query, so the scores are -2 v . r. The
-// absolute error is a few roundings of 1. Only the absolute error matters, because the scores go through exp.
+// The cost is mostly one tanh for each combination of query, key and hidden unit. It takes one exp2 and one division:
+// tanh x = 1 - 2 r with r = 1 / (1 + e^2x). Softmax ignores a constant added to all scores of a query, so the scores
+// are -2 v . r. The absolute error of tanh x is a few times the rounding error of 1. Only the absolute error matters,
+// because the scores go through exp.
 #pragma once
 
 #include <algorithm>
@@ -12,7 +13,7 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI::detail {
 
-/// Computes e = e^2x and r = 1 / (1 + e) for a packet x. Then tanh x = 1 - 2 r, and its slope is 4 e r^2.
+/// Computes e = exp(2 x) and r = 1 / (1 + e) for a packet x. Then tanh x = 1 - 2 r, and its slope is 4 e r^2.
 template <class Scalar>
 struct TanhParts {
   using P = simd::Packet<Scalar>;
@@ -65,13 +66,13 @@ void store_part(Scalar* to, Index count, const simd::Packet<Scalar>& packet) {
 /// The contributions of one query to the gradients, for one packet of hidden units.
 template <class Scalar>
 struct AdditiveGradients {
-  simd::Packet<Scalar> d_q;  // sum_j d_e_ij e r^2
-  simd::Packet<Scalar> d_v;  // sum_j d_e_ij r
+  simd::Packet<Scalar> d_q;  // sum over keys of d_score e r^2
+  simd::Packet<Scalar> d_v;  // sum over keys of d_score r
 };
 
-/// Returns the contributions of one query to the gradients, for one packet q of its hidden units. Adds d_e_ij e r^2 to
-/// `d_keys`. key_panel, d_keys: [keys x lanes], the same hidden units of each key. d_scores: [keys], the gradients
-/// d_e_ij of the query's scores.
+/// Returns the contributions of one query to the gradients, for one packet q of its hidden units. Adds d_score e r^2 to
+/// each key's row of `d_keys`. key_panel, d_keys: [keys x lanes], the hidden units of each key that belong to q.
+/// d_scores: [keys], the gradients of the query's scores.
 template <class Scalar>
 EIGEN_DONT_INLINE AdditiveGradients<Scalar> add_additive_gradients(Index keys, const simd::Packet<Scalar>& q,
                                                                    const Scalar* key_panel, const Scalar* d_scores,

@@ -13,9 +13,9 @@ namespace eigenformer::inline EIGENFORMER_ABI::detail {
 template <class T>
 inline constexpr bool is_options = std::is_base_of_v<AttentionOptions, T>;
 
-/// Returns body(score, options) for the last arguments of a call: a score and options, or options alone. Options alone
-/// come as `score`, with NoOptions as `options`, and the score is Unmasked. Any other arguments fail a static assertion
-/// that says what to write.
+/// Returns body(score, options) for the last arguments of a call: a score and options, or options alone. To pass
+/// options alone, pass them as `score` and NoOptions as `options`; then body gets Unmasked as its score. Any other
+/// arguments fail a static assertion that says what to write.
 /// Scalar: the attention's scalar type. differentiated: whether the score will be differentiated.
 template <class Scalar, bool differentiated = false, class S, class O, class Body>
 auto with_score_and_options(const S& score, const O& options, Body body) {

@@ -25,8 +25,8 @@ EIGENFORMER_DOUBLE(void attend(const CallOf<double, Causal>&, Threads*));
 EIGENFORMER_DOUBLE(void attend(const CallOf<double, AnyMaskOf<double>>&, Threads*));
 EIGENFORMER_DOUBLE(void attend(const CallOf<double, AnyScoreOf<double>>&, Threads*));
 
-/// Computes attention: reads q, k and v of `rows`, and writes its results. Throws if the score does not cover the
-/// batch.
+/// Computes attention: reads the operands in `rows`, and writes the results to `rows`. Throws if the score does not
+/// cover the batch.
 template <class Scalar, class Stored, Score S>
 void attend(const AttentionLayout& layout, const AttentionRows<Scalar, Stored>& rows, const S& score,
             const AttentionOptions& options) {

@@ -23,8 +23,8 @@ EIGENFORMER_DOUBLE(void attend_backward(const BackwardCallOfKind<double, ScoreKi
 EIGENFORMER_DOUBLE(void attend_backward(const BackwardCallOfKind<double, ScoreKind{true}>&, Threads*));
 EIGENFORMER_DOUBLE(void attend_backward(const BackwardCallOfKind<double, ScoreKind{true, false, 2}>&, Threads*));
 
-/// Computes the gradients of attention: reads the operands of `rows`, and writes its gradients. Throws if the score
-/// does not cover the batch.
+/// Computes the gradients of attention: reads the operands in `rows`, and writes the gradients to `rows`. Throws if the
+/// score does not cover the batch.
 template <class Scalar, Score S>
 void attend_backward(const AttentionLayout& layout, const BackwardRows<Scalar>& rows, const S& score,
                      const AttentionOptions& options) {

@@ -11,12 +11,12 @@ namespace eigenformer::inline EIGENFORMER_ABI::detail {
 /// Keys per unit. Contributions to a query's gradient are first summed within a unit; then the units are added.
 inline constexpr Index backward_keys = 512;
 
-/// Returns the number of keys per task where nothing asks for fewer. The more keys per task, the less often queries are
-/// prepared. But every tile of queries reads and writes the task's keys and values and their gradients. These should
-/// stay in a core's own cache, and take at most 1 MB of it.
-/// Measured: attention_bench, d = 64, AVX-512 with fast caches behind a core's own, n = 8192: 89 % of the peak with
-/// 2048 keys, 86 % with 512.
-/// Measured: Xeon with slower caches behind a core's own, n = 2048, times the speed of 2048 keys:
+/// Returns the default number of keys per task. The more keys per task, the less often queries are prepared. But every
+/// tile of queries reads the task's keys and values, and adds to their gradients. All of these should stay in a core's
+/// own cache, so a task of more than one unit takes at most 1 MB.
+/// Measured: attention_bench, d = 64, AVX-512 with fast shared caches, n = 8192: 89 % of the peak with 2048 keys, 86 %
+/// with 512.
+/// Measured: Xeon with slower shared caches, n = 2048, times the speed of 2048 keys:
 /// - d = 64: 1.03 with 1024 keys, 1.02 with 512;
 /// - d = 128: 1.02 with 1024 keys, 1.04 with 512;
 /// - d = 32: 0.99 with 1024 keys, 0.99 with 512.
@@ -82,9 +82,9 @@ void attend_backward(const BackwardCall<Scalar, S>& call, const BackwardTask& ta
 /// Computes the gradients of a call, in parallel.
 ///
 /// A task is a chunk of keys, so tasks of different chunks add to the gradients of the same queries. Usually one chunk
-/// runs after the other. If there are too few sequences and heads for the threads, several chunks run in parallel: each
-/// sums into its own matrix, and the matrices are added in the order of the chunks. A chunk consists of whole units of
-/// backward_keys, which are added one by one. So results are the same for any number of threads.
+/// runs after the other. If there are too few sequences and heads for the threads, several chunks run in parallel. Each
+/// but the first then sums into its own matrix, and the matrices are added in the order of the chunks. A chunk consists
+/// of whole units of backward_keys, which are added one by one. So results are the same for any number of threads.
 template <class Scalar, Score S>
 void attend_backward(const BackwardCall<Scalar, S>& call, Threads* threads) {
   constexpr bool by_head = ScoreTraits<S>::sequences_share_gradient;

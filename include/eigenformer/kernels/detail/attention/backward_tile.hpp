@@ -1,7 +1,8 @@
 // A tile of queries in the derivative of attention. attention_backward.hpp has the formulas and symbols.
 //
-// A lane holds one query, as in the forward. S^T, dP^T and dQ^T are products of keys and values, read in place, with
-// matrices that hold one query per lane. dV and dK are products of P^T and dS^T with the rows of dO and Q.
+// A lane holds one query, as in the forward. S^T = K Q^T, dP^T = V dO^T and dQ^T = K^T dS^T read keys and values in
+// place; their other factors hold one query per lane. dV and dK multiply P^T (after dropout) and dS^T by the rows of dO
+// and Q.
 // d = width of a key head, e = width of a value head, n = block_queries.
 #pragma once
 
@@ -24,7 +25,7 @@ template <class Scalar, bool in_base_2, int saved_blocks>
 class BackwardTile {
  public:
   static constexpr Index n = block_queries<Scalar>;
-  static constexpr Index stride = 48;  // between two keys' scores: the most queries of a tile
+  static constexpr Index stride = 48;  // from a key's scores to the next key's; also the most queries per tile
   static constexpr Index key_capacity = 512 / static_cast<Index>(sizeof(Scalar));
   static constexpr Index block_size = key_capacity * stride;  // scores of a tile
 
@@ -86,7 +87,8 @@ class BackwardTile {
   Index blocks() const { return (count_ + n - 1) / n; }
 
   /// Processes a part: adds its contributions to the gradients of queries, keys and values. first_query: the part's
-  /// first query, counted from this tile's; a multiple of a packet's lanes. rows: the keys from the part's first on.
+  /// first query, relative to this tile's first; a multiple of a packet's lanes. rows: the keys, beginning with the
+  /// part's first.
   template <Score S>
   void add(const BackwardCall<Scalar, S>& call, const TilePart& part, Index first_query, const KeyRows<Scalar>& rows) {
     const ScoreTile& tile = part.tile;
@@ -166,8 +168,8 @@ class BackwardTile {
 
   /// Returns the number of entries of memory_ per query.
   Index numbers_of_query() const { return 2 * d_ + e_ + padded<Scalar>(d_) + padded<Scalar>(e_); }
-  /// Returns the tile's number of queries, at most `stride`: as many as fit on the stack, or all `stride`, on the heap,
-  /// if fewer than half of them would fit.
+  /// Returns the most queries per tile: as many as fit on the stack, at most `stride`. If fewer than half of `stride`
+  /// fit, returns `stride`; the memory is then on the heap.
   static Index fitting_queries(Index numbers) {
     const Index fitting = TileMemory<Scalar>::capacity / std::max<Index>(numbers, 1) / n * n;
     return fitting >= stride / 2 ? std::min<Index>(fitting, stride) : stride;
@@ -194,8 +196,8 @@ class BackwardTile {
       for (Index j = 0; j < width; j += line) simd::prefetch(&rows(i, j));
   }
 
-  /// Returns the dot product of a row and contiguous entries. Sums in several lanes: the latency of a single chain of
-  /// additions would cost a tenth of the backward of short sequences.
+  /// Returns the dot product of a row and contiguous entries. Sums in several lanes: waiting for a single chain of
+  /// additions would take a tenth of the backward's time for short sequences.
   static Scalar dot(Index width, const Strided<Scalar>& row, const Scalar* entries) {
     constexpr Index lanes = simd::lanes<Scalar>;
     auto sums = simd::broadcast(Scalar(0));
@@ -222,7 +224,7 @@ class BackwardTile {
     }
   }
 
-  /// Computes x [m x queries] = rows [m x width] lanes [width x queries].
+  /// Computes the product x = rows lanes. x: [m x queries]; rows: [m x width]; lanes: [width x queries].
   static void multiply_by_lanes(const Queries& queries, Index m, const QueryNumbers& lanes, const Strided<Scalar>& rows,
                                 Scalar* x) {
     for_each_block(queries, [&](Index i, Index packets, Index block, Index lane) {
@@ -236,7 +238,7 @@ class BackwardTile {
     });
   }
 
-  /// Adds x [m x queries] rows [queries x width] to `to` [m x width].
+  /// Adds the product x rows to `to`. x: [m x queries]; rows: [queries x width]; to: [m x width].
   static void multiply_by_rows(const Queries& queries, Index m, const Scalar* x, const QueryNumbers& rows,
                                const ContiguousRows<Scalar>& to) {
     const Index row_stride = padded<Scalar>(rows.width);

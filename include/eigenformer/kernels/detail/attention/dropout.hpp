@@ -15,8 +15,8 @@ namespace eigenformer::inline EIGENFORMER_ABI::detail {
 ///
 /// Four consecutive keys share a word of 32 random bits. Each uses the whole word, rotated so that a different byte
 /// leads. The bits after the leading byte are shared with the other keys, but matter only if the leading byte equals
-/// the threshold's, once in 256 draws. So the draws of one word are almost independent: those of two keys have a
-/// correlation below 0.005 for rates from 1e-6 to 1 - 1e-6, and of 0 for multiples of 1/256.
+/// the threshold's, once in 256 draws. So the draws of one word are almost independent. The draws of two keys have a
+/// correlation below 0.005 for rates from 1e-6 to 1 - 1e-6, and 0 for rates that are multiples of 1/256.
 class AttentionDropout {
  public:
   AttentionDropout(double rate, RandomKey key) : threshold_(word_threshold(rate)), key_(key) {}
@@ -47,8 +47,8 @@ class AttentionDropout {
     }
   }
 
-  /// Returns the number of the block of draws, 16 keys each, that holds `key`, for each query of the tile. A number
-  /// consists of the head (14 bits), the query's row (30) and key / 16 (20).
+  /// Returns, for each query of the tile, the number of the block of draws that contains `key`. A block has the draws
+  /// of 16 keys. Its number consists of the head (14 bits), the query's row (30) and key / 16 (20).
   template <std::size_t lanes>
   static std::array<std::uint64_t, lanes> blocks_of(const ScoreTile& tile, Index key) {
     std::array<std::uint64_t, lanes> blocks;

@@ -60,7 +60,8 @@ class ErasedScore {
   void apply_saving(const ScoreTile& tile, ScoreBlock<Scalar> scores, ScoreBlock<Scalar> saved) const {
     apply_saving_(score_, tile, scores, saved);
   }
-  /// Turns the gradient after the score into the one before it, in place. Does nothing if the score has no derivative.
+  /// Turns the gradient of the score's results into the gradient of its inputs, in place. Does nothing if the score has
+  /// no derivative.
   void differentiate(const ScoreTile& tile, ScoreBlock<Scalar> saved, ScoreBlock<Scalar> d_scores) const {
     differentiate_(score_, tile, saved, d_scores);
   }

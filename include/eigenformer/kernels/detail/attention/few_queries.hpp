@@ -1,8 +1,8 @@
 // Attention of few queries, as in decoding. Its time is bound by reading keys and values once.
 //
 // With one query per lane, most lanes would be empty. So a register holds features of a query, a key or a result
-// instead, and the product of a query and a key is summed across the register. The rows of FewQueries are all queries
-// that share a key head: those of all its query heads (grouped heads), at all positions.
+// instead, and the product of a query and a key is summed across the register. FewQueries works on one key head. It has
+// a row for each query that reads this head: for each position in each query head of the group.
 #pragma once
 
 #include <vector>
@@ -16,8 +16,8 @@
 namespace eigenformer::inline EIGENFORMER_ABI::detail {
 
 /// Returns whether a sequence has so few queries that sums across registers cost less than empty lanes.
-/// Measured: decoding_bench on Zen 3, n = 256, d = 64: 5.0 microseconds for four heads; as GroupedHeads in eight lanes,
-/// 8.2 for five to eight heads.
+/// Measured: decoding_bench on Zen 3, n = 256, d = 64: FewQueries takes 5.0 microseconds for four heads; GroupedHeads
+/// in eight lanes takes 8.2 for five to eight heads.
 template <class Scalar>
 bool has_few_queries(const AttentionLayout& layout, Index sequence) {
   return layout.group() * layout.query_rows.length(sequence) <= simd::lanes<Scalar> / 2;
@@ -38,8 +38,8 @@ void apply_to_rows(const S& score, const ScoreTile& tile, Scalar* rows, Index st
 }
 
 /// Returns the number of keys per tile, a multiple of a packet's lanes.
-/// - One row of queries reads the keys once. Its tile is as large as TileReader can copy to its stack, to alternate
-///   less often between keys and values.
+/// - One row of queries reads the keys once. Its tile is the largest that TileReader can copy to its stack, so that the
+///   kernel alternates less often between keys and values.
 /// - Several rows go over the same keys. Their tile is smaller, so that its keys stay in 32 KB of L1 cache.
 /// The number depends on sizes alone, not on where keys and values lie, because it determines the order of sums.
 /// Measured: decoding_bench on Zen 5, d = 64, times the speed of tiles of 64 keys: 1.02 with one row, 1.06 to 1.08 with

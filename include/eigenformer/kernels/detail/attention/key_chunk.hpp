@@ -12,8 +12,8 @@
 namespace eigenformer::inline EIGENFORMER_ABI::detail {
 
 /// A chunk of keys with their values, and the sums of their gradients, which begin as zeros. Keys and values are copied
-/// if kernels cannot use them in place. Rows that would evict each other from the caches are buffered, those of the
-/// gradients included.
+/// if kernels cannot use them in place. Rows that would evict each other from the caches are buffered, including rows
+/// of gradients.
 template <class Scalar>
 class KeyChunk {
  public:
@@ -28,7 +28,7 @@ class KeyChunk {
     const bool buffers_d_k = count_ > 16 && copies_pay<Scalar>(d_k_to_.stride, tile.queries, tile.keys);
     const bool buffers_d_v = count_ > 16 && copies_pay<Scalar>(d_v_to_.stride, tile.queries, tile.keys);
 
-    // One allocation: with several, glibc returns the memory to the system after every call, which costs the next call
+    // One allocation: with several, glibc returns the memory to the system after every call, and the next call pays for
     // page faults.
     // Measured: 512 keys, d = 64: page faults take a tenth of the call's time.
     const Index k_size = count_ * padded<Scalar>(k_width_), v_size = count_ * padded<Scalar>(v_width_);
@@ -45,8 +45,8 @@ class KeyChunk {
     for (Index i = 0; i < count_; ++i) std::fill_n(rows_.d_v.row(i), v_width_, Scalar(0));
   }
 
-  /// Returns the rows. With `looks`, are_finite tells whether all keys and values are finite (checked once); else it is
-  /// false.
+  /// Returns the rows. If `looks`, their are_finite tells whether all keys and values are finite, which is checked
+  /// once. Otherwise are_finite is false.
   KeyRows<Scalar> rows(bool looks) {
     if (looks && !are_finite_.has_value())
       are_finite_ = all_finite(rows_.keys, count_, k_width_) && all_finite(rows_.values, count_, v_width_);

@@ -17,16 +17,16 @@ namespace eigenformer::inline EIGENFORMER_ABI::detail {
 template <class Scalar, bool in_base_2>
 class OnlineSoftmax {
  public:
-  /// Starts with no keys. Must be called first: the constructor initialises nothing, because most of an array of these
+  /// Starts with no keys. Must be called first: the constructor initialises nothing, because most objects of an array
   /// may stay unused.
   void begin() {
     largest_.fill(hidden_score<Scalar>);
     sum_.fill(Scalar(0));
   }
 
-  /// Turns the scores [keys x n] of a tile's parts into weights relative to the largest score so far (within `slack`),
-  /// and rescales earlier sums to match. largest: [n], each query's largest score in the tile. results: [width x n],
-  /// the sums of weighted values.
+  /// Turns the scores [keys x n] of a tile's parts into weights, relative to the largest score so far or to one at most
+  /// `slack` below it. Rescales earlier sums to match. largest: [n], each query's largest score in the tile. results:
+  /// [width x n], the sums of weighted values.
   template <class Parts>
   void add(const Parts& parts, Scalar* scores, const Scalar* largest, Index width, Scalar* results) {
     for (Index packet = 0; packet < n / lanes; ++packet) {
@@ -77,7 +77,7 @@ class OnlineSoftmax {
   using P = simd::Packet<Scalar>;
   static constexpr Index n = block_queries<Scalar>;
   static constexpr int lanes = simd::lanes<Scalar>;
-  // Sums are rescaled only if the largest score grows by more than this. So weights stay below 2^8.
+  // Sums are rescaled only if the largest score grows by more than this. So weights are at most 2^8.
   static constexpr auto slack = static_cast<Scalar>(in_base_2 ? 8.0 : 5.5);
 
   /// Raises the largest scores of the queries from `lane` on to `top`, where `top` exceeds them by more than `slack`,

@@ -2,8 +2,8 @@
 //
 // A register holds the scores of one key, or the results of one value feature, for as many queries as it has lanes: the
 // kernel computes S^T = K Q^T and O^T = V^T P^T. Keys and values are broadcast entry by entry from where they lie, so
-// only queries are ever transposed. The maximum, the sum, the rescaling and the exponential work lane by lane, without
-// sums across a register. Lanes never mix, so a query's result does not depend on its neighbours.
+// only queries and results are ever transposed. The maximum, the sum, the rescaling and the exponential work lane by
+// lane, without sums across a register. Lanes never mix, so a query's result does not depend on its neighbours.
 #pragma once
 
 #include "eigenformer/kernels/detail/attention/hidden_keys.hpp"
@@ -22,9 +22,9 @@ inline constexpr Index max_query_blocks = 1536 / block_queries<Scalar>;
 /// Returns how many query blocks go over the keys together, so that a tile of keys is fetched once for all of them.
 ///
 /// - Usually as many as fit on the stack of TileMemory, up to four.
-/// - More if a tile is copied, or if a core's caches cannot hold all keys and values (1 MB). These blocks take at most
-///   5/8 MB. If threads are to `share` the blocks, these are also at most max_query_blocks / 4, and at most a sixteenth
-///   of all blocks.
+/// - More if a tile is copied, or if all keys and values take more than 1 MB, which a core's caches may not hold. Then
+///   the blocks that go together take at most 5/8 MB. If threads are to `share` the blocks, at most a sixteenth of all
+///   blocks go together, and at most max_query_blocks / 4.
 ///
 /// Measured: Zen 3, 64 blocks instead of 16, rows 1024 floats apart, d = 64: 1.16 times the speed with n = 2048, 1.05
 /// with 512.
@@ -48,11 +48,11 @@ Index blocks_together(const AttentionLayout& layout, const HeadRows<const Stored
   return std::max<Index>(few, std::min<Index>(most, (Index(5) << 17) / (block * size)));
 }
 
-/// The largest numbers of keys per tile: of any tile, and where some keys are hidden. The second is smaller, because a
-/// mask is applied to the whole part in which it hides keys.
+/// max_tile_keys: the most keys of any tile. partly_hidden_tile_keys: the most keys of a tile in which some are hidden.
+/// The second is smaller, because a mask is applied to the whole part in which it hides keys.
 /// Measured: attention_bench, d = 64, n = 2048: 88.2 % of the peak with 128 keys, 89.1 with 512; causal, n = 512: 78.8
 /// and 76.5.
-/// Measured: Zen 3, with smaller caches: 256 keys have up to 1.02 times the speed of 512, with d = 128 1.07 times.
+/// Measured: Zen 3, with smaller caches: 256 keys have up to 1.02 times the speed of 512; with d = 128, 1.07 times.
 inline constexpr Index max_tile_keys = 512, partly_hidden_tile_keys = 128;
 /// Returns the number of keys per tile. Every tile has fixed costs, so tiles are large, but a copied tile must fit into
 /// TileReader. Scores that read rows of keys get the largest tiles.
@@ -138,7 +138,7 @@ class QueryBlocks {
   Scalar* q(Index block) const { return memory_.data() + block * block_size(); }  // [d x n], scaled
   Scalar* results(Index block) const { return q(block) + d() * n; }               // [e x n]
 
-  /// Returns whether the score is applied to a part. If so, it may hide some of it.
+  /// Returns whether the score is applied to a part. If so, the score may hide some of the part.
   static bool applies_to(const TilePart& part) { return part.seen == Visible::some || ScoreTraits<S>::changes_values; }
 
   /// Processes a tile of keys for one block of queries. The result does not depend on the other blocks.

@@ -19,7 +19,7 @@ struct QueryRows {
 };
 
 /// Writes Q K^T to `scores`, whose rows are padded to whole packets. Processes as many keys together as there are
-/// lanes, each with a register of sums. The last key is repeated in lanes beyond it.
+/// lanes, each with a register of sums. Lanes beyond the last key repeat that key.
 template <class Scalar>
 EIGEN_DONT_INLINE void multiply_by_keys(const QueryRows<Scalar>& q_rows, Index keys, const Strided<Scalar>& key_rows,
                                         const ContiguousRows<Scalar>& scores) {
@@ -50,8 +50,8 @@ EIGEN_DONT_INLINE void multiply_by_keys(const QueryRows<Scalar>& q_rows, Index k
 }
 
 /// Adds weights [keys] V to result [packets * lanes], for one query. The keys alternate between `chains` sums per
-/// packet: eight sums in total hide the latency of the additions. With `scores` (null if unused), the values of hidden
-/// keys are not read.
+/// packet: eight sums in total hide the latency of the additions. If `scores` is not null, the values of hidden keys
+/// are not read.
 template <class Scalar, int packets, int chains>
 EIGEN_DONT_INLINE void add_values(Index keys, const Scalar* weights, const Scalar* scores, const Scalar* values,
                                   Index value_stride, Scalar* result) {
@@ -83,8 +83,8 @@ EIGEN_DONT_INLINE void add_values(Index keys, const Scalar* weights, const Scala
     simd::store(result + p * lanes, sums[0][p]);
   }
 }
-/// Adds weights [keys] V to result [packets * lanes], for one query and any number of packets. With `scores` (null if
-/// unused), the values of hidden keys are not read.
+/// Adds weights [keys] V to result [packets * lanes], for one query and any number of packets. If `scores` is not null,
+/// the values of hidden keys are not read.
 template <class Scalar>
 void add_values(Index keys, Index packets, const Scalar* weights, const Scalar* scores, const Strided<Scalar>& values,
                 Scalar* result) {

@@ -49,7 +49,7 @@ class RowSoftmax {
  private:
   using P = simd::Packet<Scalar>;
   static constexpr Index lanes = simd::lanes<Scalar>;
-  static constexpr Scalar unit = in_base_2 ? Scalar(1) : log2_e<Scalar>;  // one unit of scores in base 2
+  static constexpr Scalar unit = in_base_2 ? Scalar(1) : log2_e<Scalar>;  // a weight is 2^(unit * score)
 
   Scalar largest_ = hidden_score<Scalar>;
   Scalar sum_ = 0;

@@ -14,7 +14,8 @@ void apply_saving(const S& score, const ScoreTile& tile, ScoreBlock<Scalar> scor
     score.apply(tile, scores);
 }
 
-/// Turns the gradient after a score into the one before it, in place. Does nothing if the score has no derivative.
+/// Turns the gradient of a score's results into the gradient of its inputs, in place. Does nothing if the score has no
+/// derivative.
 template <Score S, class Scalar>
 void differentiate(const S& score, const ScoreTile& tile, ScoreBlock<Scalar> saved, ScoreBlock<Scalar> d_scores) {
   if constexpr (ScoreTraits<S>::saved_blocks > 0)

@@ -1,4 +1,5 @@
-// Computes the gradients of queries and keys from those of attention's weights, for all scores of a sequence at once.
+// Computes the gradients of queries and keys from the gradients of attention's weights, for all scores of a sequence at
+// once.
 #pragma once
 
 #include "eigenformer/kernels/detail/attention/score_matrix.hpp"
@@ -6,7 +7,8 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI::detail {
 
-/// Turns d, the gradients of the weights, into those of the scores, in place: the derivative of each query's softmax.
+/// Turns `d` from the gradients of the weights into the gradients of the scores, in place. This is the derivative of
+/// each query's softmax.
 template <class Scalar>
 void differentiate_softmax(const ScoreMatrix<Scalar>& weights, ScoreMatrix<Scalar>& d) {
   Eigen::Array<Scalar, Eigen::Dynamic, 1> mean = Eigen::Array<Scalar, Eigen::Dynamic, 1>::Zero(d.rows());

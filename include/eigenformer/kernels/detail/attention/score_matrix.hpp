@@ -73,7 +73,7 @@ void softmax_of_queries(ScoreMatrix<Scalar>& scores) {
 }
 
 /// Calls body(tile, scores) in parallel, for every sequence and head that has queries and keys. scores: a new matrix
-/// [queries x keys] of what softmax would get. Throws if the score does not cover the batch.
+/// [queries x keys] with the scores that softmax would get. Throws if the score does not cover the batch.
 template <class Scalar, class Body>
 void for_each_score_matrix(const AttentionLayout& layout, const TensorView<const Scalar, 2>& q,
                            const TensorView<const Scalar, 2>& k, const ErasedScore<Scalar>& score, Threads* threads,

@@ -51,7 +51,7 @@ void hide_outside_band(const ScoreTile& tile, Index first, Index last, ScoreBloc
   for (Index i = 0; i < whole; i += lanes) {
     Scalar* const packet = scores.data() + i;
     Index key = std::clamp<Index>(last + i + 1, 0, keys);
-    auto left = simd::count_from(static_cast<Scalar>(last + i - key));  // keys until each query's last
+    auto left = simd::count_from(static_cast<Scalar>(last + i - key));  // keys from `key` to each query's last
     for (; key < keys; ++key) {
       simd::store(packet + key * stride, simd::select_less(left, zero, hidden, simd::load(packet + key * stride)));
       left = simd::subtract(left, one);
@@ -59,7 +59,7 @@ void hide_outside_band(const ScoreTile& tile, Index first, Index last, ScoreBloc
     const Index end = std::clamp<Index>(first + i + lanes - 1, 0, keys),
                 all_until = std::clamp<Index>(first + i, 0, end);
     for (key = 0; key < all_until; ++key) simd::store(packet + key * stride, hidden);
-    auto missing = simd::count_from(static_cast<Scalar>(first + i - key));  // keys until each query's first
+    auto missing = simd::count_from(static_cast<Scalar>(first + i - key));  // keys from `key` to each query's first
     for (; key < end; ++key) {
       simd::store(packet + key * stride, simd::select_less(zero, missing, hidden, simd::load(packet + key * stride)));
       missing = simd::subtract(missing, one);

@@ -29,7 +29,7 @@ struct AttentionTask {
 };
 
 /// Returns all tasks of a call. Tasks of one head are adjacent, because they read the same keys. together: query blocks
-/// per task, which go over the keys as one.
+/// per task. The blocks of a task go over the keys together.
 template <class Scalar>
 std::vector<AttentionTask> attention_tasks(const AttentionLayout& layout, Index together) {
   std::vector<AttentionTask> tasks;
@@ -66,7 +66,7 @@ inline ScoreTile tile_of_queries(const AttentionLayout& layout, const AttentionT
 /// Computes the attention of the queries of `tile` with the class Queries.
 ///
 /// A hidden key's weight is 0, but 0 times infinity or NaN is NaN, which must not reach a query that does not see the
-/// key. Such values show in the results, so checking these once at the end is enough, and costs next to nothing. If
+/// key. Such values make results NaN, so one check of the results at the end is enough, and costs next to nothing. If
 /// something was hidden and a result is not finite, everything is computed again with hidden keys skipped.
 template <class Queries>
 void attend_with(const typename Queries::Call& call, const ScoreTile& tile) {

@@ -9,8 +9,8 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI::detail {
 
-/// A rectangle of a tile: consecutive keys, and the queries of consecutive packets. Both are counted from the tile's
-/// begin.
+/// A rectangle of a tile: consecutive keys, and the queries of consecutive packets. `key` and `packet` are relative to
+/// the tile's first key and first packet.
 struct TilePart {
   ScoreTile tile;  // the part as a tile of its own
   Visible seen;    // some or all
@@ -24,7 +24,7 @@ struct TilePart {
 template <class Scalar, Index max_queries>
 class TileParts {
  public:
-  /// Splits `tile`. seen: how much of it its queries see.
+  /// Splits `tile`. seen: how much of the tile its queries see.
   template <Score S>
   TileParts(const S& score, const ScoreTile& tile, Visible seen) {
     const Index groups = (tile.query_end - tile.query_begin + group - 1) / group;
@@ -35,8 +35,8 @@ class TileParts {
       narrowed[static_cast<std::size_t>(g)] = queries_of(tile, g, 1);
       narrow(score, narrowed[static_cast<std::size_t>(g)]);
     }
-    // Cut at each key where some group begins or ends. Between two cuts, a part has all groups from the first to the
-    // last that sees these keys.
+    // Cut at each key where some group begins or ends. The part between two cuts has all groups between the first and
+    // the last group that see its keys, inclusive.
     for (Index key = tile.key_begin; key < tile.key_end;) {
       Index next = tile.key_end, first = groups, last = -1;
       for (Index g = 0; g < groups; ++g) {

@@ -39,7 +39,7 @@ struct TappedRows {
   Taps taps;
 };
 
-/// Writes y_i = start + sum over k of x_(i + shift k) B_k, over the rows within the sequence of i.
+/// Writes y_i = start + sum over k of x_(i + shift k) B_k. Rows of x outside the sequence of i count as zeros.
 /// - start: a row, or null for zeros
 /// - panel_of(k, row, rows, col, cols, buffer): returns that part of B_k in whole packets; may pack it into `buffer`
 template <class Scalar, class PanelOf>
@@ -83,8 +83,9 @@ void multiply_taps(const TappedRows<Scalar>& in, const Scalar* start, MatrixRef<
   });
 }
 
-/// Packs `cols` columns from `col` on of `depth` rows from `row` on of x unfolded, [tokens x kernel * inputs]. A row of
-/// x unfolded holds the rows that the taps read, side by side, with zeros outside the sequence.
+/// Packs a block of the unfolded x into `panel`: `depth` rows from `row` on, and `cols` columns from `col` on. The
+/// unfolded x is [tokens x kernel * inputs]. Each of its rows holds the rows of x that the taps read, side by side,
+/// with zeros outside the sequence.
 template <class Scalar>
 void pack_unfolded(const TappedRows<Scalar>& in, Index row, Index depth, Index col, Index cols,
                    const ContiguousRows<Scalar>& panel) {

@@ -3,7 +3,7 @@
 // An entry of C = A B is one chain of multiply-adds over k, whatever the shape and the number of threads (see
 // register_tile.hpp). Eigen's product changes the order of its sums with the number of rows, and allocates its buffers
 // at every call. A is read in place; its rows or columns must be contiguous. B may have any strides. It is packed into
-// a buffer on the stack, one panel as wide as a register tile at a time.
+// a buffer on the stack, one panel at a time. A panel is as wide as the widest register tile.
 #pragma once
 
 #include <algorithm>

@@ -25,9 +25,9 @@ inline constexpr Index panel_width = panel_packets* simd::lanes<Scalar>;
 /// enough registers for the operands, and hide the latency of the additions. 12 x 2 and 6 x 4 are as fast, but most
 /// head widths are multiples of eight.
 /// Measured: AVX-512: 96 to 98 % of the peak with both 12 x 2 and 6 x 4.
-/// Measured: Xeon, whose clock falls the more it loads: attention has 0.95 to 1.01 times the speed with 6 x 3, and 0.95
-/// to 1.01 with 8 x 2. One load before every pair of multiply-adds, which suits its ports, is 4 % faster alone and no
-/// faster in attention.
+/// Measured: Xeon, whose clock falls with the number of loads: attention has 0.95 to 1.01 times the speed with
+/// either 6 x 3 or 8 x 2. One load before every pair of multiply-adds suits this processor's ports: products alone are
+/// 4 % faster, but attention is no faster.
 constexpr int tile_rows(int packets) {
   return simd::registers >= 32 || packets == 1 ? 8 : 4;
 }
@@ -35,9 +35,9 @@ constexpr int tile_rows(int packets) {
 /// Whether a matrix has contiguous rows or contiguous columns.
 enum class Contiguous { rows, columns };
 
-/// Returns the entry i < 4 strides and `bytes` bytes after `from`. x86 can encode this address in the load or store.
-/// The empty asm stops the compiler from precomputing it: Clang 14 spends an addition on each address, and GCC 12
-/// spills addresses to the stack when it runs out of registers.
+/// Returns the entry at `from` + i strides + `bytes` bytes, for i < 4. x86 can encode this address in the load or
+/// store. The empty asm stops the compiler from precomputing it: Clang 14 spends an addition on each address, and GCC
+/// 12 spills addresses to the stack when it runs out of registers.
 template <class Entry, class Byte>
 EIGEN_ALWAYS_INLINE Entry& at(Byte*& from, int i, Index& stride, Index three_strides, Index bytes) {
 #if defined(__clang__)
@@ -103,8 +103,8 @@ EIGEN_ALWAYS_INLINE void add_steps(  // NOLINT(readability-function-size): alway
 }
 
 /// Computes C = start + A B in whole tiles, one below the other. `product` must have a multiple of `rows` rows, and
-/// packets * lanes columns. If `largest` is not null, raises each of its entries, one per column, to the maximum of
-/// itself and that column of C. This costs next to nothing while C is in registers.
+/// packets * lanes columns. `largest` has an entry per column, or is null. Each entry is raised to the maximum of
+/// itself and its column of C. This costs next to nothing while C is in registers.
 /// Not inlined, because every caller would compile and contain all tiles again.
 template <class Scalar, int packets, int rows, Contiguous contiguous>
 EIGEN_DONT_INLINE void multiply_tiles(const PackedProduct<Scalar>& product, Scalar* largest) {

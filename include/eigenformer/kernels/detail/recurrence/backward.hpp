@@ -32,7 +32,7 @@ void recur_backward(const Recurrence<Scalar>& layer, const RecurrentTransposes<S
                     const ConstMatrixRef<Scalar>& d_state, RecurrentGroupGradients<Scalar>& to) {
   const ConstMatrixRef<Scalar>&state = forward.state, &saved = forward.saved;
   const Index hidden = layer.hidden(), size = group.size(), columns = to.d_gates.cols();
-  Matrix<Scalar> d_after(size, state.cols());  // gradient of the state after a step; d_before: before it
+  Matrix<Scalar> d_after(size, state.cols());  // gradient of the state after a step; d_before: of the state before it
   Matrix<Scalar> d_before = Matrix<Scalar>::Zero(size, state.cols());
   Matrix<Scalar> d_step(size, columns), through(size, hidden);
   Matrix<Scalar> d_products(Cell::products_differ ? size : 0, columns);

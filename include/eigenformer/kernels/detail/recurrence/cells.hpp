@@ -105,7 +105,8 @@ struct GruCell {
     store<Scalar>(step.state + j, count, n + z * (load(step.previous + j, count) - n));
   }
 
-  /// Writes the gradients. If the cell resets first, the caller writes the r part of d_gates, which goes through U_n.
+  /// Writes the gradients. If the cell resets first, the caller writes the r part of d_gates, because that gradient
+  /// passes through U_n.
   template <class Scalar, class Count>
   static void backward(const RecurrentStepBackward<Scalar>& step, Index j, Count count) {
     const auto saved_of = [&](Index g) { return load(step.saved + g * step.hidden + j, count); };

@@ -22,13 +22,13 @@ class RecurrentProducts {
   }
   RecurrentProducts(const RecurrentProducts&) = delete;
 
-  /// Writes the products with h, the state before the step: of all gates, or of all but the last if the cell resets
-  /// first.
+  /// Writes U h plus the bias for all gates, or for all but the last if the cell resets first. h: the state before the
+  /// step.
   void of_state(const ConstMatrixRef<Scalar>& h, MatrixRef<Scalar> products) const {
     const Index columns = all_->outputs();
     linear_forward<Scalar>(h, *all_, bias(0, columns), products.leftCols(columns));
   }
-  /// Writes the product of the last gate. reset: r * h.
+  /// Writes the product for the last gate, plus its bias. reset: r * h.
   void of_reset(const ConstMatrixRef<Scalar>& reset, MatrixRef<Scalar> products) const {
     const Index columns = last_.outputs();
     linear_forward<Scalar>(reset, last_, bias(all_->outputs(), columns), products.rightCols(columns));

@@ -1,7 +1,7 @@
 // Divides the sequences of a recurrent layer into tasks.
 //
 // Sequences are independent. A task processes a group of them together, so that their product with U has several rows.
-// The sequences of a group are sorted by length, so that those that have not ended come first.
+// A group lists its longest sequences first, so that at every step the sequences still running come first.
 #pragma once
 
 #include <span>

@@ -54,7 +54,8 @@ struct NormalTail {
   RowPiece<Scalar> tail;
 };
 
-/// Returns x clamped to [-limit, limit]. Beyond the limit the other factor is 0; clamping avoids 0 times infinity.
+/// Returns x clamped to [-limit, limit]. Callers multiply it by a factor that is 0 beyond the limit; clamping avoids 0
+/// times infinity.
 template <class Scalar>
 RowPiece<Scalar> held(const RowPiece<Scalar>& x, Scalar limit) {
   return minimum(maximum(x, -limit), limit);

@@ -11,8 +11,8 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI::detail {
 
-/// The target of a row: the factors of its log-probabilities. Every class has `each` times its weight; the label has
-/// of_label(label) in addition.
+/// The target of a row: each class's log-probability enters the loss with a factor. This is `each` times the class's
+/// weight; for the label, of_label(label) is added.
 class CrossEntropyTarget {
  public:
   CrossEntropyTarget(Index vocabulary_size, const CrossEntropyOptions& options)

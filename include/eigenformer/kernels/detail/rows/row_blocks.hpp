@@ -30,8 +30,8 @@ auto* row_begin(AnyRef& matrix, Index i) {
 }
 
 /// Computes sums over rows, such as the gradient of a bias. Sets each of `sums`, with `cols` entries, to the sum of the
-/// terms that body adds. body(begin, end, into) adds the terms of rows `begin` to `end` - 1 to `into`: as many pointers
-/// as `sums`.
+/// terms that body adds. body(begin, end, into) adds the terms of rows `begin` to `end` - 1 to `into`, which has one
+/// pointer for each of `sums`.
 template <class Scalar, std::size_t count, class Body>
 void sum_over_rows(Threads* threads, Index rows, Index cols, const std::array<Scalar*, count>& sums, Body&& body) {
   for (Scalar* sum : sums) std::fill(sum, sum + cols, Scalar(0));
