@@ -5,8 +5,8 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// Receives the weights of every attention layer called with a context that holds it. AttentionRecorder stores them;
-/// your own class may print or sum them instead.
+/// Receives the weights of attention layers. Set Context::attention to an observer; every attention layer called with
+/// that context then reports to it. AttentionRecorder stores the weights; your own class may print or sum them instead.
 template <class Scalar>
 class AttentionObserver {
  public:

@@ -93,7 +93,7 @@ class MessagePart {
   double real_ = 0;
 };
 
-/// Prints the message and aborts: EIGENFORMER_THROW without exceptions.
+/// Prints the message and aborts. EIGENFORMER_THROW calls it in builds without exceptions.
 [[noreturn]] EIGENFORMER_COLD inline void abort_with(const Error& error) {
   std::fputs(error.what(), stderr);
   std::fputc('\n', stderr);

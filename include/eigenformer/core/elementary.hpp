@@ -61,14 +61,14 @@ constexpr auto inverse_factorials() {
 }  // namespace detail
 
 /// Returns e^x within 2 roundings. Returns 0 where the result would be subnormal, and infinity where it would exceed
-/// half of the largest number.
+/// 2^127.5 (double: 2^1023.5), which is 0.71 of the largest number.
 template <class Scalar, std::enable_if_t<std::is_floating_point_v<Scalar>, int> = 0>
 EIGEN_ALWAYS_INLINE Scalar exp(Scalar x) {
   EIGENFORMER_KEEP_ORDER
   using simd::as_rounded;
   constexpr bool single = sizeof(Scalar) == 4;
   constexpr Scalar lowest = single ? Scalar(-87.33654) : Scalar(-708.39641853226408);
-  constexpr Scalar highest = single ? Scalar(88.37626) : Scalar(709.4361393031039);  // round to n = 127 and 1023
+  constexpr Scalar highest = single ? Scalar(88.37626) : Scalar(709.4361393031039);  // the largest with n = 127, 1023
   const Scalar within = detail::choose(x < lowest, lowest, detail::choose(x > highest, highest, x));
   // e^x = 2^n (1 + p), where p = e^r - 1 and |r| <= ln(2) / 2.
   using Bits = detail::FloatingBits<Scalar>;

@@ -16,7 +16,7 @@ namespace eigenformer::inline EIGENFORMER_ABI {
 namespace detail {
 
 /// The subfolder that holds complete new files until they replace the old ones. It gets this name in one atomic rename,
-/// when all its files are complete and synced. From then on the new files count.
+/// when all its files are complete and synced. From then on readers find the new files.
 inline constexpr const char* newer_files = ".newer-files";
 
 /// The prefix of that subfolder's name while its files are being written.
@@ -95,8 +95,8 @@ class FolderToWrite {
   bool is_new_ = false;
 };
 
-/// A temporary subfolder for incomplete files, removed at the end of the scope. Also removes those that killed programs
-/// left behind.
+/// A temporary subfolder for incomplete files, removed at the end of the scope. The constructor also removes the
+/// subfolders that killed programs left behind.
 class UnfinishedFiles {
  public:
   UnfinishedFiles(const char* where, const std::filesystem::path& folder) : temporary_(folder, unfinished_files) {
@@ -105,7 +105,7 @@ class UnfinishedFiles {
       if (path_text(entry.filename()).starts_with(unfinished_files)) std::filesystem::remove_all(entry, error);
     std::filesystem::create_directory(path(), error);
     check_error(error, where, folder);
-    // Only the owner may enter: a file in it may replace a private one.
+    // Only the owner may enter, because a file in this folder may be the new version of a private file.
     std::filesystem::permissions(path(), std::filesystem::perms::owner_all, error);
     check_error(error, where, folder);
   }
@@ -157,7 +157,7 @@ inline void write_folder(const std::filesystem::path& folder,
 /// Several files cannot be replaced atomically, but one folder can be renamed atomically:
 ///
 ///   1. The new files are written into `folder/.unfinished-files-*.tmp` and synced.
-///   2. That folder is renamed to `folder/.newer-files`, and `folder` is synced. From now on the new files count.
+///   2. That folder is renamed to `folder/.newer-files`, and `folder` is synced. Readers now find the new files.
 ///   3. The new files are renamed, one by one, over the old ones, and `.newer-files` is removed.
 ///
 /// Readers that look files up with `newest_file(folder, name)` find all the old files before step 2 and all the new
@@ -177,8 +177,8 @@ inline std::filesystem::path newest_file(const std::filesystem::path& folder, co
   return std::filesystem::exists(detail::known_status("newest_file", newer)) ? newer : folder / name;
 }
 
-/// Returns when each file was last written, looking them up like newest_file. If the result is the same before and
-/// after reading the files, the contents read belong together.
+/// Returns when each of the named files was last written. It finds them as newest_file does. Call it before and after
+/// reading the files: if both results are equal, the contents belong together.
 inline std::vector<std::filesystem::file_time_type> last_writes(const std::filesystem::path& folder,
                                                                 std::span<const char* const> names) {
   std::vector<std::filesystem::file_time_type> times;
@@ -189,7 +189,7 @@ inline std::vector<std::filesystem::file_time_type> last_writes(const std::files
 }
 
 /// Throws if write_folder would refuse the folder, or files with these names in it. Call it before long work whose
-/// result goes there. Changes nothing.
+/// result goes there. Changes nothing, except that it removes the unfinished files that killed programs left behind.
 inline void check_folder_writable(const std::filesystem::path& folder, std::span<const char* const> names = {}) {
   constexpr const char* where = "write_folder";
   const detail::FolderToWrite real(where, folder);

@@ -22,8 +22,8 @@ class LineReader {
  public:
   /// Reads from `stream`, which must outlive the reader.
   /// name: the source's name in messages.
-  /// file: the C stream behind it, if any (stdin for std::cin). Its error flag is checked too, because some standard
-  /// libraries do not report its errors.
+  /// file: the C stream behind `stream`, if any (stdin for std::cin). Its error flag is checked too, because some
+  /// standard libraries do not pass errors of the C stream on to `stream`.
   LineReader(std::istream& stream, std::string name, std::FILE* file = nullptr)
       : stream_(stream), name_(std::move(name)), file_(file) {}
 

@@ -25,8 +25,8 @@ inline std::uint32_t word_threshold(double rate) {
   return static_cast<std::uint32_t>(std::min<double>(std::round(rate * words), words - 1));
 }
 
-/// Returns the scale for the entries that dropout keeps: it preserves the expectation when entries whose word is below
-/// `threshold` become 0.
+/// Returns the scale for the entries that dropout keeps. Dropout sets an entry to 0 if its random word is below
+/// `threshold`; the scale of the others preserves the expectation.
 template <class Scalar>
 Scalar kept_factor(std::uint32_t threshold) {
   constexpr double words = 0x1p32;

@@ -16,7 +16,7 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// A range of integers, other than bool and characters.
+/// A range of integers of at least two bytes, which excludes bool and char.
 template <class Range>
 concept WholeNumbers = requires(const Range& range) {
   requires std::is_integral_v<std::remove_cvref_t<decltype(*std::begin(range))>> && sizeof(*std::begin(range)) >= 2;
@@ -71,7 +71,7 @@ class RowOffsets {
 
   bool given() const { return !offsets_.empty(); }
 
-  // The functions below require given offsets.
+  // The functions from sequences() to max_length() require given offsets.
   Index sequences() const { return static_cast<Index>(offsets_.size()) - 1; }
   Index rows() const { return offsets_.back(); }
   Index begin(Index sequence) const { return offsets_[static_cast<std::size_t>(sequence)]; }

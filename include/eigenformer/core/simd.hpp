@@ -30,9 +30,9 @@ template <class Scalar>
 EIGEN_ALWAYS_INLINE Packet<Scalar> load(const Scalar* from) {
   return Eigen::internal::ploadu<Packet<Scalar>>(from);
 }
-/// Makes GCC keep a packet in its register up to here. GCC 12 may otherwise reuse the register for a sum that it moves
-/// away later, or reload the packet from memory on each use. Does nothing without FMA, where it would run out of
-/// registers.
+/// Makes GCC keep a packet in its register up to here. Otherwise GCC 12 may compute a sum in that register and move it
+/// to another one later, or reload the packet from memory on each use. Does nothing without FMA, where GCC would run
+/// out of registers.
 template <class P>
 EIGEN_ALWAYS_INLINE void keep_in_register([[maybe_unused]] const P& packet) {
 #if defined(EIGEN_VECTORIZE_FMA) && defined(__GNUC__) && !defined(__clang__)
@@ -126,7 +126,7 @@ EIGEN_ALWAYS_INLINE Scalar max_of_lanes(const Packet<Scalar>& a) {
 }
 
 namespace detail {
-/// Returns, in lane l, an integer with only bit l set, stored as 32-bit integers.
+/// Returns 32-bit integers that fill a packet. Each integer that lies in lane l has only bit l set.
 template <class Scalar>
 constexpr auto bit_of_lane() {
   std::array<int, lanes<float>> bits{};
@@ -180,8 +180,8 @@ EIGEN_ALWAYS_INLINE void transpose_square(Packet<float> (&rows)[16]) {
   const auto in_pairs = [](const auto& a) { return _mm512_castps_pd(a); };
   const auto alone = [](const auto& a) { return _mm512_castpd_ps(a); };
   Packet<float> t[16];
-  // Transpose the 4 x 4 squares in each 128-bit quarter. Registers r, 4 + r, 8 + r and 12 + r then hold column r of
-  // each.
+  // Transpose the 4 x 4 squares in each 128-bit quarter. Register g + r then holds column r of the four squares in rows
+  // g to g + 3.
   EIGENFORMER_UNROLL
   for (int i = 0; i < 16; i += 2) {
     t[i] = _mm512_unpacklo_ps(rows[i], rows[i + 1]);

@@ -16,7 +16,8 @@ inline void occupy_closed_streams() {
 #if !defined(_WIN32)
   for (int number = 0; number <= 2; ++number) {
     if (::fcntl(number, F_GETFD) >= 0) continue;
-    const int opened = ::open("/dev/null", number == 0 ? O_WRONLY : O_RDONLY);  // for the opposite direction
+    // Standard input is opened for writing and the others for reading, so that using them fails.
+    const int opened = ::open("/dev/null", number == 0 ? O_WRONLY : O_RDONLY);
     if (opened != number) fail("standard stream ", number, ": is closed");
   }
 #endif

@@ -76,8 +76,8 @@ class TensorView {
   Sizes strides_{};
 };
 
-/// Whether an expression's entries lie in memory and can be reached. Eigen 3.4 sets the flag for an IndexedView too,
-/// which has no data().
+/// Whether an expression's entries lie in memory and data() points to them. DirectAccessBit alone does not tell: Eigen
+/// 3.4 sets it for an IndexedView too, which has no data().
 template <class Derived>
 inline constexpr bool has_memory = (Derived::Flags & Eigen::DirectAccessBit) != 0 && requires(const Derived& matrix) {
   matrix.data();

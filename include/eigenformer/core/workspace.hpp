@@ -13,8 +13,10 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// Lends reference-counted blocks of memory and reuses them. It remembers its high-water mark: after the step that
-/// follows the largest one has begun, steps of any shapes allocate nothing. Blocks may outlive the workspace.
+/// Lends reference-counted blocks of memory and reuses them. Blocks may outlive the workspace.
+///
+/// A step begins when a block is asked for while no other block is lent. The workspace then merges its memory into one
+/// chunk. Later steps that need no more memory allocate nothing from the system, whatever their shapes.
 ///
 /// Not thread-safe: one thread at a time may use a workspace and its blocks.
 class Workspace {
@@ -42,7 +44,8 @@ class Workspace {
 
   /// Bytes held, whether lent or free.
   std::size_t capacity() const { return memory_->capacity(); }
-  /// The number of allocations from the system. Stops growing once the step after the largest has begun.
+  /// The number of allocations from the system. After the largest step it grows at most once more, when the next step
+  /// begins.
   std::size_t system_allocations() const { return memory_->chunks_made(); }
 
  private:
@@ -57,8 +60,8 @@ class Workspace {
 
   // Allocates from chunks by first fit in address order, and merges adjacent free ranges.
   //
-  // `release` runs in destructors and must not throw, so only `allocate` asks the system for memory, also for the lists
-  // of free ranges.
+  // `release` runs in destructors and must not throw. Only `allocate` therefore asks the system for memory, including
+  // the memory of the lists of free ranges.
   class FreeList {
    public:
     std::byte* allocate(std::size_t bytes) {

@@ -51,7 +51,7 @@ AttentionOptions with_context(const Context<Scalar>& context, AttentionOptions o
   return options;
 }
 
-/// Returns attention with a score that may read differentiable `numbers`, which are empty if there are none.
+/// Returns attention with a score that may read differentiable `numbers`. They are empty if the score reads none.
 /// make_score(d_numbers) must return the score. The score's backward adds the numbers' gradient to d_numbers, unless it
 /// is null. Throws if options.key_index is given while a tape is recording, since it has no backward.
 template <class Scalar, class MakeScore>

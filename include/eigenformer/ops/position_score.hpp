@@ -13,8 +13,8 @@
 namespace eigenformer::inline EIGENFORMER_ABI {
 
 /// A distance-dependent score under any mask, both chosen at run time. Queries are the last tokens of their sequence's
-/// keys: all of them in self-attention, only the newest with a cache. A single type covers three scores and three
-/// masks, so that the kernels are compiled once more, not nine times.
+/// keys: in self-attention every token is a query, with a cache only the newest tokens are. This one type covers three
+/// scores and three masks, so the kernels are compiled once for it and not for nine types.
 template <class Scalar>
 class PositionScore {
  public:
@@ -41,8 +41,8 @@ class PositionScore {
   /// The differentiable numbers of the score: T5's weights, or Shaw's products of q and aK. Empty for ALiBi.
   const Variable<Scalar>& numbers() const { return numbers_; }
 
-  /// Returns the score as kernels take it. Its backward adds to d_numbers, which has the shape of numbers(), unless it
-  /// is null. The result refers to the numbers, which must outlive it.
+  /// Returns the score as kernels take it. The score refers to numbers(), which must outlive it.
+  /// d_numbers: an array of the shape of numbers(), to which the score's backward adds their gradient; null for none.
   auto score(Scalar* d_numbers = nullptr) const {
     return std::visit([&](const auto& kind) { return combine(Bias(bias(kind, d_numbers)), mask_); }, kind_);
   }

@@ -27,7 +27,7 @@ using WordAlignment = std::set<AlignmentLink>;
 
 namespace detail {
 
-/// Parses `text` as a non-negative integer. Returns -1 unless all of it is one.
+/// Returns the non-negative integer that `text` spells, or -1 if it contains anything else.
 inline Index parse_word_number(std::string_view text) {
   Index number = -1;
   if (text.empty() || text.front() < '0' || text.front() > '9') return -1;

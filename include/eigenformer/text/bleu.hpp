@@ -29,7 +29,7 @@ constexpr auto enum_names(BleuTokenizer) {
 
 struct Bleu {
   double score = 0;                    ///< 0 to 100
-  std::array<double, 4> precisions{};  ///< 0 to 100: share of the hypotheses' n-grams in the reference
+  std::array<double, 4> precisions{};  ///< 0 to 100: percent of the hypotheses' n-grams found in the references
   double brevity_penalty = 0;          ///< 1 unless the hypotheses are shorter than the references
   Index hypothesis_length = 0;         ///< words
   Index reference_length = 0;
@@ -146,7 +146,7 @@ inline Bleu bleu_from_counts(const std::array<NgramCounts, 4>& counts) {
   } else if (bleu.hypothesis_length > 0) {
     bleu.brevity_penalty = std::exp(1 - reference_length / hypothesis_length);
   }
-  if (counts[0].matches == 0) return bleu;  // no word matches, so no longer n-gram does
+  if (counts[0].matches == 0) return bleu;  // no word matches, so longer n-grams cannot match either
 
   double log_precisions = 0;
   double smoothing = 1;

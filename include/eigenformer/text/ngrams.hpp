@@ -15,7 +15,7 @@ namespace eigenformer::inline EIGENFORMER_ABI {
 struct NgramCounts {
   Index hypothesis = 0;
   Index reference = 0;
-  Index matches = 0;  ///< shared n-grams, each counted as often as in the side that has it less often
+  Index matches = 0;  ///< the sum, over all distinct n-grams, of the smaller of their two counts
 
   NgramCounts& operator+=(const NgramCounts& other) {
     hypothesis += other.hypothesis;
@@ -27,9 +27,9 @@ struct NgramCounts {
 
 /// Counts the n-grams of orders 1 to Orders; entry [n - 1] is order n. `Symbol` is a word or a character.
 ///
-/// It sorts the n-grams of order Orders at all positions of both sentences once. Equal n-grams of every order n are
-/// then adjacent: a run ends where two neighbours share fewer than n leading symbols. A hash table per order would hash
-/// every symbol once per order.
+/// Only the longest n-grams are sorted: those of order Orders, at all positions of both sentences. Equal n-grams of
+/// every order n are then adjacent: a run ends where two neighbours share fewer than n leading symbols. A hash table
+/// per order would hash every symbol once per order.
 template <std::size_t Orders, class Symbol>
 std::array<NgramCounts, Orders> count_ngrams(std::span<const Symbol> hypothesis, std::span<const Symbol> reference) {
   struct Gram {

@@ -62,9 +62,9 @@ inline std::vector<Index> sentence_numbers(std::span<const Index> source_lengths
 /// Returns random batches of sentence indices, which contain every sentence once. Each batch has at most max_tokens
 /// tokens on the source side and at most max_tokens on the target side. Only real tokens count; there is no padding.
 ///
-/// A batch groups sentences of similar length, so that few finish decoding early. The order of the batches, and of
-/// sentences of equal length, is drawn anew by each call. Throws if the numbers of lengths differ, if max_tokens < 1,
-/// or if a sentence is longer than max_tokens.
+/// A batch groups sentences of similar length, so that few of them end long before the others. The order of the
+/// batches, and of sentences of equal length, is drawn anew by each call. Throws if the numbers of lengths differ, if
+/// max_tokens < 1, or if a sentence is longer than max_tokens.
 inline std::vector<std::vector<Index>> token_batches(std::span<const Index> source_lengths,
                                                      std::span<const Index> target_lengths, Index max_tokens,
                                                      Rng& rng) {

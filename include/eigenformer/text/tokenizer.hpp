@@ -140,8 +140,8 @@ inline std::vector<std::string> tokenize(std::string_view line, Tokenization tok
   return tokens;
 }
 
-/// Returns the line with these tokens. Accepts any tokens, since a model may produce some that no line has, such as a
-/// leading joiner mark or `<unk>`: a joiner mark with nothing to join is dropped, other tokens are copied.
+/// Returns the line with these tokens. Accepts any tokens, because a model may produce a leading joiner mark or
+/// `<unk>`. A joiner mark with nothing to join is dropped; other tokens are copied.
 inline std::string detokenize(std::span<const std::string> tokens, Tokenization tokenization) {
   if (tokenization == Tokenization::words) return detail::detokenize_words(tokens);
   const std::string literal = detail::double_marks(detail::space_mark, detail::space_mark);

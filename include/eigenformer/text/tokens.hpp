@@ -89,9 +89,9 @@ inline TranslationBatch translation_batch(std::span<const std::vector<Token>> so
                                       static_cast<Index>(sources.size()), chosen);
 }
 
-/// Returns the batch of the chosen sentence pairs, from sentences in ragged storage. Use it for large corpora: one
-/// vector for each of millions of short sentences takes several times the memory. sources, targets: encoded sentences
-/// without special tokens. Throws if their numbers differ or a chosen sentence does not exist.
+/// Returns the batch of the chosen sentence pairs, from sentences in ragged storage. Use it for large corpora:
+/// millions of short sentences take several times the memory if each has its own vector. sources, targets: encoded
+/// sentences without special tokens. Throws if their numbers differ or a chosen sentence does not exist.
 inline TranslationBatch translation_batch(const Tokens& sources, const Tokens& targets, std::span<const Index> chosen) {
   check(sources.sequences() == targets.sequences(), "translation_batch: ", sources.sequences(), " sources, ",
         targets.sequences(), " targets");

@@ -1,5 +1,5 @@
 // Strict UTF-8 decoding and character classes. Text that is not well-formed by the Unicode Standard (table 3-7) is an
-// error that names the offset of the first invalid byte; there are no replacement characters.
+// error. The message names the offset of the first invalid byte. Invalid bytes never become replacement characters.
 #pragma once
 
 #include <array>
@@ -45,7 +45,7 @@ inline CodePoint first_code_point(std::string_view text) {
 
 }  // namespace detail
 
-/// A range over the code points of a text, which must outlive it:
+/// A range over the code points of a text. The text must outlive the range:
 ///
 ///   for (const CodePoint& c : CodePoints(line, "tokenize"))
 ///

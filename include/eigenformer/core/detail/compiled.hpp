@@ -1,5 +1,5 @@
-// Declares the templates that the optional library eigenformer::compiled instantiates. Files that link it then do not
-// instantiate them again.
+// Declares the templates that the optional library eigenformer::compiled instantiates. A program that links this
+// library does not instantiate them again.
 #pragma once
 
 #include "eigenformer/core/config.hpp"

@@ -151,7 +151,7 @@ inline std::error_code wait_for_disk(int descriptor) {
 #endif
 }
 
-/// Gives `to` the owner and mode of `from`. Without permission to change the owner, it stays ours.
+/// Gives `to` the owner and mode of `from`. If this process may not change the owner, only the mode is copied.
 inline void copy_owner_and_mode([[maybe_unused]] const std::filesystem::path& from,
                                 [[maybe_unused]] const std::filesystem::path& to) {
 #if !defined(_WIN32)

@@ -1,4 +1,4 @@
-// Overloads of std::exp and other functions for Dual that fail to compile with one sentence on what to write instead.
+// Overloads of std::exp and other functions for Dual. They do not compile: one sentence says what to write instead.
 // Without them the compiler would list every candidate overload. Adding them to namespace std is harmless: no program
 // can depend on a function that does not compile.
 #pragma once

@@ -10,8 +10,8 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI::simd {
 
-/// A register of 32-bit integers that multiply_words supports, or a single integer where vectorising is left to the
-/// compiler.
+/// The widest type that multiply_words takes: a register of 32-bit integers on x86, elsewhere a single integer. A loop
+/// over single integers leaves vectorising to the compiler.
 #if defined(EIGEN_VECTORIZE_AVX512)
 using Words = Eigen::internal::Packet16i;
 #elif defined(EIGEN_VECTORIZE_AVX2)
@@ -53,8 +53,8 @@ EIGEN_ALWAYS_INLINE Halves<std::uint32_t> multiply_words(std::uint32_t a, std::u
   const std::uint64_t product = std::uint64_t{a} * b;
   return {static_cast<std::uint32_t>(product >> 32), static_cast<std::uint32_t>(product)};
 }
-// x86 multiplies only every other 32-bit integer of a register. Vectorising a scalar loop, GCC 12 widens and narrows
-// the integers for it, with three times the instructions.
+// x86 multiplies only every other 32-bit integer of a register. When GCC 12 vectorises a scalar loop, it therefore
+// widens and narrows the integers, which takes three times the instructions.
 // Measured: scores_bench, dropout with AVX2, GCC 12: 82 instead of 87 % of the plain kernel's speed.
 #if defined(EIGEN_VECTORIZE_AVX512)
 EIGEN_ALWAYS_INLINE Halves<Words> multiply_words(const Words& a, const Words& b) {
