@@ -1,5 +1,7 @@
 #include "eigenformer/autograd/gradient_check.hpp"
 
+#include <limits>
+
 #include "eigenformer/ops/arithmetic.hpp"
 #include "support/catch.hpp"
 
@@ -33,6 +35,28 @@ TEST_CASE("the gradient check passes what is right and finds what is wrong", "[a
   const ef::GradientCheckResult wrong = check(3.01);
   REQUIRE(wrong.max_error > 1e-4);
   REQUIRE(wrong.where.find("input 0") != std::string::npos);
+}
+
+TEST_CASE("one gradient that is NaN fails the check, wherever it is", "[autograd]") {
+  for (const ef::Index place : {0, 4, 8}) {
+    CAPTURE(place);
+    const ef::GradientCheckResult result = ef::gradient_check(
+        {ef::Matrix<double>::Random(3, 3)},
+        [&](const ef::Context<double>& context, const std::vector<Variable>& inputs) {
+          Variable y = context.new_matrix(3, 3);
+          y.writable() = inputs[0].value();
+          y = context.record(std::move(y), {inputs[0]},
+                             [x = inputs[0], place](const Variable& d_y, ef::Tape<double>& tape) {
+                               tape.add_gradient(x, [&](ef::MatrixMap<double> d_x) {
+                                 d_x = d_y.value();
+                                 d_x(place / 3, place % 3) = std::numeric_limits<double>::quiet_NaN();
+                               });
+                             });
+          return ef::sum(context, y);
+        });
+    REQUIRE(std::isnan(result.max_error));
+    REQUIRE_FALSE(result.max_error < 1e-8);
+  }
 }
 
 TEST_CASE("checking parameters leaves them as they were", "[autograd]") {

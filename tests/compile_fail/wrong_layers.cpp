@@ -12,7 +12,7 @@ void call(const Eigen::MatrixXf& x, const ef::EncoderLayer<float>& layer, const 
   layer({}, Eigen::MatrixXd(x.cast<double>()));
   // expected: a tape's variables are of its scalar type
   ef::Tape<float>().variable(Eigen::MatrixXi(3, 3));
-  // expected: a Context is followed by Variables
+  // expected: after a Context, attention takes Variables
   ef::attention(ef::Context<float>{}, x, x, x);
   // expected: x.value() for a Variable
   ef::attention(variable, variable, variable);

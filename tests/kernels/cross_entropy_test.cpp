@@ -236,10 +236,10 @@ TEST_CASE("cross entropy names what does not fit", "[kernels]") {
   Matrix<float> d_logits(3, 5);
   CHECK(message_of([&] {
           ef::cross_entropy(logits, std::vector<Token>{1, -100, 5});
-        }) == "cross_entropy: the label of row 2 is 5, the vocabulary's size 5");
+        }) == "cross_entropy: the label of row 2 is 5, the size of the vocabulary is 5");
   CHECK(message_of([&] {
           ef::cross_entropy_rows(logits, std::vector<Token>{1, -1, 2});
-        }) == "cross_entropy: the label of row 1 is -1, the vocabulary's size 5");
+        }) == "cross_entropy: the label of row 1 is -1, the size of the vocabulary is 5");
   CHECK(message_of([&] {
           ef::cross_entropy(logits, std::vector<Token>{1, 2});
         }) == "cross_entropy: logits is [3 x 5], labels has 2");
@@ -258,5 +258,5 @@ TEST_CASE("cross entropy names what does not fit", "[kernels]") {
         }) == "cross_entropy: d_logits is [1 x 3], expected [3 x 5]");
   CHECK(message_of([&] {
           ef::cross_entropy_backward<float>({logits, column}, std::vector<Token>{1, 7, 2}, {}, 1, d_logits);
-        }) == "cross_entropy: the label of row 1 is 7, the vocabulary's size 5");
+        }) == "cross_entropy: the label of row 1 is 7, the size of the vocabulary is 5");
 }

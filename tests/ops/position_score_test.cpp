@@ -149,9 +149,11 @@ TEST_CASE("the vectors of values get the weights that values get, dropped or not
 TEST_CASE("relative positions that do not fit are refused", "[ops]") {
   const Variable<float> q = Matrix<float>::Zero(3, 8), vectors = Matrix<float>::Zero(5, 3),
                         good = Matrix<float>::Zero(5, 4);
-  CHECK_THROWS_WITH(PositionScore<float>::relative({}, q, vectors, 2, ef::Unmasked{}),
-                    "relative positions: q is [3 x 8], the vectors are [5 x 3], expected 2 heads of their width");
+  CHECK_THROWS_WITH(
+      PositionScore<float>::relative({}, q, vectors, 2, ef::Unmasked{}),
+      "relative positions: q is [3 x 8], the vectors are [5 x 3], expected q to have 2 heads as wide as the vectors");
   const auto score = PositionScore<float>::relative({}, q, good, 2, ef::Unmasked{});
-  CHECK_THROWS_WITH(ef::attention_with_relative_values<float>({}, {q, q, q}, vectors, score, {.heads = 2}),
-                    "relative positions: v is [3 x 8], the vectors are [5 x 3], expected the width of its heads");
+  CHECK_THROWS_WITH(
+      ef::attention_with_relative_values<float>({}, {q, q, q}, vectors, score, {.heads = 2}),
+      "relative positions: v is [3 x 8], the vectors are [5 x 3], expected vectors as wide as a head of v");
 }

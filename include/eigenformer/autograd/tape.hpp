@@ -41,7 +41,7 @@ class Tape {
   template <class Derived>
   Variable<Scalar> variable(const Eigen::MatrixBase<Derived>& value) {
     constexpr bool fits = std::is_same_v<typename Derived::Scalar, Scalar>;
-    static_assert(fits, "a tape's variables are of its scalar type: write x.cast<float>() where it is of float");
+    static_assert(fits, "a tape and its variables have one scalar type: for Tape<float> write x.cast<float>()");
     Variable<Scalar> x = new_matrix(value.rows(), value.cols());
     if constexpr (fits) x.writable() = value;
     return put(std::move(x), Node{});

@@ -25,7 +25,7 @@ class Variable {
   Variable(const Eigen::MatrixBase<Derived>& value)  // NOLINT: implicit, so that matrices can be passed to layers
       : Variable(Workspace::allocate_from_heap<Scalar>(value.size()), value.rows(), value.cols()) {
     constexpr bool fits = std::is_same_v<typename Derived::Scalar, Scalar>;
-    static_assert(fits, "a Variable is of its matrix's scalar type: write x.cast<float>() where it is of float");
+    static_assert(fits, "a Variable and its matrix have one scalar type: for Variable<float> write x.cast<float>()");
     if constexpr (fits) MatrixMap<Scalar>(data_.get(), rows_, cols_) = value;
   }
 

@@ -62,7 +62,8 @@ struct Dual {
   /// Fails to compile with a message that says why.
   template <class Number, std::enable_if_t<std::is_arithmetic_v<Number>, int> = 0>
   explicit constexpr operator Number() const {
-    static_assert(std::is_void_v<Number>, "a score that is cast to a number loses its derivative: keep it of its type");
+    static_assert(std::is_void_v<Number>,
+                  "a score that is cast to a number loses its derivative: use auto or the type of the score");
     return {};
   }
 

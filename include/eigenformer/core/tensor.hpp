@@ -108,7 +108,7 @@ class Tensor {
   explicit Tensor(const Sizes& shape) : shape_(shape) {
     Index size = 1;
     for (const Index n : shape) {
-      check(n >= 0, "Tensor: a dimension is ", n, ", expected none below 0");
+      check(n >= 0, "Tensor: a dimension is ", n, ", expected 0 or more");
       size *= n;
     }
     values_.setZero(size);

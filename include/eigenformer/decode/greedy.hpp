@@ -31,7 +31,7 @@ struct GreedyOptions {
 template <class Step>
 std::vector<Hypothesis> greedy_search(Step&& step, Index sentences, const GreedyOptions& options = {}) {
   check(sentences >= 0 && options.max_tokens >= 0, "greedy_search: ", sentences, " sentences of at most ",
-        options.max_tokens, " tokens, expected none below 0");
+        options.max_tokens, " tokens, expected 0 or more");
   std::vector<Index> limits(static_cast<std::size_t>(sentences), options.max_tokens);
   if (options.limits.has_value()) {
     check(options.limits->size() == limits.size(), "greedy_search: there are ", options.limits->size(),

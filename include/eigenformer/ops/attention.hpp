@@ -23,8 +23,8 @@ struct AnyMask : std::variant<Unmasked, Causal, DenseMask> {
   static variant checked(const S& mask) {
     constexpr bool is_one = std::is_constructible_v<variant, const S&>;
     static_assert(is_one,
-                  "a layer's mask is ef::Unmasked, ef::Causal or ef::DenseMask; ef::attention takes any, a function "
-                  "wrapped in ef::score or ef::mask");
+                  "a layer's mask is ef::Unmasked, ef::Causal or ef::DenseMask; ef::attention also takes other "
+                  "scores, and functions in ef::score or ef::mask");
     if constexpr (is_one)
       return variant(mask);
     else

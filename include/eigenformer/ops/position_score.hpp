@@ -32,7 +32,7 @@ class PositionScore {
   static PositionScore relative(const Context<Scalar>& context, const Variable<Scalar>& q,
                                 const Variable<Scalar>& vectors, Index heads, const AnyMask& mask) {
     check(vectors.cols() * heads == q.cols(), "relative positions: q is ", shape(q), ", the vectors are ",
-          shape(vectors), ", expected ", heads, " heads of their width");
+          shape(vectors), ", expected q to have ", heads, " heads as wide as the vectors");
     const Variable<Scalar> scaled = scale(context, vectors, 1 / std::sqrt(static_cast<Scalar>(vectors.cols())));
     const Variable<Scalar> each_head = reshape(context, q, q.rows() * heads, vectors.cols());
     return {heads, reshape(context, linear(context, each_head, scaled), q.rows(), heads * vectors.rows()), mask};
@@ -129,7 +129,7 @@ Variable<Scalar> attention_with_relative_values(const Context<Scalar>& context, 
   const Variable<Scalar> attended =
       detail::attention_by(context, in, score.numbers(), detail::score_maker(score), options);
   check(attended.cols() == options.heads * vectors.cols(), "relative positions: v is ", shape(in.v),
-        ", the vectors are ", shape(vectors), ", expected the width of its heads");
+        ", the vectors are ", shape(vectors), ", expected vectors as wide as a head of v");
   const Variable<Scalar> w = detail::weights_by_distance(context, in.q, in.k, score, vectors.rows(), options);
   const Variable<Scalar> moved =
       matmul(context, reshape(context, w, in.q.rows() * options.heads, vectors.rows()), vectors);

@@ -41,5 +41,5 @@ TEST_CASE("rows count by their labels' weights", "[kernels]") {
   CHECK(detail::check_cross_entropy({3, 3}, labels, {.reduction = ef::Reduction::sum}) == 1);
   CHECK(message_of([&] {
           detail::check_cross_entropy({3, 2}, labels, {});
-        }) == "cross_entropy: the label of row 2 is 2, the vocabulary's size 2");
+        }) == "cross_entropy: the label of row 2 is 2, the size of the vocabulary is 2");
 }

@@ -47,7 +47,7 @@ inline double check_cross_entropy(Shape logits, std::span<const Token> labels, c
   for (std::size_t i = 0; i < labels.size(); ++i) {
     if (labels[i] == options.ignore_index) continue;
     check(labels[i] >= 0 && labels[i] < logits.cols, "cross_entropy: the label of row ", i, " is ", labels[i],
-          ", the vocabulary's size ", logits.cols);
+          ", the size of the vocabulary is ", logits.cols);
     counted += target.weight(labels[i]);
   }
   if (counted == 0) return 0;
