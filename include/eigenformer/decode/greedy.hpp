@@ -1,4 +1,4 @@
-// Greedy decoding: repeats the most likely next token until the end token.
+// Greedy decoding: appends the most likely next token, step by step, until the end token.
 #pragma once
 
 #include <algorithm>

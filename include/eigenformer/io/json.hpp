@@ -93,7 +93,7 @@ class JsonBuilder {
 /// if values are nested too deeply. `where` is the prefix of the message, for example "config.json" in
 /// "config.json: line 3, column 7: not valid JSON".
 inline Json parse_json(std::string_view text, std::string_view where) {
-  // The parser would stop at a zero byte as at the end of the text.
+  // The parser would take a zero byte for the end of the text.
   check(text.find('\0') == std::string_view::npos, where, ": not valid JSON: there is a zero byte");
   detail::JsonBuilder builder;
   if (!Json::sax_parse(text.begin(), text.end(), &builder)) {

@@ -17,9 +17,9 @@ namespace eigenformer::inline EIGENFORMER_ABI {
 struct AdditiveAttentionOptions {
   RowOffsets query_rows{};  // rows of each sequence; by default one sequence
   RowOffsets key_rows{};    // rows of k and values of each sequence; as many sequences as query_rows
-  // The rows of k and values to read, if keys are not in order (hypotheses of one sentence). Key j, counted over all
-  // sequences in key_rows, is row key_index[j]. By default all rows are keys; an empty list means no keys. The backward
-  // does not support it.
+  // The rows of k and values to read, if keys are not in order (hypotheses of one sentence). Keys are numbered through
+  // all sequences of key_rows; key j is row key_index[j]. By default all rows are keys; an empty list means no keys.
+  // The backward does not support key_index.
   std::optional<std::span<const Index>> key_index{};
   Threads* threads = nullptr;
 };
@@ -76,7 +76,8 @@ inline AttentionLayout additive_attention_layout(Shape q, Shape k, Shape v, Shap
   return layout;
 }
 
-/// Returns how many items make a task of about 20 microseconds. An item is a sequence, or a tile, of `queries` queries.
+/// Returns the number of items per task, so that a task takes about 20 microseconds. An item is a sequence or a tile
+/// with at most `queries` queries.
 inline Index additive_grain(const AttentionLayout& layout, Index queries) {
   return std::max<Index>(1, 16384 / std::max<Index>(1, queries * layout.key_rows.max_length() * layout.key_width));
 }
@@ -97,7 +98,7 @@ void additive_attention_forward(const AdditiveAttentionInputs<Scalar>& in, const
   const detail::HeadRows<const Scalar> key_rows{k.data(), 0, k.outerStride(), 1, k.cols()};
   const detail::HeadRows<const Scalar> value_rows{values.data(), 0, values.outerStride(), 1, values.cols()};
 
-  constexpr Index max_queries = 16;  // per task: few, so that threads share a long sequence; tasks may copy its keys
+  constexpr Index max_queries = 16;  // per task: threads share long sequences, but each task may copy all keys
   std::vector<ScoreTile> tiles;
   for (Index s = 0; s < layout.sequences(); ++s)
     for (Index begin = 0; begin < layout.query_rows.length(s); begin += max_queries) {
@@ -149,7 +150,8 @@ void additive_attention_forward(const AdditiveAttentionInputs<Scalar>& in, const
 
 /// Writes the gradients of additive_attention_forward. weights: written by the forward; d_y: [queries x E].
 ///
-/// d_e is the softmax gradient of d_y values^T. For each hidden unit:
+/// d_a = d_y values^T is the gradient of the weights, and the gradient of softmax turns it into d_e. For each hidden
+/// unit, with tanh of q_i + k_j:
 ///
 ///   d_q_i = v sum_j d_e_ij (1 - tanh^2)      d_k_j = v sum_i d_e_ij (1 - tanh^2)      d_v = sum_ij d_e_ij tanh
 ///
@@ -231,7 +233,8 @@ void additive_attention_backward(const AdditiveAttentionInputs<Scalar>& in, cons
         detail::store_part(detail::row_begin(d_k, first + j) + c, count,
                            simd::multiply(simd::load(d_keys + j * lanes), slope_v));
     }
-    // tanh = 1 - 2 r, and the d_e of each query sum to 0, so d_v = -2 sum d_e r.
+    // d_v_sum is sum d_e r, with r of TanhParts. As tanh = 1 - 2 r, and the d_e of each query sum to 0, d_v = -2 sum
+    // d_e r.
     detail::store_part(d_v.data() + c, count, simd::multiply(d_v_sum, simd::broadcast(Scalar(-2))));
   };
   parallel_for(options.threads, q.cols(), detail::piece_size<Scalar>, [&](Index begin, Index end) {

@@ -5,10 +5,10 @@
 //
 //   dV = (P * D)^T dO                      dP = (dO V^T) * D
 //   dS' = P * (dP - rowsum(P * dP))        rowsum(P * dP) = rowsum(O * dO)
-//   dQ = scale dS K                        dK = scale dS^T Q          dS: dS' through the derivative of apply
+//   dQ = scale dS K                        dK = scale dS^T Q
 //
-// P is recomputed from Q, K and the log-sum-exp, one tile of queries and keys at a time: see
-// detail/attention/backward_tile.hpp.
+// The score's apply_backward turns dS' into dS. P is recomputed from Q, K and the log-sum-exp, one tile of queries and
+// keys at a time: see detail/attention/backward_tile.hpp.
 #pragma once
 
 #include "eigenformer/kernels/attention.hpp"
@@ -32,9 +32,9 @@ struct AttentionGradients {
   MatrixRef<Scalar> d_v;
 };
 
-/// Writes the gradients of attention_forward. saved: what the forward wrote; d_out: shaped like `out`. The score adds
-/// to its own gradients. Throws if shapes do not fit, or if options.key_index is given (a cache has no gradient),
-/// before it writes.
+/// Writes the gradients of attention_forward. saved: what the forward wrote; d_out: shaped like `out`. Also adds to
+/// the gradients that the score itself has, if any. Throws if shapes do not fit, or if options.key_index is given (a
+/// cache has no gradient), before it writes.
 template <class Scalar, class S>
 void attention_backward(const AttentionInputs<Scalar>& in, const S& score, const AttentionOptions& options,
                         const AttentionSaved<Scalar>& saved, const ConstMatrixRef<Scalar>& d_out,

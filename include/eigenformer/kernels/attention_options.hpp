@@ -14,21 +14,22 @@ namespace eigenformer::inline EIGENFORMER_ABI {
 /// Options of an attention call. Heads are column blocks of q, k, v and the result.
 struct AttentionOptions {
   Index heads = 1;
-  Index key_heads = 0;            // 0: heads. If fewer, each serves heads / key_heads consecutive query heads
+  Index key_heads = 0;            // 0: equal to heads. Each serves heads / key_heads consecutive query heads
   std::optional<double> scale{};  // factor of the scores; by default 1 / sqrt(width of a key head)
   RowOffsets query_rows{};        // rows of each sequence; by default one sequence
-  RowOffsets key_rows{};          // rows of k and v of each sequence; as many sequences as query_rows
-  // The rows of k and v to read, if keys are not in order (a decoding cache). Key j, counted over all sequences in
-  // key_rows, is row key_index[j]. By default all rows are keys; an empty list means no keys. The backward does not
-  // support it.
+  RowOffsets key_rows{};          // keys of each sequence (rows of k and v); as many sequences as in query_rows
+  // The rows of k and v to read, if keys are not in order (a decoding cache). Keys are numbered through all sequences
+  // of key_rows; key j is row key_index[j]. By default all rows are keys; an empty list means no keys. The backward
+  // does not support key_index.
   std::optional<std::span<const Index>> key_index{};
   double dropout = 0;  // rate for the attention weights, drawn with dropout_key
   RandomKey dropout_key{};
   Threads* threads = nullptr;
 };
 
-/// The type of a call's last argument: AttentionOptions after a score, NoOptions after options.
+/// Stands for the last argument of a call that already has options, and so needs no more.
 struct NoOptions {};
+/// The type of the argument after a score or options: AttentionOptions after a score, NoOptions after options.
 template <class ScoreOrOptions>
 using OptionsAfter =
     std::conditional_t<std::is_base_of_v<AttentionOptions, ScoreOrOptions>, NoOptions, AttentionOptions>;

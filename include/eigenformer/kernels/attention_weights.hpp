@@ -74,8 +74,8 @@ auto with_scores_of(const Q& q, const K& k, const S& score, const O& options, Bo
 /// The result is [heads x query rows x keys of the longest sequence], with -inf for hidden keys and beyond the keys of
 /// a sequence. `score` and `options` may be omitted, as in attention().
 ///
-/// To see intermediate scores, pass only the first steps of a score. ONNX's qk_matmul_output_mode 0 is Unmasked{}, mode
-/// 1 the SoftCap, mode 2 the whole score, and mode 3 attention_weights.
+/// To see intermediate scores, pass only the first steps of a score. For ONNX's qk_matmul_output_mode 0 pass
+/// Unmasked{}, for mode 1 the SoftCap alone, for mode 2 the whole score. Mode 3 is attention_weights().
 template <class Q, class K, class S = AttentionOptions, class O = OptionsAfter<S>>
 auto attention_scores(const Q& q, const K& k, const S& score = {}, const O& options = {}) {
   return detail::with_scores_of(

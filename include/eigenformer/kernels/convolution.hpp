@@ -3,7 +3,7 @@
 // Each tap of the kernel is a matrix product with shifted rows, so nothing is unfolded and no zeros are multiplied. A
 // block of the result accumulates the taps in turn. Each panel of the weight is packed once per block and used for all
 // sequences in it. Every entry is one chain of multiply-adds, over the taps and, within each tap, over the inputs. So
-// results are identical alone, in any batch, and for any number of threads.
+// a sequence's results are identical in any batch, or alone, and for any number of threads.
 #pragma once
 
 #include <algorithm>
@@ -29,8 +29,9 @@ struct ConvolutionWindow {
   Index dilation = 1;  // from one tap to the next
   ConvolutionPadding padding = ConvolutionPadding::same;
 
-  /// The distance from the first tap to its token. Both paddings keep the length of the input. `same` is PyTorch's
-  /// padding='same': if (kernel - 1) * dilation is odd, the extra row lies after the token.
+  /// The number of positions by which the first tap lies before the result's token. Both paddings keep the length of
+  /// the input. `same` is PyTorch's padding='same': if (kernel - 1) * dilation is odd, the extra row lies after the
+  /// token.
   Index before() const {
     const Index all = (kernel - 1) * dilation;
     return padding == ConvolutionPadding::causal ? all : all / 2;
@@ -146,7 +147,7 @@ void convolution_backward_weight(const ConstMatrixRef<Scalar>& x, const ConstMat
   constexpr Index width = detail::panel_width<Scalar>;
   constexpr Index panel_depth = 256;
   d_weight.setZero();
-  // d_y^T times x unfolded. Panels of x are unfolded one at a time.
+  // Multiplies d_y^T by the unfolded x. Panels of x are unfolded one at a time.
   detail::for_each_product_block<Scalar>(
       d_weight.rows(), d_weight.cols(), threads, [&](Index i, Index block_rows, Index j, Index block_cols) {
         alignas(64) Scalar panel[panel_depth * width];

@@ -57,8 +57,8 @@ struct CrossEntropySaved {
 /// - target = class_weights * ((1 - label_smoothing) onehot(label) + label_smoothing / vocabulary_size)
 /// - scale = 1 for a sum, and 1 / (sum of the weights of the labels that are not ignored) for a mean
 ///
-/// d_loss: the gradient of the forward's result. d_logits: [tokens x vocabulary_size]; may be the logits, often the
-/// largest matrix of a model. Throws if shapes, labels or options do not fit.
+/// d_loss: the gradient of the forward's result. d_logits: [tokens x vocabulary_size]; may be the logits themselves,
+/// which are often the largest matrix of a model. Throws if shapes, labels or options do not fit.
 template <class Scalar>
 void cross_entropy_backward(const CrossEntropySaved<Scalar>& saved, std::span<const Token> labels,
                             const CrossEntropyOptions& options, Scalar d_loss, MatrixRef<Scalar> d_logits,

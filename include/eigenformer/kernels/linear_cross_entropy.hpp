@@ -27,7 +27,7 @@ template <class Scalar>
 struct LinearCrossEntropyGradients {
   MatrixRef<Scalar> d_x;       // [tokens x width]
   MatrixRef<Scalar> d_weight;  // [vocabulary_size x width]
-  MatrixRef<Scalar> d_bias;    // [1 x vocabulary_size], or empty if there is none
+  MatrixRef<Scalar> d_bias;    // [1 x vocabulary_size], or empty if there is no bias
 };
 
 namespace detail {

@@ -9,8 +9,8 @@
 namespace eigenformer::inline EIGENFORMER_ABI {
 
 /// A packed weight [outputs x inputs], for inference, where a weight is used many times and never changes. With a plain
-/// weight, every linear_forward packs it again; for few tokens this takes longer than the product. Results are equal to
-/// the last bit.
+/// weight, every linear_forward packs it again; for few tokens this takes longer than the product. Both give
+/// equal results, to the last bit.
 template <class Scalar>
 class PackedWeight {
  public:

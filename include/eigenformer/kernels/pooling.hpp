@@ -15,8 +15,8 @@ enum class Pooling { maximum, mean };
 
 /// Windows of `size` rows within each sequence, one every `stride` rows.
 ///
-/// Windows begin at rows 0, stride, 2 stride, .. of a sequence. The last one is the first to reach the end of the
-/// sequence; if it extends beyond the end, it is shortened. No window begins beyond the end. Hence:
+/// Windows begin at rows 0, stride, 2 stride, .. of a sequence. The first window that reaches the end of the sequence
+/// is the last one. A window that extends beyond the end is shortened, and none begins beyond it. Hence:
 /// - If stride <= size, every row is in a window.
 /// - A sequence shorter than `size` gives one row, and an empty sequence none.
 /// - For sequences of at least `size` rows, this is PyTorch's ceil_mode=True.
@@ -131,7 +131,8 @@ void pool_backward(Pooling pooling, const ConstMatrixRef<Scalar>& x, std::span<c
   check_shape("pooling", "d_y", shape(d_y), {static_cast<Index>(ranges.size()), x.cols()});
   check_shape("pooling", "d_x", shape(d_x), shape(x));
   detail::check_ranges(ranges, x.rows());
-  // Ranges may overlap, so each task takes some columns: one task sums each entry, in the order of the ranges.
+  // Ranges may overlap, so tasks divide the columns. One task then computes all sums of a column, in the order of
+  // ranges.
   const Index grain = std::max<Index>(64, 32768 / std::max<Index>(1, x.rows()));
   parallel_for(threads, x.cols(), grain, [&](Index begin, Index end) {
     d_x.middleCols(begin, end - begin).setZero();

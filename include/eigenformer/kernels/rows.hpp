@@ -54,7 +54,7 @@ void scatter_add_rows(const Ids& ids, const ConstMatrixRef<Scalar>& d_y, MatrixR
   const std::span numbers(ids);
   check_shape("scatter_add_rows", "d_y", shape(d_y), {static_cast<Index>(numbers.size()), d_table.cols()});
   detail::check_ids("scatter_add_rows", numbers, d_table.rows());
-  // Ids may repeat, so each task takes some columns: one task sums each entry, in the order of the ids.
+  // Ids may repeat, so tasks divide the columns. One task then computes all sums of a column, in the order of the ids.
   const Index grain = std::max<Index>(64, 32768 / std::max<Index>(1, d_y.rows()));
   parallel_for(threads, d_y.cols(), grain, [&](Index begin, Index end) {
     for (Index i = 0; i < d_y.rows(); ++i)

@@ -20,8 +20,8 @@ struct WeightsByDistanceGradients {
 
 namespace detail {
 
-/// Returns w [query rows x heads * distances] as RelativeKeys, whose apply adds w to scores. Its backward sums scores
-/// into d_w, unless d_w is null. The last query of a sequence is at its last key.
+/// Returns a RelativeKeys score with the terms w [query rows x heads * distances]. `apply` adds w to scores;
+/// `apply_backward` sums scores into d_w, unless d_w is null. The last query of a sequence is at its last key.
 template <class Scalar>
 RelativeKeys<Scalar> by_distance(const AttentionLayout& layout, const Scalar* w, Index cols, Scalar* d_w) {
   const std::array<Index, 3> shape{layout.query_rows.rows(), layout.heads, cols / layout.heads};
@@ -90,8 +90,8 @@ void weights_by_distance_backward(const AttentionLayout& layout, const QueryKeyR
 
 }  // namespace detail
 
-/// Writes w(row of query i, head * (2k + 1) + k + r) = the sum of the weights, after dropout, of the keys j for which
-/// clip(j - i) = r.
+/// Writes sums of attention weights, after dropout. w(row of query i, head * (2k + 1) + k + r) is the sum over all keys
+/// j with clip(j - i) = r, where clip(x) = max(-k, min(x, k)).
 ///
 ///   q: [queries x heads * d], k: [keys x key_heads * d], w: [queries x heads * (2k + 1)] for any k >= 1
 ///
@@ -109,8 +109,8 @@ void weights_by_distance_forward(const ConstMatrixRef<Scalar>& q, const ConstMat
                                               options, w);
 }
 
-/// Writes the gradients of q and k. d_w: [queries x heads * (2k + 1)]. The score adds to its own gradients. Throws if
-/// shapes do not fit or options.key_index is given, before it writes.
+/// Writes the gradients of q and k. d_w: [queries x heads * (2k + 1)]. Also adds to the gradients that the score
+/// itself has, if any. Throws if shapes do not fit or options.key_index is given, before it writes.
 template <class Scalar, class S>
 void weights_by_distance_backward(const ConstMatrixRef<Scalar>& q, const ConstMatrixRef<Scalar>& k, const S& score,
                                   const AttentionOptions& options, const ConstMatrixRef<Scalar>& d_w,

@@ -46,8 +46,8 @@ struct AttentionPositions {
   AttentionPositions(const AttentionPositionsOptions& options, Rng& rng);
 
   /// Applies rotary position embeddings to queries or keys x: [tokens x heads * width]; other encodings return x
-  /// unchanged. The rows of x_rows are the last tokens of the sequences in key_rows. Throws if x, x_rows and key_rows
-  /// disagree on the number of rows or sequences.
+  /// unchanged. Sequence s has key_rows.length(s) tokens; x holds the last x_rows.length(s) of them. Throws if x,
+  /// x_rows and key_rows disagree on the number of rows or sequences.
   Variable<Scalar> apply_rotary(const Context<Scalar>& context, const Variable<Scalar>& x, Index heads,
                                 const RowOffsets& x_rows, const RowOffsets& key_rows) const;
 

@@ -8,7 +8,7 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// Records the weights of every attention layer that is called with it in the context:
+/// Records the weights of every attention layer that is called with a Context that holds this recorder:
 ///
 ///   AttentionRecorder<float> recorder;
 ///   model({.attention = &recorder}, source, target);

@@ -22,8 +22,8 @@ struct ConvolutionLayerOptions {
 };
 
 /// Computes (x + glu(convolution(dropout(x)))) * sqrt(0.5), or glu(convolution(dropout(x))) without the residual
-/// connection. The factor gives the sum the variance of its terms. Gehring et al. 2017, "Convolutional Sequence to
-/// Sequence Learning" (arXiv 1705.03122), sections 3.2 to 3.4.
+/// connection. The factor makes the variance of the sum equal to the variance of its terms. Gehring et al. 2017,
+/// "Convolutional Sequence to Sequence Learning" (arXiv 1705.03122), sections 3.2 to 3.4.
 template <class Scalar>
 struct ConvolutionLayer {
   Convolution<Scalar> convolution;  // width -> 2 * width, or width without a gate
@@ -37,7 +37,7 @@ struct ConvolutionLayer {
   ///   gated   variance 4 p / n, which roughly preserves the variance through the gate (section 3.5)
   ///   ReLU    variance 2 p / n (He et al. 2015, arXiv 1502.01852)
   ///
-  /// Throws unless dropout is at least 0 and less than 1, and as the constructor of Convolution.
+  /// Throws unless dropout is at least 0 and less than 1, or if the constructor of Convolution throws.
   ConvolutionLayer(const ConvolutionLayerOptions& options, Rng& rng);
 
   /// Processes each sequence by itself. x: [tokens x width] -> [tokens x width].

@@ -38,7 +38,7 @@ struct GlobalAttentionOptions {
   Index attention_width = 0;  // of the hidden layer of `additive`; 0: memory_width
 };
 
-/// Computes for each query i a context: an average of its sequence's memory, weighted by the scores.
+/// Computes a context for each query i: the average of its sequence's memory, weighted by the softmax of the scores.
 ///
 ///   a_ij = softmax over j of score(query_i, memory_j)
 ///   context_i = sum_j a_ij memory_j
@@ -54,8 +54,8 @@ struct GlobalAttention {
   GlobalAttention() = default;
   GlobalAttention(const GlobalAttentionOptions& options, Rng& rng);
 
-  /// Returns the keys of a memory, which need computing only once per sentence: U h for the additive score, the memory
-  /// itself for the others.
+  /// Returns the keys of a memory: U h for the additive score, the memory itself for the others. Call it once per
+  /// sentence.
   Variable<Scalar> keys(const Context<Scalar>& context, const Variable<Scalar>& memory) const;
 
   /// Returns the contexts; each query attends to the memory of its own sequence. An attention observer in `context`

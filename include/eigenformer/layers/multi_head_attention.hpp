@@ -30,7 +30,7 @@ struct MultiHeadAttentionOptions {
 template <class Scalar>
 struct AttentionBatch {
   RowOffsets query_rows{};  // sequences of the queries; empty: one sequence
-  RowOffsets key_rows{};    // sequences of the keys, as many; queries attend to keys of the same sequence
+  RowOffsets key_rows{};    // sequences of the keys, as many as in query_rows; queries attend within their sequence
   AnyMask mask = Unmasked{};
   const AttentionPositions<Scalar>* positions = nullptr;  // null: none. Queries are the last tokens of their sequence
 };

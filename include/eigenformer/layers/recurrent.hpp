@@ -12,8 +12,8 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// Options of Recurrent, with the names and defaults of torch.nn.GRU where it has the option. `inputs` and `hidden` are
-/// its input_size and hidden_size.
+/// Options of Recurrent. Those that torch.nn.GRU has too keep its names and defaults, except that `inputs` and `hidden`
+/// are called input_size and hidden_size there.
 struct RecurrentOptions {
   Index inputs = 256;
   Index hidden = 256;  // of each direction
@@ -161,9 +161,9 @@ RecurrentResult<Scalar> Recurrent<Scalar>::operator()(const Context<Scalar>& con
   return result;
 }
 
-/// Reorders gates from ONNX's order to that of this library and PyTorch: z r h to r z n for GRU, i o f c to i f g o for
-/// LSTM. Gates are row blocks of matrix: [gates x any]; a bias is [gates x 1]. Throws if the rows do not divide into
-/// gates.
+/// Reorders gates from ONNX's order to the order of PyTorch and this library: z r h to r z n for GRU, i o f c to i f g
+/// o for LSTM. Gates are row blocks of matrix: [gates x any]; a bias is [gates x 1]. Throws if the rows do not divide
+/// into gates.
 template <class Derived>
 Matrix<typename Derived::Scalar> gates_from_onnx(RecurrentCell cell, const Eigen::MatrixBase<Derived>& matrix) {
   const Index gates = gate_count(cell), hidden = matrix.rows() / gates;

@@ -8,8 +8,8 @@
 namespace eigenformer::inline EIGENFORMER_ABI {
 
 /// Options of EncoderLayer and DecoderLayer. The defaults are those of Vaswani et al. 2017 and of
-/// torch.nn.TransformerEncoderLayer. The names are those of the latter where it has the option, except that `width` is
-/// its d_model and `heads` its nhead.
+/// torch.nn.TransformerEncoderLayer. Options that the latter has too keep its names, except that `width` and `heads`
+/// are called d_model and nhead there.
 struct TransformerLayerOptions {
   Index width = 512;
   Index heads = 8;

@@ -50,7 +50,7 @@ struct RecurrentSeq2Seq {
   Encoder<Scalar> self_attention;
   Linear<Scalar> bridge;  // mean of the encoder's output -> initial decoder states, if the encoder is not recurrent
   Recurrent<Scalar> decoder;
-  GlobalAttention<Scalar> attention;  // used if the context is attention
+  GlobalAttention<Scalar> attention;  // used if options.context is attention
   Linear<Scalar> combine;             // W_c; empty: the decoder's output is used directly
   Linear<Scalar> generator;           // empty: the target embedding is the output layer
   Dropout<Scalar> dropout;
@@ -78,8 +78,8 @@ struct RecurrentSeq2Seq {
   Variable<Scalar> logits(const Context<Scalar>& context, const Variable<Scalar>& x) const;
 
   /// Runs the decoder for one or more steps of each sequence. Returns the output and each layer's last state.
-  /// attend: maps the decoder's outputs h [tokens x hidden] to their contexts [tokens x hidden]; called only if the
-  /// context is attention.
+  /// attend: maps the decoder's outputs h [tokens x hidden] to their contexts [tokens x hidden]; called only if
+  /// options.context is attention.
   template <class Attend>
   RecurrentResult<Scalar> steps(const Context<Scalar>& context, const RecurrentDecoderInputs<Scalar>& in,
                                 Attend&& attend) const;

@@ -11,8 +11,9 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// How the decoder sees the source. In all cases it starts from the encoder's last state. C is the encoder's last
-/// output, s_t the decoder's output, and y_t the embedding of a target token.
+/// How the decoder sees the source. It always starts from a state that the encoder gives: the last state of a recurrent
+/// encoder, or tanh of a linear map of C. C is the last output of a recurrent encoder, or the mean of another encoder's
+/// outputs; s_t is the decoder's output, and y_t the embedding of a target token.
 ///
 ///   every_step  s_t = g(s_(t-1), [y_(t-1) C]); the output is tanh(W_c [s_t y_(t-1) C]).
 ///               Cho et al. 2014, arXiv 1406.1078.
@@ -45,7 +46,7 @@ struct RecurrentSeq2SeqOptions {
   Index source_vocabulary_size = 0;
   Index target_vocabulary_size = 0;
   Index width = 256;   // of embeddings
-  Index hidden = 256;  // width of the decoder's h and of the encoder's output; half of it in each of two directions
+  Index hidden = 256;  // width of the decoder's h and of the encoder's output (of both directions together)
   RecurrentCell cell = RecurrentCell::gru;
   SourceEncoder encoder = SourceEncoder::recurrent;
   bool bidirectional = true;  // of a recurrent encoder

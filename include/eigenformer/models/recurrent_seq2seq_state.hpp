@@ -30,7 +30,7 @@ class RecurrentSeq2SeqState {
   const RecurrentSeq2Seq<Scalar>& model_;
   Context<Scalar> context_;
   EncodedSource<Scalar> source_;
-  Variable<Scalar> keys_;         // attention keys of the memory, if the context is attention
+  Variable<Scalar> keys_;         // attention keys of the memory, if options.context is attention
   std::vector<Index> sentences_;  // sentence of each hypothesis
   std::vector<Variable<Scalar>> states_;
   Variable<Scalar> fed_;

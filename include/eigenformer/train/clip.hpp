@@ -47,7 +47,8 @@ double global_norm(const Model& model, const Gradients<Scalar>& gradients) {
     for (Index r = 0; r < gradient.rows(); ++r) sum += static_cast<double>(gradient.row(r).squaredNorm());
   });
   if (detail::is_finite(sum)) return std::sqrt(sum);
-  // Either a gradient is not finite, which throws below, or a square overflowed. Then scale by the largest entry first.
+  // Either a gradient is not finite, which throws below, or a square overflowed. Dividing by the largest entry before
+  // squaring avoids the overflow.
   double max_norm = 0;
   detail::for_each_gradient(model, gradients, [&](const std::string& name, const Matrix<Scalar>& gradient) {
     check(detail::is_finite(gradient.array()), "global_norm: the gradient of ", name, " is not finite");

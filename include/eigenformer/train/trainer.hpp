@@ -23,8 +23,8 @@ struct TrainingOptions {
   Threads* threads = nullptr;  // worker threads besides the calling thread; null: none
 };
 
-/// Loss of one batch: the sum over its items (usually target tokens) and their number. The trainer divides sums by
-/// numbers of items, so that every item of an update weighs the same, whatever the batch sizes.
+/// Loss of one batch: the sum over its items (usually target tokens) and their number. The trainer divides the
+/// sum of an update's losses by its number of items, so that all items weigh the same, whatever the batch sizes.
 template <class Scalar>
 struct BatchLoss {
   Variable<Scalar> sum;  // [1 x 1]
@@ -46,10 +46,10 @@ struct TrainingProgress {
 ///
 ///   next_batch: () -> Batch
 ///   loss: (const Context<Scalar>&, const Batch&) -> BatchLoss<Scalar>
-///   report: (const TrainingProgress&) -> bool; the place to validate, save and print, because the loop does not
+///   report: (const TrainingProgress&) -> bool. Validate, save and print here: the loop does none of these.
 ///
 /// The loss receives a context with the loop's own tape and with the options' generator and threads. Throws if a loss,
-/// a gradient or the learning rate is not finite, before any weight changes.
+/// a gradient or the learning rate of an update is not finite, before the update changes any weight.
 template <class Scalar, class Model, class NextBatch, class Loss, class Report>
 void train(Model& model, Adam<Scalar>& optimizer, NextBatch&& next_batch, Loss&& loss, Report&& report,
            const TrainingOptions& options = {}) {

@@ -80,8 +80,9 @@ class DenseMask {
   }
 
   Index rows_, keys_;
-  // Bit i of word (r, key) tells whether row 64 r + i may attend to the key. The words of all keys are contiguous, as a
-  // tile reads them. One row of padding lets bits_from read past the last row.
+  // Bit i of word (r, key) tells whether row 64 r + i may attend to the key. The words of consecutive
+  // keys are contiguous, because a tile reads them in this order. One row of padding lets bits_from read past the last
+  // row.
   std::shared_ptr<const std::vector<std::uint64_t>> words_;
 };
 

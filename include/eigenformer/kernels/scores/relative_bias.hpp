@@ -10,8 +10,8 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// How T5 maps distances to buckets. The nearest distances have a bucket each. Further buckets hold logarithmically
-/// more distances, and all distances from max_distance on share the last bucket.
+/// How T5 maps distances to buckets. The nearest distances have a bucket each. The other buckets are spaced evenly in
+/// the logarithm of the distance. All distances from max_distance on share the last bucket.
 struct RelativeBuckets {
   Index buckets = 32;
   Index max_distance = 128;

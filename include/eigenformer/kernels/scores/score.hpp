@@ -1,6 +1,6 @@
-// The concept of a score, which masks or changes the scores of attention. A score is a type, so the loop that applies
-// it to a tile is compiled for it. The attention kernel calls it while the tile is in cache, and never computes hidden
-// tiles.
+// The concept of a score, which masks or changes the scores of attention. A score is a type, so the compiler can
+// optimise the loop that applies it to a tile. The attention kernel applies the score while the tile is in cache, and
+// never computes hidden tiles.
 #pragma once
 
 #include <algorithm>
@@ -54,27 +54,29 @@ concept AppliesTo = requires(const S& score, const ScoreTile& tile, ScoreBlock<S
 ///   template <class Scalar> void apply(const ScoreTile&, ScoreBlock<Scalar> scores) const;
 /// - The `apply` of a mask hides scores. It is called for tiles where `some` is visible.
 /// - The `apply` of any other score changes values. It is called for tiles where `some` or `all` is visible.
-/// - A score that is hidden already (-inf) stays hidden.
+/// - `apply` must leave scores hidden that are hidden already (-inf).
 ///
-/// A score that does more than add a constant has a derivative, `apply_backward`. It turns the gradient after `apply`
-/// into the gradient before it, and may add to gradients of its own:
+/// A score that does more than add a constant has a derivative, `apply_backward`. It turns the gradient of the
+/// changed scores into the gradient of the scores before `apply`. It may also add to gradients of the score's own
+/// parameters, such as a bias:
 ///   template <class Scalar> void apply_backward(const ScoreTile&, ScoreBlock<Scalar> d_scores) const;
 /// If the derivative needs saved numbers for each score, S declares how many, and has a second `apply` for the
 /// backward. It changes the scores as the first does, and writes the numbers to `saved`: blocks of the size of the
-/// scores, one behind the other (see block_after).
+/// scores, one after another (see block_after).
 ///   static constexpr int saved_blocks = 1;
 ///   template <class Scalar> void apply(const ScoreTile&, ScoreBlock<Scalar> scores, ScoreBlock<Scalar> saved) const;
 ///   template <class Scalar>
 ///   void apply_backward(const ScoreTile&, ScoreBlock<Scalar> saved, ScoreBlock<Scalar> d_scores) const;
 ///
-/// A score with gradients of its own declares which tiles must not run at the same time, because they add to one
-/// number:
+/// Tiles that add to the same gradient of the score's own parameters must not run at the same time. The score declares
+/// which tiles can add to the same gradient:
 ///   static constexpr bool heads_share_gradient = true;      // tiles of different heads
 ///   static constexpr bool sequences_share_gradient = true;  // tiles of different sequences, queries or keys
 /// A score that stores the numbers of a query's keys contiguously asks for tiles with as many keys as possible:
 ///   static constexpr bool reads_rows_of_keys = true;
-/// A score with a size of its own checks it in check_covers(const ScoreTile&), which is called first. That tile has the
-/// last head, all rows of the batch as its queries, and the keys of the longest sequence.
+/// A score of limited size, such as a dense mask, has a function check_covers(const ScoreTile&) that throws if the
+/// batch is larger. It is called first, with a tile that has the last head, all rows of the batch as its queries, and
+/// the keys of the longest sequence.
 template <class S>
 concept Score = requires(const S& score, const ScoreTile& tile) {
   { &S::stage } -> std::convertible_to<const ScoreStage*>;
@@ -83,7 +85,7 @@ concept Score = requires(const S& score, const ScoreTile& tile) {
 }
 &&(AppliesTo<S, float> || AppliesTo<S, double>);
 
-/// Returns the block of the same size that lies `blocks` blocks behind this one.
+/// Returns the block of the same size that begins `blocks` blocks after `block`.
 template <class Scalar>
 ScoreBlock<Scalar> block_after(ScoreBlock<Scalar> block, int blocks) {
   return {block.data() + blocks * block.outerStride() * block.cols(), block.rows(), block.cols(),

@@ -7,8 +7,8 @@
 namespace eigenformer::inline EIGENFORMER_ABI {
 
 /// A mask that lets a query see the keys less than `size` positions away: itself and size - 1 on either side. With
-/// Causal it sees only those before it: `combine(Causal{}, SlidingWindow(4096))`. Tiles outside the window cost
-/// nothing.
+/// Causal it sees only itself and the keys before: `combine(Causal{}, SlidingWindow(4096))`. Tiles outside the window
+/// cost nothing.
 class SlidingWindow {
  public:
   static constexpr ScoreStage stage = ScoreStage::mask;
