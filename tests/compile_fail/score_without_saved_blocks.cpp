@@ -1,4 +1,4 @@
-// expected: a score whose apply_backward is given what was saved says how much that is: saved_blocks
+// expected: a score whose apply_backward takes saved blocks needs a constant saved_blocks, their number
 #include <eigenformer/kernels/attention_backward.hpp>
 
 struct Doubled {

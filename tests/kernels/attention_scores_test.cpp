@@ -256,9 +256,9 @@ TEST_CASE("scores that do not fit say so", "[kernels]") {
   const auto message = [&](const TestedScore<float>& score) { return message_of([&] { attend(c, score); }); };
   const Tensor<float, 3> bias({3, 5, 7}), small({4, 5, 6});
   CHECK(message(ef::DenseBias<float>(ef::TensorView<const float, 3>(bias.view()))) ==
-        "attention: the dense bias is 3 of [5 x 7], expected 1 or 4 of at least [5 x 7]");
+        "attention: the dense bias has 3 matrices of [5 x 7], expected 1 or 4 matrices of at least [5 x 7]");
   CHECK(message(ef::DenseBias<float>(ef::TensorView<const float, 3>(small.view()))) ==
-        "attention: the dense bias is 4 of [5 x 6], expected 1 or 4 of at least [5 x 7]");
+        "attention: the dense bias has 4 matrices of [5 x 6], expected 1 or 4 matrices of at least [5 x 7]");
   CHECK(message(ef::Alibi(3)) == "attention: Alibi has 3 slopes, expected 4");
   const Matrix<float> weights = Matrix<float>::Zero(32, 3);
   CHECK(message(ef::RelativeBias<float>(ef::strided_view(weights))) ==

@@ -21,7 +21,8 @@ TEST_CASE("recurrent models say which options do not fit together", "[models]") 
   CHECK(message([](auto& o) { o.hidden = 9; }) ==
         "RecurrentSeq2Seq: hidden is 9, which does not divide into two directions");
   CHECK(message([](auto& o) { o.num_decoder_layers = 2; }) ==
-        "RecurrentSeq2Seq: 2 decoder layers begin with the states of 1 encoder layers, expected as many");
+        "RecurrentSeq2Seq: 2 decoder layers begin with the states of 1 encoder layers, expected at least as many "
+        "encoder layers");
   CHECK(message([](auto& o) { o.tie_output = true; }) ==
         "RecurrentSeq2Seq: tie_output needs width = hidden, given 6 and 8");
   CHECK(message([](auto& o) { o.encoder = ef::SourceEncoder::convolution; }) ==

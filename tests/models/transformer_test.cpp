@@ -284,8 +284,9 @@ TEST_CASE("options that do not fit together are refused", "[models]") {
                     "relative_distance beside it");
   options = with_positions(ef::PositionEncoding::bucketed);
   options.max_distance = 3;
-  CHECK_THROWS_WITH(ef::Transformer<float>(options, rng),
-                    "RelativeBias: max_distance is 3, expected more than 3, which have a bucket each");
+  CHECK_THROWS_WITH(
+      ef::Transformer<float>(options, rng),
+      "RelativeBias: max_distance is 3, expected more than 3, the number of distances with a bucket of their own");
   options = with_positions(ef::PositionEncoding::rotary);
   options.layer.head_width = 5;
   CHECK_THROWS_WITH(ef::Transformer<float>(options, rng),

@@ -20,7 +20,7 @@ namespace eigenformer::inline EIGENFORMER_ABI {
 
 static_assert(std::endian::native == std::endian::little,
               "tensor files are little-endian, and their bytes are used as they are: a big-endian machine needs code "
-              "that turns them round");
+              "that reverses them");
 
 /// Data type of a stored tensor.
 enum class DType { f64, f32, f16, bf16, i64, i32, i16, i8, u64, u32, u16, u8, boolean };

@@ -78,8 +78,8 @@ Variable<Scalar> AttentionPositions<Scalar>::apply_rotary(const Context<Scalar>&
                                                           const RowOffsets& key_rows) const {
   if (options.encoding != PositionEncoding::rotary) return x;
   check(x_rows.sequences() == key_rows.sequences() && x_rows.rows() == x.rows(), "AttentionPositions: x is ", shape(x),
-        ", its offsets are of ", x_rows.sequences(), " sequences and ", x_rows.rows(), " rows, the keys' of ",
-        key_rows.sequences(), " sequences");
+        ", its offsets have ", x_rows.sequences(), " sequences and ", x_rows.rows(),
+        " rows, the offsets of the keys have ", key_rows.sequences(), " sequences");
   std::vector<Index> positions;  // x holds the last tokens of each sequence's keys
   Index first = 0, end = 0;
   for (Index s = 0; s < x_rows.sequences(); ++s) {

@@ -17,7 +17,7 @@ struct MultiHeadAttentionOptions {
   Index width = 512;     // of the queries and of the result (embed_dim)
   Index heads = 8;       // num_heads
   Index key_heads = 0;   // 0: equal to heads. Fewer: grouped-query attention; 1: multi-query attention (Shazeer 2019)
-  Index head_width = 0;  // 0: width / heads, as in the paper. The variant in the study notes uses width
+  Index head_width = 0;  // 0: width / heads, as in the paper
   Index kdim = 0;        // width of the keys' input; 0: width
   Index vdim = 0;        // width of the values' input; 0: width
   double dropout = 0;    // of the attention weights

@@ -76,7 +76,7 @@ Matrix<Scalar> sinusoidal_positions(Index first, Index positions, Index width, P
 }
 
 /// Maximum number of positions whose encodings a model precomputes. Later ones are computed on demand.
-inline constexpr Index most_kept_positions = 4096;
+inline constexpr Index max_stored_positions = 4096;
 
 /// Adds position encodings to the rows of a ragged batch. Encodings that act in self-attention add nothing here.
 template <class Scalar>
@@ -101,7 +101,7 @@ Positions<Scalar>::Positions(PositionEncoding chosen, Index max_length, Index wi
   if (encoding == PositionEncoding::learned)
     weight = normal<Scalar>(max_length, width, 0.02, rng);  // as in Devlin et al. 2019
   else if (encoding == PositionEncoding::sinusoidal || encoding == PositionEncoding::sinusoidal_concatenated)
-    table = sinusoidal_positions<Scalar>(0, std::min<Index>(max_length, most_kept_positions), width, encoding);
+    table = sinusoidal_positions<Scalar>(0, std::min<Index>(max_length, max_stored_positions), width, encoding);
 }
 
 template <class Scalar>

@@ -100,7 +100,8 @@ inline void check_options(const RecurrentSeq2SeqOptions& options) {
     check(!options.bidirectional || options.hidden % 2 == 0, "RecurrentSeq2Seq: hidden is ", options.hidden,
           ", which does not divide into two directions");
     check(options.num_decoder_layers <= options.num_encoder_layers, "RecurrentSeq2Seq: ", options.num_decoder_layers,
-          " decoder layers begin with the states of ", options.num_encoder_layers, " encoder layers, expected as many");
+          " decoder layers begin with the states of ", options.num_encoder_layers,
+          " encoder layers, expected at least as many encoder layers");
   } else {
     check(options.width == options.hidden, "RecurrentSeq2Seq: an encoder without states needs width = hidden, given ",
           options.width, " and ", options.hidden);

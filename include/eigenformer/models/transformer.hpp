@@ -50,7 +50,7 @@ struct TransformerOptions {
             .buckets = {.buckets = buckets, .max_distance = max_distance, .bidirectional = bidirectional},
             .deviation = 1 / std::sqrt(static_cast<double>(layer.width)),
             .rotary_base = rotary_base,
-            .rotary_positions = std::min<Index>(max_length, most_kept_positions)};
+            .rotary_positions = std::min<Index>(max_length, max_stored_positions)};
   }
 
   /// Returns Transformer-Tiny of Wu et al. 2021 ("Good for Misconceived Reasons"): four layers of width 128.

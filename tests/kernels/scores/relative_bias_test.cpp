@@ -34,5 +34,6 @@ TEST_CASE("a relative bias that makes no sense says so", "[kernels]") {
   CHECK(message({30, 128, true}) == "RelativeBias: weights have 32 rows, expected 30, one a bucket");
   CHECK(message({3, 128, true}) == "RelativeBias: buckets is 3, expected at least 4");
   CHECK(message({1, 128, false}) == "RelativeBias: buckets is 1, expected at least 2");
-  CHECK(message({32, 8, true}) == "RelativeBias: max_distance is 8, expected more than 8, which have a bucket each");
+  CHECK(message({32, 8, true}) ==
+        "RelativeBias: max_distance is 8, expected more than 8, the number of distances with a bucket of their own");
 }

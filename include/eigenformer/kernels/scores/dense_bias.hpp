@@ -29,8 +29,9 @@ class DenseBias {
   void check_covers(const ScoreTile& batch) const {
     check((bias_.dimension(0) == 1 || batch.head < bias_.dimension(0)) && batch.query_end <= bias_.dimension(1) &&
               batch.key_end <= bias_.dimension(2),
-          "attention: the dense bias is ", bias_.dimension(0), " of ", Shape{bias_.dimension(1), bias_.dimension(2)},
-          ", expected 1 or ", batch.head + 1, " of at least ", Shape{batch.query_end, batch.key_end});
+          "attention: the dense bias has ", bias_.dimension(0), " matrices of ",
+          Shape{bias_.dimension(1), bias_.dimension(2)}, ", expected 1 or ", batch.head + 1, " matrices of at least ",
+          Shape{batch.query_end, batch.key_end});
   }
 
   Visible visible(const ScoreTile&) const { return Visible::some; }  // a bias may be -inf

@@ -45,7 +45,7 @@ class RelativeBias {
     const Index least = buckets.bidirectional ? 4 : 2, exact = buckets.buckets / least;
     check(exact >= 1, "RelativeBias: buckets is ", buckets.buckets, ", expected at least ", least);
     check(buckets.max_distance > exact, "RelativeBias: max_distance is ", buckets.max_distance, ", expected more than ",
-          exact, ", which have a bucket each");
+          exact, ", the number of distances with a bucket of their own");
     check(buckets.max_distance <= largest_max_distance, "RelativeBias: max_distance is ", buckets.max_distance,
           ", expected at most ", largest_max_distance);
     check(weights.dimension(0) == buckets.buckets, "RelativeBias: weights have ", weights.dimension(0),

@@ -31,11 +31,11 @@ struct ScoreTraits {
   /// Whether S changes gradients, or adds to gradients of its own.
   template <class Scalar>
   static constexpr bool has_derivative() {
-    constexpr bool asks_for_kept = requires(const S& score, const ScoreTile& tile, ScoreBlock<Scalar> block) {
+    constexpr bool takes_saved = requires(const S& score, const ScoreTile& tile, ScoreBlock<Scalar> block) {
       score.apply_backward(tile, block, block);
     };
-    static_assert(saved_blocks > 0 || !asks_for_kept,
-                  "a score whose apply_backward is given what was saved says how much that is: saved_blocks");
+    static_assert(saved_blocks > 0 || !takes_saved,
+                  "a score whose apply_backward takes saved blocks needs a constant saved_blocks, their number");
     return saved_blocks > 0 || requires(const S& score, const ScoreTile& tile, ScoreBlock<Scalar> block) {
       score.apply_backward(tile, block);
     };

@@ -18,7 +18,7 @@ template <Score... Scores>
 class ScoreVariant {
  public:
   static constexpr ScoreStage stage = std::min<ScoreStage>({Scores::stage...});
-  static_assert(((Scores::stage == stage) && ...), "the scores that one chooses among are of one stage");
+  static_assert(((Scores::stage == stage) && ...), "all scores of a ScoreVariant must have the same stage");
   static constexpr bool heads_share_gradient = (ScoreTraits<Scores>::heads_share_gradient || ...);
   static constexpr bool sequences_share_gradient = (ScoreTraits<Scores>::sequences_share_gradient || ...);
   static constexpr int saved_blocks = std::max<int>({ScoreTraits<Scores>::saved_blocks...});
