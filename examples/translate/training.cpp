@@ -5,7 +5,6 @@
 #include <cstdio>
 
 #include "eigenformer/core/standard_streams.hpp"
-#include "eigenformer/ops/cross_entropy.hpp"
 #include "eigenformer/text/token_batches.hpp"
 #include "eigenformer/train/trainer.hpp"
 
@@ -81,9 +80,7 @@ double used(const Budget& budget, const ef::TrainingProgress& progress, const Ep
 template <class Network>
 ef::BatchLoss<float> loss(const Network& network, const ef::Context<float>& context, const ef::TranslationBatch& batch,
                           double label_smoothing) {
-  const ef::Variable<float> logits = network(context, batch.source, batch.target);
-  return {ef::cross_entropy(context, logits, batch.next,
-                            {.label_smoothing = label_smoothing, .reduction = ef::Reduction::sum}),
+  return {network.loss(context, batch, {.label_smoothing = label_smoothing, .reduction = ef::Reduction::sum}),
           static_cast<ef::Index>(batch.next.size())};
 }
 

@@ -6,6 +6,7 @@
 #include "support/approx.hpp"
 #include "support/catch.hpp"
 #include "support/copy_task.hpp"
+#include "support/model_loss.hpp"
 #include "support/recurrent_models.hpp"
 
 namespace ef = eigenformer;
@@ -27,6 +28,21 @@ TEST_CASE("gradients of every kind of recurrent seq2seq model", "[models]") {
     INFO(result.where);
     CHECK(result.entries > 50);
     CHECK(result.max_error <= 1e-6);
+  }
+}
+
+TEST_CASE("a recurrent model's loss is the cross entropy of its logits", "[models]") {
+  const std::uint64_t seed = 655;
+  CAPTURE(seed);
+  ef::Rng rng(seed);
+  const ef::TranslationBatch batch = copy_batch({3, 5, 1}, rng);
+  for (const ef::RecurrentSeq2SeqOptions& options : ef::testing::kinds_of_recurrent_models()) {
+    CAPTURE(ef::testing::name_of(options), options.tie_output);
+    ef::RecurrentSeq2Seq<double> model(options, rng);
+    ef::testing::check_model_loss(model, batch);
+    if (options.tie_output) continue;
+    model.generator.bias = {};
+    ef::testing::check_model_loss(model, batch);
   }
 }
 

@@ -7,6 +7,7 @@
 #include "support/approx.hpp"
 #include "support/catch.hpp"
 #include "support/copy_task.hpp"
+#include "support/model_loss.hpp"
 
 namespace ef = eigenformer;
 using ef::testing::copy_batch;
@@ -66,6 +67,24 @@ TEST_CASE("gradients of a Transformer with every kind of position", "[models]") 
   INFO(result.where);
   CHECK(result.entries > 100);
   CHECK(result.max_error <= 1e-6);
+}
+
+TEST_CASE("a Transformer's loss is the cross entropy of its logits", "[models]") {
+  const std::uint64_t seed = 69;
+  CAPTURE(seed);
+  ef::Rng rng(seed);
+  const ef::TranslationBatch batch = copy_batch({3, 5, 1}, rng);
+  ef::TransformerOptions options = small_transformer();
+  options.share_embeddings = GENERATE(true, false);
+  options.tie_output = GENERATE(true, false);
+  CAPTURE(options.share_embeddings, options.tie_output);
+  ef::Transformer<double> model(options, rng);
+  ef::testing::check_model_loss(model, batch);
+  if (options.tie_output) return;
+  for (ef::Index i = 0; i < 11; ++i) model.generator.bias.value(0, i) = rng.normal();
+  ef::testing::check_model_loss(model, batch);
+  model.generator.bias = {};
+  ef::testing::check_model_loss(model, batch);
 }
 
 TEST_CASE("where positions have their parameters, and how many", "[models]") {

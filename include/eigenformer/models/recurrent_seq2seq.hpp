@@ -14,6 +14,7 @@
 #include "eigenformer/layers/positions.hpp"
 #include "eigenformer/layers/recurrent.hpp"
 #include "eigenformer/models/recurrent_seq2seq_options.hpp"
+#include "eigenformer/ops/cross_entropy.hpp"
 #include "eigenformer/ops/pooling.hpp"
 #include "eigenformer/text/tokens.hpp"
 
@@ -63,6 +64,11 @@ struct RecurrentSeq2Seq {
   /// target: the decoder's input, i.e. the begin token followed by the tokens so far.
   Variable<Scalar> operator()(const Context<Scalar>& context, const Tokens& source, const Tokens& target) const;
 
+  /// Returns the loss [1 x 1] of predicting batch.next: the cross entropy of the logits. The matrix of all logits is
+  /// never materialised, so this also works for large vocabularies.
+  Variable<Scalar> loss(const Context<Scalar>& context, const TranslationBatch& batch,
+                        const CrossEntropyOptions& loss_options = {}) const;
+
   /// Encodes the source sentences.
   EncodedSource<Scalar> encode(const Context<Scalar>& context, const Tokens& source) const;
 
@@ -87,6 +93,11 @@ struct RecurrentSeq2Seq {
   bool feeds_input() const { return options.context == SourceContext::attention && options.input_feeding; }
   const Embedding<Scalar>& target_embedding_used() const {
     return target_embedding.empty() ? source_embedding : target_embedding;
+  }
+
+  /// Returns the weight of the output layer, [target vocabulary size x hidden]: the target embedding if tied.
+  const Parameter<Scalar>& output_weight() const {
+    return generator.empty() ? target_embedding_used().weight : generator.weight;
   }
 
   static void visit(auto& self, auto&& visitor) {
@@ -290,7 +301,14 @@ Variable<Scalar> RecurrentSeq2Seq<Scalar>::operator()(const Context<Scalar>& con
 
 template <class Scalar>
 Variable<Scalar> RecurrentSeq2Seq<Scalar>::logits(const Context<Scalar>& context, const Variable<Scalar>& x) const {
-  return generator.empty() ? target_embedding_used().logits(context, x) : generator(context, x);
+  return linear(context, x, output_weight(), generator.bias);
+}
+
+template <class Scalar>
+Variable<Scalar> RecurrentSeq2Seq<Scalar>::loss(const Context<Scalar>& context, const TranslationBatch& batch,
+                                                const CrossEntropyOptions& loss_options) const {
+  const Variable<Scalar> x = decode(context, batch.target, encode(context, batch.source));
+  return linear_cross_entropy(context, x, output_weight(), generator.bias, batch.next, loss_options);
 }
 
 EIGENFORMER_TEMPLATE(struct RecurrentSeq2Seq);

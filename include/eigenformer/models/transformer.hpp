@@ -10,6 +10,7 @@
 #include "eigenformer/layers/embedding.hpp"
 #include "eigenformer/layers/encoder.hpp"
 #include "eigenformer/layers/positions.hpp"
+#include "eigenformer/ops/cross_entropy.hpp"
 #include "eigenformer/text/tokens.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
@@ -84,6 +85,11 @@ struct Transformer {
   /// target: the decoder's input, i.e. the begin token followed by the tokens so far.
   Variable<Scalar> operator()(const Context<Scalar>& context, const Tokens& source, const Tokens& target) const;
 
+  /// Returns the loss [1 x 1] of predicting batch.next: the cross entropy of the logits. The matrix of all logits is
+  /// never materialised, so this also works for large vocabularies.
+  Variable<Scalar> loss(const Context<Scalar>& context, const TranslationBatch& batch,
+                        const CrossEntropyOptions& loss_options = {}) const;
+
   /// Returns the encoder's output, which is the decoder's memory: [source tokens x width].
   Variable<Scalar> encode(const Context<Scalar>& context, const Tokens& source) const;
 
@@ -101,6 +107,11 @@ struct Transformer {
 
   const Embedding<Scalar>& target_embedding_used() const {
     return target_embedding.empty() ? source_embedding : target_embedding;
+  }
+
+  /// Returns the weight of the output layer, [target vocabulary size x width]: the target embedding if tied.
+  const Parameter<Scalar>& output_weight() const {
+    return generator.empty() ? target_embedding_used().weight : generator.weight;
   }
 
   static void visit(auto& self, auto&& visitor) {
@@ -169,7 +180,14 @@ Variable<Scalar> Transformer<Scalar>::operator()(const Context<Scalar>& context,
 
 template <class Scalar>
 Variable<Scalar> Transformer<Scalar>::logits(const Context<Scalar>& context, const Variable<Scalar>& x) const {
-  return generator.empty() ? target_embedding_used().logits(context, x) : generator(context, x);
+  return linear(context, x, output_weight(), generator.bias);
+}
+
+template <class Scalar>
+Variable<Scalar> Transformer<Scalar>::loss(const Context<Scalar>& context, const TranslationBatch& batch,
+                                           const CrossEntropyOptions& loss_options) const {
+  const Variable<Scalar> x = decode(context, batch.target, encode(context, batch.source), batch.source.rows);
+  return linear_cross_entropy(context, x, output_weight(), generator.bias, batch.next, loss_options);
 }
 
 EIGENFORMER_TEMPLATE(struct Transformer);

@@ -56,6 +56,17 @@ Variable<Scalar> linear_cross_entropy(const Context<Scalar>& context, const Vari
                         });
 }
 
+/// Returns the loss [1 x 1] of an output layer with the parameters `weight` and `bias`. The logits x weight^T + bias
+/// are never materialised. x: [tokens x width]; weight: [vocabulary size x width]; bias: [1 x vocabulary size], or
+/// empty.
+template <class Scalar>
+Variable<Scalar> linear_cross_entropy(const Context<Scalar>& context, const Variable<Scalar>& x,
+                                      const Parameter<Scalar>& weight, const Parameter<Scalar>& bias,
+                                      std::span<const Token> labels, const CrossEntropyOptions& options = {}) {
+  return linear_cross_entropy(context, x, context.use(weight), bias.empty() ? Variable<Scalar>() : context.use(bias),
+                              labels, options);
+}
+
 EIGENFORMER_FLOAT(Variable<float> cross_entropy(const Context<float>&, const Variable<float>&, std::span<const Token>,
                                                 const CrossEntropyOptions&));
 EIGENFORMER_DOUBLE(Variable<double> cross_entropy(const Context<double>&, const Variable<double>&,
