@@ -50,7 +50,13 @@ class Epochs {
     return ef::translation_batch(pairs_.source, pairs_.target, batches_[next_++]);
   }
 
-  /// How many epochs are done, counting the part of the present one.
+  /// Returns the usual number of batches in an epoch. An epoch may have a few more or fewer, because its order decides
+  /// which sentences of equal length share a batch.
+  ef::Index batches_per_epoch() const {
+    return static_cast<ef::Index>(ef::token_batches(source_lengths_, target_lengths_, batch_tokens_).size());
+  }
+
+  /// Returns the number of epochs done, with the fraction of the current one.
   double done() const {
     return batches_.empty()
                ? 0
@@ -67,14 +73,31 @@ class Epochs {
   ef::Index begun_ = 0;
 };
 
-/// The part of the budget that is used, 0 to 1.
-double used(const Budget& budget, const ef::TrainingProgress& progress, const Epochs& epochs) {
-  double part = 0;
-  if (budget.minutes > 0) part = std::max(part, progress.seconds / (60 * budget.minutes));
-  if (budget.epochs > 0) part = std::max(part, epochs.done() / static_cast<double>(budget.epochs));
-  if (budget.updates > 0)
-    part = std::max(part, static_cast<double>(progress.update) / static_cast<double>(budget.updates));
-  return std::min(part, 1.0);
+/// Returns the share of the budget that is used, from 0 to 1. An epoch counts as batches_per_epoch updates.
+double used(const Budget& budget, const ef::TrainingTime& now, ef::Index batches_per_epoch) {
+  double share = 0;
+  const auto use = [&](double done, double available) {
+    if (available > 0) share = std::max(share, done / available);
+  };
+  use(now.seconds, 60 * budget.minutes);
+  use(static_cast<double>(now.update), static_cast<double>(budget.epochs * batches_per_epoch));
+  use(static_cast<double>(now.update), static_cast<double>(budget.updates));
+  return std::min(share, 1.0);
+}
+
+/// Returns whether training ends after this update. An epoch always ends with its last batch.
+bool is_over(const Budget& budget, const ef::TrainingProgress& progress, const Epochs& epochs) {
+  return (budget.minutes > 0 && progress.seconds >= 60 * budget.minutes) ||
+         (budget.epochs > 0 && epochs.done() >= static_cast<double>(budget.epochs)) ||
+         (budget.updates > 0 && progress.update >= budget.updates) || interrupted != 0;
+}
+
+/// Formats a time as "3:07".
+std::string minutes_and_seconds(double seconds) {
+  const auto whole = static_cast<long>(seconds);
+  char text[32];
+  std::snprintf(text, sizeof(text), "%ld:%02ld", whole / 60, whole % 60);
+  return text;
 }
 
 template <class Network>
@@ -114,39 +137,29 @@ void train_model(Model& model, const EncodedPairs& pairs, const TrainingSettings
   ef::Rng rng(settings.seed);
   Epochs epochs(pairs, settings.batch_tokens, rng);
   ef::Adam<float> adam;
-  double part = 0;  // of the budget
+  const ef::Index batches_per_epoch = epochs.batches_per_epoch();
   int validated = 0;
   double line_seconds = 0, line_loss = 0, validation_seconds = 0;
-  ef::Index line_items = 0, line_updates = 0;
+  ef::Index line_items = 0;
 
-  const auto report = [&](const ef::TrainingProgress& since_begin) {
-    ef::TrainingProgress progress = since_begin;
-    progress.seconds -= settings.budget.minutes > 0 ? 0 : validation_seconds;
-    part = used(settings.budget, progress, epochs);
-    line_loss += since_begin.loss * static_cast<double>(since_begin.items);
-    line_items += since_begin.items;
-    ++line_updates;
-    const bool last = part >= 1 || interrupted != 0;
-    const double seconds = since_begin.seconds - validation_seconds;
+  const auto report = [&](const ef::TrainingProgress& progress) {
+    const double share = used(settings.budget, {progress.update, progress.seconds}, batches_per_epoch);
+    line_loss += progress.loss * static_cast<double>(progress.items);
+    line_items += progress.items;
+    const bool last = is_over(settings.budget, progress, epochs);
+    const double seconds = progress.seconds - validation_seconds;
     if (seconds - line_seconds >= 5 || last) {
       std::printf("update %5lld  epoch %5.1f  loss %.3f  %6.0f tokens/s  %s left\n",
-                  static_cast<long long>(since_begin.update), epochs.done(),
-                  line_loss / static_cast<double>(line_items),
+                  static_cast<long long>(progress.update), epochs.done(), line_loss / static_cast<double>(line_items),
                   static_cast<double>(line_items) / std::max(seconds - line_seconds, 1e-9),
-                  [&] {
-                    const auto left = static_cast<long>(part > 0 ? since_begin.seconds * (1 - part) / part : 0);
-                    char text[32];
-                    std::snprintf(text, sizeof(text), "%ld:%02ld", left / 60, left % 60);
-                    return std::string(text);
-                  }()
-                      .c_str());
+                  minutes_and_seconds(share > 0 ? progress.seconds * (1 - share) / share : 0).c_str());
       ef::flush_standard_output();
       line_seconds = seconds;
       line_loss = 0;
       line_items = 0;
     }
-    if (settings.validate && (last || part * settings.validations >= validated + 1)) {
-      validated = static_cast<int>(part * settings.validations);
+    if (settings.validate && (last || share * settings.validations >= validated + 1)) {
+      validated = static_cast<int>(share * settings.validations);
       const auto begin = std::chrono::steady_clock::now();
       settings.validate(model);
       validation_seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
@@ -154,11 +167,12 @@ void train_model(Model& model, const EncodedPairs& pairs, const TrainingSettings
     return !last;
   };
 
-  // Inverse square root, and in the last third of the budget a straight line down to a twentieth, where the weights
-  // settle.
-  const auto schedule = [&](ef::Index update) {
-    const double rate = ef::InverseSquareRoot{settings.rate, settings.warmup}(update);
-    return rate * std::min(1.0, 0.05 + 0.95 * (1 - part) / (1.0 / 3));
+  // The inverse square root, times a factor that falls from 1 to 0.05 over the last third of the budget, so that the
+  // weights settle.
+  const auto schedule = [&](const ef::TrainingTime& now) {
+    const double left = 1 - used(settings.budget, now, batches_per_epoch);
+    const double rate = ef::InverseSquareRoot{settings.rate, settings.warmup}(now);
+    return rate * std::min(1.0, 0.05 + 0.95 * 3 * left);
   };
   std::visit(
       [&](auto& network) {

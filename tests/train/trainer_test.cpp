@@ -155,6 +155,30 @@ TEST_CASE("large gradients whose squares overflow are clipped like others", "[tr
         }) == "Adam: the gradient of first in update 4 is too large to be squared");
 }
 
+TEST_CASE("a schedule is given the update's number and the seconds since the loop began", "[train]") {
+  Number model;
+  ef::Adam<double> adam;
+  std::vector<ef::Index> updates;
+  double last_seconds = 0;
+  const auto schedule = [&](const ef::TrainingTime& now) {
+    CHECK(now.seconds >= last_seconds);
+    last_seconds = now.seconds;
+    updates.push_back(now.update);
+    return 0.1;
+  };
+  const auto report = [&](const ef::TrainingProgress& progress) {
+    CHECK(progress.update == updates.back());
+    CHECK(progress.seconds >= last_seconds);
+    last_seconds = progress.seconds;
+    return true;
+  };
+  const auto batch = [] { return std::vector<double>{1}; };
+  ef::train(model, adam, batch, squared_distance(model), report, {.max_updates = 2, .schedule = schedule});
+  last_seconds = 0;
+  ef::train(model, adam, batch, squared_distance(model), report, {.max_updates = 3, .schedule = schedule});
+  CHECK(updates == std::vector<ef::Index>{1, 2, 3});
+}
+
 TEST_CASE("a learning rate that is not finite stops training", "[train]") {
   Number model;
   ef::Adam<double> adam;

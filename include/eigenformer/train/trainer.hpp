@@ -14,11 +14,19 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
+/// When an update is made. Converts to the update's number, so a schedule may be a function of the number alone.
+struct TrainingTime {
+  Index update = 1;    // the first is 1
+  double seconds = 0;  // since the loop began
+
+  operator Index() const { return update; }
+};
+
 struct TrainingOptions {
   Index max_updates = 0;  // 0: until the callback returns false
   Index accumulate = 1;   // batches per update; their gradients are summed
   double max_norm = 1;    // clips the gradient to this global norm; 0: no clipping
-  std::function<double(Index update)> schedule = InverseSquareRoot{};
+  std::function<double(const TrainingTime&)> schedule = InverseSquareRoot{};  // gives the learning rate
   Rng* rng = nullptr;          // generator for dropout; null: no dropout
   Threads* threads = nullptr;  // worker threads besides the calling thread; null: none
 };
@@ -59,6 +67,7 @@ void train(Model& model, Adam<Scalar>& optimizer, NextBatch&& next_batch, Loss&&
   TrainingProgress progress;
   progress.update = optimizer.updates();
   const auto begin = std::chrono::steady_clock::now();
+  const auto seconds = [&] { return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count(); };
   while (options.max_updates == 0 || progress.update < options.max_updates) {
     double sum = 0;
     progress.items = 0;
@@ -74,14 +83,14 @@ void train(Model& model, Adam<Scalar>& optimizer, NextBatch&& next_batch, Loss&&
     }
     const double mean = 1 / static_cast<double>(std::max<Index>(progress.items, 1));
     ++progress.update;
-    progress.learning_rate = options.schedule(progress.update);
+    progress.learning_rate = options.schedule({progress.update, seconds()});
     check_finite(model, tape.gradients(), progress.update);
     progress.gradient_norm = mean * global_norm(model, tape.gradients());
     optimizer.update(model, tape.gradients(), progress.learning_rate,
                      mean * clip_factor(progress.gradient_norm, options.max_norm), options.threads);
     progress.loss = mean * sum;
     progress.total_items += progress.items;
-    progress.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+    progress.seconds = seconds();
     if (!report(std::as_const(progress))) return;
   }
 }
