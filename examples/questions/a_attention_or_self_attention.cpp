@@ -176,7 +176,7 @@ Answer measure(const Settings& settings) {
   const double pronouns = accuracy(logits, labels);
   const auto route = static_cast<std::size_t>(std::max_element(shares.begin() + 2, shares.end()) - shares.begin());
 
-  Answer answer{{table}, {}, {}, svg_beside(drawings)};
+  Answer answer{{table}, {}, {}, drawings};
   answer.as_noted = shares[0] > 0.4 && shares[1] > 0.5 && chart.series[1].y.back() > 0.4 && pronouns > 0.9;
   answer.sentence =
       "the decoder's attention to the encoder lies on the word that is being translated with " + percent(shares[0], 0) +

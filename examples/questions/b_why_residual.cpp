@@ -129,7 +129,7 @@ Answer measure(const Settings& settings) {
                     percent(with.accuracy, 0) + " right with them (norm before), " + percent(without.accuracy, 0) +
                     " without. The token's symbol is read off in " + percent(without.random.symbol.back(), 0) +
                     " without them, in " + percent(with.random.symbol.back(), 0) + " with.";
-  answer.svg = svg_beside(std::vector{svg_chart(random_chart), svg_chart(trained_chart)});
+  answer.drawings = {svg_chart(random_chart), svg_chart(trained_chart)};
   return answer;
 }
 

@@ -137,7 +137,7 @@ Answer measure(const Settings& settings) {
   drawings[0] = svg_chart(chart);
 
   const Outcome &one = outcomes[0], &two = outcomes[1], &four = outcomes[2];
-  Answer answer{{table}, {}, {}, svg_beside(drawings)};
+  Answer answer{{table}, {}, {}, drawings};
   const auto needed = [&](const Outcome& outcome) {
     return std::isinf(outcome.updates_needed) ? "more than " + std::to_string(settings.count(1600, 2))
                                               : decimal(outcome.updates_needed, 0);

@@ -144,8 +144,8 @@ Answer measure(const Settings& settings) {
                     " of those of the multiplications counted. For d = 64 the self-attention " +
                     "layer costs less than the GRU " +
                     (cheaper == 0 ? "at no n measured." : "up to n = " + decimal(cheaper, 0) + ", and more beyond.");
-  answer.svg = svg_beside(std::vector{chart_of("Longer sequences: d = 64", "n", n, over_n),
-                                      chart_of("Wider tokens: n = 512", "d", d, over_d)});
+  answer.drawings = {chart_of("Longer sequences: d = 64", "n", n, over_n),
+                     chart_of("Wider tokens: n = 512", "d", d, over_d)};
   return answer;
 }
 

@@ -170,7 +170,7 @@ Answer measure(const Settings& settings) {
                     significant(masked_loss, 2) + ", and it writes " + percent(masked.free, 0) + " right.";
   std::vector<double> updates;
   for (std::size_t i = 0; i < smoothed(open.losses).size(); ++i) updates.push_back(10.0 * static_cast<double>(i + 1));
-  answer.svg = svg_beside(std::vector{
+  answer.drawings = {
       svg_chart(
           {.title = "What training sees",
            .x = {.label = "updates"},
@@ -182,7 +182,7 @@ Answer measure(const Settings& settings) {
                  .mark = Mark::bars,
                  .categories = {"tokens, beginning given", "words, by itself"}}),
       translate::svg_heat_map(masked.picture, letters_shown, letters_shown, "Causal mask: the sharpest head"),
-      translate::svg_heat_map(open.picture, letters_shown, letters_shown, "No mask: the sharpest head")});
+      translate::svg_heat_map(open.picture, letters_shown, letters_shown, "No mask: the sharpest head")};
   return answer;
 }
 

@@ -160,7 +160,7 @@ Answer measure(const Settings& settings) {
     answer.tables.push_back(table);
     drawings.push_back(svg_chart(chart));
   }
-  answer.svg = svg_beside(drawings);
+  answer.drawings = std::move(drawings);
 
   const Outcome& none = outcomes[static_cast<std::size_t>(ef::PositionEncoding::none)];
   const Outcome& alibi = outcomes[static_cast<std::size_t>(ef::PositionEncoding::alibi)];

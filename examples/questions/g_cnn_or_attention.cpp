@@ -176,7 +176,7 @@ Answer measure(const Settings& settings) {
   }
 
   const Model &one = models[0], &eight = models[3], &attends = models[8];
-  Answer answer{{table}, {}, {}, svg_beside(std::vector{svg_chart(charts[0]), svg_chart(charts[1])})};
+  Answer answer{{table}, {}, {}, {svg_chart(charts[0]), svg_chart(charts[1])}};
   answer.as_noted = within && deeper_sees_farther && one.sees() <= 2 && eight.sees() < length / 2 &&
                     attends.sees() == length - 1 && mean(beyond) < 0.2;
   answer.sentence =

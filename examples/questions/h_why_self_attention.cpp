@@ -184,10 +184,9 @@ Answer measure(const Settings& settings) {
     for (std::size_t i = 0; i < values.size(); ++i) drawn.series.push_back({names[i], x, values[i]});
     return svg_chart(drawn);
   };
-  answer.svg =
-      svg_beside(std::vector{chart("Threads that a layer can feed", "threads", n, layers, feeds),
-                             chart("Time by one thread", "seconds", n, layers, seconds),
-                             chart("Gradient from the last token to the first", "norm", lengths, kinds, norms)});
+  answer.drawings = {chart("Threads that a layer can feed", "threads", n, layers, feeds),
+                     chart("Time by one thread", "seconds", n, layers, seconds),
+                     chart("Gradient from the last token to the first", "norm", lengths, kinds, norms)};
   return answer;
 }
 

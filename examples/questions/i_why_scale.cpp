@@ -179,11 +179,10 @@ Answer measure(const Settings& settings) {
                       .y = {.label = label, .logarithmic = logarithmic, .includes = std::move(includes)},
                       .series = {{"divided by sqrt(d_k)", d_k, values[0]}, {"not divided", d_k, values[1]}}});
   };
-  answer.svg = svg_beside(
-      std::vector{chart("Random scores: how much they vary", "deviation of the scores", deviations, true, {}),
-                  chart("Random scores: how even softmax is", "entropy / log 64", entropies, false, {0, 1}),
-                  chart("Random scores: what gradient is left", "derivative of softmax", derivatives, true, {}),
-                  chart("Learning to look up", "share of right answers", accuracies, false, {0, 1})});
+  answer.drawings = {chart("Random scores: how much they vary", "deviation of the scores", deviations, true, {}),
+                     chart("Random scores: how even softmax is", "entropy / log 64", entropies, false, {0, 1}),
+                     chart("Random scores: what gradient is left", "derivative of softmax", derivatives, true, {}),
+                     chart("Learning to look up", "share of right answers", accuracies, false, {0, 1})};
   return answer;
 }
 

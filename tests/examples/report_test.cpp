@@ -4,6 +4,7 @@
 
 #include "eigenformer/core/files.hpp"
 #include "examples/well_formed.hpp"
+#include "questions/support/chart.hpp"
 #include "support/catch.hpp"
 #include "support/contains.hpp"
 #include "support/temporary_folder.hpp"
@@ -17,8 +18,12 @@ namespace {
 
 const Question is_it{'c', "Is a < b?", "Yes & always.", "By looking."};
 
+std::string a_drawing(int width) {
+  return "<svg width=\"" + std::to_string(width) + "\" height=\"1\"/>\n";
+}
+
 Answer an_answer(bool as_noted) {
-  return {{{"Counts", {"n"}, {{"1"}}}}, as_noted, "a is 1 < b", "<svg width=\"1\" height=\"1\"/>\n"};
+  return {{{"Counts", {"n"}, {{"1"}}}}, as_noted, "a is 1 < b", {a_drawing(1), a_drawing(2)}};
 }
 
 }  // namespace
@@ -37,12 +42,14 @@ TEST_CASE("a report is a section, a plot, and the page of all sections that are 
   const ef::testing::TemporaryFolder folder;
   const std::filesystem::path out = folder.path() / "deep" / "out";
   write_report(out, is_it, an_answer(true));
-  CHECK(ef::read_file(out / "c.svg") == "<svg width=\"1\" height=\"1\"/>\n");
+  CHECK(ef::read_file(out / "c.svg") == questions::svg_beside(an_answer(true).drawings));
   const std::string section = ef::read_file(out / "c.html");
   CHECK(questions::testing::xml_fault(section).empty());
   CHECK(contains(section, "<section id=\"c\">"));
   CHECK(contains(section, "Is a &lt; b?"));
   CHECK(contains(section, "<p class=\"verdict\">As the notes say: a is 1 &lt; b</p>"));
+  CHECK(contains(section, "<div class=\"drawings\">\n<figure>\n" + a_drawing(1) + "</figure>\n<figure>\n" +
+                              a_drawing(2) + "</figure>\n</div>\n"));
 
   Question first = is_it;
   first.letter = 'a';
@@ -50,6 +57,8 @@ TEST_CASE("a report is a section, a plot, and the page of all sections that are 
   const std::string page = ef::read_file(out / "index.html");
   CHECK(contains(page, section));
   CHECK(contains(page, "<p class=\"verdict contradicts\">Not what the notes say"));
+  CHECK(contains(page, ".drawings { display: flex; flex-wrap: wrap;"));
+  CHECK(contains(page, ".drawings svg { display: block; max-width: 100%; height: auto; }"));
   CHECK(page.find("<section id=\"a\">") < page.find("<section id=\"c\">"));
   CHECK(questions::testing::occurrences(page, "<section ") == 2);
 

@@ -3,6 +3,7 @@
 #include <ostream>
 
 #include "eigenformer/core/files.hpp"
+#include "questions/support/chart.hpp"
 #include "questions/support/markup.hpp"
 
 namespace questions {
@@ -28,7 +29,9 @@ table { border-collapse: collapse; margin: 1rem 0; }
 caption { text-align: left; font-style: italic; padding-bottom: 0.3rem; }
 th, td { text-align: right; padding: 0.15rem 0.8rem; border-bottom: 1px solid #9ca3af80; }
 th:first-child, td:first-child { text-align: left; padding-left: 0; }
-figure { margin: 1rem 0; overflow-x: auto; }
+.drawings { display: flex; flex-wrap: wrap; gap: 12px; margin: 1rem 0; }
+.drawings figure { margin: 0; max-width: 100%; }
+.drawings svg { display: block; max-width: 100%; height: auto; }
 @media (prefers-color-scheme: dark) { body { background: #16181d; color: #e5e7eb; } }
 </style>
 </head>
@@ -45,7 +48,9 @@ std::string section(const Question& question, const Answer& answer) {
   for (const Table& table : answer.tables) text += html(table);
   text += std::string("<p class=\"verdict") + (answer.as_noted ? "" : " contradicts") + "\">" +
           escaped(verdict(answer)) + "</p>\n";
-  return text + "<figure>\n" + answer.svg + "</figure>\n</section>\n";
+  text += "<div class=\"drawings\">\n";
+  for (const std::string& drawing : answer.drawings) text += "<figure>\n" + drawing + "</figure>\n";
+  return text + "</div>\n</section>\n";
 }
 
 }  // namespace
@@ -76,7 +81,7 @@ void write_report(const std::filesystem::path& folder, const Question& question,
             question.letter, "', expected a to z");
   make_report_folder(folder);
   const auto file = [&](char letter, const char* ending) { return folder / (std::string(1, letter) + ending); };
-  ef::write_file(file(question.letter, ".svg"), answer.svg);
+  ef::write_file(file(question.letter, ".svg"), svg_beside(answer.drawings));
   ef::write_file(file(question.letter, ".html"), section(question, answer));
   std::string page = page_begin;
   std::error_code error;

@@ -19,9 +19,9 @@ struct Question {
 
 struct Answer {
   std::vector<Table> tables;
-  bool as_noted = false;  // whether the measurement shows what the notes say
-  std::string sentence;   // the answer, with the numbers that were measured
-  std::string svg;        // the plot
+  bool as_noted = false;              // whether the measurement shows what the notes say
+  std::string sentence;               // the answer, with the numbers that were measured
+  std::vector<std::string> drawings;  // SVG documents, in the order in which they are shown
 };
 
 /// The sentence, and whether it is the notes'.
@@ -33,8 +33,11 @@ void print(std::ostream& out, const Question& question, const Answer& answer);
 /// Makes the folder unless it is there. Throws if it cannot be made, or no report be written into it.
 void make_report_folder(const std::filesystem::path& folder);
 
-/// Writes, for question c, `folder/c.svg` and `folder/c.html`, a section of a page; and then `folder/index.html` from
-/// all the questions' sections that are there. Makes the folder. Each file is replaced whole.
+/// Writes the report of one question into the folder, which is made if it does not exist. For question c:
+///   c.svg       all drawings in one document
+///   c.html      a section of the page; its drawings wrap at any window width
+///   index.html  the page: the sections of all questions that the folder holds
+/// Each file is replaced as a whole. Throws if the letter is not a to z or a file cannot be written.
 void write_report(const std::filesystem::path& folder, const Question& question, const Answer& answer);
 
 }  // namespace questions
