@@ -1,4 +1,4 @@
-// A gradient: how the result of attention changes with the query, and gradient descent that makes use of it.
+// Differentiates attention with respect to the query, checks the gradient, and uses it for gradient descent.
 #include <eigenformer/autograd/gradient_check.hpp>
 #include <eigenformer/ops/arithmetic.hpp>
 #include <eigenformer/ops/attention.hpp>
@@ -16,7 +16,7 @@ int main() {
   ef::Matrix<double> query = random(1, 4);
   const ef::Matrix<double> wanted = values.row(2);
 
-  // The squared distance of what the query finds from what is wanted.
+  // The squared distance between the result of attention and the wanted value.
   const auto loss = [&](const ef::Context<double>& context, const ef::Variable<double>& q) {
     const ef::Variable<double> found = ef::attention<double>(context, q, keys, values);
     const ef::Variable<double> error = ef::subtract<double>(context, found, wanted);
@@ -27,7 +27,7 @@ int main() {
       {query}, [&](const ef::Context<double>& context, const std::vector<ef::Variable<double>>& inputs) {
         return loss(context, inputs[0]);
       });
-  std::cout << "largest difference from central differences: " << check.max_error << '\n';
+  std::cout << "largest error against central differences: " << check.max_error << '\n';
 
   ef::Tape<double> tape;
   double distance = 0;

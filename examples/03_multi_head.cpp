@@ -1,4 +1,4 @@
-// A multi-head layer on a ragged batch: sentences of different lengths, one under another, without padding.
+// Multi-head attention on a ragged batch: sentences of different lengths, stacked without padding.
 #include <eigenformer/core/thread_pool.hpp>
 #include <eigenformer/layers/multi_head_attention.hpp>
 #include <iostream>
@@ -18,12 +18,12 @@ int main() {
   const Eigen::MatrixXf x = Eigen::MatrixXf::Random(10, 64);
   const ef::Matrix<float> y = attend({}, x, rows).value();
 
-  // A sentence's result does not depend on what else is in the batch.
+  // The result of a sentence does not depend on the rest of the batch.
   const ef::Matrix<float> alone = attend({}, x.middleRows(3, 5)).value();
   const float difference = (y.middleRows(3, 5) - alone).cwiseAbs().maxCoeff();
   std::cout << "the second sentence, alone and in the batch: largest difference " << difference << '\n';
 
-  // The same layer on two threads, and with its attention weights on record.
+  // Runs the layer on two threads and records its attention weights.
   ef::ThreadPool pool(2);
   ef::AttentionRecorder<float> recorder;
   const ef::Matrix<float> threaded = attend({.threads = &pool, .attention = &recorder}, x, rows).value();

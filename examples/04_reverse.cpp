@@ -1,7 +1,6 @@
-// Trains a Transformer to reverse sequences, and decodes what it has never seen.
+// Trains a Transformer to reverse sequences and decodes sequences that it has never seen.
 #include <eigenformer/decode/greedy.hpp>
 #include <eigenformer/models/transformer_state.hpp>
-#include <eigenformer/ops/cross_entropy.hpp>
 #include <eigenformer/train/trainer.hpp>
 #include <iostream>
 
@@ -9,7 +8,7 @@ namespace ef = eigenformer;
 
 using Sentences = std::vector<std::vector<ef::Token>>;
 
-// Sequences of 3 to 8 symbols, numbered after the vocabulary's three special tokens, and their reverses.
+// Draws sequences of 3 to 8 symbols and their reverses. Symbols are tokens 3 to 12: the first three tokens are special.
 std::pair<Sentences, Sentences> draw(ef::Index count, ef::Rng& rng) {
   Sentences sequences(static_cast<std::size_t>(count));
   for (auto& sequence : sequences) {
@@ -39,8 +38,7 @@ int main() {
     return ef::translation_batch(sequences, reverses, all);
   };
   const auto loss = [&](const ef::Context<float>& context, const ef::TranslationBatch& batch) {
-    const ef::Variable<float> logits = model(context, batch.source, batch.target);
-    return ef::BatchLoss<float>{ef::cross_entropy(context, logits, batch.next, {.reduction = ef::Reduction::sum}),
+    return ef::BatchLoss<float>{model.loss(context, batch, {.reduction = ef::Reduction::sum}),
                                 static_cast<ef::Index>(batch.next.size())};
   };
   const auto report = [](const ef::TrainingProgress& progress) {

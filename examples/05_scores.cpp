@@ -1,4 +1,4 @@
-// What a score may be: parts that combine, or a function of one's own, which the kernel calls for each tile of scores.
+// Two ways to write a score: combine built-in parts, or pass lambdas that the kernel calls for each tile of scores.
 #include <eigenformer/kernels/attention.hpp>
 #include <eigenformer/kernels/scores.hpp>
 #include <iostream>
@@ -9,13 +9,13 @@ int main() {
   const Eigen::Index tokens = 300, heads = 8, features = 256;
   const Eigen::MatrixXf x = Eigen::MatrixXf::Random(tokens, features);
 
-  // As in recent language models: scores are capped, fall off with distance, and look back 64 tokens at most.
+  // As in recent language models: scores are capped and fall with distance; a query sees at most 64 tokens back.
   const auto parts = ef::combine(ef::SoftCap(30), ef::Alibi(heads), ef::Causal{}, ef::SlidingWindow(64));
   const ef::Matrix<float> y = ef::attention(x, x, x, parts, {.heads = heads});
 
-  // The same as functions of a score and its place. Written for `auto`, they have a derivative too.
+  // The equivalent lambdas of a score and its position. Generic in `auto`, so the kernel can differentiate them.
   const auto capped_and_biased = ef::score([](auto s, const ef::ScorePosition& at) {
-    const auto slope = ef::exp(-0.6931472F * static_cast<float>(at.head + 1));  // 2^-(h + 1), ALiBi's for 8 heads
+    const auto slope = ef::exp(-0.6931472F * static_cast<float>(at.head + 1));  // 2^-(h + 1): ALiBi's slope for 8 heads
     return 30 * ef::tanh(s / 30) - slope * static_cast<float>(at.query - at.key);
   });
   const auto looks_back = ef::mask([](const ef::ScorePosition& at) {
@@ -25,6 +25,6 @@ int main() {
   const ef::Matrix<float> own = ef::attention(x, x, x, ef::combine(capped_and_biased, looks_back), {.heads = heads});
 
   const float difference = (y - own).cwiseAbs().maxCoeff();
-  std::cout << "Parts and functions differ by at most " << difference << ".\n";
+  std::cout << "Built-in parts and lambdas differ by at most " << difference << ".\n";
   return difference < 1e-4F ? 0 : 1;
 }

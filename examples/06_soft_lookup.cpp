@@ -1,5 +1,5 @@
-// Attention as a look-up that is not all or nothing: a query need not equal a key, and gets a mean of the values, the
-// more of each the more alike they are.
+// Attention as a soft look-up: a query need not equal a key. It returns a mean of the values, weighted by how similar
+// their keys are to the query.
 #include <eigenformer/kernels/attention.hpp>
 #include <iostream>
 
@@ -7,7 +7,7 @@ namespace ef = eigenformer;
 
 namespace {
 
-/// A direction as a key: the product of two is the cosine of the angle between them.
+/// Returns unit vectors as keys: the product of two is the cosine of the angle between them.
 Eigen::MatrixXf directions(const Eigen::VectorXf& degrees) {
   const Eigen::ArrayXf angle = degrees.array() * 0.017453293F;
   Eigen::MatrixXf keys(degrees.size(), 2);
@@ -18,14 +18,14 @@ Eigen::MatrixXf directions(const Eigen::VectorXf& degrees) {
 }  // namespace
 
 int main() {
-  // Weather stations around a town: where they stand, and what they measure.
+  // Weather stations around a town: their directions and the temperatures that they measure.
   const Eigen::MatrixXf stations = directions(Eigen::Vector4f(0, 90, 180, 270));
   const Eigen::MatrixXf temperatures = Eigen::Vector4f(10, 20, 14, 4);
 
   // How warm is it in the east (90 degrees), in the north-east (45) and nearly north (10)?
   const Eigen::MatrixXf places = directions(Eigen::Vector3f(90, 45, 10));
 
-  // The scale says how alike is alike enough: at 0 every station counts the same, at 100 the nearest is all.
+  // The scale sets how sharp the look-up is: at 0 all stations count equally, at 100 only the nearest counts.
   const auto look_up = [&](double scale) -> Eigen::VectorXf {
     return ef::attention(places, stations, temperatures, {.scale = scale});
   };

@@ -1,4 +1,4 @@
-// g2p MODEL_FOLDER: words on standard input, one a line, become phonemes on standard output.
+// g2p MODEL_FOLDER: reads one word per line from standard input and writes its phonemes to standard output.
 #include <iostream>
 #include <new>
 
@@ -22,7 +22,7 @@ int main(int count, char** arguments) {
     }
     eigenformer::check_standard_input();
   } catch (const std::bad_alloc&) {
-    std::cerr << "g2p: there is not enough memory\n";
+    std::cerr << "g2p: out of memory\n";
     return 1;
   } catch (const std::exception& error) {
     std::cerr << "g2p: " << error.what() << '\n';

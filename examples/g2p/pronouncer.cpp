@@ -16,7 +16,7 @@ std::vector<std::string> texts(const ef::Json& json, const std::string& where, c
   ef::check(json.is_object() && json.contains(name) && json[name].is_array(), where, ": has no list \"", name, '"');
   std::vector<std::string> list;
   for (const ef::Json& text : json[name]) {
-    ef::check(text.is_string(), where, ": \"", name, "\" has an entry that is no text");
+    ef::check(text.is_string(), where, ": \"", name, "\" has an entry that is not a string");
     list.push_back(text.get<std::string>());
   }
   return list;
@@ -47,9 +47,9 @@ Pronouncer::Pronouncer(const std::filesystem::path& folder) {
   options.context = ef::SourceContext::initial;
   options.bidirectional = false;
   options.dropout = 0;
-  ef::Rng rng(0);  // what it draws is replaced
+  ef::Rng rng(0);  // every drawn weight is overwritten below
   network_ = ef::RecurrentSeq2Seq<float>(options, rng);
-  // The model's own names, for what this library calls otherwise.
+  // Maps the names of this library to those of the published model.
   const std::map<std::string, std::string> names{
       {"source_embedding.weight", "enc_emb"}, {"encoder.weight_ih_l0", "enc_w_ih"},
       {"encoder.weight_hh_l0", "enc_w_hh"},   {"encoder.bias_ih_l0", "enc_b_ih"},
@@ -80,7 +80,7 @@ std::vector<std::string> Pronouncer::pronounce(std::span<const std::string> word
   const std::string where = "g2p";
   const ef::GreedyOptions options{.begin = place_of(phonemes_, "<s>", where),
                                   .end = place_of(phonemes_, "</s>", where),
-                                  .max_tokens = 20};  // as published
+                                  .max_tokens = 20};  // the limit of g2p-en
   const auto hypotheses = ef::greedy_search(ef::decoding_state(network_, ef::Tokens::of(sources)),
                                             static_cast<ef::Index>(words.size()), options);
   std::vector<std::string> spoken;

@@ -1,5 +1,5 @@
-// How English words are spoken: a published model of grapheme-to-phoneme conversion (g2p-en, Kyubyong Park), an encoder
-// and a decoder of one GRU each, without attention: pattern 2 of the study notes.
+// Converts English words to phonemes with a published model (g2p-en, Kyubyong Park): one GRU encodes, one GRU decodes,
+// and there is no attention. This is pattern 2 of the study notes.
 #pragma once
 
 #include <filesystem>
@@ -16,10 +16,11 @@ namespace ef = eigenformer;
 
 class Pronouncer {
  public:
-  /// Reads model.safetensors and vocabulary.json of the folder. Throws if they are not such a model's.
+  /// Loads model.safetensors and vocabulary.json from the folder. Throws if they do not describe a g2p-en model.
   explicit Pronouncer(const std::filesystem::path& folder);
 
-  /// Each word's phonemes, with spaces between. Letters are taken as small ones; what is no letter is `<unk>`.
+  /// Returns the phonemes of each word, separated by spaces. Letters are lower-cased; any other character becomes
+  /// `<unk>`.
   std::vector<std::string> pronounce(std::span<const std::string> words) const;
 
  private:

@@ -18,24 +18,24 @@ const Question question{
     'a', "Attention or self-attention?",
     "Attention relates decoder states to encoder states; self-attention relates positions of one sequence, so it "
     "reaches far and captures syntax and reference.",
-    "One Transformer learns to translate a little English into a little German, in which it is known what each word "
-    "depends on: most on the word they translate; a pronoun on its noun's article, which is drawn at random and stands "
-    "up to 20 words before it; a verb's ending on the number of its subject, which both languages tell. How much "
-    "weight lies there, in unseen sentences? (The head with the most, chosen on other sentences; one word's equal "
-    "share to compare.)"};
+    "A Transformer learns to translate generated English into German. The generator knows on which word each word "
+    "depends. Most words depend on the word that they translate. A pronoun depends on the article of its noun, which "
+    "is drawn at random and precedes it by up to 20 words. The ending of a verb depends on the number of its subject, "
+    "which both languages show. Measured is the attention weight on that word in unseen sentences, for the head with "
+    "the largest weight on other sentences, next to the weight if all words had equal shares."};
 
 using Model = ef::Transformer<float>;
 
-/// A row of attention weights, and the key that its word depends on.
+/// A row of attention weights and the key on which its word depends.
 struct Link {
-  Index row, key, keys, distance;  // keys: how many the row sees; distance: between the words' places
+  Index row, key, keys, distance;  // keys: visible to the row; distance: in words
 };
 
-/// Words that depend on others, and the attention layers in which that may show.
+/// A kind of dependency and the attention layer that may show it.
 struct Relation {
   std::string name, attention;
   std::function<const ef::MultiHeadAttention<float>*(const Model&, std::size_t layer)> layer_of;
-  std::array<std::vector<Link>, 2> links{};  // in the sentences that a head is chosen on, and in those measured
+  std::array<std::vector<Link>, 2> links{};  // [0]: for choosing a head; [1]: for measuring
 };
 
 std::vector<Relation> relations_of(const LittleCorpus& to_choose, const LittleCorpus& to_measure) {
@@ -49,7 +49,7 @@ std::vector<Relation> relations_of(const LittleCorpus& to_choose, const LittleCo
                                   {"the verb on its subject's number", "encoder to itself", encoder}};
   for (std::size_t part = 0; part < 2; ++part) {
     const LittleCorpus& corpus = part == 0 ? to_choose : to_measure;
-    // The decoder's row i reads the target's word i - 1 and says word i; so a word that it has read is key i + 1.
+    // Row i of the decoder reads target word i - 1 and predicts word i. Hence target word i is key i + 1.
     for (std::size_t i = 0; i < corpus.sentences.size(); ++i) {
       const TranslatedSentence& s = corpus.sentences[i];
       const auto number = static_cast<Index>(i);
@@ -79,11 +79,12 @@ double share(const ef::Tensor<float, 3>& weights, Index head, const std::vector<
   return sum / static_cast<double>(links.size());
 }
 
-/// The layer and head that give the most weight to the links.
+/// A head of an attention layer.
 struct Head {
   std::size_t layer = 0;
   Index head = 0;
 };
+/// Returns the head with the largest weight on the links.
 Head best_head(const Model& model, const Relation& relation, const ef::AttentionRecorder<float>& recorder,
                const std::vector<Link>& links) {
   Head best;
@@ -96,7 +97,7 @@ Head best_head(const Model& model, const Relation& relation, const ef::Attention
   return best;
 }
 
-/// The weights of one head in the first sentence with one "near": to the source, or to what was said before.
+/// Draws the weights of one head in the first sentence with one "near": to the source, or to the target so far.
 std::string picture(const LittleCorpus& corpus, const ef::Tensor<float, 3>& weights, Index head, bool to_source) {
   const auto one_near = [](const TranslatedSentence& s) { return s.source.size() == 12; };
   const auto found = std::find_if(corpus.sentences.begin(), corpus.sentences.end() - 1, one_near);
@@ -137,12 +138,12 @@ Answer measure(const Settings& settings) {
   model({.attention = &choosing}, choice.batch.source, choice.batch.target);
   const ef::Matrix<float> logits = model({.attention = &looking}, unseen.batch.source, unseen.batch.target).value();
 
-  Table table{"Weight on the word that another depends on, unseen sentences",
+  Table table{"Weight on the word that a word depends on, in unseen sentences",
               {"relation", "attention", "layer", "head", "weight", "equal weights"},
               {}};
-  Chart chart{.title = "How far they reach: the best head at each distance",
+  Chart chart{.title = "Reach: the best head at each distance",
               .x = {.label = "distance in words"},
-              .y = {.label = "weight on the word it depends on", .includes = {0, 1}}};
+              .y = {.label = "weight on that word", .includes = {0, 1}}};
   const std::vector<Relation> relations = relations_of(choice, unseen);
   std::vector<double> shares;
   std::vector<std::string> drawings{""};
@@ -158,7 +159,7 @@ Answer measure(const Settings& settings) {
     table.rows.push_back({relation.name, relation.attention, std::to_string(best.layer + 1),
                           std::to_string(best.head + 1), percent(shares.back()),
                           percent(equal / static_cast<double>(relation.links[1].size()))});
-    if (i > 1) continue;  // the first two are drawn
+    if (i > 1) continue;  // only the first two are drawn
     drawings.push_back(picture(unseen, weights(best), best.head, i == 0));
     chart.series.push_back({relation.attention + ": " + relation.name, {}, {}});
     auto to_choose = by_distance(relation.links[0]);
@@ -170,7 +171,7 @@ Answer measure(const Settings& settings) {
     }
   }
   drawings[0] = svg_chart(chart);
-  std::vector<Token> labels(unseen.batch.next.size(), no_label);  // but at the pronouns
+  std::vector<Token> labels(unseen.batch.next.size(), no_label);  // set at the pronouns only
   for (const Link& link : relations[1].links[1])
     labels[static_cast<std::size_t>(link.row)] = unseen.batch.next[static_cast<std::size_t>(link.row)];
   const double pronouns = accuracy(logits, labels);
@@ -179,12 +180,13 @@ Answer measure(const Settings& settings) {
   Answer answer{{table}, {}, {}, drawings};
   answer.as_noted = shares[0] > 0.4 && shares[1] > 0.5 && chart.series[1].y.back() > 0.4 && pronouns > 0.9;
   answer.sentence =
-      "the decoder's attention to the encoder lies on the word that is being translated with " + percent(shares[0], 0) +
-      " of its weight; self-attention on the article that a pronoun refers to with " + percent(shares[1], 0) +
-      ", and over " + decimal(chart.series[1].x.back(), 0) + " words with " + percent(chart.series[1].y.back(), 0) +
-      " (right: " + percent(pronouns, 0) + " of the pronouns, of which the source says nothing). " +
-      "The verb's number could come by either; most weight lies on it in the attention of the " +
-      relations[route].attention + ", " + percent(shares[route], 0) + ".";
+      "the decoder's attention to the encoder puts " + percent(shares[0], 0) +
+      " of its weight on the word that is being translated. Self-attention puts " + percent(shares[1], 0) +
+      " on the article that a pronoun refers to, and still " + percent(chart.series[1].y.back(), 0) + " across " +
+      decimal(chart.series[1].x.back(), 0) + " words; " + percent(pronouns, 0) +
+      " of the pronouns are right, although the source does not determine them. The number of the verb is visible to " +
+      "both; the largest weight on it, " + percent(shares[route], 0) + ", is in the attention of the " +
+      relations[route].attention + ".";
   return answer;
 }
 

@@ -12,10 +12,9 @@ namespace {
 const Question question{
     'b', "Why residual connections?", "With depth, position information disperses without them.",
     "Eight Transformer blocks, with and without residual connections, with the norm after each sub-layer (as in the "
-    "paper) and before it. After each block a linear probe reads off the token's position, of 16, and, to compare, "
-    "which "
-    "of 8 symbols it is: first with the random weights of the beginning, then after training on a task that needs "
-    "positions, to say which symbol stands at the mirrored place."};
+    "paper) and before it. After each block, a linear probe predicts the position of the token (one of 16) and, for "
+    "comparison, its symbol (one of 8). This is done with the initial random weights and again after training on a "
+    "task that needs positions: naming the symbol at the mirrored place."};
 
 constexpr Index positions = 16, symbols = 8, blocks = 8;
 constexpr double chance = 1.0 / positions;
@@ -31,7 +30,7 @@ LabelledBatch draw_mirrors(Index count, ef::Rng& rng) {
   return batch;
 }
 
-/// How often each depth's activations give the right answer.
+/// The accuracy of the probes at each depth.
 struct Readings {
   std::vector<double> position, symbol;
 };
@@ -85,15 +84,15 @@ Answer measure(const Settings& settings) {
     depths.push_back(static_cast<double>(depth));
     header.push_back("after " + std::to_string(depth));
   }
-  Table random{"Positions read off, by depth, random weights (chance: " + percent(chance) + ")", header, {}};
-  Table trained{"Positions read off, by depth, trained", header, {}};
-  Table symbol{"Symbols read off, by depth, random weights (chance: " + percent(1.0 / symbols) + ")", header, {}};
-  Table task{"The task, after training", {"residual connections", "right answers"}, {}};
+  Table random{"Position probe by depth, random weights (chance: " + percent(chance) + ")", header, {}};
+  Table trained{"Position probe by depth, trained weights", header, {}};
+  Table symbol{"Symbol probe by depth, random weights (chance: " + percent(1.0 / symbols) + ")", header, {}};
+  Table task{"The task after training", {"residual connections", "accuracy"}, {}};
   Chart random_chart{.title = "Random weights",
                      .x = {.label = "blocks", .ticks = depths},
-                     .y = {.label = "positions read off", .includes = {0, 1}}};
+                     .y = {.label = "accuracy of the position probe", .includes = {0, 1}}};
   Chart trained_chart = random_chart;
-  trained_chart.title = "Trained";
+  trained_chart.title = "Trained weights";
   std::vector<Outcome> outcomes;
   for (const bool norm_first : {true, false})
     for (const bool residual : {true, false}) {
@@ -119,16 +118,17 @@ Answer measure(const Settings& settings) {
   Answer answer{{random, trained, symbol, task}, {}, {}, {}};
   answer.as_noted = gone(without) && gone(without_after) && last(with.random) > 0.5 && last(with.trained) > 0.5 &&
                     last(with_after.random) > 4 * chance && with.accuracy > without.accuracy;
-  answer.sentence = "after eight blocks without residual connections the position is read off right in " +
-                    percent(last(without.random), 0) + " of the cases with random weights and in " +
-                    percent(last(without.trained), 0) + " after training (chance: " + percent(chance, 0) +
-                    "; after one block " + percent(without.random.position[1], 0) + "), with them in " +
-                    percent(last(with.random), 0) + " and " + percent(last(with.trained), 0) +
-                    " if the norm stands before the sub-layers, in " + percent(last(with_after.random), 0) + " and " +
-                    percent(last(with_after.trained), 0) + " if it stands after them. The task is then " +
-                    percent(with.accuracy, 0) + " right with them (norm before), " + percent(without.accuracy, 0) +
-                    " without. The token's symbol is read off in " + percent(without.random.symbol.back(), 0) +
-                    " without them, in " + percent(with.random.symbol.back(), 0) + " with.";
+  answer.sentence =
+      "after eight blocks without residual connections, the position probe is right in " +
+      percent(last(without.random), 0) + " of the cases with random weights and in " +
+      percent(last(without.trained), 0) + " after training (chance: " + percent(chance, 0) +
+      "; after one block: " + percent(without.random.position[1], 0) + "). With residual connections it is right in " +
+      percent(last(with.random), 0) + " and " + percent(last(with.trained), 0) +
+      " if the norm precedes the sub-layers, and in " + percent(last(with_after.random), 0) + " and " +
+      percent(last(with_after.trained), 0) + " if it follows them. The accuracy on the task is " +
+      percent(with.accuracy, 0) + " with them (norm before) and " + percent(without.accuracy, 0) +
+      " without. With random weights the symbol probe is right in " + percent(with.random.symbol.back(), 0) +
+      " with them and in " + percent(without.random.symbol.back(), 0) + " without.";
   answer.drawings = {svg_chart(random_chart), svg_chart(trained_chart)};
   return answer;
 }

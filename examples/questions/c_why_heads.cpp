@@ -15,13 +15,14 @@ namespace {
 
 const Question question{
     'c', "Why several heads?", "One head learns an average; several learn different directions in different subspaces.",
-    "One layer of self-attention must say at every letter of a random word which letter stands before it and which "
-    "after it: two look-ups at once. One head of width 48 against two of 24 and four of 12, with the same number of "
-    "parameters. How different two heads' weights are is their total variation distance: 0 alike, 1 nothing shared."};
+    "At every letter of a random word, one layer of self-attention must name the letter before and the letter after: "
+    "two look-ups at once. One head of width 48 is compared with two of 24 and four of 12, which have equal numbers of "
+    "parameters. The difference between two heads is the total variation distance of their weights: 0 if they are "
+    "equal, 1 if they share nothing."};
 
 constexpr Index letters = 24;
 
-/// Words of 8 to 16 letters; an inner letter's label is the pair of its neighbours.
+/// Draws words of 8 to 16 letters. The label of an inner letter is the pair of its neighbours.
 LabelledBatch draw_words(Index count, ef::Rng& rng) {
   LabelledBatch batch;
   std::vector<std::vector<Token>> words(static_cast<std::size_t>(count));
@@ -38,14 +39,14 @@ LabelledBatch draw_words(Index count, ef::Rng& rng) {
 }
 
 struct Outcome {
-  std::vector<double> updates, accuracies;                          // over the course of training
-  double updates_needed = std::numeric_limits<double>::infinity();  // for 95 %
-  std::vector<std::array<double, 2>> looks;  // of each head: its mean weight on the letter before and after
-  double distance = std::nan("");            // mean total variation distance between two heads
-  std::vector<ef::Matrix<float>> pictures;   // of each head: its weights in the first unseen word
+  std::vector<double> updates, accuracies;                          // during training
+  double updates_needed = std::numeric_limits<double>::infinity();  // to reach 95 %
+  std::vector<std::array<double, 2>> looks;  // mean weight of each head on the letters before and after
+  double distance = std::nan("");            // mean total variation distance of two heads
+  std::vector<ef::Matrix<float>> pictures;   // weights of each head in the first unseen word
 };
 
-/// What the heads look at.
+/// Measures where the heads put their weight.
 void look_at_heads(const SequenceModel& model, const ef::Tokens& words, Outcome& outcome) {
   ef::AttentionRecorder<float> recorder;
   model({.attention = &recorder}, words);
@@ -101,7 +102,7 @@ std::string shares(const std::vector<std::array<double, 2>>& looks, std::size_t 
   return text;
 }
 
-/// Of what a head gives to the two neighbours, the share of the one it prefers; the mean over heads.
+/// Returns how much of its weight on the two neighbours a head gives to the preferred one: the mean over heads.
 double devotion(const Outcome& outcome) {
   double sum = 0;
   for (const auto& [before, after] : outcome.looks) sum += std::max(before, after) / (before + after);
@@ -109,11 +110,11 @@ double devotion(const Outcome& outcome) {
 }
 
 Answer measure(const Settings& settings) {
-  Table table{"Heads that share one width",
-              {"heads", "right half-way", "right in the end", "updates for 95 %", "weight before, by head",
+  Table table{"Equal total width, split into heads",
+              {"heads", "accuracy half-way", "accuracy at the end", "updates for 95 %", "weight before, by head",
                "weight after, by head", "distance between heads"},
               {}};
-  Chart chart{.title = "Both neighbours right",
+  Chart chart{.title = "Accuracy on both neighbours",
               .x = {.label = "updates"},
               .y = {.label = "share of unseen letters", .includes = {0, 1}},
               .series = {}};
@@ -145,13 +146,14 @@ Answer measure(const Settings& settings) {
   const bool averages = devotion(one) < 0.85;
   answer.as_noted = averages && devotion(two) > 0.95 && two.distance > 0.5 && four.distance > 0.3 &&
                     one.updates_needed > std::max(two.updates_needed, four.updates_needed);
-  answer.sentence = "of what it gives to the two neighbours, one head gives " + percent(devotion(one), 0) +
-                    " to the one it prefers and the rest to the other" + (averages ? ", a weighted average" : "") +
-                    "; of two heads each gives " + percent(devotion(two), 0) +
-                    " to one of them, and the two heads' weights are " + decimal(two.distance, 2) +
-                    " apart. For 95 % right one head needs " + needed(one) + " updates, two " + needed(two) +
-                    ", four " + needed(four) + "; in the end they have " + percent(one.accuracies.back()) + ", " +
-                    percent(two.accuracies.back()) + " and " + percent(four.accuracies.back()) + ".";
+  answer.sentence = "of its weight on the two neighbours, a single head gives " + percent(devotion(one), 0) +
+                    " to the preferred one and the rest to the other" + (averages ? ", a weighted average" : "") +
+                    ". Each of two heads gives " + percent(devotion(two), 0) +
+                    " to one of them; the distance between the two heads is " + decimal(two.distance, 2) +
+                    ". To reach 95 %, one head needs " + needed(one) + " updates, two heads " + needed(two) +
+                    ", four heads " + needed(four) + "; at the end their accuracy is " +
+                    percent(one.accuracies.back()) + ", " + percent(two.accuracies.back()) + " and " +
+                    percent(four.accuracies.back()) + ".";
   return answer;
 }
 

@@ -19,14 +19,12 @@ using ef::Index;
 
 const Question question{
     'd', "What does a self-attention layer cost?", "O(n^2 d): every pair of positions, a product of length d each.",
-    "The processor time of one layer's forward pass over n tokens of width d, by one thread, the median of repeated "
-    "runs; once for growing n and once for growing d. The exponent is the slope of log time over log n or log d. "
-    "Beside "
-    "it stands the slope of the number of multiplications, over the same sizes, and Vaswani et al. 2017 (table 1). For "
-    "self-attention, the attention alone and the layer with its four projections, which add O(n d^2); both with one "
-    "head."};
+    "The processor time of the forward pass of one layer over n tokens of width d, on one thread: the median of "
+    "repeated runs, for growing n and for growing d. The exponent is the slope of log time over log n or log d. It is "
+    "compared with the slope of the number of multiplications at the same sizes and with Vaswani et al. 2017 (table "
+    "1). Self-attention is measured without and with its four projections, which add O(n d^2); it has one head."};
 
-/// Multiplications in a forward pass, as a n^2 d + b n d^2.
+/// The number of multiplications in a forward pass: pairs n^2 d + products n d^2.
 struct Count {
   double pairs;
   double products;
@@ -35,7 +33,7 @@ struct Count {
 
 struct Layer {
   const char* name;
-  const char* paper;  // the complexity that the paper gives
+  const char* paper;  // complexity in the paper
   Count multiplications;
 };
 const std::vector<Layer> layers{{"attention alone", "n^2 d", {2, 0}},
@@ -43,7 +41,7 @@ const std::vector<Layer> layers{{"attention alone", "n^2 d", {2, 0}},
                                 {"recurrent layer (GRU)", "n d^2", {0, 6}},
                                 {"convolution of 3", "k n d^2", {0, 3}}};
 
-/// The layers' forward passes over n tokens of width d, in the order of `layers`.
+/// Returns the forward passes of all `layers`, in their order, over n tokens of width d.
 std::vector<std::function<void()>> passes(Index n, Index d, ef::Rng& rng) {
   const ef::Variable<float> x = ef::normal<float>(n, d, 1, rng).value;
   const ef::MultiHeadAttention<float> attention({.width = d, .heads = 1}, rng);
@@ -53,7 +51,7 @@ std::vector<std::function<void()>> passes(Index n, Index d, ef::Rng& rng) {
           [x, recurrent] { recurrent({}, x); }, [x, convolution] { convolution({}, x); }};
 }
 
-/// Seconds of processor time, which other programs on the machine change little.
+/// Returns the seconds of processor time per pass. Processor time depends little on other programs.
 double processor_time(const std::function<void()>& pass, double at_least) {
   const std::clock_t begin = std::clock();
   for (Index runs = 1;; ++runs) {
@@ -63,8 +61,8 @@ double processor_time(const std::function<void()>& pass, double at_least) {
   }
 }
 
-/// Each layer's median time at each size. Rounds go over all sizes and layers, so that a slow moment of the machine
-/// spoils one round of each and not all rounds of one.
+/// Returns the median time of each layer at each size. Each round measures all sizes and layers, so that a slow moment
+/// of the machine affects one round of each, not all rounds of one.
 std::vector<std::vector<double>> measure_times(const std::vector<double>& n, const std::vector<double>& d,
                                                const Settings& settings, ef::Rng& rng) {
   std::vector<std::vector<std::function<void()>>> of_size;
@@ -111,11 +109,11 @@ Answer measure(const Settings& settings) {
   const std::vector<double> same_n(d.size(), 512), same_d(n.size(), 64);
   const auto over_n = measure_times(n, same_d, settings, rng), over_d = measure_times(same_n, d, settings, rng);
 
-  Table exponents{"Fitted exponents of time, and of the number of multiplications over the same sizes",
+  Table exponents{"Fitted exponents of the time and of the number of multiplications",
                   {"layer", "of n", "counted", "of d", "counted", "Vaswani et al."},
                   {}};
   std::vector<std::array<double, 2>> fitted;
-  double error = 0;  // the largest difference between an exponent of time and one of multiplications
+  double error = 0;  // the largest difference between the exponents of time and multiplications
   for (std::size_t i = 0; i < layers.size(); ++i) {
     std::vector<double> count_n, count_d;
     for (const double size : n) count_n.push_back(layers[i].multiplications(size, same_d[0]));
@@ -126,7 +124,7 @@ Answer measure(const Settings& settings) {
                               decimal(fitted[i][1], 2), decimal(counted[1], 2), layers[i].paper});
     for (const std::size_t of : {0U, 1U}) error = std::max(error, std::abs(fitted[i][of] - counted[of]));
   }
-  double cheaper = 0;  // the largest n up to which the self-attention layer costs less than the recurrent one
+  double cheaper = 0;  // up to this n, the self-attention layer takes less time than the recurrent one
   for (std::size_t i = 0; i < n.size() && over_n[1][i] < over_n[2][i]; ++i) cheaper = n[i];
 
   const auto law = [&](std::size_t layer) {
@@ -138,12 +136,12 @@ Answer measure(const Settings& settings) {
                 {},
                 {}};
   answer.as_noted = error < 0.3;
-  answer.sentence = "the time of attention alone grows like " + law(0) + " (the paper: n^2 d), a GRU's like " + law(2) +
-                    " and a convolution's like " + law(3) + " (n d^2). With its projections a self-attention layer " +
-                    "takes " + law(1) + " at these sizes. The exponents are within " + decimal(error, 2) +
-                    " of those of the multiplications counted. For d = 64 the self-attention " +
-                    "layer costs less than the GRU " +
-                    (cheaper == 0 ? "at no n measured." : "up to n = " + decimal(cheaper, 0) + ", and more beyond.");
+  answer.sentence = "the time of attention alone grows like " + law(0) + " (in the paper: n^2 d), of a GRU like " +
+                    law(2) + " and of a convolution like " + law(3) +
+                    " (n d^2). With its projections, the time of a self-attention layer grows like " + law(1) +
+                    " at these sizes. The exponents differ from those of the multiplications by at most " +
+                    decimal(error, 2) + ". For d = 64 the self-attention layer takes less time than the GRU " +
+                    (cheaper == 0 ? "at no measured n." : "up to n = " + decimal(cheaper, 0) + ".");
   answer.drawings = {chart_of("Longer sequences: d = 64", "n", n, over_n),
                      chart_of("Wider tokens: n = 512", "d", d, over_d)};
   return answer;

@@ -15,17 +15,16 @@ namespace {
 
 const Question question{
     'e', "Why a mask?", "So that the decoder cannot look at positions after t.",
-    "Two decoders of the same kind learn to write a word backwards after they have read it, one with the causal mask "
-    "and one without. Their training loss and their guesses where the right beginning is given, against what they "
-    "write "
-    "by themselves."};
+    "Two equal decoders, one with the causal mask and one without, read a word and learn to write it backwards. The "
+    "training loss and the accuracy given the right preceding tokens are compared with what the decoders write on "
+    "their own."};
 
 constexpr Index letters = 12;
 constexpr Token turn = 0, end = 1, first_letter = 2;  // "abc<turn>cba<end>"
 
 struct Words {
   std::vector<std::vector<Token>> prompts, answers;  // "abc<turn>", "cba"
-  LabelledBatch batch;                               // the two together, and the next token of the answer at each row
+  LabelledBatch batch;  // prompt and answer in one sequence; labels: the next token of the answer
 };
 const std::vector<Token>& labels_of(const Words& words) {
   return words.batch.labels;
@@ -51,8 +50,8 @@ Words draw_words(Index count, ef::Rng& rng) {
   return words;
 }
 
-/// A step function for greedy_search: each word written so far, run through the model as a whole. (A model without a
-/// mask cannot keep what it has computed, since each new token changes all before.)
+/// A step function for greedy_search that runs the model over all tokens so far. Without a mask nothing can be cached,
+/// because each new token changes the activations of all tokens before it.
 class Writer {
  public:
   Writer(const SequenceModel& model, const ef::AnyMask& mask, std::vector<std::vector<Token>> prompts)
@@ -62,7 +61,7 @@ class Writer {
     std::vector<std::vector<Token>> next;
     for (std::size_t i = 0; i < parents.size(); ++i) {
       next.push_back(written_[static_cast<std::size_t>(parents[i])]);
-      if (steps_ > 0) next.back().push_back(tokens[i]);  // the first is the begin token: the prompt's end serves
+      if (steps_ > 0) next.back().push_back(tokens[i]);  // the first is the begin token, which the prompt replaces
     }
     ++steps_;
     written_ = std::move(next);
@@ -82,10 +81,10 @@ class Writer {
 
 struct Outcome {
   std::vector<double> losses;
-  double told = 0;   // share of unseen tokens that are right, where the right ones before (and after) are given
-  double free = 0;   // share of unseen words that are right, written by itself
-  double ahead = 0;  // mean weight on later positions, over the answer's rows, all heads and layers
-  ef::Matrix<float> picture;  // of the head with the sharpest weights, in the first unseen word
+  double told = 0;            // accuracy on unseen tokens, given the right tokens (teacher forcing)
+  double free = 0;            // share of unseen words written right, decoding freely
+  double ahead = 0;           // weight on later positions: the mean over rows of the answers, heads and layers
+  ef::Matrix<float> picture;  // weights of the sharpest head in the first unseen word
 };
 
 Outcome learn(const ef::AnyMask& mask, const Settings& settings) {
@@ -130,7 +129,7 @@ Outcome learn(const ef::AnyMask& mask, const Settings& settings) {
   return outcome;
 }
 
-/// The means of ten values at a time.
+/// Returns the means of successive groups of ten values.
 std::vector<double> smoothed(const std::vector<double>& values) {
   std::vector<double> means;
   for (std::size_t i = 0; i < values.size(); i += 10)
@@ -148,8 +147,8 @@ Answer measure(const Settings& settings) {
   const Outcome masked = learn(ef::Causal{}, settings), open = learn(ef::Unmasked{}, settings);
   const double masked_loss = mean_of_last(masked.losses, 50), open_loss = mean_of_last(open.losses, 50);
   Table table{"Two decoders",
-              {"mask", "loss, first 100 updates", "loss, last 50 updates", "tokens right, beginning given",
-               "words right, by itself", "weight on what comes later"},
+              {"mask", "loss, first 100 updates", "loss, last 50 updates", "tokens right, given the beginning",
+               "words right, decoded freely", "weight on later tokens"},
               {}};
   const auto add = [&](const char* name, const Outcome& outcome) {
     const std::size_t early = std::min<std::size_t>(100, outcome.losses.size());
@@ -162,25 +161,25 @@ Answer measure(const Settings& settings) {
 
   Answer answer{{table}, {}, {}, {}};
   answer.as_noted = open_loss < 0.1 && open.told > 0.95 && open.free < 0.5 && masked.free > 0.8;
-  answer.sentence = "without a mask the training loss falls to " + significant(open_loss, 2) + " and " +
-                    percent(open.told, 0) + " of the tokens are right when the rest is given, but " +
+  answer.sentence = "without a mask, the training loss falls to " + significant(open_loss, 2) + " and " +
+                    percent(open.told, 0) + " of the tokens are right if all others are given. But " +
                     percent(open.ahead, 0) +
-                    " of the attention goes to what comes later, and left to itself it writes " +
-                    percent(open.free, 0) + " of the words right; with the causal mask the loss is " +
-                    significant(masked_loss, 2) + ", and it writes " + percent(masked.free, 0) + " right.";
+                    " of the attention weight is on later tokens, and decoding freely the model writes only " +
+                    percent(open.free, 0) + " of the words right. With the causal mask the loss is " +
+                    significant(masked_loss, 2) + " and " + percent(masked.free, 0) + " of the words are right.";
   std::vector<double> updates;
   for (std::size_t i = 0; i < smoothed(open.losses).size(); ++i) updates.push_back(10.0 * static_cast<double>(i + 1));
   answer.drawings = {
       svg_chart(
-          {.title = "What training sees",
+          {.title = "Training loss",
            .x = {.label = "updates"},
-           .y = {.label = "loss of a token", .logarithmic = true},
+           .y = {.label = "loss per token", .logarithmic = true},
            .series = {{"causal mask", updates, smoothed(masked.losses)}, {"no mask", updates, smoothed(open.losses)}}}),
-      svg_chart({.title = "And what they can do",
-                 .y = {.label = "share that is right", .includes = {0, 1}},
+      svg_chart({.title = "Accuracy",
+                 .y = {.label = "share of right answers", .includes = {0, 1}},
                  .series = {{"causal mask", {}, {masked.told, masked.free}}, {"no mask", {}, {open.told, open.free}}},
                  .mark = Mark::bars,
-                 .categories = {"tokens, beginning given", "words, by itself"}}),
+                 .categories = {"tokens, given the beginning", "words, decoded freely"}}),
       translate::svg_heat_map(masked.picture, letters_shown, letters_shown, "Causal mask: the sharpest head"),
       translate::svg_heat_map(open.picture, letters_shown, letters_shown, "No mask: the sharpest head")};
   return answer;

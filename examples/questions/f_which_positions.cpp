@@ -16,11 +16,10 @@ const Question question{
     'f', "Which other position encodings are there?",
     "They leave this one open. There are sinusoidal, learned, relative (Shaw et al. 2018), bucketed (T5), ALiBi, "
     "rotary, and none at all.",
-    "With each of them, one layer of self-attention without a mask learns, one at a time, three tasks on random words "
-    "of 8 to 16 letters: to say at every letter which one stands three before it (order), which capital is the nearest "
-    "on either "
-    "side (distance), and which letter is the word's third (place). Then it is asked at the last eight letters of "
-    "unseen words of 16 letters, and of 1.5, 2 and 3 times as many."};
+    "With each encoding, one layer of self-attention without a mask learns three tasks, one at a time, on random words "
+    "of 8 to 16 letters. At every letter, it names the letter three places before (order), the nearest capital on "
+    "either side (distance), or the third letter of the word (place). It is tested at the last eight letters of unseen "
+    "words of 16 letters, and of 1.5, 2 and 3 times that length."};
 
 enum class Task { order, distance, place };
 constexpr std::array tasks{Task::order, Task::distance, Task::place};
@@ -28,14 +27,14 @@ constexpr std::array task_names{"The letter three before", "The nearest capital"
 
 constexpr Index shortest = 8, longest = 16, last_letters = 8;
 constexpr std::array<Index, 4> lengths{longest, 3 * longest / 2, 2 * longest, 3 * longest};
-constexpr std::size_t twice = 2;  // which of the lengths
+constexpr std::size_t twice = 2;  // index into lengths
 
 constexpr Index small_letters = 8, capitals = 4, letters = small_letters + capitals;
 bool is_capital(Token letter) {
   return letter >= small_letters;
 }
 
-/// The capital that is nearer to place i than all others of the word, if there is one.
+/// Returns the capital nearest to place i, or no_label if there is none or two different ones are equally near.
 Token nearest_capital(const std::vector<Token>& word, std::size_t i) {
   if (is_capital(word[i])) return no_label;
   for (std::size_t distance = 1; distance < word.size(); ++distance) {
@@ -53,7 +52,8 @@ Token label(Task task, const std::vector<Token>& word, std::size_t i) {
   return nearest_capital(word, i);
 }
 
-/// Words of some lengths, every fourth letter a capital. Only the `asked` last letters of each have labels.
+/// Draws words of `least` to `most` letters; each letter is a capital with probability 1/4. Only the last `asked`
+/// letters have labels.
 LabelledBatch draw_words(Task task, Index count, Index least, Index most, Index asked, ef::Rng& rng) {
   LabelledBatch batch;
   std::vector<std::vector<Token>> words(static_cast<std::size_t>(count));
@@ -69,12 +69,12 @@ LabelledBatch draw_words(Task task, Index count, Index least, Index most, Index 
   return batch;
 }
 
-/// The share of right answers at each of the lengths; NaN where the encoding has no positions.
+/// The accuracy at each of the lengths; NaN where the encoding has no positions.
 using Rights = std::array<double, lengths.size()>;
 
 Rights learn(ef::PositionEncoding positions, Task task, const Settings& settings) {
   ef::Rng rng(settings.seed);
-  // Distances of 8 and more are alike to `relative` and `bucketed`: with more of them, some would stay untrained.
+  // `relative` and `bucketed` clip distances at 8; larger ones would occur too rarely in training.
   SequenceModel model({.vocabulary_size = letters,
                        .classes = letters,
                        .layers = 1,
@@ -108,7 +108,7 @@ bool is_right(double share) {
   return share >= 0.9;
 }
 
-/// What an encoding makes of each task.
+/// The accuracy of one encoding on each task.
 struct Outcome {
   std::string name;
   std::array<Rights, tasks.size()> rights;
@@ -121,7 +121,7 @@ struct Outcome {
   }
 };
 
-/// The names of those that are so: "a, b and c".
+/// Returns the names of the outcomes that satisfy the predicate, as "a, b and c".
 std::string names(const std::vector<Outcome>& outcomes, const auto& are_so) {
   std::vector<std::string> chosen;
   for (const Outcome& outcome : outcomes)
@@ -147,10 +147,10 @@ Answer measure(const Settings& settings) {
     ticks.push_back(static_cast<double>(length));
   }
   for (std::size_t t = 0; t < tasks.size(); ++t) {
-    Table table{task_names[t] + std::string(", right at the last eight of"), header, {}};
+    Table table{task_names[t] + std::string(": accuracy at the last eight letters"), header, {}};
     Chart chart{.title = task_names[t],
-                .x = {.label = "letters of a word (trained up to " + std::to_string(longest) + ")", .ticks = ticks},
-                .y = {.label = "share that is right", .includes = {0, 1}}};
+                .x = {.label = "letters in the word (trained up to " + std::to_string(longest) + ")", .ticks = ticks},
+                .y = {.label = "accuracy", .includes = {0, 1}}};
     for (const Outcome& outcome : outcomes) {
       const Rights& rights = outcome.rights[t];
       table.rows.push_back({outcome.name});
@@ -168,25 +168,25 @@ Answer measure(const Settings& settings) {
   answer.as_noted = std::none_of(outcomes.begin(), outcomes.end(), does_all) && !none.learns_any() &&
                     std::all_of(outcomes.begin(), outcomes.end(),
                                 [&](const Outcome& outcome) { return &outcome == &none || outcome.learns_any(); });
-  answer.sentence = "which is the best stays open: at twice the trained length " + names(outcomes, does_all) +
-                    " is right at all three tasks (at 90 % of the letters or more).";
+  answer.sentence = "at twice the trained length, all three tasks are solved (90 % accuracy or more) by " +
+                    names(outcomes, does_all) + ".";
   for (std::size_t t = 0; t < tasks.size(); ++t) {
     const auto right_at = [&](std::size_t length) {
       return names(outcomes, [&](const Outcome& outcome) { return is_right(outcome.rights[t][length]); });
     };
-    answer.sentence += std::string(" ") + task_names[t] + " is learnt by " + right_at(0) +
-                       "; at twice the length it is still right with " + right_at(twice) + ".";
+    answer.sentence += std::string(" ") + task_names[t] + ": learnt with " + right_at(0) +
+                       "; still right at twice the length with " + right_at(twice) + ".";
   }
   const auto share = [](const Outcome& outcome, Task task) {
     return percent(outcome.rights[static_cast<std::size_t>(task)][0], 0);
   };
-  answer.sentence += " With none, " + share(none, Task::order) + ", " + share(none, Task::distance) + " and " +
-                     share(none, Task::place) + " are right" +
-                     (none.learns_any() ? "" : ", as without a mask nothing tells the order") + "; with alibi, " +
-                     share(alibi, Task::order) + ", " + share(alibi, Task::distance) + " and " +
-                     share(alibi, Task::place) +
-                     (is_right(alibi.rights[0][0]) ? "" : ", as without a mask it tells how far, not on which side") +
-                     ". Learned positions end with the trained length.";
+  answer.sentence +=
+      " Without positions, the accuracy is " + share(none, Task::order) + ", " + share(none, Task::distance) + " and " +
+      share(none, Task::place) + (none.learns_any() ? "" : ", because without a mask nothing shows the order") +
+      "; with alibi it is " + share(alibi, Task::order) + ", " + share(alibi, Task::distance) + " and " +
+      share(alibi, Task::place) +
+      (is_right(alibi.rights[0][0]) ? "" : ", because without a mask alibi shows the distance but not the side") +
+      ". Learned positions end at the trained length.";
   return answer;
 }
 

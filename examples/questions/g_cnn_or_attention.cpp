@@ -21,14 +21,14 @@ const Question question{
     'g', "CNN or self-attention?",
     "A convolution sees a kernel's width, and needs many layers to see far; self-attention sees everything in one "
     "step; channels correspond to heads.",
-    "One of 64 random letters is a capital, of eight; the last position must say which. Causal convolutions with "
-    "kernel 3, alone and each followed by pooling of 2, and self-attention learn it at all distances between the "
-    "capital and the end. A model sees as far as 90 % of its answers are right at every distance up to there. That "
-    "channels correspond to heads is not measured."};
+    "One of 64 random letters is one of eight capitals; the last position must name it. Causal convolutions of kernel "
+    "3, without and with pooling of 2 after each, and self-attention learn this at all distances between the capital "
+    "and the end. A model sees up to the largest distance at which, and below which, its accuracy is 90 % or more. The "
+    "claim that channels correspond to heads is not measured."};
 
 constexpr Index length = 64, small = 8, capitals = 8, width = 32;
 
-/// Words whose last letter but distance() is a capital, which is to be said.
+/// Draws words with one capital, distance() letters before the end. The capital is the label.
 template <class Distance>
 LabelledBatch draw_words(Index count, ef::Rng& rng, Distance distance) {
   LabelledBatch batch;
@@ -44,7 +44,7 @@ LabelledBatch draw_words(Index count, ef::Rng& rng, Distance distance) {
 
 enum class Kind { convolution, pooled_convolution, attention };
 
-/// Layers of one kind, and what is said at each sequence's last row.
+/// A stack of layers of one kind that classifies each sequence at its last row.
 struct Reader {
   Kind kind;
   ef::Embedding<float> embedding;
@@ -67,7 +67,7 @@ struct Reader {
     output = ef::Linear<float>(width, capitals, rng);
   }
 
-  /// [sequences x capitals]
+  /// Returns the logits: [sequences x capitals].
   ef::Variable<float> operator()(const ef::Context<float>& context, const ef::Tokens& words) const {
     const float factor = std::sqrt(static_cast<float>(width));
     ef::RowOffsets rows = words.rows;
@@ -101,13 +101,13 @@ struct Model {
     const char* const kinds[]{"convolution", "pooled convolution", "self-attention"};
     return kinds[static_cast<int>(kind)] + (", " + std::to_string(layers)) + (layers == 1 ? " layer" : " layers");
   }
-  /// How far back the last row's receptive field goes, from the last layer to the first.
+  /// Returns how far back the receptive field of the last row reaches.
   Index can_see() const {
     Index field = 1;
     for (Index i = 0; i < layers; ++i) field = (kind == Kind::pooled_convolution ? 2 * field : field) + 2;
     return kind == Kind::attention ? length - 1 : std::min(field, length) - 1;
   }
-  /// The distance up to which nine of ten answers are right.
+  /// Returns the distance up to which the accuracy is 90 % or more.
   Index sees() const {
     return std::find_if(accuracies.begin(), accuracies.end(), [](double right) { return right < 0.9; }) -
            accuracies.begin();
@@ -117,7 +117,7 @@ struct Model {
 void learn(Model& model, const Settings& settings) {
   ef::Rng rng(settings.seed);
   Reader reader(model.kind, model.layers, rng);
-  // As many near as far: every doubling of the distance is as likely.
+  // Uniform in the logarithm of the distance.
   const auto any_distance = [&] { return static_cast<Index>(std::pow(length, rng.uniform(0, 1))); };
   fit(
       reader, {.updates = settings.count(800, 2), .rate = 3e-3, .warmup = 40},
@@ -129,7 +129,7 @@ void learn(Model& model, const Settings& settings) {
   }
 }
 
-/// "2, 4, 8 and 16"
+/// Returns a number of each model of this kind, as "2, 4, 8 and 16".
 template <class Number>
 std::string list(const std::vector<Model>& models, Kind kind, Number number) {
   std::vector<std::string> numbers;
@@ -146,7 +146,7 @@ Answer measure(const Settings& settings) {
   for (const Index layers : {1, 2, 4, 8}) models.push_back({plain, layers});
   for (const Index layers : {1, 2, 4, 5}) models.push_back({pooled, layers});
   for (const Index layers : {1, 2}) models.push_back({attention, layers});
-  Table table{"Right answers by distance; a guess is right in 12.5 %", {"kind", "can see", "sees", "rows left"}, {}};
+  Table table{"Accuracy by distance (chance: 12.5 %)", {"kind", "can see", "sees", "rows left"}, {}};
   const std::vector<double> shown{1, 2, 4, 8, 16, 32, 63};
   for (const double distance : shown) table.header.push_back(decimal(distance, 0));
   std::vector<double> distances;
@@ -156,9 +156,9 @@ Answer measure(const Settings& settings) {
   charts[1].title = "Convolution with pooling";
   for (Chart& chart : charts) {
     chart.x = {.label = "distance", .logarithmic = true, .ticks = shown};
-    chart.y = {.label = "share of right answers", .includes = {0, 1}};
+    chart.y = {.label = "accuracy", .includes = {0, 1}};
   }
-  std::vector<double> beyond;  // of convolutions, right answers where they cannot see
+  std::vector<double> beyond;  // accuracy beyond the receptive field
   bool within = true, deeper_sees_farther = true;
   for (std::size_t i = 0; i < models.size(); ++i) {
     Model& model = models[i];
@@ -180,12 +180,13 @@ Answer measure(const Settings& settings) {
   answer.as_noted = within && deeper_sees_farther && one.sees() <= 2 && eight.sees() < length / 2 &&
                     attends.sees() == length - 1 && mean(beyond) < 0.2;
   answer.sentence =
-      "one layer of self-attention sees " + std::to_string(attends.sees()) + " letters back, of " +
-      std::to_string(length - 1) + "; convolutions of kernel 3 with " + list(models, plain, &Model::layers) +
-      " layers see " + list(models, plain, &Model::sees) + " (at most " + list(models, plain, &Model::can_see) +
-      ", two a layer), and beyond that they guess: " + percent(mean(beyond)) + " right. Pooling after each of " +
-      list(models, pooled, &Model::layers) + " layers makes that " + list(models, pooled, &Model::sees) + " (at most " +
-      list(models, pooled, &Model::can_see) + "), but leaves fewer rows to answer at.";
+      "one layer of self-attention sees " + std::to_string(attends.sees()) + " of " + std::to_string(length - 1) +
+      " letters back. Convolutions of kernel 3 with " + list(models, plain, &Model::layers) + " layers see " +
+      list(models, plain, &Model::sees) + " letters back (receptive field: " + list(models, plain, &Model::can_see) +
+      ", two per layer); beyond the receptive field their accuracy is " + percent(mean(beyond)) +
+      ". With pooling after each layer, " + list(models, pooled, &Model::layers) + " layers see " +
+      list(models, pooled, &Model::sees) + " letters back (receptive field: " + list(models, pooled, &Model::can_see) +
+      "), but the output has fewer rows.";
   return answer;
 }
 

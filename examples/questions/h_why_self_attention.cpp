@@ -23,21 +23,21 @@ const Question question{
     'h', "Why self-attention for the model?",
     "It runs in parallel over positions, and the path between any two positions is one step long (Vaswani et al. 2017, "
     "table 1: self-attention O(n^2 d), recurrent O(n d^2), convolutional O(k n d^2)).",
-    "One layer's forward pass over one sequence of width 128, by one thread and by two, the shortest of 41. How many "
-    "threads it can feed is the time of all its tasks over that of the longest chain of those that wait for one "
-    "another, by one thread. Then, before training and of width 32, the norm of the derivative of the last output by "
-    "the first input, the median of 41 draws."};
+    "The time of the forward pass of one layer of width 128 over one sequence, on one thread and on two: the shortest "
+    "of 41 runs. The number of threads that a layer can use is the time of all its tasks divided by that of its "
+    "longest chain of dependent tasks, both on one thread. Then the norm of the derivative of the last output with "
+    "respect to the first input, for untrained layers of width 32: the median of 41 draws."};
 
 using Pass = std::function<void(ef::Threads*)>;
 
-/// Runs tasks one after another, and notes how long each takes: of processor time, which other programs change little.
+/// Runs tasks one after another and records the processor time of each, which depends little on other programs.
 class TaskTimes : public ef::Threads {
  public:
-  /// How many threads a pass can feed.
+  /// Returns the number of threads that a pass can use.
   double parallelism(const Pass& pass) {
     tasks_ = longest_ = 0;
     const double all = seconds_of([&] { pass(this); }), chain = all - tasks_ + longest_;
-    return chain > 0 ? all / chain : 1;  // 0: too short for the clock
+    return chain > 0 ? all / chain : 1;  // 0 if too short for the clock
   }
   void run(Index count, ef::TaskRef task) override {
     double longest = 0;
@@ -56,11 +56,12 @@ class TaskTimes : public ef::Threads {
     work();
     return static_cast<double>(std::clock() - begin) / CLOCKS_PER_SEC;
   }
-  double tasks_ = 0, longest_ = 0;  // of the tasks; and of the longest of each run, which the next run waits for
+  double tasks_ = 0,
+         longest_ = 0;  // seconds of all tasks, and of the longest task of each run: the next run waits for it
 };
 
 struct Speed {
-  double one, two, parallelism;  // seconds by one thread and by two
+  double one, two, parallelism;  // seconds on one thread and on two
 };
 
 Speed measure_speed(const Pass& pass, ef::Threads& pool, const Settings& settings) {
@@ -76,8 +77,8 @@ Speed measure_speed(const Pass& pass, ef::Threads& pool, const Settings& setting
   return {std::ranges::min(seconds[0]), std::ranges::min(seconds[1]), median(parallelisms)};
 }
 
-/// The norm of d y_last / d x_first of a layer over n tokens: that of its product with a random vector, whose square is
-/// the same on average. layer: (context, x) -> y
+/// Estimates the Frobenius norm of d y_last / d x_first of a layer over n tokens, by the norm of its product with a
+/// random vector: the squares are equal in expectation. layer: (context, x) -> y
 template <class Layer>
 double gradient_norm(Index n, Index width, const Layer& layer, ef::Rng& rng) {
   ef::Tape<double> tape;
@@ -91,7 +92,7 @@ double gradient_norm(Index n, Index width, const Layer& layer, ef::Rng& rng) {
 
 const std::vector<std::string> kinds{"RNN", "GRU", "LSTM", "LSTM, forget bias 1", "self-attention"};
 
-/// The same of a layer as it is before training, the median over draws.
+/// Returns the median gradient norm of an untrained layer over random draws. kind: index into `kinds`.
 double fresh_gradient(std::size_t kind, Index n, Index draws, ef::Rng& rng) {
   using Cell = ef::RecurrentCell;
   constexpr Index width = 32;
@@ -114,13 +115,13 @@ Answer measure(const Settings& settings) {
   const ef::Recurrent<float> recurrent({.inputs = 128, .hidden = 128}, rng);
   const ef::MultiHeadAttention<float> attention({.width = 128, .heads = 4}, rng);
   ef::ThreadPool pool(2);
-  const std::vector<std::string> layers{"GRU", "self-attention", "two GRUs apart"};
-  Table speeds{"Milliseconds by one thread and by two",
-               {"layer", "n", "steps in a row", "one", "two", "one / two", "can feed"},
+  const std::vector<std::string> layers{"GRU", "self-attention", "two independent GRUs"};
+  Table speeds{"Milliseconds on one thread and on two",
+               {"layer", "n", "sequential steps", "one", "two", "one / two", "usable threads"},
                {}};
   const std::vector<double> n{128, 256, 512, 1024, 2048};
   std::vector<double> seconds[2], feeds[2];
-  double gains[3]{};  // of a second thread, at the largest n
+  double gains[3]{};  // speed-up by a second thread, at the largest n
   for (const std::size_t layer : {0U, 1U, 2U})
     for (const double size : n) {
       if (layer == 2 && size < n.back()) continue;
@@ -142,7 +143,7 @@ Answer measure(const Settings& settings) {
       feeds[layer].push_back(speed.parallelism);
     }
 
-  Table gradients{"The last output's derivative by the first of n inputs", {"n"}, {}};
+  Table gradients{"Derivative of the last output with respect to the first of n inputs", {"n"}, {}};
   const std::vector<double> lengths{2, 4, 8, 16, 32, 64, 128, 256};
   std::vector<std::vector<double>> norms(kinds.size());
   for (const double length : lengths) {
@@ -153,8 +154,8 @@ Answer measure(const Settings& settings) {
     }
   }
   gradients.header.insert(gradients.header.end(), kinds.begin(), kinds.end());
-  std::string halves;  // after how many tokens a recurrent layer's gradient is halved, from n = 32 on
-  double largest = 0;  // of their gradients at the largest n
+  std::string halves;  // tokens over which the gradient of a recurrent layer halves, from n = 32 on
+  double largest = 0;  // of the recurrent gradients at the largest n
   for (std::size_t kind = 0; kind < 4; ++kind) {
     const double halved = (256 - 32) * std::log(2) / std::log(norms[kind][4] / norms[kind][7]);
     halves += (halves.empty() ? "" : ", ") + decimal(halved, 1) + " (" + kinds[kind] + ")";
@@ -167,14 +168,16 @@ Answer measure(const Settings& settings) {
                     feeds[0].back() < 2 && (gains[2] < 1.5 || gains[1] > gains[0]) && decay > -1.5 &&
                     largest < 0.01 * norms[4][7];
   answer.sentence =
-      "over 2048 tokens a layer of self-attention can feed " + decimal(feeds[1].back(), 0) + " threads, a GRU " +
-      decimal(feeds[0].back(), 1) + "; two threads make them " + decimal(gains[1], 2) + " and " + decimal(gains[0], 2) +
-      " times as fast (" + (gains[2] < 1.5 ? "which says little, no second core was free: " : "") +
-      "two layers apart " + decimal(gains[2], 2) + "). By one thread the time of self-attention grows like n^" +
-      decimal(fitted_exponent(n, seconds[1]), 2) + ", the GRU's like n^" + decimal(fitted_exponent(n, seconds[0]), 2) +
-      ". The gradient on its way from the last token to the first is halved every " + halves +
+      "over 2048 tokens, a layer of self-attention can use " + decimal(feeds[1].back(), 0) + " threads, a GRU " +
+      decimal(feeds[0].back(), 1) + ". Two threads make them " + decimal(gains[1], 2) + " and " + decimal(gains[0], 2) +
+      " times as fast, and two independent GRUs " + decimal(gains[2], 2) + " times" +
+      (gains[2] < 1.5 ? " (not conclusive: no second core was free)" : "") +
+      ". On one thread, the time of self-attention grows like n^" + decimal(fitted_exponent(n, seconds[1]), 2) +
+      ", of the GRU like n^" + decimal(fitted_exponent(n, seconds[0]), 2) +
+      ". From the last token to the first, the gradient of a recurrent layer halves every " + halves +
       " tokens; through self-attention it falls like n^" + decimal(decay, 2) + ". At n = 256 it is " +
-      significant(norms[4][7], 1) + " there, and at most " + significant(largest, 1) + " in the recurrent layers.";
+      significant(norms[4][7], 1) + " through self-attention and at most " + significant(largest, 1) +
+      " through the recurrent layers.";
   const auto chart = [&](const char* title, const char* label, const std::vector<double>& x,
                          const std::vector<std::string>& names, std::span<const std::vector<double>> values) {
     Chart drawn{.title = title,
@@ -184,8 +187,8 @@ Answer measure(const Settings& settings) {
     for (std::size_t i = 0; i < values.size(); ++i) drawn.series.push_back({names[i], x, values[i]});
     return svg_chart(drawn);
   };
-  answer.drawings = {chart("Threads that a layer can feed", "threads", n, layers, feeds),
-                     chart("Time by one thread", "seconds", n, layers, seconds),
+  answer.drawings = {chart("Threads that a layer can use", "threads", n, layers, feeds),
+                     chart("Time on one thread", "seconds", n, layers, seconds),
                      chart("Gradient from the last token to the first", "norm", lengths, kinds, norms)};
   return answer;
 }

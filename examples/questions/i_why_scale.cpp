@@ -20,10 +20,9 @@ constexpr Index keys = 64;
 const Question question{
     'i', "Why divide by sqrt(d_k)?",
     "The products of queries and keys grow with d_k and push softmax to where its gradient vanishes.",
-    "Random queries and keys of growing width d_k, their entries normal with variance 1: the entropy of softmax over "
-    "64 "
-    "keys and the size of its derivative, with and without the division. Then one attention layer learns to look up "
-    "a key, with each."};
+    "Random queries and keys of growing width d_k, with normal entries of variance 1: the entropy of softmax over 64 "
+    "keys and the norm of its derivative, with and without the division. Then one attention layer learns to look up "
+    "keys, with and without it."};
 
 ef::Matrix<float> normal_matrix(Index rows, Index cols, ef::Rng& rng) {
   ef::Matrix<float> x(rows, cols);
@@ -33,7 +32,7 @@ ef::Matrix<float> normal_matrix(Index rows, Index cols, ef::Rng& rng) {
 
 struct Softmax {
   double deviation = 0;   // of the scores
-  double entropy = 0;     // as a share of the largest, log(keys); the mean over queries
+  double entropy = 0;     // as a share of its maximum, log(keys); the mean over queries
   double derivative = 0;  // the Frobenius norm of d softmax / d scores; the median over queries
 };
 
@@ -57,7 +56,7 @@ Softmax measure_softmax(Index d_k, double scale, Index draws, ef::Rng& rng) {
   return {mean(deviations), mean(entropies), median(derivatives)};
 }
 
-/// A list of pairs to look up in: which key stands with which value.
+/// Lists of key-value pairs and the keys to look up.
 struct Pairs {
   std::vector<Token> keys, values, asked, answers;
   ef::RowOffsets key_rows, query_rows;
@@ -76,7 +75,7 @@ Pairs draw_pairs(Index lists, ef::Rng& rng) {
     rng.shuffle(std::span(order));
     drawn.keys.insert(drawn.keys.end(), order.begin(), order.begin() + pairs_each);
     for (Index p = 0; p < pairs_each; ++p) drawn.values.push_back(static_cast<Token>(rng.randint(kinds)));
-    for (Index p = 0; p < questions_each; ++p) {  // of this list's pairs, whose order is random already
+    for (Index p = 0; p < questions_each; ++p) {  // from this list, which is in random order already
       drawn.asked.push_back(order[static_cast<std::size_t>(p)]);
       drawn.answers.push_back(drawn.values[drawn.values.size() - static_cast<std::size_t>(pairs_each - p)]);
     }
@@ -86,7 +85,7 @@ Pairs draw_pairs(Index lists, ef::Rng& rng) {
   return drawn;
 }
 
-/// A table of queries, of keys and of values, entries of variance 1 at first, and attention between them.
+/// Attention between learned tables of queries, keys and values, whose initial entries have variance 1.
 struct Lookup {
   ef::Parameter<float> q, k, v;
   ef::Linear<float> output;
@@ -116,7 +115,7 @@ struct Lookup {
   }
 };
 
-/// The share of right answers after training.
+/// Returns the accuracy after training.
 double learn(Index d_k, double scale, const Settings& settings) {
   ef::Rng rng(settings.seed);
   Lookup model(d_k, scale, rng);
@@ -131,12 +130,12 @@ double learn(Index d_k, double scale, const Settings& settings) {
 Answer measure(const Settings& settings) {
   ef::Rng rng(settings.seed);
   const std::vector<Index> widths{4, 16, 64, 256, 1024};
-  std::vector<double> d_k, deviations[2], entropies[2], derivatives[2], accuracies[2];  // [0] divided, [1] not
+  std::vector<double> d_k, deviations[2], entropies[2], derivatives[2], accuracies[2];  // [0]: divided; [1]: undivided
   Table random{
-      "Softmax over 64 keys; divided by sqrt(d_k), and undivided",
+      "Softmax over 64 keys: scores divided by sqrt(d_k), and undivided",
       {"d_k", "deviation of scores", "undivided", "entropy / log 64", "undivided", "derivative (median)", "undivided"},
       {}};
-  Table learnt{"Right answers of a layer that has learnt to look up", {"d_k", "divided", "undivided"}, {}};
+  Table learnt{"Accuracy of a layer that learned to look up keys", {"d_k", "divided", "undivided"}, {}};
   for (const Index width : widths) {
     const double root = std::sqrt(static_cast<double>(width));
     d_k.push_back(static_cast<double>(width));
@@ -167,10 +166,10 @@ Answer measure(const Settings& settings) {
   answer.as_noted = std::abs(growth - 0.5) < 0.1 && std::abs(fitted_exponent(d_k, deviations[0])) < 0.1 &&
                     entropies[1].back() < 0.5 * entropies[0].back() && shrunk < 0.1 &&
                     accuracies[1].back() < accuracies[0].back();
-  answer.sentence = "undivided, the scores' deviation grows like d_k^" + decimal(growth, 2) +
-                    "; at d_k = 1024 the entropy of softmax is " + percent(entropies[1].back(), 0) +
-                    " of its largest (divided: " + percent(entropies[0].back(), 0) + "), its derivative is " +
-                    significant(shrunk, 2) + " times as large as with the division, and a layer learns to look up " +
+  answer.sentence = "without the division, the standard deviation of the scores grows like d_k^" + decimal(growth, 2) +
+                    ". At d_k = 1024, the entropy of softmax is then " + percent(entropies[1].back(), 0) +
+                    " of its maximum (divided: " + percent(entropies[0].back(), 0) + "), its derivative is " +
+                    significant(shrunk, 2) + " times as large as with the division, and the accuracy of look-ups is " +
                     percent(accuracies[1].back(), 0) + " (divided: " + percent(accuracies[0].back(), 0) + ").";
   const auto chart = [&](const char* title, const char* label, const std::vector<double>(&values)[2], bool logarithmic,
                          std::vector<double> includes) {
@@ -179,10 +178,10 @@ Answer measure(const Settings& settings) {
                       .y = {.label = label, .logarithmic = logarithmic, .includes = std::move(includes)},
                       .series = {{"divided by sqrt(d_k)", d_k, values[0]}, {"not divided", d_k, values[1]}}});
   };
-  answer.drawings = {chart("Random scores: how much they vary", "deviation of the scores", deviations, true, {}),
-                     chart("Random scores: how even softmax is", "entropy / log 64", entropies, false, {0, 1}),
-                     chart("Random scores: what gradient is left", "derivative of softmax", derivatives, true, {}),
-                     chart("Learning to look up", "share of right answers", accuracies, false, {0, 1})};
+  answer.drawings = {chart("Random scores: standard deviation", "standard deviation", deviations, true, {}),
+                     chart("Random scores: entropy of softmax", "entropy / log 64", entropies, false, {0, 1}),
+                     chart("Random scores: derivative of softmax", "norm of the derivative", derivatives, true, {}),
+                     chart("Learning to look up keys", "accuracy", accuracies, false, {0, 1})};
   return answer;
 }
 

@@ -1,4 +1,4 @@
-// translate align: what each target word attended to, or which source word it depends on.
+// translate align: shows the source words that each target word attends to or depends on.
 #include <cstdio>
 #include <iostream>
 
@@ -10,7 +10,7 @@ namespace translate {
 
 namespace {
 
-/// A table with tabs: source tokens above, target tokens before.
+/// Prints the values as a tab-separated table: a column per source token, a row per target token.
 void print_matrix(const Reading& reading) {
   for (const std::string& token : reading.source) std::cout << '\t' << token;
   std::cout << '\n';
@@ -41,7 +41,7 @@ void align(const AlignArguments& arguments) {
   else
     print_heat_map(std::cout, reading.shades, reading.target, reading.source);
   if (arguments.svg.empty()) return;
-  ef::flush_standard_output();  // which the picture may be written to as well
+  ef::flush_standard_output();  // because --svg may name standard output
   ef::write_file(arguments.svg, svg_heat_map(reading.shades, reading.target, reading.source,
                                              arguments.source + " → " + arguments.target));
   std::cerr << "written to " << arguments.svg << '\n';

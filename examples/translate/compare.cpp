@@ -1,5 +1,5 @@
-// translate compare: what each kind of model learns of the demo's corpus in the same time, by length of the sentence.
-// The study notes say that a single context loses long sentences: this shows whether it does.
+// translate compare: trains each kind of model on the demo corpus and compares accuracy by sentence length.
+// The study notes say that a single context vector fails on long sentences; this program measures whether it does.
 #include <algorithm>
 #include <array>
 #include <cstdio>
@@ -17,7 +17,7 @@ namespace {
 
 struct Contestant {
   const char* name;
-  ef::Index step;  // widths are multiples of this
+  ef::Index step;  // the width is a multiple of this
   std::function<ef::Seq2Seq<float>(ef::Index width, ef::Rng&)> make;
 };
 
@@ -49,7 +49,7 @@ std::vector<Contestant> contestants(ef::Index sources, ef::Index targets) {
   return all;
 }
 
-/// The contestant of the most parameters that are not more than the budget.
+/// Returns the widest model of this kind that has at most `budget` parameters.
 ef::Seq2Seq<float> within_budget(const Contestant& contestant, ef::Index budget, std::uint64_t seed) {
   ef::Index width = contestant.step;
   const auto make = [&](ef::Index of_width) {
@@ -60,7 +60,7 @@ ef::Seq2Seq<float> within_budget(const Contestant& contestant, ef::Index budget,
   return make(width);
 }
 
-/// Lengths of source sentences that are counted together.
+/// Ranges of source lengths, in words, that share a column.
 constexpr std::array<std::pair<std::size_t, std::size_t>, 5> groups = {{{2, 4}, {5, 6}, {7, 8}, {9, 10}, {11, 12}}};
 
 }  // namespace
@@ -107,7 +107,7 @@ void compare(const CompareArguments& arguments) {
                   100 * static_cast<double>(all) / static_cast<double>(translations.size()));
     table += cell;
   }
-  std::printf("\nheld-out sentences translated exactly, in %%, by words of the source\n%-12s", "");
+  std::printf("\nheld-out sentences translated exactly, in %%, by number of source words\n%-12s", "");
   for (const auto& [first, last] : groups) std::printf("%6zu-%2zu", first, last);
   std::printf("%9s\n%s%-12s", "all", table.c_str(), "sentences");
   for (const ef::Index count : sentences) std::printf("%9lld", static_cast<long long>(count));

@@ -1,4 +1,4 @@
-// translate demo: a Transformer learns to translate, from nothing, while you watch.
+// translate demo: trains a small Transformer from random weights and shows what it learns.
 #include <algorithm>
 #include <cstdio>
 #include <iostream>
@@ -40,7 +40,7 @@ void demo(const DemoArguments& arguments) {
   ef::ThreadPool pool(arguments.threads);
 
   std::printf(
-      "A Transformer of %lld parameters learns English to Chinese from %lld sentence pairs,\n"
+      "A Transformer with %lld parameters learns English to Chinese from %lld sentence pairs\n"
       "with %lld English and %lld Chinese words; %lld other pairs are held out. %d threads.\n",
       static_cast<long long>(ef::parameter_count(model.network)), static_cast<long long>(learnt.size()),
       static_cast<long long>(model.source.vocabulary.size() - 3),
@@ -59,7 +59,7 @@ void demo(const DemoArguments& arguments) {
   for (std::size_t i = 0; i < translations.size(); ++i) exact += translations[i] == held_out.target[i] ? 1 : 0;
   std::printf("\nheld-out exact match: %.1f %%\n",
               100 * static_cast<double>(exact) / static_cast<double>(translations.size()));
-  std::printf("held-out BLEU: %.1f\n\nSome sentences that it has never seen:\n",
+  std::printf("held-out BLEU: %.1f\n\nSome held-out sentences:\n",
               ef::bleu(translations, held_out.target, ef::BleuTokenizer::none).score);
   for (std::size_t i = 0; i < std::min<std::size_t>(6, translations.size()); ++i)
     std::printf("  %s -> %s%s\n", held_out.source[i].c_str(), translations[i].c_str(),
@@ -67,14 +67,15 @@ void demo(const DemoArguments& arguments) {
 
   const std::vector<std::string> lines{demo_phrase};
   const std::string translation = translator.translate(lines, "demo").front();
-  std::printf("\n%s -> %s%s\nEach Chinese word (row) looked at these English words (mean over heads, last layer):\n",
-              demo_phrase, translation.c_str(), translation == phrase_translated ? "" : " (wrong)");
+  std::printf(
+      "\n%s -> %s%s\nAttention of each Chinese word (row) to the English words (last layer, mean over heads):\n",
+      demo_phrase, translation.c_str(), translation == phrase_translated ? "" : " (wrong)");
   const Reading alignment = attention_between(model, demo_phrase, translation, 0, 0);
   print_heat_map(std::cout, alignment.shades, alignment.target, alignment.source);
-  ef::flush_standard_output();  // which the picture may be written to as well
+  ef::flush_standard_output();  // because --svg may name standard output
   ef::write_file(arguments.svg, svg_heat_map(alignment.shades, alignment.target, alignment.source,
                                              std::string(demo_phrase) + " → " + translation));
-  std::cout << "The same as a picture: " << arguments.svg << '\n';
+  std::cout << "The heat map is also in " << arguments.svg << '\n';
 }
 
 }  // namespace translate

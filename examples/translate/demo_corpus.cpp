@@ -1,4 +1,4 @@
-// Fills the rules of demo_grammar.hpp with the words of demo_words.hpp.
+// Generates the demo corpus: fills the rules of demo_grammar.hpp with the words of demo_words.hpp.
 #include "translate/demo_corpus.hpp"
 
 #include <functional>
@@ -38,7 +38,7 @@ struct Phrase {
   std::string chinese;
 };
 
-/// The parts that are not empty, parted by single spaces.
+/// Joins the non-empty parts with single spaces.
 std::string join(std::initializer_list<std::string_view> parts) {
   std::string text;
   for (const std::string_view part : parts) {
@@ -61,7 +61,7 @@ const auto& pick(Rng& rng, const Table& table) {
   return table[static_cast<std::size_t>(rng.randint(static_cast<Index>(std::size(table))))];
 }
 
-/// One filling of all slots.
+/// One assignment of words to all slots.
 class Scene {
  public:
   Scene(Rng& rng, bool asking) : rng_(rng) {
@@ -72,7 +72,7 @@ class Scene {
     for (const words::Choice& choice : words::choices) slots_[std::string(choice.slot)] = pick(rng_, choice.words);
   }
 
-  /// Both sides of a rule. Throws if it has a slot that nothing fills.
+  /// Returns both sides of a rule with all slots filled. Throws if a slot has no words.
   Phrase operator()(const Rule& rule) const {
     return {fill(rule.english, &Phrase::english), fill(rule.chinese, &Phrase::chinese)};
   }
@@ -86,7 +86,7 @@ class Scene {
     bool third_singular() const { return person == Person::third && !plural; }
   };
 
-  /// "I" and "us" do not go together; "he" and "him" may be two.
+  /// "I" and "us" overlap, so they never share a sentence; "he" and "him" may be two people.
   static bool overlap(Person a, Person b) { return a == b && a != Person::third; }
 
   Subject draw_pronoun() {
@@ -121,7 +121,7 @@ class Scene {
     she_ = draw_subject([&](const Subject& x) { return !asking || x.person != Person::first; });
     const Subject they = draw_subject(
         [&](const Subject& x) { return x.name.english != she_.name.english && !overlap(x.person, she_.person); });
-    // Not one of `people`, who would be told that they are a doctor.
+    // Not one of `people`, because rules with {he} may give him a profession.
     const Subject he =
         draw_subject([](const Subject& x) { return x.third_singular() && !x.name.english.starts_with("the "); });
 
@@ -155,7 +155,7 @@ class Scene {
     add("sing", skill.verb.base, skill);
   }
 
-  /// Fills the slots of a noun, "car", "cars", "a car", "a new car", "three cars", "this car" .., and gives the
+  /// Fills all slots of one noun ("car", "cars", "a car", "a new car", "three cars", "this car", ...) and returns its
   /// adjective.
   const Adjective& add_noun(const std::string& slot, const Kind& kind, const std::string& adjective_slot = "new") {
     const Noun& noun = pick(rng_, kind.nouns);
@@ -253,11 +253,11 @@ class Scene {
 
   Rng& rng_;
   Subject she_{};
-  bool near_ = false;  // this and these, or that and those
+  bool near_ = false;  // true: this and these; false: that and those
   std::map<std::string, Phrase, std::less<>> slots_;
 };
 
-/// Topics and models alone, each of them once: "natural language processing", "large language model".
+/// Returns each topic and each model once, as a phrase: "natural language processing", "large language model".
 std::vector<Phrase> research_phrases() {
   std::vector<Phrase> phrases(std::begin(words::other_topics), std::end(words::other_topics));
   for (const Word& material : words::materials)

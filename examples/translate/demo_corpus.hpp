@@ -1,4 +1,4 @@
-// A parallel English-Chinese corpus that needs no file: what the translation program is shown with.
+// A generated English-Chinese corpus for the demo, so that it needs no data file.
 #pragma once
 
 #include <cstdint>
@@ -7,12 +7,12 @@
 
 namespace translate {
 
-/// Nearly 8,000 different English sentences, each with its translation into simplified Chinese, in random order. Words
-/// are parted by single spaces; there are 2 to 12 in a sentence. The two languages order their words differently (times
-/// and places stand before the Chinese verb, relative clauses before their noun) and words depend on what they stand
-/// with (measure words on the noun; "play" on what is played), so that there is something for attention to find.
+/// Returns nearly 8,000 different English sentences with their translations into simplified Chinese, in random order.
+/// A sentence has 2 to 12 words, separated by single spaces. Attention has two things to learn:
+///   word order   times and places precede the Chinese verb, relative clauses precede their noun
+///   word choice  measure words depend on the noun, the translation of "play" on its object
 ///
-/// The same on every platform; another seed draws other sentences of the same grammar.
+/// The corpus is identical on every platform. Another seed draws other sentences from the same grammar.
 eigenformer::ParallelCorpus demo_corpus(std::uint64_t seed = 1);
 
 }  // namespace translate

@@ -1,11 +1,14 @@
-// The grammar of the demo corpus: what is said, in both languages, each in its own order (a synchronous grammar: Lewis
-// and Stearns 1968). A slot is named after one of the phrases that may fill it, so that the rules read like sentences.
+// The grammar of the demo corpus: rules in both languages, each with its own word order (a synchronous grammar: Lewis
+// and Stearns 1968). A slot is named after one of the phrases that may fill it, so the rules read like sentences.
 //
-// The slots of one sentence agree. {she} may be "i" or "the boys": {is}, {has}, {plays} and the endings {s}, {es} and
-// {ies} follow it, {her} is what belongs to it, and {him} and {they} are others. {play}, {playing} and {played} are one
-// activity, and {at school} is a place for it. {car}, {key}, {cat} .. are one noun each, whatever stands around it in
-// the slot: {cars}, {a new car}, {three cars}, {this car}. An adjective to follow "is" have {car} in {new}, {house} and
-// {tower} in {big}, {coat} in {red}, {cake} in {delicious}, {teacher} in {tall}.
+// The slots of one sentence agree:
+//   {she}                         the subject, for example "i" or "the boys"; {is}, {has}, {plays} and the endings {s},
+//                                 {es} and {ies} agree with it, and {her} is its possessive
+//   {him}, {they}                 persons other than {she}
+//   {play}, {playing}, {played}   forms of one activity; {at school} is a place for it
+//   {car}, {key}, {cat}, ...      one noun each, in all its forms: {cars}, {a new car}, {three cars}, {this car}
+//   {new}, {big}, {red},          an adjective after "is" that fits {car}, {house} and {tower}, {coat},
+//   {delicious}, {tall}           {cake}, {teacher}
 #pragma once
 
 #include <string_view>
@@ -13,23 +16,23 @@
 namespace translate {
 
 struct Rule {
-  int sentences;  // how many are wanted
+  int sentences;  // how many to draw
   std::string_view english, chinese;
 };
 
 inline constexpr Rule statements[] = {
-    // Habits. When and where stand before the verb in Chinese.
+    // Habits. In Chinese, time and place precede the verb.
     {180, "{she} {plays} {every day}", "{she} {every day} {play}"},
     {180, "{she} {often} {plays} {at school}", "{she} {often} {at school} {play}"},
     {150, "{she} never {plays} {at school}", "{she} 从来 不 {at school} {play}"},
     {150, "{she} {often} {plays} with {him}", "{she} {often} 和 {him} 一起 {play}"},
     {60, "{she} do{es} not {play} {at school}", "{she} 不 {at school} {play}"},
 
-    // What is going on: 正在, or 正 before the 在 of a place.
+    // The progressive: 正在, or 正 before the 在 of a place.
     {80, "{she} {is} {playing}", "{she} 正在 {play}"},
     {80, "{she} {is} {playing} {at school}", "{she} 正 {at school} {play}"},
 
-    // What was and what will be. A Chinese verb has no forms: 了, 没 and 会 tell.
+    // Past and future. Chinese verbs have no tenses: 了, 没 and 会 mark them.
     {180, "{she} {played} {yesterday}", "{she} {yesterday} {play} 了"},
     {160, "{she} {played} {at school} {yesterday}", "{she} {yesterday} {at school} {play} 了"},
     {60, "{she} did not {play} {yesterday}", "{she} {yesterday} 没 {play}"},
@@ -38,14 +41,14 @@ inline constexpr Rule statements[] = {
     {50, "let us {play} {tomorrow}", "我们 {tomorrow} {play} 吧"},
     {40, "please do not {play} {at school}", "请 不要 {at school} {play}"},
 
-    // What one can, wants and likes to do.
+    // Abilities, wishes and preferences.
     {60, "{she} can {sing}", "{she} 会 {sing}"},
     {50, "{she} cannot {sing}", "{she} 不 会 {sing}"},
     {50, "{she} want{s} to {play} {tomorrow}", "{she} {tomorrow} 想 {play}"},
     {40, "{she} do{es} not want to {play} {at school}", "{she} 不 想 {at school} {play}"},
     {60, "{she} like{s} {playing}", "{she} 喜欢 {play}"},
 
-    // What one has, buys and gives. Measure words stand between number and noun.
+    // Having, buying and giving. A measure word stands between number and noun.
     {130, "{she} {has} {three cars}", "{she} 有 {three cars}"},
     {60, "{she} do{es} not have {a car}", "{she} 没有 {car}"},
     {60, "{she} {has} {three horses}", "{she} 有 {three horses}"},
@@ -70,7 +73,7 @@ inline constexpr Rule statements[] = {
     {60, "{she} think{s} that {this cake} is delicious", "{she} 觉得 {this cake} 很 {delicious}"},
     {60, "please give {me} {three cakes}", "请 给 {me} {three cakes}"},
 
-    // Where things are. What there is comes after the place in Chinese.
+    // Locations. In Chinese "there is", the place comes first.
     {60, "there is {a small cat} {on the table}", "{on the table} 有 {a small cat}"},
     {60, "there are {three cats} {on the table}", "{on the table} 有 {three cats}"},
     {60, "there is {a key} {on the table}", "{on the table} 有 {a key}"},
@@ -80,7 +83,7 @@ inline constexpr Rule statements[] = {
     {60, "the {key} is not {on the table}", "{key} 不 在 {on the table}"},
     {40, "the {cat} is sleeping {on the table}", "{cat} 正 在 {on the table} 睡觉"},
 
-    // Qualities, and what has more of them.
+    // Qualities and comparisons.
     {60, "{this house} is very {big}", "{this house} 非常 {big}"},
     {60, "{this house} is too {big}", "{this house} 太 {big} 了"},
     {60, "{this house} is not {big}", "{this house} 不 {big}"},
@@ -90,7 +93,7 @@ inline constexpr Rule statements[] = {
     {100, "{he} is {taller} than the {teacher}", "{he} 比 {teacher} {tall}"},
     {60, "{she} think{s} that {this house} is {big}", "{she} 觉得 {this house} 很 {big}"},
 
-    // Clauses. A relative clause stands before its noun, with 的.
+    // Clauses. A Chinese relative clause precedes its noun, with 的.
     {80, "the {car} that {she} bought {yesterday} is very {new}", "{she} {yesterday} 买 的 {car} 非常 {new}"},
     {60, "{she} like{s} the {car} that {they} bought", "{she} 喜欢 {they} 买 的 {car}"},
     {60, "{she} know{s} the {teacher} who is {playing}", "{she} 认识 正在 {play} 的 {teacher}"},
@@ -130,7 +133,7 @@ inline constexpr Rule statements[] = {
     {60, "{this model} translates {english} into {chinese}", "{this model} 把 {english} 翻译 成 {chinese}"},
 };
 
-/// Questions keep the order of statements in Chinese. Nobody asks about himself: {she} is never "i" or "we".
+/// Questions, which in Chinese have the word order of statements. {she} is never "i" or "we".
 inline constexpr Rule questions[] = {
     {60, "do{es} {she} {often} {play}", "{she} {often} {play} 吗"},
     {50, "{is} {she} {playing} now", "{she} 现在 正在 {play} 吗"},

@@ -1,4 +1,4 @@
-// What the demo and the comparison learn: the demo's corpus, a part of it held out.
+// The task of `demo` and `compare`: the demo corpus, split into training and held-out pairs.
 #pragma once
 
 #include <utility>
@@ -8,13 +8,13 @@
 
 namespace translate {
 
-/// The study notes' running example. It is among the pairs that are learnt.
+/// The running example of the study notes. It is always a training pair.
 inline constexpr const char* demo_phrase = "natural language processing";
 
-/// The pairs to learn, and those held out: every tenth of the shuffled corpus.
+/// Returns the training pairs and the held-out pairs. Every tenth pair of the shuffled corpus is held out.
 std::pair<ef::ParallelCorpus, ef::ParallelCorpus> demo_split(std::uint64_t seed);
 
-/// One language, cut into words, with all words of these lines.
+/// Returns a side that splits text into words. Its vocabulary has all words of the lines.
 ef::TranslationSide side_of_words(const std::vector<std::string>& lines);
 
 }  // namespace translate

@@ -1,4 +1,4 @@
-// The words of the demo corpus: what the rules of demo_grammar.hpp are filled with.
+// The words of the demo corpus, which fill the rules of demo_grammar.hpp.
 #pragma once
 
 #include <span>
@@ -6,7 +6,7 @@
 
 namespace translate::words {
 
-/// English and Chinese. Either may be several words, or none.
+/// A text in English and Chinese: any number of words on either side.
 struct Word {
   std::string_view english;
   std::string_view chinese;
@@ -31,7 +31,7 @@ inline constexpr Pronoun pronouns[] = {
 };
 inline constexpr auto singular_pronouns = std::span(pronouns).first<4>();
 
-/// Before a relative Chinese needs no 的: "my mother" is 我 妈妈, but "my book" is 我 的 书.
+/// Chinese omits 的 before relatives: "my mother" is 我 妈妈, but "my book" is 我 的 书.
 struct Relative {
   Word name, owner;
 };
@@ -44,7 +44,7 @@ inline constexpr Relative family[] = {
 
 // --- Things --------------------------------------------------------------------------------------------------------
 
-/// The measure word stands between a number, or 这 and 那, and the noun: "three books" is 三 本 书.
+/// A noun and its measure word, which follows a number, 这 or 那: "three books" is 三 本 书.
 struct Noun {
   std::string_view singular, plural, chinese, measure;
 };
@@ -58,7 +58,7 @@ inline constexpr Noun animals[] = {
     {"cat", "cats", "猫", "只"},         {"dog", "dogs", "狗", "只"},     {"bird", "birds", "鸟", "只"},
     {"rabbit", "rabbits", "兔子", "只"}, {"horse", "horses", "马", "匹"}, {"fish", "fish", "鱼", "条"},
 };
-inline constexpr auto small_animals = std::span(animals).first<4>();  // they fit under a chair
+inline constexpr auto small_animals = std::span(animals).first<4>();  // small enough for under a chair
 inline constexpr Noun books[] = {
     {"book", "books", "书", "本"},
     {"novel", "novels", "小说", "本"},
@@ -103,9 +103,9 @@ inline constexpr Noun drinks[] = {
     {"glass of milk", "glasses of milk", "牛奶", "杯"},
 };
 
-// --- What they are like --------------------------------------------------------------------------------------------
+// --- Qualities -----------------------------------------------------------------------------------------------------
 
-/// Before its noun a Chinese adjective may need 的, or be another word: 一 辆 昂贵 的 汽车, but 汽车 很 贵.
+/// An adjective. Before a noun, Chinese may need 的 or another word: 一 辆 昂贵 的 汽车, but 汽车 很 贵.
 struct Adjective {
   std::string_view english, comparative, before_noun, predicate;
 };
@@ -144,7 +144,7 @@ inline constexpr Adjective colours[] = {{"red", "", "红色 的", "红色 的"},
                                         {"white", "", "白色 的", "白色 的"},
                                         {"black", "", "黑色 的", "黑色 的"}};
 
-/// Nouns, and what one may say about any of them.
+/// Nouns and the adjectives that fit all of them.
 struct Kind {
   std::span<const Noun> nouns;
   std::span<const Adjective> adjectives;
@@ -159,7 +159,7 @@ inline constexpr Kind creatures{animals, of_animals};
 inline constexpr Kind texts{writings, of_texts};
 inline constexpr Kind pets{small_animals, of_animals};
 
-/// Clothes are 穿, what is put on them is 戴; foods are 吃, drinks 喝.
+/// Objects and their verbs: 穿 for clothes, 戴 for accessories, 吃 for food, 喝 for drinks.
 struct Use {
   Kind what;
   Word base, other_form;
@@ -172,7 +172,7 @@ inline constexpr Use meals[] = {{{foods, of_foods}, {"eat", "吃"}, {"ate", "吃
 inline constexpr Word numbers[] = {{"two", "两"}, {"three", "三"}, {"four", "四"}, {"five", "五"},
                                    {"six", "六"}, {"seven", "七"}, {"ten", "十"}};
 
-// --- What they do, where and when ----------------------------------------------------------------------------------
+// --- Activities, places and times ----------------------------------------------------------------------------------
 
 struct Verb {
   std::string_view base, third, ing, past;
@@ -195,7 +195,7 @@ inline constexpr Word inside[] = {{"in the library", "在 图书馆"},
                                   {"at home", "在 家"}};
 inline constexpr Word at_the_stove[] = {{"in the kitchen", "在 厨房"}, {"at home", "在 家"}};
 
-/// A verb is translated together with its object: "play" is 踢, 打, 弹, 拉, 下 or 玩.
+/// A verb with its object, because the object decides the translation: "play" is 踢, 打, 弹, 拉, 下 or 玩.
 struct Activity {
   Verb verb;
   std::string_view object, chinese;
@@ -215,7 +215,7 @@ inline constexpr Activity activities[] = {
     {sing, "english songs", "唱 英语 歌", outside},
     {cook, "dinner", "做 晚饭", at_the_stove},
     {cook, "rice", "做 米饭", at_the_stove},
-    // The ones above can be learned: "she can play chess".
+    // The activities above are skills: "she can play chess".
     {play, "games", "玩 游戏", inside},
     {read, "books", "看 书", inside},
     {read, "novels", "看 小说", inside},
@@ -255,7 +255,7 @@ inline constexpr Word long_ways[] = {{"by train", "坐 火车"}, {"by plane", "�
 inline constexpr Word weathers[] = {{"cold", "冷"}, {"hot", "热"}};
 inline constexpr Word feelings[] = {{"happy", "高兴"}, {"surprised", "惊讶"}};
 
-/// The slots of the grammar that any word of a table may fill.
+/// Slots of the grammar that take any word of one table.
 struct Choice {
   std::string_view slot;
   std::span<const Word> words;
@@ -267,7 +267,7 @@ inline constexpr Choice choices[] = {
 
 // --- Research ------------------------------------------------------------------------------------------------------
 
-/// A topic is a material and what is done with it, after a word that says how or what for: "medical image analysis".
+/// Parts of a topic: a qualifier, a material and a process, as in "medical image analysis".
 inline constexpr Word approaches[] = {{"automatic", "自动"}, {"neural", "神经"}, {"medical", "医学"}};
 inline constexpr std::string_view natural_language = "natural language";
 inline constexpr Word materials[] = {

@@ -1,4 +1,4 @@
-// translate evaluate: BLEU, chrF and exact match against a reference, and the error of attention as an alignment.
+// translate evaluate: BLEU, chrF and exact match against a reference, and the alignment error rate of attention.
 #include <cstdio>
 
 #include "eigenformer/core/thread_pool.hpp"
@@ -23,14 +23,14 @@ void evaluate(const EvaluateArguments& arguments) {
               bleu.precisions[1], bleu.precisions[2], bleu.precisions[3], bleu.brevity_penalty, bleu.signature.c_str());
   std::printf("chrF %.2f  %s\n", chrf.score, chrf.signature.c_str());
   ef::Index exact = 0;
-  for (std::size_t i = 0; i < translations.size(); ++i)  // word by word: white space does not count
+  for (std::size_t i = 0; i < translations.size(); ++i)  // compared word by word, so white space does not count
     exact += ef::split_words(translations[i]) == ef::split_words(corpus.target[i]) ? 1 : 0;
   std::printf("exact match %.2f %%\n", 100 * static_cast<double>(exact) / static_cast<double>(translations.size()));
   if (arguments.alignments.empty()) return;
 
   const std::vector<ef::WordAlignment> sure = ef::read_alignments(arguments.alignments);
   ef::check(sure.size() == corpus.source.size(), arguments.alignments, ": has ", sure.size(), " alignments, expected ",
-            corpus.source.size(), ", one a sentence");
+            corpus.source.size(), ", one per sentence");
   std::vector<ef::WordAlignment> found;
   for (std::size_t i = 0; i < sure.size(); ++i)
     found.push_back(

@@ -1,4 +1,4 @@
-// Drawing a heat map by hand: blocks and spaces for a terminal, rectangles for SVG.
+// Draws heat maps: block characters for a terminal, rectangles for SVG.
 #include "translate/heat_map.hpp"
 
 #include <algorithm>
@@ -21,12 +21,12 @@ struct Range {
   char32_t first, last;
 };
 
-/// Unicode's East Asian Width W and F, by blocks.
+/// Unicode blocks with East Asian Width W or F.
 constexpr Range wide[] = {{0x1100, 0x115F},   {0x2E80, 0x303E},  {0x3041, 0xA4CF},   {0xA960, 0xA97F},
                           {0xAC00, 0xD7A3},   {0xF900, 0xFAFF},  {0xFE10, 0xFE19},   {0xFE30, 0xFE6F},
                           {0xFF01, 0xFF60},   {0xFFE0, 0xFFE6},  {0x1F300, 0x1F64F}, {0x1F680, 0x1F6FF},
                           {0x1F900, 0x1F9FF}, {0x20000, 0x3FFFD}};
-/// What is drawn over the character before it, or not at all.
+/// Combining and invisible characters.
 constexpr Range without_width[] = {{0x0300, 0x036F}, {0x0483, 0x0489}, {0x0591, 0x05BD}, {0x064B, 0x065F},
                                    {0x1AB0, 0x1AFF}, {0x1DC0, 0x1DFF}, {0x200B, 0x200F}, {0x20D0, 0x20FF},
                                    {0xFE00, 0xFE0F}, {0xFE20, 0xFE2F}};
@@ -39,7 +39,7 @@ bool is_control(char32_t c) {
   return c < 0x20 || (c >= 0x7F && c < 0xA0);
 }
 
-/// A label without what would move a terminal's cursor or is not allowed in XML.
+/// Returns the label with its control characters replaced by U+FFFD: they move the cursor or are invalid in XML.
 std::string printable(std::string_view label) {
   std::string text;
   for (const eigenformer::CodePoint& c : eigenformer::CodePoints(label, "heat map label"))
@@ -81,7 +81,7 @@ std::string_view shade(float weight) {
   return weight < least_shown ? "  " : weight < 0.25F ? "░░" : weight < 0.5F ? "▒▒" : weight < 0.75F ? "▓▓" : "██";
 }
 
-/// The shade and, right-aligned in three columns, the percentage.
+/// Returns the shade and, if asked for, the percentage, right-aligned in three columns.
 std::string cell(float weight, bool with_number) {
   std::string text(shade(weight));
   if (!with_number) return text;
@@ -154,12 +154,12 @@ std::string escaped(std::string_view text) {
   return safe;
 }
 
-/// ` name="12"`. Not by a stream or printf: their numbers follow the locale.
+/// Returns ` name="12"`. Streams and printf would format the number by the locale.
 std::string attribute(std::string_view name, Index value) {
   return concatenate({" ", name, "=\"", std::to_string(value), "\""});
 }
 
-/// degrees: clockwise, about the text's beginning.
+/// Returns a text element. degrees: its rotation, clockwise about the beginning of the text.
 std::string svg_text(Index x, Index y, std::string_view style_class, std::string_view text, Index degrees = 0) {
   const std::string turn = concatenate(
       {" transform=\"rotate(", std::to_string(degrees), " ", std::to_string(x), " ", std::to_string(y), ")\""});
@@ -172,7 +172,7 @@ std::string rectangle(Index x, Index y, Index width, Index height, std::string_v
                       attribute("height", height), attributes, "/>\n"});
 }
 
-/// From almost white over a clear to a dark blue.
+/// Returns the fill of a cell: from almost white through clear blue to dark blue.
 std::string fill_of(float weight) {
   constexpr float stops[3][3] = {{241, 245, 251}, {98, 152, 216}, {16, 50, 110}};
   const float position = 2 * std::clamp(weight, 0.0F, 1.0F);
@@ -187,7 +187,7 @@ std::string fill_of(float weight) {
   return fill + '"';
 }
 
-/// To a tenth: "87.3".
+/// Returns the percentage with one decimal: "87.3".
 std::string precise_percent(float weight) {
   const long tenths = std::lround(1000 * std::clamp(weight, 0.0F, 1.0F));
   return std::to_string(tenths / 10) + '.' + std::to_string(tenths % 10);
@@ -208,7 +208,7 @@ g.cell:hover rect { stroke: #f59e0b; stroke-width: 2; }
 // In pixels.
 constexpr Index padding = 20, gap = 10, cell_width = 46, cell_height = 36;
 constexpr Index scale_width = 120, scale_step = 5;
-constexpr Index label_column = 8;  // of what display_width counts: a little more than the letters of most fonts
+constexpr Index label_column = 8;  // per unit of display_width; slightly wider than the letters of most fonts
 constexpr Index title_column = 11;
 
 std::string svg_cell(Index x, Index y, float weight, std::string_view row, std::string_view col) {
@@ -226,7 +226,7 @@ std::string svg_scale(Index x, Index y) {
   std::string scale = svg_text(x - gap, y + 10, "row scale", "0");
   for (Index i = 0; i < scale_width; i += scale_step) {
     const float weight = static_cast<float>(i) / static_cast<float>(scale_width - scale_step);
-    scale += rectangle(x + i, y, scale_step + 1, 10, fill_of(weight));  // overlapping, so that no seam shows
+    scale += rectangle(x + i, y, scale_step + 1, 10, fill_of(weight));  // the overlap hides seams
   }
   return scale + svg_text(x + scale_width + gap, y + 10, "scale", "100 %");
 }
@@ -239,7 +239,8 @@ std::string svg_heat_map(const Matrix<float>& weights, Labels row_labels, Labels
   const std::vector<std::string> cols = printable(col_labels);
   const std::string heading = printable(title);
 
-  const Index slant = largest_width(cols) * label_column * 71 / 100 + 12;  // of labels at 45 degrees, either way
+  const Index slant =
+      largest_width(cols) * label_column * 71 / 100 + 12;  // the extent of labels at 45 degrees, in x and in y
   const Index left = padding + largest_width(rows) * label_column + gap;
   const Index top = padding + (heading.empty() ? 0 : 32) + slant;
   const Index bottom = top + weights.rows() * cell_height;

@@ -1,4 +1,4 @@
-// Attention weights as a picture: which source word was looked at when each target word was produced.
+// Draws attention weights as heat maps: how much each target word attends to each source word.
 #pragma once
 
 #include <iosfwd>
@@ -10,23 +10,24 @@
 
 namespace translate {
 
-/// How many columns a text takes in a terminal: two for a Chinese character, none for a combining mark. Throws if it is
-/// not UTF-8.
+/// Returns the number of terminal columns of a text: two for a Chinese character, none for a combining mark. Throws if
+/// the text is not UTF-8.
 eigenformer::Index display_width(std::string_view text);
 
-/// Draws the weights in UTF-8 for a terminal, a line for each row: cells of ░ (from 5 %), ▒ (25 %), ▓ (50 %) and
-/// █ (75 %), with the percentages if that leaves the lines within 80 columns. A column's label stands above the others'
-/// to its right, with a line down to its cells, so that it may be of any length. In colour, cells are blue and the
-/// largest of each row is bold; without it there are no escape sequences.
+/// Draws the weights for a terminal, in UTF-8, with one line per row.
+///   cells          ░ from 5 %, ▒ from 25 %, ▓ from 50 %, █ from 75 %; with percentages if the lines fit 80 columns
+///   column labels  one per line, each above those to its right, joined to its cells; so they may have any length
+///   colour         blue cells, the largest of each row bold; if false, there are no escape sequences
 ///
-/// weights: [row_labels x col_labels], the target words by the source words, each from 0 to 1. Throws if the sizes do
-/// not match, a weight is outside 0 to 1, or a label is not UTF-8.
+/// weights: [row_labels x col_labels], target words by source words, each from 0 to 1. Throws if the sizes do not
+/// match, a weight is outside 0 to 1, or a label is not UTF-8.
 void print_heat_map(std::ostream& out, const eigenformer::Matrix<float>& weights,
                     std::span<const std::string> row_labels, std::span<const std::string> col_labels,
                     bool colour = false);
 
-/// The same as an SVG document that needs nothing else. A cell tells its labels and weight when pointed at, and shows
-/// weights from 5 % as a number.
+/// Returns the weights as a self-contained SVG document. Cells show weights from 5 % as a number and have a tooltip
+/// with their labels and weight. weights: [row_labels x col_labels], target words by source words, each from 0 to 1.
+/// Throws if the sizes do not match, a weight is outside 0 to 1, or a label is not UTF-8.
 std::string svg_heat_map(const eigenformer::Matrix<float>& weights, std::span<const std::string> row_labels,
                          std::span<const std::string> col_labels, std::string_view title);
 

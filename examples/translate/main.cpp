@@ -22,10 +22,10 @@ namespace {
 
 void on_interrupt(int) {
   interrupted = 1;
-  std::signal(SIGINT, SIG_DFL);  // a second Ctrl-C ends the program at once
+  std::signal(SIGINT, SIG_DFL);  // a second Ctrl-C ends the program
 }
 
-// Every option that takes a number has one of these ranges, so that none can ask for more than any machine has.
+// Every numeric option has one of these ranges, so that none can request more than any machine has.
 
 CLI::Validator whole_in(std::uint64_t smallest, std::uint64_t largest) {
   const std::string range = std::to_string(smallest) + " to " + std::to_string(largest);
@@ -55,22 +55,23 @@ CLI::Validator above_0_up_to(int largest) {
 }
 
 void add_threads(CLI::App* command, int& threads) {
-  command->add_option("--threads", threads, "threads to work with (default: one a core)")->check(whole_in(1, 1024));
+  command->add_option("--threads", threads, "number of threads (default: one per core)")->check(whole_in(1, 1024));
 }
 
 void add_seed(CLI::App* command, std::uint64_t& seed) {
-  command->add_option("--seed", seed, "of the weights and the order of training")
+  command->add_option("--seed", seed, "seed of the initial weights and the training order")
       ->check(whole_in(0, std::numeric_limits<std::uint64_t>::max()))
       ->capture_default_str();
 }
 
 void add_layer_and_head(CLI::App* command, int& layer, int& head) {
-  command->add_option("--layer", layer, "of a Transformer, counted from 1 (default: the last)")
+  command->add_option("--layer", layer, "decoder layer of a Transformer, from 1 (default: the last)")
       ->check(whole_in(1, 10'000));
-  command->add_option("--head", head, "counted from 1 (default: the mean of all)")->check(whole_in(1, 10'000));
+  command->add_option("--head", head, "head of that layer, from 1 (default: the mean of all)")
+      ->check(whole_in(1, 10'000));
 }
 
-/// The names of an enum's values, as choices.
+/// Returns the names of all values of an enum.
 template <class Enum>
 std::vector<std::string> names_of() {
   std::vector<std::string> names;
@@ -79,115 +80,131 @@ std::vector<std::string> names_of() {
 }
 
 int run_program(int argc, char** argv) {
-  CLI::App app("Trains and runs models that translate. Without a subcommand: the demo.");
+  CLI::App app("Trains and runs translation models. Without a subcommand, runs the demo.");
   app.require_subcommand(0, 1);
   app.fallthrough(false);
 
   DemoArguments demo_arguments;
-  CLI::App* demo_command = app.add_subcommand("demo", "learn a small English-Chinese corpus and show what was learnt");
+  CLI::App* demo_command = app.add_subcommand("demo", "train on a small English-Chinese corpus and show the result");
   add_seed(demo_command, demo_arguments.seed);
-  demo_command->add_option("--svg", demo_arguments.svg, "where to write the heat map")->capture_default_str();
+  demo_command->add_option("--svg", demo_arguments.svg, "file for the attention heat map")->capture_default_str();
   add_threads(demo_command, demo_arguments.threads);
 
   CompareArguments compare_arguments;
   CLI::App* compare_command = app.add_subcommand(
-      "compare", "what recurrent models and a Transformer learn of the demo's corpus, by length of the sentence");
+      "compare", "compare recurrent models and a Transformer on the demo corpus, by sentence length");
   add_seed(compare_command, compare_arguments.seed);
-  compare_command->add_option("--epochs", compare_arguments.epochs, "how often each model sees the corpus")
+  compare_command->add_option("--epochs", compare_arguments.epochs, "number of epochs for each model")
       ->check(whole_in(1, 100'000))
       ->capture_default_str();
   add_threads(compare_command, compare_arguments.threads);
 
   TrainArguments train_arguments;
-  CLI::App* train_command = app.add_subcommand("train", "train a model from sentence pairs");
-  auto* pairs = train_command->add_option("--pairs", train_arguments.pairs, "TSV file: source, tab, target");
-  auto* source = train_command->add_option("--source", train_arguments.source, "source sentences, one a line");
-  auto* target = train_command->add_option("--target", train_arguments.target, "target sentences, one a line");
+  CLI::App* train_command = app.add_subcommand("train", "train a model on sentence pairs");
+  auto* pairs = train_command->add_option("--pairs", train_arguments.pairs,
+                                          "TSV file with one pair per line: source, tab, target");
+  auto* source =
+      train_command->add_option("--source", train_arguments.source, "file of source sentences, one per line");
+  auto* target =
+      train_command->add_option("--target", train_arguments.target, "file of target sentences, one per line");
   source->needs(target)->excludes(pairs);
   target->needs(source);
   auto* valid_pairs = train_command->add_option("--valid-pairs", train_arguments.valid_pairs,
-                                                "to validate on (default: a part of the corpus is held out)");
-  auto* valid_source = train_command->add_option("--valid-source", train_arguments.valid_source);
-  auto* valid_target = train_command->add_option("--valid-target", train_arguments.valid_target);
+                                                "TSV file of validation pairs (default: hold out part of the corpus)");
+  auto* valid_source = train_command->add_option("--valid-source", train_arguments.valid_source,
+                                                 "file of validation source sentences, one per line");
+  auto* valid_target = train_command->add_option("--valid-target", train_arguments.valid_target,
+                                                 "file of validation target sentences, one per line");
   valid_source->needs(valid_target)->excludes(valid_pairs);
   valid_target->needs(valid_source);
-  train_command->add_option("--out", train_arguments.out, "the model's folder")->required();
+  train_command->add_option("--out", train_arguments.out, "folder for the best model")->required();
   const auto add_choice = [&](const char* name, std::string& choice, const std::vector<std::string>& choices,
                               const char* help) {
     train_command->add_option(name, choice, help)->check(CLI::IsMember(choices))->capture_default_str();
   };
-  add_choice("--model", train_arguments.model, {"transformer", "recurrent"}, "what is trained");
+  add_choice("--model", train_arguments.model, {"transformer", "recurrent"}, "kind of model");
   add_choice("--preset", train_arguments.preset, {"tiny", "base"},
-             "tiny: 4 layers of width 128, or 1 recurrent one of 256; base: 6 of 512, or 2 of 512");
-  train_command->add_option("--width", train_arguments.width, "of the layers (default: the preset's)")
+             "tiny: 4 layers of width 128 (recurrent: 1 of 256); base: 6 layers of width 512 (recurrent: 2 of 512)");
+  train_command->add_option("--width", train_arguments.width, "width of the layers (default: from the preset)")
       ->check(whole_in(1, 8192));
-  train_command->add_option("--layers", train_arguments.layers, "of encoder and decoder each (default: the preset's)")
+  train_command
+      ->add_option("--layers", train_arguments.layers, "layers in encoder and decoder each (default: from the preset)")
       ->check(whole_in(1, 100));
-  add_choice("--positions", train_arguments.positions, names_of<ef::PositionEncoding>(), "of a Transformer");
+  add_choice("--positions", train_arguments.positions, names_of<ef::PositionEncoding>(),
+             "position encoding of a Transformer");
   add_choice("--context", train_arguments.context, names_of<ef::SourceContext>(),
-             "what a recurrent decoder is told of the source");
-  add_choice("--score", train_arguments.score, names_of<ef::AlignmentScore>(), "of its attention");
+             "how a recurrent decoder reads the source");
+  add_choice("--score", train_arguments.score, names_of<ef::AlignmentScore>(), "attention score of a recurrent model");
   train_command->add_flag("--input-feeding,!--no-input-feeding", train_arguments.input_feeding,
-                          "whether its attention's result is part of the next step's input (default: yes)");
-  add_choice("--encoder", train_arguments.encoder, names_of<ef::SourceEncoder>(), "of a recurrent decoder");
-  add_choice("--cell", train_arguments.cell, names_of<ef::RecurrentCell>(), "of recurrent layers");
+                          "recurrent attention: feed each output to the next step (default: yes)");
+  add_choice("--encoder", train_arguments.encoder, names_of<ef::SourceEncoder>(), "encoder of a recurrent model");
+  add_choice("--cell", train_arguments.cell, names_of<ef::RecurrentCell>(), "cell of recurrent layers");
   const CLI::IsMember tokenizations(names_of<ef::Tokenization>());
-  train_command->add_option("--tokens", train_arguments.tokens, "words or characters (default: by each side's text)")
+  train_command
+      ->add_option("--tokens", train_arguments.tokens,
+                   "tokens of both sides (default: guessed from the text of each side)")
       ->check(tokenizations);
-  train_command->add_option("--source-tokens", train_arguments.source_tokens, "the same for one side")
+  train_command->add_option("--source-tokens", train_arguments.source_tokens, "tokens of the source")
       ->check(tokenizations);
-  train_command->add_option("--target-tokens", train_arguments.target_tokens)->check(tokenizations);
-  train_command->add_option("--minutes", train_arguments.minutes, "how long to train (default: 20)")
+  train_command->add_option("--target-tokens", train_arguments.target_tokens, "tokens of the target")
+      ->check(tokenizations);
+  train_command
+      ->add_option("--minutes", train_arguments.minutes, "stop after this time (default: 20 if no limit is given)")
       ->check(above_0_up_to(1'000'000));
-  train_command->add_option("--epochs", train_arguments.epochs, "or how often to see the corpus")
+  train_command->add_option("--epochs", train_arguments.epochs, "stop after this number of epochs")
       ->check(whole_in(1, 100'000));
-  train_command->add_option("--updates", train_arguments.updates, "or how many updates to make")
+  train_command->add_option("--updates", train_arguments.updates, "stop after this number of updates")
       ->check(whole_in(1, 1'000'000'000));
-  train_command->add_option("--batch-tokens", train_arguments.batch_tokens, "most tokens of a side in an update")
+  train_command->add_option("--batch-tokens", train_arguments.batch_tokens, "maximum tokens per update on either side")
       ->check(whole_in(1, 1'000'000))
       ->capture_default_str();
-  train_command->add_option("--min-count", train_arguments.min_count, "tokens seen less often are <unk>")
+  train_command->add_option("--min-count", train_arguments.min_count, "tokens that occur less often become <unk>")
       ->check(whole_in(1, 1'000'000'000))
       ->capture_default_str();
-  train_command->add_option("--max-length", train_arguments.max_length, "most tokens of a sentence")
+  train_command->add_option("--max-length", train_arguments.max_length, "maximum tokens in a sentence")
       ->check(whole_in(1, 100'000))
       ->capture_default_str();
-  train_command->add_option("--rate", train_arguments.rate, "the highest learning rate (default: the preset's)")
+  train_command->add_option("--rate", train_arguments.rate, "peak learning rate (default: from the preset)")
       ->check(above_0_up_to(1));
-  train_command->add_option("--dropout", train_arguments.dropout, "(default: the preset's)")
+  train_command->add_option("--dropout", train_arguments.dropout, "dropout probability (default: from the preset)")
       ->check(number_in(0, 0.9, "from 0 to 0.9"));
   add_seed(train_command, train_arguments.seed);
   add_threads(train_command, train_arguments.threads);
 
   RunArguments run_arguments;
-  CLI::App* run_command = app.add_subcommand("run", "translate stdin to stdout, line by line");
-  run_command->add_option("--model", run_arguments.model, "the model's folder")->required();
+  CLI::App* run_command = app.add_subcommand("run", "translate standard input to standard output, line by line");
+  run_command->add_option("--model", run_arguments.model, "folder of the model")->required();
   add_threads(run_command, run_arguments.threads);
 
   EvaluateArguments evaluate_arguments;
-  CLI::App* evaluate_command = app.add_subcommand("evaluate", "BLEU and chrF of a model's translations");
-  evaluate_command->add_option("--model", evaluate_arguments.model, "the model's folder")->required();
-  evaluate_command->add_option("--source", evaluate_arguments.source, "sentences to translate, one a line")->required();
-  evaluate_command->add_option("--reference", evaluate_arguments.reference, "their translations")->required();
+  CLI::App* evaluate_command = app.add_subcommand("evaluate", "report BLEU and chrF of a model");
+  evaluate_command->add_option("--model", evaluate_arguments.model, "folder of the model")->required();
+  evaluate_command->add_option("--source", evaluate_arguments.source, "file of sentences to translate, one per line")
+      ->required();
+  evaluate_command
+      ->add_option("--reference", evaluate_arguments.reference, "file of reference translations, one per line")
+      ->required();
   evaluate_command->add_option("--alignments", evaluate_arguments.alignments,
-                               "links of source and reference (\"0-0 1-2\", a line a sentence): gives the alignment "
-                               "error rate of attention");
+                               "file of links between source and reference, one line per sentence (\"0-0 1-2\"): "
+                               "reports the alignment error rate of attention");
   add_layer_and_head(evaluate_command, evaluate_arguments.layer, evaluate_arguments.head);
   add_threads(evaluate_command, evaluate_arguments.threads);
 
   AlignArguments align_arguments;
-  CLI::App* align_command = app.add_subcommand("align", "what each target word attends to in the source");
-  align_command->add_option("--model", align_arguments.model, "the model's folder")->required();
-  align_command->add_option("--source", align_arguments.source, "a sentence")->required();
-  align_command->add_option("--target", align_arguments.target, "its translation")->required();
-  align_command->add_option("--reading", align_arguments.reading, "attention, or how much each source word matters")
+  CLI::App* align_command = app.add_subcommand("align", "show what each target word attends to in the source");
+  align_command->add_option("--model", align_arguments.model, "folder of the model")->required();
+  align_command->add_option("--source", align_arguments.source, "source sentence")->required();
+  align_command->add_option("--target", align_arguments.target, "target sentence")->required();
+  align_command
+      ->add_option("--reading", align_arguments.reading,
+                   "attention weights, or the influence of each source word on the target")
       ->check(CLI::IsMember({"attention", "influence"}))
       ->capture_default_str();
-  align_command->add_option("--view", align_arguments.view, "on the terminal: pharaoh is links, as in \"0-0 1-2\"")
+  align_command->add_option("--view", align_arguments.view, "what to print; pharaoh prints links (\"0-0 1-2\")")
       ->check(CLI::IsMember({"heat_map", "matrix", "pharaoh"}))
       ->capture_default_str();
   add_layer_and_head(align_command, align_arguments.layer, align_arguments.head);
-  align_command->add_option("--svg", align_arguments.svg, "write the heat map there too");
+  align_command->add_option("--svg", align_arguments.svg, "also write the heat map to this file");
 
   try {
     app.parse(argc, argv);
@@ -203,7 +220,7 @@ int run_program(int argc, char** argv) {
 
   std::signal(SIGINT, on_interrupt);
 #ifdef SIGXFSZ
-  std::signal(SIGXFSZ, SIG_IGN);  // a file that may not grow is an error like any other
+  std::signal(SIGXFSZ, SIG_IGN);  // exceeding a file size limit becomes a write error
 #endif
   if (*train_command) {
     train(train_arguments);
@@ -235,7 +252,7 @@ int main(int argc, char** argv) {
     eigenformer::flush_standard_output();
     return exit_code;
   } catch (const std::bad_alloc&) {
-    std::cerr << "translate: there is not enough memory\n";
+    std::cerr << "translate: out of memory\n";
     return 1;
   } catch (const std::exception& error) {
     std::cerr << "translate: " << error.what() << '\n';

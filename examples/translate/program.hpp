@@ -1,4 +1,4 @@
-// What the subcommands share.
+// Declarations that the subcommands share.
 #pragma once
 
 #include <csignal>
@@ -12,21 +12,25 @@ namespace translate {
 namespace ef = eigenformer;
 using Model = ef::TranslationModel<float>;
 
-/// The most tokens of a sentence that the model takes.
+/// Returns the maximum sentence length of the model, in tokens.
 inline ef::Index max_length(const Model& model) {
   return std::visit([](const auto& network) { return network.options.max_length; }, model.network);
 }
 
-/// Set by Ctrl-C: whoever works for long looks at it, saves, and returns.
+/// Non-zero after Ctrl-C. Long loops check it, save, and return.
 extern volatile std::sig_atomic_t interrupted;
 
-/// Reading and writing a model folder; see io/translation_model.hpp. (A file of its own, so that JSON is compiled
-/// once.)
+// Model folders; see io/translation_model.hpp. They are defined in a file of their own, so that only one file compiles
+// the JSON library.
+
+/// Loads a model. Throws if the folder does not hold one.
 Model load_model(const std::filesystem::path& folder);
+/// Throws if a model cannot be saved in the folder.
 void check_saving(const std::filesystem::path& folder);
+/// Saves a model in the folder.
 void save_model(const std::filesystem::path& folder, const Model& model);
 
-// The subcommands. Each throws ef::Error, which main() turns into one line on stderr and exit code 1.
+// The subcommands. Each throws ef::Error on failure; main() prints it as one line on stderr and exits with 1.
 
 struct DemoArguments {
   std::uint64_t seed = 1;
@@ -51,9 +55,9 @@ struct TrainArguments {
   ef::Index width = 0;   // 0: the preset's
   ef::Index layers = 0;  // 0: the preset's
   std::string positions = "sinusoidal";
-  std::string context = "attention", score = "additive", encoder = "recurrent", cell = "gru";  // of a recurrent model
+  std::string context = "attention", score = "additive", encoder = "recurrent", cell = "gru";  // recurrent models only
   bool input_feeding = true;
-  std::string tokens, source_tokens, target_tokens;  // empty: by the text
+  std::string tokens, source_tokens, target_tokens;  // empty: guessed from the text
   double minutes = 0;
   ef::Index epochs = 0;
   ef::Index updates = 0;
@@ -75,8 +79,8 @@ void run(const RunArguments& arguments);
 
 struct EvaluateArguments {
   std::string model, source, reference;
-  std::string alignments;  // of source and reference, in Pharaoh's format; empty: none
-  int layer = 0;           // as in AlignArguments
+  std::string alignments;  // a file of links between source and reference, in Pharaoh's format; empty: none
+  int layer = 0;           // see AlignArguments
   int head = 0;
   int threads = 0;
 };
@@ -86,8 +90,8 @@ struct AlignArguments {
   std::string model, source, target, svg;
   std::string reading = "attention";
   std::string view = "heat_map";
-  int layer = 0;  // counted from 1; 0: the last
-  int head = 0;   // counted from 1; 0: the mean over all
+  int layer = 0;  // from 1; 0: the last
+  int head = 0;   // from 1; 0: the mean over all heads
 };
 void align(const AlignArguments& arguments);
 

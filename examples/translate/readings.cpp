@@ -6,7 +6,7 @@ namespace translate {
 
 namespace {
 
-/// Both sentences as tokens, and as the model reads them.
+/// Both sentences as tokens and as a batch for the model.
 struct SentencePair {
   SentencePair(const Model& model, const std::string& source, const std::string& target) {
     ef::check_utf8(source, "align: source");
@@ -29,8 +29,8 @@ ef::Matrix<float> attended(const ef::Transformer<float>& network, const ef::Atte
   const auto& layers = network.decoder.layers;
   const auto heads = static_cast<int>(network.options.layer.heads);
   ef::check(!layers.empty() && layer >= 0 && layer <= static_cast<int>(layers.size()), "align: layer ", layer,
-            " is asked for, there are ", layers.size());
-  ef::check(head >= 0 && head <= heads, "align: head ", head, " is asked for, there are ", heads);
+            " does not exist, the model has ", layers.size());
+  ef::check(head >= 0 && head <= heads, "align: head ", head, " does not exist, the model has ", heads);
   const std::size_t chosen = layer == 0 ? layers.size() - 1 : static_cast<std::size_t>(layer - 1);
   const ef::Tensor<float, 3>& weights = recorder.weights(layers[chosen].multihead_attn);
   if (head > 0) return weights.matrix(head - 1);
@@ -45,7 +45,7 @@ ef::Matrix<float> attended(const ef::RecurrentSeq2Seq<float>& network, const ef:
             "align: the model has no attention, its context is ", ef::to_string(network.options.context),
             "; try --reading influence");
   ef::check(layer <= 1 && head <= 1, "align: layer ", layer, " and head ", head,
-            " are asked for, there is one of each");
+            " do not exist, the model has one of each");
   return recorder.weights(network.attention).matrix(0);
 }
 

@@ -1,5 +1,5 @@
-// What a model looked at when it produced each target word, in two of attention's three readings: as an alignment, and
-// as influence. (The third, a soft look-up, is examples/06_soft_lookup.cpp.)
+// Reads two things from a model: the attention of each target word, as an alignment, and the influence of each source
+// word. Attention as a soft look-up is examples/06_soft_lookup.cpp.
 #pragma once
 
 #include <string>
@@ -10,25 +10,26 @@
 
 namespace translate {
 
-/// A number for every target token and source token.
+/// One number for each pair of a target token and a source token.
 struct Reading {
-  std::vector<std::string> source;  // tokens, the end token last
+  std::vector<std::string> source;  // tokens; the last is the end token
   std::vector<std::string> target;
   ef::Matrix<float> values;  // [target x source]
-  ef::Matrix<float> shades;  // the same as a share, 0 to 1
+  ef::Matrix<float> shades;  // the values as shares from 0 to 1
 };
 
-/// The weights of attention when the model was given both sentences: of a Transformer's decoder to its encoder, with
-/// layer and head counted from 1, layer 0 the last one and head 0 the mean over all; of a recurrent model its one.
-/// Throws if the model has no attention.
+/// Returns the attention weights of the decoder to the encoder, given both sentences.
+/// layer: of a Transformer, counted from 1; 0 is the last.
+/// head: of a Transformer, counted from 1; 0 is the mean over all heads.
+/// A recurrent model has one layer and one head. Throws if the model has no attention, or no such layer or head.
 Reading attention_between(const Model& model, const std::string& source, const std::string& target, int layer,
                           int head);
 
-/// By how much the logarithm of each target token's probability falls when a source token is hidden, which is when it
-/// is <unk>. Shades are the share of the probability that is lost, 0 if it rises.
+/// Returns how much the log probability of each target token falls when a source token is replaced by <unk>. Shades are
+/// the lost share of the probability, or 0 if it rises.
 Reading influence_between(const Model& model, const std::string& source, const std::string& target);
 
-/// Each target word's source word of the largest value; the end tokens have no links.
+/// Links each target word to the source word with the largest value. End tokens have no links.
 ef::WordAlignment links_of(const Reading& reading);
 
 }  // namespace translate

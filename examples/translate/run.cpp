@@ -1,4 +1,4 @@
-// translate run: stdin to stdout, line by line.
+// translate run: translates standard input to standard output, line by line.
 #include <exception>
 #include <iostream>
 
@@ -17,11 +17,11 @@ void run(const RunArguments& arguments) {
   std::cin.tie(nullptr);
   ef::LineReader reader(std::cin, "standard input", stdin);
   std::string line;
-  // Lines that have already arrived are translated together; somebody who types gets an answer to each.
+  // Lines that have already arrived are translated as one batch; typed lines are answered one by one.
   constexpr std::size_t max_lines = 256;
   while (interrupted == 0) {
     std::vector<std::vector<ef::Token>> sentences;
-    std::exception_ptr error;  // of a line: those before it are translated first
+    std::exception_ptr error;  // of a line; the lines before it are translated first
     try {
       while (sentences.size() < max_lines && (sentences.empty() || std::cin.rdbuf()->in_avail() > 0) &&
              reader.next(line))

@@ -1,4 +1,4 @@
-// translate train: a model from a corpus.
+// translate train: trains a model on a parallel corpus.
 #include <cstdio>
 #include <numeric>
 
@@ -16,13 +16,13 @@ ef::ParallelCorpus read(const std::string& pairs, const std::string& source, con
   return pairs.empty() ? ef::read_parallel(source, target) : ef::read_tsv(pairs);
 }
 
-/// Numbers of sentence pairs.
+/// Indices of sentence pairs.
 struct Split {
   std::vector<ef::Index> held_out;
   std::vector<ef::Index> kept;
 };
 
-/// Holds out 2 % of the pairs, but at most 500.
+/// Holds out 2 % of the pairs, at most 500, at random.
 Split hold_out(ef::Index pairs, std::uint64_t seed) {
   std::vector<ef::Index> order(static_cast<std::size_t>(pairs));
   std::iota(order.begin(), order.end(), ef::Index{0});
@@ -48,7 +48,7 @@ ef::TranslationSide make_side(const std::vector<std::string>& lines, const std::
   ef::TokenCounts counts;
   for (const std::string& line : lines) counts.add(ef::tokenize(line, side.tokenization));
   side.vocabulary = ef::Vocabulary::of(counts, {.min_count = min_count});
-  std::printf("%s: %s, a vocabulary of %lld\n", name, std::string(ef::to_string(side.tokenization)).c_str(),
+  std::printf("%s: %s, vocabulary size %lld\n", name, std::string(ef::to_string(side.tokenization)).c_str(),
               static_cast<long long>(side.vocabulary.size()));
   return side;
 }
@@ -96,12 +96,12 @@ Model make_model(const TrainArguments& arguments, ef::TranslationSide source, ef
   return {std::move(network), std::move(source), std::move(target)};
 }
 
-/// How well a model does on the validation sentences.
+/// The quality of a model on the validation sentences.
 struct Quality {
   double bleu = -1;
   double perplexity = 0;
 
-  /// By BLEU and, where that is equal, by perplexity: at first BLEU may stay 0 for long.
+  /// Compares BLEU, then perplexity: early in training BLEU may stay 0 for long.
   bool is_better_than(const Quality& other) const {
     return bleu != other.bleu ? bleu > other.bleu : perplexity < other.perplexity;
   }
@@ -134,17 +134,17 @@ void train(const TrainArguments& arguments) {
     const Split split = hold_out(corpus.size(), arguments.seed);
     validation = copy_of(corpus, split.held_out);
     const EncodedPairs all = encode(blank, std::move(corpus), arguments.max_length, name);
-    ef::check(!split.held_out.empty(), name, ": has too few pairs to hold some out for validation; give --valid-pairs");
+    ef::check(!split.held_out.empty(), name, ": too few pairs to hold some out for validation; use --valid-pairs");
     validation_encoded = all.choose(split.held_out);
     encoded = all.choose(split.kept);
   }
   const ef::Index longest = std::max(encoded.source.rows.max_length(), encoded.target.rows.max_length()) + 1;
   ef::check(longest <= arguments.batch_tokens, "--batch-tokens: is ", arguments.batch_tokens, ", expected at least ",
-            longest, ": the tokens of the longest sentence, with its end");
+            longest, ", the longest sentence with its end token");
 
   Model model = make_model(arguments, std::move(blank.source), std::move(blank.target));
   ef::ThreadPool pool(arguments.threads);
-  std::printf("%lld pairs to train on, %lld to validate; %lld parameters; %d threads\n",
+  std::printf("%lld training pairs, %lld validation pairs; %lld parameters; %d threads\n",
               static_cast<long long>(encoded.size()), static_cast<long long>(validation.size()),
               static_cast<long long>(ef::parameter_count(model.network)), pool.size());
   ef::flush_standard_output();

@@ -12,7 +12,7 @@ namespace translate {
 
 namespace {
 
-/// Each sentence's tokens with begin or end.
+/// Returns the number of tokens of each sentence, including one begin or end token.
 std::vector<ef::Index> lengths_of(const ef::Tokens& sentences) {
   std::vector<ef::Index> lengths;
   lengths.reserve(static_cast<std::size_t>(sentences.sequences()));
@@ -31,7 +31,7 @@ ef::Tokens choose(const ef::Tokens& sentences, std::span<const ef::Index> chosen
   return result;
 }
 
-/// The batches of one epoch after another, each in an order of its own.
+/// Yields batches, epoch after epoch. Each epoch has a new order.
 class Epochs {
  public:
   Epochs(const EncodedPairs& pairs, ef::Index batch_tokens, ef::Rng& rng)

@@ -1,4 +1,4 @@
-// Training a translation model: batches, progress, validation, and the best model kept.
+// Trains a translation model: batches, schedule, progress lines, and calls to validate.
 #pragma once
 
 #include <functional>
@@ -12,21 +12,21 @@
 
 namespace translate {
 
-/// Sentence pairs as the model reads them, without begin and end.
+/// Encoded sentence pairs, without begin and end tokens.
 struct EncodedPairs {
   ef::Tokens source;
   ef::Tokens target;
 
   ef::Index size() const { return source.sequences(); }
-  /// The chosen pairs, in that order.
+  /// Returns the chosen pairs, in the order given.
   EncodedPairs choose(std::span<const ef::Index> pairs) const;
 };
 
-/// Encodes both sides, and frees each sentence's text when that is done: pass the corpus by std::move to save memory.
-/// Throws if a sentence has more than max_length tokens. where: what the message calls the corpus.
+/// Encodes both sides of a corpus. Frees the text of each sentence as it goes, so std::move the corpus to save memory.
+/// Throws if a sentence has more than max_length tokens. where: names the corpus in the error message.
 EncodedPairs encode(const Model& model, ef::ParallelCorpus corpus, ef::Index max_length, const std::string& where);
 
-/// How long to train: the first of these that is not 0 and is reached.
+/// When training ends: at the first limit reached. A limit of 0 is not used.
 struct Budget {
   double minutes = 0;
   ef::Index epochs = 0;
@@ -39,16 +39,17 @@ struct TrainingSettings {
   double rate = 2e-3;
   ef::Index warmup = 400;
   double label_smoothing = 0.1;
-  int validations = 20;  // spread over the budget
+  int validations = 20;  // spread evenly over the budget
   std::uint64_t seed = 1;
   ef::Threads* threads = nullptr;
   std::function<void(const Model&)> validate;  // may be empty
 };
 
-/// Trains until the budget is used up or Ctrl-C, with a progress line every few seconds on stdout.
+/// Trains until the budget is used up or the user presses Ctrl-C. Prints a progress line every five seconds. The
+/// learning rate depends only on the number of the update and the elapsed time.
 void train_model(Model& model, const EncodedPairs& pairs, const TrainingSettings& settings);
 
-/// exp of the mean loss of a target token, without label smoothing.
+/// Returns the exponential of the mean loss per target token, without label smoothing.
 double perplexity(const Model& model, const EncodedPairs& pairs, ef::Threads* threads);
 
 }  // namespace translate

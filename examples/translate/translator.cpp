@@ -8,7 +8,7 @@ namespace translate {
 std::vector<ef::Token> Translator::encode(const std::string& line, const std::string& where) const {
   ef::check_utf8(line, where);
   std::vector<ef::Token> source = model_.source.encode(line);
-  const ef::Index limit = max_length(model_) - 1;  // the end token is the last
+  const ef::Index limit = max_length(model_) - 1;  // the end token needs one place
   ef::check(static_cast<ef::Index>(source.size()) <= limit, where, ": the sentence has ", source.size(),
             " tokens, the model's limit is ", limit);
   return source;
@@ -25,15 +25,15 @@ std::vector<std::string> Translator::translate(std::span<const std::vector<ef::T
   std::vector<ef::Index> lengths;
   for (const std::vector<ef::Token>& source : sources) lengths.push_back(static_cast<ef::Index>(source.size()) + 1);
   const ef::Index limit = max_length(model_);
-  ef::Index max_tokens = 2048;  // of a batch
+  ef::Index max_tokens = 2048;  // per batch
   for (const ef::Index length : lengths) max_tokens = std::max(max_tokens, length);
   std::vector<std::string> translations(sources.size());
   ef::Workspace workspace;
   for (const std::vector<ef::Index>& batch : ef::token_batches(lengths, lengths, max_tokens)) {
     const ef::Tokens source = ef::translation_batch(sources, sources, batch).source;
     const ef::Context<float> context{.workspace = &workspace, .threads = threads_, .packed = &packed_};
-    // A translation is rarely more than twice as long as its source, whichever way each is cut into tokens; words to
-    // characters may be four times. Each sentence has its own limit, so that its batch does not matter.
+    // A translation rarely has more than twice the tokens of its source, or four times from words to characters. The
+    // limit is set per sentence, so that a translation does not depend on its batch.
     std::vector<ef::Index> limits;
     for (const ef::Index line : batch)
       limits.push_back(std::min(limit, 20 + 4 * lengths[static_cast<std::size_t>(line)]));

@@ -1,4 +1,4 @@
-// What a trained model is used for.
+// Translates text with a trained model.
 #pragma once
 
 #include <span>
@@ -9,18 +9,20 @@
 
 namespace translate {
 
-/// Translates with a model that stays as it is.
+/// Translates with one model. The model must outlive the translator and must not change.
 class Translator {
  public:
   Translator(const Model& model, ef::Threads* threads) : model_(model), packed_(model.network), threads_(threads) {}
 
-  /// A line as the model reads it. Throws if it is not UTF-8 or too long; where: what the Error calls the line.
+  /// Returns the tokens of a line. Throws if the line is not UTF-8 or too long.
+  /// where: names the line in the error message.
   std::vector<ef::Token> encode(const std::string& line, const std::string& where) const;
 
-  /// The translation of each encoded line, greedily decoded, many at once.
+  /// Translates encoded lines in batches, by greedy decoding.
   std::vector<std::string> translate(std::span<const std::vector<ef::Token>> sources) const;
 
-  /// The translation of each line. where: what an Error calls the lines' file.
+  /// Translates lines in batches, by greedy decoding. Throws if a line is not UTF-8 or too long.
+  /// where: names the file of the lines in the error message.
   std::vector<std::string> translate(std::span<const std::string> lines, const std::string& where) const;
 
  private:

@@ -131,12 +131,12 @@ TEST_CASE("a chart's colours are for light and for dark", "[examples]") {
 TEST_CASE("a chart that cannot be drawn is an error", "[examples]") {
   CHECK(message_of([] {
           svg_chart(one_series({1, 2}, {1}));
-        }) == "svg_chart: series \"\" has 2 x and 1 y, expected as many");
+        }) == "svg_chart: series \"\" has 2 x and 1 y, expected equal numbers");
   CHECK(message_of([] { svg_chart(one_series({}, {1}, Mark::bars)); }) ==
-        "svg_chart: series \"\" has 0 categories and 1 y, expected as many");
+        "svg_chart: series \"\" has 0 categories and 1 y, expected equal numbers");
   Chart bars = one_series({}, {}, Mark::bars);
   bars.y.logarithmic = true;
-  CHECK(message_of([&] { svg_chart(bars); }) == "svg_chart: bars on a logarithmic axis have no length");
+  CHECK(message_of([&] { svg_chart(bars); }) == "svg_chart: bars need a linear axis, y is logarithmic");
 }
 
 TEST_CASE("drawings stand beside each other, so many in a row", "[examples]") {

@@ -1,4 +1,4 @@
-// Axes, marks and a legend, drawn by hand.
+// Draws axes, marks and legends as SVG.
 #include "questions/support/chart.hpp"
 
 #include <algorithm>
@@ -27,7 +27,7 @@ std::string_view colour(std::size_t series) {
   return colours[series % colours.size()];
 }
 
-// Each rule says whose it is: on a page, rules of one drawing reach all others.
+// Every rule names svg.chart, because on a page the rules of one drawing apply to all others.
 constexpr std::string_view style = R"(<style>
 svg.chart text { font: 13px 'Helvetica Neue', Arial, 'Noto Sans', sans-serif; fill: #1f2937; text-anchor: middle; }
 svg.chart text.heading { font-size: 15px; font-weight: bold; text-anchor: start; }
@@ -67,7 +67,7 @@ std::string rectangle(double x, double y, double w, double h, std::string_view a
          std::string(attributes) + '>';
 }
 
-/// A disc, a square, a triangle or a diamond about a point.
+/// Returns a disc, square, triangle or diamond centred at a point.
 std::string mark(std::size_t series, double x, double y) {
   const std::string fill = " fill=\"" + std::string(colour(series)) + '"';
   const auto polygon = [&](std::initializer_list<std::array<double, 2>> corners) {
@@ -88,7 +88,7 @@ std::string mark(std::size_t series, double x, double y) {
   }
 }
 
-/// From values to pixels.
+/// Maps values to pixels.
 class Scale {
  public:
   Scale(const Axis& axis, std::vector<double> values, double begin, double end, double margin)
@@ -104,7 +104,7 @@ class Scale {
     if (low > high) low = 0, high = 1;
     if (low == high) low -= 0.5, high += 0.5;
     const double beyond = margin * (high - low);
-    // A quantity that is never below 0 has no room there.
+    // No margin below 0 if no value is negative.
     low_ = !axis.logarithmic && low >= 0 && low - beyond < 0 ? std::min(low, 0.0) : low - beyond;
     high_ = high + beyond;
   }
@@ -124,7 +124,7 @@ class Scale {
  private:
   double of(double value) const { return axis_.logarithmic ? std::log10(value) : value; }
 
-  /// Without zeros at the end of what stands behind the point: "0.1", "1e-5".
+  /// Returns the number without trailing zeros in its fraction: "0.1", "1e-5".
   static std::string trimmed(const std::string& number) {
     const std::size_t end = std::min(number.find('e'), number.size());
     std::string digits = number.substr(0, end);
@@ -135,7 +135,7 @@ class Scale {
     return digits + number.substr(end);
   }
 
-  /// 1, 2 or 5 times a power of ten, for about five ticks.
+  /// Returns 1, 2 or 5 times a power of ten, for about five ticks.
   double step() const {
     const double rough = (high_ - low_) / 5;
     const double power = std::pow(10.0, std::floor(std::log10(rough)));
@@ -148,7 +148,7 @@ class Scale {
     for (double i = std::ceil(low_ / by - 1e-9); i * by <= high_ + 1e-9 * by; ++i) values.push_back(i * by);
     return values;
   }
-  /// Powers of ten, not more than eight of them; between them 2 and 5 where there are few.
+  /// Returns about eight powers of ten at most. An axis that spans up to two also gets their multiples by 2 and 5.
   std::vector<double> powers() const {
     std::vector<double> values;
     const double first = std::floor(low_), last = std::ceil(high_);
@@ -171,7 +171,7 @@ std::string points_and_lines(const Chart& chart, std::size_t s, const Scale& x, 
   const Series& series = chart.series[s];
   std::string path, marks;
   bool pen_down = false;
-  // Where points are many they are not marked: the line is what one sees.
+  // Long lines have no marks, which would hide the line.
   const bool marked = chart.mark == Mark::points || series.x.size() <= 40;
   for (std::size_t i = 0; i < series.x.size(); ++i) {
     if (!x.shows(series.x[i]) || !y.shows(series.y[i])) {
@@ -215,12 +215,12 @@ void check_chart(const Chart& chart) {
   for (const Series& series : chart.series) {
     const std::size_t expected = is_bars ? chart.categories.size() : series.x.size();
     check(series.y.size() == expected, "svg_chart: series \"", series.name, "\" has ", expected,
-          is_bars ? " categories and " : " x and ", series.y.size(), " y, expected as many");
+          is_bars ? " categories and " : " x and ", series.y.size(), " y, expected equal numbers");
   }
-  check(!is_bars || !chart.y.logarithmic, "svg_chart: bars on a logarithmic axis have no length");
+  check(!is_bars || !chart.y.logarithmic, "svg_chart: bars need a linear axis, y is logarithmic");
 }
 
-/// Where the legend's entries stand, the first at y = 0: none where there is nothing to tell apart.
+/// Returns the place of each legend entry, the first at y = 0. A single series without a name has no entry.
 std::vector<std::array<double, 2>> legend_places(const Chart& chart) {
   std::vector<std::array<double, 2>> places;
   if (chart.series.size() == 1 && chart.series[0].name.empty()) return places;
@@ -292,7 +292,7 @@ std::string svg_chart(const Chart& chart) {
 
 namespace {
 
-/// The whole number of an attribute of the document's first element.
+/// Returns an attribute of the first element as a whole number.
 long pixels(const std::string& svg, std::string_view name) {
   const std::string tag = svg.substr(0, svg.find('>'));
   const std::string begin = ' ' + std::string(name) + "=\"";

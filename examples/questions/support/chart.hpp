@@ -1,4 +1,4 @@
-// Charts as SVG documents that need nothing else.
+// Draws charts as self-contained SVG documents.
 #pragma once
 
 #include <span>
@@ -10,16 +10,16 @@ namespace questions {
 enum class Mark { lines, points, bars };
 
 struct Series {
-  std::string name;       // for the legend, which is left out if there is but one series without a name
-  std::vector<double> x;  // bars: not used, the n-th bar stands over the n-th category
+  std::string name;       // for the legend; a single series without a name has no legend
+  std::vector<double> x;  // bars: unused; bar n belongs to category n
   std::vector<double> y;
 };
 
 struct Axis {
   std::string label{};
   bool logarithmic = false;
-  std::vector<double> includes{};  // values that are on the axis whatever the data
-  std::vector<double> ticks{};     // by default round numbers
+  std::vector<double> includes{};  // values that the axis always includes
+  std::vector<double> ticks{};     // empty: round numbers
 };
 
 struct Chart {
@@ -28,17 +28,19 @@ struct Chart {
   Axis y{};
   std::vector<Series> series{};
   Mark mark = Mark::lines;
-  std::vector<std::string> categories{};  // bars: the names under them
+  std::vector<std::string> categories{};  // bars: their labels
 };
 
-/// Draws the chart. What cannot be drawn, because it is not finite or not above 0 on a logarithmic axis, is left out: a
-/// gap in a line. Colours follow the reader's preference for light or dark; series differ in their marks too. Bars
-/// begin at 0. Throws if a series has not as many x (bars: categories) as y, a text is not UTF-8, or bars are asked for
-/// on a logarithmic axis.
+/// Returns the chart as an SVG document.
+///   values   those that are not finite, or not above 0 on a logarithmic axis, are skipped and leave a gap in a line
+///   series   differ in colour and in mark; colours follow the reader's preference for light or dark
+///   bars     begin at 0
+/// Throws if a series has different numbers of x (bars: categories) and y, if a text is not UTF-8, or if bars have a
+/// logarithmic axis.
 std::string svg_chart(const Chart& chart);
 
-/// Several SVG documents as one: beside each other, `columns` in a row. Throws if one does not begin with an svg
-/// element that has width and height in whole pixels.
+/// Returns one SVG document that shows all drawings in rows of `columns`. Throws if `columns` is below 1 or a drawing
+/// does not begin with an svg element whose width and height are whole pixels.
 std::string svg_beside(std::span<const std::string> drawings, int columns = 2);
 
 }  // namespace questions

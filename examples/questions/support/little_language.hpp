@@ -1,4 +1,4 @@
-// A little English and a little German, made so that it is known which word every word depends on.
+// Generates simple English sentences with German translations and records on which word each word depends.
 #pragma once
 
 #include <array>
@@ -12,21 +12,22 @@
 
 namespace questions {
 
-/// A sentence and its translation, word by word:
+/// A sentence and its translation, split into words:
 ///
 ///   two cat near one dog see one bird today and it sleep
 ///   heute die zwei Katze bei der ein Hund das ein Vogel sehen und sie schläft
 ///
-/// Each noun's article is drawn for this sentence alone: nothing in the source tells it. The pronoun repeats that of
-/// the subject, past all the nouns between; the verb, which stands behind them, has the subject's number.
+/// The German article of each noun is drawn anew for each sentence, so the source does not determine it.
+///   reference  the pronoun has the gender of the subject's article, across all nouns in between
+///   agreement  the verb follows those nouns and has the number of the subject
 struct TranslatedSentence {
   using Index = eigenformer::Index;
 
   std::vector<std::string> source, target;
-  std::vector<std::pair<Index, Index>> aligned;      // a word of the target, the word of the source that it translates
-  Index pronoun = 0, subject_article = 0;            // words of the target: reference
-  Index verb = 0, subject_number = 0;                // words of the target: agreement
-  Index source_verb = 0, source_subject_number = 0;  // words of the source
+  std::vector<std::pair<Index, Index>> aligned;      // pairs: target word, source word that it translates
+  Index pronoun = 0, subject_article = 0;            // reference, as target words
+  Index verb = 0, subject_number = 0;                // agreement, as target words
+  Index source_verb = 0, source_subject_number = 0;  // agreement, as source words
 };
 
 inline TranslatedSentence draw_sentence(eigenformer::Rng& rng) {
@@ -99,13 +100,13 @@ inline TranslatedSentence draw_sentence(eigenformer::Rng& rng) {
   return s;
 }
 
-/// Sentences, and the same as a model reads them.
+/// Sentences and their batch for a model.
 struct LittleCorpus {
   std::vector<TranslatedSentence> sentences;
   eigenformer::TranslationBatch batch;
 };
 
-/// The words that `draw_sentence` may say, numbered.
+/// The vocabularies of draw_sentence.
 class LittleLanguages {
  public:
   LittleLanguages() {

@@ -28,7 +28,7 @@ std::string escaped(std::string_view text) {
   return safe;
 }
 
-// By whole numbers, because printf follows the locale and not every standard library has to_chars for double yet.
+// Formats whole numbers, because printf follows the locale and some standard libraries lack to_chars for double.
 std::string decimal(double value, int decimals) {
   if (!std::isfinite(value)) return "-";
   const double scaled = std::round(std::abs(value) * std::pow(10.0, decimals));
@@ -44,7 +44,7 @@ std::string significant(double value, int digits) {
   if (!std::isfinite(value)) return "-";
   if (value == 0) return "0";
   auto exponent = static_cast<int>(std::floor(std::log10(std::abs(value))));
-  // Rounding may carry into one more digit: 9.996 is 10.0.
+  // Rounding may add a digit: 9.996 becomes 10.0.
   if (std::round(std::abs(value) * std::pow(10.0, digits - 1 - exponent)) >= std::pow(10.0, digits)) ++exponent;
   if (exponent < -4 || exponent > 8) {
     const double mantissa = value * std::pow(10.0, -exponent);

@@ -1,4 +1,4 @@
-// What can be read off a model's activations.
+// Probes what the activations of a model encode.
 #pragma once
 
 #include <Eigen/Cholesky>
@@ -9,11 +9,12 @@
 
 namespace questions {
 
-/// How often a linear map of the features, fitted to `learnt`, gives the right class of the rows of `unseen`: a linear
-/// probe. It is fitted by least squares to ones and zeros; a hundredth part of the features' own variance is added to
-/// each, so that what hides far below the rest is not read off.
+/// Returns the accuracy of a linear probe: a linear classifier fitted to `learnt` and applied to `unseen`. It is fitted
+/// by ridge regression on one-hot classes. The ridge is 1 % of the mean variance of the features, so that features far
+/// below the others in scale do not count.
 ///
-/// learnt, unseen: [rows x features]; their classes 0 .. classes - 1, one a row. Throws if they are not as many.
+/// learnt, unseen: [rows x features]; their classes: 0 to classes - 1, one per row. Throws if the numbers of rows and
+/// classes differ, or if `learnt` has no rows.
 inline double linear_probe(const eigenformer::ConstMatrixRef<float>& learnt,
                            std::span<const eigenformer::Token> learnt_classes,
                            const eigenformer::ConstMatrixRef<float>& unseen,
@@ -22,7 +23,7 @@ inline double linear_probe(const eigenformer::ConstMatrixRef<float>& learnt,
   eigenformer::check(learnt.rows() == static_cast<Index>(learnt_classes.size()) &&
                          unseen.rows() == static_cast<Index>(unseen_classes.size()) && learnt.rows() > 0,
                      "linear_probe: ", learnt.rows(), " and ", unseen.rows(), " rows, ", learnt_classes.size(), " and ",
-                     unseen_classes.size(), " classes, expected as many, and not none");
+                     unseen_classes.size(), " classes, expected equal numbers above 0");
   const Index features = learnt.cols();
   const Eigen::RowVectorXd center = learnt.cast<double>().colwise().mean();
   Eigen::MatrixXd x(learnt.rows(), features + 1);
@@ -32,7 +33,7 @@ inline double linear_probe(const eigenformer::ConstMatrixRef<float>& learnt,
 
   Eigen::MatrixXd gram = x.transpose() * x;
   const double spread = gram.diagonal().head(features).mean();
-  gram.diagonal().array() += 0.01 * spread + 1e-30;  // not singular even if all rows are alike
+  gram.diagonal().array() += 0.01 * spread + 1e-30;  // not singular even if all rows are equal
   const Eigen::MatrixXd weight = gram.ldlt().solve(x.transpose() * y);
 
   Index right = 0;

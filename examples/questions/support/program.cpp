@@ -23,9 +23,9 @@ int run(int argc, char** argv, const Question& question, const std::function<Ans
   Settings settings;
   std::string out = "questions";
   CLI::App app("Question " + std::string(1, question.letter) + ": " + question.question);
-  app.add_option("--seed", settings.seed, "of all that is drawn")->capture_default_str();
-  app.add_option("--out", out, "the folder for the report")->capture_default_str();
-  app.add_flag("--quick", settings.quick, "only run through, too shortly for an answer");
+  app.add_option("--seed", settings.seed, "seed of all random draws")->capture_default_str();
+  app.add_option("--out", out, "folder for the report")->capture_default_str();
+  app.add_flag("--quick", settings.quick, "smoke test, too short for an answer");
   try {
     ef::occupy_closed_streams();
     try {
@@ -47,7 +47,7 @@ int run(int argc, char** argv, const Question& question, const std::function<Ans
     ef::flush_standard_output();
     return 0;
   } catch (const std::bad_alloc&) {
-    std::cerr << "question " << question.letter << ": there is not enough memory\n";
+    std::cerr << "question " << question.letter << ": out of memory\n";
   } catch (const std::exception& error) {
     std::cerr << "question " << question.letter << ": " << error.what() << '\n';
   }

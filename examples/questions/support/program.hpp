@@ -1,4 +1,4 @@
-// The command line that the nine programs share.
+// The command line of the nine programs.
 #pragma once
 
 #include <cstdint>
@@ -12,14 +12,14 @@ namespace questions {
 
 struct Settings {
   std::uint64_t seed = 1;
-  bool quick = false;  // run through in a second, to see that it works: what is measured means nothing then
+  bool quick = false;  // a smoke test of about a second; its measurements mean nothing
 
-  /// `full`, or `few` in a quick run: numbers of updates and the like.
+  /// Returns `few` in a quick run, else `full`: for numbers of updates and the like.
   eigenformer::Index count(eigenformer::Index full, eigenformer::Index few) const { return quick ? few : full; }
 };
 
-/// The body of main: reads `--seed N`, `--out FOLDER` and `--quick`, measures, prints the answer and writes the report.
-/// Gives the exit code; an error is one line on stderr.
+/// The body of main. Reads `--seed N`, `--out FOLDER` and `--quick`, measures, prints the answer and writes the report.
+/// Returns the exit code. An error is printed as one line on stderr.
 int run(int argc, char** argv, const Question& question, const std::function<Answer(const Settings&)>& measure);
 
 }  // namespace questions

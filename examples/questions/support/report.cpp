@@ -37,7 +37,7 @@ th:first-child, td:first-child { text-align: left; padding-left: 0; }
 </head>
 <body>
 <h1>Nine questions about attention, answered by measurement</h1>
-<p>Each answer is computed by a program of examples/questions, from its own measurement.</p>
+<p>Each answer was measured by a program in examples/questions.</p>
 )";
 
 std::string section(const Question& question, const Answer& answer) {

@@ -1,4 +1,4 @@
-// What a question's program finds out, and the pages that say it.
+// The answer to a question and its report.
 #pragma once
 
 #include <filesystem>
@@ -13,8 +13,8 @@ namespace questions {
 struct Question {
   char letter = 'a';
   std::string question;
-  std::string notes;     // the study notes' answer
-  std::string measured;  // how it is put to the test, in a sentence or two
+  std::string notes;     // the answer of the study notes
+  std::string measured;  // the experiment, in a few sentences
 };
 
 struct Answer {
@@ -24,13 +24,13 @@ struct Answer {
   std::vector<std::string> drawings;  // SVG documents, in the order in which they are shown
 };
 
-/// The sentence, and whether it is the notes'.
+/// Returns the sentence, preceded by whether it confirms the notes.
 std::string verdict(const Answer& answer);
 
-/// Question, tables and verdict as text.
+/// Prints question, tables and verdict as text.
 void print(std::ostream& out, const Question& question, const Answer& answer);
 
-/// Makes the folder unless it is there. Throws if it cannot be made, or no report be written into it.
+/// Makes the folder if it does not exist. Throws if it cannot be made or written to.
 void make_report_folder(const std::filesystem::path& folder);
 
 /// Writes the report of one question into the folder, which is made if it does not exist. For question c:

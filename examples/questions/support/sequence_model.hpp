@@ -1,4 +1,4 @@
-// The model that most of the questions train: a stack of Transformer blocks that says something at every token.
+// The model of most questions: a stack of Transformer blocks that classifies every token.
 #pragma once
 
 #include <vector>
@@ -16,12 +16,12 @@ using ef::Index;
 
 struct SequenceModelOptions {
   Index vocabulary_size = 0;
-  Index classes = 0;  // what may be said at a token
+  Index classes = 0;  // of a token
   Index layers = 2;
   ef::TransformerLayerOptions layer{.width = 64, .heads = 4, .dim_feedforward = 128, .dropout = 0, .norm_first = true};
   ef::PositionEncoding positions = ef::PositionEncoding::sinusoidal;
-  Index max_length = 64;          // learned: there are no positions beyond
-  Index relative_distance = 8;    // relative: beyond it all are as far
+  Index max_length = 64;          // learned: the number of positions
+  Index relative_distance = 8;    // relative: larger distances count as this one
   ef::RelativeBuckets buckets{};  // bucketed
 
   ef::TransformerLayerOptions block() const {
@@ -38,11 +38,11 @@ struct SequenceModelOptions {
   }
 };
 
-/// With Unmasked an encoder, with Causal a language model.
+/// A token classifier: an encoder with Unmasked, a language model with Causal.
 struct SequenceModel {
   ef::Embedding<float> embedding;
   ef::Positions<float> positions;
-  ef::AttentionPositions<float> attention_positions;  // which all layers share
+  ef::AttentionPositions<float> attention_positions;  // shared by all layers
   std::vector<ef::EncoderLayer<float>> layers;
   ef::LayerNorm<float> norm;  // empty: none
   ef::Linear<float> output;
@@ -56,7 +56,7 @@ struct SequenceModel {
     output = ef::Linear<float>(options.layer.width, options.classes, rng);
   }
 
-  /// The tokens' vectors after each depth: as embedded, then after each block.
+  /// Returns the activations [tokens x width] after the embedding and after each block.
   std::vector<ef::Variable<float>> depths(const ef::Context<float>& context, const ef::Tokens& tokens,
                                           const ef::AnyMask& mask = ef::Unmasked{}) const {
     const auto factor = std::sqrt(static_cast<float>(embedding.width()));
@@ -67,7 +67,7 @@ struct SequenceModel {
     return x;
   }
 
-  /// The logits: [tokens x classes].
+  /// Returns the logits: [tokens x classes].
   ef::Variable<float> operator()(const ef::Context<float>& context, const ef::Tokens& tokens,
                                  const ef::AnyMask& mask = ef::Unmasked{}) const {
     const ef::Variable<float> x = depths(context, tokens, mask).back();

@@ -1,4 +1,4 @@
-// Small numbers out of many.
+// Summary statistics.
 #pragma once
 
 #include <algorithm>
@@ -11,27 +11,28 @@
 
 namespace questions {
 
-/// NaN if there are none.
+/// Returns the mean, or NaN if there are no values.
 inline double mean(std::span<const double> values) {
   return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
 }
 
-/// The mean of the last `count`, or of all if they are fewer.
+/// Returns the mean of the last `count` values, or of all if there are fewer.
 inline double mean_of_last(std::span<const double> values, std::size_t count) {
   return mean(values.last(std::min(count, values.size())));
 }
 
-/// The middle one, or the mean of the two in the middle. Throws if there are none.
+/// Returns the middle value, or the mean of the two middle values. Throws if there are no values.
 inline double median(std::vector<double> values) {
   eigenformer::check(!values.empty(), "median: there are no values");
   std::sort(values.begin(), values.end());
   return (values[(values.size() - 1) / 2] + values[values.size() / 2]) / 2;
 }
 
-/// The e of y = c x^e that fits best: the slope of log y over log x by least squares. Throws if there are fewer than
-/// two different x, or one is not above 0.
+/// Returns the exponent e of the power law y = c x^e: the slope of log y over log x by least squares. Throws if there
+/// are fewer than two different x, or if a value is not above 0.
 inline double fitted_exponent(std::span<const double> x, std::span<const double> y) {
-  eigenformer::check(x.size() == y.size(), "fitted_exponent: ", x.size(), " x and ", y.size(), " y, expected as many");
+  eigenformer::check(x.size() == y.size(), "fitted_exponent: ", x.size(), " x and ", y.size(),
+                     " y, expected equal numbers");
   std::vector<double> log_x, log_y;
   for (std::size_t i = 0; i < x.size(); ++i) {
     eigenformer::check(x[i] > 0 && y[i] > 0, "fitted_exponent: point ", i, " is ", x[i], ", ", y[i],

@@ -1,4 +1,4 @@
-// A table of results, for the terminal and for the page.
+// Tables of results, for the terminal and the page.
 #pragma once
 
 #include <iosfwd>
@@ -8,16 +8,16 @@
 namespace questions {
 
 struct Table {
-  std::string caption;                         // what its numbers are
-  std::vector<std::string> header;             // of each column
-  std::vector<std::vector<std::string>> rows;  // each as many cells as the header
+  std::string caption;                         // describes the numbers
+  std::vector<std::string> header;             // one cell per column
+  std::vector<std::vector<std::string>> rows;  // each with as many cells as the header
 };
 
-/// In columns: the first from the left, the others, which are numbers, from the right. Throws if a row has not as many
-/// cells as the header.
+/// Prints the table with its first column left-aligned and the others, which hold numbers, right-aligned. Throws if a
+/// row and the header have different numbers of cells.
 void print(std::ostream& out, const Table& table);
 
-/// An HTML `table` element.
+/// Returns the table as an HTML `table` element. Throws if a row and the header have different numbers of cells.
 std::string html(const Table& table);
 
 }  // namespace questions

@@ -1,4 +1,4 @@
-// Training on tasks that are drawn as they are needed, by the library's own loop.
+// Trains models on randomly drawn tasks with the library's training loop.
 #pragma once
 
 #include <utility>
@@ -14,13 +14,13 @@ namespace ef = eigenformer;
 using ef::Index;
 using ef::Token;
 
-/// A row of the input that nothing is to be said about.
+/// The label of a row that the loss and the accuracy ignore.
 inline constexpr Token no_label = -100;
 
-/// Sequences and what is to be said at each of their rows.
+/// Sequences and one label per row.
 struct LabelledBatch {
   ef::Tokens input;
-  std::vector<Token> labels;  // as many as input's rows
+  std::vector<Token> labels;  // one per row of input
 
   void add(const std::vector<Token>& sequence, const std::vector<Token>& said) {
     std::vector<Index> lengths;
@@ -41,14 +41,14 @@ inline const std::vector<Token>& labels_of(const ef::TranslationBatch& batch) {
 
 struct Plan {
   Index updates = 300;
-  double rate = 3e-3;  // its highest, after `warmup` updates; it falls with the square root of their number
+  double rate = 3e-3;  // the peak, reached after `warmup` updates; then falls with the inverse square root
   Index warmup = 50;
 };
 
-/// Trains with Adam and gives each update's loss, the mean over its labels.
+/// Trains with Adam and returns the loss of each update, the mean over its labels.
 ///
-///   next_batch: () -> a batch that has labels_of
-///   logits: (const Context<float>&, const Batch&) -> Variable<float>, a row for each label
+///   next_batch: () -> Batch, for which labels_of is defined
+///   logits: (const Context<float>&, const Batch&) -> Variable<float>, [labels x classes]
 ///   after: (Index update) -> void, after each update
 template <class Model, class NextBatch, class Logits, class After>
 std::vector<double> fit(Model& model, const Plan& plan, NextBatch&& next_batch, Logits&& logits, After&& after) {
@@ -72,12 +72,15 @@ std::vector<double> fit(Model& model, const Plan& plan, NextBatch&& next_batch, 
   return losses;
 }
 
+/// Trains with Adam, without a callback, and returns the loss of each update, the mean over its labels.
+///   next_batch: () -> Batch, for which labels_of is defined
+///   logits: (const Context<float>&, const Batch&) -> Variable<float>, [labels x classes]
 template <class Model, class NextBatch, class Logits>
 std::vector<double> fit(Model& model, const Plan& plan, NextBatch&& next_batch, Logits&& logits) {
   return fit(model, plan, std::forward<NextBatch>(next_batch), std::forward<Logits>(logits), [](Index) {});
 }
 
-/// The share of the labels that have the largest logit of their row.
+/// Returns the share of labels with the largest logit of their row. Rows with no_label do not count.
 inline double accuracy(const ef::ConstMatrixRef<float>& logits, const std::vector<Token>& labels) {
   Index right = 0, counted = 0;
   for (std::size_t i = 0; i < labels.size(); ++i) {
