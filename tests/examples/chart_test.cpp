@@ -19,7 +19,7 @@ using questions::testing::xml_fault;
 
 namespace {
 
-/// The numbers of an attribute, in the order in which they stand.
+/// Returns the numbers of an attribute, in document order.
 std::vector<double> attributes_of(const std::string& svg, const std::string& element, const std::string& name) {
   std::vector<double> numbers;
   for (std::size_t at = svg.find('<' + element + ' '); at != std::string::npos;
@@ -64,7 +64,7 @@ TEST_CASE("a chart's points stand where their values are", "[examples]") {
   CHECK(std::abs((x[2] - x[0]) - 3 * (x[1] - x[0])) < 0.5);
   CHECK(std::abs((y[2] - y[0]) - 3 * (y[1] - y[0])) < 0.5);
   CHECK(x[1] > x[0]);
-  CHECK(y[1] < y[0]);  // upwards is less in SVG
+  CHECK(y[1] < y[0]);  // in SVG, y grows downwards
   CHECK(contains(svg, "<title>3.000, 40.00</title>"));
 }
 
@@ -110,7 +110,7 @@ TEST_CASE("bars are as long as their values, from zero, either way", "[examples]
   CHECK(std::abs(heights[1] - 2 * heights[0]) < 0.3);
   CHECK(std::abs(heights[2] - heights[0]) < 0.3);
   const std::vector<double> tops = attributes_of(svg.substr(svg.find("<g>")), "rect", "y");
-  CHECK(std::abs(tops[0] + heights[0] - tops[2]) < 0.3);  // the third hangs from where the first stands
+  CHECK(std::abs(tops[0] + heights[0] - tops[2]) < 0.3);  // the third begins where the first ends, at zero
 }
 
 TEST_CASE("a legend names several series, and not one without a name", "[examples]") {

@@ -14,7 +14,7 @@ namespace ef = eigenformer;
 
 namespace {
 
-/// The words between single spaces; an empty one tells of a space too many.
+/// Splits at single spaces. An empty word means a superfluous space.
 std::vector<std::string> words_of(std::string_view sentence) {
   std::vector<std::string> words{""};
   for (const char c : sentence)
@@ -25,7 +25,7 @@ std::vector<std::string> words_of(std::string_view sentence) {
   return words;
 }
 
-/// FNV-1a with 64 bits.
+/// Returns the 64-bit FNV-1a hash.
 std::uint64_t hash_of(const ef::ParallelCorpus& corpus) {
   std::uint64_t hash = 0xCBF29CE484222325;
   const auto add = [&](std::string_view text, char end) {

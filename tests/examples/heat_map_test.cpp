@@ -35,7 +35,7 @@ ef::Matrix<float> one_weight(float weight) {
   return ef::Matrix<float>::Constant(1, 1, weight);
 }
 
-/// The brightness of the only cell's colour, from 0 to 3 * 255.
+/// Returns the brightness of the colour of the only cell, from 0 to 3 * 255.
 int brightness(const std::string& svg) {
   const std::size_t cell = svg.find("fill=\"#", svg.find("class=\"cell\"")) + 7;
   const int colour = std::stoi(svg.substr(cell, 6), nullptr, 16);

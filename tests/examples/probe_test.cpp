@@ -8,7 +8,7 @@ namespace ef = eigenformer;
 
 namespace {
 
-/// Rows of noise, with `signal` added to the column of the row's class.
+/// Returns rows of noise with `signal` added to the column of the class of the row.
 ef::Matrix<float> rows_with(double signal, const std::vector<ef::Token>& classes, ef::Rng& rng) {
   ef::Matrix<float> x(static_cast<ef::Index>(classes.size()), 12);
   for (ef::Index i = 0; i < x.size(); ++i) x.data()[i] = 100 + static_cast<float>(rng.normal());
@@ -38,7 +38,7 @@ TEST_CASE("a linear probe reads off what is there, and guesses what is not", "[e
   CHECK(some > 0.4);
   CHECK(some < 0.9);
 
-  const ef::Matrix<float> same = ef::Matrix<float>::Ones(800, 3);  // nothing to tell rows apart by
+  const ef::Matrix<float> same = ef::Matrix<float>::Ones(800, 3);  // all rows are equal
   const double alike = questions::linear_probe(same, learnt, same, unseen, 4);
   CHECK(alike > 0.15);
   CHECK(alike < 0.35);

@@ -1,4 +1,4 @@
-// The published grapheme-to-phoneme model, where it lies beside this project.
+// Tests the published grapheme-to-phoneme model, if it is present next to this project.
 #include "g2p/pronouncer.hpp"
 
 #include <filesystem>

@@ -10,7 +10,7 @@ namespace ef = eigenformer;
 
 namespace {
 
-/// A Transformer, and a recurrent model with attention.
+/// Returns a Transformer and a recurrent model with attention.
 translate::Model model_of_letters(bool recurrent, ef::Rng& rng) {
   const ef::TranslationSide letters{ef::Vocabulary({"<unk>", "<s>", "</s>", "a", "b", "c", "d", "e", "f", "g", "h"}),
                                     ef::Tokenization::words};
@@ -64,7 +64,7 @@ TEST_CASE("a reading's links are of words alone", "[examples]") {
   translate::Reading reading;
   reading.values.resize(3, 4);
   reading.values << 0.1F, 0.6F, 0.2F, 0.1F,  //
-      0.3F, 0.1F, 0.1F, 0.5F,                // most on </s>, which is no word
+      0.3F, 0.1F, 0.1F, 0.5F,                // largest on </s>, which is not a word
       0.9F, 0, 0, 0.1F;
   CHECK(ef::to_string(translate::links_of(reading)) == "0-1 1-0");
 }

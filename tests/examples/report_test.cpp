@@ -62,7 +62,7 @@ TEST_CASE("a report is a section, a plot, and the page of all sections that are 
   CHECK(page.find("<section id=\"a\">") < page.find("<section id=\"c\">"));
   CHECK(questions::testing::occurrences(page, "<section ") == 2);
 
-  write_report(out, first, an_answer(true));  // once more: replaced, not added
+  write_report(out, first, an_answer(true));  // replaces the section of the first call
   CHECK(questions::testing::occurrences(ef::read_file(out / "index.html"), "<section ") == 2);
   CHECK(std::distance(std::filesystem::directory_iterator(out), std::filesystem::directory_iterator()) == 5);
 }

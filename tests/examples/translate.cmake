@@ -1,10 +1,10 @@
-# The translation program as its user meets it: `cmake -D translate=PROGRAM -D folder=SCRATCH -P translate.cmake`.
-# First a model is trained, run, evaluated and looked at; then every kind of wrong input must give one line on stderr that
-# says what and where, exit code 1, and no half-written model.
+# Tests the command line of the translation program: `cmake -D translate=PROGRAM -D folder=SCRATCH -P translate.cmake`.
+# First trains, runs, evaluates and aligns models. Then checks that every kind of wrong input gives one line on stderr
+# that says what and where, exit code 1, and no half-written model.
 file(REMOVE_RECURSE ${folder})
 file(MAKE_DIRECTORY ${folder})
 
-# --- What works ---
+# --- Valid input ---
 
 set(pairs "")
 set(numbers 零 一 二 三 四 五 六)
@@ -36,7 +36,7 @@ succeeds("loss" train --source source.txt --target target.txt --valid-pairs pair
 succeeds("\n.*\n" run --model model)
 succeeds("BLEU.*nrefs:1.*chrF" evaluate --model model --source source.txt --reference target.txt)
 succeeds("word1" align --model model --source "word1 other1." --target "词一它一。" --layer 1 --head 2 --svg a.svg)
-# Every reading in every view, and a recurrent model by the same subcommands.
+# Every reading in every view, and the same subcommands with recurrent models.
 file(WRITE ${folder}/links.txt "0-0 1-2\n0-0 1-2\n")
 succeeds("exact match.*alignment error rate" evaluate --model model --source source.txt --reference target.txt
          --alignments links.txt --layer 2)
@@ -54,7 +54,7 @@ endforeach()
 succeeds("best so far, saved" train --pairs pairs.tsv --out fed --model recurrent --updates 3 --width 32 --layers 2)
 succeeds("word1" align --model fed --source "word1 other1." --target "词一它一。")
 
-# A sentence's translation does not depend on those beside it, not even where it does not end.
+# A translation does not depend on the other sentences of its batch, even if it reaches the token limit.
 string(REPEAT "word2 " 100 long)
 file(WRITE ${folder}/alone.txt "word1 other1.\n")
 file(WRITE ${folder}/beside.txt "word1 other1.\n${long}\n")
@@ -73,7 +73,7 @@ if(NOT EXISTS ${folder}/a.svg OR NOT EXISTS ${folder}/model/model.safetensors)
   message(SEND_ERROR "align --svg or train --out wrote nothing")
 endif()
 
-# --- What must be refused ---
+# --- Invalid input ---
 
 function(fails_with expected)
   execute_process(COMMAND ${translate} ${ARGN} WORKING_DIRECTORY ${folder} INPUT_FILE ${folder}/source.txt
@@ -142,7 +142,7 @@ fails_with("nowhere.txt" evaluate --model model --source source.txt --reference 
 
 succeeds("BLEU" train --pairs pairs.tsv --out learnt --updates 250 --width 32 --layers 1 --rate 0.02 --dropout 0)
 
-# Runs the program on a file as its standard input: `input_gives(code output errors input ARGUMENTS)`.
+# Runs the program with a file as standard input: `input_gives(code output errors input ARGUMENTS)`.
 function(input_gives code expected_output expected_errors input)
   execute_process(COMMAND ${translate} ${ARGN} WORKING_DIRECTORY ${folder} INPUT_FILE ${folder}/${input}
                   OUTPUT_VARIABLE output ERROR_VARIABLE errors RESULT_VARIABLE result)
@@ -158,7 +158,7 @@ file(WRITE ${folder}/marked.txt "${mark}word1 other1.\r\nword2 other2.")
 input_gives(0 "${two}" "^$" marked.txt run --model learnt)
 file(WRITE ${folder}/broken.txt "word1 other1.\nword2 other2.\nb${bad_byte}d\nword3 other3.\n")
 input_gives(1 "${two}" "^translate: standard input:3: invalid UTF-8 at byte 1\n$" broken.txt run --model learnt)
-# A line beyond the first batch of lines that are translated together.
+# A faulty line after the first batch of lines.
 string(REPEAT "word1 other1.\n" 279 many_lines)
 string(REPEAT "many " 600 too_long)
 string(REPEAT "词一它一。\n" 279 many_translated)
@@ -169,7 +169,7 @@ file(WRITE ${folder}/nothing.txt "")
 input_gives(0 "" "^$" nothing.txt run --model learnt)
 fails_with("late.txt:280: the sentence has 600" evaluate --model learnt --source late.txt --reference late.txt)
 
-# White space at the ends of a reference, and between its words, is no mistake.
+# White space at the ends of a reference and between its words does not count.
 string(REPLACE "\n" " \t\n" spaced "${two}")
 file(WRITE ${folder}/spaced.txt "  ${spaced}")
 succeeds("BLEU 100.*exact match 100.00 %" evaluate --model learnt --source source.txt --reference spaced.txt)
@@ -181,7 +181,7 @@ if(UNIX)
   if(NOT result EQUAL 1 OR NOT "${output}${errors}" MATCHES "^translate: standard input:1: cannot be read")
     message(SEND_ERROR "A folder as input: got ${result} and\n${output}${errors}")
   endif()
-  # Without enough memory for the threads. Sanitizers need more than that themselves.
+  # Too little memory for the threads. Skipped with sanitizers, which need more memory themselves.
   execute_process(COMMAND ${shell} -c "ulimit -v 400000; \"${translate}\" --help" RESULT_VARIABLE result
                   OUTPUT_QUIET ERROR_QUIET)
   if(result EQUAL 0)
@@ -195,7 +195,7 @@ if(UNIX)
   endif()
 endif()
 
-# --- Model folders that are damaged ---
+# --- Damaged model folders ---
 
 file(READ ${folder}/model/config.json config)
 foreach(change IN ITEMS "num_decoder_layers;[0-9]+;2147483648;no tensor" "num_encoder_layers;[0-9]+;5;no tensor"

@@ -1,6 +1,6 @@
-# What the translation program does with files and streams that are not plain:
-# `cmake -D translate=PROGRAM -D folder=SCRATCH -P translate_files.cmake`. Nothing may be lost without one line on stderr
-# and exit code 1, and nothing may be replaced that is not the program's own.
+# Tests the translation program with unusual files and streams:
+# `cmake -D translate=PROGRAM -D folder=SCRATCH -P translate_files.cmake`. Every loss of output must give one line on
+# stderr and exit code 1, and the program must not replace files that are not its own.
 find_program(shell sh)
 if(NOT shell)
   message(STATUS "skipped: there is no sh")
@@ -9,7 +9,7 @@ endif()
 file(REMOVE_RECURSE ${folder})
 file(MAKE_DIRECTORY ${folder})
 
-# In each language one sentence is frequent, one is not, and there are words that are seen once.
+# Each language has one frequent and one rare sentence, and words that occur once.
 set(pairs "")
 foreach(i RANGE 1 60)
   if(i LESS 46)
@@ -55,11 +55,11 @@ set(train "$translate train --tokens words --threads 1")
 set(train_once "${train} --pairs pairs.tsv --updates 1")
 set(align "$translate align --model model --source 'one two.' --target 'a a'")
 
-# --- The model's folder ---
+# --- Model folders ---
 
 succeeds("700" "mkdir -m 700 real && ln -s real model && ${train_once} --out model && test -L model && ls -ld real | grep -q '^drwx------' && echo 700")
 succeeds("600" "chmod 600 real/config.json && ${train_once} --out model/ && ls -l real/config.json | grep -q '^-rw-------' && echo 600")
-# As long as BLEU is 0, the model of the lowest perplexity is kept.
+# While BLEU is 0, the model with the lowest perplexity is saved.
 succeeds("perplexity [0-9.]+  BLEU 0.00 [^\n]*saved\n.*BLEU 0.00 [^\n]*saved\n.*BLEU 0.00, is in o"
          "mkdir o && ${train} --pairs pairs.tsv --updates 20 --min-count 1 --valid-pairs rare.tsv --out o > o/train.log && cat o/train.log")
 succeeds("^config.json\nmodel.safetensors\nsource_vocabulary.txt\ntarget_vocabulary.txt\ntrain.log\n$" "ls -A o")
@@ -76,7 +76,7 @@ fails_with("config.json: it is a folder" "mkdir -p blocked/config.json && ${trai
 succeeds("^[01]-0" "ln -s elsewhere.svg link.svg && ${align} --view pharaoh --svg link.svg && test -L link.svg && grep -q '</svg>' elsewhere.svg")
 succeeds("first.*[01]-0.*</svg>\nlast" "(echo first; ${align} --view pharaoh --svg /dev/stdout; echo last) > all; cat all")
 succeeds("^p[^\n]*\n.*</svg>" "mkfifo pipe && (cat pipe > read & ${align} --svg pipe > printed; wait; ls -l pipe; cat read)")
-# Devices of the test's own: a fault would replace the machine's.
+# Uses device files of its own, because a fault would replace those of the machine.
 run_shell("mknod null c 1 3 && mknod full c 1 7 && echo > null")
 if(result EQUAL 0)
   succeeds("^c" "${align} --svg null > printed && ls -l null")

@@ -1,4 +1,4 @@
-// Whether a text is well-formed XML, as far as what we write goes.
+// Checks that a text is well-formed XML, for the subset that the examples write.
 #pragma once
 
 #include <cctype>
@@ -8,7 +8,7 @@
 
 namespace questions::testing {
 
-/// What is wrong with the document, "" if nothing is. Knows elements, attributes and the entities; no comments.
+/// Returns the first fault of the document, or "". Supports elements, attributes and entities, but not comments.
 inline std::string xml_fault(std::string_view xml) {
   std::vector<std::string> open;
   bool had_root = false;
@@ -59,7 +59,7 @@ inline std::string xml_fault(std::string_view xml) {
   return !open.empty() ? "<" + open.back() + "> does not end" : had_root ? "" : "no element";
 }
 
-/// How often the part stands in the text.
+/// Returns the number of occurrences of the part in the text.
 inline std::size_t occurrences(std::string_view text, std::string_view part) {
   std::size_t number = 0;
   for (std::size_t at = text.find(part); at != std::string_view::npos; at = text.find(part, at + part.size())) ++number;

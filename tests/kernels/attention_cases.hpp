@@ -1,5 +1,5 @@
-// What attention's tests have in common: sizes on both sides of every tile, a score of each kind beside its naive form,
-// and calls whose results are known to have been written in full.
+// Shared by the tests of attention: sizes just below and above every tile size, scores of each kind with their naive
+// forms, and calls that check that results are written completely.
 #pragma once
 
 #include <limits>
@@ -16,7 +16,7 @@
 
 namespace eigenformer::testing {
 
-/// A score of a user's own that changes values: cap * tanh(score / cap), and that hides later keys too if asked to.
+/// A user-defined score that changes values: cap * tanh(score / cap). If `causal`, it also hides later keys.
 struct CappedScore {
   static constexpr ScoreStage stage = ScoreStage::cap;
   static constexpr int saved_blocks = 1;
@@ -45,7 +45,7 @@ struct CappedScore {
   }
 };
 
-/// A function of a score for any type of number, without kinks: of many scores one would lie on them.
+/// A generic score function. It is smooth, because among many scores some would be close to a kink.
 struct Bent {
   template <class Number>
   Number operator()(Number score, const ScorePosition& at) const {
@@ -53,19 +53,19 @@ struct Bent {
            0.25F * score * tanh(score);
   }
 };
-/// A function of a place.
+/// A mask function.
 struct Striped {
   bool operator()(const ScorePosition& at) const { return at.key % 3 != 1 && (at.query + at.sequence) % 5 != 2; }
 };
 
 struct AttentionSizes {
   Index heads, key_heads;
-  Index key_width, value_width;      // of a head
+  Index key_width, value_width;      // of each head
   std::vector<Index> queries, keys;  // of each sequence
 };
 
-/// Lengths, widths and heads in turn: each length stands beside several widths, and no combination is larger than need
-/// be. Tiles are of 48 queries or fewer by 96 keys in the forward, and by 64 or 32 in the backward.
+/// Returns sizes that cycle through lengths, widths and heads, so that each length meets several widths. Tiles have at
+/// most 48 queries, and 96 keys in the forward or 64 or 32 in the backward.
 inline std::vector<AttentionSizes> attention_sizes(int rounds = 2) {
   const Index lengths[][2] = {{1, 1},   {1, 2},   {2, 1},   {3, 5},   {5, 3},    {8, 8},    {17, 33},
                               {33, 17}, {63, 64}, {64, 63}, {64, 64}, {65, 130}, {130, 65}, {130, 3},
@@ -80,7 +80,7 @@ inline std::vector<AttentionSizes> attention_sizes(int rounds = 2) {
       all.push_back({h, kh, widths[i % std::size(widths)], widths[(5 * i + 2) % std::size(widths)], {queries}, {keys}});
       ++i;
     }
-  all.push_back({2, 1, 5, 3, {3, 0, 1, 70, 5, 2}, {4, 2, 0, 65, 64, 1}});  // of no queries, of no keys
+  all.push_back({2, 1, 5, 3, {3, 0, 1, 70, 5, 2}, {4, 2, 0, 65, 64, 1}});  // sequences without queries, without keys
   all.push_back({1, 1, 8, 8, {64, 1, 64, 0}, {64, 64, 129, 0}});
   all.push_back({4, 2, 3, 4, {1, 1, 1, 1}, {9, 1, 66, 30}});
   all.push_back({2, 2, 3, 4, {0, 0}, {0, 0}});
@@ -107,7 +107,7 @@ struct AttentionCase {
     d_out = random_matrix<Scalar>(queries, sizes.heads * sizes.value_width, rng);
     if (sizes.queries.size() == 1) options.query_rows = options.key_rows = {};
   }
-  /// One sequence of the batch.
+  /// Returns the case of one sequence alone.
   AttentionCase alone(Index sequence) const {
     const RowOffsets &queries = options.query_rows, &keys = options.key_rows;
     const auto rows_of = [&](const Matrix<Scalar>& m, const RowOffsets& rows) {
@@ -127,7 +127,7 @@ struct AttentionCase {
   }
 };
 
-/// Hides rows wholly, parts of 32 x 32 wholly and others not at all, and the rest by chance.
+/// Returns a random mask: some rows are hidden, some 32 x 32 blocks hidden, some visible, and the rest random.
 inline Matrix<bool> random_mask(Index rows, Index cols, Rng& rng) {
   Eigen::MatrixXi parts =
       Eigen::MatrixXi::NullaryExpr(rows / 32 + 1, cols / 32 + 1, [&] { return static_cast<int>(rng.randint(4)); });
@@ -142,13 +142,12 @@ inline Matrix<bool> random_mask(Index rows, Index cols, Rng& rng) {
   return mask;
 }
 
-/// Scores chosen at run time, as layers with positions have them.
+/// The score of layers with positions, chosen at run time.
 template <class Scalar>
 using ChosenByPosition = CombinedScore<ScoreVariant<Alibi, RelativeBias<Scalar>, RelativeKeys<Scalar>>,
                                        ScoreVariant<Unmasked, Causal, DenseMask>>;
 
-/// Any of the scores that the tests use. Attention is compiled for all of them in attention_cases.cpp, once for all
-/// tests.
+/// Any score that the tests use. attention_cases.cpp compiles attention for all of them, once for all tests.
 template <class Scalar>
 using TestedScore = std::variant<Unmasked, Causal, DenseMask, CappedScore, SlidingWindow, SoftCap, Alibi,
                                  RelativeBias<Scalar>, DenseBias<Scalar>, RelativeKeys<Scalar>, ScoreFunction<Bent>,
@@ -156,7 +155,7 @@ using TestedScore = std::variant<Unmasked, Causal, DenseMask, CappedScore, Slidi
                                  CombinedScore<SoftCap, DenseBias<Scalar>, ScoreFunction<Bent>, RelativeBias<Scalar>,
                                                Causal, MaskFunction<Striped>>>;
 
-/// Calls body(score, its naive form, its name) for every kind of mask, and for one that changes values.
+/// Calls body(score, its naive form, its name) for every kind of mask and for a score that changes values.
 template <class Scalar, class Body>
 void for_each_score(const AttentionCase<Scalar>& c, Rng& rng, Body body) {
   const auto call = [&](const TestedScore<Scalar>& score, const NaiveScore& naive, const char* name) {
@@ -182,13 +181,13 @@ template <class Scalar>
 struct Attended {
   Matrix<Scalar> out, log_sum_exp;
 };
-/// extra: columns that lie beside those of q, k and v.
+/// Runs attention on the case. extra: unused columns after those of q, k and v in memory.
 template <class Scalar>
 Attended<Scalar> attend(const AttentionCase<Scalar>& c, const std::type_identity_t<TestedScore<Scalar>>& score,
                         Threads* threads = nullptr, Index extra = 0);
 
-/// Attention with every kind of mask, and a score that changes values, against its definition; and with threads,
-/// against itself to the last bit.
+/// Checks attention with every kind of mask and with a score that changes values: against its definition, and with
+/// threads for bit-identical results.
 template <class Scalar>
 void check_definition(const AttentionCase<Scalar>& c, Rng& rng, Threads& threads) {
   for_each_score(c, rng, [&](const TestedScore<Scalar>& score, const NaiveScore& naive, const char* name) {
@@ -197,7 +196,7 @@ void check_definition(const AttentionCase<Scalar>& c, Rng& rng, Threads& threads
     const Attended<Scalar> given = attend(c, score);
     CHECK(max_error(given.out, expected.out) < rounding<Scalar>(64));
     CHECK(max_error(given.log_sum_exp, expected.log_sum_exp) < rounding<Scalar>(64));
-    // A query that sees nothing gives zeros: here not nearly, but exactly.
+    // A query that sees nothing must give exact zeros.
     const Index heads = c.options.heads, width = given.out.cols() / heads;
     for (Index i = 0; i < c.q.rows(); ++i)
       for (Index h = 0; h < heads; ++h)
@@ -218,13 +217,13 @@ AttentionGradients<Scalar> gradients(const AttentionCase<Scalar>& c,
                                      const std::type_identity_t<TestedScore<Scalar>>& score,
                                      Threads* threads = nullptr);
 
-/// attention_weights with options other than the case's own.
+/// Returns attention_weights of the case with other options.
 template <class Scalar>
 Tensor<Scalar, 3> weights_of(const AttentionCase<Scalar>& c, const std::type_identity_t<TestedScore<Scalar>>& score,
                              const AttentionOptions& options);
 
-/// How far d_x is from the differences of f at x: at every entry of a small matrix; of a larger one at one, and along
-/// a direction that all entries take part in.
+/// Returns the error of d_x against differences of f at x. Compares every entry of a small matrix. In a larger matrix,
+/// compares one entry and the derivative along a direction with entries 1 and -1.
 template <class Function>
 double gradient_error(const Matrix<double>& x, const Matrix<double>& d_x, Function f, Rng& rng) {
   if (x.rows() != d_x.rows() || x.cols() != d_x.cols()) return std::numeric_limits<double>::infinity();
@@ -243,7 +242,7 @@ double gradient_error(const Matrix<double>& x, const Matrix<double>& d_x, Functi
   return largest;
 }
 
-/// The gradients of dot(out, d_out) against differences of the naive form.
+/// Checks the gradients of dot(out, d_out) against differences of the naive form.
 inline void check_gradients(const AttentionCase<double>& c, const AttentionGradients<double>& d,
                             const NaiveScore& naive, Rng& rng) {
   const auto loss = [&](const Matrix<double>& q, const Matrix<double>& k, const Matrix<double>& v) {

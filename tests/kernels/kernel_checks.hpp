@@ -1,5 +1,5 @@
-// What every kernel's test asks: the same result wherever its matrices lie and however many threads work, and
-// derivatives that agree with differences.
+// Shared by the tests of kernels: results must not depend on strides or on the number of threads, and derivatives must
+// agree with differences.
 #pragma once
 
 #include <algorithm>
@@ -17,11 +17,11 @@
 
 namespace eigenformer::testing {
 
-/// A matrix, or one that lies inside a larger one.
+/// A matrix, or a block of a larger matrix.
 template <class Scalar>
 using Placed = Eigen::Map<Matrix<Scalar>, Eigen::Unaligned, Eigen::OuterStride<>>;
 
-/// A matrix of these values within a larger one of 77s.
+/// A matrix with these values, as a block of a larger matrix filled with 77.
 template <class Scalar>
 class Surrounded {
  public:
@@ -44,14 +44,14 @@ class Surrounded {
   Placed<Scalar> inside_;
 };
 
-/// Equal in every bit, but for the sign of 0.
+/// Returns whether all entries are equal. The signs of zeros may differ.
 template <class Scalar>
 bool identical(const Matrix<Scalar>& a, const Matrix<Scalar>& b) {
   return a.rows() == b.rows() && a.cols() == b.cols() && (a.array() == b.array()).all();
 }
 
-/// Runs kernel(inputs, outputs, threads) on matrices of their own, on matrices within larger ones and with a pool of
-/// three threads, checks that all give the same, and returns what they gave.
+/// Runs kernel(inputs, outputs, threads) on contiguous matrices, on blocks of larger matrices, and with a pool of three
+/// threads. Checks that the results are identical and returns them.
 template <class Scalar>
 std::vector<Matrix<Scalar>> run_every_way(
     const std::vector<Matrix<Scalar>>& inputs, const std::vector<Shape>& outputs,
@@ -97,13 +97,13 @@ std::vector<Matrix<Scalar>> run_every_way(
   return expected;
 }
 
-/// `units` rounding errors of this Scalar, or those of a naive reference, which is no better than double.
+/// Returns `units` rounding errors of this Scalar, but at least 1e-13, the accuracy of a reference in double.
 template <class Scalar>
 double tolerance(double units) {
   return std::max(rounding<Scalar>(units), 1e-13);
 }
 
-/// Shapes whose columns leave every kind of rest, and two that are cut into several tasks.
+/// Returns shapes whose columns leave every remainder of a packet, and two shapes that are cut into several tasks.
 inline std::vector<Shape> odd_shapes() {
   std::vector<Shape> shapes;
   for (const Index cols : {1, 2, 3, 4, 5, 6, 7, 8, 9, 17, 64, 100}) shapes.push_back({5, cols});
@@ -112,7 +112,7 @@ inline std::vector<Shape> odd_shapes() {
   return shapes;
 }
 
-/// The derivative of f(x), a double, by x, from central differences.
+/// Returns the derivative of f with respect to x, by central differences.
 inline Matrix<double> numeric_gradient(const Matrix<double>& x, const std::function<double(const Matrix<double>&)>& f) {
   Matrix<double> gradient(x.rows(), x.cols());
   Matrix<double> moved = x;
@@ -130,12 +130,12 @@ inline Matrix<double> numeric_gradient(const Matrix<double>& x, const std::funct
 }
 inline constexpr double gradient_tolerance = 1e-6;
 
-/// sum of a * b: a loss whose gradient by a is b.
+/// Returns the sum of a * b: a loss whose gradient with respect to a is b.
 inline double dot(const Matrix<double>& a, const Matrix<double>& b) {
   return (a.array() * b.array()).sum();
 }
 
-/// x with every row moved to another place among rows of noise: for kernels whose rows know nothing of each other.
+/// Returns x with `rows` constant rows above it, for kernels whose rows must not affect each other.
 template <class Scalar>
 Matrix<Scalar> with_rows_before(const Matrix<Scalar>& x, Index rows) {
   Matrix<Scalar> moved(rows + x.rows(), x.cols());

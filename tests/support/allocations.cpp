@@ -10,7 +10,7 @@ namespace {
 
 std::atomic<std::size_t> smallest_counted{std::numeric_limits<std::size_t>::max()};
 std::atomic<std::size_t> counted{0};
-std::atomic<std::int64_t> until_failure{-1};  // below 0: none fails
+std::atomic<std::int64_t> until_failure{-1};  // below 0: no allocation fails
 
 }  // namespace
 
@@ -24,14 +24,14 @@ std::atomic<std::int64_t> until_failure{-1};  // below 0: none fails
 #endif
 
 #ifndef OTHER_HEAP
-// The program's own malloc stands before glibc's, and hands on to it.
+// These replace glibc's allocation functions and forward to them.
 extern "C" {
 void* __libc_malloc(std::size_t);                 // NOLINT
 void* __libc_calloc(std::size_t, std::size_t);    // NOLINT
 void* __libc_realloc(void*, std::size_t);         // NOLINT
 void* __libc_memalign(std::size_t, std::size_t);  // NOLINT
 
-// Counts an allocation, and says whether it is to fail.
+// Counts an allocation and returns whether it must fail.
 static bool fails(std::size_t bytes) {
   if (bytes >= smallest_counted.load(std::memory_order_relaxed)) ++counted;
   if (until_failure.load(std::memory_order_relaxed) < 0 || until_failure-- != 0) return false;

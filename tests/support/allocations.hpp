@@ -1,14 +1,14 @@
-// Counts what a piece of code asks of the heap, whoever asks: operator new, Eigen's malloc, or the standard library.
+// Counts heap allocations by any caller: operator new, Eigen's malloc, or the standard library.
 #pragma once
 
 #include <cstddef>
 
 namespace eigenformer::testing {
 
-/// Whether this build can count (glibc without sanitizers, which bring a heap of their own).
+/// Returns whether this build can count. It needs glibc without sanitizers, which replace the heap.
 bool can_count_allocations();
 
-/// Counts allocations of at least `smallest` bytes, on all threads, while it lives. One at a time.
+/// Counts allocations of at least `smallest` bytes on all threads during its lifetime. Only one may exist at a time.
 class AllocationCount {
  public:
   explicit AllocationCount(std::size_t smallest);
@@ -18,7 +18,7 @@ class AllocationCount {
   std::size_t count() const;
 };
 
-/// Lets one allocation fail while it lives: the one that comes after `before` others, on whatever thread. One at a
+/// Makes one allocation fail during its lifetime: the one after `before` others, on any thread. Only one may exist at a
 /// time.
 class FailingAllocation {
  public:
@@ -26,7 +26,7 @@ class FailingAllocation {
   FailingAllocation(const FailingAllocation&) = delete;
   FailingAllocation& operator=(const FailingAllocation&) = delete;
   ~FailingAllocation();
-  /// Whether it has failed.
+  /// Returns whether that allocation has been made.
   bool reached() const;
 };
 

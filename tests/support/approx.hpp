@@ -1,4 +1,4 @@
-// How far two matrices may be apart, from the machine epsilon.
+// Compares matrices with tolerances in units of the machine epsilon.
 #pragma once
 
 #include <algorithm>
@@ -9,7 +9,7 @@
 
 namespace eigenformer::testing {
 
-/// The largest |a - b| / max(1, |b|); infinite if the sizes differ or if exactly one of two entries is NaN.
+/// Returns the largest |a - b| / max(1, |b|), or infinity if the sizes differ or exactly one of two entries is NaN.
 template <class A, class B>
 double max_error(const Eigen::MatrixBase<A>& a, const Eigen::MatrixBase<B>& b) {
   if (a.rows() != b.rows() || a.cols() != b.cols()) return std::numeric_limits<double>::infinity();
@@ -18,7 +18,7 @@ double max_error(const Eigen::MatrixBase<A>& a, const Eigen::MatrixBase<B>& b) {
   double largest = 0;
   for (Index i = 0; i < x.rows(); ++i)
     for (Index j = 0; j < x.cols(); ++j) {
-      if (x(i, j) == y(i, j)) continue;  // equal infinities too
+      if (x(i, j) == y(i, j)) continue;  // includes equal infinities
       const double error = std::abs(x(i, j) - y(i, j)) / std::max(1.0, std::abs(y(i, j)));
       if (!(error >= 0)) return std::numeric_limits<double>::infinity();
       largest = std::max(largest, error);
@@ -30,7 +30,7 @@ inline double relative_error(double a, double b) {
   return a == b ? 0 : std::abs(a - b) / std::abs(b);
 }
 
-/// `units` rounding errors of this Scalar, for results that come of about that many operations.
+/// Returns `units` rounding errors of this Scalar: a tolerance for results of about that many operations.
 template <class Scalar>
 double rounding(double units) {
   return units * static_cast<double>(std::numeric_limits<Scalar>::epsilon());

@@ -17,7 +17,7 @@ inline TransformerOptions small_transformer() {
           .layer = {.width = 16, .heads = 2, .dim_feedforward = 32}};
 }
 
-/// Random sequences of the given lengths over the tokens 3 .. 10, to be copied.
+/// Draws sequences of the given lengths over the tokens 3 to 10. The target of each is the sequence itself.
 inline TranslationBatch copy_batch(const std::vector<Index>& lengths, Rng& rng) {
   std::vector<std::vector<Token>> sentences;
   for (const Index length : lengths) {
@@ -29,6 +29,7 @@ inline TranslationBatch copy_batch(const std::vector<Index>& lengths, Rng& rng) 
   return translation_batch(sentences, sentences, all);
 }
 
+/// Returns the cross entropy of the logits of a model [1 x 1].
 template <class Model, class Scalar>
 Variable<Scalar> loss_of(const Model& model, const Context<Scalar>& context, const TranslationBatch& batch,
                          const CrossEntropyOptions& options = {}) {

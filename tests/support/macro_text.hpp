@@ -1,4 +1,4 @@
-// What a macro expands to, as text.
+// Turns the expansion of a macro into text.
 #pragma once
 
 #define EIGENFORMER_TEST_TEXT_(...) #__VA_ARGS__

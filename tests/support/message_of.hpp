@@ -1,4 +1,4 @@
-// The text of an error, for tests of what it says.
+// Returns the message of an error, for tests of messages.
 #pragma once
 
 #include <string>
@@ -7,7 +7,7 @@
 
 namespace eigenformer::testing {
 
-/// The message of the Error that `call` throws; "nothing was thrown" if it throws none.
+/// Returns the message of the Error that `call` throws, or "nothing was thrown".
 template <class Call>
 std::string message_of(Call&& call) {
   try {

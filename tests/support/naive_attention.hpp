@@ -1,5 +1,4 @@
-// Attention as its definition reads, in double: all scores at once, entry by entry. What attention's tests compare
-// with.
+// The reference for tests of attention: its definition in double, entry by entry, with all scores at once.
 #pragma once
 
 #include <cmath>
@@ -12,17 +11,17 @@
 
 namespace eigenformer::testing {
 
-/// A query and a key of one sequence.
+/// The place of a query and a key in the batch.
 struct QueryAndKey {
   Index head;     // of the query
   Index row;      // of the query in the batch
-  Index query;    // counted within their sequence
-  Index key;      //
+  Index query;    // index within its sequence
+  Index key;      // index within its sequence
   Index queries;  // in the sequence
-  Index keys;     //
+  Index keys;     // in the sequence
 };
 
-/// What becomes of a scaled score; minus infinity hides the key.
+/// Maps a scaled score to the final score; minus infinity hides the key.
 using NaiveScore = std::function<double(const QueryAndKey&, double)>;
 
 inline constexpr double naive_hidden = -std::numeric_limits<double>::infinity();
@@ -47,8 +46,8 @@ struct NaiveAttention {
   std::vector<Matrix<double>> weights;  // of each head, before dropout: [query rows x keys of the longest sequence]
 };
 
-/// The factor of a weight under dropout, by the documented draw: four bytes of block head, row, key / 16, from the
-/// key's own byte downwards and around, against the rate.
+/// Returns the factor of a weight under dropout, by the documented draw: four bytes from the block of head, row and
+/// key / 16, beginning at the byte of the key and going down with wrap-around, compared with the rate.
 inline double naive_dropout(const AttentionOptions& options, const QueryAndKey& at) {
   const double dropped = std::min(std::round(options.dropout * 0x1p32), 0x1p32 - 1);
   const std::uint64_t block = static_cast<std::uint64_t>(at.head) * (std::uint64_t{1} << 50) +
@@ -60,7 +59,7 @@ inline double naive_dropout(const AttentionOptions& options, const QueryAndKey& 
   return draw < dropped ? 0 : 0x1p32 / (0x1p32 - dropped);
 }
 
-/// Order: scale, score (cap, bias, mask), softmax, dropout. A hidden key is never looked at.
+/// Computes attention in the order scale, score (cap, bias, mask), softmax, dropout. Hidden keys do not contribute.
 inline NaiveAttention naive_attention(const Matrix<double>& q, const Matrix<double>& k, const Matrix<double>& v,
                                       const NaiveScore& score, const AttentionOptions& options) {
   const Index heads = options.heads;

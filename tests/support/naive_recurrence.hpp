@@ -1,4 +1,4 @@
-// Recurrent layers one number at a time, from their papers' equations: the reference for tests.
+// The reference for tests of recurrent layers: the equations of the papers, entry by entry.
 #pragma once
 
 #include <cmath>
@@ -8,7 +8,9 @@
 
 namespace eigenformer::testing {
 
-/// The states of one sequence, given W x and its bias row by row: [rows x state].
+/// Returns the states of one sequence, [rows x state].
+/// gates: [rows x gates * hidden], W x with its bias; weight: of the recurrent product; bias: its bias, or empty;
+/// initial: [1 x state], or empty for zeros.
 inline Matrix<double> naive_recurrence(RecurrentCell cell, const Matrix<double>& gates, const Matrix<double>& weight,
                                        const Matrix<double>& bias, const Matrix<double>& initial, bool reverse) {
   const Index hidden = weight.cols(), steps = gates.rows();

@@ -1,4 +1,4 @@
-// Gradient checks of operations, in one line each.
+// One-line gradient checks of operations and layers.
 #pragma once
 
 #include <functional>
@@ -11,7 +11,7 @@
 
 namespace eigenformer::testing {
 
-/// The sum of y's entries, each by a random weight of its own, the same at every call.
+/// Returns a sum of the entries of y with random weights, which are the same in every call.
 inline Variable<double> weighted_sum(const Context<double>& context, const Variable<double>& y) {
   Rng rng(99);
   return sum(context, multiply(context, y, Variable<double>(random_matrix<double>(y.rows(), y.cols(), rng))));
@@ -23,7 +23,7 @@ inline void check_result(const GradientCheckResult& result, double largest) {
   CHECK(result.max_error <= largest);
 }
 
-/// Checks the gradients of op(context, inputs), of any shape.
+/// Checks the gradients of op(context, inputs), whose result may have any shape, against differences.
 inline void check_op(
     std::vector<Matrix<double>> inputs,
     const std::function<Variable<double>(const Context<double>&, const std::vector<Variable<double>>&)>& op,
@@ -35,7 +35,7 @@ inline void check_op(
                largest);
 }
 
-/// The same for a layer's parameters: f(context) -> y.
+/// Checks the gradients of the parameters of a layer against differences. f: (context) -> y, of any shape.
 template <class Layer>
 void check_parameters(Layer& layer, const std::function<Variable<double>(const Context<double>&)>& f,
                       double largest = 1e-6) {

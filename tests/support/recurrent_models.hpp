@@ -1,4 +1,4 @@
-// Recurrent seq2seq models of every kind, small enough for gradient checks.
+// Options of small recurrent seq2seq models, for gradient checks.
 #pragma once
 
 #include <string>
@@ -24,7 +24,7 @@ inline std::string name_of(const RecurrentSeq2SeqOptions& options) {
          (options.input_feeding ? " fed" : "");
 }
 
-/// Every context, score, cell and encoder, though not every combination.
+/// Returns options that cover every context, score, cell and encoder, but not every combination.
 inline std::vector<RecurrentSeq2SeqOptions> kinds_of_recurrent_models() {
   std::vector<RecurrentSeq2SeqOptions> kinds;
   RecurrentSeq2SeqOptions options = small_recurrent();

@@ -1,4 +1,4 @@
-// A folder for a test's files, removed with everything in it when the test ends.
+// A temporary folder for the files of a test, removed with its contents when the test ends.
 #pragma once
 
 #include <algorithm>
@@ -31,7 +31,7 @@ class TemporaryFolder {
   std::filesystem::path path_;
 };
 
-/// The names in a folder, sorted.
+/// Returns the sorted names of the entries of a folder.
 inline std::vector<std::string> names_in(const std::filesystem::path& folder) {
   std::vector<std::string> names;
   for (const auto& entry : std::filesystem::directory_iterator(folder))

@@ -1,4 +1,4 @@
-// The tensors of a model as text, to compare what a model has with what its options say.
+// Lists tensors as text, to compare those of a model with those that its options announce.
 #pragma once
 
 #include <algorithm>
@@ -14,7 +14,7 @@ inline std::string tensor_text(const std::string& name, const Shape& shape) {
   return name + " [" + std::to_string(shape.rows) + " x " + std::to_string(shape.cols) + ']';
 }
 
-/// By name.
+/// Returns names and shapes of the parameters of a model, sorted.
 template <class Model>
 std::vector<std::string> tensors_of_model(const Model& model) {
   std::vector<std::string> tensors;
@@ -25,7 +25,7 @@ std::vector<std::string> tensors_of_model(const Model& model) {
   return tensors;
 }
 
-/// By name, from visit_tensors.
+/// Returns names and shapes that visit_tensors announces for the options, sorted.
 template <class Options>
 std::vector<std::string> tensors_of_options(const Options& options) {
   std::vector<std::string> tensors;

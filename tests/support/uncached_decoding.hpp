@@ -1,4 +1,4 @@
-// Decoding as a model's definition says it, to hold against decoding step by step.
+// The reference for tests of step-by-step decoding: decoding without a cache.
 #pragma once
 
 #include <span>
@@ -8,7 +8,7 @@
 
 namespace eigenformer::testing {
 
-/// A model's step function without a memory: everything is computed anew.
+/// A step function that runs the model over all tokens so far in every step.
 template <class Model>
 struct Uncached {
   const Model& model;
