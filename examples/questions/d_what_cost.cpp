@@ -18,7 +18,7 @@ namespace ef = eigenformer;
 using ef::Index;
 
 const Question question{
-    'd', "What does a self-attention layer cost?", "O(n^2 d): every pair of positions, a product of length d each.",
+    'd', "What does a self-attention layer cost?", "O(n^2 d): each pair of positions needs a product of length d.",
     "The processor time of the forward pass of one layer over n tokens of width d, on one thread: the median of "
     "repeated runs, for growing n and for growing d. The exponent is the slope of log time over log n or log d. It is "
     "compared with the slope of the number of multiplications at the same sizes and with Vaswani et al. 2017 (table "

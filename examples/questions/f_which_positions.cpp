@@ -14,8 +14,8 @@ namespace {
 
 const Question question{
     'f', "Which other position encodings are there?",
-    "They leave this one open. There are sinusoidal, learned, relative (Shaw et al. 2018), bucketed (T5), ALiBi, "
-    "rotary, and none at all.",
+    "This question is left open. There are sinusoidal, learned, relative (Shaw et al. 2018), bucketed (T5), ALiBi and "
+    "rotary positions, or none at all.",
     "With each encoding, one layer of self-attention without a mask learns three tasks, one at a time, on random words "
     "of 8 to 16 letters. At every letter, it names the letter three places before (order), the nearest capital on "
     "either side (distance), or the third letter of the word (place). It is tested at the last eight letters of unseen "

@@ -12,8 +12,8 @@ using eigenformer::testing::contains;
 using eigenformer::testing::message_of;
 using questions::Chart;
 using questions::Mark;
-using questions::svg_beside;
 using questions::svg_chart;
+using questions::svg_grid;
 using questions::testing::occurrences;
 using questions::testing::xml_fault;
 
@@ -139,20 +139,20 @@ TEST_CASE("a chart that cannot be drawn is an error", "[examples]") {
   CHECK(message_of([&] { svg_chart(bars); }) == "svg_chart: bars need a linear axis, y is logarithmic");
 }
 
-TEST_CASE("drawings stand beside each other, so many in a row", "[examples]") {
+TEST_CASE("svg_grid shows drawings in rows of so many columns", "[examples]") {
   const auto drawing = [](int width, int height) {
     return "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"" + std::to_string(width) + "\" height=\"" +
            std::to_string(height) + "\"></svg>";
   };
-  const std::string svg = svg_beside(std::vector{drawing(100, 50), drawing(200, 80), drawing(30, 20)}, 2);
+  const std::string svg = svg_grid(std::vector{drawing(100, 50), drawing(200, 80), drawing(30, 20)}, 2);
   CHECK(xml_fault(svg).empty());
   CHECK(attributes_of(svg, "svg", "width") == std::vector<double>{312, 100, 200, 30});
   CHECK(attributes_of(svg, "svg", "height") == std::vector<double>{112, 50, 80, 20});
   CHECK(attributes_of(svg, "svg", "x") == std::vector<double>{0, 112, 0});
   CHECK(attributes_of(svg, "svg", "y") == std::vector<double>{0, 0, 92});
-  CHECK(message_of([] { svg_beside(std::vector<std::string>{"<g width=\"1\" height=\"1\"/>"}); }) ==
-        "svg_beside: a drawing does not begin with an svg element that has width in whole pixels");
-  CHECK_THROWS_AS(svg_beside(std::vector<std::string>{"<svg width=\"10%\" height=\"1\"/>"}), eigenformer::Error);
-  CHECK_THROWS_AS(svg_beside(std::vector<std::string>{""}), eigenformer::Error);
-  CHECK_THROWS_AS(svg_beside(std::vector{drawing(1, 1)}, 0), eigenformer::Error);
+  CHECK(message_of([] { svg_grid(std::vector<std::string>{"<g width=\"1\" height=\"1\"/>"}); }) ==
+        "svg_grid: a drawing does not begin with an svg element that has width in whole pixels");
+  CHECK_THROWS_AS(svg_grid(std::vector<std::string>{"<svg width=\"10%\" height=\"1\"/>"}), eigenformer::Error);
+  CHECK_THROWS_AS(svg_grid(std::vector<std::string>{""}), eigenformer::Error);
+  CHECK_THROWS_AS(svg_grid(std::vector{drawing(1, 1)}, 0), eigenformer::Error);
 }

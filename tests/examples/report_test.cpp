@@ -42,7 +42,7 @@ TEST_CASE("a report is a section, a plot, and the page of all sections that are 
   const ef::testing::TemporaryFolder folder;
   const std::filesystem::path out = folder.path() / "deep" / "out";
   write_report(out, is_it, an_answer(true));
-  CHECK(ef::read_file(out / "c.svg") == questions::svg_beside(an_answer(true).drawings));
+  CHECK(ef::read_file(out / "c.svg") == questions::svg_grid(an_answer(true).drawings));
   const std::string section = ef::read_file(out / "c.html");
   CHECK(questions::testing::xml_fault(section).empty());
   CHECK(contains(section, "<section id=\"c\">"));

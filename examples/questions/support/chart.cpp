@@ -301,14 +301,14 @@ long pixels(const std::string& svg, std::string_view name) {
   const std::size_t end = at == std::string::npos ? from : tag.find_first_not_of("0123456789", from);
   const bool number = at != std::string::npos && end != std::string::npos && end > from && end - from < 7;
   check(number && tag.substr(0, 5) == "<svg " && tag[end] == '"',
-        "svg_beside: a drawing does not begin with an svg element that has ", name, " in whole pixels");
+        "svg_grid: a drawing does not begin with an svg element that has ", name, " in whole pixels");
   return std::stol(tag.substr(from, end - from));
 }
 
 }  // namespace
 
-std::string svg_beside(std::span<const std::string> drawings, int columns) {
-  check(columns >= 1, "svg_beside: columns is ", columns, ", expected at least 1");
+std::string svg_grid(std::span<const std::string> drawings, int columns) {
+  check(columns >= 1, "svg_grid: columns is ", columns, ", expected at least 1");
   constexpr long gap = 12;
   long x = 0, y = 0, row_height = 0, whole_width = 0;
   std::string parts;

@@ -41,6 +41,6 @@ std::string svg_chart(const Chart& chart);
 
 /// Returns one SVG document that shows all drawings in rows of `columns`. Throws if `columns` is below 1 or a drawing
 /// does not begin with an svg element whose width and height are whole pixels.
-std::string svg_beside(std::span<const std::string> drawings, int columns = 2);
+std::string svg_grid(std::span<const std::string> drawings, int columns = 2);
 
 }  // namespace questions

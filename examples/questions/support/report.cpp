@@ -81,7 +81,7 @@ void write_report(const std::filesystem::path& folder, const Question& question,
             question.letter, "', expected a to z");
   make_report_folder(folder);
   const auto file = [&](char letter, const char* ending) { return folder / (std::string(1, letter) + ending); };
-  ef::write_file(file(question.letter, ".svg"), svg_beside(answer.drawings));
+  ef::write_file(file(question.letter, ".svg"), svg_grid(answer.drawings));
   ef::write_file(file(question.letter, ".html"), section(question, answer));
   std::string page = page_begin;
   std::error_code error;
