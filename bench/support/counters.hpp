@@ -78,7 +78,7 @@ void run_counted(benchmark::State& state, double operations, Work&& work) {
 }
 
 /// Benchmarks `work` against `plain`, which does the same without the feature under test. Reports the counter `speed`:
-/// the speed of `work` divided by that of `plain`.
+/// the speed of `work` divided by the speed of `plain`.
 template <class Plain, class Work>
 void run_compared(benchmark::State& state, Plain&& plain, Work&& work) {
   plain();

@@ -20,7 +20,7 @@ namespace eigenformer::inline EIGENFORMER_ABI {
 ///   initial     s_t = g(s_(t-1), y_(t-1)); the initial state is all that the decoder knows of the source.
 ///               Sutskever et al. 2014, arXiv 1409.3215.
 ///   attention   Each step computes its own context C_t; the output is tanh(W_c [C_t s_t]).
-///               Luong et al. 2015, arXiv 1508.04025, equation 5. The additive score is that of Bahdanau et al. 2015,
+///               Luong et al. 2015, arXiv 1508.04025, equation 5. The additive score is from Bahdanau et al. 2015,
 ///               arXiv 1409.0473, but the query here is s_t; theirs is s_(t-1).
 enum class SourceContext { every_step, initial, attention };
 

@@ -26,7 +26,8 @@ struct TrainingOptions {
   Index max_updates = 0;  // 0: until the callback returns false
   Index accumulate = 1;   // batches per update; their gradients are summed
   double max_norm = 1;    // clips the gradient to this global norm; 0: no clipping
-  std::function<double(const TrainingTime&)> schedule = InverseSquareRoot{};  // gives the learning rate
+  /// Returns the learning rate.
+  std::function<double(const TrainingTime&)> schedule = InverseSquareRoot{};
   Rng* rng = nullptr;          // generator for dropout; null: no dropout
   Threads* threads = nullptr;  // worker threads besides the calling thread; null: none
 };

@@ -73,7 +73,7 @@ TEST_CASE("tiles that nobody sees are left out, and those of which a part is see
   const auto shorter = tiles_of(ef::Causal{}, 70, {.keys = 32, .partly_hidden = 8});
   CHECK(shorter.first == std::vector<Range>{{0, 8, Visible::some}});
   CHECK(shorter.second);
-  // A shorter tile of which all is seen hides nothing.
+  // A shorter tile that is fully visible hides nothing.
   const auto all = tiles_of(ef::SlidingWindow(20), 40, {.keys = 32, .partly_hidden = 16});
   CHECK(all.first == std::vector<Range>{{0, 16, Visible::all}, {16, 32, Visible::some}});
   CHECK(all.second);

@@ -31,7 +31,7 @@ TEMPLATE_TEST_CASE("products of rows with keys and values are near their definit
         CHECK(max_error(scores.leftCols(keys), expected) < most);
         CHECK((scores.rightCols(lanes).array() == 77).all());
 
-        // One row's weights, of which the first key's is hidden and its values are not numbers.
+        // The weights of one row. Its first key is hidden, and that key's values are not numbers.
         Matrix<TestType> weights = scores.topLeftCorner(1, keys), values = k;
         Matrix<TestType> seen = Matrix<TestType>::Zero(1, keys), result = q.topRows(1);
         weights(0, 0) = 0;

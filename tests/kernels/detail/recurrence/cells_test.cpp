@@ -24,7 +24,7 @@ struct OneUnit {
   std::array<double, kept_columns + 1> saved{};
 
   void forward() {
-    const detail::RecurrentStep<double> step{1,          gates.data(), products.data(), previous.data(), state.data(),
+    const detail::RecurrentStep<double> step{1,           gates.data(), products.data(), previous.data(), state.data(),
                                              saved.data()};
     detail::for_each_piece<double>(1, [&](Index j, auto count) { Cell::forward(step, j, count); });
   }
