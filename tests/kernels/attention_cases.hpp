@@ -127,6 +127,13 @@ struct AttentionCase {
   }
 };
 
+/// Values that a hidden key must not spread.
+template <class Scalar>
+std::vector<Scalar> bad_numbers() {
+  const Scalar infinity = std::numeric_limits<Scalar>::infinity();
+  return {std::numeric_limits<Scalar>::quiet_NaN(), infinity, -infinity};
+}
+
 /// Returns a random mask: some rows are hidden, some 32 x 32 blocks hidden, some visible, and the rest random.
 inline Matrix<bool> random_mask(Index rows, Index cols, Rng& rng) {
   Eigen::MatrixXi parts =

@@ -14,12 +14,6 @@ bool all_finite(const Matrix<Scalar>& m) {
   return m.allFinite();
 }
 
-template <class Scalar>
-std::vector<Scalar> bad_numbers() {
-  const Scalar infinity = std::numeric_limits<Scalar>::infinity();
-  return {std::numeric_limits<Scalar>::quiet_NaN(), infinity, -infinity};
-}
-
 // A mask that hides some keys from all queries and some queries from all keys.
 struct HiddenRows {
   std::vector<Index> queries, keys;

@@ -14,11 +14,6 @@ namespace {
 template <class Scalar>
 constexpr Scalar inf = std::numeric_limits<Scalar>::infinity();
 
-template <class Scalar>
-std::vector<Scalar> bad_numbers() {
-  return {std::numeric_limits<Scalar>::quiet_NaN(), inf<Scalar>, -inf<Scalar>};
-}
-
 /// Every third key is hidden from all queries, every fourth query from all keys, and some pairs by chance.
 template <class Scalar>
 struct Hidden {
