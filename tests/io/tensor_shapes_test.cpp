@@ -52,8 +52,13 @@ TEST_CASE("a recurrent layer's tensors are known from its options", "[io]") {
   for (const auto cell : {ef::RecurrentCell::rnn, ef::RecurrentCell::gru, ef::RecurrentCell::lstm})
     for (const bool bidirectional : {false, true})
       for (const bool bias : {true, false}) {
-        const ef::RecurrentOptions options{
-            .cell = cell, .inputs = 3, .hidden = 5, .num_layers = 2, .bidirectional = bidirectional, .bias = bias};
+        ef::RecurrentOptions options;
+        options.cell = cell;
+        options.inputs = 3;
+        options.hidden = 5;
+        options.num_layers = 2;
+        options.bidirectional = bidirectional;
+        options.bias = bias;
         CAPTURE(bidirectional, bias);
         ef::Recurrent<float> layer(options, rng);
         CHECK(visited([&](auto visitor) { ef::detail::visit_recurrent(visitor, "x", options); }) == shapes_of(layer));
