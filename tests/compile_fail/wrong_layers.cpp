@@ -8,9 +8,9 @@ void call(const Eigen::MatrixXf& x, const ef::EncoderLayer<float>& layer, const 
 void call(const Eigen::MatrixXf& x, const ef::EncoderLayer<float>& layer, const ef::Variable<float>& variable) {
   // expected: a layer's mask is ef::Unmasked, ef::Causal or ef::DenseMask
   layer({}, x, {}, [](auto s, auto) { return s; });
-  // expected: a Variable is of its matrix's scalar type: write x.cast<float>()
+  // expected: a Variable and its matrix have one scalar type: for Variable<float> write x.cast<float>()
   layer({}, Eigen::MatrixXd(x.cast<double>()));
-  // expected: a tape's variables are of its scalar type
+  // expected: a tape and its variables have one scalar type
   ef::Tape<float>().variable(Eigen::MatrixXi(3, 3));
   // expected: after a Context, attention takes Variables
   ef::attention(ef::Context<float>{}, x, x, x);

@@ -25,7 +25,7 @@ class TransformerState {
   /// Maximum number of steps: the number of learned positions; unlimited with other encodings.
   Index max_tokens() const {
     return model_.positions.encoding == PositionEncoding::learned ? model_.positions.weight.value.rows()
-                                                                  : std::numeric_limits<Index>::max();
+                                                                  : (std::numeric_limits<Index>::max)();
   }
 
   /// Appends tokens[i] to hypothesis parents[i] of the previous step (in the first step: to sentence parents[i]); the

@@ -293,7 +293,7 @@ class BackwardTile {
 
   /// Sets dS to 0 where P is 0 or subnormal.
   EIGEN_DONT_INLINE void clear_where_weights_are_zero(const Queries& queries, Index m) {
-    const auto zero = simd::broadcast(Scalar(0)), least = simd::broadcast(std::numeric_limits<Scalar>::min());
+    const auto zero = simd::broadcast(Scalar(0)), least = simd::broadcast((std::numeric_limits<Scalar>::min)());
     for (Index j = 0; j < m; ++j)
       for (Index i = j * stride + queries.first; i < j * stride + queries.first + queries.count;
            i += simd::lanes<Scalar>)
