@@ -15,11 +15,11 @@ std::atomic<std::int64_t> until_failure{-1};  // below 0: no allocation fails
 }  // namespace
 
 #if defined(__has_feature)
-#if __has_feature(address_sanitizer)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
 #define OTHER_HEAP
 #endif
 #endif
-#if defined(__SANITIZE_ADDRESS__) || !defined(__GLIBC__)
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || !defined(__GLIBC__)
 #define OTHER_HEAP
 #endif
 
