@@ -23,7 +23,7 @@ struct Layer {
         kept(rows.rows(), ef::saved_count(cell) * hidden) {}
 
   ef::Recurrence<float> recurrence() const { return {cell, weight, bias, none, rows}; }
-  /// Floating-point operations of the products with U, which take most of the time.
+  /// Returns the floating-point operations of the products with the recurrent weight, which take most of the time.
   double operations() const { return 2.0 * static_cast<double>(gates.size()) * static_cast<double>(hidden); }
 
   ef::RecurrentCell cell;
@@ -39,7 +39,7 @@ void recurrent_forward(benchmark::State& state) {
   });
 }
 
-/// Counts two products of that size: for the gradients of the states, and for the gradient of U.
+/// Counts two products of the forward's size: one for the gradients of the states, one for the gradient of the weight.
 void recurrent_backward(benchmark::State& state) {
   Layer layer(state);
   ef::recurrent_forward<float>(layer.recurrence(), layer.gates, layer.states, layer.kept);

@@ -1,4 +1,4 @@
-// Two ways to write a score: combine built-in parts, or pass lambdas that the kernel calls for each tile of scores.
+// Two ways to write a score: combine built-in parts, or pass lambdas, which the kernel applies to each score.
 #include <eigenformer/kernels/attention.hpp>
 #include <eigenformer/kernels/scores.hpp>
 #include <iostream>
@@ -9,7 +9,7 @@ int main() {
   const Eigen::Index tokens = 300, heads = 8, features = 256;
   const Eigen::MatrixXf x = Eigen::MatrixXf::Random(tokens, features);
 
-  // As in recent language models: scores are capped and fall with distance; a query sees at most 64 tokens back.
+  // As in recent language models: scores are capped and fall with distance; a query sees itself and 63 tokens before.
   const auto parts = ef::combine(ef::SoftCap(30), ef::Alibi(heads), ef::Causal{}, ef::SlidingWindow(64));
   const ef::Matrix<float> y = ef::attention(x, x, x, parts, {.heads = heads});
 

@@ -9,7 +9,7 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 HEADERS = ROOT / "include" / "eigenformer"
-ROOMS = ["core", "text", "kernels", "autograd", "ops", "layers", "models"]  # each includes earlier ones alone
+ROOMS = ["core", "text", "kernels", "autograd", "ops", "layers", "models"]  # each includes only earlier ones
 LAST_ROOMS = ["train", "decode", "io"]  # these include all of ROOMS, but not each other
 MAX_LINES = 350
 MAX_PARAMETERS = 6
@@ -157,7 +157,7 @@ def main():
         includes[str(path)] = set(re.findall(r'#include "eigenformer/([^"]+)"', text))
         for other in sorted(includes[str(path)]):
             if not may_include(room_of(path), room_of(pathlib.Path(other))):
-                broken.append(f"{where}: includes {other}, which is not below it")
+                broken.append(f"{where}: includes {other}, whose room does not come before its own")
         code = without_comments(text)
         for line, name, count in parameters(code):
             if count > MAX_PARAMETERS and not ("gemm" in path.parts and "EIGEN_ALWAYS_INLINE" in lines[line - 1]):

@@ -1,5 +1,5 @@
 // Converts English words to phonemes with a published model (g2p-en, Kyubyong Park): one GRU encodes, one GRU decodes,
-// and there is no attention. This is pattern 2 of the study notes.
+// and there is no attention.
 #pragma once
 
 #include <filesystem>
@@ -19,8 +19,8 @@ class Pronouncer {
   /// Loads model.safetensors and vocabulary.json from the folder. Throws if they do not describe a g2p-en model.
   explicit Pronouncer(const std::filesystem::path& folder);
 
-  /// Returns the phonemes of each word, separated by spaces. Letters are lower-cased; any other character becomes
-  /// `<unk>`.
+  /// Returns the phonemes of each word, separated by spaces. ASCII letters are lower-cased; every byte that the model
+  /// does not know becomes `<unk>`.
   std::vector<std::string> pronounce(std::span<const std::string> words) const;
 
  private:

@@ -21,8 +21,9 @@ const Question question{
     "A Transformer learns to translate generated English into German. The generator knows on which word each word "
     "depends. Most words depend on the word that they translate. A pronoun depends on the article of its noun, which "
     "is drawn at random and precedes it by up to 20 words. The ending of a verb depends on the number of its subject, "
-    "which both languages show. Measured is the attention weight on that word in unseen sentences, for the head with "
-    "the largest weight on other sentences, next to the weight if all words had equal shares."};
+    "which both languages show. The table gives the attention weight on that word in unseen sentences, of the head "
+    "that gives it the largest weight in a separate set of sentences. Beside it stands the weight if all words had "
+    "equal shares."};
 
 using Model = ef::Transformer<float>;
 
@@ -184,8 +185,8 @@ Answer measure(const Settings& settings) {
       " of its weight on the word that is being translated. Self-attention puts " + percent(shares[1], 0) +
       " on the article that a pronoun refers to, and still " + percent(chart.series[1].y.back(), 0) + " across " +
       decimal(chart.series[1].x.back(), 0) + " words; " + percent(pronouns, 0) +
-      " of the pronouns are right, although the source does not determine them. The number of the verb is visible to " +
-      "both; the largest weight on it, " + percent(shares[route], 0) + ", is in the attention of the " +
+      " of the pronouns are right, although the source does not determine them. Both kinds of attention can see the " +
+      "number of the verb; the largest weight on it, " + percent(shares[route], 0) + ", is in the attention of the " +
       relations[route].attention + ".";
   return answer;
 }

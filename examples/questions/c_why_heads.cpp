@@ -102,7 +102,7 @@ std::string shares(const std::vector<std::array<double, 2>>& looks, std::size_t 
   return text;
 }
 
-/// Returns how much of its weight on the two neighbours a head gives to the preferred one: the mean over heads.
+/// Returns the share of a head's weight on the two neighbours that goes to the preferred one, averaged over heads.
 double devotion(const Outcome& outcome) {
   double sum = 0;
   for (const auto& [before, after] : outcome.looks) sum += std::max(before, after) / (before + after);

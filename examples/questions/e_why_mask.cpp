@@ -16,7 +16,7 @@ namespace {
 const Question question{
     'e', "Why a mask?", "So that the decoder cannot look at positions after t.",
     "Two equal decoders, one with the causal mask and one without, read a word and learn to write it backwards. The "
-    "training loss and the accuracy given the right preceding tokens are compared with what the decoders write on "
+    "training loss and the accuracy while reading the right answer are compared with what the decoders write on "
     "their own."};
 
 constexpr Index letters = 12;
@@ -147,7 +147,7 @@ Answer measure(const Settings& settings) {
   const Outcome masked = learn(ef::Causal{}, settings), open = learn(ef::Unmasked{}, settings);
   const double masked_loss = mean_of_last(masked.losses, 50), open_loss = mean_of_last(open.losses, 50);
   Table table{"Two decoders",
-              {"mask", "loss, first 100 updates", "loss, last 50 updates", "tokens right, given the beginning",
+              {"mask", "loss, first 100 updates", "loss, last 50 updates", "tokens right, reading the answer",
                "words right, decoded freely", "weight on later tokens"},
               {}};
   const auto add = [&](const char* name, const Outcome& outcome) {
@@ -162,7 +162,8 @@ Answer measure(const Settings& settings) {
   Answer answer{{table}, {}, {}, {}};
   answer.as_noted = open_loss < 0.1 && open.told > 0.95 && open.free < 0.5 && masked.free > 0.8;
   answer.sentence = "without a mask, the training loss falls to " + significant(open_loss, 2) + " and " +
-                    percent(open.told, 0) + " of the tokens are right if all others are given. But " +
+                    percent(open.told, 0) +
+                    " of the tokens are right, because the decoder reads the token that it must predict. But " +
                     percent(open.ahead, 0) +
                     " of the attention weight is on later tokens, and decoding freely the model writes only " +
                     percent(open.free, 0) + " of the words right. With the causal mask the loss is " +
@@ -179,7 +180,7 @@ Answer measure(const Settings& settings) {
                  .y = {.label = "share of right answers", .includes = {0, 1}},
                  .series = {{"causal mask", {}, {masked.told, masked.free}}, {"no mask", {}, {open.told, open.free}}},
                  .mark = Mark::bars,
-                 .categories = {"tokens, given the beginning", "words, decoded freely"}}),
+                 .categories = {"tokens, reading the answer", "words, decoded freely"}}),
       translate::svg_heat_map(masked.picture, letters_shown, letters_shown, "Causal mask: the sharpest head"),
       translate::svg_heat_map(open.picture, letters_shown, letters_shown, "No mask: the sharpest head")};
   return answer;

@@ -34,7 +34,8 @@ bool is_capital(Token letter) {
   return letter >= small_letters;
 }
 
-/// Returns the capital nearest to place i, or no_label if there is none or two different ones are equally near.
+/// Returns the capital nearest to place i. Returns no_label if there is none, if letter i is itself a capital, or if
+/// two different capitals are equally near.
 Token nearest_capital(const std::vector<Token>& word, std::size_t i) {
   if (is_capital(word[i])) return no_label;
   for (std::size_t distance = 1; distance < word.size(); ++distance) {

@@ -56,8 +56,8 @@ class TaskTimes : public ef::Threads {
     work();
     return static_cast<double>(std::clock() - begin) / CLOCKS_PER_SEC;
   }
-  double tasks_ = 0,
-         longest_ = 0;  // seconds of all tasks, and of the longest task of each run: the next run waits for it
+  double tasks_ = 0;    // seconds of all tasks
+  double longest_ = 0;  // seconds of the longest task of each run, for which the next run waits, summed over runs
 };
 
 struct Speed {

@@ -1,5 +1,6 @@
 // translate compare: trains each kind of model on the demo corpus and compares accuracy by sentence length.
-// The study notes say that a single context vector fails on long sentences; this program measures whether it does.
+// A single context vector is said to fail on long sentences (Cho et al. 2014, arXiv 1409.1259); this program
+// measures whether it does.
 #include <algorithm>
 #include <array>
 #include <cstdio>

@@ -7,8 +7,8 @@
 //   {him}, {they}                 persons other than {she}
 //   {play}, {playing}, {played}   forms of one activity; {at school} is a place for it
 //   {car}, {key}, {cat}, ...      one noun each, in all its forms: {cars}, {a new car}, {three cars}, {this car}
-//   {new}, {big}, {red},          an adjective after "is" that fits {car}, {house} and {tower}, {coat},
-//   {delicious}, {tall}           {cake}, {teacher}
+//   {new}, {big}, {red}, ...      an adjective after "is" that fits its noun: {new} fits {car}, {big} fits {house} and
+//                                 {tower}, {red} fits {coat}, {delicious} fits {cake}, {tall} fits {teacher}
 #pragma once
 
 #include <string_view>

@@ -8,7 +8,7 @@
 
 namespace translate {
 
-/// The running example of the study notes. It is always a training pair.
+/// The phrase whose attention `demo` draws. It is always a training pair.
 inline constexpr const char* demo_phrase = "natural language processing";
 
 /// Returns the training pairs and the held-out pairs. Every tenth pair of the shuffled corpus is held out.

@@ -16,7 +16,7 @@ eigenformer::Index display_width(std::string_view text);
 
 /// Draws the weights for a terminal, in UTF-8, with one line per row.
 ///   cells          ░ from 5 %, ▒ from 25 %, ▓ from 50 %, █ from 75 %; with percentages if the lines fit 80 columns
-///   column labels  one per line, each above those to its right, joined to its cells; so they may have any length
+///   column labels  one per line, the leftmost first; a stem joins each to its cells, so labels may have any length
 ///   colour         blue cells, the largest of each row bold; if false, there are no escape sequences
 ///
 /// weights: [row_labels x col_labels], target words by source words, each from 0 to 1. Throws if the sizes do not

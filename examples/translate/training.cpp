@@ -85,7 +85,7 @@ double used(const Budget& budget, const ef::TrainingTime& now, ef::Index batches
   return std::min(share, 1.0);
 }
 
-/// Returns whether training ends after this update. An epoch always ends with its last batch.
+/// Returns whether training ends after this update. Counts epochs by their actual batches, not by batches_per_epoch.
 bool is_over(const Budget& budget, const ef::TrainingProgress& progress, const Epochs& epochs) {
   return (budget.minutes > 0 && progress.seconds >= 60 * budget.minutes) ||
          (budget.epochs > 0 && epochs.done() >= static_cast<double>(budget.epochs)) ||

@@ -37,7 +37,7 @@ void call(const Eigen::MatrixXf& x, const Eigen::ArrayXXf& array, const std::vec
   ef::attention(x, array, x);
   // expected: wrap the function in ef::score or ef::mask
   const ef::Tensor<float, 3> w = ef::attention_weights(x, x, [](auto s, auto) { return s; });
-  // expected: attention weights are those of Eigen matrices
+  // expected: attention weights and scores take Eigen matrices
   ef::attention_scores(numbers, x, options);
   // expected: attention weights: q and k are both of float, or both of double
   ef::attention_weights(x, x.cast<Eigen::half>());

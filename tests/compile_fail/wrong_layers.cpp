@@ -12,7 +12,7 @@ void call(const Eigen::MatrixXf& x, const ef::EncoderLayer<float>& layer, const 
   layer({}, Eigen::MatrixXd(x.cast<double>()));
   // expected: a tape and its variables have one scalar type
   ef::Tape<float>().variable(Eigen::MatrixXi(3, 3));
-  // expected: after a Context, attention takes Variables
+  // expected: attention(context, q, k, v) takes Variables
   ef::attention(ef::Context<float>{}, x, x, x);
   // expected: x.value() for a Variable
   ef::attention(variable, variable, variable);

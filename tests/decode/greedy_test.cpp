@@ -82,10 +82,20 @@ TEST_CASE("each sentence is cut off at its own limit", "[decode]") {
         "greedy_search: sentence 1 has the limit -1, expected 0 or more");
 }
 
-TEST_CASE("logits that are not finite are an error", "[decode]") {
-  const auto broken = [](std::span<const ef::Index> parents, std::span<const ef::Token>) {
-    return ef::Matrix<double>(ef::Matrix<double>::Constant(static_cast<ef::Index>(parents.size()), 4,
-                                                           std::numeric_limits<double>::quiet_NaN()));
+TEST_CASE("logits that are not finite are an error, except minus infinity beside a finite one", "[decode]") {
+  constexpr double nan = std::numeric_limits<double>::quiet_NaN(), infinity = std::numeric_limits<double>::infinity();
+  const auto decode = [](double first, double others) {
+    const auto step = [=](std::span<const ef::Index> parents, std::span<const ef::Token>) {
+      ef::Matrix<double> logits = ef::Matrix<double>::Constant(static_cast<ef::Index>(parents.size()), 4, others);
+      logits.col(0).setConstant(first);
+      return logits;
+    };
+    return ef::greedy_search(step, 2, {.max_tokens = 3});
   };
-  CHECK_THROWS_AS(ef::greedy_search(broken, 2), ef::Error);
+  CHECK_THROWS_AS(decode(nan, nan), ef::Error);
+  CHECK_THROWS_AS(decode(0, nan), ef::Error);
+  CHECK_THROWS_AS(decode(nan, 0), ef::Error);
+  CHECK_THROWS_AS(decode(infinity, 0), ef::Error);
+  CHECK_THROWS_AS(decode(-infinity, -infinity), ef::Error);
+  CHECK(decode(0, -infinity)[0].log_probability == 0);
 }

@@ -1,4 +1,6 @@
 // What a score hides by minus infinity: as hidden as behind a mask, whatever stands there, forward and backward.
+#include <functional>
+
 #include "eigenformer/kernels/attention_backward.hpp"
 #include "eigenformer/kernels/attention_weights.hpp"
 #include "eigenformer/kernels/weights_by_distance.hpp"
@@ -61,17 +63,25 @@ All<Scalar> attend_with(const AttentionCase<Scalar>& c, const S& score) {
   return all;
 }
 
-/// What is dirty must be hidden by `score`.
+/// Attention with a score of any type, so that the checks below are compiled once for all scores.
+template <class Scalar>
+using Attend = std::function<All<Scalar>(const AttentionCase<Scalar>&)>;
 template <class Scalar, class S>
-void check_hidden(Hidden<Scalar>& hidden, const S& score, const char* name) {
+Attend<Scalar> attend_with(const S& score) {
+  return [score](const AttentionCase<Scalar>& c) { return attend_with(c, score); };
+}
+
+/// What is dirty must be hidden by the score of `attend`.
+template <class Scalar>
+void check_hidden(Hidden<Scalar>& hidden, const Attend<Scalar>& attend, const char* name) {
   hidden.d_bias.setZero();
-  const All<Scalar> expected = attend_with(hidden.clean, score);
+  const All<Scalar> expected = attend(hidden.clean);
   const Matrix<Scalar> expected_d_bias = hidden.d_bias;
   CHECK(expected.d_q.allFinite());
   for (const Scalar bad : bad_numbers<Scalar>()) {
     CAPTURE(name, bad);
     hidden.d_bias.setZero();
-    const All<Scalar> given = attend_with(hidden.dirty(bad), score);
+    const All<Scalar> given = attend(hidden.dirty(bad));
     CHECK(max_error(given.out, expected.out) < rounding<Scalar>(64));
     CHECK(max_error(given.log_sum_exp, expected.log_sum_exp) < rounding<Scalar>(64));
     CHECK(max_error(given.d_q, expected.d_q) < rounding<Scalar>(256));
@@ -114,17 +124,18 @@ TEMPLATE_TEST_CASE("a bias of minus infinity hides in every path and combination
   for (const AttentionSizes& sizes : sizes_of_every_path()) {
     CAPTURE(sizes.heads, sizes.key_heads, sizes.queries[0], sizes.keys[0]);
     Hidden<TestType> hidden(sizes, rng);
-    check_hidden(hidden, hidden.score(), "dense bias");
-    check_hidden(hidden, ef::combine(ef::SoftCap(3), hidden.score()), "capped before");
-    check_hidden(hidden, ef::combine(hidden.score(), ef::Alibi(4), ef::Causal::after_past()), "others after");
-    check_hidden(hidden, ef::combine(ef::Alibi(4), hidden.score()), "others before");
-    check_hidden(hidden, ef::combine(hidden.score(), ef::score([](auto s, const ef::ScorePosition&) {
-                                       return 3 * ef::tanh(s / 3);  // which would be -3 of minus infinity
-                                     })),
-                 "a function after");
-    check_hidden(hidden,
-                 ef::combine(ef::score([](auto s, const ef::ScorePosition&) { return s * s / 4; }), hidden.score()),
-                 "a function before");
+    const auto check = [&](const char* name, const auto& score) {
+      check_hidden(hidden, attend_with<TestType>(score), name);
+    };
+    check("dense bias", hidden.score());
+    check("capped before", ef::combine(ef::SoftCap(3), hidden.score()));
+    check("others after", ef::combine(hidden.score(), ef::Alibi(4), ef::Causal::after_past()));
+    check("others before", ef::combine(ef::Alibi(4), hidden.score()));
+    check("a function after", ef::combine(hidden.score(), ef::score([](auto s, const ef::ScorePosition&) {
+                                            return 3 * ef::tanh(s / 3);  // which would be -3 of minus infinity
+                                          })));
+    check("a function before",
+          ef::combine(ef::score([](auto s, const ef::ScorePosition&) { return s * s / 4; }), hidden.score()));
   }
 }
 
@@ -135,20 +146,18 @@ TEMPLATE_TEST_CASE("a function hides by minus infinity, given or added", "[kerne
     Hidden<TestType> hidden(sizes, rng);
     const TestType* const bias = hidden.bias.data();
     const auto keys = static_cast<int>(hidden.bias.cols());
-    check_hidden(hidden,
-                 ef::score([=](auto s, const ef::ScorePosition& at) { return s + bias[at.query * keys + at.key]; }),
-                 "added");
-    check_hidden(hidden, ef::score([=](auto s, const ef::ScorePosition& at) {
-                   using Number = decltype(s);
-                   const TestType b = bias[at.query * keys + at.key];
-                   return b == -inf<TestType> ? Number(b) : s;
-                 }),
-                 "given");
-    check_hidden(
-        hidden,
-        ef::combine(ef::score([=](auto s, const ef::ScorePosition& at) { return s + bias[at.query * keys + at.key]; }),
-                    ef::SoftCap(3), ef::Causal::after_past()),
-        "added to a capped score");
+    const auto check = [&](const char* name, const auto& score) {
+      check_hidden(hidden, attend_with<TestType>(score), name);
+    };
+    const auto added =
+        ef::score([=](auto s, const ef::ScorePosition& at) { return s + bias[at.query * keys + at.key]; });
+    check("added", added);
+    check("given", ef::score([=](auto s, const ef::ScorePosition& at) {
+            using Number = decltype(s);
+            const TestType b = bias[at.query * keys + at.key];
+            return b == -inf<TestType> ? Number(b) : s;
+          }));
+    check("added to a capped score", ef::combine(added, ef::SoftCap(3), ef::Causal::after_past()));
   }
 }
 
@@ -168,8 +177,8 @@ TEMPLATE_TEST_CASE("biases by distance hide by minus infinity", "[kernels]", flo
     const ef::RelativeKeys<TestType> keys(ef::TensorView<const TestType, 3>(terms.data(), shape),
                                           ef::TensorView<TestType, 3>(d_terms.data(), shape));
     const std::vector<double> steep{std::numeric_limits<double>::infinity(), 0.5};
-    const auto check = [&](const auto& score, Matrix<TestType>& d_numbers) {
-      const All<TestType> expected = attend_with(clean, score);
+    const auto check = [&](const Attend<TestType>& attend, Matrix<TestType>& d_numbers) {
+      const All<TestType> expected = attend(clean);
       const Matrix<TestType> expected_d = d_numbers;
       for (const TestType bad : bad_numbers<TestType>()) {
         CAPTURE(bad);
@@ -177,7 +186,7 @@ TEMPLATE_TEST_CASE("biases by distance hide by minus infinity", "[kernels]", flo
         dirty.k.row(0).setConstant(bad);
         dirty.v.row(0).setConstant(bad);
         d_numbers.setZero();
-        const All<TestType> given = attend_with(dirty, score);
+        const All<TestType> given = attend(dirty);
         CHECK(max_error(given.out, expected.out) < rounding<TestType>(64));
         CHECK(max_error(given.d_q, expected.d_q) < rounding<TestType>(256));
         CHECK(max_error(given.d_k, expected.d_k) < rounding<TestType>(256));
@@ -189,8 +198,8 @@ TEMPLATE_TEST_CASE("biases by distance hide by minus infinity", "[kernels]", flo
       }
       d_numbers.setZero();
     };
-    check(bias, d_weights);
-    check(keys, d_terms);
+    check(attend_with<TestType>(bias), d_weights);
+    check(attend_with<TestType>(keys), d_terms);
     Matrix<TestType> none(0, 0);
     clean.options.key_heads = 1;
     const Matrix<TestType> only_self = ef::attention(clean.q, clean.k, clean.v, ef::Alibi(steep), clean.options);
@@ -203,8 +212,8 @@ TEMPLATE_TEST_CASE("weights by distance leave out what a bias hides", "[kernels]
   Hidden<TestType> hidden({2, 1, 5, 3, {9}, {12}}, rng);
   const TestType* const bias = hidden.bias.data();
   const Matrix<TestType> d_w = random_matrix<TestType>(9, 10, rng);
-  const auto check = [&](const auto& score) {
-    const auto results = [&](const AttentionCase<TestType>& c) {
+  const auto results_with = [&](const auto& score) {
+    return [&hidden, &d_w, score](const AttentionCase<TestType>& c) {
       hidden.d_bias.setZero();
       std::vector<Matrix<TestType>> all{Matrix<TestType>(9, 10), c.q, c.k};
       ef::weights_by_distance_forward<TestType>(c.q, c.k, score, c.options, all[0]);
@@ -212,6 +221,8 @@ TEMPLATE_TEST_CASE("weights by distance leave out what a bias hides", "[kernels]
       all.push_back(hidden.d_bias);
       return all;
     };
+  };
+  const auto check = [&](const std::function<std::vector<Matrix<TestType>>(const AttentionCase<TestType>&)>& results) {
     const auto expected = results(hidden.clean);
     for (const TestType bad : bad_numbers<TestType>()) {
       const auto given = results(hidden.dirty(bad));
@@ -221,9 +232,9 @@ TEMPLATE_TEST_CASE("weights by distance leave out what a bias hides", "[kernels]
       }
     }
   };
-  check(hidden.score());
-  check(ef::combine(ef::SoftCap(3), hidden.score()));
-  check(ef::score([=](auto s, const ef::ScorePosition& at) { return s + bias[at.query * 12 + at.key]; }));
+  check(results_with(hidden.score()));
+  check(results_with(ef::combine(ef::SoftCap(3), hidden.score())));
+  check(results_with(ef::score([=](auto s, const ef::ScorePosition& at) { return s + bias[at.query * 12 + at.key]; })));
 }
 
 TEMPLATE_TEST_CASE("a visible score that is undefined shows, through any bias", "[kernels]", float, double) {
@@ -233,13 +244,14 @@ TEMPLATE_TEST_CASE("a visible score that is undefined shows, through any bias", 
     hidden.bias.row(0).setConstant(0);
     AttentionCase<TestType> c = hidden.clean;
     c.k(2, 0) = std::numeric_limits<TestType>::quiet_NaN();
-    const auto check = [&](const auto& score) {
-      const All<TestType> all = attend_with(c, score);
+    const auto check = [&](const Attend<TestType>& attend) {
+      const All<TestType> all = attend(c);
       CHECK(all.out.row(0).array().isNaN().all());
       CHECK(all.d_q.row(0).array().isNaN().all());
     };
-    check(hidden.score());
-    check(ef::Alibi(1));
-    check(ef::score([](auto s, const ef::ScorePosition& at) { return at.key == 4 ? s - inf<TestType> : s; }));
+    check(attend_with<TestType>(hidden.score()));
+    check(attend_with<TestType>(ef::Alibi(1)));
+    check(attend_with<TestType>(
+        ef::score([](auto s, const ef::ScorePosition& at) { return at.key == 4 ? s - inf<TestType> : s; })));
   }
 }

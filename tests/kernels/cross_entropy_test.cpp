@@ -126,6 +126,14 @@ TEMPLATE_TEST_CASE("cross entropy agrees with PyTorch", "[kernels]", float, doub
   CHECK(max_error(loss({.class_weights = weights}), Matrix<double>{{3.8603795050641576}}) < most);
   CHECK(max_error(loss({.label_smoothing = 0.1, .class_weights = weights}), Matrix<double>{{4.005339324950482}}) <
         most);
+  // Labels whose classes have weight 0: smoothing alone gives a sum above 0. It has no mean.
+  const std::vector<double> zero_weights{0.5, 2, 0, 0, 0};
+  CrossEntropyOptions smoothed{.label_smoothing = 0.1, .reduction = Reduction::sum, .class_weights = zero_weights};
+  const Naive naive = naive_cross_entropy(exact, labels, smoothed);
+  CHECK(naive.loss > 0.1);
+  CHECK(max_error(loss(smoothed), Matrix<double>::Constant(1, 1, naive.loss)) < most);
+  smoothed.reduction = Reduction::mean;
+  CHECK(max_error(loss(smoothed), Matrix<double>{{0}}) == 0);
   CHECK(max_error(ef::cross_entropy_rows(logits, labels, {.label_smoothing = 0.1}),
                   Matrix<double>{{0.8400305613490908}, {4.976622903661595}, {0}, {3.96970344047025}}) < most);
   const Matrix<double> gradient{

@@ -168,12 +168,12 @@ TEST_CASE("weights by distance that do not fit are refused", "[kernels]") {
         "nothing was thrown");
   Matrix<float> even(3, 8);
   CHECK(message_of([&] { ef::weights_by_distance_forward<float>(q, q, ef::Unmasked{}, {.heads = 2}, even); }) ==
-        "weights_by_distance: w is [3 x 8], expected 3 rows of 2 heads' 2k + 1 distances, for a k of 1 or more");
+        "weights_by_distance: w is [3 x 8], expected 3 rows and 2 * (2n + 1) columns, for an n of 1 or more");
   CHECK_THROWS_AS(ef::weights_by_distance_forward<float>(q, q, ef::Unmasked{}, {.heads = 2}, few), ef::Error);
   Matrix<float> wide(3, 12);
   CHECK(message_of([&] {
           ef::weights_by_distance_forward<float>(q, q, ef::Unmasked{}, {.heads = 2}, wide.leftCols(10));
-        }) == "weights_by_distance: w is a block, expected contiguous rows");
+        }) == "weights_by_distance: w is a block, expected a matrix without gaps between its rows");
   const std::vector<Index> index{0, 1, 2};
   CHECK(message_of([&] {
           ef::weights_by_distance_backward<float>(q, q, ef::Unmasked{}, {.heads = 2, .key_index = index}, good, {d, d});

@@ -26,7 +26,7 @@ TEST_CASE("recurrent models say which options do not fit together", "[models]") 
   CHECK(message([](auto& o) { o.tie_output = true; }) ==
         "RecurrentSeq2Seq: tie_output needs width = hidden, given 6 and 8");
   CHECK(message([](auto& o) { o.encoder = ef::SourceEncoder::convolution; }) ==
-        "RecurrentSeq2Seq: an encoder without states needs width = hidden, given 6 and 8");
+        "RecurrentSeq2Seq: an encoder that is not recurrent needs width = hidden, given 6 and 8");
   for (const char* name : {"every_step", "initial", "attention"})
     CHECK(ef::to_string(ef::value_of<ef::SourceContext>(name)) == name);
   for (const char* name : {"recurrent", "convolution", "self_attention"})

@@ -9,7 +9,7 @@
 
 namespace eigenformer::testing {
 
-/// Returns the largest |a - b| / max(1, |b|), or infinity if the sizes differ or exactly one of two entries is NaN.
+/// Returns the largest |a - b| / max(1, |b|), or infinity if the sizes differ or an entry is NaN.
 template <class A, class B>
 double max_error(const Eigen::MatrixBase<A>& a, const Eigen::MatrixBase<B>& b) {
   if (a.rows() != b.rows() || a.cols() != b.cols()) return std::numeric_limits<double>::infinity();

@@ -46,8 +46,9 @@ struct NaiveAttention {
   std::vector<Matrix<double>> weights;  // of each head, before dropout: [query rows x keys of the longest sequence]
 };
 
-/// Returns the factor of a weight under dropout, by the documented draw: four bytes from the block of head, row and
-/// key / 16, beginning at the byte of the key and going down with wrap-around, compared with the rate.
+/// Returns the factor by which dropout multiplies a weight: 0 if its 32-bit draw is below 2^32 times the rate.
+/// Head, row and key / 16 name a block of 16 random bytes. The draw is the word of four bytes that holds byte key % 16,
+/// read as a number whose leading byte is that byte; the next lower bytes follow, with wrap-around.
 inline double naive_dropout(const AttentionOptions& options, const QueryAndKey& at) {
   const double dropped = std::min(std::round(options.dropout * 0x1p32), 0x1p32 - 1);
   const std::uint64_t block = static_cast<std::uint64_t>(at.head) * (std::uint64_t{1} << 50) +

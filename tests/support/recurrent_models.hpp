@@ -24,7 +24,8 @@ inline std::string name_of(const RecurrentSeq2SeqOptions& options) {
          (options.input_feeding ? " fed" : "");
 }
 
-/// Returns options that cover every context, score, cell and encoder, but not every combination.
+/// Returns options that cover every context, score and encoder, and the cells rnn, gru and lstm, but not every
+/// combination.
 inline std::vector<RecurrentSeq2SeqOptions> kinds_of_recurrent_models() {
   std::vector<RecurrentSeq2SeqOptions> kinds;
   RecurrentSeq2SeqOptions options = small_recurrent();

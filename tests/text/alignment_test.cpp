@@ -73,7 +73,7 @@ TEST_CASE("the alignment error rate, computed by hand", "[text]") {
 
   CHECK(message_of([&] {
           ef::alignment_error_rate(parse({"", ""}), sure, possible);
-        }) == "alignment_error_rate: 2 alignments, 1 of sure links, 1 of possible links");
+        }) == "alignment_error_rate: alignments of 2 sentences, sure links of 1, possible links of 1");
   CHECK(message_of([&] {
           ef::alignment_error_rate(parse({"", ""}), parse({"", "1-2"}), parse({"", "1-1"}));
         }) == "alignment_error_rate: sentence 1: the sure link 1-2 is not among the possible");

@@ -148,7 +148,8 @@ class Scale {
     for (double i = std::ceil(low_ / by - 1e-9); i * by <= high_ + 1e-9 * by; ++i) values.push_back(i * by);
     return values;
   }
-  /// Returns about eight powers of ten at most. An axis that spans up to two also gets their multiples by 2 and 5.
+  /// Returns about eight powers of ten at most. If the axis spans at most a factor of 100, also returns 2 and 5 times
+  /// each power.
   std::vector<double> powers() const {
     std::vector<double> values;
     const double first = std::floor(low_), last = std::ceil(high_);

@@ -33,7 +33,8 @@ struct Chart {
 
 /// Returns the chart as an SVG document.
 ///   values   those that are not finite, or not above 0 on a logarithmic axis, are skipped and leave a gap in a line
-///   series   differ in colour and in mark; colours follow the reader's preference for light or dark
+///   series   differ in colour and in mark
+///   theme    text, grid and background follow the reader's preference for light or dark
 ///   bars     begin at 0
 /// Throws if a series has different numbers of x (bars: categories) and y, if a text is not UTF-8, or if bars have a
 /// logarithmic axis.

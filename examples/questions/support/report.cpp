@@ -37,7 +37,8 @@ th:first-child, td:first-child { text-align: left; padding-left: 0; }
 </head>
 <body>
 <h1>Nine questions about attention, answered by measurement</h1>
-<p>Each answer was measured by a program in examples/questions.</p>
+<p>Each answer was measured by a program in examples/questions. "The notes" are the study notes from which the questions
+come; each section compares their answer with the measurement.</p>
 )";
 
 std::string section(const Question& question, const Answer& answer) {

@@ -13,7 +13,7 @@ namespace questions {
 struct Question {
   char letter = 'a';
   std::string question;
-  std::string notes;     // the answer of the study notes
+  std::string notes;     // the answer to check, from the study notes that ask the questions
   std::string measured;  // the experiment, in a few sentences
 };
 

@@ -5,8 +5,9 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// Receives the weights of attention layers. Set Context::attention to an observer; every attention layer called with
-/// that context then reports to it. AttentionRecorder stores the weights; your own class may print or sum them instead.
+/// Receives the weights of attention layers. Set Context::attention to an observer; attention layers called with that
+/// context then report to it. Only MultiHeadAttention::attend_to_cache does not. AttentionRecorder stores the weights;
+/// your own class may print or sum them instead.
 template <class Scalar>
 class AttentionObserver {
  public:
@@ -15,7 +16,7 @@ class AttentionObserver {
   AttentionObserver& operator=(const AttentionObserver&) = default;
   virtual ~AttentionObserver() = default;
 
-  /// Called by an attention layer after each of its calls.
+  /// Called by an attention layer during each of its calls.
   /// layer: the address of the calling layer.
   /// weights: [heads x query rows x keys of the longest sequence].
   virtual void record(const void* layer, Tensor<Scalar, 3> weights) = 0;

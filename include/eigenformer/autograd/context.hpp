@@ -21,7 +21,7 @@ struct Context {
   Rng* rng = nullptr;                              // random draws for dropout; without it dropout is off
   Workspace* workspace = nullptr;                  // reusable memory for results; default: the tape's, else the heap
   Threads* threads = nullptr;                      // threads that work besides the calling one
-  AttentionObserver<Scalar>* attention = nullptr;  // receives the weights of every attention layer
+  AttentionObserver<Scalar>* attention = nullptr;  // receives the weights of attention layers
   const PackedWeights<Scalar>* packed = nullptr;   // the model's packed weights, for inference; ignored with a tape
 
   /// Returns uninitialised memory for an operation's result, from the workspace, the tape or the heap.

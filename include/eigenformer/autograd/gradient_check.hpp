@@ -44,7 +44,7 @@ inline void compare_gradient(const std::string& name, const Matrix<double>& anal
     const double numeric = (above - below) / (2 * step);
     const double error = std::abs(analytic.data()[i] - numeric) / std::max<double>(1.0, std::abs(numeric));
     ++result.entries;
-    // A NaN is the largest error, and stays it.
+    // A NaN counts as the largest error. No later error replaces it.
     if (result.where.empty() || (!(error <= result.max_error) && !std::isnan(result.max_error))) {
       result.max_error = error;
       result.where = name + " (" + std::to_string(i / value.cols()) + ", " + std::to_string(i % value.cols()) +

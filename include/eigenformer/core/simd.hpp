@@ -30,9 +30,9 @@ template <class Scalar>
 EIGEN_ALWAYS_INLINE Packet<Scalar> load(const Scalar* from) {
   return Eigen::internal::ploadu<Packet<Scalar>>(from);
 }
-/// Makes GCC keep a packet in its register up to here. Otherwise GCC 12 may compute a sum in that register and move it
-/// to another one later, or reload the packet from memory on each use. Does nothing without FMA, where GCC would run
-/// out of registers.
+/// Makes GCC keep a packet in its register up to here. Otherwise GCC 12 may overwrite that register with a sum and then
+/// move the sum to its own register, or reload the packet from memory on each use. Does nothing without FMA, where GCC
+/// would run out of registers.
 template <class P>
 EIGEN_ALWAYS_INLINE void keep_in_register([[maybe_unused]] const P& packet) {
 #if defined(EIGEN_VECTORIZE_FMA) && defined(__GNUC__) && !defined(__clang__)

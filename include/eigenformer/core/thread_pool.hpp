@@ -34,7 +34,7 @@ class ThreadPool final : public Threads {
       start(threads - 1);
     } catch (...) {  // no memory for another stack, or the user's thread limit
       stop();
-      fail("ThreadPool: the system started ", size() - 1, " threads, expected ", threads - 1);
+      fail("ThreadPool: the system started ", size() - 1, " threads beside the caller's, expected ", threads - 1);
     }
 #else
     start(threads - 1);

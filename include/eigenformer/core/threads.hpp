@@ -28,7 +28,7 @@ class Threads {
  public:
   virtual ~Threads() = default;
   /// Calls task(0) .. task(count - 1), each once, in any order and on any thread. Returns when all have returned.
-  /// If tasks throw, rethrows one of their exceptions after all tasks have ended.
+  /// If tasks throw, rethrows one of their exceptions when no task is running; tasks that had not begun may be left out.
   virtual void run(Index count, TaskRef task) = 0;
 };
 

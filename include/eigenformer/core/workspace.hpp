@@ -16,7 +16,8 @@ namespace eigenformer::inline EIGENFORMER_ABI {
 /// Lends reference-counted blocks of memory and reuses them. Blocks may outlive the workspace.
 ///
 /// A step begins when a block is asked for while no other block is lent. The workspace then merges its memory into one
-/// chunk. Later steps that need no more memory allocate nothing from the system, whatever their shapes.
+/// chunk. Later steps that ask for at most this much memory in total allocate nothing from the system, whatever their
+/// shapes.
 ///
 /// Not thread-safe: one thread at a time may use a workspace and its blocks.
 class Workspace {
@@ -44,8 +45,8 @@ class Workspace {
 
   /// Bytes held, whether lent or free.
   std::size_t capacity() const { return memory_->capacity(); }
-  /// The number of allocations from the system. After the largest step it grows at most once more, when the next step
-  /// begins.
+  /// The number of chunks allocated from the system so far. After the largest step it usually grows once more at most,
+  /// when the next step begins and merges the chunks.
   std::size_t system_allocations() const { return memory_->chunks_made(); }
 
  private:

@@ -24,7 +24,7 @@ struct GreedyOptions {
 /// Decodes `sentences` sequences at once. Sequences that have ended leave the batch. Ties between tokens go to the
 /// lowest number. If the step has max_tokens(), no sequence exceeds it: a Transformer with learned positions needs such
 /// a limit. Throws if `sentences` or a limit is negative, if there is not one limit per sentence, or if the step's
-/// logits have the wrong number of rows or are not finite.
+/// logits have the wrong number of rows, or a row has NaN, infinity, or nothing but minus infinity.
 ///
 ///   TransformerState<float> step(model, source);
 ///   std::vector<Hypothesis> translations = greedy_search(step, source.sequences());
@@ -64,7 +64,8 @@ std::vector<Hypothesis> greedy_search(Step&& step, Index sentences, const Greedy
       const double log_sum = std::log((logits.row(i).array() - logits(i, best)).exp().sum());
       const Index sentence = running[static_cast<std::size_t>(i)];
       Hypothesis& result = results[static_cast<std::size_t>(sentence)];
-      check(detail::is_finite(largest), "greedy_search: the step's logits for sentence ", sentence, " are not finite");
+      check(detail::is_finite(largest) && detail::is_finite(log_sum), "greedy_search: the step's logits for sentence ",
+            sentence, " are not finite");
       result.log_probability -= log_sum;
       if (best == options.end) {
         result.ended = true;

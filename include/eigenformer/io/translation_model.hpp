@@ -75,7 +75,8 @@ Network load_network(const std::filesystem::path& folder, const Options& options
 
 }  // namespace detail
 
-/// Throws if save() could not write to the folder. Call it before a long training. Changes nothing.
+/// Throws if save() could not write to the folder. Call it before a long training. Changes nothing, except that it
+/// removes unfinished files that killed programs left behind.
 inline void check_saving(const std::filesystem::path& folder) {
   check_folder_writable(folder, detail::model_files);
 }

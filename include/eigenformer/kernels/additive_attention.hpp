@@ -17,8 +17,9 @@ namespace eigenformer::inline EIGENFORMER_ABI {
 struct AdditiveAttentionOptions {
   RowOffsets query_rows{};  // rows of each sequence; by default one sequence
   RowOffsets key_rows{};    // rows of k and values of each sequence; as many sequences as query_rows
-  // The rows of k and values to read, if keys are not in order (hypotheses of one sentence). Keys are numbered through
-  // all sequences of key_rows; key j is row key_index[j]. By default all rows are keys; an empty list means no keys.
+  // The rows of k and values to read, if keys are not in order or several sequences share them (as the hypotheses of a
+  // beam search share a sentence). Keys are numbered through all sequences of key_rows; key j is row key_index[j]. By
+  // default all rows are keys; an empty list means no keys.
   // The backward does not support key_index.
   std::optional<std::span<const Index>> key_index{};
   Threads* threads = nullptr;
@@ -98,7 +99,8 @@ void additive_attention_forward(const AdditiveAttentionInputs<Scalar>& in, const
   const detail::HeadRows<const Scalar> key_rows{k.data(), 0, k.outerStride(), 1, k.cols()};
   const detail::HeadRows<const Scalar> value_rows{values.data(), 0, values.outerStride(), 1, values.cols()};
 
-  constexpr Index max_queries = 16;  // per task: threads share long sequences, but each task may copy all keys
+  // Queries per tile: few, so that threads share long sequences; not fewer, because each tile may copy all keys.
+  constexpr Index max_queries = 16;
   std::vector<ScoreTile> tiles;
   for (Index s = 0; s < layout.sequences(); ++s)
     for (Index begin = 0; begin < layout.query_rows.length(s); begin += max_queries) {
@@ -151,7 +153,7 @@ void additive_attention_forward(const AdditiveAttentionInputs<Scalar>& in, const
 /// Writes the gradients of additive_attention_forward. weights: written by the forward; d_y: [queries x E].
 ///
 /// d_a = d_y values^T is the gradient of the weights, and the gradient of softmax turns it into d_e. For each hidden
-/// unit, with tanh of q_i + k_j:
+/// unit, where tanh stands for tanh(q_i + k_j):
 ///
 ///   d_q_i = v sum_j d_e_ij (1 - tanh^2)      d_k_j = v sum_i d_e_ij (1 - tanh^2)      d_v = sum_ij d_e_ij tanh
 ///

@@ -36,7 +36,7 @@ void attention_forward(const AttentionInputs<Scalar, Stored>& in, const S& score
   check_shape("attention", "out", shape(to.out), {in.q.dimension(0), layout.heads * layout.value_width});
   check_shape("attention", "log_sum_exp", shape(to.log_sum_exp), {in.q.dimension(0), layout.heads});
   check(to.log_sum_exp.outerStride() == layout.heads || to.log_sum_exp.rows() <= 1,
-        "attention: log_sum_exp is a block, expected contiguous rows");
+        "attention: log_sum_exp is a block, expected a matrix without gaps between its rows");
   const detail::AttentionRows<Scalar, Stored> rows{
       detail::head_columns(in.q, layout.heads), detail::head_columns(in.k, layout.key_heads),
       detail::head_columns(in.v, layout.key_heads), detail::head_columns(to.out, layout.heads), to.log_sum_exp.data()};

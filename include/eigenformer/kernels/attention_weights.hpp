@@ -37,7 +37,7 @@ template <class Q, class K>
 constexpr bool are_matrices() {
   constexpr bool readable = Operand<Q> && Operand<K> && !TensorOperand<Q> && !TensorOperand<K>;
   static_assert(readable,
-                "attention weights are those of Eigen matrices: write x.matrix() for an Array, x.value() for a "
+                "attention weights and scores take Eigen matrices: write x.matrix() for an Array, x.value() for a "
                 "Variable, an Eigen::Map for other memory");
   if constexpr (readable) {
     using Scalar = OperandScalar<Q>;

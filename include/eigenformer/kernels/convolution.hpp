@@ -1,9 +1,10 @@
 // Convolution over the tokens of each sequence of a ragged batch.
 //
-// Each tap of the kernel is a matrix product with shifted rows, so nothing is unfolded and no zeros are multiplied. A
-// block of the result accumulates the taps in turn. Each panel of the weight is packed once per block and used for all
-// sequences in it. Every entry is one chain of multiply-adds, over the taps and, within each tap, over the inputs. So
-// a sequence's results are identical in any batch, or alone, and for any number of threads.
+// In the forward and the gradient of x, each tap of the kernel is a matrix product with shifted rows, so nothing is
+// unfolded and no zeros are multiplied. (The gradient of the weight unfolds panels of x.) A block of the result
+// accumulates the taps in turn. Each panel of the weight is packed once per block and used for all sequences in it.
+// Every entry is one chain of multiply-adds, over the taps and, within each tap, over the inputs. So a sequence's
+// results are identical in any batch, or alone, and for any number of threads.
 #pragma once
 
 #include <algorithm>

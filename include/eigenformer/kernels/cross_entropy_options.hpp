@@ -7,8 +7,8 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// How the losses of tokens are reduced: to their sum, or to their mean. The mean weights each token by the weight of
-/// its class and leaves out ignored labels.
+/// How the losses of tokens are reduced: to their sum, or to their mean. The mean is the sum divided by the total class
+/// weight of the labels that are not ignored.
 enum class Reduction { mean, sum };
 
 /// Options of cross entropy.

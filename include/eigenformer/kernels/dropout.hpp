@@ -1,5 +1,5 @@
-// Dropout (Srivastava et al. 2014). The mask depends on the position alone, so the forward saves nothing for the
-// backward.
+// Dropout (Srivastava et al. 2014). The mask depends only on the key and the position, so the backward draws it again
+// instead of reading a saved mask.
 #pragma once
 
 #include "eigenformer/core/rng.hpp"

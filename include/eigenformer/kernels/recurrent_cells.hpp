@@ -9,11 +9,11 @@ namespace eigenformer::inline EIGENFORMER_ABI {
 /// The function that a recurrent layer applies to its input x and its state. W and U are the weights of the input and
 /// of the state, and s is the logistic function. Each product has its own bias, as in PyTorch:
 ///
-///   rnn, rnn_relu:    h' = tanh(W x + U h), or relu of it (Elman 1990)
+///   rnn, rnn_relu:    h' = tanh(W x + U h), or h' = relu(W x + U h) (Elman 1990)
 ///   gru:              r = s(W_r x + U_r h)   z = s(W_z x + U_z h)   n = tanh(W_n x + r * (U_n h))
 ///                     h' = (1 - z) * n + z * h        PyTorch's; ONNX's with linear_before_reset
 ///   gru_reset_first:  as gru, but n = tanh(W_n x + U_n (r * h))       Cho et al. 2014, arXiv 1406.1078, equations 5 to
-///                     8, where z has the opposite meaning; ONNX's default
+///                     8; ONNX's default
 ///   lstm:             i, f, o = s(W x + U h) each   g = tanh(W_g x + U_g h)
 ///                     c' = f * c + i * g   h' = o * tanh(c')      Hochreiter and Schmidhuber 1997, Gers et al. 2000
 ///

@@ -15,7 +15,7 @@ namespace eigenformer::inline EIGENFORMER_ABI {
 /// work with the other.
 enum class RotaryPairs {
   interleaved,  // 2i and 2i + 1: the paper
-  halves        // i and i + width / 2: GPT-NeoX, Llama
+  halves        // i and i + width / 2: GPT-NeoX, and Llama in the format of Hugging Face
 };
 
 /// The cosines and sines of all angles, [positions x width / 2] each. One table serves any number of layers.

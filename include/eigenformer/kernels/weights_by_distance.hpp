@@ -32,9 +32,10 @@ RelativeKeys<Scalar> by_distance(const AttentionLayout& layout, const Scalar* w,
 inline void check_weights_by_distance(const char* name, Shape w, Index stride, const AttentionLayout& layout) {
   const Index distances = w.cols / layout.heads;
   check(w.rows == layout.query_rows.rows() && distances * layout.heads == w.cols && distances % 2 == 1 && distances > 1,
-        "weights_by_distance: ", name, " is ", w, ", expected ", layout.query_rows.rows(), " rows of ", layout.heads,
-        " heads' 2k + 1 distances, for a k of 1 or more");
-  check(stride == w.cols || w.rows <= 1, "weights_by_distance: ", name, " is a block, expected contiguous rows");
+        "weights_by_distance: ", name, " is ", w, ", expected ", layout.query_rows.rows(), " rows and ", layout.heads,
+        " * (2n + 1) columns, for an n of 1 or more");
+  check(stride == w.cols || w.rows <= 1, "weights_by_distance: ", name,
+        " is a block, expected a matrix without gaps between its rows");
 }
 
 template <class Scalar>
@@ -59,8 +60,8 @@ void weights_by_distance_backward(const AttentionLayout& layout, const QueryKeyR
                                   const ConstMatrixRef<Scalar>& d_w) {
   const RelativeKeys<Scalar> gradients = by_distance<Scalar>(layout, d_w.data(), d_w.cols(), nullptr);
   const AttentionDropout dropout(options.dropout, options.dropout_key);
-  // A task is one key head of one sequence. Heads and sequences that add to the same gradient of the score share one
-  // task, which processes them in order.
+  // Each iteration processes one key head of one sequence. Heads and sequences that add to the same gradient of the
+  // score run in one call of the body, in order.
   const Index sequences = layout.sequences(), group = layout.group();
   Index grain = score.kind.sequences_share_gradient ? sequences : 1;
   if (score.kind.heads_share_gradient) grain = sequences * layout.key_heads;
@@ -90,10 +91,10 @@ void weights_by_distance_backward(const AttentionLayout& layout, const QueryKeyR
 
 }  // namespace detail
 
-/// Writes sums of attention weights, after dropout. w(row of query i, head * (2k + 1) + k + r) is the sum over all keys
-/// j with clip(j - i) = r, where clip(x) = max(-k, min(x, k)).
+/// Writes sums of attention weights, after dropout. w(row of query i, head * (2n + 1) + n + r) is the sum of query i's
+/// weights over all keys j with clip(j - i) = r, where clip(x) = max(-n, min(x, n)).
 ///
-///   q: [queries x heads * d], k: [keys x key_heads * d], w: [queries x heads * (2k + 1)] for any k >= 1
+///   q: [queries x heads * d], k: [keys x key_heads * d], w: [queries x heads * (2n + 1)] for any n >= 1
 ///
 /// Pass the score and the options of the attention. The last query of a sequence is at its last key. Unlike attention,
 /// this holds all scores of a sequence and head at once: [queries x keys] per thread. Throws if shapes do not fit,
@@ -109,7 +110,7 @@ void weights_by_distance_forward(const ConstMatrixRef<Scalar>& q, const ConstMat
                                               options, w);
 }
 
-/// Writes the gradients of q and k. d_w: [queries x heads * (2k + 1)]. Also adds to the gradients that the score
+/// Writes the gradients of q and k. d_w: [queries x heads * (2n + 1)]. Also adds to the gradients that the score
 /// itself has, if any. Throws if shapes do not fit or options.key_index is given, before it writes.
 template <class Scalar, class S>
 void weights_by_distance_backward(const ConstMatrixRef<Scalar>& q, const ConstMatrixRef<Scalar>& k, const S& score,

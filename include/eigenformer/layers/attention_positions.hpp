@@ -28,7 +28,7 @@ struct AttentionPositionsOptions {
 ///
 ///   alibi      s_ij - slope_h |i - j|             Press et al. 2021, arXiv 2108.12409. Slopes: see class Alibi.
 ///   bucketed   s_ij + weight(bucket(i - j), h)    Raffel et al. 2020, arXiv 1910.10683. See RelativeBuckets.
-///              All layers share the weights. T5 itself uses smaller initial weights instead of 1 / sqrt(d).
+///              All layers share the weights. T5 itself omits 1 / sqrt(d) and draws a smaller initial W_q.
 ///   rotary     (R_i q_i) . (R_j k_j) / sqrt(d)    Su et al. 2021, arXiv 2104.09864. R_p rotates features c and
 ///              c + d / 2 by the angle p / base^(2c / d), so the product depends only on i - j.
 ///

@@ -8,7 +8,7 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// Records the weights of every attention layer that is called with a Context that holds this recorder:
+/// Records the weights of attention layers. A layer finds the recorder in the Context of its call:
 ///
 ///   AttentionRecorder<float> recorder;
 ///   model({.attention = &recorder}, source, target);

@@ -16,8 +16,8 @@ struct ConvolutionOptions {
   bool bias = true;
 };
 
-/// Convolves each sequence by itself: y_i = bias + sum over taps k of W_k x_(i + k * dilation - before).
-/// x: [tokens x inputs] -> [tokens x outputs].
+/// Convolves each sequence by itself: y_i = bias + sum over taps k of W_k x_(i + k * dilation - before), with
+/// before = window.before(). x: [tokens x inputs] -> [tokens x outputs].
 ///
 /// Like torch.nn.Conv1d, but the weight is initialised by Xavier's rule and the bias by zeros. kernels/convolution.hpp
 /// tells how to convert the weight of Conv1d.

@@ -21,11 +21,11 @@ class KeyValueCache {
   }
 
   Index rows() const { return rows_; }
-  /// Returns all keys so far: [rows x key width], valid until the next `append`. width: the key width while
-  /// the cache is empty.
+  /// Returns all keys so far: [rows x key width], valid until the next `append`. width: the number of
+  /// columns of the result while the cache is empty.
   Variable<Scalar> keys(Index width = 0) const { return rows_of(keys_, width); }
-  /// Returns all values so far: [rows x value width], valid until the next `append`. width: the value width
-  /// while the cache is empty.
+  /// Returns all values so far: [rows x value width], valid until the next `append`. width: the number of
+  /// columns of the result while the cache is empty.
   Variable<Scalar> values(Index width = 0) const { return rows_of(values_, width); }
 
  private:

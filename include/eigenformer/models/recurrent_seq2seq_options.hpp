@@ -11,9 +11,10 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// How the decoder sees the source. It always starts from a state that the encoder gives: the last state of a recurrent
-/// encoder, or tanh of a linear map of C. C is the last output of a recurrent encoder, or the mean of another encoder's
-/// outputs; s_t is the decoder's output, and y_t the embedding of a target token.
+/// How the decoder sees the source. y_t is the embedding of a target token, and s_t is the h of the decoder's last
+/// layer. C summarises the source: it is the final h of a recurrent encoder's last layer (of both directions), or the
+/// mean of another encoder's outputs. The decoder starts from the final states of a recurrent encoder, or from tanh of
+/// a linear map of C.
 ///
 ///   every_step  s_t = g(s_(t-1), [y_(t-1) C]); the output is tanh(W_c [s_t y_(t-1) C]).
 ///               Cho et al. 2014, arXiv 1406.1078.
@@ -103,8 +104,9 @@ inline void check_options(const RecurrentSeq2SeqOptions& options) {
           " decoder layers begin with the states of ", options.num_encoder_layers,
           " encoder layers, expected at least as many encoder layers");
   } else {
-    check(options.width == options.hidden, "RecurrentSeq2Seq: an encoder without states needs width = hidden, given ",
-          options.width, " and ", options.hidden);
+    check(options.width == options.hidden,
+          "RecurrentSeq2Seq: an encoder that is not recurrent needs width = hidden, given ", options.width, " and ",
+          options.hidden);
   }
 }
 

@@ -28,7 +28,7 @@ struct TransformerOptions {
   /// norm after each stack. Leave its relative_distance at 0 and set the one below.
   TransformerLayerOptions layer{};
   PositionEncoding positions = PositionEncoding::sinusoidal;
-  Index max_length = 512;        // learned: maximum position; other encodings compute later positions on demand
+  Index max_length = 512;        // learned: number of positions; other encodings compute later positions on demand
   Index relative_distance = 16;  // relative: clipping distance k in every layer
   Index buckets = 32;            // bucketed: biases per head, in the encoder and in the decoder
   Index max_distance = 128;      // bucketed: this and greater distances share the last bucket

@@ -88,8 +88,8 @@ auto score_maker(const PositionScore<Scalar>& score) {
   return [score](Scalar* d_numbers) { return score.score(d_numbers); };
 }
 
-/// Returns the attention weights, summed by clipped distance from -k to k: [queries x heads * (2k + 1)].
-/// distances: 2k + 1. options: completed by with_context.
+/// Returns the attention weights, summed by clipped distance: [queries x heads * distances].
+/// distances: 2 K + 1, if distances are clipped to -K .. K. options: completed by with_context.
 template <class Scalar>
 Variable<Scalar> weights_by_distance(const Context<Scalar>& context, const Variable<Scalar>& q,
                                      const Variable<Scalar>& k, const PositionScore<Scalar>& score, Index distances,

@@ -94,8 +94,8 @@ inline Index links_in_common(const WordAlignment& a, const WordAlignment& b) {
 /// link is not possible, or if A and S have no links at all.
 inline double alignment_error_rate(std::span<const WordAlignment> alignments, std::span<const WordAlignment> sure,
                                    std::span<const WordAlignment> possible) {
-  check(alignments.size() == sure.size() && sure.size() == possible.size(), "alignment_error_rate: ", alignments.size(),
-        " alignments, ", sure.size(), " of sure links, ", possible.size(), " of possible links");
+  check(alignments.size() == sure.size() && sure.size() == possible.size(), "alignment_error_rate: alignments of ",
+        alignments.size(), " sentences, sure links of ", sure.size(), ", possible links of ", possible.size());
   Index found = 0, total = 0;
   for (std::size_t i = 0; i < alignments.size(); ++i) {
     for (const AlignmentLink& link : sure[i])

@@ -29,7 +29,7 @@ constexpr auto enum_names(BleuTokenizer) {
 
 struct Bleu {
   double score = 0;                    ///< 0 to 100
-  std::array<double, 4> precisions{};  ///< 0 to 100: percent of the hypotheses' n-grams found in the references
+  std::array<double, 4> precisions{};  ///< 0 to 100: percent of the hypotheses' n-grams that match, smoothed
   double brevity_penalty = 0;          ///< 1 unless the hypotheses are shorter than the references
   Index hypothesis_length = 0;         ///< words
   Index reference_length = 0;
@@ -50,15 +50,15 @@ inline bool is_period_or_comma(char c) {
   return c == '.' || c == ',';
 }
 
-/// Whether a character is an ASCII symbol other than apostrophe, comma, hyphen and period.
+/// Whether a character is a space or an ASCII symbol other than apostrophe, comma, hyphen and period.
 inline bool is_13a_symbol(char c) {
   return (c >= ' ' && c <= '&') || (c >= '(' && c <= '+') || c == '/' || (c >= ':' && c <= '@') ||
          (c >= '[' && c <= '`') || (c >= '{' && c <= '~');
 }
 
 /// Replaces every pair of adjacent characters that satisfies `matches`, like a regular expression of two characters.
-/// rewrite(result, a, b) appends the replacement; the search continues after the pair. It works on bytes, because 13a
-/// matches ASCII characters only.
+/// rewrite(result, a, b) appends the replacement; the search continues after the pair. Bytes are enough, because 13a
+/// adds spaces only next to ASCII characters.
 template <class Matches, class Rewrite>
 std::string rewrite_pairs(std::string_view text, Matches&& matches, Rewrite&& rewrite) {
   std::string result;

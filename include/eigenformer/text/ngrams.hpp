@@ -29,7 +29,7 @@ struct NgramCounts {
 ///
 /// Only the longest n-grams are sorted: those of order Orders, at all positions of both sentences. Equal n-grams of
 /// every order n are then adjacent: a run ends where two neighbours share fewer than n leading symbols. A hash table
-/// per order would hash every symbol once per order.
+/// per order would hash every symbol n times for order n.
 template <std::size_t Orders, class Symbol>
 std::array<NgramCounts, Orders> count_ngrams(std::span<const Symbol> hypothesis, std::span<const Symbol> reference) {
   struct Gram {

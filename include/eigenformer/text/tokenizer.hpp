@@ -22,8 +22,8 @@ namespace eigenformer::inline EIGENFORMER_ABI {
 ///   therefore passes unchanged, except where punctuation is still attached, as in abbreviations.
 /// - A joiner mark in the text itself is doubled.
 ///
-/// characters: one token for each code point, and U+2581 for white space between two. A U+2581 in the text itself is
-/// doubled.
+/// characters: one token for each code point, and one token U+2581 where white space separates words. A U+2581 in the
+/// text itself is doubled.
 enum class Tokenization { words, characters };
 
 constexpr auto enum_names(Tokenization) {
@@ -141,7 +141,7 @@ inline std::vector<std::string> tokenize(std::string_view line, Tokenization tok
 }
 
 /// Returns the line with these tokens. Accepts any tokens, because a model may produce a leading joiner mark or
-/// `<unk>`. A joiner mark with nothing to join is dropped; other tokens are copied.
+/// `<unk>`. A joiner mark with nothing to join is dropped; `<unk>` is copied.
 inline std::string detokenize(std::span<const std::string> tokens, Tokenization tokenization) {
   if (tokenization == Tokenization::words) return detail::detokenize_words(tokens);
   const std::string literal = detail::double_marks(detail::space_mark, detail::space_mark);

@@ -38,8 +38,8 @@ void check_finite(const Model& model, const Gradients<Scalar>& gradients, Index 
   });
 }
 
-/// Returns the Euclidean norm of the concatenation of all gradients of the model. Sums in double, in the order of the
-/// parameters. Throws if a gradient is not finite.
+/// Returns the Euclidean norm of the concatenation of all gradients of the model. Sums each row in Scalar and the rows
+/// in double, in the order of the parameters. Throws if a gradient is not finite.
 template <class Scalar, class Model>
 double global_norm(const Model& model, const Gradients<Scalar>& gradients) {
   double sum = 0;

@@ -23,7 +23,7 @@ struct TrainingTime {
 };
 
 struct TrainingOptions {
-  Index max_updates = 0;  // 0: until the callback returns false
+  Index max_updates = 0;  // includes earlier updates of the optimizer; 0: until the callback returns false
   Index accumulate = 1;   // batches per update; their gradients are summed
   double max_norm = 1;    // clips the gradient to this global norm; 0: no clipping
   /// Returns the learning rate.

@@ -1,5 +1,5 @@
-// Declares the templates that the optional library eigenformer::compiled instantiates. A program that links this
-// library does not instantiate them again.
+// Macros that declare the templates of the optional library eigenformer::compiled. A program that links this library
+// does not instantiate them again.
 #pragma once
 
 #include "eigenformer/core/config.hpp"

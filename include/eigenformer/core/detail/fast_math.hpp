@@ -37,8 +37,8 @@ inline Integer unknown_zero = 0;
 namespace simd {
 
 /// Returns x, a packet or a number, unchanged. If x is the result of a sum, -fassociative-math cannot merge that sum
-/// with later ones. Without it, (x + big) - big, which rounds x, would be simplified to x. Costs no instruction for a
-/// packet, and one for a number where the compiler may reorder.
+/// with later ones. Without as_rounded, the compiler would simplify (x + big) - big, which rounds x, to x. Costs no
+/// instruction for a packet, and one for a number where the compiler may reorder.
 template <class P>
 EIGEN_ALWAYS_INLINE P as_rounded(P x) {
   if constexpr (std::is_arithmetic_v<P>) {

@@ -10,8 +10,8 @@ namespace eigenformer::inline EIGENFORMER_ABI::simd {
 namespace detail {
 
 /// The minimax rational approximation tanh x = x P(x^2) / Q(x^2) for |x| <= bound. Beyond the bound, tanh x is 1 to
-/// within a rounding. Coefficients are found by Remez' iteration, highest degree first. All are positive, so nothing
-/// cancels. Largest relative error, with rounded coefficients: 4.4e-8 for float, 1e-16 for double.
+/// within a rounding. The coefficients, highest degree first, were found by Remez' iteration. All are positive, so
+/// nothing cancels. Largest relative error, with rounded coefficients: 4.4e-8 for float, 1e-16 for double.
 template <class Scalar>
 struct TanhFraction {
   static constexpr double bound = 18.5;

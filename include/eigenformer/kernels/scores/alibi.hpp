@@ -14,8 +14,9 @@ class Alibi {
  public:
   static constexpr ScoreStage stage = ScoreStage::bias;
 
-  /// Uses the paper's slopes. For a power of two heads they are 2^(-8/heads), 2^(-16/heads), .. For other numbers they
-  /// are the slopes of the next lower power of two, then every other slope of the next higher one. Throws if heads < 1.
+  /// Uses the paper's slopes. If the number of heads is a power of two, they are 2^(-8/heads), 2^(-16/heads), ..
+  /// Otherwise they are the slopes of the next lower power of two, then every other slope of the next higher one.
+  /// Throws if heads < 1.
   explicit Alibi(Index heads) {
     check(heads >= 1, "Alibi: heads is ", heads, ", expected 1 or more");
     Index power = 1;

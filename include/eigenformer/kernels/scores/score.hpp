@@ -72,7 +72,7 @@ concept AppliesTo = requires(const S& score, const ScoreTile& tile, ScoreBlock<S
 /// which tiles can add to the same gradient:
 ///   static constexpr bool heads_share_gradient = true;      // tiles of different heads
 ///   static constexpr bool sequences_share_gradient = true;  // tiles of different sequences, queries or keys
-/// A score that stores the numbers of a query's keys contiguously asks for tiles with as many keys as possible:
+/// A score that reads a matrix [queries x keys] with contiguous rows asks for tiles with as many keys as possible:
 ///   static constexpr bool reads_rows_of_keys = true;
 /// A score of limited size, such as a dense mask, has a function check_covers(const ScoreTile&) that throws if the
 /// batch is larger. It is called first, with a tile that has the last head, all rows of the batch as its queries, and

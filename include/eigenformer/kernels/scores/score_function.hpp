@@ -30,8 +30,8 @@ namespace detail {
 /// A run is one SIMD packet or one query. The packet size is a constant, so that compilers vectorise a loop over the
 /// run, even at -O2. For whole packets, the outer loop goes over the queries and the inner loop over the keys, so that
 /// constants and values that depend only on the queries stay in registers.
-/// Measured: scores_bench on Zen 5, share of the plain kernel's speed, in this order and (in the other). Clang 14:
-/// lambda_linear 95 % (74 %), lambda_mask_and 95 % (57 %). GCC 12: lambda_mask_and 94 % (91 %).
+/// Measured: scores_bench on Zen 5, share of the plain kernel's speed (in brackets: with the loops interchanged). Clang
+/// 14: lambda_linear 95 % (74 %), lambda_mask_and 95 % (57 %). GCC 12: lambda_mask_and 94 % (91 %).
 template <class Scalar, class Body>
 void for_each_run(const ScoreTile& tile, const ScoreBlock<Scalar>& scores, Body body) {
   const auto narrow = [](Index i) { return static_cast<std::int32_t>(i); };

@@ -63,7 +63,8 @@ void store_part(Scalar* to, Index count, const simd::Packet<Scalar>& packet) {
   std::copy_n(part, count, to);
 }
 
-/// The contributions of one query to the gradients, for one packet of hidden units.
+/// The contributions of one query to the gradients, for one packet of hidden units. They lack constant factors: the
+/// caller multiplies d_q by 4 v, and d_v by -2.
 template <class Scalar>
 struct AdditiveGradients {
   simd::Packet<Scalar> d_q;  // sum over keys of d_score e r^2
@@ -71,8 +72,8 @@ struct AdditiveGradients {
 };
 
 /// Returns the contributions of one query to the gradients, for one packet q of its hidden units. Adds d_score e r^2 to
-/// each key's row of `d_keys`. key_panel, d_keys: [keys x lanes], the hidden units of each key that belong to q.
-/// d_scores: [keys], the gradients of the query's scores.
+/// each key's row of `d_keys`. key_panel: [keys x lanes], each key's packet of the same hidden units. d_keys: [keys x
+/// lanes], their gradients, which the caller multiplies by 4 v. d_scores: [keys], the gradients of the query's scores.
 template <class Scalar>
 EIGEN_DONT_INLINE AdditiveGradients<Scalar> add_additive_gradients(Index keys, const simd::Packet<Scalar>& q,
                                                                    const Scalar* key_panel, const Scalar* d_scores,

@@ -75,7 +75,7 @@ constexpr bool are_operands() {
       Operand<Q> && (... && Operand<KeysAndValues>)&&(... && (TensorOperand<KeysAndValues> == TensorOperand<Q>));
   static_assert(readable,
                 "attention takes Eigen matrices, or tensors of 4 dimensions: write x.matrix() for an Array, x.value() "
-                "for a Variable, an Eigen::Map for other memory; after a Context, attention takes Variables");
+                "for a Variable, an Eigen::Map for other memory; attention(context, q, k, v) takes Variables");
   if constexpr (readable) {
     using Scalar = std::conditional_t<TensorOperand<Q>, OperandScalar<Q>, ComputeType<OperandScalar<Q>>>;
     constexpr bool computed = std::is_same_v<Scalar, float> || std::is_same_v<Scalar, double>;

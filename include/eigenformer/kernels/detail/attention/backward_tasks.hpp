@@ -82,9 +82,10 @@ void attend_backward(const BackwardCall<Scalar, S>& call, const BackwardTask& ta
 /// Computes the gradients of a call, in parallel.
 ///
 /// A task is a chunk of keys, so tasks of different chunks add to the gradients of the same queries. Usually one chunk
-/// runs after the other. If there are too few sequences and heads for the threads, several chunks run in parallel. Each
-/// but the first then sums into its own matrix, and the matrices are added in the order of the chunks. A chunk consists
-/// of whole units of backward_keys, which are added one by one. So results are the same for any number of threads.
+/// runs after the other. With threads, and fewer than eight pairs of a sequence and a key head, several chunks run in
+/// parallel. Each but the first then sums into its own matrix, and the matrices are added in the order of the chunks.
+/// These chunks are single units of backward_keys. A larger chunk adds its units one by one. So results are the same
+/// for any number of threads.
 template <class Scalar, Score S>
 void attend_backward(const BackwardCall<Scalar, S>& call, Threads* threads) {
   constexpr bool by_head = ScoreTraits<S>::sequences_share_gradient;
@@ -94,8 +95,8 @@ void attend_backward(const BackwardCall<Scalar, S>& call, Threads* threads) {
   const Index heads = layout.sequences() * layout.key_heads;
   const Index longest = layout.key_rows.max_length();
   const bool shares_keys = threads != nullptr && heads < 8;
-  // A gradient that sequences share is summed in the order of queries and keys. Chunks determine that order, so their
-  // size must not depend on the threads.
+  // If sequences share a gradient of the score, it is summed in the order of queries and keys. Chunks determine that
+  // order, so their size must not depend on the threads.
   const Index chunk_keys = shares_keys || by_head ? backward_keys : many_backward_keys<Scalar>(layout);
   const Index chunks = (longest + chunk_keys - 1) / chunk_keys;
   const Index together = shares_keys ? std::clamp<Index>(chunks, 1, 8) : 1;

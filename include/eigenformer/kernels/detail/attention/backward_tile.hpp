@@ -147,7 +147,7 @@ class BackwardTile {
   void clear_d_q() { std::fill_n(d_q_lanes_, blocks() * n * d_, Scalar(0)); }
   /// Adds the queries' gradients summed since clear_d_q, times the scale, to `d_q`.
   EIGEN_DONT_INLINE void add_d_q(const ContiguousRows<Scalar>& d_q) {
-    // Scale first, without FMA, so that results do not depend on the destination.
+    // Scale first, without FMA: a sum must be rounded alike whether it is added to the result or to a chunk's matrix.
     scale_in_place(d_q_lanes_, blocks() * n * d_, scale_);
     for (Index i = 0; i < count_; i += n)
       add_rows(d_q_lanes_ + i * d_, d_, std::min<Index>(n, count_ - i), d_q.row(i), d_q.stride);
@@ -224,7 +224,7 @@ class BackwardTile {
     }
   }
 
-  /// Computes the product x = rows lanes. x: [m x queries]; rows: [m x width]; lanes: [width x queries].
+  /// Computes the matrix product x = rows * lanes. x: [m x queries]; rows: [m x width]; lanes: [width x queries].
   static void multiply_by_lanes(const Queries& queries, Index m, const QueryNumbers& lanes, const Strided<Scalar>& rows,
                                 Scalar* x) {
     for_each_block(queries, [&](Index i, Index packets, Index block, Index lane) {
@@ -238,7 +238,7 @@ class BackwardTile {
     });
   }
 
-  /// Adds the product x rows to `to`. x: [m x queries]; rows: [queries x width]; to: [m x width].
+  /// Adds the matrix product x * rows to `to`. x: [m x queries]; rows: [queries x width]; to: [m x width].
   static void multiply_by_rows(const Queries& queries, Index m, const Scalar* x, const QueryNumbers& rows,
                                const ContiguousRows<Scalar>& to) {
     const Index row_stride = padded<Scalar>(rows.width);

@@ -38,7 +38,7 @@ class ErasedScore {
   const ScoreKind kind;
 
   /// Refers to `score`. differentiated: whether the derivative will be used. If not, the derivative is not compiled, so
-  /// that functions that take only floats are accepted.
+  /// that functions that take no dual numbers are accepted.
   template <Score S, bool differentiated>
   ErasedScore(const S& score, std::bool_constant<differentiated>)
       : kind(kind_of<S>),

@@ -30,7 +30,7 @@ struct KeyTile {
 /// How the keys of a sequence are split into tiles.
 struct KeyTileSizes {
   Index keys;                  // per tile
-  Index partly_hidden;         // per tile that some head sees in part and none in full; at most `keys`
+  Index partly_hidden;         // per tile that no head sees in full; at most `keys`
   Index heads = 1;             // query heads that read a tile together, from tile.head on
   bool whole_packets = false;  // whether rows of keys and values are padded to whole packets
 };

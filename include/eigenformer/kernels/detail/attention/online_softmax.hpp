@@ -80,8 +80,8 @@ class OnlineSoftmax {
   // Sums are rescaled only if the largest score grows by more than this. So weights are at most 2^8.
   static constexpr auto slack = static_cast<Scalar>(in_base_2 ? 8.0 : 5.5);
 
-  /// Raises the largest scores of the queries from `lane` on to `top`, where `top` exceeds them by more than `slack`,
-  /// and rescales sums and results to match. Returns the number to subtract from each query's scores.
+  /// Where `top` exceeds the largest scores so far by more than `slack`, replaces them by `top` and rescales sums and
+  /// results to match. lane: the first of a packet of queries. Returns the number to subtract from each query's scores.
   P raise(Index lane, const P& top, Index width, Scalar* results) {
     Scalar* kept = largest_.data() + lane;
     const P before = simd::load(kept);

@@ -22,9 +22,9 @@ inline constexpr Index max_query_blocks = 1536 / block_queries<Scalar>;
 /// Returns how many query blocks go over the keys together, so that a tile of keys is fetched once for all of them.
 ///
 /// - Usually as many as fit on the stack of TileMemory, up to four.
-/// - More if a tile is copied, or if all keys and values take more than 1 MB, which a core's caches may not hold. Then
-///   the blocks that go together take at most 5/8 MB. If threads are to `share` the blocks, at most a sixteenth of all
-///   blocks go together, and at most max_query_blocks / 4.
+/// - More if a tile is copied, or if one head's keys and values of the longest sequence take more than 1 MB, which a
+///   core's caches may not hold. Then the blocks that go together take at most 5/8 MB. If threads are to `share` the
+///   blocks, at most a sixteenth of all blocks go together, and at most max_query_blocks / 4.
 ///
 /// Measured: Zen 3, 64 blocks instead of 16, rows 1024 floats apart, d = 64: 1.16 times the speed with n = 2048, 1.05
 /// with 512.
@@ -48,14 +48,15 @@ Index blocks_together(const AttentionLayout& layout, const HeadRows<const Stored
   return std::max<Index>(few, std::min<Index>(most, (Index(5) << 17) / (block * size)));
 }
 
-/// max_tile_keys: the most keys of any tile. partly_hidden_tile_keys: the most keys of a tile in which some are hidden.
-/// The second is smaller, because a mask is applied to the whole part in which it hides keys.
+/// max_tile_keys: the most keys of any tile. partly_hidden_tile_keys: the most keys of a tile in which some are hidden,
+/// unless the score reads rows of keys. Such tiles are smaller, because a part is computed and masked as a whole, even
+/// if most of it is hidden.
 /// Measured: attention_bench, d = 64, n = 2048: 88.2 % of the peak with 128 keys, 89.1 with 512; causal, n = 512: 78.8
 /// and 76.5.
 /// Measured: Zen 3, with smaller caches: 256 keys have up to 1.02 times the speed of 512; with d = 128, 1.07 times.
 inline constexpr Index max_tile_keys = 512, partly_hidden_tile_keys = 128;
-/// Returns the number of keys per tile. Every tile has fixed costs, so tiles are large, but a copied tile must fit into
-/// TileReader. Scores that read rows of keys get the largest tiles.
+/// Returns the number of keys per tile. Every tile has fixed costs, so tiles are large, but a copied tile should fit on
+/// the stack of TileReader. Scores that read rows of keys get the largest tiles.
 template <class Scalar, Score S>
 Index tile_keys(const AttentionLayout& layout) {
   if (ScoreTraits<S>::reads_rows_of_keys) return max_tile_keys;

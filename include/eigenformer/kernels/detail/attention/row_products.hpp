@@ -1,4 +1,4 @@
-// The two products of attention of few queries. Both read a row of keys or values once, along its features.
+// The two products of attention of few queries. Both read rows of keys or values along the features, once per query.
 #pragma once
 
 #include <type_traits>

@@ -35,8 +35,8 @@ class TileParts {
       narrowed[static_cast<std::size_t>(g)] = queries_of(tile, g, 1);
       narrow(score, narrowed[static_cast<std::size_t>(g)]);
     }
-    // Cut at each key where some group begins or ends. The part between two cuts has all groups between the first and
-    // the last group that see its keys, inclusive.
+    // Cut at each key where some group's keys begin or end. The part between two cuts has all groups between the first
+    // and the last group that see its keys, inclusive.
     for (Index key = tile.key_begin; key < tile.key_end;) {
       Index next = tile.key_end, first = groups, last = -1;
       for (Index g = 0; g < groups; ++g) {

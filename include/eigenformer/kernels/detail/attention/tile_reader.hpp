@@ -14,7 +14,7 @@ namespace eigenformer::inline EIGENFORMER_ABI::detail {
 /// Most L1 caches have 4 KB per way. Rows a multiple of 4 KB apart map to one cache set; rows an odd multiple of 2 KB
 /// apart map to two. Heads in column blocks of matrices 1024 or 512 floats wide have such rows.
 /// Measured: Zen 3, d = 64, rows 1024 floats apart: 1.2 to 1.4 times the speed when copied.
-/// Measured: Zen 3, d = 64, rows 512 floats apart, 512 and 2048 keys, times the speed when copied: 0.83 with 24
+/// Measured: Zen 3, d = 64, rows 512 floats apart, 512 and 2048 keys: copying gives 0.83 times the speed with 24
 /// queries, 0.95 to 0.98 with 96, 1.00 to 1.02 with 144, 1.06 to 1.09 with 512 and more.
 template <class Scalar>
 bool copies_pay(Index row_stride, Index queries, Index keys) {
@@ -56,7 +56,8 @@ EIGENFORMER_FLOAT(Strided<float> copy_rows(const HeadRows<const float>&, const A
 EIGENFORMER_DOUBLE(Strided<double> copy_rows(const HeadRows<const double>&, const AttentionLayout&, Index, Index, Index,
                                              double*));
 
-/// Reads one head's columns of keys or values, tile by tile. Copies them only if kernels cannot use them in place:
+/// Reads one head's columns of keys or values, tile by tile. `read` copies them only if kernels cannot use them in
+/// place, or only slowly:
 /// - numbers of 16 bits;
 /// - rows picked by key_index;
 /// - entries contiguous neither along rows nor along columns;

@@ -39,7 +39,7 @@ struct TappedRows {
   Taps taps;
 };
 
-/// Writes y_i = start + sum over k of x_(i + shift k) B_k. Rows of x outside the sequence of i count as zeros.
+/// Writes y_i = start + sum over k of x_(i + shift(k)) B_k. Rows of x outside the sequence of i count as zeros.
 /// - start: a row, or null for zeros
 /// - panel_of(k, row, rows, col, cols, buffer): returns that part of B_k in whole packets; may pack it into `buffer`
 template <class Scalar, class PanelOf>

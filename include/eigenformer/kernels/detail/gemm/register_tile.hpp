@@ -22,12 +22,13 @@ template <class Scalar>
 inline constexpr Index panel_width = panel_packets* simd::lanes<Scalar>;
 
 /// Returns the number of rows of the tallest tile with this many packets. 8 x 3 sums, or 4 x 3 with 16 registers, leave
-/// enough registers for the operands, and hide the latency of the additions. 12 x 2 and 6 x 4 are as fast, but most
-/// head widths are multiples of eight.
+/// enough registers for the operands, and hide the latency of the additions. 12 x 2 and 6 x 4 are as fast, but a tile's
+/// rows are often the features of a head, and most head widths are multiples of eight.
 /// Measured: AVX-512: 96 to 98 % of the peak with both 12 x 2 and 6 x 4.
 /// Measured: Xeon, whose clock falls with the number of loads: attention has 0.95 to 1.01 times the speed with
-/// either 6 x 3 or 8 x 2. One load before every pair of multiply-adds suits this processor's ports: products alone are
-/// 4 % faster, but attention is no faster.
+/// either 6 x 3 or 8 x 2.
+/// Measured: this Xeon, one load placed before every pair of multiply-adds, which suits its ports: products alone are
+/// 4 % faster, attention is no faster.
 constexpr int tile_rows(int packets) {
   return simd::registers >= 32 || packets == 1 ? 8 : 4;
 }
@@ -68,7 +69,7 @@ EIGEN_ALWAYS_INLINE void for_each_packet(const ContiguousRows<Scalar>& tile, Bod
 /// Adds A B to `sums` for the next `steps` values of k, and advances the pointers. Rows 0 to 3 of A begin at a_0, rows
 /// 4 to 7 at a_4. Strides are in bytes.
 ///
-/// On Intel, multiply-adds share ports with integer additions, so all pointers advance only once in four steps.
+/// On Intel, multiply-adds share ports with integer additions, so all pointers advance only once per call.
 /// Measured: Ice Lake, 8 x 3 tiles of depth 64: 88 % of the peak with three additions per step, 96 % with three in four
 /// steps.
 template <class Scalar, Contiguous contiguous, int steps, int rows, int packets>
@@ -102,9 +103,9 @@ EIGEN_ALWAYS_INLINE void add_steps(  // NOLINT(readability-function-size): alway
   b += steps * b_stride;
 }
 
-/// Computes C = start + A B in whole tiles, one below the other. `product` must have a multiple of `rows` rows, and
-/// packets * lanes columns. `largest` has an entry per column, or is null. Each entry is raised to the maximum of
-/// itself and its column of C. This costs next to nothing while C is in registers.
+/// Computes C = start + A B in whole tiles of `rows` rows, one below the other. Leaves out the last rows if they do not
+/// fill a tile. `product` must have packets * lanes columns. `largest` has an entry per column, or is null. Each entry
+/// is raised to the maximum of itself and its column of C. This costs next to nothing while C is in registers.
 /// Not inlined, because every caller would compile and contain all tiles again.
 template <class Scalar, int packets, int rows, Contiguous contiguous>
 EIGEN_DONT_INLINE void multiply_tiles(const PackedProduct<Scalar>& product, Scalar* largest) {
@@ -167,7 +168,8 @@ void multiply_rows(const PackedProduct<Scalar>& product, Scalar* largest = nullp
     else
       multiply_tiles<Scalar, packets, rows, Contiguous::columns>(product, largest);
   }
-  // The remaining rows go to lower tiles. Each height is compiled separately, so only powers of two are used.
+  // The remaining rows go to tiles of half the height. Each height is compiled separately, so only powers of two are
+  // used.
   const Index done = product.rows / rows * rows;
   if constexpr (rows > 1)
     if (done < product.rows) multiply_rows<Scalar, packets, rows / 2>(product.from_row(done), largest);

@@ -5,7 +5,7 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI::detail {
 
-/// What a cell's step reads and writes for one sequence: rows of the matrices with these names in recurrence.hpp.
+/// What a cell's step reads and writes for one sequence: rows of the matrices with these names in forward.hpp.
 template <class Scalar>
 struct RecurrentStep {
   Index hidden;

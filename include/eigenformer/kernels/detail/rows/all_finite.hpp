@@ -1,4 +1,4 @@
-// Checks a matrix for NaN and infinity. Products may skip zero weights only if the other operand is finite.
+// Checks a matrix for NaN and infinity. A product may weight hidden entries by 0 only if its other operand is finite.
 #pragma once
 
 #include "eigenformer/kernels/detail/gemm/product.hpp"

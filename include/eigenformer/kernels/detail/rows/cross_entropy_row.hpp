@@ -11,8 +11,8 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI::detail {
 
-/// The target of a row: each class's log-probability enters the loss with a factor. This is `each` times the class's
-/// weight; for the label, of_label(label) is added.
+/// The target of a row: the factors with which the negative log-probabilities of the classes enter the loss. A class's
+/// factor is `each` times its weight. The label's factor is larger by of_label(label).
 class CrossEntropyTarget {
  public:
   CrossEntropyTarget(Index vocabulary_size, const CrossEntropyOptions& options)
@@ -50,8 +50,8 @@ inline double check_cross_entropy(Shape logits, std::span<const Token> labels, c
           ", the size of the vocabulary is ", logits.cols);
     counted += target.weight(labels[i]);
   }
-  if (counted == 0) return 0;
-  return options.reduction == Reduction::mean ? 1 / counted : 1;
+  if (options.reduction == Reduction::sum) return 1;
+  return counted == 0 ? 0 : 1 / counted;
 }
 
 /// Returns the loss of one row, and writes log_sum_exp. Logits are taken relative to the largest, so that large logits

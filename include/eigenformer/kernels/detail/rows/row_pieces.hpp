@@ -97,7 +97,7 @@ EIGEN_ALWAYS_INLINE std::array<Sum<Scalar>, sums> row_sums(Index size, Add add) 
 template <class Scalar, class Term>
 Sum<Scalar> row_sum(Index size, Term term) {
   static_assert(std::is_same_v<decltype(term(Index{}, Index{})), RowPiece<Scalar>>,
-                "an expression would outlive its parts");
+                "term must return a RowPiece: an Eigen expression would outlive its operands");
   return row_sums<Scalar, 1>(size, [&](auto& lanes, Index j, auto count) { lanes[0] += term(j, count); })[0];
 }
 
