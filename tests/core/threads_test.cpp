@@ -82,23 +82,3 @@ TEST_CASE("an exception of a body reaches the caller", "[core]") {
                                      }),
                     std::domain_error);
 }
-
-TEST_CASE("a task is referred to, not copied", "[core]") {
-  Index sum = 0;
-  const auto constant = [&sum](Index i) { sum += i; };
-  const ef::TaskRef task(constant);
-  const ef::TaskRef copy = task;
-  task(3);
-  copy(4);
-  CHECK(sum == 7);
-
-  struct Counter {
-    int calls = 0;
-    void operator()(Index) { ++calls; }
-  } counter;
-  const ef::TaskRef counting(counter);
-  counting(0);
-  counting(1);
-  CHECK(counter.calls == 2);
-  static_assert(sizeof(ef::TaskRef) == 2 * sizeof(void*));
-}

@@ -3,32 +3,22 @@
 #pragma once
 
 #include <algorithm>
-#include <type_traits>
 
+#include "eigenformer/core/function_ref.hpp"
 #include "eigenformer/core/types.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// A non-owning reference to a callable of signature void(Index). The size of two pointers.
-class TaskRef {
- public:
-  template <class Task, std::enable_if_t<!std::is_same_v<std::remove_cvref_t<Task>, TaskRef>, int> = 0>
-  TaskRef(Task&& task)  // NOLINT: implicit, so that a lambda can be passed
-      : task_(const_cast<void*>(static_cast<const void*>(&task))),
-        call_([](void* t, Index i) { (*static_cast<std::remove_reference_t<Task>*>(t))(i); }) {}
-  void operator()(Index i) const { call_(task_, i); }
-
- private:
-  void* task_;
-  void (*call_)(void*, Index);
-};
+/// A reference to the task of a call of Threads::run.
+using TaskRef = FunctionRef<void(Index)>;
 
 /// Runs tasks, possibly in parallel. Tasks never wait for each other, so any pool can implement it.
 class Threads {
  public:
   virtual ~Threads() = default;
   /// Calls task(0) .. task(count - 1), each once, in any order and on any thread. Returns when all have returned.
-  /// If tasks throw, rethrows one of their exceptions when no task is running; tasks that had not begun may be left out.
+  /// If tasks throw, rethrows one of their exceptions when no task is running; tasks that had not begun may be left
+  /// out.
   virtual void run(Index count, TaskRef task) = 0;
 };
 

@@ -1,6 +1,7 @@
 // Differentiable attention: see kernels/attention.hpp.
 #pragma once
 
+#include <functional>
 #include <variant>
 
 #include "eigenformer/autograd/context.hpp"
@@ -51,6 +52,48 @@ AttentionOptions with_context(const Context<Scalar>& context, AttentionOptions o
   return options;
 }
 
+/// A call of attention and its results.
+template <class Scalar>
+struct RecordedAttention {
+  QueryKeyValue<Scalar> in;
+  AttentionOptions options;
+  Variable<Scalar> y, log_sum_exp;
+
+  AttentionInputs<Scalar> inputs() const {
+    return {strided_view(in.q.value()), strided_view(in.k.value()), strided_view(in.v.value())};
+  }
+};
+
+/// Writes the gradients of a recorded call, and adds to d_numbers the gradient of what its score reads.
+template <class Scalar>
+using AttentionDerivative = std::function<void(const RecordedAttention<Scalar>&, const Variable<Scalar>& d_y,
+                                               Scalar* d_numbers, const AttentionGradients<Scalar>& to)>;
+
+/// Records a call on the tape and returns its result. Compiled once for all scores.
+template <class Scalar>
+Variable<Scalar> record_attention(const Context<Scalar>& context, const RecordedAttention<Scalar>& call,
+                                  const Variable<Scalar>& numbers, AttentionDerivative<Scalar> derivative) {
+  check(!call.options.key_index.has_value(), "attention: key_index has no backward, and a tape is recording");
+  return context.record(
+      call.y, {call.in.q, call.in.k, call.in.v, numbers},
+      [call, numbers, derivative = std::move(derivative)](const Variable<Scalar>& d_y, Tape<Scalar>& tape) {
+        const auto& [q, k, v] = call.in;
+        Variable<Scalar> d_q = tape.new_matrix(q.rows(), q.cols());
+        Variable<Scalar> d_k = tape.new_matrix(k.rows(), k.cols());
+        Variable<Scalar> d_v = tape.new_matrix(v.rows(), v.cols());
+        Variable<Scalar> d_numbers;
+        if (numbers.requires_grad()) {
+          d_numbers = tape.new_matrix(numbers.rows(), numbers.cols());
+          d_numbers.writable().setZero();
+        }
+        derivative(call, d_y, d_numbers.writable().data(), {d_q.writable(), d_k.writable(), d_v.writable()});
+        tape.add_gradient(q, std::move(d_q));
+        tape.add_gradient(k, std::move(d_k));
+        tape.add_gradient(v, std::move(d_v));
+        tape.add_gradient(numbers, std::move(d_numbers));
+      });
+}
+
 /// Returns attention with a score that may read differentiable `numbers`. They are empty if the score reads none.
 /// make_score(d_numbers) must return the score. The score's backward adds the numbers' gradient to d_numbers, unless it
 /// is null. Throws if options.key_index is given while a tape is recording, since it has no backward.
@@ -59,33 +102,25 @@ Variable<Scalar> attention_by(const Context<Scalar>& context, const QueryKeyValu
                               const Variable<Scalar>& numbers, const MakeScore& make_score,
                               const AttentionOptions& options) {
   const AttentionLayout layout = attention_layout(shape(in.q), shape(in.k), shape(in.v), options);
-  Variable<Scalar> y = context.new_matrix(in.q.rows(), layout.heads * layout.value_width);
-  Variable<Scalar> log_sum_exp = context.new_matrix(in.q.rows(), layout.heads);
-  const auto views = [](const QueryKeyValue<Scalar>& of) {
-    return AttentionInputs<Scalar>{strided_view(of.q.value()), strided_view(of.k.value()), strided_view(of.v.value())};
-  };
-  attention_forward<Scalar>(views(in), make_score(nullptr), options, {y.writable(), log_sum_exp.writable()});
-  if (context.tape == nullptr) return y;
-  check(!options.key_index.has_value(), "attention: key_index has no backward, and a tape is recording");
-  return context.record(
-      y, {in.q, in.k, in.v, numbers},
-      [in, numbers, make_score, options, y, log_sum_exp, views](const Variable<Scalar>& d_y, Tape<Scalar>& tape) {
-        Variable<Scalar> d_q = tape.new_matrix(in.q.rows(), in.q.cols());
-        Variable<Scalar> d_k = tape.new_matrix(in.k.rows(), in.k.cols());
-        Variable<Scalar> d_v = tape.new_matrix(in.v.rows(), in.v.cols());
-        Variable<Scalar> d_numbers;
-        if (numbers.requires_grad()) {
-          d_numbers = tape.new_matrix(numbers.rows(), numbers.cols());
-          d_numbers.writable().setZero();
-        }
-        attention_backward<Scalar>(views(in), make_score(d_numbers.writable().data()), options,
-                                   {y.value(), log_sum_exp.value()}, d_y.value(),
-                                   {d_q.writable(), d_k.writable(), d_v.writable()});
-        tape.add_gradient(in.q, std::move(d_q));
-        tape.add_gradient(in.k, std::move(d_k));
-        tape.add_gradient(in.v, std::move(d_v));
-        tape.add_gradient(numbers, std::move(d_numbers));
-      });
+  RecordedAttention<Scalar> call{in, options, context.new_matrix(in.q.rows(), layout.heads * layout.value_width),
+                                 context.new_matrix(in.q.rows(), layout.heads)};
+  attention_forward<Scalar>(call.inputs(), make_score(nullptr), options,
+                            {call.y.writable(), call.log_sum_exp.writable()});
+  if (context.tape == nullptr) return call.y;
+  return record_attention<Scalar>(context, call, numbers,
+                                  [make_score](const RecordedAttention<Scalar>& recorded, const Variable<Scalar>& d_y,
+                                               Scalar* d_numbers, const AttentionGradients<Scalar>& to) {
+                                    attention_backward<Scalar>(
+                                        recorded.inputs(), make_score(d_numbers), recorded.options,
+                                        {recorded.y.value(), recorded.log_sum_exp.value()}, d_y.value(), to);
+                                  });
+}
+
+/// Returns a function of d_numbers that makes the kernel's score: the make_score of attention_by. score: one with
+/// differentiable numbers, such as a PositionScore.
+template <class Scalar, class S>
+auto score_maker(const S& score) {
+  return [score](Scalar* d_numbers) { return score.score(d_numbers); };
 }
 
 }  // namespace detail
@@ -106,9 +141,8 @@ Variable<Scalar> attention(const Context<Scalar>& context, const Variable<Scalar
     return std::visit([&](const auto& mask) { return attention(context, q, k, v, mask, options); }, score.chosen());
   } else if constexpr (requires { score.numbers(); }) {
     static_assert(detail::is_options<O>, "what follows the score is AttentionOptions, such as {.heads = 8}");
-    return detail::attention_by(
-        context, QueryKeyValue<Scalar>{q, k, v}, score.numbers(),
-        [score](Scalar* d_numbers) { return score.score(d_numbers); }, detail::with_context(context, options));
+    return detail::attention_by(context, QueryKeyValue<Scalar>{q, k, v}, score.numbers(),
+                                detail::score_maker<Scalar>(score), detail::with_context(context, options));
   } else {
     return detail::with_score_and_options<Scalar, true>(
         score, options, [&](const auto& checked, const AttentionOptions& given) {

@@ -82,12 +82,6 @@ class PositionScore {
 
 namespace detail {
 
-/// Returns a function of d_numbers that makes the kernel's score: the make_score of attention_by.
-template <class Scalar>
-auto score_maker(const PositionScore<Scalar>& score) {
-  return [score](Scalar* d_numbers) { return score.score(d_numbers); };
-}
-
 /// Returns the attention weights, summed by clipped distance: [queries x heads * distances].
 /// distances: 2 K + 1, if distances are clipped to -K .. K. options: completed by with_context.
 template <class Scalar>
@@ -127,7 +121,7 @@ Variable<Scalar> attention_with_relative_values(const Context<Scalar>& context, 
                                                 const AttentionOptions& given = {}) {
   const AttentionOptions options = detail::with_context(context, given);
   const Variable<Scalar> attended =
-      detail::attention_by(context, in, score.numbers(), detail::score_maker(score), options);
+      detail::attention_by(context, in, score.numbers(), detail::score_maker<Scalar>(score), options);
   check(attended.cols() == options.heads * vectors.cols(), "relative positions: v is ", shape(in.v),
         ", the vectors are ", shape(vectors), ", expected vectors as wide as a head of v");
   const Variable<Scalar> w = detail::weights_by_distance(context, in.q, in.k, score, vectors.rows(), options);

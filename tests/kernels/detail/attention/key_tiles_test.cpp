@@ -33,13 +33,13 @@ std::pair<std::vector<Range>, bool> tiles_of(const S& score, Index keys, const d
   const Matrix<float> k = Matrix<float>::NullaryExpr(keys, 16, [](Index i, Index) { return static_cast<float>(i); });
   const auto layout = detail::attention_layout({4, 16}, {keys, 16}, {keys, 16}, {});
   const auto rows = detail::head_columns(ef::strided_view(k), 1);
-  const detail::AttentionCall<float, float, S> call{
-      layout, score, detail::AttentionDropout(0, {}), {rows, rows, rows, {}, nullptr}};
+  const detail::AttentionRows<float, float> operands{rows, rows, rows, {}, nullptr};
+  const auto visible = [&](const ef::ScoreTile& t) { return score.visible(t); };
   ef::ScoreTile tile;
   tile.queries = tile.query_end = 4;
   tile.keys = keys;
   std::vector<Range> ranges;
-  const bool hides = detail::for_each_key_tile(call, tile, sizes, [&](const detail::KeyTile<float>& t) {
+  const auto check_tile = [&](const detail::KeyTile<float>& t) {
     ranges.push_back({t.tile.key_begin, t.tile.key_end, t.seen});
     CHECK(t.size() == t.tile.key_end - t.tile.key_begin);
     for (Index j = 0; j < t.size(); ++j) {
@@ -50,7 +50,8 @@ std::pair<std::vector<Range>, bool> tiles_of(const S& score, Index keys, const d
     CHECK(last.size() == 1);
     CHECK(last.keys(0, 3) == static_cast<float>(t.tile.key_end - 1));
     CHECK(last.values(0, 3) == static_cast<float>(t.tile.key_end - 1));
-  });
+  };
+  const bool hides = detail::for_each_key_tile(layout, operands, visible, tile, sizes, check_tile);
   return {ranges, hides};
 }
 
@@ -91,7 +92,8 @@ TEST_CASE("of several heads it is known who sees most of a tile, and who least",
         most = std::max(most, head % 3);
         least = std::min(least, head % 3);
       }
-      const detail::SeenByHeads seen = detail::seen_by_heads(ByHead{}, tile, heads);
+      const detail::SeenByHeads seen =
+          detail::seen_by_heads([](const ef::ScoreTile& t) { return ByHead{}.visible(t); }, tile, heads);
       CHECK(static_cast<Index>(seen.most) == most);
       CHECK(static_cast<Index>(seen.least) == least);
     }

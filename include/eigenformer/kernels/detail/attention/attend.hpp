@@ -15,15 +15,19 @@ template <class Scalar>
 using AnyMaskOf = ScoreOfKind<Scalar, ScoreKind{}>;
 template <class Scalar>
 using AnyScoreOf = ScoreOfKind<Scalar, ScoreKind{true}>;
+template <class Scalar>
+using AnyMatrixOf = ScoreOfKind<Scalar, ScoreKind{true, true}>;  // scores that read a matrix, such as DenseBias
 
 EIGENFORMER_FLOAT(void attend(const CallOf<float, Unmasked>&, Threads*));
 EIGENFORMER_FLOAT(void attend(const CallOf<float, Causal>&, Threads*));
 EIGENFORMER_FLOAT(void attend(const CallOf<float, AnyMaskOf<float>>&, Threads*));
 EIGENFORMER_FLOAT(void attend(const CallOf<float, AnyScoreOf<float>>&, Threads*));
+EIGENFORMER_FLOAT(void attend(const CallOf<float, AnyMatrixOf<float>>&, Threads*));
 EIGENFORMER_DOUBLE(void attend(const CallOf<double, Unmasked>&, Threads*));
 EIGENFORMER_DOUBLE(void attend(const CallOf<double, Causal>&, Threads*));
 EIGENFORMER_DOUBLE(void attend(const CallOf<double, AnyMaskOf<double>>&, Threads*));
 EIGENFORMER_DOUBLE(void attend(const CallOf<double, AnyScoreOf<double>>&, Threads*));
+EIGENFORMER_DOUBLE(void attend(const CallOf<double, AnyMatrixOf<double>>&, Threads*));
 
 /// Computes attention: reads the operands in `rows`, and writes the results to `rows`. Throws if the score does not
 /// cover the batch.

@@ -104,11 +104,30 @@ class ScoreOfKind : public ErasedScore<Scalar> {
   }
 };
 
-/// Returns the score that a kernel is compiled for: Unmasked and Causal as they are, any other as a ScoreOfKind.
-/// Unmasked and Causal keep dedicated kernels, because indirect calls would cost most there.
+/// Whether query blocks and the backward have kernels compiled for S alone: indirect calls would cost most there.
+template <Score S>
+inline constexpr bool has_own_kernel = std::is_same_v<S, Unmasked> || std::is_same_v<S, Causal>;
+
+/// Whether S is erased already.
+template <class S>
+inline constexpr bool is_erased = false;
+template <class Scalar, ScoreKind kind>
+inline constexpr bool is_erased<ScoreOfKind<Scalar, kind>> = true;
+
+/// Returns the score that a kernel is compiled for that serves all scores of a kind: a ScoreOfKind.
+template <class Scalar, ScoreKind kind, Score S>
+decltype(auto) erased_for_kernel(const S& score) {
+  if constexpr (is_erased<S>)
+    return (score);
+  else
+    return ScoreOfKind<Scalar, kind>(score);
+}
+
+/// Returns the score that a kernel is compiled for: scores with a kernel of their own as they are, any other as a
+/// ScoreOfKind.
 template <class Scalar, ScoreKind kind, Score S>
 decltype(auto) for_kernel(const S& score) {
-  if constexpr (std::is_same_v<S, Unmasked> || std::is_same_v<S, Causal>)
+  if constexpr (has_own_kernel<S>)
     return (score);
   else
     return ScoreOfKind<Scalar, kind>(score);

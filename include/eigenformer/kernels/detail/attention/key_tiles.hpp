@@ -2,7 +2,9 @@
 #pragma once
 
 #include <algorithm>
+#include <type_traits>
 
+#include "eigenformer/core/function_ref.hpp"
 #include "eigenformer/kernels/detail/attention/call.hpp"
 #include "eigenformer/kernels/detail/attention/tile_reader.hpp"
 
@@ -39,40 +41,44 @@ struct KeyTileSizes {
 struct SeenByHeads {
   Visible most = Visible::none, least = Visible::all;
 };
+/// Tells how much of a tile is visible: the `visible` of a score.
+using VisibleRef = FunctionRef<Visible(const ScoreTile&)>;
+
 /// Returns how much of `tile` is seen by the `heads` heads from tile.head on.
-template <Score S>
-SeenByHeads seen_by_heads(const S& score, ScoreTile tile, Index heads) {
+inline SeenByHeads seen_by_heads(VisibleRef visible, ScoreTile tile, Index heads) {
   SeenByHeads seen;
   for (const Index end = tile.head + heads; tile.head < end; ++tile.head) {
-    const Visible of_head = score.visible(tile);
+    const Visible of_head = visible(tile);
     seen.most = std::max<Visible>(seen.most, of_head);
     seen.least = std::min<Visible>(seen.least, of_head);
   }
   return seen;
 }
 
-/// Calls body(KeyTile), in order, for each tile of keys that a query of `tile` may see. Returns whether any key of
-/// these tiles may be hidden from any query, by a mask or by a score that changes values to minus infinity.
-template <class Scalar, class Stored, Score S, class Body>
-bool for_each_key_tile(const AttentionCall<Scalar, Stored, S>& call, ScoreTile tile, const KeyTileSizes& sizes,
-                       Body body) {
+/// Calls `body`, in order, for each tile of keys that a query of `tile` may see. Returns whether any key of these tiles
+/// is hidden from any query. `visible` and `body` are references, so that this is compiled once for all scores and
+/// query paths.
+template <class Scalar, class Stored>
+bool for_each_key_tile(const AttentionLayout& layout, const AttentionRows<Scalar, Stored>& rows, VisibleRef visible,
+                       ScoreTile tile, const KeyTileSizes& sizes,
+                       std::type_identity_t<FunctionRef<void(const KeyTile<Scalar>&)>> body) {
   TileReader<Scalar> k_reader, v_reader;
-  const Index key_head = call.layout.key_head(tile.head);
-  const auto read = [&](TileReader<Scalar>& reader, const HeadRows<const Stored>& rows) {
-    return sizes.whole_packets ? reader.read_packets(rows, call.layout, key_head, tile)
-                               : reader.read(rows, call.layout, key_head, tile);
+  const Index key_head = layout.key_head(tile.head);
+  const auto read = [&](TileReader<Scalar>& reader, const HeadRows<const Stored>& from) {
+    return sizes.whole_packets ? reader.read_packets(from, layout, key_head, tile)
+                               : reader.read(from, layout, key_head, tile);
   };
-  bool hides = ScoreTraits<S>::changes_values;
+  bool hides = false;
   for (tile.key_begin = 0; tile.key_begin < tile.keys; tile.key_begin = tile.key_end) {
     tile.key_end = std::min<Index>(tile.keys, tile.key_begin + sizes.keys);
-    SeenByHeads seen = seen_by_heads(call.score, tile, sizes.heads);
+    SeenByHeads seen = seen_by_heads(visible, tile, sizes.heads);
     if (seen.most == Visible::some && sizes.partly_hidden < sizes.keys) {  // a smaller tile has fewer hidden keys
       tile.key_end = std::min<Index>(tile.key_end, tile.key_begin + sizes.partly_hidden);
-      seen = seen_by_heads(call.score, tile, sizes.heads);
+      seen = seen_by_heads(visible, tile, sizes.heads);
     }
     if (seen.most == Visible::none) continue;
     hides = hides || seen.least != Visible::all;
-    body(KeyTile<Scalar>{tile, seen.least, read(k_reader, call.rows.k), read(v_reader, call.rows.v)});
+    body(KeyTile<Scalar>{tile, seen.least, read(k_reader, rows.k), read(v_reader, rows.v)});
   }
   return hides;
 }

@@ -3,6 +3,7 @@
 
 #include <vector>
 
+#include "eigenformer/kernels/detail/attention/erased_score.hpp"
 #include "eigenformer/kernels/detail/attention/few_queries.hpp"
 #include "eigenformer/kernels/detail/attention/grouped_heads.hpp"
 #include "eigenformer/kernels/detail/attention/query_blocks.hpp"
@@ -70,18 +71,27 @@ inline ScoreTile tile_of_queries(const AttentionLayout& layout, const AttentionT
 /// something was hidden and a result is not finite, everything is computed again with hidden keys skipped.
 template <class Queries>
 void attend_with(const typename Queries::Call& call, const ScoreTile& tile) {
+  constexpr bool changes_values = ScoreTraits<std::remove_cvref_t<decltype(call.score)>>::changes_values;
   for (const HiddenKeys hidden : {HiddenKeys::weighted_by_zero, HiddenKeys::skipped}) {
     Queries queries(call, tile, hidden);
-    const bool hides =
-        for_each_key_tile(call, tile, queries.key_tiles(), [&](const auto& keys) { queries.attend(keys); });
+    const bool masks = for_each_key_tile(
+        call.layout, call.rows, [&](const ScoreTile& keys) { return call.score.visible(keys); }, tile,
+        queries.key_tiles(), [&](const auto& keys) { queries.attend(keys); });
+    const bool hides = masks || changes_values;  // a score may hide keys by minus infinity
     if (queries.finish(hides && hidden == HiddenKeys::weighted_by_zero)) return;
   }
 }
 
 /// Computes the attention of a call, in parallel. Throws if the score does not cover the batch.
+///
+/// A score that has a kernel of its own has it for query blocks alone. The other paths compute little per call of the
+/// score, so an indirect call costs nothing there, and one kernel serves all masks.
 template <class Scalar, class Stored, Score S>
 void attend(const AttentionCall<Scalar, Stored, S>& call, Threads* threads) {
   const AttentionLayout& layout = call.layout;
+  const auto& any_score = erased_for_kernel<Scalar, kind_of_forward<S>>(call.score);
+  using AnyScore = std::remove_cvref_t<decltype(any_score)>;
+  const AttentionCall<Scalar, Stored, AnyScore> any_call{layout, any_score, call.dropout, call.rows};
   check_covers(call.score, whole_batch(layout));
   const std::vector<AttentionTask> tasks =
       attention_tasks<Scalar>(layout, blocks_together<Scalar>(layout, call.rows.k, call.rows.v, threads != nullptr));
@@ -95,10 +105,10 @@ void attend(const AttentionCall<Scalar, Stored, S>& call, Threads* threads) {
           attend_with<QueryBlocks<Scalar, Stored, S>>(call, tile);
           break;
         case QueryPath::grouped_heads:
-          attend_with<GroupedHeads<Scalar, Stored, S>>(call, tile);
+          attend_with<GroupedHeads<Scalar, Stored, AnyScore>>(any_call, tile);
           break;
         case QueryPath::few_queries:
-          attend_with<FewQueries<Scalar, Stored, S>>(call, tile);
+          attend_with<FewQueries<Scalar, Stored, AnyScore>>(any_call, tile);
           break;
       }
     }
