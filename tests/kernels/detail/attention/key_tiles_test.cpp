@@ -13,14 +13,6 @@ using namespace ef::testing;
 
 namespace {
 
-// Head 0 sees nothing, head 1 a part, head 2 all, head 3 nothing, and so on.
-struct ByHead {
-  static constexpr ef::ScoreStage stage = ef::ScoreStage::mask;
-  ef::Visible visible(const ef::ScoreTile& tile) const { return static_cast<ef::Visible>(tile.head % 3); }
-  template <class Scalar>
-  void apply(const ef::ScoreTile&, ef::ScoreBlock<Scalar>) const {}
-};
-
 struct Range {
   Index begin, end;
   ef::Visible seen;
@@ -34,7 +26,7 @@ std::pair<std::vector<Range>, bool> tiles_of(const S& score, Index keys, const d
   const auto layout = detail::attention_layout({4, 16}, {keys, 16}, {keys, 16}, {});
   const auto rows = detail::head_columns(ef::strided_view(k), 1);
   const detail::AttentionRows<float, float> operands{rows, rows, rows, {}, nullptr};
-  const auto visible = [&](const ef::ScoreTile& t) { return score.visible(t); };
+  const auto seen_by = [&](const ef::ScoreTile& t, Index heads) { return detail::seen_by_heads(score, t, heads); };
   ef::ScoreTile tile;
   tile.queries = tile.query_end = 4;
   tile.keys = keys;
@@ -51,7 +43,7 @@ std::pair<std::vector<Range>, bool> tiles_of(const S& score, Index keys, const d
     CHECK(last.keys(0, 3) == static_cast<float>(t.tile.key_end - 1));
     CHECK(last.values(0, 3) == static_cast<float>(t.tile.key_end - 1));
   };
-  const bool hides = detail::for_each_key_tile(layout, operands, visible, tile, sizes, check_tile);
+  const bool hides = detail::for_each_key_tile(layout, operands, seen_by, tile, sizes, check_tile);
   return {ranges, hides};
 }
 
@@ -78,23 +70,4 @@ TEST_CASE("tiles that nobody sees are left out, and those of which a part is see
   const auto all = tiles_of(ef::SlidingWindow(20), 40, {.keys = 32, .partly_hidden = 16});
   CHECK(all.first == std::vector<Range>{{0, 16, Visible::all}, {16, 32, Visible::some}});
   CHECK(all.second);
-}
-
-TEST_CASE("of several heads it is known who sees most of a tile, and who least", "[kernels]") {
-  static_assert(ef::Visible::none < ef::Visible::some && ef::Visible::some < ef::Visible::all);
-  for (Index first = 0; first < 3; ++first)
-    for (Index heads = 1; heads <= 4; ++heads) {
-      CAPTURE(first, heads);
-      ef::ScoreTile tile;
-      tile.head = first;
-      Index most = 0, least = 2;
-      for (Index head = first; head < first + heads; ++head) {
-        most = std::max(most, head % 3);
-        least = std::min(least, head % 3);
-      }
-      const detail::SeenByHeads seen =
-          detail::seen_by_heads([](const ef::ScoreTile& t) { return ByHead{}.visible(t); }, tile, heads);
-      CHECK(static_cast<Index>(seen.most) == most);
-      CHECK(static_cast<Index>(seen.least) == least);
-    }
 }

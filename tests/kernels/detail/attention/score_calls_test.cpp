@@ -2,11 +2,24 @@
 
 #include <cmath>
 
+#include "eigenformer/kernels/detail/attention/erased_score.hpp"
 #include "eigenformer/kernels/scores/score_function.hpp"
 #include "support/catch.hpp"
 
 namespace ef = eigenformer;
 namespace detail = eigenformer::detail;
+
+namespace {
+
+// Head 0 sees nothing, head 1 a part, head 2 all, head 3 nothing, and so on.
+struct ByHead {
+  static constexpr ef::ScoreStage stage = ef::ScoreStage::mask;
+  ef::Visible visible(const ef::ScoreTile& tile) const { return static_cast<ef::Visible>(tile.head % 3); }
+  template <class Scalar>
+  void apply(const ef::ScoreTile&, ef::ScoreBlock<Scalar>) const {}
+};
+
+}  // namespace
 
 TEST_CASE("where hidden keys are skipped, a score hides NaN too", "[kernels]") {
   const auto hides_key_1 =
@@ -32,4 +45,26 @@ TEST_CASE("where hidden keys are skipped, a score hides NaN too", "[kernels]") {
 
 TEST_CASE("a score without a size covers every batch", "[kernels]") {
   REQUIRE_NOTHROW(detail::check_covers(ef::Causal{}, ef::ScoreTile{.queries = 1000, .keys = 1000}));
+}
+
+TEST_CASE("of several heads it is known who sees most of a tile, and who least", "[kernels]") {
+  static_assert(ef::Visible::none < ef::Visible::some && ef::Visible::some < ef::Visible::all);
+  for (ef::Index first = 0; first < 3; ++first)
+    for (ef::Index heads = 1; heads <= 4; ++heads) {
+      CAPTURE(first, heads);
+      ef::ScoreTile tile;
+      tile.head = first;
+      ef::Index most = 0, least = 2;
+      for (ef::Index head = first; head < first + heads; ++head) {
+        most = std::max(most, head % 3);
+        least = std::min(least, head % 3);
+      }
+      const ByHead score;
+      const detail::ErasedScore<float> erased(score, std::false_type{});
+      for (const detail::SeenByHeads& seen :
+           {detail::seen_by_heads(score, tile, heads), erased.seen_by_heads(tile, heads)}) {
+        CHECK(static_cast<ef::Index>(seen.most) == most);
+        CHECK(static_cast<ef::Index>(seen.least) == least);
+      }
+    }
 }

@@ -1,8 +1,10 @@
 // Splits attention's derivative into tasks.
 #pragma once
 
+#include <type_traits>
 #include <vector>
 
+#include "eigenformer/core/function_ref.hpp"
 #include "eigenformer/kernels/detail/attention/backward_tile.hpp"
 #include "eigenformer/kernels/detail/attention/key_chunk.hpp"
 
@@ -79,25 +81,28 @@ void attend_backward(const BackwardCall<Scalar, S>& call, const BackwardTask& ta
   chunk.finish();
 }
 
-/// Computes the gradients of a call, in parallel.
+/// Which tiles of a call add to one gradient of its score, and so must not run in parallel.
+struct SharedGradients {
+  bool by_heads, by_sequences;
+};
+
+/// Runs all tasks of a call, in parallel: calls run(rows, task), where `rows` are the call's, or have their own d_q.
 ///
 /// A task is a chunk of keys, so tasks of different chunks add to the gradients of the same queries. Usually one chunk
 /// runs after the other. With threads, and fewer than eight pairs of a sequence and a key head, several chunks run in
 /// parallel. Each but the first then sums into its own matrix, and the matrices are added in the order of the chunks.
 /// These chunks are single units of backward_keys. A larger chunk adds its units one by one. So results are the same
 /// for any number of threads.
-template <class Scalar, Score S>
-void attend_backward(const BackwardCall<Scalar, S>& call, Threads* threads) {
-  constexpr bool by_head = ScoreTraits<S>::sequences_share_gradient;
-  const AttentionLayout& layout = call.layout;
-  check_covers(call.score, whole_batch(layout));
-  const BackwardRows<Scalar>& rows = call.rows;
+template <class Scalar>
+void for_each_backward_task(
+    const AttentionLayout& layout, const BackwardRows<Scalar>& rows, SharedGradients shared, Threads* threads,
+    std::type_identity_t<FunctionRef<void(const BackwardRows<Scalar>&, const BackwardTask&)>> run) {
   const Index heads = layout.sequences() * layout.key_heads;
   const Index longest = layout.key_rows.max_length();
   const bool shares_keys = threads != nullptr && heads < 8;
   // If sequences share a gradient of the score, it is summed in the order of queries and keys. Chunks determine that
   // order, so their size must not depend on the threads.
-  const Index chunk_keys = shares_keys || by_head ? backward_keys : many_backward_keys<Scalar>(layout);
+  const Index chunk_keys = shares_keys || shared.by_sequences ? backward_keys : many_backward_keys<Scalar>(layout);
   const Index chunks = (longest + chunk_keys - 1) / chunk_keys;
   const Index together = shares_keys ? std::clamp<Index>(chunks, 1, 8) : 1;
   std::vector<Matrix<Scalar>> partial(static_cast<std::size_t>(together - 1));
@@ -108,28 +113,39 @@ void attend_backward(const BackwardCall<Scalar, S>& call, Threads* threads) {
   // Tasks that add to the same gradient of the score run as one task, in order.
   const Index parts = layout.sequences() * together;
   Index grain = longest > 128 ? 1 : 8;
-  if (by_head) grain = parts;
-  if (ScoreTraits<S>::heads_share_gradient) grain = by_head ? parts * layout.key_heads : layout.key_heads;
+  if (shared.by_sequences) grain = parts;
+  if (shared.by_heads) grain = shared.by_sequences ? parts * layout.key_heads : layout.key_heads;
   for (Index first = 0; first < chunks; first += together) {
     for (Matrix<Scalar>& d_q : partial) d_q.setZero(query_rows, width);
     parallel_for(threads, parts * layout.key_heads, grain, [&](Index begin, Index end) {
       for (Index i = begin; i < end; ++i) {
-        const Index key_head = by_head ? i / parts : i % layout.key_heads;
-        const Index part = by_head ? i % parts : i / layout.key_heads;
+        const Index key_head = shared.by_sequences ? i / parts : i % layout.key_heads;
+        const Index part = shared.by_sequences ? i % parts : i / layout.key_heads;
         const Index sequence = part % layout.sequences(), chunk = part / layout.sequences();
         const Index key = (first + chunk) * chunk_keys, keys = layout.key_rows.length(sequence);
         if (key >= keys) continue;
-        BackwardCall<Scalar, S> own = call;
+        BackwardRows<Scalar> own = rows;
         if (chunk > 0) {
           Matrix<Scalar>& d_q = partial[static_cast<std::size_t>(chunk - 1)];
-          own.rows.d_q = {d_q.data(), layout.key_width, width, 1, layout.key_width};
+          own.d_q = {d_q.data(), layout.key_width, width, 1, layout.key_width};
         }
-        attend_backward(own, BackwardTask{sequence, key_head, key, std::min<Index>(keys, key + chunk_keys)});
+        run(own, BackwardTask{sequence, key_head, key, std::min<Index>(keys, key + chunk_keys)});
       }
     });
     for (const Matrix<Scalar>& d_q : partial)
       for (Index row = 0; row < query_rows; ++row) d_q_row(row) += d_q.row(row);
   }
+}
+
+/// Computes the gradients of a call, in parallel. Throws if the score does not cover the batch.
+template <class Scalar, Score S>
+void attend_backward(const BackwardCall<Scalar, S>& call, Threads* threads) {
+  check_covers(call.score, whole_batch(call.layout));
+  const SharedGradients shared{ScoreTraits<S>::heads_share_gradient, ScoreTraits<S>::sequences_share_gradient};
+  for_each_backward_task(call.layout, call.rows, shared, threads,
+                         [&](const BackwardRows<Scalar>& rows, const BackwardTask& task) {
+                           attend_backward(BackwardCall<Scalar, S>{call.layout, call.score, call.dropout, rows}, task);
+                         });
 }
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI::detail

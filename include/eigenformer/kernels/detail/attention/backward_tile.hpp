@@ -110,7 +110,8 @@ class BackwardTile {
       entry_by_entry = !queries_are_finite() || !(rows.are_finite || all_finite(rows.keys, m, d_));
     if constexpr (ScoreTraits<S>::changes_values) {
       if (entry_by_entry)
-        apply_carefully(scores, [&](ScoreBlock<Scalar> block) { apply_saving(call.score, tile, block, saved); });
+        apply_carefully<Scalar>(scores,
+                                [&](ScoreBlock<Scalar> block) { apply_saving(call.score, tile, block, saved); });
       else
         apply_saving(call.score, tile, scores, saved);
       partly_hidden = partly_hidden || entry_by_entry || !(rows.are_finite || all_finite(rows.values, m, e_));

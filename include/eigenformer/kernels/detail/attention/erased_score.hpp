@@ -45,6 +45,9 @@ class ErasedScore {
         score_(&score),
         check_covers_([](const void* s, const ScoreTile& batch) { detail::check_covers(as<S>(s), batch); }),
         visible_([](const void* s, const ScoreTile& tile) { return as<S>(s).visible(tile); }),
+        seen_by_heads_([](const void* s, const ScoreTile& tile, Index heads) {
+          return detail::seen_by_heads(as<S>(s), tile, heads);
+        }),
         apply_([](const void* s, const ScoreTile& tile, ScoreBlock<Scalar> scores) { as<S>(s).apply(tile, scores); }),
         apply_saving_([](const void* s, const ScoreTile& tile, ScoreBlock<Scalar> scores, ScoreBlock<Scalar> saved) {
           if constexpr (differentiated) detail::apply_saving(as<S>(s), tile, scores, saved);
@@ -55,6 +58,8 @@ class ErasedScore {
 
   void check_covers(const ScoreTile& batch) const { check_covers_(score_, batch); }
   Visible visible(const ScoreTile& tile) const { return visible_(score_, tile); }
+  /// See detail::seen_by_heads. One indirect call for all heads.
+  SeenByHeads seen_by_heads(const ScoreTile& tile, Index heads) const { return seen_by_heads_(score_, tile, heads); }
   void apply(const ScoreTile& tile, ScoreBlock<Scalar> scores) const { apply_(score_, tile, scores); }
   /// Applies the score in place, and fills kind.saved_blocks blocks from `saved` on.
   void apply_saving(const ScoreTile& tile, ScoreBlock<Scalar> scores, ScoreBlock<Scalar> saved) const {
@@ -75,6 +80,7 @@ class ErasedScore {
   const void* score_;
   void (*check_covers_)(const void*, const ScoreTile&);
   Visible (*visible_)(const void*, const ScoreTile&);
+  SeenByHeads (*seen_by_heads_)(const void*, const ScoreTile&, Index);
   void (*apply_)(const void*, const ScoreTile&, ScoreBlock<Scalar>);
   void (*apply_saving_)(const void*, const ScoreTile&, ScoreBlock<Scalar>, ScoreBlock<Scalar>);
   void (*differentiate_)(const void*, const ScoreTile&, ScoreBlock<Scalar>, ScoreBlock<Scalar>);

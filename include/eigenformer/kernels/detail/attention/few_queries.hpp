@@ -87,7 +87,7 @@ class FewQueries {
     multiply_by_keys<Scalar>({q_rows_, rows_, d_stride() / lanes}, keys.size(), keys.keys, {scores_, tile_keys_});
     for (Index h = 0; h < heads(); ++h) {
       const ScoreTile own = tile_of(keys.tile, h);
-      const Visible visible = call_.score.visible(own);
+      const Visible visible = keys.seen == Visible::all ? Visible::all : call_.score.visible(own);
       if (visible == Visible::none) std::fill_n(scores(h), own.queries * tile_keys_, hidden_score<Scalar>);
       if (visible == Visible::some || (visible == Visible::all && ScoreTraits<S>::changes_values))
         apply_to_rows(call_.score, own, scores(h), tile_keys_, hidden_);

@@ -60,7 +60,7 @@ class GroupedHeads {
     if (applies) {
       for_each_head(keys.tile, [&](const ScoreTile& own, Index lane) {
         ScoreBlock<Scalar> scores(scores_ + lane, own.queries, part.keys, Eigen::OuterStride<>(n));
-        const Visible of_head = call_.score.visible(own);
+        const Visible of_head = keys.seen == Visible::all ? Visible::all : call_.score.visible(own);
         if (of_head == Visible::none)
           scores.setConstant(hidden_score<Scalar>);
         else if (of_head == Visible::some || ScoreTraits<S>::changes_values)

@@ -37,29 +37,14 @@ struct KeyTileSizes {
   bool whole_packets = false;  // whether rows of keys and values are padded to whole packets
 };
 
-/// How much several heads see of a tile: the head that sees most, and the head that sees least.
-struct SeenByHeads {
-  Visible most = Visible::none, least = Visible::all;
-};
-/// Tells how much of a tile is visible: the `visible` of a score.
-using VisibleRef = FunctionRef<Visible(const ScoreTile&)>;
-
-/// Returns how much of `tile` is seen by the `heads` heads from tile.head on.
-inline SeenByHeads seen_by_heads(VisibleRef visible, ScoreTile tile, Index heads) {
-  SeenByHeads seen;
-  for (const Index end = tile.head + heads; tile.head < end; ++tile.head) {
-    const Visible of_head = visible(tile);
-    seen.most = std::max<Visible>(seen.most, of_head);
-    seen.least = std::min<Visible>(seen.least, of_head);
-  }
-  return seen;
-}
+/// A reference to seen_by_heads of a score: takes the tile and the number of heads.
+using SeenByHeadsRef = FunctionRef<SeenByHeads(const ScoreTile&, Index)>;
 
 /// Calls `body`, in order, for each tile of keys that a query of `tile` may see. Returns whether any key of these tiles
-/// is hidden from any query. `visible` and `body` are references, so that this is compiled once for all scores and
+/// is hidden from any query. `seen_by` and `body` are references, so that this is compiled once for all scores and
 /// query paths.
 template <class Scalar, class Stored>
-bool for_each_key_tile(const AttentionLayout& layout, const AttentionRows<Scalar, Stored>& rows, VisibleRef visible,
+bool for_each_key_tile(const AttentionLayout& layout, const AttentionRows<Scalar, Stored>& rows, SeenByHeadsRef seen_by,
                        ScoreTile tile, const KeyTileSizes& sizes,
                        std::type_identity_t<FunctionRef<void(const KeyTile<Scalar>&)>> body) {
   TileReader<Scalar> k_reader, v_reader;
@@ -71,10 +56,10 @@ bool for_each_key_tile(const AttentionLayout& layout, const AttentionRows<Scalar
   bool hides = false;
   for (tile.key_begin = 0; tile.key_begin < tile.keys; tile.key_begin = tile.key_end) {
     tile.key_end = std::min<Index>(tile.keys, tile.key_begin + sizes.keys);
-    SeenByHeads seen = seen_by_heads(visible, tile, sizes.heads);
+    SeenByHeads seen = seen_by(tile, sizes.heads);
     if (seen.most == Visible::some && sizes.partly_hidden < sizes.keys) {  // a smaller tile has fewer hidden keys
       tile.key_end = std::min<Index>(tile.key_end, tile.key_begin + sizes.partly_hidden);
-      seen = seen_by_heads(visible, tile, sizes.heads);
+      seen = seen_by(tile, sizes.heads);
     }
     if (seen.most == Visible::none) continue;
     hides = hides || seen.least != Visible::all;

@@ -23,28 +23,31 @@ struct QueryRows {
 template <class Scalar>
 EIGEN_DONT_INLINE void multiply_by_keys(const QueryRows<Scalar>& q_rows, Index keys, const Strided<Scalar>& key_rows,
                                         const ContiguousRows<Scalar>& scores) {
-  const Index packets = q_rows.packets;
+  // Copies, because the stores below could change what references refer to.
+  const Index rows = q_rows.rows, width = q_rows.packets * simd::lanes<Scalar>, stride = scores.stride;
+  const Scalar* const queries = q_rows.data;
   using P = simd::Packet<Scalar>;
   constexpr Index lanes = simd::lanes<Scalar>;
   constexpr Index together = std::min<Index>(lanes, 8);  // keys whose addresses stay in registers
   for (Index j = 0; j < keys; j += lanes) {
     const Scalar* key[lanes];
     for (Index i = 0; i < lanes; ++i) key[i] = key_rows.data + std::min<Index>(j + i, keys - 1) * key_rows.row_stride;
-    for (Index r = 0; r < q_rows.rows; ++r) {
-      const Scalar* q = q_rows.data + r * packets * lanes;
+    const Scalar* q = queries;
+    Scalar* to = scores.data + j;
+    for (Index r = 0; r < rows; ++r, q += width, to += stride) {
       P sums[lanes];
       EIGENFORMER_UNROLL
       for (Index first = 0; first < lanes; first += together) {
         EIGENFORMER_UNROLL
         for (Index i = first; i < first + together; ++i) sums[i] = simd::broadcast(Scalar(0));
-        for (Index c = 0; c < packets * lanes; c += lanes) {
+        for (Index c = 0; c < width; c += lanes) {
           const P query = simd::load(q + c);
           EIGENFORMER_UNROLL
           for (Index i = first; i < first + together; ++i)
             sums[i] = simd::multiply_add(query, simd::load(key[i] + c), sums[i]);
         }
       }
-      simd::store(scores.row(r) + j, simd::sums_of_lanes<Scalar>(sums));
+      simd::store(to, simd::sums_of_lanes<Scalar>(sums));
     }
   }
 }

@@ -1,9 +1,33 @@
 // The functions through which kernels call a score.
 #pragma once
 
+#include <algorithm>
+#include <type_traits>
+
+#include "eigenformer/core/function_ref.hpp"
 #include "eigenformer/kernels/scores/score_traits.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI::detail {
+
+/// How much several heads see of a tile: the head that sees most, and the head that sees least.
+struct SeenByHeads {
+  Visible most = Visible::none, least = Visible::all;
+};
+/// Returns how much of `tile` is seen by the `heads` heads from tile.head on.
+template <Score S>
+SeenByHeads seen_by_heads(const S& score, ScoreTile tile, Index heads) {
+  if constexpr (requires { score.seen_by_heads(tile, heads); }) {
+    return score.seen_by_heads(tile, heads);
+  } else {
+    SeenByHeads seen;
+    for (const Index end = tile.head + heads; tile.head < end; ++tile.head) {
+      const Visible of_head = score.visible(tile);
+      seen.most = std::max<Visible>(seen.most, of_head);
+      seen.least = std::min<Visible>(seen.least, of_head);
+    }
+    return seen;
+  }
+}
 
 /// Applies a score in place, and writes what its derivative needs to `saved`.
 template <Score S, class Scalar>
@@ -38,8 +62,9 @@ enum class HiddenKeys {
 
 /// Calls apply(scores), then hides each infinite or NaN score that `apply` would hide if it were 0. A user's function
 /// may add minus infinity to NaN, which gives NaN and so hides nothing.
-template <class Scalar, class Apply>
-EIGEN_DONT_INLINE void apply_carefully(ScoreBlock<Scalar> scores, Apply apply) {
+template <class Scalar>
+EIGEN_DONT_INLINE void apply_carefully(ScoreBlock<Scalar> scores,
+                                       std::type_identity_t<FunctionRef<void(ScoreBlock<Scalar>)>> apply) {
   using Entries = Eigen::Array<Scalar, Eigen::Dynamic, Eigen::Dynamic, Eigen::ColMajor>;
   Entries defined = scores.array();
   defined = (defined - defined == Scalar(0)).select(defined, Scalar(0));
@@ -53,7 +78,7 @@ EIGEN_DONT_INLINE void apply_carefully(ScoreBlock<Scalar> scores, Apply apply) {
 template <Score S, class Scalar>
 void apply_score(const S& score, const ScoreTile& tile, ScoreBlock<Scalar> scores, HiddenKeys hidden) {
   if (ScoreTraits<S>::changes_values && hidden == HiddenKeys::skipped)
-    apply_carefully(scores, [&](ScoreBlock<Scalar> block) { score.apply(tile, block); });
+    apply_carefully<Scalar>(scores, [&](ScoreBlock<Scalar> block) { score.apply(tile, block); });
   else
     score.apply(tile, scores);
 }

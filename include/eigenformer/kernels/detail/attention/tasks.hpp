@@ -75,7 +75,8 @@ void attend_with(const typename Queries::Call& call, const ScoreTile& tile) {
   for (const HiddenKeys hidden : {HiddenKeys::weighted_by_zero, HiddenKeys::skipped}) {
     Queries queries(call, tile, hidden);
     const bool masks = for_each_key_tile(
-        call.layout, call.rows, [&](const ScoreTile& keys) { return call.score.visible(keys); }, tile,
+        call.layout, call.rows,
+        [&](const ScoreTile& keys, Index heads) { return seen_by_heads(call.score, keys, heads); }, tile,
         queries.key_tiles(), [&](const auto& keys) { queries.attend(keys); });
     const bool hides = masks || changes_values;  // a score may hide keys by minus infinity
     if (queries.finish(hides && hidden == HiddenKeys::weighted_by_zero)) return;
