@@ -17,7 +17,8 @@ import tempfile
 def names(program, pattern):
     """Returns the names of the program's benchmarks that match the pattern."""
     command = [program, "--benchmark_list_tests", f"--benchmark_filter={pattern}"]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+    lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
+    return [line for line in lines if line and " " not in line]  # attention_bench also prints sentences
 
 
 def seconds(program, name):
