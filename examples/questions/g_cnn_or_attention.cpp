@@ -23,7 +23,8 @@ const Question question{
     "step; channels correspond to heads.",
     "One of 64 random letters is one of eight capitals; the last position must name it. Causal convolutions of kernel "
     "3, without and with pooling of 2 after each, and self-attention learn this at all distances between the capital "
-    "and the end. A model sees as far as its accuracy is 90 % or more at every distance. The claim that channels "
+    "and the end. A model sees up to the largest distance within which its accuracy is 90 % or more everywhere. The "
+    "claim that channels "
     "correspond to heads is not measured."};
 
 constexpr Index length = 64, small = 8, capitals = 8, width = 32;

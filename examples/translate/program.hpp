@@ -20,8 +20,7 @@ inline ef::Index max_length(const Model& model) {
 /// Non-zero after Ctrl-C. Long loops check it, save, and return.
 extern volatile std::sig_atomic_t interrupted;
 
-// Model folders; see io/translation_model.hpp. model_folder.cpp defines these functions, so that only this file
-// compiles the JSON library.
+// Model folders; see io/translation_model.hpp.
 
 /// Loads a model. Throws if the folder does not hold one.
 Model load_model(const std::filesystem::path& folder);

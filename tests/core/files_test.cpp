@@ -12,8 +12,10 @@
 
 #if defined(__unix__) || defined(__APPLE__)
 #include <fcntl.h>
+#include <grp.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #if defined(__linux__)
 #include <sys/sysmacros.h>
@@ -166,6 +168,34 @@ TEST_CASE("a file that is replaced keeps its owner", "[core]") {
   REQUIRE(stat((folder / "file").c_str(), &status) == 0);
   CHECK(status.st_uid == 12);
   CHECK(status.st_gid == 34);
+}
+
+TEST_CASE("a file that is replaced by someone else gives no rights to a group that had none", "[core]") {
+  if (geteuid() != 0) {
+    WARN("skipped: only the superuser may become others");
+    return;
+  }
+  const TemporaryFolder folder;
+  fs::permissions(folder.path(), fs::perms::all);
+  ef::write_file(folder / "file", "old");
+  REQUIRE(chown((folder / "file").c_str(), 12, 34) == 0);
+  REQUIRE(chmod((folder / "file").c_str(), 06756) == 0);
+  const pid_t child = fork();
+  REQUIRE(child >= 0);
+  if (child == 0) {  // as user 56 of group 78, without other groups
+    bool written = setgroups(0, nullptr) == 0 && setgid(78) == 0 && setuid(56) == 0;
+    try {
+      ef::write_file(folder / "file", "new");
+    } catch (const std::exception&) {
+      written = false;
+    }
+    _exit(written ? 0 : 1);
+  }
+  int result = 1;
+  REQUIRE(waitpid(child, &result, 0) == child);
+  REQUIRE(result == 0);
+  CHECK(ef::read_file(folder / "file") == "new");
+  CHECK(mode_of(folder / "file") == fs::perms(0746));
 }
 
 TEST_CASE("a symbolic link stays, and what it leads to is written", "[core]") {

@@ -27,6 +27,15 @@ TEST_CASE("a function is referred to, not copied", "[core]") {
   static_assert(sizeof(ef::FunctionRef<void(int)>) == 2 * sizeof(void*));
 }
 
+TEST_CASE("a result that is not asked for is dropped", "[core]") {
+  int calls = 0;
+  const auto counted = [&](int i) { return calls += i; };
+  const ef::FunctionRef<void(int)> function = counted;
+  function(2);
+  CHECK(calls == 2);
+  static_assert(!std::is_constructible_v<ef::FunctionRef<int(int)>, void (*)(int)>);
+}
+
 TEST_CASE("a function reference passes arguments on and returns the result", "[core]") {
   const auto join = [](const std::string& a, std::unique_ptr<std::string> b) { return a + *b; };
   const ef::FunctionRef<std::string(const std::string&, std::unique_ptr<std::string>)> function = join;

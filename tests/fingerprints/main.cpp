@@ -59,8 +59,7 @@ void print(const std::string& name, const Matrices&... results) {
   std::printf("%s %016llx\n", name.c_str(), static_cast<unsigned long long>(hash.value()));
 }
 
-// --- Attention: forward, backward and weights, of all sizes and scores
-// ------------------------------------------------
+// --- Attention: forward, backward and weights, of all sizes and scores -----------------------------------------------
 
 template <class Scalar>
 struct Named {
@@ -168,8 +167,7 @@ void decoding(const std::string& scalar, ef::Threads& threads) {
     }
 }
 
-// --- Products
-// ---------------------------------------------------------------------------------------------------------
+// --- Products --------------------------------------------------------------------------------------------------------
 
 template <class Scalar>
 void products(const std::string& scalar, ef::Threads& threads) {
@@ -188,8 +186,7 @@ void products(const std::string& scalar, ef::Threads& threads) {
       }
 }
 
-// --- Models: logits, gradients and decoding
-// ---------------------------------------------------------------------------
+// --- Models: logits, gradients and decoding --------------------------------------------------------------------------
 
 template <class Scalar, class State, class Model>
 void model(const std::string& name, const Model& model, ef::Threads& threads) {

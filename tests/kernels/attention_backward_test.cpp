@@ -21,6 +21,19 @@ AttentionCase<double> in_double(const AttentionCase<Scalar>& c, const AttentionS
   return result;
 }
 
+/// A bias of one number, whose gradient all heads, sequences, queries and keys share.
+struct OneNumber {
+  static constexpr ef::ScoreStage stage = ef::ScoreStage::bias;
+  static constexpr bool heads_share_gradient = true;
+  static constexpr bool sequences_share_gradient = true;
+  float number = 0.5F;
+  float* d_number = nullptr;
+
+  ef::Visible visible(const ef::ScoreTile&) const { return ef::Visible::all; }
+  void apply(const ef::ScoreTile&, ef::ScoreBlock<float> scores) const { scores.array() += number; }
+  void apply_backward(const ef::ScoreTile&, ef::ScoreBlock<float> d_scores) const { *d_number += d_scores.sum(); }
+};
+
 }  // namespace
 
 TEST_CASE("gradients of attention agree with differences of its definition", "[kernels]") {
@@ -255,4 +268,26 @@ TEST_CASE("a backward that does not fit throws, and writes nothing", "[kernels]"
   CHECK(message(0, {5, 6}, {.heads = 2, .key_heads = 1, .key_index = index}) == "attention: key_index has no backward");
   for (const Matrix<float>* d : {&d_q, &d_k, &d_v}) CHECK((d->array() == 3).all());
   CHECK(message(0, {5, 6}, c.options) == "nothing was thrown");
+}
+
+TEST_CASE("a gradient that all heads and sequences share is the same for any number of threads", "[kernels]") {
+  const std::uint64_t seed = 9;
+  CAPTURE(seed);
+  ef::Rng rng(seed);
+  const AttentionCase<float> c({2, 2, 4, 4, {40, 3}, {1500, 700}}, rng);
+  const auto gradient = [&](ef::Threads* threads) {
+    float d_number = 0;
+    const OneNumber score{.d_number = &d_number};
+    ef::AttentionOptions options = c.options;
+    options.threads = threads;
+    const ef::AttentionInputs<float> in{ef::strided_view(c.q), ef::strided_view(c.k), ef::strided_view(c.v)};
+    Matrix<float> out = c.d_out, log_sum_exp(c.q.rows(), 2), d_q = c.q, d_k = c.k, d_v = c.v;
+    ef::attention_forward<float>(in, score, options, {out, log_sum_exp});
+    ef::attention_backward<float>(in, score, options, {out, log_sum_exp}, c.d_out, {d_q, d_k, d_v});
+    return d_number;
+  };
+  ef::ThreadPool threads(3);
+  const float alone = gradient(nullptr);
+  CHECK(alone != 0);
+  CHECK(gradient(&threads) == alone);
 }

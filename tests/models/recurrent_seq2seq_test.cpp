@@ -69,6 +69,37 @@ TEST_CASE("a sentence's logits are the same alone, in any batch, and by any numb
   }
 }
 
+TEST_CASE("a recurrent model that is trained does not use weights packed earlier", "[models]") {
+  const std::uint64_t seed = 656;
+  CAPTURE(seed);
+  ef::Rng rng(seed);
+  const ef::TranslationBatch batch = copy_batch({3, 7, 1}, rng);
+  for (const ef::RecurrentSeq2SeqOptions& options : ef::testing::kinds_of_recurrent_models()) {
+    CAPTURE(ef::testing::name_of(options));
+    ef::RecurrentSeq2Seq<float> model(options, rng);
+    const ef::PackedWeights<float> packed(model);
+    ef::for_each_parameter(model, [](const std::string&, ef::Parameter<float>& weight) { weight.value *= 1.5F; });
+    ef::Tape<float> tape;
+    CHECK(model({.tape = &tape, .packed = &packed}, batch.source, batch.target).value() ==
+          model({}, batch.source, batch.target).value());
+  }
+}
+
+TEST_CASE("empty target sentences have no logits", "[models]") {
+  const std::uint64_t seed = 657;
+  CAPTURE(seed);
+  ef::Rng rng(seed);
+  const ef::Tokens source = copy_batch({3, 7}, rng).source;
+  const ef::Tokens none = ef::Tokens::of(std::vector<std::vector<ef::Token>>(2));
+  for (const ef::RecurrentSeq2SeqOptions& options : ef::testing::kinds_of_recurrent_models()) {
+    CAPTURE(ef::testing::name_of(options));
+    const ef::RecurrentSeq2Seq<float> model(options, rng);
+    CHECK(model({}, source, none).rows() == 0);
+    ef::Tape<float> tape;
+    CHECK(model({.tape = &tape}, source, none).rows() == 0);
+  }
+}
+
 TEST_CASE("weights of attention are recorded for every target word, fed or not", "[models]") {
   const std::uint64_t seed = 653;
   CAPTURE(seed);

@@ -36,6 +36,12 @@ struct Context {
     return tape != nullptr ? tape->use(parameter) : Variable<Scalar>::view(parameter.value);
   }
 
+  /// Returns the packed weight of a parameter, or null: with a tape, because the weight may change, and if the context
+  /// has none.
+  const PackedWeight<Scalar>* packed_weight(const Parameter<Scalar>& parameter) const {
+    return tape == nullptr && packed != nullptr ? packed->find(parameter) : nullptr;
+  }
+
   /// Records y as the result of an operation on `inputs` if there is a tape, and returns it. `backward(d_y, tape)` must
   /// add the gradients of the inputs.
   template <class Backward>

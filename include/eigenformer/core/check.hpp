@@ -15,8 +15,8 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// Thrown for a wrong shape, size, option, text or file. Bugs in the library itself use `assert` instead. For builds
-/// without exceptions see EIGENFORMER_THROW in config.hpp.
+/// Thrown for a wrong shape, size, option, text or file. Bugs in the library itself, and element access out of range,
+/// use `eigen_assert` instead. For builds without exceptions see EIGENFORMER_THROW in config.hpp.
 class Error : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;

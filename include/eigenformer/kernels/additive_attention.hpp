@@ -18,8 +18,8 @@ struct AdditiveAttentionOptions {
   RowOffsets query_rows{};  // rows of each sequence; by default one sequence
   RowOffsets key_rows{};    // rows of k and values of each sequence; as many sequences as query_rows
   // The rows of k and values to read, if keys are not in order or several sequences share them (as the hypotheses of a
-  // beam search share a sentence). Keys are numbered through all sequences of key_rows; key j is row key_index[j]. By
-  // default all rows are keys; an empty list means no keys.
+  // beam search share a sentence). Keys are numbered consecutively over all sequences of key_rows; key j is row
+  // key_index[j]. By default all rows are keys; an empty list means no keys.
   // The backward does not support key_index.
   std::optional<std::span<const Index>> key_index{};
   Threads* threads = nullptr;

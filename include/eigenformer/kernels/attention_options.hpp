@@ -18,9 +18,9 @@ struct AttentionOptions {
   std::optional<double> scale{};  // factor of the scores; by default 1 / sqrt(width of a key head)
   RowOffsets query_rows{};        // rows of each sequence; by default one sequence
   RowOffsets key_rows{};          // keys of each sequence (rows of k and v); as many sequences as in query_rows
-  // The rows of k and v to read, if keys are not in order (a decoding cache). Keys are numbered through all sequences
-  // of key_rows; key j is row key_index[j]. By default all rows are keys; an empty list means no keys. The backward
-  // does not support key_index.
+  // The rows of k and v to read, if keys are not in order (a decoding cache). Keys are numbered consecutively over all
+  // sequences of key_rows; key j is row key_index[j]. By default all rows are keys; an empty list means no keys. The
+  // backward does not support key_index.
   std::optional<std::span<const Index>> key_index{};
   double dropout = 0;  // rate for the attention weights, drawn with dropout_key
   RandomKey dropout_key{};

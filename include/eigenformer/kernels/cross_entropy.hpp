@@ -17,9 +17,9 @@ namespace eigenformer::inline EIGENFORMER_ABI {
 /// weights multiply the log-probability of each class, as in torch.nn.functional.cross_entropy.
 /// logits: [tokens x vocabulary_size]; log_sum_exp: [tokens x 1], saved for the backward, 0 for ignored rows.
 ///
-/// Two results differ from PyTorch's. If all labels are ignored, the mean is 0, not NaN. If all logits of a row are
-/// -inf, its loss is inf.
-/// Throws if shapes or options do not fit, or if a label is neither in the vocabulary nor ignore_index.
+/// Two results differ from PyTorch's. If all labels are ignored, or their classes have weight 0, the mean is 0, not
+/// NaN. If all logits of a row are -inf, its loss is inf. Throws if shapes or options do not fit, or if a label is
+/// neither in the vocabulary nor ignore_index.
 template <class Scalar>
 Scalar cross_entropy_forward(const ConstMatrixRef<Scalar>& logits, std::span<const Token> labels,
                              const CrossEntropyOptions& options, MatrixRef<Scalar> log_sum_exp,

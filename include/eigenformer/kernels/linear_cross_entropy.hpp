@@ -82,6 +82,7 @@ void linear_cross_entropy_backward(const LinearCrossEntropySaved<Scalar>& saved,
   check_shape("cross_entropy", "log_sum_exp", shape(saved.log_sum_exp), {x.rows(), 1});
   check_shape("cross_entropy", "d_x", shape(to.d_x), shape(x));
   check_shape("cross_entropy", "d_weight", shape(to.d_weight), shape(weight));
+  if (to.d_bias.size() > 0) check_shape("cross_entropy", "d_bias", shape(to.d_bias), {1, weight.rows()});
   const auto d_sum = static_cast<Scalar>(static_cast<double>(d_loss) * scale);
   to.d_weight.setZero();
   to.d_bias.setZero();

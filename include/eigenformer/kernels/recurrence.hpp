@@ -62,6 +62,7 @@ void recurrent_backward(const Recurrence<Scalar>& layer, const RecurrentSaved<Sc
   check_shape("recurrent", "saved", shape(saved.saved), {tokens, saved_count(layer.cell) * hidden});
   check_shape("recurrent", "d_state", shape(d_state), shape(saved.state));
   check_shape("recurrent", "d_weight", shape(to.d_weight), shape(layer.weight));
+  if (to.d_bias.size() > 0) check_shape("recurrent", "d_bias", shape(to.d_bias), {1, to.d_gates.cols()});
   if (to.d_initial.size() > 0)
     check_shape("recurrent", "d_initial", shape(to.d_initial), {rows.sequences(), saved.state.cols()});
   detail::with_cell(layer.cell, [&](auto cell) {

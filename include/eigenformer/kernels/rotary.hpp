@@ -105,9 +105,10 @@ void apply_rotary(const ConstMatrixRef<Scalar>& x, const Rotation<Scalar>& rotat
 
 }  // namespace detail
 
-/// Applies rotary position embeddings: rotates the first table.width() features of each head by the position of the
-/// row, and copies the others to y. x, y: [tokens x heads * width]; y may be x. Throws, before it writes, if shapes do
-/// not fit or a position is not in the table.
+/// Applies rotary position embeddings: rotates the first table.width() features of each head by the angles of the
+/// token's position, and copies the others to y. positions: for each token, its row of the table. If the table begins
+/// at position 0, these are the positions themselves. x, y: [tokens x heads * width]; y may be x. Throws, before it
+/// writes, if shapes do not fit or the table has no such row.
 template <class Scalar>
 void rotary_forward(const ConstMatrixRef<Scalar>& x, const RotaryTable<Scalar>& table, std::span<const Index> positions,
                     const RotaryOptions& options, MatrixRef<Scalar> y, Threads* threads = nullptr) {
@@ -115,7 +116,7 @@ void rotary_forward(const ConstMatrixRef<Scalar>& x, const RotaryTable<Scalar>& 
 }
 
 /// Writes the gradient of rotary_forward: d_x is d_y rotated back. d_y, d_x: [tokens x heads * width]; d_x may be d_y.
-/// Throws, before it writes, if shapes do not fit or a position is not in the table.
+/// positions: see rotary_forward. Throws, before it writes, if shapes do not fit or the table has no such row.
 template <class Scalar>
 void rotary_backward(const ConstMatrixRef<Scalar>& d_y, const RotaryTable<Scalar>& table,
                      std::span<const Index> positions, const RotaryOptions& options, MatrixRef<Scalar> d_x,
@@ -124,7 +125,7 @@ void rotary_backward(const ConstMatrixRef<Scalar>& d_y, const RotaryTable<Scalar
 }
 
 /// Returns x with rotary position embeddings applied: [tokens x heads * width]. x: any Eigen matrix or expression of
-/// this shape. Throws if shapes do not fit or a position is not in the table.
+/// this shape. positions: see rotary_forward. Throws if shapes do not fit or the table has no such row.
 template <class Derived>
 Matrix<typename Derived::Scalar> rotary(const Eigen::MatrixBase<Derived>& x,
                                         const RotaryTable<typename Derived::Scalar>& table,

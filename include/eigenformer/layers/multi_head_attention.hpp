@@ -32,7 +32,7 @@ struct AttentionBatch {
   RowOffsets query_rows{};  // sequences of the queries; empty: one sequence
   RowOffsets key_rows{};    // sequences of the keys, as many as in query_rows; queries attend within their sequence
   AnyMask mask = Unmasked{};
-  const AttentionPositions<Scalar>* positions = nullptr;  // null: none; else a sequence's queries are its last keys
+  const AttentionPositions<Scalar>* positions = nullptr;  // null: none; else a sequence's queries are its last tokens
 };
 
 /// Computes MultiHead(Q, K, V) = concat(head_1, .., head_h) W_o with head_i = attention(Q W_q_i, K W_k_i, V W_v_i).

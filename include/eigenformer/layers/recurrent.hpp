@@ -150,7 +150,7 @@ RecurrentResult<Scalar> Recurrent<Scalar>::operator()(const Context<Scalar>& con
           recurrent(context,
                     {linear(context, input, w.weight_ih, w.bias_ih), context.use(w.weight_hh),
                      w.bias_hh.empty() ? Variable<Scalar>() : context.use(w.bias_hh), state_before},
-                    run, context.packed != nullptr ? context.packed->find(w.weight_hh) : nullptr);
+                    run, context.packed_weight(w.weight_hh));
       outputs.push_back(columns(context, state, 0, options.hidden));
       final_states.push_back(final_state(context, state, state_before, run));
     }
@@ -161,9 +161,12 @@ RecurrentResult<Scalar> Recurrent<Scalar>::operator()(const Context<Scalar>& con
   return result;
 }
 
-/// Reorders gates from ONNX's order to the order of PyTorch and this library: z r h to r z n for GRU, i o f c to i f g
-/// o for LSTM. Gates are row blocks of matrix: [gates x any]; a bias is [gates x 1]. Throws if the rows do not divide
-/// into gates.
+/// Reorders gates from ONNX's order to the order of PyTorch and this library:
+///
+///   GRU    z r h to r z n
+///   LSTM   i o f c to i f g o
+///
+/// Gates are row blocks of matrix: [gates x any]; a bias is [gates x 1]. Throws if the rows do not divide into gates.
 template <class Derived>
 Matrix<typename Derived::Scalar> gates_from_onnx(RecurrentCell cell, const Eigen::MatrixBase<Derived>& matrix) {
   const Index gates = gate_count(cell), hidden = matrix.rows() / gates;

@@ -286,7 +286,7 @@ Variable<Scalar> RecurrentSeq2Seq<Scalar>::decode_step_by_step(const Context<Sca
     first += active;
   });
   if (context.attention != nullptr) context.attention->record(&attention, std::move(weights));
-  if (outputs.empty()) return fed;
+  if (outputs.empty()) return context.new_matrix(0, options.hidden);
   std::vector<Index> place(target_rows.size());
   for (std::size_t i = 0; i < place.size(); ++i)
     place[static_cast<std::size_t>(target_rows[i])] = static_cast<Index>(i);

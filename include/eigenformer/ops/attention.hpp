@@ -1,6 +1,7 @@
 // Differentiable attention: see kernels/attention.hpp.
 #pragma once
 
+#include <array>
 #include <functional>
 #include <variant>
 
@@ -52,31 +53,37 @@ AttentionOptions with_context(const Context<Scalar>& context, AttentionOptions o
   return options;
 }
 
+/// Returns views of the inputs, as kernels take them.
+template <class Scalar>
+AttentionInputs<Scalar> inputs_of(const QueryKeyValue<Scalar>& in) {
+  return {strided_view(in.q.value()), strided_view(in.k.value()), strided_view(in.v.value())};
+}
+
 /// A call of attention and its results.
 template <class Scalar>
 struct RecordedAttention {
   QueryKeyValue<Scalar> in;
   AttentionOptions options;
   Variable<Scalar> y, log_sum_exp;
-
-  AttentionInputs<Scalar> inputs() const {
-    return {strided_view(in.q.value()), strided_view(in.k.value()), strided_view(in.v.value())};
-  }
 };
 
-/// Writes the gradients of a recorded call, and adds to d_numbers the gradient of what its score reads.
+/// Writes the gradients of q, k and v of a recorded call. Adds the gradient of the score's differentiable numbers (see
+/// attention_by) to d_numbers, unless it is null.
 template <class Scalar>
 using AttentionDerivative = std::function<void(const RecordedAttention<Scalar>&, const Variable<Scalar>& d_y,
                                                Scalar* d_numbers, const AttentionGradients<Scalar>& to)>;
 
 /// Records a call on the tape and returns its result. Compiled once for all scores.
 template <class Scalar>
-Variable<Scalar> record_attention(const Context<Scalar>& context, const RecordedAttention<Scalar>& call,
+Variable<Scalar> record_attention(const Context<Scalar>& context, RecordedAttention<Scalar> call,
                                   const Variable<Scalar>& numbers, AttentionDerivative<Scalar> derivative) {
   check(!call.options.key_index.has_value(), "attention: key_index has no backward, and a tape is recording");
+  const std::array<Variable<Scalar>, 4> inputs{call.in.q, call.in.k, call.in.v, numbers};
+  const Variable<Scalar> y = call.y;
   return context.record(
-      call.y, {call.in.q, call.in.k, call.in.v, numbers},
-      [call, numbers, derivative = std::move(derivative)](const Variable<Scalar>& d_y, Tape<Scalar>& tape) {
+      y, inputs,
+      [call = std::move(call), numbers, derivative = std::move(derivative)](const Variable<Scalar>& d_y,
+                                                                            Tape<Scalar>& tape) {
         const auto& [q, k, v] = call.in;
         Variable<Scalar> d_q = tape.new_matrix(q.rows(), q.cols());
         Variable<Scalar> d_k = tape.new_matrix(k.rows(), k.cols());
@@ -102,16 +109,15 @@ Variable<Scalar> attention_by(const Context<Scalar>& context, const QueryKeyValu
                               const Variable<Scalar>& numbers, const MakeScore& make_score,
                               const AttentionOptions& options) {
   const AttentionLayout layout = attention_layout(shape(in.q), shape(in.k), shape(in.v), options);
-  RecordedAttention<Scalar> call{in, options, context.new_matrix(in.q.rows(), layout.heads * layout.value_width),
-                                 context.new_matrix(in.q.rows(), layout.heads)};
-  attention_forward<Scalar>(call.inputs(), make_score(nullptr), options,
-                            {call.y.writable(), call.log_sum_exp.writable()});
-  if (context.tape == nullptr) return call.y;
-  return record_attention<Scalar>(context, call, numbers,
+  Variable<Scalar> y = context.new_matrix(in.q.rows(), layout.heads * layout.value_width);
+  Variable<Scalar> log_sum_exp = context.new_matrix(in.q.rows(), layout.heads);
+  attention_forward<Scalar>(inputs_of(in), make_score(nullptr), options, {y.writable(), log_sum_exp.writable()});
+  if (context.tape == nullptr) return y;
+  return record_attention<Scalar>(context, {in, options, y, log_sum_exp}, numbers,
                                   [make_score](const RecordedAttention<Scalar>& recorded, const Variable<Scalar>& d_y,
                                                Scalar* d_numbers, const AttentionGradients<Scalar>& to) {
                                     attention_backward<Scalar>(
-                                        recorded.inputs(), make_score(d_numbers), recorded.options,
+                                        inputs_of(recorded.in), make_score(d_numbers), recorded.options,
                                         {recorded.y.value(), recorded.log_sum_exp.value()}, d_y.value(), to);
                                   });
 }
@@ -130,7 +136,7 @@ auto score_maker(const S& score) {
 ///
 /// `score` and `options` are those of the kernel, and each may be omitted. Threads and the dropout key come from the
 /// context; without a generator dropout is off. Besides the kernel's scores, `score` may be:
-/// - an AnyMask. It is dispatched once per call, so Unmasked and Causal use their dedicated kernels.
+/// - an AnyMask. It is dispatched once per call, so Unmasked and Causal use the kernels that were compiled for them.
 /// - a PositionScore. Its numbers get gradients too.
 ///
 /// Throws if options.key_index is given while a tape is recording, since it has no backward.

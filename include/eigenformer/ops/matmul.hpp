@@ -46,8 +46,7 @@ namespace detail {
 /// Calls body with the packed weight if the context has it, else with the weight's matrix.
 template <class Scalar, class Body>
 void with_weight(const Context<Scalar>& context, const Parameter<Scalar>& weight, Body body) {
-  const PackedWeight<Scalar>* packed = context.packed != nullptr ? context.packed->find(weight) : nullptr;
-  if (packed != nullptr)
+  if (const PackedWeight<Scalar>* packed = context.packed_weight(weight))
     body(*packed);
   else
     body(ConstMatrixRef<Scalar>(weight.value));

@@ -151,14 +151,22 @@ inline std::error_code wait_for_disk(int descriptor) {
 #endif
 }
 
-/// Gives `to` the owner and mode of `from`. If this process may not change the owner, only the mode is copied.
+/// Gives `to` the owner, group and mode of `from`, as far as this process may. If it may not give the owner or the
+/// group, the new ones get no rights that were meant for the old: not the set-user-ID and set-group-ID bits, and for
+/// the group at most the rights of all others.
 inline void copy_owner_and_mode([[maybe_unused]] const std::filesystem::path& from,
                                 [[maybe_unused]] const std::filesystem::path& to) {
 #if !defined(_WIN32)
   struct stat status {};
   if (::stat(from.c_str(), &status) != 0) return;
-  if (::chown(to.c_str(), status.st_uid, status.st_gid) != 0) errno = 0;
-  if (::chmod(to.c_str(), status.st_mode & 07777) != 0) errno = 0;
+  auto mode = static_cast<unsigned>(status.st_mode) & 07777U;
+  if (::chown(to.c_str(), status.st_uid, status.st_gid) != 0) {
+    mode &= ~06000U;
+    const bool has_group = ::chown(to.c_str(), static_cast<uid_t>(-1), status.st_gid) == 0;
+    if (!has_group) mode &= ~070U | (mode & 07U) << 3;
+    errno = 0;
+  }
+  if (::chmod(to.c_str(), static_cast<mode_t>(mode)) != 0) errno = 0;
 #endif
 }
 

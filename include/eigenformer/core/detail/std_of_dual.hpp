@@ -1,6 +1,6 @@
-// Overloads of std::exp and other functions for Dual. They do not compile: one sentence says what to write instead.
-// Without them the compiler would list every candidate overload. Adding them to namespace std is harmless: no program
-// can depend on a function that does not compile.
+// Overloads of std::exp and other functions for Dual. Calling one is a compile error that says in one sentence what to
+// write instead. Without them the compiler would list every candidate overload. Adding them to namespace std is
+// harmless: no program can depend on a function that does not compile.
 #pragma once
 
 #include <concepts>

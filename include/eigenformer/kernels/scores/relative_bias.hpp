@@ -17,7 +17,8 @@ struct RelativeBuckets {
   Index max_distance = 128;
   bool bidirectional = true;  // half of the buckets are for keys after the query; else those keys get bucket 0
 
-  /// Returns the bucket of distance = position of the query - position of the key.
+  /// Returns the bucket of distance = position of the query - position of the key. Does not check the options;
+  /// RelativeBias does.
   Index bucket(Index distance) const {
     const Index side = bidirectional ? buckets / 2 : buckets;
     const Index first = bidirectional && distance < 0 ? side : 0;

@@ -31,8 +31,8 @@ template <class Scalar>
 using ScoreBlock = Eigen::Map<Eigen::Matrix<Scalar, Eigen::Dynamic, Eigen::Dynamic, Eigen::ColMajor>, Eigen::Unaligned,
                               Eigen::OuterStride<>>;
 
-/// How much of a tile its queries may see. A tile with `none` is never computed. `all` promises that no score is
-/// hidden, except where a change of values gives -inf.
+/// How much of a tile its queries may see. Attention does not compute a tile that is `none` for all heads it processes
+/// together. `all` promises that no score is hidden, except where a change of values gives -inf.
 enum class Visible { none, some, all };
 
 /// The score of a hidden key: -inf.
@@ -52,8 +52,8 @@ concept AppliesTo = requires(const S& score, const ScoreTile& tile, ScoreBlock<S
 ///   static constexpr ScoreStage stage;
 ///   Visible visible(const ScoreTile&) const;
 ///   template <class Scalar> void apply(const ScoreTile&, ScoreBlock<Scalar> scores) const;
-/// - The `apply` of a mask hides scores. It is called for tiles where `some` is visible.
-/// - The `apply` of any other score changes values. It is called for tiles where `some` or `all` is visible.
+/// - The `apply` of a mask hides scores. It is called only for tiles where not all is visible.
+/// - The `apply` of any other score changes values. It may be called for any tile.
 /// - `apply` must leave scores hidden that are hidden already (-inf).
 ///
 /// A score that does more than add a constant has a derivative, `apply_backward`. It turns the gradient of the

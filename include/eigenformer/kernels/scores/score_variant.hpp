@@ -9,8 +9,8 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// Holds one of several scores of the same stage. A kernel is compiled once for all of them, and dispatches once per
-/// tile:
+/// Holds one of several scores of the same stage. A kernel is compiled once for all of them, and dispatches per tile,
+/// not per entry:
 ///
 ///   using Mask = ScoreVariant<Unmasked, Causal>;
 ///   attention(q, k, v, combine(Alibi(heads), causal ? Mask(Causal{}) : Mask(Unmasked{})), {.heads = heads});

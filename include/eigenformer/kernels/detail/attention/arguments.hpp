@@ -1,6 +1,7 @@
 // Checks the argument types of attention; static assertions explain wrong ones.
 #pragma once
 
+#include <tuple>
 #include <utility>
 
 #include "eigenformer/core/tensor.hpp"
@@ -83,8 +84,13 @@ constexpr bool are_operands() {
                                                                      ComputeType<OperandScalar<KeysAndValues>>>,
                                                   Scalar>);
     static_assert(computed, "attention runs on float or double");
-    static_assert(!computed || alike, "attention: q, k and v have one scalar type");
-    return computed && alike;
+    constexpr bool stored_alike = [] {
+      using Stored = std::tuple_element_t<0, std::tuple<OperandScalar<KeysAndValues>...>>;
+      return (... && std::is_same_v<OperandScalar<KeysAndValues>, Stored>);
+    }();
+    static_assert(!computed || (alike && stored_alike),
+                  "attention: q, k and v have one scalar type; only k and v may be 16-bit, both of one type");
+    return computed && alike && stored_alike;
   }
   return false;
 }

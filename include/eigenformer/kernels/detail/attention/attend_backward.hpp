@@ -12,7 +12,8 @@ namespace eigenformer::inline EIGENFORMER_ABI::detail {
 template <class Scalar, ScoreKind kind>
 using BackwardCallOfKind = BackwardCall<Scalar, ScoreOfKind<Scalar, kind>>;
 
-// The kinds of scores with a derivative: whether tiles of several heads, or of several sequences, add to one gradient.
+// The kinds of scores with a derivative. They differ in whether tiles of several heads, or of several sequences, add to
+// one gradient of the score.
 inline constexpr ScoreKind differentiable{true, false, 2};
 inline constexpr ScoreKind shared_by_heads{true, false, 2, true, false};
 inline constexpr ScoreKind shared_by_sequences{true, false, 2, false, true};

@@ -91,15 +91,16 @@ struct SharedGradients {
 /// A task is a chunk of keys, so tasks of different chunks add to the gradients of the same queries. Usually one chunk
 /// runs after the other. With threads, and fewer than eight pairs of a sequence and a key head, several chunks run in
 /// parallel. Each but the first then sums into its own matrix, and the matrices are added in the order of the chunks.
-/// These chunks are single units of backward_keys. A larger chunk adds its units one by one. So results are the same
-/// for any number of threads.
+/// These chunks are single units of backward_keys. Chunks that run one after the other may have several units, but add
+/// them one by one, in the same order. So results are the same for any number of threads.
 template <class Scalar>
 void for_each_backward_task(
     const AttentionLayout& layout, const BackwardRows<Scalar>& rows, SharedGradients shared, Threads* threads,
     std::type_identity_t<FunctionRef<void(const BackwardRows<Scalar>&, const BackwardTask&)>> run) {
   const Index heads = layout.sequences() * layout.key_heads;
   const Index longest = layout.key_rows.max_length();
-  const bool shares_keys = threads != nullptr && heads < 8;
+  const bool in_order = shared.by_heads && shared.by_sequences;  // all tasks add to one gradient
+  const bool shares_keys = threads != nullptr && heads < 8 && !in_order;
   // If sequences share a gradient of the score, it is summed in the order of queries and keys. Chunks determine that
   // order, so their size must not depend on the threads.
   const Index chunk_keys = shares_keys || shared.by_sequences ? backward_keys : many_backward_keys<Scalar>(layout);

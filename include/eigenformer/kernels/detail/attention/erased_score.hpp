@@ -1,5 +1,5 @@
-// Type erasure for scores: one compiled kernel serves many scores. A score is called once per tile, so the indirect
-// call costs next to nothing.
+// Type erasure for scores: one compiled kernel serves many scores. Kernels call a score per tile, not per entry, so the
+// indirect calls cost little.
 #pragma once
 
 #include "eigenformer/kernels/detail/attention/score_calls.hpp"
@@ -110,7 +110,8 @@ class ScoreOfKind : public ErasedScore<Scalar> {
   }
 };
 
-/// Whether query blocks and the backward have kernels compiled for S alone: indirect calls would cost most there.
+/// Whether query blocks and the backward have kernels compiled for S alone. Unmasked and Causal do, because indirect
+/// calls would cost most for them.
 template <Score S>
 inline constexpr bool has_own_kernel = std::is_same_v<S, Unmasked> || std::is_same_v<S, Causal>;
 
@@ -120,7 +121,8 @@ inline constexpr bool is_erased = false;
 template <class Scalar, ScoreKind kind>
 inline constexpr bool is_erased<ScoreOfKind<Scalar, kind>> = true;
 
-/// Returns the score that a kernel is compiled for that serves all scores of a kind: a ScoreOfKind.
+/// Returns `score` as a ScoreOfKind, for a kernel that serves all scores of this kind. Returns an erased score as it
+/// is.
 template <class Scalar, ScoreKind kind, Score S>
 decltype(auto) erased_for_kernel(const S& score) {
   if constexpr (is_erased<S>)

@@ -45,8 +45,8 @@ class KeyChunk {
     for (Index i = 0; i < count_; ++i) std::fill_n(rows_.d_v.row(i), v_width_, Scalar(0));
   }
 
-  /// Returns the rows. If `looks`, their are_finite tells whether all keys and values are finite, which is checked
-  /// once. Otherwise are_finite is false.
+  /// Returns the rows. If `looks`, the member `are_finite` tells whether all keys and values are finite; they are
+  /// checked once. Otherwise `are_finite` is false.
   KeyRows<Scalar> rows(bool looks) {
     if (looks && !are_finite_.has_value())
       are_finite_ = all_finite(rows_.keys, count_, k_width_) && all_finite(rows_.values, count_, v_width_);

@@ -114,8 +114,8 @@ class OnlineSoftmax {
   template <int keys>
   EIGEN_ALWAYS_INLINE static P weigh_some(Scalar* scores, const P& shift, P sum) {
     P weights[keys];
-    // Subtract first, so that equal scores of any size get equal weights. A fused (x log2 e - shift) would save an
-    // instruction, but break that.
+    // Subtract first, so that weights depend on differences of scores, not on their size. A fused (x log2 e - shift)
+    // would save an instruction, but round the shift, with an error that grows with the scores.
     EIGENFORMER_UNROLL
     for (int j = 0; j < keys; ++j) weights[j] = simd::subtract(simd::load(scores + j * n), shift);
     exponentiate(weights);

@@ -85,8 +85,9 @@ void attend_with(const typename Queries::Call& call, const ScoreTile& tile) {
 
 /// Computes the attention of a call, in parallel. Throws if the score does not cover the batch.
 ///
-/// A score that has a kernel of its own has it for query blocks alone. The other paths compute little per call of the
-/// score, so an indirect call costs nothing there, and one kernel serves all masks.
+/// Of these paths, only query blocks have kernels compiled for one score (see has_own_kernel). The others call the
+/// score only a few times per tile of keys, so indirect calls cost next to nothing there, and one kernel serves all
+/// masks.
 template <class Scalar, class Stored, Score S>
 void attend(const AttentionCall<Scalar, Stored, S>& call, Threads* threads) {
   const AttentionLayout& layout = call.layout;
