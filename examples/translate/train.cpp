@@ -1,7 +1,9 @@
 // translate train: trains a model on a parallel corpus.
 #include <cstdio>
+#include <filesystem>
 #include <numeric>
 
+#include "eigenformer/core/function_ref.hpp"
 #include "eigenformer/core/standard_streams.hpp"
 #include "eigenformer/core/thread_pool.hpp"
 #include "eigenformer/text/bleu.hpp"
@@ -16,41 +18,88 @@ ef::ParallelCorpus read(const std::string& pairs, const std::string& source, con
   return pairs.empty() ? ef::read_parallel(source, target) : ef::read_tsv(pairs);
 }
 
-/// Indices of sentence pairs.
-struct Split {
-  std::vector<ef::Index> held_out;
-  std::vector<ef::Index> kept;
+/// Sentence pairs that can be gone over several times. Files are read anew each time, so that their text is never in
+/// memory as a whole. Pipes can be read only once; their pairs are kept.
+class Pairs {
+ public:
+  Pairs(std::string pairs, std::string source, std::string target)
+      : pairs_(std::move(pairs)), source_(std::move(source)), target_(std::move(target)) {
+    const auto is_file = [](const std::string& path) {  // some systems do not read /dev/stdin from the beginning again
+      return std::filesystem::is_regular_file(path) && !path.starts_with("/dev/");
+    };
+    are_files_ = pairs_.empty() ? is_file(source_) && is_file(target_) : is_file(pairs_);
+    if (!are_files_) kept_ = read(pairs_, source_, target_);
+  }
+
+  /// Calls visit(source, target) for each pair. Throws like ef::for_each_pair.
+  void for_each(ef::FunctionRef<void(const std::string&, const std::string&)> visit) const {
+    if (!are_files_)
+      for (std::size_t i = 0; i < kept_.source.size(); ++i) visit(kept_.source[i], kept_.target[i]);
+    else if (pairs_.empty())
+      ef::for_each_pair(source_, target_, visit);
+    else
+      ef::for_each_pair(pairs_, visit);
+  }
+
+ private:
+  std::string pairs_, source_, target_;
+  bool are_files_ = false;
+  ef::ParallelCorpus kept_;
 };
 
-/// Holds out 2 % of the pairs, at most 500, at random.
-Split hold_out(ef::Index pairs, std::uint64_t seed) {
+/// Returns, for each pair, whether it is held out: 2 % of the pairs, at most 500, at random.
+std::vector<bool> hold_out(ef::Index pairs, std::uint64_t seed) {
   std::vector<ef::Index> order(static_cast<std::size_t>(pairs));
   std::iota(order.begin(), order.end(), ef::Index{0});
   ef::Rng rng(seed);
   rng.shuffle(std::span(order));
-  const auto middle = order.begin() + std::min<ef::Index>(500, pairs / 50);
-  return {{order.begin(), middle}, {middle, order.end()}};
+  std::vector<bool> held_out(order.size());
+  for (std::size_t i = 0; i < std::min<std::size_t>(500, order.size() / 50); ++i)
+    held_out[static_cast<std::size_t>(order[i])] = true;
+  return held_out;
 }
 
-ef::ParallelCorpus copy_of(const ef::ParallelCorpus& corpus, std::span<const ef::Index> pairs) {
-  ef::ParallelCorpus copy;
-  for (const ef::Index i : pairs) {
-    copy.source.push_back(corpus.source[static_cast<std::size_t>(i)]);
-    copy.target.push_back(corpus.target[static_cast<std::size_t>(i)]);
-  }
-  return copy;
-}
-
-ef::TranslationSide make_side(const std::vector<std::string>& lines, const std::string& chosen, ef::Index min_count,
-                              const char* name) {
+/// What is known of one side of a corpus before its sentences are encoded.
+struct Side {
   ef::TranslationSide side;
-  side.tokenization = chosen.empty() ? ef::guess_tokenization(lines) : ef::value_of<ef::Tokenization>(chosen);
-  ef::TokenCounts counts;
-  for (const std::string& line : lines) counts.add(ef::tokenize(line, side.tokenization));
-  side.vocabulary = ef::Vocabulary::of(counts, {.min_count = min_count});
-  std::printf("%s: %s, vocabulary size %lld\n", name, std::string(ef::to_string(side.tokenization)).c_str(),
-              static_cast<long long>(side.vocabulary.size()));
-  return side;
+  ef::Index tokens = 0;  // of all sentences
+};
+struct Sides {
+  Side source, target;
+  ef::Index pairs = 0;
+};
+
+/// Makes the vocabularies of both sides, in one or two passes over the pairs.
+Sides make_sides(const Pairs& pairs, const TrainArguments& arguments) {
+  const auto chosen = [&](const std::string& of_side) { return of_side.empty() ? arguments.tokens : of_side; };
+  const std::string of_source = chosen(arguments.source_tokens), of_target = chosen(arguments.target_tokens);
+  ef::TokenizationGuess source_guess, target_guess;
+  if (of_source.empty() || of_target.empty())
+    pairs.for_each([&](const std::string& source, const std::string& target) {
+      source_guess.add(source);
+      target_guess.add(target);
+    });
+  Sides sides;
+  const auto tokenization = [](const std::string& name, const ef::TokenizationGuess& guess) {
+    return name.empty() ? guess.tokenization() : ef::value_of<ef::Tokenization>(name);
+  };
+  sides.source.side.tokenization = tokenization(of_source, source_guess);
+  sides.target.side.tokenization = tokenization(of_target, target_guess);
+  ef::TokenCounts source_counts, target_counts;
+  pairs.for_each([&](const std::string& source, const std::string& target) {
+    source_counts.add(ef::tokenize(source, sides.source.side.tokenization));
+    target_counts.add(ef::tokenize(target, sides.target.side.tokenization));
+    ++sides.pairs;
+  });
+  const auto finish = [&](Side& side, const ef::TokenCounts& counts, const char* name) {
+    side.side.vocabulary = ef::Vocabulary::of(counts, {.min_count = arguments.min_count});
+    side.tokens = counts.total();
+    std::printf("%s: %s, vocabulary size %lld\n", name, std::string(ef::to_string(side.side.tokenization)).c_str(),
+                static_cast<long long>(side.side.vocabulary.size()));
+  };
+  finish(sides.source, source_counts, "source");
+  finish(sides.target, target_counts, "target");
+  return sides;
 }
 
 ef::Seq2Seq<float> make_transformer(const TrainArguments& arguments, ef::Index sources, ef::Index targets,
@@ -116,28 +165,35 @@ const std::string& or_else(const std::string& a, const std::string& b) {
 void train(const TrainArguments& arguments) {
   check_saving(arguments.out);
   const std::string name = or_else(arguments.pairs, arguments.source);
-  ef::ParallelCorpus corpus = read(arguments.pairs, arguments.source, arguments.target);
+  const Pairs pairs(arguments.pairs, arguments.source, arguments.target);
   const bool has_validation = !arguments.valid_pairs.empty() || !arguments.valid_source.empty();
-  const auto tokens = [&](const std::string& side) { return or_else(side, arguments.tokens); };
+  Sides sides = make_sides(pairs, arguments);
+  Model blank{{}, std::move(sides.source.side), std::move(sides.target.side)};
 
-  Model blank{{},
-              make_side(corpus.source, tokens(arguments.source_tokens), arguments.min_count, "source"),
-              make_side(corpus.target, tokens(arguments.target_tokens), arguments.min_count, "target")};
   const std::string validation_name = has_validation ? or_else(arguments.valid_pairs, arguments.valid_source) : name;
+  std::vector<bool> held_out(static_cast<std::size_t>(sides.pairs));
   ef::ParallelCorpus validation;
-  EncodedPairs encoded, validation_encoded;
+  PairEncoder training(blank, arguments.max_length, name), validating(blank, arguments.max_length, validation_name);
   if (has_validation) {
-    encoded = encode(blank, std::move(corpus), arguments.max_length, name);
     validation = read(arguments.valid_pairs, arguments.valid_source, arguments.valid_target);
-    validation_encoded = encode(blank, validation, arguments.max_length, validation_name);
+    for (std::size_t i = 0; i < validation.source.size(); ++i)
+      validating.add(validation.source[i], validation.target[i], static_cast<ef::Index>(i) + 1);
   } else {
-    const Split split = hold_out(corpus.size(), arguments.seed);
-    validation = copy_of(corpus, split.held_out);
-    const EncodedPairs all = encode(blank, std::move(corpus), arguments.max_length, name);
-    ef::check(!split.held_out.empty(), name, ": too few pairs to hold some out for validation; use --valid-pairs");
-    validation_encoded = all.choose(split.held_out);
-    encoded = all.choose(split.kept);
+    held_out = hold_out(sides.pairs, arguments.seed);
   }
+  training.reserve(sides.source.tokens, sides.target.tokens);
+  ef::Index line = 0;
+  pairs.for_each([&](const std::string& source, const std::string& target) {
+    ef::check(line < sides.pairs, name, ": has grown while it was read");
+    const bool validates = held_out[static_cast<std::size_t>(line++)];
+    (validates ? validating : training).add(source, target, line);
+    if (!validates) return;
+    validation.source.push_back(source);
+    validation.target.push_back(target);
+  });
+  ef::check(validation.size() > 0, name, ": has ", sides.pairs,
+            " pairs, expected 50 or more, of which 2 % are held out for validation; or use --valid-pairs");
+  const EncodedPairs encoded = std::move(training).finish(), validation_encoded = std::move(validating).finish();
   const ef::Index longest = std::max(encoded.source.rows.max_length(), encoded.target.rows.max_length()) + 1;
   ef::check(longest <= arguments.batch_tokens, "--batch-tokens: is ", arguments.batch_tokens, ", expected at least ",
             longest, ", the longest sentence with its end token");

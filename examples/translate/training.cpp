@@ -20,17 +20,6 @@ std::vector<ef::Index> lengths_of(const ef::Tokens& sentences) {
   return lengths;
 }
 
-ef::Tokens choose(const ef::Tokens& sentences, std::span<const ef::Index> chosen) {
-  std::vector<ef::Index> lengths;
-  lengths.reserve(chosen.size());
-  for (const ef::Index i : chosen) lengths.push_back(sentences.rows.length(i));
-  ef::Tokens result;
-  result.rows = ef::RowOffsets::from_lengths(lengths);
-  result.ids.reserve(static_cast<std::size_t>(result.rows.rows()));
-  for (const ef::Index i : chosen) result.ids.insert(result.ids.end(), sentences[i].begin(), sentences[i].end());
-  return result;
-}
-
 /// Yields batches, epoch after epoch. Each epoch has a new order.
 class Epochs {
  public:
@@ -109,28 +98,36 @@ ef::BatchLoss<float> loss(const Network& network, const ef::Context<float>& cont
 
 }  // namespace
 
-EncodedPairs EncodedPairs::choose(std::span<const ef::Index> pairs) const {
-  return {translate::choose(source, pairs), translate::choose(target, pairs)};
+void PairEncoder::reserve(ef::Index source_tokens, ef::Index target_tokens) {
+  source_.ids.reserve(static_cast<std::size_t>(source_tokens));
+  target_.ids.reserve(static_cast<std::size_t>(target_tokens));
 }
 
-EncodedPairs encode(const Model& model, ef::ParallelCorpus corpus, ef::Index max_length, const std::string& where) {
-  std::vector<ef::Token> source_ids, target_ids;
-  std::vector<ef::Index> source_rows{0}, target_rows{0};
-  const auto add = [&](const ef::TranslationSide& side, std::string& sentence, const char* name,
-                       std::vector<ef::Token>& ids, std::vector<ef::Index>& rows) {
-    const std::vector<ef::Token> encoded = side.encode(sentence);
-    ef::check(static_cast<ef::Index>(encoded.size()) <= max_length, where, ':', rows.size(), ": the ", name, " has ",
-              encoded.size(), " tokens, the limit is ", max_length, " (--max-length)");
-    ids.insert(ids.end(), encoded.begin(), encoded.end());
-    rows.push_back(static_cast<ef::Index>(ids.size()));
-    std::string().swap(sentence);
-  };
-  for (std::size_t i = 0; i < corpus.source.size(); ++i) {
-    add(model.source, corpus.source[i], "source", source_ids, source_rows);
-    add(model.target, corpus.target[i], "target", target_ids, target_rows);
-  }
-  return {{std::move(source_ids), ef::RowOffsets(std::move(source_rows))},
-          {std::move(target_ids), ef::RowOffsets(std::move(target_rows))}};
+void PairEncoder::add(const ef::TranslationSide& side, const std::string& sentence, const char* name, ef::Index line,
+                      Side& to) {
+  const std::vector<ef::Token> encoded = side.encode(sentence);
+  ef::check(static_cast<ef::Index>(encoded.size()) <= max_length_, where_, ':', line, ": the ", name, " has ",
+            encoded.size(), " tokens, the limit is ", max_length_, " (--max-length)");
+  to.ids.insert(to.ids.end(), encoded.begin(), encoded.end());
+  to.rows.push_back(static_cast<ef::Index>(to.ids.size()));
+}
+
+void PairEncoder::add(const std::string& source, const std::string& target, ef::Index line) {
+  add(model_.source, source, "source", line, source_);
+  add(model_.target, target, "target", line, target_);
+}
+
+EncodedPairs PairEncoder::finish() && {
+  return {{std::move(source_.ids), ef::RowOffsets(std::move(source_.rows))},
+          {std::move(target_.ids), ef::RowOffsets(std::move(target_.rows))}};
+}
+
+EncodedPairs encode(const Model& model, const ef::ParallelCorpus& corpus, ef::Index max_length,
+                    const std::string& where) {
+  PairEncoder encoder(model, max_length, where);
+  for (std::size_t i = 0; i < corpus.source.size(); ++i)
+    encoder.add(corpus.source[i], corpus.target[i], static_cast<ef::Index>(i) + 1);
+  return std::move(encoder).finish();
 }
 
 void train_model(Model& model, const EncodedPairs& pairs, const TrainingSettings& settings) {

@@ -4,6 +4,7 @@
 #include <functional>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "eigenformer/text/corpus.hpp"
@@ -18,13 +19,38 @@ struct EncodedPairs {
   ef::Tokens target;
 
   ef::Index size() const { return source.sequences(); }
-  /// Returns the chosen pairs, in the order given.
-  EncodedPairs choose(std::span<const ef::Index> pairs) const;
 };
 
-/// Encodes both sides of a corpus. Frees the text of each sentence as it goes, so std::move the corpus to save memory.
-/// Throws if a sentence has more than max_length tokens. where: names the corpus in the error message.
-EncodedPairs encode(const Model& model, ef::ParallelCorpus corpus, ef::Index max_length, const std::string& where);
+/// Encodes sentence pairs one by one.
+class PairEncoder {
+ public:
+  /// where: names the corpus in messages. model: must outlive the encoder.
+  PairEncoder(const Model& model, ef::Index max_length, std::string where)
+      : model_(model), max_length_(max_length), where_(std::move(where)) {}
+
+  /// Makes room for as many tokens, so that memory is not allocated twice while it grows.
+  void reserve(ef::Index source_tokens, ef::Index target_tokens);
+  /// Throws if a sentence has more than max_length tokens. line: the number of the pair in the corpus, from 1.
+  void add(const std::string& source, const std::string& target, ef::Index line);
+  /// Returns all pairs that were added.
+  EncodedPairs finish() &&;
+
+ private:
+  struct Side {
+    std::vector<ef::Token> ids;
+    std::vector<ef::Index> rows{0};
+  };
+  void add(const ef::TranslationSide& side, const std::string& sentence, const char* name, ef::Index line, Side& to);
+
+  const Model& model_;
+  ef::Index max_length_;
+  std::string where_;
+  Side source_, target_;
+};
+
+/// Encodes a corpus: see PairEncoder.
+EncodedPairs encode(const Model& model, const ef::ParallelCorpus& corpus, ef::Index max_length,
+                    const std::string& where);
 
 /// When training ends: at the first limit reached. A limit of 0 is not used.
 struct Budget {

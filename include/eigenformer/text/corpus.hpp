@@ -7,6 +7,7 @@
 #include <string>
 #include <string_view>
 #include <system_error>
+#include <utility>
 #include <vector>
 
 #include "eigenformer/core/files.hpp"
@@ -57,10 +58,11 @@ inline std::vector<std::string> read_lines(const std::filesystem::path& path) {
   return lines;
 }
 
-/// Reads a file with a source sentence, a tab and a target sentence per line. Columns after a second tab are ignored.
-/// Throws like read_lines. Throws if a line has no tab, or a sentence is empty or white space.
-inline ParallelCorpus read_tsv(const std::filesystem::path& path) {
-  ParallelCorpus corpus;
+/// Calls visit(source, target) for each pair of a file with a source sentence, a tab and a target sentence per line.
+/// Columns after a second tab are ignored. The text is never in memory as a whole. Throws like read_lines. Throws if a
+/// line has no tab, or a sentence is empty or white space.
+template <class Visit>
+void for_each_pair(const std::filesystem::path& path, Visit&& visit) {
   detail::for_each_line(path, [&](std::string_view line, const std::string& where) {
     const std::size_t tab = line.find('\t');
     check(tab != std::string_view::npos, where, ": expected source and target parted by a tab");
@@ -69,25 +71,52 @@ inline ParallelCorpus read_tsv(const std::filesystem::path& path) {
     const std::string_view target = others.substr(0, others.find('\t'));
     detail::check_side(source, "source", where);
     detail::check_side(target, "target", where);
-    corpus.source.emplace_back(source);
-    corpus.target.emplace_back(target);
+    visit(std::string(source), std::string(target));
+  });
+}
+
+/// Calls visit(source, target) for each pair of two files; line i of the target translates line i of the source. The
+/// text is never in memory as a whole. Throws like read_lines. Throws if the numbers of lines differ, or a line is
+/// empty or white space.
+template <class Visit>
+void for_each_pair(const std::filesystem::path& source_path, const std::filesystem::path& target_path, Visit&& visit) {
+  std::ifstream source_file = open_for_reading(source_path), target_file = open_for_reading(target_path);
+  LineReader sources(source_file, path_text(source_path)), targets(target_file, path_text(target_path));
+  std::string source, target;
+  bool has_source = sources.next(source), has_target = targets.next(target);
+  check(has_source, path_text(source_path), ": has no lines");
+  check(has_target, path_text(target_path), ": has no lines");
+  for (; has_source && has_target; has_source = sources.next(source), has_target = targets.next(target)) {
+    check_utf8(source, sources.where());
+    check_utf8(target, targets.where());
+    detail::check_side(source, "source", sources.where());
+    detail::check_side(target, "target", targets.where());
+    visit(source, target);
+  }
+  while (has_source) has_source = sources.next(source);
+  while (has_target) has_target = targets.next(target);
+  check(sources.number() == targets.number(), path_text(source_path), " has ", sources.number(), " lines, ",
+        path_text(target_path), " has ", targets.number());
+}
+
+/// Reads all pairs of a file: see for_each_pair.
+inline ParallelCorpus read_tsv(const std::filesystem::path& path) {
+  ParallelCorpus corpus;
+  for_each_pair(path, [&](std::string source, std::string target) {
+    corpus.source.push_back(std::move(source));
+    corpus.target.push_back(std::move(target));
   });
   return corpus;
 }
 
-/// Reads two files; line i of the target translates line i of the source. Throws like read_lines. Throws if the numbers
-/// of lines differ, or a line is empty or white space.
+/// Reads all pairs of two files: see for_each_pair.
 inline ParallelCorpus read_parallel(const std::filesystem::path& source_path,
                                     const std::filesystem::path& target_path) {
-  ParallelCorpus corpus{read_lines(source_path), read_lines(target_path)};
-  const std::string source_file = path_text(source_path);
-  const std::string target_file = path_text(target_path);
-  check(corpus.source.size() == corpus.target.size(), source_file, " has ", corpus.source.size(), " lines, ",
-        target_file, " has ", corpus.target.size());
-  for (std::size_t i = 0; i < corpus.source.size(); ++i) {
-    detail::check_side(corpus.source[i], "source", source_file + ':' + std::to_string(i + 1));
-    detail::check_side(corpus.target[i], "target", target_file + ':' + std::to_string(i + 1));
-  }
+  ParallelCorpus corpus;
+  for_each_pair(source_path, target_path, [&](const std::string& source, const std::string& target) {
+    corpus.source.push_back(source);
+    corpus.target.push_back(target);
+  });
   return corpus;
 }
 

@@ -156,18 +156,32 @@ inline std::string detokenize(std::span<const std::string> tokens, Tokenization 
   return line;
 }
 
-/// Returns `characters` if most characters of the lines are Han, Hiragana or Katakana, which are written without
-/// spaces; otherwise `words`. Punctuation and white space are not counted. Throws if a line is not UTF-8.
-inline Tokenization guess_tokenization(std::span<const std::string> lines) {
-  Index letters = 0;
-  Index han_or_kana = 0;
-  for (const std::string& line : lines)
+/// Guesses the tokenization of lines that it is shown one by one: `characters` if most of their characters are Han,
+/// Hiragana or Katakana, which are written without spaces; otherwise `words`. Punctuation and white space are not
+/// counted.
+class TokenizationGuess {
+ public:
+  /// Throws if the line is not UTF-8.
+  void add(std::string_view line) {
     for (const CodePoint& c : CodePoints(line, "guess_tokenization")) {
       if (is_white_space(c.value) || is_punctuation(c.value)) continue;
-      ++letters;
-      if (is_han_or_kana(c.value)) ++han_or_kana;
+      ++letters_;
+      if (is_han_or_kana(c.value)) ++han_or_kana_;
     }
-  return 2 * han_or_kana > letters ? Tokenization::characters : Tokenization::words;
+  }
+  Tokenization tokenization() const {
+    return 2 * han_or_kana_ > letters_ ? Tokenization::characters : Tokenization::words;
+  }
+
+ private:
+  Index letters_ = 0, han_or_kana_ = 0;
+};
+
+/// Returns the guess of TokenizationGuess for all lines. Throws if a line is not UTF-8.
+inline Tokenization guess_tokenization(std::span<const std::string> lines) {
+  TokenizationGuess guess;
+  for (const std::string& line : lines) guess.add(line);
+  return guess.tokenization();
 }
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI

@@ -27,6 +27,12 @@ class TokenCounts {
     for (const std::string& token : sentence) ++counts_[token];
   }
   const std::unordered_map<std::string, Index>& counts() const { return counts_; }
+  /// Returns the number of all tokens that were added.
+  Index total() const {
+    Index sum = 0;
+    for (const auto& [token, count] : counts_) sum += count;
+    return sum;
+  }
 
  private:
   std::unordered_map<std::string, Index> counts_;

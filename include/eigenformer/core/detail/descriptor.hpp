@@ -159,14 +159,19 @@ inline void copy_owner_and_mode([[maybe_unused]] const std::filesystem::path& fr
 #if !defined(_WIN32)
   struct stat status {};
   if (::stat(from.c_str(), &status) != 0) return;
-  auto mode = static_cast<unsigned>(status.st_mode) & 07777U;
+  using std::filesystem::perms;
+  auto mode = static_cast<perms>(status.st_mode & 07777U);
   if (::chown(to.c_str(), status.st_uid, status.st_gid) != 0) {
-    mode &= ~06000U;
-    const bool has_group = ::chown(to.c_str(), static_cast<uid_t>(-1), status.st_gid) == 0;
-    if (!has_group) mode &= ~070U | (mode & 07U) << 3;
+    mode &= ~(perms::set_uid | perms::set_gid);
+    if (::chown(to.c_str(), static_cast<uid_t>(-1), status.st_gid) != 0) {
+      if ((mode & perms::others_read) == perms::none) mode &= ~perms::group_read;
+      if ((mode & perms::others_write) == perms::none) mode &= ~perms::group_write;
+      if ((mode & perms::others_exec) == perms::none) mode &= ~perms::group_exec;
+    }
     errno = 0;
   }
-  if (::chmod(to.c_str(), static_cast<mode_t>(mode)) != 0) errno = 0;
+  std::error_code ignored;
+  std::filesystem::permissions(to, mode, ignored);
 #endif
 }
 
