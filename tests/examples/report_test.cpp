@@ -22,7 +22,7 @@ std::string a_drawing(int width) {
   return "<svg width=\"" + std::to_string(width) + "\" height=\"1\"/>\n";
 }
 
-Answer an_answer(bool as_noted) {
+Answer an_answer(std::optional<bool> as_noted) {
   return {{{"Counts", {"n"}, {{"1"}}}}, as_noted, "a is 1 < b", {a_drawing(1), a_drawing(2)}};
 }
 
@@ -31,6 +31,7 @@ Answer an_answer(bool as_noted) {
 TEST_CASE("a verdict says whether the measurement is what the notes say", "[examples]") {
   CHECK(verdict(an_answer(true)) == "As the notes say: a is 1 < b");
   CHECK(verdict(an_answer(false)) == "Not what the notes say: a is 1 < b");
+  CHECK(verdict(an_answer(std::nullopt)) == "The notes leave this open: a is 1 < b");
   std::ostringstream out;
   print(out, is_it, an_answer(true));
   CHECK(contains(out.str(), "c) Is a < b?"));

@@ -47,7 +47,7 @@ std::string section(const Question& question, const Answer& answer) {
   text += "<p>The notes: " + escaped(question.notes) + "</p>\n";
   text += "<p>Measured: " + escaped(question.measured) + "</p>\n";
   for (const Table& table : answer.tables) text += html(table);
-  text += std::string("<p class=\"verdict") + (answer.as_noted ? "" : " contradicts") + "\">" +
+  text += std::string("<p class=\"verdict") + (answer.as_noted.value_or(true) ? "" : " contradicts") + "\">" +
           escaped(verdict(answer)) + "</p>\n";
   text += "<div class=\"drawings\">\n";
   for (const std::string& drawing : answer.drawings) text += "<figure>\n" + drawing + "</figure>\n";
@@ -57,7 +57,8 @@ std::string section(const Question& question, const Answer& answer) {
 }  // namespace
 
 std::string verdict(const Answer& answer) {
-  return (answer.as_noted ? "As the notes say: " : "Not what the notes say: ") + answer.sentence;
+  if (!answer.as_noted.has_value()) return "The notes leave this open: " + answer.sentence;
+  return (*answer.as_noted ? "As the notes say: " : "Not what the notes say: ") + answer.sentence;
 }
 
 void print(std::ostream& out, const Question& question, const Answer& answer) {

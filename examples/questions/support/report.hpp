@@ -3,6 +3,7 @@
 
 #include <filesystem>
 #include <iosfwd>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -19,12 +20,12 @@ struct Question {
 
 struct Answer {
   std::vector<Table> tables;
-  bool as_noted = false;              // whether the measurement shows what the notes say
-  std::string sentence;               // the answer, with the numbers that were measured
-  std::vector<std::string> drawings;  // SVG documents, in the order in which they are shown
+  std::optional<bool> as_noted = false;  // whether the measurement shows what the notes say; empty: they do not say
+  std::string sentence;                  // the answer, with the numbers that were measured
+  std::vector<std::string> drawings;     // SVG documents, in the order in which they are shown
 };
 
-/// Returns the sentence, preceded by whether it confirms the notes.
+/// Returns the sentence, preceded by whether it confirms the notes, or that they leave the question open.
 std::string verdict(const Answer& answer);
 
 /// Prints question, tables and verdict as text.
