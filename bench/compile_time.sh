@@ -1,8 +1,7 @@
 #!/bin/sh
 # Measures the processor time and peak memory of compiling files that use parts of the library, as ratios to Eigen/Core
-# alone. If bench/compile_time.txt exists (lines of name|time|memory), prints its ratios beside them. Times are the
-# minimum of three runs; memory and object size are those of the last. The runs alternate between files, because the
-# machine may be shared. Needs python3.
+# alone, beside those in compile_time.txt (lines of name|time|memory). Times are the minimum of three runs; memory and
+# object size are those of the last. The runs alternate between files, because the machine may be shared. Needs python3.
 #
 #     CXX=clang++ bench/compile_time.sh [FLAGS]     CXX defaults to g++, FLAGS to -O3 -march=x86-64-v3
 set -eu
