@@ -78,7 +78,7 @@ void add_all() {
     kept.reserve(16);
     return kept.emplace_back(std::move(m));
   };
-  const auto writable = [](Matrix<float>& m) { return ef::TensorView<float, 2>(m.data(), {m.rows(), m.cols()}); };
+  const auto writable = [](Matrix<float>& m) { return ef::TensorView<float>(m.data(), {m.rows(), m.cols()}); };
   Matrix<float>& weights = keep(Matrix<float>::Random(32, 8));
   Matrix<float>& d_weights = keep(Matrix<float>::Zero(32, 8));
   add("relative_bias", plain, always(ef::RelativeBias<float>(ef::strided_view(weights))));

@@ -16,7 +16,7 @@ int main() {
       20, 20, 0, 0;
 
   const ef::Matrix<float> found = ef::attention(queries, keys, values);
-  const ef::Tensor<float, 3> weights = ef::attention_weights(queries, keys, ef::Unmasked{});
+  const ef::Tensor<float> weights = ef::attention_weights(queries, keys, ef::Unmasked{});
   std::cout << "weights:\n" << weights.matrix(0) << "\nfound:\n" << found << '\n';
 
   // With a causal mask, the first query sees only the first word and the second query sees the first two.

@@ -9,7 +9,7 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 HEADERS = ROOT / "include" / "eigenformer"
-ROOMS = ["core", "text", "kernels", "autograd", "ops", "layers", "models"]  # each includes only earlier ones
+ROOMS = ["core", "text", "kernels", "tensors", "autograd", "ops", "layers", "models"]  # each includes only earlier ones
 LAST_ROOMS = ["train", "decode", "io"]  # these include all of ROOMS, but not each other
 MAX_LINES = 350
 MAX_PARAMETERS = 6

@@ -74,7 +74,7 @@ std::map<Index, std::vector<Link>> by_distance(const std::vector<Link>& links) {
   return groups;
 }
 
-double share(const ef::Tensor<float, 3>& weights, Index head, const std::vector<Link>& links) {
+double share(const ef::Tensor<float>& weights, Index head, const std::vector<Link>& links) {
   double sum = 0;
   for (const Link& link : links) sum += weights(head, link.row, link.key);
   return sum / static_cast<double>(links.size());
@@ -91,7 +91,7 @@ Head best_head(const Model& model, const Relation& relation, const ef::Attention
   Head best;
   double most = -1;
   for (std::size_t layer = 0; layer < model.decoder.layers.size(); ++layer) {
-    const ef::Tensor<float, 3>& weights = recorder.weights(*relation.layer_of(model, layer));
+    const ef::Tensor<float>& weights = recorder.weights(*relation.layer_of(model, layer));
     for (Index head = 0; head < weights.dimension(0); ++head)
       if (const double given = share(weights, head, links); given > most) best = {layer, head}, most = given;
   }
@@ -99,7 +99,7 @@ Head best_head(const Model& model, const Relation& relation, const ef::Attention
 }
 
 /// Draws the weights of one head in the first sentence with one "near": to the source, or to the target so far.
-std::string picture(const LittleCorpus& corpus, const ef::Tensor<float, 3>& weights, Index head, bool to_source) {
+std::string picture(const LittleCorpus& corpus, const ef::Tensor<float>& weights, Index head, bool to_source) {
   const auto one_near = [](const TranslatedSentence& s) { return s.source.size() == 12; };
   const auto found = std::find_if(corpus.sentences.begin(), corpus.sentences.end() - 1, one_near);
   std::vector<std::string> said = found->target, seen = to_source ? found->source : found->target;
@@ -151,7 +151,7 @@ Answer measure(const Settings& settings) {
   for (std::size_t i = 0; i < relations.size(); ++i) {
     const Relation& relation = relations[i];
     const Head best = best_head(model, relation, choosing, relation.links[0]);
-    const auto weights = [&](const Head& head) -> const ef::Tensor<float, 3>& {
+    const auto weights = [&](const Head& head) -> const ef::Tensor<float>& {
       return looking.weights(*relation.layer_of(model, head.layer));
     };
     shares.push_back(share(weights(best), best.head, relation.links[1]));

@@ -50,7 +50,7 @@ struct Outcome {
 void look_at_heads(const SequenceModel& model, const ef::Tokens& words, Outcome& outcome) {
   ef::AttentionRecorder<float> recorder;
   model({.attention = &recorder}, words);
-  const ef::Tensor<float, 3>& weights = recorder.weights(model.layers[0].self_attn);
+  const ef::Tensor<float>& weights = recorder.weights(model.layers[0].self_attn);
   const Index heads = weights.dimension(0);
   double distance = 0, inner = 0;
   outcome.looks.resize(static_cast<std::size_t>(heads));

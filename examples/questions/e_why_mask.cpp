@@ -109,7 +109,7 @@ Outcome learn(const ef::AnyMask& mask, const Settings& settings) {
   const ef::RowOffsets& rows = unseen.batch.input.rows;
   double looks = 0, sharpest = -1;
   for (const ef::EncoderLayer<float>& layer : model.layers) {
-    const ef::Tensor<float, 3>& weights = recorder.weights(layer.self_attn);
+    const ef::Tensor<float>& weights = recorder.weights(layer.self_attn);
     for (Index h = 0; h < weights.dimension(0); ++h) {
       double largest = 0;
       for (Index s = 0; s < rows.sequences(); ++s)

@@ -32,7 +32,7 @@ ef::Matrix<float> attended(const ef::Transformer<float>& network, const ef::Atte
             " does not exist, the model has ", layers.size());
   ef::check(head >= 0 && head <= heads, "align: head ", head, " does not exist, the model has ", heads);
   const std::size_t chosen = layer == 0 ? layers.size() - 1 : static_cast<std::size_t>(layer - 1);
-  const ef::Tensor<float, 3>& weights = recorder.weights(layers[chosen].multihead_attn);
+  const ef::Tensor<float>& weights = recorder.weights(layers[chosen].multihead_attn);
   if (head > 0) return weights.matrix(head - 1);
   ef::Matrix<float> mean = weights.matrix(0) / static_cast<float>(heads);
   for (int h = 1; h < heads; ++h) mean += weights.matrix(h) / static_cast<float>(heads);

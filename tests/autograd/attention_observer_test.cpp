@@ -10,7 +10,7 @@ namespace {
 /// Remembers who called, and how often.
 class HeadCounter : public ef::AttentionObserver<float> {
  public:
-  void record(const void* layer, ef::Tensor<float, 3> weights) override {
+  void record(const void* layer, ef::Tensor<float> weights) override {
     last = layer;
     heads += weights.dimension(0);
   }
@@ -24,8 +24,8 @@ TEST_CASE("a context carries any observer of attention", "[autograd]") {
   HeadCounter counter;
   const ef::Context<float> context{.attention = &counter};
   const int layer = 0;
-  context.attention->record(&layer, ef::Tensor<float, 3>({2, 3, 4}));
-  context.attention->record(&layer, ef::Tensor<float, 3>({1, 3, 4}));
+  context.attention->record(&layer, ef::Tensor<float>({2, 3, 4}));
+  context.attention->record(&layer, ef::Tensor<float>({1, 3, 4}));
   CHECK(counter.last == &layer);
   CHECK(counter.heads == 3);
 }

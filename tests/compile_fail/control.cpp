@@ -8,7 +8,7 @@ Eigen::MatrixXd attend(const Eigen::MatrixXd& q, const Eigen::MatrixXd& k, const
 
 Eigen::MatrixXd attend(const Eigen::MatrixXd& q, const Eigen::MatrixXd& k, const Eigen::MatrixXd& v) {
   const ef::DenseMask mask(Eigen::Matrix<bool, 2, 2>::Identity());
-  const ef::Tensor<double, 1> ones({q.size()});
-  const ef::TensorView<const double, 2> view = ef::strided_view(q);
+  const ef::Tensor<double> ones({q.size()});
+  const ef::TensorView<const double> view = ef::strided_view(q);
   return ef::attention(q + q, k, v, mask) * ones(0) * view(0, 0);
 }

@@ -11,7 +11,7 @@ void call(const Eigen::MatrixXf& x, const Eigen::ArrayXXf& array, const std::vec
 void call(const Eigen::MatrixXf& x, const Eigen::ArrayXXf& array, const std::vector<float>& numbers) {
   const auto twice = [](auto s, auto) { return 2 * s; };
   const ef::AttentionOptions options{.heads = 2};
-  const ef::DenseBias<double> bias(ef::TensorView<const double, 2>{});
+  const ef::DenseBias<double> bias(ef::TensorView<const double>{});
 
   // expected: wrap the function in ef::score or ef::mask
   const ef::Matrix<float> y = ef::attention(x, x, x, twice);
@@ -31,12 +31,12 @@ void call(const Eigen::MatrixXf& x, const Eigen::ArrayXXf& array, const std::vec
   ef::attention(x, x, x, bias);
   // expected: this score is of another scalar type than the attention
   ef::attention(x, x, x, ef::combine(bias, ef::Causal{}));
-  // expected: attention takes Eigen matrices, or tensors of 4 dimensions
+  // expected: attention takes Eigen matrices or tensors
   ef::attention(numbers, numbers, numbers);
   // expected: x.matrix() for an Array
   ef::attention(x, array, x);
   // expected: wrap the function in ef::score or ef::mask
-  const ef::Tensor<float, 3> w = ef::attention_weights(x, x, [](auto s, auto) { return s; });
+  const ef::Tensor<float> w = ef::attention_weights(x, x, [](auto s, auto) { return s; });
   // expected: attention weights and scores take Eigen matrices
   ef::attention_scores(numbers, x, options);
   // expected: attention weights: q and k are both of float, or both of double

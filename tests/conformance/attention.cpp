@@ -10,12 +10,12 @@ namespace eigenformer::conformance {
 
 namespace {
 
-using View = TensorView<const float, 4>;  // [batch x heads x tokens x width]
+using View = TensorView<const float>;  // [batch x heads x tokens x width]
 
 /// Of an array [batch x heads x tokens x width] or [batch x tokens x heads * width], const or not.
 template <class AnyArray>
 auto by_heads(AnyArray& x, Index heads) {
-  using HeadView = TensorView<std::remove_pointer_t<decltype(x.values.data())>, 4>;
+  using HeadView = TensorView<std::remove_pointer_t<decltype(x.values.data())>>;
   if (x.shape.size() == 4) return HeadView(x.values.data(), {x.shape[0], x.shape[1], x.shape[2], x.shape[3]});
   const Index tokens = x.shape[1], features = x.shape[2];
   return HeadView(x.values.data(), {x.shape[0], heads, tokens, features / heads},
@@ -40,7 +40,7 @@ Matrix<float> columns(const View& x) {
 Array appended(const Array& past, const View& now) {
   const Index before = past.shape[2];
   Array all = Array::of_shape({past.shape[0], past.shape[1], before + now.dimension(2), past.shape[3]});
-  const TensorView<float, 4> to = by_heads(all, 0);
+  const TensorView<float> to = by_heads(all, 0);
   for (Index b = 0; b < all.shape[0]; ++b)
     for (Index h = 0; h < all.shape[1]; ++h) {
       to.matrix(b, h).topRows(before) = by_heads(past, 0).matrix(b, h);
@@ -51,11 +51,11 @@ Array appended(const Array& past, const View& now) {
 
 /// The mask of one batch entry: what is added to scores, [heads or 1 x queries x keys]. One that is shorter than the
 /// keys hides the others.
-Tensor<float, 3> added_mask(const Array& mask, Index b, Index keys) {
+Tensor<float> added_mask(const Array& mask, Index b, Index keys) {
   std::vector<Index> shape = mask.shape;
   while (shape.size() < 4) shape.insert(shape.begin(), 1);
-  const TensorView<const float, 4> all(mask.values.data(), {shape[0], shape[1], shape[2], shape[3]});
-  Tensor<float, 3> added({shape[1], shape[2], keys});
+  const TensorView<const float> all(mask.values.data(), {shape[0], shape[1], shape[2], shape[3]});
+  Tensor<float> added({shape[1], shape[2], keys});
   std::fill_n(added.data(), added.size(), hidden_score<float>);
   for (Index h = 0; h < shape[1]; ++h) added.matrix(h).leftCols(shape[3]) = all.matrix(shape[0] == 1 ? 0 : b, h);
   return added;
@@ -126,7 +126,7 @@ Results attention(const OperatorCase& c) {
   std::vector<Index> y_shape = q_input.shape;
   y_shape.back() = y_shape.size() == 4 ? width : heads * width;
   Array y = Array::of_shape(y_shape);
-  const TensorView<float, 4> y_by_heads = by_heads(y, heads);
+  const TensorView<float> y_by_heads = by_heads(y, heads);
   Array scores = Array::of_shape({batch, heads, queries, keys});
   for (Index b = 0; b < batch; ++b) {
     const Index length = has_lengths ? lengths[static_cast<std::size_t>(b)] : keys;
@@ -135,14 +135,14 @@ Results attention(const OperatorCase& c) {
     const auto attend = [&](const auto&... parts) {
       with_scores(
           [&](const auto& score) {
-            const Tensor<float, 4> out = attention(q_entry, k_entry, v_entry, score, options);
+            const Tensor<float> out = attention(q_entry, k_entry, v_entry, score, options);
             for (Index h = 0; h < heads; ++h) y_by_heads.matrix(b, h) = out.matrix(0, h);
             if (output == Output::none) return;
             AttentionOptions of_columns = options;
             of_columns.heads = heads;
             of_columns.key_heads = k.dimension(1);
             const Matrix<float> q_columns = columns(q_entry), k_columns = columns(k_entry);
-            const auto give = [&](const Tensor<float, 3>& x) {
+            const auto give = [&](const Tensor<float>& x) {
               std::copy_n(x.data(), x.size(), scores.values.begin() + b * x.size());
             };
             if (output == Output::raw) give(attention_scores(q_columns, k_columns, Unmasked{}, of_columns));
@@ -160,7 +160,7 @@ Results attention(const OperatorCase& c) {
       with_optional(causal, [&](const auto&... of_causal) {
         if (allows) return attend(of_cap..., of_causal..., DenseMask(may_attend(mask, length)));
         if (!masked) return attend(of_cap..., of_causal...);
-        const Tensor<float, 3> added = added_mask(mask, b, length);
+        const Tensor<float> added = added_mask(mask, b, length);
         attend(of_cap..., of_causal..., DenseBias<float>(added.view()));
       });
     });
@@ -184,7 +184,7 @@ Results rotary_embedding(const OperatorCase& c) {
       .heads = heads, .pairs = c.attribute("interleaved", 0) != 0 ? RotaryPairs::interleaved : RotaryPairs::halves};
 
   Array y = Array::of_shape(x.shape);
-  const TensorView<float, 4> y_by_heads = by_heads(y, heads);
+  const TensorView<float> y_by_heads = by_heads(y, heads);
   for (Index b = 0; b < batch; ++b) {
     const std::span<const Index> own =
         std::span(positions).subspan(static_cast<std::size_t>(b * tokens), static_cast<std::size_t>(tokens));

@@ -70,7 +70,7 @@ struct Named {
 /// Biases and terms large enough for a case. The scores view them.
 template <class Scalar>
 struct Biases {
-  ef::Tensor<Scalar, 3> dense, terms;
+  ef::Tensor<Scalar> dense, terms;
   Matrix<Scalar> by_bucket;
   Matrix<bool> mask;
 
@@ -79,14 +79,14 @@ struct Biases {
         terms({c.q.rows() + 1, c.options.heads, 7}),
         by_bucket(random_matrix<Scalar>(8, c.options.heads, rng)),
         mask(random_mask(c.q.rows(), c.k.rows() + 1, rng)) {
-    for (ef::Tensor<Scalar, 3>* tensor : {&dense, &terms})
+    for (ef::Tensor<Scalar>* tensor : {&dense, &terms})
       for (Index i = 0; i < tensor->size(); ++i) tensor->data()[i] = static_cast<Scalar>(rng.normal());
   }
 
   std::vector<Named<Scalar>> scores(Index heads) const {
-    const ef::DenseBias<Scalar> dense_bias{ef::TensorView<const Scalar, 3>(dense.view())};
+    const ef::DenseBias<Scalar> dense_bias{ef::TensorView<const Scalar>(dense.view())};
     const ef::RelativeBias<Scalar> relative(ef::strided_view(by_bucket), {8, 20, true});
-    const ef::RelativeKeys<Scalar> relative_keys{ef::TensorView<const Scalar, 3>(terms.view())};
+    const ef::RelativeKeys<Scalar> relative_keys{ef::TensorView<const Scalar>(terms.view())};
     return {{"unmasked", ef::Unmasked{}},
             {"causal", ef::Causal{}},
             {"causal after past", ef::Causal::after_past()},
@@ -129,7 +129,7 @@ void attention(const std::string& scalar, ef::Threads& threads) {
     if (c.options.query_rows.given()) continue;
     c.options.dropout = 0;
     for (const auto& [name, score] : biases.scores(sizes.heads)) {
-      const ef::Tensor<Scalar, 3> weights = weights_of(c, score, c.options);
+      const ef::Tensor<Scalar> weights = weights_of(c, score, c.options);
       Hash hash;
       hash.add(weights.data(), weights.size());
       std::printf("%s%s weights %016llx\n", prefix.c_str(), name, static_cast<unsigned long long>(hash.value()));

@@ -165,7 +165,7 @@ void check_biases(const std::string& type) {
       if (hides(i, j)) bias(i, j) = ef::hidden_score<Scalar>;
   Matrix<Scalar> d_bias = Matrix<Scalar>::Zero(bias.rows(), bias.cols());
   const ef::DenseBias<Scalar> dense(ef::strided_view(bias),
-                                    ef::TensorView<Scalar, 2>(d_bias.data(), {bias.rows(), bias.cols()}));
+                                    ef::TensorView<Scalar>(d_bias.data(), {bias.rows(), bias.cols()}));
   const NaiveResults expected =
       batch.check(type + " attention with a dense bias", dense, [&](const Pair& at, double s) {
         return NaiveScored{!hides(at.row, at.key), s + finite(at.row, at.key), 1};

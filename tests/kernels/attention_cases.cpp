@@ -46,7 +46,7 @@ AttentionGradients<Scalar> gradients(const AttentionCase<Scalar>& c,
 }
 
 template <class Scalar>
-Tensor<Scalar, 3> weights_of(const AttentionCase<Scalar>& c, const std::type_identity_t<TestedScore<Scalar>>& score,
+Tensor<Scalar> weights_of(const AttentionCase<Scalar>& c, const std::type_identity_t<TestedScore<Scalar>>& score,
                              const AttentionOptions& options) {
   return std::visit([&](const auto& s) { return attention_weights(c.q, c.k, s, options); }, score);
 }
@@ -55,8 +55,8 @@ template Attended<float> attend(const AttentionCase<float>&, const TestedScore<f
 template Attended<double> attend(const AttentionCase<double>&, const TestedScore<double>&, Threads*, Index);
 template AttentionGradients<float> gradients(const AttentionCase<float>&, const TestedScore<float>&, Threads*);
 template AttentionGradients<double> gradients(const AttentionCase<double>&, const TestedScore<double>&, Threads*);
-template Tensor<float, 3> weights_of(const AttentionCase<float>&, const TestedScore<float>&, const AttentionOptions&);
-template Tensor<double, 3> weights_of(const AttentionCase<double>&, const TestedScore<double>&,
+template Tensor<float> weights_of(const AttentionCase<float>&, const TestedScore<float>&, const AttentionOptions&);
+template Tensor<double> weights_of(const AttentionCase<double>&, const TestedScore<double>&,
                                       const AttentionOptions&);
 
 }  // namespace eigenformer::testing

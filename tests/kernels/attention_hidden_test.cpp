@@ -231,7 +231,7 @@ TEMPLATE_TEST_CASE("what is hidden reaches no gradient of a bias, through no fun
     k.bottomRows(3).setConstant(at_hidden);
     const auto squared = ef::score([](auto s, const ef::ScorePosition&) { return s * s; });
     const ef::RelativeBias<TestType> bias(ef::strided_view(weights), {},
-                                          ef::TensorView<TestType, 2>(d_weights.data(), {32, 1}));
+                                          ef::TensorView<TestType>(d_weights.data(), {32, 1}));
     const auto score = ef::combine(bias, squared, ef::Causal{});
     Attended<TestType> y{c.d_out, Matrix<TestType>(9, 1)};
     AttentionGradients<TestType> d{c.q, c.k, c.v};

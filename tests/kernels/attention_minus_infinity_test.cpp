@@ -31,7 +31,7 @@ struct Hidden {
   }
   ef::DenseBias<Scalar> score() {
     return ef::DenseBias<Scalar>(ef::strided_view(bias),
-                                 ef::TensorView<Scalar, 2>(d_bias.data(), {d_bias.rows(), d_bias.cols()}));
+                                 ef::TensorView<Scalar>(d_bias.data(), {d_bias.rows(), d_bias.cols()}));
   }
   AttentionCase<Scalar> dirty(Scalar bad) const {
     AttentionCase<Scalar> c = clean;
@@ -50,7 +50,7 @@ struct Hidden {
 template <class Scalar>
 struct All {
   Matrix<Scalar> out, log_sum_exp, d_q, d_k, d_v;
-  ef::Tensor<Scalar, 3> weights;
+  ef::Tensor<Scalar> weights;
 };
 template <class Scalar, class S>
 All<Scalar> attend_with(const AttentionCase<Scalar>& c, const S& score) {
@@ -170,12 +170,12 @@ TEMPLATE_TEST_CASE("biases by distance hide by minus infinity", "[kernels]", flo
     Matrix<TestType> weights = random_matrix<TestType>(8, 2, rng), d_weights = Matrix<TestType>::Zero(8, 2);
     weights.topRows(4).setConstant(-inf<TestType>);  // buckets of keys that are not after the query
     const ef::RelativeBias<TestType> bias(ef::strided_view(weights), {.buckets = 8, .max_distance = 9},
-                                          ef::TensorView<TestType, 2>(d_weights.data(), {8, 2}));
-    const std::array<Index, 3> shape{size, 2, 5};
+                                          ef::TensorView<TestType>(d_weights.data(), {8, 2}));
+    const ef::Sizes shape{size, 2, 5};
     Matrix<TestType> terms = random_matrix<TestType>(size, 10, rng), d_terms = Matrix<TestType>::Zero(size, 10);
     for (const Index h : {0, 1}) terms.middleCols(5 * h, 3).setConstant(-inf<TestType>);
-    const ef::RelativeKeys<TestType> keys(ef::TensorView<const TestType, 3>(terms.data(), shape),
-                                          ef::TensorView<TestType, 3>(d_terms.data(), shape));
+    const ef::RelativeKeys<TestType> keys(ef::TensorView<const TestType>(terms.data(), shape),
+                                          ef::TensorView<TestType>(d_terms.data(), shape));
     const std::vector<double> steep{std::numeric_limits<double>::infinity(), 0.5};
     const auto check = [&](const Attend<TestType>& attend, Matrix<TestType>& d_numbers) {
       const All<TestType> expected = attend(clean);

@@ -34,7 +34,7 @@ class Laid {
     }
     memory_.assign(static_cast<std::size_t>(stride), std::numeric_limits<Scalar>::quiet_NaN());
   }
-  TensorView<Scalar, 4> view() { return {memory_.data(), shape_, strides_}; }
+  TensorView<Scalar> view() { return {memory_.data(), shape_, strides_}; }
   // The matrix of one batch entry with heads as column blocks.
   Matrix<Scalar> columns(Index b) {
     Matrix<Scalar> m(shape_[2], shape_[1] * shape_[3]);
@@ -175,11 +175,11 @@ TEMPLATE_TEST_CASE("tensors in any order of strides give what their matrices giv
     const ef::AttentionOptions options{
         .heads = 7, .key_heads = 3, .scale = 0.7, .query_rows = {0, 1}, .threads = &pool};
     const auto check_score = [&](const auto& score) {
-      const Tensor<TestType, 4> y = ef::attention(q.view(), k.view(), v.view(), score, options);
-      REQUIRE(y.shape() == std::array<Index, 4>{batch, 4, queries, 3});
-      const Tensor<TestType, 4> of_const =
-          ef::attention(TensorView<const TestType, 4>(q.view()), TensorView<const TestType, 4>(k.view()),
-                        TensorView<const TestType, 4>(v.view()), score, options);
+      const Tensor<TestType> y = ef::attention(q.view(), k.view(), v.view(), score, options);
+      REQUIRE(y.shape() == ef::Sizes{batch, 4, queries, 3});
+      const Tensor<TestType> of_const =
+          ef::attention(TensorView<const TestType>(q.view()), TensorView<const TestType>(k.view()),
+                        TensorView<const TestType>(v.view()), score, options);
       for (Index b = 0; b < batch; ++b) {
         const Matrix<TestType> expected =
             ef::attention(q.columns(b), k.columns(b), v.columns(b), score, {.heads = 4, .key_heads = 2, .scale = 0.7});
@@ -195,20 +195,20 @@ TEMPLATE_TEST_CASE("tensors in any order of strides give what their matrices giv
 }
 
 TEST_CASE("tensors drop weights of their own in each batch entry", "[kernels]") {
-  const Tensor<float, 4> q({2, 1, 40, 2}), k({2, 1, 40, 2});
-  Tensor<float, 4> v({2, 1, 40, 1});
+  const Tensor<float> q({2, 1, 40, 2}), k({2, 1, 40, 2});
+  Tensor<float> v({2, 1, 40, 1});
   for (Index i = 0; i < v.size(); ++i) v.data()[i] = 1;
-  const Tensor<float, 4> y =
-      ef::attention(q.view(), k.view(), TensorView<const float, 4>(v.view()), ef::Unmasked{}, {.dropout = 0.5});
+  const Tensor<float> y =
+      ef::attention(q.view(), k.view(), TensorView<const float>(v.view()), ef::Unmasked{}, {.dropout = 0.5});
   CHECK_FALSE(identical<float>(y.matrix(0, 0), y.matrix(1, 0)));
   CHECK(std::abs(y.matrix(1, 0).mean() - 1) < 4.5 / 40);
 }
 
 TEST_CASE("tensors that do not fit are named", "[kernels]") {
-  using Sizes = std::array<Index, 4>;
+  using ef::Sizes;
   const auto message = [](const Sizes& q, const Sizes& k, const Sizes& v) {
     return message_of(
-        [&] { ef::attention(Tensor<float, 4>(q).view(), Tensor<float, 4>(k).view(), Tensor<float, 4>(v).view()); });
+        [&] { ef::attention(Tensor<float>(q), Tensor<float>(k), Tensor<float>(v)); });
   };
   CHECK(message({2, 4, 5, 8}, {2, 2, 6, 8}, {2, 2, 6, 3}) == "nothing was thrown");
   CHECK(message({2, 4, 5, 8}, {3, 2, 6, 8}, {2, 2, 6, 3}) == "attention: q has a batch of 2, k of 3, v of 2");

@@ -23,18 +23,18 @@ double naive_bent(const QueryAndKey& at, double score) {
 // Biases of a case, some of them minus infinity, with their gradients.
 template <class Scalar>
 struct Biases {
-  Tensor<Scalar, 3> dense, d_dense, shared, d_shared;
-  Tensor<Scalar, 3> terms, d_terms;  // for distances from -3 to 3
+  Tensor<Scalar> dense, d_dense, shared, d_shared;
+  Tensor<Scalar> terms, d_terms;  // for distances from -3 to 3
   Matrix<Scalar> relative, d_relative;
   ef::RelativeBuckets buckets{8, 20, true};
 
   Biases(const AttentionCase<Scalar>& c, ef::Rng& rng) {
     const Index rows = c.q.rows() + 1, keys = c.k.rows() + 3;  // larger than asked for
-    dense = d_dense = Tensor<Scalar, 3>({c.options.heads, rows, keys});
-    shared = d_shared = Tensor<Scalar, 3>({1, rows, keys});
-    terms = d_terms = Tensor<Scalar, 3>({rows, c.options.heads, 7});
+    dense = d_dense = Tensor<Scalar>({c.options.heads, rows, keys});
+    shared = d_shared = Tensor<Scalar>({1, rows, keys});
+    terms = d_terms = Tensor<Scalar>({rows, c.options.heads, 7});
     for (Index i = 0; i < terms.size(); ++i) terms.data()[i] = static_cast<Scalar>(rng.normal());
-    for (Tensor<Scalar, 3>* bias : {&dense, &shared})
+    for (Tensor<Scalar>* bias : {&dense, &shared})
       for (Index i = 0; i < bias->size(); ++i)
         bias->data()[i] = rng.randint(6) == 0 ? ef::hidden_score<Scalar> : static_cast<Scalar>(rng.normal());
     relative = random_matrix<Scalar>(buckets.buckets, c.options.heads, rng);
@@ -44,10 +44,10 @@ struct Biases {
   ef::DenseBias<Scalar> shared_score() { return ef::DenseBias<Scalar>(of(shared), d_shared.view()); }
   ef::RelativeBias<Scalar> relative_score() {
     return ef::RelativeBias<Scalar>(ef::strided_view(relative), buckets,
-                                    ef::TensorView<Scalar, 2>(d_relative.data(), {buckets.buckets, relative.cols()}));
+                                    ef::TensorView<Scalar>(d_relative.data(), {buckets.buckets, relative.cols()}));
   }
   ef::RelativeKeys<Scalar> keys_score() { return ef::RelativeKeys<Scalar>(of(terms), d_terms.view()); }
-  static ef::TensorView<const Scalar, 3> of(Tensor<Scalar, 3>& t) { return t.view(); }
+  static ef::TensorView<const Scalar> of(Tensor<Scalar>& t) { return t.view(); }
 
   double dense_at(const QueryAndKey& at) { return static_cast<double>(dense.view()(at.head, at.row, at.key)); }
   double shared_at(const QueryAndKey& at) { return static_cast<double>(shared.view()(0, at.row, at.key)); }
@@ -159,7 +159,7 @@ TEMPLATE_TEST_CASE("attention under every score agrees with its definition", "[k
       CHECK(max_error(given.out, expected.out) < rounding<TestType>(64));
       CHECK(max_error(given.log_sum_exp, expected.log_sum_exp) < rounding<TestType>(64));
       CHECK(identical<TestType>(attend(c, score, &pool).out, given.out));
-      const Tensor<TestType, 3> weights = weights_of(c, score, c.options);
+      const Tensor<TestType> weights = weights_of(c, score, c.options);
       for (Index h = 0; h < s.heads; ++h)
         CHECK(max_error(weights.matrix(h), expected.weights[static_cast<std::size_t>(h)]) < rounding<TestType>(64));
     }
@@ -190,7 +190,7 @@ TEST_CASE("biases get their gradients, the same for any number of threads", "[ke
     const AttentionCase<double> c(s, rng);
     Biases<double> biases(c, rng);
     const std::vector<NamedScore<double>> scores = all_scores(c, biases);
-    const auto check = [&](std::size_t i, Tensor<double, 3>& bias, Tensor<double, 3>& d_bias) {
+    const auto check = [&](std::size_t i, Tensor<double>& bias, Tensor<double>& d_bias) {
       const NamedScore<double>& score = scores[i];
       CAPTURE(score.name);
       Eigen::Map<Matrix<double>> all(bias.data(), 1, bias.size()), d_all(d_bias.data(), 1, d_bias.size());
@@ -254,16 +254,16 @@ TEST_CASE("scores that do not fit say so", "[kernels]") {
   ef::Rng rng(4);
   const AttentionCase<float> c({4, 4, 4, 3, {5}, {7}}, rng);
   const auto message = [&](const TestedScore<float>& score) { return message_of([&] { attend(c, score); }); };
-  const Tensor<float, 3> bias({3, 5, 7}), small({4, 5, 6});
-  CHECK(message(ef::DenseBias<float>(ef::TensorView<const float, 3>(bias.view()))) ==
+  const Tensor<float> bias({3, 5, 7}), small({4, 5, 6});
+  CHECK(message(ef::DenseBias<float>(ef::TensorView<const float>(bias.view()))) ==
         "attention: the dense bias has 3 matrices of [5 x 7], expected 1 or 4 matrices of at least [5 x 7]");
-  CHECK(message(ef::DenseBias<float>(ef::TensorView<const float, 3>(small.view()))) ==
+  CHECK(message(ef::DenseBias<float>(ef::TensorView<const float>(small.view()))) ==
         "attention: the dense bias has 4 matrices of [5 x 6], expected 1 or 4 matrices of at least [5 x 7]");
   CHECK(message(ef::Alibi(3)) == "attention: Alibi has 3 slopes, expected 4");
   const Matrix<float> weights = Matrix<float>::Zero(32, 3);
   CHECK(message(ef::RelativeBias<float>(ef::strided_view(weights))) ==
         "attention: RelativeBias has weights for 3 heads, expected 4");
-  const Tensor<float, 3> terms({4, 4, 7}), of_few_heads({5, 3, 7});
+  const Tensor<float> terms({4, 4, 7}), of_few_heads({5, 3, 7});
   CHECK(message(ef::RelativeKeys<float>(terms.view())) ==
         "attention: RelativeKeys has terms for 4 queries and 4 heads, expected 5 and 4");
   CHECK(message(ef::RelativeKeys<float>(of_few_heads.view())) ==

@@ -13,7 +13,7 @@ using namespace ef::testing;
 namespace {
 
 template <class Scalar>
-bool same(const Tensor<Scalar, 3>& a, const Tensor<Scalar, 3>& b) {
+bool same(const Tensor<Scalar>& a, const Tensor<Scalar>& b) {
   return a.shape() == b.shape() && std::equal(a.data(), a.data() + a.size(), b.data());
 }
 
@@ -28,7 +28,7 @@ TEMPLATE_TEST_CASE("weights agree with their definition", "[kernels]", float, do
     for_each_score(c, rng, [&](const TestedScore<TestType>& score, const NaiveScore& naive, const char* name) {
       CAPTURE(name);
       const NaiveAttention expected = c.naive(naive);
-      const Tensor<TestType, 3> weights = weights_of(c, score, c.options);
+      const Tensor<TestType> weights = weights_of(c, score, c.options);
       REQUIRE(weights.dimension(0) == s.heads);
       for (Index h = 0; h < s.heads; ++h) {
         const auto& expected_weights = expected.weights[static_cast<std::size_t>(h)];
@@ -52,7 +52,7 @@ TEMPLATE_TEST_CASE("weights agree with their definition", "[kernels]", float, do
 TEMPLATE_TEST_CASE("weights and values make attention", "[kernels]", float, double) {
   ef::Rng rng(2);
   const AttentionCase<TestType> c({4, 2, 5, 3, {70}, {67}}, rng);
-  const Tensor<TestType, 3> weights = ef::attention_weights(c.q, c.k, ef::Causal{}, c.options);
+  const Tensor<TestType> weights = ef::attention_weights(c.q, c.k, ef::Causal{}, c.options);
   const Matrix<TestType> y = ef::attention(c.q, c.k, c.v, ef::Causal{}, c.options);
   for (Index h = 0; h < 4; ++h) {
     const Matrix<TestType> product = ef::matmul(weights.matrix(h), c.v.middleCols(h / 2 * 3, 3));
@@ -64,9 +64,9 @@ TEMPLATE_TEST_CASE("scores are what the softmax makes weights of", "[kernels]", 
   ef::Rng rng(5);
   const AttentionCase<TestType> c({4, 2, 5, 3, {7, 0, 3, 2}, {9, 2, 4, 0}}, rng);
   const auto check = [&](const auto& score, const NaiveScore& naive) {
-    const Tensor<TestType, 3> scores = ef::attention_scores(c.q, c.k, score, c.options);
+    const Tensor<TestType> scores = ef::attention_scores(c.q, c.k, score, c.options);
     const NaiveAttention expected = c.naive(naive);
-    REQUIRE(scores.shape() == std::array<Index, 3>{4, 12, 9});
+    REQUIRE(scores.shape() == ef::Sizes{4, 12, 9});
     for (Index h = 0; h < 4; ++h) {
       // exp(score - log_sum_exp) is the weight.
       const auto& weights = expected.weights[static_cast<std::size_t>(h)];
@@ -89,7 +89,7 @@ TEMPLATE_TEST_CASE("weights are the same to the last bit wherever their matrices
   using ByColumns = Eigen::Matrix<TestType, Eigen::Dynamic, Eigen::Dynamic>;
   ef::Rng rng(3);
   const AttentionCase<TestType> c({2, 1, 5, 3, {7}, {9}}, rng);
-  const Tensor<TestType, 3> expected = ef::attention_weights(c.q, c.k, ef::Unmasked{}, c.options);
+  const Tensor<TestType> expected = ef::attention_weights(c.q, c.k, ef::Unmasked{}, c.options);
   const ByColumns q = c.q, k = c.k;
   const Matrix<TestType> upright = c.k.transpose();
   CHECK(same(ef::attention_weights(q, k, ef::Unmasked{}, c.options), expected));
@@ -109,7 +109,7 @@ TEMPLATE_TEST_CASE("hidden keys of NaN and infinity have no weight", "[kernels]"
   Matrix<bool> mask = Matrix<bool>::Constant(4, 9, true);
   mask.col(3).setConstant(false);
   mask.row(2).setConstant(false);
-  const Tensor<TestType, 3> expected = ef::attention_weights(c.q, c.k, ef::DenseMask(mask));
+  const Tensor<TestType> expected = ef::attention_weights(c.q, c.k, ef::DenseMask(mask));
   const TestType infinity = std::numeric_limits<TestType>::infinity();
   for (const TestType bad : {std::numeric_limits<TestType>::quiet_NaN(), infinity, -infinity}) {
     c.k.row(3).setConstant(bad);
@@ -123,7 +123,7 @@ TEMPLATE_TEST_CASE("hidden keys of NaN and infinity have no weight", "[kernels]"
 TEST_CASE("weights and scores of all keys need no score", "[kernels]") {
   ef::Rng rng(7);
   const ef::Matrix<float> q = random_matrix<float>(3, 4, rng), k = random_matrix<float>(5, 4, rng);
-  const auto same = [](const ef::Tensor<float, 3>& a, const ef::Tensor<float, 3>& b) {
+  const auto same = [](const ef::Tensor<float>& a, const ef::Tensor<float>& b) {
     return a.shape() == b.shape() && std::equal(a.data(), a.data() + a.size(), b.data());
   };
   const ef::AttentionOptions options{.heads = 2};

@@ -34,7 +34,7 @@ Matrix<double> naive_by_distance(const Matrix<double>& q, const Matrix<double>& 
 // A cap, a bias with a gradient of its own, and a mask that leaves one query nothing to see.
 template <class Scalar>
 struct Scores {
-  ef::Tensor<Scalar, 3> terms, d_terms;
+  ef::Tensor<Scalar> terms, d_terms;
   Matrix<bool> mask;
 
   Scores(const AttentionCase<Scalar>& c, ef::Rng& rng)
@@ -46,7 +46,7 @@ struct Scores {
   }
   auto score() {
     return ef::combine(ef::SoftCap(2),
-                       ef::RelativeKeys<Scalar>(ef::TensorView<const Scalar, 3>(terms.view()), d_terms.view()),
+                       ef::RelativeKeys<Scalar>(ef::TensorView<const Scalar>(terms.view()), d_terms.view()),
                        ef::DenseMask(mask));
   }
   NaiveScore naive() const {

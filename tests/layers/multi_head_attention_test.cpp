@@ -75,8 +75,8 @@ TEST_CASE("recorded weights are those that were used; threads change nothing", "
   ef::ThreadPool pool(3);
   const ef::Matrix<float> y = layer({}, x, rows).value();
   CHECK(layer({.threads = &pool, .attention = &recorder}, x, rows).value() == y);
-  const ef::Tensor<float, 3>& weights = recorder.weights(layer);
-  CHECK(weights.shape() == std::array<ef::Index, 3>{2, 9, 5});
+  const ef::Tensor<float>& weights = recorder.weights(layer);
+  CHECK(weights.shape() == ef::Sizes{2, 9, 5});
   for (int h = 0; h < 2; ++h) {
     CHECK((weights.matrix(h).rowwise().sum().array() - 1).abs().maxCoeff() < 1e-6f);
     CHECK(weights.matrix(h).topRightCorner(4, 1).isZero(0));  // the first sequence has four keys

@@ -111,7 +111,7 @@ TEST_CASE("weights of attention are recorded for every target word, fed or not",
     const ef::RecurrentSeq2Seq<double> model(options, rng);
     ef::AttentionRecorder<double> recorder;
     model({.attention = &recorder}, batch.source, batch.target);
-    const ef::Tensor<double, 3>& weights = recorder.weights(model.attention);
+    const ef::Tensor<double>& weights = recorder.weights(model.attention);
     REQUIRE(weights.dimension(1) == batch.target.rows.rows());
     REQUIRE(weights.dimension(2) == batch.source.rows.max_length());
     for (ef::Index row = 0; row < weights.dimension(1); ++row) {

@@ -19,7 +19,7 @@ class AttentionObserver {
   /// Called by an attention layer during each of its calls.
   /// layer: the address of the calling layer.
   /// weights: [heads x query rows x keys of the longest sequence].
-  virtual void record(const void* layer, Tensor<Scalar, 3> weights) = 0;
+  virtual void record(const void* layer, Tensor<Scalar> weights) = 0;
 };
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI

@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <initializer_list>
+#include <span>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -36,15 +37,18 @@ Shape shape(const Eigen::EigenBase<Derived>& matrix) {
 
 namespace detail {
 
-/// A part of a message: a text, a number or a Shape. All parts have one type, so that the many messages of the library
-/// share one formatting function instead of each instantiating its own.
+/// A part of a message: a text, a number, a Shape or a list of sizes. All parts have one type, so that the many
+/// messages of the library share one formatting function instead of each instantiating its own.
 class MessagePart {
  public:
   MessagePart(std::string_view text) : kind_(Kind::text), text_(text) {}
   MessagePart(const char* text) : MessagePart(std::string_view(text)) {}
   MessagePart(const std::string& text) : MessagePart(std::string_view(text)) {}
   MessagePart(const char& character) : MessagePart(std::string_view(&character, 1)) {}
-  MessagePart(const Shape& shape) : kind_(Kind::shape), shape_(shape) {}
+  MessagePart(const Shape& shape) : kind_(Kind::sizes), shape_{shape.rows, shape.cols}, sizes_(shape_) {}
+  MessagePart(std::span<const Index> sizes) : kind_(Kind::sizes), sizes_(sizes) {}
+  MessagePart(const MessagePart&) = delete;  // sizes_ may point into the object itself
+  MessagePart& operator=(const MessagePart&) = delete;
   template <class Number, std::enable_if_t<std::is_arithmetic_v<Number>, int> = 0>
   MessagePart(Number number) : kind_(kind_of<Number>()) {
     if constexpr (std::is_floating_point_v<Number>)
@@ -58,12 +62,12 @@ class MessagePart {
       case Kind::text:
         message += text_;
         break;
-      case Kind::shape:
-        message += '[';
-        append(shape_.rows, message);
-        message += " x ";
-        append(shape_.cols, message);
-        message += ']';
+      case Kind::sizes:
+        for (std::size_t i = 0; i < sizes_.size(); ++i) {
+          message += i == 0 ? "[" : " x ";
+          append(sizes_[i], message);
+        }
+        message += sizes_.empty() ? "[]" : "]";
         break;
       case Kind::whole:
         append(whole_, message);
@@ -78,7 +82,7 @@ class MessagePart {
   }
 
  private:
-  enum class Kind { text, shape, whole, unsigned_whole, real };
+  enum class Kind { text, sizes, whole, unsigned_whole, real };
   EIGENFORMER_COLD static void append(std::int64_t number, std::string& message) { message += std::to_string(number); }
   template <class Number>
   static constexpr Kind kind_of() {
@@ -88,7 +92,8 @@ class MessagePart {
 
   Kind kind_;
   std::string_view text_{};
-  Shape shape_{};
+  Index shape_[2]{};
+  std::span<const Index> sizes_{};
   std::int64_t whole_ = 0;
   double real_ = 0;
 };
@@ -108,7 +113,7 @@ class MessagePart {
 
 }  // namespace detail
 
-/// Throws an Error. Its message is the concatenation of the parts: texts, numbers and Shapes.
+/// Throws an Error. Its message is the concatenation of the parts: texts, numbers, Shapes and Sizes.
 template <class... Parts>
 [[noreturn]] EIGENFORMER_COLD void fail(const Parts&... parts) {
   detail::fail_with({detail::MessagePart(parts)...});

@@ -10,9 +10,9 @@ namespace eigenformer::inline EIGENFORMER_ABI {
 /// The inputs of attention, with any strides. If q is float, k and v may be Eigen::half or Eigen::bfloat16.
 template <class Scalar, class Stored = Scalar>
 struct AttentionInputs {
-  TensorView<const Scalar, 2> q;  // [queries x heads * d]
-  TensorView<const Stored, 2> k;  // [keys x key_heads * d]
-  TensorView<const Stored, 2> v;  // [keys x key_heads * e]
+  TensorView<const Scalar> q;  // [queries x heads * d]
+  TensorView<const Stored> k;  // [keys x key_heads * d]
+  TensorView<const Stored> v;  // [keys x key_heads * e]
 };
 
 /// The outputs of attention.
@@ -30,11 +30,11 @@ void attention_forward(const AttentionInputs<Scalar, Stored>& in, const S& score
                        AttentionOutputs<Scalar> to) {
   static_assert(std::is_same_v<ComputeType<Stored>, Scalar>, "attention: q, k and v have one scalar type");
   const auto& checked = detail::checked_score<Scalar>(score);
-  const auto shape_of = [](const auto& x) { return Shape{x.dimension(0), x.dimension(1)}; };
+  const Shape q = detail::matrix_shape("q", in.q);
   const detail::AttentionLayout layout =
-      detail::attention_layout(shape_of(in.q), shape_of(in.k), shape_of(in.v), options);
-  check_shape("attention", "out", shape(to.out), {in.q.dimension(0), layout.heads * layout.value_width});
-  check_shape("attention", "log_sum_exp", shape(to.log_sum_exp), {in.q.dimension(0), layout.heads});
+      detail::attention_layout(q, detail::matrix_shape("k", in.k), detail::matrix_shape("v", in.v), options);
+  check_shape("attention", "out", shape(to.out), {q.rows, layout.heads * layout.value_width});
+  check_shape("attention", "log_sum_exp", shape(to.log_sum_exp), {q.rows, layout.heads});
   check(to.log_sum_exp.outerStride() == layout.heads || to.log_sum_exp.rows() <= 1,
         "attention: log_sum_exp is a block, expected a matrix without gaps between its rows");
   const detail::AttentionRows<Scalar, Stored> rows{
@@ -69,8 +69,10 @@ auto attention_of(const Eigen::MatrixBase<Q>& q, const Eigen::MatrixBase<K>& k, 
 /// Returns the attention of tensors [batch x heads x tokens x width]. The tensors give the number of heads; `options`
 /// supplies only scale, dropout and threads.
 template <class Scalar, Score S>
-Tensor<Scalar, 4> attention_of(const TensorView<const Scalar, 4>& q, const TensorView<const Scalar, 4>& k,
-                               const TensorView<const Scalar, 4>& v, const S& score, AttentionOptions options) {
+Tensor<Scalar> attention_of(const TensorView<const Scalar>& q, const TensorView<const Scalar>& k,
+                               const TensorView<const Scalar>& v, const S& score, AttentionOptions options) {
+  for (const TensorView<const Scalar>* x : {&q, &k, &v})
+    check(x->rank() == 4, "attention: a tensor ", x->shape(), ", expected [batch x heads x tokens x width]");
   check(q.dimension(0) == k.dimension(0) && k.dimension(0) == v.dimension(0), "attention: q has a batch of ",
         q.dimension(0), ", k of ", k.dimension(0), ", v of ", v.dimension(0));
   check(k.dimension(1) == v.dimension(1), "attention: k has ", k.dimension(1), " heads, v has ", v.dimension(1));
@@ -79,11 +81,11 @@ Tensor<Scalar, 4> attention_of(const TensorView<const Scalar, 4>& q, const Tenso
   options.query_rows = {};
   options.key_rows = {};
   options.key_index = {};
-  const auto matrix_shape = [](const TensorView<const Scalar, 4>& x) {
+  const auto matrix_shape = [](const TensorView<const Scalar>& x) {
     return Shape{x.dimension(2), x.dimension(1) * x.dimension(3)};
   };
   const AttentionLayout layout = attention_layout(matrix_shape(q), matrix_shape(k), matrix_shape(v), options);
-  Tensor<Scalar, 4> out({q.dimension(0), q.dimension(1), q.dimension(2), v.dimension(3)});
+  Tensor<Scalar> out({q.dimension(0), q.dimension(1), q.dimension(2), v.dimension(3)});
   const auto rows_of = [](const auto& x, Index b) {
     return HeadRows<std::remove_pointer_t<decltype(x.data())>>{x.data() + b * x.stride(0), x.stride(1), x.stride(2),
                                                                x.stride(3), x.dimension(3)};

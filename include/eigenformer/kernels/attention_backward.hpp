@@ -40,17 +40,17 @@ void attention_backward(const AttentionInputs<Scalar>& in, const S& score, const
                         const AttentionSaved<Scalar>& saved, const ConstMatrixRef<Scalar>& d_out,
                         AttentionGradients<Scalar> to) {
   const auto& checked = detail::differentiable_score<Scalar>(score);
-  const auto shape_of = [](const TensorView<const Scalar, 2>& x) { return Shape{x.dimension(0), x.dimension(1)}; };
-  const detail::AttentionLayout layout =
-      detail::attention_layout(shape_of(in.q), shape_of(in.k), shape_of(in.v), options);
+  const Shape q = detail::matrix_shape("q", in.q), k = detail::matrix_shape("k", in.k);
+  const Shape v = detail::matrix_shape("v", in.v);
+  const detail::AttentionLayout layout = detail::attention_layout(q, k, v, options);
   check(!options.key_index.has_value(), "attention: key_index has no backward");
-  const Shape result{in.q.dimension(0), layout.heads * layout.value_width};
+  const Shape result{q.rows, layout.heads * layout.value_width};
   check_shape("attention", "out", shape(saved.out), result);
   check_shape("attention", "d_out", shape(d_out), result);
-  check_shape("attention", "log_sum_exp", shape(saved.log_sum_exp), {in.q.dimension(0), layout.heads});
-  check_shape("attention", "d_q", shape(to.d_q), shape_of(in.q));
-  check_shape("attention", "d_k", shape(to.d_k), shape_of(in.k));
-  check_shape("attention", "d_v", shape(to.d_v), shape_of(in.v));
+  check_shape("attention", "log_sum_exp", shape(saved.log_sum_exp), {q.rows, layout.heads});
+  check_shape("attention", "d_q", shape(to.d_q), q);
+  check_shape("attention", "d_k", shape(to.d_k), k);
+  check_shape("attention", "d_v", shape(to.d_v), v);
   const detail::BackwardRows<Scalar> rows{detail::head_columns(in.q, layout.heads),
                                           detail::head_columns(in.k, layout.key_heads),
                                           detail::head_columns(in.v, layout.key_heads),

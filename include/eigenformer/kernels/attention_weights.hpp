@@ -9,10 +9,10 @@ namespace eigenformer::inline EIGENFORMER_ABI {
 namespace detail {
 
 template <class Scalar>
-Tensor<Scalar, 3> attention_scores(const AttentionLayout& layout, const TensorView<const Scalar, 2>& q,
-                                   const TensorView<const Scalar, 2>& k, const ErasedScore<Scalar>& score,
+Tensor<Scalar> attention_scores(const AttentionLayout& layout, const TensorView<const Scalar>& q,
+                                   const TensorView<const Scalar>& k, const ErasedScore<Scalar>& score,
                                    Threads* threads) {
-  Tensor<Scalar, 3> result({layout.heads, q.dimension(0), layout.key_rows.max_length()});
+  Tensor<Scalar> result({layout.heads, q.dimension(0), layout.key_rows.max_length()});
   std::fill_n(result.data(), result.size(), hidden_score<Scalar>);
   for_each_score_matrix<Scalar>(layout, q, k, score, threads, [&](const ScoreTile& tile, auto& scores) {
     result.matrix(tile.head).block(tile.first_row, 0, tile.queries, tile.keys) = scores;
@@ -21,10 +21,10 @@ Tensor<Scalar, 3> attention_scores(const AttentionLayout& layout, const TensorVi
 }
 
 template <class Scalar>
-Tensor<Scalar, 3> attention_weights(const AttentionLayout& layout, const TensorView<const Scalar, 2>& q,
-                                    const TensorView<const Scalar, 2>& k, const ErasedScore<Scalar>& score,
+Tensor<Scalar> attention_weights(const AttentionLayout& layout, const TensorView<const Scalar>& q,
+                                    const TensorView<const Scalar>& k, const ErasedScore<Scalar>& score,
                                     Threads* threads) {
-  Tensor<Scalar, 3> weights({layout.heads, q.dimension(0), layout.key_rows.max_length()});
+  Tensor<Scalar> weights({layout.heads, q.dimension(0), layout.key_rows.max_length()});
   for_each_score_matrix<Scalar>(layout, q, k, score, threads, [&](const ScoreTile& tile, auto& scores) {
     softmax_of_queries(scores);
     weights.matrix(tile.head).block(tile.first_row, 0, tile.queries, tile.keys) = scores;
@@ -64,7 +64,7 @@ auto with_scores_of(const Q& q, const K& k, const S& score, const O& options, Bo
       return body(layout, q_rows.view(), k_rows.view(), ErasedScore<Scalar>(checked, std::false_type{}), given.threads);
     });
   } else {
-    return Tensor<float, 3>();
+    return Tensor<float>();
   }
 }
 

@@ -24,9 +24,9 @@ namespace detail {
 /// `apply_backward` sums scores into d_w, unless d_w is null. The last query of a sequence is at its last key.
 template <class Scalar>
 RelativeKeys<Scalar> by_distance(const AttentionLayout& layout, const Scalar* w, Index cols, Scalar* d_w) {
-  const std::array<Index, 3> shape{layout.query_rows.rows(), layout.heads, cols / layout.heads};
-  const TensorView<Scalar, 3> gathered = d_w == nullptr ? TensorView<Scalar, 3>() : TensorView<Scalar, 3>(d_w, shape);
-  return RelativeKeys<Scalar>(TensorView<const Scalar, 3>(w, shape), gathered).after_past();
+  const Sizes shape{layout.query_rows.rows(), layout.heads, cols / layout.heads};
+  const TensorView<Scalar> gathered = d_w == nullptr ? TensorView<Scalar>() : TensorView<Scalar>(d_w, shape);
+  return RelativeKeys<Scalar>(TensorView<const Scalar>(w, shape), gathered).after_past();
 }
 
 inline void check_weights_by_distance(const char* name, Shape w, Index stride, const AttentionLayout& layout) {

@@ -112,7 +112,7 @@ Variable<Scalar> GlobalAttention<Scalar>::attend_by_index(const Context<Scalar>&
         context, mapped, keys, context.use(v), memory,
         {.query_rows = rows.query_rows, .key_rows = rows.key_rows, .key_index = rows.key_index});
     if (context.attention != nullptr) {
-      Tensor<Scalar, 3> recorded({1, weights.rows(), weights.cols()});
+      Tensor<Scalar> recorded({1, weights.rows(), weights.cols()});
       recorded.matrix(0) = weights.value();
       context.attention->record(this, std::move(recorded));
     }

@@ -253,7 +253,7 @@ Variable<Scalar> RecurrentSeq2Seq<Scalar>::decode_step_by_step(const Context<Sca
   // Each step records only its own attention weights; here they are gathered into one tensor.
   Context<Scalar> step_context = context;
   AttentionRecorder<Scalar> recorder;
-  Tensor<Scalar, 3> weights({1, rows.rows(), source.rows.max_length()});
+  Tensor<Scalar> weights({1, rows.rows(), source.rows.max_length()});
   if (context.attention != nullptr) step_context.attention = &recorder;
 
   Variable<Scalar> fed(Matrix<Scalar>::Zero(rows.sequences(), options.hidden));
@@ -276,7 +276,7 @@ Variable<Scalar> RecurrentSeq2Seq<Scalar>::decode_step_by_step(const Context<Sca
                                           .fed = top(fed, active)},
                                          attend);
     if (context.attention != nullptr) {
-      const Tensor<Scalar, 3>& of_step = recorder.weights(attention);
+      const Tensor<Scalar>& of_step = recorder.weights(attention);
       for (Index i = 0; i < active; ++i)
         weights.matrix(0).row(sequences.row(i, t)).head(of_step.dimension(2)) = of_step.matrix(0).row(i);
     }

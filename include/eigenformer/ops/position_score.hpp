@@ -57,22 +57,20 @@ class PositionScore {
 
   static Alibi bias(const Alibi& alibi, Scalar*) { return alibi.after_past(); }
   RelativeBias<Scalar> bias(const RelativeBuckets& buckets, Scalar* d_numbers) const {
-    return RelativeBias<Scalar>(numbers<2>({numbers_.rows(), numbers_.cols()}), buckets,
-                                gradient<2>(d_numbers, {numbers_.rows(), numbers_.cols()}))
+    return RelativeBias<Scalar>(numbers({numbers_.rows(), numbers_.cols()}), buckets,
+                                gradient(d_numbers, {numbers_.rows(), numbers_.cols()}))
         .after_past();
   }
   RelativeKeys<Scalar> bias(Index heads, Scalar* d_numbers) const {
-    const std::array<Index, 3> shape{numbers_.rows(), heads, numbers_.cols() / heads};
-    return RelativeKeys<Scalar>(numbers<3>(shape), gradient<3>(d_numbers, shape)).after_past();
+    const Sizes shape{numbers_.rows(), heads, numbers_.cols() / heads};
+    return RelativeKeys<Scalar>(numbers(shape), gradient(d_numbers, shape)).after_past();
   }
 
-  template <int rank>
-  TensorView<const Scalar, rank> numbers(const std::array<Index, rank>& shape) const {
+  TensorView<const Scalar> numbers(const Sizes& shape) const {
     return {numbers_.value().data(), shape};
   }
-  template <int rank>
-  static TensorView<Scalar, rank> gradient(Scalar* data, const std::array<Index, rank>& shape) {
-    return data == nullptr ? TensorView<Scalar, rank>() : TensorView<Scalar, rank>(data, shape);
+  static TensorView<Scalar> gradient(Scalar* data, const Sizes& shape) {
+    return data == nullptr ? TensorView<Scalar>() : TensorView<Scalar>(data, shape);
   }
 
   Kind kind_;

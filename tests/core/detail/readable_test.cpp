@@ -9,7 +9,7 @@ using ef::Index;
 
 namespace {
 
-bool has_entries_of(const ef::TensorView<const float, 2>& view, const Eigen::MatrixXf& expected) {
+bool has_entries_of(const ef::TensorView<const float>& view, const Eigen::MatrixXf& expected) {
   return view.matrix() == expected;
 }
 

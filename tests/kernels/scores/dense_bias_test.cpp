@@ -26,11 +26,11 @@ TEMPLATE_TEST_CASE("a dense bias is added from where it lies, and its gradient t
           const Index rows = 50, cols = 60;
           Matrix<TestType> memory = random_matrix<TestType>(heads, rows * cols, rng);
           Matrix<TestType> d_memory = Matrix<TestType>::Constant(heads, rows * cols, 1);
-          using View = TensorView<TestType, 3>;
-          const typename View::Sizes strides{rows * cols, by_columns ? 1 : cols, by_columns ? rows : 1};
+          using View = TensorView<TestType>;
+          const ef::Sizes strides{rows * cols, by_columns ? 1 : cols, by_columns ? rows : 1};
           const View bias(memory.data(), {heads, rows, cols}, strides);
           const View d_bias(d_memory.data(), {heads, rows, cols}, strides);
-          const ef::DenseBias<TestType> score(TensorView<const TestType, 3>(bias), d_bias);
+          const ef::DenseBias<TestType> score(TensorView<const TestType>(bias), d_bias);
           ef::ScoreTile tile = sequence(40, 50, 6);
           tile.head = 2;
           tile.query_begin = 3;
@@ -56,9 +56,11 @@ TEMPLATE_TEST_CASE("a dense bias is added from where it lies, and its gradient t
 }
 
 TEST_CASE("a dense bias and its gradient have one shape", "[kernels]") {
-  Tensor<float, 3> bias({1, 4, 5}), d_bias({1, 4, 6});
-  const TensorView<const float, 3> view = bias.view();
-  CHECK(message_of([&] { ef::DenseBias<float>(view, d_bias.view()); }) == "DenseBias: d_bias is not shaped as bias");
+  Tensor<float> bias({1, 4, 5}), d_bias({1, 4, 6});
+  const TensorView<const float> view = bias.view();
+  CHECK(message_of([&] { ef::DenseBias<float>(view, d_bias.view()); }) == "DenseBias: d_bias is [1 x 4 x 6], bias is [1 x 4 x 5]");
+  CHECK(message_of([] { ef::DenseBias<float>(ef::TensorView<const float>()); }) ==
+        "DenseBias: a tensor [0], expected [queries x keys] or [heads x queries x keys]");
   const Matrix<float> for_all = Matrix<float>::Constant(4, 5, 2);
   ByKeys<float> scores = ByKeys<float>::Zero(4, 5);
   ef::ScoreTile tile = sequence(4, 5, 0);

@@ -21,9 +21,9 @@ TEMPLATE_TEST_CASE("every tile gets the terms of its clipped distances, and they
   ef::Rng rng(seed);
   for (const Index k : {1, 2, 5, 30})
     for (const bool after_past : {false, true}) {
-      Tensor<TestType, 3> terms({25, 4, 2 * k + 1}), d_terms({25, 4, 2 * k + 1});
+      Tensor<TestType> terms({25, 4, 2 * k + 1}), d_terms({25, 4, 2 * k + 1});
       for (Index i = 0; i < terms.size(); ++i) terms.data()[i] = static_cast<TestType>(rng.normal());
-      const ef::RelativeKeys<TestType> plain(ef::TensorView<const TestType, 3>(terms.view()), d_terms.view());
+      const ef::RelativeKeys<TestType> plain(ef::TensorView<const TestType>(terms.view()), d_terms.view());
       const ef::RelativeKeys<TestType> score = after_past ? plain.after_past() : plain;
       const Index past = after_past ? 26 - 19 : 0;
       for (int repeat = 0; repeat < 60; ++repeat) {
@@ -37,7 +37,7 @@ TEMPLATE_TEST_CASE("every tile gets the terms of its clipped distances, and they
         ByKeys<TestType> scores = random_matrix<TestType>(n, m, rng), d_scores = random_matrix<TestType>(n, m, rng);
         ByKeys<TestType> expected = scores;
         std::fill_n(d_terms.data(), d_terms.size(), TestType(1));  // what is there stays
-        Tensor<TestType, 3> expected_d = d_terms;
+        Tensor<TestType> expected_d = d_terms;
         for (Index i = 0; i < n; ++i)
           for (Index j = 0; j < m; ++j) {
             const Index distance = tile.key_begin + j - (tile.query_begin + i + past);
@@ -58,12 +58,14 @@ TEMPLATE_TEST_CASE("every tile gets the terms of its clipped distances, and they
 }
 
 TEST_CASE("relative keys that make no sense say so", "[kernels]") {
-  const Tensor<float, 3> even({2, 3, 4}), one({2, 3, 1}), good({2, 3, 3});
-  Tensor<float, 3> other({2, 3, 5});
+  const Tensor<float> even({2, 3, 4}), one({2, 3, 1}), good({2, 3, 3});
+  Tensor<float> other({2, 3, 5});
   CHECK(message_of([&] { ef::RelativeKeys<float>(even.view()); }) ==
         "RelativeKeys: terms have 4 distances, expected 2k + 1 for a k of 1 or more");
   CHECK(message_of([&] { ef::RelativeKeys<float>(one.view()); }) ==
         "RelativeKeys: terms have 1 distances, expected 2k + 1 for a k of 1 or more");
   CHECK(message_of([&] { ef::RelativeKeys<float>(good.view(), other.view()); }) ==
-        "RelativeKeys: d_terms are not shaped as terms");
+        "RelativeKeys: d_terms are [2 x 3 x 5], terms are [2 x 3 x 3]");
+  CHECK(message_of([&] { ef::RelativeKeys<float>(good.select(0, 0)); }) ==
+        "RelativeKeys: terms are [3 x 3], expected [queries x heads x distances]");
 }

@@ -42,7 +42,7 @@ TEST_CASE("a bias chosen at run time adds, and gathers, what the chosen one does
   ef::Rng rng(seed);
   const auto weights = random_matrix<float>(32, 4, rng);
   ef::Matrix<float> d_chosen = ef::Matrix<float>::Zero(32, 4), d_own = d_chosen;
-  const auto gradient = [](ef::Matrix<float>& d) { return ef::TensorView<float, 2>(d.data(), {32, 4}); };
+  const auto gradient = [](ef::Matrix<float>& d) { return ef::TensorView<float>(d.data(), {32, 4}); };
   const ef::RelativeBias<float> own(ef::strided_view(weights), {}, gradient(d_own));
   ef::ScoreTile tile = sequence(9, 7, 0);
   tile.query_end = 9;

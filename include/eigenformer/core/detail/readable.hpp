@@ -15,7 +15,7 @@ class Readable {
 
  public:
   explicit Readable(const Eigen::MatrixBase<Derived>& argument) : value_(argument.derived()) {}
-  TensorView<const Scalar, 2> view() const { return strided_view(value_); }
+  TensorView<const Scalar> view() const { return strided_view(value_); }
 
  private:
   std::conditional_t<has_memory<Derived>, const Derived&, const Matrix<Scalar>> value_;

@@ -15,16 +15,14 @@ class DenseBias {
   static constexpr bool heads_share_gradient = true;
   static constexpr bool reads_rows_of_keys = true;
 
-  /// bias: [heads x query rows x keys of the longest sequence, or more], or [1 x ..] for all heads; any strides. If
-  /// d_bias is given, it has the shape of bias and the backward adds to it. Throws if the shapes differ.
-  explicit DenseBias(const TensorView<const Scalar, 3>& bias, const TensorView<Scalar, 3>& d_bias = {})
-      : bias_(bias), d_bias_(d_bias) {
-    check(d_bias.data() == nullptr || d_bias.shape() == bias.shape(), "DenseBias: d_bias is not shaped as bias");
+  /// bias: [heads x query rows x keys of the longest sequence, or more]. [1 x ..] or a bias of rank 2 is for all heads.
+  /// Any strides. If d_bias is given, it has the shape of bias and the backward adds to it. Throws for another rank, or
+  /// if the shapes differ.
+  explicit DenseBias(const TensorView<const Scalar>& bias, const TensorView<Scalar>& d_bias = {})
+      : bias_(by_heads(bias)), d_bias_(d_bias.data() == nullptr ? d_bias : by_heads(d_bias)) {
+    check(d_bias.data() == nullptr || d_bias.shape() == bias.shape(), "DenseBias: d_bias is ", d_bias.shape(),
+          ", bias is ", bias.shape());
   }
-  /// Uses one bias for all heads. bias: [query rows x keys of the longest sequence, or more]; any strides. If d_bias is
-  /// given, it has the shape of bias and the backward adds to it. Throws if the shapes differ.
-  explicit DenseBias(const TensorView<const Scalar, 2>& bias, const TensorView<Scalar, 2>& d_bias = {})
-      : DenseBias(for_all_heads(bias), for_all_heads(d_bias)) {}
 
   void check_covers(const ScoreTile& batch) const {
     check((bias_.dimension(0) == 1 || batch.head < bias_.dimension(0)) && batch.query_end <= bias_.dimension(1) &&
@@ -69,15 +67,17 @@ class DenseBias {
   }
 
   template <class Entry>
-  static TensorView<Entry, 3> for_all_heads(const TensorView<Entry, 2>& matrix) {
-    return {matrix.data(), {1, matrix.dimension(0), matrix.dimension(1)}, {0, matrix.stride(0), matrix.stride(1)}};
+  static TensorView<Entry> by_heads(const TensorView<Entry>& bias) {
+    check(bias.rank() == 2 || bias.rank() == 3, "DenseBias: a tensor ", bias.shape(),
+          ", expected [queries x keys] or [heads x queries x keys]");
+    return bias.rank() == 2 ? bias.unsqueeze(0) : bias;
   }
 
   /// Calls square(bias, its stride, score, its stride) for squares [lanes x lanes] if the rows of the bias are
   /// contiguous, and entry(bias, score) for the rest. Squares are transposed because the scores of one key are
   /// contiguous, but the bias is contiguous along the keys of one query.
   template <class Entry, class Square, class Single>
-  static void for_each_square(const TensorView<Entry, 3>& bias, const ScoreTile& tile, ScoreBlock<Scalar> scores,
+  static void for_each_square(const TensorView<Entry>& bias, const ScoreTile& tile, ScoreBlock<Scalar> scores,
                               Square square, Single entry) {
     const Index head = bias.dimension(0) == 1 ? 0 : tile.head;
     const Index row_stride = bias.stride(1), key_stride = bias.stride(2), score_stride = scores.outerStride();
@@ -105,8 +105,8 @@ class DenseBias {
         entry(first[i * row_stride + j * key_stride], scores.coeffRef(i, j));
   }
 
-  TensorView<const Scalar, 3> bias_;
-  TensorView<Scalar, 3> d_bias_;
+  TensorView<const Scalar> bias_;
+  TensorView<Scalar> d_bias_;
 };
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI

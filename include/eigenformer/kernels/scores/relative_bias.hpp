@@ -40,8 +40,8 @@ class RelativeBias {
 
   /// weights: [buckets x heads]. If d_weights is given, it has the shape of weights and the backward adds to it. Throws
   /// if the buckets are not valid or shapes do not fit.
-  explicit RelativeBias(const TensorView<const Scalar, 2>& weights, const RelativeBuckets& buckets = {},
-                        const TensorView<Scalar, 2>& d_weights = {})
+  explicit RelativeBias(const TensorView<const Scalar>& weights, const RelativeBuckets& buckets = {},
+                        const TensorView<Scalar>& d_weights = {})
       : weights_(weights), d_weights_(d_weights), max_distance_(buckets.max_distance) {
     const Index least = buckets.bidirectional ? 4 : 2, exact = buckets.buckets / least;
     check(exact >= 1, "RelativeBias: buckets is ", buckets.buckets, ", expected at least ", least);
@@ -49,10 +49,11 @@ class RelativeBias {
           exact, ", the number of distances with a bucket of their own");
     check(buckets.max_distance <= largest_max_distance, "RelativeBias: max_distance is ", buckets.max_distance,
           ", expected at most ", largest_max_distance);
+    check(weights.rank() == 2, "RelativeBias: weights are ", weights.shape(), ", expected [buckets x heads]");
     check(weights.dimension(0) == buckets.buckets, "RelativeBias: weights have ", weights.dimension(0),
           " rows, expected ", buckets.buckets, ", one a bucket");
     check(d_weights.data() == nullptr || d_weights.shape() == weights.shape(),
-          "RelativeBias: d_weights are not shaped as weights");
+          "RelativeBias: d_weights are ", d_weights.shape(), ", weights are ", weights.shape());
     for (Index distance = -max_distance_; distance <= max_distance_; ++distance)
       bucket_.push_back(buckets.bucket(distance));
   }
@@ -89,8 +90,8 @@ class RelativeBias {
     return bucket_[static_cast<std::size_t>(std::clamp(distance, -max_distance_, max_distance_) + max_distance_)];
   }
 
-  TensorView<const Scalar, 2> weights_;
-  TensorView<Scalar, 2> d_weights_;
+  TensorView<const Scalar> weights_;
+  TensorView<Scalar> d_weights_;
   Index max_distance_;
   std::vector<Index> bucket_;  // bucket of each distance from -max_distance to max_distance
   Alignment alignment_;

@@ -17,13 +17,14 @@ class RelativeKeys {
   static constexpr bool sequences_share_gradient = true;  // all keys of a query add to its few terms
 
   /// terms: [query rows x heads x 2k + 1]. If d_terms is given, it has the shape of terms and the backward adds to it.
-  /// Throws if the last dimension is not 2k + 1 for some k >= 1, or if the shapes differ.
-  explicit RelativeKeys(const TensorView<const Scalar, 3>& terms, const TensorView<Scalar, 3>& d_terms = {})
+  /// Throws for another rank, if the last dimension is not 2k + 1 for some k >= 1, or if the shapes differ.
+  explicit RelativeKeys(const TensorView<const Scalar>& terms, const TensorView<Scalar>& d_terms = {})
       : terms_(terms), d_terms_(d_terms) {
+    check(terms.rank() == 3, "RelativeKeys: terms are ", terms.shape(), ", expected [queries x heads x distances]");
     check(terms.dimension(2) >= 3 && terms.dimension(2) % 2 == 1, "RelativeKeys: terms have ", terms.dimension(2),
           " distances, expected 2k + 1 for a k of 1 or more");
     check(d_terms.data() == nullptr || d_terms.shape() == terms.shape(),
-          "RelativeKeys: d_terms are not shaped as terms");
+          "RelativeKeys: d_terms are ", d_terms.shape(), ", terms are ", terms.shape());
   }
 
   /// Returns a copy that aligns the last query with the last key, for keys that include earlier tokens (a cache).
@@ -42,7 +43,7 @@ class RelativeKeys {
   Visible visible(const ScoreTile&) const { return Visible::all; }
 
   void apply(const ScoreTile& tile, ScoreBlock<Scalar> scores) const {
-    const Index n = scores.rows(), last = terms_.dimension(2) - 1;
+    const Index n = scores.rows(), last = terms_.shape()[2] - 1;
     const detail::TileMemory<Scalar> before(n), after(n);
     for (Index i = 0; i < n; ++i) {
       before.data()[i] = at(terms_, tile, i, 0);
@@ -60,7 +61,7 @@ class RelativeKeys {
 
   void apply_backward(const ScoreTile& tile, ScoreBlock<Scalar> d_scores) const {
     if (d_terms_.data() == nullptr) return;
-    const Index n = d_scores.rows(), last = terms_.dimension(2) - 1;
+    const Index n = d_scores.rows(), last = terms_.shape()[2] - 1;
     const detail::TileMemory<Scalar> before(n), after(n);
     std::fill_n(before.data(), n, Scalar(0));
     std::fill_n(after.data(), n, Scalar(0));
@@ -86,19 +87,19 @@ class RelativeKeys {
     Index after_end, before_begin, first;
   };
   Parts parts(const ScoreTile& tile, Index j) const {
-    const Index k = terms_.dimension(2) / 2, n = tile.query_end - tile.query_begin;
+    const Index k = terms_.shape()[2] / 2, n = tile.query_end - tile.query_begin;
     const Index distance = tile.key_begin + j - alignment_.first_query(tile) - tile.query_begin;  // from query 0
     return {std::clamp<Index>(distance - k + 1, 0, n), std::clamp<Index>(distance + k, 0, n), distance + k};
   }
 
   template <class Entry>
-  static Entry& at(const TensorView<Entry, 3>& terms, const ScoreTile& tile, Index i, Index number) {
-    return terms.data()[(tile.first_row + tile.query_begin + i) * terms.stride(0) + tile.head * terms.stride(1) +
-                        number * terms.stride(2)];
+  static Entry& at(const TensorView<Entry>& terms, const ScoreTile& tile, Index i, Index number) {
+    return terms.data()[(tile.first_row + tile.query_begin + i) * terms.strides()[0] + tile.head * terms.strides()[1] +
+                        number * terms.strides()[2]];
   }
 
-  TensorView<const Scalar, 3> terms_;
-  TensorView<Scalar, 3> d_terms_;
+  TensorView<const Scalar> terms_;
+  TensorView<Scalar> d_terms_;
   Alignment alignment_;
 };
 

@@ -100,7 +100,7 @@ TEST_CASE("a score without its type does what it does with it", "[kernels]") {
       ef::score([](auto s, const ef::ScorePosition& at) { return s * s + static_cast<float>(at.key); }));
   Matrix<float> weights = Matrix<float>::Random(32, 1), d_weights = Matrix<float>::Zero(32, 1);
   check_does_the_same(
-      ef::RelativeBias<float>(ef::strided_view(weights), {}, ef::TensorView<float, 2>(d_weights.data(), {32, 1})));
+      ef::RelativeBias<float>(ef::strided_view(weights), {}, ef::TensorView<float>(d_weights.data(), {32, 1})));
   CHECK(!d_weights.isZero());
 }
 
@@ -124,8 +124,8 @@ TEST_CASE("a function of floats alone is a score where nobody asks for its deriv
   ef::Rng rng(6);
   const Matrix<float> q = random_matrix<float>(3, 4, rng), k = random_matrix<float>(5, 4, rng);
   const auto halved = ef::score([](float s, const ef::ScorePosition&) { return s / 2; });
-  const ef::Tensor<float, 3> weights = ef::attention_weights(q, k, halved);
-  const ef::Tensor<float, 3> expected = ef::attention_weights(q, k, ef::Unmasked{}, {.scale = 0.25});
+  const ef::Tensor<float> weights = ef::attention_weights(q, k, halved);
+  const ef::Tensor<float> expected = ef::attention_weights(q, k, ef::Unmasked{}, {.scale = 0.25});
   CHECK(max_error(weights.matrix(0), expected.matrix(0).cast<double>()) < rounding<float>(8));
   CHECK(max_error(ef::attention(q, k, k, halved), (expected.matrix(0) * k).cast<double>()) < rounding<float>(8));
 }

@@ -108,8 +108,8 @@ TEST_CASE("an empty key_index names no keys", "[kernels]") {
 TEST_CASE("heads are column blocks, through any strides", "[kernels]") {
   std::vector<float> memory(200);
   std::iota(memory.begin(), memory.end(), 0.0F);
-  for (const ef::TensorView<float, 2>::Sizes& strides : {ef::TensorView<float, 2>::Sizes{12, 1}, {1, 5}, {26, 2}}) {
-    const ef::TensorView<float, 2> matrix(memory.data(), {5, 12}, strides);
+  for (const ef::Sizes& strides : {ef::Sizes{12, 1}, {1, 5}, {26, 2}}) {
+    const ef::TensorView<float> matrix(memory.data(), {5, 12}, strides);
     const detail::HeadRows<float> rows = detail::head_columns(matrix, 3);
     CHECK(rows.width == 4);
     for (Index h = 0; h < 3; ++h)

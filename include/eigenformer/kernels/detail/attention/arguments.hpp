@@ -41,12 +41,12 @@ const Derived& operand(const Eigen::MatrixBase<Derived>& matrix) {
 }
 /// Returns a tensor operand (q, k or v) as a read-only view.
 template <class Scalar>
-TensorView<const std::remove_const_t<Scalar>, 4> operand(const TensorView<Scalar, 4>& tensor) {
+TensorView<const std::remove_const_t<Scalar>> operand(const TensorView<Scalar>& tensor) {
   return tensor;
 }
 /// Returns a read-only view of a tensor operand (q, k or v).
 template <class Scalar>
-TensorView<const Scalar, 4> operand(const Tensor<Scalar, 4>& tensor) {
+TensorView<const Scalar> operand(const Tensor<Scalar>& tensor) {
   return tensor.view();
 }
 
@@ -54,7 +54,14 @@ TensorView<const Scalar, 4> operand(const Tensor<Scalar, 4>& tensor) {
 template <class Derived>
 typename Derived::Scalar scalar_of(const Eigen::MatrixBase<Derived>&);
 template <class Scalar>
-Scalar scalar_of(const TensorView<const Scalar, 4>&);
+Scalar scalar_of(const TensorView<const Scalar>&);
+
+/// Returns the shape of a view that must be a matrix; `name` is what messages call it.
+template <class Scalar>
+Shape matrix_shape(const char* name, const TensorView<Scalar>& x) {
+  check(x.rank() == 2, "attention: ", name, " is ", x.shape(), ", expected a matrix [rows x columns]");
+  return {x.shape()[0], x.shape()[1]};
+}
 
 /// Whether attention takes T as q, k or v.
 template <class T>
@@ -75,7 +82,7 @@ constexpr bool are_operands() {
   constexpr bool readable =
       Operand<Q> && (... && Operand<KeysAndValues>)&&(... && (TensorOperand<KeysAndValues> == TensorOperand<Q>));
   static_assert(readable,
-                "attention takes Eigen matrices, or tensors of 4 dimensions: write x.matrix() for an Array, x.value() "
+                "attention takes Eigen matrices or tensors: write x.matrix() for an Array, x.value() "
                 "for a Variable, an Eigen::Map for other memory; attention(context, q, k, v) takes Variables");
   if constexpr (readable) {
     using Scalar = std::conditional_t<TensorOperand<Q>, OperandScalar<Q>, ComputeType<OperandScalar<Q>>>;

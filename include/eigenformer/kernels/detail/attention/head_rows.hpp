@@ -25,7 +25,7 @@ struct HeadRows {
 
 /// Returns the heads of a matrix view: blocks of columns, with any strides.
 template <class Scalar>
-HeadRows<Scalar> head_columns(const TensorView<Scalar, 2>& matrix, Index heads) {
+HeadRows<Scalar> head_columns(const TensorView<Scalar>& matrix, Index heads) {
   const Index width = matrix.dimension(1) / heads;
   return {matrix.data(), width * matrix.stride(1), matrix.stride(0), matrix.stride(1), width};
 }

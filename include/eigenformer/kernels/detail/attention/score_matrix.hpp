@@ -1,6 +1,7 @@
 // Computes all scores of one sequence and head at once, for callers that inspect or sum them.
 #pragma once
 
+#include "eigenformer/core/detail/fast_math.hpp"
 #include "eigenformer/core/threads.hpp"
 #include "eigenformer/kernels/detail/attention/erased_score.hpp"
 #include "eigenformer/kernels/detail/attention/tile_reader.hpp"
@@ -75,8 +76,8 @@ void softmax_of_queries(ScoreMatrix<Scalar>& scores) {
 /// Calls body(tile, scores) in parallel, for every sequence and head that has queries and keys. scores: a new matrix
 /// [queries x keys] with the scores that softmax would get. Throws if the score does not cover the batch.
 template <class Scalar, class Body>
-void for_each_score_matrix(const AttentionLayout& layout, const TensorView<const Scalar, 2>& q,
-                           const TensorView<const Scalar, 2>& k, const ErasedScore<Scalar>& score, Threads* threads,
+void for_each_score_matrix(const AttentionLayout& layout, const TensorView<const Scalar>& q,
+                           const TensorView<const Scalar>& k, const ErasedScore<Scalar>& score, Threads* threads,
                            Body&& body) {
   score.check_covers(whole_batch(layout));
   const HeadRows<const Scalar> q_rows = head_columns(q, layout.heads), k_rows = head_columns(k, layout.key_heads);

@@ -1,0 +1,154 @@
+// Loops over the entries of tensors with any strides, and copies between them.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <cstdlib>
+
+#include "eigenformer/core/tensor_view.hpp"
+
+namespace eigenformer::inline EIGENFORMER_ABI::detail {
+
+/// Visits the entries of several operands of one shape together, as few and as long runs. A run is a row of entries in
+/// which each operand has one stride. Dimensions are visited in the order of one operand's memory, and neighbouring
+/// dimensions are merged where all operands allow it.
+template <std::size_t operands>
+class StridedLoop {
+ public:
+  using Offsets = std::array<Index, operands>;
+
+  /// strides: of each operand, for each dimension of the shape; 0 repeats an entry. The memory of operand `leader`
+  /// decides the order of dimensions.
+  StridedLoop(const Sizes& shape, const std::array<Sizes, operands>& strides, std::size_t leader = 0)
+      : empty_(count_of(shape) == 0) {
+    std::array<int, Sizes::max_rank> order{};
+    int dimensions = 0;
+    const auto stride_of = [&](int d) { return std::abs(strides[leader][d]); };
+    for (int d = 0; d < shape.rank(); ++d) {
+      if (shape[d] == 1) continue;
+      int place = dimensions++;
+      for (; place > 0 && stride_of(order[static_cast<std::size_t>(place - 1)]) < stride_of(d); --place)
+        order[static_cast<std::size_t>(place)] = order[static_cast<std::size_t>(place - 1)];
+      order[static_cast<std::size_t>(place)] = d;
+    }
+    for (int i = 0; i < dimensions; ++i) {
+      const int d = order[static_cast<std::size_t>(i)], last = sizes_.rank() - 1;
+      bool merge = last >= 0;
+      for (std::size_t k = 0; k < operands; ++k) merge = merge && strides_[k][last] == shape[d] * strides[k][d];
+      if (!merge) sizes_.push_back(shape[d]);
+      for (std::size_t k = 0; k < operands; ++k)
+        if (merge)
+          strides_[k][last] = strides[k][d];
+        else
+          strides_[k].push_back(strides[k][d]);
+      if (merge) sizes_[last] *= shape[d];
+    }
+    if (sizes_.rank() == 0) {
+      sizes_.push_back(1);
+      for (Sizes& own : strides_) own.push_back(1);
+    }
+  }
+
+  /// The number of entries in a run.
+  Index run_size() const { return sizes_[sizes_.rank() - 1]; }
+  /// The distance between an operand's entries in a run.
+  Index run_stride(std::size_t operand) const { return strides_[operand][sizes_.rank() - 1]; }
+
+  /// Calls body(offsets) for each run; offsets[k] is where the run of operand k begins.
+  template <class Body>
+  void for_each_run(Body body) const {
+    if (empty_) return;
+    Offsets offsets{};
+    Sizes at = Sizes::of_rank(sizes_.rank());
+    for (;;) {
+      body(std::as_const(offsets));
+      int d = sizes_.rank() - 2;
+      for (; d >= 0; --d) {
+        for (std::size_t k = 0; k < operands; ++k) offsets[k] += strides_[k][d];
+        if (++at[d] < sizes_[d]) break;
+        for (std::size_t k = 0; k < operands; ++k) offsets[k] -= sizes_[d] * strides_[k][d];
+        at[d] = 0;
+      }
+      if (d < 0) return;
+    }
+  }
+
+ private:
+  Sizes sizes_;
+  std::array<Sizes, operands> strides_;
+  bool empty_;
+};
+
+/// Returns the shape to which two shapes broadcast, by NumPy's rule: shapes are aligned at their last dimensions, and
+/// sizes are equal, or one of them is 1. Throws if they do not fit.
+inline Sizes broadcast_shapes(const Sizes& a, const Sizes& b) {
+  const Sizes& longer = a.rank() >= b.rank() ? a : b;
+  const Sizes& shorter = a.rank() >= b.rank() ? b : a;
+  Sizes shape = longer;
+  for (int i = 0; i < shorter.rank(); ++i) {
+    Index& size = shape[longer.rank() - shorter.rank() + i];
+    check(size == shorter[i] || size == 1 || shorter[i] == 1, "tensors ", a, " and ", b, " do not broadcast");
+    if (size == 1) size = shorter[i];
+  }
+  return shape;
+}
+
+/// The first and the last address that a view can reach.
+struct MemoryRange {
+  std::uintptr_t first, last;
+};
+template <class Scalar>
+MemoryRange memory_range(const TensorView<Scalar>& x) {
+  Index lowest = 0, highest = 0;
+  for (int d = 0; d < x.rank(); ++d) {
+    const Index distance = (x.shape()[d] - 1) * x.strides()[d];
+    (distance < 0 ? lowest : highest) += distance;
+  }
+  const auto address = [&](Index offset) {
+    return reinterpret_cast<std::uintptr_t>(x.data()) + static_cast<std::uintptr_t>(offset) * sizeof(Scalar);
+  };
+  return {address(lowest), address(highest) + sizeof(Scalar) - 1};
+}
+
+/// Whether writing to one view may change what the other has still to read. An entry that is read and then written at
+/// the same index does no harm.
+template <class From, class To>
+bool interferes(const TensorView<From>& from, const TensorView<To>& to) {
+  if (from.size() == 0 || to.size() == 0) return false;
+  const MemoryRange a = memory_range(from), b = memory_range(to);
+  if (a.last < b.first || b.last < a.first) return false;
+  const bool same_entries = static_cast<const void*>(from.data()) == static_cast<const void*>(to.data()) &&
+                            sizeof(From) == sizeof(To) && from.shape() == to.shape() && from.strides() == to.strides();
+  return !same_entries;
+}
+
+/// Throws if two indices of a view are one entry: writing to it would keep only one of two values.
+template <class Scalar>
+void check_writable(const TensorView<Scalar>& to) {
+  bool repeated = false;
+  for (int d = 0; d < to.rank(); ++d) repeated = repeated || (to.shape()[d] > 1 && to.strides()[d] == 0);
+  check(!repeated || to.size() == 0, "a tensor ", to.shape(), " with strides ", to.strides(),
+        " repeats entries and cannot be written");
+}
+
+/// Writes `from`, broadcast to the shape of `to`. The memory may overlap. Throws if the shapes do not fit.
+template <class From, class To>
+void copy_entries(const TensorView<const From>& from, const TensorView<To>& to) {
+  check_writable(to);
+  if (interferes(from, to)) {
+    const Tensor<From> own(from);
+    return copy_entries(TensorView<const From>(own), to);
+  }
+  const StridedLoop<2> loop(to.shape(), {to.strides(), from.expand(to.shape()).strides()});
+  const Index n = loop.run_size(), to_stride = loop.run_stride(0), from_stride = loop.run_stride(1);
+  loop.for_each_run([&](const auto& offsets) {
+    To* const target = to.data() + offsets[0];
+    const From* const source = from.data() + offsets[1];
+    if (to_stride == 1 && from_stride == 1)
+      for (Index i = 0; i < n; ++i) target[i] = static_cast<To>(source[i]);
+    else
+      for (Index i = 0; i < n; ++i) target[i * to_stride] = static_cast<To>(source[i * from_stride]);
+  });
+}
+
+}  // namespace eigenformer::inline EIGENFORMER_ABI::detail

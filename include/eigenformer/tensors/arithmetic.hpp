@@ -1,0 +1,263 @@
+// Operators and functions on tensors, entry by entry, with NumPy's broadcasting. They return expressions: see
+// tensors/elementwise.hpp. The operands have one type of entries; numbers are converted to it.
+#pragma once
+
+#include "eigenformer/tensors/elementwise.hpp"
+
+namespace eigenformer::inline EIGENFORMER_ABI {
+
+/// Whether a and b are two operands of which at least one is a tensor.
+template <class A, class B>
+concept TensorPair = (TensorLike<A> && (TensorLike<B> || Number<std::remove_cvref_t<B>>)) ||
+                     (Number<std::remove_cvref_t<A>> && TensorLike<B>);
+
+namespace detail {
+
+/// Returns x, or, if it is a number, as an entry of `Other`.
+template <class Other, class X>
+decltype(auto) beside(X&& x) {
+  if constexpr (Number<std::remove_cvref_t<X>>) {
+    return converted_number<ScalarOf<Other>>(x);
+  } else {
+    if constexpr (TensorLike<Other>)
+      static_assert(std::is_same_v<ScalarOf<X>, ScalarOf<Other>>,
+                    "tensors of different types: write cast<T>() of one of them");
+    return std::forward<X>(x);
+  }
+}
+
+// Eigen's max and min of two arrays may lose a NaN.
+template <class Scalar>
+inline constexpr int propagate_nan = std::is_integral_v<Scalar> ? Eigen::PropagateFast : Eigen::PropagateNaN;
+struct Larger {
+  template <class X, class Y>
+  auto operator()(const X& x, const Y& y) const {
+    using S = typename X::Scalar;
+    return x.binaryExpr(y, Eigen::internal::scalar_max_op<S, S, propagate_nan<S>>());
+  }
+};
+struct Smaller {
+  template <class X, class Y>
+  auto operator()(const X& x, const Y& y) const {
+    using S = typename X::Scalar;
+    return x.binaryExpr(y, Eigen::internal::scalar_min_op<S, S, propagate_nan<S>>());
+  }
+};
+
+/// Returns the expression function(a, b), with numbers converted to the type of the tensor beside them.
+template <class Function, class A, class B>
+auto map_pair(Function function, A&& a, B&& b) {
+  return map(function, beside<B>(std::forward<A>(a)), beside<A>(std::forward<B>(b)));
+}
+
+}  // namespace detail
+
+// --- Arithmetic
+// -------------------------------------------------------------------------------------------------------
+
+template <class A, class B>
+requires TensorPair<A, B>
+auto operator+(A&& a, B&& b) {
+  return detail::map_pair([](const auto& x, const auto& y) { return x + y; }, std::forward<A>(a), std::forward<B>(b));
+}
+template <class A, class B>
+requires TensorPair<A, B>
+auto operator-(A&& a, B&& b) {
+  return detail::map_pair([](const auto& x, const auto& y) { return x - y; }, std::forward<A>(a), std::forward<B>(b));
+}
+/// The product of entries. For matrix products see tensors/matmul.hpp.
+template <class A, class B>
+requires TensorPair<A, B>
+auto operator*(A&& a, B&& b) {
+  return detail::map_pair([](const auto& x, const auto& y) { return x * y; }, std::forward<A>(a), std::forward<B>(b));
+}
+template <class A, class B>
+requires TensorPair<A, B>
+auto operator/(A&& a, B&& b) {
+  return detail::map_pair([](const auto& x, const auto& y) { return x / y; }, std::forward<A>(a), std::forward<B>(b));
+}
+template <TensorLike X>
+auto operator-(X&& x) {
+  return map([](const auto& a) { return -a; }, std::forward<X>(x));
+}
+/// The larger of two entries; NaN if one of them is.
+template <class A, class B>
+requires TensorPair<A, B>
+auto maximum(A&& a, B&& b) {
+  return detail::map_pair(detail::Larger(), std::forward<A>(a), std::forward<B>(b));
+}
+/// The smaller of two entries; NaN if one of them is.
+template <class A, class B>
+requires TensorPair<A, B>
+auto minimum(A&& a, B&& b) {
+  return detail::map_pair(detail::Smaller(), std::forward<A>(a), std::forward<B>(b));
+}
+/// Entries below `low` become low, and entries above `high` become high.
+template <TensorLike X, class Low, class High>
+auto clamp(X&& x, const Low& low, const High& high) {
+  return minimum(maximum(std::forward<X>(x), low), high);
+}
+
+// --- Comparisons and logic: expressions of bool
+// -----------------------------------------------------------------------
+
+template <class A, class B>
+requires TensorPair<A, B>
+auto operator<(A&& a, B&& b) {
+  return detail::map_pair([](const auto& x, const auto& y) { return x < y; }, std::forward<A>(a), std::forward<B>(b));
+}
+template <class A, class B>
+requires TensorPair<A, B>
+auto operator<=(A&& a, B&& b) {
+  return detail::map_pair([](const auto& x, const auto& y) { return x <= y; }, std::forward<A>(a), std::forward<B>(b));
+}
+template <class A, class B>
+requires TensorPair<A, B>
+auto operator>(A&& a, B&& b) {
+  return detail::map_pair([](const auto& x, const auto& y) { return x > y; }, std::forward<A>(a), std::forward<B>(b));
+}
+template <class A, class B>
+requires TensorPair<A, B>
+auto operator>=(A&& a, B&& b) {
+  return detail::map_pair([](const auto& x, const auto& y) { return x >= y; }, std::forward<A>(a), std::forward<B>(b));
+}
+/// Compares entry by entry. Whether all are equal tells tensors/comparison.hpp.
+template <class A, class B>
+requires TensorPair<A, B>
+auto operator==(A&& a, B&& b) {
+  return detail::map_pair([](const auto& x, const auto& y) { return x == y; }, std::forward<A>(a), std::forward<B>(b));
+}
+template <class A, class B>
+requires TensorPair<A, B>
+auto operator!=(A&& a, B&& b) {
+  return detail::map_pair([](const auto& x, const auto& y) { return x != y; }, std::forward<A>(a), std::forward<B>(b));
+}
+template <TensorLike A, TensorLike B>
+auto operator&&(A&& a, B&& b) {
+  static_assert(std::is_same_v<ScalarOf<A>, bool> && std::is_same_v<ScalarOf<B>, bool>, "&& takes tensors of bool");
+  return map([](const auto& x, const auto& y) { return x && y; }, std::forward<A>(a), std::forward<B>(b));
+}
+template <TensorLike A, TensorLike B>
+auto operator||(A&& a, B&& b) {
+  static_assert(std::is_same_v<ScalarOf<A>, bool> && std::is_same_v<ScalarOf<B>, bool>, "|| takes tensors of bool");
+  return map([](const auto& x, const auto& y) { return x || y; }, std::forward<A>(a), std::forward<B>(b));
+}
+template <TensorLike X>
+auto operator!(X&& x) {
+  static_assert(std::is_same_v<ScalarOf<X>, bool>, "! takes a tensor of bool");
+  return map([](const auto& a) { return a != true; }, std::forward<X>(x));
+}
+template <TensorLike X>
+auto isnan(X&& x) {
+  return map([](const auto& a) { return a.isNaN(); }, std::forward<X>(x));
+}
+template <TensorLike X>
+auto isfinite(X&& x) {
+  return map([](const auto& a) { return a.isFinite(); }, std::forward<X>(x));
+}
+
+/// The entries of a where the condition holds, and of b elsewhere. a and b are tensors or numbers.
+template <TensorLike Condition, class A, class B>
+auto where(Condition&& condition, A&& a, B&& b) {
+  static_assert(std::is_same_v<ScalarOf<Condition>, bool>, "where takes a condition of bool");
+  return map([](const auto& c, const auto& x, const auto& y) { return c.select(x, y); },
+             std::forward<Condition>(condition), detail::beside<B>(std::forward<A>(a)),
+             detail::beside<A>(std::forward<B>(b)));
+}
+/// x, with entries replaced by `value` where the mask is true.
+template <TensorLike X, TensorLike Mask, class Number>
+auto masked_fill(X&& x, Mask&& mask, const Number& value) {
+  return where(std::forward<Mask>(mask), value, std::forward<X>(x));
+}
+
+// --- Functions
+// --------------------------------------------------------------------------------------------------------
+
+/// The entries as another type.
+template <class Other, TensorLike X>
+auto cast(X&& x) {
+  return map([](const auto& a) { return a.template cast<Other>(); }, std::forward<X>(x));
+}
+template <TensorLike X>
+auto abs(X&& x) {
+  return map([](const auto& a) { return a.abs(); }, std::forward<X>(x));
+}
+template <TensorLike X>
+auto square(X&& x) {
+  return map([](const auto& a) { return a.square(); }, std::forward<X>(x));
+}
+template <TensorLike X>
+auto sqrt(X&& x) {
+  return map([](const auto& a) { return a.sqrt(); }, std::forward<X>(x));
+}
+/// 1 / sqrt(x).
+template <TensorLike X>
+auto rsqrt(X&& x) {
+  return map([](const auto& a) { return a.sqrt().inverse(); }, std::forward<X>(x));
+}
+template <TensorLike X>
+auto exp(X&& x) {
+  return map([](const auto& a) { return a.exp(); }, std::forward<X>(x));
+}
+template <TensorLike X>
+auto log(X&& x) {
+  return map([](const auto& a) { return a.log(); }, std::forward<X>(x));
+}
+/// log(1 + x), also accurate for small x.
+template <TensorLike X>
+auto log1p(X&& x) {
+  return map([](const auto& a) { return a.log1p(); }, std::forward<X>(x));
+}
+/// exp(x) - 1, also accurate for small x.
+template <TensorLike X>
+auto expm1(X&& x) {
+  return map([](const auto& a) { return a.expm1(); }, std::forward<X>(x));
+}
+template <TensorLike X>
+auto sin(X&& x) {
+  return map([](const auto& a) { return a.sin(); }, std::forward<X>(x));
+}
+template <TensorLike X>
+auto cos(X&& x) {
+  return map([](const auto& a) { return a.cos(); }, std::forward<X>(x));
+}
+template <TensorLike X>
+auto tanh(X&& x) {
+  return map([](const auto& a) { return a.tanh(); }, std::forward<X>(x));
+}
+/// 1 / (1 + exp(-x)).
+template <TensorLike X>
+auto sigmoid(X&& x) {
+  return map([](const auto& a) { return a.logistic(); }, std::forward<X>(x));
+}
+/// max(x, 0); NaN stays NaN.
+template <TensorLike X>
+auto relu(X&& x) {
+  return maximum(std::forward<X>(x), ScalarOf<X>(0));
+}
+template <TensorLike X>
+auto floor(X&& x) {
+  return map([](const auto& a) { return a.floor(); }, std::forward<X>(x));
+}
+template <TensorLike X>
+auto ceil(X&& x) {
+  return map([](const auto& a) { return a.ceil(); }, std::forward<X>(x));
+}
+/// The nearest integer; halves go to the even one, as in NumPy.
+template <TensorLike X>
+auto round(X&& x) {
+  return map([](const auto& a) { return a.rint(); }, std::forward<X>(x));
+}
+/// -1, 0 or 1.
+template <TensorLike X>
+auto sign(X&& x) {
+  return map([](const auto& a) { return a.sign(); }, std::forward<X>(x));
+}
+/// x to the power of a number.
+template <TensorLike X, class Exponent>
+requires(std::is_arithmetic_v<Exponent>) auto pow(X&& x, Exponent exponent) {
+  const auto power = static_cast<ScalarOf<X>>(exponent);
+  return map([power](const auto& a) { return a.pow(power); }, std::forward<X>(x));
+}
+
+}  // namespace eigenformer::inline EIGENFORMER_ABI

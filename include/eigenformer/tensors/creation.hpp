@@ -1,0 +1,112 @@
+// Functions that make tensors: from nested lists, constants, ranges and random numbers.
+#pragma once
+
+#include <cmath>
+#include <initializer_list>
+#include <vector>
+
+#include "eigenformer/core/rng.hpp"
+#include "eigenformer/core/tensor.hpp"
+
+namespace eigenformer::inline EIGENFORMER_ABI {
+
+/// A number, or a list of nested lists: the argument of `tensor`.
+template <class Scalar>
+class NestedList {
+ public:
+  NestedList(Scalar value) : values_{value} {}
+  /// Throws if the lists differ in shape.
+  NestedList(std::initializer_list<NestedList> lists) {
+    for (const NestedList& list : lists) {
+      const Sizes& expected = lists.begin()->shape_;
+      check(list.shape_ == expected, "tensor: a list of shape ", list.shape_, " beside one of shape ", expected);
+      values_.insert(values_.end(), list.values_.begin(), list.values_.end());
+    }
+    if (lists.size() > 0) shape_ = lists.begin()->shape_;
+    shape_.insert(0, static_cast<Index>(lists.size()));
+  }
+
+  Tensor<Scalar> tensor() const {
+    Tensor<Scalar> x = Tensor<Scalar>::uninitialized(shape_);
+    std::copy(values_.begin(), values_.end(), x.data());
+    return x;
+  }
+
+ private:
+  Sizes shape_;
+  std::vector<Scalar> values_;
+};
+
+/// Returns the tensor of nested lists: tensor<float>({{1, 2, 3}, {4, 5, 6}}) is [2 x 3]. Throws if lists beside each
+/// other differ in shape.
+template <class Scalar>
+Tensor<Scalar> tensor(const NestedList<Scalar>& lists) {
+  return lists.tensor();
+}
+
+/// Returns a tensor of equal entries. full<float>({}, 3) has rank 0.
+template <class Scalar>
+Tensor<Scalar> full(const Sizes& shape, const std::type_identity_t<Scalar>& value) {
+  return Tensor<Scalar>(shape, value);
+}
+template <class Scalar>
+Tensor<Scalar> zeros(const Sizes& shape) {
+  return full<Scalar>(shape, Scalar(0));
+}
+template <class Scalar>
+Tensor<Scalar> ones(const Sizes& shape) {
+  return full<Scalar>(shape, Scalar(1));
+}
+/// Returns the identity matrix [n x n].
+template <class Scalar>
+Tensor<Scalar> eye(Index n) {
+  Tensor<Scalar> x({n, n});
+  for (Index i = 0; i < n; ++i) x(i, i) = Scalar(1);
+  return x;
+}
+
+/// Returns [begin, begin + step, begin + 2 step ..] before `end`, as NumPy's arange. Throws if step is 0.
+template <class Scalar>
+Tensor<Scalar> arange(std::type_identity_t<Scalar> begin, std::type_identity_t<Scalar> end,
+                      std::type_identity_t<Scalar> step = Scalar(1)) {
+  check(step != Scalar(0), "arange: the step is 0");
+  const double first = static_cast<double>(begin), width = static_cast<double>(step);
+  const double count = std::ceil((static_cast<double>(end) - first) / width);
+  check(count < 0x1p62, "arange: too many entries");
+  Tensor<Scalar> x({count > 0 ? static_cast<Index>(count) : 0});
+  for (Index i = 0; i < x.size(); ++i)
+    if constexpr (std::is_integral_v<Scalar>)
+      x(i) = static_cast<Scalar>(begin + static_cast<Scalar>(i) * step);
+    else
+      x(i) = static_cast<Scalar>(first + static_cast<double>(i) * width);
+  return x;
+}
+/// Returns [0, 1, .. count - 1].
+template <class Scalar>
+Tensor<Scalar> arange(std::type_identity_t<Scalar> count) {
+  return arange<Scalar>(Scalar(0), count);
+}
+
+/// Returns uniform random numbers of [0, 1).
+template <class Scalar>
+Tensor<Scalar> rand(const Sizes& shape, Rng& rng) {
+  Tensor<Scalar> x = Tensor<Scalar>::uninitialized(shape);
+  for (Index i = 0; i < x.size(); ++i) x.data()[i] = static_cast<Scalar>(rng.uniform());
+  return x;
+}
+/// Returns normal random numbers with mean 0 and variance 1.
+template <class Scalar>
+Tensor<Scalar> randn(const Sizes& shape, Rng& rng) {
+  Tensor<Scalar> x = Tensor<Scalar>::uninitialized(shape);
+  for (Index i = 0; i < x.size(); ++i) x.data()[i] = static_cast<Scalar>(rng.normal());
+  return x;
+}
+/// Returns uniform random integers 0 .. count - 1.
+template <class Scalar>
+Tensor<Scalar> randint(Index count, const Sizes& shape, Rng& rng) {
+  Tensor<Scalar> x = Tensor<Scalar>::uninitialized(shape);
+  for (Index i = 0; i < x.size(); ++i) x.data()[i] = static_cast<Scalar>(rng.randint(count));
+  return x;
+}
+
+}  // namespace eigenformer::inline EIGENFORMER_ABI

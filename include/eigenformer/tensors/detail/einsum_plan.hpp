@@ -1,0 +1,173 @@
+// What an einsum equation says, and in which order its operands are contracted. It does not depend on a scalar type.
+#pragma once
+
+#include <algorithm>
+#include <bit>
+#include <cstdint>
+#include <limits>
+#include <string_view>
+#include <vector>
+
+#include "eigenformer/core/sizes.hpp"
+
+namespace eigenformer::inline EIGENFORMER_ABI::detail {
+
+/// A set of labels. Label 0 to 51 is a letter; the dimensions of an ellipsis are labels from 52 on, the last of them
+/// being 52.
+using LabelSet = std::uint64_t;
+inline constexpr int first_ellipsis_label = 52;
+
+inline LabelSet label_set(const Sizes& labels) {
+  LabelSet set = 0;
+  for (const Index label : labels) set |= LabelSet{1} << label;
+  return set;
+}
+inline bool contains(LabelSet set, Index label) {
+  return (set >> label & 1U) != 0;
+}
+/// Returns the labels that are in the set, in their order.
+inline Sizes labels_in(const Sizes& labels, LabelSet set) {
+  Sizes chosen;
+  for (const Index label : labels)
+    if (contains(set, label)) chosen.push_back(label);
+  return chosen;
+}
+
+/// An equation such as "bhqd,bhkd->bhqk": the labels of each operand's dimensions and of the result's, and the sizes of
+/// labels.
+struct EinsumEquation {
+  std::vector<Sizes> operands;
+  Sizes result;
+  std::array<Index, 64> size_of{};
+};
+
+/// Parses one term of an equation for a tensor of `rank` dimensions. An ellipsis stands for all that have no letter.
+inline Sizes parse_term(std::string_view equation, std::string_view term, int rank) {
+  Sizes labels;
+  int letters = 0;
+  for (const char c : term) letters += c >= 'A' && c != '.' ? 1 : 0;
+  bool has_ellipsis = false;
+  for (std::size_t i = 0; i < term.size(); ++i) {
+    const char c = term[i];
+    if (c == ' ') continue;
+    if (c == '.') {
+      check(term.substr(i, 3) == "..." && !has_ellipsis, "einsum: \"", equation, "\": expected letters and one ...");
+      has_ellipsis = true;
+      for (int k = rank - letters; k > 0; --k) labels.push_back(first_ellipsis_label + k - 1);
+      i += 2;
+      continue;
+    }
+    const bool is_upper = c >= 'A' && c <= 'Z', is_lower = c >= 'a' && c <= 'z';
+    check(is_upper || is_lower, "einsum: \"", equation, "\": '", c, "' is no letter");
+    labels.push_back(is_upper ? c - 'A' : c - 'a' + 26);
+  }
+  check(labels.rank() == rank, "einsum: \"", equation, "\": \"", term, "\" for a tensor of rank ", rank);
+  return labels;
+}
+
+/// Parses an equation for operands of these shapes. Without "->" the result has the labels that occur once, in
+/// alphabetical order, after the ellipsis. Throws if the equation does not fit the shapes.
+inline EinsumEquation parse_einsum(std::string_view equation, const std::vector<Sizes>& shapes) {
+  EinsumEquation parsed;
+  const std::size_t arrow = equation.find("->");
+  std::string_view terms = equation.substr(0, arrow);
+  std::array<int, 64> count{};
+  int ellipsis = 0;
+  for (std::size_t k = 0; k < shapes.size(); ++k) {
+    const std::size_t comma = terms.find(',');
+    check((comma == std::string_view::npos) == (k + 1 == shapes.size()), "einsum: \"", equation, "\" for ",
+          shapes.size(), " operands");
+    parsed.operands.push_back(parse_term(equation, terms.substr(0, comma), shapes[k].rank()));
+    terms.remove_prefix(comma == std::string_view::npos ? terms.size() : comma + 1);
+    for (int d = 0; d < shapes[k].rank(); ++d) {
+      const Index label = parsed.operands[k][d];
+      Index& size = parsed.size_of[static_cast<std::size_t>(label)];
+      int& seen = count[static_cast<std::size_t>(label)];
+      check(seen == 0 || size == shapes[k][d] || size == 1 || shapes[k][d] == 1, "einsum: \"", equation,
+            "\": one label has sizes ", size, " and ", shapes[k][d]);
+      size = seen++ == 0 || size == 1 ? shapes[k][d] : size;
+      ellipsis = std::max<int>(ellipsis, static_cast<int>(label) - first_ellipsis_label + 1);
+    }
+  }
+  if (arrow != std::string_view::npos) {
+    const std::string_view term = equation.substr(arrow + 2);
+    int rank = term.find("...") == std::string_view::npos ? 0 : ellipsis;
+    for (const char c : term) rank += c >= 'A' ? 1 : 0;
+    parsed.result = parse_term(equation, term, rank);
+  } else {
+    for (int k = ellipsis; k > 0; --k) parsed.result.push_back(first_ellipsis_label + k - 1);
+    for (Index label = 0; label < first_ellipsis_label; ++label)
+      if (count[static_cast<std::size_t>(label)] == 1) parsed.result.push_back(label);
+  }
+  check(std::popcount(label_set(parsed.result)) == parsed.result.rank(), "einsum: \"", equation,
+        "\": the result names a label twice");
+  for (const Index label : parsed.result)
+    check(count[static_cast<std::size_t>(label)] > 0, "einsum: \"", equation,
+          "\": the result has a label that no operand has");
+  return parsed;
+}
+
+/// A step of a contraction: operands `left` and `right` are replaced by their contraction, at the end of the list.
+struct EinsumStep {
+  std::size_t left, right;
+};
+
+/// Returns the order of contractions with the fewest multiplications: each costs the product of the sizes of all its
+/// labels. Tries all orders of up to eight operands, and always contracts the cheapest pair of more.
+class EinsumOrder {
+ public:
+  EinsumOrder(const std::vector<LabelSet>& operands, LabelSet result, const std::array<Index, 64>& size_of)
+      : result_(result), size_of_(size_of) {
+    search(operands, 0);
+  }
+  const std::vector<EinsumStep>& steps() const { return best_; }
+
+ private:
+  static constexpr std::size_t max_searched = 6;
+
+  double cost(LabelSet labels) const {
+    double product = 1;
+    for (std::size_t label = 0; label < size_of_.size(); ++label)
+      if (contains(labels, static_cast<Index>(label))) product *= static_cast<double>(size_of_[label]);
+    return product;
+  }
+  void search(const std::vector<LabelSet>& operands, double cost_so_far) {
+    if (cost_so_far >= best_cost_) return;
+    if (operands.size() < 2) {
+      best_ = steps_;
+      best_cost_ = cost_so_far;
+      return;
+    }
+    EinsumStep cheapest{0, 1};
+    const auto cost_of = [&](const EinsumStep& s) { return cost(operands[s.left] | operands[s.right]); };
+    for (std::size_t i = 0; i < operands.size(); ++i)
+      for (std::size_t j = i + 1; j < operands.size(); ++j) {
+        const EinsumStep step{i, j};
+        if (operands.size() <= max_searched)
+          take(operands, step, cost_so_far + cost_of(step));
+        else if (cost_of(step) < cost_of(cheapest))
+          cheapest = step;
+      }
+    if (operands.size() > max_searched) take(operands, cheapest, cost_so_far + cost_of(cheapest));
+  }
+  void take(const std::vector<LabelSet>& operands, const EinsumStep& step, double cost_so_far) {
+    std::vector<LabelSet> left;
+    LabelSet needed = result_;
+    for (std::size_t k = 0; k < operands.size(); ++k)
+      if (k != step.left && k != step.right) {
+        left.push_back(operands[k]);
+        needed |= operands[k];
+      }
+    left.push_back((operands[step.left] | operands[step.right]) & needed);
+    steps_.push_back(step);
+    search(left, cost_so_far);
+    steps_.pop_back();
+  }
+
+  const LabelSet result_;
+  const std::array<Index, 64>& size_of_;
+  std::vector<EinsumStep> steps_, best_;
+  double best_cost_ = std::numeric_limits<double>::infinity();
+};
+
+}  // namespace eigenformer::inline EIGENFORMER_ABI::detail

@@ -1,0 +1,199 @@
+// Einstein summation: products of tensors, summed over the labels that the result does not name.
+//
+//   Tensor<float> scores = einsum("bhqd,bhkd->bhqk", q, k);
+//   Tensor<float> heads = einsum("btd,hde->bhte", x, weight);
+//   float trace = einsum("ii->", a).item();
+//
+// The meaning is NumPy's and PyTorch's: letters name dimensions, a letter twice in one operand takes the diagonal,
+// "..." stands for any dimensions, which broadcast. Without "->" the result has the letters that occur once, in
+// alphabetical order.
+#pragma once
+
+#include "eigenformer/tensors/detail/einsum_plan.hpp"
+#include "eigenformer/tensors/matmul.hpp"
+
+namespace eigenformer::inline EIGENFORMER_ABI {
+
+namespace detail {
+
+/// An operand of einsum, or the contraction of several: a tensor and its dimensions' labels, which differ.
+template <class Scalar>
+struct LabelledTensor {
+  Tensor<Scalar> own;             // empty if the view is of somebody else's memory
+  TensorView<const Scalar> view;  // of `own` or of an operand
+  Sizes labels;
+
+  LabelledTensor(const TensorView<const Scalar>& borrowed, const Sizes& given) : view(borrowed), labels(given) {}
+  LabelledTensor(Tensor<Scalar> result, const Sizes& given) : own(std::move(result)), view(own.view()), labels(given) {}
+};
+
+/// Returns an operand without repeated labels, without the labels of one entry where others have more, and summed over
+/// labels that nobody else needs.
+template <class Scalar>
+LabelledTensor<Scalar> simplified(TensorView<const Scalar> x, Sizes labels, LabelSet needed,
+                                  const std::array<Index, 64>& size_of) {
+  for (int d = x.rank(); d-- > 0;)
+    if (x.shape()[d] == 1 && size_of[static_cast<std::size_t>(labels[d])] != 1) {
+      x = x.select(d, 0);
+      labels.erase(d);
+    }
+  for (int i = 0; i < labels.rank(); ++i)
+    for (int j = labels.rank() - 1; j > i; --j)
+      if (labels[i] == labels[j]) {
+        const Index label = labels[i];
+        x = x.diagonal(i, j);
+        labels.erase(j);
+        labels.erase(i);
+        labels.push_back(label);
+        i = -1;  // places have moved: begin again
+        break;
+      }
+  Sizes summed;
+  for (int d = 0; d < labels.rank(); ++d)
+    if (!contains(needed, labels[d])) summed.push_back(d);
+  if (summed.rank() == 0) return {x, labels};
+  return {Tensor<Scalar>(cast<Scalar>(sum(x, summed))), labels_in(labels, needed)};
+}
+
+/// Returns a view with dimensions in the order of `labels`; labels that x lacks are dimensions of one entry.
+template <class Scalar>
+TensorView<const Scalar> arranged(const TensorView<const Scalar>& x, const Sizes& x_labels, const Sizes& labels) {
+  TensorView<const Scalar> padded = x;
+  Sizes order;
+  for (const Index label : labels) {
+    const auto* place = std::find(x_labels.begin(), x_labels.end(), label);
+    if (place == x_labels.end()) padded = padded.unsqueeze(-1);
+    order.push_back(place == x_labels.end() ? padded.rank() - 1 : place - x_labels.begin());
+  }
+  return padded.permute(order);
+}
+
+/// Merges the last dimensions of x into matrices [batch x rows x cols]; copies if their strides do not allow that.
+template <class Scalar>
+TensorView<const Scalar> as_matrices(const TensorView<const Scalar>& x, int rows_rank, int cols_rank,
+                                     Tensor<Scalar>& copy) {
+  const int batch = x.rank() - rows_rank - cols_rank;
+  Sizes shape;
+  for (int d = 0; d < batch; ++d) shape.push_back(x.shape()[d]);
+  shape.push_back(1);
+  for (int d = batch; d < batch + rows_rank; ++d) shape[batch] *= x.shape()[d];
+  shape.push_back(1);
+  for (int d = batch + rows_rank; d < x.rank(); ++d) shape[batch + 1] *= x.shape()[d];
+  if (const auto layout = reshaped({x.shape(), x.strides()}, shape)) return {x.data(), layout->shape, layout->strides};
+  copy = Tensor<Scalar>(x).reshape(shape);
+  return copy.view();
+}
+
+/// Returns the contraction of two operands: their product, summed over labels that are not needed.
+template <class Scalar>
+LabelledTensor<Scalar> contracted(const LabelledTensor<Scalar>& a, const LabelledTensor<Scalar>& b, const Sizes& result,
+                                  LabelSet needed, Threads* threads) {
+  const LabelSet in_a = label_set(a.labels), in_b = label_set(b.labels), summed = in_a & in_b & ~needed;
+  // The order of labels follows the result, and then the operands.
+  Sizes all;
+  for (const Sizes* labels : {&result, &a.labels, &b.labels})
+    for (const Index label : *labels)
+      if (contains((in_a | in_b) & ~label_set(all), label)) all.push_back(label);
+  const Sizes kept = labels_in(all, needed);
+  const Sizes k = labels_in(a.labels, summed);
+  const Sizes batch = labels_in(kept, in_a & in_b), m = labels_in(kept, in_a & ~in_b),
+              n = labels_in(kept, in_b & ~in_a);
+  if (k.rank() == 0) return {Tensor<Scalar>(arranged(a.view, a.labels, kept) * arranged(b.view, b.labels, kept)), kept};
+  const auto joined = [](Sizes labels, const Sizes& more) {
+    for (const Index label : more) labels.push_back(label);
+    return labels;
+  };
+  if (!has_product<Scalar> || (m.rank() == 0 && n.rank() == 0)) {
+    const Sizes labels = joined(kept, k);
+    Sizes last;
+    for (int d = kept.rank(); d < labels.rank(); ++d) last.push_back(d);
+    const auto product = arranged(a.view, a.labels, labels) * arranged(b.view, b.labels, labels);
+    return {Tensor<Scalar>(cast<Scalar>(sum(product, last))), kept};
+  }
+  if constexpr (has_product<Scalar>) {
+    Tensor<Scalar> a_copy, b_copy;
+    const TensorView<const Scalar> left = with_contiguous_lines(
+        as_matrices(arranged(a.view, a.labels, joined(joined(batch, m), k)), m.rank(), k.rank(), a_copy), a_copy);
+    const TensorView<const Scalar> right =
+        as_matrices(arranged(b.view, b.labels, joined(joined(batch, k), n)), k.rank(), n.rank(), b_copy);
+    const Sizes labels = joined(joined(batch, m), n);
+    Sizes shape = left.shape();
+    shape[shape.rank() - 1] = right.dimension(-1);
+    Tensor<Scalar> product = Tensor<Scalar>::uninitialized(shape);
+    multiply_batch<Scalar>(left, right, product.view(), threads);
+    Sizes sizes;
+    for (const Index label : labels) {
+      const auto* place = std::find(a.labels.begin(), a.labels.end(), label);
+      sizes.push_back(place != a.labels.end()
+                          ? a.view.shape()[static_cast<int>(place - a.labels.begin())]
+                          : b.view.dimension(std::find(b.labels.begin(), b.labels.end(), label) - b.labels.begin()));
+    }
+    return {std::move(product).reshape(sizes), labels};
+  }
+  return a;  // not reached
+}
+
+template <class Scalar>
+Tensor<Scalar> einsum(std::string_view equation, const std::vector<TensorView<const Scalar>>& operands,
+                      Threads* threads) {
+  std::vector<Sizes> shapes;
+  for (const TensorView<const Scalar>& x : operands) shapes.push_back(x.shape());
+  const EinsumEquation parsed = parse_einsum(equation, shapes);
+  const LabelSet result = label_set(parsed.result);
+  std::vector<LabelledTensor<Scalar>> tensors;
+  std::vector<LabelSet> sets;
+  for (std::size_t k = 0; k < operands.size(); ++k) {
+    LabelSet needed = result;
+    for (std::size_t other = 0; other < operands.size(); ++other)
+      if (other != k) needed |= label_set(parsed.operands[other]);
+    tensors.push_back(simplified<Scalar>(operands[k], parsed.operands[k], needed, parsed.size_of));
+    sets.push_back(label_set(tensors.back().labels));
+  }
+  const EinsumOrder order(sets, result, parsed.size_of);
+  for (const EinsumStep& step : order.steps()) {
+    const LabelledTensor<Scalar> right = std::move(tensors[step.right]), left = std::move(tensors[step.left]);
+    tensors.erase(tensors.begin() + static_cast<std::ptrdiff_t>(step.right));
+    tensors.erase(tensors.begin() + static_cast<std::ptrdiff_t>(step.left));
+    LabelSet needed = result;
+    for (const LabelledTensor<Scalar>& other : tensors) needed |= label_set(other.labels);
+    // A label that only one of the two has is summed over before they are multiplied.
+    const auto alone = [&](const LabelledTensor<Scalar>& x, const LabelledTensor<Scalar>& other) {
+      return simplified<Scalar>(x.view, x.labels, needed | label_set(other.labels), parsed.size_of);
+    };
+    tensors.push_back(contracted(alone(left, right), alone(right, left), parsed.result, needed, threads));
+  }
+  // Labels that all operands had with one entry were kept; those that were dropped have one entry in the result.
+  LabelledTensor<Scalar>& last = tensors.front();
+  const TensorView<const Scalar> y = arranged(last.view, last.labels, parsed.result);
+  Sizes shape = y.shape();
+  if (last.own.size() > 0 && y.is_contiguous()) return std::move(last.own).reshape(shape);
+  return Tensor<Scalar>(y);
+}
+
+}  // namespace detail
+
+/// Returns the contraction of one or more tensors, views or expressions by an equation. Operands are contracted two at
+/// a time, in the order that needs the fewest multiplications, by the library's own products. Sums are taken in the
+/// type of the entries, of 16-bit entries in float. Throws if the equation does not fit the operands. The result does
+/// not depend on the number of threads.
+template <TensorLike First, TensorLike... Others>
+Tensor<ScalarOf<First>> einsum(Threads* threads, std::string_view equation, First&& first, Others&&... others) {
+  using Scalar = ScalarOf<First>;
+  using Compute = ComputeType<Scalar>;
+  static_assert((... && std::is_same_v<Scalar, ScalarOf<Others>>),
+                "tensors of different types: write cast<T>() of one of them");
+  if constexpr (!std::is_same_v<Scalar, Compute>) {
+    return einsum(threads, equation, cast<Compute>(first), cast<Compute>(others)...).template cast<Scalar>();
+  } else {
+    const std::tuple<detail::Evaluated<First>, detail::Evaluated<Others>...> values(std::forward<First>(first),
+                                                                                    std::forward<Others>(others)...);
+    return std::apply([&](const auto&... x) { return detail::einsum<Scalar>(equation, {x.view()...}, threads); },
+                      values);
+  }
+}
+template <TensorLike First, TensorLike... Others>
+Tensor<ScalarOf<First>> einsum(std::string_view equation, First&& first, Others&&... others) {
+  return einsum(static_cast<Threads*>(nullptr), equation, std::forward<First>(first), std::forward<Others>(others)...);
+}
+
+}  // namespace eigenformer::inline EIGENFORMER_ABI

@@ -1,0 +1,113 @@
+// Entries chosen by indices, and triangles of matrices.
+#pragma once
+
+#include "eigenformer/tensors/detail/lines.hpp"
+
+namespace eigenformer::inline EIGENFORMER_ABI {
+
+namespace detail {
+
+/// Throws unless the indices have x's rank and, outside of the dimension, no size larger than x's.
+inline void check_indices(const char* where, const Sizes& x, const Sizes& indices, int dimension) {
+  bool fit = indices.rank() == x.rank();
+  for (int d = 0; fit && d < x.rank(); ++d) fit = d == dimension || indices[d] <= x[d];
+  check(fit, where, ": a tensor ", x, ", indices ", indices, ", along dimension ", dimension);
+}
+
+/// Calls body(from, to) with the offsets of each entry of `indices` and of the entry of x that it names.
+template <class Index_, class Body>
+void for_each_index(const char* where, const Sizes& x_shape, const std::array<Sizes, 2>& strides_of_x_and_other,
+                    const TensorView<const Index_>& indices, int dimension, Body body) {
+  const Index n = x_shape[dimension];
+  const Index x_stride = strides_of_x_and_other[0][dimension], other_stride = strides_of_x_and_other[1][dimension];
+  for_each_line<3>(indices.shape(), {indices.strides(), strides_of_x_and_other[0], strides_of_x_and_other[1]},
+                   dimension, [&](const auto& offsets) {
+                     for (Index i = 0; i < indices.shape()[dimension]; ++i) {
+                       const auto given = indices.data()[offsets[0] + i * indices.strides()[dimension]];
+                       const Index place = checked_index(where, static_cast<Index>(given), n);
+                       body(offsets[1] + place * x_stride, offsets[2] + i * other_stride);
+                     }
+                   });
+}
+
+}  // namespace detail
+
+/// Returns, for each index, the entry of x at it along a dimension, and at the index's own place along the others:
+/// y(i, j) = x(indices(i, j), j) for dimension 0, as PyTorch's gather. y has the shape of `indices`, which has x's
+/// rank. Throws if an index is out of range.
+template <TensorLike X, TensorLike Indices>
+Tensor<ScalarOf<X>> gather(X&& x, Index dimension, Indices&& indices) {
+  static_assert(std::is_integral_v<ScalarOf<Indices>>, "gather: indices are integers");
+  const detail::Evaluated values(x);
+  const detail::Evaluated places(indices);
+  const TensorView<const ScalarOf<X>>& from = values.view();
+  const int d = dimension_number("gather", dimension, from.rank());
+  detail::check_indices("gather", from.shape(), places.view().shape(), d);
+  auto result = Tensor<ScalarOf<X>>::uninitialized(places.view().shape());
+  detail::for_each_index("gather", from.shape(), {from.strides(), result.strides()}, places.view(), d,
+                         [&](Index source, Index target) { result.data()[target] = from.data()[source]; });
+  return result;
+}
+
+/// Adds each entry of `source` to an entry of x: x(indices(i, j), j) += source(i, j) for dimension 0, as PyTorch's
+/// scatter_add_. `indices` and `source` have one shape. Entries are added in order, so the result is always the same.
+/// Throws if an index is out of range; then x may have been changed in part.
+template <class Scalar, TensorLike Indices, TensorLike Source>
+void scatter_add(const TensorView<Scalar>& x, Index dimension, Indices&& indices, Source&& source) {
+  static_assert(std::is_integral_v<ScalarOf<Indices>>, "scatter_add: indices are integers");
+  static_assert(std::is_same_v<ScalarOf<Source>, Scalar>, "scatter_add: both tensors have one type");
+  const detail::Evaluated places(indices);
+  const detail::Evaluated values(source);
+  const int d = dimension_number("scatter_add", dimension, x.rank());
+  detail::check_indices("scatter_add", x.shape(), places.view().shape(), d);
+  check(values.view().shape() == places.view().shape(), "scatter_add: source is ", values.view().shape(),
+        ", indices are ", places.view().shape());
+  detail::check_writable(x);
+  detail::for_each_index("scatter_add", x.shape(), {x.strides(), values.view().strides()}, places.view(), d,
+                         [&](Index target, Index from) { x.data()[target] += values.view().data()[from]; });
+}
+
+/// Returns the parts of x at some indices along a dimension, as NumPy's take and PyTorch's index_select: for dimension
+/// 0 of a table [n x width], the rows of an embedding. indices: of rank 1. Throws if an index is out of range.
+template <TensorLike X, TensorLike Indices>
+Tensor<ScalarOf<X>> index_select(X&& x, Index dimension, Indices&& indices) {
+  static_assert(std::is_integral_v<ScalarOf<Indices>>, "index_select: indices are integers");
+  const detail::Evaluated values(x);
+  const detail::Evaluated places(indices);
+  const int d = dimension_number("index_select", dimension, values.view().rank());
+  check(places.view().rank() == 1, "index_select: indices are ", places.view().shape(), ", expected rank 1");
+  Sizes shape = values.view().shape();
+  shape[d] = places.view().size();
+  auto result = Tensor<ScalarOf<X>>::uninitialized(shape);
+  for (Index i = 0; i < shape[d]; ++i)
+    values.view().select(d, static_cast<Index>(places.view()(i))).copy_to(result.select(d, i));
+  return result;
+}
+
+namespace detail {
+
+template <class X, class Keeps>
+Tensor<ScalarOf<X>> triangle(const char* where, X&& x, Keeps keeps) {
+  const Evaluated values(x);
+  Tensor<ScalarOf<X>> result(values.view());
+  check(result.rank() >= 2, where, ": a tensor ", result.shape(), ", expected matrices");
+  const Index rows = result.dimension(-2), cols = result.dimension(-1);
+  for (Index k = 0; k < result.size(); ++k)
+    if (!keeps(k / cols % rows, k % cols)) result.data()[k] = ScalarOf<X>(0);
+  return result;
+}
+
+}  // namespace detail
+
+/// Returns the matrices of the last two dimensions with zeros above a diagonal: 0 is the main one, 1 the next above it.
+template <TensorLike X>
+Tensor<ScalarOf<X>> tril(X&& x, Index diagonal = 0) {
+  return detail::triangle("tril", x, [&](Index row, Index col) { return col - row <= diagonal; });
+}
+/// Returns the matrices of the last two dimensions with zeros below a diagonal.
+template <TensorLike X>
+Tensor<ScalarOf<X>> triu(X&& x, Index diagonal = 0) {
+  return detail::triangle("triu", x, [&](Index row, Index col) { return col - row >= diagonal; });
+}
+
+}  // namespace eigenformer::inline EIGENFORMER_ABI

@@ -1,0 +1,83 @@
+// Tensors from parts: concatenation along a dimension, and stacking along a new one.
+#pragma once
+
+#include <span>
+#include <vector>
+
+#include "eigenformer/tensors/detail/lines.hpp"
+
+namespace eigenformer::inline EIGENFORMER_ABI {
+
+/// Returns the parts one after the other along a dimension. Their other dimensions are equal. Throws if they are not,
+/// or if there is no part. The parts may be what split() returned.
+template <class Scalar>
+Tensor<std::remove_const_t<Scalar>> concat(std::span<const TensorView<Scalar>> parts, Index dimension) {
+  check(!parts.empty(), "concat: no tensors");
+  Sizes shape = parts[0].shape();
+  const int d = dimension_number("concat", dimension, shape.rank());
+  shape[d] = 0;
+  for (const TensorView<Scalar>& part : parts) {
+    Sizes others = part.shape();
+    check(others.rank() == shape.rank(), "concat: a tensor ", part.shape(), " after one ", parts[0].shape());
+    others[d] = shape[d];
+    check(others == shape, "concat: a tensor ", part.shape(), " after one ", parts[0].shape(), ", along dimension ", d);
+    shape[d] += part.shape()[d];
+  }
+  auto whole = Tensor<std::remove_const_t<Scalar>>::uninitialized(shape);
+  Index begin = 0;
+  for (const TensorView<Scalar>& part : parts) {
+    const Index end = begin + part.shape()[d];
+    part.copy_to(whole.slice(d, {.begin = begin, .end = end}));
+    begin = end;
+  }
+  return whole;
+}
+template <class Scalar>
+auto concat(const std::vector<TensorView<Scalar>>& parts, Index dimension) {
+  return concat(std::span<const TensorView<Scalar>>(parts), dimension);
+}
+/// Returns tensors, views or expressions one after the other along a dimension: concat(0, a, b, c).
+template <TensorLike First, TensorLike... Others>
+auto concat(Index dimension, First&& first, Others&&... others) {
+  static_assert((... && std::is_same_v<ScalarOf<First>, ScalarOf<Others>>),
+                "tensors of different types: write cast<T>() of one of them");
+  const std::tuple<detail::Evaluated<First>, detail::Evaluated<Others>...> values(std::forward<First>(first),
+                                                                                  std::forward<Others>(others)...);
+  return std::apply(
+      [&](const auto&... x) {
+        const std::array<TensorView<const ScalarOf<First>>, sizeof...(x)> parts{x.view()...};
+        return concat(std::span<const TensorView<const ScalarOf<First>>>(parts), dimension);
+      },
+      values);
+}
+
+/// Returns the parts, which have one shape, along a new dimension before `dimension`. Throws if shapes differ.
+template <class Scalar>
+Tensor<std::remove_const_t<Scalar>> stack(std::span<const TensorView<Scalar>> parts, Index dimension) {
+  std::vector<TensorView<Scalar>> longer;
+  for (const TensorView<Scalar>& part : parts) {
+    check(part.shape() == parts[0].shape(), "stack: a tensor ", part.shape(), " after one ", parts[0].shape());
+    longer.push_back(part.unsqueeze(dimension));
+  }
+  return concat(longer, dimension);
+}
+template <class Scalar>
+auto stack(const std::vector<TensorView<Scalar>>& parts, Index dimension) {
+  return stack(std::span<const TensorView<Scalar>>(parts), dimension);
+}
+/// Returns tensors, views or expressions along a new dimension: stack(0, a, b, c).
+template <TensorLike First, TensorLike... Others>
+auto stack(Index dimension, First&& first, Others&&... others) {
+  static_assert((... && std::is_same_v<ScalarOf<First>, ScalarOf<Others>>),
+                "tensors of different types: write cast<T>() of one of them");
+  const std::tuple<detail::Evaluated<First>, detail::Evaluated<Others>...> values(std::forward<First>(first),
+                                                                                  std::forward<Others>(others)...);
+  return std::apply(
+      [&](const auto&... x) {
+        const std::array<TensorView<const ScalarOf<First>>, sizeof...(x)> parts{x.view()...};
+        return stack(std::span<const TensorView<const ScalarOf<First>>>(parts), dimension);
+      },
+      values);
+}
+
+}  // namespace eigenformer::inline EIGENFORMER_ABI

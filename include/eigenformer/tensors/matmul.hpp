@@ -1,0 +1,63 @@
+// Products of matrices in tensors, with broadcasting over the other dimensions.
+#pragma once
+
+#include "eigenformer/tensors/detail/batched_product.hpp"
+#include "eigenformer/tensors/detail/lines.hpp"
+#include "eigenformer/tensors/reductions.hpp"
+
+namespace eigenformer::inline EIGENFORMER_ABI {
+
+namespace detail {
+
+/// Returns the products of the last two dimensions: [batch x m x k] times [batch x k x n].
+template <class Scalar>
+Tensor<Scalar> multiply_matrices(const TensorView<const Scalar>& a, const TensorView<const Scalar>& b,
+                                 Threads* threads) {
+  using Compute = ComputeType<Scalar>;
+  Sizes batch_a = a.shape(), batch_b = b.shape();
+  const Index m = a.dimension(-2), k = a.dimension(-1), n = b.dimension(-1);
+  check(b.dimension(-2) == k, "matmul: a is ", a.shape(), ", b is ", b.shape());
+  for (Sizes* sizes : {&batch_a, &batch_b}) {
+    sizes->pop_back();
+    sizes->pop_back();
+  }
+  Sizes shape = broadcast_shapes(batch_a, batch_b), shape_a = shape, shape_b = shape;
+  for (const Index size : {m, n}) shape.push_back(size);
+  for (const Index size : {m, k}) shape_a.push_back(size);
+  for (const Index size : {k, n}) shape_b.push_back(size);
+  if constexpr (has_product<Scalar>) {
+    Tensor<Scalar> y = Tensor<Scalar>::uninitialized(shape), copy;
+    multiply_batch<Scalar>(with_contiguous_lines(a, copy).expand(shape_a), b.expand(shape_b), y.view(), threads);
+    return y;
+  } else if constexpr (has_product<Compute>) {
+    const Tensor<Compute> wide_a = a.template cast<Compute>(), wide_b = b.template cast<Compute>();
+    return multiply_matrices<Compute>(wide_a.view(), wide_b.view(), threads).template cast<Scalar>();
+  } else {
+    // Integers: the sum of products, entry by entry.
+    return sum(a.unsqueeze(-1) * b.unsqueeze(-3), -2).template cast<Scalar>();
+  }
+}
+
+}  // namespace detail
+
+/// Returns the matrix product a b of the last two dimensions, [.. x m x n], as NumPy's and PyTorch's matmul. a: [.. x m
+/// x k], b: [.. x k x n]; the dimensions before broadcast. A tensor of rank 1 is a row on the left, a column on the
+/// right, and the result lacks that dimension. 16-bit entries are multiplied and summed as float. Throws if shapes do
+/// not fit. The result does not depend on the number of threads.
+template <TensorLike A, TensorLike B>
+Tensor<ScalarOf<A>> matmul(A&& a, B&& b, Threads* threads = nullptr) {
+  using Scalar = ScalarOf<A>;
+  static_assert(std::is_same_v<Scalar, ScalarOf<B>>, "tensors of different types: write cast<T>() of one of them");
+  const detail::Evaluated left(a);
+  const detail::Evaluated right(b);
+  const bool is_row = left.view().rank() == 1, is_column = right.view().rank() == 1;
+  check(left.view().rank() > 0 && right.view().rank() > 0, "matmul: a is ", left.view().shape(), ", b is ",
+        right.view().shape(), ", expected one dimension or more");
+  Tensor<Scalar> y = detail::multiply_matrices<Scalar>(is_row ? left.view().unsqueeze(0) : left.view(),
+                                                       is_column ? right.view().unsqueeze(1) : right.view(), threads);
+  if (is_column) y = std::move(y).squeeze(-1);
+  if (is_row) y = std::move(y).squeeze(is_column ? -1 : -2);
+  return y;
+}
+
+}  // namespace eigenformer::inline EIGENFORMER_ABI
