@@ -3,5 +3,5 @@
 
 int main() {
   const eigenformer::DenseMask mask(Eigen::MatrixXi::Identity(2, 2));
-  return mask.rows() == 2 ? 0 : 1;
+  return mask.shape().rank() == 2 ? 0 : 1;
 }

@@ -57,18 +57,18 @@ class TensorView {
     check(static_cast<Index>(values.size()) == count_of(shape), "TensorView: ", values.size(), " values, the shape is ",
           shape);
   }
-  /// Views a matrix, map, block or transpose with its rows and columns as dimensions.
+  /// Views a matrix, map, block or transpose in place, with its rows and columns as dimensions.
   template <class Derived>
-  requires(std::is_const_v<Scalar>) explicit TensorView(const Eigen::DenseBase<Derived>& matrix)
+  requires(std::is_const_v<Scalar>) TensorView(const Eigen::DenseBase<Derived>& matrix)
       : TensorView(of_matrix(matrix.derived())) {}
   template <class Derived>
-  requires(!std::is_const_v<Scalar>) explicit TensorView(Eigen::DenseBase<Derived>& matrix)
+  requires(!std::is_const_v<Scalar>) TensorView(Eigen::DenseBase<Derived>& matrix)
       : TensorView(of_matrix(matrix.derived())) {}
   template <class Derived>
-  requires(!std::is_const_v<Scalar>) explicit TensorView(Eigen::DenseBase<Derived>&& block)
+  requires(!std::is_const_v<Scalar>) TensorView(Eigen::DenseBase<Derived>&& block)
       : TensorView(of_matrix(block.derived())) {}
   template <class Derived>
-  explicit TensorView(const Eigen::PlainObjectBase<Derived>&& matrix) = delete;  // it would not outlive the view
+  TensorView(const Eigen::PlainObjectBase<Derived>&& matrix) = delete;  // it would not outlive the view
 
   // Views of tensors: see core/tensor.hpp.
   TensorView(Tensor<value_type>& tensor) : TensorView(tensor.data(), tensor.shape()) {}

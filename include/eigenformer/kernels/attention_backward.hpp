@@ -19,48 +19,56 @@ namespace eigenformer::inline EIGENFORMER_ABI {
 /// The outputs of attention_forward that its backward reads.
 template <class Scalar>
 struct AttentionSaved {
-  ConstMatrixRef<Scalar> out;
-  ConstMatrixRef<Scalar> log_sum_exp;
+  TensorView<const Scalar> out;
+  TensorView<const Scalar> log_sum_exp;
 };
 
-/// The outputs of the backward, shaped like q, k and v. Rows that attended to nothing, or that nothing attended to, are
-/// zeros.
+/// The outputs of the backward, shaped like q, k and v, with any strides. Rows that attended to nothing, or that
+/// nothing attended to, are zeros.
 template <class Scalar>
 struct AttentionGradients {
-  MatrixRef<Scalar> d_q;
-  MatrixRef<Scalar> d_k;
-  MatrixRef<Scalar> d_v;
+  TensorView<Scalar> d_q;
+  TensorView<Scalar> d_k;
+  TensorView<Scalar> d_v;
 };
 
 /// Writes the gradients of attention_forward. saved: what the forward wrote; d_out: shaped like `out`. Also adds to
-/// the gradients that the score itself has, if any. Throws if shapes do not fit, or if options.key_index is given (a
-/// cache has no gradient), before it writes.
+/// the gradients that the score itself has, if any. In tensors, does not write the gradients of padding. Throws if
+/// shapes do not fit, or if options.key_index is given (a cache has no gradient), before it writes.
 template <class Scalar, class S>
-void attention_backward(const AttentionInputs<Scalar>& in, const S& score, const AttentionOptions& options,
-                        const AttentionSaved<Scalar>& saved, const ConstMatrixRef<Scalar>& d_out,
-                        AttentionGradients<Scalar> to) {
+void attention_backward(const AttentionInputs<Scalar>& given, const S& score, const AttentionOptions& options,
+                        const AttentionSaved<Scalar>& saved,
+                        const std::type_identity_t<TensorView<const Scalar>>& d_out,
+                        const AttentionGradients<Scalar>& to) {
   const auto& checked = detail::differentiable_score<Scalar>(score);
-  const Shape q = detail::matrix_shape("q", in.q), k = detail::matrix_shape("k", in.k);
-  const Shape v = detail::matrix_shape("v", in.v);
-  const detail::AttentionLayout layout = detail::attention_layout(q, k, v, options);
+  const AttentionInputs<Scalar> in{detail::by_heads(given.q, options), detail::by_heads(given.k, options),
+                                   detail::by_heads(given.v, options)};
+  const detail::AttentionLayout layout = detail::attention_layout(in.q.shape(), in.k.shape(), in.v.shape(), options);
   check(!options.key_index.has_value(), "attention: key_index has no backward");
-  const Shape result{q.rows, layout.heads * layout.value_width};
-  check_shape("attention", "out", shape(saved.out), result);
-  check_shape("attention", "d_out", shape(d_out), result);
-  check_shape("attention", "log_sum_exp", shape(saved.log_sum_exp), {q.rows, layout.heads});
-  check_shape("attention", "d_q", shape(to.d_q), q);
-  check_shape("attention", "d_k", shape(to.d_k), k);
-  check_shape("attention", "d_v", shape(to.d_v), v);
-  const detail::BackwardRows<Scalar> rows{detail::head_columns(in.q, layout.heads),
-                                          detail::head_columns(in.k, layout.key_heads),
-                                          detail::head_columns(in.v, layout.key_heads),
-                                          detail::head_columns(strided_view(saved.out), layout.heads),
-                                          detail::head_columns(strided_view(d_out), layout.heads),
-                                          saved.log_sum_exp,
-                                          detail::head_columns(to.d_q, layout.heads),
-                                          detail::head_columns(to.d_k, layout.key_heads),
-                                          detail::head_columns(to.d_v, layout.key_heads)};
-  detail::attend_backward(layout, rows, checked, options);
+  const Sizes result = detail::result_sizes(in.q.shape(), in.v.shape(), layout);
+  const TensorView<const Scalar> out = detail::by_heads(saved.out, options), d_y = detail::by_heads(d_out, options);
+  const detail::WritableRows<Scalar> d_q(detail::by_heads(to.d_q, options)), d_k(detail::by_heads(to.d_k, options)),
+      d_v(detail::by_heads(to.d_v, options));
+  detail::check_sizes("out", out.shape(), result);
+  detail::check_sizes("d_out", d_y.shape(), result);
+  detail::check_sizes("log_sum_exp", saved.log_sum_exp.shape(), detail::log_sum_exp_sizes(in.q.shape(), layout));
+  detail::check_sizes("d_q", d_q.rows().shape(), in.q.shape());
+  detail::check_sizes("d_k", d_k.rows().shape(), in.k.shape());
+  detail::check_sizes("d_v", d_v.rows().shape(), in.v.shape());
+  // The operands read by query and by key.
+  using Read = detail::OperandRows<const Scalar>;
+  using Write = detail::OperandRows<Scalar>;
+  const RowOffsets &queries = layout.query_rows, &keys = layout.key_rows;
+  const Read q(in.q, layout.heads, queries), k(in.k, layout.key_heads, keys), v(in.v, layout.key_heads, keys);
+  const Read y(out, layout.heads, queries), d_of_y(d_y, layout.heads, queries);
+  const Read sums(detail::as_operand(saved.log_sum_exp), layout.heads, queries);
+  const Write to_q(d_q.rows(), layout.heads, queries), to_k(d_k.rows(), layout.key_heads, keys),
+      to_v(d_v.rows(), layout.key_heads, keys);
+  detail::attend_backward(layout,
+                          detail::BackwardRows<Scalar>{q.rows(), k.rows(), v.rows(), y.rows(), d_of_y.rows(),
+                                                       sums.rows(), to_q.rows(), to_k.rows(), to_v.rows()},
+                          checked, options);
+  for (const auto* gradient : {&d_q, &d_k, &d_v}) gradient->finish();
 }
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI

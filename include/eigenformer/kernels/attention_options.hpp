@@ -11,13 +11,20 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// Options of an attention call. Heads are column blocks of q, k, v and the result.
+/// The order of the dimensions of tensors of rank 4. The last dimension is the width of a head.
+enum class AttentionDimensions { batch_heads_tokens, batch_tokens_heads };
+
+/// Options of an attention call. In matrices, heads are column blocks of q, k, v and the result. Tensors have
+/// dimensions for batch, heads and tokens: they give the number of heads, and a sequence is an entry of the batch.
 struct AttentionOptions {
-  Index heads = 1;
-  Index key_heads = 0;            // 0: equal to heads. Each serves heads / key_heads consecutive query heads
+  Index heads = 1;      // of matrices
+  Index key_heads = 0;  // of matrices. 0: equal to heads. Each serves heads / key_heads consecutive query heads
   std::optional<double> scale{};  // factor of the scores; by default 1 / sqrt(width of a key head)
-  RowOffsets query_rows{};        // rows of each sequence; by default one sequence
-  RowOffsets key_rows{};          // keys of each sequence (rows of k and v); as many sequences as in query_rows
+  // Rows of each sequence; by default one sequence. In tensors, the sequences' lengths: tokens after them are padding,
+  // which is not read, and the results there are 0. By default all tokens.
+  RowOffsets query_rows{};
+  RowOffsets key_rows{};  // keys of each sequence (rows of k and v); as many sequences as in query_rows
+  AttentionDimensions dimensions = AttentionDimensions::batch_heads_tokens;  // of tensors
   // The rows of k and v to read, if keys are not in order (a decoding cache). Keys are numbered consecutively over all
   // sequences of key_rows; key j is row key_index[j]. By default all rows are keys; an empty list means no keys. The
   // backward does not support key_index.

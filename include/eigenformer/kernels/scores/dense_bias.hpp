@@ -6,8 +6,12 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// Adds bias(head, row, key) to each score. `row` is the row of the query in the batch; `key` is counted within its
-/// sequence. A bias of -inf hides the key, whatever its score. Holds views: the matrices must outlive it.
+/// Adds the bias of its head, query and key to each score. A bias of -inf hides the key, whatever its score. Holds
+/// views: the tensors must outlive it. The bias is one of these, with any strides:
+/// - [query rows x keys] or [heads x query rows x keys], where rows are those of the batch and heads may be 1, for all;
+/// - [batch x heads x queries x keys], where queries are counted within their sequence. A dimension of size 1 is
+///   repeated.
+/// Keys are counted within their sequence; the bias may have more than the longest sequence.
 template <class Scalar>
 class DenseBias {
  public:
@@ -15,21 +19,32 @@ class DenseBias {
   static constexpr bool heads_share_gradient = true;
   static constexpr bool reads_rows_of_keys = true;
 
-  /// bias: [heads x query rows x keys of the longest sequence, or more]. [1 x ..] or a bias of rank 2 is for all heads.
-  /// Any strides. If d_bias is given, it has the shape of bias and the backward adds to it. Throws for another rank, or
-  /// if the shapes differ.
+  /// If d_bias is given, it has the shape of bias and the backward adds to it. Throws for another rank, or if the
+  /// shapes differ. A bias of rank 4 that is repeated along batch, queries or keys has no gradient: several threads
+  /// would add to one entry. Its gradient is the sum of that of the expanded bias.
   explicit DenseBias(const TensorView<const Scalar>& bias, const TensorView<Scalar>& d_bias = {})
-      : bias_(by_heads(bias)), d_bias_(d_bias.data() == nullptr ? d_bias : by_heads(d_bias)) {
-    check(d_bias.data() == nullptr || d_bias.shape() == bias.shape(), "DenseBias: d_bias is ", d_bias.shape(),
-          ", bias is ", bias.shape());
+      : by_sequence_(bias.rank() == 4),
+        bias_(by_heads(bias)),
+        d_bias_(d_bias.data() == nullptr ? d_bias : by_heads(d_bias)) {
+    if (d_bias.data() == nullptr) return;
+    check(d_bias.shape() == bias.shape(), "DenseBias: d_bias is ", d_bias.shape(), ", bias is ", bias.shape());
+    const Sizes& shape = bias_.shape();
+    check(!by_sequence_ || (shape[0] != 1 && shape[2] != 1 && shape[3] != 1), "DenseBias: a bias ", shape,
+          " that is repeated along batch, queries or keys has no gradient");
   }
 
   void check_covers(const ScoreTile& batch) const {
-    check((bias_.dimension(0) == 1 || batch.head < bias_.dimension(0)) && batch.query_end <= bias_.dimension(1) &&
-              batch.key_end <= bias_.dimension(2),
-          "attention: the dense bias has ", bias_.dimension(0), " matrices of ",
-          Shape{bias_.dimension(1), bias_.dimension(2)}, ", expected 1 or ", batch.head + 1, " matrices of at least ",
-          Shape{batch.query_end, batch.key_end});
+    const Sizes& shape = bias_.shape();
+    if (!by_sequence_) {
+      check((shape[1] == 1 || batch.head < shape[1]) && batch.query_end <= shape[2] && batch.key_end <= shape[3],
+            "attention: the dense bias has ", shape[1], " matrices of ", Shape{shape[2], shape[3]}, ", expected 1 or ",
+            batch.head + 1, " matrices of at least ", Shape{batch.query_end, batch.key_end});
+      return;
+    }
+    const Sizes least{batch.sequence + 1, batch.head + 1, batch.queries, batch.key_end};
+    bool covers = true;
+    for (int d = 0; d < 4; ++d) covers = covers && (shape[d] == 1 || shape[d] >= least[d]);
+    check(covers, "attention: the dense bias is ", shape, ", expected at least ", least, ", or sizes of 1");
   }
 
   Visible visible(const ScoreTile&) const { return Visible::some; }  // a bias may be -inf
@@ -66,23 +81,30 @@ class DenseBias {
     });
   }
 
+  /// Returns the bias as [batch x heads x queries x keys]; dimensions of size 1 have a stride of 0.
   template <class Entry>
   static TensorView<Entry> by_heads(const TensorView<Entry>& bias) {
-    check(bias.rank() == 2 || bias.rank() == 3, "DenseBias: a tensor ", bias.shape(),
-          ", expected [queries x keys] or [heads x queries x keys]");
-    return bias.rank() == 2 ? bias.unsqueeze(0) : bias;
+    check(bias.rank() >= 2 && bias.rank() <= 4, "DenseBias: a tensor ", bias.shape(),
+          ", expected [queries x keys], [heads x queries x keys] or [batch x heads x queries x keys]");
+    TensorView<Entry> x = bias;
+    while (x.rank() < 4) x = x.unsqueeze(0);
+    Sizes strides = x.strides();
+    for (int d = 0; d < 4; ++d)
+      if (x.shape()[d] == 1 && (d < 2 || bias.rank() == 4)) strides[d] = 0;
+    return {x.data(), x.shape(), strides};
   }
 
   /// Calls square(bias, its stride, score, its stride) for squares [lanes x lanes] if the rows of the bias are
   /// contiguous, and entry(bias, score) for the rest. Squares are transposed because the scores of one key are
   /// contiguous, but the bias is contiguous along the keys of one query.
   template <class Entry, class Square, class Single>
-  static void for_each_square(const TensorView<Entry>& bias, const ScoreTile& tile, ScoreBlock<Scalar> scores,
-                              Square square, Single entry) {
-    const Index head = bias.dimension(0) == 1 ? 0 : tile.head;
-    const Index row_stride = bias.stride(1), key_stride = bias.stride(2), score_stride = scores.outerStride();
-    Entry* first = bias.data() + head * bias.stride(0) + (tile.first_row + tile.query_begin) * row_stride +
-                   tile.key_begin * key_stride;
+  void for_each_square(const TensorView<Entry>& bias, const ScoreTile& tile, ScoreBlock<Scalar> scores, Square square,
+                       Single entry) const {
+    const Sizes& strides = bias.strides();
+    const Index row_stride = strides[2], key_stride = strides[3], score_stride = scores.outerStride();
+    const Index first_row = by_sequence_ ? tile.query_begin : tile.first_row + tile.query_begin;
+    Entry* first = bias.data() + (by_sequence_ ? tile.sequence * strides[0] : 0) + tile.head * strides[1] +
+                   first_row * row_stride + tile.key_begin * key_stride;
     const Index whole_rows = key_stride == 1 ? scores.rows() / lanes * lanes : 0;
     const Index whole_cols = scores.cols() / lanes * lanes;
     // Prefetches the rows of short tiles, such as those of the backward, because they end before the hardware
@@ -92,7 +114,7 @@ class DenseBias {
     // Measured: Xeon, n = 2048, d = 64, bias with gradient: 0.71 of the plain kernel's speed, 0.68 without prefetching.
     constexpr Index short_row = 128, ahead = 4 * lanes;
     constexpr bool row_is_line = lanes * sizeof(Scalar) == 64;
-    const Index asked_for = row_is_line && whole_cols <= short_row ? bias.dimension(2) - tile.key_begin - ahead : 0;
+    const Index asked_for = row_is_line && whole_cols <= short_row ? bias.shape()[3] - tile.key_begin - ahead : 0;
     for (Index i = 0; i < whole_rows; i += lanes)
       for (Index j = 0; j < whole_cols; j += lanes) {
         Entry* const rows = first + i * row_stride + j;
@@ -105,7 +127,8 @@ class DenseBias {
         entry(first[i * row_stride + j * key_stride], scores.coeffRef(i, j));
   }
 
-  TensorView<const Scalar> bias_;
+  bool by_sequence_;
+  TensorView<const Scalar> bias_;  // [batch x heads x queries x keys], as for d_bias_
   TensorView<Scalar> d_bias_;
 };
 

@@ -1,4 +1,4 @@
-// A mask from a matrix of bool.
+// A mask from a matrix or a tensor of bool.
 #pragma once
 
 #include <cstdint>
@@ -6,45 +6,67 @@
 #include <vector>
 
 #include "eigenformer/core/simd.hpp"
+#include "eigenformer/core/tensor.hpp"
 #include "eigenformer/kernels/scores/score.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// A mask that is true where a query may attend to a key. Its rows are the rows of the queries in the batch; its
-/// columns are the keys, counted within their sequence. Stores one bit per entry; copies share this storage.
+/// A mask that is true where a query may attend to a key. Stores one bit per entry; copies share this storage.
+/// - A matrix [query rows x keys] has a row for each query of the batch, and is the same for all heads.
+/// - A tensor [batch x heads x queries x keys] has a matrix for each sequence and head, in which queries are counted
+///   within their sequence. A dimension of size 1 is repeated: [1 x 1 x queries x keys] is for all sequences and heads,
+///   [batch x 1 x 1 x keys] hides keys of each sequence.
+/// Keys are counted within their sequence.
 class DenseMask {
  public:
   static constexpr ScoreStage stage = ScoreStage::mask;
 
-  /// Copies may_attend, any matrix of bool: [query rows x keys of the longest sequence, or more].
+  /// Copies a matrix of bool: [query rows x keys of the longest sequence, or more].
   template <class Derived>
-  explicit DenseMask(const Eigen::DenseBase<Derived>& may_attend) : rows_(may_attend.rows()), keys_(may_attend.cols()) {
-    constexpr bool is_bool = std::is_same_v<typename Derived::Scalar, bool>;
-    static_assert(is_bool, "a dense mask is a matrix of bool; true = may attend");
-    Eigen::Matrix<bool, Eigen::Dynamic, Eigen::Dynamic, Eigen::ColMajor> by_keys;
-    if constexpr (is_bool) by_keys = may_attend.derived();
-    std::vector<std::uint64_t> words(static_cast<std::size_t>(((rows_ + word_rows - 1) / word_rows + 1) * keys_), 0);
-    for (Index j = 0; j < keys_; ++j)
-      for (Index i = 0; i < rows_; ++i)
-        words[static_cast<std::size_t>(i / word_rows * keys_ + j)] |= std::uint64_t{by_keys(i, j)} << (i % word_rows);
-    words_ = std::make_shared<const std::vector<std::uint64_t>>(std::move(words));
-  }
+  explicit DenseMask(const Eigen::DenseBase<Derived>& may_attend)
+      : DenseMask(Sizes{may_attend.rows(), may_attend.cols()}, [&](auto body) {
+          constexpr bool is_bool = std::is_same_v<typename Derived::Scalar, bool>;
+          static_assert(is_bool, "a dense mask is a matrix of bool; true = may attend");
+          Eigen::Matrix<bool, Eigen::Dynamic, Eigen::Dynamic, Eigen::ColMajor> by_keys;
+          if constexpr (is_bool) by_keys = may_attend.derived();
+          for (Index j = 0; j < by_keys.cols(); ++j)
+            for (Index i = 0; i < by_keys.rows(); ++i) body(i, j, by_keys(i, j));
+        }) {}
+  /// Copies a matrix, or a tensor [batch x heads x queries x keys]. Throws for another rank.
+  explicit DenseMask(const TensorView<const bool>& may_attend)
+      : DenseMask(may_attend.shape(), [&](auto body) {
+          const TensorView<const bool> x = may_attend.rank() == 2 ? may_attend.unsqueeze(0).unsqueeze(0) : may_attend;
+          const Index heads = x.shape()[1], queries = x.shape()[2];
+          for (Index m = 0; m < x.shape()[0] * heads; ++m)
+            for (Index i = 0; i < queries; ++i)
+              for (Index j = 0; j < x.shape()[3]; ++j) body(m * queries + i, j, x(m / heads, m % heads, i, j));
+        }) {}
 
-  Index rows() const { return rows_; }
-  Index keys() const { return keys_; }
+  explicit DenseMask(const Tensor<bool>& may_attend) : DenseMask(may_attend.view()) {}
+
+  /// The mask's shape, of rank 2 or 4.
+  const Sizes& shape() const { return shape_; }
 
   void check_covers(const ScoreTile& batch) const {
-    check(batch.query_end <= rows() && batch.key_end <= keys(), "attention: the dense mask is ", Shape{rows(), keys()},
-          ", expected at least ", Shape{batch.query_end, batch.key_end});
+    if (shape_.rank() == 2) {
+      check(batch.query_end <= shape_[0] && batch.key_end <= shape_[1], "attention: the dense mask is ", shape_,
+            ", expected at least ", Shape{batch.query_end, batch.key_end});
+      return;
+    }
+    const Sizes least{batch.sequence + 1, batch.head + 1, batch.queries, batch.key_end};
+    bool covers = true;
+    for (int d = 0; d < 4; ++d) covers = covers && (shape_[d] == 1 || shape_[d] >= least[d]);
+    check(covers, "attention: the dense mask is ", shape_, ", expected at least ", least, ", or sizes of 1");
   }
 
   Visible visible(const ScoreTile& tile) const {
     bool any_seen = tile.query_begin == tile.query_end || tile.key_begin == tile.key_end, any_hidden = false;
+    const Index first = first_row(tile);
     for (Index key = tile.key_begin; key < tile.key_end && !(any_seen && any_hidden); ++key)
       for (Index i = tile.query_begin; i < tile.query_end; i += word_rows) {
         const Index count = std::min<Index>(word_rows, tile.query_end - i);
         const std::uint64_t all = ~std::uint64_t{0} >> (word_rows - count);
-        const std::uint64_t seen = bits_from(tile.first_row + i, key) & all;
+        const std::uint64_t seen = bits_from(first, i, key) & all;
         any_seen = any_seen || seen != 0;
         any_hidden = any_hidden || seen != all;
       }
@@ -56,30 +78,59 @@ class DenseMask {
   void apply(const ScoreTile& tile, ScoreBlock<Scalar> scores) const {
     constexpr Index lanes = simd::lanes<Scalar>;
     const auto hidden = simd::broadcast(hidden_score<Scalar>);
-    const Index row = tile.first_row + tile.query_begin;
+    const Index first = first_row(tile), query = tile.query_begin;
     for (Index j = 0; j < scores.cols(); ++j) {
       Scalar* score = scores.data() + j * scores.outerStride();
       Index i = 0;
       for (; i + lanes <= scores.rows(); i += lanes) {
-        const auto bits = static_cast<std::uint32_t>(bits_from(row + i, tile.key_begin + j));
+        const auto bits = static_cast<std::uint32_t>(bits_from(first, query + i, tile.key_begin + j));
         simd::store(score + i, simd::select_bits<Scalar>(bits, simd::load(score + i), hidden));
       }
       for (; i < scores.rows(); ++i)
-        if ((bits_from(row + i, tile.key_begin + j) & 1U) == 0) score[i] = hidden_score<Scalar>;
+        if ((bits_from(first, query + i, tile.key_begin + j) & 1U) == 0) score[i] = hidden_score<Scalar>;
     }
   }
 
  private:
   static constexpr Index word_rows = 64;
 
-  /// Returns 64 bits: bit i tells whether row + i may attend to the key.
-  std::uint64_t bits_from(Index row, Index key) const {
-    const std::uint64_t* word = words_->data() + row / word_rows * keys_ + key;
-    const auto shift = static_cast<int>(row % word_rows);
-    return word[0] >> shift | word[keys_] << 1 << (63 - shift);
+  /// for_each_entry(body) calls body(row, key, whether it may attend), with the matrices of a tensor one under another.
+  template <class ForEachEntry>
+  DenseMask(const Sizes& shape, ForEachEntry for_each_entry) : shape_(shape) {
+    check(shape.rank() == 2 || shape.rank() == 4, "DenseMask: a tensor ", shape,
+          ", expected [query rows x keys] or [batch x heads x queries x keys]");
+    const int rank = shape.rank();
+    keys_ = shape[rank - 1];
+    Index rows = 1;
+    for (int d = 0; d < rank - 1; ++d) rows *= shape[d];
+    repeats_queries_ = rank == 4 && shape[2] == 1;
+    repeats_keys_ = rank == 4 && shape[3] == 1;
+    std::vector<std::uint64_t> words(static_cast<std::size_t>(((rows + word_rows - 1) / word_rows + 1) * keys_), 0);
+    for_each_entry([&](Index i, Index j, bool may_attend) {
+      words[static_cast<std::size_t>(i / word_rows * keys_ + j)] |= std::uint64_t{may_attend} << (i % word_rows);
+    });
+    words_ = std::make_shared<const std::vector<std::uint64_t>>(std::move(words));
   }
 
-  Index rows_, keys_;
+  /// Returns the row of the first query of the tile's sequence.
+  Index first_row(const ScoreTile& tile) const {
+    if (shape_.rank() == 2) return tile.first_row;
+    const Index sequence = shape_[0] == 1 ? 0 : tile.sequence, head = shape_[1] == 1 ? 0 : tile.head;
+    return (sequence * shape_[1] + head) * shape_[2];
+  }
+
+  /// Returns 64 bits: bit i tells whether query + i may attend to the key. first: the row of the sequence's query 0.
+  std::uint64_t bits_from(Index first, Index query, Index key) const {
+    const Index row = repeats_queries_ ? first : first + query;
+    const std::uint64_t* word = words_->data() + row / word_rows * keys_ + (repeats_keys_ ? 0 : key);
+    const auto shift = static_cast<int>(row % word_rows);
+    const std::uint64_t bits = word[0] >> shift | word[keys_] << 1 << (63 - shift);
+    return repeats_queries_ ? std::uint64_t{0} - (bits & 1U) : bits;
+  }
+
+  Sizes shape_;
+  Index keys_ = 0;
+  bool repeats_queries_ = false, repeats_keys_ = false;
   // Bit i of word (r, key) tells whether row 64 r + i may attend to the key. The words of consecutive
   // keys are contiguous, because a tile reads them in this order. One row of padding lets bits_from read past the last
   // row.

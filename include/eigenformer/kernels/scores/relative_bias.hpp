@@ -52,8 +52,8 @@ class RelativeBias {
     check(weights.rank() == 2, "RelativeBias: weights are ", weights.shape(), ", expected [buckets x heads]");
     check(weights.dimension(0) == buckets.buckets, "RelativeBias: weights have ", weights.dimension(0),
           " rows, expected ", buckets.buckets, ", one a bucket");
-    check(d_weights.data() == nullptr || d_weights.shape() == weights.shape(),
-          "RelativeBias: d_weights are ", d_weights.shape(), ", weights are ", weights.shape());
+    check(d_weights.data() == nullptr || d_weights.shape() == weights.shape(), "RelativeBias: d_weights are ",
+          d_weights.shape(), ", weights are ", weights.shape());
     for (Index distance = -max_distance_; distance <= max_distance_; ++distance)
       bucket_.push_back(buckets.bucket(distance));
   }

@@ -23,8 +23,8 @@ class RelativeKeys {
     check(terms.rank() == 3, "RelativeKeys: terms are ", terms.shape(), ", expected [queries x heads x distances]");
     check(terms.dimension(2) >= 3 && terms.dimension(2) % 2 == 1, "RelativeKeys: terms have ", terms.dimension(2),
           " distances, expected 2k + 1 for a k of 1 or more");
-    check(d_terms.data() == nullptr || d_terms.shape() == terms.shape(),
-          "RelativeKeys: d_terms are ", d_terms.shape(), ", terms are ", terms.shape());
+    check(d_terms.data() == nullptr || d_terms.shape() == terms.shape(), "RelativeKeys: d_terms are ", d_terms.shape(),
+          ", terms are ", terms.shape());
   }
 
   /// Returns a copy that aligns the last query with the last key, for keys that include earlier tokens (a cache).

@@ -75,8 +75,8 @@ concept AppliesTo = requires(const S& score, const ScoreTile& tile, ScoreBlock<S
 /// A score that reads a matrix [queries x keys] with contiguous rows asks for tiles with as many keys as possible:
 ///   static constexpr bool reads_rows_of_keys = true;
 /// A score of limited size, such as a dense mask, has a function check_covers(const ScoreTile&) that throws if the
-/// batch is larger. It is called first, with a tile that has the last head, all rows of the batch as its queries, and
-/// the keys of the longest sequence.
+/// batch is larger. It is called first, with a tile of the last sequence and head. The range of its queries is all rows
+/// of the batch, `queries` is the number of queries of the longest sequence, and its keys are those of the longest.
 template <class S>
 concept Score = requires(const S& score, const ScoreTile& tile) {
   { &S::stage } -> std::convertible_to<const ScoreStage*>;

@@ -56,13 +56,6 @@ typename Derived::Scalar scalar_of(const Eigen::MatrixBase<Derived>&);
 template <class Scalar>
 Scalar scalar_of(const TensorView<const Scalar>&);
 
-/// Returns the shape of a view that must be a matrix; `name` is what messages call it.
-template <class Scalar>
-Shape matrix_shape(const char* name, const TensorView<Scalar>& x) {
-  check(x.rank() == 2, "attention: ", name, " is ", x.shape(), ", expected a matrix [rows x columns]");
-  return {x.shape()[0], x.shape()[1]};
-}
-
 /// Whether attention takes T as q, k or v.
 template <class T>
 concept Operand = requires(const T& x) {

@@ -9,7 +9,7 @@ namespace eigenformer::inline EIGENFORMER_ABI::detail {
 template <class Scalar>
 struct BackwardRows {
   HeadRows<const Scalar> q, k, v, out, d_out;
-  ConstMatrixRef<Scalar> log_sum_exp;
+  HeadRows<const Scalar> log_sum_exp;  // one number a row
   HeadRows<Scalar> d_q, d_k, d_v;
 };
 

@@ -75,7 +75,8 @@ void attend_backward(const BackwardCall<Scalar, S>& call, const BackwardTask& ta
                         chunk.rows(part.seen == Visible::some || ScoreTraits<S>::changes_values)
                             .from_row(part.tile.key_begin - task.begin));
         }
-        queries.add_d_q({call.rows.d_q.row(tile.head, tile.first_row + query), call.rows.d_q.row_stride});
+        queries.add_d_q(
+            {call.rows.d_q.of(tile.sequence).row(tile.head, tile.first_row + query), call.rows.d_q.row_stride});
       }
     }
   chunk.finish();
@@ -108,8 +109,15 @@ void for_each_backward_task(
   const Index together = shares_keys ? std::clamp<Index>(chunks, 1, 8) : 1;
   std::vector<Matrix<Scalar>> partial(static_cast<std::size_t>(together - 1));
   const Index query_rows = layout.query_rows.rows(), width = layout.heads * layout.key_width;
-  const auto d_q_row = [&](Index row) { return Eigen::Map<Matrix<Scalar>>(rows.d_q.row(0, row), 1, width); };
-  for (Index row = 0; row < query_rows; ++row) d_q_row(row).setZero();
+  // Calls body(the row of d_q, the columns that it has in a matrix) for each query and head.
+  const auto for_each_d_q_row = [&](const auto& body) {
+    for (Index s = 0; s < layout.sequences(); ++s)
+      for (Index row = layout.query_rows.begin(s); row < layout.query_rows.end(s); ++row)
+        for (Index head = 0; head < layout.heads; ++head)
+          body(Eigen::Map<Matrix<Scalar>>(rows.d_q.of(s).row(head, row), 1, layout.key_width), row,
+               head * layout.key_width);
+  };
+  for_each_d_q_row([](auto d_q, Index, Index) { d_q.setZero(); });
 
   // Tasks that add to the same gradient of the score run as one task, in order.
   const Index parts = layout.sequences() * together;
@@ -133,8 +141,8 @@ void for_each_backward_task(
         run(own, BackwardTask{sequence, key_head, key, std::min<Index>(keys, key + chunk_keys)});
       }
     });
-    for (const Matrix<Scalar>& d_q : partial)
-      for (Index row = 0; row < query_rows; ++row) d_q_row(row) += d_q.row(row);
+    for (const Matrix<Scalar>& own : partial)
+      for_each_d_q_row([&](auto d_q, Index row, Index col) { d_q += own.block(row, col, 1, layout.key_width); });
   }
 }
 

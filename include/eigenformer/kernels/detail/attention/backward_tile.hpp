@@ -49,9 +49,9 @@ class BackwardTile {
     count_ = tile.query_end - tile.query_begin;
     scale_ = static_cast<Scalar>(scale);
     const Index first = tile.first_row + tile.query_begin;
-    const Strided<Scalar> q = rows.q.from(tile.head, first);
-    const Strided<Scalar> d_out = rows.d_out.from(tile.head, first);
-    const Strided<Scalar> out = rows.out.from(tile.head, first);
+    const Strided<Scalar> q = rows.q.of(tile.sequence).from(tile.head, first);
+    const Strided<Scalar> d_out = rows.d_out.of(tile.sequence).from(tile.head, first);
+    const Strided<Scalar> out = rows.out.of(tile.sequence).from(tile.head, first);
     finite_.reset();
     const Index q_stride = padded<Scalar>(d_), d_out_stride = padded<Scalar>(e_);
     constexpr Index together = 8;
@@ -75,9 +75,10 @@ class BackwardTile {
     }
     scale_in_place(q_rows_, count_ * q_stride, scale_);
 
+    const HeadRows<const Scalar> sums = rows.log_sum_exp.of(tile.sequence);
     for (Index i = 0; i < blocks() * n; ++i) {
       // Queries that see no key, and lanes without a query, get weights of 0.
-      const Scalar sum = i < count_ ? rows.log_sum_exp(first + i, tile.head) : hidden_score<Scalar>;
+      const Scalar sum = i < count_ ? *sums.row(tile.head, first + i) : hidden_score<Scalar>;
       log_sum_exp_[i] = is_minus_infinity(sum) ? -hidden_score<Scalar> : static_cast<Scalar>(sum * unit);
       if (i >= count_) delta_[i] = 0;
     }

@@ -17,7 +17,7 @@ struct AttentionRows {
   HeadRows<const Scalar> q;
   HeadRows<const Stored> k, v;
   HeadRows<Scalar> out;
-  Scalar* log_sum_exp;  // [queries x heads], or null
+  HeadRows<Scalar> log_sum_exp;  // one number a row; null if nobody asks for it
 };
 
 /// The arguments of one call.
@@ -33,9 +33,10 @@ struct AttentionCall {
   /// Returns the factor that queries are multiplied by when they are copied.
   Scalar query_scale() const { return static_cast<Scalar>(layout.scale * (in_base_2 ? log2_e<double> : 1)); }
 
-  /// Writes one log-sum-exp, if the caller asked for them.
-  void write_log_sum_exp(Index head, Index row, Scalar value) const {
-    if (rows.log_sum_exp != nullptr) rows.log_sum_exp[row * layout.heads + head] = value;
+  bool asks_log_sum_exp() const { return rows.log_sum_exp.data != nullptr; }
+  /// Writes the log-sum-exp of one row and the head of `tile`.
+  void write_log_sum_exp(const ScoreTile& tile, Index row, Scalar value) const {
+    *rows.log_sum_exp.of(tile.sequence).row(tile.head, row) = value;
   }
 };
 

@@ -69,7 +69,7 @@ class FewQueries {
         scores_(results_ + rows_ * e_stride()),
         softmax_(static_cast<std::size_t>(rows_)) {
     for (Index h = 0; h < heads(); ++h) {
-      const Strided<Scalar> from = call_.rows.q.from(tile_.head + h, tile_.first_row);
+      const Strided<Scalar> from = call_.rows.q.of(tile_.sequence).from(tile_.head + h, tile_.first_row);
       for (Index i = 0; i < tile_.queries; ++i)
         for (Index c = 0; c < d_stride(); ++c)
           q_rows_[(h * tile_.queries + i) * d_stride() + c] = c < d() ? from(i, c) * call_.query_scale() : Scalar(0);
@@ -112,10 +112,12 @@ class FewQueries {
     if (must_be_finite && !all_finite(Strided<Scalar>{results_, e_stride(), 1}, rows_, e_stride())) return false;
     for (Index r = 0; r < rows_; ++r) {
       const RowSoftmax<Scalar, Call::in_base_2>& own = softmax_[static_cast<std::size_t>(r)];
-      const Index head = tile_.head + r / tile_.queries, row = tile_.first_row + r % tile_.queries;
+      const ScoreTile of_head = tile_of(tile_, r / tile_.queries);
+      const Index row = tile_.first_row + r % tile_.queries;
       const Scalar inverse = own.sum() == 0 ? Scalar(0) : 1 / own.sum();
-      for (Index f = 0; f < e(); ++f) call_.rows.out.row(head, row)[f] = results_[r * e_stride() + f] * inverse;
-      if (call_.rows.log_sum_exp != nullptr) call_.write_log_sum_exp(head, row, own.log_sum_exp());
+      Scalar* const out = call_.rows.out.of(tile_.sequence).row(of_head.head, row);
+      for (Index f = 0; f < e(); ++f) out[f] = results_[r * e_stride() + f] * inverse;
+      if (call_.asks_log_sum_exp()) call_.write_log_sum_exp(of_head, row, own.log_sum_exp());
     }
     return true;
   }

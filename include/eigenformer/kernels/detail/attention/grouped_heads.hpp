@@ -33,7 +33,7 @@ class GroupedHeads {
         results_(q_lanes_ + d() * n) {
     std::fill_n(q_lanes_, (d() + e()) * n, Scalar(0));
     for_each_head(tile_, [&](const ScoreTile& own, Index lane) {
-      const Strided<Scalar> rows = call_.rows.q.from(own.head, own.first_row);
+      const Strided<Scalar> rows = call_.rows.q.of(own.sequence).from(own.head, own.first_row);
       for (Index i = 0; i < own.queries; ++i)
         for (Index c = 0; c < d(); ++c) q_lanes_[c * n + lane + i] = rows(i, c) * call_.query_scale();
     });
@@ -89,12 +89,13 @@ class GroupedHeads {
   bool finish(bool must_be_finite) {
     if (!softmax_.finish(e(), results_) && must_be_finite) return false;
     alignas(64) Scalar sums[n];
-    if (call_.rows.log_sum_exp != nullptr) softmax_.log_sum_exp(sums);
+    if (call_.asks_log_sum_exp()) softmax_.log_sum_exp(sums);
     for_each_head(tile_, [&](const ScoreTile& own, Index lane) {
       for (Index i = 0; i < own.queries; ++i) {
         const Index row = own.first_row + i;
-        for (Index f = 0; f < e(); ++f) call_.rows.out.row(own.head, row)[f] = results_[f * n + lane + i];
-        if (call_.rows.log_sum_exp != nullptr) call_.write_log_sum_exp(own.head, row, sums[lane + i]);
+        Scalar* const out = call_.rows.out.of(own.sequence).row(own.head, row);
+        for (Index f = 0; f < e(); ++f) out[f] = results_[f * n + lane + i];
+        if (call_.asks_log_sum_exp()) call_.write_log_sum_exp(own, row, sums[lane + i]);
       }
     });
     return true;

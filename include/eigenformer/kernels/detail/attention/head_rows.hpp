@@ -1,20 +1,31 @@
-// The memory layout of the heads of an operand.
+// The memory layout of the heads of an operand: a matrix, or a tensor.
 #pragma once
 
+#include <vector>
+
+#include "eigenformer/core/row_offsets.hpp"
 #include "eigenformer/core/tensor.hpp"
 #include "eigenformer/kernels/detail/gemm/operands.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI::detail {
 
-/// One operand of attention: its rows for each head, with any strides.
+/// One operand of attention: its rows for each head, with any strides. Rows are numbered over all sequences of the
+/// batch.
 template <class Scalar>
 struct HeadRows {
   Scalar* data;
   Index head_stride;
   Index row_stride;
   Index col_stride;
-  Index width;  // of a head
+  Index width;                    // of a head
+  const Index* shifts = nullptr;  // of a tensor: what to add to the places of each sequence's rows
 
+  /// Returns the operand for rows of one sequence.
+  HeadRows of(Index sequence) const {
+    HeadRows own = *this;
+    if (shifts != nullptr) own.data += shifts[sequence];
+    return own;
+  }
   /// Returns the address of one head's row.
   Scalar* row(Index head, Index row) const { return data + head * head_stride + row * row_stride; }
   /// Returns one head's columns, from row `first` on.
@@ -36,5 +47,30 @@ HeadRows<Scalar> head_columns(MatrixRef<Scalar>& matrix, Index heads) {
   const Index width = matrix.cols() / heads;
   return {matrix.data(), width, matrix.outerStride(), 1, width};
 }
+
+/// The rows of an operand that is a matrix [rows x heads * width] or a tensor [batch x heads x tokens x width].
+template <class Scalar>
+class OperandRows {
+ public:
+  /// sequences: the rows of each sequence. In a tensor they are the first of its tokens.
+  OperandRows(const TensorView<Scalar>& x, Index heads, const RowOffsets& sequences) {
+    if (x.rank() == 2) {
+      rows_ = head_columns(x, heads);
+      return;
+    }
+    const Sizes& strides = x.strides();
+    rows_ = {x.data(), strides[1], strides[2], strides[3], x.shape()[3]};
+    for (Index s = 0; s < x.shape()[0]; ++s) shifts_.push_back(s * strides[0] - sequences.begin(s) * strides[2]);
+    rows_.shifts = shifts_.data();
+  }
+  OperandRows(const OperandRows&) = delete;
+  OperandRows& operator=(const OperandRows&) = delete;
+
+  const HeadRows<Scalar>& rows() const { return rows_; }
+
+ private:
+  HeadRows<Scalar> rows_;
+  std::vector<Index> shifts_;
+};
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI::detail

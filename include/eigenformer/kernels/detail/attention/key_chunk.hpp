@@ -21,10 +21,11 @@ class KeyChunk {
   KeyChunk(const AttentionLayout& layout, const BackwardRows<Scalar>& rows, Index key_head, const ScoreTile& tile)
       : count_(tile.key_end - tile.key_begin), k_width_(rows.k.width), v_width_(rows.v.width) {
     const Index first = layout.key_rows.begin(tile.sequence) + tile.key_begin;
-    d_k_to_ = {rows.d_k.row(key_head, first), rows.d_k.row_stride};
-    d_v_to_ = {rows.d_v.row(key_head, first), rows.d_v.row_stride};
-    const bool copies_k = TileReader<Scalar>::copies(rows.k, layout, tile.queries, tile.keys);
-    const bool copies_v = TileReader<Scalar>::copies(rows.v, layout, tile.queries, tile.keys);
+    const HeadRows<const Scalar> k = rows.k.of(tile.sequence), v = rows.v.of(tile.sequence);
+    d_k_to_ = {rows.d_k.of(tile.sequence).row(key_head, first), rows.d_k.row_stride};
+    d_v_to_ = {rows.d_v.of(tile.sequence).row(key_head, first), rows.d_v.row_stride};
+    const bool copies_k = TileReader<Scalar>::copies(k, layout, tile.queries, tile.keys);
+    const bool copies_v = TileReader<Scalar>::copies(v, layout, tile.queries, tile.keys);
     const bool buffers_d_k = count_ > 16 && copies_pay<Scalar>(d_k_to_.stride, tile.queries, tile.keys);
     const bool buffers_d_v = count_ > 16 && copies_pay<Scalar>(d_v_to_.stride, tile.queries, tile.keys);
 
@@ -35,10 +36,8 @@ class KeyChunk {
     memory_.resize((copies_k + buffers_d_k) * k_size + (copies_v + buffers_d_v) * v_size);
     Scalar* next = memory_.data();
     const auto take = [&](Index size) { return std::exchange(next, next + size); };
-    rows_.keys =
-        copies_k ? copy_rows(rows.k, layout, key_head, first, count_, take(k_size)) : rows.k.from(key_head, first);
-    rows_.values =
-        copies_v ? copy_rows(rows.v, layout, key_head, first, count_, take(v_size)) : rows.v.from(key_head, first);
+    rows_.keys = copies_k ? copy_rows(k, layout, key_head, first, count_, take(k_size)) : k.from(key_head, first);
+    rows_.values = copies_v ? copy_rows(v, layout, key_head, first, count_, take(v_size)) : v.from(key_head, first);
     rows_.d_k = buffers_d_k ? ContiguousRows<Scalar>{take(k_size), padded<Scalar>(k_width_)} : d_k_to_;
     rows_.d_v = buffers_d_v ? ContiguousRows<Scalar>{take(v_size), padded<Scalar>(v_width_)} : d_v_to_;
     for (Index i = 0; i < count_; ++i) std::fill_n(rows_.d_k.row(i), k_width_, Scalar(0));

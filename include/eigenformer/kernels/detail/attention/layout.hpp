@@ -59,12 +59,14 @@ inline AttentionLayout attention_layout(Shape q, Shape k, Shape v, const Attenti
   return layout;
 }
 
-/// Returns the tile that a score with a size of its own must cover: the last head, all query rows of the batch, and the
-/// keys of the longest sequence.
+/// Returns the tile that a score with a size of its own must cover: the last sequence and head, all query rows of the
+/// batch, and the keys of the longest sequence.
 inline ScoreTile whole_batch(const AttentionLayout& layout) {
   ScoreTile batch;
   batch.head = layout.heads - 1;
-  batch.queries = batch.query_end = layout.query_rows.rows();
+  batch.sequence = layout.sequences() - 1;
+  batch.queries = layout.query_rows.max_length();
+  batch.query_end = layout.query_rows.rows();
   batch.keys = batch.key_end = layout.key_rows.max_length();
   return batch;
 }

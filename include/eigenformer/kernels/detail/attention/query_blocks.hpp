@@ -80,8 +80,8 @@ class QueryBlocks {
         memory_(blocks_ * block_size()) {
     eigen_assert(call.rows.out.col_stride == 1);
     for (Index block = 0; block < blocks_; ++block) {
-      pack_panel<Scalar>(d(), queries(block), transposed(call.rows.q.from(tile.head, row(block))), {q(block), n},
-                         call.query_scale());
+      pack_panel<Scalar>(d(), queries(block), transposed(call.rows.q.of(tile.sequence).from(tile.head, row(block))),
+                         {q(block), n}, call.query_scale());
       std::fill_n(results(block), e() * n, Scalar(0));
       softmax_[block].begin();
     }
@@ -117,12 +117,12 @@ class QueryBlocks {
   bool finish(bool must_be_finite) {
     for (Index block = 0; block < blocks_; ++block) {
       if (!softmax_[block].finish(e(), results(block)) && must_be_finite) return false;
-      store_rows(results(block), e(), queries(block), call_.rows.out.row(tile_.head, row(block)),
+      store_rows(results(block), e(), queries(block), call_.rows.out.of(tile_.sequence).row(tile_.head, row(block)),
                  call_.rows.out.row_stride);
-      if (call_.rows.log_sum_exp == nullptr) continue;
+      if (!call_.asks_log_sum_exp()) continue;
       alignas(64) Scalar of_block[n];
       softmax_[block].log_sum_exp(of_block);
-      for (Index i = 0; i < queries(block); ++i) call_.write_log_sum_exp(tile_.head, row(block) + i, of_block[i]);
+      for (Index i = 0; i < queries(block); ++i) call_.write_log_sum_exp(tile_, row(block) + i, of_block[i]);
     }
     return true;
   }

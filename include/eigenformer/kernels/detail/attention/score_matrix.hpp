@@ -44,7 +44,7 @@ template <class Scalar>
 ScoreMatrix<Scalar> scaled_scores(const AttentionLayout& layout, const HeadRows<const Scalar>& q,
                                   const Strided<Scalar>& keys, const ScoreTile& tile) {
   ScoreMatrix<Scalar> scores(tile.queries, tile.keys);
-  const Strided<Scalar> queries = q.from(tile.head, tile.first_row);
+  const Strided<Scalar> queries = q.of(tile.sequence).from(tile.head, tile.first_row);
   multiply_block<Scalar>({.rows = tile.keys,
                           .cols = tile.queries,
                           .depth = layout.key_width,
@@ -80,7 +80,9 @@ void for_each_score_matrix(const AttentionLayout& layout, const TensorView<const
                            const TensorView<const Scalar>& k, const ErasedScore<Scalar>& score, Threads* threads,
                            Body&& body) {
   score.check_covers(whole_batch(layout));
-  const HeadRows<const Scalar> q_rows = head_columns(q, layout.heads), k_rows = head_columns(k, layout.key_heads);
+  const OperandRows<const Scalar> q_operand(q, layout.heads, layout.query_rows);
+  const OperandRows<const Scalar> k_operand(k, layout.key_heads, layout.key_rows);
+  const HeadRows<const Scalar>&q_rows = q_operand.rows(), &k_rows = k_operand.rows();
   const Index sequences = layout.sequences();
   parallel_for(threads, layout.heads * sequences, 1, [&](Index i, Index) {
     const ScoreTile tile = whole_tile(layout, i % sequences, i / sequences);

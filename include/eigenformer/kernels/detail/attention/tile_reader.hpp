@@ -82,8 +82,8 @@ class TileReader {
                        const ScoreTile& tile) {
     const Index first = layout.key_rows.begin(tile.sequence) + tile.key_begin;
     if constexpr (std::is_same_v<Stored, Scalar>)
-      if (!copies(rows, layout, tile.queries, tile.keys)) return rows.from(head, first);
-    return copy(rows, layout, head, first, tile.key_end - tile.key_begin);
+      if (!copies(rows, layout, tile.queries, tile.keys)) return rows.of(tile.sequence).from(head, first);
+    return copy(rows.of(tile.sequence), layout, head, first, tile.key_end - tile.key_begin);
   }
 
   /// Returns the keys or values of `tile` in rows padded to whole packets. A copy is valid until the next read.
@@ -93,8 +93,8 @@ class TileReader {
     const Index first = layout.key_rows.begin(tile.sequence) + tile.key_begin;
     if constexpr (std::is_same_v<Stored, Scalar>)
       if (layout.key_index.empty() && rows.col_stride == 1 && rows.width == padded<Scalar>(rows.width))
-        return rows.from(head, first);
-    return copy(rows, layout, head, first, tile.key_end - tile.key_begin);
+        return rows.of(tile.sequence).from(head, first);
+    return copy(rows.of(tile.sequence), layout, head, first, tile.key_end - tile.key_begin);
   }
 
  private:
