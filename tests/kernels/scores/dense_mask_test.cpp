@@ -55,8 +55,7 @@ TEST_CASE("a dense mask is saved, and takes any matrix of bool", "[kernels]") {
   mask.reset();
   CHECK(hidden_by(score) == expected);
   CHECK(hidden_by(copy) == expected);
-  CHECK(copy.rows() == 3);
-  CHECK(copy.keys() == 4);
+  CHECK(copy.shape() == ef::Sizes{3, 4});
 }
 
 TEST_CASE("a dense mask that is too small says so", "[kernels]") {
