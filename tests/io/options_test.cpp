@@ -17,6 +17,7 @@ struct Options {
   double thickness = 0.5;
   bool glossy = false;
   Colour colour = Colour::red;
+  ef::Index hours = 8;
 };
 template <class AnyOptions>
 void visit_options(AnyOptions& options, auto&& visitor) {
@@ -24,18 +25,31 @@ void visit_options(AnyOptions& options, auto&& visitor) {
   visitor("thickness", options.thickness);
   visitor("glossy", options.glossy);
   visitor("colour", options.colour);
+  visitor("hours", options.hours, ef::AddedLater());
 }
 
 }  // namespace paint
 
 TEST_CASE("options of every type go to JSON and back", "[io]") {
-  const ef::Json json = ef::options_to_json(paint::Options{3, 0.25, true, paint::Colour::blue});
-  CHECK(json == ef::Json{{"coats", 3}, {"thickness", 0.25}, {"glossy", true}, {"colour", "blue"}});
+  const ef::Json json = ef::options_to_json(paint::Options{3, 0.25, true, paint::Colour::blue, 5});
+  CHECK(json == ef::Json{{"coats", 3}, {"thickness", 0.25}, {"glossy", true}, {"colour", "blue"}, {"hours", 5}});
   const auto options = ef::options_from_json<paint::Options>(json, "test");
   CHECK(options.coats == 3);
   CHECK(options.thickness == 0.25);
   CHECK(options.glossy);
   CHECK(options.colour == paint::Colour::blue);
+  CHECK(options.hours == 5);
+}
+
+TEST_CASE("an option that was added later keeps its default where it is missing", "[io]") {
+  ef::Json json = ef::options_to_json(paint::Options{3, 0.25, true, paint::Colour::blue, 5});
+  json.erase("hours");
+  const auto options = ef::options_from_json<paint::Options>(json, "test");
+  CHECK(options.coats == 3);
+  CHECK(options.hours == 8);
+  json["smell"] = 1;
+  CHECK(ef::testing::message_of([&] { ef::options_from_json<paint::Options>(json, "paint.json"); }) ==
+        "paint.json: has \"smell\", which is not an option");
 }
 
 TEST_CASE("JSON that is not the options is refused, with its place", "[io]") {
@@ -50,6 +64,7 @@ TEST_CASE("JSON that is not the options is refused, with its place", "[io]") {
   CHECK(message("glossy", 1) == "paint.json: \"glossy\" is 1, expected true or false");
   CHECK(message("colour", 1) == "paint.json: \"colour\" is 1, expected a text");
   CHECK(message("colour", "green") == "paint.json: \"colour\": expected red or blue, given \"green\"");
+  CHECK(message("hours", "many") == "paint.json: \"hours\" is \"many\", expected a whole number from 0 to 2^31");
   CHECK(message("smell", 1) == "paint.json: has \"smell\", which is not an option");
   CHECK(ef::testing::message_of([] { ef::options_from_json<paint::Options>(ef::Json::array(), "paint.json"); }) ==
         "paint.json: is of type array, expected an object");

@@ -39,6 +39,7 @@ TEST_CASE("a decoder layer's tensors are known from its options", "[io]") {
                                                   .key_heads = key_heads,
                                                   .dim_feedforward = 5,
                                                   .bias = bias,
+                                                  .norm_bias = bias,
                                                   .relative_distance = relative_distance};
         CAPTURE(bias, key_heads, relative_distance);
         ef::DecoderLayer<float> layer(options, rng);

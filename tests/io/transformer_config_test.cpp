@@ -19,6 +19,8 @@ TEST_CASE("options come back from JSON as they were", "[io]") {
   options.rotary_base = 500000;
   options.layer.norm_first = true;
   options.layer.residual = false;
+  options.layer.norm_bias = false;
+  options.layer.final_norm = ef::FinalNorm::never;
   options.share_embeddings = false;
   options.layer.dropout = 0.125;
   const ef::Json json = ef::options_to_json(options);
@@ -32,6 +34,17 @@ TEST_CASE("options come back from JSON as they were", "[io]") {
   CHECK(json["max_distance"] == 50);
   CHECK(json["rotary_base"] == 500000);
   CHECK(json["residual"] == false);
+  CHECK(json["norm_bias"] == false);
+  CHECK(json["final_norm"] == "never");
+}
+
+TEST_CASE("options of older folders, without the norms', are read", "[io]") {
+  ef::Json json = ef::options_to_json(ef::TransformerOptions());
+  json.erase("norm_bias");
+  json.erase("final_norm");
+  const auto options = ef::options_from_json<ef::TransformerOptions>(json, "test");
+  CHECK(options.layer.norm_bias);
+  CHECK(options.layer.final_norm == ef::FinalNorm::with_norm_first);
 }
 
 TEST_CASE("model folders keep their options in one flat list", "[io]") {
@@ -46,12 +59,14 @@ TEST_CASE("model folders keep their options in one flat list", "[io]") {
                                          "buckets",
                                          "dim_feedforward",
                                          "dropout",
+                                         "final_norm",
                                          "head_width",
                                          "heads",
                                          "key_heads",
                                          "layer_norm_eps",
                                          "max_distance",
                                          "max_length",
+                                         "norm_bias",
                                          "norm_first",
                                          "num_decoder_layers",
                                          "num_encoder_layers",
@@ -110,5 +125,12 @@ TEST_CASE("a Transformer's options say which tensors it has", "[io]") {
   options.share_embeddings = options.tie_output = false;
   options.target_vocabulary_size = 13;
   options.num_encoder_layers = 0;
+  check();
+  options.layer.norm_bias = false;
+  check();
+  options.layer.final_norm = ef::FinalNorm::never;
+  check();
+  options.layer.norm_first = false;
+  options.layer.final_norm = ef::FinalNorm::always;
   check();
 }

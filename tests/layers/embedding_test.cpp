@@ -19,3 +19,26 @@ TEST_CASE("an embedding looks tokens up, and as a tied output layer scores them 
   CHECK_THROWS_AS(embedding({}, std::vector<ef::Token>{7}), ef::Error);
   CHECK_THROWS_AS(embedding({}, std::vector<ef::Token>{-1}), ef::Error);
 }
+
+TEST_CASE("the vector of padding_idx begins as zeros, and lookups give it no gradient", "[layers]") {
+  const std::uint64_t seed = 25;
+  CAPTURE(seed);
+  ef::Rng rng(seed);
+  ef::Embedding<double> embedding(7, 4, rng, 2);
+  CHECK(embedding.weight.value.row(2).isZero(0));
+  CHECK(!embedding.weight.value.row(3).isZero(0));
+  embedding.weight.value.row(2).setOnes();
+  ef::Tape<double> tape;
+  const ef::Context<double> context{.tape = &tape};
+  const std::vector<ef::Token> tokens{2, 5, 2};
+  const ef::Variable<double> x = embedding(context, tokens);
+  CHECK(x.value().row(0).isOnes(0));
+  tape.backward(ef::sum(context, x));
+  ef::Matrix<double> expected = ef::Matrix<double>::Zero(7, 4);
+  expected.row(5).setOnes();
+  CHECK(tape.gradient(embedding.weight) == expected);
+  CHECK_THROWS_AS(ef::Embedding<double>(7, 4, rng, 7), ef::Error);
+  CHECK_THROWS_AS(ef::Embedding<double>(7, 4, rng, -2), ef::Error);
+  embedding.padding_idx = 7;
+  CHECK_THROWS_AS(embedding({}, tokens), ef::Error);
+}

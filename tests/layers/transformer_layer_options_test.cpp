@@ -22,3 +22,19 @@ TEST_CASE("relative positions are of self-attention alone", "[layers]") {
   CHECK(!options.self_attention().relative_values);
   CHECK(options.attention().relative_distance == 0);
 }
+
+TEST_CASE("the final norm follows norm_first unless it is chosen", "[layers]") {
+  ef::TransformerLayerOptions options{.width = 6, .layer_norm_eps = 0.5, .norm_bias = false};
+  for (const bool norm_first : {false, true}) {
+    options.norm_first = norm_first;
+    options.final_norm = ef::FinalNorm::with_norm_first;
+    CHECK(options.has_final_norm() == norm_first);
+    options.final_norm = ef::FinalNorm::always;
+    CHECK(options.has_final_norm());
+    options.final_norm = ef::FinalNorm::never;
+    CHECK(!options.has_final_norm());
+  }
+  CHECK(options.norm<float>().weight.size() == 6);
+  CHECK(options.norm<float>().bias.empty());
+  CHECK(options.norm<float>().epsilon == 0.5);
+}

@@ -8,6 +8,9 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
+/// Marks an option in visit_options that older files may lack. It then keeps its default.
+struct AddedLater {};
+
 namespace detail {
 
 inline Json option_to_json(Index value) {
@@ -50,23 +53,26 @@ void option_from_json(const Json& json, const std::string& where, Enum& value) {
 
 /// Returns a JSON object with all options of a struct.
 ///
-/// The struct needs a function visit_options(options, visitor) that calls visitor(name, option) for every option.
-/// Reading and writing share it. Enum options must be NamedEnums.
+/// The struct needs a function visit_options(options, visitor) that calls visitor(name, option) for every option, or
+/// visitor(name, option, AddedLater()) if older files may lack it. Reading and writing share the function. Enum options
+/// must be NamedEnums.
 template <class Options>
 Json options_to_json(const Options& options) {
   Json json = Json::object();
-  visit_options(options, [&](const char* name, const auto& value) { json[name] = detail::option_to_json(value); });
+  visit_options(options,
+                [&](const char* name, const auto& value, auto...) { json[name] = detail::option_to_json(value); });
   return json;
 }
 
-/// Returns the options stored by options_to_json. Throws if an option is missing, unknown or of another type. `where`
-/// is the prefix of the message.
+/// Returns the options stored by options_to_json. An option with AddedLater may be missing. Throws if another option is
+/// missing, or if one is unknown or of another type. `where` is the prefix of the message.
 template <class Options>
 Options options_from_json(const Json& json, const std::string& where) {
   if (!json.is_object()) fail(where, ": is of type ", json.type_name(), ", expected an object");
   Options options;
   std::size_t known = 0;
-  visit_options(options, [&](const char* name, auto& value) {
+  visit_options(options, [&](const char* name, auto& value, auto... added_later) {
+    if (sizeof...(added_later) > 0 && !json.contains(name)) return;
     check(json.contains(name), where, ": has no \"", name, '"');
     detail::option_from_json(json[name], where + ": \"" + name + '"', value);
     ++known;

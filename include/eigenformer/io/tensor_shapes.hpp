@@ -22,9 +22,9 @@ inline void visit_linear(const TensorVisitor& visitor, const std::string& name, 
   if (bias) visitor(name + ".bias", {1, outputs});
 }
 
-inline void visit_norm(const TensorVisitor& visitor, const std::string& name, Index features) {
+inline void visit_norm(const TensorVisitor& visitor, const std::string& name, Index features, bool bias = true) {
   visitor(name + ".weight", {1, features});
-  visitor(name + ".bias", {1, features});
+  if (bias) visitor(name + ".bias", {1, features});
 }
 
 /// Visits the tensors of a MultiHeadAttention whose inputs all have the same width.
@@ -47,15 +47,15 @@ inline void visit_encoder_layer(const TensorVisitor& visitor, const std::string&
   visit_attention(visitor, name + ".self_attn", options.self_attention());
   visit_linear(visitor, name + ".linear1", options.width, options.dim_feedforward, options.bias);
   visit_linear(visitor, name + ".linear2", options.dim_feedforward, options.width, options.bias);
-  visit_norm(visitor, name + ".norm1", options.width);
-  visit_norm(visitor, name + ".norm2", options.width);
+  visit_norm(visitor, name + ".norm1", options.width, options.norm_bias);
+  visit_norm(visitor, name + ".norm2", options.width, options.norm_bias);
 }
 
 inline void visit_decoder_layer(const TensorVisitor& visitor, const std::string& name,
                                 const TransformerLayerOptions& options) {
   visit_encoder_layer(visitor, name, options);
   visit_attention(visitor, name + ".multihead_attn", options.attention());
-  visit_norm(visitor, name + ".norm3", options.width);
+  visit_norm(visitor, name + ".norm3", options.width, options.norm_bias);
 }
 
 inline void visit_recurrent(const TensorVisitor& visitor, const std::string& name, const RecurrentOptions& options) {

@@ -29,6 +29,8 @@ void visit_options(Options& options, auto&& visitor) {
   visitor("norm_first", options.layer.norm_first);
   visitor("residual", options.layer.residual);
   visitor("bias", options.layer.bias);
+  visitor("norm_bias", options.layer.norm_bias, AddedLater());
+  visitor("final_norm", options.layer.final_norm, AddedLater());
   visitor("positions", options.positions);
   visitor("max_length", options.max_length);
   visitor("relative_distance", options.relative_distance);
@@ -55,7 +57,8 @@ inline void visit_tensors(const TransformerOptions& options, const TensorVisitor
   for (const char* stack : {"encoder", "decoder"}) {
     if (options.positions == PositionEncoding::bucketed)
       visitor(std::string(stack) + ".positions.weight", {options.buckets, options.layer.heads});
-    if (options.layer.norm_first) detail::visit_norm(visitor, std::string(stack) + ".norm", width);
+    if (options.layer.has_final_norm())
+      detail::visit_norm(visitor, std::string(stack) + ".norm", width, options.layer.norm_bias);
   }
 }
 

@@ -19,8 +19,8 @@ struct ConvolutionOptions {
 /// Convolves each sequence by itself: y_i = bias + sum over taps k of W_k x_(i + k * dilation - before), with
 /// before = window.before(). x: [tokens x inputs] -> [tokens x outputs].
 ///
-/// Like torch.nn.Conv1d, but the weight is initialised by Xavier's rule and the bias by zeros. kernels/convolution.hpp
-/// tells how to convert the weight of Conv1d.
+/// Like torch.nn.Conv1d, but the weight is initialised by Xavier's rule and the bias by zeros. io/torch_state_dict.hpp
+/// reads the weights of Conv1d.
 template <class Scalar>
 struct Convolution {
   Parameter<Scalar> weight;  // [outputs x kernel * inputs]

@@ -17,7 +17,8 @@ struct Decoder {
   AttentionPositions<Scalar> positions;  // shared by all layers
 
   Decoder() = default;
-  /// Makes num_layers layers and, with norm_first, a final norm. Leaves `positions` empty; set it afterwards if wanted.
+  /// Makes num_layers layers and the norm that layer.final_norm asks for. Leaves `positions` empty; set it afterwards
+  /// if wanted.
   Decoder(const TransformerLayerOptions& layer, Index num_layers, Rng& rng);
 
   /// Decodes each sequence with causal self-attention and attention to its own part of memory, the encoder's output.
@@ -35,7 +36,7 @@ struct Decoder {
 template <class Scalar>
 Decoder<Scalar>::Decoder(const TransformerLayerOptions& layer, Index num_layers, Rng& rng) {
   for (Index i = 0; i < num_layers; ++i) layers.emplace_back(layer, rng);
-  if (layer.norm_first) norm = LayerNorm<Scalar>(layer.width, layer.layer_norm_eps);
+  if (layer.has_final_norm()) norm = layer.norm<Scalar>();
 }
 
 template <class Scalar>

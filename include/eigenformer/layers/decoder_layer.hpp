@@ -68,9 +68,9 @@ DecoderLayer<Scalar>::DecoderLayer(const TransformerLayerOptions& options, Rng& 
     : self_attn(options.self_attention(), rng),
       multihead_attn(options.attention(), rng),
       feed_forward(options.width, options.dim_feedforward, options.activation, options.dropout, options.bias, rng),
-      norm1(options.width, options.layer_norm_eps),
-      norm2(options.width, options.layer_norm_eps),
-      norm3(options.width, options.layer_norm_eps),
+      norm1(options.norm<Scalar>()),
+      norm2(options.norm<Scalar>()),
+      norm3(options.norm<Scalar>()),
       residual(options.residual_connection<Scalar>()) {}
 
 template <class Scalar>

@@ -15,11 +15,13 @@ namespace eigenformer::inline EIGENFORMER_ABI {
 template <class Scalar>
 struct Embedding {
   Parameter<Scalar> weight;  // [vocabulary size x width]
+  Token padding_idx = -1;    // a token whose vector gets no gradient from lookups; -1: none
 
   Embedding() = default;
   /// Draws normal weights with standard deviation 1 / sqrt(width), so that the initial logits of a tied output layer
-  /// have a variance of about 1. torch.nn.Embedding uses a deviation of 1.
-  Embedding(Index vocabulary_size, Index width, Rng& rng);
+  /// have a variance of about 1. torch.nn.Embedding uses a deviation of 1. The vector of padding_idx is zeros. Throws
+  /// unless padding_idx is -1 or a token of the vocabulary.
+  Embedding(Index vocabulary_size, Index width, Rng& rng, Token padding_idx = -1);
 
   bool empty() const { return weight.empty(); }
   Index vocabulary_size() const { return weight.value.rows(); }
@@ -36,12 +38,17 @@ struct Embedding {
 };
 
 template <class Scalar>
-Embedding<Scalar>::Embedding(Index vocabulary_size, Index width, Rng& rng)
-    : weight(normal<Scalar>(vocabulary_size, width, 1 / std::sqrt(static_cast<double>(width)), rng)) {}
+Embedding<Scalar>::Embedding(Index vocabulary_size, Index width, Rng& rng, Token padding)
+    : weight(normal<Scalar>(vocabulary_size, width, 1 / std::sqrt(static_cast<double>(width)), rng)),
+      padding_idx(padding) {
+  check(padding >= -1 && padding < vocabulary_size, "Embedding: padding_idx is ", padding,
+        ", expected -1 or a token below ", vocabulary_size);
+  if (padding >= 0) weight.value.row(padding).setZero();
+}
 
 template <class Scalar>
 Variable<Scalar> Embedding<Scalar>::operator()(const Context<Scalar>& context, std::span<const Token> tokens) const {
-  return gather_rows(context, context.use(weight), tokens);
+  return gather_rows(context, context.use(weight), tokens, padding_idx);
 }
 
 template <class Scalar>

@@ -17,7 +17,8 @@ struct Encoder {
   AttentionPositions<Scalar> positions;  // shared by all layers
 
   Encoder() = default;
-  /// Makes num_layers layers and, with norm_first, a final norm. Leaves `positions` empty; set it afterwards if wanted.
+  /// Makes num_layers layers and the norm that layer.final_norm asks for. Leaves `positions` empty; set it afterwards
+  /// if wanted.
   Encoder(const TransformerLayerOptions& layer, Index num_layers, Rng& rng);
 
   /// Encodes each sequence by itself. x: [tokens x width] -> [tokens x width].
@@ -34,7 +35,7 @@ struct Encoder {
 template <class Scalar>
 Encoder<Scalar>::Encoder(const TransformerLayerOptions& layer, Index num_layers, Rng& rng) {
   for (Index i = 0; i < num_layers; ++i) layers.emplace_back(layer, rng);
-  if (layer.norm_first) norm = LayerNorm<Scalar>(layer.width, layer.layer_norm_eps);
+  if (layer.has_final_norm()) norm = layer.norm<Scalar>();
 }
 
 template <class Scalar>

@@ -36,8 +36,8 @@ template <class Scalar>
 EncoderLayer<Scalar>::EncoderLayer(const TransformerLayerOptions& options, Rng& rng)
     : self_attn(options.self_attention(), rng),
       feed_forward(options.width, options.dim_feedforward, options.activation, options.dropout, options.bias, rng),
-      norm1(options.width, options.layer_norm_eps),
-      norm2(options.width, options.layer_norm_eps),
+      norm1(options.norm<Scalar>()),
+      norm2(options.norm<Scalar>()),
       residual(options.residual_connection<Scalar>()) {}
 
 template <class Scalar>

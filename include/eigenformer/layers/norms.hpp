@@ -12,12 +12,12 @@ namespace eigenformer::inline EIGENFORMER_ABI {
 template <class Scalar>
 struct LayerNorm {
   Parameter<Scalar> weight;  // [1 x features]
-  Parameter<Scalar> bias;    // [1 x features]
+  Parameter<Scalar> bias;    // [1 x features], or empty
   double epsilon = 1e-5;     // added to the variance
 
   LayerNorm() = default;
-  explicit LayerNorm(Index features, double layer_norm_eps = 1e-5)
-      : weight(Matrix<Scalar>::Ones(1, features)), bias(1, features), epsilon(layer_norm_eps) {}
+  explicit LayerNorm(Index features, double layer_norm_eps = 1e-5, bool with_bias = true)
+      : weight(Matrix<Scalar>::Ones(1, features)), bias(with_bias ? 1 : 0, features), epsilon(layer_norm_eps) {}
 
   bool empty() const { return weight.empty(); }
 
@@ -30,6 +30,10 @@ struct LayerNorm {
     visitor("weight", self.weight);
     visitor("bias", self.bias);
   }
+
+ private:
+  // Returns the bias, or zeros without a gradient.
+  Variable<Scalar> bias_or_zeros(const Context<Scalar>& context) const;
 };
 
 /// Root mean square normalisation (Zhang and Sennrich 2019, arXiv 1910.07467). Divides each row by its root mean
@@ -49,14 +53,22 @@ struct RmsNorm {
 };
 
 template <class Scalar>
+Variable<Scalar> LayerNorm<Scalar>::bias_or_zeros(const Context<Scalar>& context) const {
+  if (!bias.empty()) return context.use(bias);
+  Variable<Scalar> zeros = context.new_matrix(1, weight.value.cols());
+  zeros.writable().setZero();
+  return zeros;
+}
+
+template <class Scalar>
 Variable<Scalar> LayerNorm<Scalar>::operator()(const Context<Scalar>& context, const Variable<Scalar>& x) const {
-  return layer_norm(context, x, context.use(weight), context.use(bias), epsilon);
+  return layer_norm(context, x, context.use(weight), bias_or_zeros(context), epsilon);
 }
 
 template <class Scalar>
 Variable<Scalar> LayerNorm<Scalar>::of_sum(const Context<Scalar>& context, const Variable<Scalar>& a,
                                            const Variable<Scalar>& b) const {
-  return add_layer_norm(context, a, b, context.use(weight), context.use(bias), epsilon);
+  return add_layer_norm(context, a, b, context.use(weight), bias_or_zeros(context), epsilon);
 }
 
 template <class Scalar>

@@ -1,11 +1,26 @@
 // Options shared by Transformer encoder and decoder blocks.
 #pragma once
 
+#include <array>
+
+#include "eigenformer/core/named_enum.hpp"
 #include "eigenformer/kernels/activations.hpp"
 #include "eigenformer/layers/multi_head_attention.hpp"
 #include "eigenformer/layers/residual.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
+
+/// When a stack of blocks ends with a norm.
+enum class FinalNorm {
+  with_norm_first,  // only if norm_first
+  always,           // as in torch.nn.Transformer
+  never             // as in torch.nn.TransformerEncoder and torch.nn.TransformerDecoder with norm=None
+};
+
+constexpr auto enum_names(FinalNorm) {
+  return std::to_array<EnumName<FinalNorm>>(
+      {{FinalNorm::with_norm_first, "with_norm_first"}, {FinalNorm::always, "always"}, {FinalNorm::never, "never"}});
+}
 
 /// Options of EncoderLayer and DecoderLayer. The defaults are those of Vaswani et al. 2017 and of
 /// torch.nn.TransformerEncoderLayer. Options that the latter has too keep its names, except that `width` and `heads`
@@ -19,11 +34,13 @@ struct TransformerLayerOptions {
   double dropout = 0.1;  // of sub-layer outputs, inside the feed-forward network, and of the attention weights
   Activation activation = Activation::relu;
   double layer_norm_eps = 1e-5;
-  bool norm_first = false;      // true: x + f(norm(x)); false, as in the paper: norm(x + f(x))
-  bool residual = true;         // false, for ablations: f(norm(x)), or norm(f(x))
-  bool bias = true;             // of the linear layers
-  Index relative_distance = 0;  // of self-attention: see MultiHeadAttentionOptions
-  bool relative_values = true;  // of self-attention: see MultiHeadAttentionOptions
+  bool norm_first = false;  // true: x + f(norm(x)); false, as in the paper: norm(x + f(x))
+  bool residual = true;     // false, for ablations: f(norm(x)), or norm(f(x))
+  bool bias = true;         // of the linear layers
+  bool norm_bias = true;    // of the norms; torch's bias=False sets both this and `bias` to false
+  FinalNorm final_norm = FinalNorm::with_norm_first;  // of Encoder and Decoder
+  Index relative_distance = 0;                        // of self-attention: see MultiHeadAttentionOptions
+  bool relative_values = true;                        // of self-attention: see MultiHeadAttentionOptions
 
   MultiHeadAttentionOptions attention() const {
     return {.width = width,
@@ -38,6 +55,13 @@ struct TransformerLayerOptions {
     options.relative_distance = relative_distance;
     options.relative_values = relative_values;
     return options;
+  }
+  template <class Scalar>
+  LayerNorm<Scalar> norm() const {
+    return LayerNorm<Scalar>(width, layer_norm_eps, norm_bias);
+  }
+  bool has_final_norm() const {
+    return final_norm == FinalNorm::always || (final_norm == FinalNorm::with_norm_first && norm_first);
   }
   template <class Scalar>
   ResidualConnection<Scalar> residual_connection() const {

@@ -24,8 +24,8 @@ struct TransformerOptions {
   Index target_vocabulary_size = 0;
   Index num_encoder_layers = 6;
   Index num_decoder_layers = 6;
-  /// Options of every layer. Its dropout also applies to the embeddings (section 5.4), and its norm_first also adds a
-  /// norm after each stack. Leave its relative_distance at 0 and set the one below.
+  /// Options of every layer. Its dropout also applies to the embeddings (section 5.4). Leave its relative_distance at 0
+  /// and set the one below.
   TransformerLayerOptions layer{};
   PositionEncoding positions = PositionEncoding::sinusoidal;
   Index max_length = 512;        // learned: number of positions; other encodings compute later positions on demand

@@ -11,17 +11,23 @@
 namespace eigenformer::inline EIGENFORMER_ABI {
 
 /// Returns the rows of a table with the given ids: [ids x features]. Row i of the result is row ids[i] of the table.
+/// constant_row: a row of the table that receives no gradient; -1: none. Throws if an id or constant_row is not a row
+/// of the table.
 template <class Scalar, RowIds Ids>
-Variable<Scalar> gather_rows(const Context<Scalar>& context, const Variable<Scalar>& table, const Ids& ids) {
+Variable<Scalar> gather_rows(const Context<Scalar>& context, const Variable<Scalar>& table, const Ids& ids,
+                             Index constant_row = -1) {
   Variable<Scalar> y = context.new_matrix(static_cast<Index>(std::size(ids)), table.cols());
+  check(constant_row >= -1 && constant_row < table.rows(), "gather_rows: constant_row is ", constant_row,
+        ", the table has ", table.rows(), " rows");
   gather_rows_forward<Scalar>(table.value(), ids, y.writable(), context.threads);
   if (context.tape == nullptr) return y;
   return context.record(std::move(y), {table},
-                        [table, kept = std::vector(std::begin(ids), std::end(ids)), threads = context.threads](
-                            const Variable<Scalar>& d_y, Tape<Scalar>& tape) {
+                        [table, kept = std::vector(std::begin(ids), std::end(ids)), constant_row,
+                         threads = context.threads](const Variable<Scalar>& d_y, Tape<Scalar>& tape) {
                           tape.add_gradient(table, [&](MatrixMap<Scalar> d_table) {
                             d_table.setZero();
                             scatter_add_rows<Scalar>(kept, d_y.value(), d_table, threads);
+                            if (constant_row >= 0) d_table.row(constant_row).setZero();
                           });
                         });
 }
