@@ -10,14 +10,13 @@
 #include <filesystem>
 #include <sstream>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
 #include "eigenformer/core/folders.hpp"
 #include "eigenformer/core/lines.hpp"
-#include "eigenformer/io/parameters.hpp"
-#include "eigenformer/io/recurrent_seq2seq_config.hpp"
-#include "eigenformer/io/transformer_config.hpp"
+#include "eigenformer/io/model_folder.hpp"
 #include "eigenformer/models/translation_model.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
@@ -49,30 +48,6 @@ inline Vocabulary read_vocabulary(const std::filesystem::path& path) {
   return Vocabulary(std::move(tokens));
 }
 
-/// Returns the "model_type" of a Transformer in config.json.
-template <class Scalar>
-const char* model_type(const Transformer<Scalar>&) {
-  return "transformer";
-}
-/// Returns the "model_type" of a RecurrentSeq2Seq in config.json.
-template <class Scalar>
-const char* model_type(const RecurrentSeq2Seq<Scalar>&) {
-  return "recurrent_seq2seq";
-}
-
-/// Makes a model with these options and reads its parameters. Allocates the model only after checking that the file has
-/// all of its tensors with the expected shapes. Throws otherwise.
-template <class Network, class Options>
-Network load_network(const std::filesystem::path& folder, const Options& options) {
-  const SafetensorsFile file(newest_file(folder, "model.safetensors"));
-  const std::string where = "load: " + file.name() + " does not fit " + path_text(folder / "config.json");
-  visit_tensors(options, [&](const std::string& name, const Shape& shape) { check_tensor(file, name, shape, where); });
-  Rng rng(0);  // initial weights are overwritten below
-  Network network(options, rng);
-  load_parameters(file, network);
-  return network;
-}
-
 }  // namespace detail
 
 /// Throws if save() could not write to the folder. Call it before a long training. Changes nothing, except that it
@@ -85,14 +60,9 @@ inline void check_saving(const std::filesystem::path& folder) {
 /// previous model or this one, complete (see write_folder). Leaves other files in the folder alone.
 template <class Scalar>
 void save(const std::filesystem::path& folder, const TranslationModel<Scalar>& model) {
-  Json config{{"source_tokens", std::string(to_string(model.source.tokenization))},
-              {"target_tokens", std::string(to_string(model.target.tokenization))}};
-  std::visit(
-      [&](const auto& network) {
-        config["model_type"] = detail::model_type(network);
-        config["options"] = options_to_json(network.options);
-      },
-      model.network);
+  Json config = std::visit([](const auto& network) { return detail::network_config(network); }, model.network);
+  config["source_tokens"] = std::string(to_string(model.source.tokenization));
+  config["target_tokens"] = std::string(to_string(model.target.tokenization));
   write_folder(folder, [&](const std::filesystem::path& temporary) {
     write_file(temporary / "config.json", config.dump(2) + '\n');
     save_parameters(temporary / "model.safetensors", model.network);
@@ -105,45 +75,38 @@ void save(const std::filesystem::path& folder, const TranslationModel<Scalar>& m
 /// names the file. Also throws if another model is saved to the folder during loading.
 template <class Scalar>
 TranslationModel<Scalar> load_translation_model(const std::filesystem::path& folder) {
-  const auto written = last_writes(folder, detail::model_files);
-  const std::filesystem::path config_path = newest_file(folder, "config.json");
-  const std::string where = path_text(config_path);
-  const Json config = parse_json(read_file(config_path), where);
-  if (!config.is_object()) fail(where, ": is of type ", config.type_name(), ", expected an object");
-  check(config.contains("model_type"), where, ": has no \"model_type\"");
-  const std::string& type = detail::option_text(config["model_type"], where + ": \"model_type\"");
-  const Transformer<Scalar> transformer;
-  const RecurrentSeq2Seq<Scalar> recurrent;
-  check(type == detail::model_type(transformer) || type == detail::model_type(recurrent), where,
-        ": \"model_type\" is \"", type, "\", expected \"", detail::model_type(transformer), "\" or \"",
-        detail::model_type(recurrent), '"');
-  for (const char* key : {"source_tokens", "target_tokens", "options"})
-    check(config.contains(key), where, ": has no \"", key, '"');
-
-  const auto side = [&](const char* tokens_key, const char* vocabulary_file) {
-    return TranslationSide{
-        detail::read_vocabulary(newest_file(folder, vocabulary_file)),
-        value_of<Tokenization>(detail::option_text(config[tokens_key], where + ": \"" + tokens_key + '"'), where)};
-  };
-  TranslationSide source = side("source_tokens", "source_vocabulary.txt");
-  TranslationSide target = side("target_tokens", "target_vocabulary.txt");
-  const auto load = [&]<class Network>(const Network&) {
-    const auto options = options_from_json<decltype(Network::options)>(config["options"], where + ": \"options\"");
-    check(options.source_vocabulary_size == source.vocabulary.size() &&
-              options.target_vocabulary_size == target.vocabulary.size(),
-          where, ": the model's vocabularies have ", options.source_vocabulary_size, " and ",
-          options.target_vocabulary_size, " tokens, the files beside it ", source.vocabulary.size(), " and ",
-          target.vocabulary.size());
-    return detail::load_network<Network>(folder, options);
-  };
-  Seq2Seq<Scalar> network;
-  if (type == detail::model_type(transformer))
-    network = load(transformer);
-  else
-    network = load(recurrent);
-  check(last_writes(folder, detail::model_files) == written, "load: ", path_text(folder),
-        ": a model was saved there while it was being read; expected none, read it again");
-  return {std::move(network), std::move(source), std::move(target)};
+  return detail::read_unchanged(folder, detail::model_files, [&] {
+    const detail::ModelConfig config = detail::read_model_config(folder);
+    const std::string& where = config.where;
+    constexpr std::string_view transformer = model_type<Transformer<Scalar>>;
+    constexpr std::string_view recurrent = model_type<RecurrentSeq2Seq<Scalar>>;
+    check(config.type == transformer || config.type == recurrent, where, ": \"model_type\" is \"", config.type,
+          "\", expected \"", transformer, "\" or \"", recurrent, '"');
+    const auto side = [&](const char* tokens_key, const char* vocabulary_file) {
+      check(config.json.contains(tokens_key), where, ": has no \"", tokens_key,
+            "\", expected a model with vocabularies");
+      const std::string& tokens = detail::option_text(config.json[tokens_key], where + ": \"" + tokens_key + '"');
+      return TranslationSide{detail::read_vocabulary(newest_file(folder, vocabulary_file)),
+                             value_of<Tokenization>(tokens, where)};
+    };
+    TranslationSide source = side("source_tokens", "source_vocabulary.txt");
+    TranslationSide target = side("target_tokens", "target_vocabulary.txt");
+    const auto load_as = [&]<class Network>(const Network*) {
+      const auto options = detail::read_model_options<Network>(config);
+      check(options.source_vocabulary_size == source.vocabulary.size() &&
+                options.target_vocabulary_size == target.vocabulary.size(),
+            where, ": the model's vocabularies have ", options.source_vocabulary_size, " and ",
+            options.target_vocabulary_size, " tokens, the files beside it ", source.vocabulary.size(), " and ",
+            target.vocabulary.size());
+      return detail::load_network<Network>(folder, options);
+    };
+    Seq2Seq<Scalar> network;
+    if (config.type == transformer)
+      network = load_as(static_cast<const Transformer<Scalar>*>(nullptr));
+    else
+      network = load_as(static_cast<const RecurrentSeq2Seq<Scalar>*>(nullptr));
+    return TranslationModel<Scalar>{std::move(network), std::move(source), std::move(target)};
+  });
 }
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI

@@ -1,0 +1,129 @@
+// Saving and loading of a model without vocabularies, as a folder of two files that other programs can read too.
+//
+//   config.json          the model's type and options
+//   model.safetensors    its parameters
+//
+// translation_model.hpp adds the vocabularies.
+#pragma once
+
+#include <array>
+#include <concepts>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "eigenformer/core/folders.hpp"
+#include "eigenformer/io/parameters.hpp"
+#include "eigenformer/io/recurrent_seq2seq_config.hpp"
+#include "eigenformer/io/transformer_config.hpp"
+
+namespace eigenformer::inline EIGENFORMER_ABI {
+
+namespace detail {
+
+inline constexpr std::array<const char*, 2> network_files{"config.json", "model.safetensors"};
+
+}  // namespace detail
+
+/// The "model_type" of a model in config.json; empty if folders do not hold such a model.
+template <class Model>
+inline constexpr std::string_view model_type;
+template <class Scalar>
+inline constexpr std::string_view model_type<Transformer<Scalar>> = "transformer";
+template <class Scalar>
+inline constexpr std::string_view model_type<RecurrentSeq2Seq<Scalar>> = "recurrent_seq2seq";
+
+/// A model that a folder holds: Transformer<Scalar> or RecurrentSeq2Seq<Scalar>.
+template <class Model>
+concept FolderModel = !model_type<Model>.empty();
+
+namespace detail {
+
+template <FolderModel Model>
+Json network_config(const Model& model) {
+  return {{"model_type", std::string(model_type<Model>)}, {"options", options_to_json(model.options)}};
+}
+
+/// The config.json of a model folder.
+struct ModelConfig {
+  std::string where;  // its path
+  Json json;          // an object with a "model_type"
+  std::string type;   // the value of "model_type"
+};
+
+/// Reads the config.json of a model folder. Throws if it is not an object with a "model_type" and "options".
+inline ModelConfig read_model_config(const std::filesystem::path& folder) {
+  const std::filesystem::path path = newest_file(folder, "config.json");
+  ModelConfig config{path_text(path), {}, {}};
+  config.json = parse_json(read_file(path), config.where);
+  if (!config.json.is_object()) fail(config.where, ": is of type ", config.json.type_name(), ", expected an object");
+  check(config.json.contains("model_type"), config.where, ": has no \"model_type\"");
+  config.type = option_text(config.json["model_type"], config.where + ": \"model_type\"");
+  check(config.json.contains("options"), config.where, ": has no \"options\"");
+  return config;
+}
+
+/// Returns the options in config.json. Throws if it is of a model of another type.
+template <FolderModel Model>
+auto read_model_options(const ModelConfig& config) {
+  check(config.type == model_type<Model>, config.where, ": \"model_type\" is \"", config.type, "\", expected \"",
+        model_type<Model>, '"');
+  return options_from_json<decltype(Model::options)>(config.json["options"], config.where + ": \"options\"");
+}
+
+/// Makes a model with these options and reads its parameters. Allocates the model only after checking that the file has
+/// all of its tensors with the expected shapes. Throws otherwise.
+template <FolderModel Model>
+Model load_network(const std::filesystem::path& folder, const decltype(Model::options)& options) {
+  const SafetensorsFile file(newest_file(folder, "model.safetensors"));
+  const std::string where = "load: " + file.name() + " does not fit " + path_text(folder / "config.json");
+  visit_tensors(options, [&](const std::string& name, const Shape& shape) { check_tensor(file, name, shape, where); });
+  Rng rng(0);  // initial weights are overwritten below
+  Model model(options, rng);
+  load_parameters(file, model);
+  return model;
+}
+
+/// Returns read(). Throws if one of the named files is written meanwhile.
+template <class Read>
+auto read_unchanged(const std::filesystem::path& folder, std::span<const char* const> names, Read&& read) {
+  const auto written = last_writes(folder, names);
+  auto result = read();
+  check(last_writes(folder, names) == written, "load: ", path_text(folder),
+        ": a model was saved there while it was being read; expected none, read it again");
+  return result;
+}
+
+}  // namespace detail
+
+/// Writes a model's options and parameters to a folder, without vocabularies:
+///
+///   ef::save("model/", transformer);
+///
+/// Writes the two files atomically: after a full disk, a killed program or a power cut, the folder holds either the
+/// previous model or this one, complete (see write_folder). Leaves other files in the folder alone.
+template <FolderModel Model>
+void save(const std::filesystem::path& folder, const Model& model) {
+  write_folder(folder, [&](const std::filesystem::path& temporary) {
+    write_file(temporary / "config.json", detail::network_config(model).dump(2) + '\n');
+    save_parameters(temporary / "model.safetensors", model);
+  });
+}
+
+/// Loads a model that save() wrote, with vocabularies or without:
+///
+///   auto transformer = ef::load<ef::Transformer<float>>("model/");
+///
+/// Converts parameters to the model's scalar. Throws if a file is missing, damaged or inconsistent with the other, or
+/// if the folder holds a model of another type; the message names the file. Also throws if another model is saved to
+/// the folder during loading.
+template <FolderModel Model>
+Model load(const std::filesystem::path& folder) {
+  return detail::read_unchanged(folder, detail::network_files, [&] {
+    return detail::load_network<Model>(folder, detail::read_model_options<Model>(detail::read_model_config(folder)));
+  });
+}
+
+}  // namespace eigenformer::inline EIGENFORMER_ABI

@@ -1,0 +1,98 @@
+#include "eigenformer/io/model_folder.hpp"
+
+#include "eigenformer/io/translation_model.hpp"
+#include "support/catch.hpp"
+#include "support/copy_task.hpp"
+#include "support/message_of.hpp"
+#include "support/recurrent_models.hpp"
+#include "support/temporary_folder.hpp"
+
+namespace ef = eigenformer;
+using ef::testing::message_of;
+
+namespace {
+
+template <class Model>
+ef::Matrix<float> logits_of(const Model& model, const ef::TranslationBatch& batch) {
+  return model({}, batch.source, batch.target).value();
+}
+
+void check_contains(const std::string& message, const std::string& part) {
+  INFO(message);
+  CHECK(message.find(part) != std::string::npos);
+}
+
+}  // namespace
+
+TEST_CASE("a folder gives back a Transformer and its options", "[io]") {
+  ef::Rng rng(191);
+  ef::TransformerOptions options = ef::testing::small_transformer();
+  options.layer.bias = options.layer.norm_bias = false;
+  options.layer.final_norm = ef::FinalNorm::always;
+  options.layer.activation = ef::Activation::gelu;
+  options.positions = ef::PositionEncoding::rotary;
+  const ef::Transformer<float> model(options, rng);
+  const ef::testing::TemporaryFolder folder;
+  ef::save(folder / "model", model);
+  CHECK(ef::testing::names_in(folder / "model") == std::vector<std::string>{"config.json", "model.safetensors"});
+  const auto loaded = ef::load<ef::Transformer<float>>(folder / "model");
+  CHECK(ef::options_to_json(loaded.options) == ef::options_to_json(options));
+  const ef::TranslationBatch batch = ef::testing::copy_batch({3, 5}, rng);
+  CHECK(logits_of(loaded, batch) == logits_of(model, batch));
+  const auto wide = ef::load<ef::Transformer<double>>(folder / "model");
+  CHECK(wide.source_embedding.weight.value == model.source_embedding.weight.value.cast<double>());
+}
+
+TEST_CASE("a folder gives back a recurrent model and its options", "[io]") {
+  ef::Rng rng(192);
+  for (const ef::RecurrentSeq2SeqOptions& options : ef::testing::kinds_of_recurrent_models()) {
+    const ef::RecurrentSeq2Seq<float> model(options, rng);
+    const ef::testing::TemporaryFolder folder;
+    ef::save(folder / "model", model);
+    const auto loaded = ef::load<ef::RecurrentSeq2Seq<float>>(folder / "model");
+    const ef::TranslationBatch batch = ef::testing::copy_batch({3, 5}, rng);
+    CHECK(logits_of(loaded, batch) == logits_of(model, batch));
+  }
+}
+
+TEST_CASE("a translation model's folder gives its network alone, but not the other way round", "[io]") {
+  ef::Rng rng(193);
+  const ef::Vocabulary letters({"<unk>", "<s>", "</s>", "a", "b", "c", "d", "e", "f", "g", "h"});
+  const ef::Transformer<float> model(ef::testing::small_transformer(), rng);
+  const ef::testing::TemporaryFolder folder;
+  ef::save(folder / "model", ef::TranslationModel<float>{model, {letters, {}}, {letters, {}}});
+  const ef::TranslationBatch batch = ef::testing::copy_batch({3, 5}, rng);
+  CHECK(logits_of(ef::load<ef::Transformer<float>>(folder / "model"), batch) == logits_of(model, batch));
+  ef::save(folder / "model", model);
+  check_contains(message_of([&] { ef::load_translation_model<float>(folder / "model"); }),
+                 "config.json: has no \"source_tokens\", expected a model with vocabularies");
+}
+
+TEST_CASE("a folder that does not hold the model is refused, and the message names the file", "[io]") {
+  ef::Rng rng(194);
+  const ef::testing::TemporaryFolder folder;
+  const std::filesystem::path path = folder / "model";
+  const auto message = [&] { return message_of([&] { ef::load<ef::Transformer<float>>(path); }); };
+  check_contains(message(), "config.json");
+  ef::save(path, ef::RecurrentSeq2Seq<float>(ef::testing::small_recurrent(), rng));
+  check_contains(message(), "config.json: \"model_type\" is \"recurrent_seq2seq\", expected \"transformer\"");
+  ef::save(path, ef::Transformer<float>(ef::testing::small_transformer(), rng));
+  ef::Json config = ef::parse_json(ef::read_file(path / "config.json"), "config.json");
+  config["options"]["width"] = 18;
+  ef::write_file(path / "config.json", config.dump());
+  check_contains(message(), "model.safetensors does not fit");
+  ef::write_file(path / "config.json", R"({"model_type": "transformer"})");
+  check_contains(message(), "config.json: has no \"options\"");
+}
+
+TEST_CASE("a network is read whole where a save was interrupted", "[io]") {
+  ef::Rng rng(195);
+  const ef::Transformer<float> older(ef::testing::small_transformer(), rng);
+  const ef::Transformer<float> newer(ef::testing::small_transformer(), rng);
+  const ef::testing::TemporaryFolder folder;
+  ef::save(folder / "model", older);
+  ef::save(folder / "other", newer);
+  std::filesystem::rename(folder / "other", folder / "model" / ef::detail::newer_files);
+  CHECK(ef::load<ef::Transformer<float>>(folder / "model").source_embedding.weight.value ==
+        newer.source_embedding.weight.value);
+}
