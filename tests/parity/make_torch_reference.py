@@ -6,31 +6,43 @@ make_torch_reference.py`. The seeds are fixed; another version of PyTorch, or ot
 Everything is computed in double precision, in training mode and without dropout. Inputs, parameters and cotangents are
 drawn as halves, so that F16 stores them exactly in a quarter of the bytes; the rest is F64 unless said:
   CASE/input/NAME      what the layer is given, [tokens x features]
-  CASE/parameter/NAME  its parameters, under this library's names: torch's in_proj_weight and in_proj_bias are split
-                       into q, k and v, a bias or a gain is [1 x features]; none is left at torch's 0 or 1
+  CASE/parameter/NAME  the module's state dict; no parameter is left at torch's 0 or 1
   CASE/output/y        what the layer gives
   CASE/cotangent       random, of y's shape
-  CASE/gradient/NAME   of sum(y * cotangent), for every input and every parameter, under their names
+  CASE/gradient/NAME   of sum(y * cotangent), for every input and every parameter, under the names above
   CASE/rows            I64, where the batch is ragged: the sequences' RowOffsets. Torch ran every sequence by itself.
   CASE/key_rows        I64, the same of the keys (or the memory) where those are another input
   CASE/mask            1 = may attend, 0 = may not, which is the opposite of torch's boolean masks. A row is a query, a
                        column the key's place within its sequence; columns past the end of a sequence are 1.
   CASE/labels          I64, the labels of the cross entropies; -100 is ignored
 
-Width 12, 3 heads, feed-forward width 20, layer norm epsilon 1e-5, gelu by erf. Cases:
+Width 12, 3 heads, feed-forward width 20, layer norm epsilon 1e-5, gelu by erf. pre is norm_first. Cases:
   mha_self, mha_self_causal        nn.MultiheadAttention on x, ragged
   mha_cross                        queries `query`, keys and values `memory`, ragged
   mha_cross_kdim                   `query`, `key` of width 7, `value` of width 9, one sequence
   mha_no_bias                      on x, one sequence
+  mha_vdim_no_bias                 `query`, `key`, `value` of width 9, one sequence
   mha_mask, mha_mask_ragged        on x with a random mask in which every query sees something
-  convolution_{same,causal}_KERNEL_DILATION  functional.conv1d with 5 outputs and a bias on x of width 4, ragged
+  convolution_{same,causal}_KERNEL_DILATION  nn.Conv1d with 5 outputs on x of width 4, ragged
+  convolution_no_bias              the same with padding "same", kernel 3 and dilation 1
   glu                              functional.glu of x [8 x 12]
   pool_{max,mean}_SIZE_STRIDE      functional.max_pool1d and avg_pool1d with ceil_mode on x, ragged
-  encoder_{post,pre}_{relu,gelu}   nn.TransformerEncoderLayer on x, ragged; pre is norm_first
+  encoder_{post,pre}_{relu,gelu}   nn.TransformerEncoderLayer on x, ragged
   decoder_{post,pre}_{relu,gelu}   nn.TransformerDecoderLayer on x (causal) and `memory`, ragged
+  {encoder_post_relu,decoder_pre_gelu}_no_bias  the same with bias=False and layer norm epsilon 1e-3
+  linear, linear_no_bias           nn.Linear with 5 outputs on x of width 4
+  layer_norm, layer_norm_no_bias   nn.LayerNorm on x, epsilon 1e-3
+  embedding, embedding_padding     nn.Embedding of the I64 `tokens`, 7 of width 4; padding_idx 2
   cross_entropy                    mean over the labels that count, of `logits` [7 x 11]; y and cotangent are [1 x 1]
   cross_entropy_smoothing          the same with label_smoothing 0.1
   cross_entropy_sum                the sum in place of the mean
+
+Stacks of width 6, 2 heads, feed-forward width 7, layer norm epsilon 1e-3, ragged:
+  encoder_stack_post_relu          nn.TransformerEncoder of two layers on x, without a final norm
+  encoder_stack_pre_gelu           the same with a final norm and a causal mask
+  decoder_stack_post_relu          nn.TransformerDecoder of two layers on x (causal) and `memory`, without a final norm
+  transformer_post_relu            nn.Transformer with 2 and 1 layers on `source` and `target` (causal)
+  transformer_pre_gelu_no_bias     the same with 1 and 2 layers and bias=False
 
 Attention of `query` over the rows of `memory`, ragged, written out with torch's operations (Luong et al. 2015, equation
 8; Bahdanau et al. 2015). dot and scaled_dot at width 12, the others with a memory of width 7, additive with 9 units:
@@ -39,6 +51,8 @@ Attention of `query` over the rows of `memory`, ragged, written out with torch's
 Two layers of width 5 on x of width 4, as packed sequences, from each layer's state `initial0` and `initial1`; y is the
 output's rows and then, layer by layer, those of the last h and of the last c:
   {rnn,rnn_relu,gru,lstm}, {..}_bidirectional
+  gru_no_bias                      one layer
+  lstm_bidirectional_no_bias       three layers of width 3
 """
 
 import json
@@ -50,6 +64,7 @@ import torch
 from torch import nn
 
 WIDTH, HEADS, FEED_FORWARD = 12, 3, 20
+STACK = {"d_model": 6, "nhead": 2, "dim_feedforward": 7, "layer_norm_eps": 1e-3}
 LENGTHS, KEY_LENGTHS = [5, 3], [4, 6]
 
 tensors = {}
@@ -73,11 +88,11 @@ def randomise(module):
     with torch.no_grad():
         for name, parameter in module.named_parameters():
             parameter.normal_()
-            if parameter.dim() == 2:
-                parameter /= parameter.shape[1] ** 0.5
+            if parameter.dim() >= 2:
+                parameter /= parameter.shape[1:].numel() ** 0.5
             else:
                 parameter *= 0.3
-                if "norm" in name and name.endswith("weight"):
+                if ("norm" in name or isinstance(module, nn.LayerNorm)) and name.endswith("weight"):
                     parameter += 1
             parameter.copy_(as_half(parameter))
     return module
@@ -91,23 +106,10 @@ def attention(**options):
     return randomise(nn.MultiheadAttention(WIDTH, HEADS, batch_first=True, dtype=torch.double, **options))
 
 
-def layer(kind, place, activation):
-    return randomise(kind(WIDTH, HEADS, dim_feedforward=FEED_FORWARD, dropout=0.0, activation=activation,
-                          norm_first=place == "pre", batch_first=True, dtype=torch.double))
-
-
-def named(name, value):
-    """A parameter of torch, or its gradient, as (this library's name, matrix) pairs."""
-    rows = value if value.dim() == 2 else value.unsqueeze(0)
-    prefix, _, last = name.rpartition(".")
-    prefix += "." if prefix else ""
-    if last in ("in_proj_weight", "in_proj_bias"):
-        kind = last.removeprefix("in_proj_")
-        return [(f"{prefix}{part}.{kind}", piece if kind == "weight" else piece.unsqueeze(0))
-                for part, piece in zip("qkv", value.chunk(3))]
-    if last in ("q_proj_weight", "k_proj_weight", "v_proj_weight"):
-        return [(f"{prefix}{last[0]}.weight", rows)]
-    return [(name, rows)]
+def layer(kind, place, activation, **options):
+    options = {"d_model": WIDTH, "nhead": HEADS, "dim_feedforward": FEED_FORWARD, **options}
+    return randomise(kind(dropout=0.0, activation=activation, norm_first=place == "pre", batch_first=True,
+                          dtype=torch.double, **options))
 
 
 def store(case, module, inputs, y):
@@ -116,11 +118,9 @@ def store(case, module, inputs, y):
     for name, value in inputs.items():
         tensors[f"{case}/input/{name}"] = value
         tensors[f"{case}/gradient/{name}"] = value.grad
-    for name, parameter in module.named_parameters() if module else []:
-        for ours, value in named(name, parameter):
-            tensors[f"{case}/parameter/{ours}"] = value
-        for ours, value in named(name, parameter.grad):
-            tensors[f"{case}/gradient/{ours}"] = value
+    for name, value in module.state_dict().items() if module else []:
+        tensors[f"{case}/parameter/{name}"] = value
+        tensors[f"{case}/gradient/{name}"] = module.get_parameter(name).grad
     tensors[f"{case}/output/y"] = y
     tensors[f"{case}/cotangent"] = cotangent
 
@@ -133,7 +133,7 @@ def store_ragged(case, module, inputs, run):
     for name, (_, lengths) in inputs.items():
         if len(lengths) > 1:
             offsets = torch.tensor([0] + lengths).cumsum(0)
-            tensors[f"{case}/{'rows' if name in ('x', 'query') else 'key_rows'}"] = offsets
+            tensors[f"{case}/{'rows' if name in ('x', 'query', 'target') else 'key_rows'}"] = offsets
 
 
 def mha_self(case, lengths, is_causal=False, **options):
@@ -151,11 +151,11 @@ def mha_cross():
                  lambda query, memory: attend(query, memory, memory)[0])
 
 
-def mha_cross_kdim():
-    begin("mha_cross_kdim")
-    attend = attention(kdim=7, vdim=9)
-    store_ragged("mha_cross_kdim", attend, {"query": (random(5, WIDTH), [5]), "key": (random(4, 7), [4]),
-                                            "value": (random(4, 9), [4])},
+def mha_widths(case, key_width, **options):
+    begin(case)
+    attend = attention(vdim=9, **options)
+    store_ragged(case, attend, {"query": (random(5, WIDTH), [5]), "key": (random(4, key_width), [4]),
+                                "value": (random(4, 9), [4])},
                  lambda query, key, value: attend(query, key, value)[0])
 
 
@@ -172,29 +172,21 @@ def mha_mask(case, lengths):
     tensors[f"{case}/mask"] = mask.double()
 
 
-class Convolution(nn.Module):
-    """functional.conv1d over rows, with weight [outputs x kernel * inputs], the taps beside each other."""
+class Convolution(nn.Conv1d):
+    """nn.Conv1d over rows."""
 
-    def __init__(self, inputs, outputs, padding, kernel, dilation):
-        super().__init__()
-        self.weight = nn.Parameter(torch.empty(outputs, kernel * inputs, dtype=torch.double))
-        self.bias = nn.Parameter(torch.empty(outputs, dtype=torch.double))
-        self.padding, self.kernel, self.dilation = padding, kernel, dilation
+    def __init__(self, padding, kernel, dilation, bias):
+        super().__init__(4, 5, kernel, padding="same" if padding == "same" else 0, dilation=dilation, bias=bias,
+                         dtype=torch.double)
+        self.before = (kernel - 1) * dilation if padding == "causal" else 0
 
     def forward(self, x):
-        weight = self.weight.unflatten(1, (self.kernel, -1)).permute(0, 2, 1)
-        x = x.transpose(1, 2)
-        if self.padding == "causal":
-            x = nn.functional.pad(x, ((self.kernel - 1) * self.dilation, 0))
-        y = nn.functional.conv1d(x, weight, self.bias, padding="same" if self.padding == "same" else 0,
-                                 dilation=self.dilation)
-        return y.transpose(1, 2)
+        return super().forward(nn.functional.pad(x.transpose(1, 2), (self.before, 0))).transpose(1, 2)
 
 
-def convolution(padding, kernel, dilation):
-    case = f"convolution_{padding}_{kernel}_{dilation}"
+def convolution(case, padding, kernel, dilation, bias=True):
     begin(case)
-    module = randomise(Convolution(4, 5, padding, kernel, dilation))
+    module = randomise(Convolution(padding, kernel, dilation, bias))
     store_ragged(case, module, {"x": (random(sum(LENGTHS), 4), LENGTHS)}, module)
 
 
@@ -212,20 +204,65 @@ def pool(kind, size, stride):
                  lambda x: function(x.transpose(1, 2), size, stride, ceil_mode=True).transpose(1, 2))
 
 
-def encoder(place, activation):
-    case = f"encoder_{place}_{activation}"
+def encoder(place, activation, suffix="", **options):
+    case = f"encoder_{place}_{activation}{suffix}"
     begin(case)
-    module = layer(nn.TransformerEncoderLayer, place, activation)
+    module = layer(nn.TransformerEncoderLayer, place, activation, **options)
     store_ragged(case, module, {"x": (random(sum(LENGTHS), WIDTH), LENGTHS)}, module)
 
 
-def decoder(place, activation):
-    case = f"decoder_{place}_{activation}"
+def decoder(place, activation, suffix="", **options):
+    case = f"decoder_{place}_{activation}{suffix}"
     begin(case)
-    module = layer(nn.TransformerDecoderLayer, place, activation)
+    module = layer(nn.TransformerDecoderLayer, place, activation, **options)
     store_ragged(case, module, {"x": (random(sum(LENGTHS), WIDTH), LENGTHS),
                                 "memory": (random(sum(KEY_LENGTHS), WIDTH), KEY_LENGTHS)},
                  lambda x, memory: module(x, memory, tgt_mask=causal(x.shape[1])))
+
+
+def encoder_stack(place, activation):
+    case = f"encoder_stack_{place}_{activation}"
+    begin(case)
+    norm = nn.LayerNorm(STACK["d_model"], STACK["layer_norm_eps"], dtype=torch.double) if place == "pre" else None
+    module = nn.TransformerEncoder(layer(nn.TransformerEncoderLayer, place, activation, **STACK), 2, norm=norm,
+                                   enable_nested_tensor=False)
+    randomise(module)
+    store_ragged(case, module, {"x": (random(sum(LENGTHS), STACK["d_model"]), LENGTHS)},
+                 lambda x: module(x, mask=causal(x.shape[1]) if place == "pre" else None))
+
+
+def decoder_stack(place, activation):
+    case = f"decoder_stack_{place}_{activation}"
+    begin(case)
+    module = nn.TransformerDecoder(layer(nn.TransformerDecoderLayer, place, activation, **STACK), 2)
+    randomise(module)
+    store_ragged(case, module, {"x": (random(sum(LENGTHS), STACK["d_model"]), LENGTHS),
+                                "memory": (random(sum(KEY_LENGTHS), STACK["d_model"]), KEY_LENGTHS)},
+                 lambda x, memory: module(x, memory, tgt_mask=causal(x.shape[1])))
+
+
+def transformer(case, place, activation, layers, **options):
+    begin(case)
+    module = layer(nn.Transformer, place, activation, num_encoder_layers=layers[0], num_decoder_layers=layers[1],
+                   **STACK, **options)
+    store_ragged(case, module, {"source": (random(sum(KEY_LENGTHS), STACK["d_model"]), KEY_LENGTHS),
+                                "target": (random(sum(LENGTHS), STACK["d_model"]), LENGTHS)},
+                 lambda source, target: module(source, target, tgt_mask=causal(target.shape[1])))
+
+
+def rowwise(case, module, width):
+    begin(case)
+    randomise(module)
+    x = random(6, width)
+    store(case, module, {"x": x}, module(x))
+
+
+def embedding(case, **options):
+    begin(case)
+    module = randomise(nn.Embedding(7, 4, dtype=torch.double, **options))
+    tokens = torch.tensor([3, 2, 0, 3, 6, 2])
+    store(case, module, {}, module(tokens))
+    tensors[f"{case}/tokens"] = tokens
 
 
 def cross_entropy(case, **options):
@@ -265,12 +302,14 @@ mha_self("mha_self", LENGTHS)
 mha_self("mha_self_causal", LENGTHS, is_causal=True)
 mha_self("mha_no_bias", [5], bias=False)
 mha_cross()
-mha_cross_kdim()
+mha_widths("mha_cross_kdim", 7, kdim=7)
+mha_widths("mha_vdim_no_bias", WIDTH, bias=False)
 mha_mask("mha_mask", [5])
 mha_mask("mha_mask_ragged", LENGTHS)
 for padding in ("same", "causal"):
     for kernel, dilation in ((3, 1), (4, 1), (3, 2), (2, 3)):
-        convolution(padding, kernel, dilation)
+        convolution(f"convolution_{padding}_{kernel}_{dilation}", padding, kernel, dilation)
+convolution("convolution_no_bias", "same", 3, 1, bias=False)
 glu()
 for kind in ("max", "mean"):
     for size, stride in ((2, 2), (3, 1), (3, 2)):
@@ -279,6 +318,18 @@ for place in ("post", "pre"):
     for activation in ("relu", "gelu"):
         encoder(place, activation)
         decoder(place, activation)
+encoder("post", "relu", "_no_bias", bias=False, layer_norm_eps=1e-3)
+decoder("pre", "gelu", "_no_bias", bias=False, layer_norm_eps=1e-3)
+encoder_stack("post", "relu")
+encoder_stack("pre", "gelu")
+decoder_stack("post", "relu")
+transformer("transformer_post_relu", "post", "relu", (2, 1))
+transformer("transformer_pre_gelu_no_bias", "pre", "gelu", (1, 2), bias=False)
+for suffix, bias in (("", True), ("_no_bias", False)):
+    rowwise(f"linear{suffix}", nn.Linear(4, 5, bias=bias, dtype=torch.double), 4)
+    rowwise(f"layer_norm{suffix}", nn.LayerNorm(WIDTH, 1e-3, bias=bias, dtype=torch.double), WIDTH)
+embedding("embedding")
+embedding("embedding_padding", padding_idx=2)
 cross_entropy("cross_entropy", ignore_index=-100)
 cross_entropy("cross_entropy_smoothing", label_smoothing=0.1)
 cross_entropy("cross_entropy_sum", reduction="sum")
@@ -320,13 +371,15 @@ for score in ("dot", "general", "scaled_dot", "additive"):
     global_attention(score)
 
 
-def recurrent(kind, bidirectional):
-    case = f"{kind}{'_bidirectional' if bidirectional else ''}"
+def recurrent(kind, bidirectional, suffix="", hidden=5, layers=2, **options):
+    case = f"{kind}{'_bidirectional' if bidirectional else ''}{suffix}"
     begin(case)
-    hidden, layers, lengths, directions = 5, 2, [3, 6, 4], 2 if bidirectional else 1
-    options = {"nonlinearity": "relu"} if kind == "rnn_relu" else {}
+    lengths, directions = [3, 6, 4], 2 if bidirectional else 1
+    if kind == "rnn_relu":
+        options["nonlinearity"] = "relu"
     kind_of = {"rnn": nn.RNN, "rnn_relu": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}[kind]
-    module = randomise(kind_of(4, hidden, num_layers=layers, bidirectional=bidirectional, dtype=torch.double, **options))
+    module = randomise(kind_of(4, hidden, num_layers=layers, bidirectional=bidirectional, dtype=torch.double,
+                               **options))
     states = 2 if kind == "lstm" else 1
     x = random(sum(lengths), 4)
     # A layer's state has h of both directions, and then c of both.
@@ -346,4 +399,6 @@ def recurrent(kind, bidirectional):
 for kind in ("rnn", "rnn_relu", "gru", "lstm"):
     for bidirectional in (False, True):
         recurrent(kind, bidirectional)
+recurrent("gru", False, "_no_bias", layers=1, bias=False)
+recurrent("lstm", True, "_no_bias", hidden=3, layers=3, bias=False)
 write_safetensors(pathlib.Path(__file__).with_name("torch_reference.safetensors"))

@@ -1,0 +1,176 @@
+// PyTorch's weights: reads and writes the state dict of a PyTorch module as a safetensors file.
+//
+// In Python, write the file with the package safetensors. Files that torch.save() wrote (.pt, .pth) are not read.
+//
+//   safetensors.torch.save_file(module.state_dict(), "layer.safetensors")
+//
+// In C++, make the layer with the module's options, which a state dict does not hold, and read it:
+//
+//   ef::EncoderLayer<float> layer({.width = 256, .heads = 8, .dim_feedforward = 1024}, rng);
+//   ef::load_torch_state_dict("layer.safetensors", layer);
+//
+// The layers and their modules:
+//
+//   MultiHeadAttention            torch.nn.MultiheadAttention
+//   EncoderLayer, DecoderLayer    torch.nn.TransformerEncoderLayer, TransformerDecoderLayer
+//   Encoder, Decoder              torch.nn.TransformerEncoder, TransformerDecoder
+//   EncoderDecoder                torch.nn.Transformer, with final_norm = FinalNorm::always
+//   Recurrent                     torch.nn.RNN, GRU, LSTM
+//   Convolution                   torch.nn.Conv1d
+//   Linear, Embedding             torch.nn.Linear, Embedding
+//   LayerNorm, RmsNorm            torch.nn.LayerNorm, RMSNorm
+//
+// A struct of your own may hold such layers. Its `visit` gives them the names that the module gives them.
+//
+// These options of PyTorch's modules are not supported:
+//
+//   add_bias_kv, proj_size, groups   reading throws
+//   add_zero_attn                    the results differ: a state dict does not show this option
+//   no tgt_mask                      the results differ: decoder layers are causal
+//
+// PyTorch's bias=False of a Transformer or its layers is bias = false and norm_bias = false here.
+#pragma once
+
+#include <cstddef>
+#include <filesystem>
+#include <set>
+#include <span>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "eigenformer/autograd/gradients.hpp"
+#include "eigenformer/io/detail/torch_tensors.hpp"
+#include "eigenformer/io/safetensors.hpp"
+
+namespace eigenformer::inline EIGENFORMER_ABI {
+
+namespace detail {
+
+/// Returns why a tensor of a state dict is not a layer's, where that is known.
+inline std::string torch_reason(const std::string& name) {
+  const std::string last = name.substr(name.rfind('.') + 1);  // npos + 1 is 0
+  if (last == "bias_k" || last == "bias_v") return ": attention with add_bias_kv is not supported";
+  if (last.starts_with("weight_hr_l")) return ": LSTM with proj_size is not supported";
+  return "";
+}
+
+/// Returns whether a tensor of the file has the shape that a layer expects. [n] fits [1 x n].
+inline bool fits_torch_shape(const std::vector<Index>& given, const std::vector<Index>& expected) {
+  return given == expected ||
+         (given.size() == 1 && expected.size() == 2 && expected[0] == 1 && given[0] == expected[1]);
+}
+
+/// Throws one error that lists every tensor that is missing, unknown or of another shape.
+template <class Model>
+void check_torch_state_dict(const SafetensorsFile& file, const Model& model, const std::string& prefix) {
+  constexpr std::size_t max_listed = 10;
+  std::vector<std::string> problems;
+  std::set<std::string> expected;
+  for_each_torch_tensor(model, prefix, [&](const auto& tensor) {
+    expected.insert(tensor.name);
+    const std::string shape = dimensions_text(tensor.shape);
+    if (!file.contains(tensor.name))
+      problems.push_back('"' + tensor.name + "\" is missing, expected " + shape);
+    else if (!fits_torch_shape(file.shape(tensor.name), tensor.shape))
+      problems.push_back('"' + tensor.name + "\" is " + dimensions_text(file.shape(tensor.name)) + ", expected " +
+                         shape);
+  });
+  for (const std::string& name : file.names())
+    if (name.starts_with(prefix) && !expected.contains(name))
+      problems.push_back('"' + name + "\" is " + dimensions_text(file.shape(name)) + ", expected no such tensor" +
+                         torch_reason(name));
+  if (problems.empty()) return;
+  std::string list;
+  for (std::size_t i = 0; i < problems.size() && i < max_listed; ++i) list += (i == 0 ? "" : "; ") + problems[i];
+  if (problems.size() > max_listed) list += "; and " + std::to_string(problems.size() - max_listed) + " more";
+  fail("load_torch_state_dict: ", file.name(), " does not fit the layer: ", list);
+}
+
+/// Returns a tensor's numbers. Unlike SafetensorsFile::values, it also converts whole numbers to Scalar.
+template <class Scalar>
+std::vector<Scalar> torch_numbers(const SafetensorsFile& file, const std::string& name) {
+  return visit_dtype(file.dtype(name), [&](auto zero) {
+    using Stored = decltype(zero);
+    if constexpr (std::is_integral_v<Stored>) {
+      const std::vector<Stored> whole = file.values<Stored>(name);
+      return std::vector<Scalar>(whole.begin(), whole.end());
+    } else {
+      return file.values<Scalar>(name);
+    }
+  });
+}
+
+/// Writes a state dict. `matrix_of(parameter)` returns the matrix to write for a parameter.
+template <class Model, class MatrixOf>
+void write_torch_state_dict(const std::filesystem::path& path, const Model& model, const std::string& prefix,
+                            const MatrixOf& matrix_of) {
+  std::vector<std::vector<std::byte>> memory;
+  std::vector<NamedTensor> tensors;
+  for_each_torch_tensor(model, prefix, [&]<class P>(const TorchTensor<P>& tensor) {
+    using Scalar = typename decltype(P::value)::Scalar;
+    std::vector<Scalar> numbers;
+    for (const P* part : tensor.parts) append_torch_numbers<Scalar>(matrix_of(*part), tensor.kernel, numbers);
+    const std::span<const std::byte> bytes = std::as_bytes(std::span(numbers));
+    const std::vector<std::byte>& kept = memory.emplace_back(bytes.begin(), bytes.end());
+    tensors.push_back({tensor.name, dtype_of<Scalar>(), tensor.shape, kept});
+  });
+  write_safetensors(path, std::move(tensors), {{"format", "pt"}});
+}
+
+}  // namespace detail
+
+/// Reads a module's state dict into a layer or model with the same options. Every type that safetensors files hold is
+/// converted to the layer's scalar.
+///
+/// prefix: reads only the tensors whose names begin with it. The layer's names follow it:
+///
+///   ef::load_torch_state_dict(file, model.encoder, "transformer.encoder.");
+///
+/// Throws one error, and leaves the model unchanged, if tensors are missing, unknown or of another shape. It names each
+/// of them, with its expected and given shape. Also throws if PyTorch has no such layer: attention with key_heads,
+/// head_width or relative positions, or the cell gru_reset_first.
+template <class Model>
+void load_torch_state_dict(const SafetensorsFile& file, Model& model, const std::string& prefix = "") {
+  detail::check_torch_state_dict(file, model, prefix);
+  detail::for_each_torch_tensor(model, prefix, [&]<class P>(const detail::TorchTensor<P>& tensor) {
+    using Scalar = typename decltype(P::value)::Scalar;
+    detail::set_torch_numbers<Scalar>(tensor, detail::torch_numbers<Scalar>(file, tensor.name));
+  });
+}
+
+/// Reads the state dict in the file `path` into a layer or model with the module's options. Throws as
+/// load_torch_state_dict of a SafetensorsFile does, and if the file cannot be read or violates the format.
+template <class Model>
+void load_torch_state_dict(const std::filesystem::path& path, Model& model, const std::string& prefix = "") {
+  load_torch_state_dict(SafetensorsFile(path), model, prefix);
+}
+
+/// Writes a layer or model as the state dict of PyTorch's module, for
+/// module.load_state_dict(safetensors.torch.load_file(path)). Types are those of the layer.
+///
+/// prefix: begins all names.
+///
+/// A parameter [1 x n] becomes [n] if its name begins with "bias" or if it is the gain of a norm. Throws if PyTorch has
+/// no such layer (see load_torch_state_dict), and as write_safetensors does.
+template <class Model>
+void save_torch_state_dict(const std::filesystem::path& path, const Model& model, const std::string& prefix = "") {
+  detail::write_torch_state_dict(
+      path, model, prefix, [](const auto& parameter) -> const auto& { return parameter.value; });
+}
+
+/// Writes the gradients of a layer's or model's parameters under the names, and in the shapes, of its state dict. In
+/// Python they compare with {name: p.grad for name, p in module.named_parameters()}.
+///
+/// gradients: tape.gradients() after backward; a parameter without a gradient gets zeros.
+///
+/// Throws as save_torch_state_dict does.
+template <class Model, class Scalar>
+void save_torch_gradients(const std::filesystem::path& path, const Model& model, const Gradients<Scalar>& gradients,
+                          const std::string& prefix = "") {
+  detail::write_torch_state_dict(path, model, prefix,
+                                 [&](const Parameter<Scalar>& parameter) { return gradients[parameter]; });
+}
+
+}  // namespace eigenformer::inline EIGENFORMER_ABI
