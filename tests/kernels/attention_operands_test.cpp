@@ -1,4 +1,4 @@
-// Where attention's operands may lie: any strides, expressions, and tensors of four dimensions.
+// Where attention's operands may lie: any strides, and expressions. For tensors see attention_tensors_test.cpp.
 #include <array>
 #include <numeric>
 #include <vector>
@@ -19,37 +19,6 @@ namespace {
 using AnyStride = Eigen::Stride<Eigen::Dynamic, Eigen::Dynamic>;
 template <class Scalar>
 using Spread = Eigen::Map<const Matrix<Scalar>, Eigen::Unaligned, AnyStride>;
-
-// A tensor [batch x heads x tokens x width] whose dimensions lie in memory in `order`, from the widest stride on, with
-// room between.
-template <class Scalar>
-class Laid {
- public:
-  Laid(const std::array<Index, 4>& shape, const std::array<int, 4>& order, Index gap) : shape_(shape) {
-    Index stride = 1 + gap;
-    for (std::size_t i = 4; i-- > 0;) {
-      const auto dimension = static_cast<std::size_t>(order[i]);
-      strides_[dimension] = stride;
-      stride = stride * shape[dimension] + gap;
-    }
-    memory_.assign(static_cast<std::size_t>(stride), std::numeric_limits<Scalar>::quiet_NaN());
-  }
-  TensorView<Scalar> view() { return {memory_.data(), shape_, strides_}; }
-  // The matrix of one batch entry with heads as column blocks.
-  Matrix<Scalar> columns(Index b) {
-    Matrix<Scalar> m(shape_[2], shape_[1] * shape_[3]);
-    for (Index h = 0; h < shape_[1]; ++h) m.middleCols(h * shape_[3], shape_[3]) = view().matrix(b, h);
-    return m;
-  }
-  void fill(ef::Rng& rng) {
-    for (Index b = 0; b < shape_[0]; ++b)
-      for (Index h = 0; h < shape_[1]; ++h) view().matrix(b, h) = random_matrix<Scalar>(shape_[2], shape_[3], rng);
-  }
-
- private:
-  std::array<Index, 4> shape_, strides_{};
-  std::vector<Scalar> memory_;
-};
 
 }  // namespace
 
@@ -156,73 +125,6 @@ TEST_CASE("a view of more than memory could hold copied is read in place", "[ker
   const Matrix<float> z = ef::attention(keys.topRows(2), keys, keys, ef::Causal{},
                                         {.query_rows = ef::RowOffsets{0, 1, 2, 2}, .key_rows = key_rows});
   CHECK(max_error(z, expected) < 1e-6);
-}
-
-TEMPLATE_TEST_CASE("tensors in any order of strides give what their matrices give", "[kernels]", float, double) {
-  const std::array<int, 4> orders[] = {{0, 1, 2, 3}, {0, 2, 1, 3}, {2, 0, 1, 3}, {3, 2, 1, 0}, {1, 3, 0, 2}};
-  ef::Rng rng(2);
-  const Index batch = 2, queries = 67, keys = 9;
-  ef::ThreadPool pool(3);
-  for (std::size_t i = 0; i < std::size(orders); ++i) {
-    CAPTURE(i);
-    Laid<TestType> q({batch, 4, queries, 5}, orders[i], static_cast<Index>(i) % 3);
-    Laid<TestType> k({batch, 2, keys, 5}, orders[(i + 1) % 5], static_cast<Index>(i) % 2);
-    Laid<TestType> v({batch, 2, keys, 3}, orders[(i + 3) % 5], 0);
-    q.fill(rng);
-    k.fill(rng);
-    v.fill(rng);
-    // Options that speak of matrices are not read.
-    const ef::AttentionOptions options{
-        .heads = 7, .key_heads = 3, .scale = 0.7, .query_rows = {0, 1}, .threads = &pool};
-    const auto check_score = [&](const auto& score) {
-      const Tensor<TestType> y = ef::attention(q.view(), k.view(), v.view(), score, options);
-      REQUIRE(y.shape() == ef::Sizes{batch, 4, queries, 3});
-      const Tensor<TestType> of_const =
-          ef::attention(TensorView<const TestType>(q.view()), TensorView<const TestType>(k.view()),
-                        TensorView<const TestType>(v.view()), score, options);
-      for (Index b = 0; b < batch; ++b) {
-        const Matrix<TestType> expected =
-            ef::attention(q.columns(b), k.columns(b), v.columns(b), score, {.heads = 4, .key_heads = 2, .scale = 0.7});
-        for (Index h = 0; h < 4; ++h) {
-          CHECK(identical<TestType>(y.matrix(b, h), expected.middleCols(3 * h, 3)));
-          CHECK(identical<TestType>(of_const.matrix(b, h), y.matrix(b, h)));
-        }
-      }
-    };
-    check_score(ef::Unmasked{});
-    check_score(ef::Causal{});
-  }
-}
-
-TEST_CASE("tensors drop weights of their own in each batch entry", "[kernels]") {
-  const Tensor<float> q({2, 1, 40, 2}), k({2, 1, 40, 2});
-  Tensor<float> v({2, 1, 40, 1});
-  for (Index i = 0; i < v.size(); ++i) v.data()[i] = 1;
-  const Tensor<float> y =
-      ef::attention(q.view(), k.view(), TensorView<const float>(v.view()), ef::Unmasked{}, {.dropout = 0.5});
-  CHECK_FALSE(identical<float>(y.matrix(0, 0), y.matrix(1, 0)));
-  CHECK(std::abs(y.matrix(1, 0).mean() - 1) < 4.5 / 40);
-}
-
-TEST_CASE("tensors that do not fit are named", "[kernels]") {
-  using ef::Sizes;
-  const auto message = [](const Sizes& q, const Sizes& k, const Sizes& v) {
-    return message_of(
-        [&] { ef::attention(Tensor<float>(q), Tensor<float>(k), Tensor<float>(v)); });
-  };
-  CHECK(message({2, 4, 5, 8}, {2, 2, 6, 8}, {2, 2, 6, 3}) == "nothing was thrown");
-  CHECK(message({2, 4, 5, 8}, {3, 2, 6, 8}, {2, 2, 6, 3}) == "attention: q has a batch of 2, k of 3, v of 2");
-  CHECK(message({2, 4, 5, 8}, {2, 2, 6, 8}, {1, 2, 6, 3}) == "attention: q has a batch of 2, k of 2, v of 1");
-  CHECK(message({2, 4, 5, 8}, {2, 2, 6, 8}, {2, 4, 6, 3}) == "attention: k has 2 heads, v has 4");
-  CHECK(message({2, 4, 5, 8}, {2, 3, 6, 8}, {2, 3, 6, 3}) ==
-        "attention: 4 heads cannot share 3 key heads, expected a multiple");
-  CHECK(message({2, 4, 5, 8}, {2, 2, 6, 7}, {2, 2, 6, 3}) ==
-        "attention: q is [5 x 32], k is [6 x 14], expected 16 columns in k for 4 heads and 2 key heads");
-  CHECK(message({2, 4, 5, 8}, {2, 2, 6, 8}, {2, 2, 7, 3}) ==
-        "attention: k is [6 x 16], v is [7 x 6], expected as many rows");
-  CHECK(message({0, 4, 5, 8}, {0, 2, 6, 8}, {0, 2, 6, 3}) == "nothing was thrown");
-  CHECK(message({1, 4, 0, 8}, {1, 2, 6, 8}, {1, 2, 6, 3}) == "nothing was thrown");
-  CHECK(message({1, 4, 5, 8}, {1, 2, 0, 8}, {1, 2, 0, 3}) == "nothing was thrown");
 }
 
 TEMPLATE_TEST_CASE("one query attends the same to the last bit wherever its many keys lie", "[kernels]", float,

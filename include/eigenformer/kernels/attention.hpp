@@ -32,7 +32,7 @@ void attend_operands(const AttentionInputs<Scalar, Stored>& given, const S& scor
                      const AttentionOutputs<Scalar>& to) {
   const AttentionInputs<Scalar, Stored> in{by_heads(given.q, options), by_heads(given.k, options),
                                            by_heads(given.v, options)};
-  const AttentionLayout layout = attention_layout(in.q.shape(), in.k.shape(), in.v.shape(), options);
+  const AttentionLayout layout = operands_layout(in.q.shape(), in.k.shape(), in.v.shape(), options);
   const WritableRows<Scalar> out(by_heads(to.out, options));
   check_sizes("out", out.rows().shape(), result_sizes(in.q.shape(), in.v.shape(), layout));
   const bool asked = to.log_sum_exp.data() != nullptr || to.log_sum_exp.rank() > 1;
@@ -41,8 +41,8 @@ void attend_operands(const AttentionInputs<Scalar, Stored>& given, const S& scor
   const OperandRows<const Stored> k(in.k, layout.key_heads, layout.key_rows);
   const OperandRows<const Stored> v(in.v, layout.key_heads, layout.key_rows);
   const OperandRows<Scalar> out_rows(out.rows(), layout.heads, layout.query_rows);
-  const OperandRows<Scalar> sums(asked ? as_operand(to.log_sum_exp) : TensorView<Scalar>(nullptr, {0, 0}),
-                                 layout.heads, layout.query_rows);
+  const OperandRows<Scalar> sums(asked ? as_operand(to.log_sum_exp) : TensorView<Scalar>(nullptr, {0, 0}), layout.heads,
+                                 layout.query_rows);
   attend(layout, AttentionRows<Scalar, Stored>{q.rows(), k.rows(), v.rows(), out_rows.rows(), sums.rows()}, score,
          options);
   out.finish();
@@ -85,15 +85,21 @@ auto attention_of(const Eigen::MatrixBase<Q>& q, const Eigen::MatrixBase<K>& k, 
   }
 }
 
-template <class Scalar, class Stored, Score S>
-Tensor<Scalar> attention_of(const TensorView<const Scalar>& q, const TensorView<const Stored>& k,
-                            const TensorView<const Stored>& v, const S& score, const AttentionOptions& options) {
+template <class Given, class Stored, Score S>
+auto attention_of(const TensorView<const Given>& q, const TensorView<const Stored>& k,
+                  const TensorView<const Stored>& v, const S& score, const AttentionOptions& options) {
+  using Scalar = ComputeType<Given>;
   check(q.rank() == 4 && v.rank() == 4, "attention: q is ", q.shape(), ", v is ", v.shape(),
         ", expected tensors of rank 4");
   Sizes shape = q.shape();
   shape[3] = v.shape()[3];
   Tensor<Scalar> out(shape);
-  attend_operands<Scalar, Stored>({q, k, v}, score, options, {out, {}});
+  if constexpr (std::is_same_v<Given, Scalar>) {
+    attend_operands<Scalar, Stored>({q, k, v}, score, options, {out, {}});
+  } else {
+    const Tensor<Scalar> converted = q.template cast<Scalar>();
+    attend_operands<Scalar, Stored>({converted, k, v}, score, options, {out, {}});
+  }
   return out;
 }
 

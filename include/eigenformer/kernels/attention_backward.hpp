@@ -43,7 +43,7 @@ void attention_backward(const AttentionInputs<Scalar>& given, const S& score, co
   const auto& checked = detail::differentiable_score<Scalar>(score);
   const AttentionInputs<Scalar> in{detail::by_heads(given.q, options), detail::by_heads(given.k, options),
                                    detail::by_heads(given.v, options)};
-  const detail::AttentionLayout layout = detail::attention_layout(in.q.shape(), in.k.shape(), in.v.shape(), options);
+  const detail::AttentionLayout layout = detail::operands_layout(in.q.shape(), in.k.shape(), in.v.shape(), options);
   check(!options.key_index.has_value(), "attention: key_index has no backward");
   const Sizes result = detail::result_sizes(in.q.shape(), in.v.shape(), layout);
   const TensorView<const Scalar> out = detail::by_heads(saved.out, options), d_y = detail::by_heads(d_out, options);

@@ -15,7 +15,7 @@ template <class Scalar, class Transform>
 Tensor<Scalar> all_scores(const AttentionInputs<Scalar>& in, const ErasedScore<Scalar>& score,
                           const AttentionOptions& options, Scalar rest, Transform transform) {
   const TensorView<const Scalar> q = by_heads(in.q, options), k = by_heads(in.k, options);
-  const AttentionLayout layout = attention_layout(q.shape(), k.shape(), k.shape(), options);
+  const AttentionLayout layout = operands_layout(q.shape(), k.shape(), k.shape(), options);
   const bool is_matrix = q.rank() == 2;
   Tensor<Scalar> result(is_matrix ? Sizes{layout.heads, q.shape()[0], layout.key_rows.max_length()}
                                   : Sizes{q.shape()[0], q.shape()[1], q.shape()[2], k.shape()[2]},

@@ -35,13 +35,12 @@ struct Chunk {
       return detail::head_columns(ef::strided_view(m.leftCols(2 * width)), 2);
     };
     ef::MatrixRef<Scalar> k_gradient = d_k.leftCols(2 * k_width), v_gradient = d_v.leftCols(2 * v_width);
-    const Matrix<Scalar> none(2, 2);
     const detail::BackwardRows<Scalar> all{read(k, k_width),
                                            read(k, k_width),
                                            read(v, v_width),
                                            read(v, v_width),
                                            read(v, v_width),
-                                           none,
+                                           {},
                                            detail::head_columns(k_gradient, 2),
                                            detail::head_columns(k_gradient, 2),
                                            detail::head_columns(v_gradient, 2)};

@@ -25,7 +25,7 @@ std::pair<std::vector<Range>, bool> tiles_of(const S& score, Index keys, const d
   const Matrix<float> k = Matrix<float>::NullaryExpr(keys, 16, [](Index i, Index) { return static_cast<float>(i); });
   const auto layout = detail::attention_layout({4, 16}, {keys, 16}, {keys, 16}, {});
   const auto rows = detail::head_columns(ef::strided_view(k), 1);
-  const detail::AttentionRows<float, float> operands{rows, rows, rows, {}, nullptr};
+  const detail::AttentionRows<float, float> operands{rows, rows, rows, {}, {}};
   const auto seen_by = [&](const ef::ScoreTile& t, Index heads) { return detail::seen_by_heads(score, t, heads); };
   ef::ScoreTile tile;
   tile.queries = tile.query_end = 4;

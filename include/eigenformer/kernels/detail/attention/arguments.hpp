@@ -78,11 +78,9 @@ constexpr bool are_operands() {
                 "attention takes Eigen matrices or tensors: write x.matrix() for an Array, x.value() "
                 "for a Variable, an Eigen::Map for other memory; attention(context, q, k, v) takes Variables");
   if constexpr (readable) {
-    using Scalar = std::conditional_t<TensorOperand<Q>, OperandScalar<Q>, ComputeType<OperandScalar<Q>>>;
+    using Scalar = ComputeType<OperandScalar<Q>>;
     constexpr bool computed = std::is_same_v<Scalar, float> || std::is_same_v<Scalar, double>;
-    constexpr bool alike = (... && std::is_same_v<std::conditional_t<TensorOperand<Q>, OperandScalar<KeysAndValues>,
-                                                                     ComputeType<OperandScalar<KeysAndValues>>>,
-                                                  Scalar>);
+    constexpr bool alike = (... && std::is_same_v<ComputeType<OperandScalar<KeysAndValues>>, Scalar>);
     static_assert(computed, "attention runs on float or double");
     constexpr bool stored_alike = [] {
       using Stored = std::tuple_element_t<0, std::tuple<OperandScalar<KeysAndValues>...>>;

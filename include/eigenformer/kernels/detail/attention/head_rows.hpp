@@ -13,11 +13,11 @@ namespace eigenformer::inline EIGENFORMER_ABI::detail {
 /// batch.
 template <class Scalar>
 struct HeadRows {
-  Scalar* data;
-  Index head_stride;
-  Index row_stride;
-  Index col_stride;
-  Index width;                    // of a head
+  Scalar* data = nullptr;
+  Index head_stride = 0;
+  Index row_stride = 0;
+  Index col_stride = 0;
+  Index width = 0;                // of a head
   const Index* shifts = nullptr;  // of a tensor: what to add to the places of each sequence's rows
 
   /// Returns the operand for rows of one sequence.

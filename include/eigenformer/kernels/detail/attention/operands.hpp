@@ -25,7 +25,7 @@ inline RowOffsets padded_rows(const char* name, const Sizes& shape, const RowOff
 
 /// Returns the layout of a call for operands of these shapes: three matrices, or three tensors [batch x heads x tokens
 /// x width]. Throws if they or the options do not fit.
-inline AttentionLayout attention_layout(const Sizes& q, const Sizes& k, const Sizes& v, AttentionOptions options) {
+inline AttentionLayout operands_layout(const Sizes& q, const Sizes& k, const Sizes& v, AttentionOptions options) {
   if (q.rank() == 2 && k.rank() == 2 && v.rank() == 2)
     return attention_layout(Shape{q[0], q[1]}, Shape{k[0], k[1]}, Shape{v[0], v[1]}, options);
   check(q.rank() == 4 && k.rank() == 4 && v.rank() == 4, "attention: q is ", q, ", k is ", k, ", v is ", v,
