@@ -55,12 +55,53 @@ TEMPLATE_TEST_CASE("a dense bias is added from where it lies, and its gradient t
         }
 }
 
+TEMPLATE_TEST_CASE("a dense bias may have a matrix for each sequence and head", "[kernels]", float, double) {
+  ef::Rng rng(2);
+  for (const Index batch : {1, 3})
+    for (const Index heads : {1, 4})
+      for (const Index queries : {1, 35})
+        for (const Index keys : {1, 40}) {
+          CAPTURE(batch, heads, queries, keys);
+          Tensor<TestType> bias({batch, heads, queries, keys});
+          for (Index i = 0; i < bias.size(); ++i) bias.data()[i] = static_cast<TestType>(rng.normal());
+          const bool has_gradient = batch > 1 && queries > 1 && keys > 1;
+          Tensor<TestType> d_bias(bias.shape(), TestType(1));
+          const ef::DenseBias<TestType> score(bias, has_gradient ? d_bias.view() : TensorView<TestType>());
+          ef::ScoreTile tile = sequence(35, 40, 100);  // of sequence 2 and head 3
+          tile.query_begin = 2;
+          tile.query_end = 35;
+          tile.key_begin = 5;
+          tile.key_end = 40;
+          const ByKeys<TestType> before = random_matrix<TestType>(33, 35, rng);
+          ByKeys<TestType> scores = before, d_scores = before;
+          score.apply(tile, block_of(scores));
+          if (has_gradient) score.apply_backward(tile, block_of(d_scores));
+          Index wrong = 0;
+          for (Index i = 0; i < 33; ++i)
+            for (Index j = 0; j < 35; ++j) {
+              const Index b = batch == 1 ? 0 : 2, h = heads == 1 ? 0 : 3, row = queries == 1 ? 0 : 2 + i,
+                          key = keys == 1 ? 0 : 5 + j;
+              wrong += scores(i, j) != before(i, j) + bias(b, h, row, key);
+              if (has_gradient) wrong += d_bias(b, h, row, key) != 1 + before(i, j);
+              d_bias(b, h, row, key) = 1;
+            }
+          CHECK(wrong == 0);
+          for (Index i = 0; i < d_bias.size(); ++i) wrong += d_bias.data()[i] != 1;
+          CHECK(wrong == 0);  // nothing beside it
+        }
+  Tensor<TestType> repeated({1, 4, 35, 40});
+  CHECK(message_of([&] { ef::DenseBias<TestType>(repeated, repeated.view()); }) ==
+        "DenseBias: a bias [1 x 4 x 35 x 40] that is repeated along batch, queries or keys has no gradient");
+}
+
 TEST_CASE("a dense bias and its gradient have one shape", "[kernels]") {
   Tensor<float> bias({1, 4, 5}), d_bias({1, 4, 6});
   const TensorView<const float> view = bias.view();
-  CHECK(message_of([&] { ef::DenseBias<float>(view, d_bias.view()); }) == "DenseBias: d_bias is [1 x 4 x 6], bias is [1 x 4 x 5]");
+  CHECK(message_of([&] { ef::DenseBias<float>(view, d_bias.view()); }) ==
+        "DenseBias: d_bias is [1 x 4 x 6], bias is [1 x 4 x 5]");
   CHECK(message_of([] { ef::DenseBias<float>(ef::TensorView<const float>()); }) ==
-        "DenseBias: a tensor [0], expected [queries x keys] or [heads x queries x keys]");
+        "DenseBias: a tensor [0], expected [queries x keys], [heads x queries x keys] or [batch x heads x queries x "
+        "keys]");
   const Matrix<float> for_all = Matrix<float>::Constant(4, 5, 2);
   ByKeys<float> scores = ByKeys<float>::Zero(4, 5);
   ef::ScoreTile tile = sequence(4, 5, 0);

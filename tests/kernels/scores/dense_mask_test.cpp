@@ -34,6 +34,45 @@ TEMPLATE_TEST_CASE("a dense mask hides where it is false on every tile", "[kerne
         }
 }
 
+TEMPLATE_TEST_CASE("a dense mask may have a matrix for each sequence and head", "[kernels]", float, double) {
+  ef::Rng rng(4);
+  // The tiles are of sequence 2 and head 3. Dimensions of size 1 are repeated.
+  for (const Index batch : {1, 4})
+    for (const Index heads : {1, 5})
+      for (const Index queries : {1, 7, 66})
+        for (const Index keys : {1, 5}) {
+          CAPTURE(batch, heads, queries, keys);
+          ef::Tensor<bool> mask({batch, heads, queries, keys});
+          for (Index i = 0; i < mask.size(); ++i) mask.data()[i] = rng.randint(10) < 7;
+          const ef::DenseMask score(mask);
+          const ScoreTile whole = sequence(queries == 66 ? 66 : 7, queries == 66 ? 2 : 5, 9);
+          CHECK(check_all_tiles<TestType>(score, whole, [&](Index i, Index j) {
+                  return mask(batch == 1 ? 0 : 2, heads == 1 ? 0 : 3, queries == 1 ? 0 : i, keys == 1 ? 0 : j);
+                }) == 0);
+        }
+}
+
+TEST_CASE("a dense mask that does not cover the batch says so", "[kernels]") {
+  ScoreTile batch = sequence(7, 5, 0);  // sequences 0 to 2, heads 0 to 3, queries 0 to 6, keys 0 to 4
+  batch.query_end = 20;
+  batch.key_end = 5;
+  const auto message = [&](const ef::Sizes& shape) {
+    return message_of([&] { ef::DenseMask(ef::Tensor<bool>(shape)).check_covers(batch); });
+  };
+  CHECK(message({3, 4, 7, 5}) == "nothing was thrown");
+  CHECK(message({1, 1, 1, 1}) == "nothing was thrown");
+  CHECK(message({20, 5}) == "nothing was thrown");
+  for (const ef::Sizes& shape : {ef::Sizes{2, 4, 7, 5}, {3, 3, 7, 5}, {3, 4, 6, 5}, {3, 4, 7, 4}}) {
+    const std::string expected = ", expected at least [3 x 4 x 7 x 5], or sizes of 1";
+    const std::string given = message(shape);
+    CAPTURE(given);
+    CHECK(given.find(expected) != std::string::npos);
+  }
+  CHECK(message({19, 5}) == "attention: the dense mask is [19 x 5], expected at least [20 x 5]");
+  CHECK(message({4, 20, 5}) ==
+        "DenseMask: a tensor [4 x 20 x 5], expected [query rows x keys] or [batch x heads x queries x keys]");
+}
+
 TEST_CASE("a dense mask is saved, and takes any matrix of bool", "[kernels]") {
   ef::Rng rng(3);
   ScoreTile tile = sequence(3, 4, 0);
