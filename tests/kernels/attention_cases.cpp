@@ -47,7 +47,7 @@ AttentionGradients<Scalar> gradients(const AttentionCase<Scalar>& c,
 
 template <class Scalar>
 Tensor<Scalar> weights_of(const AttentionCase<Scalar>& c, const std::type_identity_t<TestedScore<Scalar>>& score,
-                             const AttentionOptions& options) {
+                          const AttentionOptions& options) {
   return std::visit([&](const auto& s) { return attention_weights(c.q, c.k, s, options); }, score);
 }
 
@@ -56,7 +56,6 @@ template Attended<double> attend(const AttentionCase<double>&, const TestedScore
 template AttentionGradients<float> gradients(const AttentionCase<float>&, const TestedScore<float>&, Threads*);
 template AttentionGradients<double> gradients(const AttentionCase<double>&, const TestedScore<double>&, Threads*);
 template Tensor<float> weights_of(const AttentionCase<float>&, const TestedScore<float>&, const AttentionOptions&);
-template Tensor<double> weights_of(const AttentionCase<double>&, const TestedScore<double>&,
-                                      const AttentionOptions&);
+template Tensor<double> weights_of(const AttentionCase<double>&, const TestedScore<double>&, const AttentionOptions&);
 
 }  // namespace eigenformer::testing

@@ -270,6 +270,32 @@ TEST_CASE("scores that do not fit say so", "[kernels]") {
         "attention: RelativeKeys has terms for 5 queries and 3 heads, expected 5 and 4");
 }
 
+TEMPLATE_TEST_CASE("each sequence's queries may begin at a key of their own", "[kernels]", float, double) {
+  ef::Rng rng(6);
+  const std::vector<Index> offsets{3, -2, 0, 40, -50};
+  const AttentionCase<TestType> c({2, 1, 4, 3, {7, 5, 33, 2, 9}, {9, 6, 33, 20, 9}}, rng);
+  const auto compare = [&](const auto& score, const NaiveScore& naive) {
+    const NaiveAttention expected = c.naive(naive);
+    CHECK(max_error(ef::attention(c.q, c.k, c.v, score, c.options), expected.out) < tolerance<TestType>(64));
+  };
+  const auto place = [&](const QueryAndKey& at) {
+    std::size_t sequence = 0;
+    while (c.options.query_rows.end(static_cast<Index>(sequence)) <= at.row) ++sequence;
+    return at.query + offsets[sequence];
+  };
+  compare(ef::Causal::with_offsets(offsets),
+          [&](const QueryAndKey& at, double s) { return at.key <= place(at) ? s : naive_hidden; });
+  compare(ef::SlidingWindow::with_offsets(4, offsets),
+          [&](const QueryAndKey& at, double s) { return std::abs(at.key - place(at)) < 4 ? s : naive_hidden; });
+  compare(ef::Alibi(2).with_offsets(offsets), [&](const QueryAndKey& at, double s) {
+    return s -
+           ef::Alibi(2).slopes()[static_cast<std::size_t>(at.head)] * static_cast<double>(std::abs(at.key - place(at)));
+  });
+  CHECK(message_of([&] {
+          ef::attention(c.q, c.k, c.v, ef::Causal::with_offsets(std::span(offsets).first(4)), c.options);
+        }) == "attention: the mask has offsets for 4 sequences, expected 5");
+}
+
 // Not among those that every build runs: it takes some seconds. CTest's attention_sweep runs it.
 TEST_CASE("attention of every size from 1 to 70 and every width, under every score", "[.sweep]") {
   const std::uint64_t seed = 70;

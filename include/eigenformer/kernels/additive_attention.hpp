@@ -71,7 +71,8 @@ inline AttentionLayout additive_attention_layout(Shape q, Shape k, Shape v, Shap
                          1,
                          options.query_rows.for_rows(q.rows, "additive_attention", "q"),
                          options.key_rows.for_rows(keys, "additive_attention", indexed ? "key_index" : "k"),
-                         key_index};
+                         key_index,
+                         {}};
   check(layout.sequences() == layout.key_rows.sequences(), "additive_attention: query_rows has ", layout.sequences(),
         " sequences, key_rows has ", layout.key_rows.sequences());
   return layout;

@@ -30,15 +30,42 @@ struct AttentionGradients {
   TensorView<Scalar> d_q;
   TensorView<Scalar> d_k;
   TensorView<Scalar> d_v;
+  std::span<double> d_sinks{};  // of each head, to which the gradients of options.sinks are added; empty: not wanted
 };
 
-/// Writes the gradients of attention_forward. saved: what the forward wrote; d_out: shaped like `out`. Also adds to
-/// the gradients that the score itself has, if any. In tensors, does not write the gradients of padding. Throws if
-/// shapes do not fit, or if options.key_index is given (a cache has no gradient), before it writes.
+/// The gradients of the forward's outputs.
+template <class Scalar>
+struct AttentionOutputGradients {
+  TensorView<const Scalar> d_out;
+  TensorView<const Scalar> d_log_sum_exp{};  // null: nobody uses the log-sum-exps
+};
+
+namespace detail {
+
+/// Adds the gradients of sinks. See detail/attention/sinks.hpp. The rows of a head are summed in order.
+template <class Scalar>
+void add_sink_gradients(const AttentionLayout& layout, const BackwardRows<Scalar>& rows, std::span<double> d_sinks) {
+  check(d_sinks.size() == layout.sinks.size(), "attention: ", d_sinks.size(), " gradients of sinks, expected ",
+        layout.sinks.size());
+  for_each_head_row(layout, nullptr, [&](Index sequence, Index head, Index row) {
+    const auto out = rows.out.of(sequence).from(head, row), d_out = rows.d_out.of(sequence).from(head, row);
+    double change = 0;
+    for (Index e = 0; e < layout.value_width; ++e) change -= static_cast<double>(out(0, e) * d_out(0, e));
+    if (rows.d_log_sum_exp.data != nullptr) change += *rows.d_log_sum_exp.of(sequence).row(head, row);
+    const auto h = static_cast<std::size_t>(head);
+    d_sinks[h] += change * weight_in(layout.sinks[h], *rows.log_sum_exp.of(sequence).row(head, row));
+  });
+}
+
+}  // namespace detail
+
+/// Writes the gradients of attention_forward. saved: what the forward wrote; from: the gradients of these outputs, of
+/// the same shapes. Also adds to the gradients that the score itself has, if any. In tensors, does not write the
+/// gradients of padding. Throws if shapes do not fit, or if options.key_index is given (a cache has no gradient),
+/// before it writes.
 template <class Scalar, class S>
 void attention_backward(const AttentionInputs<Scalar>& given, const S& score, const AttentionOptions& options,
-                        const AttentionSaved<Scalar>& saved,
-                        const std::type_identity_t<TensorView<const Scalar>>& d_out,
+                        const AttentionSaved<Scalar>& saved, const AttentionOutputGradients<Scalar>& from,
                         const AttentionGradients<Scalar>& to) {
   const auto& checked = detail::differentiable_score<Scalar>(score);
   const AttentionInputs<Scalar> in{detail::by_heads(given.q, options), detail::by_heads(given.k, options),
@@ -46,29 +73,42 @@ void attention_backward(const AttentionInputs<Scalar>& given, const S& score, co
   const detail::AttentionLayout layout = detail::operands_layout(in.q.shape(), in.k.shape(), in.v.shape(), options);
   check(!options.key_index.has_value(), "attention: key_index has no backward");
   const Sizes result = detail::result_sizes(in.q.shape(), in.v.shape(), layout);
-  const TensorView<const Scalar> out = detail::by_heads(saved.out, options), d_y = detail::by_heads(d_out, options);
+  const Sizes result_sums = detail::log_sum_exp_sizes(in.q.shape(), layout);
+  const TensorView<const Scalar> out = detail::by_heads(saved.out, options);
+  const TensorView<const Scalar> d_out = detail::by_heads(from.d_out, options);
+  const bool has_d_sums = from.d_log_sum_exp.data() != nullptr;
   const detail::WritableRows<Scalar> d_q(detail::by_heads(to.d_q, options)), d_k(detail::by_heads(to.d_k, options)),
       d_v(detail::by_heads(to.d_v, options));
   detail::check_sizes("out", out.shape(), result);
-  detail::check_sizes("d_out", d_y.shape(), result);
-  detail::check_sizes("log_sum_exp", saved.log_sum_exp.shape(), detail::log_sum_exp_sizes(in.q.shape(), layout));
+  detail::check_sizes("d_out", d_out.shape(), result);
+  detail::check_sizes("log_sum_exp", saved.log_sum_exp.shape(), result_sums);
+  if (has_d_sums) detail::check_sizes("d_log_sum_exp", from.d_log_sum_exp.shape(), result_sums);
   detail::check_sizes("d_q", d_q.rows().shape(), in.q.shape());
   detail::check_sizes("d_k", d_k.rows().shape(), in.k.shape());
   detail::check_sizes("d_v", d_v.rows().shape(), in.v.shape());
-  // The operands read by query and by key.
   using Read = detail::OperandRows<const Scalar>;
   using Write = detail::OperandRows<Scalar>;
   const RowOffsets &queries = layout.query_rows, &keys = layout.key_rows;
   const Read q(in.q, layout.heads, queries), k(in.k, layout.key_heads, keys), v(in.v, layout.key_heads, keys);
-  const Read y(out, layout.heads, queries), d_of_y(d_y, layout.heads, queries);
+  const Read y(out, layout.heads, queries), d_y(d_out, layout.heads, queries);
   const Read sums(detail::as_operand(saved.log_sum_exp), layout.heads, queries);
+  const Read d_sums(has_d_sums ? detail::as_operand(from.d_log_sum_exp) : TensorView<const Scalar>(nullptr, {0, 0}),
+                    layout.heads, queries);
   const Write to_q(d_q.rows(), layout.heads, queries), to_k(d_k.rows(), layout.key_heads, keys),
       to_v(d_v.rows(), layout.key_heads, keys);
-  detail::attend_backward(layout,
-                          detail::BackwardRows<Scalar>{q.rows(), k.rows(), v.rows(), y.rows(), d_of_y.rows(),
-                                                       sums.rows(), to_q.rows(), to_k.rows(), to_v.rows()},
-                          checked, options);
+  const detail::BackwardRows<Scalar> rows{q.rows(),    k.rows(),      v.rows(),    y.rows(),    d_y.rows(),
+                                          sums.rows(), d_sums.rows(), to_q.rows(), to_k.rows(), to_v.rows()};
+  detail::attend_backward(layout, rows, checked, options);
+  if (!to.d_sinks.empty()) detail::add_sink_gradients(layout, rows, to.d_sinks);
   for (const auto* gradient : {&d_q, &d_k, &d_v}) gradient->finish();
+}
+/// Writes the gradients of attention_forward, of whose outputs only `out` is used.
+template <class Scalar, class S>
+void attention_backward(const AttentionInputs<Scalar>& in, const S& score, const AttentionOptions& options,
+                        const AttentionSaved<Scalar>& saved,
+                        const std::type_identity_t<TensorView<const Scalar>>& d_out,
+                        const AttentionGradients<Scalar>& to) {
+  attention_backward(in, score, options, saved, AttentionOutputGradients<Scalar>{d_out, {}}, to);
 }
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI

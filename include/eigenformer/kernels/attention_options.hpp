@@ -29,6 +29,10 @@ struct AttentionOptions {
   // sequences of key_rows; key j is row key_index[j]. By default all rows are keys; an empty list means no keys. The
   // backward does not support key_index.
   std::optional<std::span<const Index>> key_index{};
+  // A score of a key without a value, one for each query head: it takes a share of the weights (attention sinks; Xiao
+  // et al. 2023, arXiv 2309.17453; learned, as in gpt-oss). Empty: none. They must outlive the call. The log-sum-exps
+  // include them.
+  std::span<const double> sinks{};
   double dropout = 0;  // rate for the attention weights, drawn with dropout_key
   RandomKey dropout_key{};
   Threads* threads = nullptr;

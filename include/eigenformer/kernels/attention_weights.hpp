@@ -9,8 +9,8 @@ namespace eigenformer::inline EIGENFORMER_ABI {
 namespace detail {
 
 /// Returns all scores or weights of a call: [heads x query rows x keys of the longest sequence] for matrices, [batch x
-/// heads x queries x keys] for tensors. Entries of no query or key are `rest`. transform(scores) changes the scores of
-/// one sequence and head: [queries x keys].
+/// heads x queries x keys] for tensors. Entries of no query or key are `rest`. transform(tile, scores) changes the
+/// scores of one sequence and head: [queries x keys].
 template <class Scalar, class Transform>
 Tensor<Scalar> all_scores(const AttentionInputs<Scalar>& in, const ErasedScore<Scalar>& score,
                           const AttentionOptions& options, Scalar rest, Transform transform) {
@@ -21,7 +21,7 @@ Tensor<Scalar> all_scores(const AttentionInputs<Scalar>& in, const ErasedScore<S
                                   : Sizes{q.shape()[0], q.shape()[1], q.shape()[2], k.shape()[2]},
                         rest);
   for_each_score_matrix<Scalar>(layout, q, k, score, options.threads, [&](const ScoreTile& tile, auto& scores) {
-    transform(scores);
+    transform(layout, tile, scores);
     auto to = is_matrix ? result.matrix(tile.head) : result.matrix(tile.sequence, tile.head);
     to.block(is_matrix ? tile.first_row : 0, 0, tile.queries, tile.keys) = scores;
   });
@@ -79,7 +79,7 @@ auto attention_scores(const Q& q, const K& k, const S& score = {}, const O& opti
   return detail::with_scores_of(
       q, k, score, options,
       []<class Scalar>(const AttentionInputs<Scalar>& in, const auto& any, const AttentionOptions& given) {
-        return detail::all_scores(in, any, given, hidden_score<Scalar>, [](auto&) {});
+        return detail::all_scores(in, any, given, hidden_score<Scalar>, [](const auto&, const ScoreTile&, auto&) {});
       });
 }
 
@@ -92,7 +92,13 @@ auto attention_weights(const Q& q, const K& k, const S& score = {}, const O& opt
   return detail::with_scores_of(
       q, k, score, options,
       []<class Scalar>(const AttentionInputs<Scalar>& in, const auto& any, const AttentionOptions& given) {
-        return detail::all_scores(in, any, given, Scalar(0), [](auto& scores) { detail::softmax_of_queries(scores); });
+        return detail::all_scores(
+            in, any, given, Scalar(0), [](const detail::AttentionLayout& layout, const ScoreTile& tile, auto& scores) {
+              if (layout.sinks.empty())
+                detail::softmax_of_queries(scores);
+              else
+                detail::softmax_with_sink(scores, layout.sinks[static_cast<std::size_t>(tile.head)]);
+            });
       });
 }
 

@@ -35,10 +35,18 @@ class Alibi {
     copy.alignment_ = Alignment::after_past();
     return copy;
   }
+  /// Returns a copy that places the first query of each sequence at a key of its own. offsets: these keys; they must
+  /// outlive the score.
+  Alibi with_offsets(std::span<const Index> offsets) const {
+    Alibi copy = *this;
+    copy.alignment_ = Alignment::with_offsets(offsets);
+    return copy;
+  }
 
   const std::vector<double>& slopes() const { return slopes_; }
 
   void check_covers(const ScoreTile& batch) const {
+    alignment_.check_covers(batch);
     check(batch.head < static_cast<Index>(slopes_.size()), "attention: Alibi has ", slopes_.size(),
           " slopes, expected ", batch.head + 1);
   }

@@ -19,6 +19,8 @@ struct Unmasked {
 /// - Causal{} aligns the first query with the first key: query i sees keys 0 .. i.
 /// - Causal::after_past() aligns the last query with the last key, for keys that include earlier tokens (a cache):
 ///   query i of n_q sees keys 0 .. i + (n_k - n_q).
+/// - Causal::with_offsets(offsets) places each sequence: query i of sequence s sees keys 0 .. i + offsets[s]. So there
+///   may be more new keys than queries, or fewer.
 class Causal {
  public:
   static constexpr ScoreStage stage = ScoreStage::mask;
@@ -29,6 +31,15 @@ class Causal {
     causal.alignment_ = Alignment::after_past();
     return causal;
   }
+
+  /// offsets: one for each sequence; they must outlive the mask.
+  static Causal with_offsets(std::span<const Index> offsets) {
+    Causal causal;
+    causal.alignment_ = Alignment::with_offsets(offsets);
+    return causal;
+  }
+
+  void check_covers(const ScoreTile& batch) const { alignment_.check_covers(batch); }
 
   Visible visible(const ScoreTile& tile) const {
     const Index past = alignment_.first_query(tile);

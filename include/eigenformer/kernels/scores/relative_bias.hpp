@@ -64,8 +64,16 @@ class RelativeBias {
     copy.alignment_ = Alignment::after_past();
     return copy;
   }
+  /// Returns a copy that places the first query of each sequence at a key of its own. offsets: these keys; they must
+  /// outlive the score.
+  RelativeBias with_offsets(std::span<const Index> offsets) const {
+    RelativeBias copy = *this;
+    copy.alignment_ = Alignment::with_offsets(offsets);
+    return copy;
+  }
 
   void check_covers(const ScoreTile& batch) const {
+    alignment_.check_covers(batch);
     check(batch.head < weights_.dimension(1), "attention: RelativeBias has weights for ", weights_.dimension(1),
           " heads, expected ", batch.head + 1);
   }

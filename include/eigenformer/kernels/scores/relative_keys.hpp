@@ -33,8 +33,16 @@ class RelativeKeys {
     copy.alignment_ = Alignment::after_past();
     return copy;
   }
+  /// Returns a copy that places the first query of each sequence at a key of its own. offsets: these keys; they must
+  /// outlive the score.
+  RelativeKeys with_offsets(std::span<const Index> offsets) const {
+    RelativeKeys copy = *this;
+    copy.alignment_ = Alignment::with_offsets(offsets);
+    return copy;
+  }
 
   void check_covers(const ScoreTile& batch) const {
+    alignment_.check_covers(batch);
     check(batch.query_end <= terms_.dimension(0) && batch.head < terms_.dimension(1),
           "attention: RelativeKeys has terms for ", terms_.dimension(0), " queries and ", terms_.dimension(1),
           " heads, expected ", batch.query_end, " and ", batch.head + 1);

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <concepts>
 #include <limits>
+#include <span>
 #include <type_traits>
 
 #include "eigenformer/core/check.hpp"
@@ -92,8 +93,10 @@ ScoreBlock<Scalar> block_after(ScoreBlock<Scalar> block, int blocks) {
           Eigen::OuterStride<>(block.outerStride())};
 }
 
-/// The position of a sequence's queries among its keys. By default the first query is at the first key. With after_past
-/// the last query is at the last key, for keys that include earlier tokens (a cache).
+/// The position of a sequence's queries among its keys: query i is at key i + an offset.
+/// - By default the first query is at the first key.
+/// - With after_past the last query is at the last key, for keys that include earlier tokens (a cache).
+/// - With with_offsets each sequence has an offset of its own. It may be negative.
 class Alignment {
  public:
   constexpr Alignment() = default;
@@ -102,14 +105,34 @@ class Alignment {
     alignment.after_past_ = true;
     return alignment;
   }
+  /// offsets: the key of each sequence's first query. They must outlive the alignment.
+  static constexpr Alignment with_offsets(std::span<const Index> offsets) {
+    Alignment alignment;
+    alignment.offsets_ = offsets;
+    alignment.has_offsets_ = true;
+    return alignment;
+  }
 
   /// The key at the position of the sequence's first query.
-  Index first_query(const ScoreTile& tile) const { return after_past_ ? tile.keys - tile.queries : 0; }
+  Index first_query(const ScoreTile& tile) const {
+    if (has_offsets_) return offsets_[static_cast<std::size_t>(tile.sequence)];
+    return after_past_ ? tile.keys - tile.queries : 0;
+  }
 
-  friend bool operator==(const Alignment&, const Alignment&) = default;
+  /// Throws if there are offsets, but for fewer sequences than the batch has.
+  void check_covers(const ScoreTile& batch) const {
+    check(!has_offsets_ || batch.sequence < static_cast<Index>(offsets_.size()), "attention: the mask has offsets for ",
+          offsets_.size(), " sequences, expected ", batch.sequence + 1);
+  }
+
+  friend bool operator==(const Alignment& a, const Alignment& b) {
+    return a.after_past_ == b.after_past_ && a.has_offsets_ == b.has_offsets_ &&
+           std::equal(a.offsets_.begin(), a.offsets_.end(), b.offsets_.begin(), b.offsets_.end());
+  }
 
  private:
-  bool after_past_ = false;
+  bool after_past_ = false, has_offsets_ = false;
+  std::span<const Index> offsets_;
 };
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI

@@ -25,7 +25,17 @@ class SlidingWindow {
     return window;
   }
 
+  /// Returns a window that places the first query of each sequence at a key of its own. offsets: these keys; they must
+  /// outlive the mask. Throws if size < 1.
+  static SlidingWindow with_offsets(Index size, std::span<const Index> offsets) {
+    SlidingWindow window(size);
+    window.alignment_ = Alignment::with_offsets(offsets);
+    return window;
+  }
+
   Index size() const { return size_; }
+
+  void check_covers(const ScoreTile& batch) const { alignment_.check_covers(batch); }
 
   Visible visible(const ScoreTile& tile) const {
     const Index past = alignment_.first_query(tile);

@@ -79,6 +79,7 @@ TEMPLATE_TEST_CASE("a tile of queries gives the gradients of its formulas, over 
                                                 head(out),
                                                 head(d_out),
                                                 head(log_sum_exp),
+                                                {},
                                                 detail::head_columns(d_q_ref, 1),
                                                 detail::head_columns(d_k_ref, 1),
                                                 detail::head_columns(d_v_ref, 1)};

@@ -41,6 +41,7 @@ struct Chunk {
                                            read(v, v_width),
                                            read(v, v_width),
                                            {},
+                                           {},
                                            detail::head_columns(k_gradient, 2),
                                            detail::head_columns(k_gradient, 2),
                                            detail::head_columns(v_gradient, 2)};

@@ -4,6 +4,7 @@
 
 #include "eigenformer/core/detail/compiled.hpp"
 #include "eigenformer/kernels/detail/attention/erased_score.hpp"
+#include "eigenformer/kernels/detail/attention/sinks.hpp"
 #include "eigenformer/kernels/detail/attention/tasks.hpp"
 #include "eigenformer/kernels/scores/causal.hpp"
 
@@ -37,7 +38,15 @@ void attend(const AttentionLayout& layout, const AttentionRows<Scalar, Stored>& 
   const auto& kernel_score = for_kernel<Scalar, kind_of_forward<S>>(score);
   const AttentionDropout dropout(options.dropout, options.dropout_key);
   using Call = AttentionCall<Scalar, Stored, std::remove_cvref_t<decltype(kernel_score)>>;
-  attend(Call{layout, kernel_score, dropout, rows}, options.threads);
+  if (layout.sinks.empty()) return attend(Call{layout, kernel_score, dropout, rows}, options.threads);
+  AttentionRows<Scalar, Stored> with_sums = rows;
+  Matrix<Scalar> sums;
+  if (rows.log_sum_exp.data == nullptr) {
+    sums.resize(layout.query_rows.rows(), layout.heads);
+    with_sums.log_sum_exp = {sums.data(), 1, layout.heads, 1, 1};
+  }
+  attend(Call{layout, kernel_score, dropout, with_sums}, options.threads);
+  apply_sinks(layout, with_sums.out, with_sums.log_sum_exp, options.threads);
 }
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI::detail

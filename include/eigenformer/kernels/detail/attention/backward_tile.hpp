@@ -82,6 +82,10 @@ class BackwardTile {
       log_sum_exp_[i] = is_minus_infinity(sum) ? -hidden_score<Scalar> : static_cast<Scalar>(sum * unit);
       if (i >= count_) delta_[i] = 0;
     }
+    if (rows.d_log_sum_exp.data == nullptr) return;
+    // dS = P * (dP - rowsum(P * dP) + d_log_sum_exp), since the derivative of the log-sum-exp is P.
+    const HeadRows<const Scalar> d_sums = rows.d_log_sum_exp.of(tile.sequence);
+    for (Index i = 0; i < count_; ++i) delta_[i] -= *d_sums.row(tile.head, first + i);
   }
 
   Index count() const { return count_; }

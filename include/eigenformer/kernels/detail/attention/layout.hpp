@@ -19,6 +19,7 @@ struct AttentionLayout {
   RowOffsets query_rows;
   RowOffsets key_rows;
   std::span<const Index> key_index;  // empty if keys lie in order, or if there are none
+  std::span<const double> sinks;     // of each head, or empty
 
   /// Returns the number of query heads that share a key head.
   Index group() const { return heads / key_heads; }
@@ -53,7 +54,10 @@ inline AttentionLayout attention_layout(Shape q, Shape k, Shape v, const Attenti
                          options.query_rows.for_rows(q.rows, "attention", "q"),
                          options.key_rows.for_rows(indexed ? static_cast<Index>(key_index.size()) : k.rows, "attention",
                                                    indexed ? "key_index" : "k"),
-                         key_index};
+                         key_index,
+                         options.sinks};
+  check(options.sinks.empty() || static_cast<Index>(options.sinks.size()) == heads, "attention: ", options.sinks.size(),
+        " sinks, expected one for each of ", heads, " heads");
   check(layout.query_rows.sequences() == layout.key_rows.sequences(), "attention: query_rows has ",
         layout.query_rows.sequences(), " sequences, key_rows has ", layout.key_rows.sequences());
   return layout;

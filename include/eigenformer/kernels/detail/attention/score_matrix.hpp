@@ -4,6 +4,7 @@
 #include "eigenformer/core/detail/fast_math.hpp"
 #include "eigenformer/core/threads.hpp"
 #include "eigenformer/kernels/detail/attention/erased_score.hpp"
+#include "eigenformer/kernels/detail/attention/sinks.hpp"
 #include "eigenformer/kernels/detail/attention/tile_reader.hpp"
 #include "eigenformer/kernels/detail/gemm/product.hpp"
 
@@ -71,6 +72,19 @@ void softmax_of_queries(ScoreMatrix<Scalar>& scores) {
   }
   sum = (sum == Scalar(0)).select(Scalar(1), sum);
   for (Index j = 0; j < scores.cols(); ++j) column(j) /= sum;
+}
+
+/// Turns the scores of one head into weights that leave their share to its sink.
+template <class Scalar>
+void softmax_with_sink(ScoreMatrix<Scalar>& scores, double sink) {
+  Eigen::ArrayXd share(scores.rows());
+  for (Index i = 0; i < scores.rows(); ++i) {
+    double sum = -std::numeric_limits<double>::infinity();
+    for (Index j = 0; j < scores.cols(); ++j) sum = log_add_exp(sum, static_cast<double>(scores(i, j)));
+    share(i) = weight_in(sum, log_add_exp(sum, sink));
+  }
+  softmax_of_queries(scores);
+  scores.array().colwise() *= share.template cast<Scalar>();
 }
 
 /// Calls body(tile, scores) in parallel, for every sequence and head that has queries and keys. scores: a new matrix

@@ -1,0 +1,144 @@
+// Attention over keys in parts: merges the results over two sets of keys into the result over both.
+//
+//   AttentionResult<float> first = attention_with_log_sum_exp(q, k_1, v_1, options_1), second = ..;
+//   AttentionResult<float> whole = merge_attention(first, second);
+//
+// With log-sum-exps L_1 and L_2, L = log(e^L_1 + e^L_2) and w_i = e^(L_i - L), the result is w_1 O_1 + w_2 O_2. This is
+// exact: a long prefix may be attended once for many sequences, or on another machine.
+#pragma once
+
+#include "eigenformer/kernels/attention.hpp"
+#include "eigenformer/kernels/detail/attention/sinks.hpp"
+
+namespace eigenformer::inline EIGENFORMER_ABI {
+
+/// The result of attention and the log-sum-exps of its scores: two matrices, [queries x heads * e] and [queries x
+/// heads], or two tensors, [batch x heads x tokens x e] and [batch x heads x tokens].
+template <class Scalar>
+struct AttentionResult {
+  Tensor<Scalar> out;
+  Tensor<Scalar> log_sum_exp;
+};
+
+/// Views of the result of attention and its log-sum-exps, or of their gradients.
+template <class Scalar>
+struct AttentionResultView {
+  TensorView<const Scalar> out;
+  TensorView<const Scalar> log_sum_exp;
+};
+
+/// Returns the attention of q over k and v with the log-sum-exps of its scores. in, score and options: see
+/// attention_forward. Throws as it does.
+template <class Scalar, class Stored = Scalar, class S>
+AttentionResult<Scalar> attention_with_log_sum_exp(const AttentionInputs<Scalar, Stored>& in, const S& score,
+                                                   const AttentionOptions& options) {
+  const AttentionInputs<Scalar, Stored> by_heads{detail::by_heads(in.q, options), detail::by_heads(in.k, options),
+                                                 detail::by_heads(in.v, options)};
+  const detail::AttentionLayout layout =
+      detail::operands_layout(by_heads.q.shape(), by_heads.k.shape(), by_heads.v.shape(), options);
+  Sizes shape = detail::result_sizes(by_heads.q.shape(), by_heads.v.shape(), layout);
+  if (shape.rank() == 4 && options.dimensions == AttentionDimensions::batch_tokens_heads) std::swap(shape[1], shape[2]);
+  AttentionResult<Scalar> result{
+      Tensor<Scalar>(shape),
+      Tensor<Scalar>(detail::log_sum_exp_sizes(by_heads.q.shape(), layout), hidden_score<Scalar>)};
+  attention_forward<Scalar, Stored>(in, score, options, {result.out, result.log_sum_exp});
+  return result;
+}
+
+namespace detail {
+
+/// Throws unless two results have one shape, which is that of a result of attention.
+template <class Scalar>
+void check_results(const AttentionResultView<Scalar>& a, const AttentionResultView<Scalar>& b) {
+  const Sizes &out = a.out.shape(), &sums = a.log_sum_exp.shape();
+  check(b.out.shape() == out && b.log_sum_exp.shape() == sums, "merge_attention: results ", out, " and ", b.out.shape(),
+        ", log-sum-exps ", sums, " and ", b.log_sum_exp.shape(), ", expected equal shapes");
+  const bool matrices =
+      out.rank() == 2 && sums.rank() == 2 && out[0] == sums[0] && sums[1] > 0 && out[1] % sums[1] == 0;
+  const bool tensors = out.rank() == 4 && sums == Sizes{out[0], out[1], out[2]};
+  check(matrices || tensors, "merge_attention: a result ", out, " with log-sum-exps ", sums);
+}
+
+/// Returns a result by its heads: [rows x heads x e], with any strides.
+template <class Entry>
+TensorView<Entry> head_entries(const TensorView<Entry>& out, const Sizes& log_sum_exp) {
+  return out.rank() == 4 ? out : out.reshape({out.shape()[0], log_sum_exp[1], out.shape()[1] / log_sum_exp[1]});
+}
+
+/// Calls body(log-sum-exps a and b, entries of a and b and of the results in `to`) for each row and head.
+template <class Scalar, class Body>
+void for_each_pair(const AttentionResultView<Scalar>& a, const AttentionResultView<Scalar>& b, Body body) {
+  const TensorView<const Scalar> a_out = head_entries(a.out, a.log_sum_exp.shape());
+  const TensorView<const Scalar> b_out = head_entries(b.out, a.log_sum_exp.shape());
+  const Sizes shape = a.log_sum_exp.shape(), contiguous = contiguous_strides(shape);
+  const int last = a_out.rank() - 1;
+  const auto leading = [&](Sizes strides) {
+    strides.pop_back();
+    return strides;
+  };
+  StridedLoop<5> loop(shape, {contiguous, a.log_sum_exp.strides(), b.log_sum_exp.strides(), leading(a_out.strides()),
+                              leading(b_out.strides())});
+  loop.for_each_run([&](const auto& offsets) {
+    for (Index i = 0; i < loop.run_size(); ++i) {
+      const auto at = [&](std::size_t k) { return offsets[k] + i * loop.run_stride(k); };
+      body(at(0), a.log_sum_exp.data()[at(1)], b.log_sum_exp.data()[at(2)],
+           Strided<Scalar>{a_out.data() + at(3), 0, a_out.strides()[last]},
+           Strided<Scalar>{b_out.data() + at(4), 0, b_out.strides()[last]});
+    }
+  });
+}
+
+}  // namespace detail
+
+/// Returns the result over the keys of both parts. The parts have the same queries and different keys. A query that
+/// sees no key in a part has a log-sum-exp of -inf there, and the part does not count. Throws if shapes differ.
+template <class Scalar>
+AttentionResult<Scalar> merge_attention(const AttentionResultView<Scalar>& a, const AttentionResultView<Scalar>& b) {
+  detail::check_results(a, b);
+  AttentionResult<Scalar> merged{Tensor<Scalar>::uninitialized(a.out.shape()),
+                                 Tensor<Scalar>::uninitialized(a.log_sum_exp.shape())};
+  const Index width = merged.log_sum_exp.size() == 0 ? 0 : merged.out.size() / merged.log_sum_exp.size();
+  detail::for_each_pair(a, b, [&](Index place, Scalar sum_a, Scalar sum_b, const auto& out_a, const auto& out_b) {
+    const double sum = detail::log_add_exp(static_cast<double>(sum_a), static_cast<double>(sum_b));
+    const auto w_a = static_cast<Scalar>(detail::weight_in(static_cast<double>(sum_a), sum));
+    const auto w_b = static_cast<Scalar>(detail::weight_in(static_cast<double>(sum_b), sum));
+    merged.log_sum_exp.data()[place] = static_cast<Scalar>(sum);
+    Scalar* const out = merged.out.data() + place * width;
+    for (Index e = 0; e < width; ++e)
+      out[e] = (w_a == 0 ? Scalar(0) : w_a * out_a(0, e)) + (w_b == 0 ? Scalar(0) : w_b * out_b(0, e));
+  });
+  return merged;
+}
+template <class Scalar>
+AttentionResult<Scalar> merge_attention(const AttentionResult<Scalar>& a, const AttentionResult<Scalar>& b) {
+  return merge_attention(AttentionResultView<Scalar>{a.out, a.log_sum_exp},
+                         AttentionResultView<Scalar>{b.out, b.log_sum_exp});
+}
+
+/// Returns the gradients of the first part: d_O_1 = w_1 d_O and d_L_1 = w_1 (d_L + d_O . (O_1 - O)). Exchange the parts
+/// for those of the second. d_merged: the gradients of the merged result, contiguous.
+template <class Scalar>
+AttentionResult<Scalar> merge_attention_backward(const AttentionResultView<Scalar>& a,
+                                                 const AttentionResultView<Scalar>& b,
+                                                 const AttentionResult<Scalar>& d_merged) {
+  detail::check_results(a, b);
+  detail::check_results(a, AttentionResultView<Scalar>{d_merged.out, d_merged.log_sum_exp});
+  AttentionResult<Scalar> d_a{Tensor<Scalar>(a.out.shape()), Tensor<Scalar>(a.log_sum_exp.shape())};
+  const Index width = d_a.log_sum_exp.size() == 0 ? 0 : d_a.out.size() / d_a.log_sum_exp.size();
+  detail::for_each_pair(a, b, [&](Index place, Scalar sum_a, Scalar sum_b, const auto& out_a, const auto& out_b) {
+    const double sum = detail::log_add_exp(static_cast<double>(sum_a), static_cast<double>(sum_b));
+    const double w_a = detail::weight_in(static_cast<double>(sum_a), sum);
+    if (w_a == 0) return;  // whatever its result is, it does not count
+    const double w_b = detail::weight_in(static_cast<double>(sum_b), sum);
+    const Scalar* const d_out = d_merged.out.data() + place * width;
+    double d_sum = static_cast<double>(d_merged.log_sum_exp.data()[place]);
+    for (Index e = 0; e < width; ++e) {
+      d_a.out.data()[place * width + e] = static_cast<Scalar>(w_a) * d_out[e];
+      if (w_b != 0) d_sum += w_b * static_cast<double>(d_out[e]) * static_cast<double>(out_a(0, e) - out_b(0, e));
+    }
+    d_a.log_sum_exp.data()[place] = static_cast<Scalar>(w_a * d_sum);
+  });
+  return d_a;
+}
+
+}  // namespace eigenformer::inline EIGENFORMER_ABI
