@@ -7,6 +7,7 @@
 #include "eigenformer/kernels/scores/combine.hpp"
 #include "eigenformer/kernels/scores/dense_bias.hpp"
 #include "eigenformer/kernels/scores/dense_mask.hpp"
+#include "eigenformer/kernels/scores/learned_score.hpp"
 #include "eigenformer/kernels/scores/relative_bias.hpp"
 #include "eigenformer/kernels/scores/relative_keys.hpp"
 #include "eigenformer/kernels/scores/score.hpp"
