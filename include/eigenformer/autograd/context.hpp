@@ -31,6 +31,19 @@ struct Context {
     return {Workspace::allocate_from_heap<Scalar>(rows * cols), rows, cols};
   }
 
+  /// Returns uninitialised memory for an operation's result of this shape.
+  Variable<Scalar> new_tensor(const Sizes& shape) const { return new_matrix(1, count_of(shape)).reshaped(shape); }
+  /// Returns uninitialised memory for a result with the rows of x, and with its dimensions if it is a tensor. cols: the
+  /// last dimension.
+  Variable<Scalar> new_rows(const Variable<Scalar>& x, Index cols) const {
+    Variable<Scalar> y = new_matrix(x.rows(), cols);
+    if (!x.is_tensor()) return y;
+    Sizes shape = x.sizes();
+    shape[shape.rank() - 1] = cols;
+    return y.reshaped(shape);
+  }
+  Variable<Scalar> new_like(const Variable<Scalar>& x) const { return new_rows(x, x.cols()); }
+
   /// Returns a parameter as an input of an operation. With a tape, its gradient is recorded.
   Variable<Scalar> use(const Parameter<Scalar>& parameter) const {
     return tape != nullptr ? tape->use(parameter) : Variable<Scalar>::view(parameter.value);

@@ -47,6 +47,13 @@ class Tape {
     return put(std::move(x), Node{});
   }
 
+  /// Returns a copy of a tensor as an input whose gradient is computed.
+  Variable<Scalar> variable(const Tensor<Scalar>& value) {
+    Variable<Scalar> x(workspace_.allocate<Scalar>(value.size()), value.shape());
+    value.copy_to(x.writable_tensor());
+    return put(std::move(x), Node{});
+  }
+
   /// Returns a parameter as an input. All uses in one recording share a node. The parameter must neither move nor
   /// change until `backward` has run.
   Variable<Scalar> use(const Parameter<Scalar>& parameter) {
@@ -106,6 +113,10 @@ class Tape {
     const Variable<Scalar>& gradient = nodes_[static_cast<std::size_t>(x.node_)].gradient;
     if (gradient.size() == 0) return Matrix<Scalar>::Zero(x.rows(), x.cols());
     return gradient.value();
+  }
+  /// Returns gradient(x) in the shape of x.
+  Tensor<Scalar> gradient_tensor(const Variable<Scalar>& x) const {
+    return Tensor<Scalar>(gradient(x)).reshape(x.sizes());
   }
   /// Returns the parameter's gradient, accumulated since the last `gradients().clear()`.
   Matrix<Scalar> gradient(const Parameter<Scalar>& parameter) const { return gradients_[parameter]; }

@@ -1,11 +1,11 @@
-// A matrix in a computation: its value, and its node on the tape if one is recording.
+// A matrix or tensor in a computation: its value, and its node on the tape if one is recording.
 #pragma once
 
 #include <memory>
 #include <type_traits>
 #include <utility>
 
-#include "eigenformer/core/check.hpp"
+#include "eigenformer/core/tensor.hpp"
 #include "eigenformer/core/workspace.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
@@ -13,8 +13,9 @@ namespace eigenformer::inline EIGENFORMER_ABI {
 template <class Scalar>
 class Tape;
 
-/// The matrix type that operations take and return. Its value never changes. Copies share the memory and are as cheap
-/// as copies of a shared_ptr. Without a tape, the memory is freed with the last copy.
+/// What operations take and return: a matrix, or a tensor of any rank over the rows of a matrix. The last dimension of
+/// the tensor is the matrix's columns, so operations on rows do not see the others. Its value never changes. Copies
+/// share the memory and are as cheap as copies of a shared_ptr. Without a tape, the memory is freed with the last copy.
 template <class Scalar>
 class Variable {
  public:
@@ -29,8 +30,15 @@ class Variable {
     if constexpr (fits) MatrixMap<Scalar>(data_.get(), rows_, cols_) = value;
   }
 
+  /// Copies a tensor into a constant, which has no gradient.
+  Variable(const Tensor<Scalar>& value)  // NOLINT: implicit
+      : Variable(Workspace::allocate_from_heap<Scalar>(value.size()), value.shape()) {
+    value.copy_to(TensorView<Scalar>(data_.get(), value.shape()));
+  }
+
   /// Wraps memory shared with the caller, who must not change it any more.
   Variable(std::shared_ptr<Scalar> data, Index rows, Index cols) : data_(std::move(data)), rows_(rows), cols_(cols) {}
+  Variable(std::shared_ptr<Scalar> data, const Sizes& shape) : data_(std::move(data)) { set_sizes(shape); }
 
   /// Returns a constant over memory that the caller must keep alive and unchanged while it is in use.
   static Variable view(const Scalar* data, Index rows, Index cols) {
@@ -42,11 +50,19 @@ class Variable {
   Index rows() const { return rows_; }
   Index cols() const { return cols_; }
   Index size() const { return rows_ * cols_; }
+  /// Whether it has another rank than 2.
+  bool is_tensor() const { return sizes_ != nullptr; }
+  /// The shape as a tensor; [rows x cols] for a matrix.
+  Sizes sizes() const { return sizes_ == nullptr ? Sizes{rows_, cols_} : *sizes_; }
 
   /// Returns the value, valid while a copy of this Variable exists.
   ConstMatrixMap<Scalar> value() const& { return {data_.get(), rows_, cols_}; }
   /// Returns a copy of a temporary's value.
   Matrix<Scalar> value() && { return ConstMatrixMap<Scalar>(data_.get(), rows_, cols_); }
+  /// Returns the value as a tensor, valid while a copy of this Variable exists.
+  TensorView<const Scalar> tensor() const& { return {data_.get(), sizes()}; }
+  /// Returns a copy of a temporary's value.
+  Tensor<Scalar> tensor() && { return Tensor<Scalar>(TensorView<const Scalar>(data_.get(), sizes())); }
   /// Returns the value of a [1 x 1] Variable, such as a loss. Throws for any other shape.
   Scalar scalar() const {
     check(rows_ == 1 && cols_ == 1, "Variable::scalar: the value is ", shape(*this), ", expected [1 x 1]");
@@ -65,19 +81,33 @@ class Variable {
     check(rows * cols == size(), "Variable::reshaped: the value is ", shape(*this), ", given ", Shape{rows, cols});
     return {data_, rows, cols};
   }
+  /// Returns the entries as a tensor in the same memory, as a constant. Throws if the sizes differ.
+  Variable reshaped(const Sizes& shape) const {
+    check(count_of(shape) == size(), "Variable::reshaped: the value is ", sizes(), ", given ", shape);
+    return {data_, shape};
+  }
 
   /// Whether gradients are computed for it.
   bool requires_grad() const { return tape_ != nullptr; }
 
   /// Returns its memory for writing. Only for the operation that has just allocated it and not yet returned it.
   MatrixMap<Scalar> writable() { return {data_.get(), rows_, cols_}; }
+  TensorView<Scalar> writable_tensor() { return {data_.get(), sizes()}; }
 
  private:
   friend class Tape<Scalar>;
 
+  void set_sizes(const Sizes& shape) {
+    cols_ = shape.rank() == 0 ? 1 : shape[shape.rank() - 1];
+    rows_ = 1;
+    for (int d = 0; d + 1 < shape.rank(); ++d) rows_ *= shape[d];
+    if (shape.rank() != 2) sizes_ = std::make_shared<const Sizes>(shape);
+  }
+
   std::shared_ptr<Scalar> data_;
   Index rows_ = 0;
   Index cols_ = 0;
+  std::shared_ptr<const Sizes> sizes_;  // null for a matrix
   const Tape<Scalar>* tape_ = nullptr;  // the tape, recording and node where it is recorded
   std::uint64_t recording_ = 0;
   Index node_ = 0;

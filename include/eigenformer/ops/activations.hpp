@@ -11,7 +11,7 @@ namespace eigenformer::inline EIGENFORMER_ABI {
 /// Applies an activation to each entry of x.
 template <class Scalar>
 Variable<Scalar> activate(const Context<Scalar>& context, Activation activation, const Variable<Scalar>& x) {
-  Variable<Scalar> y = context.new_matrix(x.rows(), x.cols());
+  Variable<Scalar> y = context.new_like(x);
   activation_forward<Scalar>(activation, x.value(), y.writable(), context.threads);
   return context.record(std::move(y), {x},
                         [activation, x, threads = context.threads](const Variable<Scalar>& d_y, Tape<Scalar>& tape) {
@@ -24,7 +24,7 @@ Variable<Scalar> activate(const Context<Scalar>& context, Activation activation,
 /// Returns tanh of each entry of x.
 template <class Scalar>
 Variable<Scalar> tanh(const Context<Scalar>& context, const Variable<Scalar>& x) {
-  Variable<Scalar> y = context.new_matrix(x.rows(), x.cols());
+  Variable<Scalar> y = context.new_like(x);
   tanh_forward<Scalar>(x.value(), y.writable(), context.threads);
   return context.record(
       std::move(y), {x}, [x, threads = context.threads](const Variable<Scalar>& d_y, Tape<Scalar>& tape) {
@@ -36,7 +36,7 @@ Variable<Scalar> tanh(const Context<Scalar>& context, const Variable<Scalar>& x)
 /// Returns the gated linear unit a * sigmoid(b), where x = [a b]. x: [rows x 2 * features]; result: [rows x features].
 template <class Scalar>
 Variable<Scalar> glu(const Context<Scalar>& context, const Variable<Scalar>& x) {
-  Variable<Scalar> y = context.new_matrix(x.rows(), x.cols() / 2);
+  Variable<Scalar> y = context.new_rows(x, x.cols() / 2);
   glu_forward<Scalar>(x.value(), y.writable(), context.threads);
   return context.record(
       std::move(y), {x}, [x, threads = context.threads](const Variable<Scalar>& d_y, Tape<Scalar>& tape) {
@@ -52,7 +52,7 @@ template <class Scalar>
 Variable<Scalar> activated_linear(const Context<Scalar>& context, Activation activation, const Variable<Scalar>& x,
                                   const Parameter<Scalar>& weight, const Parameter<Scalar>& bias) {
   if (context.tape != nullptr) return activate(context, activation, linear(context, x, weight, bias));
-  Variable<Scalar> y = context.new_matrix(x.rows(), weight.value.rows());
+  Variable<Scalar> y = context.new_rows(x, weight.value.rows());
   detail::with_weight(context, weight, [&](const auto& w) {
     linear_forward<Scalar>(x.value(), w, bias.value, y.writable(), context.threads,
                            [&](MatrixRef<Scalar> block) { activation_forward<Scalar>(activation, block, block); });

@@ -2,14 +2,46 @@
 #pragma once
 
 #include "eigenformer/autograd/context.hpp"
+#include "eigenformer/ops/detail/tensor_gradients.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// Returns a + b. Throws if their shapes differ.
+namespace detail {
+
+/// Whether a and b have the same rows, so that no broadcasting is needed. One of them may be a tensor over the rows of
+/// the other.
+template <class Scalar>
+bool have_equal_rows(const Variable<Scalar>& a, const Variable<Scalar>& b) {
+  return a.rows() == b.rows() && a.cols() == b.cols() && (!a.is_tensor() || !b.is_tensor() || a.sizes() == b.sizes());
+}
+
+/// Throws unless the shapes broadcast; `where` begins the message.
+template <class Scalar>
+void check_broadcast(const char* where, const Variable<Scalar>& a, const Variable<Scalar>& b) {
+  const Sizes x = a.sizes(), y = b.sizes();
+  for (int i = 1; i <= std::min<int>(x.rank(), y.rank()); ++i) {
+    const Index m = x[x.rank() - i], n = y[y.rank() - i];
+    check(m == n || m == 1 || n == 1, where, ": a is ", x, ", b is ", y);
+  }
+}
+
+}  // namespace detail
+
+// The operands of add, subtract, multiply and divide have one shape, or broadcast to one as in NumPy: shapes are
+// aligned at their last dimensions, and sizes are equal or 1.
+
+/// Returns a + b. Throws if their shapes do not fit.
 template <class Scalar>
 Variable<Scalar> add(const Context<Scalar>& context, const Variable<Scalar>& a, const Variable<Scalar>& b) {
-  check(shape(a) == shape(b), "add: a is ", shape(a), ", b is ", shape(b));
-  Variable<Scalar> y = context.new_matrix(a.rows(), a.cols());
+  if (!detail::have_equal_rows(a, b)) {
+    detail::check_broadcast("add", a, b);
+    const Variable<Scalar> y = detail::evaluated(context, a.tensor() + b.tensor());
+    return context.record(y, {a, b}, [a, b, shape = y.sizes()](const Variable<Scalar>& d_y, Tape<Scalar>& tape) {
+      detail::add_tensor_gradient(tape, a, detail::gradient_view(d_y, shape));
+      detail::add_tensor_gradient(tape, b, detail::gradient_view(d_y, shape));
+    });
+  }
+  Variable<Scalar> y = context.new_like(a.is_tensor() ? a : b);
   y.writable() = a.value() + b.value();
   return context.record(std::move(y), {a, b}, [a, b](const Variable<Scalar>& d_y, Tape<Scalar>& tape) {
     tape.add_gradient(a, d_y);
@@ -17,11 +49,18 @@ Variable<Scalar> add(const Context<Scalar>& context, const Variable<Scalar>& a, 
   });
 }
 
-/// Returns a - b. Throws if their shapes differ.
+/// Returns a - b. Throws if their shapes do not fit.
 template <class Scalar>
 Variable<Scalar> subtract(const Context<Scalar>& context, const Variable<Scalar>& a, const Variable<Scalar>& b) {
-  check(shape(a) == shape(b), "subtract: a is ", shape(a), ", b is ", shape(b));
-  Variable<Scalar> y = context.new_matrix(a.rows(), a.cols());
+  if (!detail::have_equal_rows(a, b)) {
+    detail::check_broadcast("subtract", a, b);
+    const Variable<Scalar> y = detail::evaluated(context, a.tensor() - b.tensor());
+    return context.record(y, {a, b}, [a, b, shape = y.sizes()](const Variable<Scalar>& d_y, Tape<Scalar>& tape) {
+      detail::add_tensor_gradient(tape, a, detail::gradient_view(d_y, shape));
+      detail::add_tensor_gradient(tape, b, -detail::gradient_view(d_y, shape));
+    });
+  }
+  Variable<Scalar> y = context.new_like(a.is_tensor() ? a : b);
   y.writable() = a.value() - b.value();
   return context.record(std::move(y), {a, b}, [a, b](const Variable<Scalar>& d_y, Tape<Scalar>& tape) {
     tape.add_gradient(a, d_y);
@@ -29,11 +68,18 @@ Variable<Scalar> subtract(const Context<Scalar>& context, const Variable<Scalar>
   });
 }
 
-/// Returns a * b, entry by entry. Throws if their shapes differ.
+/// Returns a * b, entry by entry. Throws if their shapes do not fit.
 template <class Scalar>
 Variable<Scalar> multiply(const Context<Scalar>& context, const Variable<Scalar>& a, const Variable<Scalar>& b) {
-  check(shape(a) == shape(b), "multiply: a is ", shape(a), ", b is ", shape(b));
-  Variable<Scalar> y = context.new_matrix(a.rows(), a.cols());
+  if (!detail::have_equal_rows(a, b)) {
+    detail::check_broadcast("multiply", a, b);
+    const Variable<Scalar> y = detail::evaluated(context, a.tensor() * b.tensor());
+    return context.record(y, {a, b}, [a, b, shape = y.sizes()](const Variable<Scalar>& d_y, Tape<Scalar>& tape) {
+      detail::add_tensor_gradient(tape, a, detail::gradient_view(d_y, shape) * b.tensor());
+      detail::add_tensor_gradient(tape, b, detail::gradient_view(d_y, shape) * a.tensor());
+    });
+  }
+  Variable<Scalar> y = context.new_like(a.is_tensor() ? a : b);
   y.writable() = a.value().cwiseProduct(b.value());
   return context.record(std::move(y), {a, b}, [a, b](const Variable<Scalar>& d_y, Tape<Scalar>& tape) {
     tape.add_gradient(a, [&](MatrixMap<Scalar> d_a) { d_a = d_y.value().cwiseProduct(b.value()); });
@@ -41,10 +87,22 @@ Variable<Scalar> multiply(const Context<Scalar>& context, const Variable<Scalar>
   });
 }
 
+/// Returns a / b, entry by entry. Throws if their shapes do not fit.
+template <class Scalar>
+Variable<Scalar> divide(const Context<Scalar>& context, const Variable<Scalar>& a, const Variable<Scalar>& b) {
+  detail::check_broadcast("divide", a, b);
+  const Variable<Scalar> y = detail::evaluated(context, a.tensor() / b.tensor());
+  return context.record(y, {a, b}, [a, b, y](const Variable<Scalar>& d_y, Tape<Scalar>& tape) {
+    const TensorView<const Scalar> d = detail::gradient_view(d_y, y.sizes());
+    detail::add_tensor_gradient(tape, a, d / b.tensor());
+    detail::add_tensor_gradient(tape, b, -d * y.tensor() / b.tensor());
+  });
+}
+
 /// Returns factor * x.
 template <class Scalar>
 Variable<Scalar> scale(const Context<Scalar>& context, const Variable<Scalar>& x, std::type_identity_t<Scalar> factor) {
-  Variable<Scalar> y = context.new_matrix(x.rows(), x.cols());
+  Variable<Scalar> y = context.new_like(x);
   y.writable() = factor * x.value();
   return context.record(std::move(y), {x}, [x, factor](const Variable<Scalar>& d_y, Tape<Scalar>& tape) {
     tape.add_gradient(x, [&](MatrixMap<Scalar> d_x) { d_x = factor * d_y.value(); });

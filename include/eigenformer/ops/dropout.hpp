@@ -13,7 +13,7 @@ Variable<Scalar> dropout(const Context<Scalar>& context, const Variable<Scalar>&
   check(rate >= 0 && rate < 1, "dropout: rate is ", rate, ", expected 0 or more and less than 1");
   if (context.rng == nullptr || rate == 0) return x;
   const RandomKey key = context.rng->split();
-  Variable<Scalar> y = context.new_matrix(x.rows(), x.cols());
+  Variable<Scalar> y = context.new_like(x);
   dropout_forward<Scalar>(x.value(), rate, key, y.writable(), context.threads);
   return context.record(
       std::move(y), {x}, [x, rate, key, threads = context.threads](const Variable<Scalar>& d_y, Tape<Scalar>& tape) {

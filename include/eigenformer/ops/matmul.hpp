@@ -3,12 +3,50 @@
 
 #include "eigenformer/autograd/context.hpp"
 #include "eigenformer/kernels/matmul.hpp"
+#include "eigenformer/ops/detail/tensor_gradients.hpp"
+#include "eigenformer/tensors/matmul.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// Returns the product a b: [m x n]. a: [m x k], b: [k x n].
+namespace detail {
+
+/// The product of tensors, of which at least one is no matrix.
+template <class Scalar>
+Variable<Scalar> batched_matmul(const Context<Scalar>& context, const Variable<Scalar>& a, const Variable<Scalar>& b) {
+  const Tensor<Scalar> product = matmul(a.tensor(), b.tensor(), context.threads);
+  Variable<Scalar> y = context.new_tensor(product.shape());
+  product.copy_to(y.writable_tensor());
+  return context.record(
+      y, {a, b}, [a, b, shape = y.sizes(), threads = context.threads](const Variable<Scalar>& d_y, Tape<Scalar>& tape) {
+        // A vector is a matrix of one row or column whose dimension the result lacks.
+        TensorView<const Scalar> d = TensorView<const Scalar>(d_y.value().data(), shape), left = a.tensor(),
+                                 right = b.tensor();
+        if (left.rank() == 1) {
+          left = left.unsqueeze(0);
+          d = d.unsqueeze(right.rank() == 1 ? -1 : -2);
+        }
+        if (right.rank() == 1) {
+          right = right.unsqueeze(1);
+          d = d.unsqueeze(-1);
+        }
+        if (a.requires_grad()) {
+          Tensor<Scalar> d_a = matmul(d, right.transpose(), threads);
+          add_tensor_gradient(tape, a, a.sizes().rank() == 1 ? std::move(d_a).squeeze(-2) : std::move(d_a));
+        }
+        if (b.requires_grad()) {
+          Tensor<Scalar> d_b = matmul(left.transpose(), d, threads);
+          add_tensor_gradient(tape, b, b.sizes().rank() == 1 ? std::move(d_b).squeeze(-1) : std::move(d_b));
+        }
+      });
+}
+
+}  // namespace detail
+
+/// Returns the product a b: [m x n]. a: [m x k], b: [k x n]. Tensors of other ranks are multiplied as in
+/// tensors/matmul.hpp: their last two dimensions are matrices, and the dimensions before broadcast.
 template <class Scalar>
 Variable<Scalar> matmul(const Context<Scalar>& context, const Variable<Scalar>& a, const Variable<Scalar>& b) {
+  if (a.is_tensor() || b.is_tensor()) return detail::batched_matmul(context, a, b);
   Variable<Scalar> y = context.new_matrix(a.rows(), b.cols());
   matmul_forward<Scalar>(a.value(), b.value(), y.writable(), context.threads);
   return context.record(
@@ -25,7 +63,7 @@ Variable<Scalar> matmul(const Context<Scalar>& context, const Variable<Scalar>& 
 template <class Scalar>
 Variable<Scalar> linear(const Context<Scalar>& context, const Variable<Scalar>& x, const Variable<Scalar>& weight,
                         const Variable<Scalar>& bias = {}) {
-  Variable<Scalar> y = context.new_matrix(x.rows(), weight.rows());
+  Variable<Scalar> y = context.new_rows(x, weight.rows());
   linear_forward<Scalar>(x.value(), weight.value(), bias.value(), y.writable(), context.threads);
   return context.record(std::move(y), {x, weight, bias},
                         [x, weight, bias, threads = context.threads](const Variable<Scalar>& d_y, Tape<Scalar>& tape) {
@@ -62,7 +100,7 @@ Variable<Scalar> linear(const Context<Scalar>& context, const Variable<Scalar>& 
                         const Parameter<Scalar>& bias) {
   if (context.tape != nullptr)
     return linear(context, x, context.use(weight), bias.empty() ? Variable<Scalar>() : context.use(bias));
-  Variable<Scalar> y = context.new_matrix(x.rows(), weight.value.rows());
+  Variable<Scalar> y = context.new_rows(x, weight.value.rows());
   detail::with_weight(context, weight, [&](const auto& w) {
     linear_forward<Scalar>(x.value(), w, bias.value, y.writable(), context.threads);
   });

@@ -40,7 +40,7 @@ Variable<Scalar> layer_norm_gradient(const LayerNormVariables<Scalar>& saved, co
 template <class Scalar>
 Variable<Scalar> layer_norm(const Context<Scalar>& context, const Variable<Scalar>& x, const Variable<Scalar>& gain,
                             const Variable<Scalar>& bias, double epsilon = 1e-5) {
-  Variable<Scalar> y = context.new_matrix(x.rows(), x.cols());
+  Variable<Scalar> y = context.new_like(x);
   Variable<Scalar> mean = context.new_matrix(x.rows(), 1);
   Variable<Scalar> rstd = context.new_matrix(x.rows(), 1);
   layer_norm_forward<Scalar>({x.value(), gain.value(), bias.value()}, epsilon,
@@ -57,7 +57,7 @@ Variable<Scalar> layer_norm(const Context<Scalar>& context, const Variable<Scala
 template <class Scalar>
 Variable<Scalar> add_layer_norm(const Context<Scalar>& context, const Variable<Scalar>& a, const Variable<Scalar>& b,
                                 const Variable<Scalar>& gain, const Variable<Scalar>& bias, double epsilon = 1e-5) {
-  Variable<Scalar> y = context.new_matrix(a.rows(), a.cols());
+  Variable<Scalar> y = context.new_like(a);
   Variable<Scalar> sum = context.tape != nullptr ? context.new_matrix(a.rows(), a.cols()) : y;  // for the backward
   Variable<Scalar> mean = context.new_matrix(a.rows(), 1);
   Variable<Scalar> rstd = context.new_matrix(a.rows(), 1);
@@ -76,7 +76,7 @@ Variable<Scalar> add_layer_norm(const Context<Scalar>& context, const Variable<S
 template <class Scalar>
 Variable<Scalar> rms_norm(const Context<Scalar>& context, const Variable<Scalar>& x, const Variable<Scalar>& gain,
                           double epsilon = 1e-5) {
-  Variable<Scalar> y = context.new_matrix(x.rows(), x.cols());
+  Variable<Scalar> y = context.new_like(x);
   Variable<Scalar> rrms = context.new_matrix(x.rows(), 1);
   rms_norm_forward<Scalar>(x.value(), gain.value(), epsilon, y.writable(), rrms.writable(), context.threads);
   return context.record(std::move(y), {x, gain},

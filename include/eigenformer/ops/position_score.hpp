@@ -66,9 +66,7 @@ class PositionScore {
     return RelativeKeys<Scalar>(numbers(shape), gradient(d_numbers, shape)).after_past();
   }
 
-  TensorView<const Scalar> numbers(const Sizes& shape) const {
-    return {numbers_.value().data(), shape};
-  }
+  TensorView<const Scalar> numbers(const Sizes& shape) const { return {numbers_.value().data(), shape}; }
   static TensorView<Scalar> gradient(Scalar* data, const Sizes& shape) {
     return data == nullptr ? TensorView<Scalar>() : TensorView<Scalar>(data, shape);
   }

@@ -9,7 +9,7 @@ namespace eigenformer::inline EIGENFORMER_ABI {
 /// Returns the softmax of each row.
 template <class Scalar>
 Variable<Scalar> softmax(const Context<Scalar>& context, const Variable<Scalar>& x) {
-  Variable<Scalar> y = context.new_matrix(x.rows(), x.cols());
+  Variable<Scalar> y = context.new_like(x);
   softmax_forward<Scalar>(x.value(), y.writable(), context.threads);
   return context.record(y, {x}, [x, y, threads = context.threads](const Variable<Scalar>& d_y, Tape<Scalar>& tape) {
     tape.add_gradient(x,
@@ -20,7 +20,7 @@ Variable<Scalar> softmax(const Context<Scalar>& context, const Variable<Scalar>&
 /// Returns the logarithm of the softmax of each row.
 template <class Scalar>
 Variable<Scalar> log_softmax(const Context<Scalar>& context, const Variable<Scalar>& x) {
-  Variable<Scalar> y = context.new_matrix(x.rows(), x.cols());
+  Variable<Scalar> y = context.new_like(x);
   log_softmax_forward<Scalar>(x.value(), y.writable(), context.threads);
   return context.record(y, {x}, [x, y, threads = context.threads](const Variable<Scalar>& d_y, Tape<Scalar>& tape) {
     tape.add_gradient(

@@ -27,27 +27,31 @@ struct LabelledTensor {
   LabelledTensor(Tensor<Scalar> result, const Sizes& given) : own(std::move(result)), view(own.view()), labels(given) {}
 };
 
-/// Returns an operand without repeated labels, without the labels of one entry where others have more, and summed over
-/// labels that nobody else needs.
-template <class Scalar>
-LabelledTensor<Scalar> simplified(TensorView<const Scalar> x, Sizes labels, LabelSet needed,
-                                  const std::array<Index, 64>& size_of) {
+/// Leaves out the dimensions of one entry whose label has more elsewhere, and takes the diagonals of repeated labels.
+template <class Entry>
+void make_labels_unique(TensorView<Entry>& x, Sizes& labels, const std::array<Index, 64>& size_of) {
   for (int d = x.rank(); d-- > 0;)
     if (x.shape()[d] == 1 && size_of[static_cast<std::size_t>(labels[d])] != 1) {
       x = x.select(d, 0);
       labels.erase(d);
     }
-  for (int i = 0; i < labels.rank(); ++i)
-    for (int j = labels.rank() - 1; j > i; --j)
+  for (int j = labels.rank() - 1; j > 0; --j)
+    for (int i = 0; i < j; ++i)
       if (labels[i] == labels[j]) {
-        const Index label = labels[i];
+        labels.push_back(labels[i]);
         x = x.diagonal(i, j);
         labels.erase(j);
         labels.erase(i);
-        labels.push_back(label);
-        i = -1;  // places have moved: begin again
+        j = labels.rank();  // places have moved: begin again
         break;
       }
+}
+
+/// Returns an operand with unique labels, summed over those that nobody else needs.
+template <class Scalar>
+LabelledTensor<Scalar> simplified(TensorView<const Scalar> x, Sizes labels, LabelSet needed,
+                                  const std::array<Index, 64>& size_of) {
+  make_labels_unique(x, labels, size_of);
   Sizes summed;
   for (int d = 0; d < labels.rank(); ++d)
     if (!contains(needed, labels[d])) summed.push_back(d);
@@ -133,12 +137,17 @@ LabelledTensor<Scalar> contracted(const LabelledTensor<Scalar>& a, const Labelle
   return a;  // not reached
 }
 
+/// Parses an equation for these operands.
 template <class Scalar>
-Tensor<Scalar> einsum(std::string_view equation, const std::vector<TensorView<const Scalar>>& operands,
-                      Threads* threads) {
+EinsumEquation parse_einsum(std::string_view equation, const std::vector<TensorView<const Scalar>>& operands) {
   std::vector<Sizes> shapes;
   for (const TensorView<const Scalar>& x : operands) shapes.push_back(x.shape());
-  const EinsumEquation parsed = parse_einsum(equation, shapes);
+  return parse_einsum(equation, shapes);
+}
+
+template <class Scalar>
+Tensor<Scalar> einsum(const EinsumEquation& parsed, const std::vector<TensorView<const Scalar>>& operands,
+                      Threads* threads) {
   const LabelSet result = label_set(parsed.result);
   std::vector<LabelledTensor<Scalar>> tensors;
   std::vector<LabelSet> sets;
