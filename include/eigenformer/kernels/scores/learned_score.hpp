@@ -128,12 +128,10 @@ class LearnedScore {
   }
 
  private:
-  template <class Number>
-  using Reader = detail::ParameterReader<Number, Scalar>;
-
   template <std::size_t... I>
   auto readers_of(std::index_sequence<I...>) const {
-    return std::tuple{Reader<Scalar>{parameters_[I].values.data(), parameters_[I].values.strides()[0]}...};
+    return std::tuple{
+        detail::ParameterReader<Scalar, Scalar>{parameters_[I].values.data(), parameters_[I].values.strides()[0]}...};
   }
   /// A gradient of 0 stays 0: a hidden score has gradient 0, but its derivative may be undefined.
   static Scalar product_or_zero(Scalar d, Scalar derivative) {
@@ -188,7 +186,7 @@ class LearnedScore {
   template <std::size_t which, std::size_t... I>
   auto call_with_dual(Scalar score, const ScorePosition& place, std::index_sequence<I...>) const {
     return function_(score, place,
-                     Reader<std::conditional_t<I == which, Dual<Scalar>, Scalar>>{
+                     detail::ParameterReader<std::conditional_t<I == which, Dual<Scalar>, Scalar>, Scalar>{
                          parameters_[I].values.data(), parameters_[I].values.strides()[0]}...);
   }
 
