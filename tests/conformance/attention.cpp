@@ -36,13 +36,13 @@ Tensor<Scalar> full_mask(const OperatorCase& c, Index keys) {
   return concat(3, view, Tensor<Scalar>(others, hidden));
 }
 
-/// A mask that lets a query see the keys from `first` to `last` places after its own. Query 0 has the place `past`
-/// among the keys, or the place that makes the last query the last key.
+/// A mask that lets a query see the keys from `first` to `last` places after its own place. offsets: the place of each
+/// sequence's first query among the keys.
 struct Band {
   Index first, last;
-  std::optional<Index> past;
+  std::span<const Index> offsets;
   bool operator()(const ScorePosition& at) const {
-    const Index distance = at.key - (at.query + past.value_or(at.keys - at.queries));
+    const Index distance = at.key - (at.query + offsets[static_cast<std::size_t>(at.sequence)]);
     return distance >= first && distance <= last;
   }
 };
@@ -87,19 +87,8 @@ class AttentionCase {
     else if (mask_.size() > 0)
       parts_.bias.emplace(mask_.view());
     if (const double softcap = c.number("softcap", 0); softcap > 0) parts_.cap.emplace(softcap);
-    const Index left = c.attribute<Index>("left_window_size", -1), right = c.attribute<Index>("right_window_size", -1);
-    const bool has_past = c.has("past_key") || has_padding(), is_causal = c.flag("is_causal");
-    std::optional<Index> past;
-    if (!has_padding()) past = c.has("past_key") ? c.input<Scalar>("past_key").shape[2] : 0;
-    const bool ends_at_last_key = !past || *past == k_.dimension(2) - q_.dimension(2);
-    if (left < 0 && right < 0 && is_causal && (!has_past || ends_at_last_key)) {
-      parts_.position = has_past ? Causal::after_past() : Causal{};
-    } else if (left >= 0 || right >= 0 || is_causal) {
-      const Index anywhere = k_.dimension(2) + q_.dimension(2), last = right < 0 ? anywhere : right;
-      parts_.position = mask(Band{left < 0 ? -anywhere : -left, is_causal ? std::min<Index>(last, 0) : last, past});
-    }
+    parts_.position = position_mask();
   }
-
   AttentionCase(const AttentionCase&) = delete;  // its views are of its own arrays
 
   const Tensor<Scalar>& present_key() const { return k_; }
@@ -146,6 +135,26 @@ class AttentionCase {
     const Array<Scalar> cache = c_.input<Scalar>(past);
     return concat(2, cache.view(), tokens);
   }
+  /// Sets offsets_, and returns the mask that is_causal and the windows ask for.
+  std::variant<Unmasked, Causal, MaskFunction<Band>> position_mask() {
+    const Index queries = q_.dimension(2), anywhere = k_.dimension(2) + queries;
+    offsets_.assign(static_cast<std::size_t>(q_.dimension(0)), 0);
+    if (c_.has("past_key")) std::fill(offsets_.begin(), offsets_.end(), c_.input<Scalar>("past_key").shape[2]);
+    if (has_padding()) {
+      offsets_ = c_.whole_numbers("nonpad_kv_seqlen");
+      for (Index& offset : offsets_) offset -= queries;
+    }
+    const bool is_causal = c_.flag("is_causal");
+    Index left = c_.attribute<Index>("left_window_size", -1), right = c_.attribute<Index>("right_window_size", -1);
+    if (left < 0 && right < 0) {
+      if (!is_causal) return Unmasked{};
+      if (has_padding()) return Causal::after_past();
+      return c_.has("past_key") ? Causal::with_offsets(offsets_) : Causal{};
+    }
+    if (left < 0) left = anywhere;
+    if (right < 0) right = anywhere;
+    return mask(Band{-left, is_causal ? 0 : right, offsets_});
+  }
   bool has_padding() const { return c_.has("nonpad_kv_seqlen"); }
   AttentionOptions options_of(bool leaves_padding_out) const {
     AttentionOptions options{.scale = scale_};
@@ -162,7 +171,8 @@ class AttentionCase {
   TensorView<const Scalar> q_;  // a view of q_input_
   Tensor<Scalar> k_, v_;
   std::optional<double> scale_;
-  Tensor<Scalar> mask_;  // empty if there is none
+  std::vector<Index> offsets_;  // the place of each sequence's first query among the keys
+  Tensor<Scalar> mask_;         // empty if there is none
   ScoreParts<Scalar> parts_;
 };
 
