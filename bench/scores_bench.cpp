@@ -91,12 +91,38 @@ void add_all() {
   add("dense_mask", plain, always(ef::DenseMask(Matrix<bool>::Constant(2048, 2048, true))));
   const Matrix<bool> random = bias.array() > -0.8F;
   add("dense_mask_random", plain, always(ef::DenseMask(random)));
+  static ef::Tensor<bool> padding({1, 1, 1, 2048}, true);
+  add("key_mask", plain, always(ef::DenseMask(padding)));  // hides nothing: is it asked for cheaply?
+  static ef::Tensor<bool> every_ninth({1, 1, 2048, 2048}, true);
+  for (Index i = 0; i < every_ninth.size(); i += 9) every_ninth.data()[i] = false;
+  add("tensor_mask", plain, always(ef::DenseMask(every_ninth)));
+  static const std::vector<double> sinks(8, 0.5);
+  add("sinks", plain, always(ef::Unmasked{}), {.sinks = std::span(sinks).first(1)});
   add("dropout", plain, always(ef::Unmasked{}), {.dropout = 0.1, .dropout_key = {1, 2}});
   add("lambda_linear", plain, always(ef::score([](auto s, const ef::ScorePosition& at) {
         return s - 0.01F * static_cast<float>(at.query - at.key);
       })));
   add("lambda_tanh", plain, always(ef::score([](auto s, const ef::ScorePosition&) { return 30 * ef::tanh(s / 30); })));
   add("lambda_mask", plain, always(ef::mask([](const ef::ScorePosition& at) { return at.key % 4 != 3; })));
+  // Four learned parameters: a temperature, a slope of each head, a table by distance, a scale of each key's place.
+  static std::vector<Matrix<float>> learned;
+  for (const Index size : {1, 8, 4096, 8}) {
+    learned.push_back(Matrix<float>::Random(1, size));
+    learned.push_back(Matrix<float>::Zero(8, size));
+  }
+  const auto parameter = [](std::size_t i, bool gradient) {
+    return ef::ScoreParameter<float>(learned[2 * i],
+                                     gradient ? ef::TensorView<float>(learned[2 * i + 1]) : ef::TensorView<float>());
+  };
+  const auto function = [](auto s, const ef::ScorePosition& at, const auto& temperature, const auto& slope,
+                           const auto& table, const auto& scale) {
+    return s * temperature(0) * scale(at.key % 8) - slope(at.head) * static_cast<float>(at.query - at.key) +
+           table(at.query - at.key + 2048);
+  };
+  for (const bool gradient : {false, true})
+    add(gradient ? "learned_four_gradient" : "learned_four", plain,
+        always(ef::score(function, parameter(0, gradient), parameter(1, gradient), parameter(2, gradient),
+                         parameter(3, gradient))));
   add("lambda_mask_and", plain, always(ef::mask([](const ef::ScorePosition& at) {
         return at.query >= at.key - 5000 && at.key >= at.query - 5000;
       })));

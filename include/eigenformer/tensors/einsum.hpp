@@ -196,8 +196,12 @@ Tensor<ScalarOf<First>> einsum(Threads* threads, std::string_view equation, Firs
   } else {
     const std::tuple<detail::Evaluated<First>, detail::Evaluated<Others>...> values(std::forward<First>(first),
                                                                                     std::forward<Others>(others)...);
-    return std::apply([&](const auto&... x) { return detail::einsum<Scalar>(equation, {x.view()...}, threads); },
-                      values);
+    return std::apply(
+        [&](const auto&... x) {
+          const std::vector<TensorView<const Scalar>> operands{x.view()...};
+          return detail::einsum<Scalar>(detail::parse_einsum(equation, operands), operands, threads);
+        },
+        values);
   }
 }
 template <TensorLike First, TensorLike... Others>
