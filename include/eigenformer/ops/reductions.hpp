@@ -1,7 +1,7 @@
 // Differentiable functions of the entries of tensors, and sums and means over dimensions: see tensors/reductions.hpp.
 #pragma once
 
-#include "eigenformer/ops/detail/tensor_gradients.hpp"
+#include "eigenformer/ops/arithmetic.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
