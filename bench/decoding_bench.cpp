@@ -31,6 +31,42 @@ BENCHMARK(decoding)
     ->UseManualTime()
     ->Unit(benchmark::kMicrosecond);
 
+/// Sixteen sequences, each with one query, that share a prefix of n keys in pages, beside sixteen caches of their own.
+/// Reports the counter `speed`: the speed with pages divided by that without.
+void shared_prefix(benchmark::State& state) {
+  const Index n = state.range(0), d = state.range(1), page_size = state.range(2), sequences = 16, own = 32;
+  const Index prefix_pages = n / page_size, rows = (prefix_pages + sequences) * page_size;
+  const Matrix<float> q = Matrix<float>::Random(sequences, d);
+  const Matrix<float> k = Matrix<float>::Random(rows, d), v = Matrix<float>::Random(rows, d);
+  std::vector<Index> pages;
+  const ef::RowOffsets query_rows = ef::RowOffsets::from_lengths(std::vector<Index>(16, 1));
+  const ef::RowOffsets key_rows = ef::RowOffsets::from_lengths(std::vector<Index>(16, n + own));
+  Matrix<float> own_k((n + own) * sequences, d), own_v((n + own) * sequences, d);
+  for (Index s = 0; s < sequences; ++s) {
+    for (Index page = 0; page < prefix_pages; ++page) pages.push_back(page);
+    pages.push_back(prefix_pages + s);
+    own_k.middleRows(s * (n + own), n + own) << k.topRows(n), k.middleRows((prefix_pages + s) * page_size, own);
+    own_v.middleRows(s * (n + own), n + own) << v.topRows(n), v.middleRows((prefix_pages + s) * page_size, own);
+  }
+  Matrix<float> out(sequences, d), sums(sequences, 1);
+  ef::AttentionOptions options{.query_rows = query_rows, .key_rows = key_rows}, paged = options;
+  paged.key_pages = ef::KeyPages{page_size, pages};
+  ef::bench::run_compared(
+      state,
+      [&] {
+        ef::attention_forward<float>({q, own_k, own_v}, ef::Unmasked{}, options, {out, sums});
+      },
+      [&] {
+        ef::attention_forward<float>({q, k, v}, ef::Unmasked{}, paged, {out, sums});
+      });
+}
+BENCHMARK(shared_prefix)
+    ->ArgNames({"n", "d", "page_size"})
+    ->ArgsProduct({{4096}, {64, 128}, {64, 256}})
+    ->MinTime(0.1)
+    ->UseManualTime()
+    ->Unit(benchmark::kMicrosecond);
+
 /// Reports the counter `extra_bytes`: memory that one forward call touches beyond its inputs and results.
 void attention_memory(benchmark::State& state) {
   const Index n = state.range(0), d = state.range(1);

@@ -177,5 +177,5 @@ TEST_CASE("weights by distance that do not fit are refused", "[kernels]") {
   const std::vector<Index> index{0, 1, 2};
   CHECK(message_of([&] {
           ef::weights_by_distance_backward<float>(q, q, ef::Unmasked{}, {.heads = 2, .key_index = index}, good, {d, d});
-        }) == "weights_by_distance: key_index has no backward");
+        }) == "weights_by_distance: key_index and key_pages have no backward");
 }

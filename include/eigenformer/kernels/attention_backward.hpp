@@ -71,7 +71,8 @@ void attention_backward(const AttentionInputs<Scalar>& given, const S& score, co
   const AttentionInputs<Scalar> in{detail::by_heads(given.q, options), detail::by_heads(given.k, options),
                                    detail::by_heads(given.v, options)};
   const detail::AttentionLayout layout = detail::operands_layout(in.q.shape(), in.k.shape(), in.v.shape(), options);
-  check(!options.key_index.has_value(), "attention: key_index has no backward");
+  check(!options.key_index.has_value() && !options.key_pages.has_value(),
+        "attention: key_index and key_pages have no backward");
   const Sizes result = detail::result_sizes(in.q.shape(), in.v.shape(), layout);
   const Sizes result_sums = detail::log_sum_exp_sizes(in.q.shape(), layout);
   const TensorView<const Scalar> out = detail::by_heads(saved.out, options);

@@ -14,6 +14,16 @@ namespace eigenformer::inline EIGENFORMER_ABI {
 /// The order of the dimensions of tensors of rank 4. The last dimension is the width of a head.
 enum class AttentionDimensions { batch_heads_tokens, batch_tokens_heads };
 
+/// Keys in pages: a cache that grows page by page, in which sequences share the pages of a common prefix without copies
+/// (as in vLLM: Kwon et al. 2023, arXiv 2309.06180). Page p is rows p * page_size to (p + 1) * page_size - 1 of k and
+/// v.
+struct KeyPages {
+  Index page_size = 0;
+  // The pages of each sequence, those of the first, then those of the second, ..: as many as its keys need. They must
+  // outlive the call.
+  std::span<const Index> pages{};
+};
+
 /// Options of an attention call. In matrices, heads are column blocks of q, k, v and the result. Tensors have
 /// dimensions for batch, heads and tokens: they give the number of heads, and a sequence is an entry of the batch.
 struct AttentionOptions {
@@ -29,6 +39,10 @@ struct AttentionOptions {
   // sequences of key_rows; key j is row key_index[j]. By default all rows are keys; an empty list means no keys. The
   // backward does not support key_index.
   std::optional<std::span<const Index>> key_index{};
+  // The pages in which keys lie; needs key_rows, whose lengths are the numbers of keys. Pages are read in place if they
+  // are at least as long as the tiles of the kernel, which 256 rows are for widths of 64 and more. The backward does
+  // not support key_pages.
+  std::optional<KeyPages> key_pages{};
   // A score of a key without a value, one for each query head: it takes a share of the weights (attention sinks; Xiao
   // et al. 2023, arXiv 2309.17453; learned, as in gpt-oss). Empty: none. They must outlive the call. The log-sum-exps
   // include them.

@@ -118,7 +118,8 @@ void weights_by_distance_backward(const ConstMatrixRef<Scalar>& q, const ConstMa
                                   WeightsByDistanceGradients<Scalar> to) {
   const auto& checked = detail::differentiable_score<Scalar>(score);
   const detail::AttentionLayout layout = detail::attention_layout(shape(q), shape(k), shape(k), options);
-  check(!options.key_index.has_value(), "weights_by_distance: key_index has no backward");
+  check(!options.key_index.has_value() && !options.key_pages.has_value(),
+        "weights_by_distance: key_index and key_pages have no backward");
   detail::check_weights_by_distance("d_w", shape(d_w), d_w.outerStride(), layout);
   check_shape("weights_by_distance", "d_q", shape(to.d_q), shape(q));
   check_shape("weights_by_distance", "d_k", shape(to.d_k), shape(k));

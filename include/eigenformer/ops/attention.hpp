@@ -77,7 +77,8 @@ using AttentionDerivative = std::function<void(const RecordedAttention<Scalar>&,
 template <class Scalar>
 Variable<Scalar> record_attention(const Context<Scalar>& context, RecordedAttention<Scalar> call,
                                   const Variable<Scalar>& numbers, AttentionDerivative<Scalar> derivative) {
-  check(!call.options.key_index.has_value(), "attention: key_index has no backward, and a tape is recording");
+  check(!call.options.key_index.has_value() && !call.options.key_pages.has_value(),
+        "attention: key_index and key_pages have no backward, and a tape is recording");
   const std::array<Variable<Scalar>, 4> inputs{call.in.q, call.in.k, call.in.v, numbers};
   const Variable<Scalar> y = call.y;
   return context.record(

@@ -36,8 +36,8 @@ class KeyChunk {
     memory_.resize((copies_k + buffers_d_k) * k_size + (copies_v + buffers_d_v) * v_size);
     Scalar* next = memory_.data();
     const auto take = [&](Index size) { return std::exchange(next, next + size); };
-    rows_.keys = copies_k ? copy_rows(k, layout, key_head, first, count_, take(k_size)) : k.from(key_head, first);
-    rows_.values = copies_v ? copy_rows(v, layout, key_head, first, count_, take(v_size)) : v.from(key_head, first);
+    rows_.keys = copies_k ? copy_rows(k, layout, key_head, tile, take(k_size)) : k.from(key_head, first);
+    rows_.values = copies_v ? copy_rows(v, layout, key_head, tile, take(v_size)) : v.from(key_head, first);
     rows_.d_k = buffers_d_k ? ContiguousRows<Scalar>{take(k_size), padded<Scalar>(k_width_)} : d_k_to_;
     rows_.d_v = buffers_d_v ? ContiguousRows<Scalar>{take(v_size), padded<Scalar>(v_width_)} : d_v_to_;
     for (Index i = 0; i < count_; ++i) std::fill_n(rows_.d_k.row(i), k_width_, Scalar(0));

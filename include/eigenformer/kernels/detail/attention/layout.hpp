@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <span>
+#include <vector>
 
 #include "eigenformer/kernels/attention_options.hpp"
 #include "eigenformer/kernels/detail/attention/score_calls.hpp"
@@ -20,13 +21,48 @@ struct AttentionLayout {
   RowOffsets key_rows;
   std::span<const Index> key_index;  // empty if keys lie in order, or if there are none
   std::span<const double> sinks;     // of each head, or empty
+  KeyPages pages{};                  // page_size 0: keys do not lie in pages
+  std::vector<Index> first_page{};   // of each sequence, in pages.pages
 
   /// Returns the number of query heads that share a key head.
   Index group() const { return heads / key_heads; }
   /// Returns the key head that a query head reads.
   Index key_head(Index head) const { return head / group(); }
   Index sequences() const { return query_rows.sequences(); }
+
+  /// Returns the row of k and v of a sequence's key.
+  Index key_row(Index sequence, Index key) const {
+    if (pages.page_size > 0) {
+      const Index page = first_page[static_cast<std::size_t>(sequence)] + key / pages.page_size;
+      return pages.pages[static_cast<std::size_t>(page)] * pages.page_size + key % pages.page_size;
+    }
+    const Index number = key_rows.begin(sequence) + key;
+    return key_index.empty() ? number : key_index[static_cast<std::size_t>(number)];
+  }
+  /// Returns whether the rows of keys begin to end - 1 of a sequence are one after another in memory.
+  bool has_adjacent_rows(Index sequence, Index begin, Index end) const {
+    if (!key_index.empty()) return false;
+    if (pages.page_size == 0) return true;
+    for (Index key = begin; key < end; key = (key / pages.page_size + 1) * pages.page_size)
+      if (key_row(sequence, key) != key_row(sequence, begin) + key - begin) return false;
+    return true;
+  }
 };
+
+/// Adds the pages in which keys lie. rows: of k and v. Throws if there are too few pages, or if one is not in k and v.
+inline void add_pages(AttentionLayout& layout, const KeyPages& given, Index rows) {
+  layout.pages = given;
+  Index pages = 0;
+  for (Index s = 0; s < layout.sequences(); ++s) {
+    layout.first_page.push_back(pages);
+    pages += (layout.key_rows.length(s) + given.page_size - 1) / given.page_size;
+  }
+  check(static_cast<Index>(given.pages.size()) == pages, "attention: key_pages has ", given.pages.size(),
+        " pages, expected ", pages, " of ", given.page_size, " rows for ", layout.key_rows.rows(), " keys");
+  for (const Index page : given.pages)
+    check(page >= 0 && page < rows / given.page_size, "attention: key_pages has page ", page, ", k has ",
+          rows / given.page_size, " pages of ", given.page_size, " rows");
+}
 
 /// Returns the layout of a call with operands of shapes q, k and v. Throws if they or the options do not fit.
 inline AttentionLayout attention_layout(Shape q, Shape k, Shape v, const AttentionOptions& options) {
@@ -43,7 +79,9 @@ inline AttentionLayout attention_layout(Shape q, Shape k, Shape v, const Attenti
   check(k.rows == v.rows, "attention: k is ", k, ", v is ", v, ", expected as many rows");
   check(options.dropout >= 0 && options.dropout < 1, "attention: dropout is ", options.dropout,
         ", expected 0 or more and less than 1");
-  const bool indexed = options.key_index.has_value();
+  const bool indexed = options.key_index.has_value(), paged = options.key_pages.has_value();
+  check(!paged || (options.key_pages->page_size > 0 && options.key_rows.given() && !indexed),
+        "attention: key_pages needs a page_size, key_rows and no key_index");
   const std::span<const Index> key_index = options.key_index.value_or(std::span<const Index>());
   for (const Index row : key_index) check(row >= 0 && row < k.rows, "attention: key_index has ", row, ", k is ", k);
   AttentionLayout layout{heads,
@@ -52,14 +90,16 @@ inline AttentionLayout attention_layout(Shape q, Shape k, Shape v, const Attenti
                          v.cols / key_heads,
                          options.scale.value_or(1 / std::sqrt(static_cast<double>(key_width))),
                          options.query_rows.for_rows(q.rows, "attention", "q"),
-                         options.key_rows.for_rows(indexed ? static_cast<Index>(key_index.size()) : k.rows, "attention",
-                                                   indexed ? "key_index" : "k"),
+                         paged ? options.key_rows
+                               : options.key_rows.for_rows(indexed ? static_cast<Index>(key_index.size()) : k.rows,
+                                                           "attention", indexed ? "key_index" : "k"),
                          key_index,
                          options.sinks};
   check(options.sinks.empty() || static_cast<Index>(options.sinks.size()) == heads, "attention: ", options.sinks.size(),
         " sinks, expected one for each of ", heads, " heads");
   check(layout.query_rows.sequences() == layout.key_rows.sequences(), "attention: query_rows has ",
         layout.query_rows.sequences(), " sequences, key_rows has ", layout.key_rows.sequences());
+  if (paged) add_pages(layout, *options.key_pages, k.rows);
   return layout;
 }
 

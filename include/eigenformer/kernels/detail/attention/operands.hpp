@@ -34,7 +34,8 @@ inline AttentionLayout operands_layout(const Sizes& q, const Sizes& k, const Siz
   check(k[1] == v[1], "attention: k has ", k[1], " heads, v has ", v[1]);
   check(q[3] == k[3], "attention: q is ", q, ", k is ", k, ", expected heads of one width");
   check(k[2] == v[2], "attention: k is ", k, ", v is ", v, ", expected as many tokens");
-  check(!options.key_index.has_value(), "attention: key_index is for matrices, q is ", q);
+  check(!options.key_index.has_value() && !options.key_pages.has_value(),
+        "attention: key_index and key_pages are for matrices, q is ", q);
   options.heads = q[1];
   options.key_heads = k[1];
   options.query_rows = padded_rows("query_rows", q, options.query_rows);

@@ -23,15 +23,13 @@ bool copies_pay(Index row_stride, Index queries, Index keys) {
   return meet(row_stride) || (keys > 256 && queries > 128 && meet(2 * row_stride));
 }
 
-/// Copies `count` rows of one head's keys or values, from key `first` on, to `to`. Pads rows to whole packets with
-/// zeros. Returns the copy.
+/// Copies one head's rows of the keys or values of `tile` to `to`. Pads rows to whole packets with zeros. Returns the
+/// copy.
 template <class Scalar, class Stored>
 EIGEN_DONT_INLINE Strided<Scalar> copy_rows(const HeadRows<const Stored>& rows, const AttentionLayout& layout,
-                                            Index head, Index first, Index count, Scalar* to) {
-  const Index stride = padded<Scalar>(rows.width);
-  const auto row = [&](Index i) {
-    return rows.row(head, layout.key_index.empty() ? first + i : layout.key_index[static_cast<std::size_t>(first + i)]);
-  };
+                                            Index head, const ScoreTile& tile, Scalar* to) {
+  const Index stride = padded<Scalar>(rows.width), count = tile.key_end - tile.key_begin;
+  const auto row = [&](Index i) { return rows.row(head, layout.key_row(tile.sequence, tile.key_begin + i)); };
   // Hardware does not prefetch rows that are far apart. Also prefetching the rows of the next tile while this one is
   // processed gains nothing more.
   // Measured: Zen 3: 1.03 to 1.08 times the kernel's speed with this prefetch.
@@ -51,15 +49,15 @@ EIGEN_DONT_INLINE Strided<Scalar> copy_rows(const HeadRows<const Stored>& rows, 
   return copy;
 }
 
-EIGENFORMER_FLOAT(Strided<float> copy_rows(const HeadRows<const float>&, const AttentionLayout&, Index, Index, Index,
-                                           float*));
-EIGENFORMER_DOUBLE(Strided<double> copy_rows(const HeadRows<const double>&, const AttentionLayout&, Index, Index, Index,
-                                             double*));
+EIGENFORMER_FLOAT(Strided<float> copy_rows(const HeadRows<const float>&, const AttentionLayout&, Index,
+                                           const ScoreTile&, float*));
+EIGENFORMER_DOUBLE(Strided<double> copy_rows(const HeadRows<const double>&, const AttentionLayout&, Index,
+                                             const ScoreTile&, double*));
 
 /// Reads one head's columns of keys or values, tile by tile. `read` copies them only if kernels cannot use them in
 /// place, or only slowly:
 /// - numbers of 16 bits;
-/// - rows picked by key_index;
+/// - rows picked by key_index, or of several pages;
 /// - entries contiguous neither along rows nor along columns;
 /// - rows that evict each other from the caches.
 template <class Scalar>
@@ -80,31 +78,34 @@ class TileReader {
   template <class Stored>
   Strided<Scalar> read(const HeadRows<const Stored>& rows, const AttentionLayout& layout, Index head,
                        const ScoreTile& tile) {
-    const Index first = layout.key_rows.begin(tile.sequence) + tile.key_begin;
     if constexpr (std::is_same_v<Stored, Scalar>)
-      if (!copies(rows, layout, tile.queries, tile.keys)) return rows.of(tile.sequence).from(head, first);
-    return copy(rows.of(tile.sequence), layout, head, first, tile.key_end - tile.key_begin);
+      if (!copies(rows, layout, tile.queries, tile.keys) && are_adjacent(layout, tile))
+        return rows.of(tile.sequence).from(head, layout.key_row(tile.sequence, tile.key_begin));
+    return copy(rows.of(tile.sequence), layout, head, tile);
   }
 
   /// Returns the keys or values of `tile` in rows padded to whole packets. A copy is valid until the next read.
   template <class Stored>
   Strided<Scalar> read_packets(const HeadRows<const Stored>& rows, const AttentionLayout& layout, Index head,
                                const ScoreTile& tile) {
-    const Index first = layout.key_rows.begin(tile.sequence) + tile.key_begin;
     if constexpr (std::is_same_v<Stored, Scalar>)
-      if (layout.key_index.empty() && rows.col_stride == 1 && rows.width == padded<Scalar>(rows.width))
-        return rows.of(tile.sequence).from(head, first);
-    return copy(rows.of(tile.sequence), layout, head, first, tile.key_end - tile.key_begin);
+      if (rows.col_stride == 1 && rows.width == padded<Scalar>(rows.width) && are_adjacent(layout, tile))
+        return rows.of(tile.sequence).from(head, layout.key_row(tile.sequence, tile.key_begin));
+    return copy(rows.of(tile.sequence), layout, head, tile);
   }
 
  private:
-  /// Copies `count` rows to the stack or the heap.
+  static bool are_adjacent(const AttentionLayout& layout, const ScoreTile& tile) {
+    return layout.has_adjacent_rows(tile.sequence, tile.key_begin, tile.key_end);
+  }
+
+  /// Copies the rows of a tile to the stack or the heap.
   template <class Stored>
-  Strided<Scalar> copy(const HeadRows<const Stored>& rows, const AttentionLayout& layout, Index head, Index first,
-                       Index count) {
-    const Index size = count * padded<Scalar>(rows.width);
+  Strided<Scalar> copy(const HeadRows<const Stored>& rows, const AttentionLayout& layout, Index head,
+                       const ScoreTile& tile) {
+    const Index size = (tile.key_end - tile.key_begin) * padded<Scalar>(rows.width);
     if (size > std::max<Index>(capacity, heap_.size())) heap_.resize(size);
-    return copy_rows(rows, layout, head, first, count, size > capacity ? heap_.data() : stack_);
+    return copy_rows(rows, layout, head, tile, size > capacity ? heap_.data() : stack_);
   }
 
   alignas(64) Scalar stack_[capacity];
