@@ -193,6 +193,8 @@ class Tensor {
   }
   void split(std::span<const Index> sizes, Index dimension = 0) const&& = delete;
 
+  /// Returns a copy.
+  Tensor contiguous() const { return *this; }
   /// Returns a copy with entries of another type.
   template <class Other>
   Tensor<Other> cast() const {
