@@ -93,14 +93,16 @@ inline Index count_of(const Sizes& shape) {
 /// Returns the strides of contiguous memory: the last dimension's entries are neighbours.
 inline Sizes contiguous_strides(const Sizes& shape) {
   Sizes strides = Sizes::of_rank(shape.rank());
-  Index stride = 1;
-  for (int i = shape.rank(); i-- > 0; stride *= shape[i]) strides[i] = stride;
+  std::size_t stride = 1;  // unsigned, since it may overflow if another size is 0
+  for (int i = shape.rank(); i-- > 0; stride *= static_cast<std::size_t>(shape[i]))
+    strides[i] = static_cast<Index>(stride);
   return strides;
 }
 
 /// Returns the number of a dimension of a tensor of `rank` dimensions. Negative numbers count from the end: -1 is the
 /// last. Throws if there is no such dimension; `where` begins the message.
 inline int dimension_number(const char* where, Index dimension, int rank) {
+  check(rank > 0, where, ": dimension ", dimension, " of a tensor of rank 0, which has none");
   check(dimension >= -rank && dimension < rank, where, ": dimension ", dimension, " of a tensor of rank ", rank,
         ", expected ", -rank, " to ", rank - 1);
   return static_cast<int>(dimension < 0 ? dimension + rank : dimension);
