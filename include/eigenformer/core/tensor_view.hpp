@@ -151,7 +151,7 @@ class TensorView {
   TensorView diagonal(Index a = -2, Index b = -1) const { return with(detail::diagonal(layout(), a, b)); }
   /// Cuts a dimension into pieces of `size` entries; the last may be shorter.
   std::vector<TensorView> split(Index size, Index dimension = 0) const {
-    const Index n = this->dimension(dimension);
+    const Index n = shape_[dimension_number("split", dimension, rank())];
     check(size > 0, "split: pieces of ", size, " entries, expected 1 or more");
     std::vector<TensorView> pieces;
     for (Index begin = 0; begin == 0 || begin < n; begin += size)
@@ -160,6 +160,7 @@ class TensorView {
   }
   /// Cuts a dimension into pieces of the given sizes. Throws if their sum is not the dimension's size.
   std::vector<TensorView> split(std::span<const Index> sizes, Index dimension = 0) const {
+    const Index n = shape_[dimension_number("split", dimension, rank())];
     Index begin = 0;
     std::vector<TensorView> pieces;
     for (const Index size : sizes) {
@@ -167,8 +168,7 @@ class TensorView {
       pieces.push_back(slice(dimension, {.begin = begin, .end = begin + size}));
       begin += size;
     }
-    check(begin == this->dimension(dimension), "split: pieces of ", begin, " entries in all, the dimension has ",
-          this->dimension(dimension));
+    check(begin == n, "split: pieces of ", begin, " entries in all, the dimension has ", n);
     return pieces;
   }
 
@@ -204,7 +204,7 @@ class TensorView {
     return {moved(x.offset), x.shape, x.strides};
   }
   // An empty view's data may be null, which must not be moved.
-  Scalar* moved(Index offset) const { return offset == 0 ? data_ : data_ + offset; }
+  Scalar* moved(Index offset) const { return data_ == nullptr ? nullptr : data_ + offset; }
   Index place(int i, Index index) const {
     eigen_assert(index >= -shape_[i] && index < shape_[i]);
     return index < 0 ? index + shape_[i] : index;

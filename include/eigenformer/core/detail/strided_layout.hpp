@@ -45,7 +45,7 @@ inline StridedLayout slice(StridedLayout x, Index dimension, const Slice& range)
   const Index begin = place(range.begin, step > 0 ? lowest : highest);
   const Index end = place(range.end, step > 0 ? highest : lowest);
   const Index distance = step > 0 ? end - begin : begin - end;
-  const Index count = distance <= 0 ? 0 : (distance - 1) / std::abs(step) + 1;
+  const Index count = distance <= 0 ? 0 : std::abs((distance - 1) / step) + 1;
   if (count > 0) x.offset += begin * x.strides[d];
   x.shape[d] = count;
   x.strides[d] = count > 1 ? x.strides[d] * step : x.strides[d];
@@ -131,16 +131,17 @@ inline StridedLayout diagonal(StridedLayout x, Index a, Index b) {
 inline Sizes completed_shape(Sizes shape, const Sizes& from) {
   const Index count = count_of(from);
   int unknown = -1;
-  Index known = 1;
   for (int i = 0; i < shape.rank(); ++i)
     if (shape[i] == -1) {
       check(unknown < 0, "reshape: a tensor ", from, " to ", shape, ", which leaves two sizes open");
       unknown = i;
     } else {
       check(shape[i] >= 0, "reshape: a tensor ", from, " to ", shape);
-      known *= shape[i];
     }
   if (unknown >= 0) {
+    Sizes others = shape;
+    others.erase(unknown);
+    const Index known = count_of(others);
     check(known > 0 && count % known == 0, "reshape: a tensor ", from, " to ", shape);
     shape[unknown] = count / known;
   }
@@ -200,12 +201,11 @@ inline Sizes flattened_shape(const Sizes& shape, Index first, Index last) {
   if (shape.rank() == 0) return {1};
   const int i = dimension_number("flatten", first, shape.rank()), j = dimension_number("flatten", last, shape.rank());
   check(i <= j, "flatten: dimensions ", first, " to ", last, " of a tensor ", shape);
-  Sizes flat;
-  for (int d = 0; d < shape.rank(); ++d)
-    if (d <= i || d > j)
-      flat.push_back(shape[d]);
-    else
-      flat[i] *= shape[d];
+  Sizes flat, joined;
+  for (int d = 0; d < shape.rank(); ++d) {
+    (d < i || d > j ? flat : joined).push_back(shape[d]);
+    if (d == j) flat.push_back(count_of(joined));
+  }
   return flat;
 }
 
