@@ -4,6 +4,7 @@
 #include <array>
 #include <cstdint>
 #include <cstdlib>
+#include <utility>
 
 #include "eigenformer/core/tensor_view.hpp"
 
@@ -24,7 +25,7 @@ class StridedLoop {
     std::array<int, Sizes::max_rank> order{};
     int dimensions = 0;
     const auto stride_of = [&](int d) { return std::abs(strides[leader][d]); };
-    for (int d = 0; d < shape.rank(); ++d) {
+    for (int d = 0; d < shape.rank() && !empty_; ++d) {
       if (shape[d] == 1) continue;
       int place = dimensions++;
       for (; place > 0 && stride_of(order[static_cast<std::size_t>(place - 1)]) < stride_of(d); --place)
