@@ -93,6 +93,7 @@ class Tensor {
   Tensor& operator=(const Tensor&) = default;
   Tensor(Tensor&& other) noexcept : shape_(std::exchange(other.shape_, Sizes{0})), values_(std::move(other.values_)) {}
   Tensor& operator=(Tensor&& other) noexcept {
+    if (this == &other) return *this;
     values_ = std::move(other.values_);
     other.values_.resize(0);
     shape_ = std::exchange(other.shape_, Sizes{0});
@@ -164,18 +165,23 @@ class Tensor {
   View reshape(const Sizes& shape) & { return view().reshape(shape); }
   ConstView reshape(const Sizes& shape) const& { return view().reshape(shape); }
   Tensor reshape(const Sizes& shape) && { return reshaped(view().reshape(shape).shape()); }
+  void reshape(const Sizes& shape) const&& = delete;
   View flatten(Index first = 0, Index last = -1) & { return view().flatten(first, last); }
   ConstView flatten(Index first = 0, Index last = -1) const& { return view().flatten(first, last); }
   Tensor flatten(Index first = 0, Index last = -1) && { return reshaped(view().flatten(first, last).shape()); }
+  void flatten(Index first = 0, Index last = -1) const&& = delete;
   View squeeze() & { return view().squeeze(); }
   ConstView squeeze() const& { return view().squeeze(); }
   Tensor squeeze() && { return reshaped(view().squeeze().shape()); }
+  void squeeze() const&& = delete;
   View squeeze(Index dimension) & { return view().squeeze(dimension); }
   ConstView squeeze(Index dimension) const& { return view().squeeze(dimension); }
   Tensor squeeze(Index dimension) && { return reshaped(view().squeeze(dimension).shape()); }
+  void squeeze(Index dimension) const&& = delete;
   View unsqueeze(Index dimension) & { return view().unsqueeze(dimension); }
   ConstView unsqueeze(Index dimension) const& { return view().unsqueeze(dimension); }
   Tensor unsqueeze(Index dimension) && { return reshaped(view().unsqueeze(dimension).shape()); }
+  void unsqueeze(Index dimension) const&& = delete;
   View expand(const Sizes& shape) & { return view().expand(shape); }
   ConstView expand(const Sizes& shape) const& { return view().expand(shape); }
   void expand(const Sizes& shape) const&& = delete;
