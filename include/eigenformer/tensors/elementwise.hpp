@@ -27,6 +27,8 @@ requires(... || TensorLike<Operands>) auto map(Function function, Operands&&... 
 /// shape of x. y may share memory with x.
 template <class Scalar>
 class TensorArray {
+  static constexpr bool is_writable = !std::is_const_v<Scalar>;
+
  public:
   using value_type = std::remove_const_t<Scalar>;
 
@@ -34,25 +36,23 @@ class TensorArray {
   TensorArray(const TensorArray&) = default;
   const TensorView<Scalar>& view() const { return view_; }
 
-  const TensorArray& operator=(const TensorArray& y) const { return assign(y); }
+  const TensorArray& operator=(const TensorArray& y) const requires is_writable { return assign(y); }
   template <class Y>
-  const TensorArray& operator=(Y&& y) const {
-    return assign(std::forward<Y>(y));
-  }
+  requires is_writable const TensorArray& operator=(Y&& y) const { return assign(std::forward<Y>(y)); }
   template <class Y>
-  const TensorArray& operator+=(Y&& y) const {
+  requires is_writable const TensorArray& operator+=(Y&& y) const {
     return update([](const auto& a, const auto& b) { return a + b; }, std::forward<Y>(y));
   }
   template <class Y>
-  const TensorArray& operator-=(Y&& y) const {
+  requires is_writable const TensorArray& operator-=(Y&& y) const {
     return update([](const auto& a, const auto& b) { return a - b; }, std::forward<Y>(y));
   }
   template <class Y>
-  const TensorArray& operator*=(Y&& y) const {
+  requires is_writable const TensorArray& operator*=(Y&& y) const {
     return update([](const auto& a, const auto& b) { return a * b; }, std::forward<Y>(y));
   }
   template <class Y>
-  const TensorArray& operator/=(Y&& y) const {
+  requires is_writable const TensorArray& operator/=(Y&& y) const {
     return update([](const auto& a, const auto& b) { return a / b; }, std::forward<Y>(y));
   }
 

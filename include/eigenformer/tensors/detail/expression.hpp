@@ -97,6 +97,10 @@ template <class Scalar>
 OwnedOperand<Scalar> operand_of(Tensor<Scalar>&& x) {
   return OwnedOperand<Scalar>(std::move(x));
 }
+template <class Scalar>
+OwnedOperand<Scalar> operand_of(const Tensor<Scalar>&& x) {
+  return OwnedOperand<Scalar>(x);
+}
 template <class Function, class... Operands>
 TensorExpression<Function, Operands...> operand_of(const TensorExpression<Function, Operands...>& x) {
   return x;
@@ -128,6 +132,10 @@ class TensorExpression {
   }
   template <class Operand>
   using EntriesOf = decltype(std::declval<const Operand&>().template entries<0>(detail::Run<Operand::leaves>()));
+  using Result = std::remove_cvref_t<std::invoke_result_t<const Function&, EntriesOf<Operands>...>>;
+  // An array would not outlive the expression that refers to it.
+  static_assert(!std::is_base_of_v<Eigen::PlainObjectBase<Result>, Result>,
+                "a function of entries returns an expression of Eigen arrays: leave out eval()");
 
  public:
   static constexpr std::size_t leaves = (std::size_t{0} + ... + Operands::leaves);
@@ -137,8 +145,7 @@ class TensorExpression {
     std::apply([&](const auto&... x) { ((shape_ = detail::broadcast_shapes(shape_, x.shape())), ...); }, operands_);
   }
 
-  using value_type =
-      std::remove_cvref_t<typename std::invoke_result_t<const Function&, EntriesOf<Operands>...>::Scalar>;
+  using value_type = std::remove_cvref_t<typename Result::Scalar>;
 
   /// The entries of a run, as an expression of Eigen arrays. The leaves begin at number `first` of the run.
   template <std::size_t first, std::size_t count>
