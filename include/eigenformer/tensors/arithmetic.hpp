@@ -2,6 +2,7 @@
 // tensors/elementwise.hpp. The operands have one type of entries; numbers are converted to it.
 #pragma once
 
+#include "eigenformer/tensors/detail/functions.hpp"
 #include "eigenformer/tensors/elementwise.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
@@ -13,10 +14,12 @@ concept TensorPair = (TensorLike<A> && (TensorLike<B> || Number<std::remove_cvre
 
 namespace detail {
 
-/// Returns x, or, if it is a number, as an entry of `Other`.
+/// Returns x. If it is a number, returns it as an entry of `Other`, or, beside another number, as their common type.
 template <class Other, class X>
 decltype(auto) beside(X&& x) {
-  if constexpr (Number<std::remove_cvref_t<X>>) {
+  if constexpr (Number<std::remove_cvref_t<X>> && Number<std::remove_cvref_t<Other>>) {
+    return std::common_type_t<std::remove_cvref_t<X>, std::remove_cvref_t<Other>>(x);
+  } else if constexpr (Number<std::remove_cvref_t<X>>) {
     return converted_number<ScalarOf<Other>>(x);
   } else {
     if constexpr (TensorLike<Other>)
@@ -52,8 +55,7 @@ auto map_pair(Function function, A&& a, B&& b) {
 
 }  // namespace detail
 
-// --- Arithmetic
-// -------------------------------------------------------------------------------------------------------
+// --- Arithmetic ------------------------------------------------------------------------------------------------------
 
 template <class A, class B>
 requires TensorPair<A, B>
@@ -98,8 +100,7 @@ auto clamp(X&& x, const Low& low, const High& high) {
   return minimum(maximum(std::forward<X>(x), low), high);
 }
 
-// --- Comparisons and logic: expressions of bool
-// -----------------------------------------------------------------------
+// --- Comparisons and logic: expressions of bool ----------------------------------------------------------------------
 
 template <class A, class B>
 requires TensorPair<A, B>
@@ -170,8 +171,7 @@ auto masked_fill(X&& x, Mask&& mask, const Number& value) {
   return where(std::forward<Mask>(mask), value, std::forward<X>(x));
 }
 
-// --- Functions
-// --------------------------------------------------------------------------------------------------------
+// --- Functions -------------------------------------------------------------------------------------------------------
 
 /// The entries as another type.
 template <class Other, TensorLike X>
@@ -188,16 +188,16 @@ auto square(X&& x) {
 }
 template <TensorLike X>
 auto sqrt(X&& x) {
-  return map([](const auto& a) { return a.sqrt(); }, std::forward<X>(x));
+  return map([](const auto& a) { return detail::square_root(a); }, std::forward<X>(x));
 }
 /// 1 / sqrt(x).
 template <TensorLike X>
 auto rsqrt(X&& x) {
-  return map([](const auto& a) { return a.sqrt().inverse(); }, std::forward<X>(x));
+  return map([](const auto& a) { return detail::square_root(a).inverse(); }, std::forward<X>(x));
 }
 template <TensorLike X>
 auto exp(X&& x) {
-  return map([](const auto& a) { return a.exp(); }, std::forward<X>(x));
+  return map([](const auto& a) { return detail::exponential(a); }, std::forward<X>(x));
 }
 template <TensorLike X>
 auto log(X&& x) {
@@ -256,7 +256,7 @@ auto sign(X&& x) {
 /// x to the power of a number.
 template <TensorLike X, class Exponent>
 requires(std::is_arithmetic_v<Exponent>) auto pow(X&& x, Exponent exponent) {
-  const auto power = static_cast<ScalarOf<X>>(exponent);
+  const auto power = detail::converted_number<ScalarOf<X>>(exponent);
   return map([power](const auto& a) { return a.pow(power); }, std::forward<X>(x));
 }
 
