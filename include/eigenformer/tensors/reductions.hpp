@@ -4,8 +4,9 @@
 //   Tensor<float> centred = x - mean(x, {1, 2}, {.keep_dims = true});   // [batch x 1 x 1] broadcasts
 //   float all = sum(x).item();                                          // over all dimensions: rank 0
 //
-// Sums of floating-point numbers are taken in double, and sums of integers and of bool in 64-bit integers. A sum
-// over no entries is 0, a product 1; the extremes of no entries throw.
+// Sums of floating-point numbers are taken in double; up to 1024 floats that follow each other in memory are first
+// summed in float. Sums of integers and of bool are taken in 64-bit integers. A sum over no entries is 0, a product 1;
+// the extremes of no entries throw.
 #pragma once
 
 #include "eigenformer/tensors/detail/reduce.hpp"
@@ -115,17 +116,18 @@ auto mean(X&& x) {
   const Sizes all = detail::all_dimensions(detail::shape_of(x));
   return mean(std::forward<X>(x), all);
 }
-/// The sum of squared differences from the mean, divided by the number of entries minus options.correction.
+/// The sum of squared differences from the mean, divided by the number of entries minus options.correction. Infinity,
+/// or NaN for equal entries, if that is not positive.
 template <TensorLike X>
 auto variance(X&& x, const Dimensions& dimensions, const ReductionOptions& options = {}) {
   using Scalar = ScalarOf<X>;
   static_assert(!std::is_integral_v<Scalar>, "the variance of integers: write cast<float>() of the tensor");
   const detail::ReducedShape to("variance", detail::shape_of(x), dimensions.numbers());
-  const double count = static_cast<double>(to.count);
+  const double count = static_cast<double>(to.count), divisor = std::max(0.0, count - options.correction);
   const Tensor<double> means =
       detail::reduce<detail::SumReducer, double>("variance", x, dimensions.numbers(), true) / count;
   const auto deviations = square(cast<double>(std::forward<X>(x)) - means);
-  return Tensor<Scalar>(cast<Scalar>(sum(deviations, dimensions, options) / (count - options.correction)));
+  return Tensor<Scalar>(cast<Scalar>(sum(deviations, dimensions, options) / divisor));
 }
 /// The square root of the variance.
 template <TensorLike X>
@@ -133,13 +135,14 @@ auto standard_deviation(X&& x, const Dimensions& dimensions, const ReductionOpti
   using Scalar = ScalarOf<X>;
   return Tensor<Scalar>(sqrt(variance(std::forward<X>(x), dimensions, options)));
 }
-/// log(sum(exp(x))), without overflow; -inf over entries of -inf.
+/// log(sum(exp(x))), without overflow; -inf over entries of -inf. Throws over no entries.
 template <TensorLike X>
 auto logsumexp(X&& x, const Dimensions& dimensions, const ReductionOptions& options = {}) {
   using Scalar = ScalarOf<X>;
+  const detail::ReducedShape to("logsumexp", detail::shape_of(x), dimensions.numbers());
+  detail::check_not_empty("logsumexp", detail::shape_of(x), dimensions.numbers());
   const Tensor<Scalar> largest = amax(x, dimensions, {.keep_dims = true});
   const Tensor<Scalar> origin = where(isfinite(largest), largest, Scalar(0));
-  const detail::ReducedShape to("logsumexp", detail::shape_of(x), dimensions.numbers());
   const Tensor<Scalar> sums = sum(exp(std::forward<X>(x) - origin), dimensions, {.keep_dims = true});
   return Tensor<Scalar>(log(sums) + origin).reshape(options.keep_dims ? to.kept : to.squeezed);
 }
