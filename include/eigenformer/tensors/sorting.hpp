@@ -24,6 +24,7 @@ Tensor<Result> map_lines(const TensorView<const Scalar>& x, int dimension, Index
   Sizes shape = x.shape();
   shape[dimension] = result_size;
   Tensor<Result> result = Tensor<Result>::uninitialized(shape);
+  if (result.size() == 0) return result;
   for_each_line<2>(shape, {result.strides(), x.strides()}, dimension, [&](const auto& offsets) {
     write(x.data() + offsets[1], x.strides()[dimension], x.shape()[dimension], result.data() + offsets[0],
           result.strides()[dimension]);
