@@ -230,6 +230,10 @@ TEST_CASE("long sums of float are accurate", "[tensors]") {
     CHECK(sum(ones.reshape({-1, 10}), 0)(9) == many / 10);
     CHECK(sum(ones.slice(0, {.step = 3}) * 3).item() == (many + 2) / 3 * 3);
     CHECK(mean(ones).item() == 1);
+    const double tenth = static_cast<double>(0.1F);
+    CHECK(difference(static_cast<double>(sum(ones * 0.1F).item()), tenth * many) <= rounding<float>(16));
+    CHECK(difference(static_cast<double>(sum(ones.slice(0, {.step = -2}) * 0.1F).item()), tenth * many / 2) <=
+          rounding<float>(16));
     CHECK(variance(ones, 0).item() == 0);
     float one = 1;
     CHECK(sum(TensorView<float>(&one, {}).expand({many})).item() == many);
