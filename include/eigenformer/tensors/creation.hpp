@@ -2,7 +2,9 @@
 #pragma once
 
 #include <cmath>
+#include <cstdint>
 #include <initializer_list>
+#include <limits>
 #include <vector>
 
 #include "eigenformer/core/rng.hpp"
@@ -70,16 +72,25 @@ template <class Scalar>
 Tensor<Scalar> arange(std::type_identity_t<Scalar> begin, std::type_identity_t<Scalar> end,
                       std::type_identity_t<Scalar> step = Scalar(1)) {
   check(step != Scalar(0), "arange: the step is 0");
-  const double first = static_cast<double>(begin), width = static_cast<double>(step);
-  const double count = std::ceil((static_cast<double>(end) - first) / width);
-  check(count < 0x1p62, "arange: too many entries");
-  Tensor<Scalar> x({count > 0 ? static_cast<Index>(count) : 0});
-  for (Index i = 0; i < x.size(); ++i)
-    if constexpr (std::is_integral_v<Scalar>)
-      x(i) = static_cast<Scalar>(begin + static_cast<Scalar>(i) * step);
-    else
-      x(i) = static_cast<Scalar>(first + static_cast<double>(i) * width);
-  return x;
+  if constexpr (std::is_integral_v<Scalar>) {
+    // Unsigned, so that no difference of two integers overflows.
+    using Unsigned = std::uint64_t;
+    const auto from = static_cast<Unsigned>(begin), width = static_cast<Unsigned>(step);
+    const bool is_rising = step > 0, is_empty = is_rising ? begin >= end : begin <= end;
+    const Unsigned distance = is_rising ? static_cast<Unsigned>(end) - from : from - static_cast<Unsigned>(end);
+    const Unsigned count = is_empty ? 0 : (distance - 1) / (is_rising ? width : 0 - width) + 1;
+    check(count < Unsigned{1} << 62, "arange: too many entries");
+    Tensor<Scalar> x({static_cast<Index>(count)});
+    for (Unsigned i = 0; i < count; ++i) x.data()[i] = static_cast<Scalar>(from + i * width);
+    return x;
+  } else {
+    const double first = static_cast<double>(begin), width = static_cast<double>(step);
+    const double count = std::ceil((static_cast<double>(end) - first) / width);
+    check(count < 0x1p62, "arange: too many entries");
+    Tensor<Scalar> x({count > 0 ? static_cast<Index>(count) : 0});
+    for (Index i = 0; i < x.size(); ++i) x(i) = static_cast<Scalar>(first + static_cast<double>(i) * width);
+    return x;
+  }
 }
 /// Returns [0, 1, .. count - 1].
 template <class Scalar>
@@ -87,11 +98,14 @@ Tensor<Scalar> arange(std::type_identity_t<Scalar> count) {
   return arange<Scalar>(Scalar(0), count);
 }
 
-/// Returns uniform random numbers of [0, 1).
+/// Returns uniform random numbers of [0, 1), with as many random bits as Scalar has digits.
 template <class Scalar>
 Tensor<Scalar> rand(const Sizes& shape, Rng& rng) {
+  static_assert(!std::is_integral_v<Scalar>, "random integers: write randint<Scalar>(count, shape, rng)");
+  // Digits are cut off, because rounding would reach 1.
+  const double steps = std::ldexp(1.0, std::numeric_limits<Scalar>::digits);
   Tensor<Scalar> x = Tensor<Scalar>::uninitialized(shape);
-  for (Index i = 0; i < x.size(); ++i) x.data()[i] = static_cast<Scalar>(rng.uniform());
+  for (Index i = 0; i < x.size(); ++i) x.data()[i] = static_cast<Scalar>(std::floor(rng.uniform() * steps) / steps);
   return x;
 }
 /// Returns normal random numbers with mean 0 and variance 1.
