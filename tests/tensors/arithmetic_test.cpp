@@ -273,7 +273,7 @@ TEST_CASE("comparisons and logic give tensors of bool", "[tensors]") {
             return entry(b.view(), i) < 0 ? -infinity : broadcast_entry(a.view(), i);
           }) == 0);
   }
-  const Tensor<bool> mask({3}, std::vector<bool>().empty());
+  const Tensor<bool> mask({3}, true);
   CHECK(entries_of(Tensor<float>(where(mask, 1.5F, 0.0F))) == std::vector<float>{1.5F, 1.5F, 1.5F});
   CHECK(entries_of(Tensor<double>(where(!mask, 1, 0.5))) == std::vector<double>{0.5, 0.5, 0.5});
 

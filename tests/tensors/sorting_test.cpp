@@ -111,7 +111,7 @@ TEST_CASE("other types are sorted too", "[tensors]") {
   const GuardedView<Eigen::half> halves({3, 5}, rng);
   entry(halves.view(), {1, 2}) = static_cast<Eigen::half>(not_a_number);
   check_sorting(halves.view(), rng);
-  const Tensor<bool> flags({4}, std::vector<std::uint8_t>().empty());
+  const Tensor<bool> flags({4}, true);
   CHECK(entries_of(argsort(flags, 0, SortOrder::descending)) == std::vector<Index>{0, 1, 2, 3});
 }
 
