@@ -79,14 +79,14 @@ Tensor<Scalar> arange(std::type_identity_t<Scalar> begin, std::type_identity_t<S
     const bool is_rising = step > 0, is_empty = is_rising ? begin >= end : begin <= end;
     const Unsigned distance = is_rising ? static_cast<Unsigned>(end) - from : from - static_cast<Unsigned>(end);
     const Unsigned count = is_empty ? 0 : (distance - 1) / (is_rising ? width : 0 - width) + 1;
-    check(count < Unsigned{1} << 62, "arange: too many entries");
+    check(count <= static_cast<Unsigned>((std::numeric_limits<Index>::max)()), "arange: too many entries");
     Tensor<Scalar> x({static_cast<Index>(count)});
     for (Unsigned i = 0; i < count; ++i) x.data()[i] = static_cast<Scalar>(from + i * width);
     return x;
   } else {
     const double first = static_cast<double>(begin), width = static_cast<double>(step);
     const double count = std::ceil((static_cast<double>(end) - first) / width);
-    check(count < 0x1p62, "arange: too many entries");
+    check(count < static_cast<double>((std::numeric_limits<Index>::max)()), "arange: too many entries");
     Tensor<Scalar> x({count > 0 ? static_cast<Index>(count) : 0});
     for (Index i = 0; i < x.size(); ++i) x(i) = static_cast<Scalar>(first + static_cast<double>(i) * width);
     return x;
