@@ -50,8 +50,8 @@ Tensor<ScalarOf<X>> gather(X&& x, Index dimension, Indices&& indices) {
 }
 
 /// Adds each entry of `source` to an entry of x: x(indices(i, j), j) += source(i, j) for dimension 0, as PyTorch's
-/// scatter_add_. `indices` and `source` have one shape. Entries are added in order, so the result is always the same.
-/// Throws if an index is out of range; then x may have been changed in part.
+/// scatter_add_. `indices` and `source` have one shape, and may share memory with x. Entries are added in order, so the
+/// result is always the same. Throws if an index is out of range; then x may have been changed in part.
 template <class Scalar, TensorLike Indices, TensorLike Source>
 void scatter_add(const TensorView<Scalar>& x, Index dimension, Indices&& indices, Source&& source) {
   static_assert(std::is_integral_v<ScalarOf<Indices>>, "scatter_add: indices are integers");
@@ -63,6 +63,8 @@ void scatter_add(const TensorView<Scalar>& x, Index dimension, Indices&& indices
   check(values.view().shape() == places.view().shape(), "scatter_add: source is ", values.view().shape(),
         ", indices are ", places.view().shape());
   detail::check_writable(x);
+  if (detail::may_share_memory(places.view(), x) || detail::may_share_memory(values.view(), x))
+    return scatter_add(x, d, places.view().contiguous(), values.view().contiguous());
   detail::for_each_index("scatter_add", x.shape(), {x.strides(), values.view().strides()}, places.view(), d,
                          [&](Index target, Index from) { x.data()[target] += values.view().data()[from]; });
 }
@@ -79,8 +81,11 @@ Tensor<ScalarOf<X>> index_select(X&& x, Index dimension, Indices&& indices) {
   Sizes shape = values.view().shape();
   shape[d] = places.view().size();
   auto result = Tensor<ScalarOf<X>>::uninitialized(shape);
-  for (Index i = 0; i < shape[d]; ++i)
-    values.view().select(d, static_cast<Index>(places.view()(i))).copy_to(result.select(d, i));
+  for (Index i = 0; i < shape[d]; ++i) {
+    const Index place =
+        detail::checked_index("index_select", static_cast<Index>(places.view()(i)), values.view().shape()[d]);
+    values.view().select(d, place).copy_to(result.select(d, i));
+  }
   return result;
 }
 

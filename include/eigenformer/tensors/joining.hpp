@@ -54,12 +54,14 @@ auto concat(Index dimension, First&& first, Others&&... others) {
 /// Returns the parts, which have one shape, along a new dimension before `dimension`. Throws if shapes differ.
 template <class Scalar>
 Tensor<std::remove_const_t<Scalar>> stack(std::span<const TensorView<Scalar>> parts, Index dimension) {
+  check(!parts.empty(), "stack: no tensors");
+  const int d = dimension_number("stack", dimension, parts[0].rank() + 1);
   std::vector<TensorView<Scalar>> longer;
   for (const TensorView<Scalar>& part : parts) {
     check(part.shape() == parts[0].shape(), "stack: a tensor ", part.shape(), " after one ", parts[0].shape());
-    longer.push_back(part.unsqueeze(dimension));
+    longer.push_back(part.unsqueeze(d));
   }
-  return concat(longer, dimension);
+  return concat(longer, d);
 }
 template <class Scalar>
 auto stack(const std::vector<TensorView<Scalar>>& parts, Index dimension) {

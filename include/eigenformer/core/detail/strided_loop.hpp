@@ -111,13 +111,19 @@ MemoryRange memory_range(const TensorView<Scalar>& x) {
   return {address(lowest), address(highest) + sizeof(Scalar) - 1};
 }
 
+/// Whether two views may share memory. They do not if one's last entry lies before the other's first.
+template <class A, class B>
+bool may_share_memory(const TensorView<A>& a, const TensorView<B>& b) {
+  if (a.size() == 0 || b.size() == 0) return false;
+  const MemoryRange of_a = memory_range(a), of_b = memory_range(b);
+  return of_a.last >= of_b.first && of_b.last >= of_a.first;
+}
+
 /// Whether writing to one view may change what the other has still to read. An entry that is read and then written at
 /// the same index does no harm.
 template <class From, class To>
 bool interferes(const TensorView<From>& from, const TensorView<To>& to) {
-  if (from.size() == 0 || to.size() == 0) return false;
-  const MemoryRange a = memory_range(from), b = memory_range(to);
-  if (a.last < b.first || b.last < a.first) return false;
+  if (!may_share_memory(from, to)) return false;
   const bool same_entries = static_cast<const void*>(from.data()) == static_cast<const void*>(to.data()) &&
                             sizeof(From) == sizeof(To) && from.shape() == to.shape() && from.strides() == to.strides();
   return !same_entries;
