@@ -5,6 +5,7 @@
 //                      //  [4, 5, 6]]
 #pragma once
 
+#include <algorithm>
 #include <cstdio>
 #include <ostream>
 #include <string>
@@ -16,7 +17,7 @@ namespace eigenformer::inline EIGENFORMER_ABI {
 
 /// How tensors are printed.
 struct PrintOptions {
-  int precision = 4;       // significant digits
+  int precision = 4;       // significant digits, 1 to 17
   Index threshold = 1000;  // tensors of more entries are abridged
   Index edge = 3;          // entries at each end of an abridged dimension
 };
@@ -30,8 +31,9 @@ std::string printed(const Scalar& value, int precision) {
   } else if constexpr (std::is_integral_v<Scalar>) {
     return std::to_string(value);
   } else {
+    if (value != value) return "nan";  // without the sign that some platforms print
     char text[40];
-    std::snprintf(text, sizeof text, "%.*g", precision, static_cast<double>(value));
+    std::snprintf(text, sizeof text, "%.*g", std::clamp(precision, 1, 17), static_cast<double>(value));
     return text;
   }
 }
