@@ -9,6 +9,17 @@ namespace eigenformer::inline EIGENFORMER_ABI {
 
 namespace detail {
 
+/// Throws unless tensors of these shapes can be multiplied.
+inline void check_product(const Sizes& a, const Sizes& b) {
+  check(a.rank() > 0 && b.rank() > 0, "matmul: a is ", a, ", b is ", b, ", expected one dimension or more");
+  bool fit = a[a.rank() - 1] == b[std::max(0, b.rank() - 2)];
+  for (int i = 3; i <= a.rank() && i <= b.rank(); ++i) {
+    const Index of_a = a[a.rank() - i], of_b = b[b.rank() - i];
+    fit = fit && (of_a == of_b || of_a == 1 || of_b == 1);
+  }
+  check(fit, "matmul: a is ", a, ", b is ", b);
+}
+
 /// Returns the products of the last two dimensions: [batch x m x k] times [batch x k x n].
 template <class Scalar>
 Tensor<Scalar> multiply_matrices(const TensorView<const Scalar>& a, const TensorView<const Scalar>& b,
@@ -16,7 +27,6 @@ Tensor<Scalar> multiply_matrices(const TensorView<const Scalar>& a, const Tensor
   using Compute = ComputeType<Scalar>;
   Sizes batch_a = a.shape(), batch_b = b.shape();
   const Index m = a.dimension(-2), k = a.dimension(-1), n = b.dimension(-1);
-  check(b.dimension(-2) == k, "matmul: a is ", a.shape(), ", b is ", b.shape());
   for (Sizes* sizes : {&batch_a, &batch_b}) {
     sizes->pop_back();
     sizes->pop_back();
@@ -50,9 +60,8 @@ Tensor<ScalarOf<A>> matmul(A&& a, B&& b, Threads* threads = nullptr) {
   static_assert(std::is_same_v<Scalar, ScalarOf<B>>, "tensors of different types: write cast<T>() of one of them");
   const detail::Evaluated left(a);
   const detail::Evaluated right(b);
+  detail::check_product(left.view().shape(), right.view().shape());
   const bool is_row = left.view().rank() == 1, is_column = right.view().rank() == 1;
-  check(left.view().rank() > 0 && right.view().rank() > 0, "matmul: a is ", left.view().shape(), ", b is ",
-        right.view().shape(), ", expected one dimension or more");
   Tensor<Scalar> y = detail::multiply_matrices<Scalar>(is_row ? left.view().unsqueeze(0) : left.view(),
                                                        is_column ? right.view().unsqueeze(1) : right.view(), threads);
   if (is_column) y = std::move(y).squeeze(-1);
