@@ -88,53 +88,82 @@ TensorView<const Scalar> as_matrices(const TensorView<const Scalar>& x, int rows
   return copy.view();
 }
 
+/// The labels of a contraction: those of both operands, of one of them, and those that are summed over.
+struct ContractionLabels {
+  Sizes batch, m, n, k;
+};
+
+/// Returns one list of labels after another.
+inline Sizes joined(Sizes labels, const Sizes& more) {
+  for (const Index label : more) labels.push_back(label);
+  return labels;
+}
+
+/// Returns the products of matrices [batch x m x n] of two operands, with `batch` dimensions as they are in the labels.
+template <class Scalar>
+Tensor<Scalar> contraction_products(const LabelledTensor<Scalar>& a, const LabelledTensor<Scalar>& b,
+                                    const ContractionLabels& labels, Threads* threads) {
+  const TensorView<const Scalar> left = arranged(a.view, a.labels, joined(joined(labels.batch, labels.m), labels.k));
+  if constexpr (has_product<Scalar>) {
+    const TensorView<const Scalar> right = arranged(b.view, b.labels, joined(joined(labels.batch, labels.k), labels.n));
+    Tensor<Scalar> a_copy, b_copy;
+    const TensorView<const Scalar> rows =
+        with_contiguous_lines(as_matrices(left, labels.m.rank(), labels.k.rank(), a_copy), a_copy);
+    const TensorView<const Scalar> columns = as_matrices(right, labels.k.rank(), labels.n.rank(), b_copy);
+    Sizes shape = rows.shape();
+    shape[shape.rank() - 1] = columns.dimension(-1);
+    Tensor<Scalar> product = Tensor<Scalar>::uninitialized(shape);
+    multiply_batch<Scalar>(rows, columns, product.view(), threads);
+    return product;
+  } else {
+    // Integers: the sum of products. Dimensions are merged, so that there are four of them.
+    const TensorView<const Scalar> right = arranged(b.view, b.labels, joined(joined(labels.batch, labels.n), labels.k));
+    const auto merged = [&](const TensorView<const Scalar>& x, const Sizes& middle) {
+      const auto size_from = [&](int first, int count) {
+        Index size = 1;
+        for (int d = first; d < first + count; ++d) size *= x.shape()[d];
+        return size;
+      };
+      const int batch = labels.batch.rank();
+      return x.contiguous().reshape(
+          {size_from(0, batch), size_from(batch, middle.rank()), size_from(batch + middle.rank(), labels.k.rank())});
+    };
+    const Tensor<Scalar> rows = merged(left, labels.m), columns = merged(right, labels.n);
+    return Tensor<Scalar>(cast<Scalar>(sum(rows.unsqueeze(2) * columns.unsqueeze(1), -1)));
+  }
+}
+
 /// Returns the contraction of two operands: their product, summed over labels that are not needed.
 template <class Scalar>
 LabelledTensor<Scalar> contracted(const LabelledTensor<Scalar>& a, const LabelledTensor<Scalar>& b, const Sizes& result,
                                   LabelSet needed, Threads* threads) {
-  const LabelSet in_a = label_set(a.labels), in_b = label_set(b.labels), summed = in_a & in_b & ~needed;
+  const LabelSet in_a = label_set(a.labels), in_b = label_set(b.labels);
   // The order of labels follows the result, and then the operands.
-  Sizes all;
+  Sizes kept;
   for (const Sizes* labels : {&result, &a.labels, &b.labels})
     for (const Index label : *labels)
-      if (contains((in_a | in_b) & ~label_set(all), label)) all.push_back(label);
-  const Sizes kept = labels_in(all, needed);
-  const Sizes k = labels_in(a.labels, summed);
-  const Sizes batch = labels_in(kept, in_a & in_b), m = labels_in(kept, in_a & ~in_b),
-              n = labels_in(kept, in_b & ~in_a);
-  if (k.rank() == 0) return {Tensor<Scalar>(arranged(a.view, a.labels, kept) * arranged(b.view, b.labels, kept)), kept};
-  const auto joined = [](Sizes labels, const Sizes& more) {
-    for (const Index label : more) labels.push_back(label);
-    return labels;
-  };
-  if (!has_product<Scalar> || (m.rank() == 0 && n.rank() == 0)) {
-    const Sizes labels = joined(kept, k);
+      if (contains((in_a | in_b) & needed & ~label_set(kept), label)) kept.push_back(label);
+  const ContractionLabels labels{.batch = labels_in(kept, in_a & in_b),
+                                 .m = labels_in(kept, in_a & ~in_b),
+                                 .n = labels_in(kept, in_b & ~in_a),
+                                 .k = labels_in(a.labels, in_a & in_b & ~needed)};
+  if (labels.k.rank() == 0)
+    return {Tensor<Scalar>(arranged(a.view, a.labels, kept) * arranged(b.view, b.labels, kept)), kept};
+  if (labels.m.rank() == 0 && labels.n.rank() == 0) {
+    const Sizes all = joined(kept, labels.k);
     Sizes last;
-    for (int d = kept.rank(); d < labels.rank(); ++d) last.push_back(d);
-    const auto product = arranged(a.view, a.labels, labels) * arranged(b.view, b.labels, labels);
+    for (int d = kept.rank(); d < all.rank(); ++d) last.push_back(d);
+    const auto product = arranged(a.view, a.labels, all) * arranged(b.view, b.labels, all);
     return {Tensor<Scalar>(cast<Scalar>(sum(product, last))), kept};
   }
-  if constexpr (has_product<Scalar>) {
-    Tensor<Scalar> a_copy, b_copy;
-    const TensorView<const Scalar> left = with_contiguous_lines(
-        as_matrices(arranged(a.view, a.labels, joined(joined(batch, m), k)), m.rank(), k.rank(), a_copy), a_copy);
-    const TensorView<const Scalar> right =
-        as_matrices(arranged(b.view, b.labels, joined(joined(batch, k), n)), k.rank(), n.rank(), b_copy);
-    const Sizes labels = joined(joined(batch, m), n);
-    Sizes shape = left.shape();
-    shape[shape.rank() - 1] = right.dimension(-1);
-    Tensor<Scalar> product = Tensor<Scalar>::uninitialized(shape);
-    multiply_batch<Scalar>(left, right, product.view(), threads);
-    Sizes sizes;
-    for (const Index label : labels) {
-      const auto* place = std::find(a.labels.begin(), a.labels.end(), label);
-      sizes.push_back(place != a.labels.end()
-                          ? a.view.shape()[static_cast<int>(place - a.labels.begin())]
-                          : b.view.dimension(std::find(b.labels.begin(), b.labels.end(), label) - b.labels.begin()));
-    }
-    return {std::move(product).reshape(sizes), labels};
+  const Sizes order = joined(joined(labels.batch, labels.m), labels.n);
+  Sizes shape;
+  for (const Index label : order) {
+    const LabelledTensor<Scalar>& owner = contains(in_a, label) ? a : b;
+    const auto place = std::find(owner.labels.begin(), owner.labels.end(), label) - owner.labels.begin();
+    shape.push_back(owner.view.shape()[static_cast<int>(place)]);
   }
-  return a;  // not reached
+  return {contraction_products(a, b, labels, threads).reshape(shape), order};
 }
 
 /// Parses an equation for these operands.
@@ -159,6 +188,8 @@ Tensor<Scalar> einsum(const EinsumEquation& parsed, const std::vector<TensorView
     sets.push_back(label_set(tensors.back().labels));
   }
   const EinsumOrder order(sets, result, parsed.size_of);
+  check(order.steps().size() + 1 == operands.size(), "einsum: \"", equation,
+        "\": every order of products has tensors of more than ", Sizes::max_rank, " dimensions on the way");
   for (const EinsumStep& step : order.steps()) {
     const LabelledTensor<Scalar> right = std::move(tensors[step.right]), left = std::move(tensors[step.left]);
     tensors.erase(tensors.begin() + static_cast<std::ptrdiff_t>(step.right));

@@ -5,6 +5,8 @@
 #include <bit>
 #include <cstdint>
 #include <limits>
+#include <optional>
+#include <span>
 #include <string_view>
 #include <vector>
 
@@ -41,9 +43,16 @@ struct EinsumEquation {
   std::array<Index, 64> size_of{};
 };
 
+/// Returns a list of labels. Throws if they are more than a tensor's dimensions.
+inline Sizes checked_labels(std::string_view equation, const std::vector<Index>& labels) {
+  check(labels.size() <= Sizes::max_rank, "einsum: \"", equation, "\": a tensor of ", labels.size(),
+        " dimensions, expected at most ", Sizes::max_rank);
+  return Sizes(std::span<const Index>(labels));
+}
+
 /// Parses one term of an equation for a tensor of `rank` dimensions. An ellipsis stands for all that have no letter.
 inline Sizes parse_term(std::string_view equation, std::string_view term, int rank) {
-  Sizes labels;
+  std::vector<Index> labels;
   int letters = 0;
   for (const char c : term) letters += c >= 'A' && c != '.' ? 1 : 0;
   bool has_ellipsis = false;
@@ -61,8 +70,9 @@ inline Sizes parse_term(std::string_view equation, std::string_view term, int ra
     check(is_upper || is_lower, "einsum: \"", equation, "\": '", c, "' is no letter");
     labels.push_back(is_upper ? c - 'A' : c - 'a' + 26);
   }
-  check(labels.rank() == rank, "einsum: \"", equation, "\": \"", term, "\" for a tensor of rank ", rank);
-  return labels;
+  check(static_cast<int>(labels.size()) == rank, "einsum: \"", equation, "\": \"", term, "\" for a tensor of rank ",
+        rank);
+  return checked_labels(equation, labels);
 }
 
 /// Parses an equation for operands of these shapes. Without "->" the result has the labels that occur once, in
@@ -95,9 +105,11 @@ inline EinsumEquation parse_einsum(std::string_view equation, const std::vector<
     for (const char c : term) rank += c >= 'A' ? 1 : 0;
     parsed.result = parse_term(equation, term, rank);
   } else {
-    for (int k = ellipsis; k > 0; --k) parsed.result.push_back(first_ellipsis_label + k - 1);
+    std::vector<Index> labels;
+    for (int k = ellipsis; k > 0; --k) labels.push_back(first_ellipsis_label + k - 1);
     for (Index label = 0; label < first_ellipsis_label; ++label)
-      if (count[static_cast<std::size_t>(label)] == 1) parsed.result.push_back(label);
+      if (count[static_cast<std::size_t>(label)] == 1) labels.push_back(label);
+    parsed.result = checked_labels(equation, labels);
   }
   check(std::popcount(label_set(parsed.result)) == parsed.result.rank(), "einsum: \"", equation,
         "\": the result names a label twice");
@@ -113,7 +125,8 @@ struct EinsumStep {
 };
 
 /// Returns the order of contractions with the fewest multiplications: each costs the product of the sizes of all its
-/// labels. Tries all orders of up to eight operands, and always contracts the cheapest pair of more.
+/// labels. Tries all orders of up to six operands, and always contracts the cheapest pair of more. Leaves out orders
+/// with a tensor of more than eight dimensions on the way; there are no steps if no order is left.
 class EinsumOrder {
  public:
   EinsumOrder(const std::vector<LabelSet>& operands, LabelSet result, const std::array<Index, 64>& size_of)
@@ -138,27 +151,31 @@ class EinsumOrder {
       best_cost_ = cost_so_far;
       return;
     }
-    EinsumStep cheapest{0, 1};
+    std::optional<EinsumStep> cheapest;
     const auto cost_of = [&](const EinsumStep& s) { return cost(operands[s.left] | operands[s.right]); };
     for (std::size_t i = 0; i < operands.size(); ++i)
       for (std::size_t j = i + 1; j < operands.size(); ++j) {
         const EinsumStep step{i, j};
+        if (std::popcount(contraction(operands, step)) > Sizes::max_rank) continue;
         if (operands.size() <= max_searched)
           take(operands, step, cost_so_far + cost_of(step));
-        else if (cost_of(step) < cost_of(cheapest))
+        else if (!cheapest.has_value() || cost_of(step) < cost_of(*cheapest))
           cheapest = step;
       }
-    if (operands.size() > max_searched) take(operands, cheapest, cost_so_far + cost_of(cheapest));
+    if (cheapest.has_value()) take(operands, *cheapest, cost_so_far + cost_of(*cheapest));
+  }
+  /// The labels that a step leaves: those that the result or another operand needs.
+  LabelSet contraction(const std::vector<LabelSet>& operands, const EinsumStep& step) const {
+    LabelSet needed = result_;
+    for (std::size_t k = 0; k < operands.size(); ++k)
+      if (k != step.left && k != step.right) needed |= operands[k];
+    return (operands[step.left] | operands[step.right]) & needed;
   }
   void take(const std::vector<LabelSet>& operands, const EinsumStep& step, double cost_so_far) {
     std::vector<LabelSet> left;
-    LabelSet needed = result_;
     for (std::size_t k = 0; k < operands.size(); ++k)
-      if (k != step.left && k != step.right) {
-        left.push_back(operands[k]);
-        needed |= operands[k];
-      }
-    left.push_back((operands[step.left] | operands[step.right]) & needed);
+      if (k != step.left && k != step.right) left.push_back(operands[k]);
+    left.push_back(contraction(operands, step));
     steps_.push_back(step);
     search(left, cost_so_far);
     steps_.pop_back();
