@@ -12,7 +12,7 @@ namespace detail {
 /// Throws unless tensors of these shapes can be multiplied.
 inline void check_product(const Sizes& a, const Sizes& b) {
   check(a.rank() > 0 && b.rank() > 0, "matmul: a is ", a, ", b is ", b, ", expected one dimension or more");
-  bool fit = a[a.rank() - 1] == b[std::max(0, b.rank() - 2)];
+  bool fit = a[a.rank() - 1] == b[std::max<int>(0, b.rank() - 2)];
   for (int i = 3; i <= a.rank() && i <= b.rank(); ++i) {
     const Index of_a = a[a.rank() - i], of_b = b[b.rank() - i];
     fit = fit && (of_a == of_b || of_a == 1 || of_b == 1);

@@ -123,7 +123,7 @@ auto variance(X&& x, const Dimensions& dimensions, const ReductionOptions& optio
   using Scalar = ScalarOf<X>;
   static_assert(!std::is_integral_v<Scalar>, "the variance of integers: write cast<float>() of the tensor");
   const detail::ReducedShape to("variance", detail::shape_of(x), dimensions.numbers());
-  const double count = static_cast<double>(to.count), divisor = std::max(0.0, count - options.correction);
+  const double count = static_cast<double>(to.count), divisor = std::max<double>(0.0, count - options.correction);
   const Tensor<double> means =
       detail::reduce<detail::SumReducer, double>("variance", x, dimensions.numbers(), true) / count;
   const auto deviations = square(cast<double>(std::forward<X>(x)) - means);
