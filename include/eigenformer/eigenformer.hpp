@@ -9,6 +9,7 @@
 #include "eigenformer/decode/greedy.hpp"
 #include "eigenformer/kernels/merge_attention.hpp"
 #include "eigenformer/kernels/rotary.hpp"
+#include "eigenformer/kernels/rotary_scaling.hpp"
 #include "eigenformer/kernels/scores.hpp"
 #include "eigenformer/layers/encoder_decoder.hpp"
 #include "eigenformer/models/translation_model.hpp"

@@ -1,5 +1,7 @@
 #include "eigenformer/io/options.hpp"
 
+#include <concepts>
+
 #include "support/catch.hpp"
 #include "support/message_of.hpp"
 
@@ -12,41 +14,61 @@ constexpr auto enum_names(Colour) {
   return std::to_array<ef::EnumName<Colour>>({{Colour::red, "red"}, {Colour::blue, "blue"}});
 }
 
+struct Brush {
+  ef::Index hairs = 100;
+};
+template <class AnyBrush>
+requires std::same_as<std::remove_const_t<AnyBrush>, Brush>
+void visit_options(AnyBrush& brush, auto&& visitor) {
+  visitor("hairs", brush.hairs);
+}
+
 struct Options {
   ef::Index coats = 2;
   double thickness = 0.5;
   bool glossy = false;
   Colour colour = Colour::red;
   ef::Index hours = 8;
+  Brush brush{};
 };
 template <class AnyOptions>
+requires std::same_as<std::remove_const_t<AnyOptions>, Options>
 void visit_options(AnyOptions& options, auto&& visitor) {
   visitor("coats", options.coats);
   visitor("thickness", options.thickness);
   visitor("glossy", options.glossy);
   visitor("colour", options.colour);
   visitor("hours", options.hours, ef::AddedLater());
+  visitor("brush", options.brush, ef::AddedLater());
 }
 
 }  // namespace paint
 
 TEST_CASE("options of every type go to JSON and back", "[io]") {
-  const ef::Json json = ef::options_to_json(paint::Options{3, 0.25, true, paint::Colour::blue, 5});
-  CHECK(json == ef::Json{{"coats", 3}, {"thickness", 0.25}, {"glossy", true}, {"colour", "blue"}, {"hours", 5}});
+  const ef::Json json = ef::options_to_json(paint::Options{3, 0.25, true, paint::Colour::blue, 5, {60}});
+  CHECK(json == ef::Json{{"coats", 3},
+                         {"thickness", 0.25},
+                         {"glossy", true},
+                         {"colour", "blue"},
+                         {"hours", 5},
+                         {"brush", {{"hairs", 60}}}});
   const auto options = ef::options_from_json<paint::Options>(json, "test");
   CHECK(options.coats == 3);
   CHECK(options.thickness == 0.25);
   CHECK(options.glossy);
   CHECK(options.colour == paint::Colour::blue);
   CHECK(options.hours == 5);
+  CHECK(options.brush.hairs == 60);
 }
 
 TEST_CASE("an option that was added later keeps its default where it is missing", "[io]") {
-  ef::Json json = ef::options_to_json(paint::Options{3, 0.25, true, paint::Colour::blue, 5});
+  ef::Json json = ef::options_to_json(paint::Options{3, 0.25, true, paint::Colour::blue, 5, {60}});
   json.erase("hours");
+  json.erase("brush");
   const auto options = ef::options_from_json<paint::Options>(json, "test");
   CHECK(options.coats == 3);
   CHECK(options.hours == 8);
+  CHECK(options.brush.hairs == 100);
   json["smell"] = 1;
   CHECK(ef::testing::message_of([&] { ef::options_from_json<paint::Options>(json, "paint.json"); }) ==
         "paint.json: has \"smell\", which is not an option");
@@ -62,6 +84,8 @@ TEST_CASE("JSON that is not the options is refused, with its place", "[io]") {
   CHECK(message("coats", -1) == "paint.json: \"coats\" is -1, expected a whole number from 0 to 2^31");
   CHECK(message("thickness", "thin") == "paint.json: \"thickness\" is \"thin\", expected a number");
   CHECK(message("glossy", 1) == "paint.json: \"glossy\" is 1, expected true or false");
+  CHECK(message("brush", {{"hairs", -1}}) ==
+        "paint.json: \"brush\": \"hairs\" is -1, expected a whole number from 0 to 2^31");
   CHECK(message("colour", 1) == "paint.json: \"colour\" is 1, expected a text");
   CHECK(message("colour", "green") == "paint.json: \"colour\": expected red or blue, given \"green\"");
   CHECK(message("hours", "many") == "paint.json: \"hours\" is \"many\", expected a whole number from 0 to 2^31");

@@ -17,6 +17,17 @@ TEST_CASE("options come back from JSON as they were", "[io]") {
   options.buckets = 16;
   options.max_distance = 50;
   options.rotary_base = 500000;
+  options.rope_scaling = {.rope_type = ef::RopeType::yarn,
+                          .factor = 4,
+                          .original_max_position_embeddings = 4096,
+                          .low_freq_factor = 2,
+                          .high_freq_factor = 5,
+                          .beta_fast = 16,
+                          .beta_slow = 3,
+                          .truncate = false,
+                          .attention_factor = 1.5,
+                          .mscale = 0.75,
+                          .mscale_all_dim = 0.25};
   options.layer.norm_first = true;
   options.layer.residual = false;
   options.layer.norm_bias = false;
@@ -25,6 +36,7 @@ TEST_CASE("options come back from JSON as they were", "[io]") {
   options.layer.dropout = 0.125;
   const ef::Json json = ef::options_to_json(options);
   CHECK(ef::options_to_json(ef::options_from_json<ef::TransformerOptions>(json, "test")) == json);
+  CHECK(ef::options_from_json<ef::TransformerOptions>(json, "test").rope_scaling == options.rope_scaling);
   CHECK(json["activation"] == "gelu_tanh");
   CHECK(json["target_vocabulary_size"] == 20);
   CHECK(json["positions"] == std::string(ef::to_string(options.positions)));
@@ -33,25 +45,30 @@ TEST_CASE("options come back from JSON as they were", "[io]") {
   CHECK(json["buckets"] == 16);
   CHECK(json["max_distance"] == 50);
   CHECK(json["rotary_base"] == 500000);
+  CHECK(json["rope_scaling"]["rope_type"] == "yarn");
+  CHECK(json["rope_scaling"]["factor"] == 4);
+  CHECK(json["rope_scaling"]["original_max_position_embeddings"] == 4096);
   CHECK(json["residual"] == false);
   CHECK(json["norm_bias"] == false);
   CHECK(json["final_norm"] == "never");
 }
 
-TEST_CASE("options of older folders, without the norms', are read", "[io]") {
+TEST_CASE("options of older folders, which lack later ones, are read", "[io]") {
   ef::Json json = ef::options_to_json(ef::TransformerOptions());
   json.erase("norm_bias");
   json.erase("final_norm");
+  json.erase("rope_scaling");
   const auto options = ef::options_from_json<ef::TransformerOptions>(json, "test");
   CHECK(options.layer.norm_bias);
   CHECK(options.layer.final_norm == ef::FinalNorm::with_norm_first);
+  CHECK(options.rope_scaling == ef::RotaryScaling());
 }
 
-TEST_CASE("model folders keep their options in one flat list", "[io]") {
+TEST_CASE("model folders keep their options in one list", "[io]") {
   std::vector<std::string> keys;
   const ef::Json json = ef::options_to_json(ef::TransformerOptions());
   for (const auto& [key, value] : json.items()) {
-    CHECK(!value.is_object());
+    CHECK(value.is_object() == (key == "rope_scaling"));
     keys.push_back(key);
   }
   CHECK(keys == std::vector<std::string>{"activation",
@@ -74,6 +91,7 @@ TEST_CASE("model folders keep their options in one flat list", "[io]") {
                                          "relative_distance",
                                          "relative_values",
                                          "residual",
+                                         "rope_scaling",
                                          "rotary_base",
                                          "share_embeddings",
                                          "source_vocabulary_size",
@@ -97,6 +115,8 @@ TEST_CASE("JSON that is not a Transformer's options is refused by name", "[io]")
   CHECK(message("width", -3) == "config.json: \"width\" is -3, expected a whole number from 0 to 2^31");
   CHECK(message("norm_first", "yes") == "config.json: \"norm_first\" is \"yes\", expected true or false");
   CHECK(message("dropout", "much") == "config.json: \"dropout\" is \"much\", expected a number");
+  CHECK(message("rope_scaling", 4) == "config.json: \"rope_scaling\": is of type number, expected an object");
+  CHECK(message("rope_scaling", {{"factor", 4}}) == "config.json: \"rope_scaling\": has no \"rope_type\"");
   CHECK(message("colour", 1) == "config.json: has \"colour\", which is not an option");
   CHECK(message("activation", "step").find("given \"step\"") != std::string::npos);
   CHECK(message("positions", "absolute").find("given \"absolute\"") != std::string::npos);

@@ -103,8 +103,12 @@ TEST_CASE("gradients of self-attention with positions", "[layers]") {
 
 TEST_CASE("only the distance counts, and not how many angles are kept", "[layers]") {
   ef::Rng rng(53);
-  ef::AttentionPositions<double> few = positions_of(PositionEncoding::rotary, rng);
-  ef::AttentionPositionsOptions options = few.options;
+  ef::AttentionPositionsOptions options = positions_of(PositionEncoding::rotary, rng).options;
+  options.rope_scaling = {.rope_type = GENERATE(ef::RopeType::unscaled, ef::RopeType::yarn, ef::RopeType::llama3),
+                          .factor = 4,
+                          .original_max_position_embeddings = 20};
+  CAPTURE(ef::to_string(options.rope_scaling.rope_type));
+  const ef::AttentionPositions<double> few(options, rng);
   options.rotary_positions = 100;
   const ef::AttentionPositions<double> many(options, rng);
   const auto x = random_matrix<double>(10, 8, rng);
@@ -118,7 +122,8 @@ TEST_CASE("only the distance counts, and not how many angles are kept", "[layers
   CHECK(std::abs(near.row(2).head(4).dot(near.row(7).head(4)) - far.row(2).head(4).dot(far.row(7).head(4))) < 1e-12);
   CHECK(few.apply_rotary({}, Matrix<double>(0, 8), 2, {0, 0}, {0, 7}).rows() == 0);
   // More queries than keys stand before the first key.
-  CHECK(few.apply_rotary({}, x, 2, {0, 10}, {0, 8}).value().row(2) == x.row(2));
+  const double factor = ef::rotary_attention_factor(options.rope_scaling);
+  CHECK(few.apply_rotary({}, x, 2, {0, 10}, {0, 8}).value().row(2) == factor * x.row(2));
 }
 
 TEST_CASE("options of positions that do not fit are refused", "[layers]") {

@@ -11,7 +11,22 @@ namespace eigenformer::inline EIGENFORMER_ABI {
 /// Marks an option in visit_options that older files may lack. It then keeps its default.
 struct AddedLater {};
 
+template <class Options>
+Json options_to_json(const Options& options);
+template <class Options>
+Options options_from_json(const Json& json, const std::string& where);
+
 namespace detail {
+
+/// A visitor of options that does nothing.
+struct NoVisitor {
+  void operator()(auto&&...) const {}
+};
+/// A struct of options with a function visit_options.
+template <class Options>
+concept OptionStruct = requires(Options& options, NoVisitor visitor) {
+  visit_options(options, visitor);
+};
 
 inline Json option_to_json(Index value) {
   return value;
@@ -25,6 +40,11 @@ inline Json option_to_json(bool value) {
 template <NamedEnum Enum>
 Json option_to_json(Enum value) {
   return std::string(to_string(value));
+}
+
+template <OptionStruct Options>
+Json option_to_json(const Options& options) {
+  return options_to_json(options);
 }
 
 inline void option_from_json(const Json& json, const std::string& where, Index& value) {
@@ -48,6 +68,10 @@ template <NamedEnum Enum>
 void option_from_json(const Json& json, const std::string& where, Enum& value) {
   value = value_of<Enum>(option_text(json, where), where);
 }
+template <OptionStruct Options>
+void option_from_json(const Json& json, const std::string& where, Options& options) {
+  options = options_from_json<Options>(json, where);
+}
 
 }  // namespace detail
 
@@ -55,7 +79,7 @@ void option_from_json(const Json& json, const std::string& where, Enum& value) {
 ///
 /// The struct needs a function visit_options(options, visitor) that calls visitor(name, option) for every option, or
 /// visitor(name, option, AddedLater()) if older files may lack it. Reading and writing share the function. Enum options
-/// must be NamedEnums.
+/// must be NamedEnums. An option may be such a struct itself.
 template <class Options>
 Json options_to_json(const Options& options) {
   Json json = Json::object();

@@ -10,6 +10,23 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
+/// Visits every option of a rotary scaling by name, as options_to_json requires.
+template <class Options>
+requires std::same_as<std::remove_const_t<Options>, RotaryScaling>
+void visit_options(Options& options, auto&& visitor) {
+  visitor("rope_type", options.rope_type);
+  visitor("factor", options.factor);
+  visitor("original_max_position_embeddings", options.original_max_position_embeddings);
+  visitor("low_freq_factor", options.low_freq_factor);
+  visitor("high_freq_factor", options.high_freq_factor);
+  visitor("beta_fast", options.beta_fast);
+  visitor("beta_slow", options.beta_slow);
+  visitor("truncate", options.truncate);
+  visitor("attention_factor", options.attention_factor);
+  visitor("mscale", options.mscale);
+  visitor("mscale_all_dim", options.mscale_all_dim);
+}
+
 /// Visits every option by name, as options_to_json requires. The options of `layer` are in the same flat list.
 template <class Options>
 requires std::same_as<std::remove_const_t<Options>, TransformerOptions>
@@ -38,6 +55,7 @@ void visit_options(Options& options, auto&& visitor) {
   visitor("buckets", options.buckets);
   visitor("max_distance", options.max_distance);
   visitor("rotary_base", options.rotary_base);
+  visitor("rope_scaling", options.rope_scaling, AddedLater());
   visitor("share_embeddings", options.share_embeddings);
   visitor("tie_output", options.tie_output);
 }

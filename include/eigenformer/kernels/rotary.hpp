@@ -5,8 +5,10 @@
 
 #include <cmath>
 #include <span>
+#include <vector>
 
 #include "eigenformer/kernels/detail/rows/row_blocks.hpp"
+#include "eigenformer/kernels/rotary_scaling.hpp"
 #include "eigenformer/kernels/rows.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
@@ -30,20 +32,21 @@ struct RotaryTable {
 /// Returns the table of the angles p / base^(2i / width) of position p and pair i. The paper's base is 10000.
 /// - width: number of rotated features per head
 /// - first: position of the first row of the table; may be negative
+/// - scaling: changes the frequencies; YaRN also multiplies all cosines and sines by its attention factor
 ///
-/// Throws if the width is odd or negative.
+/// Throws if the width is odd or negative, base is not above 0, or the scaling is out of range.
 template <class Scalar>
-RotaryTable<Scalar> rotary_table(Index positions, Index width, double base = 10000, Index first = 0) {
-  check(width >= 0 && width % 2 == 0, "rotary_table: width is ", width, ", expected an even one");
+RotaryTable<Scalar> rotary_table(Index positions, Index width, double base = 10000, Index first = 0,
+                                 const RotaryScaling& scaling = {}) {
+  const std::vector<double> frequencies = rotary_frequencies(width, base, scaling);
+  const double factor = rotary_attention_factor(scaling);
   RotaryTable<Scalar> table{Matrix<Scalar>(positions, width / 2), Matrix<Scalar>(positions, width / 2)};
-  for (Index i = 0; i < width / 2; ++i) {
-    const double frequency = std::pow(base, -2 * static_cast<double>(i) / static_cast<double>(width));
+  for (Index i = 0; i < width / 2; ++i)
     for (Index p = 0; p < positions; ++p) {
-      const double angle = static_cast<double>(first + p) * frequency;
-      table.cos(p, i) = static_cast<Scalar>(std::cos(angle));
-      table.sin(p, i) = static_cast<Scalar>(std::sin(angle));
+      const double angle = static_cast<double>(first + p) * frequencies[static_cast<std::size_t>(i)];
+      table.cos(p, i) = static_cast<Scalar>(factor * std::cos(angle));
+      table.sin(p, i) = static_cast<Scalar>(factor * std::sin(angle));
     }
-  }
   return table;
 }
 
@@ -115,8 +118,9 @@ void rotary_forward(const ConstMatrixRef<Scalar>& x, const RotaryTable<Scalar>& 
   detail::apply_rotary<Scalar>(x, {table, positions, options, 1}, y, threads);
 }
 
-/// Writes the gradient of rotary_forward: d_x is d_y rotated back. d_y, d_x: [tokens x heads * width]; d_x may be d_y.
-/// positions: see rotary_forward. Throws, before it writes, if shapes do not fit or the table has no such row.
+/// Writes the gradient of rotary_forward: d_x is d_y rotated back, times the attention factor of the scaling. d_y, d_x:
+/// [tokens x heads * width]; d_x may be d_y. positions: see rotary_forward. Throws, before it writes, if shapes do not
+/// fit or the table has no such row.
 template <class Scalar>
 void rotary_backward(const ConstMatrixRef<Scalar>& d_y, const RotaryTable<Scalar>& table,
                      std::span<const Index> positions, const RotaryOptions& options, MatrixRef<Scalar> d_x,

@@ -21,6 +21,7 @@ struct AttentionPositionsOptions {
   double deviation = 0.05;       // bucketed: standard deviation of the initial weights; T5 uses 1 / sqrt(model width)
   double rotary_base = 10000;    // rotary: the slowest pair has a wavelength of about 2 pi rotary_base positions
   Index rotary_positions = 512;  // rotary: rows of the precomputed table; later angles are computed on demand
+  RotaryScaling rope_scaling{};  // rotary: for sequences longer than in training
 };
 
 /// Makes the scores of self-attention depend on the positions i of the query and j of the key. Head h of width d has
@@ -30,7 +31,8 @@ struct AttentionPositionsOptions {
 ///   bucketed   s_ij + weight(bucket(i - j), h)    Raffel et al. 2020, arXiv 1910.10683. See RelativeBuckets.
 ///              All layers share the weights. T5 itself omits 1 / sqrt(d) and draws a smaller initial W_q.
 ///   rotary     (R_i q_i) . (R_j k_j) / sqrt(d)    Su et al. 2021, arXiv 2104.09864. R_p rotates features c and
-///              c + d / 2 by the angle p / base^(2c / d), so the product depends only on i - j.
+///              c + d / 2 by the angle p / base^(2c / d), so the product depends only on i - j. See RotaryScaling
+///              for longer sequences.
 ///
 /// All three work at positions beyond the training lengths. Use them in self-attention, not in attention to a memory.
 /// All other encodings have no effect here: MultiHeadAttention implements `relative`, with vectors of its own in each
@@ -42,7 +44,8 @@ struct AttentionPositions {
   std::shared_ptr<const RotaryTable<Scalar>> table;  // rotary; shared by copies
 
   AttentionPositions() = default;
-  /// Throws if rotary has an odd head_width or a base that is not positive, or if bucketed has invalid buckets.
+  /// Throws if rotary has an odd head_width, a base that is not positive or an invalid scaling, or if bucketed has
+  /// invalid buckets.
   AttentionPositions(const AttentionPositionsOptions& options, Rng& rng);
 
   /// Applies rotary position embeddings to queries or keys x: [tokens x heads * width]; other encodings return x
@@ -67,8 +70,8 @@ AttentionPositions<Scalar>::AttentionPositions(const AttentionPositionsOptions& 
     check(options.head_width % 2 == 0, "AttentionPositions: rotary turns pairs of features, head_width is ",
           options.head_width, ", expected an even one");
     check(options.rotary_base > 0, "AttentionPositions: rotary_base is ", options.rotary_base, ", expected above 0");
-    table = std::make_shared<const RotaryTable<Scalar>>(
-        rotary_table<Scalar>(options.rotary_positions, options.head_width, options.rotary_base));
+    table = std::make_shared<const RotaryTable<Scalar>>(rotary_table<Scalar>(
+        options.rotary_positions, options.head_width, options.rotary_base, 0, options.rope_scaling));
   }
 }
 
@@ -92,7 +95,7 @@ Variable<Scalar> AttentionPositions<Scalar>::apply_rotary(const Context<Scalar>&
   if (first >= 0 && end <= table->positions()) return rotary(context, x, table, std::move(positions), {.heads = heads});
   for (Index& position : positions) position -= first;
   const auto longer = std::make_shared<const RotaryTable<Scalar>>(
-      rotary_table<Scalar>(end - first, table->width(), options.rotary_base, first));
+      rotary_table<Scalar>(end - first, table->width(), options.rotary_base, first, options.rope_scaling));
   return rotary<Scalar>(context, x, longer, std::move(positions), {.heads = heads});
 }
 

@@ -33,6 +33,7 @@ struct TransformerOptions {
   Index buckets = 32;            // bucketed: biases per head, in the encoder and in the decoder
   Index max_distance = 128;      // bucketed: this and greater distances share the last bucket
   double rotary_base = 10000;    // rotary
+  RotaryScaling rope_scaling{};  // rotary: for sequences longer than in training
   bool share_embeddings = true;  // one embedding for source and target; needs vocabularies of equal size
   bool tie_output = true;        // the output layer is the target embedding (section 3.4)
 
@@ -51,7 +52,8 @@ struct TransformerOptions {
             .buckets = {.buckets = buckets, .max_distance = max_distance, .bidirectional = bidirectional},
             .deviation = 1 / std::sqrt(static_cast<double>(layer.width)),
             .rotary_base = rotary_base,
-            .rotary_positions = std::min<Index>(max_length, max_stored_positions)};
+            .rotary_positions = std::min<Index>(max_length, max_stored_positions),
+            .rope_scaling = rope_scaling};
   }
 
   /// Returns Transformer-Tiny of Wu et al. 2021 ("Good for Misconceived Reasons"): four layers of width 128.

@@ -1,0 +1,159 @@
+// Scaled frequencies of rotary position embeddings, for sequences longer than those that a model was trained with.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <numbers>
+#include <vector>
+
+#include "eigenformer/core/check.hpp"
+#include "eigenformer/core/named_enum.hpp"
+#include "eigenformer/core/types.hpp"
+
+namespace eigenformer::inline EIGENFORMER_ABI {
+
+/// How rotary frequencies are scaled. The names are Hugging Face's `rope_type`, except for ntk.
+enum class RopeType {
+  unscaled,  // "default"
+  linear,    // position interpolation: all frequencies divided by factor (Chen et al. 2023, arXiv 2306.15595)
+  ntk,       // a larger base, so that only the lowest frequency is divided by factor (Peng et al. 2023, section 3.1)
+  yarn,      // Peng et al. 2023, arXiv 2309.00071, section 3.4
+  llama3     // Llama 3.1 (Grattafiori et al. 2024, arXiv 2407.21783) as in the format of Hugging Face
+};
+
+constexpr auto enum_names(RopeType) {
+  return std::to_array<EnumName<RopeType>>({{RopeType::unscaled, "default"},
+                                            {RopeType::linear, "linear"},
+                                            {RopeType::ntk, "ntk"},
+                                            {RopeType::yarn, "yarn"},
+                                            {RopeType::llama3, "llama3"}});
+}
+
+/// The scaling of rotary frequencies, with the names of `rope_scaling` in Hugging Face's config.json:
+///
+///   RotaryScaling{.rope_type = RopeType::yarn, .factor = 4, .original_max_position_embeddings = 32768}
+struct RotaryScaling {
+  RopeType rope_type = RopeType::unscaled;
+  double factor = 1;                           // length of the sequences / length in training
+  Index original_max_position_embeddings = 0;  // yarn, llama3: length in training
+  double low_freq_factor = 1;                  // llama3: pairs that turn less often than this in training are scaled
+  double high_freq_factor = 4;                 // llama3: pairs that turn more often than this in training are kept
+  double beta_fast = 32;                       // yarn: pairs that turn more often than this in training are kept
+  double beta_slow = 1;                        // yarn: pairs that turn less often than this in training are scaled
+  bool truncate = true;         // yarn: round the numbers of the first and last pair between kept and scaled
+  double attention_factor = 0;  // yarn: factor of queries and keys; 0: 0.1 ln(factor) + 1
+  double mscale = 0;            // yarn: if this and mscale_all_dim are not 0, the factor of queries and keys is
+  double mscale_all_dim = 0;    //   (0.1 mscale ln(factor) + 1) / (0.1 mscale_all_dim ln(factor) + 1)
+
+  friend bool operator==(const RotaryScaling&, const RotaryScaling&) = default;
+};
+
+namespace detail {
+
+/// Throws if options of the scaling are out of range.
+inline void check_rotary_scaling(const RotaryScaling& scaling) {
+  const RopeType type = scaling.rope_type;
+  if (type == RopeType::unscaled) return;
+  const auto fail_if = [&](bool wrong, const char* name, auto given, const char* expected) {
+    check(!wrong, "RotaryScaling: ", name, " is ", given, " with rope_type ", to_string(type), ", expected ", expected);
+  };
+  fail_if(!(scaling.factor >= 1), "factor", scaling.factor, "1 or more");
+  if (type == RopeType::yarn || type == RopeType::llama3)
+    fail_if(scaling.original_max_position_embeddings < 1, "original_max_position_embeddings",
+            scaling.original_max_position_embeddings, "1 or more");
+  if (type == RopeType::llama3) {
+    fail_if(!(scaling.low_freq_factor > 0), "low_freq_factor", scaling.low_freq_factor, "more than 0");
+    fail_if(!(scaling.high_freq_factor > scaling.low_freq_factor), "high_freq_factor", scaling.high_freq_factor,
+            "more than low_freq_factor");
+  }
+  if (type == RopeType::yarn) {
+    fail_if(!(scaling.beta_slow > 0), "beta_slow", scaling.beta_slow, "more than 0");
+    fail_if(!(scaling.beta_fast >= scaling.beta_slow), "beta_fast", scaling.beta_fast, "beta_slow or more");
+    fail_if(!(scaling.attention_factor >= 0), "attention_factor", scaling.attention_factor, "0 or more");
+  }
+}
+
+/// Returns the share of the unscaled frequency in each pair's frequency for YaRN: 1 for the first pairs, 0 for the
+/// last, and a straight line between them.
+inline std::vector<double> yarn_shares(Index width, double base, const RotaryScaling& scaling) {
+  // Pair i turns L / (2 pi base^(2i / width)) times in L positions. Solved for i:
+  const auto pair_of = [&](double turns) {
+    const double length = static_cast<double>(scaling.original_max_position_embeddings);
+    return static_cast<double>(width) * std::log(length / (2 * std::numbers::pi * turns)) / (2 * std::log(base));
+  };
+  double first = pair_of(scaling.beta_fast), last = pair_of(scaling.beta_slow);
+  if (scaling.truncate) {
+    first = std::floor(first);
+    last = std::ceil(last);
+  }
+  first = std::max<double>(first, 0);
+  last = std::min<double>(last, static_cast<double>(width - 1));
+  if (first == last) last += 0.001;  // a step
+  std::vector<double> shares;
+  for (Index i = 0; i < width / 2; ++i)
+    shares.push_back(1 - std::clamp<double>((static_cast<double>(i) - first) / (last - first), 0, 1));
+  return shares;
+}
+
+/// Returns the frequency of Llama 3.1 for a pair's unscaled frequency. Long wavelengths are scaled, short ones kept,
+/// and those between are interpolated in the number of turns.
+inline double llama3_frequency(double frequency, const RotaryScaling& scaling) {
+  const double turns =
+      static_cast<double>(scaling.original_max_position_embeddings) * frequency / (2 * std::numbers::pi);
+  const double kept = (turns - scaling.low_freq_factor) / (scaling.high_freq_factor - scaling.low_freq_factor);
+  if (kept <= 0) return frequency / scaling.factor;
+  if (kept >= 1) return frequency;
+  return (1 - kept) * frequency / scaling.factor + kept * frequency;
+}
+
+}  // namespace detail
+
+/// Returns the frequency of each pair: [width / 2] angles per position. Unscaled, pair i has base^(-2i / width).
+///
+/// - YaRN: the share of the unscaled frequency falls linearly from pair to pair, as in Hugging Face's and the authors'
+///   programs. In the paper's section 3.2 it falls linearly in the number of turns.
+/// - Llama 3.1: the share falls linearly in the number of turns.
+///
+/// Throws if the width is odd or negative, base is not above 0, or an option is out of range.
+inline std::vector<double> rotary_frequencies(Index width, double base = 10000, const RotaryScaling& scaling = {}) {
+  check(width >= 0 && width % 2 == 0, "rotary_table: width is ", width, ", expected an even one");
+  check(base > 0, "rotary_table: base is ", base, ", expected above 0");
+  detail::check_rotary_scaling(scaling);
+  if (scaling.rope_type == RopeType::ntk && width > 2)
+    base *= std::pow(scaling.factor, static_cast<double>(width) / static_cast<double>(width - 2));
+  std::vector<double> frequencies;
+  for (Index i = 0; i < width / 2; ++i)
+    frequencies.push_back(std::pow(base, -2 * static_cast<double>(i) / static_cast<double>(width)));
+  switch (scaling.rope_type) {
+    case RopeType::unscaled:
+    case RopeType::ntk:
+      break;
+    case RopeType::linear:
+      for (double& frequency : frequencies) frequency /= scaling.factor;
+      break;
+    case RopeType::yarn: {
+      const std::vector<double> shares = detail::yarn_shares(width, base, scaling);
+      for (std::size_t i = 0; i < frequencies.size(); ++i)
+        frequencies[i] *= (1 - shares[i]) / scaling.factor + shares[i];
+      break;
+    }
+    case RopeType::llama3:
+      for (double& frequency : frequencies) frequency = detail::llama3_frequency(frequency, scaling);
+      break;
+  }
+  return frequencies;
+}
+
+/// Returns the factor of all cosines and sines, and so of queries and keys: 1, except for YaRN. YaRN's default is
+/// 0.1 ln(factor) + 1, which divides the softmax's temperature by its square (Peng et al. 2023, section 3.4).
+inline double rotary_attention_factor(const RotaryScaling& scaling) {
+  if (scaling.rope_type != RopeType::yarn) return 1;
+  if (scaling.attention_factor != 0) return scaling.attention_factor;
+  const auto factor_of = [&](double mscale) { return 0.1 * mscale * std::log(scaling.factor) + 1; };
+  if (scaling.mscale != 0 && scaling.mscale_all_dim != 0)
+    return factor_of(scaling.mscale) / factor_of(scaling.mscale_all_dim);
+  return factor_of(1);
+}
+
+}  // namespace eigenformer::inline EIGENFORMER_ABI
