@@ -33,19 +33,21 @@ TEST_CASE("a decoder layer's tensors are known from its options", "[io]") {
   ef::Rng rng(1);
   for (const bool bias : {true, false})
     for (const ef::Index key_heads : {0, 1, 2})
-      for (const ef::Index relative_distance : {0, 3}) {
-        const ef::TransformerLayerOptions options{.width = 12,
-                                                  .heads = 4,
-                                                  .key_heads = key_heads,
-                                                  .dim_feedforward = 5,
-                                                  .bias = bias,
-                                                  .norm_bias = bias,
-                                                  .relative_distance = relative_distance};
-        CAPTURE(bias, key_heads, relative_distance);
-        ef::DecoderLayer<float> layer(options, rng);
-        CHECK(visited([&](auto visitor) { ef::detail::visit_decoder_layer(visitor, "x", options); }) ==
-              shapes_of(layer));
-      }
+      for (const ef::Index relative_distance : {0, 3})
+        for (const ef::QueryKeyNorm qk_norm : ef::values_of<ef::QueryKeyNorm>()) {
+          const ef::TransformerLayerOptions options{.width = 12,
+                                                    .heads = 4,
+                                                    .key_heads = key_heads,
+                                                    .dim_feedforward = 5,
+                                                    .bias = bias,
+                                                    .norm_bias = bias,
+                                                    .relative_distance = relative_distance,
+                                                    .qk_norm = qk_norm};
+          CAPTURE(bias, key_heads, relative_distance, ef::to_string(qk_norm));
+          ef::DecoderLayer<float> layer(options, rng);
+          CHECK(visited([&](auto visitor) { ef::detail::visit_decoder_layer(visitor, "x", options); }) ==
+                shapes_of(layer));
+        }
 }
 
 TEST_CASE("a recurrent layer's tensors are known from its options", "[io]") {

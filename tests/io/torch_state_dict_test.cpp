@@ -194,6 +194,8 @@ TEST_CASE("layers without a counterpart in PyTorch are refused, with the reason"
         "torch.nn.MultiheadAttention has neither key_heads nor head_width");
   CHECK(of_attention({.width = 8, .heads = 4, .head_width = 3}).find("has 12 outputs, expected 8") !=
         std::string::npos);
+  CHECK(of_attention({.width = 8, .heads = 4, .qk_norm = ef::QueryKeyNorm::rms_norm}).find("has no norms") !=
+        std::string::npos);
   CHECK(of_attention({.width = 8, .heads = 4, .relative_distance = 3}).find("no relative positions") !=
         std::string::npos);
   ef::EncoderLayer<float> some({.width = 8, .heads = 4, .dim_feedforward = 4}, rng);

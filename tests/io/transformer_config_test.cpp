@@ -29,6 +29,7 @@ TEST_CASE("options come back from JSON as they were", "[io]") {
                           .mscale = 0.75,
                           .mscale_all_dim = 0.25};
   options.layer.norm_first = true;
+  options.layer.qk_norm = ef::QueryKeyNorm::rms_norm;
   options.layer.residual = false;
   options.layer.norm_bias = false;
   options.layer.final_norm = ef::FinalNorm::never;
@@ -48,6 +49,7 @@ TEST_CASE("options come back from JSON as they were", "[io]") {
   CHECK(json["rope_scaling"]["rope_type"] == "yarn");
   CHECK(json["rope_scaling"]["factor"] == 4);
   CHECK(json["rope_scaling"]["original_max_position_embeddings"] == 4096);
+  CHECK(json["qk_norm"] == "rms_norm");
   CHECK(json["residual"] == false);
   CHECK(json["norm_bias"] == false);
   CHECK(json["final_norm"] == "never");
@@ -58,10 +60,12 @@ TEST_CASE("options of older folders, which lack later ones, are read", "[io]") {
   json.erase("norm_bias");
   json.erase("final_norm");
   json.erase("rope_scaling");
+  json.erase("qk_norm");
   const auto options = ef::options_from_json<ef::TransformerOptions>(json, "test");
   CHECK(options.layer.norm_bias);
   CHECK(options.layer.final_norm == ef::FinalNorm::with_norm_first);
   CHECK(options.rope_scaling == ef::RotaryScaling());
+  CHECK(options.layer.qk_norm == ef::QueryKeyNorm::none);
 }
 
 TEST_CASE("model folders keep their options in one list", "[io]") {
@@ -88,6 +92,7 @@ TEST_CASE("model folders keep their options in one list", "[io]") {
                                          "num_decoder_layers",
                                          "num_encoder_layers",
                                          "positions",
+                                         "qk_norm",
                                          "relative_distance",
                                          "relative_values",
                                          "residual",
@@ -145,6 +150,8 @@ TEST_CASE("a Transformer's options say which tensors it has", "[io]") {
   options.share_embeddings = options.tie_output = false;
   options.target_vocabulary_size = 13;
   options.num_encoder_layers = 0;
+  check();
+  options.layer.qk_norm = ef::QueryKeyNorm::layer_norm;
   check();
   options.layer.norm_bias = false;
   check();

@@ -23,6 +23,14 @@ TEST_CASE("relative positions are of self-attention alone", "[layers]") {
   CHECK(options.attention().relative_distance == 0);
 }
 
+TEST_CASE("norms of queries and keys are like the other norms", "[layers]") {
+  const ef::TransformerLayerOptions options{
+      .layer_norm_eps = 0.5, .norm_bias = false, .qk_norm = ef::QueryKeyNorm::layer_norm};
+  CHECK(options.attention().qk_norm == ef::QueryKeyNorm::layer_norm);
+  CHECK(options.self_attention().qk_norm_eps == 0.5);
+  CHECK(!options.attention().qk_norm_bias);
+}
+
 TEST_CASE("the final norm follows norm_first unless it is chosen", "[layers]") {
   ef::TransformerLayerOptions options{.width = 6, .layer_norm_eps = 0.5, .norm_bias = false};
   for (const bool norm_first : {false, true}) {

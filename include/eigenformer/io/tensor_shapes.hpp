@@ -36,6 +36,11 @@ inline void visit_attention(const TensorVisitor& visitor, const std::string& nam
   visit_linear(visitor, name + ".k", width, key_heads * head_width, options.bias);
   visit_linear(visitor, name + ".v", width, key_heads * head_width, options.bias);
   visit_linear(visitor, name + ".out_proj", options.heads * head_width, width, options.bias);
+  if (options.qk_norm != QueryKeyNorm::none) {
+    const bool bias = options.qk_norm == QueryKeyNorm::layer_norm && options.qk_norm_bias;
+    visit_norm(visitor, name + ".q_norm", head_width, bias);
+    visit_norm(visitor, name + ".k_norm", head_width, bias);
+  }
   if (options.relative_distance == 0) return;
   visitor(name + ".relative_keys", {2 * options.relative_distance + 1, head_width});
   if (options.relative_values) visitor(name + ".relative_values", {2 * options.relative_distance + 1, head_width});

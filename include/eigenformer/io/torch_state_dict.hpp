@@ -130,7 +130,7 @@ void write_torch_state_dict(const std::filesystem::path& path, const Model& mode
 ///
 /// Throws one error, and leaves the model unchanged, if tensors are missing, unknown or of another shape. It names each
 /// of them, with its expected and given shape. Also throws if PyTorch has no such layer: attention with key_heads,
-/// head_width or relative positions, or the cell gru_reset_first.
+/// head_width, qk_norm or relative positions, or the cell gru_reset_first.
 template <class Model>
 void load_torch_state_dict(const SafetensorsFile& file, Model& model, const std::string& prefix = "") {
   detail::check_torch_state_dict(file, model, prefix);

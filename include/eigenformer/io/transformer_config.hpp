@@ -48,6 +48,7 @@ void visit_options(Options& options, auto&& visitor) {
   visitor("bias", options.layer.bias);
   visitor("norm_bias", options.layer.norm_bias, AddedLater());
   visitor("final_norm", options.layer.final_norm, AddedLater());
+  visitor("qk_norm", options.layer.qk_norm, AddedLater());
   visitor("positions", options.positions);
   visitor("max_length", options.max_length);
   visitor("relative_distance", options.relative_distance);

@@ -5,6 +5,7 @@
 #include "eigenformer/kernels/attention_weights.hpp"
 #include "eigenformer/layers/attention_positions.hpp"
 #include "eigenformer/layers/attention_recorder.hpp"
+#include "eigenformer/layers/head_norm.hpp"
 #include "eigenformer/layers/indexed_keys.hpp"
 #include "eigenformer/layers/key_value_cache.hpp"
 #include "eigenformer/layers/linear.hpp"
@@ -22,8 +23,11 @@ struct MultiHeadAttentionOptions {
   Index vdim = 0;        // width of the values' input; 0: width
   double dropout = 0;    // of the attention weights
   bool bias = true;
-  Index relative_distance = 0;  // k: relative positions are clipped to -k .. k; 0: no relative positions
-  bool relative_values = true;  // adds relative positions to the values too
+  Index relative_distance = 0;                // k: relative positions are clipped to -k .. k; 0: no relative positions
+  bool relative_values = true;                // adds relative positions to the values too
+  QueryKeyNorm qk_norm = QueryKeyNorm::none;  // normalises the queries and keys of each head
+  double qk_norm_eps = 1e-5;
+  bool qk_norm_bias = true;  // of layer_norm
 };
 
 /// Assigns queries and keys to sequences and tells which pairs attend.
@@ -52,6 +56,8 @@ struct MultiHeadAttention {
   Linear<Scalar> k;                   // kdim -> key_heads * head_width
   Linear<Scalar> v;                   // vdim -> key_heads * head_width
   Linear<Scalar> out_proj;            // heads * head_width -> width
+  HeadNorm<Scalar> q_norm;            // of each head's queries, before positions
+  HeadNorm<Scalar> k_norm;            // of each head's keys, before positions and before they are cached
   Parameter<Scalar> relative_keys;    // aK: [2k + 1 x head_width], for distances -k .. k; empty: none
   Parameter<Scalar> relative_values;  // aV: [2k + 1 x head_width], for distances -k .. k; empty: none
   Index heads = 1;
@@ -96,11 +102,23 @@ struct MultiHeadAttention {
     visitor("k", self.k);
     visitor("v", self.v);
     visitor("out_proj", self.out_proj);
+    visitor("q_norm", self.q_norm);
+    visitor("k_norm", self.k_norm);
     visitor("relative_keys", self.relative_keys);
     visitor("relative_values", self.relative_values);
   }
 
  private:
+  // Projected queries and keys, after norms and rotary positions.
+  Variable<Scalar> project_queries(const Context<Scalar>& context, const Variable<Scalar>& query,
+                                   const RowOffsets& query_rows, const RowOffsets& key_rows,
+                                   const AttentionPositions<Scalar>& positions) const {
+    return positions.apply_rotary(context, q_norm(context, q(context, query), heads), heads, query_rows, key_rows);
+  }
+  Variable<Scalar> project_keys(const Context<Scalar>& context, const Variable<Scalar>& key, const RowOffsets& x_rows,
+                                const RowOffsets& key_rows, const AttentionPositions<Scalar>& positions) const {
+    return positions.apply_rotary(context, k_norm(context, k(context, key), key_heads), key_heads, x_rows, key_rows);
+  }
   std::optional<PositionScore<Scalar>> position_score(const Context<Scalar>& context, const Variable<Scalar>& queries,
                                                       const AnyMask& mask,
                                                       const AttentionPositions<Scalar>& positions) const;
@@ -125,6 +143,8 @@ MultiHeadAttention<Scalar>::MultiHeadAttention(const MultiHeadAttentionOptions& 
   k = Linear<Scalar>(or_width(options.kdim), key_heads * head_width, rng, options.bias);
   v = Linear<Scalar>(or_width(options.vdim), key_heads * head_width, rng, options.bias);
   out_proj = Linear<Scalar>(heads * head_width, options.width, rng, options.bias);
+  q_norm = HeadNorm<Scalar>(options.qk_norm, head_width, options.qk_norm_eps, options.qk_norm_bias);
+  k_norm = q_norm;
   if (options.relative_distance == 0) return;
   relative_keys = xavier_uniform<Scalar>(2 * options.relative_distance + 1, head_width, rng);
   if (options.relative_values)
@@ -161,10 +181,8 @@ Variable<Scalar> MultiHeadAttention<Scalar>::operator()(const Context<Scalar>& c
                                  .key_rows = batch.key_rows.for_rows(key.rows(), "MultiHeadAttention", "key"),
                                  .dropout = dropout,
                                  .threads = context.threads};
-  const Variable<Scalar> queries =
-      positions.apply_rotary(context, q(context, query), heads, options.query_rows, options.key_rows);
-  const Variable<Scalar> keys =
-      positions.apply_rotary(context, k(context, key), key_heads, options.key_rows, options.key_rows);
+  const Variable<Scalar> queries = project_queries(context, query, options.query_rows, options.key_rows, positions);
+  const Variable<Scalar> keys = project_keys(context, key, options.key_rows, options.key_rows, positions);
   const std::optional<PositionScore<Scalar>> by_position = position_score(context, queries, batch.mask, positions);
   if (context.attention != nullptr) {
     const auto weights = [&](const auto& s) { return attention_weights(queries.value(), keys.value(), s, options); };
@@ -186,8 +204,7 @@ Variable<Scalar> MultiHeadAttention<Scalar>::attend_to_cache(const Context<Scala
                                  .query_rows = rows.query_rows,
                                  .key_rows = rows.key_rows,
                                  .key_index = rows.key_index};
-  const Variable<Scalar> queries =
-      positions.apply_rotary(context, q(context, query), heads, rows.query_rows, rows.key_rows);
+  const Variable<Scalar> queries = project_queries(context, query, rows.query_rows, rows.key_rows, positions);
   return out_proj(context, attend(context, {queries, cache.keys(k.outputs()), cache.values(v.outputs())}, Unmasked{},
                                   position_score(context, queries, Unmasked{}, positions), options));
 }
@@ -197,7 +214,7 @@ void MultiHeadAttention<Scalar>::append_to_cache(const Context<Scalar>& context,
                                                  KeyValueCache<Scalar>& cache, const RowOffsets& x_rows,
                                                  const RowOffsets& key_rows,
                                                  const AttentionPositions<Scalar>& positions) const {
-  const Variable<Scalar> keys = positions.apply_rotary(context, k(context, x), key_heads, x_rows, key_rows);
+  const Variable<Scalar> keys = project_keys(context, x, x_rows, key_rows, positions);
   cache.append(keys.value(), v(context, x).value());
 }
 

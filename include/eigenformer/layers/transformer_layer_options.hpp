@@ -41,6 +41,7 @@ struct TransformerLayerOptions {
   FinalNorm final_norm = FinalNorm::with_norm_first;  // of Encoder and Decoder
   Index relative_distance = 0;                        // of self-attention: see MultiHeadAttentionOptions
   bool relative_values = true;                        // of self-attention: see MultiHeadAttentionOptions
+  QueryKeyNorm qk_norm = QueryKeyNorm::none;          // of all attentions, with layer_norm_eps and norm_bias
 
   MultiHeadAttentionOptions attention() const {
     return {.width = width,
@@ -48,7 +49,10 @@ struct TransformerLayerOptions {
             .key_heads = key_heads,
             .head_width = head_width,
             .dropout = dropout,
-            .bias = bias};
+            .bias = bias,
+            .qk_norm = qk_norm,
+            .qk_norm_eps = layer_norm_eps,
+            .qk_norm_bias = norm_bias};
   }
   MultiHeadAttentionOptions self_attention() const {
     MultiHeadAttentionOptions options = attention();

@@ -54,6 +54,8 @@ void visit_torch_projections(const std::string& name, Attention& layer, const Fu
           width, ": torch.nn.MultiheadAttention has neither key_heads nor head_width");
   check(layer.relative_keys.empty() && layer.relative_values.empty(), where,
         ": torch.nn.MultiheadAttention has no relative positions, expected relative_distance = 0");
+  check(layer.q_norm.weight.empty() && layer.k_norm.weight.empty(), where,
+        ": torch.nn.MultiheadAttention has no norms, expected qk_norm = QueryKeyNorm::none");
   const bool bias = !layer.q.bias.empty();
   check(layer.k.bias.empty() != bias && layer.v.bias.empty() != bias, where,
         ": only some of q, k and v have a bias, expected all or none");
