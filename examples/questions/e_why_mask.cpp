@@ -54,7 +54,7 @@ Words draw_words(Index count, ef::Rng& rng) {
 /// because each new token changes the activations of all tokens before it.
 class Writer {
  public:
-  Writer(const SequenceModel& model, const ef::AnyMask& mask, std::vector<std::vector<Token>> prompts)
+  Writer(const SequenceModel& model, const ef::AnyScore<float>& mask, std::vector<std::vector<Token>> prompts)
       : model_(model), mask_(mask), written_(std::move(prompts)) {}
 
   ef::Matrix<float> operator()(std::span<const Index> parents, std::span<const Token> tokens) {
@@ -74,7 +74,7 @@ class Writer {
 
  private:
   const SequenceModel& model_;
-  ef::AnyMask mask_;
+  ef::AnyScore<float> mask_;
   std::vector<std::vector<Token>> written_;
   Index steps_ = 0;
 };
@@ -87,7 +87,7 @@ struct Outcome {
   ef::Matrix<float> picture;  // weights of the sharpest head in the first unseen word
 };
 
-Outcome learn(const ef::AnyMask& mask, const Settings& settings) {
+Outcome learn(const ef::AnyScore<float>& mask, const Settings& settings) {
   ef::Rng rng(settings.seed);
   SequenceModel model({.vocabulary_size = first_letter + letters, .classes = first_letter + letters}, rng);
   Outcome outcome;

@@ -6,7 +6,7 @@ namespace ef = eigenformer;
 void call(const Eigen::MatrixXf& x, const ef::EncoderLayer<float>& layer, const ef::Variable<float>& variable);
 
 void call(const Eigen::MatrixXf& x, const ef::EncoderLayer<float>& layer, const ef::Variable<float>& variable) {
-  // expected: a layer's mask is ef::Unmasked, ef::Causal or ef::DenseMask
+  // expected: this is no score: wrap the function in ef::score or ef::mask
   layer({}, x, {}, [](auto s, auto) { return s; });
   // expected: a Variable and its matrix have one scalar type: for Variable<float> write x.cast<float>()
   layer({}, Eigen::MatrixXd(x.cast<double>()));

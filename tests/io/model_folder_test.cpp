@@ -1,6 +1,7 @@
 #include "eigenformer/io/model_folder.hpp"
 
 #include "eigenformer/io/translation_model.hpp"
+#include "eigenformer/kernels/scores/score_function.hpp"
 #include "support/catch.hpp"
 #include "support/copy_task.hpp"
 #include "support/message_of.hpp"
@@ -41,6 +42,29 @@ TEST_CASE("a folder gives back a Transformer and its options", "[io]") {
   CHECK(logits_of(loaded, batch) == logits_of(model, batch));
   const auto wide = ef::load<ef::Transformer<double>>(folder / "model");
   CHECK(wide.source_embedding.weight.value == model.source_embedding.weight.value.cast<double>());
+}
+
+TEST_CASE("a folder holds the scores of layers, those of users by name", "[io]") {
+  ef::Rng rng(196);
+  ef::TransformerOptions options = ef::testing::small_transformer();
+  options.positions = ef::PositionEncoding::rotary;
+  options.rope_scaling = {.rope_type = ef::RopeType::linear, .factor = 2};
+  options.layer.qk_norm = ef::QueryKeyNorm::rms_norm;
+  options.encoder_scores = {{.window = 2}, {.soft_cap = 0.5}};
+  options.decoder_scores = {{.user_score = "decay"}};
+  const ef::NamedScores<float> scores{
+      {"decay", ef::score([](auto s, const ef::ScorePosition& at) { return s - 0.5F * static_cast<float>(at.key); })}};
+  const ef::Transformer<float> model(options, rng, scores);
+  const ef::testing::TemporaryFolder folder;
+  ef::save(folder / "model", model);
+  const ef::TranslationBatch batch = ef::testing::copy_batch({3, 5}, rng);
+  const auto loaded = ef::load<ef::Transformer<float>>(folder / "model", scores);
+  CHECK(logits_of(loaded, batch) == logits_of(model, batch));
+  const auto other =
+      ef::load<ef::Transformer<float>>(folder / "model", ef::NamedScores<float>{{"decay", ef::Causal{}}});
+  CHECK(logits_of(other, batch) != logits_of(model, batch));
+  check_contains(message_of([&] { ef::load<ef::Transformer<float>>(folder / "model"); }),
+                 "the score \"decay\" is not among the named scores");
 }
 
 TEST_CASE("a folder gives back a recurrent model and its options", "[io]") {

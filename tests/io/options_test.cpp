@@ -30,6 +30,8 @@ struct Options {
   Colour colour = Colour::red;
   ef::Index hours = 8;
   Brush brush{};
+  std::string label{};
+  std::vector<Brush> spare{};
 };
 template <class AnyOptions>
 requires std::same_as<std::remove_const_t<AnyOptions>, Options>
@@ -40,18 +42,23 @@ void visit_options(AnyOptions& options, auto&& visitor) {
   visitor("colour", options.colour);
   visitor("hours", options.hours, ef::AddedLater());
   visitor("brush", options.brush, ef::AddedLater());
+  visitor("label", options.label, ef::AddedLater());
+  visitor("spare", options.spare, ef::AddedLater());
 }
 
 }  // namespace paint
 
 TEST_CASE("options of every type go to JSON and back", "[io]") {
-  const ef::Json json = ef::options_to_json(paint::Options{3, 0.25, true, paint::Colour::blue, 5, {60}});
+  const ef::Json json =
+      ef::options_to_json(paint::Options{3, 0.25, true, paint::Colour::blue, 5, {60}, "fine", {{1}, {2}}});
   CHECK(json == ef::Json{{"coats", 3},
                          {"thickness", 0.25},
                          {"glossy", true},
                          {"colour", "blue"},
                          {"hours", 5},
-                         {"brush", {{"hairs", 60}}}});
+                         {"brush", {{"hairs", 60}}},
+                         {"label", "fine"},
+                         {"spare", ef::Json::array({{{"hairs", 1}}, {{"hairs", 2}}})}});
   const auto options = ef::options_from_json<paint::Options>(json, "test");
   CHECK(options.coats == 3);
   CHECK(options.thickness == 0.25);
@@ -59,12 +66,17 @@ TEST_CASE("options of every type go to JSON and back", "[io]") {
   CHECK(options.colour == paint::Colour::blue);
   CHECK(options.hours == 5);
   CHECK(options.brush.hairs == 60);
+  CHECK(options.label == "fine");
+  CHECK(options.spare.size() == 2);
+  CHECK(options.spare.back().hairs == 2);
 }
 
 TEST_CASE("an option that was added later keeps its default where it is missing", "[io]") {
-  ef::Json json = ef::options_to_json(paint::Options{3, 0.25, true, paint::Colour::blue, 5, {60}});
+  ef::Json json = ef::options_to_json(paint::Options{3, 0.25, true, paint::Colour::blue, 5, {60}, "fine", {{1}, {2}}});
   json.erase("hours");
   json.erase("brush");
+  json.erase("label");
+  json.erase("spare");
   const auto options = ef::options_from_json<paint::Options>(json, "test");
   CHECK(options.coats == 3);
   CHECK(options.hours == 8);
@@ -86,6 +98,10 @@ TEST_CASE("JSON that is not the options is refused, with its place", "[io]") {
   CHECK(message("glossy", 1) == "paint.json: \"glossy\" is 1, expected true or false");
   CHECK(message("brush", {{"hairs", -1}}) ==
         "paint.json: \"brush\": \"hairs\" is -1, expected a whole number from 0 to 2^31");
+  CHECK(message("label", 1) == "paint.json: \"label\" is 1, expected a text");
+  CHECK(message("spare", 1) == "paint.json: \"spare\" is 1, expected a list");
+  CHECK(message("spare", ef::Json::array({{{"hairs", 1}}, {{"hairs", 0.5}}})) ==
+        "paint.json: \"spare\"[1]: \"hairs\" is 0.5, expected a whole number from 0 to 2^31");
   CHECK(message("colour", 1) == "paint.json: \"colour\" is 1, expected a text");
   CHECK(message("colour", "green") == "paint.json: \"colour\": expected red or blue, given \"green\"");
   CHECK(message("hours", "many") == "paint.json: \"hours\" is \"many\", expected a whole number from 0 to 2^31");

@@ -30,6 +30,9 @@ TEST_CASE("options come back from JSON as they were", "[io]") {
                           .mscale_all_dim = 0.25};
   options.layer.norm_first = true;
   options.layer.qk_norm = ef::QueryKeyNorm::rms_norm;
+  options.encoder_scores = {{.window = 8}, {}};
+  options.decoder_scores = {{.soft_cap = 50, .user_score = "decay"}};
+  options.memory_scores = {{.soft_cap = 30}};
   options.layer.residual = false;
   options.layer.norm_bias = false;
   options.layer.final_norm = ef::FinalNorm::never;
@@ -50,6 +53,12 @@ TEST_CASE("options come back from JSON as they were", "[io]") {
   CHECK(json["rope_scaling"]["factor"] == 4);
   CHECK(json["rope_scaling"]["original_max_position_embeddings"] == 4096);
   CHECK(json["qk_norm"] == "rms_norm");
+  CHECK(json["encoder_scores"][0]["window"] == 8);
+  CHECK(json["decoder_scores"][0] == ef::Json{{"window", 0}, {"soft_cap", 50.0}, {"user_score", "decay"}});
+  const auto again = ef::options_from_json<ef::TransformerOptions>(json, "test");
+  CHECK(again.encoder_scores == options.encoder_scores);
+  CHECK(again.decoder_scores == options.decoder_scores);
+  CHECK(again.memory_scores == options.memory_scores);
   CHECK(json["residual"] == false);
   CHECK(json["norm_bias"] == false);
   CHECK(json["final_norm"] == "never");
@@ -61,11 +70,13 @@ TEST_CASE("options of older folders, which lack later ones, are read", "[io]") {
   json.erase("final_norm");
   json.erase("rope_scaling");
   json.erase("qk_norm");
+  for (const char* name : {"encoder_scores", "decoder_scores", "memory_scores"}) json.erase(name);
   const auto options = ef::options_from_json<ef::TransformerOptions>(json, "test");
   CHECK(options.layer.norm_bias);
   CHECK(options.layer.final_norm == ef::FinalNorm::with_norm_first);
   CHECK(options.rope_scaling == ef::RotaryScaling());
   CHECK(options.layer.qk_norm == ef::QueryKeyNorm::none);
+  CHECK(options.encoder_scores.empty());
 }
 
 TEST_CASE("model folders keep their options in one list", "[io]") {
@@ -78,8 +89,10 @@ TEST_CASE("model folders keep their options in one list", "[io]") {
   CHECK(keys == std::vector<std::string>{"activation",
                                          "bias",
                                          "buckets",
+                                         "decoder_scores",
                                          "dim_feedforward",
                                          "dropout",
+                                         "encoder_scores",
                                          "final_norm",
                                          "head_width",
                                          "heads",
@@ -87,6 +100,7 @@ TEST_CASE("model folders keep their options in one list", "[io]") {
                                          "layer_norm_eps",
                                          "max_distance",
                                          "max_length",
+                                         "memory_scores",
                                          "norm_bias",
                                          "norm_first",
                                          "num_decoder_layers",
@@ -122,6 +136,10 @@ TEST_CASE("JSON that is not a Transformer's options is refused by name", "[io]")
   CHECK(message("dropout", "much") == "config.json: \"dropout\" is \"much\", expected a number");
   CHECK(message("rope_scaling", 4) == "config.json: \"rope_scaling\": is of type number, expected an object");
   CHECK(message("rope_scaling", {{"factor", 4}}) == "config.json: \"rope_scaling\": has no \"rope_type\"");
+  CHECK(message("decoder_scores", {{"window", 4}}) ==
+        "config.json: \"decoder_scores\" is {\"window\":4}, expected a list");
+  CHECK(message("decoder_scores", ef::Json::array({{{"window", 4}, {"soft_cap", 0}, {"user_score", 3}}})) ==
+        "config.json: \"decoder_scores\"[0]: \"user_score\" is 3, expected a text");
   CHECK(message("colour", 1) == "config.json: has \"colour\", which is not an option");
   CHECK(message("activation", "step").find("given \"step\"") != std::string::npos);
   CHECK(message("positions", "absolute").find("given \"absolute\"") != std::string::npos);

@@ -149,7 +149,7 @@ inline Matrix<bool> random_mask(Index rows, Index cols, Rng& rng) {
   return mask;
 }
 
-/// The score of layers with positions, chosen at run time.
+/// A bias and a mask, both chosen at run time.
 template <class Scalar>
 using ChosenByPosition = CombinedScore<ScoreVariant<Alibi, RelativeBias<Scalar>, RelativeKeys<Scalar>>,
                                        ScoreVariant<Unmasked, Causal, DenseMask>>;

@@ -74,7 +74,8 @@ TEST_CASE("self-attention with positions, by its formulas", "[layers]") {
         z.row(i).segment(4 * h, 4) += a(j) * value;
       }
     }
-  const ef::AnyMask mask = causal ? ef::AnyMask(ef::Causal{}) : ef::AnyMask(ef::Unmasked{});
+  using Mask = ef::AnyScore<double>;
+  const Mask mask = causal ? Mask(ef::Causal{}) : Mask(ef::Unmasked{});
   ef::AttentionRecorder<double> recorder;
   const Matrix<double> y = layer({.attention = &recorder}, x, {}, mask, positions).value();
   CHECK(ef::testing::max_error(y, map(layer.out_proj, z)) < 1e-12);

@@ -26,7 +26,7 @@ TEST_CASE("an encoder is its layers, and with norm_first a norm", "[layers]") {
   const ef::Variable<double> x = ef::testing::random_matrix<double>(7, 6, rng);
   const ef::RowOffsets rows{0, 3, 7};
   const ef::Context<double> none{};
-  const auto expected = [&](const ef::AnyMask& mask) {
+  const auto expected = [&](const ef::AnyScore<double>& mask) {
     const ef::Variable<double> first = encoder.layers[0](none, x, rows, mask, encoder.positions);
     const ef::Variable<double> second = encoder.layers[1](none, first, rows, mask, encoder.positions);
     return norm_first ? encoder.norm(none, second) : second;

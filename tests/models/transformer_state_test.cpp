@@ -1,6 +1,7 @@
 #include "eigenformer/models/transformer_state.hpp"
 
 #include "eigenformer/decode/greedy.hpp"
+#include "eigenformer/kernels/scores/score_function.hpp"
 #include "support/approx.hpp"
 #include "support/catch.hpp"
 #include "support/copy_task.hpp"
@@ -45,6 +46,45 @@ TEST_CASE("greedy decoding with a cache equals decoding without", "[models]") {
     CHECK(a[i].ended == b[i].ended);
     CHECK(std::abs(a[i].log_probability - b[i].log_probability) < 1e-9);
   }
+}
+
+TEST_CASE("scores of layers see the same places in decoding as in training", "[models]") {
+  const std::uint64_t seed = 77;
+  const ef::PositionEncoding positions = GENERATE(from_range(ef::position_encodings));
+  CAPTURE(seed, ef::to_string(positions));
+  ef::TransformerOptions options = model_of(true, seed, positions).options;
+  options.num_decoder_layers = 3;
+  options.encoder_scores = {{.window = 3}, {.soft_cap = 0.5, .user_score = "far"}};
+  options.decoder_scores = {{.window = 4}, {.soft_cap = 0.5, .user_score = "far"}, {.window = 2, .soft_cap = 0.25}};
+  options.memory_scores = {{.window = 2}, {}, {.soft_cap = 0.5, .user_score = "odd"}};
+  options.layer.qk_norm = ef::QueryKeyNorm::rms_norm;
+  options.rope_scaling = {.rope_type = ef::RopeType::yarn, .factor = 4, .original_max_position_embeddings = 5};
+  const ef::NamedScores<double> scores{
+      {"far", ef::score([](auto s, const ef::ScorePosition& at) {
+         return s + 0.5F * static_cast<float>((at.query * 5 + at.key * 3) % 7);
+       })},
+      {"odd", ef::mask([](const ef::ScorePosition& at) { return (at.query + at.key) % 2 == 1; })}};
+  ef::Rng rng(seed), plain_rng(seed);
+  const ef::Transformer<double> model(options, rng, scores);
+  const ef::Tokens source = ef::testing::copy_batch({3, 8, 5}, rng).source;
+  ef::TransformerState<double> cached(model, source);
+  ef::testing::Uncached uncached{model, source};
+  ef::Index count = 3;
+  double difference = 0;
+  options.encoder_scores = options.decoder_scores = options.memory_scores = {};
+  const ef::Transformer<double> plain(options, plain_rng);
+  ef::TransformerState<double> without(plain, source);
+  for (int step = 0; step < 12; ++step) {
+    std::vector<ef::Index> parents(static_cast<std::size_t>(1 + rng.randint(6)));
+    for (ef::Index& parent : parents) parent = rng.randint(count);
+    std::vector<ef::Token> tokens(parents.size());
+    for (ef::Token& token : tokens) token = static_cast<ef::Token>(rng.randint(11));
+    const ef::Matrix<double> logits = cached(parents, tokens);
+    CHECK(ef::testing::max_error(logits, uncached(parents, tokens)) < 1e-10);
+    difference = std::max(difference, (logits - without(parents, tokens)).cwiseAbs().maxCoeff());
+    count = static_cast<ef::Index>(parents.size());
+  }
+  CHECK(difference > 0.01);
 }
 
 TEST_CASE("hypotheses may be dropped, reordered and split", "[models]") {

@@ -14,7 +14,7 @@ TEST_CASE("gradients of attention, with every score, grouped heads and ragged ba
   // Query 2 sees nothing at all.
   const ef::DenseMask mask(Eigen::Matrix<bool, Eigen::Dynamic, Eigen::Dynamic>::NullaryExpr(
       8, 6, [](Eigen::Index i, Eigen::Index j) { return i != 2 && (i * 7 + j * 3) % 4 != 0; }));
-  const std::vector<ef::AnyMask> scores{ef::Unmasked{}, ef::Causal{}, ef::Causal::after_past(), mask};
+  const std::vector<ef::AnyScore<double>> scores{ef::Unmasked{}, ef::Causal{}, ef::Causal::after_past(), mask};
   for (std::size_t i = 0; i < scores.size(); ++i) {
     CAPTURE(i);
     ef::testing::check_op({q, k, v}, [&](const ef::Context<double>& c, const std::vector<ef::Variable<double>>& in) {

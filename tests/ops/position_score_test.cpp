@@ -53,7 +53,7 @@ TEST_CASE("attention with positions is that of the papers' formulas, under every
   const ef::testing::NaiveScore relative = [&](const auto& at, double s) {
     return s + q.row(at.row).segment(at.head * d, d).dot(a_k.row(far + clip(at.key - place(at)))) / std::sqrt(3.0);
   };
-  const std::vector<std::pair<ef::AnyMask, ef::testing::NaiveScore>> masks{
+  const std::vector<std::pair<ef::AnyScore<double>, ef::testing::NaiveScore>> masks{
       {ef::Unmasked{}, ef::testing::naive_unmasked},
       {ef::Causal::after_past(), ef::testing::naive_causal_after_past},
       {ef::DenseMask(mask_matrix()), ef::testing::naive_dense_mask(mask_matrix())}};
@@ -96,7 +96,7 @@ TEST_CASE("gradients of attention with positions, and of their numbers", "[ops]"
   const auto q = random_matrix<double>(9, heads * d, rng), k = random_matrix<double>(11, key_heads * d, rng),
              v = random_matrix<double>(11, key_heads * e, rng), weights = random_matrix<double>(8, heads, rng),
              a_k = random_matrix<double>(2 * far + 1, d, rng), a_v = random_matrix<double>(2 * far + 1, e, rng);
-  const std::vector<ef::AnyMask> masks{ef::Unmasked{}, ef::Causal::after_past(), ef::DenseMask(mask_matrix())};
+  const std::vector<ef::AnyScore<double>> masks{ef::Unmasked{}, ef::Causal::after_past(), ef::DenseMask(mask_matrix())};
   for (std::size_t m = 0; m < masks.size(); ++m) {
     CAPTURE(m);
     ef::testing::check_op({q, k, v}, [&](const ef::Context<double>& c, const Inputs& in) {

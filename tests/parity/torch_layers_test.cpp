@@ -40,10 +40,10 @@ void check_decoder(const std::string& name, Layer layer) {
 }
 
 template <class Scalar, class Layer>
-void check_encoder(const std::string& name, Layer layer, const ef::AnyMask& mask = ef::Unmasked{}) {
+void check_encoder(const std::string& name, Layer layer, const ef::AnyScore<Scalar>& score = {}) {
   TorchCase<Scalar> test(name);
   test.load(layer);
-  test.compare(layer({.tape = &test.tape}, test.input("x"), test.rows("rows"), mask), layer);
+  test.compare(layer({.tape = &test.tape}, test.input("x"), test.rows("rows"), score), layer);
 }
 
 template <class Scalar>

@@ -26,7 +26,7 @@ void check_attention(const std::string& name) {
   if (has_widths) options.vdim = 9;
   ef::MultiHeadAttention<Scalar> layer(options, rng);
   test.load(layer);
-  ef::AnyMask score = ef::Unmasked{};
+  ef::AnyScore<Scalar> score;
   if (name == "mha_self_causal") score = ef::Causal{};
   if (test.has("mask")) score = ef::DenseMask((test.matrix("mask").array() == 1).matrix());
   const ef::RowOffsets rows = test.rows("rows");
@@ -35,7 +35,7 @@ void check_attention(const std::string& name) {
     test.compare(layer(context, query, memory, memory, {rows, test.rows("key_rows"), score}), layer);
   } else if (has_widths) {
     const ef::Variable<Scalar> query = test.input("query"), key = test.input("key"), value = test.input("value");
-    test.compare(layer(context, query, key, value, {.mask = score}), layer);
+    test.compare(layer(context, query, key, value, {.score = score}), layer);
   } else {
     test.compare(layer(context, test.input("x"), rows, score), layer);
   }

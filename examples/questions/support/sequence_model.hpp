@@ -58,7 +58,7 @@ struct SequenceModel {
 
   /// Returns the activations [tokens x width] after the embedding and after each block.
   std::vector<ef::Variable<float>> depths(const ef::Context<float>& context, const ef::Tokens& tokens,
-                                          const ef::AnyMask& mask = ef::Unmasked{}) const {
+                                          const ef::AnyScore<float>& mask = ef::Unmasked{}) const {
     const auto factor = std::sqrt(static_cast<float>(embedding.width()));
     const ef::Variable<float> embedded = ef::scale(context, embedding(context, tokens.ids), factor);
     std::vector<ef::Variable<float>> x{positions(context, embedded, tokens.rows)};
@@ -69,7 +69,7 @@ struct SequenceModel {
 
   /// Returns the logits: [tokens x classes].
   ef::Variable<float> operator()(const ef::Context<float>& context, const ef::Tokens& tokens,
-                                 const ef::AnyMask& mask = ef::Unmasked{}) const {
+                                 const ef::AnyScore<float>& mask = ef::Unmasked{}) const {
     const ef::Variable<float> x = depths(context, tokens, mask).back();
     return output(context, norm.empty() ? x : norm(context, x));
   }

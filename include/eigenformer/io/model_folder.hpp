@@ -74,14 +74,15 @@ auto read_model_options(const ModelConfig& config) {
 }
 
 /// Makes a model with these options and reads its parameters. Allocates the model only after checking that the file has
-/// all of its tensors with the expected shapes. Throws otherwise.
-template <FolderModel Model>
-Model load_network(const std::filesystem::path& folder, const decltype(Model::options)& options) {
+/// all of its tensors with the expected shapes. Throws otherwise. scores: the NamedScores of a Transformer, or nothing.
+template <FolderModel Model, class... Scores>
+Model load_network(const std::filesystem::path& folder, const decltype(Model::options)& options,
+                   const Scores&... scores) {
   const SafetensorsFile file(newest_file(folder, "model.safetensors"));
   const std::string where = "load: " + file.name() + " does not fit " + path_text(folder / "config.json");
   visit_tensors(options, [&](const std::string& name, const Shape& shape) { check_tensor(file, name, shape, where); });
   Rng rng(0);  // initial weights are overwritten below
-  Model model(options, rng);
+  Model model(options, rng, scores...);
   load_parameters(file, model);
   return model;
 }
@@ -123,6 +124,21 @@ template <FolderModel Model>
 Model load(const std::filesystem::path& folder) {
   return detail::read_unchanged(folder, detail::network_files, [&] {
     return detail::load_network<Model>(folder, detail::read_model_options<Model>(detail::read_model_config(folder)));
+  });
+}
+
+/// Loads a model whose options name scores (see LayerScore::user_score), as load() without scores does. A folder holds
+/// the names of the scores, not the scores themselves:
+///
+///   const ef::NamedScores<float> scores{{"decay", ef::score([](auto s, const ef::ScorePosition& at) { return .. })}};
+///   auto transformer = ef::load<ef::Transformer<float>>("model/", scores);
+///
+/// Throws if `scores` lacks a name, and as load() without scores does.
+template <FolderModel Model, class Scalar>
+Model load(const std::filesystem::path& folder, const NamedScores<Scalar>& scores) {
+  return detail::read_unchanged(folder, detail::network_files, [&] {
+    return detail::load_network<Model>(folder, detail::read_model_options<Model>(detail::read_model_config(folder)),
+                                       scores);
   });
 }
 

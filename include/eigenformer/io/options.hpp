@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "eigenformer/core/named_enum.hpp"
 #include "eigenformer/io/json.hpp"
@@ -37,6 +38,9 @@ inline Json option_to_json(double value) {
 inline Json option_to_json(bool value) {
   return value;
 }
+inline Json option_to_json(const std::string& value) {
+  return value;
+}
 template <NamedEnum Enum>
 Json option_to_json(Enum value) {
   return std::string(to_string(value));
@@ -45,6 +49,12 @@ Json option_to_json(Enum value) {
 template <OptionStruct Options>
 Json option_to_json(const Options& options) {
   return options_to_json(options);
+}
+template <class Option>
+Json option_to_json(const std::vector<Option>& list) {
+  Json json = Json::array();
+  for (const Option& option : list) json.push_back(option_to_json(option));
+  return json;
 }
 
 inline void option_from_json(const Json& json, const std::string& where, Index& value) {
@@ -64,6 +74,9 @@ inline const std::string& option_text(const Json& json, const std::string& where
   if (!json.is_string()) fail(where, " is ", json.dump(), ", expected a text");
   return json.get_ref<const std::string&>();
 }
+inline void option_from_json(const Json& json, const std::string& where, std::string& value) {
+  value = option_text(json, where);
+}
 template <NamedEnum Enum>
 void option_from_json(const Json& json, const std::string& where, Enum& value) {
   value = value_of<Enum>(option_text(json, where), where);
@@ -72,6 +85,13 @@ template <OptionStruct Options>
 void option_from_json(const Json& json, const std::string& where, Options& options) {
   options = options_from_json<Options>(json, where);
 }
+template <class Option>
+void option_from_json(const Json& json, const std::string& where, std::vector<Option>& list) {
+  if (!json.is_array()) fail(where, " is ", json.dump(), ", expected a list");
+  list.assign(json.size(), Option{});
+  for (std::size_t i = 0; i < list.size(); ++i)
+    option_from_json(json[i], where + '[' + std::to_string(i) + ']', list[i]);
+}
 
 }  // namespace detail
 
@@ -79,7 +99,7 @@ void option_from_json(const Json& json, const std::string& where, Options& optio
 ///
 /// The struct needs a function visit_options(options, visitor) that calls visitor(name, option) for every option, or
 /// visitor(name, option, AddedLater()) if older files may lack it. Reading and writing share the function. Enum options
-/// must be NamedEnums. An option may be such a struct itself.
+/// must be NamedEnums. An option may be a text, such a struct itself, or a vector of options.
 template <class Options>
 Json options_to_json(const Options& options) {
   Json json = Json::object();

@@ -27,6 +27,15 @@ void visit_options(Options& options, auto&& visitor) {
   visitor("mscale_all_dim", options.mscale_all_dim);
 }
 
+/// Visits every option of a layer's score by name, as options_to_json requires.
+template <class Options>
+requires std::same_as<std::remove_const_t<Options>, LayerScore>
+void visit_options(Options& options, auto&& visitor) {
+  visitor("window", options.window);
+  visitor("soft_cap", options.soft_cap);
+  visitor("user_score", options.user_score);
+}
+
 /// Visits every option by name, as options_to_json requires. The options of `layer` are in the same flat list.
 template <class Options>
 requires std::same_as<std::remove_const_t<Options>, TransformerOptions>
@@ -59,6 +68,9 @@ void visit_options(Options& options, auto&& visitor) {
   visitor("rope_scaling", options.rope_scaling, AddedLater());
   visitor("share_embeddings", options.share_embeddings);
   visitor("tie_output", options.tie_output);
+  visitor("encoder_scores", options.encoder_scores, AddedLater());
+  visitor("decoder_scores", options.decoder_scores, AddedLater());
+  visitor("memory_scores", options.memory_scores, AddedLater());
 }
 
 /// Calls the visitor with the name and shape of every parameter of a Transformer with these options, without allocating

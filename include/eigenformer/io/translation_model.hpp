@@ -72,9 +72,11 @@ void save(const std::filesystem::path& folder, const TranslationModel<Scalar>& m
 }
 
 /// Loads a model written by save(). Throws if a file is missing, truncated or inconsistent with the others; the message
-/// names the file. Also throws if another model is saved to the folder during loading.
+/// names the file. Also throws if another model is saved to the folder during loading, or if `scores` lacks a score
+/// that the options name.
 template <class Scalar>
-TranslationModel<Scalar> load_translation_model(const std::filesystem::path& folder) {
+TranslationModel<Scalar> load_translation_model(const std::filesystem::path& folder,
+                                                const NamedScores<Scalar>& scores = {}) {
   return detail::read_unchanged(folder, detail::model_files, [&] {
     const detail::ModelConfig config = detail::read_model_config(folder);
     const std::string& where = config.where;
@@ -98,7 +100,10 @@ TranslationModel<Scalar> load_translation_model(const std::filesystem::path& fol
             where, ": the model's vocabularies have ", options.source_vocabulary_size, " and ",
             options.target_vocabulary_size, " tokens, the files beside it ", source.vocabulary.size(), " and ",
             target.vocabulary.size());
-      return detail::load_network<Network>(folder, options);
+      if constexpr (std::is_same_v<Network, Transformer<Scalar>>)
+        return detail::load_network<Network>(folder, options, scores);
+      else
+        return detail::load_network<Network>(folder, options);
     };
     Seq2Seq<Scalar> network;
     if (config.type == transformer)

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "eigenformer/kernels/scores/alibi.hpp"
+#include "eigenformer/kernels/scores/any_score.hpp"
 #include "eigenformer/kernels/scores/block_mask.hpp"
 #include "eigenformer/kernels/scores/causal.hpp"
 #include "eigenformer/kernels/scores/combine.hpp"

@@ -54,8 +54,9 @@ struct AttentionPositions {
   Variable<Scalar> apply_rotary(const Context<Scalar>& context, const Variable<Scalar>& x, Index heads,
                                 const RowOffsets& x_rows, const RowOffsets& key_rows) const;
 
-  /// Returns the score of alibi or bucketed under `mask`; nullopt for other encodings.
-  std::optional<PositionScore<Scalar>> score(const Context<Scalar>& context, Index heads, const AnyMask& mask) const;
+  /// Returns the score of alibi or bucketed, combined with `other`; nullopt for other encodings.
+  std::optional<PositionScore<Scalar>> score(const Context<Scalar>& context, Index heads,
+                                             const AnyScore<Scalar>& other) const;
 
   static void visit(auto& self, auto&& visitor) { visitor("weight", self.weight); }
 };
@@ -101,10 +102,10 @@ Variable<Scalar> AttentionPositions<Scalar>::apply_rotary(const Context<Scalar>&
 
 template <class Scalar>
 std::optional<PositionScore<Scalar>> AttentionPositions<Scalar>::score(const Context<Scalar>& context, Index heads,
-                                                                       const AnyMask& mask) const {
-  if (options.encoding == PositionEncoding::alibi) return PositionScore<Scalar>::alibi(Alibi(heads), mask);
+                                                                       const AnyScore<Scalar>& other) const {
+  if (options.encoding == PositionEncoding::alibi) return PositionScore<Scalar>::alibi(Alibi(heads), other);
   if (options.encoding == PositionEncoding::bucketed)
-    return PositionScore<Scalar>::bucketed(options.buckets, context.use(weight), mask);
+    return PositionScore<Scalar>::bucketed(options.buckets, context.use(weight), other);
   return std::nullopt;
 }
 

@@ -21,9 +21,10 @@ struct Encoder {
   /// if wanted.
   Encoder(const TransformerLayerOptions& layer, Index num_layers, Rng& rng);
 
-  /// Encodes each sequence by itself. x: [tokens x width] -> [tokens x width].
+  /// Encodes each sequence by itself. `score` applies in every layer, besides the score of its self_attn.
+  /// x: [tokens x width] -> [tokens x width].
   Variable<Scalar> operator()(const Context<Scalar>& context, Variable<Scalar> x, const RowOffsets& rows = {},
-                              const AnyMask& mask = Unmasked{}) const;
+                              const AnyScore<Scalar>& score = {}) const;
 
   static void visit(auto& self, auto&& visitor) {
     visitor("layers", self.layers);
@@ -40,8 +41,8 @@ Encoder<Scalar>::Encoder(const TransformerLayerOptions& layer, Index num_layers,
 
 template <class Scalar>
 Variable<Scalar> Encoder<Scalar>::operator()(const Context<Scalar>& context, Variable<Scalar> x, const RowOffsets& rows,
-                                             const AnyMask& mask) const {
-  for (const EncoderLayer<Scalar>& layer : layers) x = layer(context, x, rows, mask, positions);
+                                             const AnyScore<Scalar>& score) const {
+  for (const EncoderLayer<Scalar>& layer : layers) x = layer(context, x, rows, score, positions);
   return norm.empty() ? x : norm(context, x);
 }
 

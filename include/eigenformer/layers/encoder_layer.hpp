@@ -20,9 +20,11 @@ struct EncoderLayer {
   EncoderLayer() = default;
   EncoderLayer(const TransformerLayerOptions& options, Rng& rng);
 
-  /// Processes each sequence by itself. x: [tokens x width] -> [tokens x width].
+  /// Processes each sequence by itself. `score` applies besides self_attn.score. x: [tokens x width] -> [tokens x
+  /// width].
   Variable<Scalar> operator()(const Context<Scalar>& context, const Variable<Scalar>& x, const RowOffsets& rows = {},
-                              const AnyMask& mask = Unmasked{}, const AttentionPositions<Scalar>& positions = {}) const;
+                              const AnyScore<Scalar>& score = {},
+                              const AttentionPositions<Scalar>& positions = {}) const;
 
   static void visit(auto& self, auto&& visitor) {
     visitor("self_attn", self.self_attn);
@@ -42,9 +44,9 @@ EncoderLayer<Scalar>::EncoderLayer(const TransformerLayerOptions& options, Rng& 
 
 template <class Scalar>
 Variable<Scalar> EncoderLayer<Scalar>::operator()(const Context<Scalar>& context, const Variable<Scalar>& x,
-                                                  const RowOffsets& rows, const AnyMask& mask,
+                                                  const RowOffsets& rows, const AnyScore<Scalar>& score,
                                                   const AttentionPositions<Scalar>& positions) const {
-  const auto attend = [&](const Variable<Scalar>& y) { return self_attn(context, y, rows, mask, positions); };
+  const auto attend = [&](const Variable<Scalar>& y) { return self_attn(context, y, rows, score, positions); };
   const auto transform = [&](const Variable<Scalar>& y) { return feed_forward(context, y); };
   const Variable<Scalar> after_self_attention = residual(context, x, norm1, attend);
   return residual(context, after_self_attention, norm2, transform);

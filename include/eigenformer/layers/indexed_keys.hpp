@@ -15,6 +15,9 @@ struct IndexedKeys {
   RowOffsets key_rows{};    // each sequence's part of key_index
   // Row numbers of keys and values; their owner must outlive this object. nullopt selects all rows, an empty span none.
   std::optional<std::span<const Index>> key_index{};
+  // The place of each sequence's first query among the tokens decoded so far, for scores that depend on it; their owner
+  // must outlive this object. nullopt, for self-attention: queries are the last of their keys.
+  std::optional<std::span<const Index>> query_offsets{};
 };
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI

@@ -33,9 +33,9 @@ struct MultiHeadAttentionOptions {
 /// Assigns queries and keys to sequences and tells which pairs attend.
 template <class Scalar>
 struct AttentionBatch {
-  RowOffsets query_rows{};  // sequences of the queries; empty: one sequence
-  RowOffsets key_rows{};    // sequences of the keys, as many as in query_rows; queries attend within their sequence
-  AnyMask mask = Unmasked{};
+  RowOffsets query_rows{};   // sequences of the queries; empty: one sequence
+  RowOffsets key_rows{};     // sequences of the keys, as many as in query_rows; queries attend within their sequence
+  AnyScore<Scalar> score{};  // applies besides the score of the layer
   const AttentionPositions<Scalar>* positions = nullptr;  // null: none; else a sequence's queries are its last tokens
 };
 
@@ -50,6 +50,10 @@ struct AttentionBatch {
 ///
 /// Each layer has its own aK and aV, shared by its heads. In the paper's table 3, aV brings no gain when aK is used.
 /// Using aV takes a second pass over the scores; see attention_with_relative_values.
+///
+/// The layer's `score` may be any score, such as a window, a soft cap or a function, or several combined. It is written
+/// for whole sequences. In self-attention to a cache, and in `attend_to_cache`, it sees queries at their places in the
+/// sequence (see AnyScore::after_past).
 template <class Scalar>
 struct MultiHeadAttention {
   Linear<Scalar> q;                   // width -> heads * head_width
@@ -63,6 +67,7 @@ struct MultiHeadAttention {
   Index heads = 1;
   Index key_heads = 1;
   double dropout = 0;
+  AnyScore<Scalar> score{};  // applies in every call, in training and in decoding; a model file does not hold it
 
   MultiHeadAttention() = default;
   /// Throws unless heads is a multiple of key_heads, width a multiple of heads (or head_width given), and
@@ -71,9 +76,10 @@ struct MultiHeadAttention {
 
   /// Self-attention within each sequence. x: [tokens x width] -> [tokens x width].
   Variable<Scalar> operator()(const Context<Scalar>& context, const Variable<Scalar>& x, const RowOffsets& rows = {},
-                              const AnyMask& mask = Unmasked{},
+                              const AnyScore<Scalar>& call_score = {},
                               const AttentionPositions<Scalar>& positions = {}) const {
-    return (*this)(context, x, x, x, {.query_rows = rows, .key_rows = rows, .mask = mask, .positions = &positions});
+    return (*this)(context, x, x, x,
+                   {.query_rows = rows, .key_rows = rows, .score = call_score, .positions = &positions});
   }
 
   /// Attention between two batches: queries of sequence s attend to the keys and values of sequence s.
@@ -120,10 +126,12 @@ struct MultiHeadAttention {
     return positions.apply_rotary(context, k_norm(context, k(context, key), key_heads), key_heads, x_rows, key_rows);
   }
   std::optional<PositionScore<Scalar>> position_score(const Context<Scalar>& context, const Variable<Scalar>& queries,
-                                                      const AnyMask& mask,
+                                                      const AnyScore<Scalar>& other,
                                                       const AttentionPositions<Scalar>& positions) const;
-  Variable<Scalar> attend(const Context<Scalar>& context, const QueryKeyValue<Scalar>& in, const AnyMask& mask,
-                          const std::optional<PositionScore<Scalar>>& score, const AttentionOptions& options) const;
+  Variable<Scalar> attend(const Context<Scalar>& context, const QueryKeyValue<Scalar>& in,
+                          const AnyScore<Scalar>& without_positions,
+                          const std::optional<PositionScore<Scalar>>& by_position,
+                          const AttentionOptions& options) const;
 };
 
 template <class Scalar>
@@ -153,20 +161,20 @@ MultiHeadAttention<Scalar>::MultiHeadAttention(const MultiHeadAttentionOptions& 
 
 template <class Scalar>
 std::optional<PositionScore<Scalar>> MultiHeadAttention<Scalar>::position_score(
-    const Context<Scalar>& context, const Variable<Scalar>& queries, const AnyMask& mask,
+    const Context<Scalar>& context, const Variable<Scalar>& queries, const AnyScore<Scalar>& other,
     const AttentionPositions<Scalar>& positions) const {
-  if (relative_keys.empty()) return positions.score(context, heads, mask);
-  return PositionScore<Scalar>::relative(context, queries, context.use(relative_keys), heads, mask);
+  if (relative_keys.empty()) return positions.score(context, heads, other);
+  return PositionScore<Scalar>::relative(context, queries, context.use(relative_keys), heads, other);
 }
 
 template <class Scalar>
 Variable<Scalar> MultiHeadAttention<Scalar>::attend(const Context<Scalar>& context, const QueryKeyValue<Scalar>& in,
-                                                    const AnyMask& mask,
-                                                    const std::optional<PositionScore<Scalar>>& score,
+                                                    const AnyScore<Scalar>& without_positions,
+                                                    const std::optional<PositionScore<Scalar>>& by_position,
                                                     const AttentionOptions& options) const {
-  if (!score.has_value()) return attention(context, in.q, in.k, in.v, mask, options);
-  if (relative_values.empty()) return attention(context, in.q, in.k, in.v, *score, options);
-  return attention_with_relative_values(context, in, context.use(relative_values), *score, options);
+  if (!by_position.has_value()) return attention(context, in.q, in.k, in.v, without_positions, options);
+  if (relative_values.empty()) return attention(context, in.q, in.k, in.v, *by_position, options);
+  return attention_with_relative_values(context, in, context.use(relative_values), *by_position, options);
 }
 
 template <class Scalar>
@@ -183,14 +191,15 @@ Variable<Scalar> MultiHeadAttention<Scalar>::operator()(const Context<Scalar>& c
                                  .threads = context.threads};
   const Variable<Scalar> queries = project_queries(context, query, options.query_rows, options.key_rows, positions);
   const Variable<Scalar> keys = project_keys(context, key, options.key_rows, options.key_rows, positions);
-  const std::optional<PositionScore<Scalar>> by_position = position_score(context, queries, batch.mask, positions);
+  const bool is_placed = batch.positions != nullptr && !(options.query_rows == options.key_rows);
+  const AnyScore<Scalar> both = (is_placed ? score.after_past() : score).combined_with(batch.score);
+  const std::optional<PositionScore<Scalar>> by_position = position_score(context, queries, both, positions);
   if (context.attention != nullptr) {
     const auto weights = [&](const auto& s) { return attention_weights(queries.value(), keys.value(), s, options); };
-    context.attention->record(
-        this, by_position.has_value() ? weights(by_position->score()) : std::visit(weights, batch.mask));
+    context.attention->record(this, (by_position.has_value() ? by_position->score() : both).visit(weights));
   }
   const QueryKeyValue<Scalar> projected{queries, keys, v(context, value)};
-  return out_proj(context, attend(context, projected, batch.mask, by_position, options));
+  return out_proj(context, attend(context, projected, both, by_position, options));
 }
 
 template <class Scalar>
@@ -205,8 +214,10 @@ Variable<Scalar> MultiHeadAttention<Scalar>::attend_to_cache(const Context<Scala
                                  .key_rows = rows.key_rows,
                                  .key_index = rows.key_index};
   const Variable<Scalar> queries = project_queries(context, query, rows.query_rows, rows.key_rows, positions);
-  return out_proj(context, attend(context, {queries, cache.keys(k.outputs()), cache.values(v.outputs())}, Unmasked{},
-                                  position_score(context, queries, Unmasked{}, positions), options));
+  const AnyScore<Scalar> placed =
+      rows.query_offsets.has_value() ? score.with_offsets(*rows.query_offsets) : score.after_past();
+  return out_proj(context, attend(context, {queries, cache.keys(k.outputs()), cache.values(v.outputs())}, placed,
+                                  position_score(context, queries, placed, positions), options));
 }
 
 template <class Scalar>

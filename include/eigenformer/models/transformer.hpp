@@ -9,6 +9,7 @@
 #include "eigenformer/layers/decoder.hpp"
 #include "eigenformer/layers/embedding.hpp"
 #include "eigenformer/layers/encoder.hpp"
+#include "eigenformer/layers/layer_score.hpp"
 #include "eigenformer/layers/positions.hpp"
 #include "eigenformer/ops/cross_entropy.hpp"
 #include "eigenformer/text/tokens.hpp"
@@ -36,6 +37,9 @@ struct TransformerOptions {
   RotaryScaling rope_scaling{};  // rotary: for sequences longer than in training
   bool share_embeddings = true;  // one embedding for source and target; needs vocabularies of equal size
   bool tie_output = true;        // the output layer is the target embedding (section 3.4)
+  LayerScores encoder_scores{};  // of each encoder layer's self-attention
+  LayerScores decoder_scores{};  // of each decoder layer's self-attention, which is causal besides
+  LayerScores memory_scores{};   // of each decoder layer's attention to the encoder's output
 
   /// Returns the options that the layers are built with: `layer`, plus relative_distance if `positions` is relative.
   TransformerLayerOptions layer_with_positions() const {
@@ -80,8 +84,9 @@ struct Transformer {
 
   Transformer() = default;
 
-  /// Initialises linear weights by Xavier's rule. Throws if the options are inconsistent.
-  Transformer(const TransformerOptions& options, Rng& rng);
+  /// Initialises linear weights by Xavier's rule. Throws if the options are inconsistent, or name a score that
+  /// `scores` does not have.
+  Transformer(const TransformerOptions& options, Rng& rng, const NamedScores<Scalar>& scores = {});
 
   /// Returns the logits of each next target token: [target tokens x target vocabulary size].
   /// target: the decoder's input, i.e. the begin token followed by the tokens so far.
@@ -127,7 +132,7 @@ struct Transformer {
 };
 
 template <class Scalar>
-Transformer<Scalar>::Transformer(const TransformerOptions& chosen, Rng& rng)
+Transformer<Scalar>::Transformer(const TransformerOptions& chosen, Rng& rng, const NamedScores<Scalar>& scores)
     : options(chosen), dropout{chosen.layer.dropout} {
   check(options.source_vocabulary_size > 0 && options.target_vocabulary_size > 0, "Transformer: vocabularies have ",
         options.source_vocabulary_size, " and ", options.target_vocabulary_size,
@@ -151,6 +156,14 @@ Transformer<Scalar>::Transformer(const TransformerOptions& chosen, Rng& rng)
   decoder = Decoder<Scalar>(options.layer_with_positions(), options.num_decoder_layers, rng);
   encoder.positions = AttentionPositions<Scalar>(options.attention_positions(true), rng);
   decoder.positions = AttentionPositions<Scalar>(options.attention_positions(false), rng);
+  for (Index i = 0; i < options.num_encoder_layers; ++i)
+    encoder.layers[static_cast<std::size_t>(i)].self_attn.score =
+        score_of_layer(options.encoder_scores, i).score(scores);
+  for (Index i = 0; i < options.num_decoder_layers; ++i) {
+    DecoderLayer<Scalar>& layer = decoder.layers[static_cast<std::size_t>(i)];
+    layer.self_attn.score = score_of_layer(options.decoder_scores, i).score(scores);
+    layer.multihead_attn.score = score_of_layer(options.memory_scores, i).score(scores);
+  }
 }
 
 template <class Scalar>

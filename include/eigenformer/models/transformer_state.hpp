@@ -68,7 +68,7 @@ Matrix<Scalar> TransformerState<Scalar>::operator()(std::span<const Index> paren
   const auto count = static_cast<Index>(parents.size());
   const Index first_row = caches_.empty() ? 0 : caches_.front().self.rows();
   std::vector<Hypothesis> next;
-  std::vector<Index> query_lengths(parents.size(), 1);
+  const std::vector<Index> query_lengths(parents.size(), 1), query_offsets(parents.size(), steps_);
   std::vector<Index> self_index, self_lengths, memory_index, memory_lengths;
   for (Index i = 0; i < count; ++i) {
     const Index parent = parents[static_cast<std::size_t>(i)];
@@ -87,8 +87,10 @@ Matrix<Scalar> TransformerState<Scalar>::operator()(std::span<const Index> paren
   const RowOffsets query_rows = RowOffsets::from_lengths(query_lengths);
   const DecoderStepRows rows{
       .self = {.query_rows = query_rows, .key_rows = RowOffsets::from_lengths(self_lengths), .key_index = self_index},
-      .memory = {
-          .query_rows = query_rows, .key_rows = RowOffsets::from_lengths(memory_lengths), .key_index = memory_index}};
+      .memory = {.query_rows = query_rows,
+                 .key_rows = RowOffsets::from_lengths(memory_lengths),
+                 .key_index = memory_index,
+                 .query_offsets = query_offsets}};
   Variable<Scalar> x = model_.embed(context_, model_.target_embedding_used(), tokens, query_rows, steps_);
   for (std::size_t i = 0; i < caches_.size(); ++i)
     x = model_.decoder.layers[i].step(context_, x, caches_[i], rows, model_.decoder.positions);

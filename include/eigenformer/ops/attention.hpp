@@ -3,36 +3,13 @@
 
 #include <array>
 #include <functional>
-#include <variant>
 
 #include "eigenformer/autograd/context.hpp"
 #include "eigenformer/kernels/attention_backward.hpp"
-#include "eigenformer/kernels/scores/causal.hpp"
+#include "eigenformer/kernels/scores/any_score.hpp"
 #include "eigenformer/kernels/scores/dense_mask.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
-
-/// A mask chosen at run time: Unmasked, Causal or DenseMask.
-struct AnyMask : std::variant<Unmasked, Causal, DenseMask> {
-  AnyMask() = default;
-  template <class S>
-  AnyMask(const S& mask) : variant(checked(mask)) {}  // NOLINT: implicit
-  const variant& chosen() const { return *this; }
-
- private:
-  // Rejects any other type with one sentence instead of a list of candidates.
-  template <class S>
-  static variant checked(const S& mask) {
-    constexpr bool is_one = std::is_constructible_v<variant, const S&>;
-    static_assert(is_one,
-                  "a layer's mask is ef::Unmasked, ef::Causal or ef::DenseMask; ef::attention also takes other "
-                  "scores, and functions in ef::score or ef::mask");
-    if constexpr (is_one)
-      return variant(mask);
-    else
-      return Unmasked{};
-  }
-};
 
 /// The inputs of attention; the kernel's AttentionInputs as Variables.
 template <class Scalar>
@@ -102,6 +79,20 @@ Variable<Scalar> record_attention(const Context<Scalar>& context, RecordedAttent
       });
 }
 
+template <class S>
+inline constexpr bool is_any_score = false;
+template <class Scalar>
+inline constexpr bool is_any_score<AnyScore<Scalar>> = true;
+
+/// Returns body(score), with an AnyScore as kernels take it.
+template <class S, class Body>
+auto with_kernel_score(const S& score, Body body) {
+  if constexpr (is_any_score<S>)
+    return score.visit(body);
+  else
+    return body(score);
+}
+
 /// Returns attention with a score that may read differentiable `numbers`. They are empty if the score reads none.
 /// make_score(d_numbers) must return the score. The score's backward adds the numbers' gradient to d_numbers, unless it
 /// is null. Throws if options.key_index is given while a tape is recording, since it has no backward.
@@ -112,14 +103,18 @@ Variable<Scalar> attention_by(const Context<Scalar>& context, const QueryKeyValu
   const AttentionLayout layout = attention_layout(shape(in.q), shape(in.k), shape(in.v), options);
   Variable<Scalar> y = context.new_matrix(in.q.rows(), layout.heads * layout.value_width);
   Variable<Scalar> log_sum_exp = context.new_matrix(in.q.rows(), layout.heads);
-  attention_forward<Scalar>(inputs_of(in), make_score(nullptr), options, {y.writable(), log_sum_exp.writable()});
+  with_kernel_score(make_score(nullptr), [&](const auto& score) {
+    attention_forward<Scalar>(inputs_of(in), score, options, {y.writable(), log_sum_exp.writable()});
+  });
   if (context.tape == nullptr) return y;
   return record_attention<Scalar>(context, {in, options, y, log_sum_exp}, numbers,
                                   [make_score](const RecordedAttention<Scalar>& recorded, const Variable<Scalar>& d_y,
                                                Scalar* d_numbers, const AttentionGradients<Scalar>& to) {
-                                    attention_backward<Scalar>(
-                                        inputs_of(recorded.in), make_score(d_numbers), recorded.options,
-                                        {recorded.y.value(), recorded.log_sum_exp.value()}, d_y.value(), to);
+                                    with_kernel_score(make_score(d_numbers), [&](const auto& score) {
+                                      attention_backward<Scalar>(inputs_of(recorded.in), score, recorded.options,
+                                                                 {recorded.y.value(), recorded.log_sum_exp.value()},
+                                                                 d_y.value(), to);
+                                    });
                                   });
 }
 
@@ -137,15 +132,19 @@ auto score_maker(const S& score) {
 ///
 /// `score` and `options` are those of the kernel, and each may be omitted. Threads and the dropout key come from the
 /// context; without a generator dropout is off. Besides the kernel's scores, `score` may be:
-/// - an AnyMask. It is dispatched once per call, so Unmasked and Causal use the kernels that were compiled for them.
+/// - an AnyScore. It is dispatched once per call, so Unmasked and Causal use the kernels that were compiled for them.
 /// - a PositionScore. Its numbers get gradients too.
 ///
 /// Throws if options.key_index is given while a tape is recording, since it has no backward.
 template <class Scalar, class S = AttentionOptions, class O = OptionsAfter<S>>
 Variable<Scalar> attention(const Context<Scalar>& context, const Variable<Scalar>& q, const Variable<Scalar>& k,
                            const Variable<Scalar>& v, const S& score = {}, const O& options = {}) {
-  if constexpr (std::is_same_v<S, AnyMask>) {
-    return std::visit([&](const auto& mask) { return attention(context, q, k, v, mask, options); }, score.chosen());
+  if constexpr (detail::is_any_score<S>) {
+    static_assert(std::is_same_v<S, AnyScore<Scalar>>, "this score is of another scalar type than the attention");
+    static_assert(detail::is_options<O>, "what follows the score is AttentionOptions, such as {.heads = 8}");
+    return detail::attention_by(
+        context, QueryKeyValue<Scalar>{q, k, v}, Variable<Scalar>(), [score](Scalar*) { return score; },
+        detail::with_context(context, options));
   } else if constexpr (requires { score.numbers(); }) {
     static_assert(detail::is_options<O>, "what follows the score is AttentionOptions, such as {.heads = 8}");
     return detail::attention_by(context, QueryKeyValue<Scalar>{q, k, v}, score.numbers(),

@@ -2,9 +2,7 @@
 #pragma once
 
 #include "eigenformer/kernels/scores/alibi.hpp"
-#include "eigenformer/kernels/scores/combine.hpp"
 #include "eigenformer/kernels/scores/relative_bias.hpp"
-#include "eigenformer/kernels/scores/score_variant.hpp"
 #include "eigenformer/kernels/weights_by_distance.hpp"
 #include "eigenformer/ops/arithmetic.hpp"
 #include "eigenformer/ops/attention.hpp"
@@ -12,48 +10,48 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// A distance-dependent score under any mask, both chosen at run time. Queries are the last tokens of their sequence's
-/// keys: in self-attention every token is a query, with a cache only the newest tokens are. This one type covers three
-/// scores and three masks, so the kernels are compiled once for it and not for nine types.
+/// A distance-dependent score combined with any other score, both chosen at run time. For the distances, queries are
+/// the last tokens of their sequence's keys: in self-attention every token is a query, with a cache only the newest
+/// tokens are.
 template <class Scalar>
 class PositionScore {
  public:
   /// ALiBi: subtracts slope * distance from each score.
-  static PositionScore alibi(const Alibi& alibi, const AnyMask& mask) { return {alibi, {}, mask}; }
+  static PositionScore alibi(const Alibi& alibi, const AnyScore<Scalar>& other) { return {alibi, {}, other}; }
 
   /// T5's bias: adds weights(bucket of the distance, head) to each score. weights: [buckets x heads].
-  static PositionScore bucketed(const RelativeBuckets& buckets, const Variable<Scalar>& weights, const AnyMask& mask) {
-    return {buckets, weights, mask};
+  static PositionScore bucketed(const RelativeBuckets& buckets, const Variable<Scalar>& weights,
+                                const AnyScore<Scalar>& other) {
+    return {buckets, weights, other};
   }
 
   /// Shaw's relative positions on the keys: adds q_i . aK_clip(j - i) / sqrt(d) to each score. Throws if the widths do
   /// not fit.
   /// q: [queries x heads * d]; vectors: aK, [2k + 1 x d], shared by the heads.
   static PositionScore relative(const Context<Scalar>& context, const Variable<Scalar>& q,
-                                const Variable<Scalar>& vectors, Index heads, const AnyMask& mask) {
+                                const Variable<Scalar>& vectors, Index heads, const AnyScore<Scalar>& other) {
     check(vectors.cols() * heads == q.cols(), "relative positions: q is ", shape(q), ", the vectors are ",
           shape(vectors), ", expected q to have ", heads, " heads as wide as the vectors");
     const Variable<Scalar> scaled = scale(context, vectors, 1 / std::sqrt(static_cast<Scalar>(vectors.cols())));
     const Variable<Scalar> each_head = reshape(context, q, q.rows() * heads, vectors.cols());
-    return {heads, reshape(context, linear(context, each_head, scaled), q.rows(), heads * vectors.rows()), mask};
+    return {heads, reshape(context, linear(context, each_head, scaled), q.rows(), heads * vectors.rows()), other};
   }
 
   /// The differentiable numbers of the score: T5's weights, or Shaw's products of q and aK. Empty for ALiBi.
   const Variable<Scalar>& numbers() const { return numbers_; }
 
-  /// Returns the score as kernels take it. The score refers to numbers(), which must outlive it.
+  /// Returns the score. It refers to numbers(), which must outlive it.
   /// d_numbers: an array of the shape of numbers(), to which the score's backward adds their gradient; null for none.
-  auto score(Scalar* d_numbers = nullptr) const {
-    return std::visit([&](const auto& kind) { return combine(Bias(bias(kind, d_numbers)), mask_); }, kind_);
+  AnyScore<Scalar> score(Scalar* d_numbers = nullptr) const {
+    return std::visit([&](const auto& kind) { return AnyScore<Scalar>(bias(kind, d_numbers)).combined_with(other_); },
+                      kind_);
   }
 
  private:
-  using Mask = ScoreVariant<Unmasked, Causal, DenseMask>;
-  using Bias = ScoreVariant<Alibi, RelativeBias<Scalar>, RelativeKeys<Scalar>>;
   using Kind = std::variant<Alibi, RelativeBuckets, Index>;  // Index: Shaw's, with that many heads
 
-  PositionScore(Kind kind, Variable<Scalar> numbers, const AnyMask& mask)
-      : kind_(std::move(kind)), numbers_(std::move(numbers)), mask_(mask) {}
+  PositionScore(Kind kind, Variable<Scalar> numbers, const AnyScore<Scalar>& other)
+      : kind_(std::move(kind)), numbers_(std::move(numbers)), other_(other) {}
 
   static Alibi bias(const Alibi& alibi, Scalar*) { return alibi.after_past(); }
   RelativeBias<Scalar> bias(const RelativeBuckets& buckets, Scalar* d_numbers) const {
@@ -73,7 +71,7 @@ class PositionScore {
 
   Kind kind_;
   Variable<Scalar> numbers_;
-  Mask mask_;
+  AnyScore<Scalar> other_;
 };
 
 namespace detail {
@@ -85,19 +83,23 @@ Variable<Scalar> weights_by_distance(const Context<Scalar>& context, const Varia
                                      const Variable<Scalar>& k, const PositionScore<Scalar>& score, Index distances,
                                      const AttentionOptions& options) {
   Variable<Scalar> w = context.new_matrix(q.rows(), options.heads * distances);
-  weights_by_distance_forward<Scalar>(q.value(), k.value(), score.score(), options, w.writable());
-  return context.record(
-      std::move(w), {q, k, score.numbers()}, [q, k, score, options](const Variable<Scalar>& d_w, Tape<Scalar>& tape) {
-        Variable<Scalar> d_q = tape.new_matrix(q.rows(), q.cols());
-        Variable<Scalar> d_k = tape.new_matrix(k.rows(), k.cols());
-        Variable<Scalar> d_numbers = tape.new_matrix(score.numbers().rows(), score.numbers().cols());
-        d_numbers.writable().setZero();
-        weights_by_distance_backward<Scalar>(q.value(), k.value(), score.score(d_numbers.writable().data()), options,
-                                             d_w.value(), {d_q.writable(), d_k.writable()});
-        tape.add_gradient(q, std::move(d_q));
-        tape.add_gradient(k, std::move(d_k));
-        tape.add_gradient(score.numbers(), std::move(d_numbers));
-      });
+  with_kernel_score(score.score(), [&](const auto& s) {
+    weights_by_distance_forward<Scalar>(q.value(), k.value(), s, options, w.writable());
+  });
+  return context.record(std::move(w), {q, k, score.numbers()},
+                        [q, k, score, options](const Variable<Scalar>& d_w, Tape<Scalar>& tape) {
+                          Variable<Scalar> d_q = tape.new_matrix(q.rows(), q.cols());
+                          Variable<Scalar> d_k = tape.new_matrix(k.rows(), k.cols());
+                          Variable<Scalar> d_numbers = tape.new_matrix(score.numbers().rows(), score.numbers().cols());
+                          d_numbers.writable().setZero();
+                          with_kernel_score(score.score(d_numbers.writable().data()), [&](const auto& s) {
+                            weights_by_distance_backward<Scalar>(q.value(), k.value(), s, options, d_w.value(),
+                                                                 {d_q.writable(), d_k.writable()});
+                          });
+                          tape.add_gradient(q, std::move(d_q));
+                          tape.add_gradient(k, std::move(d_k));
+                          tape.add_gradient(score.numbers(), std::move(d_numbers));
+                        });
 }
 
 }  // namespace detail

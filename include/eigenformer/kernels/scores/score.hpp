@@ -119,6 +119,15 @@ class Alignment {
     return after_past_ ? tile.keys - tile.queries : 0;
   }
 
+  /// The number of keys at whose positions queries of the batch may be. batch: see check_covers of a Score.
+  Index positions(const ScoreTile& batch) const {
+    Index largest = 0;
+    for (const Index offset : offsets_) largest = std::max<Index>(largest, offset);
+    return has_offsets_  ? largest + batch.queries
+           : after_past_ ? std::max<Index>(batch.keys, batch.queries)
+                         : batch.queries;
+  }
+
   /// Throws if there are offsets, but for fewer sequences than the batch has.
   void check_covers(const ScoreTile& batch) const {
     check(!has_offsets_ || batch.sequence < static_cast<Index>(offsets_.size()), "attention: the mask has offsets for ",

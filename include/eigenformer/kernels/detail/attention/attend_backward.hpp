@@ -12,26 +12,19 @@ namespace eigenformer::inline EIGENFORMER_ABI::detail {
 template <class Scalar, ScoreKind kind>
 using BackwardCallOfKind = BackwardCall<Scalar, ScoreOfKind<Scalar, kind>>;
 
-// The kinds of scores with a derivative. They differ in whether tiles of several heads, or of several sequences, add to
-// one gradient of the score.
+// The kind of scores with a derivative.
 inline constexpr ScoreKind differentiable{true, false, 2};
-inline constexpr ScoreKind shared_by_heads{true, false, 2, true, false};
-inline constexpr ScoreKind shared_by_sequences{true, false, 2, false, true};
 
 EIGENFORMER_FLOAT(void attend_backward(const BackwardCall<float, Unmasked>&, Threads*));
 EIGENFORMER_FLOAT(void attend_backward(const BackwardCall<float, Causal>&, Threads*));
 EIGENFORMER_FLOAT(void attend_backward(const BackwardCallOfKind<float, ScoreKind{}>&, Threads*));
 EIGENFORMER_FLOAT(void attend_backward(const BackwardCallOfKind<float, ScoreKind{true}>&, Threads*));
 EIGENFORMER_FLOAT(void attend_backward(const BackwardCallOfKind<float, differentiable>&, Threads*));
-EIGENFORMER_FLOAT(void attend_backward(const BackwardCallOfKind<float, shared_by_heads>&, Threads*));
-EIGENFORMER_FLOAT(void attend_backward(const BackwardCallOfKind<float, shared_by_sequences>&, Threads*));
 EIGENFORMER_DOUBLE(void attend_backward(const BackwardCall<double, Unmasked>&, Threads*));
 EIGENFORMER_DOUBLE(void attend_backward(const BackwardCall<double, Causal>&, Threads*));
 EIGENFORMER_DOUBLE(void attend_backward(const BackwardCallOfKind<double, ScoreKind{}>&, Threads*));
 EIGENFORMER_DOUBLE(void attend_backward(const BackwardCallOfKind<double, ScoreKind{true}>&, Threads*));
 EIGENFORMER_DOUBLE(void attend_backward(const BackwardCallOfKind<double, differentiable>&, Threads*));
-EIGENFORMER_DOUBLE(void attend_backward(const BackwardCallOfKind<double, shared_by_heads>&, Threads*));
-EIGENFORMER_DOUBLE(void attend_backward(const BackwardCallOfKind<double, shared_by_sequences>&, Threads*));
 
 /// Computes the gradients of attention: reads the operands in `rows`, and writes the gradients to `rows`. Throws if the
 /// score does not cover the batch.

@@ -6,6 +6,7 @@
 
 #include "eigenformer/core/function_ref.hpp"
 #include "eigenformer/kernels/detail/attention/backward_tile.hpp"
+#include "eigenformer/kernels/detail/attention/erased_score.hpp"
 #include "eigenformer/kernels/detail/attention/key_chunk.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI::detail {
@@ -150,7 +151,8 @@ void for_each_backward_task(
 template <class Scalar, Score S>
 void attend_backward(const BackwardCall<Scalar, S>& call, Threads* threads) {
   check_covers(call.score, whole_batch(call.layout));
-  const SharedGradients shared{ScoreTraits<S>::heads_share_gradient, ScoreTraits<S>::sequences_share_gradient};
+  const ScoreKind kind = kind_at_run_time(call.score);
+  const SharedGradients shared{kind.heads_share_gradient, kind.sequences_share_gradient};
   for_each_backward_task(call.layout, call.rows, shared, threads,
                          [&](const BackwardRows<Scalar>& rows, const BackwardTask& task) {
                            attend_backward(BackwardCall<Scalar, S>{call.layout, call.score, call.dropout, rows}, task);

@@ -23,25 +23,33 @@ inline constexpr ScoreKind kind_of{ScoreTraits<S>::changes_values, ScoreTraits<S
 /// The properties of S that the forward needs.
 template <Score S>
 inline constexpr ScoreKind kind_of_forward{ScoreTraits<S>::changes_values, ScoreTraits<S>::reads_rows_of_keys};
-/// The properties of S that the backward needs. Any score with a derivative gets at least two saved blocks, so that
-/// most such scores share one kernel.
+/// The properties of S that the backward needs at compile time. Any score with a derivative gets at least two saved
+/// blocks, so that most such scores share one kernel.
 template <Score S, class Scalar>
 inline constexpr ScoreKind kind_of_backward{
     ScoreTraits<S>::changes_values, false,
-    ScoreTraits<S>::template has_derivative<Scalar>() ? std::max<int>(ScoreTraits<S>::saved_blocks, 2) : 0,
-    ScoreTraits<S>::heads_share_gradient, ScoreTraits<S>::sequences_share_gradient};
+    ScoreTraits<S>::template has_derivative<Scalar>() ? std::max<int>(ScoreTraits<S>::saved_blocks, 2) : 0};
+
+/// Returns all properties of a score. Those of an erased score are known at run time: its member `kind`.
+template <Score S>
+ScoreKind kind_at_run_time(const S& score) {
+  if constexpr (requires { requires std::is_same_v<std::remove_cvref_t<decltype(score.kind)>, ScoreKind>; })
+    return score.kind;
+  else
+    return kind_of<S>;
+}
 
 /// A reference to a score of any type. The score must outlive it.
 template <class Scalar>
 class ErasedScore {
  public:
-  const ScoreKind kind;
+  ScoreKind kind;
 
   /// Refers to `score`. differentiated: whether the derivative will be used. If not, the derivative is not compiled, so
   /// that functions that take no dual numbers are accepted.
   template <Score S, bool differentiated>
   ErasedScore(const S& score, std::bool_constant<differentiated>)
-      : kind(kind_of<S>),
+      : kind(kind_at_run_time(score)),
         score_(&score),
         check_covers_([](const void* s, const ScoreTile& batch) { detail::check_covers(as<S>(s), batch); }),
         visible_([](const void* s, const ScoreTile& tile) { return as<S>(s).visible(tile); }),
@@ -86,15 +94,14 @@ class ErasedScore {
   void (*differentiate_)(const void*, const ScoreTile&, ScoreBlock<Scalar>, ScoreBlock<Scalar>);
 };
 
-/// An erased score that satisfies Score, with its properties known at compile time.
+/// An erased score that satisfies Score, with the properties known at compile time that kernels need then. `kind` tells
+/// which tiles share gradients.
 template <class Scalar, ScoreKind known>
 class ScoreOfKind : public ErasedScore<Scalar> {
  public:
   static constexpr ScoreStage stage = known.changes_values ? ScoreStage::bias : ScoreStage::mask;
   static constexpr int saved_blocks = known.saved_blocks;
   static constexpr bool reads_rows_of_keys = known.reads_rows_of_keys;
-  static constexpr bool heads_share_gradient = known.heads_share_gradient;
-  static constexpr bool sequences_share_gradient = known.sequences_share_gradient;
 
   template <Score S>
   explicit ScoreOfKind(const S& score) : ErasedScore<Scalar>(score, std::bool_constant<(known.saved_blocks > 0)>{}) {}

@@ -1,0 +1,53 @@
+// The score of a layer's attention as a model's options store it: a window, a soft cap and the name of a user's score.
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "eigenformer/kernels/scores/any_score.hpp"
+#include "eigenformer/kernels/scores/sliding_window.hpp"
+#include "eigenformer/kernels/scores/soft_cap.hpp"
+
+namespace eigenformer::inline EIGENFORMER_ABI {
+
+/// Scores by name, for models whose options name them:
+///
+///   NamedScores<float> scores{{"decay", ef::score([](auto s, const ef::ScorePosition& at) { return .. })}};
+template <class Scalar>
+using NamedScores = std::map<std::string, AnyScore<Scalar>>;
+
+/// Options of the score of one attention.
+struct LayerScore {
+  Index window = 0;        // queries see keys less than this many positions away; 0: all. See SlidingWindow
+  double soft_cap = 0;     // bounds the scores; 0: no bound. See SoftCap
+  std::string user_score{};  // name of a score in NamedScores; empty: none
+
+  /// Returns the score. Throws if the window is negative, the cap is negative, or `named` has no such score.
+  template <class Scalar>
+  AnyScore<Scalar> score(const NamedScores<Scalar>& named = {}) const {
+    check(window >= 0 && soft_cap >= 0, "LayerScore: window is ", window, ", soft_cap ", soft_cap,
+          ", expected 0 or more");
+    AnyScore<Scalar> result;
+    if (soft_cap > 0) result = result.combined_with(SoftCap(soft_cap));
+    if (window > 0) result = result.combined_with(SlidingWindow(window));
+    if (user_score.empty()) return result;
+    const auto found = named.find(user_score);
+    check(found != named.end(), "LayerScore: the score \"", user_score,
+          "\" is not among the named scores; give it to the model's constructor or to load()");
+    return result.combined_with(found->second);
+  }
+
+  friend bool operator==(const LayerScore&, const LayerScore&) = default;
+};
+
+/// The scores of a stack of layers: layer i has scores[i % scores.size()]. So {{.window = 4096}, {}} alternates windows
+/// with full attention, as in Gemma 2 (arXiv 2408.00118). Empty: no scores.
+using LayerScores = std::vector<LayerScore>;
+
+/// Returns the score of layer number `layer`: an empty one if there are none.
+inline LayerScore score_of_layer(const LayerScores& scores, Index layer) {
+  return scores.empty() ? LayerScore{} : scores[static_cast<std::size_t>(layer) % scores.size()];
+}
+
+}  // namespace eigenformer::inline EIGENFORMER_ABI
