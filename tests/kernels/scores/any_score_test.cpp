@@ -216,6 +216,24 @@ TEST_CASE("the last queries of a sequence have the scores that they have in the 
   }
 }
 
+TEST_CASE("placed queries keep their rows of masks and biases of the batch", "[kernels]") {
+  ef::Rng rng(6);
+  const auto q = random_matrix<double>(5, 4, rng), k = random_matrix<double>(20, 4, rng),
+             bias = random_matrix<double>(5, 11, rng);
+  const ef::AttentionOptions options{.heads = 2, .query_rows = {0, 3, 5}, .key_rows = {0, 9, 20}};
+  const std::vector<Index> offsets{6, 2};
+  const ef::DenseBias<double> dense(ef::TensorView<const double>(bias.data(), {5, 11}));
+  for (const AnyScore<double>& score :
+       {AnyScore<double>(dense), AnyScore<double>(ef::DenseMask(random_mask(5, 11, rng)))}) {
+    const auto attend = [&](const AnyScore<double>& any) {
+      return any.visit([&](const auto& s) { return ef::attention(q, k, k, s, options); });
+    };
+    CHECK(attend(score.after_past()) == attend(score));
+    CHECK(attend(score.with_offsets(offsets)) == attend(score));
+    CHECK(attend(score) != attend({}));
+  }
+}
+
 TEST_CASE("scores that do not cover the batch are refused at the places of its queries", "[kernels]") {
   const Matrix<float> q = Matrix<float>::Zero(2, 4), k = Matrix<float>::Zero(6, 4);
   const auto message = [&](const AnyScore<float>& score) {
