@@ -45,7 +45,8 @@ static_assert(std::is_constructible_v<TensorView<float>, Eigen::Map<Eigen::Matri
 static_assert(!std::is_constructible_v<TensorView<float>, const Eigen::MatrixXf&>);
 static_assert(!std::is_constructible_v<TensorView<float>, Eigen::MatrixXf>);
 static_assert(!std::is_constructible_v<TensorView<const float>, Eigen::MatrixXf>);
-static_assert(!std::is_convertible_v<Eigen::MatrixXf&, TensorView<float>>);
+static_assert(std::is_convertible_v<Eigen::MatrixXf&, TensorView<float>>);
+static_assert(!std::is_convertible_v<const Eigen::MatrixXf&, TensorView<float>>);
 
 namespace {
 

@@ -20,6 +20,7 @@ void add_einsum_gradient(const EinsumEquation& forward, const std::vector<Variab
                          const TensorView<const Scalar>& d_y, Threads* threads, Tape<Scalar>& tape) {
   if (!x[which].requires_grad()) return;
   EinsumEquation backward;
+  backward.text = forward.text + " (backward)";
   backward.size_of = forward.size_of;
   std::vector<TensorView<const Scalar>> operands{d_y};
   backward.operands.push_back(forward.result);

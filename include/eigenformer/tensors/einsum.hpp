@@ -188,7 +188,7 @@ Tensor<Scalar> einsum(const EinsumEquation& parsed, const std::vector<TensorView
     sets.push_back(label_set(tensors.back().labels));
   }
   const EinsumOrder order(sets, result, parsed.size_of);
-  check(order.steps().size() + 1 == operands.size(), "einsum: \"", equation,
+  check(order.steps().size() + 1 == operands.size(), "einsum: \"", parsed.text,
         "\": every order of products has tensors of more than ", Sizes::max_rank, " dimensions on the way");
   for (const EinsumStep& step : order.steps()) {
     const LabelledTensor<Scalar> right = std::move(tensors[step.right]), left = std::move(tensors[step.left]);

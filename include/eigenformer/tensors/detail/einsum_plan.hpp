@@ -7,6 +7,7 @@
 #include <limits>
 #include <optional>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -38,6 +39,7 @@ inline Sizes labels_in(const Sizes& labels, LabelSet set) {
 /// An equation such as "bhqd,bhkd->bhqk": the labels of each operand's dimensions and of the result's, and the sizes of
 /// labels.
 struct EinsumEquation {
+  std::string text;  // for messages
   std::vector<Sizes> operands;
   Sizes result;
   std::array<Index, 64> size_of{};
@@ -79,6 +81,7 @@ inline Sizes parse_term(std::string_view equation, std::string_view term, int ra
 /// alphabetical order, after the ellipsis. Throws if the equation does not fit the shapes.
 inline EinsumEquation parse_einsum(std::string_view equation, const std::vector<Sizes>& shapes) {
   EinsumEquation parsed;
+  parsed.text = equation;
   const std::size_t arrow = equation.find("->");
   std::string_view terms = equation.substr(0, arrow);
   std::array<int, 64> count{};
