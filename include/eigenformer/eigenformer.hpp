@@ -1,5 +1,5 @@
-// Includes the whole library except io/, which depends on more than Eigen. To compile faster, include only the headers
-// you need.
+// Includes the whole library except io/, which depends on more than Eigen, and tensors/eigen_tensor.hpp, which takes
+// long to compile. To compile faster, include only the headers you need.
 #pragma once
 
 #include "eigenformer/autograd/gradient_check.hpp"
@@ -25,6 +25,7 @@
 #include "eigenformer/tensors/einsum.hpp"
 #include "eigenformer/tensors/indexing.hpp"
 #include "eigenformer/tensors/joining.hpp"
+#include "eigenformer/tensors/mdspan.hpp"
 #include "eigenformer/tensors/padding.hpp"
 #include "eigenformer/tensors/printing.hpp"
 #include "eigenformer/tensors/sorting.hpp"

@@ -46,6 +46,10 @@
 #include <utility>
 #include <variant>
 #include <vector>
+#include <version>
+#if __has_include(<unsupported/Eigen/CXX11/Tensor>)
+#include <unsupported/Eigen/CXX11/Tensor>
+#endif
 #if __has_include(<nlohmann/json.hpp>)
 #include <nlohmann/json.hpp>
 #endif
