@@ -128,9 +128,8 @@ class ZipReader {
     check(method == 0, where, " is compressed: write the file with np.savez instead of np.savez_compressed");
     read_extra(extra_begin, extra_size, {&size, &stored, &begin});
     check(stored == size, where, ": has ", stored, " bytes, expected ", size);
-    check(begin < directory.begin && directory.begin - begin >= zip_local_size &&
-              has(zip_local_signature, static_cast<std::size_t>(begin), zip_local_size),
-          where, ": does not begin at byte ", begin, " of the file");
+    check(begin < directory.begin && has(zip_local_signature, static_cast<std::size_t>(begin), zip_local_size), where,
+          ": does not begin at byte ", begin, " of the file");
     const auto local = static_cast<std::size_t>(begin);
     const std::size_t data =
         local + zip_local_size + static_cast<std::size_t>(number(local + 26, 2) + number(local + 28, 2));
