@@ -47,6 +47,10 @@ inline std::uint64_t little_endian(std::string_view bytes, std::size_t begin, st
   for (std::size_t i = count; i-- > 0;) number = number << 8 | static_cast<unsigned char>(bytes[begin + i]);
   return number;
 }
+/// Returns a number that is known to fit as a size.
+inline std::size_t as_size(std::uint64_t number) {
+  return static_cast<std::size_t>(static_cast<Index>(number));
+}
 /// Appends the `count` least significant bytes of a number, the least significant first.
 inline void append_little_endian(std::string& bytes, std::uint64_t number, int count) {
   for (int i = 0; i < count; ++i) bytes += static_cast<char>(static_cast<unsigned char>(number >> (8 * i)));
@@ -208,7 +212,7 @@ inline NpyHeader parse_npy_header(std::string_view file, std::string_view where)
   const std::size_t rest = file.size() - begin - length_bytes;
   check(length <= std::min<std::size_t>(rest, max_npy_header), where, ": the header's length is ", length,
         ", expected at most ", std::min<std::size_t>(rest, max_npy_header));
-  const auto header_bytes = static_cast<std::size_t>(length);
+  const std::size_t header_bytes = as_size(length);
   NpyHeader header = NpyDictionary(file.substr(begin + length_bytes, header_bytes), where).read();
   header.data_begin = begin + length_bytes + header_bytes;
   const std::size_t bytes = npy_data_bytes(header, where);

@@ -97,16 +97,16 @@ class ZipReader {
     if (is_large && end >= zip_locator_size && has(zip_locator_signature, end - zip_locator_size, zip_locator_size)) {
       const std::uint64_t end64 = number(end - zip_locator_size + 8, 8);
       check(end64 <= end - zip_locator_size && end - zip_locator_size - end64 >= zip_end64_size &&
-                has(zip_end64_signature, static_cast<std::size_t>(end64), zip_end64_size),
+                has(zip_end64_signature, as_size(end64), zip_end64_size),
             where_, ": the 64-bit end of its directory is not at byte ", end64);
-      end = static_cast<std::size_t>(end64);
+      end = as_size(end64);
       count = number(end + 32, 8);
       size = number(end + 40, 8);
       begin = number(end + 48, 8);
     }
     check(begin <= end && end - begin == size, where_, ": its directory of ", size, " bytes begins at byte ", begin,
           ", expected it to end at byte ", end);
-    return {static_cast<std::size_t>(begin), end, count};
+    return {as_size(begin), end, count};
   }
 
   /// Reads the entry whose record is at a place of the directory. Returns it and the place of the next.
@@ -115,9 +115,9 @@ class ZipReader {
           ": there is no directory entry at byte ", at);
     const std::uint64_t flags = number(at + 8, 2), method = number(at + 10, 2), crc = number(at + 16, 4);
     std::uint64_t stored = number(at + 20, 4), size = number(at + 24, 4), begin = number(at + 42, 4);
-    const std::size_t name_size = static_cast<std::size_t>(number(at + 28, 2));
-    const std::size_t extra_size = static_cast<std::size_t>(number(at + 30, 2));
-    const std::size_t comment_size = static_cast<std::size_t>(number(at + 32, 2));
+    const std::size_t name_size = as_size(number(at + 28, 2));
+    const std::size_t extra_size = as_size(number(at + 30, 2));
+    const std::size_t comment_size = as_size(number(at + 32, 2));
     const std::size_t name_begin = at + zip_central_size, extra_begin = name_begin + name_size;
     const std::size_t next = extra_begin + extra_size + comment_size;
     check(next <= directory.end, where_, ": the directory ends inside its entry at byte ", at);
@@ -128,15 +128,14 @@ class ZipReader {
     check(method == 0, where, " is compressed: write the file with np.savez instead of np.savez_compressed");
     read_extra(extra_begin, extra_size, {&size, &stored, &begin});
     check(stored == size, where, ": has ", stored, " bytes, expected ", size);
-    check(begin < directory.begin && has(zip_local_signature, static_cast<std::size_t>(begin), zip_local_size), where,
+    check(begin < directory.begin && has(zip_local_signature, as_size(begin), zip_local_size), where,
           ": does not begin at byte ", begin, " of the file");
-    const auto local = static_cast<std::size_t>(begin);
-    const std::size_t data =
-        local + zip_local_size + static_cast<std::size_t>(number(local + 26, 2) + number(local + 28, 2));
+    const auto local = as_size(begin);
+    const std::size_t data = local + zip_local_size + as_size(number(local + 26, 2) + number(local + 28, 2));
     check(data <= directory.begin && size <= directory.begin - data, where, ": has ", size,
           " bytes, which go beyond the directory's begin at byte ", directory.begin);
     check(file_.substr(local + zip_local_size).starts_with(name), where, ": has another name at byte ", local);
-    const std::string_view bytes = file_.substr(data, static_cast<std::size_t>(size));
+    const std::string_view bytes = file_.substr(data, as_size(size));
     check(crc32(std::as_bytes(std::span(bytes))) == crc, where, " is damaged: its CRC-32 differs");
     return {{{name, bytes}, local, data + bytes.size()}, next};
   }
@@ -146,7 +145,7 @@ class ZipReader {
     const std::size_t end = begin + size;
     for (std::size_t at = begin; end - at >= 4;) {
       const std::uint64_t id = number(at, 2);
-      const auto field_size = static_cast<std::size_t>(number(at + 2, 2));
+      const auto field_size = as_size(number(at + 2, 2));
       at += 4;
       if (field_size > end - at) return;
       if (id == 1) {
@@ -212,24 +211,24 @@ class ZipWriter {
       size += piece.size();
       crc = crc32(piece, crc);
     }
-    const bool large = size >= limits_.size, far = at_ >= limits_.size;
+    const bool large = size >= limits_.size, beyond = at_ >= limits_.size;
     const std::uint64_t unknown = 0xFFFFFFFF, size32 = large ? unknown : size;
     // Version 2.0 of the format, or 4.5 for 64 bits; names in UTF-8; stored; the first day that zip knows, 1 Jan 1980.
-    const std::uint64_t version = large || far ? 45 : 20, utf8 = 0x800, method = 0, time = 0, date = 0x21;
+    const std::uint64_t version = large || beyond ? 45 : 20, utf8 = 0x800, method = 0, time = 0, date = 0x21;
     std::string local;
     put(local, {{zip_local_signature, 4}, {version, 2}, {utf8, 2}, {method, 2}, {time, 2}, {date, 2}, {crc, 4}});
     put(local, {{size32, 4}, {size32, 4}, {source.name.size(), 2}, {large ? 20U : 0U, 2}});
     local += source.name;
     if (large) put(local, {{1, 2}, {16, 2}, {size, 8}, {size, 8}});
 
-    const std::uint64_t extra = (large ? 16U : 0U) + (far ? 8U : 0U);
+    const std::uint64_t extra = (large ? 16U : 0U) + (beyond ? 8U : 0U);
     put(directory_, {{zip_central_signature, 4}, {version, 2}, {version, 2}, {utf8, 2}, {method, 2}, {time, 2}});
     put(directory_, {{date, 2}, {crc, 4}, {size32, 4}, {size32, 4}, {source.name.size(), 2}});
-    put(directory_, {{extra > 0 ? extra + 4 : 0, 2}, {0, 2}, {0, 2}, {0, 2}, {0, 4}, {far ? unknown : at_, 4}});
+    put(directory_, {{extra > 0 ? extra + 4 : 0, 2}, {0, 2}, {0, 2}, {0, 2}, {0, 4}, {beyond ? unknown : at_, 4}});
     directory_ += source.name;
     if (extra > 0) put(directory_, {{1, 2}, {extra, 2}});
     if (large) put(directory_, {{size, 8}, {size, 8}});
-    if (far) put(directory_, {{at_, 8}});
+    if (beyond) put(directory_, {{at_, 8}});
 
     at_ += local.size() + size;
     locals_.push_back(std::move(local));
