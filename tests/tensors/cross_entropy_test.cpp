@@ -77,6 +77,9 @@ TEMPLATE_TEST_CASE("cross entropy of tensors has the bits of the kernel", "[tens
     const auto turned_result = ef::cross_entropy_forward(turned, wide_labels, options, 1);
     CHECK(ef::equal(ef::cross_entropy_backward(turned, wide_labels, turned_result, TestType(0.5), options, &pool),
                     d.transpose()));
+    const Tensor<TestType> rows = ef::cross_entropy_rows(logits, some_labels(), options);
+    CHECK(ef::equal(ef::cross_entropy_rows(logits.transpose(0, 1), some_labels().transpose(), options),
+                    rows.transpose()));
     Tensor<TestType> moved = logits;
     const TestType* const data = moved.data();
     const Tensor<TestType> in_place =

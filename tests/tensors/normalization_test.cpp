@@ -11,6 +11,7 @@ namespace ef = eigenformer;
 using ef::Index;
 using ef::Matrix;
 using ef::Tensor;
+using ef::TensorView;
 using Eigen::half;
 using namespace ef::testing;
 
@@ -101,6 +102,9 @@ TEMPLATE_TEST_CASE("softmax reads any strides", "[tensors]", float, double) {
   check(x.select(0, 1).unsqueeze(0).expand({3, 5, 9}));
   check(x.slice(2, {.end = 1}).expand({4, 5, 6}));
   check(x.slice(0, {.end = 1}));
+  check(x.select(0, 1).slice(0, {.step = -1}).unsqueeze(0));               // rows at a negative distance
+  check(x.select(0, 1).slice(0, {.end = 1}).expand({5, 9}).unsqueeze(1));  // rows at no distance
+  check(TensorView<const TestType>(x.data(), {2, 3, 9}, {9, 3, 1}));       // rows that overlap
   check(x.slice(1, {.end = 0}));
   check(x * TestType(2));
   CHECK(ef::equal(ef::softmax(x.array()), ef::softmax(x)));

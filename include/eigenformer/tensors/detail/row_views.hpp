@@ -141,7 +141,7 @@ Tensor<ScalarOf<X>> map_rows(X&& x, const RowShape& shape, Kernel kernel) {
     const TensorView<const Scalar>& view = evaluated.view();
     std::optional<Index> distance;
     if constexpr (std::is_same_v<Scalar, Compute>) {
-      distance = shape.in_order ? distance_of_rows(view, shape) : std::nullopt;
+      distance = distance_of_rows(view, shape);
       if (distance.has_value()) {
         rows = Tensor<Compute>::uninitialized(shape.permuted);
         run(RowsMap<Compute>(view.data(), shape.rows, shape.cols, Eigen::OuterStride<>(*distance)));
