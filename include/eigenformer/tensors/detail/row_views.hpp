@@ -70,13 +70,10 @@ std::optional<Index> distance_of_rows(const TensorView<const Scalar>& x, const R
   return distance > 0 ? std::optional(distance) : std::nullopt;
 }
 
-/// Stops compilation unless a kernel takes entries of this type, after they are converted to ComputeType.
+/// Whether kernels take entries of this type, after they are converted to ComputeType.
 template <class Scalar>
-constexpr void check_row_scalar() {
-  using Compute = ComputeType<Scalar>;
-  static_assert(std::is_same_v<Compute, float> || std::is_same_v<Compute, double>,
-                "this function takes tensors of float, double or 16-bit floats: write cast<float>() of the tensor");
-}
+inline constexpr bool has_row_kernels =
+    std::is_same_v<ComputeType<Scalar>, float> || std::is_same_v<ComputeType<Scalar>, double>;
 
 /// A tensor, a view or an expression as a matrix of rows in the type that kernels compute with. Reads it in place where
 /// that is possible. The argument must outlive it.
@@ -89,7 +86,8 @@ class RowOperand {
   template <class Y>
   RowOperand(Y&& x, const RowShape& shape)
       : evaluated_(x), rows_(shape.rows), cols_(shape.cols), distance_(shape.cols) {
-    check_row_scalar<Scalar>();
+    static_assert(has_row_kernels<Scalar>,
+                  "this function takes tensors of float, double or 16-bit floats: write cast<float>() of the tensor");
     if constexpr (std::is_same_v<Scalar, Compute>) {
       if (const std::optional<Index> distance = distance_of_rows(evaluated_.view(), shape); distance.has_value()) {
         data_ = evaluated_.view().data();
@@ -127,7 +125,8 @@ template <class X, class Kernel>
 Tensor<ScalarOf<X>> map_rows(X&& x, const RowShape& shape, Kernel kernel) {
   using Scalar = ScalarOf<X>;
   using Compute = ComputeType<Scalar>;
-  check_row_scalar<Scalar>();
+  static_assert(has_row_kernels<Scalar>,
+                "this function takes tensors of float, double or 16-bit floats: write cast<float>() of the tensor");
   constexpr bool is_temporary = std::is_same_v<X, Tensor<Compute>>;
   constexpr bool is_lazy = LazyTensor<std::remove_cvref_t<X>>;
   Tensor<Compute> rows;
