@@ -16,7 +16,7 @@ using ef::testing::broadcast_entry;
 using ef::testing::entries_of;
 using ef::testing::entry;
 using ef::testing::GuardedView;
-using ef::testing::infinity;
+using ef::testing::infinite;
 using ef::testing::largest_difference;
 using ef::testing::not_a_number;
 using ef::testing::rounding;
@@ -112,42 +112,42 @@ void check_special_numbers() {
     CHECK(error_of<Scalar>(function, [&](double) { return expected; }, {x}) <= (std::numeric_limits<Scalar>::min)());
   };
   const auto check_all = [&](const char* name, auto function, double at_infinity, double at_minus_infinity) {
-    check_at(name, function, infinity, at_infinity);
-    check_at(name, function, -infinity, at_minus_infinity);
+    check_at(name, function, infinite, at_infinity);
+    check_at(name, function, -infinite, at_minus_infinity);
     check_at(name, function, not_a_number, not_a_number);
   };
   check_all(
-      "exp", [](const auto& x) { return exp(x); }, infinity, 0);
+      "exp", [](const auto& x) { return exp(x); }, infinite, 0);
   check_all(
-      "log", [](const auto& x) { return log(x); }, infinity, not_a_number);
+      "log", [](const auto& x) { return log(x); }, infinite, not_a_number);
   check_all(
       "tanh", [](const auto& x) { return tanh(x); }, 1, -1);
   check_all(
       "sigmoid", [](const auto& x) { return sigmoid(x); }, 1, 0);
   check_all(
-      "relu", [](const auto& x) { return relu(x); }, infinity, 0);
+      "relu", [](const auto& x) { return relu(x); }, infinite, 0);
   check_all(
-      "abs", [](const auto& x) { return abs(x); }, infinity, infinity);
+      "abs", [](const auto& x) { return abs(x); }, infinite, infinite);
   check_all(
-      "sqrt", [](const auto& x) { return sqrt(x); }, infinity, not_a_number);
+      "sqrt", [](const auto& x) { return sqrt(x); }, infinite, not_a_number);
   check_all(
-      "expm1", [](const auto& x) { return expm1(x); }, infinity, -1);
+      "expm1", [](const auto& x) { return expm1(x); }, infinite, -1);
   check_all(
-      "log1p", [](const auto& x) { return log1p(x); }, infinity, not_a_number);
+      "log1p", [](const auto& x) { return log1p(x); }, infinite, not_a_number);
   check_all(
-      "floor", [](const auto& x) { return floor(x); }, infinity, -infinity);
+      "floor", [](const auto& x) { return floor(x); }, infinite, -infinite);
   check_all(
-      "ceil", [](const auto& x) { return ceil(x); }, infinity, -infinity);
+      "ceil", [](const auto& x) { return ceil(x); }, infinite, -infinite);
   check_all(
-      "round", [](const auto& x) { return round(x); }, infinity, -infinity);
+      "round", [](const auto& x) { return round(x); }, infinite, -infinite);
   check_all(
       "clamp", [](const auto& x) { return clamp(x, -2, 3); }, 3, -2);
   check_at(
-      "log", [](const auto& x) { return log(x); }, 0, -infinity);
+      "log", [](const auto& x) { return log(x); }, 0, -infinite);
   check_at(
-      "rsqrt", [](const auto& x) { return rsqrt(x); }, 0, infinity);
+      "rsqrt", [](const auto& x) { return rsqrt(x); }, 0, infinite);
   check_at(
-      "log1p", [](const auto& x) { return log1p(x); }, -1, -infinity);
+      "log1p", [](const auto& x) { return log1p(x); }, -1, -infinite);
 }
 
 }  // namespace
@@ -197,8 +197,8 @@ TEST_CASE("functions are accurate for small and large numbers", "[tensors]") {
 }
 
 TEST_CASE("the exponential of minus infinity is exactly 0", "[tensors]") {
-  const Tensor<float> x = repeated<float>({-infinity, -100, -1e30, 0});
-  const Tensor<double> y = repeated<double>({-infinity, -1000, -1e300, 0});
+  const Tensor<float> x = repeated<float>({-infinite, -100, -1e30, 0});
+  const Tensor<double> y = repeated<double>({-infinite, -1000, -1e300, 0});
   for (Index i = 0; i < x.size(); ++i) {
     CHECK(Tensor<float>(exp(x))(i) == (i % 4 == 3 ? 1 : 0));
     CHECK(Tensor<double>(exp(y))(i) == (i % 4 == 3 ? 1 : 0));
@@ -214,7 +214,7 @@ TEST_CASE("maximum and minimum keep NaN, in either operand and every lane", "[te
         Tensor<Scalar> x({n}, Scalar(1)), y({n}, Scalar(2));
         for (const bool in_x : {true, false}) {
           (in_x ? x : y)(place) = static_cast<Scalar>(not_a_number);
-          (in_x ? y : x)(place) = static_cast<Scalar>(place % 2 == 0 ? 5 : infinity);
+          (in_x ? y : x)(place) = static_cast<Scalar>(place % 2 == 0 ? 5 : infinite);
           CHECK(largest_difference(Tensor<Scalar>(maximum(x, y)), {n},
                                    [&](const Sizes& i) { return i[0] == place ? not_a_number : 2; }) == 0);
           CHECK(largest_difference(Tensor<Scalar>(minimum(x, y)), {n},
@@ -269,15 +269,15 @@ TEST_CASE("comparisons and logic give tensors of bool", "[tensors]") {
     CHECK(largest_difference(Tensor<float>(where(is_negative, a.view(), 0.5)), shape, [&](const Sizes& i) {
             return entry(b.view(), i) < 0 ? broadcast_entry(a.view(), i) : 0.5F;
           }) == 0);
-    CHECK(largest_difference(Tensor<float>(masked_fill(a.view(), b.view() < 0, -infinity)), shape, [&](const Sizes& i) {
-            return entry(b.view(), i) < 0 ? -infinity : broadcast_entry(a.view(), i);
+    CHECK(largest_difference(Tensor<float>(masked_fill(a.view(), b.view() < 0, -infinite)), shape, [&](const Sizes& i) {
+            return entry(b.view(), i) < 0 ? -infinite : broadcast_entry(a.view(), i);
           }) == 0);
   }
   const Tensor<bool> mask({3}, true);
   CHECK(entries_of(Tensor<float>(where(mask, 1.5F, 0.0F))) == std::vector<float>{1.5F, 1.5F, 1.5F});
   CHECK(entries_of(Tensor<double>(where(!mask, 1, 0.5))) == std::vector<double>{0.5, 0.5, 0.5});
 
-  const Tensor<double> special = repeated<double>({1, not_a_number, infinity, -infinity});
+  const Tensor<double> special = repeated<double>({1, not_a_number, infinite, -infinite});
   CHECK(largest_difference(Tensor<bool>(isnan(special)), special.shape(),
                            [&](const Sizes& i) { return i[0] % 4 == 1; }) == 0);
   CHECK(largest_difference(Tensor<bool>(isfinite(special)), special.shape(),

@@ -10,7 +10,7 @@ namespace ef = eigenformer;
 using ef::Sizes;
 using ef::Tensor;
 using ef::testing::GuardedView;
-using ef::testing::infinity;
+using ef::testing::infinite;
 using ef::testing::message_of;
 using ef::testing::not_a_number;
 
@@ -51,10 +51,10 @@ TEST_CASE("tensors are close within tolerances", "[tensors]") {
   CHECK(all_close(of(1), of(2), {.relative = 0.5, .absolute = 0}));
   CHECK(!all_close(of(2), of(1), {.relative = 0.5, .absolute = 0}));
   CHECK(all_close(of(-1), of(-2), {.relative = 0.5, .absolute = 0}));
-  CHECK(all_close(of(infinity), of(infinity)));
-  CHECK(!all_close(of(infinity), of(-infinity)));
-  CHECK(!all_close(of(1), of(infinity)));
-  CHECK(!all_close(of(infinity), of(1)));
+  CHECK(all_close(of(infinite), of(infinite)));
+  CHECK(!all_close(of(infinite), of(-infinite)));
+  CHECK(!all_close(of(1), of(infinite)));
+  CHECK(!all_close(of(infinite), of(1)));
   CHECK(!all_close(of(not_a_number), of(not_a_number)));
   CHECK(all_close(of(not_a_number), of(not_a_number), {.equal_nan = true}));
   CHECK(!all_close(of(not_a_number), of(1), {.equal_nan = true}));

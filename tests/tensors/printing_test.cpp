@@ -39,8 +39,8 @@ TEST_CASE("numbers are rounded to some digits, and aligned", "[tensors]") {
   CHECK(to_string(tensor<double>({3.14159265, 1e10, -2e-7})) == "Tensor [3]\n[ 3.142,  1e+10, -2e-07]");
   CHECK(to_string(tensor<double>({3.14159265}), {.precision = 7}) == "Tensor [1]\n[3.141593]");
   CHECK(to_string(tensor<double>({-2.0 / 3 * 1e-200}), {.precision = 60}).find("e-201]") != std::string::npos);
-  using ef::testing::infinity, ef::testing::not_a_number;
-  CHECK(to_string(tensor<double>({not_a_number, -not_a_number, infinity, -infinity})) ==
+  using ef::testing::infinite, ef::testing::not_a_number;
+  CHECK(to_string(tensor<double>({not_a_number, -not_a_number, infinite, -infinite})) ==
         "Tensor [4]\n[ nan,  nan,  inf, -inf]");
   CHECK(to_string(tensor<Eigen::half>({Eigen::half(0.5F), Eigen::half(3)})) == "Tensor [2]\n[0.5,   3]");
   CHECK(to_string(tensor<Eigen::bfloat16>({Eigen::bfloat16(0.5F)})) == "Tensor [1]\n[0.5]");

@@ -17,7 +17,7 @@ using ef::testing::difference;
 using ef::testing::entries_of;
 using ef::testing::entry;
 using ef::testing::GuardedView;
-using ef::testing::infinity;
+using ef::testing::infinite;
 using ef::testing::largest_difference;
 using ef::testing::message_of;
 using ef::testing::not_a_number;
@@ -74,12 +74,12 @@ double naive_product(const std::vector<double>& entries) {
   return product;
 }
 double naive_max(const std::vector<double>& entries) {
-  double largest = -infinity;
+  double largest = -infinite;
   for (const double x : entries) largest = std::isnan(x) || x > largest ? x : largest;
   return largest;
 }
 double naive_min(const std::vector<double>& entries) {
-  double smallest = infinity;
+  double smallest = infinite;
   for (const double x : entries) smallest = std::isnan(x) || x < smallest ? x : smallest;
   return smallest;
 }
@@ -283,7 +283,7 @@ TEST_CASE("the extremes keep NaN and infinity, wherever they are", "[tensors]") 
   const auto check_type = [](auto zero) {
     using Scalar = decltype(zero);
     for (const Index n : {1, 2, 5, 8, 17, 35})
-      for (const double special : {not_a_number, infinity, -infinity})
+      for (const double special : {not_a_number, infinite, -infinite})
         for (Index place = 0; place < n; ++place) {
           CAPTURE(n, place, special);
           Tensor<Scalar> x({3, n});
@@ -302,8 +302,8 @@ TEST_CASE("the extremes keep NaN and infinity, wherever they are", "[tensors]") 
           CHECK(difference(static_cast<double>(largest(place)), naive_max({over, special, under})) == 0);
           CHECK(difference(static_cast<double>(smallest(place)), naive_min({over, special, under})) == 0);
         }
-    CHECK(static_cast<double>(amax(Tensor<Scalar>({40}, static_cast<Scalar>(-infinity))).item()) == -infinity);
-    CHECK(static_cast<double>(amin(Tensor<Scalar>({40}, static_cast<Scalar>(infinity))).item()) == infinity);
+    CHECK(static_cast<double>(amax(Tensor<Scalar>({40}, static_cast<Scalar>(-infinite))).item()) == -infinite);
+    CHECK(static_cast<double>(amin(Tensor<Scalar>({40}, static_cast<Scalar>(infinite))).item()) == infinite);
   };
   check_type(0.0F);
   check_type(0.0);
@@ -316,15 +316,15 @@ TEST_CASE("logsumexp does not overflow", "[tensors]") {
     const Tensor<float> x({static_cast<Index>(values.size())}, values);
     return static_cast<double>(logsumexp(x.unsqueeze(0).expand({repeat, x.size()}), {0, 1}).item());
   };
-  const float inf = static_cast<float>(infinity);
+  const float inf = static_cast<float>(infinite);
   for (const Index repeat : {1, 5, 40}) {
     const double more = std::log(static_cast<double>(repeat));
     CHECK(difference(of({1000, 1000}, repeat), 1000 + std::log(2) + more) <= rounding<float>(2));
     CHECK(difference(of({-1000, -1001}, repeat), -1000 + std::log1p(std::exp(-1)) + more) <= rounding<float>(2));
-    CHECK(of({-inf, -inf}, repeat) == -infinity);
+    CHECK(of({-inf, -inf}, repeat) == -infinite);
     CHECK(difference(of({-inf, 2}, repeat), 2 + more) <= rounding<float>(2));
-    CHECK(of({inf, 2}, repeat) == infinity);
-    CHECK(of({inf, -inf}, repeat) == infinity);
+    CHECK(of({inf, 2}, repeat) == infinite);
+    CHECK(of({inf, -inf}, repeat) == infinite);
     CHECK(std::isnan(of({static_cast<float>(not_a_number), 2}, repeat)));
   }
 }
@@ -333,8 +333,8 @@ TEST_CASE("a variance divides by the number of entries minus the correction", "[
   const Tensor<double> x({2}, std::vector<double>{1, 3});
   CHECK(variance(x, 0).item() == 2);
   CHECK(variance(x, 0, {.correction = 0}).item() == 1);
-  CHECK(variance(x, 0, {.correction = 2}).item() == infinity);
-  CHECK(variance(x, 0, {.correction = 3}).item() == infinity);  // never negative, as in NumPy
+  CHECK(variance(x, 0, {.correction = 2}).item() == infinite);
+  CHECK(variance(x, 0, {.correction = 3}).item() == infinite);  // never negative, as in NumPy
   CHECK(standard_deviation(x, 0, {.correction = 0}).item() == 1);
   CHECK(std::isnan(variance(Tensor<double>({1}, 5.0), 0).item()));
 }

@@ -18,7 +18,7 @@ using ef::testing::difference;
 using ef::testing::entries_of;
 using ef::testing::entry;
 using ef::testing::GuardedView;
-using ef::testing::infinity;
+using ef::testing::infinite;
 using ef::testing::largest_difference;
 using ef::testing::message_of;
 using ef::testing::not_a_number;
@@ -99,7 +99,7 @@ TEMPLATE_TEST_CASE("lines of random views are sorted", "[tensors]", float, int) 
     const GuardedView<TestType> x(ef::testing::random_shape(1 + static_cast<int>(rng.randint(5)), rng), rng);
     if constexpr (std::is_same_v<TestType, float>)  // NaN, infinities and zeros of both signs
       ef::testing::for_each_index(x.view().shape(), [&](const Sizes& index) {
-        constexpr double special[] = {not_a_number, infinity, -infinity, -0.0, 0.0};
+        constexpr double special[] = {not_a_number, infinite, -infinite, -0.0, 0.0};
         if (rng.randint(3) == 0) entry(x.view(), index) = static_cast<float>(special[rng.randint(5)]);
       });
     check_sorting(x.view(), rng);

@@ -14,7 +14,7 @@
 namespace eigenformer::testing {
 
 inline constexpr double not_a_number = std::numeric_limits<double>::quiet_NaN();
-inline constexpr double infinity = std::numeric_limits<double>::infinity();
+inline constexpr double infinite = std::numeric_limits<double>::infinity();
 
 /// Calls body(index) for each index of a shape, in the order of contiguous memory.
 inline void for_each_index(const Sizes& shape, FunctionRef<void(const Sizes&)> body) {
@@ -68,14 +68,14 @@ const Scalar& broadcast_entry(const Tensor<Scalar>& x, const Sizes& index) {
 inline double difference(double a, double b) {
   if (a == b || (std::isnan(a) && std::isnan(b))) return 0;
   const double error = std::abs(a - b) / std::max(1.0, std::abs(b));
-  return error >= 0 ? error : infinity;
+  return error >= 0 ? error : infinite;
 }
 
 /// Returns the largest difference between x and expected(index), or infinity if x has another shape.
 template <class Scalar>
 double largest_difference(const TensorView<const Scalar>& x, const Sizes& shape,
                           FunctionRef<double(const Sizes&)> expected) {
-  if (x.shape() != shape) return infinity;
+  if (x.shape() != shape) return infinite;
   double largest = 0;
   for_each_index(shape, [&](const Sizes& index) {
     largest = std::max(largest, difference(static_cast<double>(entry(x, index)), expected(index)));
