@@ -36,7 +36,7 @@ static_assert(holds_exactly<long long, long>() && holds_exactly<bool, bool>());
 namespace {
 
 template <class Scalar>
-void check_type(DType dtype, const char* name) {
+void check_any_type(DType dtype, const char* name) {
   CAPTURE(name);
   const Tensor<Scalar> x = ef::arange<float>(6).cast<Scalar>().reshape({2, 3});
   const AnyTensor any = x;
@@ -50,21 +50,21 @@ void check_type(DType dtype, const char* name) {
 }  // namespace
 
 TEST_CASE("a tensor of any type keeps type, shape and entries", "[io]") {
-  check_type<double>(DType::f64, "float64");
-  check_type<float>(DType::f32, "float32");
-  check_type<half>(DType::f16, "float16");
-  check_type<bfloat16>(DType::bf16, "bfloat16");
-  check_type<std::int64_t>(DType::i64, "int64");
-  check_type<std::int32_t>(DType::i32, "int32");
-  check_type<std::int16_t>(DType::i16, "int16");
-  check_type<std::int8_t>(DType::i8, "int8");
-  check_type<std::uint64_t>(DType::u64, "uint64");
-  check_type<std::uint32_t>(DType::u32, "uint32");
-  check_type<std::uint16_t>(DType::u16, "uint16");
-  check_type<std::uint8_t>(DType::u8, "uint8");
-  check_type<bool>(DType::boolean, "bool");
-  check_type<long long>(DType::i64, "int64");
-  check_type<unsigned long>(sizeof(long) == 8 ? DType::u64 : DType::u32, sizeof(long) == 8 ? "uint64" : "uint32");
+  check_any_type<double>(DType::f64, "float64");
+  check_any_type<float>(DType::f32, "float32");
+  check_any_type<half>(DType::f16, "float16");
+  check_any_type<bfloat16>(DType::bf16, "bfloat16");
+  check_any_type<std::int64_t>(DType::i64, "int64");
+  check_any_type<std::int32_t>(DType::i32, "int32");
+  check_any_type<std::int16_t>(DType::i16, "int16");
+  check_any_type<std::int8_t>(DType::i8, "int8");
+  check_any_type<std::uint64_t>(DType::u64, "uint64");
+  check_any_type<std::uint32_t>(DType::u32, "uint32");
+  check_any_type<std::uint16_t>(DType::u16, "uint16");
+  check_any_type<std::uint8_t>(DType::u8, "uint8");
+  check_any_type<bool>(DType::boolean, "bool");
+  check_any_type<long long>(DType::i64, "int64");
+  check_any_type<unsigned long>(sizeof(long) == 8 ? DType::u64 : DType::u32, sizeof(long) == 8 ? "uint64" : "uint32");
   CHECK(AnyTensor().shape() == ef::Sizes{0});
 }
 

@@ -29,7 +29,7 @@ using Eigen::half;
 namespace {
 
 /// A file's bytes, put together by hand.
-std::string file_of(const std::string& header, const std::string& data, int major = 1) {
+std::string npy_of(const std::string& header, const std::string& data, int major = 1) {
   std::string bytes = "\x93NUMPY";
   bytes += static_cast<char>(major);
   bytes += '\0';
@@ -37,19 +37,19 @@ std::string file_of(const std::string& header, const std::string& data, int majo
     bytes += static_cast<char>(static_cast<unsigned char>(header.size() >> (8 * i)));
   return bytes + header + data;
 }
-std::string header_of(const std::string& descr, const std::string& shape, bool fortran_order = false) {
+std::string npy_header_of(const std::string& descr, const std::string& shape, bool fortran_order = false) {
   return "{'descr': '" + descr + "', 'fortran_order': " + (fortran_order ? "True" : "False") + ", 'shape': " + shape +
          ", }\n";
 }
-std::string error_of(const std::string& bytes) {
+std::string npy_error(const std::string& bytes) {
   return message_of([&] { parse_npy(bytes, "x.npy"); });
 }
-std::string error_of_header(const std::string& header) {
-  return error_of(file_of(header, std::string(8, '\0')));
+std::string npy_header_error(const std::string& header) {
+  return npy_error(npy_of(header, std::string(8, '\0')));
 }
 
 /// Two numbers, 1 and 2, as bytes of `size` each, the most significant byte of both last.
-std::string two(const std::string& one, const std::string& other, bool big_endian) {
+std::string two_numbers(const std::string& one, const std::string& other, bool big_endian) {
   std::string first = one, second = other;
   if (big_endian) {
     std::reverse(first.begin(), first.end());
@@ -59,12 +59,12 @@ std::string two(const std::string& one, const std::string& other, bool big_endia
 }
 
 template <class Scalar>
-void check_type(const std::string& letters, const std::string& one, const std::string& other) {
+void check_npy_type(const std::string& letters, const std::string& one, const std::string& other) {
   CAPTURE(letters);
   const Tensor<Scalar> expected = ef::tensor<Scalar>({Scalar(1), Scalar(2)});
   for (const char order : {'<', '>', '=', '|'}) {
     CAPTURE(order);
-    const std::string file = file_of(header_of(order + letters, "(2,)"), two(one, other, order == '>'));
+    const std::string file = npy_of(npy_header_of(order + letters, "(2,)"), two_numbers(one, other, order == '>'));
     const AnyTensor x = parse_npy(file, "x.npy");
     CHECK(x.dtype() == ef::stored_dtype<Scalar>());
     CHECK(ef::equal(x.to<Scalar>(), expected));
@@ -87,32 +87,32 @@ TEST_CASE("numbers of every type and byte order are read and written", "[io]") {
     for (const int value : values) text += static_cast<char>(static_cast<unsigned char>(value));
     return text;
   };
-  check_type<half>("f2", bytes({0, 0x3C}), bytes({0, 0x40}));
-  check_type<float>("f4", bytes({0, 0, 0x80, 0x3F}), bytes({0, 0, 0, 0x40}));
-  check_type<double>("f8", bytes({0, 0, 0, 0, 0, 0, 0xF0, 0x3F}), bytes({0, 0, 0, 0, 0, 0, 0, 0x40}));
-  check_type<std::int8_t>("i1", bytes({1}), bytes({2}));
-  check_type<std::uint8_t>("u1", bytes({1}), bytes({2}));
-  check_type<std::int16_t>("i2", bytes({1, 0}), bytes({2, 0}));
-  check_type<std::uint16_t>("u2", bytes({1, 0}), bytes({2, 0}));
-  check_type<std::int32_t>("i4", bytes({1, 0, 0, 0}), bytes({2, 0, 0, 0}));
-  check_type<std::uint32_t>("u4", bytes({1, 0, 0, 0}), bytes({2, 0, 0, 0}));
-  check_type<std::int64_t>("i8", bytes({1, 0, 0, 0, 0, 0, 0, 0}), bytes({2, 0, 0, 0, 0, 0, 0, 0}));
-  check_type<std::uint64_t>("u8", bytes({1, 0, 0, 0, 0, 0, 0, 0}), bytes({2, 0, 0, 0, 0, 0, 0, 0}));
-  check_type<long long>("i8", bytes({1, 0, 0, 0, 0, 0, 0, 0}), bytes({2, 0, 0, 0, 0, 0, 0, 0}));
+  check_npy_type<half>("f2", bytes({0, 0x3C}), bytes({0, 0x40}));
+  check_npy_type<float>("f4", bytes({0, 0, 0x80, 0x3F}), bytes({0, 0, 0, 0x40}));
+  check_npy_type<double>("f8", bytes({0, 0, 0, 0, 0, 0, 0xF0, 0x3F}), bytes({0, 0, 0, 0, 0, 0, 0, 0x40}));
+  check_npy_type<std::int8_t>("i1", bytes({1}), bytes({2}));
+  check_npy_type<std::uint8_t>("u1", bytes({1}), bytes({2}));
+  check_npy_type<std::int16_t>("i2", bytes({1, 0}), bytes({2, 0}));
+  check_npy_type<std::uint16_t>("u2", bytes({1, 0}), bytes({2, 0}));
+  check_npy_type<std::int32_t>("i4", bytes({1, 0, 0, 0}), bytes({2, 0, 0, 0}));
+  check_npy_type<std::uint32_t>("u4", bytes({1, 0, 0, 0}), bytes({2, 0, 0, 0}));
+  check_npy_type<std::int64_t>("i8", bytes({1, 0, 0, 0, 0, 0, 0, 0}), bytes({2, 0, 0, 0, 0, 0, 0, 0}));
+  check_npy_type<std::uint64_t>("u8", bytes({1, 0, 0, 0, 0, 0, 0, 0}), bytes({2, 0, 0, 0, 0, 0, 0, 0}));
+  check_npy_type<long long>("i8", bytes({1, 0, 0, 0, 0, 0, 0, 0}), bytes({2, 0, 0, 0, 0, 0, 0, 0}));
 
   // Any byte but 0 is true, as in NumPy; a bool of C++ may hold 0 and 1 only.
-  const AnyTensor truth = parse_npy(file_of(header_of("|b1", "(3,)"), bytes({0, 1, 200})), "x.npy");
+  const AnyTensor truth = parse_npy(npy_of(npy_header_of("|b1", "(3,)"), bytes({0, 1, 200})), "x.npy");
   CHECK(ef::equal(truth.to<bool>(), ef::tensor<bool>({false, true, true})));
-  CHECK(ef::equal(parse_npy(file_of(header_of(">i2", "(2,)"), bytes({0xFF, 0xFE, 1, 0})), "x").to<int>(),
+  CHECK(ef::equal(parse_npy(npy_of(npy_header_of(">i2", "(2,)"), bytes({0xFF, 0xFE, 1, 0})), "x").to<int>(),
                   ef::tensor<int>({-2, 256})));
 }
 
 TEST_CASE("entries are read in C's and in Fortran's order", "[io]") {
   std::string data;
   for (int i = 0; i < 24; ++i) data += static_cast<char>(i);
-  const Tensor<std::uint8_t> rows = parse_npy(file_of(header_of("|u1", "(2, 3, 4)"), data), "x").to<std::uint8_t>();
+  const Tensor<std::uint8_t> rows = parse_npy(npy_of(npy_header_of("|u1", "(2, 3, 4)"), data), "x").to<std::uint8_t>();
   const Tensor<std::uint8_t> cols =
-      parse_npy(file_of(header_of("|u1", "(2, 3, 4)", true), data), "x").to<std::uint8_t>();
+      parse_npy(npy_of(npy_header_of("|u1", "(2, 3, 4)", true), data), "x").to<std::uint8_t>();
   CHECK(rows.shape() == ef::Sizes{2, 3, 4});
   CHECK(cols.shape() == ef::Sizes{2, 3, 4});
   for (Index i = 0; i < 2; ++i)
@@ -129,14 +129,14 @@ TEST_CASE("headers are read however they are written", "[io]") {
        {std::string("{'descr':'<f4','fortran_order':False,'shape':(2,)}"),
         std::string("  { \"shape\" : ( 2 , ) , \"descr\" : \"<f4\" ,\n \"fortran_order\" : False , }   \n"),
         std::string("{'descr': '<f4', 'fortran_order': False, 'shape': (2L,), }")})
-    CHECK(parse_npy(file_of(header, data), "x").shape() == ef::Sizes{2});
+    CHECK(parse_npy(npy_of(header, data), "x").shape() == ef::Sizes{2});
   for (const int version : {1, 2, 3})
-    CHECK(parse_npy(file_of(header_of("<f4", "(1, 2)"), data, version), "x").shape() == ef::Sizes{1, 2});
-  CHECK(parse_npy(file_of(header_of("<f8", "()"), data), "x").shape() == ef::Sizes{});
-  CHECK(parse_npy(file_of(header_of("<f8", "(1, 1, 1, 1, 1, 1, 1, 1)"), data), "x").shape().rank() == 8);
-  CHECK(parse_npy(file_of(header_of("<f8", "(3, 0, 5)"), ""), "x").shape() == ef::Sizes{3, 0, 5});
-  CHECK(parse_npy(file_of(header_of("<f8", "(3, 0, 5)", true), ""), "x").shape() == ef::Sizes{3, 0, 5});
-  CHECK(parse_npy(file_of(header_of("<f8", "(0,)"), ""), "x").shape() == ef::Sizes{0});
+    CHECK(parse_npy(npy_of(npy_header_of("<f4", "(1, 2)"), data, version), "x").shape() == ef::Sizes{1, 2});
+  CHECK(parse_npy(npy_of(npy_header_of("<f8", "()"), data), "x").shape() == ef::Sizes{});
+  CHECK(parse_npy(npy_of(npy_header_of("<f8", "(1, 1, 1, 1, 1, 1, 1, 1)"), data), "x").shape().rank() == 8);
+  CHECK(parse_npy(npy_of(npy_header_of("<f8", "(3, 0, 5)"), ""), "x").shape() == ef::Sizes{3, 0, 5});
+  CHECK(parse_npy(npy_of(npy_header_of("<f8", "(3, 0, 5)", true), ""), "x").shape() == ef::Sizes{3, 0, 5});
+  CHECK(parse_npy(npy_of(npy_header_of("<f8", "(0,)"), ""), "x").shape() == ef::Sizes{0});
 }
 
 TEST_CASE("what is saved is read back, whatever the strides", "[io]") {
@@ -189,61 +189,65 @@ TEST_CASE("a file of another type is converted only without loss", "[io]") {
 }
 
 TEST_CASE("a malformed file gives one clear error", "[io]") {
-  CHECK(error_of("") == "load_npy: x.npy: does not begin with the signature of an .npy file");
-  CHECK(error_of("PK\3\4") == "load_npy: x.npy: does not begin with the signature of an .npy file");
-  CHECK(error_of(std::string("\x93NUMPY\1\0", 8)) == "load_npy: x.npy: has 8 bytes and ends in its header");
-  CHECK(error_of(std::string("\x93NUMPY\2\0\1\0", 10)) == "load_npy: x.npy: has 10 bytes and ends in its header");
-  CHECK(error_of(file_of("{}", "", 4)) == "load_npy: x.npy: is of format version 4.0, expected 1.0, 2.0 or 3.0");
-  CHECK(error_of(std::string("\x93NUMPY\1\0\x50\0{}", 12)) ==
+  CHECK(npy_error("") == "load_npy: x.npy: does not begin with the signature of an .npy file");
+  CHECK(npy_error("PK\3\4") == "load_npy: x.npy: does not begin with the signature of an .npy file");
+  CHECK(npy_error(std::string("\x93NUMPY\1\0", 8)) == "load_npy: x.npy: has 8 bytes and ends in its header");
+  CHECK(npy_error(std::string("\x93NUMPY\2\0\1\0", 10)) == "load_npy: x.npy: has 10 bytes and ends in its header");
+  CHECK(npy_error(npy_of("{}", "", 4)) == "load_npy: x.npy: is of format version 4.0, expected 1.0, 2.0 or 3.0");
+  CHECK(npy_error(std::string("\x93NUMPY\1\0\x50\0{}", 12)) ==
         "load_npy: x.npy: the header's length is 80, expected at most 2");
-  CHECK(error_of(file_of(std::string(70000, ' '), "", 2)) ==
+  CHECK(npy_error(npy_of(std::string(70000, ' '), "", 2)) ==
         "load_npy: x.npy: the header's length is 70000, expected at most 65535");
-  CHECK(error_of(file_of(header_of("<f4", "(2,)"), "1234567")) ==
+  CHECK(npy_error(npy_of(npy_header_of("<f4", "(2,)"), "1234567")) ==
         "load_npy: x.npy: has 7 bytes after its header, expected 8 for [2] of 4 bytes");
-  CHECK(error_of(file_of(header_of("<f4", "(2,)"), "123456789")) ==
+  CHECK(npy_error(npy_of(npy_header_of("<f4", "(2,)"), "123456789")) ==
         "load_npy: x.npy: has 9 bytes after its header, expected 8 for [2] of 4 bytes");
 
-  CHECK(error_of_header("") == "load_npy: x.npy: the header has \"\" at character 0, expected '{'");
-  CHECK(error_of_header("{") == "load_npy: x.npy: the header has \"\" at character 1, expected a key in quotes");
-  CHECK(error_of_header("{}") == "load_npy: x.npy: the header lacks one of descr, fortran_order and shape");
-  CHECK(error_of_header("{'descr") ==
+  CHECK(npy_header_error("") == "load_npy: x.npy: the header has \"\" at character 0, expected '{'");
+  CHECK(npy_header_error("{") == "load_npy: x.npy: the header has \"\" at character 1, expected a key in quotes");
+  CHECK(npy_header_error("{}") == "load_npy: x.npy: the header lacks one of descr, fortran_order and shape");
+  CHECK(npy_header_error("{'descr") ==
         "load_npy: x.npy: the header has \"'descr\" at character 1, expected an end of the quotes");
-  CHECK(error_of_header("{'descr' '<f4'}") ==
+  CHECK(npy_header_error("{'descr' '<f4'}") ==
         "load_npy: x.npy: the header has \"'<f4'}\" at character 9, expected ':'");
-  CHECK(error_of_header("{'descr': '<f4' 'shape': (2,)}") ==
+  CHECK(npy_header_error("{'descr': '<f4' 'shape': (2,)}") ==
         "load_npy: x.npy: the header has \"'shape': (2,)}\" at character 16, expected '}'");
-  CHECK(error_of_header("{'descr': '<f4', 'shape': (2,)}") ==
+  CHECK(npy_header_error("{'descr': '<f4', 'shape': (2,)}") ==
         "load_npy: x.npy: the header lacks one of descr, fortran_order and shape");
-  CHECK(error_of_header("{'descr': '<f4', 'descr': '<f4'}") == "load_npy: x.npy: the header has the key 'descr' twice");
-  CHECK(error_of_header("{'a\x01\xFF': 1}") ==
+  CHECK(npy_header_error("{'descr': '<f4', 'descr': '<f4'}") ==
+        "load_npy: x.npy: the header has the key 'descr' twice");
+  CHECK(npy_header_error("{'a\x01\xFF': 1}") ==
         "load_npy: x.npy: the header has the key 'a?\?', expected descr, fortran_order and shape");
-  CHECK(error_of_header("{'fortran_order': 1}") ==
+  CHECK(npy_header_error("{'fortran_order': 1}") ==
         "load_npy: x.npy: the header has \"1}\" at character 18, expected True or False");
-  CHECK(error_of_header("{'shape': [2]}") == "load_npy: x.npy: the header has \"[2]}\" at character 10, expected '('");
-  CHECK(error_of_header("{'shape': (-2,)}") ==
+  CHECK(npy_header_error("{'shape': [2]}") == "load_npy: x.npy: the header has \"[2]}\" at character 10, expected '('");
+  CHECK(npy_header_error("{'shape': (-2,)}") ==
         "load_npy: x.npy: the header has \"-2,)}\" at character 11, expected a size");
-  CHECK(error_of_header("{'shape': (2 3)}") == "load_npy: x.npy: the header has \"3)}\" at character 13, expected ')'");
-  CHECK(error_of_header("{'shape': (99999999999999999999,)}") ==
+  CHECK(npy_header_error("{'shape': (2 3)}") ==
+        "load_npy: x.npy: the header has \"3)}\" at character 13, expected ')'");
+  CHECK(npy_header_error("{'shape': (99999999999999999999,)}") ==
         "load_npy: x.npy: the header has \"99999999999999999999,)}\" at character 11, expected a size that this "
         "machine can count");
-  CHECK(error_of_header("{'shape': (1,1,1,1,1,1,1,1,1)}") == "load_npy: x.npy: the array has more than 8 dimensions");
-  CHECK(error_of_header(header_of("<f8", "(1,)") + "x") == "load_npy: x.npy: the header goes on after its dictionary");
-  CHECK(error_of_header(header_of("<f8", "(1,)") + '\0') == "load_npy: x.npy: the header goes on after its dictionary");
-  CHECK(error_of_header("{'descr': [('a', '<f4')]}") ==
+  CHECK(npy_header_error("{'shape': (1,1,1,1,1,1,1,1,1)}") == "load_npy: x.npy: the array has more than 8 dimensions");
+  CHECK(npy_header_error(npy_header_of("<f8", "(1,)") + "x") ==
+        "load_npy: x.npy: the header goes on after its dictionary");
+  CHECK(npy_header_error(npy_header_of("<f8", "(1,)") + '\0') ==
+        "load_npy: x.npy: the header goes on after its dictionary");
+  CHECK(npy_header_error("{'descr': [('a', '<f4')]}") ==
         "load_npy: x.npy: the type of the array is a structure, expected one number per entry");
   for (const char* const descr : {"|O", "<c8", "<f16", "<U4", "|S8", "<b4", "<f", "f4", "xf4", "<M8[ns]", ""})
-    CHECK(error_of_header(header_of(descr, "(2,)")) ==
+    CHECK(npy_header_error(npy_header_of(descr, "(2,)")) ==
           "load_npy: x.npy: the type of the array is '" + std::string(descr) +
               "', expected float16 to float64, int8 to int64, uint8 to uint64 or bool");
 }
 
 TEST_CASE("a header that announces too much is refused before memory is allocated", "[io]") {
   const Index most = (std::numeric_limits<Index>::max)();
-  CHECK(error_of_header(header_of("<f8", "(" + std::to_string(most) + ",)")) ==
+  CHECK(npy_header_error(npy_header_of("<f8", "(" + std::to_string(most) + ",)")) ==
         "load_npy: x.npy: the shape is [" + std::to_string(most) + "], more bytes than a machine can address");
-  CHECK(contains(error_of_header(header_of("<f8", "(1000000000, 1000000000, 1000000000)")), "more bytes than"));
-  CHECK(contains(error_of_header(header_of("<f8", "(0, 1000000000, 1000000000, 1000000000)")), "more bytes than"));
-  CHECK(error_of_header(header_of("<f8", "(1000, 1000000000)")) ==
+  CHECK(contains(npy_header_error(npy_header_of("<f8", "(1000000000, 1000000000, 1000000000)")), "more bytes than"));
+  CHECK(contains(npy_header_error(npy_header_of("<f8", "(0, 1000000000, 1000000000, 1000000000)")), "more bytes than"));
+  CHECK(npy_header_error(npy_header_of("<f8", "(1000, 1000000000)")) ==
         "load_npy: x.npy: has 8 bytes after its header, expected 8000000000000 for [1000 x 1000000000] of 8 bytes");
 }
 
@@ -255,10 +259,10 @@ TEST_CASE("truncated and randomly changed files give an error or a tensor", "[io
     return std::min<std::size_t>(n - 1, static_cast<std::size_t>(rng.uniform() * static_cast<double>(n)));
   };
   const std::vector<std::string> good{
-      file_of(header_of("<f4", "(2, 3)"), std::string(24, 'x')),
-      file_of(header_of(">i8", "(3, 1, 2)", true), std::string(48, 'x'), 2),
-      file_of(header_of("|b1", "()"), "x", 3),
-      file_of("{'shape': (0, 7L), 'fortran_order': True, 'descr': '<f2'}", ""),
+      npy_of(npy_header_of("<f4", "(2, 3)"), std::string(24, 'x')),
+      npy_of(npy_header_of(">i8", "(3, 1, 2)", true), std::string(48, 'x'), 2),
+      npy_of(npy_header_of("|b1", "()"), "x", 3),
+      npy_of("{'shape': (0, 7L), 'fortran_order': True, 'descr': '<f2'}", ""),
   };
   for (const std::string& file : good) {
     parse_npy(file, "good");

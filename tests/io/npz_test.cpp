@@ -22,23 +22,23 @@ using ef::Tensor;
 using ef::testing::contains;
 using ef::testing::message_of;
 using ef::testing::TemporaryFolder;
-using Tensors = std::map<std::string, AnyTensor>;
+using NamedTensors = std::map<std::string, AnyTensor>;
 
 namespace {
 
-std::string little(std::uint64_t number, int bytes) {
+std::string little_endian_text(std::uint64_t number, int bytes) {
   std::string text;
   for (int i = 0; i < bytes; ++i) text += static_cast<char>(static_cast<unsigned char>(number >> (8 * i)));
   return text;
 }
-void replace(std::string& text, std::size_t at, const std::string& by) {
+void overwrite(std::string& text, std::size_t at, const std::string& by) {
   text.replace(at, by.size(), by);
 }
 
 /// An .npy file of two bytes, 1 and 2, and its CRC-32, as Python's zlib.crc32 gives it.
 std::string small_npy() {
   const std::string header = "{'descr': '|u1', 'fortran_order': False, 'shape': (2,)}";
-  return std::string("\x93NUMPY\1\0", 8) + little(header.size(), 2) + header + "\1\2";
+  return std::string("\x93NUMPY\1\0", 8) + little_endian_text(header.size(), 2) + header + "\1\2";
 }
 constexpr std::uint32_t small_crc = 0x160076F6;
 
@@ -54,22 +54,26 @@ struct Archive {
 
   /// Puts the archive together by hand.
   std::string file() const {
-    const std::string common =
-        little(flags, 2) + little(method, 2) + little(0, 4) + little(crc, 4) + little(stored, 4) + little(size, 4);
-    const std::string local = little(0x04034B50, 4) + little(20, 2) + common + little(local_name.size(), 2) +
-                              little(local_extra.size(), 2) + local_name + local_extra + bytes;
-    const std::string directory = little(0x02014B50, 4) + little(20, 2) + little(20, 2) + common +
-                                  little(name.size(), 2) + little(extra.size(), 2) + little(0, 2) + little(0, 2) +
-                                  little(0, 2) + little(0, 4) + little(offset, 4) + name + extra;
-    return local + directory + little(0x06054B50, 4) + little(0, 4) + little(entries, 2) + little(entries, 2) +
-           little(directory.size(), 4) + little(local.size(), 4) + little(comment.size(), 2) + comment;
+    const std::string common = little_endian_text(flags, 2) + little_endian_text(method, 2) + little_endian_text(0, 4) +
+                               little_endian_text(crc, 4) + little_endian_text(stored, 4) + little_endian_text(size, 4);
+    const std::string local = little_endian_text(0x04034B50, 4) + little_endian_text(20, 2) + common +
+                              little_endian_text(local_name.size(), 2) + little_endian_text(local_extra.size(), 2) +
+                              local_name + local_extra + bytes;
+    const std::string directory = little_endian_text(0x02014B50, 4) + little_endian_text(20, 2) +
+                                  little_endian_text(20, 2) + common + little_endian_text(name.size(), 2) +
+                                  little_endian_text(extra.size(), 2) + little_endian_text(0, 2) +
+                                  little_endian_text(0, 2) + little_endian_text(0, 2) + little_endian_text(0, 4) +
+                                  little_endian_text(offset, 4) + name + extra;
+    return local + directory + little_endian_text(0x06054B50, 4) + little_endian_text(0, 4) +
+           little_endian_text(entries, 2) + little_endian_text(entries, 2) + little_endian_text(directory.size(), 4) +
+           little_endian_text(local.size(), 4) + little_endian_text(comment.size(), 2) + comment;
   }
 };
-std::string error_of(const std::string& file) {
+std::string npz_error(const std::string& file) {
   return message_of([&] { parse_npz(file, "x.npz"); });
 }
-std::string error_of(const Archive& archive) {
-  return error_of(archive.file());
+std::string npz_error(const Archive& archive) {
+  return npz_error(archive.file());
 }
 
 }  // namespace
@@ -87,20 +91,21 @@ TEST_CASE("the CRC-32 of the published check is right, in pieces too", "[io]") {
 TEST_CASE("an archive put together by hand is read", "[io]") {
   const Tensor<std::uint8_t> expected = ef::tensor<std::uint8_t>({1, 2});
   const auto reads = [&](const Archive& archive) {
-    const Tensors tensors = parse_npz(archive.file(), "x.npz");
+    const NamedTensors tensors = parse_npz(archive.file(), "x.npz");
     return tensors.size() == 1 && ef::equal(tensors.at("a").to<std::uint8_t>(), expected);
   };
   CHECK(reads({}));
   CHECK(reads({.local_extra = "abcd", .comment = "a comment"}));
-  CHECK(reads({.flags = 0x800, .extra = little(7, 2) + little(3, 2) + "xyz"}));
+  CHECK(reads({.flags = 0x800, .extra = little_endian_text(7, 2) + little_endian_text(3, 2) + "xyz"}));
   // The sizes and the place in the 64-bit field, behind another field.
   const std::uint64_t size = small_npy().size(), unknown = 0xFFFFFFFF;
-  const std::string numbers = little(size, 8) + little(size, 8) + little(0, 8);
-  CHECK(reads({.extra = little(7, 2) + little(0, 2) + little(1, 2) + little(24, 2) + numbers,
+  const std::string numbers = little_endian_text(size, 8) + little_endian_text(size, 8) + little_endian_text(0, 8);
+  CHECK(reads({.extra = little_endian_text(7, 2) + little_endian_text(0, 2) + little_endian_text(1, 2) +
+                        little_endian_text(24, 2) + numbers,
                .size = unknown,
                .stored = unknown,
                .offset = unknown}));
-  CHECK(parse_npz(little(0x06054B50, 4) + std::string(18, '\0'), "x.npz").empty());
+  CHECK(parse_npz(little_endian_text(0x06054B50, 4) + std::string(18, '\0'), "x.npz").empty());
 }
 
 TEST_CASE("what is saved as .npz is read back", "[io]") {
@@ -115,7 +120,7 @@ TEST_CASE("what is saved as .npz is read back", "[io]") {
                   {"", ef::full<double>({}, 3)},
                   {"none", Tensor<float>({0, 4})},
                   {"turned", w.transpose()}});
-  const Tensors tensors = load_npz(path);
+  const NamedTensors tensors = load_npz(path);
   CHECK(tensors.size() == 6);
   CHECK(ef::equal(tensors.at("w").to<float>(), w));
   CHECK(ef::equal(tensors.at("encoder/ids").to<std::int64_t>(), ids));
@@ -154,7 +159,7 @@ TEST_CASE("archives with 64-bit fields are written and read", "[io]") {
     std::string file;
     for (const auto& piece : writer.pieces(sources))
       file.append(reinterpret_cast<const char*>(piece.data()), piece.size());
-    CHECK(contains(file, little(0x06064B50, 4)) == (limits.size < 1000 || limits.entries < 10));
+    CHECK(contains(file, little_endian_text(0x06064B50, 4)) == (limits.size < 1000 || limits.entries < 10));
     const auto entries = ef::detail::ZipReader(file, "x").entries();
     REQUIRE(entries.size() == 3);
     CHECK(entries[0].name == "entry 0");
@@ -166,74 +171,79 @@ TEST_CASE("archives with 64-bit fields are written and read", "[io]") {
 
 TEST_CASE("a malformed archive gives one clear error", "[io]") {
   const std::string entry = "load_npz: x.npz: entry \"a.npy\"";
-  CHECK(error_of("") == "load_npz: x.npz: is not a zip archive, or its end is missing");
-  CHECK(error_of(small_npy()) == "load_npz: x.npz: is not a zip archive, or its end is missing");
-  CHECK(error_of(Archive().file() + "x") == "load_npz: x.npz: is not a zip archive, or its end is missing");
-  CHECK(error_of(Archive{.method = 8}) ==
+  CHECK(npz_error("") == "load_npz: x.npz: is not a zip archive, or its end is missing");
+  CHECK(npz_error(small_npy()) == "load_npz: x.npz: is not a zip archive, or its end is missing");
+  CHECK(npz_error(Archive().file() + "x") == "load_npz: x.npz: is not a zip archive, or its end is missing");
+  CHECK(npz_error(Archive{.method = 8}) ==
         entry + " is compressed: write the file with np.savez instead of np.savez_compressed");
-  CHECK(error_of(Archive{.flags = 1}) == entry + " is encrypted");
-  CHECK(error_of(Archive{.crc = 7}) == entry + " is damaged: its CRC-32 differs");
-  CHECK(error_of(Archive{.name = "b.npy"}) == "load_npz: x.npz: entry \"b.npy\": has another name at byte 0");
-  CHECK(error_of(Archive{.name = "a.txt", .local_name = "a.txt"}) ==
+  CHECK(npz_error(Archive{.flags = 1}) == entry + " is encrypted");
+  CHECK(npz_error(Archive{.crc = 7}) == entry + " is damaged: its CRC-32 differs");
+  CHECK(npz_error(Archive{.name = "b.npy"}) == "load_npz: x.npz: entry \"b.npy\": has another name at byte 0");
+  CHECK(npz_error(Archive{.name = "a.txt", .local_name = "a.txt"}) ==
         "load_npz: x.npz: entry \"a.txt\" is not named like an .npy file");
-  CHECK(error_of(Archive{.offset = 1}) == entry + ": does not begin at byte 1 of the file");
-  CHECK(error_of(Archive{.offset = 1U << 30}) == entry + ": does not begin at byte 1073741824 of the file");
-  CHECK(error_of(Archive{.stored = 5}) == entry + ": has 5 bytes, expected " + std::to_string(small_npy().size()));
-  CHECK(error_of(Archive{.size = 1U << 30}) ==
+  CHECK(npz_error(Archive{.offset = 1}) == entry + ": does not begin at byte 1 of the file");
+  CHECK(npz_error(Archive{.offset = 1U << 30}) == entry + ": does not begin at byte 1073741824 of the file");
+  CHECK(npz_error(Archive{.stored = 5}) == entry + ": has 5 bytes, expected " + std::to_string(small_npy().size()));
+  CHECK(npz_error(Archive{.size = 1U << 30}) ==
         entry + ": has 1073741824 bytes, which go beyond the directory's begin at byte 102");
-  CHECK(error_of(Archive{.size = 0xFFFFFFFF}) ==
+  CHECK(npz_error(Archive{.size = 0xFFFFFFFF}) ==
         entry + ": has 4294967295 bytes, which go beyond the directory's begin at byte 102");
-  const std::string far_off = little(1, 2) + little(24, 2) + little(small_npy().size(), 8) +
-                              little(small_npy().size(), 8) + little(~std::uint64_t{0}, 8);
-  CHECK(error_of(Archive{.extra = far_off, .size = 0xFFFFFFFF, .stored = 0xFFFFFFFF, .offset = 0xFFFFFFFF}) ==
+  const std::string far_off = little_endian_text(1, 2) + little_endian_text(24, 2) +
+                              little_endian_text(small_npy().size(), 8) + little_endian_text(small_npy().size(), 8) +
+                              little_endian_text(~std::uint64_t{0}, 8);
+  CHECK(npz_error(Archive{.extra = far_off, .size = 0xFFFFFFFF, .stored = 0xFFFFFFFF, .offset = 0xFFFFFFFF}) ==
         entry + ": does not begin at byte 18446744073709551615 of the file");
-  CHECK(error_of(Archive{.entries = 2}) == "load_npz: x.npz: announces 2 entries in a directory of 51 bytes");
-  CHECK(error_of(Archive{.entries = 0}) == "load_npz: x.npz: its directory has 51 bytes behind the last entry");
+  CHECK(npz_error(Archive{.entries = 2}) == "load_npz: x.npz: announces 2 entries in a directory of 51 bytes");
+  CHECK(npz_error(Archive{.entries = 0}) == "load_npz: x.npz: its directory has 51 bytes behind the last entry");
   Archive broken;
   broken.bytes[0] = 'x';
   broken.crc = ef::detail::crc32(std::as_bytes(std::span(broken.bytes)));
-  CHECK(error_of(broken) == entry + ": does not begin with the signature of an .npy file");
+  CHECK(npz_error(broken) == entry + ": does not begin with the signature of an .npy file");
 
   const std::string good = Archive().file();
   const std::size_t end = good.size() - 22;
   std::string file = good;
-  replace(file, end + 16, little(101, 4));
-  CHECK(error_of(file) == "load_npz: x.npz: its directory of 51 bytes begins at byte 101, expected it to end at byte " +
-                              std::to_string(end));
+  overwrite(file, end + 16, little_endian_text(101, 4));
+  CHECK(npz_error(file) ==
+        "load_npz: x.npz: its directory of 51 bytes begins at byte 101, expected it to end at byte " +
+            std::to_string(end));
   file = good;
-  replace(file, end + 4, little(1, 2));
-  CHECK(error_of(file) == "load_npz: x.npz: is a part of an archive of several files");
+  overwrite(file, end + 4, little_endian_text(1, 2));
+  CHECK(npz_error(file) == "load_npz: x.npz: is a part of an archive of several files");
   file = good;
-  replace(file, 102, "XX");
-  CHECK(error_of(file) == "load_npz: x.npz: there is no directory entry at byte 102");
+  overwrite(file, 102, "XX");
+  CHECK(npz_error(file) == "load_npz: x.npz: there is no directory entry at byte 102");
   file = good;
-  replace(file, 102 + 32, little(1000, 2));
-  CHECK(error_of(file) == "load_npz: x.npz: the directory ends inside its entry at byte 102");
+  overwrite(file, 102 + 32, little_endian_text(1000, 2));
+  CHECK(npz_error(file) == "load_npz: x.npz: the directory ends inside its entry at byte 102");
 
   // Two entries of the directory for the same bytes: small files could announce any amount.
   file = good.substr(0, end) + good.substr(102, 51) + good.substr(end);
-  replace(file, file.size() - 14, little(2, 2) + little(2, 2) + little(102, 4));
-  CHECK(error_of(file) == "load_npz: x.npz: two entries overlap at byte 0");
+  overwrite(file, file.size() - 14, little_endian_text(2, 2) + little_endian_text(2, 2) + little_endian_text(102, 4));
+  CHECK(npz_error(file) == "load_npz: x.npz: two entries overlap at byte 0");
   // Two entries of one name.
   file = good.substr(0, 102) + good.substr(0, 102) + good.substr(102, 51) + good.substr(102, 51) + good.substr(end);
-  replace(file, 204 + 51 + 42, little(102, 4));
-  replace(file, file.size() - 14, little(2, 2) + little(2, 2) + little(102, 4) + little(204, 4));
-  CHECK(error_of(file) == entry + " stands twice");
+  overwrite(file, 204 + 51 + 42, little_endian_text(102, 4));
+  overwrite(
+      file, file.size() - 14,
+      little_endian_text(2, 2) + little_endian_text(2, 2) + little_endian_text(102, 4) + little_endian_text(204, 4));
+  CHECK(npz_error(file) == entry + " stands twice");
 }
 
 TEST_CASE("a locator that leads astray is an error", "[io]") {
   const std::string good = Archive().file();
   const std::size_t end = good.size() - 22;
   const auto with_locator = [&](std::uint64_t place) {
-    std::string file = good.substr(0, end) + little(0x06064B50, 4) + std::string(52, '\0') + little(0x07064B50, 4) +
-                       little(0, 4) + little(place, 8) + little(1, 4) + good.substr(end);
-    replace(file, file.size() - 14, little(0xFFFF, 2) + little(0xFFFF, 2));
+    std::string file = good.substr(0, end) + little_endian_text(0x06064B50, 4) + std::string(52, '\0') +
+                       little_endian_text(0x07064B50, 4) + little_endian_text(0, 4) + little_endian_text(place, 8) +
+                       little_endian_text(1, 4) + good.substr(end);
+    overwrite(file, file.size() - 14, little_endian_text(0xFFFF, 2) + little_endian_text(0xFFFF, 2));
     return file;
   };
   for (const std::uint64_t place : {std::uint64_t{0}, std::uint64_t{end} + 1, ~std::uint64_t{0}})
-    CHECK(error_of(with_locator(place)) ==
+    CHECK(npz_error(with_locator(place)) ==
           "load_npz: x.npz: the 64-bit end of its directory is not at byte " + std::to_string(place));
-  CHECK(error_of(with_locator(end)) ==
+  CHECK(npz_error(with_locator(end)) ==
         "load_npz: x.npz: its directory of 0 bytes begins at byte 0, expected it to end at byte " +
             std::to_string(end));
 }
@@ -266,13 +276,14 @@ TEST_CASE("truncated and randomly changed archives give an error or tensors", "[
     std::string file = good[below(good.size())];
     for (std::size_t changes = 1 + below(3); changes > 0; --changes) {
       const std::size_t at = below(file.size());
-      const std::string number = below(2) == 0 ? little(below(file.size()), 4) : little(0xFFFFFFFF, 4);
+      const std::string number =
+          below(2) == 0 ? little_endian_text(below(file.size()), 4) : little_endian_text(0xFFFFFFFF, 4);
       switch (below(5)) {
         case 0:
           file[at] = static_cast<char>(below(256));
           break;
         case 1:
-          replace(file, at, number.substr(0, std::min<std::size_t>(1 + below(4), file.size() - at)));
+          overwrite(file, at, number.substr(0, std::min<std::size_t>(1 + below(4), file.size() - at)));
           break;
         case 2:
           file.insert(at, file.substr(below(file.size()), below(60)));

@@ -35,7 +35,7 @@ Tensor<double> naive(const Tensor<double>& logits, const Tensor<Token>& labels, 
   return losses;
 }
 
-const std::vector<double> weights{0.5, 2, 0, 1, 3};
+const std::vector<double> some_weights{0.5, 2, 0, 1, 3};
 const Tensor<Token>& some_labels() {
   static const Tensor<Token> labels = ef::tensor<Token>({{0, 4, -100, 1}, {3, 2, 2, -100}, {1, 0, 3, 4}});
   return labels;
@@ -44,8 +44,8 @@ std::vector<CrossEntropyOptions> all_options() {
   return {{},
           {.label_smoothing = 0.1},
           {.reduction = ef::Reduction::sum},
-          {.class_weights = weights},
-          {.label_smoothing = 0.2, .reduction = ef::Reduction::sum, .class_weights = weights}};
+          {.class_weights = some_weights},
+          {.label_smoothing = 0.2, .reduction = ef::Reduction::sum, .class_weights = some_weights}};
 }
 
 }  // namespace
@@ -97,7 +97,7 @@ TEMPLATE_TEST_CASE("cross entropy along a dimension agrees with its definition",
     double count = 0;
     for (Index i = 0; i < 12; ++i) {
       const Token label = some_labels().data()[i];
-      if (label != -100) count += options.class_weights.empty() ? 1 : weights[static_cast<std::size_t>(label)];
+      if (label != -100) count += options.class_weights.empty() ? 1 : some_weights[static_cast<std::size_t>(label)];
     }
     const double expected = ef::sum(losses).item() / (options.reduction == ef::Reduction::sum ? 1 : count);
     CHECK(relative_error(static_cast<double>(ef::cross_entropy(logits, some_labels(), options, 1)), expected) <

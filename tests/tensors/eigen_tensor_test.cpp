@@ -46,7 +46,7 @@ static_assert(!views_const<Eigen::TensorMap<Columns>> && views_const<Eigen::Tens
 
 // Whether both have the same entries at the same places in memory, index by index.
 template <class EigenTensor, class Scalar>
-bool same_entries(const EigenTensor& a, const TensorView<Scalar>& x) {
+bool shares_entries(const EigenTensor& a, const TensorView<Scalar>& x) {
   bool same = x.rank() == 3;
   for (Index i = 0; i < x.dimension(0); ++i)
     for (Index j = 0; j < x.dimension(1); ++j)
@@ -69,10 +69,10 @@ TEST_CASE("an Eigen tensor of either storage order is viewed in place", "[tensor
   CHECK(tensor_view(columns).strides() == ef::Sizes{1, 2, 6});
   CHECK(tensor_view(rows).strides() == ef::Sizes{12, 4, 1});
   CHECK(tensor_view(fixed).strides() == ef::Sizes{1, 2, 6});
-  CHECK(same_entries(columns, tensor_view(columns)));
-  CHECK(same_entries(rows, tensor_view(rows)));
-  CHECK(same_entries(fixed, tensor_view(fixed)));
-  CHECK(same_entries(std::as_const(columns), tensor_view(std::as_const(columns))));
+  CHECK(shares_entries(columns, tensor_view(columns)));
+  CHECK(shares_entries(rows, tensor_view(rows)));
+  CHECK(shares_entries(fixed, tensor_view(fixed)));
+  CHECK(shares_entries(std::as_const(columns), tensor_view(std::as_const(columns))));
 
   count_up(columns);
   tensor_view(columns).array() = tensor_view(columns) + 1.0F;
@@ -96,7 +96,7 @@ TEST_CASE("an Eigen tensor map is viewed in place", "[tensors]") {
   std::vector<float> values(24);
   const Eigen::TensorMap<Columns> columns(values.data(), 2, 3, 4);
   const Eigen::TensorMap<const Rows> rows(values.data(), 2, 3, 4);
-  CHECK(same_entries(rows, tensor_view(rows)));
+  CHECK(shares_entries(rows, tensor_view(rows)));
   CHECK(tensor_view(columns).strides() == ef::Sizes{1, 2, 6});
   tensor_view(Eigen::TensorMap<Columns>(values.data(), 2, 3, 4))(1, 0, 2) = 5;
   CHECK(values[1 + 2 * 6] == 5);
@@ -108,27 +108,27 @@ TEST_CASE("a contiguous tensor is an Eigen tensor map", "[tensors]") {
   Tensor<float> x({2, 3, 4});
   auto map = eigen_tensor_map<3>(x);
   static_assert(static_cast<int>(decltype(map)::Layout) == static_cast<int>(Eigen::RowMajor));
-  CHECK(same_entries(map, x.view()));
+  CHECK(shares_entries(map, x.view()));
   map = map + map.constant(2.0F);
   CHECK(x(1, 2, 3) == 2);
   const Tensor<float>& constant = x;
-  CHECK(same_entries(eigen_tensor_map<3>(constant), constant.view()));
-  CHECK(same_entries(eigen_tensor_map<3>(x.view()), x.view()));
+  CHECK(shares_entries(eigen_tensor_map<3>(constant), constant.view()));
+  CHECK(shares_entries(eigen_tensor_map<3>(x.view()), x.view()));
 
   // Column-major: the dimensions of contiguous memory, reversed.
   const TensorView<float> reversed = x.permute({2, 1, 0});
   const auto columns = eigen_tensor_map<3, Eigen::ColMajor>(reversed);
-  CHECK(same_entries(columns, reversed));
+  CHECK(shares_entries(columns, reversed));
   CHECK(columns.dimension(0) == 4);
 
   Tensor<double> scalar({}, 3.0), empty({0, 2});
   CHECK(eigen_tensor_map<0>(scalar)() == 3);
   CHECK(eigen_tensor_map<2>(empty).dimension(1) == 2);
   const TensorView<float> rows = x.slice(0, {.begin = 1});  // still contiguous
-  CHECK(same_entries(eigen_tensor_map<3>(rows), rows));
+  CHECK(shares_entries(eigen_tensor_map<3>(rows), rows));
   // The strides of dimensions of one entry do not matter.
   const TensorView<float> one(x.data(), {1, 3, 4}, {77, 4, 1});
-  CHECK(same_entries(eigen_tensor_map<3>(one), one));
+  CHECK(shares_entries(eigen_tensor_map<3>(one), one));
 }
 
 TEST_CASE("what an Eigen tensor map cannot express is refused", "[tensors]") {
