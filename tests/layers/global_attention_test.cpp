@@ -73,7 +73,7 @@ TEST_CASE("global attention is the softmax of its score", "[layers]") {
     CHECK(layer({.threads = &pool, .attention = &recorder}, queries, layer.keys({}, memory), memory, query_rows,
                 memory_rows)
               .value() == found);
-    CHECK(recorder.weights(layer).shape() == std::array<Index, 3>{1, 6, 4});
+    CHECK(recorder.weights(layer).shape() == ef::Sizes{1, 6, 4});
     CHECK(ef::testing::max_error(recorder.weights(layer).matrix(0), weights) < 1e-13);
   }
 }

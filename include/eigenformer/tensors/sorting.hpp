@@ -55,17 +55,19 @@ Tensor<Index> place_of_extreme(const char* where, X&& x, Index dimension, SortOr
   const Evaluated values(x);
   const int d = dimension_number(where, dimension, values.view().rank());
   check(values.view().shape()[d] > 0, where, ": a tensor ", values.view().shape(), " has no entries to choose from");
-  return map_lines<Index>(
-             values.view(), d, 1,
-             [&](const auto* line, Index stride, Index n, Index* to, Index) {
-               Index best = 0;
-               for (Index i = 1; i < n; ++i) {
-                 const auto &candidate = line[i * stride], &so_far = line[best * stride];
-                 if (order == SortOrder::descending ? comes_before(so_far, candidate) : comes_before(candidate, so_far))
-                   best = i;
-               }
-               *to = best;
-             })
+  return map_lines<Index>(values.view(), d, 1,
+                          [&](const auto* line, Index stride, Index n, Index* to, Index) {
+                            Index best = 0;
+                            for (Index i = 1; i < n; ++i) {
+                              const auto &candidate = line[i * stride], &so_far = line[best * stride];
+                              // A NaN is the extreme in either direction, the first of several.
+                              if (order == SortOrder::descending || candidate != candidate || so_far != so_far
+                                      ? comes_before(so_far, candidate)
+                                      : candidate < so_far)
+                                best = i;
+                            }
+                            *to = best;
+                          })
       .squeeze(d);
 }
 
@@ -76,7 +78,8 @@ template <TensorLike X>
 Tensor<Index> argmax(X&& x, Index dimension) {
   return detail::place_of_extreme("argmax", x, dimension, SortOrder::descending);
 }
-/// The place of the smallest entry along a dimension, which is removed. A NaN is chosen only if all entries are NaN.
+/// The place of the smallest entry along a dimension, which is removed. If there is a NaN, the place of
+/// the first, as in NumPy and PyTorch.
 template <TensorLike X>
 Tensor<Index> argmin(X&& x, Index dimension) {
   return detail::place_of_extreme("argmin", x, dimension, SortOrder::ascending);
