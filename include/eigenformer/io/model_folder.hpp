@@ -53,7 +53,7 @@ struct ModelConfig {
   std::string type;   // the value of "model_type"
 };
 
-/// Reads the config.json of a model folder. Throws if it is not an object with a "model_type" and "options".
+/// Reads the config.json of a model folder. Throws if it is not an object with a "model_type".
 inline ModelConfig read_model_config(const std::filesystem::path& folder) {
   const std::filesystem::path path = newest_file(folder, "config.json");
   ModelConfig config{path_text(path), {}, {}};
@@ -61,7 +61,6 @@ inline ModelConfig read_model_config(const std::filesystem::path& folder) {
   if (!config.json.is_object()) fail(config.where, ": is of type ", config.json.type_name(), ", expected an object");
   check(config.json.contains("model_type"), config.where, ": has no \"model_type\"");
   config.type = option_text(config.json["model_type"], config.where + ": \"model_type\"");
-  check(config.json.contains("options"), config.where, ": has no \"options\"");
   return config;
 }
 
@@ -70,6 +69,7 @@ template <FolderModel Model>
 auto read_model_options(const ModelConfig& config) {
   check(config.type == model_type<Model>, config.where, ": \"model_type\" is \"", config.type, "\", expected \"",
         model_type<Model>, '"');
+  check(config.json.contains("options"), config.where, ": has no \"options\"");
   return options_from_json<decltype(Model::options)>(config.json["options"], config.where + ": \"options\"");
 }
 
