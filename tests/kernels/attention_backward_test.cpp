@@ -265,7 +265,8 @@ TEST_CASE("a backward that does not fit throws, and writes nothing", "[kernels]"
   CHECK(message(5, {5, 3}, c.options) == "attention: d_v is [5 x 3], expected [7 x 3]");
   CHECK(message(0, {5, 6}, {.heads = 3}) == "attention: q is [5 x 8], expected a width that 3 heads divide");
   const std::vector<Index> index{0, 1, 2};
-  CHECK(message(0, {5, 6}, {.heads = 2, .key_heads = 1, .key_index = index}) == "attention: key_index and key_pages have no backward");
+  CHECK(message(0, {5, 6}, {.heads = 2, .key_heads = 1, .key_index = index}) ==
+        "attention: key_index and key_pages have no backward");
   for (const Matrix<float>* d : {&d_q, &d_k, &d_v}) CHECK((d->array() == 3).all());
   CHECK(message(0, {5, 6}, c.options) == "nothing was thrown");
 }

@@ -227,7 +227,7 @@ AttentionGradients<Scalar> gradients(const AttentionCase<Scalar>& c,
 /// Returns attention_weights of the case with other options.
 template <class Scalar>
 Tensor<Scalar> weights_of(const AttentionCase<Scalar>& c, const std::type_identity_t<TestedScore<Scalar>>& score,
-                             const AttentionOptions& options);
+                          const AttentionOptions& options);
 
 /// Returns the error of d_x against differences of f at x. Compares every entry of a small matrix. In a larger matrix,
 /// compares one entry and the derivative along a direction with entries 1 and -1.

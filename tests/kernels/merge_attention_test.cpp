@@ -51,8 +51,8 @@ TEST_CASE("tensors are merged wherever they lie", "[kernels]") {
   auto second = part(4, 10);
   // The second part with heads last.
   const Tensor<float> moved(second.out.transpose(1, 2));
-  const auto merged = ef::merge_attention(View{first.out, first.log_sum_exp},
-                                          View{moved.transpose(1, 2), second.log_sum_exp});
+  const auto merged =
+      ef::merge_attention(View{first.out, first.log_sum_exp}, View{moved.transpose(1, 2), second.log_sum_exp});
   for (Index b = 0; b < 2; ++b)
     for (Index h = 0; h < 3; ++h)
       CHECK(max_error(merged.out.matrix(b, h), whole.out.matrix(b, h)) < rounding<float>(16));

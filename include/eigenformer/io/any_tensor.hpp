@@ -84,7 +84,7 @@ class AnyTensor {
   AnyTensor() = default;
   /// Copies a tensor or a view, computes an expression, or takes a temporary tensor's memory.
   template <TensorLike X>
-  AnyTensor(X&& x) {
+  AnyTensor(X&& x) {  // NOLINT: implicit; an AnyTensor is not TensorLike, so it is no copy constructor
     using Scalar = ScalarOf<X>;
     static_assert(!std::is_same_v<Scalar, long double>, "no file stores long double: write cast<double>()");
     using Stored = detail::StoredType<Scalar>;

@@ -19,8 +19,8 @@ using NamedScores = std::map<std::string, AnyScore<Scalar>>;
 
 /// Options of the score of one attention.
 struct LayerScore {
-  Index window = 0;        // queries see keys less than this many positions away; 0: all. See SlidingWindow
-  double soft_cap = 0;     // bounds the scores; 0: no bound. See SoftCap
+  Index window = 0;          // queries see keys less than this many positions away; 0: all. See SlidingWindow
+  double soft_cap = 0;       // bounds the scores; 0: no bound. See SoftCap
   std::string user_score{};  // name of a score in NamedScores; empty: none
 
   /// Returns the score. Throws if the window is negative, the cap is negative, or `named` has no such score.

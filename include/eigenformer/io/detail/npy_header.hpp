@@ -118,7 +118,7 @@ class NpyDictionary {
     if (quote != '\'' && quote != '"') fail_at(std::string(what) + " in quotes");
     const std::size_t end = text_.find(quote, at_ + 1);
     if (end == std::string_view::npos) fail_at("an end of the quotes");
-    const std::string inside(text_.substr(at_ + 1, end - at_ - 1));
+    std::string inside(text_.substr(at_ + 1, end - at_ - 1));
     at_ = end + 1;
     return inside;
   }

@@ -14,8 +14,7 @@ class Evaluated {
  public:
   using Scalar = ScalarOf<X>;
 
-  template <class Y>
-  explicit Evaluated(Y&& x) : own_(evaluate(std::forward<Y>(x))), view_(view_of(x)) {}
+  explicit Evaluated(const std::remove_reference_t<X>& x) : own_(evaluate(x)), view_(view_of(x)) {}
   Evaluated(const Evaluated&) = delete;
   Evaluated& operator=(const Evaluated&) = delete;
 
@@ -25,7 +24,7 @@ class Evaluated {
   static constexpr bool is_lazy = LazyTensor<std::remove_cvref_t<X>>;
 
   template <class Y>
-  static Tensor<Scalar> evaluate(Y&& x) {
+  static Tensor<Scalar> evaluate([[maybe_unused]] const Y& x) {
     if constexpr (is_lazy)
       return Tensor<Scalar>(x);
     else

@@ -39,7 +39,8 @@ static_assert(equal(detail::kind_of_forward<ef::SoftCap>, detail::kind_of_forwar
 static_assert(equal(detail::kind_of_forward<ef::RelativeBias<float>>, {.changes_values = true}));
 static_assert(equal(detail::kind_of_backward<ef::Alibi, float>, {.changes_values = true}));
 static_assert(equal(detail::kind_of_backward<ef::SoftCap, float>, {.changes_values = true, .saved_blocks = 2}));
-static_assert(equal(detail::kind_of_backward<ef::DenseBias<float>, float>, {.changes_values = true, .saved_blocks = 2}));
+static_assert(equal(detail::kind_of_backward<ef::DenseBias<float>, float>,
+                    {.changes_values = true, .saved_blocks = 2}));
 
 ef::ScoreTile tile_of(Index queries, Index keys) {
   ef::ScoreTile tile;
