@@ -18,11 +18,9 @@ namespace {
 
 // A temperature, a slope for each head, a table by distance, and a scale for each key modulo 3.
 struct FourParameters {
-  template <class Number, class... P>
-  auto operator()(const Number& s, const ef::ScorePosition& at, const P&... p) const {
-    const auto readers = std::tie(p...);
-    const auto &temperature = std::get<0>(readers), &slope = std::get<1>(readers), &table = std::get<2>(readers),
-               &scale = std::get<3>(readers);
+  template <class Number, class A, class B, class C, class D>
+  auto operator()(const Number& s, const ef::ScorePosition& at, const A& temperature, const B& slope, const C& table,
+                  const D& scale) const {
     const auto distance = at.query - at.key;
     return ef::tanh(s * temperature(0)) * scale(at.key % 3) - slope(at.head) * static_cast<float>(distance) * 0.1F +
            table(distance < -7 ? 0 : (distance > 7 ? 14 : distance + 7));
