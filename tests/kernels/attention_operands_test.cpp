@@ -172,3 +172,22 @@ TEST_CASE("queries, keys and values of 16 bits are read as float", "[kernels]") 
     check_stored(Eigen::bfloat16());
   }
 }
+
+TEST_CASE("results of width 1 may lie in columns, and repeated results are refused", "[kernels]") {
+  ef::Rng rng(3);
+  const Eigen::MatrixXf q = random_matrix<float>(40, 4, rng), v = random_matrix<float>(40, 1, rng);
+  Eigen::MatrixXf out(40, 1), sums(40, 1);
+  ef::attention_forward<float>({q, q, v}, ef::Unmasked{}, {}, {out, sums});
+  CHECK(identical<float>(out, ef::attention(q, q, v)));
+  Matrix<float> row = Matrix<float>::Constant(1, 4, 3), sum = Matrix<float>::Constant(1, 1, 3);
+  const TensorView<float> rows = TensorView<float>(row).expand({40, 4}),
+                          one_sum = TensorView<float>(sum).expand({40, 1});
+  const auto message = [&](const TensorView<float>& to, const TensorView<float>& to_sums) {
+    return message_of([&] { ef::attention_forward<float>({q, q, q}, ef::Unmasked{}, {}, {to, to_sums}); });
+  };
+  Matrix<float> whole(40, 4);
+  CHECK(message(rows, sums) == "a tensor [40 x 4] with strides [0 x 1] repeats entries and cannot be written");
+  CHECK(message(whole, one_sum) == "a tensor [40 x 1] with strides [0 x 1] repeats entries and cannot be written");
+  CHECK((row.array() == 3).all());
+  CHECK(sum(0, 0) == 3);
+}

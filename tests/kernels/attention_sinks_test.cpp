@@ -142,3 +142,24 @@ TEST_CASE("a query that sees nothing gives zeros beside a sink, and gradients of
   CHECK(message_of([&] { ef::attention(x, x, x, {.heads = 2, .sinks = sinks}); }) ==
         "attention: 1 sinks, expected one for each of 2 heads");
 }
+
+TEST_CASE("sinks that are not finite, and gradients that do not fit", "[kernels]") {
+  const Matrix<float> x = Matrix<float>::Ones(2, 4);
+  Matrix<float> out(2, 4), sums(2, 1), d_q = Matrix<float>::Constant(2, 4, 7), d_k(2, 4), d_v(2, 4);
+  const auto run = [&](double sink, std::vector<double>& d_sinks) {
+    const std::vector<double> sinks{sink};
+    const ef::AttentionOptions options{.sinks = sinks};
+    ef::attention_forward<float>({x, x, x}, ef::Unmasked{}, options, {out, sums});
+    ef::attention_backward<float>({x, x, x}, ef::Unmasked{}, options, {out, sums},
+                                  ef::AttentionOutputGradients<float>{x, {}}, {d_q, d_k, d_v, d_sinks});
+  };
+  std::vector<double> one(1), two(2);
+  CHECK(message_of([&] { run(0, two); }) == "attention: 2 gradients of sinks, expected 1");
+  CHECK((d_q.array() == 7).all());                    // nothing was written
+  run(std::numeric_limits<double>::infinity(), one);  // takes all weight
+  CHECK(out.isZero(0));
+  CHECK(one[0] == 0);
+  run(std::numeric_limits<double>::quiet_NaN(), one);
+  CHECK(out.array().isNaN().all());
+  CHECK(sums.array().isNaN().all());
+}

@@ -58,6 +58,24 @@ TEST_CASE("tensors are merged wherever they lie", "[kernels]") {
       CHECK(max_error(merged.out.matrix(b, h), whole.out.matrix(b, h)) < rounding<float>(16));
 }
 
+TEST_CASE("parts with heads after tokens are merged too", "[kernels]") {
+  ef::Rng rng(4);
+  for (const Index heads : {2, 3}) {  // as many as tokens, or more
+    const Tensor<float> q = Tensor<float>(random_matrix<float>(2, heads * 4, rng)).reshape({1, 2, heads, 4});
+    const Tensor<float> k = Tensor<float>(random_matrix<float>(5, heads * 4, rng)).reshape({1, 5, heads, 4});
+    const ef::AttentionOptions options{.dimensions = ef::AttentionDimensions::batch_tokens_heads};
+    const auto part = [&](Index begin, Index end) {
+      const auto keys = k.slice(1, {.begin = begin, .end = end});
+      return ef::attention_with_log_sum_exp<float>({q, keys, keys}, ef::Unmasked{}, options);
+    };
+    const auto merged = ef::merge_attention(part(0, 2), part(2, 5));
+    CHECK(merged.out.shape() == ef::Sizes{1, heads, 2, 4});
+    const Tensor<float> whole = ef::attention(q, k, k, options);
+    for (Index h = 0; h < heads; ++h)
+      CHECK(max_error(merged.out.matrix(0, h), whole.transpose(1, 2).matrix(0, h)) < rounding<float>(16));
+  }
+}
+
 TEST_CASE("the gradients of merged attention agree with differences", "[kernels]") {
   ef::Rng rng(3);
   const Index rows = 5, heads = 2, width = 3;

@@ -1,5 +1,6 @@
 #include "eigenformer/kernels/weights_by_distance.hpp"
 
+#include "eigenformer/kernels/attention_weights.hpp"
 #include "eigenformer/kernels/scores/combine.hpp"
 #include "kernels/attention_cases.hpp"
 #include "support/message_of.hpp"
@@ -159,6 +160,19 @@ TEST_CASE("what is hidden reaches no weight and no gradient, whatever it is", "[
     ef::weights_by_distance_backward<double>(q, k, ef::Causal{}, {}, d_w, {d_q, d_k});
     CHECK(d_q.topRows(3).allFinite());
   }
+}
+
+TEST_CASE("sinks take their share of weights by distance", "[kernels]") {
+  ef::Rng rng(8);
+  const ef::Matrix<double> q = ef::testing::random_matrix<double>(5, 6, rng),
+                           k = ef::testing::random_matrix<double>(5, 6, rng);
+  const std::vector<double> sinks{3, -1};
+  const ef::AttentionOptions options{.heads = 2, .sinks = sinks};
+  ef::Matrix<double> w(5, 6);
+  ef::weights_by_distance_forward<double>(q, k, ef::Causal{}, options, w);
+  const ef::Tensor<double> weights = ef::attention_weights(q, k, ef::Causal{}, options);
+  for (Index h = 0; h < 2; ++h)
+    for (Index i = 0; i < 5; ++i) CHECK(std::abs(w.row(i).segment(3 * h, 3).sum() - weights.row(h, i).sum()) < 1e-14);
 }
 
 TEST_CASE("weights by distance that do not fit are refused", "[kernels]") {

@@ -33,3 +33,34 @@ TEST_CASE("dropped attention weights are drawn from the context, and need it", "
   const ef::Context<double> random{.rng = &rng};
   CHECK(ef::attention(random, x, x, x, dropping).value() != ef::attention(random, x, x, x, dropping).value());
 }
+
+TEST_CASE("attention of tensor Variables is that of their tensors, with gradients", "[ops]") {
+  ef::Rng rng(20);
+  const ef::Sizes shape{2, 2, 3, 4};
+  const auto random = [&] {
+    return ef::Variable<double>(random_matrix<double>(1, ef::count_of(shape), rng)).reshaped(shape);
+  };
+  const ef::Variable<double> q = random(), k = random(), v = random();
+  for (const auto dimensions :
+       {ef::AttentionDimensions::batch_heads_tokens, ef::AttentionDimensions::batch_tokens_heads}) {
+    const auto rows = ef::RowOffsets::from_lengths({2, 1});  // padding after 2 tokens and after 1
+    const ef::AttentionOptions options{.query_rows = rows, .key_rows = rows, .dimensions = dimensions};
+    const ef::Tensor<double> expected = ef::attention(q.tensor(), k.tensor(), v.tensor(), ef::Causal{}, options);
+    const ef::Variable<double> y = ef::attention<double>({}, q, k, v, ef::Causal{}, options);
+    CHECK(y.sizes() == expected.shape());
+    CHECK(y.value().reshaped() == ef::Variable<double>(expected).value().reshaped());
+    std::vector<ef::Matrix<double>> flat;
+    for (const auto& x : {q, k, v}) flat.push_back(x.reshaped(1, x.size()).value());
+    ef::testing::check_op(flat, [&](const ef::Context<double>& c, const std::vector<ef::Variable<double>>& in) {
+      std::vector<ef::Variable<double>> tensors;
+      for (const auto& x : in) tensors.push_back(ef::reshape(c, x, shape));
+      const auto result = ef::attention(c, tensors[0], tensors[1], tensors[2], ef::Causal{}, options);
+      return ef::reshape(c, result, 1, result.size());
+    });
+  }
+  const ef::Variable<double> batch = q.reshaped(ef::Sizes{4, 3, 4});
+  CHECK_THROWS_WITH(
+      ef::attention<double>({}, batch, batch, batch),
+      "attention: q is [4 x 3 x 4], k is [4 x 3 x 4], v is [4 x 3 x 4], expected three matrices, or three "
+      "tensors of rank 4");
+}

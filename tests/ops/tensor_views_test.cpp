@@ -1,5 +1,6 @@
 #include "eigenformer/ops/tensor_views.hpp"
 
+#include "eigenformer/ops/reductions.hpp"
 #include "eigenformer/tensors/comparison.hpp"
 #include "ops/tensor_ops.hpp"
 #include "support/message_of.hpp"
@@ -77,4 +78,27 @@ TEST_CASE("operands of different shapes broadcast, and so do their gradients", "
                         ef::add(c, ef::multiply(c, in[1], in[1]), ef::Variable<double>(Eigen::MatrixXd::Ones(1, 1))));
     });
   }
+}
+
+TEST_CASE("operations take Variables of rank 0, and matrices beside tensors", "[ops]") {
+  ef::Tape<double> tape;
+  const Context context{.tape = &tape};
+  const ef::Variable<double> x = tape.variable(ef::Tensor<double>(ef::Sizes{}, 3.0));
+  const ef::Variable<double> y = ef::add(context, ef::scale(context, x, 2), ef::multiply(context, x, x));
+  CHECK(y.sizes() == ef::Sizes{});
+  CHECK(y.scalar() == 15);
+  tape.backward(y);
+  CHECK(tape.gradient_tensor(x).item() == 8);
+
+  ef::Rng rng(5);
+  const Context none{};
+  const auto tensor = ef::testing::random_tensor({2, 3, 4}, rng), rows = ef::testing::random_tensor({6, 4}, rng);
+  CHECK(ef::add(none, tensor, rows).sizes() == ef::Sizes{2, 3, 4});  // NumPy would refuse
+  CHECK(ef::divide(none, rows, tensor).sizes() == ef::Sizes{2, 3, 4});
+  CHECK(ef::divide(none, rows, tensor).value().isApprox(rows.value().cwiseQuotient(tensor.reshaped(6, 4).value())));
+  const auto one = ef::testing::random_tensor({2, 1, 3}, rng), two = ef::testing::random_tensor({2, 3}, rng);
+  for (const auto& sum : {ef::add(none, one, two), ef::subtract(none, one, two), ef::divide(none, one, two)})
+    CHECK(sum.sizes() == ef::Sizes{2, 2, 3});  // NumPy's shape
+  check_tensor_op({{2, 3, 4}, {6, 4}}, rng,
+                  [](const Context& c, const Inputs& in) { return ef::divide(c, in[0], ef::exp(c, in[1])); });
 }

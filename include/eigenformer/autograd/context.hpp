@@ -39,6 +39,10 @@ struct Context {
     Variable<Scalar> y = new_matrix(x.rows(), cols);
     if (!x.is_tensor()) return y;
     Sizes shape = x.sizes();
+    if (shape.rank() == 0) {
+      check(cols == 1, "a tensor [] as rows of ", cols, " columns, expected 1");
+      return y.reshaped(shape);
+    }
     shape[shape.rank() - 1] = cols;
     return y.reshaped(shape);
   }

@@ -36,6 +36,7 @@ void attend_operands(const AttentionInputs<Scalar, Stored>& given, const S& scor
   const WritableRows<Scalar> out(by_heads(to.out, options));
   check_sizes("out", out.rows().shape(), result_sizes(in.q.shape(), in.v.shape(), layout));
   const bool asked = to.log_sum_exp.data() != nullptr || to.log_sum_exp.rank() > 1;
+  if (asked) check_writable(to.log_sum_exp);
   if (asked) check_sizes("log_sum_exp", to.log_sum_exp.shape(), log_sum_exp_sizes(in.q.shape(), layout));
   const OperandRows<const Scalar> q(in.q, layout.heads, layout.query_rows);
   const OperandRows<const Stored> k(in.k, layout.key_heads, layout.key_rows);

@@ -45,8 +45,6 @@ namespace detail {
 /// Adds the gradients of sinks. See detail/attention/sinks.hpp. The rows of a head are summed in order.
 template <class Scalar>
 void add_sink_gradients(const AttentionLayout& layout, const BackwardRows<Scalar>& rows, std::span<double> d_sinks) {
-  check(d_sinks.size() == layout.sinks.size(), "attention: ", d_sinks.size(), " gradients of sinks, expected ",
-        layout.sinks.size());
   for_each_head_row(layout, nullptr, [&](Index sequence, Index head, Index row) {
     const auto out = rows.out.of(sequence).from(head, row), d_out = rows.d_out.of(sequence).from(head, row);
     double change = 0;
@@ -87,6 +85,8 @@ void attention_backward(const AttentionInputs<Scalar>& given, const S& score, co
   detail::check_sizes("d_q", d_q.rows().shape(), in.q.shape());
   detail::check_sizes("d_k", d_k.rows().shape(), in.k.shape());
   detail::check_sizes("d_v", d_v.rows().shape(), in.v.shape());
+  check(to.d_sinks.empty() || to.d_sinks.size() == layout.sinks.size(), "attention: ", to.d_sinks.size(),
+        " gradients of sinks, expected ", layout.sinks.size());
   using Read = detail::OperandRows<const Scalar>;
   using Write = detail::OperandRows<Scalar>;
   const RowOffsets &queries = layout.query_rows, &keys = layout.key_rows;

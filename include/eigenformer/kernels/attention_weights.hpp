@@ -92,13 +92,10 @@ auto attention_weights(const Q& q, const K& k, const S& score = {}, const O& opt
   return detail::with_scores_of(
       q, k, score, options,
       []<class Scalar>(const AttentionInputs<Scalar>& in, const auto& any, const AttentionOptions& given) {
-        return detail::all_scores(
-            in, any, given, Scalar(0), [](const detail::AttentionLayout& layout, const ScoreTile& tile, auto& scores) {
-              if (layout.sinks.empty())
-                detail::softmax_of_queries(scores);
-              else
-                detail::softmax_with_sink(scores, layout.sinks[static_cast<std::size_t>(tile.head)]);
-            });
+        return detail::all_scores(in, any, given, Scalar(0),
+                                  [](const detail::AttentionLayout& layout, const ScoreTile& tile, auto& scores) {
+                                    detail::weights_of_queries(layout, tile, scores);
+                                  });
       });
 }
 

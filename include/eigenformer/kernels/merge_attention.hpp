@@ -13,7 +13,8 @@
 namespace eigenformer::inline EIGENFORMER_ABI {
 
 /// The result of attention and the log-sum-exps of its scores: two matrices, [queries x heads * e] and [queries x
-/// heads], or two tensors, [batch x heads x tokens x e] and [batch x heads x tokens].
+/// heads], or two tensors, [batch x heads x tokens x e] and [batch x heads x tokens], whatever the operands'
+/// dimensions.
 template <class Scalar>
 struct AttentionResult {
   Tensor<Scalar> out;
@@ -32,16 +33,12 @@ struct AttentionResultView {
 template <class Scalar, class Stored = Scalar, class S>
 AttentionResult<Scalar> attention_with_log_sum_exp(const AttentionInputs<Scalar, Stored>& in, const S& score,
                                                    const AttentionOptions& options) {
-  const AttentionInputs<Scalar, Stored> by_heads{detail::by_heads(in.q, options), detail::by_heads(in.k, options),
-                                                 detail::by_heads(in.v, options)};
-  const detail::AttentionLayout layout =
-      detail::operands_layout(by_heads.q.shape(), by_heads.k.shape(), by_heads.v.shape(), options);
-  Sizes shape = detail::result_sizes(by_heads.q.shape(), by_heads.v.shape(), layout);
-  if (shape.rank() == 4 && options.dimensions == AttentionDimensions::batch_tokens_heads) std::swap(shape[1], shape[2]);
-  AttentionResult<Scalar> result{
-      Tensor<Scalar>(shape),
-      Tensor<Scalar>(detail::log_sum_exp_sizes(by_heads.q.shape(), layout), hidden_score<Scalar>)};
-  attention_forward<Scalar, Stored>(in, score, options, {result.out, result.log_sum_exp});
+  const bool swapped = in.q.rank() == 4 && options.dimensions == AttentionDimensions::batch_tokens_heads;
+  detail::ResultSizes sizes = detail::result_sizes(in.q.shape(), in.k.shape(), in.v.shape(), options);
+  if (swapped) std::swap(sizes.out[1], sizes.out[2]);
+  AttentionResult<Scalar> result{Tensor<Scalar>(sizes.out), Tensor<Scalar>(sizes.log_sum_exp, hidden_score<Scalar>)};
+  const TensorView<Scalar> out = swapped ? result.out.transpose(1, 2) : result.out.view();
+  attention_forward<Scalar, Stored>(in, score, options, {out, result.log_sum_exp});
   return result;
 }
 
@@ -90,8 +87,9 @@ void for_each_pair(const AttentionResultView<Scalar>& a, const AttentionResultVi
 
 }  // namespace detail
 
-/// Returns the result over the keys of both parts. The parts have the same queries and different keys. A query that
-/// sees no key in a part has a log-sum-exp of -inf there, and the part does not count. Throws if shapes differ.
+/// Returns the result over the keys of both parts. The parts have the same queries and different keys. Sinks count
+/// once: give them to one of the parts only. A query that sees no key in a part has a log-sum-exp of -inf there, and
+/// the part does not count. Throws if shapes differ.
 template <class Scalar>
 AttentionResult<Scalar> merge_attention(const AttentionResultView<Scalar>& a, const AttentionResultView<Scalar>& b) {
   detail::check_results(a, b);

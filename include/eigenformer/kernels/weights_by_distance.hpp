@@ -47,7 +47,7 @@ void weights_by_distance_forward(const AttentionLayout& layout, const ConstMatri
   const AttentionDropout dropout(options.dropout, options.dropout_key);
   for_each_score_matrix<Scalar>(layout, strided_view(q), strided_view(k), score, options.threads,
                                 [&](const ScoreTile& tile, auto& scores) {
-                                  softmax_of_queries(scores);
+                                  weights_of_queries(layout, tile, scores);
                                   if (dropout.active()) dropout.apply(tile, scores.data(), 1, tile.queries);
                                   sums.apply_backward(tile, score_block(scores));
                                 });
@@ -77,7 +77,7 @@ void weights_by_distance_backward(const AttentionLayout& layout, const QueryKeyR
         apply_to_all(score, tile, scores,
                      [&](ScoreBlock<Scalar> block) { score.apply_saving(tile, block, saved_block); });
         ScoreMatrix<Scalar> weights = scores;
-        softmax_of_queries(weights);
+        weights_of_queries(layout, tile, weights);
         ScoreMatrix<Scalar> d_scores = ScoreMatrix<Scalar>::Zero(tile.queries, tile.keys);
         gradients.apply(tile, score_block(d_scores));  // gradients of the weights
         if (dropout.active()) dropout.apply(tile, d_scores.data(), 1, tile.queries);

@@ -8,21 +8,21 @@ namespace eigenformer::inline EIGENFORMER_ABI {
 
 namespace detail {
 
-/// Whether a and b have the same rows, so that no broadcasting is needed. One of them may be a tensor over the rows of
-/// the other.
+/// Whether a and b have entries at the same places in memory, so that no broadcasting is needed: shapes are equal, or
+/// one of them is a tensor over the rows of the other, which is a matrix, and NumPy's rule gives no other shape.
 template <class Scalar>
 bool have_equal_rows(const Variable<Scalar>& a, const Variable<Scalar>& b) {
-  return a.rows() == b.rows() && a.cols() == b.cols() && (!a.is_tensor() || !b.is_tensor() || a.sizes() == b.sizes());
+  const Sizes x = a.sizes(), y = b.sizes();
+  if (x == y) return true;
+  if (a.rows() != b.rows() || a.cols() != b.cols() || a.is_tensor() == b.is_tensor()) return false;
+  const Sizes& tensor = a.is_tensor() ? x : y;
+  return !broadcasts(x, y) || broadcast_shapes(x, y) == tensor;
 }
 
 /// Throws unless the shapes broadcast; `where` begins the message.
 template <class Scalar>
 void check_broadcast(const char* where, const Variable<Scalar>& a, const Variable<Scalar>& b) {
-  const Sizes x = a.sizes(), y = b.sizes();
-  for (int i = 1; i <= std::min<int>(x.rank(), y.rank()); ++i) {
-    const Index m = x[x.rank() - i], n = y[y.rank() - i];
-    check(m == n || m == 1 || n == 1, where, ": a is ", x, ", b is ", y);
-  }
+  check(broadcasts(a.sizes(), b.sizes()), where, ": a is ", a.sizes(), ", b is ", b.sizes());
 }
 
 }  // namespace detail
@@ -90,6 +90,10 @@ Variable<Scalar> multiply(const Context<Scalar>& context, const Variable<Scalar>
 /// Returns a / b, entry by entry. Throws if their shapes do not fit.
 template <class Scalar>
 Variable<Scalar> divide(const Context<Scalar>& context, const Variable<Scalar>& a, const Variable<Scalar>& b) {
+  if (a.sizes() != b.sizes() && detail::have_equal_rows(a, b)) {
+    const Sizes shape = (a.is_tensor() ? a : b).sizes();
+    return divide(context, reshape(context, a, shape), reshape(context, b, shape));
+  }
   detail::check_broadcast("divide", a, b);
   const Variable<Scalar> y = detail::evaluated(context, a.tensor() / b.tensor());
   return context.record(y, {a, b}, [a, b, y](const Variable<Scalar>& d_y, Tape<Scalar>& tape) {
@@ -118,6 +122,14 @@ Variable<Scalar> reshape(const Context<Scalar>& context, const Variable<Scalar>&
   });
 }
 
+/// Returns the entries of x in another shape, in which one size may be -1: whatever is left. Throws if the number of
+/// entries differs.
+template <class Scalar>
+Variable<Scalar> reshape(const Context<Scalar>& context, const Variable<Scalar>& x, const Sizes& shape) {
+  return context.record(
+      x.reshaped(x.tensor().reshape(shape).shape()), {x},
+      [x](const Variable<Scalar>& d_y, Tape<Scalar>& tape) { tape.add_gradient(x, d_y.reshaped(x.rows(), x.cols())); });
+}
 /// Returns the sum of all entries: [1 x 1].
 template <class Scalar>
 Variable<Scalar> sum(const Context<Scalar>& context, const Variable<Scalar>& x) {

@@ -33,7 +33,7 @@ AttentionOptions with_context(const Context<Scalar>& context, AttentionOptions o
 /// Returns views of the inputs, as kernels take them.
 template <class Scalar>
 AttentionInputs<Scalar> inputs_of(const QueryKeyValue<Scalar>& in) {
-  return {strided_view(in.q.value()), strided_view(in.k.value()), strided_view(in.v.value())};
+  return {in.q.tensor(), in.k.tensor(), in.v.tensor()};
 }
 
 /// A call of attention and its results.
@@ -58,25 +58,29 @@ Variable<Scalar> record_attention(const Context<Scalar>& context, RecordedAttent
         "attention: key_index and key_pages have no backward, and a tape is recording");
   const std::array<Variable<Scalar>, 4> inputs{call.in.q, call.in.k, call.in.v, numbers};
   const Variable<Scalar> y = call.y;
-  return context.record(
-      y, inputs,
-      [call = std::move(call), numbers, derivative = std::move(derivative)](const Variable<Scalar>& d_y,
-                                                                            Tape<Scalar>& tape) {
-        const auto& [q, k, v] = call.in;
-        Variable<Scalar> d_q = tape.new_matrix(q.rows(), q.cols());
-        Variable<Scalar> d_k = tape.new_matrix(k.rows(), k.cols());
-        Variable<Scalar> d_v = tape.new_matrix(v.rows(), v.cols());
-        Variable<Scalar> d_numbers;
-        if (numbers.requires_grad()) {
-          d_numbers = tape.new_matrix(numbers.rows(), numbers.cols());
-          d_numbers.writable().setZero();
-        }
-        derivative(call, d_y, d_numbers.writable().data(), {d_q.writable(), d_k.writable(), d_v.writable()});
-        tape.add_gradient(q, std::move(d_q));
-        tape.add_gradient(k, std::move(d_k));
-        tape.add_gradient(v, std::move(d_v));
-        tape.add_gradient(numbers, std::move(d_numbers));
-      });
+  return context.record(y, inputs,
+                        [call = std::move(call), numbers, derivative = std::move(derivative)](
+                            const Variable<Scalar>& d_y, Tape<Scalar>& tape) {
+                          const auto& [q, k, v] = call.in;
+                          const auto gradient_of = [&](const Variable<Scalar>& x) {
+                            Variable<Scalar> d_x = tape.new_matrix(x.rows(), x.cols());
+                            if (!x.is_tensor()) return d_x;
+                            d_x.writable().setZero();  // of padding, which the backward does not write
+                            return d_x.reshaped(x.sizes());
+                          };
+                          Variable<Scalar> d_q = gradient_of(q), d_k = gradient_of(k), d_v = gradient_of(v);
+                          Variable<Scalar> d_numbers;
+                          if (numbers.requires_grad()) {
+                            d_numbers = tape.new_matrix(numbers.rows(), numbers.cols());
+                            d_numbers.writable().setZero();
+                          }
+                          derivative(call, d_y, d_numbers.writable().data(),
+                                     {d_q.writable_tensor(), d_k.writable_tensor(), d_v.writable_tensor()});
+                          tape.add_gradient(q, std::move(d_q));
+                          tape.add_gradient(k, std::move(d_k));
+                          tape.add_gradient(v, std::move(d_v));
+                          tape.add_gradient(numbers, std::move(d_numbers));
+                        });
 }
 
 template <class S>
@@ -100,20 +104,25 @@ template <class Scalar, class MakeScore>
 Variable<Scalar> attention_by(const Context<Scalar>& context, const QueryKeyValue<Scalar>& in,
                               const Variable<Scalar>& numbers, const MakeScore& make_score,
                               const AttentionOptions& options) {
-  const AttentionLayout layout = attention_layout(shape(in.q), shape(in.k), shape(in.v), options);
-  Variable<Scalar> y = context.new_matrix(in.q.rows(), layout.heads * layout.value_width);
-  Variable<Scalar> log_sum_exp = context.new_matrix(in.q.rows(), layout.heads);
+  const ResultSizes sizes = result_sizes(in.q.sizes(), in.k.sizes(), in.v.sizes(), options);
+  Variable<Scalar> y = context.new_tensor(sizes.out);
+  Variable<Scalar> log_sum_exp = context.new_tensor(sizes.log_sum_exp);
+  if (y.is_tensor()) {  // padding, which the forward does not write
+    y.writable().setZero();
+    log_sum_exp.writable().setConstant(hidden_score<Scalar>);
+  }
   with_kernel_score(make_score(nullptr), [&](const auto& score) {
-    attention_forward<Scalar>(inputs_of(in), score, options, {y.writable(), log_sum_exp.writable()});
+    attention_forward<Scalar>(inputs_of(in), score, options, {y.writable_tensor(), log_sum_exp.writable_tensor()});
   });
   if (context.tape == nullptr) return y;
   return record_attention<Scalar>(context, {in, options, y, log_sum_exp}, numbers,
                                   [make_score](const RecordedAttention<Scalar>& recorded, const Variable<Scalar>& d_y,
                                                Scalar* d_numbers, const AttentionGradients<Scalar>& to) {
                                     with_kernel_score(make_score(d_numbers), [&](const auto& score) {
-                                      attention_backward<Scalar>(inputs_of(recorded.in), score, recorded.options,
-                                                                 {recorded.y.value(), recorded.log_sum_exp.value()},
-                                                                 d_y.value(), to);
+                                      attention_backward<Scalar>(
+                                          inputs_of(recorded.in), score, recorded.options,
+                                          {recorded.y.tensor(), recorded.log_sum_exp.tensor()},
+                                          TensorView<const Scalar>(d_y.value().data(), recorded.y.sizes()), to);
                                     });
                                   });
 }
@@ -128,7 +137,8 @@ auto score_maker(const S& score) {
 }  // namespace detail
 
 /// Returns the attention of q over k and v: [queries x heads * value width].
-/// q: [queries x heads * d], k: [keys x key_heads * d], v: [keys x key_heads * value width].
+/// q: [queries x heads * d], k: [keys x key_heads * d], v: [keys x key_heads * value width]. Tensors of rank 4 work
+/// too, as in kernels/attention.hpp.
 ///
 /// `score` and `options` are those of the kernel, and each may be omitted. Threads and the dropout key come from the
 /// context; without a generator dropout is off. Besides the kernel's scores, `score` may be:

@@ -5,7 +5,7 @@
 #include <span>
 #include <vector>
 
-#include "eigenformer/ops/detail/tensor_gradients.hpp"
+#include "eigenformer/ops/arithmetic.hpp"
 #include "eigenformer/tensors/joining.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
@@ -26,14 +26,6 @@ Variable<Scalar> copied_view(const Context<Scalar>& context, const Variable<Scal
 
 }  // namespace detail
 
-/// Returns the entries of x in another shape, in which one size may be -1: whatever is left. Throws if the number of
-/// entries differs.
-template <class Scalar>
-Variable<Scalar> reshape(const Context<Scalar>& context, const Variable<Scalar>& x, const Sizes& shape) {
-  return context.record(
-      x.reshaped(x.tensor().reshape(shape).shape()), {x},
-      [x](const Variable<Scalar>& d_y, Tape<Scalar>& tape) { tape.add_gradient(x, d_y.reshaped(x.rows(), x.cols())); });
-}
 /// Returns x with a dimension of one entry before `dimension`; -1 adds it behind the last.
 template <class Scalar>
 Variable<Scalar> unsqueeze(const Context<Scalar>& context, const Variable<Scalar>& x, Index dimension) {

@@ -265,3 +265,19 @@ TEST_CASE("the weights of any score are those of attention", "[kernels]") {
       CHECK(max_error(weights.matrix(h), expected.weights[static_cast<std::size_t>(h)]) < rounding<double>(64));
   }
 }
+
+TEST_CASE("a visited score may be kept, and queries are not placed before the first key", "[kernels]") {
+  ef::Rng rng(9);
+  const Matrix<float> x = random_matrix<float>(6, 4, rng);
+  const auto kept = AnyScore<float>(ef::combine(ef::SlidingWindow(2), ef::SoftCap(5))).visit([](const auto& score) {
+    return AnyScore<float>(score);
+  });
+  const Matrix<float> y = kept.visit([&](const auto& score) { return ef::attention(x, x, x, score); });
+  CHECK(y == ef::attention(x, x, x, ef::combine(ef::SlidingWindow(2), ef::SoftCap(5))));
+  const std::vector<Index> offsets{-1};
+  CHECK(message_of([&] {
+          AnyScore<float>(ef::Causal{}).with_offsets(offsets).visit([&](const auto& score) {
+            return ef::attention(x, x, x, score);
+          });
+        }) == "attention: the score places the first query of sequence 0 at key -1, expected 0 or more");
+}

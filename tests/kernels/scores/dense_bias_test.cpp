@@ -90,8 +90,17 @@ TEMPLATE_TEST_CASE("a dense bias may have a matrix for each sequence and head", 
           CHECK(wrong == 0);  // nothing beside it
         }
   Tensor<TestType> repeated({1, 4, 35, 40});
-  CHECK(message_of([&] { ef::DenseBias<TestType>(repeated, repeated.view()); }) ==
-        "DenseBias: a bias [1 x 4 x 35 x 40] that is repeated along batch, queries or keys has no gradient");
+  ef::ScoreTile batch = sequence(35, 40, 0);  // of sequence 2: the last of three
+  batch.query_end = 105;
+  batch.key_end = 40;
+  const ef::DenseBias<TestType> shared(repeated, repeated.view());
+  CHECK(message_of([&] { shared.check_covers(batch); }) ==
+        "attention: a dense bias [1 x 4 x 35 x 40] that is repeated along batch, queries or keys has no gradient");
+  batch.sequence = 0;  // a batch of one: nothing is repeated
+  CHECK(message_of([&] { shared.check_covers(batch); }) == "nothing was thrown");
+  CHECK(message_of([&] {
+          ef::DenseBias<TestType>(repeated, repeated.select(1, 0).expand({1, 4, 35, 40}));
+        }) != "nothing was thrown");
 }
 
 TEST_CASE("a dense bias and its gradient have one shape", "[kernels]") {

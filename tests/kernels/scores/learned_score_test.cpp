@@ -125,3 +125,23 @@ TEST_CASE("scores with parameters that cannot be differentiated say so", "[kerne
           ef::attention_backward<float>({x, x, x}, slope, {.heads = 2}, {out, two}, x, {d, d, d});
         }) == "attention: a score's parameter has gradients for 1 heads, expected 2");
 }
+
+TEST_CASE("an index outside of a parameter reads its first or last entry", "[kernels]") {
+  ef::Rng rng(7);
+  const Matrix<float> x = random_matrix<float>(9, 4, rng);
+  const Matrix<float> numbers = random_matrix<float>(1, 3, rng);
+  Matrix<float> gradient = Matrix<float>::Zero(1, 3), out(9, 4), sums(9, 1), d(9, 4);
+  // Also called for keys after the query, which the causal mask hides.
+  const auto by_distance = ef::combine(
+      ef::score([](auto s, const ef::ScorePosition& at, const auto& table) { return s + table(at.query - at.key); },
+                ScoreParameter<float>(numbers, gradient)),
+      ef::Causal{});
+  const auto expected = ef::combine(ef::score([&](auto s, const ef::ScorePosition& at) {
+                                      return s + numbers(0, std::clamp(at.query - at.key, 0, 2));
+                                    }),
+                                    ef::Causal{});
+  CHECK(max_error(ef::attention(x, x, x, by_distance), ef::attention(x, x, x, expected)) < rounding<float>(16));
+  ef::attention_forward<float>({x, x, x}, by_distance, {}, {out, sums});
+  ef::attention_backward<float>({x, x, x}, by_distance, {}, {out, sums}, x, {d, d, d});
+  CHECK(gradient.array().isFinite().all());
+}

@@ -34,3 +34,9 @@ TEST_CASE("a window has a size", "[kernels]") {
   CHECK_FALSE(ef::SlidingWindow(7) == ef::SlidingWindow::after_past(7));
   CHECK(message_of([] { ef::SlidingWindow(0); }) == "SlidingWindow: size is 0, expected 1 or more");
 }
+
+TEST_CASE("the largest window hides nothing", "[kernels]") {
+  ef::ScoreTile tile = sequence(4, 4, 0);
+  tile.query_end = tile.key_end = 4;
+  CHECK(ef::SlidingWindow((std::numeric_limits<Index>::max)()).visible(tile) == ef::Visible::all);
+}

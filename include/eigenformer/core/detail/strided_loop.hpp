@@ -80,6 +80,16 @@ class StridedLoop {
   bool empty_;
 };
 
+/// Whether two shapes broadcast, by NumPy's rule: aligned at their last dimensions, sizes are equal, or one of them
+/// is 1.
+inline bool broadcasts(const Sizes& a, const Sizes& b) {
+  for (int i = 1; i <= a.rank() && i <= b.rank(); ++i) {
+    const Index m = a[a.rank() - i], n = b[b.rank() - i];
+    if (m != n && m != 1 && n != 1) return false;
+  }
+  return true;
+}
+
 /// Returns the shape to which two shapes broadcast, by NumPy's rule: shapes are aligned at their last dimensions, and
 /// sizes are equal, or one of them is 1. Throws if they do not fit.
 inline Sizes broadcast_shapes(const Sizes& a, const Sizes& b) {

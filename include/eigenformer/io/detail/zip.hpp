@@ -48,10 +48,12 @@ class ZipReader {
           directory.entries, " entries in a directory of ", directory.end - directory.begin, " bytes");
     std::vector<ZipEntry> entries;
     std::vector<std::pair<std::size_t, std::size_t>> places;
+    std::vector<std::uint64_t> checksums;
     std::size_t at = directory.begin;
     for (std::uint64_t i = 0; i < directory.entries; ++i) {
       const auto [entry, next] = read_entry(directory, at);
       entries.push_back(entry.entry);
+      checksums.push_back(entry.crc);
       places.emplace_back(entry.begin, entry.end);
       at = next;
     }
@@ -60,6 +62,9 @@ class ZipReader {
     std::sort(places.begin(), places.end());
     for (std::size_t i = 1; i < places.size(); ++i)
       check(places[i].first >= places[i - 1].second, where_, ": two entries overlap at byte ", places[i].first);
+    for (std::size_t i = 0; i < entries.size(); ++i)  // last, since entries that overlap could be summed many times
+      check(crc32(std::as_bytes(std::span(entries[i].bytes))) == checksums[i], where_, ": entry \"",
+            printable(entries[i].name), "\" is damaged: its CRC-32 differs");
     return entries;
   }
 
@@ -71,6 +76,7 @@ class ZipReader {
   struct PlacedEntry {
     ZipEntry entry;
     std::size_t begin, end;  // with its own header
+    std::uint64_t crc;
   };
 
   std::uint64_t number(std::size_t begin, std::size_t count) const { return little_endian(file_, begin, count); }
@@ -136,8 +142,7 @@ class ZipReader {
           " bytes, which go beyond the directory's begin at byte ", directory.begin);
     check(file_.substr(local + zip_local_size).starts_with(name), where, ": has another name at byte ", local);
     const std::string_view bytes = file_.substr(data, as_size(size));
-    check(crc32(std::as_bytes(std::span(bytes))) == crc, where, " is damaged: its CRC-32 differs");
-    return {{{name, bytes}, local, data + bytes.size()}, next};
+    return {{{name, bytes}, local, data + bytes.size(), crc}, next};
   }
 
   /// Replaces those numbers that do not fit 32 bits by the ones in the 64-bit extra field.

@@ -78,7 +78,10 @@ class AnyScore {
   void add(const Parts& others) { parts().add(others); }
   template <Score S>
   void add(const S& score) {
-    parts().add(detail::ScorePart<Scalar>(score));
+    if constexpr (requires { score.parts(); })
+      parts().add(score.parts());  // what visit() gives refers to an AnyScore: copy what it refers to
+    else
+      parts().add(detail::ScorePart<Scalar>(score));
   }
 
   /// Returns the parts, after turning Unmasked or Causal into parts.

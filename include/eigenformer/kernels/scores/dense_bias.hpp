@@ -28,9 +28,7 @@ class DenseBias {
         d_bias_(d_bias.data() == nullptr ? d_bias : by_heads(d_bias)) {
     if (d_bias.data() == nullptr) return;
     check(d_bias.shape() == bias.shape(), "DenseBias: d_bias is ", d_bias.shape(), ", bias is ", bias.shape());
-    const Sizes& shape = bias_.shape();
-    check(!by_sequence_ || (shape[0] != 1 && shape[2] != 1 && shape[3] != 1), "DenseBias: a bias ", shape,
-          " that is repeated along batch, queries or keys has no gradient");
+    detail::check_writable(d_bias);
   }
 
   void check_covers(const ScoreTile& batch) const {
@@ -45,6 +43,10 @@ class DenseBias {
     bool covers = true;
     for (int d = 0; d < 4; ++d) covers = covers && (shape[d] == 1 || shape[d] >= least[d]);
     check(covers, "attention: the dense bias is ", shape, ", expected at least ", least, ", or sizes of 1");
+    bool repeats = false;  // along batch, queries or keys, where several threads would add to one entry
+    for (const int d : {0, 2, 3}) repeats = repeats || (shape[d] == 1 && least[d] > 1);
+    check(d_bias_.data() == nullptr || !repeats, "attention: a dense bias ", shape,
+          " that is repeated along batch, queries or keys has no gradient");
   }
 
   Visible visible(const ScoreTile&) const { return Visible::some; }  // a bias may be -inf

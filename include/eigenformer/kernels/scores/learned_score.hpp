@@ -6,6 +6,7 @@
 //   }, ef::ScoreParameter<float>(slopes, d_slopes));
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <tuple>
 #include <utility>
@@ -25,17 +26,22 @@ struct ScoreParameter {
       : values(numbers.rank() == 1 ? numbers : numbers.reshape({-1})), d_values(gradient) {
     check(gradient.data() == nullptr || (gradient.rank() == 2 && gradient.shape()[1] == values.shape()[0]),
           "ScoreParameter: the gradient is ", gradient.shape(), ", expected [heads x ", values.shape()[0], "]");
+    check(values.shape()[0] > 0, "ScoreParameter: a parameter of no numbers");
+    if (gradient.data() != nullptr) detail::check_writable(gradient);
   }
 };
 
 namespace detail {
 
-/// A parameter as a score's function sees it: parameter(i) is its entry i, as a Number.
+/// A parameter as a score's function sees it: parameter(i) is its entry i, as a Number. An index outside of it reads
+/// the first or the last entry: the function is also called for pairs that a mask hides afterwards.
 template <class Number, class Scalar>
 struct ParameterReader {
   const Scalar* values;
   Index stride;
-  Number operator()(Index i) const {
+  Index last;  // index
+  Number operator()(Index given) const {
+    const Index i = std::clamp<Index>(given, 0, last);
     if constexpr (std::is_same_v<Number, Scalar>)
       return values[i * stride];
     else
@@ -49,9 +55,11 @@ template <class Scalar>
 struct PlaceReader {
   const Scalar* values;
   Index stride;
+  Index last;  // index
   std::int32_t* place;
   bool* is_read_twice;
-  Scalar operator()(Index i) const {
+  Scalar operator()(Index index) const {
+    const Index i = std::clamp<Index>(index, 0, last);
     const auto given = static_cast<std::int32_t>(i);
     *is_read_twice |= *place >= 0 && *place != given;
     *place = given;
@@ -130,8 +138,8 @@ class LearnedScore {
  private:
   template <std::size_t... I>
   auto readers_of(std::index_sequence<I...>) const {
-    return std::tuple{
-        detail::ParameterReader<Scalar, Scalar>{parameters_[I].values.data(), parameters_[I].values.strides()[0]}...};
+    return std::tuple{detail::ParameterReader<Scalar, Scalar>{
+        parameters_[I].values.data(), parameters_[I].values.strides()[0], parameters_[I].values.shape()[0] - 1}...};
   }
   /// A gradient of 0 stays 0: a hidden score has gradient 0, but its derivative may be undefined.
   static Scalar product_or_zero(Scalar d, Scalar derivative) {
@@ -145,9 +153,10 @@ class LearnedScore {
     bool is_read_twice = false;
     detail::for_each_lane<count>([&](int l) {
       ((entries[I][l] = -1), ...);
-      (void)function_(before[l], places(l),
-                      detail::PlaceReader<Scalar>{parameters_[I].values.data(), parameters_[I].values.strides()[0],
-                                                  &entries[I][l], &is_read_twice}...);
+      (void)function_(
+          before[l], places(l),
+          detail::PlaceReader<Scalar>{parameters_[I].values.data(), parameters_[I].values.strides()[0],
+                                      parameters_[I].values.shape()[0] - 1, &entries[I][l], &is_read_twice}...);
     });
     check(!is_read_twice, "attention: a score's function reads one parameter at two places; pass it twice instead");
     (add_gradient_of<I, count>(head, before, d, places, entries[I]), ...);
@@ -185,9 +194,10 @@ class LearnedScore {
   /// Calls the function with a dual number for parameter `which` and plain numbers for all else.
   template <std::size_t which, std::size_t... I>
   auto call_with_dual(Scalar score, const ScorePosition& place, std::index_sequence<I...>) const {
-    return function_(score, place,
-                     detail::ParameterReader<std::conditional_t<I == which, Dual<Scalar>, Scalar>, Scalar>{
-                         parameters_[I].values.data(), parameters_[I].values.strides()[0]}...);
+    return function_(
+        score, place,
+        detail::ParameterReader<std::conditional_t<I == which, Dual<Scalar>, Scalar>, Scalar>{
+            parameters_[I].values.data(), parameters_[I].values.strides()[0], parameters_[I].values.shape()[0] - 1}...);
   }
 
   Function function_;
@@ -202,8 +212,9 @@ class LearnedScore {
 ///   }, slope, table)
 ///
 /// The function takes `auto`, since the backward calls it with dual numbers (see score() in score_function.hpp), and
-/// reads each parameter at one place for one score. Places are not checked: they must be within the parameter. The
-/// gradients of a head's scores go to its own row of d_values; sum the rows for those of a parameter that heads share.
+/// reads at most one entry of each parameter for one score; otherwise the backward throws, and gradients may be written
+/// in part. An index outside of a parameter reads its first or last entry. The gradients of a head's scores go to its
+/// own row of d_values; sum the rows for those of a parameter that heads share.
 template <class Function, class Scalar, class... Others>
 auto score(const Function& function, const ScoreParameter<Scalar>& first, const Others&... others) {
   constexpr std::size_t count = 1 + sizeof...(Others);

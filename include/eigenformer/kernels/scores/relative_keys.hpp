@@ -23,6 +23,7 @@ class RelativeKeys {
     check(terms.rank() == 3, "RelativeKeys: terms are ", terms.shape(), ", expected [queries x heads x distances]");
     check(terms.dimension(2) >= 3 && terms.dimension(2) % 2 == 1, "RelativeKeys: terms have ", terms.dimension(2),
           " distances, expected 2k + 1 for a k of 1 or more");
+    if (d_terms.data() != nullptr) detail::check_writable(d_terms);
     check(d_terms.data() == nullptr || d_terms.shape() == terms.shape(), "RelativeKeys: d_terms are ", d_terms.shape(),
           ", terms are ", terms.shape());
   }

@@ -2,6 +2,9 @@
 // 2310.06825).
 #pragma once
 
+#include <algorithm>
+#include <limits>
+
 #include "eigenformer/kernels/detail/attention/score_packets.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
@@ -14,7 +17,8 @@ class SlidingWindow {
   static constexpr ScoreStage stage = ScoreStage::mask;
 
   /// Throws if size < 1.
-  explicit SlidingWindow(Index size) : size_(size) {
+  explicit SlidingWindow(Index size)
+      : size_(std::min<Index>(size, (std::numeric_limits<Index>::max)() / 4)) {  // sums with it must not overflow
     check(size >= 1, "SlidingWindow: size is ", size, ", expected 1 or more");
   }
   /// Returns a window that aligns the last query with the last key, for keys that include earlier tokens (a cache).

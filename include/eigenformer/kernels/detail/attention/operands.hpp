@@ -64,12 +64,28 @@ inline Sizes log_sum_exp_sizes(const Sizes& q, const AttentionLayout& layout) {
   return q.rank() == 2 ? Sizes{q[0], layout.heads} : Sizes{q[0], q[1], q[2]};
 }
 
+/// The shapes of attention's results for operands of these shapes. Throws if they or the options do not fit.
+struct ResultSizes {
+  Sizes out, log_sum_exp;
+};
+inline ResultSizes result_sizes(Sizes q, Sizes k, Sizes v, const AttentionOptions& options) {
+  const bool swapped = options.dimensions == AttentionDimensions::batch_tokens_heads;
+  for (Sizes* sizes : {&q, &k, &v})
+    if (swapped && sizes->rank() == 4) std::swap((*sizes)[1], (*sizes)[2]);
+  const AttentionLayout layout = operands_layout(q, k, v, options);
+  ResultSizes results{result_sizes(q, v, layout), log_sum_exp_sizes(q, layout)};
+  if (swapped && results.out.rank() == 4) std::swap(results.out[1], results.out[2]);
+  return results;
+}
+
 /// A result to be written whose rows must be contiguous. If they are not, kernels write to a copy; finish() copies it
 /// to the result.
 template <class Scalar>
 class WritableRows {
  public:
+  /// Throws if the result repeats entries: tasks would write the same memory.
   explicit WritableRows(const TensorView<Scalar>& to) : to_(to), rows_(to) {
+    check_writable(to);
     if (to.dimension(-1) <= 1 || to.stride(-1) == 1) return;
     copy_ = Tensor<Scalar>::uninitialized(to.shape());
     to.copy_to(copy_.view());

@@ -78,7 +78,7 @@ class QueryBlocks {
         first_block_(query_blocks<Scalar>(tile.query_begin)),
         blocks_(query_blocks<Scalar>(tile.query_end) - first_block_),
         memory_(blocks_ * block_size()) {
-    eigen_assert(call.rows.out.col_stride == 1);
+    eigen_assert(call.rows.out.col_stride == 1 || e() <= 1);
     for (Index block = 0; block < blocks_; ++block) {
       pack_panel<Scalar>(d(), queries(block), transposed(call.rows.q.of(tile.sequence).from(tile.head, row(block))),
                          {q(block), n}, call.query_scale());

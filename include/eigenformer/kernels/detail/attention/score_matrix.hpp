@@ -87,6 +87,15 @@ void softmax_with_sink(ScoreMatrix<Scalar>& scores, double sink) {
   scores.array().colwise() *= share.template cast<Scalar>();
 }
 
+/// Turns the scores of a tile's head into weights.
+template <class Scalar>
+void weights_of_queries(const AttentionLayout& layout, const ScoreTile& tile, ScoreMatrix<Scalar>& scores) {
+  if (layout.sinks.empty())
+    softmax_of_queries(scores);
+  else
+    softmax_with_sink(scores, layout.sinks[static_cast<std::size_t>(tile.head)]);
+}
+
 /// Calls body(tile, scores) in parallel, for every sequence and head that has queries and keys. scores: a new matrix
 /// [queries x keys] with the scores that softmax would get. Throws if the score does not cover the batch.
 template <class Scalar, class Body>

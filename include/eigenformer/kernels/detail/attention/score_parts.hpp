@@ -41,9 +41,11 @@ class ScorePart {
   explicit ScorePart(std::shared_ptr<const S> score)
       : stage_(S::stage), erased_(*score, std::true_type{}), owner_(std::move(score)) {}
 
-  /// Each query keeps its row in the batch. Negative places would be outside dense masks, so they become 0.
+  /// Each query keeps its row in the batch. Throws for a negative place: it would be outside of dense masks.
   ScoreTile placed(ScoreTile tile) const {
-    const Index first = std::max<Index>(alignment_.first_query(tile), 0);
+    const Index first = alignment_.first_query(tile);
+    check(first >= 0, "attention: the score places the first query of sequence ", tile.sequence, " at key ", first,
+          ", expected 0 or more");
     tile.first_row -= first;
     tile.queries += first;
     tile.query_begin += first;
@@ -145,6 +147,8 @@ class ScorePartsOfKind {
   static constexpr bool reads_rows_of_keys = known.reads_rows_of_keys;
 
   const ScoreKind kind;
+
+  const ScoreParts<Scalar>& parts() const { return *parts_; }
 
   explicit ScorePartsOfKind(const ScoreParts<Scalar>& parts)
       : kind{known.changes_values, known.reads_rows_of_keys, known.saved_blocks, parts.kind().heads_share_gradient,

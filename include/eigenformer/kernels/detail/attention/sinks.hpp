@@ -16,15 +16,18 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI::detail {
 
-/// Returns log(e^a + e^b).
+/// Returns log(e^a + e^b); NaN if one of them is.
 inline double log_add_exp(double a, double b) {
+  if (!(a == a && b == b)) return a + b;
   const double larger = std::max<double>(a, b), smaller = std::min<double>(a, b);
-  if (smaller == -std::numeric_limits<double>::infinity()) return larger;
+  if (smaller == -std::numeric_limits<double>::infinity() || larger == std::numeric_limits<double>::infinity())
+    return larger;
   return larger + std::log1p(std::exp(smaller - larger));
 }
 /// Returns e^(a - b), where b >= a; 0 if a is -inf.
 inline double weight_in(double a, double b) {
-  return a == -std::numeric_limits<double>::infinity() ? 0 : std::exp(a - b);
+  if (a == -std::numeric_limits<double>::infinity()) return 0;
+  return a == b ? 1 : std::exp(a - b);  // also if both are infinite
 }
 
 /// Calls body(sequence, head, row) in parallel for all rows of a call.
