@@ -27,9 +27,9 @@ void call(const Eigen::MatrixXf& x, const Eigen::ArrayXXf& array, const std::vec
   ef::attention(x, x, x, {.heads = 2}, twice);
   // expected: what follows the score is AttentionOptions
   ef::attention(x, x, x, ef::Causal{}, 8);
-  // expected: this score is of another scalar type than the attention
+  // expected: this score has another scalar type than the attention
   ef::attention(x, x, x, bias);
-  // expected: this score is of another scalar type than the attention
+  // expected: this score has another scalar type than the attention
   ef::attention(x, x, x, ef::combine(bias, ef::Causal{}));
   // expected: attention takes Eigen matrices or tensors
   ef::attention(numbers, numbers, numbers);

@@ -69,7 +69,7 @@ TEST_CASE("the entries of a shape are counted, unless they are too many", "[core
   CHECK(ef::count_of({0, most, most}) == 0);
   CHECK(message_of([&] {
           ef::count_of({3, most / 2});
-        }) == "Tensor: the shape is [3 x " + std::to_string(most / 2) + "], which is too many entries");
+        }) == "Tensor: the shape is [3 x " + std::to_string(most / 2) + "], which has too many entries to count");
   CHECK(message_of([&] { ef::count_of({2, -3}); }) == "Tensor: the shape is [2 x -3], expected sizes of 0 or more");
   CHECK(message_of([&] { ef::count_of({0, -1}); }) == "Tensor: the shape is [0 x -1], expected sizes of 0 or more");
 }

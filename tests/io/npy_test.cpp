@@ -48,7 +48,8 @@ std::string npy_header_error(const std::string& header) {
   return npy_error(npy_of(header, std::string(8, '\0')));
 }
 
-/// Two numbers, 1 and 2, as bytes of `size` each, the most significant byte of both last.
+/// Returns the numbers 1 and 2 as bytes. `one` and `other` have the least significant byte first; big_endian reverses
+/// them.
 std::string two_numbers(const std::string& one, const std::string& other, bool big_endian) {
   std::string first = one, second = other;
   if (big_endian) {

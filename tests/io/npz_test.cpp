@@ -185,9 +185,9 @@ TEST_CASE("a malformed archive gives one clear error", "[io]") {
   CHECK(npz_error(Archive{.offset = 1U << 30}) == entry + ": does not begin at byte 1073741824 of the file");
   CHECK(npz_error(Archive{.stored = 5}) == entry + ": has 5 bytes, expected " + std::to_string(small_npy().size()));
   CHECK(npz_error(Archive{.size = 1U << 30}) ==
-        entry + ": has 1073741824 bytes, which go beyond the directory's begin at byte 102");
+        entry + ": has 1073741824 bytes, which go beyond the directory's start at byte 102");
   CHECK(npz_error(Archive{.size = 0xFFFFFFFF}) ==
-        entry + ": has 4294967295 bytes, which go beyond the directory's begin at byte 102");
+        entry + ": has 4294967295 bytes, which go beyond the directory's start at byte 102");
   const std::string far_off = little_endian_text(1, 2) + little_endian_text(24, 2) +
                               little_endian_text(small_npy().size(), 8) + little_endian_text(small_npy().size(), 8) +
                               little_endian_text(~std::uint64_t{0}, 8);
@@ -227,7 +227,7 @@ TEST_CASE("a malformed archive gives one clear error", "[io]") {
   overwrite(
       file, file.size() - 14,
       little_endian_text(2, 2) + little_endian_text(2, 2) + little_endian_text(102, 4) + little_endian_text(204, 4));
-  CHECK(npz_error(file) == entry + " stands twice");
+  CHECK(npz_error(file) == entry + " occurs twice");
 }
 
 TEST_CASE("a locator that leads astray is an error", "[io]") {

@@ -293,7 +293,7 @@ TEMPLATE_TEST_CASE("each sequence's queries may begin at a key of their own", "[
   });
   CHECK(message_of([&] {
           ef::attention(c.q, c.k, c.v, ef::Causal::with_offsets(std::span(offsets).first(4)), c.options);
-        }) == "attention: the mask has offsets for 4 sequences, expected 5");
+        }) == "attention: the score has offsets for 4 sequences, expected 5");
 }
 
 // Not among those that every build runs: it takes some seconds. CTest's attention_sweep runs it.

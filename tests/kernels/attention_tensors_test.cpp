@@ -1,5 +1,4 @@
-// Attention on tensors [batch x heads x tokens x width]: what it gives for the same rows as ragged matrices, bit for
-// bit.
+// Attention on tensors gives the same bits as on ragged matrices.
 #include <array>
 #include <limits>
 #include <vector>
@@ -208,7 +207,7 @@ TEST_CASE("tensors that do not fit are named", "[kernels]") {
   CHECK(message({2, 4, 5, 8}, {2, 2, 6, 7}, {2, 2, 6, 3}) ==
         "attention: q is [2 x 4 x 5 x 8], k is [2 x 2 x 6 x 7], expected heads of one width");
   CHECK(message({2, 4, 5, 8}, {2, 2, 6, 8}, {2, 2, 7, 3}) ==
-        "attention: k is [2 x 2 x 6 x 8], v is [2 x 2 x 7 x 3], expected as many tokens");
+        "attention: k is [2 x 2 x 6 x 8], v is [2 x 2 x 7 x 3], expected equally many tokens");
   CHECK(message({4, 5, 8}, {4, 6, 8}, {4, 6, 3}) ==
         "attention: q is [4 x 5 x 8], v is [4 x 6 x 3], expected tensors of rank 4");
   CHECK(message({2, 4, 5, 8}, {6, 8}, {2, 4, 6, 3}) ==

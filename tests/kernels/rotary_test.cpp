@@ -92,7 +92,8 @@ TEST_CASE("rotary positions that do not fit are named", "[kernels]") {
   CHECK(message_of([&] { ef::rotary(x, table, one); }) == "rotary: x is [2 x 6], positions has 1");
   CHECK(message_of([&] { ef::rotary(x, table, positions, {.heads = 2}); }) ==
         "rotary: x is [2 x 6], expected 2 heads of at least 4 columns");
-  CHECK(message_of([] { ef::rotary_table<float>(10, 3); }) == "rotary_table: width is 3, expected an even one");
+  CHECK(message_of([] { ef::rotary_table<float>(10, 3); }) ==
+        "rotary_table: width is 3, expected an even number, 0 or more");
 }
 
 TEST_CASE("a table may begin at any position", "[kernels]") {

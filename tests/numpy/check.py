@@ -41,7 +41,7 @@ def save(path, x, version=None):
 
 
 def same(a, b):
-    """Whether two arrays have one type, shape and bits, apart from the order of bytes."""
+    """Whether two arrays have the same type, shape and bits, apart from the order of bytes."""
     native = a.dtype.newbyteorder("=")
     return a.shape == b.shape and native == b.dtype and a.astype(native).tobytes() == b.tobytes()
 

@@ -1,5 +1,5 @@
 // Reads each .npy and .npz file of a folder and writes it again to another: `numpy_files FROM TO`. check.py makes the
-// first files with NumPy and compares the second with them. Of a file that is refused, writes the error to NAME.error.
+// first files with NumPy and compares the second with them. If a file is refused, writes the error to NAME.error.
 //
 // It links eigenformer::eigenformer alone: NumPy's files need no JSON.
 #include <filesystem>

@@ -308,10 +308,10 @@ TEST_CASE("equations that do not fit", "[tensors]") {
   CHECK(message_of([&] { einsum("ii->i", x); }) == "einsum: \"ii->i\": one label has sizes 2 and 3");
   CHECK(message_of([&] { einsum("ij->ii", x); }) == "einsum: \"ij->ii\": the result names a label twice");
   CHECK(message_of([&] { einsum("ij->k", x); }) == "einsum: \"ij->k\": the result has a label that no operand has");
-  CHECK(message_of([&] { einsum("i1->i", x); }) == "einsum: \"i1->i\": '1' is no letter");
-  CHECK(message_of([&] { einsum("i[->i", x); }) == "einsum: \"i[->i\": '[' is no letter");
-  CHECK(message_of([&] { einsum("ij->i->j", x); }) == "einsum: \"ij->i->j\": '-' is no letter");
-  CHECK(message_of([&] { einsum("ij->i,j", x); }) == "einsum: \"ij->i,j\": ',' is no letter");
+  CHECK(message_of([&] { einsum("i1->i", x); }) == "einsum: \"i1->i\": '1' is not a letter");
+  CHECK(message_of([&] { einsum("i[->i", x); }) == "einsum: \"i[->i\": '[' is not a letter");
+  CHECK(message_of([&] { einsum("ij->i->j", x); }) == "einsum: \"ij->i->j\": '-' is not a letter");
+  CHECK(message_of([&] { einsum("ij->i,j", x); }) == "einsum: \"ij->i,j\": ',' is not a letter");
   CHECK(message_of([&] { einsum("i..->i", x); }) == "einsum: \"i..->i\": expected letters and one ...");
   CHECK(message_of([&] { einsum("...i...->i", x); }) == "einsum: \"...i...->i\": expected letters and one ...");
   CHECK(message_of([&] { einsum("...i,...j->ij", x, y); }) == "einsum: \"...i,...j->ij\": one label has sizes 2 and 3");

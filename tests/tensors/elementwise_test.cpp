@@ -216,10 +216,15 @@ TEST_CASE("what does not broadcast is refused", "[tensors]") {
   CHECK(message_of([&] { x + y; }) == "tensors [2 x 3] and [2] do not broadcast");
   CHECK(message_of([&] { Tensor<int>(x.transpose() * x); }) == "tensors [3 x 2] and [2 x 3] do not broadcast");
   CHECK(message_of([&] { x.array() = y; }) == "tensors [2] and [2 x 3] do not broadcast");
-  CHECK(message_of([&] { x.array() = counted_tensor({4, 2, 3}); }) == "expand: a tensor [4 x 2 x 3] to [2 x 3]");
-  CHECK(message_of([&] { x.array() += counted_tensor({4, 2, 3}); }) == "expand: a tensor [4 x 2 x 3] to [2 x 3]");
-  CHECK(message_of([&] { x.select(0, 0).array() = x + 1; }) == "expand: a tensor [2 x 3] to [3]");
-  CHECK(message_of([&] { x.slice(0, {.end = 1}).array() *= x; }) == "expand: a tensor [2 x 3] to [1 x 3]");
+  CHECK(message_of([&] {
+          x.array() = counted_tensor({4, 2, 3});
+        }) == "expand: a tensor [4 x 2 x 3] does not broadcast to [2 x 3]");
+  CHECK(message_of([&] {
+          x.array() += counted_tensor({4, 2, 3});
+        }) == "expand: a tensor [4 x 2 x 3] does not broadcast to [2 x 3]");
+  CHECK(message_of([&] { x.select(0, 0).array() = x + 1; }) == "expand: a tensor [2 x 3] does not broadcast to [3]");
+  CHECK(message_of([&] { x.slice(0, {.end = 1}).array() *= x; }) ==
+        "expand: a tensor [2 x 3] does not broadcast to [1 x 3]");
   CHECK(message_of([&] {
           Tensor<int> nothing({0, 3});
           nothing.array() = x;

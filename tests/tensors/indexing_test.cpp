@@ -122,15 +122,16 @@ TEST_CASE("indices of expressions and temporaries, and of bool", "[tensors]") {
 TEST_CASE("wrong indices", "[tensors]") {
   Tensor<float> x({2, 3});
   const Tensor<Index> indices({2, 3}, 2), one({1}, 3);
-  CHECK(message_of([&] { gather(x, 0, indices); }) == "gather: index 2 of a dimension of 2 entries");
-  CHECK(message_of([&] { gather(x, 1, indices * -2); }) == "gather: index -4 of a dimension of 3 entries");
+  CHECK(message_of([&] { gather(x, 0, indices); }) == "gather: index 2 of a dimension of 2 entries, expected -2 to 1");
+  CHECK(message_of([&] { gather(x, 1, indices * -2); }) ==
+        "gather: index -4 of a dimension of 3 entries, expected -3 to 2");
   CHECK(message_of([&] { gather(x, 2, indices); }) == "gather: dimension 2 of a tensor of rank 2, expected -2 to 1");
   CHECK(message_of([&] { gather(x, 0, one); }) == "gather: a tensor [2 x 3], indices [1], along dimension 0");
   CHECK(message_of([&] {
           gather(x, 0, Tensor<Index>({2, 4}));
         }) == "gather: a tensor [2 x 3], indices [2 x 4], along dimension 0");
   CHECK(message_of([&] { scatter_add(x.view(), 0, indices, x); }) ==
-        "scatter_add: index 2 of a dimension of 2 entries");
+        "scatter_add: index 2 of a dimension of 2 entries, expected -2 to 1");
   CHECK(message_of([&] {
           scatter_add(x.view(), 1, indices, Tensor<float>({2, 2}));
         }) == "scatter_add: source is [2 x 2], indices are [2 x 3]");
@@ -140,7 +141,8 @@ TEST_CASE("wrong indices", "[tensors]") {
   CHECK(message_of([&] {
           scatter_add(x.select(0, 0).expand({2, 3}), 1, indices, x);
         }) == "a tensor [2 x 3] with strides [0 x 1] repeats entries and cannot be written");
-  CHECK(message_of([&] { index_select(x, 0, one); }) == "index_select: index 3 of a dimension of 2 entries");
+  CHECK(message_of([&] { index_select(x, 0, one); }) ==
+        "index_select: index 3 of a dimension of 2 entries, expected -2 to 1");
   CHECK(message_of([&] { index_select(x, 0, indices); }) == "index_select: indices are [2 x 3], expected rank 1");
   CHECK(message_of([&] { index_select(x, -3, one); }) ==
         "index_select: dimension -3 of a tensor of rank 2, expected -2 to 1");
@@ -153,5 +155,5 @@ TEST_CASE("wrong indices", "[tensors]") {
         }) == "index_select: index 3 of a dimension of 0 entries");
   CHECK(message_of([&] {
           index_select(Tensor<float>({2, 0}), 0, one);
-        }) == "index_select: index 3 of a dimension of 2 entries");
+        }) == "index_select: index 3 of a dimension of 2 entries, expected -2 to 1");
 }

@@ -38,7 +38,7 @@ struct MatmulCase {
     const Sizes batch = ef::testing::random_shape(static_cast<int>(rng.randint(4)), rng);
     a = is_row ? Sizes() : ef::testing::random_broadcastable(batch, rng);
     b = is_column ? Sizes() : ef::testing::random_broadcastable(batch, rng);
-    // What both have with one entry, or not at all, has one entry in the result, or is missing.
+    // A batch dimension that both operands lack is missing in the result; one of size 1 in both stays 1.
     for (int d = 0; d < batch.rank(); ++d) {
       const int of_a = d - batch.rank() + a.rank(), of_b = d - batch.rank() + b.rank();
       if (of_a < 0 && of_b < 0) continue;

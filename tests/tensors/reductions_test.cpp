@@ -182,7 +182,7 @@ TEST_CASE("reductions of all dimensions have rank 0", "[tensors]") {
   CHECK(amax(Tensor<int>({}, 5)).item() == 5);
   CHECK(sum(x, {0, 1}, {.keep_dims = true}).shape() == Sizes{1, 1});
   CHECK(entries_of(sum(x, Sizes{})) == entries_of(x));
-  // What they are for.
+  // Typical use: centring and sums of squares.
   const Tensor<float> centred = x - mean(x, -1, {.keep_dims = true});
   CHECK(entries_of(centred) == std::vector<float>{-1, 0, 1, 4 - 16.0F / 3, 5 - 16.0F / 3, 7 - 16.0F / 3});
   CHECK(entries_of(sum(x * x, 0)) == std::vector<float>{17, 29, 58});

@@ -49,7 +49,7 @@ std::vector<Index> naive_argsort(const std::vector<double>& entries, SortOrder o
   return places;
 }
 
-// The line along dimension d through an index, without which the index is given if `index` is shorter.
+// Returns the line along dimension d through an index. `index` may leave out dimension d.
 template <class Scalar>
 std::vector<double> line_through(const TensorView<Scalar>& x, Sizes index, int d) {
   if (index.rank() < x.rank()) index.insert(d, 0);

@@ -86,11 +86,11 @@ inline Index count_of(const Sizes& shape) {
     too_many = too_many || (n > 0 && count > (std::numeric_limits<Index>::max)() / n);
     if (n > 0 && !too_many) count *= n;
   }
-  check(empty || !too_many, "Tensor: the shape is ", shape, ", which is too many entries");
+  check(empty || !too_many, "Tensor: the shape is ", shape, ", which has too many entries to count");
   return empty ? 0 : count;
 }
 
-/// Returns the strides of contiguous memory: the last dimension's entries are neighbours.
+/// Returns the strides of contiguous memory in row-major order.
 inline Sizes contiguous_strides(const Sizes& shape) {
   Sizes strides = Sizes::of_rank(shape.rank());
   std::size_t stride = 1;  // unsigned, since it may overflow if another size is 0
@@ -99,8 +99,8 @@ inline Sizes contiguous_strides(const Sizes& shape) {
   return strides;
 }
 
-/// Returns the number of a dimension of a tensor of `rank` dimensions. Negative numbers count from the end: -1 is the
-/// last. Throws if there is no such dimension; `where` begins the message.
+/// Returns a dimension's index, 0 to rank - 1. Negative ones count from the end: -1 is the last. Throws if there is
+/// none; `where` begins the message.
 inline int dimension_number(const char* where, Index dimension, int rank) {
   check(rank > 0, where, ": dimension ", dimension, " of a tensor of rank 0, which has none");
   check(dimension >= -rank && dimension < rank, where, ": dimension ", dimension, " of a tensor of rank ", rank,

@@ -93,7 +93,7 @@ auto read_unchanged(const std::filesystem::path& folder, std::span<const char* c
   const auto written = last_writes(folder, names);
   auto result = read();
   check(last_writes(folder, names) == written, "load: ", path_text(folder),
-        ": a model was saved there while it was being read; expected none, read it again");
+        ": a model was saved there while it was being read; load it again");
   return result;
 }
 

@@ -26,7 +26,7 @@ inline constexpr std::string_view npy_ending = ".npy";
 }  // namespace detail
 
 /// Returns the tensors of an .npz file that is already in memory, by name. name: of the file, in messages. Throws if
-/// the bytes violate the format of zip or .npy, if an entry is compressed, damaged or no .npy file, or if a name stands
+/// the bytes violate the format of zip or .npy, if an entry is compressed, damaged or no .npy file, or if a name occurs
 /// twice.
 inline std::map<std::string, AnyTensor> parse_npz(std::string_view bytes, std::string_view name) {
   const std::string where = "load_npz: " + std::string(name);
@@ -35,7 +35,7 @@ inline std::map<std::string, AnyTensor> parse_npz(std::string_view bytes, std::s
     const std::string where_entry = where + ": entry \"" + detail::printable(entry.name) + '"';
     check(entry.name.ends_with(detail::npy_ending), where_entry, " is not named like an .npy file");
     const std::string_view tensor = entry.name.substr(0, entry.name.size() - detail::npy_ending.size());
-    check(tensors.emplace(tensor, detail::read_npy(entry.bytes, where_entry)).second, where_entry, " stands twice");
+    check(tensors.emplace(tensor, detail::read_npy(entry.bytes, where_entry)).second, where_entry, " occurs twice");
   }
   return tensors;
 }
@@ -45,9 +45,9 @@ inline std::map<std::string, AnyTensor> load_npz(const std::filesystem::path& pa
   return parse_npz(read_file(path), path_text(path));
 }
 
-/// Writes tensors of any types as an .npz file, as np.savez does. A temporary tensor is not copied:
-/// {{"w", std::move(w)}}. Throws if a name is not UTF-8 or has more than 65531 bytes, if a tensor is of bfloat16, and
-/// as write_file does.
+/// Writes tensors of any types as an .npz file, as np.savez does. A braced list copies its tensors. To avoid that,
+/// build the map first: tensors.emplace("w", std::move(w)). Throws if a name is not UTF-8 or has more than 65531 bytes,
+/// if a tensor is of bfloat16, and as write_file does.
 inline void save_npz(const std::filesystem::path& path, const std::map<std::string, AnyTensor>& tensors) {
   const std::string where = "save_npz: " + path_text(path);
   std::vector<detail::NpyFile> files;

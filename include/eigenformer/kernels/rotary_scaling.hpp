@@ -41,10 +41,10 @@ struct RotaryScaling {
   double high_freq_factor = 4;                 // llama3: pairs that turn more often than this in training are kept
   double beta_fast = 32;                       // yarn: pairs that turn more often than this in training are kept
   double beta_slow = 1;                        // yarn: pairs that turn less often than this in training are scaled
-  bool truncate = true;         // yarn: round the numbers of the first and last pair between kept and scaled
-  double attention_factor = 0;  // yarn: factor of queries and keys; 0: 0.1 ln(factor) + 1
-  double mscale = 0;            // yarn: if this and mscale_all_dim are not 0, the factor of queries and keys is
-  double mscale_all_dim = 0;    //   (0.1 mscale ln(factor) + 1) / (0.1 mscale_all_dim ln(factor) + 1)
+  bool truncate = true;                        // yarn: round the pair indices where interpolation begins and ends
+  double attention_factor = 0;                 // yarn: factor of queries and keys; 0: 0.1 ln(factor) + 1
+  double mscale = 0;          // yarn: if this and mscale_all_dim are not 0, the factor of queries and keys is
+  double mscale_all_dim = 0;  //   (0.1 mscale ln(factor) + 1) / (0.1 mscale_all_dim ln(factor) + 1)
 
   friend bool operator==(const RotaryScaling&, const RotaryScaling&) = default;
 };
@@ -89,7 +89,7 @@ inline std::vector<double> yarn_shares(Index width, double base, const RotarySca
   }
   first = std::max<double>(first, 0);
   last = std::min<double>(last, static_cast<double>(width - 1));
-  if (first == last) last += 0.001;  // a step
+  if (first == last) last += 0.001;  // avoids 0 / 0: the shares jump from 1 to 0
   std::vector<double> shares;
   for (Index i = 0; i < width / 2; ++i)
     shares.push_back(1 - std::clamp<double>((static_cast<double>(i) - first) / (last - first), 0, 1));
@@ -117,7 +117,7 @@ inline double llama3_frequency(double frequency, const RotaryScaling& scaling) {
 ///
 /// Throws if the width is odd or negative, base is not above 0, or an option is out of range.
 inline std::vector<double> rotary_frequencies(Index width, double base = 10000, const RotaryScaling& scaling = {}) {
-  check(width >= 0 && width % 2 == 0, "rotary_table: width is ", width, ", expected an even one");
+  check(width >= 0 && width % 2 == 0, "rotary_table: width is ", width, ", expected an even number, 0 or more");
   check(base > 0, "rotary_table: base is ", base, ", expected above 0");
   detail::check_rotary_scaling(scaling);
   if (scaling.rope_type == RopeType::ntk && width > 2)

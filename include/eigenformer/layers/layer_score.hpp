@@ -26,7 +26,7 @@ struct LayerScore {
   /// Returns the score. Throws if the window is negative, the cap is negative, or `named` has no such score.
   template <class Scalar>
   AnyScore<Scalar> score(const NamedScores<Scalar>& named = {}) const {
-    check(window >= 0 && soft_cap >= 0, "LayerScore: window is ", window, ", soft_cap ", soft_cap,
+    check(window >= 0 && soft_cap >= 0, "LayerScore: window is ", window, ", soft_cap is ", soft_cap,
           ", expected 0 or more");
     AnyScore<Scalar> result;
     if (soft_cap > 0) result = result.combined_with(SoftCap(soft_cap));

@@ -150,7 +150,7 @@ template <class Scalar, class S = AttentionOptions, class O = OptionsAfter<S>>
 Variable<Scalar> attention(const Context<Scalar>& context, const Variable<Scalar>& q, const Variable<Scalar>& k,
                            const Variable<Scalar>& v, const S& score = {}, const O& options = {}) {
   if constexpr (detail::is_any_score<S>) {
-    static_assert(std::is_same_v<S, AnyScore<Scalar>>, "this score is of another scalar type than the attention");
+    static_assert(std::is_same_v<S, AnyScore<Scalar>>, "this score has another scalar type than the attention");
     static_assert(detail::is_options<O>, "what follows the score is AttentionOptions, such as {.heads = 8}");
     return detail::attention_by(
         context, QueryKeyValue<Scalar>{q, k, v}, Variable<Scalar>(), [score](Scalar*) { return score; },

@@ -247,7 +247,7 @@ TEST_CASE("scores that do not cover the batch are refused at the places of its q
   CHECK(message(AnyScore<float>(ef::DenseMask(mask)).with_offsets(offsets)) ==
         "attention: the dense mask is [1 x 1 x 5 x 6], expected at least [1 x 1 x 6 x 6], or sizes of 1");
   CHECK(message(AnyScore<float>(ef::Causal{}).with_offsets(none)) ==
-        "attention: the mask has offsets for 0 sequences, expected 1");
+        "attention: the score has offsets for 0 sequences, expected 1");
   // More queries than keys: they keep their numbers.
   const AnyScore<float> few = AnyScore<float>(ef::DenseMask(ef::Tensor<bool>({1, 1, 6, 2}, true))).after_past();
   CHECK(few.visit([&](const auto& s) { return ef::attention(k, q, q, s); }).isZero(0));

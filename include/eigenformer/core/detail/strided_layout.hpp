@@ -18,7 +18,9 @@ struct StridedLayout {
 
 /// Returns the place of an index in a dimension of n entries. Negative indices count from the end.
 inline Index checked_index(const char* where, Index index, Index n) {
-  check(index >= -n && index < n, where, ": index ", index, " of a dimension of ", n, " entries");
+  check(n > 0, where, ": index ", index, " of a dimension of 0 entries");
+  check(index >= -n && index < n, where, ": index ", index, " of a dimension of ", n, " entries, expected ", -n, " to ",
+        n - 1);
   return index < 0 ? index + n : index;
 }
 
@@ -55,12 +57,15 @@ inline StridedLayout slice(StridedLayout x, Index dimension, const Slice& range)
 /// Reorders dimensions: dimension i of the result is dimension order[i].
 inline StridedLayout permute(const StridedLayout& x, const Sizes& order) {
   const int rank = x.shape.rank();
-  check(order.rank() == rank, "permute: the order ", order, " for a tensor ", x.shape);
+  const auto check_order = [&](bool fits) {
+    check(fits, "permute: the order is ", order, ", expected each dimension of a tensor ", x.shape, " once");
+  };
+  check_order(order.rank() == rank);
   StridedLayout y = x;
   Sizes seen = Sizes::of_rank(rank);
   for (int i = 0; i < rank; ++i) {
     const int d = dimension_number("permute", order[i], rank);
-    check(seen[d]++ == 0, "permute: the order ", order, " names dimension ", d, " twice");
+    check_order(seen[d]++ == 0);
     y.shape[i] = x.shape[d];
     y.strides[i] = x.strides[d];
   }
@@ -102,12 +107,13 @@ inline StridedLayout squeeze(StridedLayout x) {
 /// size.
 inline StridedLayout expand(const StridedLayout& x, const Sizes& shape) {
   const int added = shape.rank() - x.shape.rank();
-  check(added >= 0, "expand: a tensor ", x.shape, " to ", shape);
+  check(added >= 0, "expand: a tensor ", x.shape, " does not broadcast to ", shape);
   StridedLayout y{shape, Sizes::of_rank(shape.rank()), x.offset};
   for (int i = 0; i < shape.rank(); ++i) {
     const Index size = i < added ? 1 : x.shape[i - added];
     if (shape[i] == -1 && i >= added) y.shape[i] = size;
-    check(y.shape[i] >= 0 && (size == 1 || size == y.shape[i]), "expand: a tensor ", x.shape, " to ", shape);
+    check(y.shape[i] >= 0 && (size == 1 || size == y.shape[i]), "expand: a tensor ", x.shape, " does not broadcast to ",
+          shape);
     y.strides[i] = i < added || (size == 1 && y.shape[i] != 1) ? 0 : x.strides[i - added];
   }
   return y;
@@ -127,7 +133,7 @@ inline StridedLayout diagonal(StridedLayout x, Index a, Index b) {
   return x;
 }
 
-/// Returns the shape with its -1, if any, replaced by the size that gives `count` entries.
+/// Returns `shape` with its -1, if any, replaced so that it has as many entries as `from`. Throws if that cannot be.
 inline Sizes completed_shape(Sizes shape, const Sizes& from) {
   const Index count = count_of(from);
   int unknown = -1;
@@ -136,16 +142,16 @@ inline Sizes completed_shape(Sizes shape, const Sizes& from) {
       check(unknown < 0, "reshape: a tensor ", from, " to ", shape, ", which leaves two sizes open");
       unknown = i;
     } else {
-      check(shape[i] >= 0, "reshape: a tensor ", from, " to ", shape);
+      check(shape[i] >= 0, "reshape: a tensor ", from, " has no shape ", shape);
     }
   if (unknown >= 0) {
     Sizes others = shape;
     others.erase(unknown);
     const Index known = count_of(others);
-    check(known > 0 && count % known == 0, "reshape: a tensor ", from, " to ", shape);
+    check(known > 0 && count % known == 0, "reshape: a tensor ", from, " has no shape ", shape);
     shape[unknown] = count / known;
   }
-  check(count_of(shape) == count, "reshape: a tensor ", from, " to ", shape);
+  check(count_of(shape) == count, "reshape: a tensor ", from, " has no shape ", shape);
   return shape;
 }
 

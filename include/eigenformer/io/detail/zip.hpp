@@ -41,7 +41,7 @@ class ZipReader {
  public:
   ZipReader(std::string_view file, std::string_view where) : file_(file), where_(where) {}
 
-  /// Returns the entries in the order of the directory. Throws unless all are stored, intact and apart.
+  /// Returns the entries in the order of the directory. Throws unless all are stored, intact and disjoint.
   std::vector<ZipEntry> entries() {
     const Directory directory = find_directory();
     check(directory.entries <= (directory.end - directory.begin) / zip_central_size, where_, ": announces ",
@@ -139,7 +139,7 @@ class ZipReader {
     const auto local = as_size(begin);
     const std::size_t data = local + zip_local_size + as_size(number(local + 26, 2) + number(local + 28, 2));
     check(data <= directory.begin && size <= directory.begin - data, where, ": has ", size,
-          " bytes, which go beyond the directory's begin at byte ", directory.begin);
+          " bytes, which go beyond the directory's start at byte ", directory.begin);
     check(file_.substr(local + zip_local_size).starts_with(name), where, ": has another name at byte ", local);
     const std::string_view bytes = file_.substr(data, as_size(size));
     return {{{name, bytes}, local, data + bytes.size(), crc}, next};
@@ -176,7 +176,7 @@ struct ZipSource {
   std::vector<std::span<const std::byte>> pieces;
 };
 
-/// The bytes between the entries' own bytes in an archive to be written.
+/// Holds all bytes of an archive except those of its entries.
 class ZipWriter {
  public:
   explicit ZipWriter(std::span<const ZipSource> sources, ZipLimits limits = {}) : limits_(limits) {

@@ -119,7 +119,7 @@ class Alignment {
     return after_past_ ? tile.keys - tile.queries : 0;
   }
 
-  /// The number of keys at whose positions queries of the batch may be. batch: see check_covers of a Score.
+  /// The number of key positions that queries of the batch can take. batch: see check_covers of a Score.
   Index positions(const ScoreTile& batch) const {
     Index largest = 0;
     for (const Index offset : offsets_) largest = std::max<Index>(largest, offset);
@@ -130,8 +130,8 @@ class Alignment {
 
   /// Throws if there are offsets, but for fewer sequences than the batch has.
   void check_covers(const ScoreTile& batch) const {
-    check(!has_offsets_ || batch.sequence < static_cast<Index>(offsets_.size()), "attention: the mask has offsets for ",
-          offsets_.size(), " sequences, expected ", batch.sequence + 1);
+    check(!has_offsets_ || batch.sequence < static_cast<Index>(offsets_.size()),
+          "attention: the score has offsets for ", offsets_.size(), " sequences, expected ", batch.sequence + 1);
   }
 
   friend bool operator==(const Alignment& a, const Alignment& b) {

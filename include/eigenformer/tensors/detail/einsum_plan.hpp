@@ -15,8 +15,7 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI::detail {
 
-/// A set of labels. Label 0 to 51 is a letter; the dimensions of an ellipsis are labels from 52 on, the last of them
-/// being 52.
+/// A set of labels. Labels 0 to 51 are letters. The dimensions of an ellipsis are 52, 53, .., counted from the last.
 using LabelSet = std::uint64_t;
 inline constexpr int first_ellipsis_label = 52;
 
@@ -45,14 +44,15 @@ struct EinsumEquation {
   std::array<Index, 64> size_of{};
 };
 
-/// Returns a list of labels. Throws if they are more than a tensor's dimensions.
+/// Returns a list of labels. Throws if there are more than eight.
 inline Sizes checked_labels(std::string_view equation, const std::vector<Index>& labels) {
   check(labels.size() <= Sizes::max_rank, "einsum: \"", equation, "\": a tensor of ", labels.size(),
         " dimensions, expected at most ", Sizes::max_rank);
   return Sizes(std::span<const Index>(labels));
 }
 
-/// Parses one term of an equation for a tensor of `rank` dimensions. An ellipsis stands for all that have no letter.
+/// Parses one term of an equation for a tensor of `rank` dimensions. An ellipsis stands for all dimensions without a
+/// letter.
 inline Sizes parse_term(std::string_view equation, std::string_view term, int rank) {
   std::vector<Index> labels;
   int letters = 0;
@@ -69,7 +69,7 @@ inline Sizes parse_term(std::string_view equation, std::string_view term, int ra
       continue;
     }
     const bool is_upper = c >= 'A' && c <= 'Z', is_lower = c >= 'a' && c <= 'z';
-    check(is_upper || is_lower, "einsum: \"", equation, "\": '", c, "' is no letter");
+    check(is_upper || is_lower, "einsum: \"", equation, "\": '", c, "' is not a letter");
     labels.push_back(is_upper ? c - 'A' : c - 'a' + 26);
   }
   check(static_cast<int>(labels.size()) == rank, "einsum: \"", equation, "\": \"", term, "\" for a tensor of rank ",
@@ -127,9 +127,9 @@ struct EinsumStep {
   std::size_t left, right;
 };
 
-/// Returns the order of contractions with the fewest multiplications: each costs the product of the sizes of all its
-/// labels. Tries all orders of up to six operands, and always contracts the cheapest pair of more. Leaves out orders
-/// with a tensor of more than eight dimensions on the way; there are no steps if no order is left.
+/// Finds the order of contractions with the fewest multiplications; a contraction costs the product of all its sizes.
+/// Up to six operands: tries all orders. More: always takes the cheapest pair. Skips orders with an intermediate tensor
+/// of more than eight dimensions; steps() is empty if none is left.
 class EinsumOrder {
  public:
   EinsumOrder(const std::vector<LabelSet>& operands, LabelSet result, const std::array<Index, 64>& size_of)

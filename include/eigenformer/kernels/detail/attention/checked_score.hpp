@@ -28,7 +28,7 @@ decltype(auto) checked_score(const S& score) {
                 "a score says what queries may see: ef::Visible visible(const ef::ScoreTile&) const");
   static_assert(!is_one || has_apply,
                 "a score has: template <class Scalar> void apply(const ef::ScoreTile&, ef::ScoreBlock<Scalar>) const");
-  static_assert(!has_apply || fits, "this score is of another scalar type than the attention");
+  static_assert(!has_apply || fits, "this score has another scalar type than the attention");
   if constexpr (Score<S> && fits)
     return (score);
   else

@@ -33,7 +33,7 @@ inline AttentionLayout operands_layout(const Sizes& q, const Sizes& k, const Siz
   check(q[0] == k[0] && k[0] == v[0], "attention: q has a batch of ", q[0], ", k of ", k[0], ", v of ", v[0]);
   check(k[1] == v[1], "attention: k has ", k[1], " heads, v has ", v[1]);
   check(q[3] == k[3], "attention: q is ", q, ", k is ", k, ", expected heads of one width");
-  check(k[2] == v[2], "attention: k is ", k, ", v is ", v, ", expected as many tokens");
+  check(k[2] == v[2], "attention: k is ", k, ", v is ", v, ", expected equally many tokens");
   check(!options.key_index.has_value() && !options.key_pages.has_value(),
         "attention: key_index and key_pages are for matrices, q is ", q);
   options.heads = q[1];
