@@ -13,10 +13,10 @@ int main() {
   // [2 x 3 x 4], and two views of the same entries.
   const ef::Tensor<float> x = ef::arange<float>(24).reshape({2, 3, 4});
   const ef::TensorView<const float> last_columns = x.slice(-1, {.begin = -2});  // [2 x 3 x 2], as x[..., -2:]
-  const ef::TensorView<const float> turned = x.transpose(0, 1);                 // [3 x 2 x 4]
-  std::cout << last_columns << '\n' << turned.select(0, -1) << '\n';
+  const ef::TensorView<const float> transposed = x.transpose(0, 1);             // [3 x 2 x 4]
+  std::cout << last_columns << '\n' << transposed.select(0, -1) << '\n';
 
-  // Each row, without its mean and divided by its deviation: one pass over the entries for each line.
+  // Normalises each row. The subtraction and the division are one pass each.
   const ef::Tensor<float> centred = x - ef::mean(x, -1, {.keep_dims = true});
   const ef::Tensor<float> normal = centred / ef::standard_deviation(x, -1, {.keep_dims = true, .correction = 0});
   std::cout << normal << '\n';

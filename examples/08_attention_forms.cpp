@@ -15,7 +15,7 @@ int main() {
   const ef::Tensor<float> q = ef::randn<float>(shape, rng), k = ef::randn<float>(shape, rng),
                           v = ef::randn<float>(shape, rng);
 
-  // The second sequence has 6 tokens. Lengths, or a mask of its keys, give the same for these tokens.
+  // The second sequence has 6 tokens. Passing lengths and masking keys give the same result for these tokens.
   const auto lengths = ef::RowOffsets::from_lengths({10, 6});
   const ef::Tensor<float> by_lengths = ef::attention(q, k, v, {.query_rows = lengths, .key_rows = lengths});
   const ef::Tensor<ef::Index> count = ef::tensor<ef::Index>({10, 6}).reshape({2, 1, 1, 1});
