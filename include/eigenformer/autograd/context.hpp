@@ -33,8 +33,7 @@ struct Context {
 
   /// Returns uninitialised memory for an operation's result of this shape.
   Variable<Scalar> new_tensor(const Sizes& shape) const { return new_matrix(1, count_of(shape)).reshaped(shape); }
-  /// Returns uninitialised memory for a result with the rows of x, and with its dimensions if it is a tensor. cols: the
-  /// last dimension.
+  /// Returns uninitialised memory in the shape of x, but with a last dimension of `cols`.
   Variable<Scalar> new_rows(const Variable<Scalar>& x, Index cols) const {
     Variable<Scalar> y = new_matrix(x.rows(), cols);
     if (!x.is_tensor()) return y;

@@ -13,9 +13,10 @@ namespace eigenformer::inline EIGENFORMER_ABI {
 template <class Scalar>
 class Tape;
 
-/// What operations take and return: a matrix, or a tensor of any rank over the rows of a matrix. The last dimension of
-/// the tensor is the matrix's columns, so operations on rows do not see the others. Its value never changes. Copies
-/// share the memory and are as cheap as copies of a shared_ptr. Without a tape, the memory is freed with the last copy.
+/// What operations take and return: a matrix or a tensor of any rank. A tensor is stored as a matrix: its last
+/// dimension is the columns, all others are flattened into rows. So operations on rows also work on tensors. The value
+/// never changes. Copies share the memory and are as cheap as copies of a shared_ptr. Without a tape, the memory is
+/// freed with the last copy.
 template <class Scalar>
 class Variable {
  public:
@@ -50,7 +51,7 @@ class Variable {
   Index rows() const { return rows_; }
   Index cols() const { return cols_; }
   Index size() const { return rows_ * cols_; }
-  /// Whether it has another rank than 2.
+  /// Whether the value is a tensor of a rank other than 2.
   bool is_tensor() const { return sizes_ != nullptr; }
   /// The shape as a tensor; [rows x cols] for a matrix.
   Sizes sizes() const { return sizes_ == nullptr ? Sizes{rows_, cols_} : *sizes_; }

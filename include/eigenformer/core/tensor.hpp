@@ -37,15 +37,16 @@ inline constexpr bool is_tensor<TensorArray<Scalar>> = true;
 template <class T>
 concept TensorLike = is_tensor<std::remove_cvref_t<T>> || LazyTensor<std::remove_cvref_t<T>>;
 
-/// A tensor that owns its memory, which is contiguous and aligned for Eigen; the last dimension's entries are
-/// neighbours. Scalar: float, double, Eigen::half, Eigen::bfloat16, an integer type or bool.
+/// A tensor that owns its memory, which is contiguous, row-major and aligned for Eigen. Scalar: float, double,
+/// Eigen::half, Eigen::bfloat16, an integer type or bool.
 ///
 ///   Tensor<float> x({2, 3, 4});                            // zeros, [2 x 3 x 4]
 ///   x.matrix(1) = Eigen::MatrixXf::Random(3, 4);           // its matrices are Eigen maps
 ///   Tensor<float> y = x.transpose(1, 2) + 1.0F;            // see tensors/elementwise.hpp
 ///   TensorView<float> first = x.select(0, 0);              // a view, [3 x 4]: valid while x lives
 ///
-/// Has all members of TensorView. Those that return views do not compile for temporaries.
+/// Has the members of TensorView. On a temporary, reshape, flatten, squeeze and unsqueeze return a Tensor that takes
+/// over the memory; other functions that return a TensorView do not compile.
 template <class Scalar>
 class Tensor {
   static_assert(!std::is_const_v<Scalar>, "a tensor's entries are not const: write const Tensor<float>");
@@ -63,7 +64,7 @@ class Tensor {
   Tensor(const Sizes& shape, const Scalar& value) : shape_(shape), values_(count_of(shape)) {
     values_.setConstant(value);
   }
-  /// Copies the values, whose last dimension's entries are neighbours. Throws if their number differs.
+  /// Copies values in row-major order. Throws unless there are as many as the shape has entries.
   Tensor(const Sizes& shape, std::span<const Scalar> values) : Tensor(ConstView(values, shape)) {}
   /// Copies the entries of a view.
   explicit Tensor(const ConstView& view) : shape_(view.shape()), values_(view.size()) { view.copy_to(*this); }
@@ -108,6 +109,8 @@ class Tensor {
   Index stride(Index i) const { return strides()[dimension_number("stride", i, rank())]; }
   /// The number of entries.
   Index size() const { return values_.size(); }
+  /// Whether the entries fill their memory without gaps, in the order of their indices: a tensor's always do.
+  bool is_contiguous() const { return true; }
   Scalar* data() { return values_.data(); }
   const Scalar* data() const { return values_.data(); }
 

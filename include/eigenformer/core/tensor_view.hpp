@@ -26,11 +26,10 @@ template <class Scalar>
 class TensorArray;
 
 /// A shape and strides over memory that the caller owns. Strides count entries; they may be zero or negative. `Scalar`
-/// may be const. A view is copied and assigned like a pointer: `a = b` makes a view the same entries as b. To write
+/// may be const. A view is copied and assigned like a pointer: after `a = b`, a views the entries of b. To write
 /// entries, use array().
 ///
-/// Dimensions and indices that are negative count from the end. Functions that take a wrong one throw; operator() only
-/// asserts.
+/// Negative dimensions and indices count from the end. Invalid ones throw; in operator() they only assert.
 template <class Scalar>
 class TensorView {
   template <class Type>
@@ -47,12 +46,14 @@ class TensorView {
 
   /// A view of no entries: null, with the shape [0].
   TensorView() : shape_{0}, strides_{1} {}
+  /// Views memory with any strides. Throws if the ranks of shape and strides differ.
   TensorView(Scalar* data, const Sizes& shape, const Sizes& strides) : data_(data), shape_(shape), strides_(strides) {
     check(shape.rank() == strides.rank(), "TensorView: the shape is ", shape, ", the strides are ", strides);
   }
-  /// Views contiguous memory; the last dimension's entries are neighbours.
+  /// Views contiguous memory in row-major order.
   TensorView(Scalar* data, const Sizes& shape) : TensorView(data, shape, contiguous_strides(shape)) {}
-  /// Views the elements of a span, a vector or an array as a tensor of this shape. Throws if their number differs.
+  /// Views the elements of a span, a vector or an array in row-major order. Throws unless there are as many as the
+  /// shape has entries.
   TensorView(std::span<Scalar> values, const Sizes& shape) : TensorView(values.data(), shape) {
     check(static_cast<Index>(values.size()) == count_of(shape), "TensorView: ", values.size(), " values, the shape is ",
           shape);
@@ -133,9 +134,9 @@ class TensorView {
   TensorView permute(const Sizes& order) const { return with(detail::permute(layout(), order)); }
   /// Exchanges two dimensions; by default the last two.
   TensorView transpose(Index a = -2, Index b = -1) const { return with(detail::transpose(layout(), a, b)); }
-  /// Gives the entries another shape, in which one size may be -1: whatever is left. Throws if that needs a copy.
+  /// Reshapes. One size may be -1 and is inferred. Throws if the counts of entries differ or a copy is needed.
   TensorView reshape(const Sizes& shape) const { return with(detail::reshape(layout(), shape)); }
-  /// Makes one dimension of dimensions `first` to `last`. Throws if that needs a copy.
+  /// Merges dimensions `first` to `last` into one. Throws if that needs a copy.
   TensorView flatten(Index first = 0, Index last = -1) const {
     return reshape(detail::flattened_shape(shape_, first, last));
   }

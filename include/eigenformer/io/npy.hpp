@@ -72,8 +72,8 @@ struct NpyFile {
   AnyTensor copy;
 };
 
-/// Returns the file of a view, which must outlive the result. Contiguous entries are not copied. If the first
-/// dimension's entries are neighbours, the file says that it is in Fortran's order.
+/// Returns the file of a view, which must outlive the result. Contiguous entries are not copied. Contiguous
+/// column-major entries are written in Fortran order.
 template <class Scalar>
 NpyFile npy_file(const TensorView<const Scalar>& x) {
   static_assert(!std::is_same_v<Scalar, Eigen::bfloat16>,
@@ -118,16 +118,16 @@ inline AnyTensor parse_npy(std::string_view bytes, std::string_view name) {
 inline AnyTensor load_npy(const std::filesystem::path& path) {
   return parse_npy(read_file(path), path_text(path));
 }
-/// Returns the tensor of an .npy file as load_npy<float>(path). Converts the file's type only if Scalar holds all its
-/// numbers exactly, and otherwise throws an Error that names both types. Throws as read_file and parse_npy do.
+/// Returns the tensor of an .npy file with entries of type Scalar: load_npy<float>(path). Converts the file's type only
+/// if Scalar holds all its numbers exactly, and otherwise throws an Error that names both types. Throws as read_file
+/// and parse_npy do.
 template <Number Scalar>
 Tensor<Scalar> load_npy(const std::filesystem::path& path) {
   return load_npy(path).template to<Scalar>("load_npy: " + path_text(path));
 }
 
-/// Writes a tensor, a view or an expression as an .npy file. Writes contiguous entries from where they lie, in
-/// Fortran's order if the first dimension's entries are neighbours. An Eigen matrix is saved as strided_view(matrix).
-/// Throws as write_file does.
+/// Writes a tensor, a view or an expression as an .npy file. Writes contiguous entries from where they lie,
+/// column-major ones in Fortran order. An Eigen matrix is saved as strided_view(matrix). Throws as write_file does.
 template <TensorLike X>
 void save_npy(const std::filesystem::path& path, const X& x) {
   if constexpr (LazyTensor<X>) {

@@ -1,4 +1,5 @@
-// Scaled dot-product attention: softmax(Q K^T / sqrt(d_k)) V (Vaswani et al. 2017, equation 1), over Eigen matrices.
+// Scaled dot-product attention: softmax(Q K^T / sqrt(d_k)) V (Vaswani et al. 2017, equation 1), over Eigen matrices
+// or tensors.
 #pragma once
 
 #include "eigenformer/core/detail/readable.hpp"
@@ -114,8 +115,9 @@ auto attention_of(const TensorView<const Given>& q, const TensorView<const Store
 /// - Matrices, maps, blocks and transposes are read in place. Expressions are evaluated once.
 /// - Matrices may be Eigen::half or Eigen::bfloat16: all three, or only k and v (a cache). The result is then float.
 /// - Tensors are [batch x heads x tokens x width] with any strides, and are read in place. The result is a tensor
-///   [batch x heads x tokens x value width]. With options.dimensions, heads come after tokens in all of them.
-///   options.query_rows and key_rows may give the sequences' lengths. k and v may have fewer heads than q.
+///   [batch x heads x tokens x value width]. With options.dimensions = batch_tokens_heads, the order is [batch x tokens
+///   x heads x width]. options.query_rows and key_rows may give the sequences' lengths. k and v may have fewer heads
+///   than q.
 ///
 /// score: any Score. options: see AttentionOptions (heads, grouped heads, ragged batches). Either or both may be
 /// omitted: attention(q, k, v, {.heads = 8}).

@@ -30,7 +30,7 @@ struct AttentionGradients {
   TensorView<Scalar> d_q;
   TensorView<Scalar> d_k;
   TensorView<Scalar> d_v;
-  std::span<double> d_sinks{};  // of each head, to which the gradients of options.sinks are added; empty: not wanted
+  std::span<double> d_sinks{};  // one per head; the sinks' gradients are added. empty: not wanted
 };
 
 /// The gradients of the forward's outputs.
@@ -59,8 +59,7 @@ void add_sink_gradients(const AttentionLayout& layout, const BackwardRows<Scalar
 
 /// Writes the gradients of attention_forward. saved: what the forward wrote; from: the gradients of these outputs, of
 /// the same shapes. Also adds to the gradients that the score itself has, if any. In tensors, does not write the
-/// gradients of padding. Throws if shapes do not fit, or if options.key_index is given (a cache has no gradient),
-/// before it writes.
+/// gradients of padding. Throws before it writes if shapes do not fit, or if options has key_index or key_pages.
 template <class Scalar, class S>
 void attention_backward(const AttentionInputs<Scalar>& given, const S& score, const AttentionOptions& options,
                         const AttentionSaved<Scalar>& saved, const AttentionOutputGradients<Scalar>& from,
@@ -103,7 +102,7 @@ void attention_backward(const AttentionInputs<Scalar>& given, const S& score, co
   if (!to.d_sinks.empty()) detail::add_sink_gradients(layout, rows, to.d_sinks);
   for (const auto* gradient : {&d_q, &d_k, &d_v}) gradient->finish();
 }
-/// Writes the gradients of attention_forward, of whose outputs only `out` is used.
+/// Writes the gradients of attention_forward when only its output `out` was used.
 template <class Scalar, class S>
 void attention_backward(const AttentionInputs<Scalar>& in, const S& score, const AttentionOptions& options,
                         const AttentionSaved<Scalar>& saved,

@@ -19,7 +19,7 @@ enum class AttentionDimensions { batch_heads_tokens, batch_tokens_heads };
 /// v.
 struct KeyPages {
   Index page_size = 0;
-  // The pages of each sequence, those of the first, then those of the second, ..: as many as its keys need. They must
+  // The pages of all sequences, one sequence after the other; each has as many pages as its keys need. They must
   // outlive the call.
   std::span<const Index> pages{};
 };
@@ -30,8 +30,8 @@ struct AttentionOptions {
   Index heads = 1;      // of matrices
   Index key_heads = 0;  // of matrices. 0: equal to heads. Each serves heads / key_heads consecutive query heads
   std::optional<double> scale{};  // factor of the scores; by default 1 / sqrt(width of a key head)
-  // Rows of each sequence; by default one sequence. In tensors, the sequences' lengths: tokens after them are padding,
-  // which is not read, and the results there are 0. By default all tokens.
+  // Rows of each sequence; by default one sequence. For tensors: the lengths of the sequences; by default all tokens.
+  // Later tokens are padding and are not read. attention() returns zeros there; attention_forward does not write them.
   RowOffsets query_rows{};
   RowOffsets key_rows{};  // keys of each sequence (rows of k and v); as many sequences as in query_rows
   AttentionDimensions dimensions = AttentionDimensions::batch_heads_tokens;  // of tensors
@@ -39,13 +39,12 @@ struct AttentionOptions {
   // sequences of key_rows; key j is row key_index[j]. By default all rows are keys; an empty list means no keys. The
   // backward does not support key_index.
   std::optional<std::span<const Index>> key_index{};
-  // The pages in which keys lie; needs key_rows, whose lengths are the numbers of keys. Pages are read in place if they
-  // are at least as long as the tiles of the kernel, which 256 rows are for widths of 64 and more. The backward does
-  // not support key_pages.
+  // The pages in which keys lie; needs key_rows, whose lengths are the numbers of keys. Pages at least as long as a
+  // kernel tile are read in place; 256 rows suffice for widths of 64 and more. The backward does not support key_pages.
   std::optional<KeyPages> key_pages{};
-  // A score of a key without a value, one for each query head: it takes a share of the weights (attention sinks; Xiao
-  // et al. 2023, arXiv 2309.17453; learned, as in gpt-oss). Empty: none. They must outlive the call. The log-sum-exps
-  // include them.
+  // Attention sinks: one score per query head for a key without a value, which takes a share of the weights (Xiao et
+  // al. 2023, arXiv 2309.17453; learned in gpt-oss). Empty: none. The span must outlive the call. Log-sum-exps include
+  // sinks.
   std::span<const double> sinks{};
   double dropout = 0;  // rate for the attention weights, drawn with dropout_key
   RandomKey dropout_key{};

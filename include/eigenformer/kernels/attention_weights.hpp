@@ -9,8 +9,8 @@ namespace eigenformer::inline EIGENFORMER_ABI {
 namespace detail {
 
 /// Returns all scores or weights of a call: [heads x query rows x keys of the longest sequence] for matrices, [batch x
-/// heads x queries x keys] for tensors. Entries of no query or key are `rest`. transform(tile, scores) changes the
-/// scores of one sequence and head: [queries x keys].
+/// heads x queries x keys] for tensors. Padding entries are `rest`. transform(tile, scores) changes the scores of one
+/// sequence and head: [queries x keys].
 template <class Scalar, class Transform>
 Tensor<Scalar> all_scores(const AttentionInputs<Scalar>& in, const ErasedScore<Scalar>& score,
                           const AttentionOptions& options, Scalar rest, Transform transform) {

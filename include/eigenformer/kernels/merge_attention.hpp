@@ -1,6 +1,6 @@
 // Attention over keys in parts: merges the results over two sets of keys into the result over both.
 //
-//   AttentionResult<float> first = attention_with_log_sum_exp(q, k_1, v_1, options_1), second = ..;
+//   AttentionResult<float> first = attention_with_log_sum_exp<float>({q, k_1, v_1}, score, options), second = ..;
 //   AttentionResult<float> whole = merge_attention(first, second);
 //
 // With log-sum-exps L_1 and L_2, L = log(e^L_1 + e^L_2) and w_i = e^(L_i - L), the result is w_1 O_1 + w_2 O_2. This is
@@ -44,7 +44,7 @@ AttentionResult<Scalar> attention_with_log_sum_exp(const AttentionInputs<Scalar,
 
 namespace detail {
 
-/// Throws unless two results have one shape, which is that of a result of attention.
+/// Throws unless two results have the same shape, which must be one that attention returns.
 template <class Scalar>
 void check_results(const AttentionResultView<Scalar>& a, const AttentionResultView<Scalar>& b) {
   const Sizes &out = a.out.shape(), &sums = a.log_sum_exp.shape();
@@ -62,7 +62,7 @@ TensorView<Entry> head_entries(const TensorView<Entry>& out, const Sizes& log_su
   return out.rank() == 4 ? out : out.reshape({out.shape()[0], log_sum_exp[1], out.shape()[1] / log_sum_exp[1]});
 }
 
-/// Calls body(log-sum-exps a and b, entries of a and b and of the results in `to`) for each row and head.
+/// Calls body(place in a contiguous result, log-sum-exp of a, of b, entries of a, of b) for each row and head.
 template <class Scalar, class Body>
 void for_each_pair(const AttentionResultView<Scalar>& a, const AttentionResultView<Scalar>& b, Body body) {
   const TensorView<const Scalar> a_out = head_entries(a.out, a.log_sum_exp.shape());
@@ -113,8 +113,8 @@ AttentionResult<Scalar> merge_attention(const AttentionResult<Scalar>& a, const 
                          AttentionResultView<Scalar>{b.out, b.log_sum_exp});
 }
 
-/// Returns the gradients of the first part: d_O_1 = w_1 d_O and d_L_1 = w_1 (d_L + d_O . (O_1 - O)). Exchange the parts
-/// for those of the second. d_merged: the gradients of the merged result, contiguous.
+/// Returns the gradients of the first part: d_O_1 = w_1 d_O and d_L_1 = w_1 (d_L + d_O . (O_1 - O)). For the second
+/// part, exchange a and b. d_merged: the gradients of the merged result, contiguous.
 template <class Scalar>
 AttentionResult<Scalar> merge_attention_backward(const AttentionResultView<Scalar>& a,
                                                  const AttentionResultView<Scalar>& b,

@@ -37,7 +37,7 @@ struct DecoderLayer {
 
   /// Processes whole target sequences; memory is the encoder's output. A target token attends to its own sequence up to
   /// and including itself, and to all memory rows of the same sequence. The scores of self_attn and multihead_attn
-  /// apply besides. x: [target tokens x width], memory: [source tokens x width] -> [target tokens x width].
+  /// apply in addition. x: [target tokens x width], memory: [source tokens x width] -> [target tokens x width].
   Variable<Scalar> operator()(const Context<Scalar>& context, const Variable<Scalar>& x, const RowOffsets& rows,
                               const Variable<Scalar>& memory, const RowOffsets& memory_rows,
                               const AttentionPositions<Scalar>& positions = {}) const;

@@ -21,7 +21,7 @@ struct Encoder {
   /// if wanted.
   Encoder(const TransformerLayerOptions& layer, Index num_layers, Rng& rng);
 
-  /// Encodes each sequence by itself. `score` applies in every layer, besides the score of its self_attn.
+  /// Encodes each sequence by itself. `score` applies in every layer, in addition to the score of its self_attn.
   /// x: [tokens x width] -> [tokens x width].
   Variable<Scalar> operator()(const Context<Scalar>& context, Variable<Scalar> x, const RowOffsets& rows = {},
                               const AnyScore<Scalar>& score = {}) const;

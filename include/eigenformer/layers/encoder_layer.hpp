@@ -20,8 +20,8 @@ struct EncoderLayer {
   EncoderLayer() = default;
   EncoderLayer(const TransformerLayerOptions& options, Rng& rng);
 
-  /// Processes each sequence by itself. `score` applies besides self_attn.score. x: [tokens x width] -> [tokens x
-  /// width].
+  /// Processes each sequence by itself. `score` applies in addition to self_attn.score. x: [tokens x width] -> [tokens
+  /// x width].
   Variable<Scalar> operator()(const Context<Scalar>& context, const Variable<Scalar>& x, const RowOffsets& rows = {},
                               const AnyScore<Scalar>& score = {},
                               const AttentionPositions<Scalar>& positions = {}) const;

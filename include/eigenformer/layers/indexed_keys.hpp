@@ -16,7 +16,7 @@ struct IndexedKeys {
   // Row numbers of keys and values; their owner must outlive this object. nullopt selects all rows, an empty span none.
   std::optional<std::span<const Index>> key_index{};
   // The place of each sequence's first query among the tokens decoded so far, for scores that depend on it; their owner
-  // must outlive this object. nullopt, for self-attention: queries are the last of their keys.
+  // must outlive this object. nullopt, as for self-attention: the queries are the last tokens of their sequence.
   std::optional<std::span<const Index>> query_offsets{};
 };
 

@@ -35,7 +35,7 @@ template <class Scalar>
 struct AttentionBatch {
   RowOffsets query_rows{};   // sequences of the queries; empty: one sequence
   RowOffsets key_rows{};     // sequences of the keys, as many as in query_rows; queries attend within their sequence
-  AnyScore<Scalar> score{};  // applies besides the score of the layer
+  AnyScore<Scalar> score{};  // applies in addition to the layer's score
   const AttentionPositions<Scalar>* positions = nullptr;  // null: none; else a sequence's queries are its last tokens
 };
 

@@ -38,7 +38,7 @@ struct TransformerOptions {
   bool share_embeddings = true;  // one embedding for source and target; needs vocabularies of equal size
   bool tie_output = true;        // the output layer is the target embedding (section 3.4)
   LayerScores encoder_scores{};  // of each encoder layer's self-attention
-  LayerScores decoder_scores{};  // of each decoder layer's self-attention, which is causal besides
+  LayerScores decoder_scores{};  // of each decoder layer's self-attention, in addition to the causal mask
   LayerScores memory_scores{};   // of each decoder layer's attention to the encoder's output
 
   /// Returns the options that the layers are built with: `layer`, plus relative_distance if `positions` is relative.

@@ -27,7 +27,7 @@ void check_broadcast(const char* where, const Variable<Scalar>& a, const Variabl
 
 }  // namespace detail
 
-// The operands of add, subtract, multiply and divide have one shape, or broadcast to one as in NumPy: shapes are
+// The operands of add, subtract, multiply and divide have the same shape, or broadcast to one as in NumPy: shapes are
 // aligned at their last dimensions, and sizes are equal or 1.
 
 /// Returns a + b. Throws if their shapes do not fit.
@@ -122,8 +122,7 @@ Variable<Scalar> reshape(const Context<Scalar>& context, const Variable<Scalar>&
   });
 }
 
-/// Returns the entries of x in another shape, in which one size may be -1: whatever is left. Throws if the number of
-/// entries differs.
+/// Reshapes x. One size may be -1 and is inferred. Throws if the counts of entries differ.
 template <class Scalar>
 Variable<Scalar> reshape(const Context<Scalar>& context, const Variable<Scalar>& x, const Sizes& shape) {
   return context.record(

@@ -45,7 +45,8 @@ void add_einsum_gradient(const EinsumEquation& forward, const std::vector<Variab
 
 }  // namespace detail
 
-/// Returns the contraction of tensors by an equation: einsum(context, "bhqd,bhkd->bhqk", {q, k}). Throws if the
+/// Returns the contraction of tensors by an equation: einsum(context, "bhqd,bhkd->bhqk", {q, k}). The result has the
+/// dimensions that follow "->"; without it, those of the labels that occur once, in alphabetical order. Throws if the
 /// equation does not fit.
 template <class Scalar>
 Variable<Scalar> einsum(const Context<Scalar>& context, std::string_view equation,

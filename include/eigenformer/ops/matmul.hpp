@@ -10,7 +10,7 @@ namespace eigenformer::inline EIGENFORMER_ABI {
 
 namespace detail {
 
-/// The product of tensors, of which at least one is no matrix.
+/// Returns the product of tensors when a or b is not a matrix.
 template <class Scalar>
 Variable<Scalar> batched_matmul(const Context<Scalar>& context, const Variable<Scalar>& a, const Variable<Scalar>& b) {
   const Tensor<Scalar> product = matmul(a.tensor(), b.tensor(), context.threads);
@@ -18,7 +18,7 @@ Variable<Scalar> batched_matmul(const Context<Scalar>& context, const Variable<S
   product.copy_to(y.writable_tensor());
   return context.record(
       y, {a, b}, [a, b, shape = y.sizes(), threads = context.threads](const Variable<Scalar>& d_y, Tape<Scalar>& tape) {
-        // A vector is a matrix of one row or column whose dimension the result lacks.
+        // A vector becomes a matrix of one row or column; the result does not have that dimension.
         TensorView<const Scalar> d = TensorView<const Scalar>(d_y.value().data(), shape), left = a.tensor(),
                                  right = b.tensor();
         if (left.rank() == 1) {
@@ -43,7 +43,7 @@ Variable<Scalar> batched_matmul(const Context<Scalar>& context, const Variable<S
 }  // namespace detail
 
 /// Returns the product a b: [m x n]. a: [m x k], b: [k x n]. Tensors of other ranks are multiplied as in
-/// tensors/matmul.hpp: their last two dimensions are matrices, and the dimensions before broadcast.
+/// tensors/matmul.hpp: [.. x m x k] times [.. x k x n]; their leading dimensions broadcast.
 template <class Scalar>
 Variable<Scalar> matmul(const Context<Scalar>& context, const Variable<Scalar>& a, const Variable<Scalar>& b) {
   if (a.is_tensor() || b.is_tensor()) return detail::batched_matmul(context, a, b);

@@ -52,7 +52,8 @@ Variable<Scalar> pad(const Context<Scalar>& context, const Variable<Scalar>& row
 }
 
 /// Runs a layer on a padded batch: returns what layer(context, rows, offsets, more ..) gives for the sequences' rows,
-/// in the shape of the batch, with zeros for padding. The bits are those of ragged rows, and padding costs nothing.
+/// in the shape of the batch, with zeros for padding. Results are bit-identical to those of ragged rows, and padding is
+/// never computed with.
 ///
 ///   Variable<float> y = call_padded(context, encoder, x, lengths, ef::Causal{});
 ///

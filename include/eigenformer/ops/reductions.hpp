@@ -5,7 +5,8 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// Returns the sum over some dimensions; negative numbers count from the end.
+/// Returns the sum over some dimensions; negative numbers count from the end. Throws if a dimension does not exist or
+/// is named twice.
 template <class Scalar>
 Variable<Scalar> sum(const Context<Scalar>& context, const Variable<Scalar>& x, const Dimensions& dimensions,
                      const ReductionOptions& options = {}) {
@@ -16,7 +17,8 @@ Variable<Scalar> sum(const Context<Scalar>& context, const Variable<Scalar>& x, 
     detail::add_tensor_gradient(tape, x, detail::gradient_view(d_y, shape).expand(x.sizes()));
   });
 }
-/// Returns the mean over some dimensions; negative numbers count from the end.
+/// Returns the mean over some dimensions; negative numbers count from the end. Throws if a dimension does not exist or
+/// is named twice.
 template <class Scalar>
 Variable<Scalar> mean(const Context<Scalar>& context, const Variable<Scalar>& x, const Dimensions& dimensions,
                       const ReductionOptions& options = {}) {
@@ -29,7 +31,8 @@ Variable<Scalar> mean(const Context<Scalar>& context, const Variable<Scalar>& x,
   });
 }
 
-/// Returns function(x), entry by entry. function and derivative take an Eigen array and return an expression:
+/// Returns function(x), entry by entry. `function` and `derivative` take an Eigen array and return an expression;
+/// `derivative` returns f'(x):
 ///
 ///   map(context, x, [](const auto& a) { return a.exp(); }, [](const auto& a) { return a.exp(); })
 template <class Scalar, class Function, class Derivative>
@@ -40,22 +43,26 @@ Variable<Scalar> map(const Context<Scalar>& context, const Variable<Scalar>& x, 
     detail::add_tensor_gradient(tape, x, detail::gradient_view(d_y, x.sizes()) * map(derivative, x.tensor()));
   });
 }
+/// Returns exp(x), entry by entry.
 template <class Scalar>
 Variable<Scalar> exp(const Context<Scalar>& context, const Variable<Scalar>& x) {
   return map(
       context, x, [](const auto& a) { return a.exp(); }, [](const auto& a) { return a.exp(); });
 }
+/// Returns the natural logarithm of x, entry by entry.
 template <class Scalar>
 Variable<Scalar> log(const Context<Scalar>& context, const Variable<Scalar>& x) {
   return map(
       context, x, [](const auto& a) { return a.log(); }, [](const auto& a) { return a.inverse(); });
 }
+/// Returns the square root of x, entry by entry.
 template <class Scalar>
 Variable<Scalar> sqrt(const Context<Scalar>& context, const Variable<Scalar>& x) {
   return map(
       context, x, [](const auto& a) { return a.sqrt(); },
       [](const auto& a) { return Scalar(0.5) * a.sqrt().inverse(); });
 }
+/// Returns x^2, entry by entry.
 template <class Scalar>
 Variable<Scalar> square(const Context<Scalar>& context, const Variable<Scalar>& x) {
   return map(

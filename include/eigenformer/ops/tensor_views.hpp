@@ -46,7 +46,7 @@ template <class Scalar>
 Variable<Scalar> transpose(const Context<Scalar>& context, const Variable<Scalar>& x, Index a = -2, Index b = -1) {
   return detail::copied_view(context, x, [a, b](const auto& view) { return view.transpose(a, b); });
 }
-/// Returns the entries of x at one index of a dimension, which is removed.
+/// Returns the entries of x at one index of a dimension. The result lacks that dimension.
 template <class Scalar>
 Variable<Scalar> select(const Context<Scalar>& context, const Variable<Scalar>& x, Index dimension, Index index) {
   return detail::copied_view(context, x, [=](const auto& view) { return view.select(dimension, index); });

@@ -159,7 +159,7 @@ Tensor<ScalarOf<X>> activation_forward(Activation activation, X&& x, Threads* th
     activation_forward<Compute>(activation, from, to, threads);
   });
 }
-/// Returns d_y f'(x) for the activation f. x, d_y: of one shape.
+/// Returns d_y f'(x) for the activation f. x, d_y: of the same shape.
 template <TensorLike X, TensorLike D>
 Tensor<ScalarOf<D>> activation_backward(Activation activation, const X& x, D&& d_y, Threads* threads = nullptr) {
   using Compute = ComputeType<ScalarOf<D>>;

@@ -1,5 +1,5 @@
 // Operators and functions on tensors, entry by entry, with NumPy's broadcasting. They return expressions: see
-// tensors/elementwise.hpp. The operands have one type of entries; numbers are converted to it.
+// tensors/elementwise.hpp. The entries of both operands must have the same type; numbers are converted to it.
 #pragma once
 
 #include "eigenformer/tensors/detail/functions.hpp"
@@ -7,16 +7,16 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// Whether a and b are two operands of which at least one is a tensor.
+/// Whether A and B can be the operands of an operator: two tensors, or a tensor and a number.
 template <class A, class B>
 concept TensorPair = (TensorLike<A> && (TensorLike<B> || Number<std::remove_cvref_t<B>>)) ||
                      (Number<std::remove_cvref_t<A>> && TensorLike<B>);
 
 namespace detail {
 
-/// Returns x. If it is a number, returns it as an entry of `Other`, or, beside another number, as their common type.
+/// Converts a number to the entry type of `Other`, or to their common type if both are numbers. Returns a tensor as is.
 template <class Other, class X>
-decltype(auto) beside(X&& x) {
+decltype(auto) as_operand_with(X&& x) {
   if constexpr (Number<std::remove_cvref_t<X>> && Number<std::remove_cvref_t<Other>>) {
     return std::common_type_t<std::remove_cvref_t<X>, std::remove_cvref_t<Other>>(x);
   } else if constexpr (Number<std::remove_cvref_t<X>>) {
@@ -47,21 +47,23 @@ struct Smaller {
   }
 };
 
-/// Returns the expression function(a, b), with numbers converted to the type of the tensor beside them.
+/// Returns the expression function(a, b), with numbers converted to the type of the tensor.
 template <class Function, class A, class B>
 auto map_pair(Function function, A&& a, B&& b) {
-  return map(function, beside<B>(std::forward<A>(a)), beside<A>(std::forward<B>(b)));
+  return map(function, as_operand_with<B>(std::forward<A>(a)), as_operand_with<A>(std::forward<B>(b)));
 }
 
 }  // namespace detail
 
 // --- Arithmetic ------------------------------------------------------------------------------------------------------
 
+/// The sum of entries.
 template <class A, class B>
 requires TensorPair<A, B>
 auto operator+(A&& a, B&& b) {
   return detail::map_pair([](const auto& x, const auto& y) { return x + y; }, std::forward<A>(a), std::forward<B>(b));
 }
+/// The difference of entries.
 template <class A, class B>
 requires TensorPair<A, B>
 auto operator-(A&& a, B&& b) {
@@ -73,11 +75,13 @@ requires TensorPair<A, B>
 auto operator*(A&& a, B&& b) {
   return detail::map_pair([](const auto& x, const auto& y) { return x * y; }, std::forward<A>(a), std::forward<B>(b));
 }
+/// The quotient of entries.
 template <class A, class B>
 requires TensorPair<A, B>
 auto operator/(A&& a, B&& b) {
   return detail::map_pair([](const auto& x, const auto& y) { return x / y; }, std::forward<A>(a), std::forward<B>(b));
 }
+/// The entries with the opposite sign.
 template <TensorLike X>
 auto operator-(X&& x) {
   return map([](const auto& a) { return -a; }, std::forward<X>(x));
@@ -102,47 +106,55 @@ auto clamp(X&& x, const Low& low, const High& high) {
 
 // --- Comparisons and logic: expressions of bool ----------------------------------------------------------------------
 
+/// Whether an entry of a is less than that of b.
 template <class A, class B>
 requires TensorPair<A, B>
 auto operator<(A&& a, B&& b) {
   return detail::map_pair([](const auto& x, const auto& y) { return x < y; }, std::forward<A>(a), std::forward<B>(b));
 }
+/// Whether an entry of a is at most that of b.
 template <class A, class B>
 requires TensorPair<A, B>
 auto operator<=(A&& a, B&& b) {
   return detail::map_pair([](const auto& x, const auto& y) { return x <= y; }, std::forward<A>(a), std::forward<B>(b));
 }
+/// Whether an entry of a is greater than that of b.
 template <class A, class B>
 requires TensorPair<A, B>
 auto operator>(A&& a, B&& b) {
   return detail::map_pair([](const auto& x, const auto& y) { return x > y; }, std::forward<A>(a), std::forward<B>(b));
 }
+/// Whether an entry of a is at least that of b.
 template <class A, class B>
 requires TensorPair<A, B>
 auto operator>=(A&& a, B&& b) {
   return detail::map_pair([](const auto& x, const auto& y) { return x >= y; }, std::forward<A>(a), std::forward<B>(b));
 }
-/// Compares entry by entry. Whether all are equal tells tensors/comparison.hpp.
+/// Compares entry by entry. To compare whole tensors, see equal() in tensors/comparison.hpp.
 template <class A, class B>
 requires TensorPair<A, B>
 auto operator==(A&& a, B&& b) {
   return detail::map_pair([](const auto& x, const auto& y) { return x == y; }, std::forward<A>(a), std::forward<B>(b));
 }
+/// Compares entry by entry: whether entries differ.
 template <class A, class B>
 requires TensorPair<A, B>
 auto operator!=(A&& a, B&& b) {
   return detail::map_pair([](const auto& x, const auto& y) { return x != y; }, std::forward<A>(a), std::forward<B>(b));
 }
+/// Whether both entries are true.
 template <TensorLike A, TensorLike B>
 auto operator&&(A&& a, B&& b) {
   static_assert(std::is_same_v<ScalarOf<A>, bool> && std::is_same_v<ScalarOf<B>, bool>, "&& takes tensors of bool");
   return map([](const auto& x, const auto& y) { return x && y; }, std::forward<A>(a), std::forward<B>(b));
 }
+/// Whether one or both of the entries are true.
 template <TensorLike A, TensorLike B>
 auto operator||(A&& a, B&& b) {
   static_assert(std::is_same_v<ScalarOf<A>, bool> && std::is_same_v<ScalarOf<B>, bool>, "|| takes tensors of bool");
   return map([](const auto& x, const auto& y) { return x || y; }, std::forward<A>(a), std::forward<B>(b));
 }
+/// Whether an entry is false.
 template <TensorLike X>
 auto operator!(X&& x) {
   static_assert(std::is_same_v<ScalarOf<X>, bool>, "! takes a tensor of bool");
@@ -162,8 +174,8 @@ template <TensorLike Condition, class A, class B>
 auto where(Condition&& condition, A&& a, B&& b) {
   static_assert(std::is_same_v<ScalarOf<Condition>, bool>, "where takes a condition of bool");
   return map([](const auto& c, const auto& x, const auto& y) { return c.select(x, y); },
-             std::forward<Condition>(condition), detail::beside<B>(std::forward<A>(a)),
-             detail::beside<A>(std::forward<B>(b)));
+             std::forward<Condition>(condition), detail::as_operand_with<B>(std::forward<A>(a)),
+             detail::as_operand_with<A>(std::forward<B>(b)));
 }
 /// x, with entries replaced by `value` where the mask is true.
 template <TensorLike X, TensorLike Mask, class Number>

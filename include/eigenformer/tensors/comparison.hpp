@@ -12,7 +12,7 @@ struct CloseOptions {
   bool equal_nan = false;  // whether NaN is close to NaN
 };
 
-/// Whether two tensors have one shape and equal entries. NaN equals nothing.
+/// Whether two tensors have the same shape and equal entries. NaN equals nothing.
 template <TensorLike A, TensorLike B>
 bool equal(A&& a, B&& b) {
   return detail::shape_of(a) == detail::shape_of(b) && all(a == b);

@@ -39,8 +39,8 @@ class NestedList {
   std::vector<Scalar> values_;
 };
 
-/// Returns the tensor of nested lists: tensor<float>({{1, 2, 3}, {4, 5, 6}}) is [2 x 3]. Throws if lists beside each
-/// other differ in shape.
+/// Returns the tensor of nested lists: tensor<float>({{1, 2, 3}, {4, 5, 6}}) is [2 x 3]. Throws if lists within one
+/// list differ in shape.
 template <class Scalar>
 Tensor<Scalar> tensor(const NestedList<Scalar>& lists) {
   return lists.tensor();
@@ -51,10 +51,12 @@ template <class Scalar>
 Tensor<Scalar> full(const Sizes& shape, const std::type_identity_t<Scalar>& value) {
   return Tensor<Scalar>(shape, value);
 }
+/// Returns a tensor of zeros.
 template <class Scalar>
 Tensor<Scalar> zeros(const Sizes& shape) {
   return full<Scalar>(shape, Scalar(0));
 }
+/// Returns a tensor of ones.
 template <class Scalar>
 Tensor<Scalar> ones(const Sizes& shape) {
   return full<Scalar>(shape, Scalar(1));
@@ -67,7 +69,8 @@ Tensor<Scalar> eye(Index n) {
   return x;
 }
 
-/// Returns [begin, begin + step, begin + 2 step ..] before `end`, as NumPy's arange. Throws if step is 0.
+/// Returns [begin, begin + step, begin + 2 step ..] before `end`, as NumPy's arange. Throws if step is 0, or if there
+/// are too many entries for an Index.
 template <class Scalar>
 Tensor<Scalar> arange(std::type_identity_t<Scalar> begin, std::type_identity_t<Scalar> end,
                       std::type_identity_t<Scalar> step = Scalar(1)) {
@@ -98,7 +101,7 @@ Tensor<Scalar> arange(std::type_identity_t<Scalar> count) {
   return arange<Scalar>(Scalar(0), count);
 }
 
-/// Returns uniform random numbers of [0, 1), with as many random bits as Scalar has digits.
+/// Returns a tensor of this shape with uniform random numbers in [0, 1), with as many random bits as Scalar has digits.
 template <class Scalar>
 Tensor<Scalar> rand(const Sizes& shape, Rng& rng) {
   static_assert(!std::is_integral_v<Scalar>, "random integers: write randint<Scalar>(count, shape, rng)");
@@ -108,14 +111,14 @@ Tensor<Scalar> rand(const Sizes& shape, Rng& rng) {
   for (Index i = 0; i < x.size(); ++i) x.data()[i] = static_cast<Scalar>(std::floor(rng.uniform() * steps) / steps);
   return x;
 }
-/// Returns normal random numbers with mean 0 and variance 1.
+/// Returns a tensor of this shape with normal random numbers of mean 0 and variance 1.
 template <class Scalar>
 Tensor<Scalar> randn(const Sizes& shape, Rng& rng) {
   Tensor<Scalar> x = Tensor<Scalar>::uninitialized(shape);
   for (Index i = 0; i < x.size(); ++i) x.data()[i] = static_cast<Scalar>(rng.normal());
   return x;
 }
-/// Returns uniform random integers 0 .. count - 1.
+/// Returns a tensor of this shape with uniform random integers in 0 .. count - 1.
 template <class Scalar>
 Tensor<Scalar> randint(Index count, const Sizes& shape, Rng& rng) {
   Tensor<Scalar> x = Tensor<Scalar>::uninitialized(shape);

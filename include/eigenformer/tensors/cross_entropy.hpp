@@ -92,9 +92,8 @@ Tensor<ComputeType<ScalarOf<Logits>>> cross_entropy_rows(const Logits& logits, c
   return Tensor<Compute>(detail::shape_of(labels), values);
 }
 
-/// Returns the gradient of cross_entropy_forward with respect to the logits: their shape. d_loss: the gradient of the
-/// loss. A temporary tensor of logits is overwritten, which saves the memory of a second one. Throws if shapes, labels
-/// or options do not fit.
+/// Returns the gradient of cross_entropy_forward with respect to the logits, in their shape. d_loss: the gradient of
+/// the loss. If logits is a temporary tensor, reuses its memory. Throws if shapes, labels or options do not fit.
 template <TensorLike Logits, TensorLike Labels>
 Tensor<ScalarOf<Logits>> cross_entropy_backward(Logits&& logits, const Labels& labels,
                                                 const CrossEntropyResult<ComputeType<ScalarOf<Logits>>>& result,

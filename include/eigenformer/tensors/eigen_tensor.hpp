@@ -1,9 +1,9 @@
 // Eigen's own tensors (unsupported/Eigen/CXX11/Tensor) as views, and views as Eigen's tensors. Nothing is copied.
 //
-//   Eigen::Tensor<float, 3> a(2, 3, 4);                        // column-major: the first index's entries are
-//   neighbours TensorView<float> x = tensor_view(a);                      // [2 x 3 x 4], x(i, j, k) is a(i, j, k)
+//   Eigen::Tensor<float, 3> a(2, 3, 4);       // column-major
+//   TensorView<float> x = tensor_view(a);     // [2 x 3 x 4], x(i, j, k) is a(i, j, k)
 //   Tensor<float> y({2, 3, 4});
-//   auto b = eigen_tensor_map<3>(y);                           // an Eigen::TensorMap; b(i, j, k) is y(i, j, k)
+//   auto b = eigen_tensor_map<3>(y);          // an Eigen::TensorMap; b(i, j, k) is y(i, j, k)
 //
 // This header is optional: eigenformer.hpp does not include it, because Eigen's tensors take long to compile.
 #pragma once
@@ -81,8 +81,8 @@ using EigenTensorMap = Eigen::TensorMap<
     std::conditional_t<std::is_const_v<Scalar>, const Eigen::Tensor<std::remove_const_t<Scalar>, rank, order, Index>,
                        Eigen::Tensor<Scalar, rank, order, Index>>>;
 
-/// Returns an Eigen::TensorMap of a tensor's or a view's entries in place: eigen_tensor_map<3>(x). Throws for another
-/// rank. Throws if the entries are not contiguous in the given order, because a TensorMap has no strides: pass
+/// Returns an Eigen::TensorMap of a tensor's or a view's entries in place: eigen_tensor_map<3>(x). Throws if x has
+/// another rank. Throws if the entries are not contiguous in the given order, because a TensorMap has no strides: pass
 /// x.contiguous(), kept in a variable.
 template <int rank, int order = Eigen::RowMajor, class Scalar>
 EigenTensorMap<Scalar, rank, order> eigen_tensor_map(const TensorView<Scalar>& x) {

@@ -27,7 +27,7 @@ struct LabelledTensor {
   LabelledTensor(Tensor<Scalar> result, const Sizes& given) : own(std::move(result)), view(own.view()), labels(given) {}
 };
 
-/// Leaves out the dimensions of one entry whose label has more elsewhere, and takes the diagonals of repeated labels.
+/// Drops broadcast dimensions (size 1, but larger in another operand), and takes the diagonals of repeated labels.
 template <class Entry>
 void make_labels_unique(TensorView<Entry>& x, Sizes& labels, const std::array<Index, 64>& size_of) {
   for (int d = x.rank(); d-- > 0;)
@@ -88,7 +88,7 @@ TensorView<const Scalar> as_matrices(const TensorView<const Scalar>& x, int rows
   return copy.view();
 }
 
-/// The labels of a contraction: those of both operands, of one of them, and those that are summed over.
+/// The labels of a contraction. batch: in both operands and kept; m: only in a; n: only in b; k: summed over.
 struct ContractionLabels {
   Sizes batch, m, n, k;
 };
@@ -99,7 +99,7 @@ inline Sizes joined(Sizes labels, const Sizes& more) {
   return labels;
 }
 
-/// Returns the products of matrices [batch x m x n] of two operands, with `batch` dimensions as they are in the labels.
+/// Returns the matrix products [batch x m x n]; the dimensions of batch stay apart.
 template <class Scalar>
 Tensor<Scalar> contraction_products(const LabelledTensor<Scalar>& a, const LabelledTensor<Scalar>& b,
                                     const ContractionLabels& labels, Threads* threads) {
@@ -202,7 +202,7 @@ Tensor<Scalar> einsum(const EinsumEquation& parsed, const std::vector<TensorView
     };
     tensors.push_back(contracted(alone(left, right), alone(right, left), parsed.result, needed, threads));
   }
-  // Labels that all operands had with one entry were kept; those that were dropped have one entry in the result.
+  // Put the labels into the result's order. Labels that were dropped have size 1.
   LabelledTensor<Scalar>& last = tensors.front();
   const TensorView<const Scalar> y = arranged(last.view, last.labels, parsed.result);
   Sizes shape = y.shape();
@@ -212,10 +212,10 @@ Tensor<Scalar> einsum(const EinsumEquation& parsed, const std::vector<TensorView
 
 }  // namespace detail
 
-/// Returns the contraction of one or more tensors, views or expressions by an equation. Operands are contracted two at
-/// a time, in the order that needs the fewest multiplications, by the library's own products. Sums are taken in the
-/// type of the entries, of 16-bit entries in float. Throws if the equation does not fit the operands. The result does
-/// not depend on the number of threads.
+/// Returns the contraction of one or more tensors, views or expressions by an equation. Contracts two operands at a
+/// time. Up to six operands are contracted in the cheapest order, more of them greedily. Sums use the entries' type
+/// (float for 16-bit entries). Throws if the equation does not fit. threads may be null; the result does not depend on
+/// them.
 template <TensorLike First, TensorLike... Others>
 Tensor<ScalarOf<First>> einsum(Threads* threads, std::string_view equation, First&& first, Others&&... others) {
   using Scalar = ScalarOf<First>;
@@ -235,6 +235,7 @@ Tensor<ScalarOf<First>> einsum(Threads* threads, std::string_view equation, Firs
         values);
   }
 }
+/// Returns the contraction of one or more tensors, views or expressions by an equation, on the calling thread.
 template <TensorLike First, TensorLike... Others>
 Tensor<ScalarOf<First>> einsum(std::string_view equation, First&& first, Others&&... others) {
   return einsum(static_cast<Threads*>(nullptr), equation, std::forward<First>(first), std::forward<Others>(others)...);

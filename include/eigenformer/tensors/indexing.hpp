@@ -32,9 +32,9 @@ void for_each_index(const char* where, const Sizes& x_shape, const std::array<Si
 
 }  // namespace detail
 
-/// Returns, for each index, the entry of x at it along a dimension, and at the index's own place along the others:
-/// y(i, j) = x(indices(i, j), j) for dimension 0, as PyTorch's gather. y has the shape of `indices`, which has x's
-/// rank. Throws if an index is out of range.
+/// Picks entries along a dimension, as PyTorch's gather: y(i, j) = x(indices(i, j), j) for dimension 0. indices: the
+/// rank of x, and no larger than x along the other dimensions. y: the shape of indices. Throws if shapes do not fit or
+/// an index is out of range.
 template <TensorLike X, TensorLike Indices>
 Tensor<ScalarOf<X>> gather(X&& x, Index dimension, Indices&& indices) {
   static_assert(std::is_integral_v<ScalarOf<Indices>>, "gather: indices are integers");
@@ -50,8 +50,9 @@ Tensor<ScalarOf<X>> gather(X&& x, Index dimension, Indices&& indices) {
 }
 
 /// Adds each entry of `source` to an entry of x: x(indices(i, j), j) += source(i, j) for dimension 0, as PyTorch's
-/// scatter_add_. `indices` and `source` have one shape, and may share memory with x. Entries are added in order, so the
-/// result is always the same. Throws if an index is out of range; then x may have been changed in part.
+/// scatter_add_. `indices` and `source` have the same shape, and may share memory with x. Entries are added in order,
+/// so the result is always the same. Throws if shapes do not fit, or if an index is out of range; then x may have been
+/// changed in part.
 template <class Scalar, TensorLike Indices, TensorLike Source>
 void scatter_add(const TensorView<Scalar>& x, Index dimension, Indices&& indices, Source&& source) {
   static_assert(std::is_integral_v<ScalarOf<Indices>>, "scatter_add: indices are integers");
@@ -69,7 +70,7 @@ void scatter_add(const TensorView<Scalar>& x, Index dimension, Indices&& indices
                          [&](Index target, Index from) { x.data()[target] += values.view().data()[from]; });
 }
 
-/// Returns the parts of x at some indices along a dimension, as NumPy's take and PyTorch's index_select: for dimension
+/// Returns the slices of x at some indices along a dimension, as NumPy's take and PyTorch's index_select: for dimension
 /// 0 of a table [n x width], the rows of an embedding. indices: of rank 1. Throws if an index is out of range.
 template <TensorLike X, TensorLike Indices>
 Tensor<ScalarOf<X>> index_select(X&& x, Index dimension, Indices&& indices) {
@@ -105,11 +106,12 @@ Tensor<ScalarOf<X>> triangle(const char* where, X&& x, Keeps keeps) {
 }  // namespace detail
 
 /// Returns the matrices of the last two dimensions with zeros above a diagonal: 0 is the main one, 1 the next above it.
+/// Throws if the rank is below 2.
 template <TensorLike X>
 Tensor<ScalarOf<X>> tril(X&& x, Index diagonal = 0) {
   return detail::triangle("tril", x, [&](Index row, Index col) { return col - row <= diagonal; });
 }
-/// Returns the matrices of the last two dimensions with zeros below a diagonal.
+/// Returns the matrices of the last two dimensions with zeros below a diagonal. Throws if the rank is below 2.
 template <TensorLike X>
 Tensor<ScalarOf<X>> triu(X&& x, Index diagonal = 0) {
   return detail::triangle("triu", x, [&](Index row, Index col) { return col - row >= diagonal; });

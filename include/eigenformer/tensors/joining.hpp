@@ -51,7 +51,8 @@ auto concat(Index dimension, First&& first, Others&&... others) {
       values);
 }
 
-/// Returns the parts, which have one shape, along a new dimension before `dimension`. Throws if shapes differ.
+/// Stacks parts of the same shape along a new dimension, which has the number `dimension` in the result. Throws if
+/// shapes differ or there is no part.
 template <class Scalar>
 Tensor<std::remove_const_t<Scalar>> stack(std::span<const TensorView<Scalar>> parts, Index dimension) {
   check(!parts.empty(), "stack: no tensors");

@@ -51,7 +51,7 @@ Tensor<Scalar> multiply_matrices(const TensorView<const Scalar>& a, const Tensor
 }  // namespace detail
 
 /// Returns the matrix product a b of the last two dimensions, [.. x m x n], as NumPy's and PyTorch's matmul. a: [.. x m
-/// x k], b: [.. x k x n]; the dimensions before broadcast. A tensor of rank 1 is a row on the left, a column on the
+/// x k], b: [.. x k x n]; their leading dimensions broadcast. A tensor of rank 1 is a row on the left, a column on the
 /// right, and the result lacks that dimension. 16-bit entries are multiplied and summed as float. Throws if shapes do
 /// not fit. The result does not depend on the number of threads.
 template <TensorLike A, TensorLike B>

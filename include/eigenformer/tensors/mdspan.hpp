@@ -62,9 +62,9 @@ auto tensor_view(const T& x) {
 
 #if defined(__cpp_lib_mdspan)
 
-/// Returns a std::mdspan of a tensor's or a view's entries in place: as_mdspan<3>(x). Throws for another rank. Throws
-/// for strides that std::layout_stride does not allow. It demands strides that are positive, and at least as large as
-/// the span of all entries of each dimension with a smaller stride.
+/// Returns a std::mdspan of a tensor's or a view's entries in place: as_mdspan<3>(x). Throws if x has another rank.
+/// Throws unless strides are positive and the dimensions do not interleave: each stride is at least stride * size of
+/// any dimension with a smaller stride (std::layout_stride demands it).
 template <int rank, class Scalar>
 std::mdspan<Scalar, std::dextents<Index, rank>, std::layout_stride> as_mdspan(const TensorView<Scalar>& x) {
   check(x.rank() == rank, "as_mdspan: a tensor ", x.shape(), ", expected ", rank, " dimensions");

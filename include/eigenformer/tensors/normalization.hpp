@@ -1,5 +1,6 @@
-// Softmax, layer norm and RMS norm of tensors, over any dimensions, with their derivatives. They run the kernels of
-// kernels/softmax.hpp, layer_norm.hpp and rms_norm.hpp.
+// Softmax, layer norm (Ba et al. 2016, arXiv 1607.06450) and RMS norm (Zhang and Sennrich 2019, arXiv 1910.07467) of
+// tensors, over any dimensions, with their derivatives. They run the kernels of kernels/softmax.hpp, layer_norm.hpp and
+// rms_norm.hpp.
 //
 //   Tensor<float> weights = softmax(scores);                              // over the last dimension
 //   Tensor<float> y = layer_norm(x, gain, bias);                          // gain, bias: [width]
@@ -108,7 +109,7 @@ class NormParameter {
   RowOperand<const X&> operand_;
 };
 
-/// Stops compilation unless all entries are of one type.
+/// Stops compilation unless all entries have the same type.
 template <class X, class... Others>
 constexpr void check_one_type() {
   static_assert((std::is_same_v<ScalarOf<X>, ScalarOf<Others>> && ...),
@@ -194,7 +195,7 @@ struct RmsNormOptions {
 template <class Scalar>
 struct RmsNormResult {
   Tensor<Scalar> y;
-  Tensor<ComputeType<Scalar>> rrms;  // 1 / sqrt(mean(x^2) + epsilon): the shape of x, with one entry per dimension
+  Tensor<ComputeType<Scalar>> rrms;  // 1 / sqrt(mean(x^2) + epsilon): x's shape, with size 1 in options.dimensions
 };
 
 /// What rms_norm_backward returns.

@@ -22,7 +22,7 @@ Tensor<typename Derived::Scalar> pad(const Eigen::MatrixBase<Derived>& rows, con
 }
 
 /// Returns the first rows of each sequence one under another: [tokens x width]. padded: [batch x longest x width].
-/// lengths: of each sequence. Throws if their number is not the batch, or if one is longer than the longest.
+/// lengths: of each sequence. Throws unless there are `batch` lengths, each at most `longest`.
 template <class Scalar>
 Matrix<std::remove_const_t<Scalar>> unpad(const TensorView<Scalar>& padded, std::span<const Index> lengths) {
   check(padded.rank() == 3, "unpad: a tensor ", padded.shape(), ", expected [batch x longest x width]");

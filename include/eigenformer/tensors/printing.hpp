@@ -38,7 +38,7 @@ std::string printed(const Scalar& value, int precision) {
   }
 }
 
-/// The places of a dimension that are printed; -1 stands for those left out.
+/// The indices of a dimension that are printed; -1 stands for those left out.
 inline std::vector<Index> printed_places(Index n, bool abridged, Index edge) {
   std::vector<Index> places;
   for (Index i = 0; i < n; ++i)
@@ -49,7 +49,7 @@ inline std::vector<Index> printed_places(Index n, bool abridged, Index edge) {
   return places;
 }
 
-/// Appends a view's entries, right-aligned, or finds the width of the widest while it appends nothing.
+/// Prints a view right-aligned: finds the widest entry first, then appends all entries.
 template <class Scalar>
 class TensorPrinter {
  public:
@@ -107,6 +107,7 @@ std::string to_string(X&& x, const PrintOptions& options = {}) {
   return text + "]\n" + detail::TensorPrinter<ScalarOf<X>>(values.view(), options).text();
 }
 
+/// Writes to_string(x) to the stream.
 template <TensorLike X>
 std::ostream& operator<<(std::ostream& stream, X&& x) {
   return stream << to_string(x);

@@ -31,8 +31,10 @@ class Dimensions {
   Sizes numbers_;
 };
 
-// Each takes a tensor, a view or an expression, and reduces over the given dimensions, or over all if none are given.
+// Each takes a tensor, a view or an expression. sum, prod, amax, amin, all, any and mean without dimensions reduce over
+// all of them.
 
+/// The sum; 0 over no entries. Integers and bool are summed as 64-bit integers.
 template <TensorLike X>
 auto sum(X&& x, const Dimensions& dimensions, const ReductionOptions& options = {}) {
   using Result = detail::SumResult<ScalarOf<X>>;
@@ -43,6 +45,7 @@ auto sum(X&& x) {
   const Sizes all = detail::all_dimensions(detail::shape_of(x));
   return sum(std::forward<X>(x), all);
 }
+/// The product; 1 over no entries. Integers and bool are multiplied as 64-bit integers.
 template <TensorLike X>
 auto prod(X&& x, const Dimensions& dimensions, const ReductionOptions& options = {}) {
   using Result = detail::SumResult<ScalarOf<X>>;
@@ -116,8 +119,8 @@ auto mean(X&& x) {
   const Sizes all = detail::all_dimensions(detail::shape_of(x));
   return mean(std::forward<X>(x), all);
 }
-/// The sum of squared differences from the mean, divided by the number of entries minus options.correction. Infinity,
-/// or NaN for equal entries, if that is not positive.
+/// The sum of squared differences from the mean, divided by the number of entries minus options.correction. If the
+/// divisor is not positive: NaN for equal entries, otherwise infinity.
 template <TensorLike X>
 auto variance(X&& x, const Dimensions& dimensions, const ReductionOptions& options = {}) {
   using Scalar = ScalarOf<X>;

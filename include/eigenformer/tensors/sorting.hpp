@@ -1,4 +1,4 @@
-// Sorting, the places of extremes, the largest entries, and running sums along a dimension.
+// Sorting, argmax and argmin, the k largest entries, and running sums along a dimension.
 //
 // NaN counts as larger than all numbers, as in NumPy and PyTorch. Of equal entries the one with the lower index comes
 // first, in either direction.
@@ -17,8 +17,8 @@ enum class SortOrder { ascending, descending };
 
 namespace detail {
 
-/// Returns a tensor of x's shape in which each line along a dimension is made by write(from, from_stride, n, to,
-/// to_stride).
+/// Returns a tensor of x's shape, but of size result_size along a dimension. Each line along that dimension is written
+/// by write(from, from_stride, n, to, to_stride).
 template <class Result, class Scalar, class Write>
 Tensor<Result> map_lines(const TensorView<const Scalar>& x, int dimension, Index result_size, Write write) {
   Sizes shape = x.shape();
@@ -32,7 +32,7 @@ Tensor<Result> map_lines(const TensorView<const Scalar>& x, int dimension, Index
   return result;
 }
 
-/// Returns the places of a line's entries in sorted order; only the first `count` are sorted.
+/// Returns the indices of a line's entries in sorted order; only the first `count` are sorted.
 template <class Scalar>
 std::vector<Index> sorted_places(const Scalar* line, Index stride, Index n, SortOrder order, Index count) {
   std::vector<Index> places(static_cast<std::size_t>(n));
@@ -73,19 +73,19 @@ Tensor<Index> place_of_extreme(const char* where, X&& x, Index dimension, SortOr
 
 }  // namespace detail
 
-/// The place of the largest entry along a dimension, which is removed.
+/// Returns the index of the largest entry along a dimension. The result lacks that dimension.
 template <TensorLike X>
 Tensor<Index> argmax(X&& x, Index dimension) {
   return detail::place_of_extreme("argmax", x, dimension, SortOrder::descending);
 }
-/// The place of the smallest entry along a dimension, which is removed. If there is a NaN, the place of
-/// the first, as in NumPy and PyTorch.
+/// Returns the index of the smallest entry along a dimension, or of the first NaN, as in NumPy and PyTorch. The result
+/// lacks that dimension.
 template <TensorLike X>
 Tensor<Index> argmin(X&& x, Index dimension) {
   return detail::place_of_extreme("argmin", x, dimension, SortOrder::ascending);
 }
 
-/// Returns the places of the entries of each line along a dimension, in sorted order.
+/// Returns the indices that sort each line along a dimension.
 template <TensorLike X>
 Tensor<Index> argsort(X&& x, Index dimension = -1, SortOrder order = SortOrder::ascending) {
   const detail::Evaluated values(x);
@@ -118,9 +118,9 @@ auto sort(X&& x, Index dimension = -1, SortOrder order = SortOrder::ascending) {
 template <class Scalar>
 struct TopK {
   Tensor<Scalar> values;  // the largest first
-  Tensor<Index> indices;  // their places along the dimension
+  Tensor<Index> indices;  // their indices along the dimension
 };
-/// Returns the k largest entries along a dimension, which gets k entries. Throws if it has fewer.
+/// Returns the k largest entries along a dimension, the largest first. Throws if the dimension has fewer than k.
 template <TensorLike X>
 TopK<ScalarOf<X>> top_k(X&& x, Index k, Index dimension = -1) {
   using Scalar = ScalarOf<X>;

@@ -10,8 +10,8 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI::detail {
 
-/// Visits the entries of several operands of one shape together, as few and as long runs. A run is a row of entries in
-/// which each operand has one stride. Dimensions are visited in the order of one operand's memory, and neighbouring
+/// Visits the entries of operands of the same shape together, in runs that are as few and as long as possible. In a
+/// run, each operand has one stride. Dimensions are visited in the order of one operand's memory, and adjacent
 /// dimensions are merged where all operands allow it.
 template <std::size_t operands>
 class StridedLoop {
@@ -121,7 +121,7 @@ MemoryRange memory_range(const TensorView<Scalar>& x) {
   return {address(lowest), address(highest) + sizeof(Scalar) - 1};
 }
 
-/// Whether two views may share memory. They do not if one's last entry lies before the other's first.
+/// Whether the address ranges of two views overlap. They may, even if no entry is shared.
 template <class A, class B>
 bool may_share_memory(const TensorView<A>& a, const TensorView<B>& b) {
   if (a.size() == 0 || b.size() == 0) return false;
@@ -129,8 +129,7 @@ bool may_share_memory(const TensorView<A>& a, const TensorView<B>& b) {
   return of_a.last >= of_b.first && of_b.last >= of_a.first;
 }
 
-/// Whether writing to one view may change what the other has still to read. An entry that is read and then written at
-/// the same index does no harm.
+/// Whether writing `to` may overwrite entries of `from` that are still to be read. Equal views do not interfere.
 template <class From, class To>
 bool interferes(const TensorView<From>& from, const TensorView<To>& to) {
   if (!may_share_memory(from, to)) return false;
@@ -139,7 +138,8 @@ bool interferes(const TensorView<From>& from, const TensorView<To>& to) {
   return !same_entries;
 }
 
-/// Throws if two indices of a view are one entry: writing to it would keep only one of two values.
+/// Throws if a dimension of more than one entry has stride 0: a write would keep only one of its values. Does not
+/// detect other overlaps.
 template <class Scalar>
 void check_writable(const TensorView<Scalar>& to) {
   bool repeated = false;

@@ -25,7 +25,7 @@ constexpr Crc32Tables crc32_tables() {
   return tables;
 }
 
-/// Returns the CRC-32 of bytes that follow others. before: the CRC-32 of those.
+/// Extends the CRC-32 `before` (0 at the start) by more bytes, and returns it.
 inline std::uint32_t crc32(std::span<const std::byte> bytes, std::uint32_t before = 0) {
   static constexpr Crc32Tables tables = crc32_tables();
   const auto at = [&](std::size_t i) { return std::to_integer<std::uint32_t>(bytes[i]); };

@@ -47,7 +47,7 @@ inline std::uint64_t little_endian(std::string_view bytes, std::size_t begin, st
   for (std::size_t i = count; i-- > 0;) number = number << 8 | static_cast<unsigned char>(bytes[begin + i]);
   return number;
 }
-/// Returns a number that is known to fit as a size.
+/// Converts to size_t. The caller has checked that the number fits.
 inline std::size_t as_size(std::uint64_t number) {
   return static_cast<std::size_t>(static_cast<Index>(number));
 }

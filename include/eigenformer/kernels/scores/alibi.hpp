@@ -35,8 +35,7 @@ class Alibi {
     copy.alignment_ = Alignment::after_past();
     return copy;
   }
-  /// Returns a copy that places the first query of each sequence at a key of its own. offsets: these keys; they must
-  /// outlive the score.
+  /// Returns a copy that aligns the first query of sequence s with key offsets[s]. The offsets must outlive the score.
   Alibi with_offsets(std::span<const Index> offsets) const {
     Alibi copy = *this;
     copy.alignment_ = Alignment::with_offsets(offsets);

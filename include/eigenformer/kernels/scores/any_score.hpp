@@ -18,14 +18,14 @@ namespace eigenformer::inline EIGENFORMER_ABI {
 ///   score = score.combined_with(SoftCap(30));
 ///   Matrix<float> y = score.visit([&](const auto& s) { return attention(q, k, v, s, {.heads = 8}); });
 ///
-/// Kernels call it per tile, not per entry. All scores share their kernels with each other, except Unmasked and Causal
-/// alone, which have kernels of their own.
+/// Kernels call it per tile, not per entry. All scores share one set of kernels, except plain Unmasked and Causal,
+/// which have their own.
 template <class Scalar>
 class AnyScore {
  public:
   /// Holds Unmasked.
   AnyScore() = default;
-  /// Holds `score`, which must have a derivative if it is a function: one that takes `auto`.
+  /// Holds a score. A function of scores must be generic (take auto), because the backward needs its derivative.
   template <class S>
   AnyScore(const S& score) {  // NOLINT: implicit
     std::apply([&](const auto&... part) { (add(part), ...); },
@@ -41,18 +41,18 @@ class AnyScore {
 
   /// Returns a copy that numbers queries as tokens of the whole sequence, for keys that include earlier tokens (a
   /// cache): a sequence's last query has the number of its last key. So a score that was written for whole sequences
-  /// also serves their last tokens alone. Do not pass a score whose queries are placed already, as by after_past() or
-  /// with_offsets() of its own.
+  /// also serves their last tokens alone. Do not call it if the score already has an after_past() or with_offsets() of
+  /// its own.
   AnyScore after_past() const { return placed(Alignment::after_past()); }
-  /// Returns a copy that numbers the queries of each sequence from an offset on, as after_past() does. offsets: one for
-  /// each sequence; they must outlive the copy.
+  /// Returns a copy that numbers the queries of sequence s from offsets[s] on. Attention throws for a negative offset.
+  /// The offsets must outlive the copy.
   AnyScore with_offsets(std::span<const Index> offsets) const { return placed(Alignment::with_offsets(offsets)); }
 
   /// Whether this is Unmasked.
   bool empty() const { return std::holds_alternative<Unmasked>(chosen_); }
 
-  /// Returns body(score), with a score as kernels take it. Its type is one of a few; all types give results of one
-  /// type. The score refers to this object.
+  /// Calls body with the score in a type that kernels take, and returns its result. body is compiled for a few types
+  /// and must return the same type for each. The score refers to this object.
   template <class Body>
   auto visit(Body body) const {
     if (const auto* causal = std::get_if<Causal>(&chosen_)) return body(*causal);

@@ -23,14 +23,14 @@ struct WholeBlocks {
   bool operator()(const ScorePosition&) const { return true; }
 };
 
-/// A mask that stores whether each block of queries and keys is hidden, visible, or in part: only in such blocks it
-/// asks its function. Hidden blocks cost nothing. Copies share their storage.
+/// A mask that stores for each block whether all, none or some of its pairs are visible. Calls its function only in
+/// blocks where some are. Skips hidden blocks. Copies share storage.
 template <class Function = WholeBlocks>
 class BlockMask {
  public:
   static constexpr ScoreStage stage = ScoreStage::mask;
 
-  /// Asks the function for every query and key. Throws if the options are not positive.
+  /// Calls the function for every query and key. Throws if the options are not positive.
   BlockMask(const BlockMaskOptions& options, const Function& function)
       : BlockMask(options, function, [&](const ScorePosition& first) {
           Index seen = 0, all = 0;
@@ -42,7 +42,8 @@ class BlockMask {
             }
           return seen == 0 ? Visible::none : (seen == all ? Visible::all : Visible::some);
         }) {}
-  /// blocks: [query blocks x key blocks], true where the block is visible; for all sequences and heads.
+  /// blocks: [query blocks x key blocks], true where the block is visible; for all sequences and heads. Throws if there
+  /// are no blocks, or if block < 1.
   BlockMask(const Matrix<bool>& blocks, Index block) requires(std::is_same_v<Function, WholeBlocks>)
       : BlockMask({.queries = blocks.rows() * block, .keys = blocks.cols() * block, .block = block}, Function(),
                   [&](const ScorePosition& first) {
@@ -91,7 +92,7 @@ class BlockMask {
   }
 
  private:
-  /// Numbers of blocks: that are visible, perhaps in part, and as a whole.
+  /// Blocks that are visible at least in part (seen), and as a whole (whole).
   struct Counts {
     Index seen = 0, whole = 0;
   };
@@ -104,7 +105,7 @@ class BlockMask {
           options.sequences, " sequences and ", options.heads, " heads, expected 1 or more of each");
     rows_ = (options.queries - 1) / options.block + 1;
     cols_ = (options.keys - 1) / options.block + 1;
-    // Sums over all blocks above and to the left, so that counts_in takes four of them.
+    // A summed-area table, so that counts_in reads only four entries.
     std::vector<Counts> sums(static_cast<std::size_t>(options.sequences * options.heads * (rows_ + 1) * (cols_ + 1)));
     const auto narrow = [](Index i) { return static_cast<std::int32_t>(i); };
     for (Index m = 0; m < options.sequences * options.heads; ++m)

@@ -19,8 +19,7 @@ struct Unmasked {
 /// - Causal{} aligns the first query with the first key: query i sees keys 0 .. i.
 /// - Causal::after_past() aligns the last query with the last key, for keys that include earlier tokens (a cache):
 ///   query i of n_q sees keys 0 .. i + (n_k - n_q).
-/// - Causal::with_offsets(offsets) places each sequence: query i of sequence s sees keys 0 .. i + offsets[s]. So there
-///   may be more new keys than queries, or fewer.
+/// - Causal::with_offsets(offsets) places each sequence: query i of sequence s sees keys 0 .. i + offsets[s].
 class Causal {
  public:
   static constexpr ScoreStage stage = ScoreStage::mask;

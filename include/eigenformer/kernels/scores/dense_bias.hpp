@@ -19,9 +19,9 @@ class DenseBias {
   static constexpr bool heads_share_gradient = true;
   static constexpr bool reads_rows_of_keys = true;
 
-  /// If d_bias is given, it has the shape of bias and the backward adds to it. Throws for another rank, or if the
-  /// shapes differ. A bias of rank 4 that is repeated along batch, queries or keys has no gradient: several threads
-  /// would add to one entry. Its gradient is the sum of that of the expanded bias.
+  /// If d_bias is given, it has the shape of bias and the backward adds to it. Throws if the rank is not 2 to 4, or if
+  /// the shapes differ. Throws if d_bias is given for a bias of rank 4 that is repeated along batch, queries or keys:
+  /// threads would add to one entry. Instead, expand the bias and sum its gradient over these dimensions.
   explicit DenseBias(const TensorView<const Scalar>& bias, const TensorView<Scalar>& d_bias = {})
       : by_sequence_(bias.rank() == 4),
         bias_(by_heads(bias)),

@@ -32,7 +32,7 @@ class DenseMask {
           for (Index j = 0; j < by_keys.cols(); ++j)
             for (Index i = 0; i < by_keys.rows(); ++i) body(i, j, by_keys(i, j));
         }) {}
-  /// Copies a matrix, or a tensor [batch x heads x queries x keys]. Throws for another rank.
+  /// Copies a matrix, or a tensor [batch x heads x queries x keys]. Throws if the rank is not 2 or 4.
   explicit DenseMask(const TensorView<const bool>& may_attend)
       : DenseMask(may_attend.shape(), [&](auto body) {
           const TensorView<const bool> x = may_attend.rank() == 2 ? may_attend.unsqueeze(0).unsqueeze(0) : may_attend;

@@ -22,6 +22,7 @@ struct ScoreParameter {
   TensorView<const Scalar> values;  // [n]
   TensorView<Scalar> d_values{};    // [heads x n], a row for each query head; null if no gradient is wanted
 
+  /// Throws if the gradient's shape does not fit.
   ScoreParameter(const TensorView<const Scalar>& numbers, const TensorView<Scalar>& gradient = {})  // NOLINT: implicit
       : values(numbers.rank() == 1 ? numbers : numbers.reshape({-1})), d_values(gradient) {
     check(gradient.data() == nullptr || (gradient.rank() == 2 && gradient.shape()[1] == values.shape()[0]),
@@ -57,11 +58,11 @@ struct PlaceReader {
   Index stride;
   Index last;  // index
   std::int32_t* place;
-  bool* is_read_twice;
+  bool* reads_two_entries;
   Scalar operator()(Index index) const {
     const Index i = std::clamp<Index>(index, 0, last);
     const auto given = static_cast<std::int32_t>(i);
-    *is_read_twice |= *place >= 0 && *place != given;
+    *reads_two_entries |= *place >= 0 && *place != given;
     *place = given;
     return values[i * stride];
   }
@@ -84,7 +85,7 @@ template <class Function, class Scalar, std::size_t parameters>
 class LearnedScore {
  public:
   static constexpr ScoreStage stage = ScoreStage::bias;
-  static constexpr int saved_blocks = 1;                  // the scores before
+  static constexpr int saved_blocks = 1;                  // the scores before the function
   static constexpr bool sequences_share_gradient = true;  // each head has gradients of its own
 
   LearnedScore(const Function& function, const std::array<ScoreParameter<Scalar>, parameters>& given)
@@ -117,7 +118,7 @@ class LearnedScore {
     apply(tile, scores);
   }
 
-  /// Throws if the function reads a parameter at two places for one score.
+  /// Throws if the function reads two entries of a parameter for one score.
   void apply_backward(const ScoreTile& tile, ScoreBlock<Scalar> saved, ScoreBlock<Scalar> d_scores) const {
     detail::for_each_run(tile, d_scores, [&](const auto& places, Index i, Index j, auto run_length) {
       constexpr int count = run_length;
@@ -150,15 +151,15 @@ class LearnedScore {
   void add_parameter_gradients(Index head, const Scalar* before, const Scalar* d, const Places& places,
                                std::index_sequence<I...>) const {
     std::int32_t entries[parameters][count];
-    bool is_read_twice = false;
+    bool reads_two_entries = false;
     detail::for_each_lane<count>([&](int l) {
       ((entries[I][l] = -1), ...);
       (void)function_(
           before[l], places(l),
           detail::PlaceReader<Scalar>{parameters_[I].values.data(), parameters_[I].values.strides()[0],
-                                      parameters_[I].values.shape()[0] - 1, &entries[I][l], &is_read_twice}...);
+                                      parameters_[I].values.shape()[0] - 1, &entries[I][l], &reads_two_entries}...);
     });
-    check(!is_read_twice, "attention: a score's function reads one parameter at two places; pass it twice instead");
+    check(!reads_two_entries, "attention: a score's function reads one parameter at two places; pass it twice instead");
     (add_gradient_of<I, count>(head, before, d, places, entries[I]), ...);
   }
 

@@ -17,7 +17,7 @@ class RelativeKeys {
   static constexpr bool sequences_share_gradient = true;  // all keys of a query add to its few terms
 
   /// terms: [query rows x heads x 2k + 1]. If d_terms is given, it has the shape of terms and the backward adds to it.
-  /// Throws for another rank, if the last dimension is not 2k + 1 for some k >= 1, or if the shapes differ.
+  /// Throws if the rank is not 3, if the last dimension is not 2k + 1 for some k >= 1, or if the shapes differ.
   explicit RelativeKeys(const TensorView<const Scalar>& terms, const TensorView<Scalar>& d_terms = {})
       : terms_(terms), d_terms_(d_terms) {
     check(terms.rank() == 3, "RelativeKeys: terms are ", terms.shape(), ", expected [queries x heads x distances]");
@@ -34,8 +34,7 @@ class RelativeKeys {
     copy.alignment_ = Alignment::after_past();
     return copy;
   }
-  /// Returns a copy that places the first query of each sequence at a key of its own. offsets: these keys; they must
-  /// outlive the score.
+  /// Returns a copy that aligns the first query of sequence s with key offsets[s]. The offsets must outlive the score.
   RelativeKeys with_offsets(std::span<const Index> offsets) const {
     RelativeKeys copy = *this;
     copy.alignment_ = Alignment::with_offsets(offsets);

@@ -29,8 +29,8 @@ class SlidingWindow {
     return window;
   }
 
-  /// Returns a window that places the first query of each sequence at a key of its own. offsets: these keys; they must
-  /// outlive the mask. Throws if size < 1.
+  /// Returns a window that aligns the first query of sequence s with key offsets[s]. The offsets must outlive the mask.
+  /// Throws if size < 1.
   static SlidingWindow with_offsets(Index size, std::span<const Index> offsets) {
     SlidingWindow window(size);
     window.alignment_ = Alignment::with_offsets(offsets);

@@ -13,9 +13,8 @@ namespace eigenformer::inline EIGENFORMER_ABI::detail {
 template <class Scalar>
 inline constexpr bool has_product = std::is_same_v<Scalar, float> || std::is_same_v<Scalar, double>;
 
-/// Writes c = a b for each pair of matrices. a: [batch x m x k], b: [batch x k x n], c: [batch x m x n], where batch
-/// stands for the same dimensions, any number of them, in all three. The strides of b are any; the rows or columns of
-/// the matrices of a are contiguous, and so are the rows of c's.
+/// Writes c = a b for each pair of matrices. a: [batch x m x k], b: [batch x k x n], c: [batch x m x n]; `batch` may be
+/// several dimensions. Strides: a has contiguous rows or columns, b any strides, c contiguous rows.
 template <class Scalar>
 void multiply_batch(const TensorView<const Scalar>& a, const TensorView<const Scalar>& b, const TensorView<Scalar>& c,
                     Threads* threads) {
@@ -37,7 +36,7 @@ void multiply_batch(const TensorView<const Scalar>& a, const TensorView<const Sc
                [&](const auto& run) {
                  for (Index i = 0; i < run.size; ++i) places.push_back(run.part(i, 1).offsets);
                });
-  // Many products are a task each. Few are split into blocks themselves.
+  // Many products: one task each. Few products: each is split among the threads.
   const bool are_many = batch > 0 && places.size() >= 8;
   parallel_for(are_many ? threads : nullptr, static_cast<Index>(places.size()), 1, [&](Index i, Index) {
     const std::array<Index, 3>& place = places[static_cast<std::size_t>(i)];

@@ -119,7 +119,7 @@ using OperandOf = decltype(operand_of(std::declval<T>()));
 
 }  // namespace detail
 
-/// The function of some operands, entry by entry. Made by `map` and by the operators and functions on tensors. It
+/// A function applied to operands, entry by entry. Made by `map` and by the operators and functions on tensors. It
 /// refers to tensors and views, which must outlive it; it keeps temporary tensors.
 template <class Function, class... Operands>
 class TensorExpression {

@@ -26,7 +26,7 @@ struct SumReducer {
   }
   template <class A>
   static A of_run(const auto& entries) {
-    // Summed in its own type, which is SIMD, at most run_part entries at a time.
+    // Floats are summed in float to use SIMD; run_part bounds the rounding error.
     using Own = typename std::remove_cvref_t<decltype(entries)>::Scalar;
     if constexpr (std::is_same_v<Own, float>)
       return static_cast<A>(entries.sum());

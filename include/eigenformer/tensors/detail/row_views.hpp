@@ -54,11 +54,11 @@ ConstMatrixMap<Scalar> matrix_of(const Tensor<Scalar>& x, const RowShape& shape)
   return ConstMatrixMap<Scalar>(x.data(), shape.rows, shape.cols);
 }
 
-/// A matrix whose rows are contiguous and any distance apart.
+/// A matrix whose rows are contiguous and equally spaced.
 template <class Scalar>
 using RowsMap = Eigen::Map<const Matrix<Scalar>, Eigen::Unaligned, Eigen::OuterStride<>>;
 
-/// Returns how far apart a view's rows are, or nothing if they are not contiguous or not one distance apart. Eigen::Ref
+/// Returns how far apart a view's rows are, or nothing if they are not contiguous or not equally spaced. Eigen::Ref
 /// takes an outer stride of 0 for a missing one, so repeated rows cannot be read in place.
 template <class Scalar>
 std::optional<Index> distance_of_rows(const TensorView<const Scalar>& x, const RowShape& shape) {
@@ -119,8 +119,7 @@ Tensor<Scalar> from_rows(Tensor<Compute> rows, const RowShape& shape) {
     return rows.template cast<Scalar>();
 }
 
-/// Returns the tensor of the rows that kernel(from, to) writes. `to` may be `from`: what must be copied or computed
-/// before the kernel runs is overwritten by it.
+/// Returns what kernel(from, to) writes. `from` and `to` are the same memory if x had to be copied or computed first.
 template <class X, class Kernel>
 Tensor<ScalarOf<X>> map_rows(X&& x, const RowShape& shape, Kernel kernel) {
   using Scalar = ScalarOf<X>;

@@ -24,8 +24,8 @@ struct Run {
 template <class Scalar>
 using RunArray = Eigen::Array<Scalar, Eigen::Dynamic, 1>;
 
-/// Reads entries that are any stride apart. One type for all strides, so that an expression is compiled once: whether
-/// entries are neighbours (1) or repeated (0) is asked for each packet, and a processor predicts it.
+/// Reads entries with any stride. The stride is tested per packet rather than in the type, so that an expression is
+/// compiled once. The branch predictor makes that cheap.
 template <class Scalar>
 struct RunReader {
   const Scalar* data;

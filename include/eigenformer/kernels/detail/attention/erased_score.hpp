@@ -94,8 +94,8 @@ class ErasedScore {
   void (*differentiate_)(const void*, const ScoreTile&, ScoreBlock<Scalar>, ScoreBlock<Scalar>);
 };
 
-/// An erased score that satisfies Score, with the properties known at compile time that kernels need then. `kind` tells
-/// which tiles share gradients.
+/// An erased score as a Score, with the properties that kernels need at compile time. `kind` tells which tiles share
+/// gradients.
 template <class Scalar, ScoreKind known>
 class ScoreOfKind : public ErasedScore<Scalar> {
  public:

@@ -74,7 +74,7 @@ void softmax_of_queries(ScoreMatrix<Scalar>& scores) {
   for (Index j = 0; j < scores.cols(); ++j) column(j) /= sum;
 }
 
-/// Turns the scores of one head into weights that leave their share to its sink.
+/// Turns the scores of one head into weights; the head's sink takes its share of each row.
 template <class Scalar>
 void softmax_with_sink(ScoreMatrix<Scalar>& scores, double sink) {
   Eigen::ArrayXd share(scores.rows());

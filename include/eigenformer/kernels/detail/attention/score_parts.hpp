@@ -99,7 +99,7 @@ class ScoreParts {
   }
 
   /// Applies the scores in place. `saved` has room for `blocks` blocks. If the parts save more than these, saves the
-  /// scores before instead, and `differentiate` applies the parts once more.
+  /// unchanged scores instead, and `differentiate` applies the parts once more.
   void apply_saving(const ScoreTile& tile, ScoreBlock<Scalar> scores, ScoreBlock<Scalar> saved, int blocks) const {
     if (kind_.saved_blocks <= blocks) return apply_saving_all(tile, scores, saved);
     saved = scores;
@@ -138,7 +138,7 @@ class ScoreParts {
   std::vector<ScorePart<Scalar>> parts_;
 };
 
-/// ScoreParts as a Score, with the properties known at compile time that kernels need then. The parts must outlive it.
+/// ScoreParts as a Score, with the properties that kernels need at compile time. The parts must outlive it.
 template <class Scalar, ScoreKind known>
 class ScorePartsOfKind {
  public:
