@@ -41,7 +41,8 @@ class AnyScore {
 
   /// Returns a copy that numbers queries as tokens of the whole sequence, for keys that include earlier tokens (a
   /// cache): a sequence's last query has the number of its last key. So a score that was written for whole sequences
-  /// also serves their last tokens alone. Do not call it if the score already has an after_past() or with_offsets() of
+  /// also serves their last tokens alone. Attention throws if a
+  /// sequence has more queries than keys. Do not call it if the score already has an after_past() or with_offsets() of
   /// its own.
   AnyScore after_past() const { return placed(Alignment::after_past()); }
   /// Returns a copy that numbers the queries of sequence s from offsets[s] on. Attention throws for a negative offset.
