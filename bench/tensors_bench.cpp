@@ -1,7 +1,7 @@
-// Benchmarks tensors: element-wise functions beside Eigen's arrays, reductions, einsum beside the matrix product that
-// it is, and attention on [batch x heads x tokens x width] with one thread and with two.
+// Compares tensors with what they are built on: element-wise functions and reductions with Eigen's arrays, and einsum
+// with matmul. Also compares attention on [batch x heads x tokens x width] by two threads with one thread.
 //
-// The counter `speed` is the speed of the tensors' version divided by that of the other.
+// The counter `speed` is the other's time divided by the time of tensors, or of two threads.
 #include "eigenformer/core/thread_pool.hpp"
 #include "eigenformer/kernels/attention_backward.hpp"
 #include "eigenformer/tensors/creation.hpp"

@@ -9,7 +9,7 @@ if(NOT text MATCHES "\n```cpp\r?\n([^`]*)```")
   message(FATAL_ERROR "examples/pytorch.md has no C++ block")
 endif()
 set(preamble "${CMAKE_MATCH_1}")
-# A line of a list would end at a semicolon, so they are hidden while lines are told apart.
+# CMake splits lists at semicolons, so the page's own semicolons are replaced until it has been split into lines.
 string(REPLACE ";" "<semicolon>" lines "${text}")
 string(REPLACE "[" "<open>" lines "${lines}")
 string(REPLACE "]" "<close>" lines "${lines}")

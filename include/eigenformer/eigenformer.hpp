@@ -1,5 +1,5 @@
-// Includes the whole library except io/, most of which depends on more than Eigen, and tensors/eigen_tensor.hpp, which
-// takes long to compile. To compile faster, include only the headers you need.
+// Includes the whole library, with two exceptions: io/, because most of it depends on more than Eigen, and
+// tensors/eigen_tensor.hpp, because it takes long to compile. To compile faster, include only the headers you need.
 #pragma once
 
 #include "eigenformer/autograd/gradient_check.hpp"

@@ -94,7 +94,7 @@ class AttentionCase {
   const Tensor<Scalar>& present_key() const { return k_; }
   const Tensor<Scalar>& present_value() const { return v_; }
 
-  /// Returns Y, whose rank is that of Q.
+  /// Returns Y, which has the rank of Q.
   Array<Scalar> y() const {
     AttentionOptions options = options_of(true);
     Array<Scalar> y;

@@ -106,25 +106,25 @@ auto clamp(X&& x, const Low& low, const High& high) {
 
 // --- Comparisons and logic: expressions of bool ----------------------------------------------------------------------
 
-/// Whether an entry of a is less than that of b.
+/// Returns a < b, entry by entry.
 template <class A, class B>
 requires TensorPair<A, B>
 auto operator<(A&& a, B&& b) {
   return detail::map_pair([](const auto& x, const auto& y) { return x < y; }, std::forward<A>(a), std::forward<B>(b));
 }
-/// Whether an entry of a is at most that of b.
+/// Returns a <= b, entry by entry.
 template <class A, class B>
 requires TensorPair<A, B>
 auto operator<=(A&& a, B&& b) {
   return detail::map_pair([](const auto& x, const auto& y) { return x <= y; }, std::forward<A>(a), std::forward<B>(b));
 }
-/// Whether an entry of a is greater than that of b.
+/// Returns a > b, entry by entry.
 template <class A, class B>
 requires TensorPair<A, B>
 auto operator>(A&& a, B&& b) {
   return detail::map_pair([](const auto& x, const auto& y) { return x > y; }, std::forward<A>(a), std::forward<B>(b));
 }
-/// Whether an entry of a is at least that of b.
+/// Returns a >= b, entry by entry.
 template <class A, class B>
 requires TensorPair<A, B>
 auto operator>=(A&& a, B&& b) {

@@ -8,6 +8,25 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
+namespace detail {
+
+/// Returns body(views of the tensors). Expressions are computed first.
+template <class Body, class First, class... Others>
+auto with_views(Body body, const First& first, const Others&... others) {
+  static_assert((... && std::is_same_v<ScalarOf<First>, ScalarOf<Others>>),
+                "tensors of different types: write cast<T>() of one of them");
+  using View = TensorView<const ScalarOf<First>>;
+  const std::tuple<Evaluated<const First&>, Evaluated<const Others&>...> values(first, others...);
+  return std::apply(
+      [&](const auto&... x) {
+        const std::array<View, sizeof...(x)> views{x.view()...};
+        return body(std::span<const View>(views));
+      },
+      values);
+}
+
+}  // namespace detail
+
 /// Returns the parts one after the other along a dimension. Their other dimensions are equal. Throws if they are not,
 /// or if there is no part. The parts may be what split() returned.
 template <class Scalar>
@@ -39,16 +58,7 @@ auto concat(const std::vector<TensorView<Scalar>>& parts, Index dimension) {
 /// Returns tensors, views or expressions one after the other along a dimension: concat(0, a, b, c).
 template <TensorLike First, TensorLike... Others>
 auto concat(Index dimension, First&& first, Others&&... others) {
-  static_assert((... && std::is_same_v<ScalarOf<First>, ScalarOf<Others>>),
-                "tensors of different types: write cast<T>() of one of them");
-  const std::tuple<detail::Evaluated<First>, detail::Evaluated<Others>...> values(std::forward<First>(first),
-                                                                                  std::forward<Others>(others)...);
-  return std::apply(
-      [&](const auto&... x) {
-        const std::array<TensorView<const ScalarOf<First>>, sizeof...(x)> parts{x.view()...};
-        return concat(std::span<const TensorView<const ScalarOf<First>>>(parts), dimension);
-      },
-      values);
+  return detail::with_views([&](const auto& parts) { return concat(parts, dimension); }, first, others...);
 }
 
 /// Stacks parts of the same shape along a new dimension, which has the number `dimension` in the result. Throws if
@@ -71,16 +81,7 @@ auto stack(const std::vector<TensorView<Scalar>>& parts, Index dimension) {
 /// Returns tensors, views or expressions along a new dimension: stack(0, a, b, c).
 template <TensorLike First, TensorLike... Others>
 auto stack(Index dimension, First&& first, Others&&... others) {
-  static_assert((... && std::is_same_v<ScalarOf<First>, ScalarOf<Others>>),
-                "tensors of different types: write cast<T>() of one of them");
-  const std::tuple<detail::Evaluated<First>, detail::Evaluated<Others>...> values(std::forward<First>(first),
-                                                                                  std::forward<Others>(others)...);
-  return std::apply(
-      [&](const auto&... x) {
-        const std::array<TensorView<const ScalarOf<First>>, sizeof...(x)> parts{x.view()...};
-        return stack(std::span<const TensorView<const ScalarOf<First>>>(parts), dimension);
-      },
-      values);
+  return detail::with_views([&](const auto& parts) { return stack(parts, dimension); }, first, others...);
 }
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI
