@@ -26,7 +26,7 @@ int main() {
   y.matrix(0) *= 2;
   y.array() += x.select(0, 1);  // broadcasts over the first dimension
 
-  // Contractions by the library's products; a batch of bilinear forms with its gradient.
+  // einsum computes a batch of bilinear forms; the tape gives the gradient of their weights.
   ef::Rng rng(1);
   const ef::Tensor<float> a = ef::randn<float>({5, 4}, rng), w = ef::randn<float>({3, 4, 4}, rng);
   ef::Tape<float> tape;

@@ -20,8 +20,7 @@ inline constexpr bool has_memory = (Derived::Flags & Eigen::DirectAccessBit) != 
   matrix.data();
 };
 
-/// A tensor's entries, to be written one by one: what array() of a tensor or a view returns. See
-/// tensors/elementwise.hpp.
+/// The entries of a tensor or a view as the target of an assignment: what array() returns. See tensors/elementwise.hpp.
 template <class Scalar>
 class TensorArray;
 

@@ -33,8 +33,8 @@ constexpr auto stored_type() {
     return std::type_identity<std::conditional_t<std::is_signed_v<Scalar>, std::int64_t, std::uint64_t>>();
 }
 
-/// The type in which files store a number: a whole number's type of fixed width, or the type itself. On some machines
-/// `long` and `long long` are different types of one width.
+/// The type in which files store Scalar. For whole numbers it is the type of fixed width, since `long` and `long long`
+/// may be different types of one width. For other numbers it is Scalar itself.
 template <Number Scalar>
 using StoredType = typename decltype(stored_type<Scalar>())::type;
 

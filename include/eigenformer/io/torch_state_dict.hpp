@@ -48,7 +48,7 @@ namespace eigenformer::inline EIGENFORMER_ABI {
 
 namespace detail {
 
-/// Returns why a tensor of a state dict is not a layer's, where that is known.
+/// Returns why layers have no tensor of this name, or "" if the reason is not known.
 inline std::string torch_reason(const std::string& name) {
   const std::string last = name.substr(name.rfind('.') + 1);  // npos + 1 is 0
   if (last == "bias_k" || last == "bias_v") return ": attention with add_bias_kv is not supported";
@@ -62,7 +62,7 @@ inline bool fits_torch_shape(const std::vector<Index>& given, const std::vector<
          (given.size() == 1 && expected.size() == 2 && expected[0] == 1 && given[0] == expected[1]);
 }
 
-/// Throws one error that lists every tensor that is missing, unknown or of another shape.
+/// Throws one error if tensors are missing, unknown or of another shape. Lists the first ten, and counts the others.
 template <class Model>
 void check_torch_state_dict(const SafetensorsFile& file, const Model& model, const std::string& prefix) {
   constexpr std::size_t max_listed = 10;
@@ -128,8 +128,8 @@ void write_torch_state_dict(const std::filesystem::path& path, const Model& mode
 ///
 ///   ef::load_torch_state_dict(file, model.encoder, "transformer.encoder.");
 ///
-/// Throws one error, and leaves the model unchanged, if tensors are missing, unknown or of another shape. It names each
-/// of them, with its expected and given shape. Also throws if PyTorch has no such layer: attention with key_heads,
+/// Throws one error, and leaves the model unchanged, if tensors are missing, unknown or of another shape. It names up
+/// to ten of them, with expected and given shapes. Also throws if PyTorch has no such layer: attention with key_heads,
 /// head_width, qk_norm or relative positions, or the cell gru_reset_first.
 template <class Model>
 void load_torch_state_dict(const SafetensorsFile& file, Model& model, const std::string& prefix = "") {

@@ -113,7 +113,8 @@ auto attention_of(const TensorView<const Given>& q, const TensorView<const Store
 ///
 /// q, k and v are Eigen matrices or tensors:
 /// - Matrices, maps, blocks and transposes are read in place. Expressions are evaluated once.
-/// - Matrices may be Eigen::half or Eigen::bfloat16: all three, or only k and v (a cache). The result is then float.
+/// - Entries may be Eigen::half or Eigen::bfloat16: of all three, or only of k and v (a cache). The result is then
+///   float.
 /// - Tensors are [batch x heads x tokens x width] with any strides, and are read in place. The result is a tensor
 ///   [batch x heads x tokens x value width]. With options.dimensions = batch_tokens_heads, the order is [batch x tokens
 ///   x heads x width]. options.query_rows and key_rows may give the sequences' lengths. k and v may have fewer heads

@@ -7,6 +7,8 @@
 //   dS' = P * (dP - rowsum(P * dP))        rowsum(P * dP) = rowsum(O * dO)
 //   dQ = scale dS K                        dK = scale dS^T Q
 //
+// If the log-sum-exps have gradients dL (one per row), dS' = P * (dP - rowsum(P * dP) + dL).
+//
 // The score's apply_backward turns dS' into dS. P is recomputed from Q, K and the log-sum-exp, one tile of queries and
 // keys at a time: see detail/attention/backward_tile.hpp.
 #pragma once
@@ -58,8 +60,8 @@ void add_sink_gradients(const AttentionLayout& layout, const BackwardRows<Scalar
 }  // namespace detail
 
 /// Writes the gradients of attention_forward. saved: what the forward wrote; from: the gradients of these outputs, of
-/// the same shapes. Also adds to the gradients that the score itself has, if any. In tensors, does not write the
-/// gradients of padding. Throws before it writes if shapes do not fit, or if options has key_index or key_pages.
+/// the same shapes. Also adds the gradients of the score's own parameters, if it has any. In tensors, does not write
+/// the gradients of padding. Throws before it writes if shapes do not fit, or if options has key_index or key_pages.
 template <class Scalar, class S>
 void attention_backward(const AttentionInputs<Scalar>& given, const S& score, const AttentionOptions& options,
                         const AttentionSaved<Scalar>& saved, const AttentionOutputGradients<Scalar>& from,

@@ -73,7 +73,8 @@ auto with_scores_of(const Q& q, const K& k, const S& score, const O& options, Bo
 /// attention().
 ///
 /// To see intermediate scores, pass only the first steps of a score. For ONNX's qk_matmul_output_mode 0 pass
-/// Unmasked{}, for mode 1 the SoftCap alone, for mode 2 the whole score. Mode 3 is attention_weights().
+/// Unmasked{}, for mode 1 the SoftCap alone, for mode 2 the whole score. Mode 3 is attention_weights(). Specifications
+/// before May 2026 exchange modes 1 and 2.
 template <class Q, class K, class S = AttentionOptions, class O = OptionsAfter<S>>
 auto attention_scores(const Q& q, const K& k, const S& score = {}, const O& options = {}) {
   return detail::with_scores_of(

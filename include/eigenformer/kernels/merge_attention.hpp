@@ -4,7 +4,7 @@
 //   AttentionResult<float> whole = merge_attention(first, second);
 //
 // With log-sum-exps L_1 and L_2, L = log(e^L_1 + e^L_2) and w_i = e^(L_i - L), the result is w_1 O_1 + w_2 O_2. This is
-// exact: a long prefix may be attended once for many sequences, or on another machine.
+// exact, so a long prefix may be attended once for many sequences, or on another machine.
 #pragma once
 
 #include "eigenformer/kernels/attention.hpp"
@@ -12,9 +12,9 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// The result of attention and the log-sum-exps of its scores: two matrices, [queries x heads * e] and [queries x
-/// heads], or two tensors, [batch x heads x tokens x e] and [batch x heads x tokens], whatever the operands'
-/// dimensions.
+/// The result of attention and the log-sum-exps of its scores.
+/// - Matrices: [queries x heads * e] and [queries x heads].
+/// - Tensors: [batch x heads x tokens x e] and [batch x heads x tokens], for either value of options.dimensions.
 template <class Scalar>
 struct AttentionResult {
   Tensor<Scalar> out;
@@ -56,7 +56,7 @@ void check_results(const AttentionResultView<Scalar>& a, const AttentionResultVi
   check(matrices || tensors, "merge_attention: a result ", out, " with log-sum-exps ", sums);
 }
 
-/// Returns a result by its heads: [rows x heads x e], with any strides.
+/// Returns a result with heads as a dimension: a matrix as [rows x heads x e], a tensor as it is.
 template <class Entry>
 TensorView<Entry> head_entries(const TensorView<Entry>& out, const Sizes& log_sum_exp) {
   return out.rank() == 4 ? out : out.reshape({out.shape()[0], log_sum_exp[1], out.shape()[1] / log_sum_exp[1]});
@@ -88,8 +88,8 @@ void for_each_pair(const AttentionResultView<Scalar>& a, const AttentionResultVi
 }  // namespace detail
 
 /// Returns the result over the keys of both parts. The parts have the same queries and different keys. Sinks count
-/// once: give them to one of the parts only. A query that sees no key in a part has a log-sum-exp of -inf there, and
-/// the part does not count. Throws if shapes differ.
+/// once: give them to one of the parts only. If a query sees no key in a part, its log-sum-exp is -inf there, and the
+/// part does not count for it. Throws if shapes differ.
 template <class Scalar>
 AttentionResult<Scalar> merge_attention(const AttentionResultView<Scalar>& a, const AttentionResultView<Scalar>& b) {
   detail::check_results(a, b);

@@ -17,7 +17,7 @@ namespace eigenformer::inline EIGENFORMER_ABI {
 enum class RopeType {
   unscaled,  // "default"
   linear,    // position interpolation: all frequencies divided by factor (Chen et al. 2023, arXiv 2306.15595)
-  ntk,       // a larger base, so that only the lowest frequency is divided by factor (Peng et al. 2023, section 3.1)
+  ntk,       // a larger base: divides the lowest frequency by factor, higher ones by less (Peng et al., section 3.1)
   yarn,      // Peng et al. 2023, arXiv 2309.00071, section 3.4
   llama3     // Llama 3.1 (Grattafiori et al. 2024, arXiv 2407.21783) as in the format of Hugging Face
 };
@@ -43,8 +43,8 @@ struct RotaryScaling {
   double beta_slow = 1;                        // yarn: pairs that turn less often than this in training are scaled
   bool truncate = true;                        // yarn: round the pair indices where interpolation begins and ends
   double attention_factor = 0;                 // yarn: factor of queries and keys; 0: 0.1 ln(factor) + 1
-  double mscale = 0;          // yarn: if this and mscale_all_dim are not 0, the factor of queries and keys is
-  double mscale_all_dim = 0;  //   (0.1 mscale ln(factor) + 1) / (0.1 mscale_all_dim ln(factor) + 1)
+  double mscale = 0;                           // yarn: if attention_factor is 0 and both mscales are not, the factor is
+  double mscale_all_dim = 0;                   // (0.1 mscale ln(factor) + 1) / (0.1 mscale_all_dim ln(factor) + 1)
 
   friend bool operator==(const RotaryScaling&, const RotaryScaling&) = default;
 };

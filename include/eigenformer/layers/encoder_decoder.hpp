@@ -7,9 +7,9 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// Like torch.nn.Transformer with a causal tgt_mask, and with its names of parameters. torch.nn.Transformer ends each
-/// stack with a norm, so set final_norm to FinalNorm::always to read its weights. models/transformer.hpp has the model
-/// with embeddings and an output layer.
+/// An encoder and a decoder. Like torch.nn.Transformer with a causal tgt_mask; parameters have the same names.
+/// torch.nn.Transformer ends each stack with a norm, so set final_norm to FinalNorm::always to read its weights.
+/// models/transformer.hpp has the model with embeddings and an output layer.
 template <class Scalar>
 struct EncoderDecoder {
   Encoder<Scalar> encoder;

@@ -14,7 +14,7 @@ namespace eigenformer::inline EIGENFORMER_ABI {
 enum class QueryKeyNorm {
   none,
   rms_norm,   // Qwen3 (arXiv 2505.09388) and Gemma 3 (arXiv 2503.19786). Gemma's files store the gains minus 1
-  layer_norm  // Henry et al. 2020, arXiv 2010.04245; ViT-22B (Dehghani et al. 2023, arXiv 2302.05442)
+  layer_norm  // ViT-22B (Dehghani et al. 2023, arXiv 2302.05442)
 };
 
 constexpr auto enum_names(QueryKeyNorm) {

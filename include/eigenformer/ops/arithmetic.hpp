@@ -8,8 +8,9 @@ namespace eigenformer::inline EIGENFORMER_ABI {
 
 namespace detail {
 
-/// Whether a and b have entries at the same places in memory, so that no broadcasting is needed: shapes are equal, or
-/// one of them is a tensor over the rows of the other, which is a matrix, and NumPy's rule gives no other shape.
+/// Whether entries at the same place in memory belong together, so that no broadcasting is needed:
+/// - the shapes are equal; or
+/// - one is a tensor, the other the matrix of its rows, and they do not broadcast to a third shape.
 template <class Scalar>
 bool have_equal_rows(const Variable<Scalar>& a, const Variable<Scalar>& b) {
   const Sizes x = a.sizes(), y = b.sizes();

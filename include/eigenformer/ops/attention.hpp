@@ -99,7 +99,7 @@ auto with_kernel_score(const S& score, Body body) {
 
 /// Returns attention with a score that may read differentiable `numbers`. They are empty if the score reads none.
 /// make_score(d_numbers) must return the score. The score's backward adds the numbers' gradient to d_numbers, unless it
-/// is null. Throws if options.key_index is given while a tape is recording, since it has no backward.
+/// is null. Throws if options has key_index or key_pages while a tape is recording, since they have no backward.
 template <class Scalar, class MakeScore>
 Variable<Scalar> attention_by(const Context<Scalar>& context, const QueryKeyValue<Scalar>& in,
                               const Variable<Scalar>& numbers, const MakeScore& make_score,
@@ -145,7 +145,7 @@ auto score_maker(const S& score) {
 /// - an AnyScore. It is dispatched once per call, so Unmasked and Causal use the kernels that were compiled for them.
 /// - a PositionScore. Its numbers get gradients too.
 ///
-/// Throws if options.key_index is given while a tape is recording, since it has no backward.
+/// Throws if options has key_index or key_pages while a tape is recording, since they have no backward.
 template <class Scalar, class S = AttentionOptions, class O = OptionsAfter<S>>
 Variable<Scalar> attention(const Context<Scalar>& context, const Variable<Scalar>& q, const Variable<Scalar>& k,
                            const Variable<Scalar>& v, const S& score = {}, const O& options = {}) {

@@ -1,7 +1,7 @@
 // Differentiable Einstein summation: see tensors/einsum.hpp.
 //
-// The derivative of a contraction with respect to one operand is a contraction too: of the result's gradient with the
-// other operands, with the operand's labels as the result.
+// The derivative with respect to one operand is a contraction too. It multiplies the result's gradient by the other
+// operands and keeps the operand's labels.
 #pragma once
 
 #include <string_view>
@@ -46,8 +46,8 @@ void add_einsum_gradient(const EinsumEquation& forward, const std::vector<Variab
 }  // namespace detail
 
 /// Returns the contraction of tensors by an equation: einsum(context, "bhqd,bhkd->bhqk", {q, k}). The result has the
-/// dimensions that follow "->"; without it, those of the labels that occur once, in alphabetical order. Throws if the
-/// equation does not fit.
+/// dimensions that follow "->". Without it, the result has those of "...", and then the letters that occur once, in
+/// alphabetical order. Throws if the equation does not fit.
 template <class Scalar>
 Variable<Scalar> einsum(const Context<Scalar>& context, std::string_view equation,
                         const std::vector<Variable<Scalar>>& operands) {

@@ -26,8 +26,8 @@ Variable<Scalar> unpad(const Context<Scalar>& context, const Variable<Scalar>& p
   });
 }
 
-/// Returns the rows of each sequence as a matrix of a tensor [batch x longest x width], with `value` below them.
-/// longest: at least the length of the longest sequence; by default just that. Throws if they do not fit.
+/// Returns a tensor [batch x longest x width]: each matrix holds a sequence's rows, and `value` below them. longest: at
+/// least the length of the longest sequence; by default just that. Throws if they do not fit.
 template <class Scalar>
 Variable<Scalar> pad(const Context<Scalar>& context, const Variable<Scalar>& rows, const RowOffsets& given,
                      std::type_identity_t<Scalar> value = 0, Index longest = 0) {
@@ -51,9 +51,9 @@ Variable<Scalar> pad(const Context<Scalar>& context, const Variable<Scalar>& row
                         });
 }
 
-/// Runs a layer on a padded batch: returns what layer(context, rows, offsets, more ..) gives for the sequences' rows,
-/// in the shape of the batch, with zeros for padding. Results are bit-identical to those of ragged rows, and padding is
-/// never computed with.
+/// Runs a layer on a padded batch. Returns what layer(context, rows, offsets, more ..) gives for the sequences' rows,
+/// as a tensor [batch x longest x the result's width] with zeros for padding. Padding takes no part in the computation,
+/// and results are bit-identical to those of ragged rows.
 ///
 ///   Variable<float> y = call_padded(context, encoder, x, lengths, ef::Causal{});
 ///

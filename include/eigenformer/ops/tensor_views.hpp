@@ -12,7 +12,7 @@ namespace eigenformer::inline EIGENFORMER_ABI {
 
 namespace detail {
 
-/// Returns the entries of x that view(x's tensor) shows. Entries may be shown once, or not at all.
+/// Returns the entries of x that view(x's tensor) shows. The view must not show an entry twice.
 template <class Scalar, class View>
 Variable<Scalar> copied_view(const Context<Scalar>& context, const Variable<Scalar>& x, View view) {
   const Variable<Scalar> y = evaluated(context, view(x.tensor()));

@@ -1,12 +1,12 @@
 // Activation functions of tensors, entry by entry, with their derivatives. They run the kernels of
-// kernels/activations.hpp, so that entries equal those of the functions on matrices to the last bit. Each has two
-// functions:
+// kernels/activations.hpp: entries equal those of the functions on matrices, to the last bit. Each activation has a
+// function and a backward:
 //
 //   Tensor<float> y = gelu(x);                 // x: a tensor, a view or an expression
 //   Tensor<float> d_x = gelu_backward(x, d_y); // d_y f'(x)
 //
-// relu, sigmoid and tanh of one argument are expressions (tensors/arithmetic.hpp), which Eigen computes: their last
-// bits may differ. With threads, relu(x, threads), the kernels compute them.
+// relu(x), sigmoid(x) and tanh(x) are expressions (tensors/arithmetic.hpp). Eigen computes them, and their last bits
+// may differ. relu(x, threads), sigmoid(x, threads) and tanh(x, threads) run the kernels.
 //
 // Contiguous tensors are read in place. 16-bit entries are computed as float. Throws if shapes differ.
 #pragma once

@@ -101,7 +101,8 @@ Tensor<Scalar> arange(std::type_identity_t<Scalar> count) {
   return arange<Scalar>(Scalar(0), count);
 }
 
-/// Returns a tensor of this shape with uniform random numbers in [0, 1), with as many random bits as Scalar has digits.
+/// Returns a tensor of this shape with uniform random numbers in [0, 1): multiples of 2^-d, where Scalar has d bits of
+/// precision.
 template <class Scalar>
 Tensor<Scalar> rand(const Sizes& shape, Rng& rng) {
   static_assert(!std::is_integral_v<Scalar>, "random integers: write randint<Scalar>(count, shape, rng)");

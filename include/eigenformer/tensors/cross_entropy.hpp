@@ -66,8 +66,8 @@ CrossEntropyResult<ComputeType<ScalarOf<Logits>>> cross_entropy_forward(const Lo
   return result;
 }
 
-/// Returns the mean or sum of the cross entropies of all labels: see cross_entropy_forward. As
-/// torch.nn.functional.cross_entropy, whose dimension of classes is 1.
+/// Returns the mean or sum of the cross entropies of all labels: see cross_entropy_forward. Like
+/// torch.nn.functional.cross_entropy, which always takes classes from dimension 1.
 template <TensorLike Logits, TensorLike Labels>
 ComputeType<ScalarOf<Logits>> cross_entropy(const Logits& logits, const Labels& labels,
                                             const CrossEntropyOptions& options = {}, Index dimension = -1,

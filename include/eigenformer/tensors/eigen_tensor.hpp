@@ -37,7 +37,7 @@ TensorView<Scalar> view_of_eigen_tensor(Scalar* data, const EigenTensor& x) {
   }
 }
 
-/// Whether an Eigen tensor of this storage order over contiguous memory has its entries where the view has them.
+/// Whether the view's entries are contiguous in this storage order, as an Eigen tensor's are.
 template <class Scalar>
 bool lies_as_eigen_tensor(const TensorView<Scalar>& x, bool row_major) {
   Sizes reversed = Sizes::of_rank(x.rank());

@@ -5,8 +5,8 @@
 //   float trace = einsum("ii->", a).item();
 //
 // The meaning is NumPy's and PyTorch's: letters name dimensions, a letter twice in one operand takes the diagonal,
-// "..." stands for any dimensions, which broadcast. Without "->" the result has the letters that occur once, in
-// alphabetical order.
+// "..." stands for any dimensions, which broadcast. Without "->" the result has the dimensions of "...", and then the
+// letters that occur once, in alphabetical order.
 #pragma once
 
 #include "eigenformer/tensors/detail/einsum_plan.hpp"
@@ -16,7 +16,7 @@ namespace eigenformer::inline EIGENFORMER_ABI {
 
 namespace detail {
 
-/// An operand of einsum, or the contraction of several: a tensor and its dimensions' labels, which differ.
+/// An operand of einsum, or the contraction of several: a tensor with one label for each dimension, no label twice.
 template <class Scalar>
 struct LabelledTensor {
   Tensor<Scalar> own;             // empty if the view is of somebody else's memory
@@ -213,9 +213,9 @@ Tensor<Scalar> einsum(const EinsumEquation& parsed, const std::vector<TensorView
 }  // namespace detail
 
 /// Returns the contraction of one or more tensors, views or expressions by an equation. Contracts two operands at a
-/// time. Up to six operands are contracted in the cheapest order, more of them greedily. Sums use the entries' type
-/// (float for 16-bit entries). Throws if the equation does not fit. threads may be null; the result does not depend on
-/// them.
+/// time. Up to six operands are contracted in the cheapest order; of more, the cheapest pair goes first until six are
+/// left. Matrix products sum in the entries' type (float for 16-bit entries), other sums as sum() does. Throws if the
+/// equation does not fit. threads may be null; the result does not depend on them.
 template <TensorLike First, TensorLike... Others>
 Tensor<ScalarOf<First>> einsum(Threads* threads, std::string_view equation, First&& first, Others&&... others) {
   using Scalar = ScalarOf<First>;

@@ -22,9 +22,9 @@ requires(... || TensorLike<Operands>) auto map(Function function, Operands&&... 
       std::move(function), detail::operand_of(std::forward<Operands>(operands))...);
 }
 
-/// The entries of a tensor or view, to be written. `x.array() = y` writes y, a tensor, view, expression or number, to
-/// the entries of x, whereas `view = y` would make a view show other entries. Throws if y does not broadcast to the
-/// shape of x. y may share memory with x.
+/// The entries of a tensor or view, to be written. `x.array() = y` writes y to the entries of x; y is a tensor, a view,
+/// an expression or a number. In contrast, `view = y` makes the view show other entries. Throws if y does not broadcast
+/// to the shape of x. y may share memory with x.
 template <class Scalar>
 class TensorArray {
   static constexpr bool is_writable = !std::is_const_v<Scalar>;

@@ -7,14 +7,15 @@ namespace eigenformer::inline EIGENFORMER_ABI {
 
 namespace detail {
 
-/// Throws unless the indices have x's rank and, outside of the dimension, no size larger than x's.
+/// Throws unless the indices have x's rank and, in every other dimension, no size larger than x's.
 inline void check_indices(const char* where, const Sizes& x, const Sizes& indices, int dimension) {
   bool fit = indices.rank() == x.rank();
   for (int d = 0; fit && d < x.rank(); ++d) fit = d == dimension || indices[d] <= x[d];
   check(fit, where, ": a tensor ", x, ", indices ", indices, ", along dimension ", dimension);
 }
 
-/// Calls body(from, to) with the offsets of each entry of `indices` and of the entry of x that it names.
+/// For each entry of `indices`, calls body(offset in x of the entry that it names, offset in the other tensor of the
+/// entry at the same place as the index).
 template <class Index_, class Body>
 void for_each_index(const char* where, const Sizes& x_shape, const std::array<Sizes, 2>& strides_of_x_and_other,
                     const TensorView<const Index_>& indices, int dimension, Body body) {
@@ -70,8 +71,8 @@ void scatter_add(const TensorView<Scalar>& x, Index dimension, Indices&& indices
                          [&](Index target, Index from) { x.data()[target] += values.view().data()[from]; });
 }
 
-/// Returns the slices of x at some indices along a dimension, as NumPy's take and PyTorch's index_select: for dimension
-/// 0 of a table [n x width], the rows of an embedding. indices: of rank 1. Throws if an index is out of range.
+/// Returns the slices of x at some indices along a dimension, as NumPy's take and PyTorch's index_select. With
+/// dimension 0 of a table [n x width] it is an embedding. indices: of rank 1. Throws if an index is out of range.
 template <TensorLike X, TensorLike Indices>
 Tensor<ScalarOf<X>> index_select(X&& x, Index dimension, Indices&& indices) {
   static_assert(std::is_integral_v<ScalarOf<Indices>>, "index_select: indices are integers");

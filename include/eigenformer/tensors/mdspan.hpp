@@ -69,7 +69,7 @@ template <int rank, class Scalar>
 std::mdspan<Scalar, std::dextents<Index, rank>, std::layout_stride> as_mdspan(const TensorView<Scalar>& x) {
   check(x.rank() == rank, "as_mdspan: a tensor ", x.shape(), ", expected ", rank, " dimensions");
   std::array<Index, static_cast<std::size_t>(rank)> extents{}, strides{};
-  Index last = 0;  // the largest stride of the dimensions so far
+  Index last = 0;  // stride * size of the dimension behind: the stride of a dimension of one entry
   for (std::size_t i = extents.size(); i-- > 0;) {
     const auto d = static_cast<int>(i);
     extents[i] = x.shape()[d];

@@ -151,8 +151,8 @@ LayerNormResult<ScalarOf<X>> layer_norm_forward(X&& x, const Gain& gain, const B
   return {std::move(y), std::move(moments)};
 }
 
-/// Returns the layer norm over options.dimensions: see layer_norm_forward. As torch.nn.functional.layer_norm, which
-/// takes the last dimensions only.
+/// Returns the layer norm over options.dimensions: see layer_norm_forward. torch.nn.functional.layer_norm takes only
+/// the last dimensions.
 template <TensorLike X, TensorLike Gain, TensorLike Bias>
 Tensor<ScalarOf<X>> layer_norm(X&& x, const Gain& gain, const Bias& bias, const LayerNormOptions& options = {},
                                Threads* threads = nullptr) {

@@ -9,7 +9,7 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// Returns the rows of each sequence as a matrix of a tensor [batch x longest x width], with `value` below them. rows:
+/// Returns a tensor [batch x longest x width]: each matrix holds a sequence's rows, and `value` below them. rows:
 /// [tokens x width], any Eigen matrix or expression. Throws if the offsets are for another number of rows.
 template <class Derived>
 Tensor<typename Derived::Scalar> pad(const Eigen::MatrixBase<Derived>& rows, const RowOffsets& offsets,

@@ -68,7 +68,7 @@ Tensor<ScalarOf<X>> rotary(X&& x, const RotaryTable<ComputeType<ScalarOf<X>>>& t
                            rotary_forward<Compute>(from, table, row_positions, row_options, to, threads);
                          });
 }
-/// Returns x with rotary position embeddings applied, with the positions of the tokens of every sequence in a span.
+/// Returns x with rotary position embeddings applied. positions: one for each token, the same for every sequence.
 template <TensorLike X>
 Tensor<ScalarOf<X>> rotary(X&& x, const RotaryTable<ComputeType<ScalarOf<X>>>& table, std::span<const Index> positions,
                            const RotaryTensorOptions& options = {}, Threads* threads = nullptr) {
@@ -88,7 +88,7 @@ Tensor<ScalarOf<D>> rotary_backward(D&& d_y, const RotaryTable<ComputeType<Scala
                            rotary_backward<Compute>(from, table, row_positions, row_options, to, threads);
                          });
 }
-/// Returns the gradient of rotary, with the positions of the tokens of every sequence in a span.
+/// Returns the gradient of rotary. positions: one for each token, the same for every sequence.
 template <TensorLike D>
 Tensor<ScalarOf<D>> rotary_backward(D&& d_y, const RotaryTable<ComputeType<ScalarOf<D>>>& table,
                                     std::span<const Index> positions, const RotaryTensorOptions& options = {},

@@ -18,8 +18,8 @@ namespace eigenformer::inline EIGENFORMER_ABI {
 ///   score = score.combined_with(SoftCap(30));
 ///   Matrix<float> y = score.visit([&](const auto& s) { return attention(q, k, v, s, {.heads = 8}); });
 ///
-/// Kernels call it per tile, not per entry. All scores share one set of kernels, except plain Unmasked and Causal,
-/// which have their own.
+/// Kernels call it per tile, not per entry. Plain Unmasked and Causal have kernels of their own. All other scores share
+/// three: for masks, for scores that change values, and for scores that read a matrix.
 template <class Scalar>
 class AnyScore {
  public:
@@ -41,9 +41,8 @@ class AnyScore {
 
   /// Returns a copy that numbers queries as tokens of the whole sequence, for keys that include earlier tokens (a
   /// cache): a sequence's last query has the number of its last key. So a score that was written for whole sequences
-  /// also serves their last tokens alone. Attention throws if a
-  /// sequence has more queries than keys. Do not call it if the score already has an after_past() or with_offsets() of
-  /// its own.
+  /// also serves their last tokens alone. Attention throws if a sequence has more queries than keys. Do not call it if
+  /// the score already has an after_past() or with_offsets() of its own.
   AnyScore after_past() const { return placed(Alignment::after_past()); }
   /// Returns a copy that numbers the queries of sequence s from offsets[s] on. Attention throws for a negative offset.
   /// The offsets must outlive the copy.

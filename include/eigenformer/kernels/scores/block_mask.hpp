@@ -122,7 +122,7 @@ class BlockMask {
     sums_ = std::make_shared<const std::vector<Counts>>(std::move(sums));
   }
 
-  /// Returns the end of the block that begins at or before `at`, but at most `last`.
+  /// Returns the end of the block that contains `at`, but at most `last`.
   Index end(Index at, Index last) const { return std::min<Index>((at / options_.block + 1) * options_.block, last); }
   std::size_t place(Index m, Index r, Index c) const {
     return static_cast<std::size_t>((m * (rows_ + 1) + r) * (cols_ + 1) + c);
@@ -142,8 +142,9 @@ class BlockMask {
   std::shared_ptr<const std::vector<Counts>> sums_;
 };
 
-/// Returns the block mask of a function of the position, true where the query may attend to the key. The function is
-/// called for every pair now, and later only in blocks that it hides in part. Documents packed into one sequence:
+/// Returns the block mask of a function that takes a position and returns whether the query may attend to the key. The
+/// function is called for every pair now, and later only in blocks that it hides in part. Documents packed into one
+/// sequence:
 ///
 ///   block_mask({.queries = n, .keys = n}, [&](const ScorePosition& at) {
 ///     return document[at.query] == document[at.key] && at.key <= at.query;

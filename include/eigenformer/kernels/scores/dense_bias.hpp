@@ -20,8 +20,8 @@ class DenseBias {
   static constexpr bool reads_rows_of_keys = true;
 
   /// If d_bias is given, it has the shape of bias and the backward adds to it. Throws if the rank is not 2 to 4, or if
-  /// the shapes differ. Throws if d_bias is given for a bias of rank 4 that is repeated along batch, queries or keys:
-  /// threads would add to one entry. Instead, expand the bias and sum its gradient over these dimensions.
+  /// the shapes differ. Attention throws if d_bias is given and a bias of rank 4 is repeated along batch, queries or
+  /// keys: threads would add to one entry. Instead, expand the bias and sum its gradient over these dimensions.
   explicit DenseBias(const TensorView<const Scalar>& bias, const TensorView<Scalar>& d_bias = {})
       : by_sequence_(bias.rank() == 4),
         bias_(by_heads(bias)),

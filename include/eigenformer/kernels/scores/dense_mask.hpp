@@ -131,9 +131,8 @@ class DenseMask {
   Sizes shape_;
   Index keys_ = 0;
   bool repeats_queries_ = false, repeats_keys_ = false;
-  // Bit i of word (r, key) tells whether row 64 r + i may attend to the key. The words of consecutive
-  // keys are contiguous, because a tile reads them in this order. One row of padding lets bits_from read past the last
-  // row.
+  // Bit i of word (r, key) tells whether row 64 r + i may attend to the key. The words of consecutive keys are
+  // contiguous, because a tile reads them in this order. One more row of words lets bits_from read past the last row.
   std::shared_ptr<const std::vector<std::uint64_t>> words_;
 };
 

@@ -212,10 +212,10 @@ class LearnedScore {
 ///     return s * slope(at.head) + table(at.query - at.key + 100);
 ///   }, slope, table)
 ///
-/// The function takes `auto`, since the backward calls it with dual numbers (see score() in score_function.hpp), and
-/// reads at most one entry of each parameter for one score; otherwise the backward throws, and gradients may be written
+/// The function takes `auto`, since the backward calls it with dual numbers (see score() in score_function.hpp). For
+/// one score it reads at most one entry of each parameter; otherwise the backward throws, and gradients may be written
 /// in part. An index outside of a parameter reads its first or last entry. The gradients of a head's scores go to its
-/// own row of d_values; sum the rows for those of a parameter that heads share.
+/// own row of d_values. If heads share a parameter, sum the rows.
 template <class Function, class Scalar, class... Others>
 auto score(const Function& function, const ScoreParameter<Scalar>& first, const Others&... others) {
   constexpr std::size_t count = 1 + sizeof...(Others);

@@ -127,9 +127,10 @@ struct EinsumStep {
   std::size_t left, right;
 };
 
-/// Finds the order of contractions with the fewest multiplications; a contraction costs the product of all its sizes.
-/// Up to six operands: tries all orders. More: always takes the cheapest pair. Skips orders with an intermediate tensor
-/// of more than eight dimensions; steps() is empty if none is left.
+/// Chooses the order of contractions. A contraction costs the product of all its sizes.
+/// - Up to six operands: takes the cheapest of all orders.
+/// - More: contracts the cheapest pair until six are left.
+/// Skips steps whose result has more than eight dimensions; steps() is empty if no order is left.
 class EinsumOrder {
  public:
   EinsumOrder(const std::vector<LabelSet>& operands, LabelSet result, const std::array<Index, 64>& size_of)

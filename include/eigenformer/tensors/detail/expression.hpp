@@ -29,7 +29,8 @@ class ViewOperand {
   void for_each_leaf(Visit visit) const {
     visit(view_);
   }
-  /// The entries of a run, as an Eigen array. The operand's leaves begin at number `first` of the run.
+  /// The entries of a run, as an Eigen array. A leaf is an operand in memory; `first` is the number of this one in the
+  /// run.
   template <std::size_t first, std::size_t count>
   auto entries(const Run<count>& run) const {
     return run_entries(view_.data() + run.offsets[first], run.strides[first], run.size);

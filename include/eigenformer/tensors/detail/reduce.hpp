@@ -15,8 +15,8 @@ using SumType = std::conditional_t<std::is_integral_v<Scalar>, std::int64_t, dou
 template <class Scalar>
 using SumResult = std::conditional_t<std::is_integral_v<Scalar>, std::int64_t, Scalar>;
 
-/// Each reducer says in which type it accumulates, what no entries give, how a run is reduced, and how two results, or
-/// arrays of them, are combined.
+/// A reducer has the type in which it accumulates, the result over no entries (initial), the reduction of a run
+/// (of_run) and the combination of two results, or of two arrays of results (combine).
 struct SumReducer {
   template <class Scalar>
   using Accumulator = SumType<Scalar>;
@@ -133,7 +133,7 @@ inline Sizes all_dimensions(const Sizes& shape) {
 /// Runs are reduced this many entries at a time, so that a sum of float entries stays accurate.
 inline constexpr Index run_part = 1024;
 
-/// Returns an operand's entries, reduced over some dimensions, which become 1.
+/// Returns an operand's entries, reduced over some dimensions. These keep one entry each.
 template <class Reducer, class Operand>
 auto reduced(const Operand& operand, const ReducedShape& to) {
   using A = typename Reducer::template Accumulator<typename Operand::value_type>;

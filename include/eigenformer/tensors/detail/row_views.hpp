@@ -119,7 +119,8 @@ Tensor<Scalar> from_rows(Tensor<Compute> rows, const RowShape& shape) {
     return rows.template cast<Scalar>();
 }
 
-/// Returns what kernel(from, to) writes. `from` and `to` are the same memory if x had to be copied or computed first.
+/// Returns what kernel(from, to) writes. `from` and `to` are the same memory if x is a temporary tensor, or had to be
+/// copied or computed first.
 template <class X, class Kernel>
 Tensor<ScalarOf<X>> map_rows(X&& x, const RowShape& shape, Kernel kernel) {
   using Scalar = ScalarOf<X>;

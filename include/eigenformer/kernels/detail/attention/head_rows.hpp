@@ -18,7 +18,7 @@ struct HeadRows {
   Index row_stride = 0;
   Index col_stride = 0;
   Index width = 0;                // of a head
-  const Index* shifts = nullptr;  // of a tensor: what to add to the places of each sequence's rows
+  const Index* shifts = nullptr;  // of a tensor: what to add to `data` for the rows of each sequence
 
   /// Returns the operand for rows of one sequence.
   HeadRows of(Index sequence) const {

@@ -64,10 +64,11 @@ inline Sizes log_sum_exp_sizes(const Sizes& q, const AttentionLayout& layout) {
   return q.rank() == 2 ? Sizes{q[0], layout.heads} : Sizes{q[0], q[1], q[2]};
 }
 
-/// The shapes of attention's results for operands of these shapes. Throws if they or the options do not fit.
+/// The shapes of attention's results.
 struct ResultSizes {
   Sizes out, log_sum_exp;
 };
+/// Returns the shapes of attention's results for operands of these shapes. Throws if they or the options do not fit.
 inline ResultSizes result_sizes(Sizes q, Sizes k, Sizes v, const AttentionOptions& options) {
   const bool swapped = options.dimensions == AttentionDimensions::batch_tokens_heads;
   for (Sizes* sizes : {&q, &k, &v})

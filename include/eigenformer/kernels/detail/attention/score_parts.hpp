@@ -9,7 +9,7 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI::detail {
 
-/// An erased score with its owner, and with the place of the queries that it sees.
+/// A score without its type, kept alive by a shared pointer, and the alignment that numbers its queries.
 template <class Scalar>
 class ScorePart {
  public:
@@ -41,7 +41,8 @@ class ScorePart {
   explicit ScorePart(std::shared_ptr<const S> score)
       : stage_(S::stage), erased_(*score, std::true_type{}), owner_(std::move(score)) {}
 
-  /// Each query keeps its row in the batch. Throws for a negative place: it would be outside of dense masks.
+  /// Returns the tile with its queries numbered by the alignment. Each query keeps its row in the batch. Throws if the
+  /// first query gets a negative number: it would be outside of dense masks.
   ScoreTile placed(ScoreTile tile) const {
     const Index first = alignment_.first_query(tile);
     check(first >= 0, "attention: the score places the first query of sequence ", tile.sequence, " at key ", first,

@@ -4,7 +4,7 @@
 // With the sink s and the log-sum-exp L of a query's scores, the weights of the keys are multiplied by e^L / (e^L +
 // e^s), and the log-sum-exp becomes log(e^L + e^s). So sinks need no kernel of their own: the results are scaled
 // afterwards. Nor do the gradients of q, k and v, since weights are recomputed from the log-sum-exp. The sink's weight
-// is p = e^(s - log-sum-exp), and its gradient is -p rowsum(O * dO), or p (d_log_sum_exp - rowsum(O * dO)).
+// is p = e^(s - log-sum-exp), and its gradient is p (d_log_sum_exp - rowsum(O * dO)), where d_log_sum_exp may be 0.
 #pragma once
 
 #include <cmath>
