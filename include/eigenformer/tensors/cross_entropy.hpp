@@ -66,8 +66,8 @@ CrossEntropyResult<ComputeType<ScalarOf<Logits>>> cross_entropy_forward(const Lo
   return result;
 }
 
-/// Returns the mean or sum of the cross entropies of all labels: see cross_entropy_forward. Like
-/// torch.nn.functional.cross_entropy, which always takes classes from dimension 1.
+/// Returns the mean or sum of the cross entropies of all labels: see cross_entropy_forward.
+/// torch.nn.functional.cross_entropy takes classes from dimension 1; here, the last dimension is the default.
 template <TensorLike Logits, TensorLike Labels>
 ComputeType<ScalarOf<Logits>> cross_entropy(const Logits& logits, const Labels& labels,
                                             const CrossEntropyOptions& options = {}, Index dimension = -1,
