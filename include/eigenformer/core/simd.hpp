@@ -66,6 +66,11 @@ template <class Scalar>
 EIGEN_ALWAYS_INLINE Packet<Scalar> count_from(const Scalar& first) {
   return Eigen::internal::plset<Packet<Scalar>>(first);
 }
+/// Returns the lanes in reverse order.
+template <class Scalar>
+EIGEN_ALWAYS_INLINE Packet<Scalar> reverse(const Packet<Scalar>& a) {
+  return Eigen::internal::preverse(a);
+}
 /// Returns a * b + c, fused where the machine has FMA.
 template <class P>
 EIGEN_ALWAYS_INLINE P multiply_add(const P& a, const P& b, const P& c) {
@@ -123,6 +128,25 @@ EIGEN_ALWAYS_INLINE Scalar sum_of_lanes(const Packet<Scalar>& a) {
 template <class Scalar>
 EIGEN_ALWAYS_INLINE Scalar max_of_lanes(const Packet<Scalar>& a) {
   return Eigen::internal::predux_max(a);
+}
+
+/// Returns whether integers[i] is integers[0] + step * i for each i up to count - 1.
+template <int count, std::int32_t step>
+EIGEN_ALWAYS_INLINE bool in_sequence(const std::int32_t* integers) {
+#ifdef EIGEN_VECTORIZE_AVX512
+  if constexpr (count == 16) {
+    const __m512i places = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    const __m512i first = _mm512_set1_epi32(integers[0]);
+    const __m512i expected = step == 0  ? first
+                             : step > 0 ? _mm512_add_epi32(first, places)
+                                        : _mm512_sub_epi32(first, places);
+    static_assert(step >= -1 && step <= 1);
+    return _mm512_cmpneq_epi32_mask(_mm512_loadu_si512(integers), expected) == 0;
+  }
+#endif
+  std::int32_t differences = 0;
+  for (std::int32_t i = 0; i < count; ++i) differences |= integers[i] ^ (integers[0] + step * i);
+  return differences == 0;
 }
 
 namespace detail {

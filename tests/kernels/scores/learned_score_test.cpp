@@ -5,6 +5,7 @@
 #include "eigenformer/kernels/attention_backward.hpp"
 #include "eigenformer/kernels/scores.hpp"
 #include "kernels/attention_cases.hpp"
+#include "kernels/scores/score_checks.hpp"
 #include "support/message_of.hpp"
 
 namespace ef = eigenformer;
@@ -103,6 +104,69 @@ TEST_CASE("the gradients of a score's parameters agree with differences", "[kern
     }
     const Matrix<double> expected_q = numeric_gradient(c.q, [&](const Matrix<double>& q) { return forward(p, q); });
     CHECK(max_error(d_q, expected_q) < gradient_tolerance);
+  }
+}
+
+TEMPLATE_TEST_CASE("parameters are read in any order, with any strides", "[kernels]", float, double) {
+  // What each of four parameters of 11 numbers is read at: a constant, rising and falling with the query, and no order.
+  const auto entry = [](int parameter, Index query, Index key) -> Index {
+    if (parameter == 0) return key % 3;
+    if (parameter == 1) return std::clamp<Index>(query - key + 5, 0, 10);
+    if (parameter == 2) return std::clamp<Index>(key - query + 5, 0, 10);
+    return (query * query + 3 * key) % 11;
+  };
+  const auto function = [](auto s, const ef::ScorePosition& at, const auto& p0, const auto& p1, const auto& p2,
+                           const auto& p3) {
+    const auto product = s * p0(at.key % 3) + p1(at.query - at.key + 5) * p2[at.key - at.query + 5];
+    using Number = decltype(p3(0));
+    return product + (at.key % 2 == 1 ? p3((at.query * at.query + 3 * at.key) % 11) : Number(0));
+  };
+  ef::Rng rng(3);
+  const Matrix<double> exact = random_matrix<double>(4, 11, rng);
+  for (const Index stride : {1, 2}) {
+    // Columns of a matrix with columns between them.
+    Matrix<TestType> values = Matrix<TestType>::Constant(4, 11 * stride, TestType(1e30)), gradients = values;
+    gradients.setConstant(TestType(0.5));
+    for (Index p = 0; p < 4; ++p)
+      for (Index i = 0; i < 11; ++i) values(p, i * stride) = static_cast<TestType>(exact(p, i));
+    const auto parameter = [&](Index p) {
+      return ScoreParameter<TestType>(TensorView<const TestType>(&values(p, 0), {11}, {stride}),
+                                      TensorView<TestType>(&gradients(p, 0), {1, 11}, {11 * stride, stride}));
+    };
+    const auto score = ef::score(function, parameter(0), parameter(1), parameter(2), parameter(3));
+    const Matrix<TestType> before = gradients;
+    Matrix<double> expected = Matrix<double>::Constant(4, 11, 0.5);
+    for (const Index n : {1, 3, 8, 16, 33, 40}) {
+      CAPTURE(stride, n);
+      ef::ScoreTile tile = sequence(n, n + 1, 0);
+      tile.head = 0;
+      tile.query_end = n;
+      tile.key_end = n + 1;
+      const Matrix<double> s = random_matrix<double>(n, n + 1, rng), d = random_matrix<double>(n, n + 1, rng);
+      ByKeys<TestType> scores = s.cast<TestType>(), saved(n, n + 1), d_scores = d.cast<TestType>();
+      score.apply(tile, block_of(scores), block_of(saved));
+      score.apply_backward(tile, block_of(saved), block_of(d_scores));
+      Matrix<double> expected_scores = s, expected_d = d;
+      for (Index query = 0; query < n; ++query)
+        for (Index key = 0; key <= n; ++key) {
+          const auto p = [&](int i) { return exact(i, entry(i, query, key)); };
+          expected_scores(query, key) = s(query, key) * p(0) + p(1) * p(2) + (key % 2 == 1 ? p(3) : 0);
+          expected_d(query, key) = d(query, key) * p(0);
+          expected(0, entry(0, query, key)) += d(query, key) * s(query, key);
+          expected(1, entry(1, query, key)) += d(query, key) * p(2);
+          expected(2, entry(2, query, key)) += d(query, key) * p(1);
+          if (key % 2 == 1) expected(3, entry(3, query, key)) += d(query, key);
+        }
+      CHECK(max_error(scores, expected_scores) < tolerance<TestType>(8));
+      CHECK(max_error(d_scores, expected_d) < tolerance<TestType>(8));
+      for (Index p = 0; p < 4; ++p)
+        for (Index i = 0; i < 11; ++i)
+          CHECK(std::abs(static_cast<double>(gradients(p, i * stride)) - expected(p, i)) <
+                tolerance<TestType>(static_cast<double>(4 * n * n)));
+    }
+    if (stride == 2)
+      for (Index p = 0; p < 4; ++p)
+        for (Index i = 0; i < 11; ++i) CHECK(gradients(p, 2 * i + 1) == before(p, 2 * i + 1));
   }
 }
 
