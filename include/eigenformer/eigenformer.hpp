@@ -26,6 +26,7 @@
 #include "eigenformer/tensors/cross_entropy.hpp"
 #include "eigenformer/tensors/dropout.hpp"
 #include "eigenformer/tensors/einsum.hpp"
+#include "eigenformer/tensors/glu.hpp"
 #include "eigenformer/tensors/indexing.hpp"
 #include "eigenformer/tensors/joining.hpp"
 #include "eigenformer/tensors/mdspan.hpp"

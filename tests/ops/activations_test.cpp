@@ -1,7 +1,9 @@
 #include "eigenformer/ops/activations.hpp"
 
 #include "eigenformer/core/thread_pool.hpp"
-#include "support/ops.hpp"
+#include "eigenformer/tensors/comparison.hpp"
+#include "eigenformer/tensors/glu.hpp"
+#include "ops/tensor_ops.hpp"
 
 namespace ef = eigenformer;
 using Context = ef::Context<double>;
@@ -27,6 +29,13 @@ TEST_CASE("gradients of the gated linear unit", "[ops]") {
   const ef::Matrix<double> x = ef::testing::random_matrix<double>(5, 6, rng);
   ef::testing::check_op({x}, [](const Context& c, const Inputs& in) { return ef::glu(c, in[0]); });
   CHECK(ef::glu(Context{}, ef::Variable<double>(x)).value() == ef::glu(x));
+  for (const ef::Index dimension : {0, 1, 2, -1}) {
+    CAPTURE(dimension);
+    const auto tensor = ef::testing::random_tensor({4, 2, 6}, rng);
+    CHECK(ef::equal(ef::glu(Context{}, tensor, dimension).tensor(), ef::glu(tensor.tensor(), dimension)));
+    ef::testing::check_tensor_op({{4, 2, 6}}, rng,
+                                 [&](const Context& c, const Inputs& in) { return ef::glu(c, in[0], dimension); });
+  }
 }
 
 TEST_CASE("an activated linear map is the same with a tape and without, packed or not", "[ops]") {

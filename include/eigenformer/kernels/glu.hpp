@@ -2,9 +2,29 @@
 // equation 1): the second half of a row's features gates the first half.
 #pragma once
 
+#include "eigenformer/core/sizes.hpp"
 #include "eigenformer/kernels/activations.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
+
+namespace detail {
+
+/// The gated linear unit over one dimension of a tensor, as that of a matrix: the dimension and those after it are the
+/// columns, so the first half of the columns holds the first half of the dimension.
+struct GluShape {
+  /// Throws if the dimension does not exist or its size is odd.
+  GluShape(const Sizes& x, Index given) : dimension(dimension_number("glu", given, x.rank())), result(x) {
+    check(x[dimension] % 2 == 0, "glu: x is ", x, ", expected an even size of dimension ", dimension);
+    result[dimension] /= 2;
+    for (int d = 0; d < x.rank(); ++d) (d < dimension ? rows : cols) *= x[d];
+  }
+
+  int dimension;
+  Sizes result;
+  Index rows = 1, cols = 1;  // of x
+};
+
+}  // namespace detail
 
 /// Writes y = a * sigmoid(b) for x = [a b]. x: [rows x 2 * features]; y: [rows x features]; must not be x. Throws if
 /// shapes do not fit.

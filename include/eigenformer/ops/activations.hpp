@@ -33,16 +33,23 @@ Variable<Scalar> tanh(const Context<Scalar>& context, const Variable<Scalar>& x)
       });
 }
 
-/// Returns the gated linear unit a * sigmoid(b), where x = [a b]. x: [rows x 2 * features]; result: [rows x features].
+/// Returns the gated linear unit a * sigmoid(b), where a and b are the halves of x along a dimension. The result has
+/// half of x's size there. Throws if the dimension does not exist or its size is odd.
 template <class Scalar>
-Variable<Scalar> glu(const Context<Scalar>& context, const Variable<Scalar>& x) {
-  Variable<Scalar> y = context.new_rows(x, x.cols() / 2);
-  glu_forward<Scalar>(x.value(), y.writable(), context.threads);
-  return context.record(
-      std::move(y), {x}, [x, threads = context.threads](const Variable<Scalar>& d_y, Tape<Scalar>& tape) {
-        tape.add_gradient(x,
-                          [&](MatrixMap<Scalar> d_x) { glu_backward<Scalar>(x.value(), d_y.value(), d_x, threads); });
-      });
+Variable<Scalar> glu(const Context<Scalar>& context, const Variable<Scalar>& x, Index dimension = -1) {
+  const detail::GluShape shape(x.sizes(), dimension);
+  const Index rows = shape.rows, cols = shape.cols;
+  Variable<Scalar> y = context.new_tensor(shape.result);
+  glu_forward<Scalar>(ConstMatrixMap<Scalar>(x.value().data(), rows, cols),
+                      MatrixMap<Scalar>(y.writable().data(), rows, cols / 2), context.threads);
+  return context.record(std::move(y), {x},
+                        [x, rows, cols, threads = context.threads](const Variable<Scalar>& d_y, Tape<Scalar>& tape) {
+                          tape.add_gradient(x, [&](MatrixMap<Scalar> d_x) {
+                            glu_backward<Scalar>(ConstMatrixMap<Scalar>(x.value().data(), rows, cols),
+                                                 ConstMatrixMap<Scalar>(d_y.value().data(), rows, cols / 2),
+                                                 MatrixMap<Scalar>(d_x.data(), rows, cols), threads);
+                          });
+                        });
 }
 
 /// Returns activation(x weight^T + bias): [tokens x outputs]. Without a tape, linear layer and activation are fused,
