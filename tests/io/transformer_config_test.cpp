@@ -27,7 +27,10 @@ TEST_CASE("options come back from JSON as they were", "[io]") {
                           .truncate = false,
                           .attention_factor = 1.5,
                           .mscale = 0.75,
-                          .mscale_all_dim = 0.25};
+                          .mscale_all_dim = 0.25,
+                          .sequence_length = 9000,
+                          .short_factor = {1, 1.5},
+                          .long_factor = {1.25, 40}};
   options.layer.norm_first = true;
   options.layer.qk_norm = ef::QueryKeyNorm::rms_norm;
   options.encoder_scores = {{.window = 8}, {}};
@@ -52,6 +55,8 @@ TEST_CASE("options come back from JSON as they were", "[io]") {
   CHECK(json["rope_scaling"]["rope_type"] == "yarn");
   CHECK(json["rope_scaling"]["factor"] == 4);
   CHECK(json["rope_scaling"]["original_max_position_embeddings"] == 4096);
+  CHECK(json["rope_scaling"]["sequence_length"] == 9000);
+  CHECK(json["rope_scaling"]["long_factor"] == ef::Json{1.25, 40.0});
   CHECK(json["qk_norm"] == "rms_norm");
   CHECK(json["encoder_scores"][0]["window"] == 8);
   CHECK(json["decoder_scores"][0] == ef::Json{{"window", 0}, {"soft_cap", 50.0}, {"user_score", "decay"}});
@@ -71,6 +76,9 @@ TEST_CASE("options of older folders, which lack later ones, are read", "[io]") {
   json.erase("rope_scaling");
   json.erase("qk_norm");
   for (const char* name : {"encoder_scores", "decoder_scores", "memory_scores"}) json.erase(name);
+  ef::Json earlier = ef::options_to_json(ef::TransformerOptions());
+  for (const char* name : {"sequence_length", "short_factor", "long_factor"}) earlier["rope_scaling"].erase(name);
+  CHECK(ef::options_from_json<ef::TransformerOptions>(earlier, "test").rope_scaling == ef::RotaryScaling());
   const auto options = ef::options_from_json<ef::TransformerOptions>(json, "test");
   CHECK(options.layer.norm_bias);
   CHECK(options.layer.final_norm == ef::FinalNorm::with_norm_first);
@@ -136,6 +144,10 @@ TEST_CASE("JSON that is not a Transformer's options is refused by name", "[io]")
   CHECK(message("dropout", "much") == "config.json: \"dropout\" is \"much\", expected a number");
   CHECK(message("rope_scaling", 4) == "config.json: \"rope_scaling\": is of type number, expected an object");
   CHECK(message("rope_scaling", {{"factor", 4}}) == "config.json: \"rope_scaling\": has no \"rope_type\"");
+  ef::Json scaling = json["rope_scaling"];
+  scaling["long_factor"] = {1, "2"};
+  CHECK(message("rope_scaling", scaling) ==
+        "config.json: \"rope_scaling\": \"long_factor\"[1] is \"2\", expected a number");
   CHECK(message("decoder_scores", {{"window", 4}}) ==
         "config.json: \"decoder_scores\" is {\"window\":4}, expected a list");
   CHECK(message("decoder_scores", ef::Json::array({{{"window", 4}, {"soft_cap", 0}, {"user_score", 3}}})) ==

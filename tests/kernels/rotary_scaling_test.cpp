@@ -25,6 +25,17 @@ double naive_frequency(Index i, Index width, double base, const RotaryScaling& s
   const double theta = 1 / std::pow(base, 2 * at / d), wavelength = 2 * pi / theta;
   if (s.rope_type == RopeType::linear) return theta / s.factor;
   if (s.rope_type == RopeType::ntk) return 1 / std::pow(base * std::pow(s.factor, d / (d - 2)), 2 * at / d);
+  const double n = s.sequence_length == 0 ? s.factor * length : static_cast<double>(s.sequence_length);
+  if (s.rope_type == RopeType::dynamic) {
+    const double longest = n > length ? n : length;
+    const double scaled_base = base * std::pow((s.factor * longest / length) - (s.factor - 1), d / (d - 2));
+    return 1 / std::pow(scaled_base, 2 * at / d);
+  }
+  if (s.rope_type == RopeType::longrope) {
+    const auto pair = static_cast<std::size_t>(i);
+    const double divisor = n > length ? s.long_factor[pair] : s.short_factor[pair];
+    return 1 / (divisor * std::pow(base, 2 * at / d));
+  }
   if (s.rope_type == RopeType::llama3) {
     if (wavelength > length / s.low_freq_factor) return theta / s.factor;
     if (wavelength < length / s.high_freq_factor) return theta;
@@ -60,6 +71,8 @@ struct Published {
 // From ROPE_INIT_FUNCTIONS of modeling_rope_utils in transformers 5.24.0 with torch 2.13.0, which computes in float.
 std::vector<Published> published() {
   const RopeType yarn = RopeType::yarn;
+  const std::vector<std::pair<std::size_t, double>> ntk_of_4{
+      {0, 1}, {16, 0.070322752}, {21, 0.0306770299}, {32, 0.00494528981}, {42, 0.000941080216}, {63, 2.88695519e-05}};
   return {
       {"linear",
        {.rope_type = RopeType::linear, .factor = 4},
@@ -129,44 +142,48 @@ std::vector<Published> published() {
        1.5,
        {{8, 0.1}, {10, 0.0486641489}, {16, 0.00461538415}, {21, 0.000296421727}, {31, 1.66690188e-05}}},
       // rope_type "dynamic" with factor 3, at twice max_position_embeddings, multiplies the base as ntk with 4 does.
-      {"ntk",
-       {.rope_type = RopeType::ntk, .factor = 4},
+      {"ntk", {.rope_type = RopeType::ntk, .factor = 4}, 128, 10000, 1, ntk_of_4},
+      {"dynamic",
+       {.rope_type = RopeType::dynamic, .factor = 3, .original_max_position_embeddings = 2048, .sequence_length = 4096},
        128,
        10000,
        1,
-       {{0, 1},
-        {16, 0.070322752},
-        {21, 0.0306770299},
-        {32, 0.00494528981},
-        {42, 0.000941080216},
-        {63, 2.88695519e-05}}},
+       ntk_of_4},
   };
 }
 
 }  // namespace
 
 TEST_CASE("scaled rotary frequencies agree with their formulas", "[kernels]") {
-  const RopeType type = GENERATE(RopeType::unscaled, RopeType::linear, RopeType::ntk, RopeType::yarn, RopeType::llama3);
+  const RopeType type = GENERATE(from_range(ef::values_of<RopeType>()));
   CAPTURE(ef::to_string(type));
   for (const Index width : {4, 6, 64, 80, 128})
     for (const double base : {10.0, 10000.0, 500000.0})
       for (const double factor : {1.0, 1.5, 32.0})
-        for (const Index length : {1, 40, 1500, 4096})
+        for (const Index length : {2, 40, 1500, 4096})
           for (const bool truncate : {true, false}) {
             CAPTURE(width, base, factor, length, truncate);
-            const RotaryScaling scaling{.rope_type = type,
-                                        .factor = factor,
-                                        .original_max_position_embeddings = length,
-                                        .low_freq_factor = 0.75,
-                                        .high_freq_factor = 5,
-                                        .beta_fast = 30,
-                                        .beta_slow = 2,
-                                        .truncate = truncate};
-            const std::vector<double> frequencies = ef::rotary_frequencies(width, base, scaling);
-            REQUIRE(static_cast<Index>(frequencies.size()) == width / 2);
+            RotaryScaling scaling{.rope_type = type,
+                                  .factor = factor,
+                                  .original_max_position_embeddings = length,
+                                  .low_freq_factor = 0.75,
+                                  .high_freq_factor = 5,
+                                  .beta_fast = 30,
+                                  .beta_slow = 2,
+                                  .truncate = truncate};
             for (Index i = 0; i < width / 2; ++i) {
-              const double expected = naive_frequency(i, width, base, scaling);
-              CHECK(std::abs(frequencies[static_cast<std::size_t>(i)] - expected) < 1e-13 * expected);
+              scaling.short_factor.push_back(1 + 0.01 * static_cast<double>(i));
+              scaling.long_factor.push_back(1.5 + static_cast<double>(i));
+            }
+            for (const Index sequence_length : {Index{0}, Index{1}, length, length + 1, 3 * length}) {
+              scaling.sequence_length = sequence_length;
+              CAPTURE(sequence_length);
+              const std::vector<double> frequencies = ef::rotary_frequencies(width, base, scaling);
+              REQUIRE(static_cast<Index>(frequencies.size()) == width / 2);
+              for (Index i = 0; i < width / 2; ++i) {
+                const double expected = naive_frequency(i, width, base, scaling);
+                CHECK(std::abs(frequencies[static_cast<std::size_t>(i)] - expected) < 1e-13 * expected);
+              }
             }
           }
 }
@@ -206,13 +223,49 @@ TEST_CASE("a factor of 1 changes no frequency, and without a type nothing else c
   CHECK(ef::rotary_attention_factor({.factor = 4, .attention_factor = 3}) == 1);
   for (const RopeType type : ef::values_of<RopeType>()) {
     CAPTURE(ef::to_string(type));
-    const RotaryScaling scaling{.rope_type = type, .factor = 1, .original_max_position_embeddings = 100};
+    const std::vector<double> ones(8, 1);
+    const RotaryScaling scaling{.rope_type = type,
+                                .factor = 1,
+                                .original_max_position_embeddings = 100,
+                                .short_factor = ones,
+                                .long_factor = ones};
     const std::vector<double> frequencies = ef::rotary_frequencies(16, 10000, scaling);
     for (std::size_t i = 0; i < 8; ++i) CHECK(std::abs(frequencies[i] - unscaled[i]) < 1e-15 * unscaled[i] * 2);
     CHECK(ef::rotary_attention_factor(scaling) == 1);
   }
   CHECK(ef::rotary_frequencies(2, 10000, {.rope_type = RopeType::ntk, .factor = 4}) == std::vector<double>{1});
   CHECK(ef::rotary_frequencies(0, 10000, {.rope_type = RopeType::ntk, .factor = 4}).empty());
+}
+
+TEST_CASE("frequencies that depend on a length do not depend on a table's size", "[kernels]") {
+  RotaryScaling scaling{.rope_type = GENERATE(RopeType::dynamic, RopeType::longrope),
+                        .factor = 4,
+                        .original_max_position_embeddings = 16,
+                        .short_factor = {1, 1.25, 1.5, 2},
+                        .long_factor = {1, 2, 4, 8}};
+  const auto few = ef::rotary_table<double>(10, 8, 100, 0, scaling);
+  const auto many = ef::rotary_table<double>(70, 8, 100, 0, scaling),
+             late = ef::rotary_table<double>(5, 8, 100, 60, scaling);
+  CHECK(many.cos.topRows(10) == few.cos);
+  CHECK(many.sin.middleRows(60, 5) == late.sin);
+  // Without a sequence_length, they are those of the longest sequence.
+  scaling.sequence_length = 64;
+  CHECK(ef::rotary_table<double>(10, 8, 100, 0, scaling).cos == few.cos);
+  scaling.sequence_length = 16;
+  CHECK(ef::rotary_table<double>(10, 8, 100, 0, scaling).cos != few.cos);
+}
+
+TEST_CASE("the attention factor of longrope is Phi-3's", "[kernels]") {
+  // Phi-3-mini-128k: 4096 positions in training, 131072 in use.
+  RotaryScaling scaling{
+      .rope_type = RopeType::longrope, .factor = 32, .original_max_position_embeddings = 4096, .sequence_length = 100};
+  CHECK(std::abs(ef::rotary_attention_factor(scaling) - std::sqrt(17.0 / 12)) < 1e-15);  // 1 + log2(32) / log2(4096)
+  scaling.sequence_length = 131072;
+  CHECK(std::abs(ef::rotary_attention_factor(scaling) - 1.1902380714238083) < 1e-15);
+  scaling.attention_factor = 1.25;
+  CHECK(ef::rotary_attention_factor(scaling) == 1.25);
+  scaling.rope_type = RopeType::dynamic;
+  CHECK(ef::rotary_attention_factor(scaling) == 1);
 }
 
 TEST_CASE("a rotary scaling that is out of range is named", "[kernels]") {
@@ -233,5 +286,23 @@ TEST_CASE("a rotary scaling that is out of range is named", "[kernels]") {
         "RotaryScaling: beta_slow is -1.000000 with rope_type yarn, expected more than 0");
   CHECK(message({.rope_type = RopeType::yarn, .original_max_position_embeddings = 8, .attention_factor = -1}) ==
         "RotaryScaling: attention_factor is -1.000000 with rope_type yarn, expected 0 or more");
+  CHECK(message({.rope_type = RopeType::dynamic, .factor = 2}) ==
+        "RotaryScaling: original_max_position_embeddings is 0 with rope_type dynamic, expected 1 or more");
+  CHECK(message({.rope_type = RopeType::dynamic, .original_max_position_embeddings = 8, .sequence_length = -1}) ==
+        "RotaryScaling: sequence_length is -1 with rope_type dynamic, expected 0 or more");
+  CHECK(message({.rope_type = RopeType::longrope, .original_max_position_embeddings = 1}) ==
+        "RotaryScaling: original_max_position_embeddings is 1 with rope_type longrope, expected 2 or more");
+  CHECK(message({.rope_type = RopeType::longrope, .original_max_position_embeddings = 8, .attention_factor = -1}) ==
+        "RotaryScaling: attention_factor is -1.000000 with rope_type longrope, expected 0 or more");
+  CHECK(message({.rope_type = RopeType::longrope,
+                 .original_max_position_embeddings = 8,
+                 .short_factor = {1, 1, 1, 1},
+                 .long_factor = {1, 2}}) ==
+        "RotaryScaling: long_factor has 2 entries with rope_type longrope, expected 4, one for each pair of features");
+  CHECK(message({.rope_type = RopeType::longrope,
+                 .original_max_position_embeddings = 8,
+                 .short_factor = {1, 0, 1, 1},
+                 .long_factor = {1, 2, 3, 4}}) ==
+        "RotaryScaling: short_factor has the entry 0.000000, expected more than 0");
   CHECK(message_of([] { ef::rotary_frequencies(8, 0); }) == "rotary_table: base is 0.000000, expected above 0");
 }

@@ -105,9 +105,11 @@ TEST_CASE("gradients of self-attention with positions", "[layers]") {
 TEST_CASE("only the distance counts, and not how many angles are kept", "[layers]") {
   ef::Rng rng(53);
   ef::AttentionPositionsOptions options = positions_of(PositionEncoding::rotary, rng).options;
-  options.rope_scaling = {.rope_type = GENERATE(ef::RopeType::unscaled, ef::RopeType::yarn, ef::RopeType::llama3),
+  options.rope_scaling = {.rope_type = GENERATE(from_range(ef::values_of<ef::RopeType>())),
                           .factor = 4,
-                          .original_max_position_embeddings = 20};
+                          .original_max_position_embeddings = 20,
+                          .short_factor = {1, 1.5},
+                          .long_factor = {2, 5}};
   CAPTURE(ef::to_string(options.rope_scaling.rope_type));
   const ef::AttentionPositions<double> few(options, rng);
   options.rotary_positions = 100;

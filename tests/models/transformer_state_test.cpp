@@ -58,7 +58,12 @@ TEST_CASE("scores of layers see the same places in decoding as in training", "[m
   options.decoder_scores = {{.window = 4}, {.soft_cap = 0.5, .user_score = "far"}, {.window = 2, .soft_cap = 0.25}};
   options.memory_scores = {{.window = 2}, {}, {.soft_cap = 0.5, .user_score = "odd"}};
   options.layer.qk_norm = ef::QueryKeyNorm::rms_norm;
-  options.rope_scaling = {.rope_type = ef::RopeType::yarn, .factor = 4, .original_max_position_embeddings = 5};
+  options.rope_scaling = {.rope_type = GENERATE(ef::RopeType::yarn, ef::RopeType::dynamic, ef::RopeType::longrope),
+                          .factor = 4,
+                          .original_max_position_embeddings = 5,
+                          .short_factor = {1, 1.5},
+                          .long_factor = {2, 5}};
+  if (positions != ef::PositionEncoding::rotary && options.rope_scaling.rope_type != ef::RopeType::yarn) return;
   const ef::NamedScores<double> scores{
       {"far", ef::score([](auto s, const ef::ScorePosition& at) {
          return s + 0.5F * static_cast<float>((at.query * 5 + at.key * 3) % 7);

@@ -25,6 +25,9 @@ void visit_options(Options& options, auto&& visitor) {
   visitor("attention_factor", options.attention_factor);
   visitor("mscale", options.mscale);
   visitor("mscale_all_dim", options.mscale_all_dim);
+  visitor("sequence_length", options.sequence_length, AddedLater());
+  visitor("short_factor", options.short_factor, AddedLater());
+  visitor("long_factor", options.long_factor, AddedLater());
 }
 
 /// Visits every option of a layer's score by name, as options_to_json requires.

@@ -32,7 +32,8 @@ struct RotaryTable {
 /// Returns the table of the angles p / base^(2i / width) of position p and pair i. The paper's base is 10000.
 /// - width: number of rotated features per head
 /// - first: position of the first row of the table; may be negative
-/// - scaling: changes the frequencies; YaRN also multiplies all cosines and sines by its attention factor
+/// - scaling: changes the frequencies; YaRN and longrope also multiply all cosines and sines by an attention factor.
+///   The angle of a position does not depend on the number of positions: see RotaryScaling::sequence_length
 ///
 /// Throws if the width is odd or negative, base is not above 0, or the scaling is out of range.
 template <class Scalar>

@@ -5,6 +5,7 @@
 #include <array>
 #include <cmath>
 #include <numbers>
+#include <utility>
 #include <vector>
 
 #include "eigenformer/core/check.hpp"
@@ -18,7 +19,9 @@ enum class RopeType {
   unscaled,  // "default"
   linear,    // position interpolation: all frequencies divided by factor (Chen et al. 2023, arXiv 2306.15595)
   ntk,       // a larger base: divides the lowest frequency by factor, higher ones by less (Peng et al., section 3.1)
+  dynamic,   // ntk with a factor that depends on the sequence length (Peng et al., section 3.3)
   yarn,      // Peng et al. 2023, arXiv 2309.00071, section 3.4
+  longrope,  // a divisor for each pair, others for long sequences (Ding et al. 2024, arXiv 2402.13753)
   llama3     // Llama 3.1 (Grattafiori et al. 2024, arXiv 2407.21783) as in the format of Hugging Face
 };
 
@@ -26,25 +29,36 @@ constexpr auto enum_names(RopeType) {
   return std::to_array<EnumName<RopeType>>({{RopeType::unscaled, "default"},
                                             {RopeType::linear, "linear"},
                                             {RopeType::ntk, "ntk"},
+                                            {RopeType::dynamic, "dynamic"},
                                             {RopeType::yarn, "yarn"},
+                                            {RopeType::longrope, "longrope"},
                                             {RopeType::llama3, "llama3"}});
 }
 
 /// The scaling of rotary frequencies, with the names of `rope_scaling` in Hugging Face's config.json:
 ///
 ///   RotaryScaling{.rope_type = RopeType::yarn, .factor = 4, .original_max_position_embeddings = 32768}
+///
+/// The frequencies of dynamic and longrope depend on a length. It is sequence_length, not the current length of a
+/// sequence, and frequencies never change while a sequence grows. So cached keys stay valid, step by step decoding
+/// equals a call with all tokens, and results do not depend on the batch. Hugging Face recomputes the frequencies when
+/// the longest sequence of a batch grows, but cached keys keep the old ones. To get its results for sequences of one
+/// length, set sequence_length to that length.
 struct RotaryScaling {
   RopeType rope_type = RopeType::unscaled;
   double factor = 1;                           // length of the sequences / length in training
-  Index original_max_position_embeddings = 0;  // yarn, llama3: length in training
+  Index original_max_position_embeddings = 0;  // dynamic, yarn, longrope, llama3: length in training
   double low_freq_factor = 1;                  // llama3: pairs that turn less often than this in training are scaled
   double high_freq_factor = 4;                 // llama3: pairs that turn more often than this in training are kept
   double beta_fast = 32;                       // yarn: pairs that turn more often than this in training are kept
   double beta_slow = 1;                        // yarn: pairs that turn less often than this in training are scaled
   bool truncate = true;                        // yarn: round the pair indices where interpolation begins and ends
-  double attention_factor = 0;                 // yarn: factor of queries and keys; 0: 0.1 ln(factor) + 1
-  double mscale = 0;                           // yarn: if attention_factor is 0 and both mscales are not, the factor is
-  double mscale_all_dim = 0;                   // (0.1 mscale ln(factor) + 1) / (0.1 mscale_all_dim ln(factor) + 1)
+  double attention_factor = 0;                 // yarn, longrope: see rotary_attention_factor; 0: the default
+  double mscale = 0;                           // yarn: see rotary_attention_factor
+  double mscale_all_dim = 0;                   // yarn: see rotary_attention_factor
+  Index sequence_length = 0;                   // dynamic, longrope: longest sequence; 0: factor * length in training
+  std::vector<double> short_factor{};          // longrope: the pairs' divisors up to the length in training
+  std::vector<double> long_factor{};           // longrope: the pairs' divisors for a longer sequence_length
 
   friend bool operator==(const RotaryScaling&, const RotaryScaling&) = default;
 };
@@ -59,9 +73,13 @@ inline void check_rotary_scaling(const RotaryScaling& scaling) {
     check(!wrong, "RotaryScaling: ", name, " is ", given, " with rope_type ", to_string(type), ", expected ", expected);
   };
   fail_if(!(scaling.factor >= 1), "factor", scaling.factor, "1 or more");
-  if (type == RopeType::yarn || type == RopeType::llama3)
-    fail_if(scaling.original_max_position_embeddings < 1, "original_max_position_embeddings",
-            scaling.original_max_position_embeddings, "1 or more");
+  const Index length = scaling.original_max_position_embeddings;
+  if (type == RopeType::longrope)
+    fail_if(length < 2, "original_max_position_embeddings", length, "2 or more");
+  else if (type == RopeType::dynamic || type == RopeType::yarn || type == RopeType::llama3)
+    fail_if(length < 1, "original_max_position_embeddings", length, "1 or more");
+  if (type == RopeType::dynamic || type == RopeType::longrope)
+    fail_if(scaling.sequence_length < 0, "sequence_length", scaling.sequence_length, "0 or more");
   if (type == RopeType::llama3) {
     fail_if(!(scaling.low_freq_factor > 0), "low_freq_factor", scaling.low_freq_factor, "more than 0");
     fail_if(!(scaling.high_freq_factor > scaling.low_freq_factor), "high_freq_factor", scaling.high_freq_factor,
@@ -70,8 +88,34 @@ inline void check_rotary_scaling(const RotaryScaling& scaling) {
   if (type == RopeType::yarn) {
     fail_if(!(scaling.beta_slow > 0), "beta_slow", scaling.beta_slow, "more than 0");
     fail_if(!(scaling.beta_fast >= scaling.beta_slow), "beta_fast", scaling.beta_fast, "beta_slow or more");
-    fail_if(!(scaling.attention_factor >= 0), "attention_factor", scaling.attention_factor, "0 or more");
   }
+  if (type == RopeType::yarn || type == RopeType::longrope)
+    fail_if(!(scaling.attention_factor >= 0), "attention_factor", scaling.attention_factor, "0 or more");
+}
+
+/// Returns the length that the frequencies of dynamic and longrope are for, as a multiple of the length in training.
+inline double relative_length(const RotaryScaling& scaling) {
+  if (scaling.sequence_length == 0) return scaling.factor;
+  return static_cast<double>(scaling.sequence_length) / static_cast<double>(scaling.original_max_position_embeddings);
+}
+
+/// Returns the factor by which ntk and dynamic divide the lowest frequency.
+inline double ntk_factor(const RotaryScaling& scaling) {
+  if (scaling.rope_type == RopeType::ntk) return scaling.factor;
+  return 1 + scaling.factor * (std::max<double>(relative_length(scaling), 1) - 1);
+}
+
+/// Returns the divisor of each pair's frequency for longrope. Throws unless both lists have one positive divisor for
+/// each pair.
+inline const std::vector<double>& longrope_divisors(Index width, const RotaryScaling& scaling) {
+  for (const auto& [name, list] :
+       {std::pair("short_factor", &scaling.short_factor), std::pair("long_factor", &scaling.long_factor)}) {
+    check(static_cast<Index>(list->size()) == width / 2, "RotaryScaling: ", name, " has ", list->size(),
+          " entries with rope_type longrope, expected ", width / 2, ", one for each pair of features");
+    for (const double divisor : *list)
+      check(divisor > 0, "RotaryScaling: ", name, " has the entry ", divisor, ", expected more than 0");
+  }
+  return relative_length(scaling) > 1 ? scaling.long_factor : scaling.short_factor;
 }
 
 /// Returns the share of the unscaled frequency in each pair's frequency for YaRN: 1 for the first pairs, 0 for the
@@ -111,6 +155,8 @@ inline double llama3_frequency(double frequency, const RotaryScaling& scaling) {
 
 /// Returns the frequency of each pair: [width / 2] angles per position. Unscaled, pair i has base^(-2i / width).
 ///
+/// - dynamic: the base is multiplied by (factor n / L - factor + 1)^(width / (width - 2)) for a sequence_length n above
+///   the length in training L, as in Hugging Face.
 /// - YaRN: the share of the unscaled frequency falls linearly from pair to pair, as in Hugging Face's and the authors'
 ///   programs. In the paper's section 3.2 it falls linearly in the number of turns.
 /// - Llama 3.1: the share falls linearly in the number of turns.
@@ -120,14 +166,15 @@ inline std::vector<double> rotary_frequencies(Index width, double base = 10000, 
   check(width >= 0 && width % 2 == 0, "rotary_table: width is ", width, ", expected an even number, 0 or more");
   check(base > 0, "rotary_table: base is ", base, ", expected above 0");
   detail::check_rotary_scaling(scaling);
-  if (scaling.rope_type == RopeType::ntk && width > 2)
-    base *= std::pow(scaling.factor, static_cast<double>(width) / static_cast<double>(width - 2));
+  if ((scaling.rope_type == RopeType::ntk || scaling.rope_type == RopeType::dynamic) && width > 2)
+    base *= std::pow(detail::ntk_factor(scaling), static_cast<double>(width) / static_cast<double>(width - 2));
   std::vector<double> frequencies;
   for (Index i = 0; i < width / 2; ++i)
     frequencies.push_back(std::pow(base, -2 * static_cast<double>(i) / static_cast<double>(width)));
   switch (scaling.rope_type) {
     case RopeType::unscaled:
     case RopeType::ntk:
+    case RopeType::dynamic:
       break;
     case RopeType::linear:
       for (double& frequency : frequencies) frequency /= scaling.factor;
@@ -138,6 +185,11 @@ inline std::vector<double> rotary_frequencies(Index width, double base = 10000, 
         frequencies[i] *= (1 - shares[i]) / scaling.factor + shares[i];
       break;
     }
+    case RopeType::longrope: {
+      const std::vector<double>& divisors = detail::longrope_divisors(width, scaling);
+      for (std::size_t i = 0; i < frequencies.size(); ++i) frequencies[i] /= divisors[i];
+      break;
+    }
     case RopeType::llama3:
       for (double& frequency : frequencies) frequency = detail::llama3_frequency(frequency, scaling);
       break;
@@ -145,11 +197,18 @@ inline std::vector<double> rotary_frequencies(Index width, double base = 10000, 
   return frequencies;
 }
 
-/// Returns the factor of all cosines and sines, and so of queries and keys: 1, except for YaRN. YaRN's default is
-/// 0.1 ln(factor) + 1, which divides the softmax's temperature by its square (Peng et al. 2023, section 3.4).
+/// Returns the factor of all cosines and sines, and so of queries and keys: 1, except for YaRN and longrope. Theirs is
+/// attention_factor, or by default:
+///
+/// - YaRN: 0.1 ln(factor) + 1, which divides the softmax's temperature by its square (Peng et al. 2023, section 3.4).
+///   If both mscales are set: (0.1 mscale ln(factor) + 1) / (0.1 mscale_all_dim ln(factor) + 1).
+/// - longrope: sqrt(1 + ln(factor) / ln(original_max_position_embeddings)), for short and for long sequences.
 inline double rotary_attention_factor(const RotaryScaling& scaling) {
-  if (scaling.rope_type != RopeType::yarn) return 1;
+  if (scaling.rope_type != RopeType::yarn && scaling.rope_type != RopeType::longrope) return 1;
   if (scaling.attention_factor != 0) return scaling.attention_factor;
+  if (scaling.rope_type == RopeType::longrope)
+    return std::sqrt(1 + std::log(scaling.factor) /
+                             std::log(static_cast<double>(scaling.original_max_position_embeddings)));
   const auto factor_of = [&](double mscale) { return 0.1 * mscale * std::log(scaling.factor) + 1; };
   if (scaling.mscale != 0 && scaling.mscale_all_dim != 0)
     return factor_of(scaling.mscale) / factor_of(scaling.mscale_all_dim);
