@@ -13,6 +13,7 @@
 #include "eigenformer/kernels/scores.hpp"
 #include "eigenformer/layers/encoder_decoder.hpp"
 #include "eigenformer/models/translation_model.hpp"
+#include "eigenformer/ops/attention_bias.hpp"
 #include "eigenformer/ops/cross_entropy.hpp"
 #include "eigenformer/ops/einsum.hpp"
 #include "eigenformer/ops/padding.hpp"

@@ -1,6 +1,10 @@
 #include "eigenformer/kernels/scores/dense_bias.hpp"
 
+#include "eigenformer/kernels/scores/alibi.hpp"
+#include "eigenformer/kernels/scores/causal.hpp"
+#include "eigenformer/kernels/scores/combine.hpp"
 #include "eigenformer/kernels/scores/score_traits.hpp"
+#include "eigenformer/kernels/scores/score_variant.hpp"
 #include "kernels/kernel_checks.hpp"
 #include "kernels/scores/score_checks.hpp"
 #include "support/message_of.hpp"
@@ -13,7 +17,8 @@ using ef::TensorView;
 using namespace ef::testing;
 
 static_assert(ef::Score<ef::DenseBias<float>> && ef::ScoreTraits<ef::DenseBias<float>>::changes_values);
-static_assert(ef::ScoreTraits<ef::DenseBias<float>>::heads_share_gradient);
+static_assert(ef::ScoreTraits<ef::DenseBias<float>>::heads_share_gradient &&
+              ef::ScoreTraits<ef::DenseBias<float>>::sequences_share_gradient);
 
 TEMPLATE_TEST_CASE("a dense bias is added from where it lies, and its gradient to where it lies", "[kernels]", float,
                    double) {
@@ -64,9 +69,9 @@ TEMPLATE_TEST_CASE("a dense bias may have a matrix for each sequence and head", 
           CAPTURE(batch, heads, queries, keys);
           Tensor<TestType> bias({batch, heads, queries, keys});
           for (Index i = 0; i < bias.size(); ++i) bias.data()[i] = static_cast<TestType>(rng.normal());
-          const bool has_gradient = batch > 1 && queries > 1 && keys > 1;
           Tensor<TestType> d_bias(bias.shape(), TestType(1));
-          const ef::DenseBias<TestType> score(bias, has_gradient ? d_bias.view() : TensorView<TestType>());
+          Tensor<double> d_expected(bias.shape(), 1.0);
+          const ef::DenseBias<TestType> score(bias, d_bias.view());
           ef::ScoreTile tile = sequence(35, 40, 100);  // of sequence 2 and head 3
           tile.query_begin = 2;
           tile.query_end = 35;
@@ -75,31 +80,47 @@ TEMPLATE_TEST_CASE("a dense bias may have a matrix for each sequence and head", 
           const ByKeys<TestType> before = random_matrix<TestType>(33, 35, rng);
           ByKeys<TestType> scores = before, d_scores = before;
           score.apply(tile, block_of(scores));
-          if (has_gradient) score.apply_backward(tile, block_of(d_scores));
+          score.apply_backward(tile, block_of(d_scores));
           Index wrong = 0;
           for (Index i = 0; i < 33; ++i)
             for (Index j = 0; j < 35; ++j) {
               const Index b = batch == 1 ? 0 : 2, h = heads == 1 ? 0 : 3, row = queries == 1 ? 0 : 2 + i,
                           key = keys == 1 ? 0 : 5 + j;
               wrong += scores(i, j) != before(i, j) + bias(b, h, row, key);
-              if (has_gradient) wrong += d_bias(b, h, row, key) != 1 + before(i, j);
-              d_bias(b, h, row, key) = 1;
+              d_expected(b, h, row, key) += static_cast<double>(before(i, j));
             }
           CHECK(wrong == 0);
-          for (Index i = 0; i < d_bias.size(); ++i) wrong += d_bias.data()[i] != 1;
-          CHECK(wrong == 0);  // nothing beside it
+          const auto row_of = [](const auto& t) { return t.flatten().unsqueeze(0).matrix(); };
+          CHECK(max_error(row_of(d_bias), row_of(d_expected)) < tolerance<TestType>(64));  // and nothing beside it
         }
-  Tensor<TestType> repeated({1, 4, 35, 40});
-  ef::ScoreTile batch = sequence(35, 40, 0);  // of sequence 2: the last of three
-  batch.query_end = 105;
-  batch.key_end = 40;
-  const ef::DenseBias<TestType> shared(repeated, repeated.view());
-  CHECK(message_of([&] { shared.check_covers(batch); }) ==
-        "attention: a dense bias [1 x 4 x 35 x 40] that is repeated along batch, queries or keys has no gradient");
-  batch.sequence = 0;  // a batch of one: nothing is repeated
-  CHECK(message_of([&] { shared.check_covers(batch); }) == "nothing was thrown");
+}
+
+TEST_CASE("tiles share the gradient of a dense bias where it is repeated", "[kernels]") {
+  const auto shared = [](const ef::Sizes& shape) {
+    Tensor<float> bias(shape), d_bias(shape);
+    CHECK(ef::ScoreTraits<ef::DenseBias<float>>::shared_gradients(ef::DenseBias<float>(bias.view())) ==
+          ef::SharedGradients{false, false});
+    return ef::ScoreTraits<ef::DenseBias<float>>::shared_gradients(ef::DenseBias<float>(bias.view(), d_bias.view()));
+  };
+  CHECK(shared({3, 4, 5, 6}) == ef::SharedGradients{false, false});
+  CHECK(shared({3, 1, 5, 6}) == ef::SharedGradients{true, false});
+  CHECK(shared({1, 4, 5, 6}) == ef::SharedGradients{false, true});
+  CHECK(shared({3, 4, 1, 6}) == ef::SharedGradients{false, true});
+  CHECK(shared({3, 4, 5, 1}) == ef::SharedGradients{false, true});
+  CHECK(shared({1, 1, 1, 6}) == ef::SharedGradients{true, true});
+  CHECK(shared({5, 6}) == ef::SharedGradients{true, false});
+  CHECK(shared({1, 5, 6}) == ef::SharedGradients{true, false});
+  CHECK(shared({4, 1, 1}) == ef::SharedGradients{false, false});  // rows of the batch are not repeated
+  // Combined scores share what one of them shares.
+  Tensor<float> bias({1, 4, 5, 6}), d_bias(bias.shape());
+  const ef::DenseBias<float> score(bias.view(), d_bias.view());
+  const auto combined = ef::combine(ef::Causal{}, ef::DenseBias<float>(bias.view()), score);
+  CHECK(combined.shared_gradients() == ef::SharedGradients{false, true});
+  using Bias = ef::ScoreVariant<ef::Alibi, ef::DenseBias<float>>;
+  CHECK(Bias(score).shared_gradients() == ef::SharedGradients{false, true});
+  CHECK(Bias(ef::Alibi(4)).shared_gradients() == ef::SharedGradients{false, false});
   CHECK(message_of([&] {
-          ef::DenseBias<TestType>(repeated, repeated.select(1, 0).expand({1, 4, 35, 40}));
+          ef::DenseBias<float>(bias.view(), d_bias.select(1, 0).expand({1, 4, 5, 6}));
         }) != "nothing was thrown");
 }
 

@@ -28,6 +28,15 @@ class CombinedScore {
 
   const std::tuple<Scores...>& scores() const { return scores_; }
 
+  SharedGradients shared_gradients() const {
+    SharedGradients any;
+    for_each([&](const auto& score) {
+      const SharedGradients of = ScoreTraits<std::remove_cvref_t<decltype(score)>>::shared_gradients(score);
+      any = {any.by_heads || of.by_heads, any.by_sequences || of.by_sequences};
+    });
+    return any;
+  }
+
   void check_covers(const ScoreTile& batch) const {
     for_each([&](const auto& score) { detail::check_covers(score, batch); });
   }

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "eigenformer/core/tensor.hpp"
-#include "eigenformer/kernels/detail/attention/score_packets.hpp"
+#include "eigenformer/kernels/detail/attention/distance_bias.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
@@ -16,12 +16,13 @@ template <class Scalar>
 class DenseBias {
  public:
   static constexpr ScoreStage stage = ScoreStage::bias;
-  static constexpr bool heads_share_gradient = true;
+  static constexpr bool heads_share_gradient = true, sequences_share_gradient = true;  // if the bias is repeated
   static constexpr bool reads_rows_of_keys = true;
 
-  /// If d_bias is given, it has the shape of bias and the backward adds to it. Throws if the rank is not 2 to 4, or if
-  /// the shapes differ. Attention throws if d_bias is given and a bias of rank 4 is repeated along batch, queries or
-  /// keys: threads would add to one entry. Instead, expand the bias and sum its gradient over these dimensions.
+  /// If d_bias is given, it has the shape of bias and the backward adds to it. The gradient of a repeated entry is the
+  /// sum over all places where it is used, in an order that does not depend on the threads. So a bias that is repeated
+  /// along batch, queries or keys has its gradient summed by one thread per key head, and by one thread altogether if
+  /// it is also repeated along heads. Throws if the rank is not 2 to 4, or if the shapes differ.
   explicit DenseBias(const TensorView<const Scalar>& bias, const TensorView<Scalar>& d_bias = {})
       : by_sequence_(bias.rank() == 4),
         bias_(by_heads(bias)),
@@ -29,6 +30,12 @@ class DenseBias {
     if (d_bias.data() == nullptr) return;
     check(d_bias.shape() == bias.shape(), "DenseBias: d_bias is ", d_bias.shape(), ", bias is ", bias.shape());
     detail::check_writable(d_bias);
+  }
+
+  SharedGradients shared_gradients() const {
+    if (d_bias_.data() == nullptr) return {};
+    const Sizes& shape = d_bias_.shape();
+    return {shape[1] == 1, by_sequence_ && (shape[0] == 1 || shape[2] == 1 || shape[3] == 1)};
   }
 
   void check_covers(const ScoreTile& batch) const {
@@ -43,10 +50,6 @@ class DenseBias {
     bool covers = true;
     for (int d = 0; d < 4; ++d) covers = covers && (shape[d] == 1 || shape[d] >= least[d]);
     check(covers, "attention: the dense bias is ", shape, ", expected at least ", least, ", or sizes of 1");
-    bool repeats = false;  // along batch, queries or keys, where several threads would add to one entry
-    for (const int d : {0, 2, 3}) repeats = repeats || (shape[d] == 1 && least[d] > 1);
-    check(d_bias_.data() == nullptr || !repeats, "attention: a dense bias ", shape,
-          " that is repeated along batch, queries or keys has no gradient");
   }
 
   Visible visible(const ScoreTile&) const { return Visible::some; }  // a bias may be -inf
@@ -65,6 +68,7 @@ class DenseBias {
 
   void apply_backward(const ScoreTile& tile, ScoreBlock<Scalar> d_scores) const {
     if (d_bias_.data() == nullptr) return;
+    if (by_sequence_ && (d_bias_.shape()[2] == 1 || d_bias_.shape()[3] == 1)) return add_sums(tile, d_scores);
     for_each_square(
         d_bias_, tile, d_scores,
         [](Scalar* d_bias, Index bias_stride, Scalar* d_score, Index score_stride) {
@@ -81,6 +85,49 @@ class DenseBias {
     simd::for_each_column(from, from_stride, lanes, [&](Index i, const simd::Packet<Scalar>& column) {
       simd::store(to + i * to_stride, simd::add(simd::load(to + i * to_stride), column));
     });
+  }
+
+  /// Adds a tile's gradients to those of a bias that is repeated along queries or keys. Sums the tile first, so that
+  /// long sums round less.
+  void add_sums(const ScoreTile& tile, ScoreBlock<Scalar> d_scores) const {
+    const Index queries = d_scores.rows(), keys = d_scores.cols();
+    Scalar* const first = first_entry(d_bias_, tile);
+    const Index row_stride = d_bias_.strides()[2], key_stride = d_bias_.strides()[3];
+    if (d_bias_.shape()[2] == 1) {
+      Scalar sum = 0;
+      for (Index j = 0; j < keys; ++j) {
+        const Scalar of_key = sum_of(queries, d_scores.data() + j * d_scores.outerStride());
+        if (key_stride == 0)
+          sum += of_key;
+        else
+          first[j * key_stride] += of_key;
+      }
+      if (key_stride == 0) *first += sum;
+      return;
+    }
+    const detail::TileMemory<Scalar> sums(queries);
+    std::fill_n(sums.data(), queries, Scalar(0));
+    for (Index j = 0; j < keys; ++j)
+      detail::add_entries<Scalar>(queries, d_scores.data() + j * d_scores.outerStride(), sums.data());
+    for (Index i = 0; i < queries; ++i) first[i * row_stride] += sums.data()[i];
+  }
+  /// Returns the sum of `count` entries, in an order that depends on the count alone.
+  static Scalar sum_of(Index count, const Scalar* from) {
+    simd::Packet<Scalar> packets = simd::broadcast(Scalar(0));
+    Index i = 0;
+    for (; i + lanes <= count; i += lanes) packets = simd::add(packets, simd::load(from + i));
+    Scalar sum = simd::sum_of_lanes<Scalar>(packets);
+    for (; i < count; ++i) sum += from[i];
+    return sum;
+  }
+
+  /// Returns the address of the bias of a tile's first query and key.
+  template <class Entry>
+  Entry* first_entry(const TensorView<Entry>& bias, const ScoreTile& tile) const {
+    const Sizes& strides = bias.strides();
+    const Index first_row = by_sequence_ ? tile.query_begin : tile.first_row + tile.query_begin;
+    return bias.data() + (by_sequence_ ? tile.sequence * strides[0] : 0) + tile.head * strides[1] +
+           first_row * strides[2] + tile.key_begin * strides[3];
   }
 
   /// Returns the bias as [batch x heads x queries x keys]; dimensions of size 1 have a stride of 0.
@@ -104,9 +151,7 @@ class DenseBias {
                        Single entry) const {
     const Sizes& strides = bias.strides();
     const Index row_stride = strides[2], key_stride = strides[3], score_stride = scores.outerStride();
-    const Index first_row = by_sequence_ ? tile.query_begin : tile.first_row + tile.query_begin;
-    Entry* first = bias.data() + (by_sequence_ ? tile.sequence * strides[0] : 0) + tile.head * strides[1] +
-                   first_row * row_stride + tile.key_begin * key_stride;
+    Entry* const first = first_entry(bias, tile);
     const Index whole_rows = key_stride == 1 ? scores.rows() / lanes * lanes : 0;
     const Index whole_cols = scores.cols() / lanes * lanes;
     // Prefetches the rows of short tiles, such as those of the backward, because they end before the hardware

@@ -28,6 +28,14 @@ struct ScoreTraits {
     return false;
   }();
 
+  /// Returns which tiles share gradients of this score.
+  static SharedGradients shared_gradients(const S& score) {
+    if constexpr (requires { score.shared_gradients(); })
+      return score.shared_gradients();
+    else
+      return {heads_share_gradient, sequences_share_gradient};
+  }
+
   /// Whether S changes gradients, or adds to gradients of its own.
   template <class Scalar>
   static constexpr bool has_derivative() {

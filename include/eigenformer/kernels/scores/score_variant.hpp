@@ -31,6 +31,12 @@ class ScoreVariant {
     return (detail::is_differentiable<Scores, Scalar>() && ...);
   }
 
+  SharedGradients shared_gradients() const {
+    return std::visit(
+        [](const auto& score) { return ScoreTraits<std::remove_cvref_t<decltype(score)>>::shared_gradients(score); },
+        score_);
+  }
+
   void check_covers(const ScoreTile& batch) const {
     std::visit([&](const auto& score) { detail::check_covers(score, batch); }, score_);
   }

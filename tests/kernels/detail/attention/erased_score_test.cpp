@@ -32,8 +32,10 @@ static_assert(is_of_kind<ef::SlidingWindow>({}));
 static_assert(is_of_kind<ef::Alibi>({.changes_values = true}));
 static_assert(is_of_kind<ef::SoftCap>({.changes_values = true, .saved_blocks = 1}));
 static_assert(is_of_kind<ef::RelativeBias<float>>({.changes_values = true, .sequences_share_gradient = true}));
-static_assert(is_of_kind<ef::DenseBias<float>>(
-    {.changes_values = true, .reads_rows_of_keys = true, .heads_share_gradient = true}));
+static_assert(is_of_kind<ef::DenseBias<float>>({.changes_values = true,
+                                                .reads_rows_of_keys = true,
+                                                .heads_share_gradient = true,
+                                                .sequences_share_gradient = true}));
 // What does not matter to one direction does not make another kernel of it.
 static_assert(equal(detail::kind_of_forward<ef::SoftCap>, detail::kind_of_forward<ef::RelativeBias<float>>));
 static_assert(equal(detail::kind_of_forward<ef::RelativeBias<float>>, {.changes_values = true}));
@@ -111,10 +113,16 @@ TEST_CASE("kernels of their own are those of Unmasked and Causal", "[kernels]") 
   CHECK(&detail::for_kernel<float, detail::ScoreKind{}>(unmasked) == &unmasked);
 }
 
-TEST_CASE("a score without its type checks its size", "[kernels]") {
+TEST_CASE("a score without its type checks its size, and knows which tiles share its gradient", "[kernels]") {
   const Matrix<float> bias = Matrix<float>::Zero(4, 5);
   const ef::DenseBias<float> score(ef::strided_view(bias));
   const detail::ErasedScore<float> anonymous(score, std::false_type{});
+  CHECK_FALSE((anonymous.kind.heads_share_gradient || anonymous.kind.sequences_share_gradient));
+  ef::Tensor<float> of_keys({1, 4, 1, 5}), d_of_keys({1, 4, 1, 5});
+  const ef::DenseBias<float> repeated(of_keys.view(), d_of_keys.view());
+  const detail::ErasedScore<float> learned(repeated, std::true_type{});
+  CHECK(learned.kind.sequences_share_gradient);
+  CHECK_FALSE(learned.kind.heads_share_gradient);
   CHECK_NOTHROW(anonymous.check_covers(tile_of(4, 5)));
   CHECK(message_of([&] { anonymous.check_covers(tile_of(4, 6)); }) ==
         message_of([&] { score.check_covers(tile_of(4, 6)); }));

@@ -83,11 +83,6 @@ void attend_backward(const BackwardCall<Scalar, S>& call, const BackwardTask& ta
   chunk.finish();
 }
 
-/// Which tiles of a call add to one gradient of its score, and so must not run in parallel.
-struct SharedGradients {
-  bool by_heads, by_sequences;
-};
-
 /// Runs all tasks of a call, in parallel: calls run(rows, task), where `rows` are the call's, or have their own d_q.
 ///
 /// A task is a chunk of keys, so tasks of different chunks add to the gradients of the same queries. Usually one chunk

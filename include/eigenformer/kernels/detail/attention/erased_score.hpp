@@ -30,13 +30,19 @@ inline constexpr ScoreKind kind_of_backward{
     ScoreTraits<S>::changes_values, false,
     ScoreTraits<S>::template has_derivative<Scalar>() ? std::max<int>(ScoreTraits<S>::saved_blocks, 2) : 0};
 
-/// Returns all properties of a score. Those of an erased score are known at run time: its member `kind`.
+/// Returns all properties of a score. Those of an erased score are known at run time: its member `kind`. Other scores
+/// may know at run time that fewer tiles share gradients.
 template <Score S>
 ScoreKind kind_at_run_time(const S& score) {
-  if constexpr (requires { requires std::is_same_v<std::remove_cvref_t<decltype(score.kind)>, ScoreKind>; })
+  if constexpr (requires { requires std::is_same_v<std::remove_cvref_t<decltype(score.kind)>, ScoreKind>; }) {
     return score.kind;
-  else
-    return kind_of<S>;
+  } else {
+    ScoreKind kind = kind_of<S>;
+    const SharedGradients shared = ScoreTraits<S>::shared_gradients(score);
+    kind.heads_share_gradient = shared.by_heads;
+    kind.sequences_share_gradient = shared.by_sequences;
+    return kind;
+  }
 }
 
 /// A reference to a score of any type. The score must outlive it.
