@@ -164,6 +164,51 @@ TEST_CASE("LSTM with projections is refused by name", "[io]") {
         std::string::npos);
 }
 
+TEST_CASE("a convolution with groups is refused by name", "[io]") {
+  const ef::testing::TemporaryFolder folder;
+  ef::Rng rng(209);
+  ef::Convolution<float> conv({.inputs = 6, .outputs = 4, .kernel = 2, .bias = false}, rng);
+  const auto message = [&](const std::vector<ef::Index>& shape) {
+    ef::Index size = 1;
+    for (const ef::Index n : shape) size *= n;
+    const std::vector<float> numbers(static_cast<std::size_t>(size));
+    ef::write_safetensors(folder / "conv", {tensor_of("weight", shape, numbers)});
+    return message_of([&] { ef::load_torch_state_dict(folder / "conv", conv); });
+  };
+  const std::string begin = "load_torch_state_dict: " + (folder / "conv").string() + " does not fit the layer: ";
+  CHECK(message({4, 3, 2}) ==
+        begin + "\"weight\" is [4 x 3 x 2], expected [4 x 6 x 2]: Conv1d with groups = 2 is not supported");
+  CHECK(message({4, 1, 2}).find("groups = 6") != std::string::npos);
+  for (const std::vector<ef::Index>& other :
+       {std::vector<ef::Index>{4, 4, 2}, {4, 12, 2}, {4, 3, 1}, {2, 3, 2}, {4, 0, 2}})
+    CHECK(message(other).find("groups") == std::string::npos);
+  CHECK(message({4, 6, 2}) == "nothing was thrown");
+}
+
+TEST_CASE("a file of torch.save() is refused with the line that converts it", "[io]") {
+  const ef::testing::TemporaryFolder folder;
+  ef::Rng rng(210);
+  ef::Linear<float> linear(2, 3, rng);
+  const auto path = folder / "model.pt";
+  const auto message = [&](std::string_view bytes) {
+    ef::write_file(path, bytes);
+    return message_of([&] { ef::load_torch_state_dict(path, linear); });
+  };
+  const std::string expected =
+      "load_torch_state_dict: " + path.string() +
+      " was written by torch.save(), expected a safetensors file. In Python, convert it: import torch, "
+      "safetensors.torch; safetensors.torch.save_file(torch.load(r\"" +
+      path.string() + "\", map_location=\"cpu\", weights_only=True), r\"" + (folder / "model.safetensors").string() +
+      "\")";
+  using namespace std::string_view_literals;
+  CHECK(message("PK\x03\x04\0\0\x08\x08\0\0\0\0\0\0\0\0"sv) == expected);
+  CHECK(message("\x80\x02\x8a\x0al\xfc\x9c"
+                "F\xf9 j\xa8P\x19."sv) == expected);
+  CHECK(message("PK"sv).find("safetensors: ") == 0);
+  // A header of 67 MB would begin like a zip archive.
+  CHECK(message("PK\x03\x04\0\0\0\0{}"sv).find("the header's length is") != std::string::npos);
+}
+
 TEST_CASE("a parameter of one row is read from a vector too, but not from any other shape", "[io]") {
   const ef::testing::TemporaryFolder folder;
   ef::Rng rng(206);

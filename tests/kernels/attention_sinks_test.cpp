@@ -81,6 +81,22 @@ TEMPLATE_TEST_CASE("sinks take a share of the weights at every size", "[kernels]
   }
 }
 
+TEST_CASE("sinks of 0 are PyTorch's add_zero_attn: one more key and value of zeros", "[kernels]") {
+  ef::Rng rng(5);
+  for (const Index n : {1, 8, 33}) {
+    CAPTURE(n);
+    const AttentionCase<double> c({2, 2, 5, 3, {n}, {n}}, rng);
+    Matrix<double> k = Matrix<double>::Zero(n + 1, c.k.cols()), v = Matrix<double>::Zero(n + 1, c.v.cols());
+    k.topRows(n) = c.k;
+    v.topRows(n) = c.v;
+    const std::vector<double> sinks{0, 0};
+    ef::AttentionOptions options = c.options;
+    options.sinks = sinks;
+    const Matrix<double> expected = ef::attention(c.q, k, v, ef::Unmasked{}, c.options);
+    CHECK(max_error(ef::attention(c.q, c.k, c.v, ef::Unmasked{}, options), expected) < rounding<double>(32));
+  }
+}
+
 TEST_CASE("the gradients of attention with sinks agree with differences", "[kernels]") {
   ef::Rng rng(2);
   for (const Index n : {1, 7, 40}) {

@@ -1,6 +1,7 @@
 // PyTorch's weights: reads and writes the state dict of a PyTorch module as a safetensors file.
 //
-// In Python, write the file with the package safetensors. Files that torch.save() wrote (.pt, .pth) are not read.
+// In Python, write the file with the package safetensors. Files that torch.save() wrote (.pt, .pth) are not read; the
+// error says how to convert them.
 //
 //   safetensors.torch.save_file(module.state_dict(), "layer.safetensors")
 //
@@ -24,10 +25,11 @@
 //
 // These options of PyTorch's modules are not supported:
 //
-//   add_bias_kv, proj_size, groups   reading throws
-//   add_zero_attn                    the results differ: a state dict does not show this option
-//   no tgt_mask                      the results differ: decoder layers are causal
+//   add_bias_kv, proj_size, groups   reading throws, with the option's name
+//   add_zero_attn                    the results differ, because a state dict does not show this option. It is the same
+//                                    as a sink of 0 for each head: see AttentionOptions::sinks
 //
+// Decoders are causal. A Transformer that was called without tgt_mask is called with Unmasked{} as target_score here.
 // PyTorch's bias=False of a Transformer or its layers is bias = false and norm_bias = false here.
 #pragma once
 
@@ -36,6 +38,7 @@
 #include <set>
 #include <span>
 #include <string>
+#include <string_view>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -54,6 +57,25 @@ inline std::string torch_reason(const std::string& name) {
   if (last == "bias_k" || last == "bias_v") return ": attention with add_bias_kv is not supported";
   if (last.starts_with("weight_hr_l")) return ": LSTM with proj_size is not supported";
   return "";
+}
+
+/// Returns why a tensor has another shape than a layer's, or "" if the reason is not known.
+inline std::string torch_shape_reason(const std::vector<Index>& given, const std::vector<Index>& expected) {
+  const bool grouped = given.size() == 3 && expected.size() == 3 && given[0] == expected[0] &&
+                       given[2] == expected[2] && given[1] > 0 && given[1] < expected[1] && expected[1] % given[1] == 0;
+  return grouped ? ": Conv1d with groups = " + std::to_string(expected[1] / given[1]) + " is not supported" : "";
+}
+
+/// Throws if the bytes of a file are those that torch.save() writes: a zip archive, or a pickle as before PyTorch 1.6.
+inline void check_not_torch_save(std::string_view bytes, const std::filesystem::path& path) {
+  const bool is_zip = bytes.starts_with("PK\x03\x04"), is_pickle = bytes.starts_with("\x80\x02");
+  if (!(is_zip || is_pickle) || (bytes.size() > 8 && bytes[8] == '{')) return;  // { begins the header of safetensors
+  const std::string from = path_text(path),
+                    to = path_text(std::filesystem::path(path).replace_extension("safetensors"));
+  fail("load_torch_state_dict: ", from,
+       " was written by torch.save(), expected a safetensors file. In Python, convert it: "
+       "import torch, safetensors.torch; safetensors.torch.save_file(torch.load(r\"",
+       from, "\", map_location=\"cpu\", weights_only=True), r\"", to, "\")");
 }
 
 /// Returns whether a tensor of the file has the shape that a layer expects. [n] fits [1 x n].
@@ -75,7 +97,7 @@ void check_torch_state_dict(const SafetensorsFile& file, const Model& model, con
       problems.push_back('"' + tensor.name + "\" is missing, expected " + shape);
     else if (!fits_torch_shape(file.shape(tensor.name), tensor.shape))
       problems.push_back('"' + tensor.name + "\" is " + dimensions_text(file.shape(tensor.name)) + ", expected " +
-                         shape);
+                         shape + torch_shape_reason(file.shape(tensor.name), tensor.shape));
   });
   for (const std::string& name : file.names())
     if (name.starts_with(prefix) && !expected.contains(name))
@@ -141,10 +163,13 @@ void load_torch_state_dict(const SafetensorsFile& file, Model& model, const std:
 }
 
 /// Reads the state dict in the file `path` into a layer or model with the module's options. Throws as
-/// load_torch_state_dict of a SafetensorsFile does, and if the file cannot be read or violates the format.
+/// load_torch_state_dict of a SafetensorsFile does, and if the file cannot be read or violates the format. If
+/// torch.save() wrote it, the message has the line of Python that converts it.
 template <class Model>
 void load_torch_state_dict(const std::filesystem::path& path, Model& model, const std::string& prefix = "") {
-  load_torch_state_dict(SafetensorsFile(path), model, prefix);
+  std::string bytes = read_file(path);
+  detail::check_not_torch_save(bytes, path);
+  load_torch_state_dict(SafetensorsFile(std::move(bytes), path_text(path)), model, prefix);
 }
 
 /// Writes a layer or model as the state dict of PyTorch's module, for

@@ -21,10 +21,12 @@ struct Decoder {
   /// if wanted.
   Decoder(const TransformerLayerOptions& layer, Index num_layers, Rng& rng);
 
-  /// Decodes each sequence with causal self-attention and attention to its own part of memory, the encoder's output.
-  /// x: [target tokens x width], memory: [source tokens x width] -> [target tokens x width].
+  /// Decodes each sequence with self-attention and attention to its own part of memory, the encoder's output.
+  /// target_score applies to the self-attention of every layer. Pass Unmasked{} for what torch.nn.TransformerDecoder
+  /// computes without tgt_mask. x: [target tokens x width], memory: [source tokens x width] -> [target tokens x width].
   Variable<Scalar> operator()(const Context<Scalar>& context, Variable<Scalar> x, const RowOffsets& rows,
-                              const Variable<Scalar>& memory, const RowOffsets& memory_rows) const;
+                              const Variable<Scalar>& memory, const RowOffsets& memory_rows,
+                              const AnyScore<Scalar>& target_score = Causal{}) const;
 
   static void visit(auto& self, auto&& visitor) {
     visitor("layers", self.layers);
@@ -41,8 +43,10 @@ Decoder<Scalar>::Decoder(const TransformerLayerOptions& layer, Index num_layers,
 
 template <class Scalar>
 Variable<Scalar> Decoder<Scalar>::operator()(const Context<Scalar>& context, Variable<Scalar> x, const RowOffsets& rows,
-                                             const Variable<Scalar>& memory, const RowOffsets& memory_rows) const {
-  for (const DecoderLayer<Scalar>& layer : layers) x = layer(context, x, rows, memory, memory_rows, positions);
+                                             const Variable<Scalar>& memory, const RowOffsets& memory_rows,
+                                             const AnyScore<Scalar>& target_score) const {
+  const DecoderBatch<Scalar> batch{rows, memory_rows, target_score, &positions};
+  for (const DecoderLayer<Scalar>& layer : layers) x = layer(context, x, memory, batch);
   return norm.empty() ? x : norm(context, x);
 }
 

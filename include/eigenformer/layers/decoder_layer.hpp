@@ -21,6 +21,15 @@ struct DecoderStepRows {
   IndexedKeys memory;  // per hypothesis: the rows of its sentence
 };
 
+/// The sequences of a decoder block's call, and how target tokens attend to one another.
+template <class Scalar>
+struct DecoderBatch {
+  RowOffsets rows{};                                      // the target sequences; empty: one sequence
+  RowOffsets memory_rows{};                               // the source sequences, as many; empty: one sequence
+  AnyScore<Scalar> target_score = Causal{};               // as tgt_mask of torch.nn.TransformerDecoderLayer
+  const AttentionPositions<Scalar>* positions = nullptr;  // null: none
+};
+
 /// The decoder block of Vaswani et al. 2017, section 3.1. Parameters are named as in torch.nn.TransformerDecoderLayer.
 template <class Scalar>
 struct DecoderLayer {
@@ -40,7 +49,13 @@ struct DecoderLayer {
   /// apply in addition. x: [target tokens x width], memory: [source tokens x width] -> [target tokens x width].
   Variable<Scalar> operator()(const Context<Scalar>& context, const Variable<Scalar>& x, const RowOffsets& rows,
                               const Variable<Scalar>& memory, const RowOffsets& memory_rows,
-                              const AttentionPositions<Scalar>& positions = {}) const;
+                              const AttentionPositions<Scalar>& positions = {}) const {
+    return (*this)(context, x, memory, {.rows = rows, .memory_rows = memory_rows, .positions = &positions});
+  }
+  /// Processes whole target sequences. batch.target_score says which tokens of its sequence a target token attends to;
+  /// with Unmasked{} it attends to all, as torch.nn.TransformerDecoderLayer without tgt_mask.
+  Variable<Scalar> operator()(const Context<Scalar>& context, const Variable<Scalar>& x, const Variable<Scalar>& memory,
+                              const DecoderBatch<Scalar>& batch) const;
 
   /// Decodes one step and appends the keys and values of x to the cache. `rows` includes the appended rows.
   /// x: [hypotheses x width] -> [hypotheses x width].
@@ -85,12 +100,13 @@ Variable<Scalar> DecoderLayer<Scalar>::body(const Context<Scalar>& context, cons
 
 template <class Scalar>
 Variable<Scalar> DecoderLayer<Scalar>::operator()(const Context<Scalar>& context, const Variable<Scalar>& x,
-                                                  const RowOffsets& rows, const Variable<Scalar>& memory,
-                                                  const RowOffsets& memory_rows,
-                                                  const AttentionPositions<Scalar>& positions) const {
-  const AttentionBatch<Scalar> of_memory{.query_rows = rows, .key_rows = memory_rows};
+                                                  const Variable<Scalar>& memory,
+                                                  const DecoderBatch<Scalar>& batch) const {
+  const AttentionBatch<Scalar> of_target{
+      .query_rows = batch.rows, .key_rows = batch.rows, .score = batch.target_score, .positions = batch.positions};
+  const AttentionBatch<Scalar> of_memory{.query_rows = batch.rows, .key_rows = batch.memory_rows};
   return body(
-      context, x, [&](const Variable<Scalar>& y) { return self_attn(context, y, rows, Causal{}, positions); },
+      context, x, [&](const Variable<Scalar>& y) { return self_attn(context, y, y, y, of_target); },
       [&](const Variable<Scalar>& y) { return multihead_attn(context, y, memory, memory, of_memory); });
 }
 
