@@ -175,6 +175,41 @@ TEST_CASE("sinks take their share of weights by distance", "[kernels]") {
     for (Index i = 0; i < 5; ++i) CHECK(std::abs(w.row(i).segment(3 * h, 3).sum() - weights.row(h, i).sum()) < 1e-14);
 }
 
+TEST_CASE("gradients of sinks through weights by distance agree with differences", "[kernels]") {
+  const std::uint64_t seed = 12;
+  CAPTURE(seed);
+  ef::Rng rng(seed);
+  ef::ThreadPool pool(3);
+  for (const AttentionSizes& s : some_sizes()) {
+    CAPTURE(s.heads, s.queries);
+    AttentionCase<double> c(s, rng);
+    c.options.dropout = 0.3;
+    c.options.dropout_key = ef::Rng(4).split();
+    const auto d_w = random_matrix<double>(c.q.rows(), s.heads * 7, rng);
+    const Matrix<double> sinks = random_matrix<double>(1, s.heads, rng);
+    const auto loss = [&](const Matrix<double>& given) {
+      ef::AttentionOptions options = c.options;
+      options.sinks = std::span<const double>(given.data(), static_cast<std::size_t>(given.size()));
+      Matrix<double> w(c.q.rows(), s.heads * 7);
+      ef::weights_by_distance_forward<double>(c.q, c.k, ef::Causal{}, options, w);
+      return dot(w, d_w);
+    };
+    const auto backward = [&](ef::Threads* threads) {
+      Matrix<double> d_q(c.q.rows(), c.q.cols()), d_k(c.k.rows(), c.k.cols());
+      Matrix<double> d_sinks = Matrix<double>::Constant(1, s.heads, 5);  // gradients are added
+      c.options.threads = threads;
+      c.options.sinks = std::span<const double>(sinks.data(), static_cast<std::size_t>(sinks.size()));
+      ef::weights_by_distance_backward<double>(
+          c.q, c.k, ef::Causal{}, c.options, d_w,
+          {d_q, d_k, std::span<double>(d_sinks.data(), static_cast<std::size_t>(d_sinks.size()))});
+      return d_sinks;
+    };
+    const Matrix<double> d_sinks = backward(nullptr);
+    CHECK(backward(&pool) == d_sinks);
+    CHECK(max_error(Matrix<double>(d_sinks.array() - 5), numeric_gradient(sinks, loss)) < gradient_tolerance);
+  }
+}
+
 TEST_CASE("weights by distance that do not fit are refused", "[kernels]") {
   const Matrix<float> q = Matrix<float>::Zero(3, 4);
   Matrix<float> w(3, 6), few(2, 10), d(3, 4), good(3, 10);
@@ -192,4 +227,8 @@ TEST_CASE("weights by distance that do not fit are refused", "[kernels]") {
   CHECK(message_of([&] {
           ef::weights_by_distance_backward<float>(q, q, ef::Unmasked{}, {.heads = 2, .key_index = index}, good, {d, d});
         }) == "weights_by_distance: key_index and key_pages have no backward");
+  std::vector<double> d_sinks(3);
+  CHECK(message_of([&] {
+          ef::weights_by_distance_backward<float>(q, q, ef::Unmasked{}, {.heads = 2}, good, {d, d, d_sinks});
+        }) == "weights_by_distance: 3 gradients of sinks, expected 0");
 }

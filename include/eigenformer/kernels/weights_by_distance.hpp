@@ -5,6 +5,8 @@
 // a_ij with clip(j - i) = r.
 #pragma once
 
+#include <span>
+
 #include "eigenformer/kernels/attention_weights.hpp"
 #include "eigenformer/kernels/detail/attention/score_gradients.hpp"
 #include "eigenformer/kernels/scores/relative_keys.hpp"
@@ -16,6 +18,7 @@ template <class Scalar>
 struct WeightsByDistanceGradients {
   MatrixRef<Scalar> d_q;
   MatrixRef<Scalar> d_k;
+  std::span<double> d_sinks{};  // one per head; the sinks' gradients are added. empty: not wanted
 };
 
 namespace detail {
@@ -53,11 +56,25 @@ void weights_by_distance_forward(const AttentionLayout& layout, const ConstMatri
                                 });
 }
 
-/// Writes the gradients to rows.d_q and rows.d_k, which must be zero before.
+/// Returns the gradient of a head's sink, from one sequence. weights: of the keys; d_weights: their gradients. A query
+/// gives its sink the weight that its keys lack to a sum of 1.
+template <class Scalar>
+double sink_gradient(const ScoreMatrix<Scalar>& weights, const ScoreMatrix<Scalar>& d_weights) {
+  Eigen::ArrayXd sink = Eigen::ArrayXd::Ones(weights.rows()), change = Eigen::ArrayXd::Zero(weights.rows());
+  for (Index j = 0; j < weights.cols(); ++j) {
+    const Eigen::ArrayXd of_key = weights.col(j).array().template cast<double>();
+    sink -= of_key;
+    change -= of_key * d_weights.col(j).array().template cast<double>();
+  }
+  return (sink * change).sum();
+}
+
+/// Writes the gradients to rows.d_q and rows.d_k, which must be zero before. Adds the gradients of the sinks to
+/// d_sinks, unless it is empty.
 template <class Scalar>
 void weights_by_distance_backward(const AttentionLayout& layout, const QueryKeyRows<Scalar>& rows,
                                   const ErasedScore<Scalar>& score, const AttentionOptions& options,
-                                  const ConstMatrixRef<Scalar>& d_w) {
+                                  const ConstMatrixRef<Scalar>& d_w, std::span<double> d_sinks) {
   const RelativeKeys<Scalar> gradients = by_distance<Scalar>(layout, d_w.data(), d_w.cols(), nullptr);
   const AttentionDropout dropout(options.dropout, options.dropout_key);
   // Each iteration processes one key head of one sequence. Heads and sequences that add to the same gradient of the
@@ -65,6 +82,7 @@ void weights_by_distance_backward(const AttentionLayout& layout, const QueryKeyR
   const Index sequences = layout.sequences(), group = layout.group();
   Index grain = score.kind.sequences_share_gradient ? sequences : 1;
   if (score.kind.heads_share_gradient) grain = sequences * layout.key_heads;
+  Eigen::MatrixXd sinks_of_sequences = Eigen::MatrixXd::Zero(d_sinks.empty() ? 0 : layout.heads, sequences);
   parallel_for(options.threads, sequences * layout.key_heads, grain, [&](Index begin, Index end) {
     for (Index task = begin; task < end; ++task)
       for (Index h = 0; h < group; ++h) {
@@ -81,12 +99,15 @@ void weights_by_distance_backward(const AttentionLayout& layout, const QueryKeyR
         ScoreMatrix<Scalar> d_scores = ScoreMatrix<Scalar>::Zero(tile.queries, tile.keys);
         gradients.apply(tile, score_block(d_scores));  // gradients of the weights
         if (dropout.active()) dropout.apply(tile, d_scores.data(), 1, tile.queries);
+        if (!d_sinks.empty()) sinks_of_sequences(tile.head, tile.sequence) = sink_gradient(weights, d_scores);
         differentiate_softmax(weights, d_scores);
         score.differentiate(tile, saved_block, score_block(d_scores));
         d_scores *= static_cast<Scalar>(layout.scale);
         add_score_gradients(layout, tile, scores, d_scores, rows);
       }
   });
+  for (std::size_t head = 0; head < d_sinks.size(); ++head)
+    for (Index s = 0; s < sequences; ++s) d_sinks[head] += sinks_of_sequences(static_cast<Index>(head), s);
 }
 
 }  // namespace detail
@@ -123,6 +144,8 @@ void weights_by_distance_backward(const ConstMatrixRef<Scalar>& q, const ConstMa
   detail::check_weights_by_distance("d_w", shape(d_w), d_w.outerStride(), layout);
   check_shape("weights_by_distance", "d_q", shape(to.d_q), shape(q));
   check_shape("weights_by_distance", "d_k", shape(to.d_k), shape(k));
+  check(to.d_sinks.empty() || to.d_sinks.size() == layout.sinks.size(), "weights_by_distance: ", to.d_sinks.size(),
+        " gradients of sinks, expected ", layout.sinks.size());
   detail::check_covers(checked, detail::whole_batch(layout));
   const detail::QueryKeyRows<Scalar> rows{
       detail::head_columns(strided_view(q), layout.heads), detail::head_columns(strided_view(k), layout.key_heads),
@@ -130,7 +153,7 @@ void weights_by_distance_backward(const ConstMatrixRef<Scalar>& q, const ConstMa
   to.d_q.setZero();
   to.d_k.setZero();
   detail::weights_by_distance_backward<Scalar>(layout, rows, detail::ErasedScore<Scalar>(checked, std::true_type{}),
-                                               options, d_w);
+                                               options, d_w, to.d_sinks);
 }
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI
