@@ -1,13 +1,17 @@
 // Differentiable attention: see kernels/attention.hpp.
 #pragma once
 
-#include <array>
+#include <concepts>
 #include <functional>
+#include <memory>
+#include <span>
+#include <vector>
 
 #include "eigenformer/autograd/context.hpp"
 #include "eigenformer/kernels/attention_backward.hpp"
-#include "eigenformer/kernels/scores/any_score.hpp"
 #include "eigenformer/kernels/scores/dense_mask.hpp"
+#include "eigenformer/ops/detail/score_gradients.hpp"
+#include "eigenformer/ops/variable_score.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
@@ -17,6 +21,8 @@ struct QueryKeyValue {
   Variable<Scalar> q;  // [queries x heads * d]
   Variable<Scalar> k;  // [keys x key_heads * d]
   Variable<Scalar> v;  // [keys x key_heads * e]
+  // Attention sinks, one number per query head: AttentionOptions::sinks with gradients. Empty: none.
+  Variable<Scalar> sinks{};
 };
 
 namespace detail {
@@ -41,27 +47,42 @@ template <class Scalar>
 struct RecordedAttention {
   QueryKeyValue<Scalar> in;
   AttentionOptions options;
-  Variable<Scalar> y, log_sum_exp;
+  std::shared_ptr<const std::vector<double>> sinks{};  // the numbers of in.sinks; null: none
+  Variable<Scalar> y{}, log_sum_exp{};
+
+  /// Throws if sinks are given twice.
+  RecordedAttention(const QueryKeyValue<Scalar>& inputs, const AttentionOptions& given)
+      : in(inputs), options(given), sinks(sink_numbers(in.sinks)) {
+    if (sinks == nullptr) return;
+    check(options.sinks.empty(), "attention: sinks are given as a Variable and in the options, expected one of them");
+    options.sinks = *sinks;
+  }
+
+  /// Returns the number of query heads.
+  Index heads() const { return log_sum_exp.is_tensor() ? log_sum_exp.sizes()[1] : log_sum_exp.cols(); }
 };
 
-/// Writes the gradients of q, k and v of a recorded call. Adds the gradient of the score's differentiable numbers (see
-/// attention_by) to d_numbers, unless it is null.
+/// Writes the gradients of q, k and v of a recorded call, and adds those of its sinks. Also adds the gradients of the
+/// score's inputs to `views` (see VariableScore::Make).
 template <class Scalar>
-using AttentionDerivative = std::function<void(const RecordedAttention<Scalar>&, const Variable<Scalar>& d_y,
-                                               Scalar* d_numbers, const AttentionGradients<Scalar>& to)>;
+using AttentionDerivative =
+    std::function<void(const RecordedAttention<Scalar>&, const Variable<Scalar>& d_y,
+                       std::span<const TensorView<Scalar>> views, const AttentionGradients<Scalar>& to)>;
 
 /// Records a call on the tape and returns its result. Compiled once for all scores.
 template <class Scalar>
 Variable<Scalar> record_attention(const Context<Scalar>& context, RecordedAttention<Scalar> call,
-                                  const Variable<Scalar>& numbers, AttentionDerivative<Scalar> derivative) {
+                                  const std::vector<ScoreInput<Scalar>>& score_inputs,
+                                  AttentionDerivative<Scalar> derivative) {
   check(!call.options.key_index.has_value() && !call.options.key_pages.has_value(),
         "attention: key_index and key_pages have no backward, and a tape is recording");
-  const std::array<Variable<Scalar>, 4> inputs{call.in.q, call.in.k, call.in.v, numbers};
+  std::vector<Variable<Scalar>> inputs{call.in.q, call.in.k, call.in.v, call.in.sinks};
+  for (const ScoreInput<Scalar>& input : score_inputs) inputs.push_back(input.variable);
   const Variable<Scalar> y = call.y;
   return context.record(y, inputs,
-                        [call = std::move(call), numbers, derivative = std::move(derivative)](
+                        [call = std::move(call), score_inputs, derivative = std::move(derivative)](
                             const Variable<Scalar>& d_y, Tape<Scalar>& tape) {
-                          const auto& [q, k, v] = call.in;
+                          const auto& [q, k, v, sinks] = call.in;
                           const auto gradient_of = [&](const Variable<Scalar>& x) {
                             Variable<Scalar> d_x = tape.new_matrix(x.rows(), x.cols());
                             if (!x.is_tensor()) return d_x;
@@ -69,17 +90,14 @@ Variable<Scalar> record_attention(const Context<Scalar>& context, RecordedAttent
                             return d_x.reshaped(x.sizes());
                           };
                           Variable<Scalar> d_q = gradient_of(q), d_k = gradient_of(k), d_v = gradient_of(v);
-                          Variable<Scalar> d_numbers;
-                          if (numbers.requires_grad()) {
-                            d_numbers = tape.new_matrix(numbers.rows(), numbers.cols());
-                            d_numbers.writable().setZero();
-                          }
-                          derivative(call, d_y, d_numbers.writable().data(),
-                                     {d_q.writable_tensor(), d_k.writable_tensor(), d_v.writable_tensor()});
+                          ScoreGradients<Scalar> others(tape, score_inputs, sinks, call.heads());
+                          derivative(
+                              call, d_y, others.views(),
+                              {d_q.writable_tensor(), d_k.writable_tensor(), d_v.writable_tensor(), others.d_sinks()});
                           tape.add_gradient(q, std::move(d_q));
                           tape.add_gradient(k, std::move(d_k));
                           tape.add_gradient(v, std::move(d_v));
-                          tape.add_gradient(numbers, std::move(d_numbers));
+                          others.finish();
                         });
 }
 
@@ -97,76 +115,88 @@ auto with_kernel_score(const S& score, Body body) {
     return body(score);
 }
 
-/// Returns attention with a score that may read differentiable `numbers`. They are empty if the score reads none.
-/// make_score(d_numbers) must return the score. The score's backward adds the numbers' gradient to d_numbers, unless it
-/// is null. Throws if options has key_index or key_pages while a tape is recording, since they have no backward.
+/// Returns attention with a score that reads `score_inputs`. make_score(views) must return the score: see
+/// VariableScore::Make. Throws if options has key_index or key_pages while a tape is recording, since they have no
+/// backward.
 template <class Scalar, class MakeScore>
 Variable<Scalar> attention_by(const Context<Scalar>& context, const QueryKeyValue<Scalar>& in,
-                              const Variable<Scalar>& numbers, const MakeScore& make_score,
+                              const std::vector<ScoreInput<Scalar>>& score_inputs, const MakeScore& make_score,
                               const AttentionOptions& options) {
-  const ResultSizes sizes = result_sizes(in.q.sizes(), in.k.sizes(), in.v.sizes(), options);
-  Variable<Scalar> y = context.new_tensor(sizes.out);
-  Variable<Scalar> log_sum_exp = context.new_tensor(sizes.log_sum_exp);
-  if (y.is_tensor()) {  // padding, which the forward does not write
-    y.writable().setZero();
-    log_sum_exp.writable().setConstant(hidden_score<Scalar>);
+  RecordedAttention<Scalar> call(in, options);
+  const ResultSizes sizes = result_sizes(in.q.sizes(), in.k.sizes(), in.v.sizes(), call.options);
+  call.y = context.new_tensor(sizes.out);
+  call.log_sum_exp = context.new_tensor(sizes.log_sum_exp);
+  if (call.y.is_tensor()) {  // padding, which the forward does not write
+    call.y.writable().setZero();
+    call.log_sum_exp.writable().setConstant(hidden_score<Scalar>);
   }
-  with_kernel_score(make_score(nullptr), [&](const auto& score) {
-    attention_forward<Scalar>(inputs_of(in), score, options, {y.writable_tensor(), log_sum_exp.writable_tensor()});
+  with_kernel_score(make_score({}), [&](const auto& score) {
+    attention_forward<Scalar>(inputs_of(in), score, call.options,
+                              {call.y.writable_tensor(), call.log_sum_exp.writable_tensor()});
   });
-  if (context.tape == nullptr) return y;
-  return record_attention<Scalar>(context, {in, options, y, log_sum_exp}, numbers,
-                                  [make_score](const RecordedAttention<Scalar>& recorded, const Variable<Scalar>& d_y,
-                                               Scalar* d_numbers, const AttentionGradients<Scalar>& to) {
-                                    with_kernel_score(make_score(d_numbers), [&](const auto& score) {
-                                      attention_backward<Scalar>(
-                                          inputs_of(recorded.in), score, recorded.options,
-                                          {recorded.y.tensor(), recorded.log_sum_exp.tensor()},
-                                          TensorView<const Scalar>(d_y.value().data(), recorded.y.sizes()), to);
-                                    });
-                                  });
+  if (context.tape == nullptr) return call.y;
+  return record_attention<Scalar>(
+      context, std::move(call), score_inputs,
+      [make_score](const RecordedAttention<Scalar>& recorded, const Variable<Scalar>& d_y,
+                   std::span<const TensorView<Scalar>> views, const AttentionGradients<Scalar>& to) {
+        with_kernel_score(make_score(views), [&](const auto& score) {
+          attention_backward<Scalar>(inputs_of(recorded.in), score, recorded.options,
+                                     {recorded.y.tensor(), recorded.log_sum_exp.tensor()},
+                                     TensorView<const Scalar>(d_y.value().data(), recorded.y.sizes()), to);
+        });
+      });
 }
 
-/// Returns a function of d_numbers that makes the kernel's score: the make_score of attention_by. score: one with
-/// differentiable numbers, such as a PositionScore.
-template <class Scalar, class S>
-auto score_maker(const S& score) {
-  return [score](Scalar* d_numbers) { return score.score(d_numbers); };
+/// Returns attention with a VariableScore. `options` are completed by with_context.
+template <class Scalar>
+Variable<Scalar> attention_by(const Context<Scalar>& context, const QueryKeyValue<Scalar>& in,
+                              const VariableScore<Scalar>& score, const AttentionOptions& options) {
+  return attention_by(
+      context, in, score.inputs(), [score](std::span<const TensorView<Scalar>> views) { return score.score(views); },
+      options);
 }
 
 }  // namespace detail
 
-/// Returns the attention of q over k and v: [queries x heads * value width].
+/// Returns the attention of in.q over in.k and in.v: [queries x heads * value width].
 /// q: [queries x heads * d], k: [keys x key_heads * d], v: [keys x key_heads * value width]. Tensors of rank 4 work
 /// too, as in kernels/attention.hpp.
+///
+///   attention(context, {.q = q, .k = k, .v = v, .sinks = sinks}, Causal{}, {.heads = 8})
 ///
 /// `score` and `options` are those of the kernel, and each may be omitted. Threads and the dropout key come from the
 /// context; without a generator dropout is off. Besides the kernel's scores, `score` may be:
 /// - an AnyScore. It is dispatched once per call, so Unmasked and Causal use the kernels that were compiled for them.
-/// - a PositionScore. Its numbers get gradients too.
+/// - a VariableScore, such as a PositionScore or a score() of Variables. The Variables that it reads get gradients too.
 ///
 /// Throws if options has key_index or key_pages while a tape is recording, since they have no backward.
 template <class Scalar, class S = AttentionOptions, class O = OptionsAfter<S>>
-Variable<Scalar> attention(const Context<Scalar>& context, const Variable<Scalar>& q, const Variable<Scalar>& k,
-                           const Variable<Scalar>& v, const S& score = {}, const O& options = {}) {
-  if constexpr (detail::is_any_score<S>) {
-    static_assert(std::is_same_v<S, AnyScore<Scalar>>, "this score has another scalar type than the attention");
+Variable<Scalar> attention(const Context<Scalar>& context, const QueryKeyValue<Scalar>& in, const S& score = {},
+                           const O& options = {}) {
+  if constexpr (detail::is_any_score<S> || requires { score.inputs(); }) {
+    constexpr bool fits = std::is_same_v<S, AnyScore<Scalar>> || std::derived_from<S, VariableScore<Scalar>>;
+    static_assert(fits, "this score has another scalar type than the attention");
     static_assert(detail::is_options<O>, "what follows the score is AttentionOptions, such as {.heads = 8}");
-    return detail::attention_by(
-        context, QueryKeyValue<Scalar>{q, k, v}, Variable<Scalar>(), [score](Scalar*) { return score; },
-        detail::with_context(context, options));
-  } else if constexpr (requires { score.numbers(); }) {
-    static_assert(detail::is_options<O>, "what follows the score is AttentionOptions, such as {.heads = 8}");
-    return detail::attention_by(context, QueryKeyValue<Scalar>{q, k, v}, score.numbers(),
-                                detail::score_maker<Scalar>(score), detail::with_context(context, options));
+    if constexpr (fits && detail::is_options<O>)
+      return detail::attention_by(context, in, VariableScore<Scalar>(score), detail::with_context(context, options));
+    else
+      return in.q;
   } else {
     return detail::with_score_and_options<Scalar, true>(
         score, options, [&](const auto& checked, const AttentionOptions& given) {
           return detail::attention_by(
-              context, QueryKeyValue<Scalar>{q, k, v}, Variable<Scalar>(), [checked](Scalar*) { return checked; },
+              context, in, {}, [checked](std::span<const TensorView<Scalar>>) { return checked; },
               detail::with_context(context, given));
         });
   }
+}
+
+/// Returns the attention of q over k and v: [queries x heads * value width]. The arguments are those of the overload
+/// that takes QueryKeyValue.
+template <class Scalar, class S = AttentionOptions, class O = OptionsAfter<S>>
+Variable<Scalar> attention(const Context<Scalar>& context, const Variable<Scalar>& q, const Variable<Scalar>& k,
+                           const Variable<Scalar>& v, const S& score = {}, const O& options = {}) {
+  return attention(context, QueryKeyValue<Scalar>{q, k, v}, score, options);
 }
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI

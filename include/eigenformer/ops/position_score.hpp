@@ -14,64 +14,59 @@ namespace eigenformer::inline EIGENFORMER_ABI {
 /// the last tokens of their sequence's keys: in self-attention every token is a query, with a cache only the newest
 /// tokens are.
 template <class Scalar>
-class PositionScore {
+class PositionScore : public VariableScore<Scalar> {
  public:
   /// ALiBi: subtracts slope * distance from each score.
-  static PositionScore alibi(const Alibi& alibi, const AnyScore<Scalar>& other) { return {alibi, {}, other}; }
+  static PositionScore alibi(const Alibi& alibi, const VariableScore<Scalar>& other) {
+    return PositionScore(VariableScore<Scalar>(alibi.after_past()), other);
+  }
 
   /// T5's bias: adds weights(bucket of the distance, head) to each score. weights: [buckets x heads].
   static PositionScore bucketed(const RelativeBuckets& buckets, const Variable<Scalar>& weights,
-                                const AnyScore<Scalar>& other) {
-    return {buckets, weights, other};
+                                const VariableScore<Scalar>& other) {
+    return of_numbers(
+        weights, {weights.rows(), weights.cols()},
+        [buckets](const TensorView<const Scalar>& numbers, const TensorView<Scalar>& gradient) {
+          return RelativeBias<Scalar>(numbers, buckets, gradient).after_past();
+        },
+        other);
   }
 
   /// Shaw's relative positions on the keys: adds q_i . aK_clip(j - i) / sqrt(d) to each score. Throws if the widths do
   /// not fit.
   /// q: [queries x heads * d]; vectors: aK, [2k + 1 x d], shared by the heads.
   static PositionScore relative(const Context<Scalar>& context, const Variable<Scalar>& q,
-                                const Variable<Scalar>& vectors, Index heads, const AnyScore<Scalar>& other) {
+                                const Variable<Scalar>& vectors, Index heads, const VariableScore<Scalar>& other) {
     check(vectors.cols() * heads == q.cols(), "relative positions: q is ", shape(q), ", the vectors are ",
           shape(vectors), ", expected q to have ", heads, " heads as wide as the vectors");
     const Variable<Scalar> scaled = scale(context, vectors, 1 / std::sqrt(static_cast<Scalar>(vectors.cols())));
     const Variable<Scalar> each_head = reshape(context, q, q.rows() * heads, vectors.cols());
-    return {heads, reshape(context, linear(context, each_head, scaled), q.rows(), heads * vectors.rows()), other};
-  }
-
-  /// The differentiable numbers of the score: T5's weights, or Shaw's products of q and aK. Empty for ALiBi.
-  const Variable<Scalar>& numbers() const { return numbers_; }
-
-  /// Returns the score. It refers to numbers(), which must outlive it.
-  /// d_numbers: an array of the shape of numbers(), to which the score's backward adds their gradient; null for none.
-  AnyScore<Scalar> score(Scalar* d_numbers = nullptr) const {
-    return std::visit([&](const auto& kind) { return AnyScore<Scalar>(bias(kind, d_numbers)).combined_with(other_); },
-                      kind_);
+    return of_numbers(
+        linear(context, each_head, scaled), {q.rows(), heads, vectors.rows()},
+        [](const TensorView<const Scalar>& numbers, const TensorView<Scalar>& gradient) {
+          return RelativeKeys<Scalar>(numbers, gradient).after_past();
+        },
+        other);
   }
 
  private:
-  using Kind = std::variant<Alibi, RelativeBuckets, Index>;  // Index: Shaw's, with that many heads
+  PositionScore(const VariableScore<Scalar>& by_position, const VariableScore<Scalar>& other)
+      : VariableScore<Scalar>(by_position.combined_with(other)) {}
 
-  PositionScore(Kind kind, Variable<Scalar> numbers, const AnyScore<Scalar>& other)
-      : kind_(std::move(kind)), numbers_(std::move(numbers)), other_(other) {}
-
-  static Alibi bias(const Alibi& alibi, Scalar*) { return alibi.after_past(); }
-  RelativeBias<Scalar> bias(const RelativeBuckets& buckets, Scalar* d_numbers) const {
-    return RelativeBias<Scalar>(numbers({numbers_.rows(), numbers_.cols()}), buckets,
-                                gradient(d_numbers, {numbers_.rows(), numbers_.cols()}))
-        .after_past();
+  /// Returns the score that make(numbers, gradient) gives, combined with `other`. make takes views of this shape.
+  template <class Make>
+  static PositionScore of_numbers(const Variable<Scalar>& numbers, const Sizes& shape, Make make,
+                                  const VariableScore<Scalar>& other) {
+    return PositionScore(
+        VariableScore<Scalar>({{numbers}},
+                              [=](std::span<const TensorView<Scalar>> gradients) {
+                                const bool wanted = !gradients.empty() && gradients[0].data() != nullptr;
+                                return AnyScore<Scalar>(make(
+                                    TensorView<const Scalar>(numbers.value().data(), shape),
+                                    wanted ? TensorView<Scalar>(gradients[0].data(), shape) : TensorView<Scalar>()));
+                              }),
+        other);
   }
-  RelativeKeys<Scalar> bias(Index heads, Scalar* d_numbers) const {
-    const Sizes shape{numbers_.rows(), heads, numbers_.cols() / heads};
-    return RelativeKeys<Scalar>(numbers(shape), gradient(d_numbers, shape)).after_past();
-  }
-
-  TensorView<const Scalar> numbers(const Sizes& shape) const { return {numbers_.value().data(), shape}; }
-  static TensorView<Scalar> gradient(Scalar* data, const Sizes& shape) {
-    return data == nullptr ? TensorView<Scalar>() : TensorView<Scalar>(data, shape);
-  }
-
-  Kind kind_;
-  Variable<Scalar> numbers_;
-  AnyScore<Scalar> other_;
 };
 
 namespace detail {
@@ -79,27 +74,29 @@ namespace detail {
 /// Returns the attention weights, summed by clipped distance: [queries x heads * distances].
 /// distances: 2 K + 1, if distances are clipped to -K .. K. options: completed by with_context.
 template <class Scalar>
-Variable<Scalar> weights_by_distance(const Context<Scalar>& context, const Variable<Scalar>& q,
-                                     const Variable<Scalar>& k, const PositionScore<Scalar>& score, Index distances,
+Variable<Scalar> weights_by_distance(const Context<Scalar>& context, const QueryKeyValue<Scalar>& in,
+                                     const VariableScore<Scalar>& score, Index distances,
                                      const AttentionOptions& options) {
-  Variable<Scalar> w = context.new_matrix(q.rows(), options.heads * distances);
+  RecordedAttention<Scalar> call(in, options);
+  call.y = context.new_matrix(in.q.rows(), options.heads * distances);
   with_kernel_score(score.score(), [&](const auto& s) {
-    weights_by_distance_forward<Scalar>(q.value(), k.value(), s, options, w.writable());
+    weights_by_distance_forward<Scalar>(in.q.value(), in.k.value(), s, call.options, call.y.writable());
   });
-  return context.record(std::move(w), {q, k, score.numbers()},
-                        [q, k, score, options](const Variable<Scalar>& d_w, Tape<Scalar>& tape) {
-                          Variable<Scalar> d_q = tape.new_matrix(q.rows(), q.cols());
-                          Variable<Scalar> d_k = tape.new_matrix(k.rows(), k.cols());
-                          Variable<Scalar> d_numbers = tape.new_matrix(score.numbers().rows(), score.numbers().cols());
-                          d_numbers.writable().setZero();
-                          with_kernel_score(score.score(d_numbers.writable().data()), [&](const auto& s) {
-                            weights_by_distance_backward<Scalar>(q.value(), k.value(), s, options, d_w.value(),
-                                                                 {d_q.writable(), d_k.writable()});
-                          });
-                          tape.add_gradient(q, std::move(d_q));
-                          tape.add_gradient(k, std::move(d_k));
-                          tape.add_gradient(score.numbers(), std::move(d_numbers));
-                        });
+  std::vector<Variable<Scalar>> inputs{in.q, in.k, in.sinks};
+  for (const ScoreInput<Scalar>& input : score.inputs()) inputs.push_back(input.variable);
+  const Variable<Scalar> w = call.y;
+  return context.record(w, inputs, [call = std::move(call), score](const Variable<Scalar>& d_w, Tape<Scalar>& tape) {
+    const auto& [q, k, v, sinks] = call.in;
+    Variable<Scalar> d_q = tape.new_matrix(q.rows(), q.cols()), d_k = tape.new_matrix(k.rows(), k.cols());
+    ScoreGradients<Scalar> others(tape, score.inputs(), sinks, call.options.heads);
+    with_kernel_score(score.score(others.views()), [&](const auto& s) {
+      weights_by_distance_backward<Scalar>(q.value(), k.value(), s, call.options, d_w.value(),
+                                           {d_q.writable(), d_k.writable(), others.d_sinks()});
+    });
+    tape.add_gradient(q, std::move(d_q));
+    tape.add_gradient(k, std::move(d_k));
+    others.finish();
+  });
 }
 
 }  // namespace detail
@@ -115,14 +112,13 @@ Variable<Scalar> weights_by_distance(const Context<Scalar>& context, const Varia
 /// second attention, and an [n x n] matrix per thread.
 template <class Scalar>
 Variable<Scalar> attention_with_relative_values(const Context<Scalar>& context, const QueryKeyValue<Scalar>& in,
-                                                const Variable<Scalar>& vectors, const PositionScore<Scalar>& score,
+                                                const Variable<Scalar>& vectors, const VariableScore<Scalar>& score,
                                                 const AttentionOptions& given = {}) {
   const AttentionOptions options = detail::with_context(context, given);
-  const Variable<Scalar> attended =
-      detail::attention_by(context, in, score.numbers(), detail::score_maker<Scalar>(score), options);
+  const Variable<Scalar> attended = detail::attention_by(context, in, score, options);
   check(attended.cols() == options.heads * vectors.cols(), "relative positions: v is ", shape(in.v),
         ", the vectors are ", shape(vectors), ", expected vectors as wide as a head of v");
-  const Variable<Scalar> w = detail::weights_by_distance(context, in.q, in.k, score, vectors.rows(), options);
+  const Variable<Scalar> w = detail::weights_by_distance(context, in, score, vectors.rows(), options);
   const Variable<Scalar> moved =
       matmul(context, reshape(context, w, in.q.rows() * options.heads, vectors.rows()), vectors);
   return add(context, attended, reshape(context, moved, attended.rows(), attended.cols()));
