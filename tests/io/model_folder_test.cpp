@@ -5,6 +5,7 @@
 #include "support/catch.hpp"
 #include "support/copy_task.hpp"
 #include "support/message_of.hpp"
+#include "support/random.hpp"
 #include "support/recurrent_models.hpp"
 #include "support/temporary_folder.hpp"
 
@@ -65,6 +66,58 @@ TEST_CASE("a folder holds the scores of layers, those of users by name", "[io]")
   CHECK(logits_of(other, batch) != logits_of(model, batch));
   check_contains(message_of([&] { ef::load<ef::Transformer<float>>(folder / "model"); }),
                  "the score \"decay\" is not among the named scores");
+}
+
+TEST_CASE("a folder holds the parameters of learned scores, and sinks", "[io]") {
+  const std::uint64_t seed = 197;
+  CAPTURE(seed);
+  ef::Rng rng(seed);
+  ef::TransformerOptions options = ef::testing::small_transformer();
+  options.encoder_scores = {{.window = 2, .sinks = true}, {.user_score = "decay"}};
+  options.decoder_scores = {{.user_score = "decay"}};
+  options.memory_scores = {{.user_score = "decay", .sinks = true}};
+  const auto decay = [](auto s, const ef::ScorePosition& at, const auto& slope) {
+    return s - slope(at.head) * static_cast<float>(at.key);
+  };
+  const auto scores_of = [&](const char* name, ef::Index slopes) {
+    return ef::NamedScores<float>{
+        {"decay", ef::TrainableScore<float>(decay, {{name, ef::Matrix<float>::Constant(1, slopes, 0.25F)}})}};
+  };
+  ef::Transformer<float> model(options, rng, scores_of("slope", 2));
+  std::vector<std::string> names;
+  ef::for_each_parameter(model, [&](const std::string& name, ef::Parameter<float>& parameter) {
+    if (name.find(".score.") == std::string::npos && name.find(".sinks") == std::string::npos) return;
+    names.push_back(name);
+    parameter.value = ef::testing::random_matrix<float>(1, 2, rng);  // as after training
+  });
+  CHECK(names == std::vector<std::string>{
+                     "encoder.layers.0.self_attn.sinks", "encoder.layers.1.self_attn.score.slope",
+                     "decoder.layers.0.self_attn.score.slope", "decoder.layers.0.multihead_attn.sinks",
+                     "decoder.layers.0.multihead_attn.score.slope", "decoder.layers.1.self_attn.score.slope",
+                     "decoder.layers.1.multihead_attn.sinks", "decoder.layers.1.multihead_attn.score.slope"});
+  const ef::testing::TemporaryFolder folder;
+  const std::filesystem::path path = folder / "model";
+  ef::save(path, model);
+  const ef::TranslationBatch batch = ef::testing::copy_batch({3, 5}, rng);
+  CHECK(logits_of(ef::load<ef::Transformer<float>>(path, scores_of("slope", 2)), batch) == logits_of(model, batch));
+
+  const auto message = [&](const ef::NamedScores<float>& scores) {
+    return message_of([&] { ef::load<ef::Transformer<float>>(path, scores); });
+  };
+  CHECK(
+      message({}) ==
+      "LayerScore: the score \"decay\" is not among the named scores; give it to the model's constructor or to load()");
+  CHECK(message_of([&] { ef::load<ef::Transformer<float>>(path); }) == message({}));
+  check_contains(message(scores_of("slope", 3)),
+                 "tensor \"encoder.layers.1.self_attn.score.slope\" is [1 x 2], expected [1 x 3]");
+  check_contains(message(scores_of("slant", 2)), "has no tensor \"encoder.layers.1.self_attn.score.slant\"");
+  check_contains(message({{"decay", ef::Causal{}}}), ".score.slope\" is not one of the model's parameters");
+
+  const ef::Vocabulary letters({"<unk>", "<s>", "</s>", "a", "b", "c", "d", "e", "f", "g", "h"});
+  ef::save(path, ef::TranslationModel<float>{model, {letters, {}}, {letters, {}}});
+  const auto translation = ef::load_translation_model<float>(path, scores_of("slope", 2));
+  CHECK(logits_of(std::get<ef::Transformer<float>>(translation.network), batch) == logits_of(model, batch));
+  CHECK(message_of([&] { ef::load_translation_model<float>(path); }) == message({}));
 }
 
 TEST_CASE("a folder gives back a recurrent model and its options", "[io]") {

@@ -42,7 +42,8 @@ TEST_CASE("a decoder layer's tensors are known from its options", "[io]") {
                                                     .bias = bias,
                                                     .norm_bias = bias,
                                                     .relative_distance = relative_distance,
-                                                    .qk_norm = qk_norm};
+                                                    .qk_norm = qk_norm,
+                                                    .sinks = bias};
           CAPTURE(bias, key_heads, relative_distance, ef::to_string(qk_norm));
           ef::DecoderLayer<float> layer(options, rng);
           CHECK(visited([&](auto visitor) { ef::detail::visit_decoder_layer(visitor, "x", options); }) ==

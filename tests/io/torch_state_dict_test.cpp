@@ -243,6 +243,8 @@ TEST_CASE("layers without a counterpart in PyTorch are refused, with the reason"
         std::string::npos);
   CHECK(of_attention({.width = 8, .heads = 4, .relative_distance = 3}).find("no relative positions") !=
         std::string::npos);
+  CHECK(of_attention({.width = 8, .heads = 4, .sinks = true}).find("neither sinks nor learned scores") !=
+        std::string::npos);
   ef::EncoderLayer<float> some({.width = 8, .heads = 4, .dim_feedforward = 4}, rng);
   some.self_attn.k.bias = {};
   CHECK(

@@ -33,8 +33,9 @@ TEST_CASE("options come back from JSON as they were", "[io]") {
                           .long_factor = {1.25, 40}};
   options.layer.norm_first = true;
   options.layer.qk_norm = ef::QueryKeyNorm::rms_norm;
+  options.layer.sinks = true;
   options.encoder_scores = {{.window = 8}, {}};
-  options.decoder_scores = {{.soft_cap = 50, .user_score = "decay"}};
+  options.decoder_scores = {{.soft_cap = 50, .user_score = "decay", .sinks = true}};
   options.memory_scores = {{.soft_cap = 30}};
   options.layer.residual = false;
   options.layer.norm_bias = false;
@@ -58,8 +59,10 @@ TEST_CASE("options come back from JSON as they were", "[io]") {
   CHECK(json["rope_scaling"]["sequence_length"] == 9000);
   CHECK(json["rope_scaling"]["long_factor"] == ef::Json{1.25, 40.0});
   CHECK(json["qk_norm"] == "rms_norm");
+  CHECK(json["sinks"] == true);
   CHECK(json["encoder_scores"][0]["window"] == 8);
-  CHECK(json["decoder_scores"][0] == ef::Json{{"window", 0}, {"soft_cap", 50.0}, {"user_score", "decay"}});
+  CHECK(json["decoder_scores"][0] ==
+        ef::Json{{"window", 0}, {"soft_cap", 50.0}, {"user_score", "decay"}, {"sinks", true}});
   const auto again = ef::options_from_json<ef::TransformerOptions>(json, "test");
   CHECK(again.encoder_scores == options.encoder_scores);
   CHECK(again.decoder_scores == options.decoder_scores);
@@ -75,6 +78,7 @@ TEST_CASE("options of older folders, which lack later ones, are read", "[io]") {
   json.erase("final_norm");
   json.erase("rope_scaling");
   json.erase("qk_norm");
+  json.erase("sinks");
   for (const char* name : {"encoder_scores", "decoder_scores", "memory_scores"}) json.erase(name);
   ef::Json earlier = ef::options_to_json(ef::TransformerOptions());
   for (const char* name : {"sequence_length", "short_factor", "long_factor"}) earlier["rope_scaling"].erase(name);
@@ -85,6 +89,9 @@ TEST_CASE("options of older folders, which lack later ones, are read", "[io]") {
   CHECK(options.rope_scaling == ef::RotaryScaling());
   CHECK(options.layer.qk_norm == ef::QueryKeyNorm::none);
   CHECK(options.encoder_scores.empty());
+  CHECK(!options.layer.sinks);
+  json["encoder_scores"] = ef::Json::array({{{"window", 4}, {"soft_cap", 0}, {"user_score", ""}}});
+  CHECK(ef::options_from_json<ef::TransformerOptions>(json, "test").encoder_scores == ef::LayerScores{{.window = 4}});
 }
 
 TEST_CASE("model folders keep their options in one list", "[io]") {
@@ -121,6 +128,7 @@ TEST_CASE("model folders keep their options in one list", "[io]") {
                                          "rope_scaling",
                                          "rotary_base",
                                          "share_embeddings",
+                                         "sinks",
                                          "source_vocabulary_size",
                                          "target_vocabulary_size",
                                          "tie_output",
@@ -164,10 +172,14 @@ TEST_CASE("a Transformer's options say which tensors it has", "[io]") {
   options.positions = GENERATE(from_range(ef::position_encodings));
   CAPTURE(ef::to_string(options.positions));
   options.num_decoder_layers = 3;
+  const ef::NamedScores<float> scores{
+      {"plain", ef::Causal{}},
+      {"learned", ef::TrainableScore<float>([](auto s, const ef::ScorePosition&, const auto& p) { return s * p(0); },
+                                            {{"factor", ef::Matrix<float>::Ones(2, 3)}})}};
   const auto check = [&] {
     ef::Rng rng(1);
-    const ef::Transformer<float> model(options, rng);
-    CHECK(ef::testing::tensors_of_options(options) == ef::testing::tensors_of_model(model));
+    const ef::Transformer<float> model(options, rng, scores);
+    CHECK(ef::testing::tensors_of_options(options, scores) == ef::testing::tensors_of_model(model));
   };
   check();
   options.layer.heads = 4;
@@ -189,5 +201,12 @@ TEST_CASE("a Transformer's options say which tensors it has", "[io]") {
   check();
   options.layer.norm_first = false;
   options.layer.final_norm = ef::FinalNorm::always;
+  check();
+  options.num_encoder_layers = 2;
+  options.memory_scores = {{.sinks = true}};
+  options.decoder_scores = {{}, {.user_score = "learned", .sinks = true}};
+  options.encoder_scores = {{.window = 2, .user_score = "learned"}, {.user_score = "plain"}};
+  check();
+  options.layer.sinks = true;
   check();
 }

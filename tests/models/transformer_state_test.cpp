@@ -5,6 +5,7 @@
 #include "support/approx.hpp"
 #include "support/catch.hpp"
 #include "support/copy_task.hpp"
+#include "support/random.hpp"
 #include "support/uncached_decoding.hpp"
 
 namespace ef = eigenformer;
@@ -55,8 +56,11 @@ TEST_CASE("scores of layers see the same places in decoding as in training", "[m
   ef::TransformerOptions options = model_of(true, seed, positions).options;
   options.num_decoder_layers = 3;
   options.encoder_scores = {{.window = 3}, {.soft_cap = 0.5, .user_score = "far"}};
-  options.decoder_scores = {{.window = 4}, {.soft_cap = 0.5, .user_score = "far"}, {.window = 2, .soft_cap = 0.25}};
-  options.memory_scores = {{.window = 2}, {}, {.soft_cap = 0.5, .user_score = "odd"}};
+  options.decoder_scores = {{.window = 4, .user_score = "learned", .sinks = true},
+                            {.soft_cap = 0.5, .user_score = "far"},
+                            {.window = 2, .soft_cap = 0.25}};
+  options.memory_scores = {
+      {.window = 2}, {.user_score = "learned", .sinks = true}, {.soft_cap = 0.5, .user_score = "odd"}};
   options.layer.qk_norm = ef::QueryKeyNorm::rms_norm;
   options.rope_scaling = {.rope_type = GENERATE(ef::RopeType::yarn, ef::RopeType::dynamic, ef::RopeType::longrope),
                           .factor = 4,
@@ -64,13 +68,24 @@ TEST_CASE("scores of layers see the same places in decoding as in training", "[m
                           .short_factor = {1, 1.5},
                           .long_factor = {2, 5}};
   if (positions != ef::PositionEncoding::rotary && options.rope_scaling.rope_type != ef::RopeType::yarn) return;
+  ef::Rng rng(seed + 1);
   const ef::NamedScores<double> scores{
       {"far", ef::score([](auto s, const ef::ScorePosition& at) {
          return s + 0.5F * static_cast<float>((at.query * 5 + at.key * 3) % 7);
        })},
+      {"learned", ef::TrainableScore<double>(
+                      [](auto s, const ef::ScorePosition& at, const auto& table, const auto& slope) {
+                        return s + table((at.query * 5 + at.key * 3) % 7) -
+                               slope(at.head) * static_cast<float>(at.query);
+                      },
+                      {{"table", ef::testing::random_matrix<double>(1, 7, rng)},
+                       {"slope", ef::testing::random_matrix<double>(1, 4, rng, 0.1)}})},
       {"odd", ef::mask([](const ef::ScorePosition& at) { return (at.query + at.key) % 2 == 1; })}};
-  ef::Rng rng(seed), plain_rng(seed);
-  const ef::Transformer<double> model(options, rng, scores);
+  ef::Rng model_rng(seed), plain_rng(seed);
+  ef::Transformer<double> model(options, model_rng, scores);
+  for (ef::DecoderLayer<double>& layer : model.decoder.layers)
+    for (ef::MultiHeadAttention<double>* attention : {&layer.self_attn, &layer.multihead_attn})
+      attention->sinks.value = ef::testing::random_matrix<double>(attention->sinks.value.rows(), 4, rng);
   const ef::Tokens source = ef::testing::copy_batch({3, 8, 5}, rng).source;
   ef::TransformerState<double> cached(model, source);
   ef::testing::Uncached uncached{model, source};

@@ -25,12 +25,14 @@ std::vector<std::string> tensors_of_model(const Model& model) {
   return tensors;
 }
 
-/// Returns names and shapes that visit_tensors announces for the options, sorted.
-template <class Options>
-std::vector<std::string> tensors_of_options(const Options& options) {
+/// Returns names and shapes that visit_tensors announces for the options, sorted. scores: the NamedScores of a
+/// Transformer, or nothing.
+template <class Options, class... Scores>
+std::vector<std::string> tensors_of_options(const Options& options, const Scores&... scores) {
   std::vector<std::string> tensors;
-  visit_tensors(options,
-                [&](const std::string& name, const Shape& shape) { tensors.push_back(tensor_text(name, shape)); });
+  visit_tensors(
+      options, [&](const std::string& name, const Shape& shape) { tensors.push_back(tensor_text(name, shape)); },
+      scores...);
   std::sort(tensors.begin(), tensors.end());
   return tensors;
 }

@@ -80,7 +80,8 @@ Model load_network(const std::filesystem::path& folder, const decltype(Model::op
                    const Scores&... scores) {
   const SafetensorsFile file(newest_file(folder, "model.safetensors"));
   const std::string where = "load: " + file.name() + " does not fit " + path_text(folder / "config.json");
-  visit_tensors(options, [&](const std::string& name, const Shape& shape) { check_tensor(file, name, shape, where); });
+  visit_tensors(
+      options, [&](const std::string& name, const Shape& shape) { check_tensor(file, name, shape, where); }, scores...);
   Rng rng(0);  // initial weights are overwritten below
   Model model(options, rng, scores...);
   load_parameters(file, model);
@@ -128,12 +129,13 @@ Model load(const std::filesystem::path& folder) {
 }
 
 /// Loads a model whose options name scores (see LayerScore::user_score), as load() without scores does. A folder holds
-/// the names of the scores, not the scores themselves:
+/// the names of the scores and their parameters, not the functions:
 ///
 ///   const ef::NamedScores<float> scores{{"decay", ef::score([](auto s, const ef::ScorePosition& at) { return .. })}};
 ///   auto transformer = ef::load<ef::Transformer<float>>("model/", scores);
 ///
-/// Throws if `scores` lacks a name, and as load() without scores does.
+/// Throws if `scores` lacks a name, if a score has other parameters than the saved one, and as load() without scores
+/// does.
 template <FolderModel Model, class Scalar>
 Model load(const std::filesystem::path& folder, const NamedScores<Scalar>& scores) {
   return detail::read_unchanged(folder, detail::network_files, [&] {

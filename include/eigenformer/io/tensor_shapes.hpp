@@ -41,6 +41,7 @@ inline void visit_attention(const TensorVisitor& visitor, const std::string& nam
     visit_norm(visitor, name + ".q_norm", head_width, bias);
     visit_norm(visitor, name + ".k_norm", head_width, bias);
   }
+  if (options.sinks) visitor(name + ".sinks", {1, options.heads});
   if (options.relative_distance == 0) return;
   visitor(name + ".relative_keys", {2 * options.relative_distance + 1, head_width});
   if (options.relative_values) visitor(name + ".relative_values", {2 * options.relative_distance + 1, head_width});

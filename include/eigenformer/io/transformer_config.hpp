@@ -37,6 +37,7 @@ void visit_options(Options& options, auto&& visitor) {
   visitor("window", options.window);
   visitor("soft_cap", options.soft_cap);
   visitor("user_score", options.user_score);
+  visitor("sinks", options.sinks, AddedLater());
 }
 
 /// Visits every option by name, as options_to_json requires. The options of `layer` are in the same flat list.
@@ -61,6 +62,7 @@ void visit_options(Options& options, auto&& visitor) {
   visitor("norm_bias", options.layer.norm_bias, AddedLater());
   visitor("final_norm", options.layer.final_norm, AddedLater());
   visitor("qk_norm", options.layer.qk_norm, AddedLater());
+  visitor("sinks", options.layer.sinks, AddedLater());
   visitor("positions", options.positions);
   visitor("max_length", options.max_length);
   visitor("relative_distance", options.relative_distance);
@@ -76,18 +78,44 @@ void visit_options(Options& options, auto&& visitor) {
   visitor("memory_scores", options.memory_scores, AddedLater());
 }
 
-/// Calls the visitor with the name and shape of every parameter of a Transformer with these options, without allocating
-/// the model. The visitor may throw to stop early.
-inline void visit_tensors(const TransformerOptions& options, const TensorVisitor& visitor) {
+namespace detail {
+
+/// Visits the tensors that a LayerScore gives to the attention `name`. layer: the options of its layer.
+template <class Scalar>
+void visit_score(const TensorVisitor& visitor, const std::string& name, const LayerScore& chosen,
+                 const TransformerLayerOptions& layer, const NamedScores<Scalar>& scores) {
+  if (chosen.sinks && !layer.sinks) visitor(name + ".sinks", {1, layer.heads});
+  const TrainableScore<Scalar> score = chosen.score(scores);
+  for_each_parameter(score, [&](const std::string& parameter, const Parameter<Scalar>& initial) {
+    visitor(name + ".score." + parameter, shape(initial.value));
+  });
+}
+
+}  // namespace detail
+
+/// Calls the visitor with the name and shape of every parameter of a Transformer with these options and scores, without
+/// allocating the model. The visitor may throw to stop early. Throws if the options name a score that `scores` does not
+/// have.
+template <class Scalar = float>
+void visit_tensors(const TransformerOptions& options, const TensorVisitor& visitor,
+                   const NamedScores<Scalar>& scores = {}) {
   const Index width = options.layer.width;
   visitor("source_embedding.weight", {options.source_vocabulary_size, width});
   if (!options.share_embeddings) visitor("target_embedding.weight", {options.target_vocabulary_size, width});
   if (!options.tie_output) detail::visit_linear(visitor, "generator", width, options.target_vocabulary_size);
   if (options.positions == PositionEncoding::learned) visitor("positions.weight", {options.max_length, width});
-  for (Index i = 0; i < options.num_encoder_layers; ++i)
-    detail::visit_encoder_layer(visitor, "encoder.layers." + std::to_string(i), options.layer_with_positions());
-  for (Index i = 0; i < options.num_decoder_layers; ++i)
-    detail::visit_decoder_layer(visitor, "decoder.layers." + std::to_string(i), options.layer_with_positions());
+  for (Index i = 0; i < options.num_encoder_layers; ++i) {
+    const std::string name = "encoder.layers." + std::to_string(i);
+    detail::visit_encoder_layer(visitor, name, options.layer_with_positions());
+    detail::visit_score(visitor, name + ".self_attn", score_of_layer(options.encoder_scores, i), options.layer, scores);
+  }
+  for (Index i = 0; i < options.num_decoder_layers; ++i) {
+    const std::string name = "decoder.layers." + std::to_string(i);
+    detail::visit_decoder_layer(visitor, name, options.layer_with_positions());
+    detail::visit_score(visitor, name + ".self_attn", score_of_layer(options.decoder_scores, i), options.layer, scores);
+    detail::visit_score(visitor, name + ".multihead_attn", score_of_layer(options.memory_scores, i), options.layer,
+                        scores);
+  }
   for (const char* stack : {"encoder", "decoder"}) {
     if (options.positions == PositionEncoding::bucketed)
       visitor(std::string(stack) + ".positions.weight", {options.buckets, options.layer.heads});

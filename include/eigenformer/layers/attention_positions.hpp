@@ -2,7 +2,6 @@
 #pragma once
 
 #include <memory>
-#include <optional>
 #include <vector>
 
 #include "eigenformer/core/detail/compiled.hpp"
@@ -54,9 +53,8 @@ struct AttentionPositions {
   Variable<Scalar> apply_rotary(const Context<Scalar>& context, const Variable<Scalar>& x, Index heads,
                                 const RowOffsets& x_rows, const RowOffsets& key_rows) const;
 
-  /// Returns the score of alibi or bucketed, combined with `other`; nullopt for other encodings.
-  std::optional<PositionScore<Scalar>> score(const Context<Scalar>& context, Index heads,
-                                             const AnyScore<Scalar>& other) const;
+  /// Returns the score of alibi or bucketed, combined with `other`; for other encodings returns `other`.
+  VariableScore<Scalar> score(const Context<Scalar>& context, Index heads, const VariableScore<Scalar>& other) const;
 
   static void visit(auto& self, auto&& visitor) { visitor("weight", self.weight); }
 };
@@ -101,12 +99,12 @@ Variable<Scalar> AttentionPositions<Scalar>::apply_rotary(const Context<Scalar>&
 }
 
 template <class Scalar>
-std::optional<PositionScore<Scalar>> AttentionPositions<Scalar>::score(const Context<Scalar>& context, Index heads,
-                                                                       const AnyScore<Scalar>& other) const {
+VariableScore<Scalar> AttentionPositions<Scalar>::score(const Context<Scalar>& context, Index heads,
+                                                        const VariableScore<Scalar>& other) const {
   if (options.encoding == PositionEncoding::alibi) return PositionScore<Scalar>::alibi(Alibi(heads), other);
   if (options.encoding == PositionEncoding::bucketed)
     return PositionScore<Scalar>::bucketed(options.buckets, context.use(weight), other);
-  return std::nullopt;
+  return other;
 }
 
 EIGENFORMER_TEMPLATE(struct AttentionPositions);

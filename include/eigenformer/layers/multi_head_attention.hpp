@@ -9,6 +9,7 @@
 #include "eigenformer/layers/indexed_keys.hpp"
 #include "eigenformer/layers/key_value_cache.hpp"
 #include "eigenformer/layers/linear.hpp"
+#include "eigenformer/layers/trainable_score.hpp"
 #include "eigenformer/ops/attention.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
@@ -28,6 +29,7 @@ struct MultiHeadAttentionOptions {
   QueryKeyNorm qk_norm = QueryKeyNorm::none;  // normalises the queries and keys of each head
   double qk_norm_eps = 1e-5;
   bool qk_norm_bias = true;  // of layer_norm
+  bool sinks = false;  // a learned sink for each query head, as in gpt-oss (arXiv 2508.10925); begins with score 0
 };
 
 /// Assigns queries and keys to sequences and tells which pairs attend.
@@ -51,9 +53,12 @@ struct AttentionBatch {
 /// Each layer has its own aK and aV, shared by its heads. In the paper's table 3, aV brings no gain when aK is used.
 /// Using aV takes a second pass over the scores; see attention_with_relative_values.
 ///
-/// The layer's `score` may be any score, such as a window, a soft cap or a function, or several combined. It is written
-/// for whole sequences. In self-attention to a cache, and in `attend_to_cache`, it sees queries at their places in the
-/// sequence (see AnyScore::after_past).
+/// The layer's `score` may be any score, such as a window, a soft cap or a function, or several combined. A function
+/// may have parameters, which are the layer's (see TrainableScore). The score is written for whole sequences. In
+/// self-attention to a cache, and in `attend_to_cache`, it sees queries at their places in the sequence (see
+/// AnyScore::after_past).
+///
+/// A sink is a key without a value. It takes a share of the weights of its head (see AttentionOptions::sinks).
 template <class Scalar>
 struct MultiHeadAttention {
   Linear<Scalar> q;                   // width -> heads * head_width
@@ -64,10 +69,11 @@ struct MultiHeadAttention {
   HeadNorm<Scalar> k_norm;            // of each head's keys, before positions and before they are cached
   Parameter<Scalar> relative_keys;    // aK: [2k + 1 x head_width], for distances -k .. k; empty: none
   Parameter<Scalar> relative_values;  // aV: [2k + 1 x head_width], for distances -k .. k; empty: none
+  Parameter<Scalar> sinks;            // scores of the sinks: [1 x heads]; empty: none
   Index heads = 1;
   Index key_heads = 1;
   double dropout = 0;
-  AnyScore<Scalar> score{};  // applies in every call, in training and in decoding; a model file does not hold it
+  TrainableScore<Scalar> score{};  // applies in every call. A model file holds its parameters, but not its function
 
   MultiHeadAttention() = default;
   /// Throws unless heads is a multiple of key_heads, width a multiple of heads (or head_width given), and
@@ -112,6 +118,8 @@ struct MultiHeadAttention {
     visitor("k_norm", self.k_norm);
     visitor("relative_keys", self.relative_keys);
     visitor("relative_values", self.relative_values);
+    visitor("sinks", self.sinks);
+    visitor("score", self.score);
   }
 
  private:
@@ -125,13 +133,15 @@ struct MultiHeadAttention {
                                 const RowOffsets& key_rows, const AttentionPositions<Scalar>& positions) const {
     return positions.apply_rotary(context, k_norm(context, k(context, key), key_heads), key_heads, x_rows, key_rows);
   }
-  std::optional<PositionScore<Scalar>> position_score(const Context<Scalar>& context, const Variable<Scalar>& queries,
-                                                      const AnyScore<Scalar>& other,
-                                                      const AttentionPositions<Scalar>& positions) const;
-  Variable<Scalar> attend(const Context<Scalar>& context, const QueryKeyValue<Scalar>& in,
-                          const AnyScore<Scalar>& without_positions,
-                          const std::optional<PositionScore<Scalar>>& by_position,
-                          const AttentionOptions& options) const;
+  // Returns the score of positions, if there are any, combined with `other`.
+  VariableScore<Scalar> with_positions(const Context<Scalar>& context, const Variable<Scalar>& queries,
+                                       const VariableScore<Scalar>& other,
+                                       const AttentionPositions<Scalar>& positions) const;
+  // Attends to keys and values, and projects the result.
+  Variable<Scalar> attend(const Context<Scalar>& context, QueryKeyValue<Scalar> in,
+                          const VariableScore<Scalar>& score_used, const AttentionOptions& options) const;
+  void record_weights(const Context<Scalar>& context, const Variable<Scalar>& queries, const Variable<Scalar>& keys,
+                      const VariableScore<Scalar>& score_used, AttentionOptions options) const;
 };
 
 template <class Scalar>
@@ -153,6 +163,7 @@ MultiHeadAttention<Scalar>::MultiHeadAttention(const MultiHeadAttentionOptions& 
   out_proj = Linear<Scalar>(heads * head_width, options.width, rng, options.bias);
   q_norm = HeadNorm<Scalar>(options.qk_norm, head_width, options.qk_norm_eps, options.qk_norm_bias);
   k_norm = q_norm;
+  if (options.sinks) sinks = Parameter<Scalar>(1, heads);
   if (options.relative_distance == 0) return;
   relative_keys = xavier_uniform<Scalar>(2 * options.relative_distance + 1, head_width, rng);
   if (options.relative_values)
@@ -160,21 +171,34 @@ MultiHeadAttention<Scalar>::MultiHeadAttention(const MultiHeadAttentionOptions& 
 }
 
 template <class Scalar>
-std::optional<PositionScore<Scalar>> MultiHeadAttention<Scalar>::position_score(
-    const Context<Scalar>& context, const Variable<Scalar>& queries, const AnyScore<Scalar>& other,
-    const AttentionPositions<Scalar>& positions) const {
+VariableScore<Scalar> MultiHeadAttention<Scalar>::with_positions(const Context<Scalar>& context,
+                                                                 const Variable<Scalar>& queries,
+                                                                 const VariableScore<Scalar>& other,
+                                                                 const AttentionPositions<Scalar>& positions) const {
   if (relative_keys.empty()) return positions.score(context, heads, other);
   return PositionScore<Scalar>::relative(context, queries, context.use(relative_keys), heads, other);
 }
 
 template <class Scalar>
-Variable<Scalar> MultiHeadAttention<Scalar>::attend(const Context<Scalar>& context, const QueryKeyValue<Scalar>& in,
-                                                    const AnyScore<Scalar>& without_positions,
-                                                    const std::optional<PositionScore<Scalar>>& by_position,
+Variable<Scalar> MultiHeadAttention<Scalar>::attend(const Context<Scalar>& context, QueryKeyValue<Scalar> in,
+                                                    const VariableScore<Scalar>& score_used,
                                                     const AttentionOptions& options) const {
-  if (!by_position.has_value()) return attention(context, in.q, in.k, in.v, without_positions, options);
-  if (relative_values.empty()) return attention(context, in.q, in.k, in.v, *by_position, options);
-  return attention_with_relative_values(context, in, context.use(relative_values), *by_position, options);
+  if (!sinks.empty()) in.sinks = context.use(sinks);
+  if (relative_values.empty()) return out_proj(context, attention(context, in, score_used, options));
+  return out_proj(context,
+                  attention_with_relative_values(context, in, context.use(relative_values), score_used, options));
+}
+
+template <class Scalar>
+void MultiHeadAttention<Scalar>::record_weights(const Context<Scalar>& context, const Variable<Scalar>& queries,
+                                                const Variable<Scalar>& keys, const VariableScore<Scalar>& score_used,
+                                                AttentionOptions options) const {
+  if (context.attention == nullptr) return;
+  const std::vector<double> sink_scores(sinks.value.data(), sinks.value.data() + sinks.size());
+  options.sinks = sink_scores;
+  context.attention->record(this, score_used.score().visit([&](const auto& s) {
+    return attention_weights(queries.value(), keys.value(), s, options);
+  }));
 }
 
 template <class Scalar>
@@ -192,14 +216,11 @@ Variable<Scalar> MultiHeadAttention<Scalar>::operator()(const Context<Scalar>& c
   const Variable<Scalar> queries = project_queries(context, query, options.query_rows, options.key_rows, positions);
   const Variable<Scalar> keys = project_keys(context, key, options.key_rows, options.key_rows, positions);
   const bool is_placed = batch.positions != nullptr && !(options.query_rows == options.key_rows);
-  const AnyScore<Scalar> both = (is_placed ? score.after_past() : score).combined_with(batch.score);
-  const std::optional<PositionScore<Scalar>> by_position = position_score(context, queries, both, positions);
-  if (context.attention != nullptr) {
-    const auto weights = [&](const auto& s) { return attention_weights(queries.value(), keys.value(), s, options); };
-    context.attention->record(this, (by_position.has_value() ? by_position->score() : both).visit(weights));
-  }
-  const QueryKeyValue<Scalar> projected{queries, keys, v(context, value)};
-  return out_proj(context, attend(context, projected, both, by_position, options));
+  const VariableScore<Scalar> own = score(context);
+  const VariableScore<Scalar> both = (is_placed ? own.after_past() : own).combined_with(batch.score);
+  const VariableScore<Scalar> all = with_positions(context, queries, both, positions);
+  record_weights(context, queries, keys, all, options);
+  return attend(context, {queries, keys, v(context, value)}, all, options);
 }
 
 template <class Scalar>
@@ -214,10 +235,11 @@ Variable<Scalar> MultiHeadAttention<Scalar>::attend_to_cache(const Context<Scala
                                  .key_rows = rows.key_rows,
                                  .key_index = rows.key_index};
   const Variable<Scalar> queries = project_queries(context, query, rows.query_rows, rows.key_rows, positions);
-  const AnyScore<Scalar> placed =
-      rows.query_offsets.has_value() ? score.with_offsets(*rows.query_offsets) : score.after_past();
-  return out_proj(context, attend(context, {queries, cache.keys(k.outputs()), cache.values(v.outputs())}, placed,
-                                  position_score(context, queries, placed, positions), options));
+  const VariableScore<Scalar> own = score(context);
+  const VariableScore<Scalar> placed =
+      rows.query_offsets.has_value() ? own.with_offsets(*rows.query_offsets) : own.after_past();
+  return attend(context, {queries, cache.keys(k.outputs()), cache.values(v.outputs())},
+                with_positions(context, queries, placed, positions), options);
 }
 
 template <class Scalar>

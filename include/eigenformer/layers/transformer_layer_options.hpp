@@ -42,6 +42,7 @@ struct TransformerLayerOptions {
   Index relative_distance = 0;                        // of self-attention: see MultiHeadAttentionOptions
   bool relative_values = true;                        // of self-attention: see MultiHeadAttentionOptions
   QueryKeyNorm qk_norm = QueryKeyNorm::none;          // of all attentions, with layer_norm_eps and norm_bias
+  bool sinks = false;                                 // of all attentions; LayerScore::sinks chooses single ones
 
   MultiHeadAttentionOptions attention() const {
     return {.width = width,
@@ -52,7 +53,8 @@ struct TransformerLayerOptions {
             .bias = bias,
             .qk_norm = qk_norm,
             .qk_norm_eps = layer_norm_eps,
-            .qk_norm_bias = norm_bias};
+            .qk_norm_bias = norm_bias,
+            .sinks = sinks};
   }
   MultiHeadAttentionOptions self_attention() const {
     MultiHeadAttentionOptions options = attention();

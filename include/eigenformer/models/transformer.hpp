@@ -157,12 +157,11 @@ Transformer<Scalar>::Transformer(const TransformerOptions& chosen, Rng& rng, con
   encoder.positions = AttentionPositions<Scalar>(options.attention_positions(true), rng);
   decoder.positions = AttentionPositions<Scalar>(options.attention_positions(false), rng);
   for (Index i = 0; i < options.num_encoder_layers; ++i)
-    encoder.layers[static_cast<std::size_t>(i)].self_attn.score =
-        score_of_layer(options.encoder_scores, i).score(scores);
+    score_of_layer(options.encoder_scores, i).apply_to(encoder.layers[static_cast<std::size_t>(i)].self_attn, scores);
   for (Index i = 0; i < options.num_decoder_layers; ++i) {
     DecoderLayer<Scalar>& layer = decoder.layers[static_cast<std::size_t>(i)];
-    layer.self_attn.score = score_of_layer(options.decoder_scores, i).score(scores);
-    layer.multihead_attn.score = score_of_layer(options.memory_scores, i).score(scores);
+    score_of_layer(options.decoder_scores, i).apply_to(layer.self_attn, scores);
+    score_of_layer(options.memory_scores, i).apply_to(layer.multihead_attn, scores);
   }
 }
 

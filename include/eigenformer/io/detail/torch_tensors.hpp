@@ -56,6 +56,8 @@ void visit_torch_projections(const std::string& name, Attention& layer, const Fu
         ": torch.nn.MultiheadAttention has no relative positions, expected relative_distance = 0");
   check(layer.q_norm.weight.empty() && layer.k_norm.weight.empty(), where,
         ": torch.nn.MultiheadAttention has no norms, expected qk_norm = QueryKeyNorm::none");
+  check(layer.sinks.empty() && parameter_count(layer.score) == 0, where,
+        ": torch.nn.MultiheadAttention has neither sinks nor learned scores");
   const bool bias = !layer.q.bias.empty();
   check(layer.k.bias.empty() != bias && layer.v.bias.empty() != bias, where,
         ": only some of q, k and v have a bias, expected all or none");

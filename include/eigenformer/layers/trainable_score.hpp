@@ -1,0 +1,119 @@
+// The score of a layer's attention, with parameters that are trained, saved and loaded with the layer.
+#pragma once
+
+#include <algorithm>
+#include <concepts>
+#include <functional>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "eigenformer/autograd/context.hpp"
+#include "eigenformer/ops/variable_score.hpp"
+
+namespace eigenformer::inline EIGENFORMER_ABI {
+
+/// A parameter of a TrainableScore before training.
+template <class Scalar>
+struct InitialParameter {
+  std::string name;      // in files: a layer's parameter is "score." and this name
+  Matrix<Scalar> value;  // the function reads its entries row by row
+};
+
+/// The score of a layer: any score, a function with learned parameters, or several combined. Copies have parameters of
+/// their own.
+///
+///   layer.score = TrainableScore<float>([](auto s, const ScorePosition& at, const auto& slope) {
+///     return s - slope(at.head) * static_cast<float>(at.query - at.key);
+///   }, {{"slope", Matrix<float>::Constant(1, heads, 0.1F)}});
+///
+/// The rules for the function are those of score() in kernels/scores/learned_score.hpp.
+template <class Scalar>
+class TrainableScore {
+ public:
+  /// Holds Unmasked.
+  TrainableScore() = default;
+  /// Holds a score without parameters: anything that an AnyScore holds.
+  template <class S>
+  requires(!std::same_as<S, TrainableScore>) TrainableScore(const S& score) {  // NOLINT: implicit
+    const AnyScore<Scalar> any(score);
+    if (!any.empty()) terms_.push_back({any, nullptr, 0});
+  }
+  /// Holds score(function, parameters ...). Throws if a parameter has no name, a name with a dot or the name of
+  /// another, or no entries.
+  template <class Function, std::size_t count>
+  TrainableScore(const Function& function, const InitialParameter<Scalar> (&parameters)[count]) {
+    const auto make = [function](std::span<const Variable<Scalar>> variables) {
+      return score_of_variables<count>(function, variables);
+    };
+    terms_.push_back({{}, make, count});
+    for (const InitialParameter<Scalar>& parameter : parameters) {
+      check(!parameter.name.empty() && parameter.name.find('.') == std::string::npos,
+            "TrainableScore: a parameter is named \"", parameter.name, "\", expected a name without dots");
+      check(parameter.value.size() > 0, "TrainableScore: the parameter \"", parameter.name, "\" is ",
+            shape(parameter.value), ", expected entries");
+      add(parameter.name, Parameter<Scalar>(parameter.value));
+    }
+  }
+
+  /// Returns a score that applies this one and `other`, by stage as combine() does, and this one first within a stage.
+  /// Throws if both have a parameter of one name.
+  TrainableScore combined_with(const TrainableScore& other) const {
+    TrainableScore both = *this;
+    both.terms_.insert(both.terms_.end(), other.terms_.begin(), other.terms_.end());
+    for (std::size_t i = 0; i < other.names_.size(); ++i) both.add(other.names_[i], other.parameters_[i]);
+    return both;
+  }
+
+  /// Returns the score with its parameters as Variables. With a tape, their gradients are recorded.
+  VariableScore<Scalar> operator()(const Context<Scalar>& context) const {
+    std::vector<Variable<Scalar>> variables;
+    for (const Parameter<Scalar>& parameter : parameters_) variables.push_back(context.use(parameter));
+    VariableScore<Scalar> result;
+    std::size_t first = 0;
+    for (const Term& term : terms_) {
+      const auto own = std::span<const Variable<Scalar>>(variables).subspan(first, term.parameters);
+      result = result.combined_with(term.make == nullptr ? VariableScore<Scalar>(term.fixed) : term.make(own));
+      first += term.parameters;
+    }
+    return result;
+  }
+
+  /// Whether this is Unmasked.
+  bool empty() const { return terms_.empty(); }
+
+  /// Returns the parameter of this name. Throws if there is none.
+  const Parameter<Scalar>& parameter(const std::string& name) const {
+    const auto found = std::find(names_.begin(), names_.end(), name);
+    check(found != names_.end(), "TrainableScore: there is no parameter \"", name, '"');
+    return parameters_[static_cast<std::size_t>(found - names_.begin())];
+  }
+  Parameter<Scalar>& parameter(const std::string& name) {
+    return const_cast<Parameter<Scalar>&>(std::as_const(*this).parameter(name));
+  }
+
+  static void visit(auto& self, auto&& visitor) {
+    for (std::size_t i = 0; i < self.names_.size(); ++i) visitor(self.names_[i].c_str(), self.parameters_[i]);
+  }
+
+ private:
+  struct Term {
+    AnyScore<Scalar> fixed;
+    std::function<VariableScore<Scalar>(std::span<const Variable<Scalar>>)> make;  // null: the term is `fixed`
+    std::size_t parameters;                                                        // that `make` takes
+  };
+
+  void add(const std::string& name, Parameter<Scalar> parameter) {
+    check(std::find(names_.begin(), names_.end(), name) == names_.end(), "TrainableScore: two parameters are named \"",
+          name, '"');
+    names_.push_back(name);
+    parameters_.push_back(std::move(parameter));
+  }
+
+  std::vector<Term> terms_;
+  std::vector<std::string> names_;             // of the parameters
+  std::vector<Parameter<Scalar>> parameters_;  // those of the first term, then those of the second, and so on
+};
+
+}  // namespace eigenformer::inline EIGENFORMER_ABI
