@@ -6,6 +6,7 @@
 #include "eigenformer/core/folders.hpp"
 #include "eigenformer/core/standard_streams.hpp"
 #include "eigenformer/core/thread_pool.hpp"
+#include "eigenformer/decode/beam_search.hpp"
 #include "eigenformer/decode/greedy.hpp"
 #include "eigenformer/kernels/merge_attention.hpp"
 #include "eigenformer/kernels/rotary.hpp"

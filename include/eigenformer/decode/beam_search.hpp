@@ -1,0 +1,124 @@
+// Beam search over any step function or model: batched, with n-best lists, penalties and constraints. With beam_size 1
+// it is greedy search or sampling. See DecodingOptions.
+#pragma once
+
+#include <concepts>
+#include <type_traits>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "eigenformer/autograd/context.hpp"
+#include "eigenformer/decode/detail/source_queue.hpp"
+
+namespace eigenformer::inline EIGENFORMER_ABI {
+
+/// A step function. See hypothesis.hpp.
+template <class Step>
+concept DecodingStep = requires(Step& step, std::span<const Index> parents, std::span<const Token> tokens) {
+  step(parents, tokens).rows();
+  step(parents, tokens).cols();
+};
+
+namespace detail {
+
+template <class Step>
+using LogitsScalar = typename std::remove_cvref_t<decltype(std::declval<Step&>()(std::span<const Index>(),
+                                                                                 std::span<const Token>()))>::Scalar;
+
+/// Decodes the sentences of a step function. where: begins messages of errors.
+template <class Step>
+std::vector<std::vector<Hypothesis>> search_step(Step& step, Index sentences, const DecodingOptions& options,
+                                                 const char* where) {
+  const std::vector<SentencePlan> plans = plan_sentences(sentences, {}, options, where);
+  std::vector<std::vector<Hypothesis>> results(plans.size());
+  BatchSearch<LogitsScalar<Step>> search(options, where, results);
+  search.run(step, plans, [](Index) { return std::span<const SentencePlan>(); });
+  return results;
+}
+
+}  // namespace detail
+
+/// Returns the best hypotheses of each sentence, best first: at most options.num_hypotheses, at least one. Decodes
+/// `sentences` sequences at once. Sequences that are done leave the batch. No sequence has more tokens than
+/// step.max_tokens(), if the step has it. Ties go to the earlier hypothesis, then to the token with the lower number.
+/// Ignores options.max_batch_size.
+///
+/// Throws if an option is out of range, if the step's logits have the wrong number of rows, or if a row has NaN,
+/// infinity, or nothing but minus infinity.
+///
+///   TransformerState<float> step(model, source);
+///   std::vector<std::vector<Hypothesis>> best = beam_search(step, source.sequences(), {.beam_size = 4});
+template <DecodingStep Step>
+std::vector<std::vector<Hypothesis>> beam_search(Step&& step, Index sentences, const DecodingOptions& options = {}) {
+  return detail::search_step(step, sentences, options, "beam_search");
+}
+
+/// Returns the best hypotheses of each source sentence, in the order of the sources. At most options.max_batch_size
+/// sentences are decoded at once. If the step function has `add`, waiting sentences take the places of those that are
+/// done. Otherwise each batch has its own step function.
+///
+/// make_step(source): returns a step function for these Tokens. sources: as the model takes them, with end tokens.
+/// Throws as above.
+template <class MakeStep>
+requires DecodingStep<std::invoke_result_t<MakeStep&, const Tokens&>> std::vector<std::vector<Hypothesis>> beam_search(
+    MakeStep&& make_step, const Tokens& sources, const DecodingOptions& options = {}) {
+  using Step = std::remove_cvref_t<std::invoke_result_t<MakeStep&, const Tokens&>>;
+  detail::SourceQueue queue(sources, options, "beam_search");
+  std::vector<std::vector<Hypothesis>> results(static_cast<std::size_t>(sources.sequences()));
+  detail::BatchSearch<detail::LogitsScalar<Step>> search(options, "beam_search", results);
+  while (!queue.empty()) {
+    const std::span<const detail::SentencePlan> first = queue.take(0);
+    Step step = make_step(queue.tokens(first));
+    search.run(step, first, [&](Index active) -> std::span<const detail::SentencePlan> {
+      if constexpr (requires { step.add(sources); }) {
+        const std::span<const detail::SentencePlan> added = queue.take(active);
+        if (!added.empty()) step.add(queue.tokens(added));
+        return added;
+      }
+      return {};
+    });
+  }
+  return results;
+}
+
+/// Returns the best hypotheses of each source sentence, in the order of the sources, decoded by a model that has a
+/// decoding_state: a Transformer or a RecurrentSeq2Seq. sources: with end tokens. context: without a tape; its threads
+/// search too. Throws as above.
+template <template <class> class Model, class Scalar>
+requires requires(const Model<Scalar>& model, const Tokens& sources, const Context<Scalar>& context) {
+  decoding_state(model, sources, context);
+}
+std::vector<std::vector<Hypothesis>> beam_search(const Model<Scalar>& model, const Tokens& sources,
+                                                 const DecodingOptions& options = {},
+                                                 const std::type_identity_t<Context<Scalar>>& context = {}) {
+  DecodingOptions with_threads = options;
+  if (with_threads.threads == nullptr) with_threads.threads = context.threads;
+  return beam_search([&](const Tokens& batch) { return decoding_state(model, batch, context); }, sources, with_threads);
+}
+
+/// Returns the best hypotheses of one sentence, best first. source: its tokens, with the end token. Throws as above.
+///
+///   for (const Hypothesis& hypothesis : beam_search(model, source, {.beam_size = 5, .num_hypotheses = 5}))
+template <template <class> class Model, class Scalar>
+requires requires(const Model<Scalar>& model, const Tokens& sources, const Context<Scalar>& context) {
+  decoding_state(model, sources, context);
+}
+std::vector<Hypothesis> beam_search(const Model<Scalar>& model, std::span<const Token> source,
+                                    const DecodingOptions& options = {},
+                                    const std::type_identity_t<Context<Scalar>>& context = {}) {
+  const Index length = static_cast<Index>(source.size());
+  const Tokens sources{{source.begin(), source.end()}, RowOffsets{0, length}};
+  return std::move(beam_search(model, sources, options, context).front());
+}
+
+/// Returns the best hypotheses of each source sentence, decoded by one of several kinds of models: a Seq2Seq. See
+/// above.
+template <template <class> class... Models, class Scalar>
+std::vector<std::vector<Hypothesis>> beam_search(const std::variant<Models<Scalar>...>& model, const Tokens& sources,
+                                                 const DecodingOptions& options = {},
+                                                 const std::type_identity_t<Context<Scalar>>& context = {}) {
+  return std::visit([&](const auto& network) { return beam_search(network, sources, options, context); }, model);
+}
+
+}  // namespace eigenformer::inline EIGENFORMER_ABI

@@ -1,0 +1,267 @@
+// Searches many sentences at once, through one step function. Sentences that are done leave, and others may join.
+#pragma once
+
+#include <algorithm>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "eigenformer/decode/detail/row_choices.hpp"
+
+namespace eigenformer::inline EIGENFORMER_ABI::detail {
+
+/// A sentence that is to be decoded.
+struct SentencePlan {
+  Index sentence = 0;  // number in the caller's order
+  Index limit = 0;     // maximum number of tokens
+  Index size = 1;      // its share of max_batch_size
+};
+
+/// Returns a plan for each sentence. source_lengths: with end tokens; empty: not known. Throws if the options do not
+/// fit the sentences.
+inline std::vector<SentencePlan> plan_sentences(Index sentences, std::span<const Index> source_lengths,
+                                                const DecodingOptions& options, const char* where) {
+  check_options(options, where);
+  check(sentences >= 0, where, ": there are ", sentences, " sentences, expected 0 or more");
+  if (options.limits.has_value())
+    check(static_cast<Index>(options.limits->size()) == sentences, where, ": there are ", options.limits->size(),
+          " limits, expected ", sentences, ", one a sentence");
+  check(options.target_prefix.empty() || static_cast<Index>(options.target_prefix.size()) == sentences, where,
+        ": there are ", options.target_prefix.size(), " target prefixes, expected ", sentences, ", one a sentence");
+  check(options.max_length_a == 0 || sentences == 0 || !source_lengths.empty(), where,
+        ": max_length_a needs the sources, given only a step function");
+  std::vector<SentencePlan> plans(static_cast<std::size_t>(sentences));
+  for (std::size_t i = 0; i < plans.size(); ++i) {
+    SentencePlan& plan = plans[i];
+    plan.sentence = static_cast<Index>(i);
+    plan.limit = options.limits.has_value() ? (*options.limits)[i] : options.max_decoding_length;
+    check(plan.limit >= 0, where, ": sentence ", i, " has the limit ", plan.limit, ", expected 0 or more");
+    const Index source_length = source_lengths.empty() ? 0 : source_lengths[i];
+    if (options.max_length_a != 0 || options.max_length_b != 0) {
+      const double most =
+          options.max_length_a * static_cast<double>(source_length) + static_cast<double>(options.max_length_b);
+      if (most < static_cast<double>(plan.limit)) plan.limit = static_cast<Index>(most);
+    }
+    if (options.batch_type == BatchType::tokens) plan.size = std::max<Index>(1, source_length);
+  }
+  return plans;
+}
+
+/// The search of a batch, and its memory. Scalar: that of the logits.
+template <class Scalar>
+class BatchSearch {
+ public:
+  using Compute = ComputeType<Scalar>;
+
+  /// where: begins messages of errors. results: one entry a sentence, in the caller's order.
+  BatchSearch(const DecodingOptions& options, const char* where, std::vector<std::vector<Hypothesis>>& results)
+      : options_(options), where_(where), results_(results) {}
+
+  /// Decodes sentences to their ends. first: those that the step holds, in its order. refill(size): is called before
+  /// each step with the size of the sentences that are not done. It may add sentences to the step, and returns them.
+  template <class Step, class Refill>
+  void run(Step& step, std::span<const SentencePlan> first, Refill&& refill) {
+    record_alignments(step);
+    Index known = 0;  // hypotheses and sentences that the next step may continue
+    start(step, first, known);
+    for (;;) {
+      const std::span<const SentencePlan> added = refill(std::as_const(active_size_));
+      start(step, added, known);
+      if (active_.empty() && added.empty()) return;
+      if (active_.empty()) continue;
+      collect_rows();
+      const auto& logits = step(std::span<const Index>(parents_), std::span<const Token>(tokens_));
+      check(logits.rows() == static_cast<Index>(rows_.size()), where_, ": the step gave logits ", shape(logits),
+            ", expected ", rows_.size(), " rows");
+      read_alignments(step);
+      if constexpr (std::is_same_v<Scalar, Compute>)
+        choose(ConstMatrixRef<Compute>(logits));
+      else
+        choose(Matrix<Compute>(logits.template cast<Compute>()));
+      known = static_cast<Index>(rows_.size());
+      advance();
+    }
+  }
+
+ private:
+  struct Slot {
+    SentenceSearch search;
+    Index first = 0;  // number of the step's hypothesis that running hypothesis 0's parent was
+    Index size = 0;
+  };
+  struct Row {
+    std::size_t slot;
+    Index hypothesis;
+    Index choices = 0;  // their number; see choose_tokens
+  };
+
+  template <class Step>
+  void record_alignments(Step& step) {
+    if (!options_.needs_alignments()) return;
+    if constexpr (requires {
+                    step.record_alignments(true);
+                    step.alignment(Index{});
+                  })
+      step.record_alignments(true);
+    else
+      fail(where_, ": return_attention and coverage_penalty need a step function with alignments");
+  }
+
+  /// Begins the search of sentences that the step holds under the numbers `known`, known + 1, ...
+  template <class Step>
+  void start(Step& step, std::span<const SentencePlan> plans, Index& known) {
+    for (const SentencePlan& plan : plans) {
+      Index limit = plan.limit;
+      if constexpr (requires { step.max_tokens(); }) limit = std::min<Index>(limit, step.max_tokens());
+      if (free_.empty()) {
+        free_.push_back(slots_.size());
+        slots_.emplace_back();
+      }
+      Slot& slot = slots_[free_.back()];
+      slot.first = known++;
+      slot.size = plan.size;
+      const auto i = static_cast<std::size_t>(plan.sentence);
+      slot.search.begin(plan.sentence, limit,
+                        options_.target_prefix.empty() ? std::span<const Token>() : options_.target_prefix[i]);
+      if (limit == 0) {
+        slot.search.write_results(results_[i], options_);
+        continue;
+      }
+      active_.push_back(free_.back());
+      active_size_ += slot.size;
+      free_.pop_back();
+    }
+  }
+
+  /// Lists the running hypotheses of all sentences.
+  void collect_rows() {
+    rows_.clear();
+    parents_.clear();
+    tokens_.clear();
+    for (const std::size_t s : active_) {
+      Slot& slot = slots_[s];
+      const auto first = static_cast<Index>(rows_.size());
+      for (const RunningHypothesis& hypothesis : slot.search.running()) {
+        parents_.push_back(slot.first + hypothesis.parent);
+        tokens_.push_back(slot.search.last_token(hypothesis, options_.begin_token));
+        rows_.push_back({s, static_cast<Index>(rows_.size()) - first});
+      }
+      slot.first = first;
+    }
+  }
+
+  template <class Step>
+  void read_alignments(Step& step) {
+    if (!options_.needs_alignments()) return;
+    if constexpr (requires { step.alignment(Index{}); })
+      for (std::size_t i = 0; i < rows_.size(); ++i)
+        slots_[rows_[i].slot].search.add_alignment(step.alignment(static_cast<Index>(i)), rows_[i].hypothesis == 0);
+  }
+
+  void choose(const ConstMatrixRef<Compute>& logits) {
+    const Index vocabulary = logits.cols();
+    check_tokens(vocabulary);
+    width_ = static_cast<std::size_t>(options_.samples()        ? options_.num_hypotheses
+                                      : options_.beam_size == 1 ? 1
+                                                                : std::min<Index>(2 * options_.beam_size, vocabulary));
+    choices_.resize(rows_.size() * width_);
+    const auto count = static_cast<Index>(rows_.size());
+    constexpr Index max_tasks = 64;
+    const Index grain = (count + max_tasks - 1) / max_tasks;
+    buffers_.resize(static_cast<std::size_t>(max_tasks));
+    Threads* const threads = options_.processors.empty() ? options_.threads : nullptr;
+    parallel_for(threads, count, grain, [&](Index begin, Index end) {
+      RowBuffers<Compute>& buffers = buffers_[static_cast<std::size_t>(begin / grain)];
+      for (Index i = begin; i < end; ++i) {
+        Row& row = rows_[static_cast<std::size_t>(i)];
+        const SentenceSearch& search = slots_[row.slot].search;
+        if (search.is_forced()) continue;
+        const LogitsRow<Compute> input{
+            {row_begin(logits, i), static_cast<std::size_t>(vocabulary)}, search, row.hypothesis};
+        row.choices = choose_tokens(input, options_, buffers,
+                                    std::span(choices_).subspan(static_cast<std::size_t>(i) * width_, width_));
+      }
+    });
+    for (const Row& row : rows_)
+      check(row.choices >= 0, where_, ": the step's logits for sentence ", slots_[row.slot].search.sentence(),
+            " are not finite");
+  }
+
+  /// Throws if a token among the options, or a forced one, is not in the vocabulary.
+  void check_tokens(Index vocabulary) {
+    const auto check_token = [&](const char* name, Token token) {
+      check(token >= 0 && token < vocabulary, where_, ": ", name, " is ", token, ", the vocabulary has ", vocabulary,
+            " tokens");
+    };
+    if (vocabulary != checked_vocabulary_) {
+      check_token("end_token", options_.end_token);
+      if (options_.disable_unk) check_token("unk_token", options_.unk_token);
+      for (const Token token : options_.suppress_tokens) check_token("a token of suppress_tokens", token);
+      for (const std::vector<Token>& sequence : options_.suppress_sequences)
+        for (const Token token : sequence) check_token("a token of suppress_sequences", token);
+      checked_vocabulary_ = vocabulary;
+    }
+    for (const std::size_t s : active_)
+      if (slots_[s].search.is_forced()) check_token("a token of target_prefix", slots_[s].search.forced_token());
+  }
+
+  /// Continues all sentences with the chosen tokens, and writes the results of those that are done.
+  void advance() {
+    std::size_t kept = 0;
+    for (const std::size_t s : active_) {
+      Slot& slot = slots_[s];
+      advance(slot);
+      if (!slot.search.is_done()) {
+        active_[kept++] = s;
+        continue;
+      }
+      slot.search.write_results(results_[static_cast<std::size_t>(slot.search.sentence())], options_);
+      active_size_ -= slot.size;
+      free_.push_back(s);
+    }
+    active_.resize(kept);
+  }
+
+  void advance(Slot& slot) {
+    SentenceSearch& search = slot.search;
+    if (search.is_forced()) {
+      search.advance_forced(options_);
+      return;
+    }
+    merged_.clear();
+    for (std::size_t h = 0; h < search.running().size(); ++h) {
+      const std::size_t row = static_cast<std::size_t>(slot.first) + h;
+      const auto begin = choices_.begin() + static_cast<std::ptrdiff_t>(row * width_);
+      merged_.insert(merged_.end(), begin, begin + static_cast<std::ptrdiff_t>(rows_[row].choices));
+      if (rows_[row].choices == 0) search.cut_off(static_cast<Index>(h), options_);
+    }
+    if (options_.beam_size == 1) {
+      search.advance_each(merged_, options_);
+      return;
+    }
+    // Ties go to the earlier hypothesis, then to the lower token.
+    const auto before = [](const Choice& a, const Choice& b) {
+      if (a.total != b.total) return a.total > b.total;
+      return a.hypothesis != b.hypothesis ? a.hypothesis < b.hypothesis : a.token < b.token;
+    };
+    const auto wanted = std::min<std::size_t>(merged_.size(), static_cast<std::size_t>(2 * options_.beam_size));
+    std::partial_sort(merged_.begin(), merged_.begin() + static_cast<std::ptrdiff_t>(wanted), merged_.end(), before);
+    search.advance_beam(std::span(merged_).first(wanted), options_);
+  }
+
+  const DecodingOptions& options_;
+  const char* where_;
+  std::vector<std::vector<Hypothesis>>& results_;
+  std::vector<Slot> slots_;
+  std::vector<std::size_t> active_, free_;
+  Index active_size_ = 0;
+  std::vector<Index> parents_;
+  std::vector<Token> tokens_;
+  std::vector<Row> rows_;
+  std::size_t width_ = 0;  // of choices_, for each row
+  std::vector<Choice> choices_, merged_;
+  std::vector<RowBuffers<Compute>> buffers_;
+  Index checked_vocabulary_ = -1;
+};
+
+}  // namespace eigenformer::inline EIGENFORMER_ABI::detail

@@ -1,0 +1,57 @@
+// Source sentences that wait to be decoded.
+#pragma once
+
+#include <algorithm>
+#include <limits>
+#include <span>
+#include <vector>
+
+#include "eigenformer/decode/detail/batch_search.hpp"
+#include "eigenformer/text/tokens.hpp"
+
+namespace eigenformer::inline EIGENFORMER_ABI::detail {
+
+/// Hands out sentences in batches of at most max_batch_size, the longest first.
+class SourceQueue {
+ public:
+  SourceQueue(const Tokens& sources, const DecodingOptions& options, const char* where)
+      : sources_(sources),
+        capacity_(options.max_batch_size == 0 ? (std::numeric_limits<Index>::max)() : options.max_batch_size) {
+    std::vector<Index> lengths;
+    for (Index i = 0; i < sources.sequences(); ++i) lengths.push_back(static_cast<Index>(sources[i].size()));
+    plans_ = plan_sentences(sources.sequences(), lengths, options, where);
+    std::stable_sort(plans_.begin(), plans_.end(), [&](const SentencePlan& a, const SentencePlan& b) {
+      return lengths[static_cast<std::size_t>(a.sentence)] > lengths[static_cast<std::size_t>(b.sentence)];
+    });
+  }
+
+  bool empty() const { return next_ == plans_.size(); }
+
+  /// Returns the next sentences that fit beside others of the size `active`. None as long as less than a quarter of the
+  /// batch is free, because it is faster to encode several sentences at once.
+  std::span<const SentencePlan> take(Index active) {
+    const std::size_t first = next_;
+    if (active > 0 && capacity_ - active < std::max<Index>(1, capacity_ / 4)) return {};
+    while (next_ < plans_.size() && (active == 0 || plans_[next_].size <= capacity_ - active))
+      active += plans_[next_++].size;
+    return std::span<const SentencePlan>(plans_).subspan(first, next_ - first);
+  }
+
+  /// Returns the tokens of some sentences.
+  Tokens tokens(std::span<const SentencePlan> plans) const {
+    std::vector<std::vector<Token>> sequences;
+    for (const SentencePlan& plan : plans) {
+      const std::span<const Token> tokens = sources_[plan.sentence];
+      sequences.emplace_back(tokens.begin(), tokens.end());
+    }
+    return Tokens::of(sequences);
+  }
+
+ private:
+  const Tokens& sources_;
+  Index capacity_;
+  std::vector<SentencePlan> plans_;
+  std::size_t next_ = 0;
+};
+
+}  // namespace eigenformer::inline EIGENFORMER_ABI::detail

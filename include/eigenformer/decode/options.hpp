@@ -1,0 +1,168 @@
+// Options of decoding, for the library and the translation program. Names and defaults are those of CTranslate2's
+// translate_batch, or else those of Hugging Face's generate and of fairseq.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "eigenformer/core/detail/fast_math.hpp"
+#include "eigenformer/core/named_enum.hpp"
+#include "eigenformer/core/threads.hpp"
+#include "eigenformer/text/vocabulary.hpp"
+
+namespace eigenformer::inline EIGENFORMER_ABI {
+
+/// When a beam search ends, as Hugging Face's `early_stopping`. Every kind also ends as soon as no running hypothesis
+/// can still enter the num_hypotheses best.
+enum class EarlyStopping {
+  always,     // (True) when beam_size * patience hypotheses have finished; CTranslate2's rule
+  heuristic,  // (False) when, besides, the best running one's score at its present length is below theirs
+  never,      // ("never") only when no running one can still enter the best
+};
+constexpr auto enum_names(EarlyStopping) {
+  return std::to_array<EnumName<EarlyStopping>>(
+      {{EarlyStopping::always, "always"}, {EarlyStopping::heuristic, "heuristic"}, {EarlyStopping::never, "never"}});
+}
+
+/// What a log-probability is divided by, for a hypothesis y. See length_penalty.hpp.
+enum class LengthPenalty {
+  average,  // |y|^a, CTranslate2's
+  gnmt,     // (5 + |y|)^a / 6^a (Wu et al. 2016, arXiv 1609.08144, equation 14)
+};
+constexpr auto enum_names(LengthPenalty) {
+  return std::to_array<EnumName<LengthPenalty>>({{LengthPenalty::average, "average"}, {LengthPenalty::gnmt, "gnmt"}});
+}
+
+/// What max_batch_size counts.
+enum class BatchType { examples, tokens };
+constexpr auto enum_names(BatchType) {
+  return std::to_array<EnumName<BatchType>>({{BatchType::examples, "examples"}, {BatchType::tokens, "tokens"}});
+}
+
+/// The hypothesis whose next token's logits a processor changes.
+struct ProcessorInput {
+  Index sentence = 0;               // number of the sentence, in the caller's order
+  std::span<const Token> tokens{};  // so far, without the begin token
+};
+
+/// Changes the logits of a hypothesis' next token. Minus infinity forbids a token.
+using LogitsProcessor = std::function<void(const ProcessorInput&, std::span<double> logits)>;
+
+/// A token that greedy search or sampling has chosen, for streaming.
+struct DecodingStepResult {
+  Index sentence = 0;    // number of the sentence, in the caller's order
+  Index hypothesis = 0;  // of this sentence; above 0 only in sampling
+  Index step = 0;        // from 0
+  Token token = 0;       // may be the end token
+  double log_probability = 0;
+  bool is_last = false;  // ends the hypothesis, or reaches its limit
+};
+
+/// Options of beam search, greedy search and sampling.
+///
+/// beam_size 1 is greedy search. It samples instead if sampling_topk is not 1: num_hypotheses samples of each sentence.
+///
+/// The order of what changes logits is CTranslate2's: min_decoding_length, repetition_penalty, no_repeat_ngram_size,
+/// disable_unk and suppressed tokens, `processors`. Log-probabilities are those of the changed logits. A hypothesis
+/// that no token may follow is cut off there.
+///
+/// Departures from CTranslate2:
+/// - A search also ends when the best hypotheses cannot change any more. CTranslate2 does so only without penalties.
+/// - Scores are always returned, and prefixes are part of the results (its return_scores and return_prefix).
+/// - Directly after a prefix the end token is a candidate as any other. (CTranslate2 forbids it to all but the best.)
+/// - The length of an empty hypothesis counts as 1.
+/// - Sampling needs beam_size 1.
+/// Departures from Hugging Face: the length in the length penalty includes a prefix, but not the end token; the
+/// repetition penalty applies to logits in beam search too, and never to the begin token.
+struct DecodingOptions {
+  Index beam_size = 2;
+  double patience = 1;       // beam_size * patience hypotheses finish before the search ends (Kasai et al. 2022)
+  Index num_hypotheses = 1;  // results of each sentence at most, best first; at most beam_size * patience
+  EarlyStopping early_stopping = EarlyStopping::always;
+  double length_penalty = 1;  // the exponent a; 0: none
+  LengthPenalty length_penalty_type = LengthPenalty::average;
+  double coverage_penalty = 0;  // the factor beta (Wu et al. 2016, equation 14); 0: none
+
+  double repetition_penalty = 1;   // above 1: tokens that have occurred become less likely (Keskar et al. 2019)
+  Index no_repeat_ngram_size = 0;  // no n-gram of this size occurs twice; 0: no such rule
+  bool disable_unk = false;        // never generates the unknown token
+  std::vector<std::vector<Token>> suppress_sequences{};  // never generated
+  std::vector<Token> suppress_tokens{};                  // never generated
+  std::vector<LogitsProcessor> processors{};             // applied in order
+
+  Token begin_token = Vocabulary::begin;  // the decoder's first input
+  Token end_token = Vocabulary::end;      // ends a sequence
+  Token unk_token = Vocabulary::unknown;
+  std::span<const std::vector<Token>> target_prefix{};  // first tokens of each sentence's hypotheses; empty: none
+
+  Index max_decoding_length = 256;  // maximum number of tokens, without the end token
+  Index min_decoding_length = 1;    // minimum number of tokens, without the end token
+  // Another maximum, as in fairseq: max_length_a * (source tokens, with the end token) + max_length_b. Both 0: none.
+  double max_length_a = 0;
+  Index max_length_b = 0;
+  // Maximum length of each sentence, replacing max_decoding_length. Derive it from the sentence alone: a limit that
+  // depends on the batch makes the result depend on the batch.
+  std::optional<std::span<const Index>> limits{};
+
+  Index sampling_topk = 1;          // draws from this number of likeliest tokens; 0: from all; 1: no sampling
+  double sampling_topp = 1;         // draws from the smallest set with this probability (Holtzman et al. 2020)
+  double sampling_temperature = 1;  // divides the logits before the draw; 0: no sampling
+  std::uint64_t seed = 0;           // a draw depends on the seed, the sentence's number, the hypothesis and the step
+
+  bool return_attention = false;                              // sets Hypothesis::alignments
+  std::function<bool(const DecodingStepResult&)> callback{};  // returns true to stop a hypothesis; needs beam_size 1
+
+  Index max_batch_size = 0;  // maximum number of sentences decoded at once; 0: all. Results do not depend on it.
+  BatchType batch_type = BatchType::examples;  // tokens: max_batch_size counts source tokens
+  Threads* threads = nullptr;                  // threads that search besides the calling one
+
+  bool samples() const { return sampling_topk != 1 && sampling_temperature != 0; }
+  bool needs_alignments() const { return return_attention || coverage_penalty != 0; }
+  /// Returns the number of hypotheses that finish before the search ends: beam_size * patience, rounded, at least 1.
+  Index max_candidates() const {
+    return std::max<Index>(1, static_cast<Index>(std::round(static_cast<double>(beam_size) * patience)));
+  }
+};
+
+/// Throws if an option is out of range or does not go with another. where: begins the message.
+inline void check_options(const DecodingOptions& options, const char* where) {
+  const auto expect_least = [&](const char* name, Index value, Index least) {
+    check(value >= least, where, ": ", name, " is ", value, ", expected ", least, " or more");
+  };
+  const auto expect = [&](bool good, const char* name, double value, const char* expected) {
+    check(detail::is_finite(value) && good, where, ": ", name, " is ", value, ", expected ", expected);
+  };
+  expect_least("beam_size", options.beam_size, 1);
+  check(options.beam_size <= 1'000'000, where, ": beam_size is ", options.beam_size, ", expected at most 1000000");
+  expect(options.patience > 0 && options.patience <= 1e6, "patience", options.patience, "a number above 0");
+  expect_least("num_hypotheses", options.num_hypotheses, 1);
+  check(!options.samples() || options.beam_size == 1, where, ": sampling_topk is ", options.sampling_topk,
+        " and beam_size ", options.beam_size, "; sampling needs beam_size 1");
+  check(options.callback == nullptr || options.beam_size == 1, where, ": a callback needs beam_size 1, given ",
+        options.beam_size);
+  const Index available = options.beam_size == 1 ? 1 : options.max_candidates();
+  check(options.samples() || options.num_hypotheses <= available, where, ": num_hypotheses is ", options.num_hypotheses,
+        ", expected at most ", available, options.beam_size == 1 ? " with beam_size 1" : ", beam_size * patience");
+  expect(true, "length_penalty", options.length_penalty, "a finite number");
+  expect(options.coverage_penalty >= 0, "coverage_penalty", options.coverage_penalty, "0 or more");
+  expect(options.repetition_penalty > 0, "repetition_penalty", options.repetition_penalty, "a number above 0");
+  expect_least("no_repeat_ngram_size", options.no_repeat_ngram_size, 0);
+  expect_least("max_decoding_length", options.max_decoding_length, 0);
+  expect_least("min_decoding_length", options.min_decoding_length, 0);
+  check(options.limits.has_value() || options.min_decoding_length <= options.max_decoding_length, where,
+        ": min_decoding_length is ", options.min_decoding_length, ", above max_decoding_length, ",
+        options.max_decoding_length);
+  expect(options.max_length_a >= 0, "max_length_a", options.max_length_a, "0 or more");
+  expect_least("max_length_b", options.max_length_b, 0);
+  expect_least("sampling_topk", options.sampling_topk, 0);
+  expect(options.sampling_topp > 0 && options.sampling_topp <= 1, "sampling_topp", options.sampling_topp,
+         "above 0, at most 1");
+  expect(options.sampling_temperature >= 0, "sampling_temperature", options.sampling_temperature, "0 or more");
+  expect_least("max_batch_size", options.max_batch_size, 0);
+}
+
+}  // namespace eigenformer::inline EIGENFORMER_ABI

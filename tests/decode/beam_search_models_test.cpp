@@ -1,0 +1,78 @@
+// Beam search of whole models: with cached states, and without.
+#include "decode/toy_model.hpp"
+#include "eigenformer/models/translation_model.hpp"
+#include "support/catch.hpp"
+#include "support/copy_task.hpp"
+#include "support/message_of.hpp"
+#include "support/recurrent_models.hpp"
+#include "support/uncached_decoding.hpp"
+
+namespace ef = eigenformer;
+using Results = std::vector<std::vector<ef::Hypothesis>>;
+
+namespace {
+
+void check_close(const Results& a, const Results& b) {
+  REQUIRE(a.size() == b.size());
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    REQUIRE(a[i].size() == b[i].size());
+    for (std::size_t h = 0; h < a[i].size(); ++h) {
+      CHECK(a[i][h].tokens == b[i][h].tokens);
+      CHECK(a[i][h].ended == b[i][h].ended);
+      CHECK(std::abs(a[i][h].score - b[i][h].score) < 1e-9);
+    }
+  }
+}
+
+/// Checks that beam search with the model's state equals beam search that runs the model over all tokens in every step,
+/// sentence by sentence.
+template <class Model>
+void check_model(const Model& model, std::uint64_t seed) {
+  ef::Rng rng(seed);
+  const ef::Tokens source = ef::testing::copy_batch({5, 1, 9, 7, 3}, rng).source;
+  for (const ef::Index beam : {1, 4}) {
+    CAPTURE(seed, beam);
+    ef::DecodingOptions options{.beam_size = beam, .num_hypotheses = beam, .max_decoding_length = 8};
+    const Results cached = ef::beam_search(model, source, options);
+    check_close(cached, ef::beam_search(ef::testing::Uncached{model, source}, 5, options));
+    options.max_batch_size = 2;
+    check_close(ef::beam_search(model, source, options), cached);
+    check_close(ef::beam_search(ef::Seq2Seq<double>(model), source, options), cached);
+    for (ef::Index s = 0; s < 5; ++s)
+      check_close({ef::beam_search(model, source[s], options)}, {cached[static_cast<std::size_t>(s)]});
+  }
+}
+
+}  // namespace
+
+TEST_CASE("beam search of a Transformer with a cache equals beam search without", "[decode]") {
+  const std::uint64_t seed = GENERATE(81U, 82U);
+  for (const ef::PositionEncoding positions : {ef::PositionEncoding::sinusoidal, ef::PositionEncoding::relative}) {
+    ef::Rng rng(seed);
+    ef::TransformerOptions options = ef::testing::small_transformer();
+    options.positions = positions;
+    options.relative_distance = 3;
+    check_model(ef::Transformer<double>(options, rng), seed);
+  }
+}
+
+TEST_CASE("beam search of a recurrent model with a state equals beam search without", "[decode]") {
+  ef::Rng rng(83);
+  for (const ef::SourceContext context : {ef::SourceContext::initial, ef::SourceContext::attention}) {
+    ef::RecurrentSeq2SeqOptions options = ef::testing::small_recurrent();
+    options.context = context;
+    check_model(ef::RecurrentSeq2Seq<double>(options, rng), 83);
+  }
+}
+
+TEST_CASE("a model without attention has no alignments", "[decode]") {
+  ef::Rng rng(84);
+  ef::RecurrentSeq2SeqOptions options = ef::testing::small_recurrent();
+  options.context = ef::SourceContext::initial;
+  const ef::RecurrentSeq2Seq<double> model(options, rng);
+  const ef::Tokens source = ef::testing::copy_batch({5, 1}, rng).source;
+  CHECK(ef::testing::message_of([&] { ef::beam_search(model, source, {.coverage_penalty = 0.2}); }) !=
+        "nothing was thrown");
+  CHECK(ef::testing::message_of([&] { ef::beam_search(model, source, {.return_attention = true}); }) !=
+        "nothing was thrown");
+}
