@@ -92,6 +92,7 @@ class BatchSearch {
   struct Row {
     std::size_t slot;
     Index hypothesis;
+    std::size_t first_choice = 0;
     Index choices = 0;  // their number; see choose_tokens
   };
 
@@ -144,7 +145,7 @@ class BatchSearch {
       for (const RunningHypothesis& hypothesis : slot.search.running()) {
         parents_.push_back(slot.first + hypothesis.parent);
         tokens_.push_back(slot.search.last_token(hypothesis, options_.begin_token));
-        rows_.push_back({s, static_cast<Index>(rows_.size()) - first});
+        rows_.push_back({.slot = s, .hypothesis = static_cast<Index>(rows_.size()) - first});
       }
       slot.first = first;
     }
@@ -161,10 +162,14 @@ class BatchSearch {
   void choose(const ConstMatrixRef<Compute>& logits) {
     const Index vocabulary = logits.cols();
     check_tokens(vocabulary);
-    width_ = static_cast<std::size_t>(options_.samples()        ? options_.num_hypotheses
-                                      : options_.beam_size == 1 ? 1
-                                                                : std::min<Index>(2 * options_.beam_size, vocabulary));
-    choices_.resize(rows_.size() * width_);
+    const Index beam_choices = options_.beam_size == 1 ? 1 : std::min<Index>(2 * options_.beam_size, vocabulary);
+    std::size_t most_choices = 0;
+    for (Row& row : rows_) {
+      row.first_choice = most_choices;
+      row.choices = options_.samples() ? slots_[row.slot].search.draws(options_) : beam_choices;
+      most_choices += static_cast<std::size_t>(row.choices);
+    }
+    choices_.resize(most_choices);
     const auto count = static_cast<Index>(rows_.size());
     constexpr Index max_tasks = 64;
     const Index grain = (count + max_tasks - 1) / max_tasks;
@@ -178,8 +183,9 @@ class BatchSearch {
         if (search.is_forced()) continue;
         const LogitsRow<Compute> input{
             {row_begin(logits, i), static_cast<std::size_t>(vocabulary)}, search, row.hypothesis};
-        row.choices = choose_tokens(input, options_, buffers,
-                                    std::span(choices_).subspan(static_cast<std::size_t>(i) * width_, width_));
+        row.choices =
+            choose_tokens(input, options_, buffers,
+                          std::span(choices_).subspan(row.first_choice, static_cast<std::size_t>(row.choices)));
       }
     });
     for (const Row& row : rows_)
@@ -230,10 +236,10 @@ class BatchSearch {
     }
     merged_.clear();
     for (std::size_t h = 0; h < search.running().size(); ++h) {
-      const std::size_t row = static_cast<std::size_t>(slot.first) + h;
-      const auto begin = choices_.begin() + static_cast<std::ptrdiff_t>(row * width_);
-      merged_.insert(merged_.end(), begin, begin + static_cast<std::ptrdiff_t>(rows_[row].choices));
-      if (rows_[row].choices == 0) search.cut_off(static_cast<Index>(h), options_);
+      const Row& row = rows_[static_cast<std::size_t>(slot.first) + h];
+      const auto begin = choices_.begin() + static_cast<std::ptrdiff_t>(row.first_choice);
+      merged_.insert(merged_.end(), begin, begin + static_cast<std::ptrdiff_t>(row.choices));
+      if (row.choices == 0) search.cut_off(static_cast<Index>(h), options_);
     }
     if (options_.beam_size == 1) {
       search.advance_each(merged_, options_);
@@ -258,7 +264,6 @@ class BatchSearch {
   std::vector<Index> parents_;
   std::vector<Token> tokens_;
   std::vector<Row> rows_;
-  std::size_t width_ = 0;  // of choices_, for each row
   std::vector<Choice> choices_, merged_;
   std::vector<RowBuffers<Compute>> buffers_;
   Index checked_vocabulary_ = -1;
