@@ -8,6 +8,7 @@
 #include "eigenformer/core/thread_pool.hpp"
 #include "eigenformer/decode/beam_search.hpp"
 #include "eigenformer/decode/greedy.hpp"
+#include "eigenformer/decode/scoring.hpp"
 #include "eigenformer/kernels/merge_attention.hpp"
 #include "eigenformer/kernels/rotary.hpp"
 #include "eigenformer/kernels/rotary_scaling.hpp"
