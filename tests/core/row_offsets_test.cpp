@@ -115,3 +115,15 @@ TEST_CASE("lengths that are none are refused", "[core]") {
         }) == "RowOffsets::from_lengths: length 1 is " + std::to_string(largest) + expected);
   CHECK(ef::RowOffsets::from_lengths({largest}).rows() == largest);
 }
+
+TEST_CASE("a view reads offsets where they are, and so do its copies", "[core]") {
+  std::vector<Index> offsets{0, 2, 5};
+  const ef::RowOffsets view = ef::RowOffsets::view(offsets), copy = view;
+  CHECK(view.given());
+  CHECK(view == ef::RowOffsets{0, 2, 5});
+  CHECK(view.for_rows(5, "attention", "q") == view);
+  CHECK(copy.length(1) == 3);
+  offsets[2] = 9;
+  CHECK(copy.rows() == 9);
+  CHECK(!ef::RowOffsets::view({}).given());
+}

@@ -220,7 +220,7 @@ TEST_CASE("memory that cannot be had is an error, and handing back never fails",
     work(workspace);
     REQUIRE(workspace.system_allocations() == allocations);
   }
-  CHECK(failures > 80);  // the blocks' owners alone
+  CHECK(failures > 40);  // the blocks' owners alone, which the second time uses again
 }
 
 TEST_CASE("sizes that no memory has are refused", "[core]") {

@@ -37,7 +37,7 @@ inline constexpr const char* from_lengths_hint = "; for lengths use RowOffsets::
 
 }  // namespace detail
 
-/// The offsets of a ragged batch. Immutable.
+/// The offsets of a ragged batch. Immutable. It owns its offsets, unless it is a view().
 ///
 /// A default-constructed RowOffsets means "none given": all rows form one sequence.
 class RowOffsets {
@@ -53,7 +53,7 @@ class RowOffsets {
     for (std::size_t i = 1; i < offsets.size(); ++i)
       check(offsets[i - 1] <= offsets[i], "RowOffsets: offset ", i, " is ", offsets[i], ", less than the one before, ",
             offsets[i - 1], detail::from_lengths_hint);
-    offsets_ = std::move(offsets);
+    owned_ = std::move(offsets);
   }
   RowOffsets(std::initializer_list<Index> offsets) : RowOffsets(std::vector<Index>(offsets)) {}
   template <WholeNumbers Offsets>
@@ -69,12 +69,21 @@ class RowOffsets {
   }
   static RowOffsets from_lengths(std::initializer_list<Index> lengths) { return from_indices(lengths); }
 
-  bool given() const { return !offsets_.empty(); }
+  /// Returns offsets over memory that the caller must keep alive and unchanged while the result or a copy is in use.
+  /// Neither making nor copying it allocates memory. The offsets are not checked: they must begin with 0 and not
+  /// decrease.
+  static RowOffsets view(std::span<const Index> offsets) {
+    RowOffsets rows;
+    rows.view_ = offsets;
+    return rows;
+  }
+
+  bool given() const { return !offsets().empty(); }
 
   // The functions from sequences() to max_length() require given offsets.
-  Index sequences() const { return static_cast<Index>(offsets_.size()) - 1; }
-  Index rows() const { return offsets_.back(); }
-  Index begin(Index sequence) const { return offsets_[static_cast<std::size_t>(sequence)]; }
+  Index sequences() const { return static_cast<Index>(offsets().size()) - 1; }
+  Index rows() const { return offsets().back(); }
+  Index begin(Index sequence) const { return offsets()[static_cast<std::size_t>(sequence)]; }
   Index end(Index sequence) const { return begin(sequence + 1); }
   Index length(Index sequence) const { return end(sequence) - begin(sequence); }
   Index max_length() const {
@@ -89,13 +98,17 @@ class RowOffsets {
     if (!given()) return RowOffsets{0, rows};
     if (this->rows() != rows)
       fail(where, ": ", name, " has ", rows, " rows, its offsets end at ", this->rows(),
-           std::accumulate(offsets_.begin(), offsets_.end(), Index{0}) == rows ? detail::from_lengths_hint : "");
+           std::accumulate(offsets().begin(), offsets().end(), Index{0}) == rows ? detail::from_lengths_hint : "");
     return *this;
   }
 
-  friend bool operator==(const RowOffsets& a, const RowOffsets& b) { return a.offsets_ == b.offsets_; }
+  friend bool operator==(const RowOffsets& a, const RowOffsets& b) {
+    return std::equal(a.offsets().begin(), a.offsets().end(), b.offsets().begin(), b.offsets().end());
+  }
 
  private:
+  std::span<const Index> offsets() const { return view_.empty() ? std::span<const Index>(owned_) : view_; }
+
   static RowOffsets from_indices(std::vector<Index> lengths) {
     Index end = 0;
     for (std::size_t i = 0; i < lengths.size(); ++i) {
@@ -109,7 +122,8 @@ class RowOffsets {
     return RowOffsets(std::move(lengths));
   }
 
-  std::vector<Index> offsets_;
+  std::vector<Index> owned_;
+  std::span<const Index> view_;  // empty: the offsets are owned
 };
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI

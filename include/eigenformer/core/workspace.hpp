@@ -29,9 +29,16 @@ class Workspace {
     static_assert(std::is_trivially_destructible_v<Scalar>, "a workspace holds plain numbers");
     const std::size_t bytes = bytes_for<Scalar>(count);
     std::byte* block = memory_->allocate(bytes);
-    return std::shared_ptr<Scalar>(reinterpret_cast<Scalar*>(block), [memory = memory_, bytes](Scalar* scalars) {
-      memory->release(reinterpret_cast<std::byte*>(scalars), bytes);
-    });
+    const auto release = [list = memory_.get(), bytes](Scalar* scalars) {  // OwnerAllocator keeps the list
+      list->release(reinterpret_cast<std::byte*>(scalars), bytes);
+    };
+    return std::shared_ptr<Scalar>(reinterpret_cast<Scalar*>(block), release, OwnerAllocator<Scalar>(memory_));
+  }
+
+  /// Returns uninitialised memory for `count` scalars from `workspace`, or from the heap if it is null.
+  template <class Scalar>
+  static std::shared_ptr<Scalar> allocate_from(Workspace* workspace, Index count) {
+    return workspace != nullptr ? workspace->allocate<Scalar>(count) : allocate_from_heap<Scalar>(count);
   }
 
   /// Returns uninitialised memory for `count` scalars from the heap, aligned to 64 bytes. For callers without a
@@ -59,12 +66,25 @@ class Workspace {
     void operator()(std::byte* block) const { ::operator delete(block, std::align_val_t(block_alignment)); }
   };
 
+  // Memory for what a shared_ptr owns its block with. Those that are not in use form a list.
+  union Owner {
+    Owner* next;
+    alignas(std::max_align_t) std::byte memory[96];
+  };
+
   // Allocates from chunks by first fit in address order, and merges adjacent free ranges.
   //
   // `release` runs in destructors and must not throw. Only `allocate` therefore asks the system for memory, including
   // the memory of the lists of free ranges.
   class FreeList {
    public:
+    FreeList() = default;
+    FreeList(const FreeList&) = delete;
+    FreeList& operator=(const FreeList&) = delete;
+    ~FreeList() {
+      while (owners_ != nullptr) delete std::exchange(owners_, owners_->next);
+    }
+
     std::byte* allocate(std::size_t bytes) {
       // A new step begins. Merge the chunks into one: it then fits every later step of at most this size, whatever its
       // shapes.
@@ -90,6 +110,12 @@ class Workspace {
       chunk->give_back(block, bytes);
       --blocks_;
     }
+
+    void* allocate_owner() {
+      if (owners_ == nullptr) return new Owner;
+      return std::exchange(owners_, owners_->next);
+    }
+    void release_owner(void* owner) noexcept { owners_ = new (owner) Owner{owners_}; }
 
     std::size_t capacity() const { return capacity_; }
     std::size_t chunks_made() const { return chunks_made_; }
@@ -154,6 +180,27 @@ class Workspace {
     std::size_t blocks_ = 0;  // lent, over all chunks
     std::size_t capacity_ = 0;
     std::size_t chunks_made_ = 0;
+    Owner* owners_ = nullptr;  // not in use
+  };
+
+  // Allocates what a shared_ptr owns its block with, from the list of the block. So lending a block again allocates
+  // nothing.
+  template <class T>
+  struct OwnerAllocator {
+    using value_type = T;
+    explicit OwnerAllocator(std::shared_ptr<FreeList> list) : memory(std::move(list)) {}
+    template <class Other>
+    OwnerAllocator(const OwnerAllocator<Other>& other) : memory(other.memory) {}  // NOLINT: allocators convert
+    T* allocate(std::size_t) {
+      static_assert(sizeof(T) <= sizeof(Owner) && alignof(T) <= alignof(Owner));
+      return static_cast<T*>(memory->allocate_owner());
+    }
+    void deallocate(T* owner, std::size_t) noexcept { memory->release_owner(owner); }
+    template <class Other>
+    bool operator==(const OwnerAllocator<Other>& other) const {
+      return memory == other.memory;
+    }
+    std::shared_ptr<FreeList> memory;
   };
 
   template <class Scalar>
