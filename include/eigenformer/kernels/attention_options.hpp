@@ -8,6 +8,7 @@
 #include "eigenformer/core/rng.hpp"
 #include "eigenformer/core/row_offsets.hpp"
 #include "eigenformer/core/threads.hpp"
+#include "eigenformer/core/workspace.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
@@ -49,6 +50,7 @@ struct AttentionOptions {
   double dropout = 0;  // rate for the attention weights, drawn with dropout_key
   RandomKey dropout_key{};
   Threads* threads = nullptr;
+  Workspace* workspace = nullptr;  // memory for the lists that a call makes; default: the heap
 };
 
 /// Stands for the last argument of a call that already has options, and so needs no more.

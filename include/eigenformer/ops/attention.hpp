@@ -27,10 +27,12 @@ struct QueryKeyValue {
 
 namespace detail {
 
-/// Completes options from the context: sets the threads and the dropout key. Without a generator dropout is off.
+/// Completes options from the context: sets the threads, the dropout key and, without a tape, the workspace. Without a
+/// generator dropout is off.
 template <class Scalar>
 AttentionOptions with_context(const Context<Scalar>& context, AttentionOptions options) {
   options.threads = context.threads;
+  if (context.tape == nullptr) options.workspace = context.workspace;
   if (context.rng == nullptr) options.dropout = 0;
   if (options.dropout > 0) options.dropout_key = context.rng->split();
   return options;

@@ -3,6 +3,7 @@
 #include <numeric>
 #include <vector>
 
+#include "eigenformer/kernels/detail/attention/head_rows.hpp"
 #include "kernels/kernel_checks.hpp"
 #include "support/message_of.hpp"
 

@@ -20,7 +20,7 @@ TEMPLATE_TEST_CASE("the tasks of a call have every query of every head once, and
           detail::attention_layout({rows.rows(), 4 * heads}, {rows.rows(), 4 * key_heads}, {rows.rows(), 4 * key_heads},
                                    {.heads = heads, .key_heads = key_heads, .query_rows = rows, .key_rows = rows});
       Matrix<int> times = Matrix<int>::Zero(heads, rows.rows());
-      for (const detail::AttentionTask& task : detail::attention_tasks<TestType>(layout, together)) {
+      for (const detail::AttentionTask& task : detail::attention_tasks<TestType>(layout, together, nullptr).tasks) {
         CAPTURE(task.sequence, task.head);
         CHECK(task.path == detail::query_path<TestType>(layout, task.sequence));
         CHECK(task.query_begin < task.query_end);

@@ -5,7 +5,7 @@
 // a row for each query that reads this head: for each position in each query head of the group.
 #pragma once
 
-#include <vector>
+#include <array>
 
 #include "eigenformer/kernels/detail/attention/hidden_keys.hpp"
 #include "eigenformer/kernels/detail/attention/key_tiles.hpp"
@@ -66,8 +66,7 @@ class FewQueries {
         memory_(rows_ * (d_stride() + e_stride() + tile_keys_)),
         q_rows_(memory_.data()),
         results_(q_rows_ + rows_ * d_stride()),
-        scores_(results_ + rows_ * e_stride()),
-        softmax_(static_cast<std::size_t>(rows_)) {
+        scores_(results_ + rows_ * e_stride()) {
     for (Index h = 0; h < heads(); ++h) {
       const Strided<Scalar> from = call_.rows.q.of(tile_.sequence).from(tile_.head + h, tile_.first_row);
       for (Index i = 0; i < tile_.queries; ++i)
@@ -145,7 +144,8 @@ class FewQueries {
   Scalar* const q_rows_;   // [rows x padded d], scaled
   Scalar* const results_;  // [rows x padded e]
   Scalar* const scores_;   // [rows x tile_keys], then weights
-  std::vector<RowSoftmax<Scalar, Call::in_base_2>> softmax_;
+  // One per row: see has_few_queries.
+  std::array<RowSoftmax<Scalar, Call::in_base_2>, static_cast<std::size_t>((lanes + 1) / 2)> softmax_;
 };
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI::detail

@@ -2,8 +2,8 @@
 #pragma once
 
 #include <cmath>
+#include <memory>
 #include <span>
-#include <vector>
 
 #include "eigenformer/kernels/attention_options.hpp"
 #include "eigenformer/kernels/detail/attention/score_calls.hpp"
@@ -19,10 +19,10 @@ struct AttentionLayout {
   double scale;
   RowOffsets query_rows;
   RowOffsets key_rows;
-  std::span<const Index> key_index;  // empty if keys lie in order, or if there are none
-  std::span<const double> sinks;     // of each head, or empty
-  KeyPages pages{};                  // page_size 0: keys do not lie in pages
-  std::vector<Index> first_page{};   // of each sequence, in pages.pages
+  std::span<const Index> key_index;     // empty if keys lie in order, or if there are none
+  std::span<const double> sinks;        // of each head, or empty
+  KeyPages pages{};                     // page_size 0: keys do not lie in pages
+  std::shared_ptr<Index> first_page{};  // of each sequence, in pages.pages
 
   /// Returns the number of query heads that share a key head.
   Index group() const { return heads / key_heads; }
@@ -33,7 +33,7 @@ struct AttentionLayout {
   /// Returns the row of k and v of a sequence's key.
   Index key_row(Index sequence, Index key) const {
     if (pages.page_size > 0) {
-      const Index page = first_page[static_cast<std::size_t>(sequence)] + key / pages.page_size;
+      const Index page = first_page.get()[sequence] + key / pages.page_size;
       return pages.pages[static_cast<std::size_t>(page)] * pages.page_size + key % pages.page_size;
     }
     const Index number = key_rows.begin(sequence) + key;
@@ -49,18 +49,21 @@ struct AttentionLayout {
   }
 };
 
-/// Adds the pages in which keys lie. rows: of k and v. Throws if there are too few pages, or if one is not in k and v.
-inline void add_pages(AttentionLayout& layout, const KeyPages& given, Index rows) {
+/// Adds the pages in which keys lie. where: begins messages; rows: of k and v; workspace: memory for the layout. Throws
+/// if there are too few pages, or if one is not in k and v.
+inline void add_pages(const char* where, AttentionLayout& layout, const KeyPages& given, Index rows,
+                      Workspace* workspace = nullptr) {
   layout.pages = given;
+  layout.first_page = Workspace::allocate_from<Index>(workspace, layout.sequences());
   Index pages = 0;
   for (Index s = 0; s < layout.sequences(); ++s) {
-    layout.first_page.push_back(pages);
+    layout.first_page.get()[s] = pages;
     pages += (layout.key_rows.length(s) + given.page_size - 1) / given.page_size;
   }
-  check(static_cast<Index>(given.pages.size()) == pages, "attention: key_pages has ", given.pages.size(),
+  check(static_cast<Index>(given.pages.size()) == pages, where, ": key_pages has ", given.pages.size(),
         " pages, expected ", pages, " of ", given.page_size, " rows for ", layout.key_rows.rows(), " keys");
   for (const Index page : given.pages)
-    check(page >= 0 && page < rows / given.page_size, "attention: key_pages has page ", page, ", k has ",
+    check(page >= 0 && page < rows / given.page_size, where, ": key_pages has page ", page, ", k has ",
           rows / given.page_size, " pages of ", given.page_size, " rows");
 }
 
@@ -99,7 +102,7 @@ inline AttentionLayout attention_layout(Shape q, Shape k, Shape v, const Attenti
         " sinks, expected one for each of ", heads, " heads");
   check(layout.query_rows.sequences() == layout.key_rows.sequences(), "attention: query_rows has ",
         layout.query_rows.sequences(), " sequences, key_rows has ", layout.key_rows.sequences());
-  if (paged) add_pages(layout, *options.key_pages, k.rows);
+  if (paged) add_pages("attention", layout, *options.key_pages, k.rows, options.workspace);
   return layout;
 }
 

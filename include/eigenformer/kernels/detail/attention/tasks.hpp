@@ -1,7 +1,8 @@
 // Splits a call of attention into tasks.
 #pragma once
 
-#include <vector>
+#include <memory>
+#include <span>
 
 #include "eigenformer/kernels/detail/attention/erased_score.hpp"
 #include "eigenformer/kernels/detail/attention/few_queries.hpp"
@@ -29,26 +30,44 @@ struct AttentionTask {
   Index query_begin, query_end;
 };
 
-/// Returns all tasks of a call. Tasks of one head are adjacent, because they read the same keys. together: query blocks
-/// per task. The blocks of a task go over the keys together.
+/// The tasks of a call, in memory from a workspace or the heap.
+struct AttentionTasks {
+  std::shared_ptr<AttentionTask> memory;
+  std::span<const AttentionTask> tasks;
+};
+
+/// Returns the number of tasks of a sequence's queries, over all heads.
 template <class Scalar>
-std::vector<AttentionTask> attention_tasks(const AttentionLayout& layout, Index together) {
-  std::vector<AttentionTask> tasks;
+Index task_count(const AttentionLayout& layout, Index sequence, Index together) {
+  const Index queries = layout.query_rows.length(sequence);
+  if (queries == 0) return 0;
+  if (query_path<Scalar>(layout, sequence) != QueryPath::query_blocks) return layout.key_heads;
+  return layout.heads * ((query_blocks<Scalar>(queries) + together - 1) / together);
+}
+
+/// Returns all tasks of a call. Tasks of one head are adjacent, because they read the same keys. together: query blocks
+/// per task. The blocks of a task go over the keys together. workspace: memory for the tasks, or null.
+template <class Scalar>
+AttentionTasks attention_tasks(const AttentionLayout& layout, Index together, Workspace* workspace) {
+  Index count = 0;
+  for (Index s = 0; s < layout.sequences(); ++s) count += task_count<Scalar>(layout, s, together);
+  const std::shared_ptr<AttentionTask> memory = Workspace::allocate_from<AttentionTask>(workspace, count);
+  AttentionTask* next = memory.get();
   for (Index head = 0; head < layout.heads; ++head)
     for (Index s = 0; s < layout.sequences(); ++s) {
       const Index queries = layout.query_rows.length(s);
       if (queries == 0) continue;
       const QueryPath path = query_path<Scalar>(layout, s);
       if (path != QueryPath::query_blocks) {
-        if (head % layout.group() == 0) tasks.push_back({path, s, head, 0, queries});
+        if (head % layout.group() == 0) *next++ = {path, s, head, 0, queries};
         continue;
       }
       const Index blocks = query_blocks<Scalar>(queries);
       for (Index block = 0; block < blocks; block += together)
-        tasks.push_back({path, s, head, query_block_begin<Scalar>(queries, block),
-                         query_block_begin<Scalar>(queries, std::min<Index>(blocks, block + together))});
+        *next++ = {path, s, head, query_block_begin<Scalar>(queries, block),
+                   query_block_begin<Scalar>(queries, std::min<Index>(blocks, block + together))};
     }
-  return tasks;
+  return {memory, {memory.get(), static_cast<std::size_t>(count)}};
 }
 
 /// Returns the tile of a task's queries, with no keys yet.
@@ -83,24 +102,25 @@ void attend_with(const typename Queries::Call& call, const ScoreTile& tile) {
   }
 }
 
-/// Computes the attention of a call, in parallel. Throws if the score does not cover the batch.
+/// Computes the attention of a call, in parallel. workspace: memory for the list of tasks, or null. Throws if the score
+/// does not cover the batch.
 ///
 /// Of these paths, only query blocks have kernels compiled for one score (see has_own_kernel). The others call the
 /// score only a few times per tile of keys, so indirect calls cost next to nothing there, and one kernel serves all
 /// masks.
 template <class Scalar, class Stored, Score S>
-void attend(const AttentionCall<Scalar, Stored, S>& call, Threads* threads) {
+void attend(const AttentionCall<Scalar, Stored, S>& call, Threads* threads, Workspace* workspace) {
   const AttentionLayout& layout = call.layout;
   const auto& any_score = erased_for_kernel<Scalar, kind_of_forward<S>>(call.score);
   using AnyScore = std::remove_cvref_t<decltype(any_score)>;
   const AttentionCall<Scalar, Stored, AnyScore> any_call{layout, any_score, call.dropout, call.rows};
   check_covers(call.score, whole_batch(layout));
-  const std::vector<AttentionTask> tasks =
-      attention_tasks<Scalar>(layout, blocks_together<Scalar>(layout, call.rows.k, call.rows.v, threads != nullptr));
+  const AttentionTasks tasks = attention_tasks<Scalar>(
+      layout, blocks_together<Scalar>(layout, call.rows.k, call.rows.v, threads != nullptr), workspace);
   const Index grain = layout.key_rows.max_length() > 128 ? 1 : 16;  // short sequences: about 20 microseconds a task
-  parallel_for(threads, static_cast<Index>(tasks.size()), grain, [&](Index begin, Index end) {
+  parallel_for(threads, static_cast<Index>(tasks.tasks.size()), grain, [&](Index begin, Index end) {
     for (Index i = begin; i < end; ++i) {
-      const AttentionTask& task = tasks[static_cast<std::size_t>(i)];
+      const AttentionTask& task = tasks.tasks[static_cast<std::size_t>(i)];
       const ScoreTile tile = tile_of_queries(layout, task);
       switch (task.path) {
         case QueryPath::query_blocks:
