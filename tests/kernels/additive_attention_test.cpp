@@ -158,6 +158,22 @@ TEMPLATE_TEST_CASE("keys of additive attention may be picked by an index", "[ker
   }
 }
 
+TEMPLATE_TEST_CASE("keys of additive attention in pages give the bits of keys picked by an index", "[kernels]", float,
+                   double) {
+  ef::Rng rng(332);
+  for (const Index hidden : {6, 16}) {
+    CAPTURE(hidden);
+    const auto in = random_inputs<TestType>(4, 12, hidden, 16, rng);
+    const std::vector<Index> index{4, 5, 6, 7, 0, 4, 5, 6, 7, 0, 8, 9, 10}, pages{1, 0, 1, 0, 2};
+    const ef::RowOffsets query_rows{0, 1, 2, 3, 4}, key_rows{0, 5, 10, 13, 13};
+    CHECK(identical<TestType>(
+        ef::additive_attention(in[0], in[1], in[2], in[3],
+                               {.query_rows = query_rows, .key_rows = key_rows, .key_pages = ef::KeyPages{4, pages}}),
+        ef::additive_attention(in[0], in[1], in[2], in[3],
+                               {.query_rows = query_rows, .key_rows = key_rows, .key_index = index})));
+  }
+}
+
 TEMPLATE_TEST_CASE("additive attention of extreme numbers has no NaN", "[kernels]", float, double) {
   ef::Rng rng(341);
   const auto inf = std::numeric_limits<TestType>::infinity();
@@ -253,6 +269,13 @@ TEST_CASE("additive attention names what does not fit", "[kernels]") {
   CHECK(attend(q, k, v, values, {.key_index = beyond}) == "additive_attention: key_index has 4, k is [4 x 5]");
   CHECK(attend(q, k, v, values, {.key_rows = {0, 3}, .key_index = within}) ==
         "additive_attention: key_index has 4 rows, its offsets end at 3");
+  const ef::KeyPages pages{2, within};
+  CHECK(attend(q, k, v, values, {.key_rows = {0, 4}, .key_pages = pages}) ==
+        "additive_attention: key_pages has 4 pages, expected 2 of 2 rows for 4 keys");
+  CHECK(attend(q, k, v, values, {.key_rows = {0, 8}, .key_pages = pages}) ==
+        "additive_attention: key_pages has page 2, k has 2 pages of 2 rows");
+  CHECK(attend(q, k, v, values, {.key_pages = pages}) ==
+        "additive_attention: key_pages needs a page_size, key_rows and no key_index");
   CHECK(message_of([&] {
           ef::additive_attention_forward<float>({q, k, v, values}, {}, {other, weights});
         }) == "additive_attention: y is [2 x 2], expected [3 x 6]");
@@ -272,5 +295,6 @@ TEST_CASE("additive attention names what does not fit", "[kernels]") {
   CHECK(backward(d_q, other, d_v, d_values, y) == "additive_attention: d_k is [2 x 2], expected [4 x 5]");
   CHECK(backward(d_q, d_k, other, d_values, y) == "additive_attention: d_v is [2 x 2], expected [1 x 5]");
   CHECK(backward(d_q, d_k, d_v, other, y) == "additive_attention: d_values is [2 x 2], expected [4 x 6]");
-  CHECK(backward(d_q, d_k, d_v, d_values, y, {.key_index = within}) == "additive_attention: key_index has no backward");
+  CHECK(backward(d_q, d_k, d_v, d_values, y, {.key_index = within}) ==
+        "additive_attention: key_index and key_pages have no backward");
 }

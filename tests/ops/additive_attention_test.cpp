@@ -34,5 +34,5 @@ TEST_CASE("additive attention by an index cannot be recorded", "[ops]") {
   const ef::Variable<float> x = tape.variable(Eigen::MatrixXf::Random(2, 3)), v(Eigen::MatrixXf::Random(1, 3));
   const std::vector<ef::Index> index{1, 0};
   CHECK_THROWS_WITH(ef::additive_attention({.tape = &tape}, x, x, v, x, {.key_index = index}),
-                    "additive_attention: key_index has no backward, and a tape is recording");
+                    "additive_attention: key_index and key_pages have no backward, and a tape is recording");
 }

@@ -22,6 +22,8 @@ struct AdditiveAttentionOptions {
   // key_index[j]. By default all rows are keys; an empty list means no keys.
   // The backward does not support key_index.
   std::optional<std::span<const Index>> key_index{};
+  // The pages in which keys and values lie, as in AttentionOptions. The backward does not support key_pages.
+  std::optional<KeyPages> key_pages{};
   Threads* threads = nullptr;
 };
 
@@ -59,22 +61,26 @@ inline AttentionLayout additive_attention_layout(Shape q, Shape k, Shape v, Shap
   check(q.cols == k.cols, "additive_attention: q is ", q, ", k is ", k, ", expected as many columns");
   check_shape("additive_attention", "v", v, {1, q.cols});
   check(values.rows == k.rows, "additive_attention: k is ", k, ", values is ", values, ", expected as many rows");
-  const bool indexed = options.key_index.has_value();
+  const bool indexed = options.key_index.has_value(), paged = options.key_pages.has_value();
+  check(!paged || (options.key_pages->page_size > 0 && options.key_rows.given() && !indexed),
+        "additive_attention: key_pages needs a page_size, key_rows and no key_index");
   const std::span<const Index> key_index = options.key_index.value_or(std::span<const Index>());
   for (const Index row : key_index)
     check(row >= 0 && row < k.rows, "additive_attention: key_index has ", row, ", k is ", k);
   const Index keys = indexed ? static_cast<Index>(key_index.size()) : k.rows;
-  AttentionLayout layout{1,
-                         1,
-                         k.cols,
-                         values.cols,
-                         1,
-                         options.query_rows.for_rows(q.rows, "additive_attention", "q"),
-                         options.key_rows.for_rows(keys, "additive_attention", indexed ? "key_index" : "k"),
-                         key_index,
-                         {}};
+  AttentionLayout layout{
+      1,
+      1,
+      k.cols,
+      values.cols,
+      1,
+      options.query_rows.for_rows(q.rows, "additive_attention", "q"),
+      paged ? options.key_rows : options.key_rows.for_rows(keys, "additive_attention", indexed ? "key_index" : "k"),
+      key_index,
+      {}};
   check(layout.sequences() == layout.key_rows.sequences(), "additive_attention: query_rows has ", layout.sequences(),
         " sequences, key_rows has ", layout.key_rows.sequences());
+  if (paged) add_pages("additive_attention", layout, *options.key_pages, k.rows);
   return layout;
 }
 
@@ -159,14 +165,15 @@ void additive_attention_forward(const AdditiveAttentionInputs<Scalar>& in, const
 ///   d_q_i = v sum_j d_e_ij (1 - tanh^2)      d_k_j = v sum_i d_e_ij (1 - tanh^2)      d_v = sum_ij d_e_ij tanh
 ///
 /// Hidden units are independent, so threads divide them, a cache line at a time. Throws if shapes and offsets do not
-/// fit, or if options.key_index is given, before it writes.
+/// fit, or if options has key_index or key_pages, before it writes.
 template <class Scalar>
 void additive_attention_backward(const AdditiveAttentionInputs<Scalar>& in, const AdditiveAttentionOptions& options,
                                  const ConstMatrixRef<Scalar>& weights, const ConstMatrixRef<Scalar>& d_y,
                                  AdditiveAttentionGradients<Scalar> to) {
   const ConstMatrixRef<Scalar>&q = in.q, &k = in.k, &v = in.v, &values = in.values;
   MatrixRef<Scalar>&d_q = to.d_q, &d_k = to.d_k, &d_v = to.d_v, &d_values = to.d_values;
-  check(!options.key_index.has_value(), "additive_attention: key_index has no backward");
+  check(!options.key_index.has_value() && !options.key_pages.has_value(),
+        "additive_attention: key_index and key_pages have no backward");
   const detail::AttentionLayout layout =
       detail::additive_attention_layout(shape(q), shape(k), shape(v), shape(values), options);
   const RowOffsets &query_rows = layout.query_rows, &key_rows = layout.key_rows;

@@ -14,7 +14,7 @@ struct AdditiveAttentionResult {
 };
 
 /// Returns the additive attention of q over k and values, and its weights. Threads come from the context. Throws if
-/// options.key_index is given while a tape is recording, since it has no backward.
+/// options has key_index or key_pages while a tape is recording, since they have no backward.
 /// q: [queries x A], k: [keys x A], v: [1 x A], values: [keys x value width].
 template <class Scalar>
 AdditiveAttentionResult<Scalar> additive_attention_and_weights(const Context<Scalar>& context,
@@ -22,8 +22,8 @@ AdditiveAttentionResult<Scalar> additive_attention_and_weights(const Context<Sca
                                                                const Variable<Scalar>& v,
                                                                const Variable<Scalar>& values,
                                                                AdditiveAttentionOptions options = {}) {
-  check(context.tape == nullptr || !options.key_index.has_value(),
-        "additive_attention: key_index has no backward, and a tape is recording");
+  check(context.tape == nullptr || (!options.key_index.has_value() && !options.key_pages.has_value()),
+        "additive_attention: key_index and key_pages have no backward, and a tape is recording");
   options.threads = context.threads;
   const detail::AttentionLayout layout =
       detail::additive_attention_layout(shape(q), shape(k), shape(v), shape(values), options);
@@ -49,7 +49,7 @@ AdditiveAttentionResult<Scalar> additive_attention_and_weights(const Context<Sca
 }
 
 /// Returns the additive attention of q over k and values: [queries x value width]. Threads come from the context.
-/// Throws if options.key_index is given while a tape is recording, since it has no backward.
+/// Throws if options has key_index or key_pages while a tape is recording, since they have no backward.
 /// q: [queries x A], k: [keys x A], v: [1 x A], values: [keys x value width].
 template <class Scalar>
 Variable<Scalar> additive_attention(const Context<Scalar>& context, const Variable<Scalar>& q,
