@@ -1,0 +1,197 @@
+// Sequences that grow token by token in pages, and share the pages of common prefixes (as in vLLM: Kwon et al. 2023,
+// arXiv 2309.06180).
+#pragma once
+
+#include <algorithm>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "eigenformer/core/row_offsets.hpp"
+#include "eigenformer/kernels/attention_options.hpp"
+
+namespace eigenformer::inline EIGENFORMER_ABI {
+
+/// A page of which the first rows must be copied before a sequence may write to its own copy.
+struct PageCopy {
+  Index from;
+  Index to;
+  Index rows;
+};
+
+/// Tells in which pages the tokens of each sequence lie. Page p is rows p * page_size to (p + 1) * page_size - 1 of
+/// buffers that the caller owns, such as those of a KeyValueCache. Token t of a sequence lies in its page t /
+/// page_size.
+///
+/// Pages have reference counts. branch() shares pages, so it moves integers only. extend() gives a sequence a page of
+/// its own if others share the page that it would write to. A page without sequences is free, and is used again.
+///
+/// Once the lists are as long as they ever get, no call allocates memory.
+class PageTable {
+ public:
+  /// Throws if page_size is below 1.
+  explicit PageTable(Index page_size = 16) : page_size_(page_size) {
+    check(page_size >= 1, "PageTable: page_size is ", page_size, ", expected 1 or more");
+  }
+
+  Index page_size() const { return page_size_; }
+  Index sequences() const { return static_cast<Index>(now_.offsets.size()) - 1; }
+  Index length(Index sequence) const { return key_rows().length(sequence); }
+  /// The number of pages that buffers must have.
+  Index pages() const { return static_cast<Index>(references_.size()); }
+  Index used_pages() const { return pages() - free_pages_; }
+
+  /// Adds `count` sequences without tokens after the others. Throws if count is negative.
+  void add(Index count) {
+    check(count >= 0, "PageTable: ", count, " sequences are added, expected 0 or more");
+    for (Index i = 0; i < count; ++i) now_.end_sequence(0);
+  }
+
+  /// Makes sequence i what sequence parents[i] was. The pages of sequences that are nobody's parents become free.
+  /// Throws if a parent does not exist, before it changes anything.
+  void branch(std::span<const Index> parents) {
+    for (const Index parent : parents)
+      check(parent >= 0 && parent < sequences(), "PageTable: parent ", parent, " is asked for, there are ",
+            sequences());
+    next_.clear();
+    for (const Index parent : parents) {
+      for (const Index page : now_.pages_of(parent)) {
+        next_.pages.push_back(page);
+        ++references_[static_cast<std::size_t>(page)];
+      }
+      next_.end_sequence(length(parent));
+    }
+    for (const Index page : now_.pages) release(page);
+    std::swap(now_, next_);
+    forget_new_tokens();
+  }
+
+  /// Adds tokens[s] tokens to sequence s. Throws unless there is a number, 0 or more, for each sequence, before it
+  /// changes anything.
+  void extend(std::span<const Index> tokens) {
+    check(static_cast<Index>(tokens.size()) == sequences(), "PageTable: ", tokens.size(),
+          " numbers of new tokens, expected ", sequences(), ", one a sequence");
+    for (const Index count : tokens)
+      check(count >= 0, "PageTable: ", count, " tokens are added to a sequence, expected 0 or more");
+    extend_by([&](Index s) { return tokens[static_cast<std::size_t>(s)]; });
+  }
+  /// Adds one token to every sequence.
+  void extend() {
+    extend_by([](Index) { return Index{1}; });
+  }
+
+  /// The numbers of tokens of all sequences as offsets; valid until the next change of the table.
+  RowOffsets key_rows() const { return RowOffsets::view(now_.offsets); }
+  /// The pages of all sequences, as attention takes them; valid until the next change of the table.
+  KeyPages key_pages() const { return {page_size_, now_.pages}; }
+
+  // What the last extend() added, until the next change of the table: sequence by sequence, in order.
+
+  /// The new tokens of each sequence, as offsets.
+  RowOffsets new_tokens() const { return RowOffsets::view(new_offsets_); }
+  /// The row of the buffers of each new token.
+  std::span<const Index> new_rows() const { return new_rows_; }
+  /// The place of each new token in its sequence.
+  std::span<const Index> new_positions() const { return new_positions_; }
+  /// The pages to copy before rows are written.
+  std::span<const PageCopy> copies() const { return copies_; }
+
+ private:
+  // The pages and lengths of all sequences.
+  struct Sequences {
+    std::vector<Index> pages;          // of all sequences, one after another
+    std::vector<Index> first_page{0};  // of each sequence, in `pages`; ends with their number
+    std::vector<Index> offsets{0};     // of each sequence's tokens among all
+
+    void clear() {
+      pages.clear();
+      first_page.assign(1, 0);
+      offsets.assign(1, 0);
+    }
+    // Ends a sequence of this length, whose pages have been added to `pages`.
+    void end_sequence(Index length) {
+      first_page.push_back(static_cast<Index>(pages.size()));
+      offsets.push_back(offsets.back() + length);
+    }
+    std::span<const Index> pages_of(Index sequence) const {
+      const auto s = static_cast<std::size_t>(sequence);
+      return std::span(pages).subspan(static_cast<std::size_t>(first_page[s]),
+                                      static_cast<std::size_t>(first_page[s + 1] - first_page[s]));
+    }
+  };
+
+  template <class Count>
+  void extend_by(Count count) {
+    forget_new_tokens();
+    next_.clear();
+    for (Index s = 0; s < sequences(); ++s) {
+      const std::span<const Index> pages = now_.pages_of(s);
+      const Index before = length(s), after = before + count(s);
+      next_.pages.insert(next_.pages.end(), pages.begin(), pages.end());
+      if (after > before && before % page_size_ != 0) own_last_page(before % page_size_);
+      add_pages((after + page_size_ - 1) / page_size_ - static_cast<Index>(pages.size()));
+      next_.end_sequence(after);
+      for (Index position = before; position < after; ++position) {
+        const Index page = next_.pages_of(s)[static_cast<std::size_t>(position / page_size_)];
+        new_rows_.push_back(page * page_size_ + position % page_size_);
+        new_positions_.push_back(position);
+      }
+      new_offsets_.push_back(static_cast<Index>(new_rows_.size()));
+    }
+    std::swap(now_, next_);
+  }
+
+  // Replaces the last page of `next_`, which has this many rows, by a copy if other sequences share it.
+  void own_last_page(Index rows) {
+    const Index shared = next_.pages.back();
+    if (references_[static_cast<std::size_t>(shared)] == 1) return;
+    next_.pages.pop_back();
+    add_pages(1);
+    copies_.push_back({shared, next_.pages.back(), rows});
+    release(shared);
+  }
+
+  // Adds `count` free pages to `next_`: the first that lie one after another, since attention reads these in place.
+  void add_pages(Index count) {
+    if (count == 0) return;
+    Index first = first_free_, found = 0;
+    while (found < count && first + found < pages()) {
+      if (references_[static_cast<std::size_t>(first + found)] == 0) {
+        ++found;
+      } else {
+        first += found + 1;
+        found = 0;
+      }
+    }
+    for (; found < count; ++found, ++free_pages_) references_.push_back(0);
+    for (Index page = first; page < first + count; ++page) {
+      references_[static_cast<std::size_t>(page)] = 1;
+      next_.pages.push_back(page);
+    }
+    free_pages_ -= count;
+    while (first_free_ < pages() && references_[static_cast<std::size_t>(first_free_)] != 0) ++first_free_;
+  }
+
+  void release(Index page) {
+    if (--references_[static_cast<std::size_t>(page)] > 0) return;
+    ++free_pages_;
+    first_free_ = std::min<Index>(first_free_, page);
+  }
+
+  void forget_new_tokens() {
+    new_rows_.clear();
+    new_positions_.clear();
+    new_offsets_.assign(1, 0);
+    copies_.clear();
+  }
+
+  Index page_size_;
+  Sequences now_, next_;
+  std::vector<Index> references_;  // sequences that have each page
+  Index free_pages_ = 0;
+  Index first_free_ = 0;  // no page before it is free
+  std::vector<Index> new_rows_, new_positions_, new_offsets_{0};
+  std::vector<PageCopy> copies_;
+};
+
+}  // namespace eigenformer::inline EIGENFORMER_ABI
