@@ -103,18 +103,22 @@ TEST_CASE("gradients of global attention, of every score", "[layers]") {
 TEST_CASE("hypotheses share their sentence's memory", "[layers]") {
   ef::Rng rng(63);
   // Two hypotheses of a sentence of two words, and one of a sentence of three.
-  const std::vector<Index> index{0, 1, 0, 1, 2, 3, 4};
-  const ef::RowOffsets query_rows{0, 1, 2, 3}, index_rows{0, 2, 4, 7};
+  const std::vector<Index> rows{0, 1, 0, 1, 2, 3, 4};
+  const ef::RowOffsets query_rows{0, 1, 2, 3}, own_rows{0, 2, 4, 7};
   for (const AlignmentScore score : every_score) {
     CAPTURE(std::string(ef::to_string(score)));
     const ef::GlobalAttention<double> layer = layer_of(score, rng);
     const auto queries = random_matrix<double>(3, query_width(score), rng), memory = random_matrix<double>(5, 6, rng);
     const ef::Variable<double> keys = layer.keys({}, memory);
+    ef::KeyValueCache<double> cache({.page_size = 2});
+    cache.add(2);
+    cache.extend(std::vector<Index>{2, 3});
+    cache.write(0, keys.value(), memory);
+    cache.branch(std::vector<Index>{0, 0, 1});
     ef::AttentionRecorder<double> recorder;
-    const Matrix<double> y =
-        layer.attend_by_index({.attention = &recorder}, queries, keys, memory, {query_rows, index_rows, index}).value();
-    const Matrix<double> own = memory(index, Eigen::all);  // a copy for each
-    CHECK(y == layer({}, queries, layer.keys({}, own), own, query_rows, index_rows).value());
+    const Matrix<double> y = layer.attend_to_cache({.attention = &recorder}, queries, cache, query_rows).value();
+    const Matrix<double> own = memory(rows, Eigen::all);  // a copy for each
+    CHECK(y == layer({}, queries, layer.keys({}, own), own, query_rows, own_rows).value());
     // As queries of one sentence they may be summed up in another order.
     const auto together = layer({}, queries, keys, memory, ef::RowOffsets{0, 2, 3}, ef::RowOffsets{0, 2, 5});
     CHECK(ef::testing::max_error(y, together.value()) < 1e-13);
@@ -122,9 +126,7 @@ TEST_CASE("hypotheses share their sentence's memory", "[layers]") {
     CHECK(std::abs(recorder.weights(layer).matrix(0).row(2).sum() - 1) < 1e-14);
 
     ef::Tape<double> tape;
-    CHECK_THROWS_AS(
-        layer.attend_by_index({.tape = &tape}, tape.variable(queries), keys, memory, {query_rows, index_rows, index}),
-        ef::Error);
+    CHECK_THROWS_AS(layer.attend_to_cache({.tape = &tape}, tape.variable(queries), cache, query_rows), ef::Error);
   }
 }
 

@@ -100,19 +100,65 @@ TEST_CASE("relative positions have vectors of a head's width, for values if want
   CHECK(zero({}, x).value() != keys({}, x).value());
 }
 
-TEST_CASE("attention to a cache without rows is that of no keys", "[layers]") {
+TEST_CASE("attention to a cache without tokens is that of no keys", "[layers]") {
   ef::Rng rng(35);
   ef::MultiHeadAttention<float> layer({.width = 8, .heads = 2, .key_heads = 1}, rng);
   layer.out_proj.bias.value.setConstant(3);
   const auto x = random_matrix<float>(2, 8, rng), memory = random_matrix<float>(4, 8, rng);
-  ef::KeyValueCache<float> fresh, filled;
-  layer.append_to_cache({}, memory, filled);
-  const std::vector<ef::Index> none;
-  for (const ef::KeyValueCache<float>* cache : {&fresh, &filled})
-    CHECK((layer.attend_to_cache({}, x, *cache, {.query_rows = {0, 1, 2}, .key_rows = {0, 0, 0}, .key_index = none})
-               .value()
-               .array() == 3)
-              .all());
+  ef::KeyValueCache<float> empty, other;
+  empty.add(2);
+  empty.extend(std::vector<ef::Index>{0, 0});
+  layer.append_to_cache({}, memory.topRows(0), empty);
+  other.add(3);
+  other.extend(std::vector<ef::Index>{0, 4, 0});
+  layer.append_to_cache({}, memory, other);
+  CHECK((layer.attend_to_cache({}, x, empty, {.query_rows = {0, 1, 2}}).value().array() == 3).all());
+  const auto y = layer.attend_to_cache({}, x, other, {.query_rows = {0, 1, 1, 2}}).value();
+  CHECK((y.array() == 3).all());
+}
+
+TEST_CASE("sequences that share pages of a cache attend as those with keys of their own", "[layers]") {
+  const std::uint64_t seed = 381;
+  CAPTURE(seed);
+  ef::Rng rng(seed);
+  const ef::MultiHeadAttention<double> layer({.width = 8, .heads = 4, .key_heads = 2}, rng);
+  const auto prompt = random_matrix<double>(21, 8, rng), tokens = random_matrix<double>(16, 8, rng);
+  ef::KeyValueCache<double> cache({.layers = 2, .page_size = 4});
+  cache.add(1);
+  cache.extend(std::vector<ef::Index>{21});
+  layer.append_to_cache({}, prompt, cache, 1);
+  const ef::Matrix<double> prefix = layer({}, prompt, {}, ef::Causal{}).value();
+  layer.score = ef::Causal{};
+  CHECK(layer.attend_to_cache({}, prompt, cache, {.layer = 1}).value() == prefix);
+  cache.branch(std::vector<ef::Index>(16, 0));
+  cache.extend();
+  CHECK(cache.table().used_pages() == 5 + 16);
+  layer.append_to_cache({}, tokens, cache, 1);
+  const ef::Matrix<double> y = layer.attend_to_cache({}, tokens, cache, {.layer = 1}).value();
+  for (ef::Index i = 0; i < 16; ++i) {
+    ef::Matrix<double> all(22, 8);
+    all << prompt, tokens.row(i);
+    const ef::Matrix<double> expected =
+        layer({}, tokens.row(i), all, all,
+              {.query_rows = {0, 1}, .key_rows = {0, 22}, .score = ef::Causal::after_past()})
+            .value();
+    CHECK(y.row(i) == expected);
+  }
+}
+
+TEST_CASE("attention to a cache reports its weights to an observer", "[layers]") {
+  ef::Rng rng(36);
+  const ef::MultiHeadAttention<double> layer({.width = 8, .heads = 2}, rng);
+  const auto x = random_matrix<double>(2, 8, rng), memory = random_matrix<double>(7, 8, rng);
+  ef::KeyValueCache<double> cache({.page_size = 3});
+  cache.add(2);
+  cache.extend(std::vector<ef::Index>{5, 2});
+  layer.append_to_cache({}, memory, cache);
+  ef::AttentionRecorder<double> recorder, expected;
+  layer.attend_to_cache({}, x, cache, {.query_rows = {0, 1, 2}, .observer = &recorder});
+  layer({.attention = &expected}, x, memory, memory, {.query_rows = {0, 1, 2}, .key_rows = {0, 5, 7}});
+  for (ef::Index head = 0; head < 2; ++head)
+    CHECK(recorder.weights(layer).matrix(head) == expected.weights(layer).matrix(head));
 }
 
 TEST_CASE("wrong widths and heads are refused", "[layers]") {

@@ -36,7 +36,11 @@ TEST_CASE("positions are added per sequence, and sinusoidal ones have no end", "
   const ef::RowOffsets rows{0, 9, 12};
   const auto encoding = GENERATE(PositionEncoding::sinusoidal, PositionEncoding::sinusoidal_concatenated);
   const ef::Positions<double> few(encoding, 2, 4, rng), many(encoding, 100, 4, rng);
-  CHECK(few({}, x, rows, 3).value() == many({}, x, rows, 3).value());
+  CHECK(few({}, x, rows).value() == many({}, x, rows).value());
+  const std::vector<ef::Index> places{0, 1, 2, 3, 4, 5, 6, 7, 8, 0, 1, 2};
+  CHECK(few.at({}, x, places).value() == many({}, x, rows).value());
+  CHECK(many.at({}, x, places).value() == many({}, x, rows).value());
+  CHECK_THROWS_WITH(few.at({}, x, std::vector<ef::Index>{3}), "positions: x is [12 x 4], given 1 positions");
   CHECK(ef::parameter_count(few) == 0);
   const ef::Matrix<double> table = ef::sinusoidal_positions<double>(0, 20, 4, encoding);
   CHECK(few({}, x, rows).value().row(10) == x.row(10) + table.row(1));
@@ -48,12 +52,18 @@ TEST_CASE("learned positions have a gradient and an end; none leaves all as it i
   ef::Positions<double> learned(PositionEncoding::learned, 5, 4, rng);
   CHECK(ef::parameter_count(learned) == 20);
   ef::testing::check_parameters(learned, [&](const ef::Context<double>& c) { return learned(c, x); });
-  CHECK_THROWS_AS(learned({}, x, {}, 1), ef::Error);
+  const std::vector<ef::Index> places{4, 0, 0, 1, 3}, beyond{0, 1, 5, 2, 3};
+  for (ef::Index i = 0; i < 5; ++i)
+    CHECK(learned.at({}, x, places).value().row(i) ==
+          x.row(i) + learned.weight.value.row(places[static_cast<std::size_t>(i)]));
+  CHECK_THROWS_AS(learned.at({}, x, beyond), ef::Error);
+  CHECK_THROWS_AS(learned({}, ef::Matrix<double>::Zero(6, 4)), ef::Error);
   CHECK(ef::Positions<double>()({}, x).value() == x);
   for (const auto elsewhere :
        {PositionEncoding::relative, PositionEncoding::bucketed, PositionEncoding::alibi, PositionEncoding::rotary}) {
     const ef::Positions<double> nothing(elsewhere, 2, 4, rng);
     CHECK(nothing({}, x).value() == x);
+    CHECK(nothing.at({}, x, places).value() == x);
     CHECK(ef::parameter_count(nothing) == 0);
   }
 }

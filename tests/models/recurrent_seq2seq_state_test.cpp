@@ -4,6 +4,8 @@
 #include "support/approx.hpp"
 #include "support/catch.hpp"
 #include "support/copy_task.hpp"
+#include "support/decoding_checks.hpp"
+#include "support/message_of.hpp"
 #include "support/recurrent_models.hpp"
 #include "support/uncached_decoding.hpp"
 
@@ -68,4 +70,90 @@ TEST_CASE("hypotheses of a recurrent model may be dropped, reordered and split",
   ef::Tape<double> tape;
   const ef::RecurrentSeq2Seq<double> model(ef::testing::small_recurrent(), rng);
   CHECK_THROWS_AS(ef::decoding_state(model, source, {.tape = &tape}), ef::Error);
+}
+
+TEST_CASE("sentences may be added while a recurrent model decodes others, and change no bits", "[models]") {
+  const std::uint64_t seed = 664;
+  CAPTURE(seed);
+  ef::Rng rng(seed);
+  for (const ef::RecurrentSeq2SeqOptions& options : ef::testing::kinds_of_recurrent_models()) {
+    CAPTURE(ef::testing::name_of(options));
+    const ef::RecurrentSeq2Seq<double> model(options, rng);
+    ef::testing::RandomSteps steps(3, 11, seed);
+    ef::RecurrentSeq2SeqState<double> state(model, steps.sources());
+    for (int step = 0; step < 14; ++step) {
+      CAPTURE(step);
+      if (step % 3 == 2) state.add(steps.add(2));
+      const auto [parents, tokens] = steps.next(5);
+      const ef::Matrix<double> logits = state(parents, tokens);
+      for (ef::Index i = 0; i < logits.rows(); ++i) {
+        const ef::testing::PlainHypothesis& hypothesis = steps.hypotheses()[static_cast<std::size_t>(i)];
+        REQUIRE(logits.row(i) == ef::testing::logits_alone<double>(model, hypothesis));
+        REQUIRE(ef::testing::max_error(logits.row(i), ef::testing::whole_logits<double>(model, hypothesis)) < 1e-10);
+      }
+    }
+    CHECK(state({}, {}).rows() == 0);
+    CHECK(state.memory_cache().table().used_pages() == 0);
+  }
+}
+
+TEST_CASE("the alignments of a recurrent model are the weights of its attention", "[models]") {
+  const std::uint64_t seed = 665;
+  CAPTURE(seed);
+  ef::Rng rng(seed);
+  const std::string where = "RecurrentSeq2SeqState: ";
+  for (const ef::RecurrentSeq2SeqOptions& options : ef::testing::kinds_of_recurrent_models()) {
+    CAPTURE(ef::testing::name_of(options));
+    const ef::RecurrentSeq2Seq<double> model(options, rng);
+    ef::testing::RandomSteps steps(3, 11, seed);
+    ef::RecurrentSeq2SeqState<double> state(model, steps.sources());
+    if (options.context != ef::SourceContext::attention) {
+      CHECK(ef::testing::message_of([&] { state.record_alignments(true); }) ==
+            where + "the model has no attention, and so no alignments");
+      continue;
+    }
+    CHECK(ef::testing::message_of([&] { state.alignment(0); }) ==
+          where + "no alignments are recorded; call record_alignments(true) before the first step");
+    state.record_alignments(true);
+    for (int step = 0; step < 6; ++step) {
+      if (step == 3) state.add(steps.add(2));
+      const auto [parents, tokens] = steps.next(5);
+      state(parents, tokens);
+      for (std::size_t i = 0; i < parents.size(); ++i) {
+        const auto& [source, target] = steps.hypotheses()[i];
+        ef::AttentionRecorder<double> recorder;
+        model({.attention = &recorder}, ef::Tokens{source, {}}, ef::Tokens{target, {}});
+        const ef::Matrix<double> expected = recorder.weights(model.attention).matrix(0).bottomRows(1);
+        const ef::Matrix<double> alignment = state.alignment(static_cast<ef::Index>(i));
+        CHECK(ef::shape(alignment) == ef::shape(expected));
+        CHECK(ef::testing::max_error(alignment, expected) < 1e-12);
+      }
+    }
+    CHECK(ef::testing::message_of([&] { state.record_alignments(false); }) ==
+          where + "record_alignments is called after the first step");
+    CHECK(ef::testing::message_of([&] {
+            state.alignment(5);
+          }).find(where + "the alignment of hypothesis 5 is asked for, the last step had ") == 0);
+  }
+}
+
+TEST_CASE("what a step of a recurrent model cannot do is named, and leaves the state as it was", "[models]") {
+  ef::Rng rng(666);
+  const ef::RecurrentSeq2Seq<double> model(ef::testing::small_recurrent(), rng);
+  ef::testing::RandomSteps steps(2, 11, 666);
+  ef::RecurrentSeq2SeqState<double> state(model, steps.sources());
+  const auto message = [&](std::vector<ef::Index> parents, std::vector<ef::Token> tokens) {
+    return ef::testing::message_of([&] { state(parents, tokens); });
+  };
+  for (int step = 0; step < 5; ++step) {
+    const std::string count = std::to_string(steps.hypotheses().size());
+    CHECK(message({0, 0}, {1}) == "RecurrentSeq2SeqState: 2 parents and 1 tokens, expected as many");
+    CHECK(message({0, 9}, {1, 1}) == "RecurrentSeq2SeqState: parent 9 is asked for, there are " + count);
+    CHECK(message({0, 0}, {1, 11}) == "RecurrentSeq2SeqState: token 11 is asked for, the vocabulary has 11");
+    CHECK_THROWS_AS(state.add(ef::Tokens{{3, 11}, {}}), ef::Error);
+    const auto [parents, tokens] = steps.next(3);
+    const ef::Matrix<double> logits = state(parents, tokens);
+    for (ef::Index i = 0; i < logits.rows(); ++i)
+      CHECK(logits.row(i) == ef::testing::logits_alone<double>(model, steps.hypotheses()[static_cast<std::size_t>(i)]));
+  }
 }

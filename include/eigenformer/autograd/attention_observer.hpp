@@ -6,8 +6,8 @@
 namespace eigenformer::inline EIGENFORMER_ABI {
 
 /// Receives the weights of attention layers. Set Context::attention to an observer; attention layers called with that
-/// context then report to it. Only MultiHeadAttention::attend_to_cache does not. AttentionRecorder stores the weights;
-/// your own class may print or sum them instead.
+/// context then report to it. Only MultiHeadAttention::attend_to_cache has an observer of its own. AttentionRecorder
+/// stores the weights; your own class may print or sum them instead.
 template <class Scalar>
 class AttentionObserver {
  public:

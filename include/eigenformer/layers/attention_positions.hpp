@@ -1,7 +1,9 @@
 // Position encodings that act in self-attention; all layers of a stack share one instance.
 #pragma once
 
+#include <algorithm>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "eigenformer/core/detail/compiled.hpp"
@@ -53,6 +55,11 @@ struct AttentionPositions {
   Variable<Scalar> apply_rotary(const Context<Scalar>& context, const Variable<Scalar>& x, Index heads,
                                 const RowOffsets& x_rows, const RowOffsets& key_rows) const;
 
+  /// Applies rotary position embeddings to x, whose rows stand at the given positions: [tokens x heads * width]; other
+  /// encodings return x unchanged. Throws if there is not one position a row, or if one is negative.
+  Variable<Scalar> apply_rotary_at(const Context<Scalar>& context, const Variable<Scalar>& x, Index heads,
+                                   std::span<const Index> positions) const;
+
   /// Returns the score of alibi or bucketed, combined with `other`; for other encodings returns `other`.
   VariableScore<Scalar> score(const Context<Scalar>& context, Index heads, const VariableScore<Scalar>& other) const;
 
@@ -83,19 +90,24 @@ Variable<Scalar> AttentionPositions<Scalar>::apply_rotary(const Context<Scalar>&
         ", its offsets have ", x_rows.sequences(), " sequences and ", x_rows.rows(),
         " rows, the offsets of the keys have ", key_rows.sequences(), " sequences");
   std::vector<Index> positions;  // x holds the last tokens of each sequence's keys
-  Index first = 0, end = 0;
-  for (Index s = 0; s < x_rows.sequences(); ++s) {
-    const Index begin = key_rows.length(s) - x_rows.length(s);
-    for (Index i = 0; i < x_rows.length(s); ++i) positions.push_back(begin + i);
-    if (x_rows.length(s) == 0) continue;
-    first = end == 0 ? begin : std::min<Index>(first, begin);
-    end = std::max<Index>(end, key_rows.length(s));
-  }
-  if (first >= 0 && end <= table->positions()) return rotary(context, x, table, std::move(positions), {.heads = heads});
-  for (Index& position : positions) position -= first;
+  for (Index s = 0; s < x_rows.sequences(); ++s)
+    for (Index i = 0; i < x_rows.length(s); ++i) positions.push_back(key_rows.length(s) - x_rows.length(s) + i);
+  return apply_rotary_at(context, x, heads, positions);
+}
+
+template <class Scalar>
+Variable<Scalar> AttentionPositions<Scalar>::apply_rotary_at(const Context<Scalar>& context, const Variable<Scalar>& x,
+                                                             Index heads, std::span<const Index> positions) const {
+  if (options.encoding != PositionEncoding::rotary) return x;
+  const auto [lowest, highest] = std::minmax_element(positions.begin(), positions.end());
+  if (positions.empty() || (*lowest >= 0 && *highest < table->positions()))
+    return rotary(context, x, table, positions, {.heads = heads});
+  const Index first = *lowest;
   const auto longer = std::make_shared<const RotaryTable<Scalar>>(
-      rotary_table<Scalar>(end - first, table->width(), options.rotary_base, first, options.rope_scaling));
-  return rotary<Scalar>(context, x, longer, std::move(positions), {.heads = heads});
+      rotary_table<Scalar>(*highest + 1 - first, table->width(), options.rotary_base, first, options.rope_scaling));
+  std::vector<Index> rows(positions.begin(), positions.end());  // of the longer table
+  for (Index& row : rows) row -= first;
+  return rotary<Scalar>(context, x, longer, rows, {.heads = heads});
 }
 
 template <class Scalar>

@@ -8,17 +8,13 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// Cached keys and values of a decoder block during decoding.
+/// The cached keys and values that a decoder block reads in a step of decoding.
 template <class Scalar>
-struct DecoderLayerCache {
-  KeyValueCache<Scalar> self;    // target so far: one row per step and hypothesis
-  KeyValueCache<Scalar> memory;  // encoder output: computed once per sentence
-};
-
-/// The rows of a DecoderLayerCache that each hypothesis attends to.
-struct DecoderStepRows {
-  IndexedKeys self;    // per hypothesis: its ancestors' rows, then its own
-  IndexedKeys memory;  // per hypothesis: the rows of its sentence
+struct DecoderCaches {
+  KeyValueCache<Scalar>& self;          // of the target so far; the last extend() added one token to each sequence
+  const KeyValueCache<Scalar>& memory;  // of the encoder's output; its sequences are those of `self`
+  Index layer = 0;                      // of both caches
+  AttentionObserver<Scalar>* observer = nullptr;  // receives the weights of the attention to the memory, if not null
 };
 
 /// The sequences of a decoder block's call, and how target tokens attend to one another.
@@ -57,10 +53,10 @@ struct DecoderLayer {
   Variable<Scalar> operator()(const Context<Scalar>& context, const Variable<Scalar>& x, const Variable<Scalar>& memory,
                               const DecoderBatch<Scalar>& batch) const;
 
-  /// Decodes one step and appends the keys and values of x to the cache. `rows` includes the appended rows.
-  /// x: [hypotheses x width] -> [hypotheses x width].
-  Variable<Scalar> step(const Context<Scalar>& context, const Variable<Scalar>& x, DecoderLayerCache<Scalar>& cache,
-                        const DecoderStepRows& rows, const AttentionPositions<Scalar>& positions = {}) const;
+  /// Decodes one step: writes the keys and values of x to caches.self, then attends to both caches. x: the newest token
+  /// of each sequence, [sequences x width] -> [sequences x width].
+  Variable<Scalar> step(const Context<Scalar>& context, const Variable<Scalar>& x, const DecoderCaches<Scalar>& caches,
+                        const AttentionPositions<Scalar>& positions = {}) const;
 
   static void visit(auto& self, auto&& visitor) {
     visitor("self_attn", self.self_attn);
@@ -112,15 +108,20 @@ Variable<Scalar> DecoderLayer<Scalar>::operator()(const Context<Scalar>& context
 
 template <class Scalar>
 Variable<Scalar> DecoderLayer<Scalar>::step(const Context<Scalar>& context, const Variable<Scalar>& x,
-                                            DecoderLayerCache<Scalar>& cache, const DecoderStepRows& rows,
+                                            const DecoderCaches<Scalar>& caches,
                                             const AttentionPositions<Scalar>& positions) const {
+  const PageTable& table = caches.self.table();
+  const CacheQueries<Scalar> to_memory{.layer = caches.layer,
+                                       .query_rows = table.new_tokens(),
+                                       .query_offsets = table.new_positions(),
+                                       .observer = caches.observer};
   return body(
       context, x,
       [&](const Variable<Scalar>& y) {
-        self_attn.append_to_cache(context, y, cache.self, rows.self.query_rows, rows.self.key_rows, positions);
-        return self_attn.attend_to_cache(context, y, cache.self, rows.self, positions);
+        self_attn.append_to_cache(context, y, caches.self, caches.layer, positions);
+        return self_attn.attend_to_cache(context, y, caches.self, {.layer = caches.layer}, positions);
       },
-      [&](const Variable<Scalar>& y) { return multihead_attn.attend_to_cache(context, y, cache.memory, rows.memory); });
+      [&](const Variable<Scalar>& y) { return multihead_attn.attend_to_cache(context, y, caches.memory, to_memory); });
 }
 
 EIGENFORMER_TEMPLATE(struct DecoderLayer);

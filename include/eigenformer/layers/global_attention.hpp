@@ -9,7 +9,7 @@
 #include "eigenformer/core/named_enum.hpp"
 #include "eigenformer/kernels/attention_weights.hpp"
 #include "eigenformer/layers/attention_recorder.hpp"
-#include "eigenformer/layers/indexed_keys.hpp"
+#include "eigenformer/layers/key_value_cache.hpp"
 #include "eigenformer/layers/linear.hpp"
 #include "eigenformer/ops/additive_attention.hpp"
 #include "eigenformer/ops/attention.hpp"
@@ -64,21 +64,28 @@ struct GlobalAttention {
   Variable<Scalar> operator()(const Context<Scalar>& context, const Variable<Scalar>& queries,
                               const Variable<Scalar>& keys, const Variable<Scalar>& memory,
                               const RowOffsets& query_rows = {}, const RowOffsets& memory_rows = {}) const {
-    return attend_by_index(context, queries, keys, memory, {.query_rows = query_rows, .key_rows = memory_rows});
+    return attend(context, queries, keys, memory, {.query_rows = query_rows, .key_rows = memory_rows});
   }
 
-  /// Returns the contexts of queries that attend to the rows of keys and memory listed in `rows`. For decoding, where
-  /// hypotheses share the memory of their sentence. Throws if `context` has a tape and rows.key_index is set.
-  /// queries: [queries x query_width], memory: [words x memory_width] -> [queries x memory_width].
-  Variable<Scalar> attend_by_index(const Context<Scalar>& context, const Variable<Scalar>& queries,
-                                   const Variable<Scalar>& keys, const Variable<Scalar>& memory,
-                                   const IndexedKeys& rows) const;
+  /// Returns the contexts of queries that attend to the sequences of a cache, for decoding: hypotheses share the memory
+  /// of their sentence. Throws if `context` has a tape. queries: [queries x query_width]; cache: its layer 0 has
+  /// keys(memory) as keys and the memory as values; query_rows: the queries of each sequence -> [queries x
+  /// memory_width].
+  Variable<Scalar> attend_to_cache(const Context<Scalar>& context, const Variable<Scalar>& queries,
+                                   const KeyValueCache<Scalar>& cache, const RowOffsets& query_rows) const {
+    return attend(context, queries, cache.keys(0), cache.values(0), cache.options({.query_rows = query_rows}));
+  }
 
   static void visit(auto& self, auto&& visitor) {
     visitor("query", self.query);
     visitor("key", self.key);
     visitor("v", self.v);
   }
+
+ private:
+  // options: the rows of queries and keys.
+  Variable<Scalar> attend(const Context<Scalar>& context, const Variable<Scalar>& queries, const Variable<Scalar>& keys,
+                          const Variable<Scalar>& memory, AttentionOptions options) const;
 };
 
 template <class Scalar>
@@ -102,15 +109,14 @@ Variable<Scalar> GlobalAttention<Scalar>::keys(const Context<Scalar>& context, c
 }
 
 template <class Scalar>
-Variable<Scalar> GlobalAttention<Scalar>::attend_by_index(const Context<Scalar>& context,
-                                                          const Variable<Scalar>& queries, const Variable<Scalar>& keys,
-                                                          const Variable<Scalar>& memory,
-                                                          const IndexedKeys& rows) const {
+Variable<Scalar> GlobalAttention<Scalar>::attend(const Context<Scalar>& context, const Variable<Scalar>& queries,
+                                                 const Variable<Scalar>& keys, const Variable<Scalar>& memory,
+                                                 AttentionOptions options) const {
   const Variable<Scalar> mapped = query.empty() ? queries : query(context, queries);
   if (score == AlignmentScore::additive) {
     const auto [y, weights] = additive_attention_and_weights(
         context, mapped, keys, context.use(v), memory,
-        {.query_rows = rows.query_rows, .key_rows = rows.key_rows, .key_index = rows.key_index});
+        {.query_rows = options.query_rows, .key_rows = options.key_rows, .key_pages = options.key_pages});
     if (context.attention != nullptr) {
       Tensor<Scalar> recorded({1, weights.rows(), weights.cols()});
       recorded.matrix(0) = weights.value();
@@ -118,7 +124,6 @@ Variable<Scalar> GlobalAttention<Scalar>::attend_by_index(const Context<Scalar>&
     }
     return y;
   }
-  AttentionOptions options{.query_rows = rows.query_rows, .key_rows = rows.key_rows, .key_index = rows.key_index};
   if (score != AlignmentScore::scaled_dot) options.scale = 1;
   Variable<Scalar> y = attention(context, mapped, keys, memory, options);
   if (context.attention != nullptr) {

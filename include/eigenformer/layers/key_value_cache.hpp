@@ -1,49 +1,144 @@
-// Cache of an attention layer's projected keys and values, for decoding step by step.
+// Cache of the keys and values of attention layers, for decoding step by step.
 #pragma once
 
 #include <algorithm>
+#include <span>
+#include <vector>
 
 #include "eigenformer/autograd/variable.hpp"
+#include "eigenformer/layers/page_table.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// Stores keys and values in a growing buffer. Row numbers never change; callers represent each hypothesis by the
-/// numbers of its rows. The buffer doubles when it is full.
+struct KeyValueCacheOptions {
+  Index layers = 1;
+  // Tokens in a page. Attention reads a sequence in place while it fits into one page, or while its pages lie one after
+  // another, and through a copy of a tile otherwise. Large pages waste memory at the end of each sequence, and are
+  // dearer to copy when sequences part.
+  Index page_size = 16;
+};
+
+/// Stores the projected keys and values of sequences, for all layers of a decoder. They lie in pages, and sequences
+/// share the pages of common prefixes: see PageTable. All layers have the same pages.
+///
+/// Sixteen continuations of one prompt, which is stored once:
+///
+///   KeyValueCache<float> cache({.layers = 12});
+///   cache.add(1);
+///   cache.extend(std::vector<Index>{prompt.rows()});
+///   for (Index layer = 0; layer < 12; ++layer) cache.write(layer, prompt_keys(layer), prompt_values(layer));
+///   cache.branch(std::vector<Index>(16, 0));
+///   cache.extend();                                  // a token for each
+///   cache.write(layer, keys, values);                // [16 x width]
+///   y = attention(q, cache.keys(layer).value(), cache.values(layer).value(), cache.options({.heads = 8}));
+///
+/// MultiHeadAttention::append_to_cache and attend_to_cache do the last two lines for a layer.
+///
+/// The buffers double when all pages are used; this copies the rows. Otherwise rows stay where they are, and no call
+/// allocates memory.
 template <class Scalar>
 class KeyValueCache {
  public:
-  /// Appends n rows. keys: [n x key width], values: [n x value width]. Throws if a width differs from earlier rows.
-  template <class Keys, class Values>
-  void append(const Eigen::MatrixBase<Keys>& keys, const Eigen::MatrixBase<Values>& values) {
-    append_rows(keys_, keys);
-    append_rows(values_, values);
-    rows_ += keys.rows();
+  /// Throws if layers is negative or page_size below 1.
+  explicit KeyValueCache(const KeyValueCacheOptions& options = {})
+      : table_(options.page_size), layers_(static_cast<std::size_t>(std::max<Index>(options.layers, 0))) {
+    check(options.layers >= 0, "KeyValueCache: layers is ", options.layers, ", expected 0 or more");
   }
 
-  Index rows() const { return rows_; }
-  /// Returns all keys so far: [rows x key width], valid until the next `append`. width: the number of
-  /// columns of the result while the cache is empty.
-  Variable<Scalar> keys(Index width = 0) const { return rows_of(keys_, width); }
-  /// Returns all values so far: [rows x value width], valid until the next `append`. width: the number of
-  /// columns of the result while the cache is empty.
-  Variable<Scalar> values(Index width = 0) const { return rows_of(values_, width); }
+  /// The pages of the sequences, and what the last extend() added.
+  const PageTable& table() const { return table_; }
+  Index layers() const { return static_cast<Index>(layers_.size()); }
+  Index sequences() const { return table_.sequences(); }
+  Index length(Index sequence) const { return table_.length(sequence); }
+
+  /// Adds `count` sequences without tokens after the others. Throws if count is negative.
+  void add(Index count) { table_.add(count); }
+  /// Makes sequence i what sequence parents[i] was. Drops sequences that are nobody's parents. Throws if a parent does
+  /// not exist, before it changes anything.
+  void branch(std::span<const Index> parents) { table_.branch(parents); }
+  /// Makes room for tokens[s] more tokens of sequence s, whose keys and values write() then stores. Throws unless there
+  /// is a number, 0 or more, for each sequence, before it changes anything.
+  void extend(std::span<const Index> tokens) {
+    table_.extend(tokens);
+    copy_pages();
+  }
+  /// Makes room for one more token of every sequence.
+  void extend() {
+    table_.extend();
+    copy_pages();
+  }
+
+  /// Stores a layer's keys and values of the tokens that the last extend() added, sequence by sequence. Throws if the
+  /// layer does not exist, or if rows or widths do not fit.
+  /// keys: [new tokens x key width], values: [new tokens x value width].
+  template <class Keys, class Values>
+  void write(Index layer, const Eigen::MatrixBase<Keys>& keys, const Eigen::MatrixBase<Values>& values) {
+    Layer& to = layers_[checked(layer)];
+    const auto rows = static_cast<Index>(table_.new_rows().size());
+    check(keys.rows() == rows && values.rows() == rows, "KeyValueCache: keys are ", shape(keys), ", values are ",
+          shape(values), ", expected ", rows, " rows, one a new token");
+    const bool is_first = to.keys.cols() == 0 && to.values.cols() == 0;
+    check(is_first || (keys.cols() == to.keys.cols() && values.cols() == to.values.cols()), "KeyValueCache: keys are ",
+          shape(keys), ", values are ", shape(values), ", expected ", to.keys.cols(), " and ", to.values.cols(),
+          " columns");
+    grow(to.keys, keys.cols());
+    grow(to.values, values.cols());
+    for (Index i = 0; i < rows; ++i) {
+      const Index row = table_.new_rows()[static_cast<std::size_t>(i)];
+      to.keys.row(row) = keys.row(i);
+      to.values.row(row) = values.row(i);
+    }
+  }
+
+  /// Returns a layer's keys, with rows as in table(): [rows x key width], valid until the next extend(). Throws if the
+  /// layer does not exist, or has not been written since.
+  Variable<Scalar> keys(Index layer) const { return rows_of(layer, layers_[checked(layer)].keys); }
+  /// Returns a layer's values: [rows x value width]; otherwise like keys().
+  Variable<Scalar> values(Index layer) const { return rows_of(layer, layers_[checked(layer)].values); }
+
+  /// Returns the options of attention of queries to keys() and values(): those given, with each sequence's keys. If
+  /// given.query_rows is not set, the queries are the tokens that the last extend() added. Valid until the next
+  /// change of the sequences.
+  AttentionOptions options(AttentionOptions given) const {
+    if (!given.query_rows.given()) given.query_rows = table_.new_tokens();
+    given.key_rows = table_.key_rows();
+    given.key_pages = table_.key_pages();
+    return given;
+  }
 
  private:
-  template <class Rows>
-  void append_rows(Matrix<Scalar>& buffer, const Eigen::MatrixBase<Rows>& rows) {
-    check(rows_ == 0 || rows.cols() == buffer.cols(), "KeyValueCache: rows of width ", rows.cols(),
-          " are appended, expected ", buffer.cols());
-    if (rows_ == 0 || rows_ + rows.rows() > buffer.rows())
-      buffer.conservativeResize(std::max<Index>(2 * buffer.rows(), rows_ + rows.rows()), rows.cols());
-    buffer.middleRows(rows_, rows.rows()) = rows;
+  struct Layer {
+    Matrix<Scalar> keys, values;
+  };
+
+  std::size_t checked(Index layer) const {
+    check(layer >= 0 && layer < layers(), "KeyValueCache: layer ", layer, " is asked for, there are ", layers());
+    return static_cast<std::size_t>(layer);
   }
-  Variable<Scalar> rows_of(const Matrix<Scalar>& buffer, Index width) const {
-    return Variable<Scalar>::view(buffer.data(), rows_, buffer.cols() > 0 ? buffer.cols() : width);
+  Variable<Scalar> rows_of(Index layer, const Matrix<Scalar>& buffer) const {
+    const Index rows = table_.pages() * table_.page_size();
+    check(buffer.rows() >= rows, "KeyValueCache: layer ", layer, " has ", buffer.rows(), " rows, expected ", rows,
+          "; write it after extend()");
+    return Variable<Scalar>::view(buffer.data(), rows, buffer.cols());
+  }
+  void grow(Matrix<Scalar>& buffer, Index width) const {
+    const Index rows = table_.pages() * table_.page_size();
+    if (buffer.rows() < rows || buffer.cols() != width)
+      buffer.conservativeResize(buffer.rows() < rows ? std::max<Index>(2 * buffer.rows(), rows) : buffer.rows(), width);
+  }
+  void copy_pages() {
+    for (Layer& layer : layers_)
+      for (Matrix<Scalar>* buffer : {&layer.keys, &layer.values}) {
+        if (table_.copies().empty() || buffer->cols() == 0) continue;
+        grow(*buffer, buffer->cols());
+        for (const PageCopy& copy : table_.copies())
+          buffer->middleRows(copy.to * table_.page_size(), copy.rows) =
+              buffer->middleRows(copy.from * table_.page_size(), copy.rows);
+      }
   }
 
-  Matrix<Scalar> keys_;
-  Matrix<Scalar> values_;
-  Index rows_ = 0;
+  PageTable table_;
+  std::vector<Layer> layers_;
 };
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI

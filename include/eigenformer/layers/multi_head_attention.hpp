@@ -1,12 +1,14 @@
 // Multi-head attention (Vaswani et al. 2017, section 3.2.2).
 #pragma once
 
+#include <optional>
+#include <span>
+
 #include "eigenformer/core/detail/compiled.hpp"
 #include "eigenformer/kernels/attention_weights.hpp"
 #include "eigenformer/layers/attention_positions.hpp"
 #include "eigenformer/layers/attention_recorder.hpp"
 #include "eigenformer/layers/head_norm.hpp"
-#include "eigenformer/layers/indexed_keys.hpp"
 #include "eigenformer/layers/key_value_cache.hpp"
 #include "eigenformer/layers/linear.hpp"
 #include "eigenformer/layers/trainable_score.hpp"
@@ -39,6 +41,17 @@ struct AttentionBatch {
   RowOffsets key_rows{};     // sequences of the keys, as many as in query_rows; queries attend within their sequence
   AnyScore<Scalar> score{};  // applies in addition to the layer's score
   const AttentionPositions<Scalar>* positions = nullptr;  // null: none; else a sequence's queries are its last tokens
+};
+
+/// Chooses a layer of a KeyValueCache, and the queries that attend to its keys.
+template <class Scalar>
+struct CacheQueries {
+  Index layer = 0;
+  RowOffsets query_rows{};  // queries of each sequence; not given: the tokens that the last extend() added
+  // The place of each sequence's first query, for scores that depend on it, such as a window; its owner must outlive
+  // the call. nullopt, as for self-attention: the queries are the last tokens of their sequence.
+  std::optional<std::span<const Index>> query_offsets{};
+  AttentionObserver<Scalar>* observer = nullptr;  // receives the weights, if not null
 };
 
 /// Computes MultiHead(Q, K, V) = concat(head_1, .., head_h) W_o with head_i = attention(Q W_q_i, K W_k_i, V W_v_i).
@@ -94,20 +107,15 @@ struct MultiHeadAttention {
                               const Variable<Scalar>& key, const Variable<Scalar>& value,
                               const AttentionBatch<Scalar>& batch = {}) const;
 
-  /// Attends to the rows of the cache listed in `rows`, for decoding. query: [queries x width] -> [queries x width].
+  /// Attends to the sequences of a cache, for decoding. query: [queries x width] -> [queries x width].
   Variable<Scalar> attend_to_cache(const Context<Scalar>& context, const Variable<Scalar>& query,
-                                   const KeyValueCache<Scalar>& cache, const IndexedKeys& rows,
+                                   const KeyValueCache<Scalar>& cache, const CacheQueries<Scalar>& queries = {},
                                    const AttentionPositions<Scalar>& positions = {}) const;
 
-  /// Projects x [tokens x width] to keys and values and appends them to the cache.
-  void append_to_cache(const Context<Scalar>& context, const Variable<Scalar>& x, KeyValueCache<Scalar>& cache) const {
-    append_to_cache(context, x, cache, {}, {}, {});
-  }
-  /// Projects x [tokens x width] to keys and values, applies `positions` and appends them to the cache. Sequence s then
-  /// has key_rows.length(s) tokens; x holds the last x_rows.length(s) of them.
+  /// Projects x to keys and values, applies `positions` and writes them to a layer of the cache. x: the tokens that the
+  /// last cache.extend() added, [tokens x width].
   void append_to_cache(const Context<Scalar>& context, const Variable<Scalar>& x, KeyValueCache<Scalar>& cache,
-                       const RowOffsets& x_rows, const RowOffsets& key_rows,
-                       const AttentionPositions<Scalar>& positions) const;
+                       Index layer = 0, const AttentionPositions<Scalar>& positions = {}) const;
 
   static void visit(auto& self, auto&& visitor) {
     visitor("q", self.q);
@@ -227,28 +235,34 @@ template <class Scalar>
 Variable<Scalar> MultiHeadAttention<Scalar>::attend_to_cache(const Context<Scalar>& context,
                                                              const Variable<Scalar>& query,
                                                              const KeyValueCache<Scalar>& cache,
-                                                             const IndexedKeys& rows,
+                                                             const CacheQueries<Scalar>& queries,
                                                              const AttentionPositions<Scalar>& positions) const {
-  const AttentionOptions options{.heads = heads,
-                                 .key_heads = key_heads,
-                                 .query_rows = rows.query_rows,
-                                 .key_rows = rows.key_rows,
-                                 .key_index = rows.key_index};
-  const Variable<Scalar> queries = project_queries(context, query, rows.query_rows, rows.key_rows, positions);
+  const AttentionOptions options =
+      cache.options({.heads = heads, .key_heads = key_heads, .query_rows = queries.query_rows});
+  const Variable<Scalar> projected = q_norm(context, q(context, query), heads);
+  const QueryKeyValue<Scalar> in{
+      queries.query_rows.given()
+          ? positions.apply_rotary(context, projected, heads, options.query_rows, options.key_rows)
+          : positions.apply_rotary_at(context, projected, heads, cache.table().new_positions()),
+      cache.keys(queries.layer), cache.values(queries.layer)};
   const VariableScore<Scalar> own = score(context);
   const VariableScore<Scalar> placed =
-      rows.query_offsets.has_value() ? own.with_offsets(*rows.query_offsets) : own.after_past();
-  return attend(context, {queries, cache.keys(k.outputs()), cache.values(v.outputs())},
-                with_positions(context, queries, placed, positions), options);
+      queries.query_offsets.has_value() ? own.with_offsets(*queries.query_offsets) : own.after_past();
+  const VariableScore<Scalar> all = with_positions(context, in.q, placed, positions);
+  Context<Scalar> observed = context;
+  observed.attention = queries.observer;
+  record_weights(observed, in.q, in.k, all, options);
+  return attend(context, in, all, options);
 }
 
 template <class Scalar>
 void MultiHeadAttention<Scalar>::append_to_cache(const Context<Scalar>& context, const Variable<Scalar>& x,
-                                                 KeyValueCache<Scalar>& cache, const RowOffsets& x_rows,
-                                                 const RowOffsets& key_rows,
+                                                 KeyValueCache<Scalar>& cache, Index layer,
                                                  const AttentionPositions<Scalar>& positions) const {
-  const Variable<Scalar> keys = project_keys(context, x, x_rows, key_rows, positions);
-  cache.append(keys.value(), v(context, x).value());
+  const Variable<Scalar> keys = positions.apply_rotary_at(context, k_norm(context, k(context, x), key_heads), key_heads,
+                                                          cache.table().new_positions());
+  const Variable<Scalar> values = v(context, x);
+  cache.write(layer, keys.value(), values.value());
 }
 
 EIGENFORMER_TEMPLATE(struct MultiHeadAttention);

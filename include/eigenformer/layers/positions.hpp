@@ -1,15 +1,19 @@
 // Position encodings of a Transformer: the list of all, and the layer for those that are added to embeddings.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cmath>
+#include <span>
 #include <string>
 #include <string_view>
 
 #include "eigenformer/core/detail/compiled.hpp"
 #include "eigenformer/core/named_enum.hpp"
 #include "eigenformer/layers/initialize.hpp"
+#include "eigenformer/ops/arithmetic.hpp"
 #include "eigenformer/ops/positions.hpp"
+#include "eigenformer/ops/rows.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
@@ -88,10 +92,16 @@ struct Positions {
   Positions() = default;
   Positions(PositionEncoding chosen, Index max_length, Index width, Rng& rng);
 
-  /// Adds the encodings to x: [tokens x width] -> [tokens x width]. first: the position of each sequence's first row,
-  /// for decoding step by step. Throws if the encoding is learned and a position exceeds the learned ones.
-  Variable<Scalar> operator()(const Context<Scalar>& context, const Variable<Scalar>& x, const RowOffsets& rows = {},
-                              Index first = 0) const;
+  /// Adds the encodings to x: [tokens x width] -> [tokens x width]. Throws if the encoding is learned and a position
+  /// exceeds the learned ones.
+  Variable<Scalar> operator()(const Context<Scalar>& context, const Variable<Scalar>& x,
+                              const RowOffsets& rows = {}) const;
+
+  /// Adds the encodings of the given positions to x, one a row, for decoding step by step: [tokens x width] -> [tokens
+  /// x width]. Throws if there is not one position a row, or if the encoding is learned and a position exceeds the
+  /// learned ones.
+  Variable<Scalar> at(const Context<Scalar>& context, const Variable<Scalar>& x,
+                      std::span<const Index> positions) const;
 
   static void visit(auto& self, auto&& visitor) { visitor("weight", self.weight); }
 };
@@ -106,13 +116,30 @@ Positions<Scalar>::Positions(PositionEncoding chosen, Index max_length, Index wi
 
 template <class Scalar>
 Variable<Scalar> Positions<Scalar>::operator()(const Context<Scalar>& context, const Variable<Scalar>& x,
-                                               const RowOffsets& rows, Index first) const {
-  if (encoding == PositionEncoding::learned) return add_positions(context, x, context.use(weight), rows, first);
+                                               const RowOffsets& rows) const {
+  if (encoding == PositionEncoding::learned) return add_positions(context, x, context.use(weight), rows);
   if (encoding != PositionEncoding::sinusoidal && encoding != PositionEncoding::sinusoidal_concatenated) return x;
-  const Index positions = first + rows.for_rows(x.rows(), "positions", "x").max_length();
-  if (positions <= table.rows()) return add_positions(context, x, Variable<Scalar>::view(table), rows, first);
-  const Matrix<Scalar> longer = sinusoidal_positions<Scalar>(first, positions - first, x.cols(), encoding);
-  return add_positions(context, x, Variable<Scalar>(longer), rows, 0);
+  const Index positions = rows.for_rows(x.rows(), "positions", "x").max_length();
+  if (positions <= table.rows()) return add_positions(context, x, Variable<Scalar>::view(table), rows);
+  const Matrix<Scalar> longer = sinusoidal_positions<Scalar>(0, positions, x.cols(), encoding);
+  return add_positions(context, x, Variable<Scalar>(longer), rows);
+}
+
+template <class Scalar>
+Variable<Scalar> Positions<Scalar>::at(const Context<Scalar>& context, const Variable<Scalar>& x,
+                                       std::span<const Index> positions) const {
+  check(static_cast<Index>(positions.size()) == x.rows(), "positions: x is ", shape(x), ", given ", positions.size(),
+        " positions");
+  if (encoding == PositionEncoding::learned)
+    return add(context, x, gather_rows(context, context.use(weight), positions));
+  if (encoding != PositionEncoding::sinusoidal && encoding != PositionEncoding::sinusoidal_concatenated) return x;
+  if (std::all_of(positions.begin(), positions.end(), [&](Index position) { return position < table.rows(); }))
+    return add(context, x, gather_rows(context, Variable<Scalar>::view(table), positions));
+  Variable<Scalar> later = context.new_matrix(x.rows(), x.cols());
+  for (Index i = 0; i < x.rows(); ++i)
+    later.writable().row(i) =
+        sinusoidal_positions<Scalar>(positions[static_cast<std::size_t>(i)], 1, x.cols(), encoding);
+  return add(context, x, later);
 }
 
 EIGENFORMER_TEMPLATE(struct Positions);

@@ -105,9 +105,13 @@ struct Transformer {
                           const RowOffsets& memory_rows) const;
 
   /// Returns embeddings times sqrt(width) (section 3.4) plus positions, after dropout: [tokens x width].
-  /// first_position: the position of each sequence's first row.
   Variable<Scalar> embed(const Context<Scalar>& context, const Embedding<Scalar>& embedding,
-                         std::span<const Token> tokens, const RowOffsets& rows, Index first_position = 0) const;
+                         std::span<const Token> tokens, const RowOffsets& rows) const;
+
+  /// Returns target embeddings times sqrt(width) plus the given positions, one a token, after dropout, for decoding
+  /// step by step: [tokens x width].
+  Variable<Scalar> embed_at(const Context<Scalar>& context, std::span<const Token> tokens,
+                            std::span<const Index> at_positions) const;
 
   /// Applies the output layer to rows of the decoder's output. x: [n x width] -> [n x target vocabulary size].
   Variable<Scalar> logits(const Context<Scalar>& context, const Variable<Scalar>& x) const;
@@ -167,11 +171,18 @@ Transformer<Scalar>::Transformer(const TransformerOptions& chosen, Rng& rng, con
 
 template <class Scalar>
 Variable<Scalar> Transformer<Scalar>::embed(const Context<Scalar>& context, const Embedding<Scalar>& embedding,
-                                            std::span<const Token> tokens, const RowOffsets& rows,
-                                            Index first_position) const {
+                                            std::span<const Token> tokens, const RowOffsets& rows) const {
   const Variable<Scalar> vectors =
       scale(context, embedding(context, tokens), std::sqrt(static_cast<Scalar>(options.layer.width)));
-  return dropout(context, positions(context, vectors, rows, first_position));
+  return dropout(context, positions(context, vectors, rows));
+}
+
+template <class Scalar>
+Variable<Scalar> Transformer<Scalar>::embed_at(const Context<Scalar>& context, std::span<const Token> tokens,
+                                               std::span<const Index> at_positions) const {
+  const Variable<Scalar> vectors =
+      scale(context, target_embedding_used()(context, tokens), std::sqrt(static_cast<Scalar>(options.layer.width)));
+  return dropout(context, positions.at(context, vectors, at_positions));
 }
 
 template <class Scalar>

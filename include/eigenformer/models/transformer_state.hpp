@@ -1,103 +1,144 @@
 // Step-by-step decoding of a Transformer with cached keys and values.
 #pragma once
 
+#include <algorithm>
 #include <limits>
-#include <numeric>
+#include <memory>
 #include <span>
 #include <vector>
 
 #include "eigenformer/core/detail/compiled.hpp"
+#include "eigenformer/models/detail/step_arguments.hpp"
 #include "eigenformer/models/transformer.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// Step function for the searches in decode/. Caches the keys and values of all tokens so far.
+/// Options of a TransformerState.
+struct TransformerStateOptions {
+  Index page_size = 16;         // of the target's cache: see KeyValueCacheOptions
+  Index memory_page_size = 16;  // of the cache of the encoder's output
+};
+
+/// Step function for the searches in decode/. Caches the keys and values of all tokens so far in pages, which
+/// hypotheses share: dropping, reordering or splitting hypotheses moves page numbers only. The keys and values of a
+/// sentence's encoding are stored once, while a hypothesis of the sentence is left.
 ///
-/// A cache row holds one step of one hypothesis. A hypothesis is a list of row numbers: its ancestors' and its own.
-/// Dropping, reordering or splitting hypotheses moves only row numbers.
+/// A hypothesis's logits depend on its sentence and its tokens alone, bit for bit, not on the other hypotheses.
+///
+/// Once its buffers are as large as they ever get, a step of a model without scores of its own allocates no memory.
 template <class Scalar>
 class TransformerState {
  public:
-  /// Encodes the sentences. The model must outlive the state. Throws if the context has a tape.
-  TransformerState(const Transformer<Scalar>& model, const Tokens& source, const Context<Scalar>& context = {});
+  /// Encodes the sentences. The model, and what the context points to, must outlive the state. Uses the context's
+  /// workspace, or one of its own. Throws if the context has a tape.
+  TransformerState(const Transformer<Scalar>& model, const Tokens& source, const Context<Scalar>& context = {},
+                   const TransformerStateOptions& options = {});
 
   Index vocabulary_size() const { return model_.options.target_vocabulary_size; }
-  /// Maximum number of steps: the number of learned positions; unlimited with other encodings.
+  /// Maximum number of steps of a sentence: the number of learned positions; unlimited with other encodings.
   Index max_tokens() const {
     return model_.positions.encoding == PositionEncoding::learned ? model_.positions.weight.value.rows()
                                                                   : (std::numeric_limits<Index>::max)();
   }
 
-  /// Appends tokens[i] to hypothesis parents[i] of the previous step (in the first step: to sentence parents[i]); the
-  /// result is hypothesis i of this step. Returns the logits of the next tokens: [hypotheses x vocabulary size]. Throws
-  /// if a parent or token does not exist.
-  Matrix<Scalar> operator()(std::span<const Index> parents, std::span<const Token> tokens);
+  /// Encodes more sentences. They have the numbers after the previous step's hypotheses, or before the first step after
+  /// the sentences so far. A sentence that is nobody's parent in the next step is dropped.
+  void add(const Tokens& source);
+
+  /// Appends tokens[i] to hypothesis parents[i] of the previous step, or to a sentence that was added since; the result
+  /// is hypothesis i of this step. In the first step, the parents are the sentences. Drops hypotheses that are nobody's
+  /// parents. Returns the logits of the next tokens, [hypotheses x vocabulary size], valid until the next step. Throws
+  /// before it changes anything if a parent or token does not exist, or if a hypothesis has max_tokens() tokens.
+  ConstMatrixMap<Scalar> operator()(std::span<const Index> parents, std::span<const Token> tokens);
+
+  /// Chooses whether steps record alignments. Throws after the first step, or if the decoder has no layers.
+  void record_alignments(bool recorded);
+  /// Returns the weights with which hypothesis i of the last step attended to its sentence: [1 x source tokens], the
+  /// mean over the heads of the last layer. Throws if alignments are not recorded or there is no such hypothesis.
+  Matrix<Scalar> alignment(Index i) const;
+
+  /// The caches of the target so far and of the encoder's output.
+  const KeyValueCache<Scalar>& target_cache() const { return target_; }
+  const KeyValueCache<Scalar>& memory_cache() const { return memory_; }
 
  private:
-  struct Hypothesis {
-    Index sentence;
-    std::vector<Index> rows;  // cache rows, oldest first
-  };
-
   const Transformer<Scalar>& model_;
+  std::unique_ptr<Workspace> own_workspace_;
   Context<Scalar> context_;
-  RowOffsets source_rows_;
-  std::vector<DecoderLayerCache<Scalar>> caches_;  // one per decoder layer
-  std::vector<Hypothesis> hypotheses_;
-  Index steps_ = 0;
+  KeyValueCache<Scalar> target_, memory_;  // a sequence for each hypothesis, and for each sentence added since
+  Variable<Scalar> logits_;
+  AttentionRecorder<Scalar> recorder_;
+  bool records_ = false;
+  bool has_begun_ = false;
 };
 
 template <class Scalar>
 TransformerState<Scalar>::TransformerState(const Transformer<Scalar>& model, const Tokens& source,
-                                           const Context<Scalar>& context)
+                                           const Context<Scalar>& context, const TransformerStateOptions& options)
     : model_(model),
+      own_workspace_(context.workspace == nullptr ? std::make_unique<Workspace>() : nullptr),
       context_(context),
-      source_rows_(source.rows.for_rows(static_cast<Index>(source.ids.size()), "TransformerState", "source")),
-      caches_(model.decoder.layers.size()) {
+      target_({.layers = static_cast<Index>(model.decoder.layers.size()), .page_size = options.page_size}),
+      memory_({.layers = static_cast<Index>(model.decoder.layers.size()), .page_size = options.memory_page_size}) {
   check(context.tape == nullptr, "TransformerState: the context has a tape; decoding records nothing");
-  const Variable<Scalar> memory = model.encode(context, source);
-  for (std::size_t i = 0; i < caches_.size(); ++i)
-    model.decoder.layers[i].multihead_attn.append_to_cache(context, memory, caches_[i].memory);
-  for (Index s = 0; s < source_rows_.sequences(); ++s) hypotheses_.push_back({s, {}});
+  if (own_workspace_ != nullptr) context_.workspace = own_workspace_.get();
+  add(source);
 }
 
 template <class Scalar>
-Matrix<Scalar> TransformerState<Scalar>::operator()(std::span<const Index> parents, std::span<const Token> tokens) {
-  check(parents.size() == tokens.size(), "TransformerState: ", parents.size(), " parents and ", tokens.size(),
-        " tokens, expected as many");
-  const auto count = static_cast<Index>(parents.size());
-  const Index first_row = caches_.empty() ? 0 : caches_.front().self.rows();
-  std::vector<Hypothesis> next;
-  const std::vector<Index> query_lengths(parents.size(), 1), query_offsets(parents.size(), steps_);
-  std::vector<Index> self_index, self_lengths, memory_index, memory_lengths;
-  for (Index i = 0; i < count; ++i) {
-    const Index parent = parents[static_cast<std::size_t>(i)];
-    check(parent >= 0 && parent < static_cast<Index>(hypotheses_.size()), "TransformerState: parent ", parent,
-          " is asked for, there are ", hypotheses_.size());
-    Hypothesis hypothesis = hypotheses_[static_cast<std::size_t>(parent)];
-    hypothesis.rows.push_back(first_row + i);
-    self_index.insert(self_index.end(), hypothesis.rows.begin(), hypothesis.rows.end());
-    self_lengths.push_back(static_cast<Index>(hypothesis.rows.size()));
-    const Index memory_length = source_rows_.length(hypothesis.sentence);
-    memory_index.resize(memory_index.size() + static_cast<std::size_t>(memory_length));
-    std::iota(memory_index.end() - memory_length, memory_index.end(), source_rows_.begin(hypothesis.sentence));
-    memory_lengths.push_back(memory_length);
-    next.push_back(std::move(hypothesis));
+void TransformerState<Scalar>::add(const Tokens& source) {
+  const RowOffsets rows = source.rows.for_rows(static_cast<Index>(source.ids.size()), "TransformerState", "source");
+  const Variable<Scalar> encoded = model_.encode(context_, source);
+  std::vector<Index> lengths(static_cast<std::size_t>(memory_.sequences()), 0);
+  for (Index s = 0; s < rows.sequences(); ++s) lengths.push_back(rows.length(s));
+  target_.add(rows.sequences());
+  memory_.add(rows.sequences());
+  memory_.extend(lengths);
+  for (std::size_t i = 0; i < model_.decoder.layers.size(); ++i)
+    model_.decoder.layers[i].multihead_attn.append_to_cache(context_, encoded, memory_, static_cast<Index>(i));
+}
+
+template <class Scalar>
+ConstMatrixMap<Scalar> TransformerState<Scalar>::operator()(std::span<const Index> parents,
+                                                            std::span<const Token> tokens) {
+  detail::check_step({"TransformerState", target_.sequences(), vocabulary_size()}, parents, tokens);
+  for (const Index parent : parents)
+    check(target_.length(parent) < max_tokens(), "TransformerState: hypothesis ", parent, " has ",
+          target_.length(parent), " tokens already, the model has as many positions");
+  logits_ = {};
+  has_begun_ = true;
+  target_.branch(parents);
+  memory_.branch(parents);
+  target_.extend();
+  Variable<Scalar> x = model_.embed_at(context_, tokens, target_.table().new_positions());
+  for (std::size_t i = 0; i < model_.decoder.layers.size(); ++i) {
+    const bool is_last = i + 1 == model_.decoder.layers.size();
+    const DecoderCaches<Scalar> caches{.self = target_,
+                                       .memory = memory_,
+                                       .layer = static_cast<Index>(i),
+                                       .observer = records_ && is_last ? &recorder_ : nullptr};
+    x = model_.decoder.layers[i].step(context_, x, caches, model_.decoder.positions);
   }
-  const RowOffsets query_rows = RowOffsets::from_lengths(query_lengths);
-  const DecoderStepRows rows{
-      .self = {.query_rows = query_rows, .key_rows = RowOffsets::from_lengths(self_lengths), .key_index = self_index},
-      .memory = {.query_rows = query_rows,
-                 .key_rows = RowOffsets::from_lengths(memory_lengths),
-                 .key_index = memory_index,
-                 .query_offsets = query_offsets}};
-  Variable<Scalar> x = model_.embed(context_, model_.target_embedding_used(), tokens, query_rows, steps_);
-  for (std::size_t i = 0; i < caches_.size(); ++i)
-    x = model_.decoder.layers[i].step(context_, x, caches_[i], rows, model_.decoder.positions);
   if (!model_.decoder.norm.empty()) x = model_.decoder.norm(context_, x);
-  hypotheses_ = std::move(next);
-  ++steps_;
-  return model_.logits(context_, x).value();
+  logits_ = model_.logits(context_, x);
+  return logits_.value();
+}
+
+template <class Scalar>
+void TransformerState<Scalar>::record_alignments(bool recorded) {
+  check(!has_begun_, "TransformerState: record_alignments is called after the first step");
+  check(!recorded || !model_.decoder.layers.empty(),
+        "TransformerState: the decoder has no layers, and so no alignments");
+  records_ = recorded;
+}
+
+template <class Scalar>
+Matrix<Scalar> TransformerState<Scalar>::alignment(Index i) const {
+  detail::check_alignment("TransformerState", records_, i, logits_.rows());
+  const Tensor<Scalar>& weights = recorder_.weights(model_.decoder.layers.back().multihead_attn);
+  Matrix<Scalar> mean = Matrix<Scalar>::Zero(1, memory_.length(i));
+  for (Index head = 0; head < weights.shape()[0]; ++head) mean += weights.matrix(head).row(i).head(mean.cols());
+  return mean / static_cast<Scalar>(weights.shape()[0]);
 }
 
 /// Encodes the sentences and returns the model's step function for decoding them.
