@@ -148,6 +148,48 @@ TEMPLATE_TEST_CASE("a bias is repeated where a size is 1, and its gradient is su
   }
 }
 
+TEMPLATE_TEST_CASE("a mask is repeated where a size is 1", "[kernels]", float, double) {
+  const std::uint64_t seed = 42;
+  CAPTURE(seed);
+  ef::Rng rng(seed);
+  ef::ThreadPool pool(3);
+  for (Index n = 1; n <= 40; ++n) {
+    const auto c = case_of<TestType>(n, keys_of(n), rng);
+    for (const ef::Sizes& shape : shapes_of(c)) {
+      CAPTURE(n, keys_of(n), shape[0], shape[1], shape[2], shape[3]);
+      Tensor<bool> mask(shape);
+      for (bool& may_attend : std::span(mask.data(), static_cast<std::size_t>(mask.size())))
+        may_attend = rng.randint(3) > 0;
+      const NaiveScore naive = [&](const QueryAndKey& at, double score) {
+        return entry_of(mask, c, at) ? score : naive_hidden;
+      };
+      check_attention<TestType>(c, ef::DenseMask(mask), naive, pool);
+    }
+  }
+}
+
+TEMPLATE_TEST_CASE("a causal mask has an offset for each sequence", "[kernels]", float, double) {
+  const std::uint64_t seed = 43;
+  CAPTURE(seed);
+  ef::Rng rng(seed);
+  ef::ThreadPool pool(3);
+  for (Index n = 1; n <= 40; ++n) {
+    const Index keys = keys_of(n);
+    const auto c = case_of<TestType>(n, keys, rng);
+    const ef::RowOffsets& rows = c.options.query_rows;
+    // Before the first key, at any key, at the last query's end, and behind the last key.
+    for (const Index first : {-n, -n / 2, Index{0}, rng.randint(keys), keys - n, keys}) {
+      const std::vector<Index> offsets{first, keys - 1 - first, rng.randint(keys) - n / 4};
+      CAPTURE(n, keys, offsets);
+      const NaiveScore naive = [&](const QueryAndKey& at, double score) {
+        const std::size_t sequence = at.row < rows.end(0) ? 0 : at.row < rows.end(1) ? 1 : 2;
+        return at.key <= at.query + offsets[sequence] ? score : naive_hidden;
+      };
+      check_attention<TestType>(c, ef::Causal::with_offsets(offsets), naive, pool);
+    }
+  }
+}
+
 TEST_CASE("the gradient of a repeated bias has the same bits for any number of threads", "[kernels]") {
   const std::uint64_t seed = 41;
   CAPTURE(seed);
