@@ -86,9 +86,9 @@ Variable<Scalar> weights_by_distance(const Context<Scalar>& context, const Query
   for (const ScoreInput<Scalar>& input : score.inputs()) inputs.push_back(input.variable);
   const Variable<Scalar> w = call.y;
   return context.record(w, inputs, [call = std::move(call), score](const Variable<Scalar>& d_w, Tape<Scalar>& tape) {
-    const auto& [q, k, v, sinks] = call.in;
+    const Variable<Scalar>&q = call.in.q, &k = call.in.k;
     Variable<Scalar> d_q = tape.new_matrix(q.rows(), q.cols()), d_k = tape.new_matrix(k.rows(), k.cols());
-    ScoreGradients<Scalar> others(tape, score.inputs(), sinks, call.options.heads);
+    ScoreGradients<Scalar> others(tape, score.inputs(), call.in.sinks, call.options.heads);
     with_kernel_score(score.score(others.views()), [&](const auto& s) {
       weights_by_distance_backward<Scalar>(q.value(), k.value(), s, call.options, d_w.value(),
                                            {d_q.writable(), d_k.writable(), others.d_sinks()});
