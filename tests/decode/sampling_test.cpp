@@ -159,6 +159,12 @@ TEST_CASE("a sample depends on the seed, the sentence and its own number only", 
                           [&](const ef::Hypothesis& other) { return other.tokens == sample.tokens; }) == 1);
   }
   CHECK(two[0][0].tokens != two[0][1].tokens);
+  // A text that is decoded in two calls.
+  options.first_sentence = 2;
+  ToyStep last(model, 1);
+  last.sentence_of = {2};
+  CHECK(ef::beam_search(last, 1, options)[0][0].tokens == two[2][0].tokens);
+  options.first_sentence = 0;
   options.seed = 1;
   CHECK(ef::beam_search(ToyStep(model, 3), 3, options)[0][0].tokens != two[0][0].tokens);
 }

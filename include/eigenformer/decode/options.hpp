@@ -45,7 +45,7 @@ constexpr auto enum_names(BatchType) {
 
 /// The hypothesis whose next token's logits a processor changes.
 struct ProcessorInput {
-  Index sentence = 0;               // number of the sentence, in the caller's order
+  Index sentence = 0;               // in the caller's order, from first_sentence
   std::span<const Token> tokens{};  // so far, without the begin token
 };
 
@@ -54,7 +54,7 @@ using LogitsProcessor = std::function<void(const ProcessorInput&, std::span<doub
 
 /// A token that greedy search or sampling has chosen, for streaming.
 struct DecodingStepResult {
-  Index sentence = 0;    // number of the sentence, in the caller's order
+  Index sentence = 0;    // in the caller's order, from first_sentence
   Index hypothesis = 0;  // of this sentence; above 0 only in sampling
   Index step = 0;        // from 0
   Token token = 0;       // may be the end token
@@ -112,6 +112,7 @@ struct DecodingOptions {
   double sampling_topp = 1;         // draws from the smallest set with this probability (Holtzman et al. 2020)
   double sampling_temperature = 1;  // divides the logits before the draw; 0: no sampling
   std::uint64_t seed = 0;           // a draw depends on the seed, the sentence's number, the hypothesis and the step
+  Index first_sentence = 0;         // number of the first sentence, if a text is decoded in several calls
 
   bool return_attention = false;                              // sets Hypothesis::alignments
   std::function<bool(const DecodingStepResult&)> callback{};  // returns true to stop a hypothesis; needs beam_size 1
@@ -162,6 +163,7 @@ inline void check_options(const DecodingOptions& options, const char* where) {
   expect(options.sampling_topp > 0 && options.sampling_topp <= 1, "sampling_topp", options.sampling_topp,
          "above 0, at most 1");
   expect(options.sampling_temperature >= 0, "sampling_temperature", options.sampling_temperature, "0 or more");
+  expect_least("first_sentence", options.first_sentence, 0);
   expect_least("max_batch_size", options.max_batch_size, 0);
 }
 

@@ -60,7 +60,7 @@ struct LogitsRow {
     if (options.processors.empty()) return row;
     buffers.wide_logits.assign(row.begin(), row.end());
     for (const LogitsProcessor& processor : options.processors)
-      processor({.sentence = search.sentence(), .tokens = history}, buffers.wide_logits);
+      processor({.sentence = options.first_sentence + search.sentence(), .tokens = history}, buffers.wide_logits);
     for (std::size_t j = 0; j < row.size(); ++j) row[j] = static_cast<Scalar>(buffers.wide_logits[j]);
     return row;
   }
@@ -98,7 +98,8 @@ Index choose_tokens(const LogitsRow<Scalar>& row, const DecodingOptions& options
     const SamplingOptions sampling{options.sampling_topk, options.sampling_topp, options.sampling_temperature};
     for (Index i = 0; i < draws; ++i) {
       const Index number = draws > 1 ? i : hypothesis.number;
-      const double uniform = uniform_for(options.seed, row.search.sentence(), number, row.search.length());
+      const double uniform =
+          uniform_for(options.seed, options.first_sentence + row.search.sentence(), number, row.search.length());
       choices[static_cast<std::size_t>(i)] = choose(sample_token(logits, sampling, uniform, buffers.sampling), number);
     }
     return draws;

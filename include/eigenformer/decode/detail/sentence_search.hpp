@@ -90,7 +90,7 @@ class SentenceSearch {
       const bool ended = !forced && choice.token == options.end_token;
       bool stops = ended || last;
       if (options.callback != nullptr)
-        stops |= options.callback({.sentence = sentence_,
+        stops |= options.callback({.sentence = options.first_sentence + sentence_,
                                    .hypothesis = choice.number,
                                    .step = length_,
                                    .token = choice.token,
