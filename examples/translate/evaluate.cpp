@@ -14,7 +14,8 @@ void evaluate(const EvaluateArguments& arguments) {
   const Model model = load_model(arguments.model);
   const ef::ParallelCorpus corpus = ef::read_parallel(arguments.source, arguments.reference);
   ef::ThreadPool pool(arguments.threads);
-  const std::vector<std::string> translations = Translator(model, &pool).translate(corpus.source, arguments.source);
+  const std::vector<std::string> translations =
+      Translator(model, &pool, arguments.decoding).translate(corpus.source, arguments.source);
   const bool by_character = model.target.tokenization == ef::Tokenization::characters;
   const ef::Bleu bleu =
       ef::bleu(translations, corpus.target, by_character ? ef::BleuTokenizer::character : ef::BleuTokenizer::v13a);

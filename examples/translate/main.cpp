@@ -1,4 +1,4 @@
-// The translation program: `translate demo | compare | train | run | evaluate | align`.
+// The translation program: `translate demo | compare | train | run | evaluate | score | align`.
 #include <CLI/CLI.hpp>
 #include <charconv>
 #include <cstdlib>
@@ -77,6 +77,54 @@ std::vector<std::string> names_of() {
   std::vector<std::string> names;
   for (const Enum value : ef::values_of<Enum>()) names.emplace_back(ef::to_string(value));
   return names;
+}
+
+/// Adds the options of decoding, under CTranslate2's names.
+void add_decoding(CLI::App* command, DecodingArguments& arguments) {
+  ef::DecodingOptions& options = arguments.options;
+  const auto add = [&](const char* name, auto& value, const CLI::Validator& range, const char* help) {
+    command->add_option(name, value, help)->check(range)->capture_default_str()->group("Decoding");
+  };
+  const auto add_choice = [&](const char* name, auto& value, const char* help) {
+    using Enum = std::decay_t<decltype(value)>;
+    command
+        ->add_option_function<std::string>(
+            name, [&value](const std::string& given) { value = ef::value_of<Enum>(given); }, help)
+        ->check(CLI::IsMember(names_of<Enum>()))
+        ->default_str(std::string(ef::to_string(value)))
+        ->group("Decoding");
+  };
+  add("--beam-size", options.beam_size, whole_in(1, 10'000), "hypotheses that are pursued at once; 1: greedy search");
+  add("--patience", options.patience, above_0_up_to(1000), "beam size times patience hypotheses end the search");
+  add_choice("--early-stopping", options.early_stopping, "when a beam search ends");
+  add("--length-penalty", options.length_penalty, number_in(-10, 10, "from -10 to 10"),
+      "exponent of the length that scores are divided by; 0: none");
+  add_choice("--length-penalty-type", options.length_penalty_type, "average: the length; gnmt: (5 + length) / 6");
+  add("--coverage-penalty", options.coverage_penalty, number_in(0, 100, "from 0 to 100"),
+      "weight of the penalty for source tokens that get little attention");
+  add("--repetition-penalty", options.repetition_penalty, above_0_up_to(100), "above 1: makes repetitions unlikely");
+  add("--no-repeat-ngram-size", options.no_repeat_ngram_size, whole_in(0, 10'000),
+      "no n-gram of this size occurs twice in a translation; 0: any may");
+  command->add_flag("--disable-unk", options.disable_unk, "never generate <unk>")->group("Decoding");
+  command->add_option("--suppress", arguments.suppress, "text that no translation may contain; may be given often")
+      ->allow_extra_args(false)
+      ->group("Decoding");
+  command
+      ->add_option("--max-decoding-length", options.max_decoding_length,
+                   "maximum tokens of a translation (default: the model's limit)")
+      ->check(whole_in(1, 100'000))
+      ->group("Decoding");
+  add("--min-decoding-length", options.min_decoding_length, whole_in(0, 100'000), "minimum tokens of a translation");
+  add("--max-length-a", options.max_length_a, number_in(0, 1000, "from 0 to 1000"),
+      "maximum tokens: a times the source's, plus b");
+  add("--max-length-b", options.max_length_b, whole_in(0, 100'000), "see --max-length-a; both 0: no such limit");
+  add("--sampling-topk", options.sampling_topk, whole_in(0, 10'000'000),
+      "draw from this number of likeliest tokens; 0: from all; 1: no sampling");
+  add("--sampling-topp", options.sampling_topp, above_0_up_to(1), "draw from the likeliest tokens of this probability");
+  add("--sampling-temperature", options.sampling_temperature, number_in(0, 1000, "from 0 to 1000"),
+      "above 1: more random draws");
+  add("--seed", options.seed, whole_in(0, std::numeric_limits<std::uint64_t>::max()), "seed of the draws");
+  add("--batch-tokens", options.max_batch_size, whole_in(1, 1'000'000), "source tokens that are decoded at once");
 }
 
 int run_program(int argc, char** argv) {
@@ -174,6 +222,17 @@ int run_program(int argc, char** argv) {
   RunArguments run_arguments;
   CLI::App* run_command = app.add_subcommand("run", "translate standard input to standard output, line by line");
   run_command->add_option("--model", run_arguments.model, "folder of the model")->required();
+  run_command
+      ->add_option("--n-best", run_arguments.decoding.options.num_hypotheses,
+                   "print this number of translations of each line: \"line number ||| translation ||| score\"")
+      ->check(whole_in(1, 10'000))
+      ->capture_default_str();
+  run_command->add_flag("--scores", run_arguments.scores, "print the score behind each translation");
+  run_command->add_flag("--alignments", run_arguments.decoding.options.return_attention,
+                        "print the links between source and target tokens behind each translation (\"0-0 1-2\")");
+  run_command->add_option("--target-prefix", run_arguments.target_prefix,
+                          "file with the beginning of each translation, one per line");
+  add_decoding(run_command, run_arguments.decoding);
   add_threads(run_command, run_arguments.threads);
 
   EvaluateArguments evaluate_arguments;
@@ -188,7 +247,19 @@ int run_program(int argc, char** argv) {
                                "file of links between source and reference, one line per sentence (\"0-0 1-2\"): "
                                "reports the alignment error rate of attention");
   add_layer_and_head(evaluate_command, evaluate_arguments.layer, evaluate_arguments.head);
+  add_decoding(evaluate_command, evaluate_arguments.decoding);
   add_threads(evaluate_command, evaluate_arguments.threads);
+
+  ScoreArguments score_arguments;
+  CLI::App* score_command = app.add_subcommand("score", "print the log-probabilities of given translations");
+  score_command->add_option("--model", score_arguments.model, "folder of the model")->required();
+  score_command->add_option("--source", score_arguments.source, "file of source sentences, one per line")->required();
+  score_command->add_option("--target", score_arguments.target, "file of their translations, one per line")->required();
+  score_command->add_flag("--tokens", score_arguments.tokens, "also print the log-probability of each token");
+  score_command->add_option("--batch-tokens", score_arguments.batch_tokens, "maximum tokens of a batch on either side")
+      ->check(whole_in(1, 1'000'000))
+      ->capture_default_str();
+  add_threads(score_command, score_arguments.threads);
 
   AlignArguments align_arguments;
   CLI::App* align_command = app.add_subcommand("align", "show what each target word attends to in the source");
@@ -228,6 +299,8 @@ int run_program(int argc, char** argv) {
     run(run_arguments);
   } else if (*evaluate_command) {
     evaluate(evaluate_arguments);
+  } else if (*score_command) {
+    score(score_arguments);
   } else if (*align_command) {
     align(align_arguments);
   } else if (*compare_command) {

@@ -4,7 +4,9 @@
 #include <csignal>
 #include <filesystem>
 #include <string>
+#include <vector>
 
+#include "eigenformer/decode/options.hpp"
 #include "eigenformer/models/translation_model.hpp"
 
 namespace translate {
@@ -70,16 +72,40 @@ struct TrainArguments {
 };
 void train(const TrainArguments& arguments);
 
+/// How `run` and `evaluate` decode.
+struct DecodingArguments {
+  /// max_decoding_length 0: the model's limit. A translation rarely has more than twice the tokens of its source, or
+  /// four times from words to characters.
+  ef::DecodingOptions options{.beam_size = 1,
+                              .max_decoding_length = 0,
+                              .max_length_a = 4,
+                              .max_length_b = 20,
+                              .max_batch_size = 2048,
+                              .batch_type = ef::BatchType::tokens};
+  std::vector<std::string> suppress;  // texts that no translation contains
+};
+
 struct RunArguments {
-  std::string model;
+  std::string model, target_prefix;
+  DecodingArguments decoding;
+  bool scores = false;
   int threads = 0;
 };
 void run(const RunArguments& arguments);
 
+struct ScoreArguments {
+  std::string model, source, target;
+  bool tokens = false;
+  ef::Index batch_tokens = 1024;
+  int threads = 0;
+};
+void score(const ScoreArguments& arguments);
+
 struct EvaluateArguments {
   std::string model, source, reference;
   std::string alignments;  // a file of links between source and reference, in Pharaoh's format; empty: none
-  int layer = 0;           // see AlignArguments
+  DecodingArguments decoding;
+  int layer = 0;  // see AlignArguments
   int head = 0;
   int threads = 0;
 };

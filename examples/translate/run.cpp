@@ -1,38 +1,126 @@
 // translate run: translates standard input to standard output, line by line.
+#include <chrono>
+#include <cstdio>
 #include <exception>
+#include <fstream>
 #include <iostream>
+#include <optional>
 
 #include "eigenformer/core/lines.hpp"
 #include "eigenformer/core/standard_streams.hpp"
 #include "eigenformer/core/thread_pool.hpp"
+#include "eigenformer/text/alignment.hpp"
 #include "translate/translator.hpp"
 
+#ifdef _WIN32
+#include <io.h>
+#else
+#include <sys/stat.h>
+#include <unistd.h>
+#endif
+
 namespace translate {
+
+namespace {
+
+/// Returns whether somebody watches stderr while the input is a file, whose lines nobody types.
+bool shows_progress() {
+#ifdef _WIN32
+  return false;
+#else
+  struct stat input;
+  return ::isatty(2) != 0 && ::fstat(0, &input) == 0 && S_ISREG(input.st_mode);
+#endif
+}
+
+/// Prints the number of lines translated so far, on one line of stderr.
+class Progress {
+ public:
+  ~Progress() {
+    if (shown_) std::fputc('\n', stderr);
+  }
+  void show(ef::Index lines) {
+    if (!active_) return;
+    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin_).count();
+    std::fprintf(stderr, "\r%lld lines, %.1f lines/s", static_cast<long long>(lines),
+                 static_cast<double>(lines) / seconds);
+    shown_ = true;
+  }
+
+ private:
+  bool active_ = shows_progress(), shown_ = false;
+  std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
+};
+
+std::string number(double value) {
+  char text[32];
+  std::snprintf(text, sizeof(text), "%.6f", value);
+  return text;
+}
+
+/// Prints the hypotheses of one line, in the format of Moses and Marian: with n-best lists "number ||| translation |||
+/// score", else the translation; then the links, if asked for.
+void print(const std::vector<ef::Hypothesis>& best, ef::Index line, const Translator& translator,
+           const RunArguments& arguments) {
+  const bool n_best = arguments.decoding.options.num_hypotheses > 1;
+  for (const ef::Hypothesis& hypothesis : best) {
+    if (n_best) std::cout << line << " ||| ";
+    std::cout << translator.text(hypothesis);
+    if (arguments.decoding.options.return_attention) {
+      std::cout << " ||| ";
+      // The source's end token has no word.
+      if (hypothesis.alignments.size() > 0)
+        std::cout << ef::to_string(ef::best_links(hypothesis.alignments.leftCols(hypothesis.alignments.cols() - 1)));
+    }
+    if (n_best || arguments.scores) std::cout << " ||| " << number(hypothesis.score);
+    std::cout << '\n';
+  }
+}
+
+}  // namespace
 
 void run(const RunArguments& arguments) {
   const Model model = load_model(arguments.model);
   ef::ThreadPool pool(arguments.threads);
-  const Translator translator(model, &pool);
+  const Translator translator(model, &pool, arguments.decoding);
   std::ios::sync_with_stdio(false);
   std::cin.tie(nullptr);
   ef::LineReader reader(std::cin, "standard input", stdin);
+  std::ifstream prefix_file;
+  std::optional<ef::LineReader> prefix_reader;
+  if (!arguments.target_prefix.empty()) {
+    prefix_file.open(arguments.target_prefix);
+    ef::check(prefix_file.good(), arguments.target_prefix, ": cannot be opened");
+    prefix_reader.emplace(prefix_file, arguments.target_prefix);
+  }
+  Progress progress;
   std::string line;
+  ef::Index lines = 0;
   // Lines that have already arrived are translated as one batch; typed lines are answered one by one.
-  constexpr std::size_t max_lines = 256;
+  constexpr std::size_t max_lines = 1024;
   while (interrupted == 0) {
-    std::vector<std::vector<ef::Token>> sentences;
+    std::vector<std::vector<ef::Token>> sentences, prefixes;
     std::exception_ptr error;  // of a line; the lines before it are translated first
     try {
       while (sentences.size() < max_lines && (sentences.empty() || std::cin.rdbuf()->in_avail() > 0) &&
-             reader.next(line))
-        sentences.push_back(translator.encode(line, reader.where()));
+             reader.next(line)) {
+        std::vector<ef::Token> sentence = translator.encode(line, reader.where());
+        if (prefix_reader.has_value()) {
+          ef::check(prefix_reader->next(line), arguments.target_prefix, ": has ", prefix_reader->number(),
+                    " lines, fewer than the input");
+          prefixes.push_back(translator.encode_target(line, prefix_reader->where()));
+        }
+        sentences.push_back(std::move(sentence));
+      }
     } catch (const ef::Error&) {
       error = std::current_exception();
     }
-    for (const std::string& translation : translator.translate(sentences)) std::cout << translation << '\n';
+    for (const std::vector<ef::Hypothesis>& best : translator.decode(sentences, prefixes, lines))
+      print(best, lines++, translator, arguments);
     ef::flush_standard_output();
     if (error != nullptr) std::rethrow_exception(error);
     if (sentences.empty()) break;
+    progress.show(lines);
   }
   ef::check_standard_input();
 }

@@ -1,54 +1,68 @@
 #include "translate/translator.hpp"
 
-#include "eigenformer/decode/greedy.hpp"
-#include "eigenformer/text/token_batches.hpp"
+#include <algorithm>
+#include <utility>
+
+#include "eigenformer/decode/beam_search.hpp"
 
 namespace translate {
 
-std::vector<ef::Token> Translator::encode(const std::string& line, const std::string& where) const {
+Translator::Translator(const Model& model, ef::Threads* threads, const DecodingArguments& arguments)
+    : model_(model), packed_(model.network), threads_(threads), options_(arguments.options) {
+  for (const std::string& text : arguments.suppress) {
+    std::vector<ef::Token> tokens = encode_target(text, "--suppress");
+    ef::check(std::find(tokens.begin(), tokens.end(), ef::Vocabulary::unknown) == tokens.end(), "--suppress: \"", text,
+              "\" has a token that the model does not know");
+    options_.suppress_sequences.push_back(std::move(tokens));
+  }
+  // The limit depends on the sentence alone, so that a translation does not depend on its batch.
+  const ef::Index limit = max_length(model);
+  if (options_.max_decoding_length == 0 || options_.max_decoding_length > limit) options_.max_decoding_length = limit;
+  ef::check_options(options_, "decoding");
+}
+
+std::vector<ef::Token> Translator::encode(const ef::TranslationSide& side, const std::string& line,
+                                          const std::string& where) const {
   ef::check_utf8(line, where);
-  std::vector<ef::Token> source = model_.source.encode(line);
+  std::vector<ef::Token> tokens = side.encode(line);
   const ef::Index limit = max_length(model_) - 1;  // the end token needs one place
-  ef::check(static_cast<ef::Index>(source.size()) <= limit, where, ": the sentence has ", source.size(),
+  ef::check(static_cast<ef::Index>(tokens.size()) <= limit, where, ": the sentence has ", tokens.size(),
             " tokens, the model's limit is ", limit);
-  return source;
+  return tokens;
+}
+
+std::vector<ef::Token> Translator::encode(const std::string& line, const std::string& where) const {
+  return encode(model_.source, line, where);
+}
+
+std::vector<ef::Token> Translator::encode_target(const std::string& line, const std::string& where) const {
+  return encode(model_.target, line, where);
 }
 
 std::vector<std::string> Translator::translate(std::span<const std::string> lines, const std::string& where) const {
   std::vector<std::vector<ef::Token>> sources;
   for (std::size_t i = 0; i < lines.size(); ++i)
     sources.push_back(encode(lines[i], where + ':' + std::to_string(i + 1)));
-  return translate(sources);
+  std::vector<std::string> translations;
+  for (const std::vector<ef::Hypothesis>& best : decode(sources)) translations.push_back(text(best.front()));
+  return translations;
 }
 
-std::vector<std::string> Translator::translate(std::span<const std::vector<ef::Token>> sources) const {
-  std::vector<ef::Index> lengths;
-  for (const std::vector<ef::Token>& source : sources) lengths.push_back(static_cast<ef::Index>(source.size()) + 1);
-  const ef::Index limit = max_length(model_);
-  ef::Index max_tokens = 2048;  // per batch
-  for (const ef::Index length : lengths) max_tokens = std::max(max_tokens, length);
-  std::vector<std::string> translations(sources.size());
+std::vector<std::vector<ef::Hypothesis>> Translator::decode(std::span<const std::vector<ef::Token>> sources,
+                                                            std::span<const std::vector<ef::Token>> prefixes,
+                                                            ef::Index first_line) const {
+  std::vector<std::vector<ef::Token>> with_ends(sources.begin(), sources.end());
+  for (std::vector<ef::Token>& source : with_ends) source.push_back(ef::Vocabulary::end);
+  ef::DecodingOptions options = options_;
+  options.target_prefix = prefixes;
+  options.first_sentence = first_line;
+  std::vector<ef::Index> limits;  // an empty line has an empty translation
+  for (const std::vector<ef::Token>& source : sources)
+    limits.push_back(source.empty() ? 0 : options.max_decoding_length);
+  options.limits = limits;
   ef::Workspace workspace;
-  for (const std::vector<ef::Index>& batch : ef::token_batches(lengths, lengths, max_tokens)) {
-    const ef::Tokens source = ef::translation_batch(sources, sources, batch).source;
-    const ef::Context<float> context{.workspace = &workspace, .threads = threads_, .packed = &packed_};
-    // A translation rarely has more than twice the tokens of its source, or four times from words to characters. The
-    // limit is set per sentence, so that a translation does not depend on its batch.
-    std::vector<ef::Index> limits;
-    for (const ef::Index line : batch)
-      limits.push_back(std::min(limit, 20 + 4 * lengths[static_cast<std::size_t>(line)]));
-    const ef::GreedyOptions options{.limits = limits};
-    const std::vector<ef::Hypothesis> decoded = std::visit(
-        [&](const auto& network) {
-          return ef::greedy_search(ef::decoding_state(network, source, context), source.sequences(), options);
-        },
-        model_.network);
-    for (std::size_t i = 0; i < batch.size(); ++i) {
-      const auto line = static_cast<std::size_t>(batch[i]);
-      if (!sources[line].empty()) translations[line] = model_.target.decode(decoded[i].tokens);
-    }
-  }
-  return translations;
+  const ef::Context<float> context{.workspace = &workspace, .threads = threads_, .packed = &packed_};
+  return ef::beam_search(model_.network, ef::Tokens::of(with_ends), options, context);
 }
 
 }  // namespace translate

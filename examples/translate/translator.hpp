@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "eigenformer/decode/hypothesis.hpp"
 #include "translate/program.hpp"
 
 namespace translate {
@@ -12,23 +13,36 @@ namespace translate {
 /// Translates with one model. The model must outlive the translator and must not change.
 class Translator {
  public:
-  Translator(const Model& model, ef::Threads* threads) : model_(model), packed_(model.network), threads_(threads) {}
+  /// By default decodes greedily.
+  Translator(const Model& model, ef::Threads* threads, const DecodingArguments& arguments = {});
 
-  /// Returns the tokens of a line. Throws if the line is not UTF-8 or too long.
-  /// where: names the line in the error message.
+  /// Returns the tokens of a line in the source language, or, for a prefix or a reference, in the target language.
+  /// Throws if the line is not UTF-8 or too long. where: names the line in the error message.
   std::vector<ef::Token> encode(const std::string& line, const std::string& where) const;
+  std::vector<ef::Token> encode_target(const std::string& line, const std::string& where) const;
 
-  /// Translates encoded lines in batches, by greedy decoding.
-  std::vector<std::string> translate(std::span<const std::vector<ef::Token>> sources) const;
+  /// Returns the best hypotheses of each encoded line. An empty line has one, without tokens.
+  /// prefixes: the first tokens of each translation; empty: none.
+  /// first_line: number of the first line, on which samples depend.
+  std::vector<std::vector<ef::Hypothesis>> decode(std::span<const std::vector<ef::Token>> sources,
+                                                  std::span<const std::vector<ef::Token>> prefixes = {},
+                                                  ef::Index first_line = 0) const;
 
-  /// Translates lines in batches, by greedy decoding. Throws if a line is not UTF-8 or too long.
+  /// Returns the text of a hypothesis.
+  std::string text(const ef::Hypothesis& hypothesis) const { return model_.target.decode(hypothesis.tokens); }
+
+  /// Returns the best translation of each line. Throws if a line is not UTF-8 or too long.
   /// where: names the file of the lines in the error message.
   std::vector<std::string> translate(std::span<const std::string> lines, const std::string& where) const;
 
  private:
+  std::vector<ef::Token> encode(const ef::TranslationSide& side, const std::string& line,
+                                const std::string& where) const;
+
   const Model& model_;
   ef::PackedWeights<float> packed_;
   ef::Threads* threads_;
+  ef::DecodingOptions options_;
 };
 
 }  // namespace translate

@@ -185,6 +185,54 @@ string(REPLACE "\n" " \t\n" spaced "${two}")
 file(WRITE ${folder}/spaced.txt "  ${spaced}")
 succeeds("BLEU 100.*exact match 100.00 %" evaluate --model learnt --source source.txt --reference spaced.txt)
 
+# --- Decoding options ---
+
+input_gives(0 "${two}" "^$" source.txt run --model learnt --beam-size 4 --length-penalty 0.6
+            --length-penalty-type gnmt --early-stopping heuristic --patience 2 --batch-tokens 1)
+succeeds("^0 ... 词一它一。 ... -0\\.[0-9]+\n0 ... [^\n]+\n0 [^\n]+\n1 ... 词二它二。 [^\n]+\n1 [^\n]+\n1 [^\n]+\n$"
+         run --model learnt --beam-size 3 --n-best 3)
+succeeds("^词一它一。 [|][|][|] -0\\.[0-9]+\n词二它二。 [^\n]+\n$" run --model learnt --scores)
+succeeds("BLEU 100" evaluate --model learnt --source source.txt --reference target.txt --beam-size 3)
+file(WRITE ${folder}/prefixes.txt "词三\n\n")
+succeeds("^词三[^\n]*\n词二它二。\n$" run --model learnt --beam-size 2 --target-prefix prefixes.txt)
+succeeds("^[^词]+\n[^词]+\n$" run --model learnt --suppress 词 --suppress 它二 --disable-unk)
+input_gives(0 "词\n词\n" "^$" source.txt run --model learnt --max-length-a 0 --max-length-b 1)
+execute_process(COMMAND ${translate} run --model learnt --min-decoding-length 9 --max-decoding-length 9 --disable-unk
+                        --no-repeat-ngram-size 3 --repetition-penalty 1.2
+                WORKING_DIRECTORY ${folder} INPUT_FILE ${folder}/source.txt OUTPUT_VARIABLE nine)
+string(REGEX MATCH "^[^\n]+" nine "${nine}")
+string(LENGTH "${nine}" length)
+if(NOT length EQUAL 27) # bytes
+  message(SEND_ERROR "run --min-decoding-length 9 --max-decoding-length 9: printed ${nine}")
+endif()
+# A sample depends on the seed and its line, not on the batch.
+set(sample run --model learnt --sampling-topk 0 --sampling-temperature 3)
+foreach(run IN ITEMS "a;--seed;3" "b;--seed;3;--batch-tokens;1" "c;--seed;4")
+  list(POP_FRONT run name)
+  execute_process(COMMAND ${translate} ${sample} ${run} WORKING_DIRECTORY ${folder}
+                  INPUT_FILE ${folder}/source.txt OUTPUT_VARIABLE sample_${name})
+endforeach()
+if(NOT sample_a STREQUAL sample_b OR sample_a STREQUAL sample_c)
+  message(SEND_ERROR "samples of seeds 3, 3 and 4:\n${sample_a}${sample_b}${sample_c}")
+endif()
+succeeds("^-0\\.[0-9]+\n-0\\.[0-9]+\n$" score --model learnt --source source.txt --target target.txt)
+succeeds("^-0\\.[0-9]+\t词 -0\\.[0-9]+\t一 [^\t]+\t它 [^\t]+\t一 [^\t]+\t。 [^\t]+\t</s> -0\\.[0-9]+\n"
+         score --model learnt --source source.txt --target target.txt --tokens --batch-tokens 3)
+fails_with("nothing.txt: has no lines" score --model learnt --source nothing.txt --target nothing.txt)
+foreach(option IN ITEMS beam-size patience n-best sampling-topp batch-tokens max-decoding-length)
+  fails_with("--${option}: is 0, expected a " run --model learnt --${option} 0)
+endforeach()
+fails_with("--early-stopping.*soon" run --model learnt --early-stopping soon)
+fails_with("num_hypotheses is 3, expected at most 1 with beam_size 1" run --model learnt --n-best 3)
+fails_with("sampling needs beam_size 1" run --model learnt --beam-size 2 --sampling-topk 5)
+fails_with("--suppress: .xyz. has a token that the model does not know" run --model learnt --suppress xyz)
+file(WRITE ${folder}/one_prefix.txt "词\n")
+input_gives(1 "词一它一。\n" "^translate: one_prefix.txt: has 1 lines, fewer than the input\n$" source.txt
+            run --model learnt --target-prefix one_prefix.txt)
+fails_with("no_prefix.txt: cannot be opened" run --model learnt --target-prefix no_prefix.txt)
+fails_with("2.*3|3.*2" score --model learnt --source source.txt --target three.txt)
+fails_with("late.txt:280: the sentence has 600" score --model learnt --source late.txt --target late.txt)
+
 if(UNIX)
   find_program(shell sh)
   execute_process(COMMAND ${shell} -c "\"${translate}\" run --model learnt < ." WORKING_DIRECTORY ${folder}

@@ -100,6 +100,7 @@ fails_with("" "$translate evaluate --model model --source . --reference target.t
 fails_with("" "$translate run --model source.txt < source.txt")
 set(commands "$translate run --model model < source.txt"
              "$translate evaluate --model model --source source.txt --reference target.txt"
+             "$translate score --model model --source source.txt --target target.txt"
              "${align}" "${align} --view matrix" "${align} --view pharaoh" "${align} --svg a.svg" "${train_once} --out new"
              "$translate --help" "$translate train --help" "$translate compare --epochs 1" "$translate demo --svg a.svg")
 foreach(command IN LISTS commands)
