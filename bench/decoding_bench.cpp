@@ -1,8 +1,9 @@
-// Benchmarks attention of one query over n cached keys, as in decoding, and the memory use of a long sequence. One
-// thread, float.
+// Benchmarks attention of one query over n cached keys, as in decoding, steps of a whole Transformer's beam search, and
+// the memory use of a long sequence. One thread, float.
 //
 // Decoding is bound by reading keys and values once, so `bandwidth` reports the share of the read bandwidth.
 #include "eigenformer/kernels/attention.hpp"
+#include "eigenformer/models/transformer_state.hpp"
 #include "support/bandwidth.hpp"
 #include "support/memory.hpp"
 
@@ -66,6 +67,84 @@ BENCHMARK(shared_prefix)
     ->MinTime(0.1)
     ->UseManualTime()
     ->Unit(benchmark::kMicrosecond);
+
+/// 160 hypotheses of n keys each, with eight heads of 64 columns, as in a beam search: pages beside a list of rows
+/// (key_index). In both, the hypotheses' keys lie among each other, as steps wrote them. Reports the counter `speed`:
+/// the speed with pages divided by that with the list.
+void hypotheses_in_pages(benchmark::State& state) {
+  const Index n = state.range(0), page_size = state.range(1), hypotheses = 160, heads = 8, width = 512;
+  const Index pages_each = (n + page_size - 1) / page_size, rows = hypotheses * pages_each * page_size;
+  const Matrix<float> q = Matrix<float>::Random(hypotheses, width);
+  const Matrix<float> k = Matrix<float>::Random(rows, width), v = Matrix<float>::Random(rows, width);
+  std::vector<Index> pages, index;
+  for (Index h = 0; h < hypotheses; ++h) {
+    for (Index page = 0; page < pages_each; ++page) pages.push_back(page * hypotheses + h);
+    for (Index token = 0; token < n; ++token) index.push_back(token * hypotheses + h);
+  }
+  const ef::RowOffsets query_rows = ef::RowOffsets::from_lengths(std::vector<Index>(hypotheses, 1));
+  const ef::RowOffsets key_rows = ef::RowOffsets::from_lengths(std::vector<Index>(hypotheses, n));
+  Matrix<float> out(hypotheses, width), sums(hypotheses, heads);
+  ef::AttentionOptions listed{.heads = heads, .query_rows = query_rows, .key_rows = key_rows}, paged = listed;
+  listed.key_index = index;
+  paged.key_pages = ef::KeyPages{page_size, pages};
+  ef::bench::run_compared(
+      state,
+      [&] {
+        ef::attention_forward<float>({q, k, v}, ef::Unmasked{}, listed, {out, sums});
+      },
+      [&] {
+        ef::attention_forward<float>({q, k, v}, ef::Unmasked{}, paged, {out, sums});
+      });
+}
+BENCHMARK(hypotheses_in_pages)
+    ->ArgNames({"n", "page_size"})
+    ->ArgsProduct({{5, 15, 25, 50, 100, 400}, {8, 16, 32, 64, 128}})
+    ->MinTime(0.1)
+    ->UseManualTime()
+    ->Unit(benchmark::kMicrosecond);
+
+/// Decodes 32 sentences of 25 tokens for 25 steps with five hypotheses each, which part and are dropped at random.
+/// The model is the paper's base model with 8000 tokens. Reports the counters `hypotheses` (per second and step) and
+/// `pages` (of the target's cache).
+void beam_steps(benchmark::State& state) {
+  const Index sentences = 32, beam = 5, steps = 25, page_size = state.range(0);
+  ef::Rng rng(1);
+  ef::TransformerOptions options = ef::TransformerOptions::base();
+  options.source_vocabulary_size = options.target_vocabulary_size = 8000;
+  const ef::Transformer<float> model(options, rng);
+  const ef::PackedWeights<float> packed(model);
+  std::vector<std::vector<ef::Token>> sources(static_cast<std::size_t>(sentences), std::vector<ef::Token>(25));
+  for (std::vector<ef::Token>& source : sources)
+    for (ef::Token& token : source) token = static_cast<ef::Token>(rng.randint(8000));
+  const ef::Tokens source = ef::Tokens::of(sources);
+  std::vector<Index> parents(static_cast<std::size_t>(sentences * beam));
+  const std::vector<ef::Token> tokens(parents.size(), 5);
+  double seconds = 0, decoded = 0, pages = 0;
+  for (auto _ : state) {
+    ef::TransformerState<float> step(model, source, {.packed = &packed}, {.page_size = page_size});
+    double run = 0;
+    for (Index t = 0; t < steps; ++t) {
+      for (std::size_t i = 0; i < parents.size(); ++i)
+        parents[i] = static_cast<Index>(i) / beam * (t == 0 ? 1 : beam) + (t == 0 ? 0 : rng.randint(beam));
+      run += ef::bench::seconds_of([&] { benchmark::DoNotOptimize(step(parents, tokens).data()); });
+    }
+    state.SetIterationTime(run);
+    seconds += run;
+    decoded += static_cast<double>(steps * sentences * beam);
+    pages = static_cast<double>(step.target_cache().table().pages());
+  }
+  state.counters["hypotheses"] = decoded / seconds;
+  state.counters["pages"] = pages;
+}
+BENCHMARK(beam_steps)
+    ->ArgNames({"page_size"})
+    ->Arg(8)
+    ->Arg(16)
+    ->Arg(32)
+    ->Arg(256)
+    ->Iterations(3)
+    ->UseManualTime()
+    ->Unit(benchmark::kMillisecond);
 
 /// Reports the counter `extra_bytes`: memory that one forward call touches beyond its inputs and results.
 void attention_memory(benchmark::State& state) {

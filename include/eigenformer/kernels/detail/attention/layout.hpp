@@ -49,6 +49,36 @@ struct AttentionLayout {
   }
 };
 
+/// Goes over the rows of k and v that have a sequence's keys, key by key. Unlike AttentionLayout::key_row it divides by
+/// the size of a page only once.
+class KeyRowCursor {
+ public:
+  /// Begins with `key`. It may be beyond the last key; then there is no row.
+  KeyRowCursor(const AttentionLayout& layout, Index sequence, Index key)
+      : index_(layout.key_index), pages_(layout.pages), place_(layout.key_rows.begin(sequence) + key) {
+    if (pages_.page_size == 0) return;
+    page_ = layout.first_page.get()[sequence] + key / pages_.page_size;
+    place_ = key % pages_.page_size;
+  }
+
+  Index row() const {
+    if (pages_.page_size > 0) return pages_.pages[static_cast<std::size_t>(page_)] * pages_.page_size + place_;
+    return index_.empty() ? place_ : index_[static_cast<std::size_t>(place_)];
+  }
+  /// Goes on to the next key.
+  void advance() {
+    if (++place_ != pages_.page_size) return;
+    place_ = 0;
+    ++page_;
+  }
+
+ private:
+  std::span<const Index> index_;
+  KeyPages pages_;
+  Index page_ = 0;  // in pages_.pages
+  Index place_;     // in the page; without pages among all keys
+};
+
 /// Adds the pages in which keys lie. where: begins messages; rows: of k and v; workspace: memory for the layout. Throws
 /// if there are too few pages, or if one is not in k and v.
 inline void add_pages(const char* where, AttentionLayout& layout, const KeyPages& given, Index rows,

@@ -29,16 +29,16 @@ template <class Scalar, class Stored>
 EIGEN_DONT_INLINE Strided<Scalar> copy_rows(const HeadRows<const Stored>& rows, const AttentionLayout& layout,
                                             Index head, const ScoreTile& tile, Scalar* to) {
   const Index stride = padded<Scalar>(rows.width), count = tile.key_end - tile.key_begin;
-  const auto row = [&](Index i) { return rows.row(head, layout.key_row(tile.sequence, tile.key_begin + i)); };
   // Hardware does not prefetch rows that are far apart. Also prefetching the rows of the next tile while this one is
   // processed gains nothing more.
   // Measured: Zen 3: 1.03 to 1.08 times the kernel's speed with this prefetch.
   constexpr Index ahead = 8, line = 64 / static_cast<Index>(sizeof(Stored));
   const Strided<Scalar> copy{to, stride, 1};
-  for (Index i = 0; i < count; ++i, to += stride) {
-    const Stored* from = row(i);
+  KeyRowCursor current(layout, tile.sequence, tile.key_begin), later(layout, tile.sequence, tile.key_begin + ahead);
+  for (Index i = 0; i < count; ++i, to += stride, current.advance(), later.advance()) {
+    const Stored* const from = rows.row(head, current.row());
     if (rows.col_stride == 1) {  // Eigen converts packet by packet
-      for (Index j = 0; i + ahead < count && j < rows.width; j += line) simd::prefetch(row(i + ahead) + j);
+      for (Index j = 0; i + ahead < count && j < rows.width; j += line) simd::prefetch(rows.row(head, later.row()) + j);
       Eigen::Map<Eigen::Matrix<Scalar, Eigen::Dynamic, 1>>(to, rows.width) =
           Eigen::Map<const Eigen::Matrix<Stored, Eigen::Dynamic, 1>>(from, rows.width).template cast<Scalar>();
     } else {
