@@ -198,7 +198,13 @@ Variable<Scalar> attention(const Context<Scalar>& context, const QueryKeyValue<S
 template <class Scalar, class S = AttentionOptions, class O = OptionsAfter<S>>
 Variable<Scalar> attention(const Context<Scalar>& context, const Variable<Scalar>& q, const Variable<Scalar>& k,
                            const Variable<Scalar>& v, const S& score = {}, const O& options = {}) {
-  return attention(context, QueryKeyValue<Scalar>{q, k, v}, score, options);
+  const QueryKeyValue<Scalar> in{q, k, v};
+  if constexpr (detail::is_any_score<S> || requires { score.inputs(); })
+    return attention(context, in, score, options);
+  else  // checks the arguments before the other overload does, which keeps the compiler's messages short
+    return detail::with_score_and_options<Scalar, true>(
+        score, options,
+        [&](const auto& checked, const AttentionOptions& given) { return attention(context, in, checked, given); });
 }
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI
