@@ -42,6 +42,9 @@ TEST_CASE("options come back from JSON as they were", "[io]") {
   options.layer.final_norm = ef::FinalNorm::never;
   options.share_embeddings = false;
   options.layer.dropout = 0.125;
+  options.layer.attention_dropout = 0.25;
+  options.layer.activation_dropout = 0;
+  options.layer.embedding_dropout = 0.5;
   const ef::Json json = ef::options_to_json(options);
   CHECK(ef::options_to_json(ef::options_from_json<ef::TransformerOptions>(json, "test")) == json);
   CHECK(ef::options_from_json<ef::TransformerOptions>(json, "test").rope_scaling == options.rope_scaling);
@@ -60,6 +63,9 @@ TEST_CASE("options come back from JSON as they were", "[io]") {
   CHECK(json["rope_scaling"]["long_factor"] == ef::Json{1.25, 40.0});
   CHECK(json["qk_norm"] == "rms_norm");
   CHECK(json["sinks"] == true);
+  CHECK(json["attention_dropout"] == 0.25);
+  CHECK(json["activation_dropout"] == 0);
+  CHECK(json["embedding_dropout"] == 0.5);
   CHECK(json["encoder_scores"][0]["window"] == 8);
   CHECK(json["decoder_scores"][0] ==
         ef::Json{{"window", 0}, {"soft_cap", 50.0}, {"user_score", "decay"}, {"sinks", true}});
@@ -79,6 +85,7 @@ TEST_CASE("options of older folders, which lack later ones, are read", "[io]") {
   json.erase("rope_scaling");
   json.erase("qk_norm");
   json.erase("sinks");
+  for (const char* name : {"attention_dropout", "activation_dropout", "embedding_dropout"}) json.erase(name);
   for (const char* name : {"encoder_scores", "decoder_scores", "memory_scores"}) json.erase(name);
   ef::Json earlier = ef::options_to_json(ef::TransformerOptions());
   for (const char* name : {"sequence_length", "short_factor", "long_factor"}) earlier["rope_scaling"].erase(name);
@@ -88,6 +95,7 @@ TEST_CASE("options of older folders, which lack later ones, are read", "[io]") {
   CHECK(options.layer.final_norm == ef::FinalNorm::with_norm_first);
   CHECK(options.rope_scaling == ef::RotaryScaling());
   CHECK(options.layer.qk_norm == ef::QueryKeyNorm::none);
+  CHECK(options.layer.attention_dropout_rate() == options.layer.dropout);
   CHECK(options.encoder_scores.empty());
   CHECK(!options.layer.sinks);
   json["encoder_scores"] = ef::Json::array({{{"window", 4}, {"soft_cap", 0}, {"user_score", ""}}});
@@ -102,11 +110,14 @@ TEST_CASE("model folders keep their options in one list", "[io]") {
     keys.push_back(key);
   }
   CHECK(keys == std::vector<std::string>{"activation",
+                                         "activation_dropout",
+                                         "attention_dropout",
                                          "bias",
                                          "buckets",
                                          "decoder_scores",
                                          "dim_feedforward",
                                          "dropout",
+                                         "embedding_dropout",
                                          "encoder_scores",
                                          "final_norm",
                                          "head_width",

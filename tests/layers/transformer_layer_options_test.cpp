@@ -1,5 +1,6 @@
 #include "eigenformer/layers/transformer_layer_options.hpp"
 
+#include "eigenformer/models/transformer.hpp"
 #include "support/catch.hpp"
 
 namespace ef = eigenformer;
@@ -45,4 +46,31 @@ TEST_CASE("the final norm follows norm_first unless it is chosen", "[layers]") {
   CHECK(options.norm<float>().weight.size() == 6);
   CHECK(options.norm<float>().bias.empty());
   CHECK(options.norm<float>().epsilon == 0.5);
+}
+
+TEST_CASE("each dropout follows `dropout` unless it is chosen", "[layers]") {
+  ef::TransformerLayerOptions options{.width = 8, .heads = 2, .dim_feedforward = 4, .dropout = 0.2};
+  for (const bool chosen : {false, true}) {
+    if (chosen) {
+      options.attention_dropout = 0;
+      options.activation_dropout = 0.3;
+      options.embedding_dropout = 0.4;
+    }
+    ef::Rng rng(1);
+    const ef::TransformerOptions model_options{.source_vocabulary_size = 5,
+                                               .target_vocabulary_size = 5,
+                                               .num_encoder_layers = 1,
+                                               .num_decoder_layers = 1,
+                                               .layer = options};
+    const ef::Transformer<float> model(model_options, rng);
+    CHECK(model.dropout.rate == (chosen ? 0.4 : 0.2));
+    const auto check_layer = [&](const auto& layer) {
+      CHECK(layer.self_attn.dropout == (chosen ? 0 : 0.2));
+      CHECK(layer.feed_forward.dropout.rate == (chosen ? 0.3 : 0.2));
+      CHECK(layer.residual.dropout.rate == 0.2);
+    };
+    check_layer(model.encoder.layers[0]);
+    check_layer(model.decoder.layers[0]);
+    CHECK(model.decoder.layers[0].multihead_attn.dropout == (chosen ? 0 : 0.2));
+  }
 }

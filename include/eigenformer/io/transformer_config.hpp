@@ -63,6 +63,9 @@ void visit_options(Options& options, auto&& visitor) {
   visitor("final_norm", options.layer.final_norm, AddedLater());
   visitor("qk_norm", options.layer.qk_norm, AddedLater());
   visitor("sinks", options.layer.sinks, AddedLater());
+  visitor("attention_dropout", options.layer.attention_dropout, AddedLater());
+  visitor("activation_dropout", options.layer.activation_dropout, AddedLater());
+  visitor("embedding_dropout", options.layer.embedding_dropout, AddedLater());
   visitor("positions", options.positions);
   visitor("max_length", options.max_length);
   visitor("relative_distance", options.relative_distance);

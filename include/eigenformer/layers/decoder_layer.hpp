@@ -78,7 +78,8 @@ template <class Scalar>
 DecoderLayer<Scalar>::DecoderLayer(const TransformerLayerOptions& options, Rng& rng)
     : self_attn(options.self_attention(), rng),
       multihead_attn(options.attention(), rng),
-      feed_forward(options.width, options.dim_feedforward, options.activation, options.dropout, options.bias, rng),
+      feed_forward(options.width, options.dim_feedforward, options.activation, options.activation_dropout_rate(),
+                   options.bias, rng),
       norm1(options.norm<Scalar>()),
       norm2(options.norm<Scalar>()),
       norm3(options.norm<Scalar>()),

@@ -37,7 +37,8 @@ struct EncoderLayer {
 template <class Scalar>
 EncoderLayer<Scalar>::EncoderLayer(const TransformerLayerOptions& options, Rng& rng)
     : self_attn(options.self_attention(), rng),
-      feed_forward(options.width, options.dim_feedforward, options.activation, options.dropout, options.bias, rng),
+      feed_forward(options.width, options.dim_feedforward, options.activation, options.activation_dropout_rate(),
+                   options.bias, rng),
       norm1(options.norm<Scalar>()),
       norm2(options.norm<Scalar>()),
       residual(options.residual_connection<Scalar>()) {}

@@ -31,7 +31,7 @@ struct TransformerLayerOptions {
   Index key_heads = 0;   // 0: equal to heads
   Index head_width = 0;  // 0: width / heads
   Index dim_feedforward = 2048;
-  double dropout = 0.1;  // of sub-layer outputs, inside the feed-forward network, and of the attention weights
+  double dropout = 0.1;  // of sub-layer outputs, and of all for which there is no rate below
   Activation activation = Activation::relu;
   double layer_norm_eps = 1e-5;
   bool norm_first = false;  // true: x + f(norm(x)); false, as in the paper: norm(x + f(x))
@@ -43,13 +43,20 @@ struct TransformerLayerOptions {
   bool relative_values = true;                        // of self-attention: see MultiHeadAttentionOptions
   QueryKeyNorm qk_norm = QueryKeyNorm::none;          // of all attentions, with layer_norm_eps and norm_bias
   bool sinks = false;                                 // of all attentions; LayerScore::sinks chooses single ones
+  double attention_dropout = -1;                      // of the attention weights; below 0: dropout
+  double activation_dropout = -1;                     // inside the feed-forward network; below 0: dropout
+  double embedding_dropout = -1;                      // of embeddings with positions; below 0: dropout
+
+  double attention_dropout_rate() const { return attention_dropout < 0 ? dropout : attention_dropout; }
+  double activation_dropout_rate() const { return activation_dropout < 0 ? dropout : activation_dropout; }
+  double embedding_dropout_rate() const { return embedding_dropout < 0 ? dropout : embedding_dropout; }
 
   MultiHeadAttentionOptions attention() const {
     return {.width = width,
             .heads = heads,
             .key_heads = key_heads,
             .head_width = head_width,
-            .dropout = dropout,
+            .dropout = attention_dropout_rate(),
             .bias = bias,
             .qk_norm = qk_norm,
             .qk_norm_eps = layer_norm_eps,

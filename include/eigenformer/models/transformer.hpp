@@ -25,8 +25,8 @@ struct TransformerOptions {
   Index target_vocabulary_size = 0;
   Index num_encoder_layers = 6;
   Index num_decoder_layers = 6;
-  /// Options of every layer. Its dropout also applies to the embeddings (section 5.4). Leave its relative_distance at 0
-  /// and set the one below.
+  /// Options of every layer. Its embedding_dropout is that of the embeddings (section 5.4). Leave its relative_distance
+  /// at 0 and set the one below.
   TransformerLayerOptions layer{};
   PositionEncoding positions = PositionEncoding::sinusoidal;
   Index max_length = 512;        // learned: number of positions; other encodings compute later positions on demand
@@ -137,7 +137,7 @@ struct Transformer {
 
 template <class Scalar>
 Transformer<Scalar>::Transformer(const TransformerOptions& chosen, Rng& rng, const NamedScores<Scalar>& scores)
-    : options(chosen), dropout{chosen.layer.dropout} {
+    : options(chosen), dropout{chosen.layer.embedding_dropout_rate()} {
   check(options.source_vocabulary_size > 0 && options.target_vocabulary_size > 0, "Transformer: vocabularies have ",
         options.source_vocabulary_size, " and ", options.target_vocabulary_size,
         " tokens, expected source_vocabulary_size and target_vocabulary_size above 0");
