@@ -1,8 +1,9 @@
-// Learning rate schedules.
+// Learning rate schedules: functions of the number of the update alone, so that a training can continue exactly.
 #pragma once
 
 #include <algorithm>
 #include <cmath>
+#include <numbers>
 
 #include "eigenformer/core/check.hpp"
 
@@ -34,6 +35,69 @@ struct NoamSchedule {
     const double peak =
         factor / std::sqrt(static_cast<double>(width) * static_cast<double>(std::max<Index>(warmup, 1)));
     return InverseSquareRoot{peak, warmup}(update);
+  }
+};
+
+namespace detail {
+
+/// Returns the factor of linear warm-up: it rises to 1 over `warmup` updates.
+inline double warmup_factor(Index update, Index warmup) {
+  return warmup <= 0 ? 1 : std::min<double>(1, static_cast<double>(update) / static_cast<double>(warmup));
+}
+
+/// Returns the share of the way from `begin` to `end` that is done, from 0 to 1.
+inline double share_done(Index update, Index begin, Index end) {
+  if (update >= end) return 1;
+  return update <= begin ? 0 : static_cast<double>(update - begin) / static_cast<double>(end - begin);
+}
+
+}  // namespace detail
+
+/// Learning rate that rises linearly to `peak` over `warmup` updates, then falls along half a cosine until update
+/// `updates`, to the share `floor` of the peak (Loshchilov and Hutter 2017, arXiv 1608.03983, equation 5, without
+/// restarts).
+struct CosineSchedule {
+  double peak = 1e-3;
+  Index warmup = 1000;
+  Index updates = 100'000;
+  double floor = 0;
+
+  /// Returns the learning rate of update number `update`, counted from 1.
+  double operator()(Index update) const {
+    const double cosine = (1 + std::cos(std::numbers::pi * detail::share_done(update, warmup, updates))) / 2;
+    return peak * detail::warmup_factor(update, warmup) * (floor + (1 - floor) * cosine);
+  }
+};
+
+/// Learning rate that rises linearly to `peak` over `warmup` updates, then falls linearly until update `updates`, to
+/// the share `floor` of the peak.
+struct LinearSchedule {
+  double peak = 1e-3;
+  Index warmup = 1000;
+  Index updates = 100'000;
+  double floor = 0;
+
+  /// Returns the learning rate of update number `update`, counted from 1.
+  double operator()(Index update) const {
+    const double left = 1 - detail::share_done(update, warmup, updates);
+    return peak * detail::warmup_factor(update, warmup) * (floor + (1 - floor) * left);
+  }
+};
+
+/// Learning rate that rises linearly to `peak` over `warmup` updates, stays there, and falls linearly over the last
+/// `decay` updates, to the share `floor` of the peak ("WSD": Hu et al. 2024, arXiv 2404.06395, section 4). A training
+/// can be prolonged from any checkpoint before the decay.
+struct WarmupStableDecay {
+  double peak = 1e-3;
+  Index warmup = 1000;
+  Index updates = 100'000;
+  Index decay = 10'000;
+  double floor = 0;
+
+  /// Returns the learning rate of update number `update`, counted from 1.
+  double operator()(Index update) const {
+    const double left = 1 - detail::share_done(update, updates - decay, updates);
+    return peak * detail::warmup_factor(update, warmup) * (floor + (1 - floor) * left);
   }
 };
 

@@ -1,0 +1,86 @@
+// The order in which training goes over the batches of a corpus.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "eigenformer/text/token_batches.hpp"
+#include "eigenformer/text/tokens.hpp"
+#include "eigenformer/train/training_state.hpp"
+
+namespace eigenformer::inline EIGENFORMER_ABI {
+
+struct BatchOrderOptions {
+  Index max_tokens = 2048;  // of a batch, on either side
+  std::uint64_t seed = 1;
+};
+
+/// Yields batches of sentence pairs, epoch after epoch. Each epoch has its own random order, which depends on the seed
+/// and on the number of the epoch alone. A position is therefore all that is needed to continue:
+///
+///   order.seek(state.next);
+///   const TranslationBatch batch = translation_batch(sources, targets, order.next());
+///   state.next = order.position();
+class BatchOrder {
+ public:
+  /// sources, targets: encoded sentences without special tokens; each counts one token more, its begin or end token.
+  /// Throws if their numbers differ, if there are none, or if a sentence is longer than max_tokens.
+  BatchOrder(const Tokens& sources, const Tokens& targets, const BatchOrderOptions& options = {})
+      : source_lengths_(lengths_of(sources)), target_lengths_(lengths_of(targets)), options_(options) {
+    check(sources.sequences() >= 1, "BatchOrder: there are no sentences");
+    begin_epoch(0);
+  }
+
+  /// Returns the sentences of the next batch. The reference is valid until the next call.
+  const std::vector<Index>& next() {
+    if (position_.batch == batches()) begin_epoch(position_.epoch + 1);
+    return batches_[static_cast<std::size_t>(position_.batch++)];
+  }
+
+  /// Returns the position of the next batch. After the last batch of an epoch, `batch` is the number of its batches.
+  const BatchPosition& position() const { return position_; }
+
+  /// Continues at a position that position() returned. Throws if the epoch has fewer batches.
+  void seek(const BatchPosition& position) {
+    check(position.epoch >= 0 && position.batch >= 0, "BatchOrder::seek: the position is epoch ", position.epoch,
+          ", batch ", position.batch, ", expected 0 or more");
+    if (position.epoch != position_.epoch) begin_epoch(position.epoch);
+    check(position.batch <= batches(), "BatchOrder::seek: epoch ", position.epoch, " has ", batches(),
+          " batches, the position is batch ", position.batch, "; is it of another corpus?");
+    position_.batch = position.batch;
+  }
+
+  /// Returns the number of epochs done, with the fraction of the current one.
+  double epochs_done() const {
+    return static_cast<double>(position_.epoch) + static_cast<double>(position_.batch) / static_cast<double>(batches());
+  }
+
+  /// Returns the usual number of batches in an epoch. An epoch may have a few more or fewer, because its order decides
+  /// which sentences of equal length share a batch.
+  Index batches_per_epoch() const {
+    return static_cast<Index>(token_batches(source_lengths_, target_lengths_, options_.max_tokens).size());
+  }
+
+ private:
+  static std::vector<Index> lengths_of(const Tokens& sentences) {
+    std::vector<Index> lengths;
+    lengths.reserve(static_cast<std::size_t>(sentences.sequences()));
+    for (Index i = 0; i < sentences.sequences(); ++i) lengths.push_back(static_cast<Index>(sentences[i].size()) + 1);
+    return lengths;
+  }
+  Index batches() const { return static_cast<Index>(batches_.size()); }
+  void begin_epoch(Index epoch) {
+    Rng rng = epoch_rng(options_.seed, epoch);
+    batches_ = token_batches(source_lengths_, target_lengths_, options_.max_tokens, rng);
+    position_ = {epoch, 0};
+  }
+
+  std::vector<Index> source_lengths_, target_lengths_;
+  BatchOrderOptions options_;
+  std::vector<std::vector<Index>> batches_;  // of the current epoch
+  BatchPosition position_;
+};
+
+}  // namespace eigenformer::inline EIGENFORMER_ABI

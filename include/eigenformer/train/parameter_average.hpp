@@ -1,0 +1,136 @@
+// Averages of parameters: over several models, and over the updates of a training.
+#pragma once
+
+#include <algorithm>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "eigenformer/autograd/parameter.hpp"
+
+namespace eigenformer::inline EIGENFORMER_ABI {
+
+/// The mean of the parameters of several models of one shape, which need not be in memory together. Sums in double.
+class ParameterMean {
+ public:
+  /// Adds a model. Throws, and adds nothing, if its parameters differ in number or shape from those before.
+  template <class Model>
+  void add(const Model& model) {
+    check_model(model);
+    if (count_++ == 0)
+      for_each_parameter(model, [&](const std::string&, const auto& x) {
+        sums_.push_back(Matrix<double>::Zero(x.value.rows(), x.value.cols()));
+      });
+    std::size_t i = 0;
+    for_each_parameter(model,
+                       [&](const std::string&, const auto& x) { sums_[i++] += x.value.template cast<double>(); });
+  }
+
+  /// Replaces the parameters of a model by the mean. Throws, and changes nothing, if no model was added or the
+  /// parameters do not fit.
+  template <class Model>
+  void copy_to(Model& model) const {
+    check(count_ > 0, "ParameterMean: there is no model, expected one or more");
+    check_model(model);
+    std::size_t i = 0;
+    for_each_parameter(model, [&](const std::string&, auto& x) {
+      using Scalar = typename std::remove_cvref_t<decltype(x.value)>::Scalar;
+      x.value = (sums_[i++] / static_cast<double>(count_)).template cast<Scalar>();
+    });
+  }
+
+ private:
+  template <class Model>
+  void check_model(const Model& model) const {
+    if (count_ == 0) return;
+    std::size_t count = 0;
+    for_each_parameter(model, [&](const std::string& name, const auto& x) {
+      const std::size_t i = count++;
+      if (i < sums_.size())
+        check(shape(x.value) == shape(sums_[i]), "ParameterMean: parameter ", name, " is ", shape(x.value),
+              ", expected ", shape(sums_[i]), " as in the models before");
+    });
+    check(count == sums_.size(), "ParameterMean: the model has ", count, " parameters, expected ", sums_.size(),
+          " as in the models before");
+  }
+
+  std::vector<Matrix<double>> sums_;
+  Index count_ = 0;
+};
+
+/// Returns a model whose parameters are the mean of those of all models. Averages of the last checkpoints of a training
+/// often translate better than the last (Vaswani et al. 2017, section 6.1). Throws if there are no models, or if their
+/// parameters differ in number or shape.
+template <class Model>
+Model average(std::span<const Model> models) {
+  check(!models.empty(), "average: there are no models, expected one or more");
+  ParameterMean mean;
+  for (const Model& model : models) mean.add(model);
+  Model result = models.front();
+  mean.copy_to(result);
+  return result;
+}
+
+/// An exponential moving average of the parameters over the updates of a training (Polyak and Juditsky 1992):
+///
+///   average = d * average + (1 - d) * parameters,   d = min(decay, (1 + t) / (10 + t))   after update t
+///
+/// The smaller factors at the beginning forget the initial parameters.
+template <class Scalar>
+class ExponentialAverage {
+ public:
+  /// Throws unless the decay is in [0, 1).
+  explicit ExponentialAverage(double decay = 0.999) : decay_(decay) {
+    check(decay >= 0 && decay < 1, "ExponentialAverage: decay is ", decay, ", expected 0 or more and less than 1");
+  }
+
+  bool empty() const { return average_.empty(); }
+
+  /// Adds the parameters after update number `update`, counted from 1. The first call copies them.
+  template <class Model>
+  void add(const Model& model, Index update) {
+    if (average_.empty()) {
+      for_each_parameter(model,
+                         [&](const std::string&, const Parameter<Scalar>& x) { average_.emplace_back(x.value); });
+      return;
+    }
+    const auto t = static_cast<double>(update);
+    const auto d = static_cast<Scalar>(std::min<double>(decay_, (1 + t) / (10 + t)));
+    std::size_t i = 0;
+    for_each_parameter(model, [&](const std::string& name, const Parameter<Scalar>& x) {
+      check(i < average_.size() && shape(x.value) == shape(average_[i].value), "ExponentialAverage: parameter ", name,
+            " is ", shape(x.value), ", expected the parameters of the updates before");
+      average_[i].value += (1 - d) * (x.value - average_[i].value);
+      ++i;
+    });
+  }
+
+  /// Replaces the parameters of a model by the average. Throws, and changes nothing, if nothing was added or the
+  /// parameters do not fit.
+  template <class Model>
+  void copy_to(Model& model) const {
+    std::size_t count = 0;
+    for_each_parameter(model, [&](const std::string& name, const Parameter<Scalar>& x) {
+      check(count < average_.size() && shape(x.value) == shape(average_[count].value), "ExponentialAverage: parameter ",
+            name, " is ", shape(x.value), ", which is not in the average");
+      ++count;
+    });
+    count = 0;
+    for_each_parameter(model, [&](const std::string&, Parameter<Scalar>& x) { x.value = average_[count++].value; });
+  }
+
+  /// Visits the average, so that it can be saved and loaded like a model's parameters.
+  static void visit(auto& self, auto&& visitor) { visitor("average", self.average_); }
+  /// Prepares loading: allocates the average of `model`.
+  template <class Model>
+  void restore(const Model& model) {
+    average_.clear();
+    for_each_parameter(model, [&](const std::string&, const Parameter<Scalar>& x) { average_.emplace_back(x.value); });
+  }
+
+ private:
+  double decay_;
+  std::vector<Parameter<Scalar>> average_;
+};
+
+}  // namespace eigenformer::inline EIGENFORMER_ABI

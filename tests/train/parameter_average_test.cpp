@@ -1,0 +1,84 @@
+#include "eigenformer/train/parameter_average.hpp"
+
+#include "eigenformer/train/early_stopping.hpp"
+#include "support/catch.hpp"
+#include "support/message_of.hpp"
+#include "support/random.hpp"
+
+namespace ef = eigenformer;
+
+namespace {
+
+template <class Scalar>
+struct Pair {
+  ef::Parameter<Scalar> first, second;
+  Pair() = default;
+  explicit Pair(ef::Rng& rng, ef::Index cols = 3)
+      : first(ef::testing::random_matrix<Scalar>(2, cols, rng)),
+        second(ef::testing::random_matrix<Scalar>(1, 2, rng)) {}
+  static void visit(auto& self, auto&& visitor) {
+    visitor("first", self.first);
+    visitor("second", self.second);
+  }
+};
+
+}  // namespace
+
+TEST_CASE("the average of models is the mean of each entry", "[train]") {
+  ef::Rng rng(31);
+  for (const std::size_t count : {1U, 2U, 7U}) {
+    std::vector<Pair<float>> models;
+    for (std::size_t i = 0; i < count; ++i) models.emplace_back(rng);
+    const Pair<float> mean = ef::average(std::span<const Pair<float>>(models));
+    for (ef::Index r = 0; r < 2; ++r)
+      for (ef::Index c = 0; c < 3; ++c) {
+        double sum = 0;
+        for (const Pair<float>& model : models) sum += static_cast<double>(model.first.value(r, c));
+        CHECK(mean.first.value(r, c) == static_cast<float>(sum / static_cast<double>(count)));
+      }
+    if (count == 1) CHECK(mean.second.value == models[0].second.value);
+  }
+  ef::ParameterMean mean;
+  Pair<float> model(rng), wide(rng, 4);
+  CHECK_THROWS_AS(mean.copy_to(model), ef::Error);
+  mean.add(model);
+  CHECK(ef::testing::message_of([&] { mean.add(wide); }) ==
+        "ParameterMean: parameter first is [2 x 4], expected [2 x 3] as in the models before");
+  CHECK_THROWS_AS(ef::average(std::span<const Pair<float>>()), ef::Error);
+}
+
+TEST_CASE("the exponential average follows its formula and is restored", "[train]") {
+  ef::Rng rng(32);
+  for (const double decay : {0.0, 0.5, 0.999}) {
+    ef::ExponentialAverage<double> average(decay);
+    double expected = 0;
+    Pair<double> model(rng), shown(rng);
+    CHECK_THROWS_AS(average.copy_to(shown), ef::Error);
+    for (ef::Index update = 1; update <= 30; ++update) {
+      model = Pair<double>(rng);
+      average.add(model, update);
+      const double t = static_cast<double>(update), d = std::min(decay, (1 + t) / (10 + t));
+      expected = update == 1 ? model.first.value(1, 2) : d * expected + (1 - d) * model.first.value(1, 2);
+      average.copy_to(shown);
+      CHECK(std::abs(shown.first.value(1, 2) - expected) < 1e-13);
+    }
+    ef::ExponentialAverage<double> restored(decay);
+    restored.restore(model);
+    std::vector<ef::Matrix<double>> saved;
+    ef::for_each_parameter(average, [&](const std::string&, const auto& x) { saved.push_back(x.value); });
+    std::size_t i = 0;
+    ef::for_each_parameter(restored, [&](const std::string&, auto& x) { x.value = saved[i++]; });
+    restored.copy_to(model);
+    CHECK(model.first.value == shown.first.value);
+    CHECK(model.second.value == shown.second.value);
+  }
+  CHECK_THROWS_AS(ef::ExponentialAverage<float>(1), ef::Error);
+}
+
+TEST_CASE("training stops after `patience` validations without improvement", "[train]") {
+  ef::EarlyStopping stopping{.patience = 2};
+  const bool better[] = {true, false, true, false, false};
+  for (int i = 0; i < 5; ++i) CHECK(stopping.add(better[i]) == (i == 4));
+  ef::EarlyStopping never;
+  for (int i = 0; i < 100; ++i) CHECK(!never.add(false));
+}

@@ -1,0 +1,57 @@
+#include "eigenformer/train/parameter_hash.hpp"
+
+#include <set>
+#include <string_view>
+
+#include "support/catch.hpp"
+
+namespace ef = eigenformer;
+
+namespace {
+
+struct Pair {
+  ef::Parameter<float> first{2, 3}, second{1, 2};
+  const char* name = "first";
+  static void visit(auto& self, auto&& visitor) {
+    visitor(self.name, self.first);
+    visitor("second", self.second);
+  }
+};
+
+std::uint64_t fnv1a(std::string_view text) {
+  ef::Fnv1a hash;
+  hash.add_numbers(std::span<const char>(text.data(), text.size()));
+  return hash.value();
+}
+
+}  // namespace
+
+TEST_CASE("FNV-1a has the published values", "[train]") {
+  CHECK(fnv1a("") == 0xcbf29ce484222325);
+  CHECK(fnv1a("a") == 0xaf63dc4c8601ec8c);
+  CHECK(fnv1a("foobar") == 0x85944171f73967e8);
+}
+
+TEST_CASE("the hash depends on every bit, on names and on shapes", "[train]") {
+  std::set<std::uint64_t> hashes;
+  const auto add = [&](const Pair& pair) { hashes.insert(ef::parameter_hash(pair)); };
+  const Pair pair;
+  add(pair);
+  add(pair);
+  CHECK(hashes.size() == 1);
+  std::size_t changes = 1;
+  for (const ef::Index i : {0, 5}) {
+    Pair changed = pair;
+    changed.first.value.data()[i] = -0.0F;
+    add(changed);
+    ++changes;
+  }
+  Pair renamed = pair;
+  renamed.name = "third";
+  add(renamed);
+  Pair turned = pair;
+  turned.first.value.resize(3, 2);
+  turned.first.value.setZero();
+  add(turned);
+  CHECK(hashes.size() == changes + 2);
+}
