@@ -1,7 +1,5 @@
-// The translation program: `translate demo | compare | train | run | evaluate | score | align`.
+// The translation program: `translate demo | compare | train | replay | run | evaluate | score | align`.
 #include <CLI/CLI.hpp>
-#include <charconv>
-#include <cstdlib>
 #include <exception>
 #include <iostream>
 #include <limits>
@@ -9,6 +7,9 @@
 
 #include "eigenformer/core/standard_streams.hpp"
 #include "translate/program.hpp"
+#include "translate/replay.hpp"
+#include "translate/train_options.hpp"
+#include "translate/validators.hpp"
 
 #ifdef _WIN32
 extern "C" __declspec(dllimport) int __stdcall SetConsoleOutputCP(unsigned int);
@@ -20,38 +21,9 @@ volatile std::sig_atomic_t interrupted = 0;
 
 namespace {
 
-void on_interrupt(int) {
-  interrupted = 1;
-  std::signal(SIGINT, SIG_DFL);  // a second Ctrl-C ends the program
-}
-
-// Every numeric option has one of these ranges, so that none can request more than any machine has.
-
-CLI::Validator whole_in(std::uint64_t smallest, std::uint64_t largest) {
-  const std::string range = std::to_string(smallest) + " to " + std::to_string(largest);
-  return CLI::Validator(
-      [=](const std::string& given) {
-        std::uint64_t number = 0;
-        const char* const end = given.data() + given.size();
-        const auto [parsed, error] = std::from_chars(given.data(), end, number);
-        const bool accepted = error == std::errc() && parsed == end && number >= smallest && number <= largest;
-        return accepted ? std::string() : "is " + given + ", expected a whole number from " + range;
-      },
-      range);
-}
-
-CLI::Validator number_in(double smallest, double largest, const std::string& range) {
-  return CLI::Validator(
-      [=](const std::string& given) {
-        char* parsed = nullptr;
-        const double number = std::strtod(given.c_str(), &parsed);
-        const bool accepted = parsed == given.c_str() + given.size() && number >= smallest && number <= largest;
-        return accepted ? std::string() : "is " + given + ", expected a number " + range;
-      },
-      range);
-}
-CLI::Validator above_0_up_to(int largest) {
-  return number_in(std::numeric_limits<double>::min(), largest, "above 0, at most " + std::to_string(largest));
+void on_interrupt(int signal) {
+  interrupted = signal;
+  std::signal(signal, SIG_DFL);  // a second one ends the program
 }
 
 void add_threads(CLI::App* command, int& threads) {
@@ -165,7 +137,7 @@ int run_program(int argc, char** argv) {
                                                  "file of validation target sentences, one per line");
   valid_source->needs(valid_target)->excludes(valid_pairs);
   valid_target->needs(valid_source);
-  train_command->add_option("--out", train_arguments.out, "folder for the best model")->required();
+  train_command->add_option("--out", train_arguments.out, "folder for the best model, and for checkpoints");
   const auto add_choice = [&](const char* name, std::string& choice, const std::vector<std::string>& choices,
                               const char* help) {
     train_command->add_option(name, choice, help)->check(CLI::IsMember(choices))->capture_default_str();
@@ -218,6 +190,13 @@ int run_program(int argc, char** argv) {
       ->check(number_in(0, 0.9, "from 0 to 0.9"));
   add_seed(train_command, train_arguments.seed);
   add_threads(train_command, train_arguments.threads);
+  add_run_options(train_command, train_arguments);
+
+  ReplayArguments replay_arguments;
+  CLI::App* replay_command = app.add_subcommand("replay", "repeat one update of a run and show what it consisted of");
+  add_replay_options(replay_command, replay_arguments);
+  add_layer_and_head(replay_command, replay_arguments.layer, replay_arguments.head);
+  add_threads(replay_command, replay_arguments.threads);
 
   RunArguments run_arguments;
   CLI::App* run_command = app.add_subcommand("run", "translate standard input to standard output, line by line");
@@ -279,8 +258,7 @@ int run_program(int argc, char** argv) {
 
   try {
     app.parse(argc, argv);
-    if (*train_command && train_arguments.pairs.empty() && train_arguments.source.empty())
-      throw CLI::RequiredError("--pairs, or --source and --target,");
+    if (*train_command && read_stored_arguments(train_arguments)) app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return app.exit(error);  // --help
     std::cerr << "translate: " << error.what() << " (see --help)\n";
@@ -290,11 +268,16 @@ int run_program(int argc, char** argv) {
     train_arguments.minutes = 20;
 
   std::signal(SIGINT, on_interrupt);
+  if (*train_command) std::signal(SIGTERM, on_interrupt);
 #ifdef SIGXFSZ
   std::signal(SIGXFSZ, SIG_IGN);  // exceeding a file size limit becomes a write error
 #endif
   if (*train_command) {
+    check_arguments(train_arguments);
+    check_resumed_arguments(train_arguments);
     train(train_arguments);
+  } else if (*replay_command) {
+    replay(replay_arguments);
   } else if (*run_command) {
     run(run_arguments);
   } else if (*evaluate_command) {

@@ -19,7 +19,7 @@ inline ef::Index max_length(const Model& model) {
   return std::visit([](const auto& network) { return network.options.max_length; }, model.network);
 }
 
-/// Non-zero after Ctrl-C. Long loops check it, save, and return.
+/// Non-zero after Ctrl-C or SIGTERM. Long loops check it, save, and return.
 extern volatile std::sig_atomic_t interrupted;
 
 // Model folders; see io/translation_model.hpp.
@@ -69,6 +69,23 @@ struct TrainArguments {
   double dropout = -1;  // below 0: the preset's
   std::uint64_t seed = 1;
   int threads = 0;
+  bool resume = false;                // continue from the newest checkpoint in `out`
+  ef::Index checkpoint_every = 1000;  // updates
+  ef::Index keep = 2;                 // checkpoints
+  ef::Index accumulate = 1;           // batches per update
+  std::string schedule = "inverse_square_root";
+  ef::Index warmup = 0;  // updates; 0: the preset's
+  std::string optimizer = "adam";
+  double weight_decay = -1;                                                        // below 0: the optimiser's
+  double embedding_dropout = -1, attention_dropout = -1, activation_dropout = -1;  // below 0: `dropout`
+  std::vector<std::string> freeze;                                                 // patterns of parameters' names
+  std::string init;        // folder of a model that training starts from; empty: random weights
+  double ema = 0;          // decay of the average of the parameters; 0: none
+  ef::Index average = 0;   // last checkpoints whose average is validated in the end; 0: none
+  ef::Index patience = 0;  // validations without improvement; 0: no early stopping
+  std::string stop_metric = "bleu";
+  std::string config;  // file of options in JSON
+  std::string log;     // file of updates and validations as CSV
 };
 void train(const TrainArguments& arguments);
 

@@ -24,8 +24,10 @@ struct SentencePair {
   ef::TranslationBatch batch;
 };
 
-ef::Matrix<float> attended(const ef::Transformer<float>& network, const ef::AttentionRecorder<float>& recorder,
-                           int layer, int head) {
+}  // namespace
+
+ef::Matrix<float> attention_of(const ef::Transformer<float>& network, const ef::AttentionRecorder<float>& recorder,
+                               int layer, int head) {
   const auto& layers = network.decoder.layers;
   const auto heads = static_cast<int>(network.options.layer.heads);
   ef::check(!layers.empty() && layer >= 0 && layer <= static_cast<int>(layers.size()), "align: layer ", layer,
@@ -39,8 +41,8 @@ ef::Matrix<float> attended(const ef::Transformer<float>& network, const ef::Atte
   return mean;
 }
 
-ef::Matrix<float> attended(const ef::RecurrentSeq2Seq<float>& network, const ef::AttentionRecorder<float>& recorder,
-                           int layer, int head) {
+ef::Matrix<float> attention_of(const ef::RecurrentSeq2Seq<float>& network, const ef::AttentionRecorder<float>& recorder,
+                               int layer, int head) {
   ef::check(network.options.context == ef::SourceContext::attention,
             "align: the model has no attention, its context is ", ef::to_string(network.options.context),
             "; try --reading influence");
@@ -49,8 +51,6 @@ ef::Matrix<float> attended(const ef::RecurrentSeq2Seq<float>& network, const ef:
   return recorder.weights(network.attention).matrix(0);
 }
 
-}  // namespace
-
 Reading attention_between(const Model& model, const std::string& source, const std::string& target, int layer,
                           int head) {
   SentencePair pair(model, source, target);
@@ -58,7 +58,7 @@ Reading attention_between(const Model& model, const std::string& source, const s
       [&](const auto& network) {
         ef::AttentionRecorder<float> recorder;
         network({.attention = &recorder}, pair.batch.source, pair.batch.target);
-        pair.reading.values = attended(network, recorder, layer, head);
+        pair.reading.values = attention_of(network, recorder, layer, head);
       },
       model.network);
   pair.reading.shades = pair.reading.values;

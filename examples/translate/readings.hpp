@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "eigenformer/layers/attention_recorder.hpp"
 #include "eigenformer/text/alignment.hpp"
 #include "translate/program.hpp"
 
@@ -17,6 +18,13 @@ struct Reading {
   ef::Matrix<float> values;  // [target x source]
   ef::Matrix<float> shades;  // the values as shares from 0 to 1
 };
+
+/// Returns the attention weights of the decoder to the encoder that a recorder received: [target tokens x keys of the
+/// longest source]. layer, head: see attention_between.
+ef::Matrix<float> attention_of(const ef::Transformer<float>& network, const ef::AttentionRecorder<float>& recorder,
+                               int layer, int head);
+ef::Matrix<float> attention_of(const ef::RecurrentSeq2Seq<float>& network, const ef::AttentionRecorder<float>& recorder,
+                               int layer, int head);
 
 /// Returns the attention weights of the decoder to the encoder, given both sentences.
 /// layer: of a Transformer, counted from 1; 0 is the last.

@@ -1,14 +1,11 @@
-// translate train: trains a model on a parallel corpus.
+// translate train: the corpus, the model and the settings of a run. train_run.cpp trains.
 #include <cstdio>
 #include <filesystem>
 #include <numeric>
 
 #include "eigenformer/core/function_ref.hpp"
-#include "eigenformer/core/standard_streams.hpp"
-#include "eigenformer/core/thread_pool.hpp"
-#include "eigenformer/text/bleu.hpp"
-#include "translate/training.hpp"
-#include "translate/translator.hpp"
+#include "eigenformer/train/parameter_hash.hpp"
+#include "translate/train.hpp"
 
 namespace translate {
 
@@ -118,6 +115,9 @@ ef::Seq2Seq<float> make_transformer(const TrainArguments& arguments, ef::Index s
   options.layer.norm_first = true;
   options.max_length = 2 * arguments.max_length;
   if (arguments.dropout >= 0) options.layer.dropout = arguments.dropout;
+  options.layer.embedding_dropout = arguments.embedding_dropout;
+  options.layer.attention_dropout = arguments.attention_dropout;
+  options.layer.activation_dropout = arguments.activation_dropout;
   return ef::Transformer<float>(options, rng);
 }
 
@@ -138,36 +138,32 @@ ef::Seq2Seq<float> make_recurrent(const TrainArguments& arguments, ef::Index sou
   return ef::RecurrentSeq2Seq<float>(options, rng);
 }
 
-Model make_model(const TrainArguments& arguments, ef::TranslationSide source, ef::TranslationSide target) {
-  ef::Rng rng(arguments.seed);
-  const auto make = arguments.model == "recurrent" ? make_recurrent : make_transformer;
-  ef::Seq2Seq<float> network = make(arguments, source.vocabulary.size(), target.vocabulary.size(), rng);
-  return {std::move(network), std::move(source), std::move(target)};
-}
-
-/// The quality of a model on the validation sentences.
-struct Quality {
-  double bleu = -1;
-  double perplexity = 0;
-
-  /// Compares BLEU, then perplexity: early in training BLEU may stay 0 for long.
-  bool is_better_than(const Quality& other) const {
-    return bleu != other.bleu ? bleu > other.bleu : perplexity < other.perplexity;
-  }
-};
-
 const std::string& or_else(const std::string& a, const std::string& b) {
   return a.empty() ? b : a;
 }
 
 }  // namespace
 
-void train(const TrainArguments& arguments) {
-  check_saving(arguments.out);
+Model make_model(const TrainArguments& arguments, ef::TranslationSide source, ef::TranslationSide target) {
+  ef::Rng rng(arguments.seed);
+  const auto make = arguments.model == "recurrent" ? make_recurrent : make_transformer;
+  ef::Seq2Seq<float> network = make(arguments, source.vocabulary.size(), target.vocabulary.size(), rng);
+  if (!arguments.init.empty())
+    ef::load_parameters(ef::SafetensorsFile(ef::newest_file(arguments.init, "model.safetensors")), network);
+  return {std::move(network), std::move(source), std::move(target)};
+}
+
+TrainingData read_training_data(const TrainArguments& arguments) {
   const std::string name = or_else(arguments.pairs, arguments.source);
   const Pairs pairs(arguments.pairs, arguments.source, arguments.target);
   const bool has_validation = !arguments.valid_pairs.empty() || !arguments.valid_source.empty();
   Sides sides = make_sides(pairs, arguments);
+  if (!arguments.init.empty()) {
+    Model initial = load_model(arguments.init);
+    sides.source.side = std::move(initial.source);
+    sides.target.side = std::move(initial.target);
+    std::printf("tokens and vocabularies are those of %s\n", arguments.init.c_str());
+  }
   Model blank{{}, std::move(sides.source.side), std::move(sides.target.side)};
 
   const std::string validation_name = has_validation ? or_else(arguments.valid_pairs, arguments.valid_source) : name;
@@ -193,46 +189,54 @@ void train(const TrainArguments& arguments) {
   });
   ef::check(validation.size() > 0, name, ": has ", sides.pairs,
             " pairs, expected 50 or more, of which 2 % are held out for validation; or use --valid-pairs");
-  const EncodedPairs encoded = std::move(training).finish(), validation_encoded = std::move(validating).finish();
-  const ef::Index longest = std::max(encoded.source.rows.max_length(), encoded.target.rows.max_length()) + 1;
+  TrainingData data{std::move(blank.source), std::move(blank.target),        std::move(training).finish(),
+                    std::move(validation),   std::move(validating).finish(), validation_name};
+  const ef::Index longest = std::max(data.pairs.source.rows.max_length(), data.pairs.target.rows.max_length()) + 1;
   ef::check(longest <= arguments.batch_tokens, "--batch-tokens: is ", arguments.batch_tokens, ", expected at least ",
             longest, ", the longest sentence with its end token");
+  return data;
+}
 
-  Model model = make_model(arguments, std::move(blank.source), std::move(blank.target));
-  ef::ThreadPool pool(arguments.threads);
-  std::printf("%lld training pairs, %lld validation pairs; %lld parameters; %d threads\n",
-              static_cast<long long>(encoded.size()), static_cast<long long>(validation.size()),
-              static_cast<long long>(ef::parameter_count(model.network)), pool.size());
-  ef::flush_standard_output();
+std::uint64_t TrainingData::hash() const {
+  ef::Fnv1a hash;
+  for (const ef::TranslationSide* side : {&source, &target})
+    for (const std::string& token : side->vocabulary.tokens())
+      hash.add_numbers(std::span<const char>(token.c_str(), token.size() + 1));
+  for (const ef::Tokens* tokens : {&pairs.source, &pairs.target}) {
+    hash.add_numbers(std::span<const ef::Token>(tokens->ids));
+    for (ef::Index i = 0; i < tokens->sequences(); ++i) {
+      const ef::Index length = tokens->rows.length(i);
+      hash.add_numbers(std::span<const ef::Index>(&length, 1));
+    }
+  }
+  return hash.value();
+}
 
-  const bool by_character = model.target.tokenization == ef::Tokenization::characters;
-  const ef::BleuTokenizer bleu_tokenizer = by_character ? ef::BleuTokenizer::character : ef::BleuTokenizer::v13a;
-
-  Quality best;
+TrainingSettings settings_of(const TrainArguments& arguments, ef::Threads* threads) {
   TrainingSettings settings;
   settings.budget = {arguments.minutes, arguments.epochs, arguments.updates};
   settings.batch_tokens = arguments.batch_tokens;
   settings.rate = arguments.rate > 0 ? arguments.rate : arguments.preset == "base" ? 7e-4 : 3e-3;
-  settings.warmup = arguments.preset == "base" ? 4000 : 1000;
+  settings.warmup = arguments.warmup > 0 ? arguments.warmup : arguments.preset == "base" ? 4000 : 1000;
+  settings.schedule = arguments.schedule;
+  settings.accumulate = arguments.accumulate;
+  settings.freeze = arguments.freeze;
   settings.seed = arguments.seed + 1;
-  settings.threads = &pool;
-  settings.validate = [&](const Model& trained) {
-    const std::vector<std::string> translations =
-        Translator(trained, &pool).translate(validation.source, validation_name);
-    const ef::Bleu bleu = ef::bleu(translations, validation.target, bleu_tokenizer);
-    const Quality quality{bleu.score, perplexity(trained, validation_encoded, &pool)};
-    const bool is_best = quality.is_better_than(best);
-    if (is_best) {
-      best = quality;
-      save_model(arguments.out, trained);
-    }
-    std::printf("validation: perplexity %.2f  BLEU %.2f (%s)%s\n", quality.perplexity, quality.bleu,
-                std::string(ef::to_string(bleu_tokenizer)).c_str(), is_best ? "  best so far, saved" : "");
-    ef::flush_standard_output();
-  };
-  train_model(model, encoded, settings);
-  if (interrupted != 0) std::printf("stopped by Ctrl-C; ");
-  std::printf("the best model, BLEU %.2f, is in %s\n", best.bleu, arguments.out.c_str());
+  settings.threads = threads;
+  settings.checkpoint_every = arguments.checkpoint_every;
+  return settings;
+}
+
+TrainingRun begin_run(const TrainArguments& arguments) {
+  const double decay = arguments.weight_decay;
+  if (arguments.optimizer == "muon")
+    return {RunOptimizer(ef::MuonOptions{.weight_decay = std::max(decay, 0.0)}, arguments.ema), {}};
+  ef::AdamOptions options{.weight_decay = std::max(decay, 0.0)};
+  if (arguments.optimizer == "adamw") {
+    options.decoupled = true;
+    if (decay < 0) options.weight_decay = 0.01;  // as torch.optim.AdamW
+  }
+  return {RunOptimizer(options, arguments.ema), {}};
 }
 
 }  // namespace translate

@@ -1,11 +1,13 @@
 #include "translate/training.hpp"
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <cstdio>
 
 #include "eigenformer/core/standard_streams.hpp"
 #include "eigenformer/text/token_batches.hpp"
+#include "eigenformer/train/batch_order.hpp"
 #include "eigenformer/train/trainer.hpp"
 
 namespace translate {
@@ -20,65 +22,35 @@ std::vector<ef::Index> lengths_of(const ef::Tokens& sentences) {
   return lengths;
 }
 
-/// Yields batches, epoch after epoch. Each epoch has a new order.
-class Epochs {
- public:
-  Epochs(const EncodedPairs& pairs, ef::Index batch_tokens, ef::Rng& rng)
-      : pairs_(pairs),
-        source_lengths_(lengths_of(pairs.source)),
-        target_lengths_(lengths_of(pairs.target)),
-        batch_tokens_(batch_tokens),
-        rng_(rng) {}
-
-  ef::TranslationBatch next() {
-    if (next_ == batches_.size()) {
-      batches_ = ef::token_batches(source_lengths_, target_lengths_, batch_tokens_, rng_);
-      next_ = 0;
-      ++begun_;
-    }
-    return ef::translation_batch(pairs_.source, pairs_.target, batches_[next_++]);
-  }
-
-  /// Returns the usual number of batches in an epoch. An epoch may have a few more or fewer, because its order decides
-  /// which sentences of equal length share a batch.
-  ef::Index batches_per_epoch() const {
-    return static_cast<ef::Index>(ef::token_batches(source_lengths_, target_lengths_, batch_tokens_).size());
-  }
-
-  /// Returns the number of epochs done, with the fraction of the current one.
-  double done() const {
-    return batches_.empty()
-               ? 0
-               : static_cast<double>(begun_ - 1) + static_cast<double>(next_) / static_cast<double>(batches_.size());
-  }
-
- private:
-  const EncodedPairs& pairs_;
-  std::vector<ef::Index> source_lengths_, target_lengths_;
-  ef::Index batch_tokens_;
-  ef::Rng& rng_;
-  std::vector<std::vector<ef::Index>> batches_;
-  std::size_t next_ = 0;
-  ef::Index begun_ = 0;
-};
-
-/// Returns the share of the budget that is used, from 0 to 1. An epoch counts as batches_per_epoch updates.
-double used(const Budget& budget, const ef::TrainingTime& now, ef::Index batches_per_epoch) {
-  double share = 0;
-  const auto use = [&](double done, double available) {
-    if (available > 0) share = std::max(share, done / available);
-  };
-  use(now.seconds, 60 * budget.minutes);
-  use(static_cast<double>(now.update), static_cast<double>(budget.epochs * batches_per_epoch));
-  use(static_cast<double>(now.update), static_cast<double>(budget.updates));
-  return std::min(share, 1.0);
+/// Returns the number of updates that the budget allows, or 0 if only time limits it. An epoch counts as
+/// its usual number of batches.
+ef::Index updates_in(const TrainingSettings& settings, const ef::BatchOrder& order) {
+  const Budget& budget = settings.budget;
+  const ef::Index of_epochs =
+      budget.epochs == 0 ? 0 : budget.epochs * ((order.batches_per_epoch() - 1) / settings.accumulate + 1);
+  if (budget.updates == 0 || of_epochs == 0) return std::max(budget.updates, of_epochs);
+  return std::min(budget.updates, of_epochs);
 }
 
-/// Returns whether training ends after this update. Counts epochs by their actual batches, not by batches_per_epoch.
-bool is_over(const Budget& budget, const ef::TrainingProgress& progress, const Epochs& epochs) {
-  return (budget.minutes > 0 && progress.seconds >= 60 * budget.minutes) ||
-         (budget.epochs > 0 && epochs.done() >= static_cast<double>(budget.epochs)) ||
-         (budget.updates > 0 && progress.update >= budget.updates) || interrupted != 0;
+/// Returns the learning rate of each update. The inverse square root has a factor that falls from 1 to 0.05 over the
+/// last third of the updates, so that the weights settle. If their number is not known, there is no such factor; other
+/// schedules need that number.
+std::function<double(ef::Index)> schedule_of(const TrainingSettings& settings, ef::Index updates) {
+  const double rate = settings.rate;
+  const ef::Index warmup = settings.warmup;
+  if (settings.schedule != "inverse_square_root") {
+    ef::check(updates > 0, "--schedule ", settings.schedule, ": needs --updates or --epochs, which say where it ends");
+    if (settings.schedule == "cosine") return ef::CosineSchedule{rate, warmup, updates};
+    if (settings.schedule == "linear") return ef::LinearSchedule{rate, warmup, updates};
+    ef::check(settings.schedule == "warmup_stable_decay", "--schedule: is ", settings.schedule,
+              ", expected inverse_square_root, cosine, linear or warmup_stable_decay");
+    return ef::WarmupStableDecay{rate, warmup, updates, std::max<ef::Index>(1, updates / 5)};
+  }
+  return [inverse_root = ef::InverseSquareRoot{rate, warmup}, updates](ef::Index update) {
+    if (updates == 0) return inverse_root(update);
+    const double left = std::max(0.0, 1 - static_cast<double>(update) / static_cast<double>(updates));
+    return inverse_root(update) * std::min(1.0, 0.05 + 0.95 * 3 * left);
+  };
 }
 
 /// Formats a time as "3:07".
@@ -89,12 +61,81 @@ std::string minutes_and_seconds(double seconds) {
   return text;
 }
 
-template <class Network>
-ef::BatchLoss<float> loss(const Network& network, const ef::Context<float>& context, const ef::TranslationBatch& batch,
-                          double label_smoothing) {
-  return {network.loss(context, batch, {.label_smoothing = label_smoothing, .reduction = ef::Reduction::sum}),
-          static_cast<ef::Index>(batch.next.size())};
-}
+/// Prints progress lines, and tells when to validate, to save and to stop.
+class Progress {
+ public:
+  Progress(const TrainingSettings& settings, const ef::BatchOrder& order, double seconds_before)
+      : settings_(settings),
+        order_(order),
+        updates_(updates_in(settings, order)),
+        seconds_before_(seconds_before),
+        validations_by_time_(share_of_time(seconds_before)) {}
+
+  ef::Index updates() const { return updates_; }
+
+  /// Takes note of an update.
+  void add(const ef::TrainingProgress& progress) {
+    progress_ = progress;
+    progress_.seconds += seconds_before_;
+    const double validation_due = updates_ > 0 ? share_of_updates(progress.update) : share_of_time(progress_.seconds);
+    const double done_before = updates_ > 0 ? share_of_updates(progress.update - 1) : validations_by_time_;
+    validates_ = std::floor(validation_due * settings_.validations) > std::floor(done_before * settings_.validations);
+    validations_by_time_ = validation_due;
+    is_last_ = is_over(progress.update, progress_.seconds) || interrupted != 0;
+    line_loss_ += progress.loss * static_cast<double>(progress.items);
+    line_items_ += progress.items;
+  }
+  /// Returns the update that was added last, with the seconds of all runs.
+  const ef::TrainingProgress& current() const { return progress_; }
+  double seconds() const { return progress_.seconds; }
+  bool validates() const { return validates_; }
+  bool saves() const {
+    return is_last_ || (settings_.checkpoint_every > 0 && progress_.update % settings_.checkpoint_every == 0);
+  }
+  bool is_last() const { return is_last_; }
+  /// Returns whether the budget is used up. Counts epochs by their actual batches.
+  bool is_over(ef::Index update, double seconds) const {
+    const Budget& budget = settings_.budget;
+    return (budget.minutes > 0 && seconds >= 60 * budget.minutes) ||
+           (budget.epochs > 0 && order_.epochs_done() >= static_cast<double>(budget.epochs)) ||
+           (budget.updates > 0 && update >= budget.updates);
+  }
+
+  /// Prints a line every five seconds. validation_seconds: the time that validations took in this run.
+  void print(double validation_seconds) {
+    const double seconds = progress_.seconds - seconds_before_ - validation_seconds;
+    if (seconds - line_seconds_ < 5 && !is_last_) return;
+    const double share = std::max(share_of_updates(progress_.update), share_of_time(progress_.seconds));
+    std::printf("update %5lld  epoch %5.1f  loss %.3f  %6.0f tokens/s  %s left\n",
+                static_cast<long long>(progress_.update), order_.epochs_done(),
+                line_loss_ / static_cast<double>(line_items_),
+                static_cast<double>(line_items_) / std::max(seconds - line_seconds_, 1e-9),
+                minutes_and_seconds(share > 0 ? progress_.seconds * (1 - share) / share : 0).c_str());
+    ef::flush_standard_output();
+    line_seconds_ = seconds;
+    line_loss_ = 0;
+    line_items_ = 0;
+  }
+
+ private:
+  /// Returns the share of the updates that are done, from 0 to 1.
+  double share_of_updates(ef::Index update) const {
+    return updates_ == 0 ? 0 : std::min(1.0, static_cast<double>(update) / static_cast<double>(updates_));
+  }
+  double share_of_time(double seconds) const {
+    return settings_.budget.minutes == 0 ? 0 : std::min(1.0, seconds / (60 * settings_.budget.minutes));
+  }
+
+  const TrainingSettings& settings_;
+  const ef::BatchOrder& order_;
+  ef::Index updates_;      // in the budget; 0: not known
+  double seconds_before_;  // of earlier runs
+  ef::TrainingProgress progress_;
+  bool validates_ = false, is_last_ = false;
+  double validations_by_time_;
+  double line_seconds_ = 0, line_loss_ = 0;
+  ef::Index line_items_ = 0;
+};
 
 }  // namespace
 
@@ -130,57 +171,73 @@ EncodedPairs encode(const Model& model, const ef::ParallelCorpus& corpus, ef::In
   return std::move(encoder).finish();
 }
 
-void train_model(Model& model, const EncodedPairs& pairs, const TrainingSettings& settings) {
-  ef::Rng rng(settings.seed);
-  Epochs epochs(pairs, settings.batch_tokens, rng);
-  ef::Adam<float> adam;
-  const ef::Index batches_per_epoch = epochs.batches_per_epoch();
-  int validated = 0;
-  double line_seconds = 0, line_loss = 0, validation_seconds = 0;
-  ef::Index line_items = 0;
-
-  const auto report = [&](const ef::TrainingProgress& progress) {
-    const double share = used(settings.budget, {progress.update, progress.seconds}, batches_per_epoch);
-    line_loss += progress.loss * static_cast<double>(progress.items);
-    line_items += progress.items;
-    const bool last = is_over(settings.budget, progress, epochs);
-    const double seconds = progress.seconds - validation_seconds;
-    if (seconds - line_seconds >= 5 || last) {
-      std::printf("update %5lld  epoch %5.1f  loss %.3f  %6.0f tokens/s  %s left\n",
-                  static_cast<long long>(progress.update), epochs.done(), line_loss / static_cast<double>(line_items),
-                  static_cast<double>(line_items) / std::max(seconds - line_seconds, 1e-9),
-                  minutes_and_seconds(share > 0 ? progress.seconds * (1 - share) / share : 0).c_str());
-      ef::flush_standard_output();
-      line_seconds = seconds;
-      line_loss = 0;
-      line_items = 0;
-    }
-    if (settings.validate && (last || share * settings.validations >= validated + 1)) {
-      validated = static_cast<int>(share * settings.validations);
-      const auto begin = std::chrono::steady_clock::now();
-      settings.validate(model);
-      validation_seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-    }
-    return !last;
+ef::TrainingOptions update_options(const TrainingSettings& settings, const Model& model, const ef::BatchOrder& order) {
+  ef::TrainingOptions options;
+  options.accumulate = settings.accumulate;
+  options.schedule = schedule_of(settings, updates_in(settings, order));
+  options.seed = settings.seed;
+  options.threads = settings.threads;
+  options.max_loss = 10 * std::log(static_cast<double>(model.target.vocabulary.size()));  // ten times a guess's
+  options.batch_name = [&order] {
+    const ef::BatchPosition& next = order.position();
+    return "epoch " + std::to_string(next.epoch + 1) + ", batch " + std::to_string(next.batch);
   };
+  return options;
+}
 
-  // The inverse square root, times a factor that falls from 1 to 0.05 over the last third of the budget, so that the
-  // weights settle.
-  const auto schedule = [&](const ef::TrainingTime& now) {
-    const double left = 1 - used(settings.budget, now, batches_per_epoch);
-    const double rate = ef::InverseSquareRoot{settings.rate, settings.warmup}(now);
-    return rate * std::min(1.0, 0.05 + 0.95 * 3 * left);
+Model averaged(const Model& model, const TrainingRun& run, const TrainingSettings& settings) {
+  Model copy = model;
+  if (run.optimizer.average() != nullptr) {
+    ef::ParameterList<float> trained = ef::parameters_without<float>(copy.network, settings.freeze);
+    run.optimizer.average()->copy_to(trained);
+  }
+  return copy;
+}
+
+void train_model(Model& model, const EncodedPairs& pairs, const TrainingSettings& settings, TrainingRun& run) {
+  run.state.seed = settings.seed;
+  ef::BatchOrder order(pairs.source, pairs.target, {.max_tokens = settings.batch_tokens, .seed = settings.seed});
+  order.seek(run.state.next);
+  Progress progress(settings, order, run.state.seconds);
+  if (progress.is_over(run.optimizer.updates(), run.state.seconds)) return;
+  double validation_seconds = 0;
+  const auto validate = [&](const ef::TrainingProgress& update) {
+    if (!settings.validate) return true;
+    const auto begin = std::chrono::steady_clock::now();
+    const bool goes_on = run.optimizer.average() == nullptr ? settings.validate(model, update)
+                                                            : settings.validate(averaged(model, run, settings), update);
+    validation_seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+    return goes_on;
   };
+  const auto report = [&](const ef::TrainingProgress& update) {
+    progress.add(update);
+    run.state.next = order.position();
+    run.state.seconds = progress.seconds();
+    progress.print(validation_seconds);
+    if (settings.log) settings.log(progress.current());
+    const bool goes_on = !progress.validates() || validate(update);
+    if (settings.save && (progress.saves() || !goes_on)) settings.save(model, run);
+    if (!goes_on) return false;
+    if (!progress.is_last()) return true;
+    if (!progress.validates()) validate(update);  // after saving: an uninterrupted run would not validate here
+    return false;
+  };
+  ef::ParameterList<float> trained = ef::parameters_without<float>(model.network, settings.freeze);
   std::visit(
-      [&](auto& network) {
+      [&](const auto& network) {
         ef::train(
-            network, adam, [&] { return epochs.next(); },
+            trained, run.optimizer, [&] { return ef::translation_batch(pairs.source, pairs.target, order.next()); },
             [&](const ef::Context<float>& context, const ef::TranslationBatch& batch) {
-              return loss(network, context, batch, settings.label_smoothing);
+              return batch_loss(network, context, batch, settings.label_smoothing);
             },
-            report, {.schedule = schedule, .rng = &rng, .threads = settings.threads});
+            report, update_options(settings, model, order));
       },
       model.network);
+}
+
+void train_model(Model& model, const EncodedPairs& pairs, const TrainingSettings& settings) {
+  TrainingRun run;
+  train_model(model, pairs, settings, run);
 }
 
 double perplexity(const Model& model, const EncodedPairs& pairs, ef::Threads* threads) {
@@ -193,8 +250,8 @@ double perplexity(const Model& model, const EncodedPairs& pairs, ef::Threads* th
   for (const auto& batch : ef::token_batches(source_lengths, target_lengths, std::max<ef::Index>(2048, longest))) {
     const ef::BatchLoss<float> part = std::visit(
         [&](const auto& network) {
-          return loss(network, {.workspace = &workspace, .threads = threads},
-                      ef::translation_batch(pairs.source, pairs.target, batch), 0);
+          return batch_loss(network, {.workspace = &workspace, .threads = threads},
+                            ef::translation_batch(pairs.source, pairs.target, batch), 0);
         },
         model.network);
     sum += static_cast<double>(part.sum.scalar());

@@ -9,7 +9,12 @@
 
 #include "eigenformer/text/corpus.hpp"
 #include "eigenformer/text/tokens.hpp"
+#include "eigenformer/train/batch_order.hpp"
+#include "eigenformer/train/parameter_list.hpp"
+#include "eigenformer/train/trainer.hpp"
+#include "eigenformer/train/training_state.hpp"
 #include "translate/program.hpp"
+#include "translate/run_optimizer.hpp"
 
 namespace translate {
 
@@ -59,20 +64,54 @@ struct Budget {
   ef::Index updates = 0;
 };
 
+/// What a run changes besides the parameters. A checkpoint holds both.
+struct TrainingRun {
+  RunOptimizer optimizer;
+  ef::TrainingState state;
+};
+
 struct TrainingSettings {
   Budget budget;
   ef::Index batch_tokens = 2048;
+  ef::Index accumulate = 1;  // batches per update
+  std::string schedule = "inverse_square_root";
   double rate = 2e-3;
   ef::Index warmup = 400;
   double label_smoothing = 0.1;
   int validations = 20;  // spread evenly over the budget
   std::uint64_t seed = 1;
+  std::vector<std::string> freeze{};  // patterns of the parameters that are not trained
   ef::Threads* threads = nullptr;
-  std::function<void(const Model&)> validate;  // may be empty
+  ef::Index checkpoint_every = 0;  // updates; 0: only when training ends
+  // Callbacks, which may be empty. validate returns whether training goes on; it is given the moving average if there
+  // is one.
+  std::function<bool(const Model&, const ef::TrainingProgress&)> validate{};
+  std::function<void(const Model&, const TrainingRun&)> save{};  // saves a checkpoint
+  std::function<void(const ef::TrainingProgress&)> log{};        // called after each update
 };
 
-/// Trains until the budget is used up or the user presses Ctrl-C. Prints a progress line every five seconds. The
-/// learning rate depends only on the number of the update and the elapsed time.
+/// Returns the options of a run's updates. They depend on the settings and the corpus alone.
+ef::TrainingOptions update_options(const TrainingSettings& settings, const Model& model, const ef::BatchOrder& order);
+
+/// Returns the loss of a batch, summed over the target tokens.
+template <class Network>
+ef::BatchLoss<float> batch_loss(const Network& network, const ef::Context<float>& context,
+                                const ef::TranslationBatch& batch, double label_smoothing) {
+  return {network.loss(context, batch, {.label_smoothing = label_smoothing, .reduction = ef::Reduction::sum}),
+          static_cast<ef::Index>(batch.next.size())};
+}
+
+/// Returns a copy of a model whose trained parameters are their moving average; the model itself if there is none.
+Model averaged(const Model& model, const TrainingRun& run, const TrainingSettings& settings);
+
+/// Trains until the budget is used up or the user presses Ctrl-C. Prints a progress line every five seconds. Continues
+/// where `run` stands: at the beginning, or as a checkpoint left it.
+///
+/// An update depends on the parameters, the settings and its number alone, not on time: the learning rate and dropout
+/// follow from its number. Validations too, unless the budget is given in minutes alone.
+void train_model(Model& model, const EncodedPairs& pairs, const TrainingSettings& settings, TrainingRun& run);
+
+/// Trains from the beginning: see above.
 void train_model(Model& model, const EncodedPairs& pairs, const TrainingSettings& settings);
 
 /// Returns the exponential of the mean loss per target token, without label smoothing.

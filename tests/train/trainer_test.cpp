@@ -84,7 +84,7 @@ TEST_CASE("a loss that is not finite stops training before it reaches the weight
   const auto batch = [] { return std::vector<double>{std::numeric_limits<double>::infinity()}; };
   CHECK_THROWS_WITH(
       ef::train(model, adam, batch, squared_distance(model), [](const ef::TrainingProgress&) { return true; }),
-      "train: the loss of update 1 is not finite");
+      "train: the loss of update 1 is not finite; the gradient of x is not finite");
   CHECK(model.x.value(0, 0) == 0);
 }
 
@@ -155,17 +155,15 @@ TEST_CASE("large gradients whose squares overflow are clipped like others", "[tr
         }) == "Adam: the gradient of first in update 4 is too large to be squared");
 }
 
-TEST_CASE("a schedule is given the update's number and the seconds since the loop began", "[train]") {
+TEST_CASE("a schedule is given the update's number, also when training goes on", "[train]") {
   Number model;
   ef::Adam<double> adam;
   std::vector<ef::Index> updates;
-  double last_seconds = 0;
-  const auto schedule = [&](const ef::TrainingTime& now) {
-    CHECK(now.seconds >= last_seconds);
-    last_seconds = now.seconds;
-    updates.push_back(now.update);
+  const auto schedule = [&](ef::Index update) {
+    updates.push_back(update);
     return 0.1;
   };
+  double last_seconds = 0;
   const auto report = [&](const ef::TrainingProgress& progress) {
     CHECK(progress.update == updates.back());
     CHECK(progress.seconds >= last_seconds);
@@ -177,6 +175,33 @@ TEST_CASE("a schedule is given the update's number and the seconds since the loo
   last_seconds = 0;
   ef::train(model, adam, batch, squared_distance(model), report, {.max_updates = 3, .schedule = schedule});
   CHECK(updates == std::vector<ef::Index>{1, 2, 3});
+}
+
+TEST_CASE("an unusable loss is reported with its parameter and its batch", "[train]") {
+  Number model;
+  ef::Adam<double> adam;
+  const double infinity = std::numeric_limits<double>::infinity();
+  double target = 1;
+  const auto batch = [&] { return std::vector<double>{target}; };
+  const auto message = [&](const ef::TrainingOptions& options) {
+    return ef::testing::message_of([&] {
+      ef::train(
+          model, adam, batch, squared_distance(model), [](const ef::TrainingProgress&) { return true; }, options);
+    });
+  };
+  const auto name = [] { return std::string("epoch 2, batch 5"); };
+  CHECK(message({.max_updates = 1, .max_loss = 0.5, .batch_name = name}) ==
+        "train: training diverges: the mean loss of update 1 is 1.000000, the limit is 0.500000; batch: epoch 2, batch "
+        "5");
+  CHECK(adam.updates() == 0);
+  target = infinity;
+  CHECK(message({.batch_name = name}) ==
+        "train: the loss of update 1 is not finite; the gradient of x is not finite; batch: epoch 2, batch 5");
+  target = 1;
+  model.x.value(0, 0) = infinity;
+  CHECK(message({}) == "train: the loss of update 1 is not finite; the parameter x is not finite");
+  ef::Rng rng(1);
+  CHECK(message({.rng = &rng, .seed = 1}) == "train: there are both an rng and a seed, expected one of them");
 }
 
 TEST_CASE("a learning rate that is not finite stops training", "[train]") {

@@ -1,6 +1,7 @@
 // Conversion of option structs to and from JSON.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -32,6 +33,9 @@ concept OptionStruct = requires(Options& options, NoVisitor visitor) {
 inline Json option_to_json(Index value) {
   return value;
 }
+inline Json option_to_json(std::uint64_t value) {
+  return value;
+}
 inline Json option_to_json(double value) {
   return value;
 }
@@ -61,6 +65,10 @@ inline void option_from_json(const Json& json, const std::string& where, Index& 
   if (!json.is_number_integer() || json.get<std::int64_t>() < 0 || json.get<std::int64_t>() > (std::int64_t{1} << 31))
     fail(where, " is ", json.dump(), ", expected a whole number from 0 to 2^31");
   value = json.get<Index>();
+}
+inline void option_from_json(const Json& json, const std::string& where, std::uint64_t& value) {
+  if (!json.is_number_unsigned()) fail(where, " is ", json.dump(), ", expected a whole number from 0");
+  value = json.get<std::uint64_t>();
 }
 inline void option_from_json(const Json& json, const std::string& where, double& value) {
   if (!json.is_number()) fail(where, " is ", json.dump(), ", expected a number");

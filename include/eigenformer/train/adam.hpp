@@ -41,6 +41,8 @@ struct AdamOptions {
 template <class Scalar>
 class Adam {
  public:
+  using scalar_type = Scalar;
+
   Adam() = default;
   /// Throws unless beta1 and beta2 are in [0, 1) and epsilon is above 0.
   explicit Adam(const AdamOptions& options) : options_(options) {

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <string>
 
 #include "eigenformer/autograd/gradients.hpp"
@@ -29,12 +30,15 @@ bool is_finite(const Eigen::ArrayBase<Derived>& x) {
 
 }  // namespace detail
 
-/// Throws unless all gradients of the model are finite. The message names the parameter and the update.
+/// Throws unless all gradients of the model are finite. The message names the parameter and the update, and the batch
+/// if there is a function that returns its name.
 template <class Scalar, class Model>
-void check_finite(const Model& model, const Gradients<Scalar>& gradients, Index update) {
+void check_finite(const Model& model, const Gradients<Scalar>& gradients, Index update,
+                  const std::function<std::string()>& batch_name = {}) {
   detail::for_each_gradient(model, gradients, [&](const std::string& name, const Matrix<Scalar>& gradient) {
-    check(detail::is_finite(gradient.array()), "train: the gradient of ", name, " in update ", update,
-          " is not finite");
+    if (!detail::is_finite(gradient.array()))
+      fail("train: the gradient of ", name, " in update ", update, " is not finite",
+           batch_name ? "; batch: " + batch_name() : std::string());
   });
 }
 

@@ -3,7 +3,10 @@
 
 #include <chrono>
 #include <cmath>
+#include <cstdint>
 #include <functional>
+#include <optional>
+#include <string>
 #include <utility>
 
 #include "eigenformer/autograd/context.hpp"
@@ -11,25 +14,22 @@
 #include "eigenformer/train/adam.hpp"
 #include "eigenformer/train/clip.hpp"
 #include "eigenformer/train/schedules.hpp"
+#include "eigenformer/train/training_state.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
-
-/// When an update is made. Converts to the update's number, so a schedule may be a function of the number alone.
-struct TrainingTime {
-  Index update = 1;    // the first is 1
-  double seconds = 0;  // since the loop began
-
-  operator Index() const { return update; }
-};
 
 struct TrainingOptions {
   Index max_updates = 0;  // includes earlier updates of the optimizer; 0: until the callback returns false
   Index accumulate = 1;   // batches per update; their gradients are summed
   double max_norm = 1;    // clips the gradient to this global norm; 0: no clipping
-  /// Returns the learning rate.
-  std::function<double(const TrainingTime&)> schedule = InverseSquareRoot{};
-  Rng* rng = nullptr;          // generator for dropout; null: no dropout
+  /// Returns the learning rate of an update, by its number alone. The first is 1.
+  std::function<double(Index)> schedule = InverseSquareRoot{};
+  Rng* rng = nullptr;  // generator for dropout; null: no dropout, unless there is a seed
+  std::optional<std::uint64_t>
+      seed{};                  // instead of rng: update_rng of each batch, so that a run can be continued exactly
   Threads* threads = nullptr;  // worker threads besides the calling thread; null: none
+  double max_loss = 0;         // an update with a greater mean loss throws: training diverges; 0: no limit
+  std::function<std::string()> batch_name{};  // names the batch that came last, for messages
 };
 
 /// Loss of one batch: the sum over its items (usually target tokens) and their number. The trainer divides the
@@ -51,47 +51,94 @@ struct TrainingProgress {
   double seconds = 0;        // since the loop began
 };
 
+namespace detail {
+
+/// Throws because a loss or a gradient of an update is not usable. Names the first parameter that is not finite, or
+/// else the first whose gradient is not.
+template <class Scalar, class Model>
+[[noreturn]] void fail_update(const Model& model, const Gradients<Scalar>& gradients, const std::string& what,
+                              const TrainingOptions& options) {
+  std::string parameter, gradient;
+  for_each_parameter(model, [&](const std::string& name, const Parameter<Scalar>& x) {
+    if (parameter.empty() && !is_finite(x.value.array())) parameter = name;
+    const Matrix<Scalar>* of_x = gradients.find(x);
+    if (gradient.empty() && of_x != nullptr && !is_finite(of_x->array())) gradient = name;
+  });
+  std::string message = "train: " + what;
+  if (!parameter.empty())
+    message += "; the parameter " + parameter + " is not finite";
+  else if (!gradient.empty())
+    message += "; the gradient of " + gradient + " is not finite";
+  if (options.batch_name) message += "; batch: " + options.batch_name();
+  fail(message);
+}
+
+}  // namespace detail
+
+/// Makes one update and returns its progress, without total_items and seconds. Afterwards the tape holds the update's
+/// gradients, summed over its items. The parameters mean what they mean for train().
+template <class Model, class Optimizer, class NextBatch, class Loss>
+TrainingProgress make_update(Model& model, Optimizer& optimizer, Tape<typename Optimizer::scalar_type>& tape,
+                             NextBatch&& next_batch, Loss&& loss, const TrainingOptions& options) {
+  using Scalar = typename Optimizer::scalar_type;
+  check(options.accumulate >= 1, "train: accumulate is ", options.accumulate, ", expected at least 1");
+  check(options.rng == nullptr || !options.seed, "train: there are both an rng and a seed, expected one of them");
+  TrainingProgress progress;
+  progress.update = optimizer.updates() + 1;
+  const std::string of_update = " of update " + std::to_string(progress.update);
+  double sum = 0;
+  tape.gradients().clear();
+  for (Index i = 0; i < options.accumulate; ++i) {
+    const auto batch = next_batch();
+    Rng own_rng = update_rng(options.seed.value_or(0), progress.update, i);
+    const Context<Scalar> context{
+        .tape = &tape, .rng = options.seed ? &own_rng : options.rng, .threads = options.threads};
+    const BatchLoss<Scalar> batch_loss = loss(context, batch);
+    const auto value = static_cast<double>(batch_loss.sum.scalar());
+    tape.backward(batch_loss.sum);
+    if (!detail::is_finite(value))
+      detail::fail_update(model, tape.gradients(), "the loss" + of_update + " is not finite", options);
+    sum += value;
+    progress.items += batch_loss.items;
+  }
+  const double mean = 1 / static_cast<double>(std::max<Index>(progress.items, 1));
+  progress.loss = mean * sum;
+  progress.learning_rate = options.schedule(progress.update);
+  if (options.max_loss > 0 && progress.loss > options.max_loss)
+    detail::fail_update(model, tape.gradients(),
+                        "training diverges: the mean loss" + of_update + " is " + std::to_string(progress.loss) +
+                            ", the limit is " + std::to_string(options.max_loss),
+                        options);
+  check_finite(model, tape.gradients(), progress.update, options.batch_name);
+  progress.gradient_norm = mean * global_norm(model, tape.gradients());
+  optimizer.update(model, tape.gradients(), progress.learning_rate,
+                   mean * clip_factor(progress.gradient_norm, options.max_norm), options.threads);
+  return progress;
+}
+
 /// Trains until `report` returns false or `max_updates` updates are done.
 ///
+///   optimizer: Adam, or another optimiser with its members `scalar_type`, updates() and update(...)
 ///   next_batch: () -> Batch
 ///   loss: (const Context<Scalar>&, const Batch&) -> BatchLoss<Scalar>
 ///   report: (const TrainingProgress&) -> bool. Validate, save and print here: the loop does none of these.
 ///
 /// The loss receives a context with the loop's own tape and with the options' generator and threads. Throws if a loss,
 /// a gradient or the learning rate of an update is not finite, before the update changes any weight.
-template <class Scalar, class Model, class NextBatch, class Loss, class Report>
-void train(Model& model, Adam<Scalar>& optimizer, NextBatch&& next_batch, Loss&& loss, Report&& report,
+///
+/// With a seed, an update depends on the parameters, the optimiser, its number and its batches alone. A training that
+/// was saved between two updates then continues exactly: see TrainingState and BatchOrder.
+template <class Model, class Optimizer, class NextBatch, class Loss, class Report>
+void train(Model& model, Optimizer& optimizer, NextBatch&& next_batch, Loss&& loss, Report&& report,
            const TrainingOptions& options = {}) {
-  check(options.accumulate >= 1, "train: accumulate is ", options.accumulate, ", expected at least 1");
-  Tape<Scalar> tape;
-  const Context<Scalar> context{.tape = &tape, .rng = options.rng, .threads = options.threads};
-  TrainingProgress progress;
-  progress.update = optimizer.updates();
+  Tape<typename Optimizer::scalar_type> tape;
+  Index total_items = 0;
   const auto begin = std::chrono::steady_clock::now();
-  const auto seconds = [&] { return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count(); };
-  while (options.max_updates == 0 || progress.update < options.max_updates) {
-    double sum = 0;
-    progress.items = 0;
-    tape.gradients().clear();
-    for (Index i = 0; i < options.accumulate; ++i) {
-      const auto batch = next_batch();
-      const BatchLoss<Scalar> batch_loss = loss(context, batch);
-      const auto value = static_cast<double>(batch_loss.sum.scalar());
-      check(detail::is_finite(value), "train: the loss of update ", progress.update + 1, " is not finite");
-      sum += value;
-      progress.items += batch_loss.items;
-      tape.backward(batch_loss.sum);
-    }
-    const double mean = 1 / static_cast<double>(std::max<Index>(progress.items, 1));
-    ++progress.update;
-    progress.learning_rate = options.schedule({progress.update, seconds()});
-    check_finite(model, tape.gradients(), progress.update);
-    progress.gradient_norm = mean * global_norm(model, tape.gradients());
-    optimizer.update(model, tape.gradients(), progress.learning_rate,
-                     mean * clip_factor(progress.gradient_norm, options.max_norm), options.threads);
-    progress.loss = mean * sum;
-    progress.total_items += progress.items;
-    progress.seconds = seconds();
+  while (options.max_updates == 0 || optimizer.updates() < options.max_updates) {
+    TrainingProgress progress = make_update(model, optimizer, tape, next_batch, loss, options);
+    total_items += progress.items;
+    progress.total_items = total_items;
+    progress.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
     if (!report(std::as_const(progress))) return;
   }
 }

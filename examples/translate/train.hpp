@@ -1,0 +1,141 @@
+// What `train` and `replay` share: the data of a run, its model, its settings and the state in its checkpoints.
+#pragma once
+
+#include <concepts>
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <type_traits>
+
+#include "eigenformer/io/checkpoint.hpp"
+#include "eigenformer/train/early_stopping.hpp"
+#include "translate/training.hpp"
+
+namespace translate {
+
+/// The sentences of a run, and the vocabularies that are made of them.
+struct TrainingData {
+  ef::TranslationSide source, target;
+  EncodedPairs pairs;
+  ef::ParallelCorpus validation;
+  EncodedPairs encoded_validation;
+  std::string validation_name;  // for messages
+
+  /// Returns a hash of the vocabularies and of the training pairs. A run can only continue with equal data.
+  std::uint64_t hash() const;
+};
+
+/// Reads the corpus of a run. Prints what it found.
+TrainingData read_training_data(const TrainArguments& arguments);
+
+/// Returns a model with the initial weights of a run.
+Model make_model(const TrainArguments& arguments, ef::TranslationSide source, ef::TranslationSide target);
+
+/// Returns the settings of a run, without callbacks.
+TrainingSettings settings_of(const TrainArguments& arguments, ef::Threads* threads);
+
+/// Returns a run at its beginning, with the optimiser that the arguments choose.
+TrainingRun begin_run(const TrainArguments& arguments);
+
+/// The quality of a model on the validation sentences.
+struct Quality {
+  double bleu = -1;
+  double perplexity = 0;
+
+  /// Compares BLEU, then perplexity: early in training BLEU may stay 0 for long.
+  bool is_better_than(const Quality& other) const {
+    return bleu != other.bleu ? bleu > other.bleu : perplexity < other.perplexity;
+  }
+};
+
+/// All that a checkpoint of the program holds besides the parameters and the optimiser.
+struct RunState {
+  ef::TrainingState training;
+  Quality best;                  // of all validations so far
+  ef::EarlyStopping stopping;    // counts validations since the best one, by --stop-metric
+  double lowest_perplexity = 0;  // of all validations so far; 0: there was none
+  TrainArguments arguments;      // what the run was started with
+  std::uint64_t data = 0;        // TrainingData::hash
+  std::uint64_t parameters = 0;  // ef::parameter_hash of the network
+};
+
+/// Returns the folder of a run's checkpoints.
+inline std::filesystem::path checkpoints_of(const std::filesystem::path& out) {
+  return out / "checkpoints";
+}
+
+// The options in JSON; see io/options.hpp.
+
+template <class Options>
+requires std::same_as<std::remove_const_t<Options>, Quality>
+void visit_options(Options& quality, auto&& visitor) {
+  visitor("bleu", quality.bleu);
+  visitor("perplexity", quality.perplexity);
+}
+
+/// Visits the options of `train` under the names that they have on the command line.
+template <class Options>
+requires std::same_as<std::remove_const_t<Options>, TrainArguments>
+void visit_options(Options& arguments, auto&& visitor) {
+  const auto visit = [&](const char* name, auto& option) { visitor(name, option, ef::AddedLater()); };
+  visit("pairs", arguments.pairs);
+  visit("source", arguments.source);
+  visit("target", arguments.target);
+  visit("valid-pairs", arguments.valid_pairs);
+  visit("valid-source", arguments.valid_source);
+  visit("valid-target", arguments.valid_target);
+  visit("out", arguments.out);
+  visit("model", arguments.model);
+  visit("preset", arguments.preset);
+  visit("width", arguments.width);
+  visit("layers", arguments.layers);
+  visit("positions", arguments.positions);
+  visit("context", arguments.context);
+  visit("score", arguments.score);
+  visit("encoder", arguments.encoder);
+  visit("cell", arguments.cell);
+  visit("input-feeding", arguments.input_feeding);
+  visit("tokens", arguments.tokens);
+  visit("source-tokens", arguments.source_tokens);
+  visit("target-tokens", arguments.target_tokens);
+  visit("minutes", arguments.minutes);
+  visit("epochs", arguments.epochs);
+  visit("updates", arguments.updates);
+  visit("batch-tokens", arguments.batch_tokens);
+  visit("min-count", arguments.min_count);
+  visit("max-length", arguments.max_length);
+  visit("rate", arguments.rate);
+  visit("dropout", arguments.dropout);
+  visit("seed", arguments.seed);
+  visit("checkpoint-every", arguments.checkpoint_every);
+  visit("keep", arguments.keep);
+  visit("accumulate", arguments.accumulate);
+  visit("schedule", arguments.schedule);
+  visit("warmup", arguments.warmup);
+  visit("optimizer", arguments.optimizer);
+  visit("weight-decay", arguments.weight_decay);
+  visit("embedding-dropout", arguments.embedding_dropout);
+  visit("attention-dropout", arguments.attention_dropout);
+  visit("activation-dropout", arguments.activation_dropout);
+  visit("freeze", arguments.freeze);
+  visit("init", arguments.init);
+  visit("ema", arguments.ema);
+  visit("average", arguments.average);
+  visit("patience", arguments.patience);
+  visit("stop-metric", arguments.stop_metric);
+  visit("log", arguments.log);
+}
+
+template <class Options>
+requires std::same_as<std::remove_const_t<Options>, RunState>
+void visit_options(Options& state, auto&& visitor) {
+  visitor("training", state.training);
+  visitor("best", state.best);
+  visitor("stopping", state.stopping);
+  visitor("lowest_perplexity", state.lowest_perplexity);
+  visitor("arguments", state.arguments);
+  visitor("data", state.data);
+  visitor("parameters", state.parameters);
+}
+
+}  // namespace translate

@@ -1,0 +1,126 @@
+#include "translate/train_options.hpp"
+
+#include <algorithm>
+#include <array>
+#include <optional>
+#include <string_view>
+
+#include "translate/train.hpp"
+#include "translate/validators.hpp"
+
+namespace translate {
+
+namespace {
+
+/// Returns the arguments in the newest complete checkpoint of a run, if there is one.
+std::optional<TrainArguments> arguments_of_run(const std::string& out) {
+  const ef::NewestCheckpoint found = ef::newest_checkpoint(checkpoints_of(out));
+  if (!found.checkpoint) return std::nullopt;
+  return found.checkpoint->state<RunState>().arguments;
+}
+
+}  // namespace
+
+void add_run_options(CLI::App* command, TrainArguments& arguments) {
+  const auto add_count = [&](const char* name, ef::Index& value, std::uint64_t smallest, std::uint64_t largest,
+                             const char* help) {
+    command->add_option(name, value, help)->check(whole_in(smallest, largest))->capture_default_str();
+  };
+  const auto add_rate = [&](const char* name, double& value, const char* help) {
+    command->add_option(name, value, help)->check(number_in(0, 0.9, "from 0 to 0.9"));
+  };
+  constexpr std::uint64_t many = 1'000'000'000;
+  command->add_flag("--resume", arguments.resume,
+                    "continue the run in --out from its newest checkpoint, with its options");
+  add_count("--checkpoint-every", arguments.checkpoint_every, 0, many,
+            "save a checkpoint after so many updates (0: only when training stops)");
+  add_count("--keep", arguments.keep, 1, 1'000'000, "number of checkpoints that are kept");
+  add_count("--accumulate", arguments.accumulate, 1, 1'000'000, "batches per update, whose gradients are summed");
+  command->add_option("--schedule", arguments.schedule, "learning rate over the updates")
+      ->check(CLI::IsMember({"inverse_square_root", "cosine", "linear", "warmup_stable_decay"}))
+      ->capture_default_str();
+  command->add_option("--warmup", arguments.warmup, "updates until the peak learning rate (default: from the preset)")
+      ->check(whole_in(1, many));
+  command->add_option("--optimizer", arguments.optimizer, "optimiser; muon leaves embeddings and vectors to Adam")
+      ->check(CLI::IsMember({"adam", "adamw", "muon"}))
+      ->capture_default_str();
+  command->add_option("--weight-decay", arguments.weight_decay, "weight decay (default: 0; of adamw 0.01)")
+      ->check(number_in(0, 1, "from 0 to 1"));
+  add_rate("--embedding-dropout", arguments.embedding_dropout, "dropout of embeddings (default: --dropout)");
+  add_rate("--attention-dropout", arguments.attention_dropout, "dropout of attention weights (default: --dropout)");
+  add_rate("--activation-dropout", arguments.activation_dropout,
+           "dropout inside feed-forward layers (default: --dropout)");
+  command
+      ->add_option("--freeze", arguments.freeze,
+                   "parameters that are not trained, by name: \"encoder.*\"; may be given several times")
+      ->allow_extra_args(false);
+  command->add_option("--init", arguments.init,
+                      "folder of a model of the same shape, to start from its weights, with its vocabularies");
+  command->add_option("--ema", arguments.ema, "validate and save a moving average of the parameters with this decay")
+      ->check(number_in(0, 0.999999, "from 0 to 0.999999"));
+  add_count("--average", arguments.average, 0, 1000,
+            "in the end, also validate the average of so many last checkpoints");
+  add_count("--patience", arguments.patience, 0, 1'000'000,
+            "stop after so many validations without improvement (0: never)");
+  command->add_option("--stop-metric", arguments.stop_metric, "what --patience looks at")
+      ->check(CLI::IsMember({"bleu", "perplexity"}))
+      ->capture_default_str();
+  command->add_option("--config", arguments.config,
+                      "file of options in JSON, such as training.json of a model; options given here override it");
+  command->add_option("--log", arguments.log, "file for each update and validation, as CSV");
+}
+
+void add_replay_options(CLI::App* command, ReplayArguments& arguments) {
+  command->add_option("--model", arguments.model, "folder that `train --out` wrote, with its checkpoints")->required();
+  command->add_option("--update", arguments.update, "number of the update, from 1")
+      ->required()
+      ->check(whole_in(1, 1'000'000'000));
+  command->add_option("--pair", arguments.pair, "draw the attention of this pair of the update, from 1")
+      ->check(whole_in(1, 1'000'000'000));
+}
+
+bool read_stored_arguments(TrainArguments& arguments) {
+  std::optional<TrainArguments> stored;
+  if (arguments.resume && !arguments.out.empty()) stored = arguments_of_run(arguments.out);
+  if (!stored && !arguments.config.empty())
+    stored = ef::options_from_json<TrainArguments>(ef::parse_json(ef::read_file(arguments.config), arguments.config),
+                                                   arguments.config);
+  if (!stored) return false;
+  arguments = std::move(*stored);
+  return true;
+}
+
+void check_arguments(const TrainArguments& arguments) {
+  ef::check(!arguments.out.empty(), "--out is required");
+  const auto check_choice = [](const char* name, const std::string& given, std::initializer_list<const char*> choices) {
+    ef::check(std::find(choices.begin(), choices.end(), given) != choices.end(), name, ": is ", given,
+              ", see --help for the choices");
+  };
+  check_choice("--model", arguments.model, {"transformer", "recurrent"});
+  check_choice("--preset", arguments.preset, {"tiny", "base"});
+  check_choice("--optimizer", arguments.optimizer, {"adam", "adamw", "muon"});
+  check_choice("--stop-metric", arguments.stop_metric, {"bleu", "perplexity"});
+  ef::check(arguments.batch_tokens > 0 && arguments.accumulate > 0 && arguments.keep > 0 && arguments.max_length > 0,
+            "--batch-tokens, --accumulate, --keep and --max-length: expected 1 or more");
+  ef::check(!arguments.pairs.empty() || !arguments.source.empty(), "--pairs, or --source and --target, is required");
+  ef::check(arguments.pairs.empty() || arguments.source.empty(), "--pairs and --source: expected one of them");
+  ef::check(arguments.source.empty() == arguments.target.empty(), "--source and --target: expected both or none");
+  ef::check(arguments.valid_source.empty() == arguments.valid_target.empty(),
+            "--valid-source and --valid-target: expected both or none");
+  ef::check(arguments.ema == 0 || arguments.average == 0, "--ema and --average: expected one of them");
+}
+
+void check_resumed_arguments(const TrainArguments& arguments) {
+  if (!arguments.resume) return;
+  const std::optional<TrainArguments> stored = arguments_of_run(arguments.out);
+  if (!stored) return;
+  constexpr std::array<std::string_view, 8> free{"out",  "minutes", "epochs",  "updates", "checkpoint-every",
+                                                 "keep", "log",     "patience"};
+  const ef::Json before = ef::options_to_json(*stored), now = ef::options_to_json(arguments);
+  for (const auto& [name, value] : now.items())
+    if (std::find(free.begin(), free.end(), name) == free.end() && value != before[name])
+      ef::fail("--", name, ": is ", value.dump(), ", but the run in ", arguments.out, " was begun with ",
+               before[name].dump(), "; a resumed run keeps its options");
+}
+
+}  // namespace translate

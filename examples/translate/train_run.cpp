@@ -1,0 +1,171 @@
+// translate train: the run itself, with validation, checkpoints, the average of the last ones and the log.
+#include <algorithm>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+
+#include "eigenformer/core/standard_streams.hpp"
+#include "eigenformer/core/thread_pool.hpp"
+#include "eigenformer/text/bleu.hpp"
+#include "eigenformer/train/parameter_average.hpp"
+#include "eigenformer/train/parameter_hash.hpp"
+#include "translate/train.hpp"
+#include "translate/translator.hpp"
+
+namespace translate {
+
+namespace {
+
+/// A run of the program: what validating, saving and resuming share.
+class Run {
+ public:
+  Run(const TrainArguments& arguments, TrainingData& data, ef::Threads* threads)
+      : arguments_(arguments), data_(data), threads_(threads), state_{} {
+    state_.arguments = arguments;
+    state_.data = data.hash();
+    state_.stopping.patience = arguments.patience;
+  }
+
+  /// Restores the run from its newest checkpoint. Says which one that is, and why newer ones were skipped. Leaves the
+  /// run at its beginning if there is none.
+  void resume(Model& model, TrainingRun& run) {
+    const ef::NewestCheckpoint found = ef::newest_checkpoint(checkpoints_of(arguments_.out));
+    for (const std::string& reason : found.skipped) std::printf("skipped a checkpoint: %s\n", reason.c_str());
+    if (!found.checkpoint) {
+      std::printf("no checkpoint in %s: training starts from the beginning\n", arguments_.out.c_str());
+      return;
+    }
+    auto state = found.checkpoint->state<RunState>();
+    ef::check(state.data == state_.data, "--resume: the corpus is not the one that the run in ", arguments_.out,
+              " was begun with");
+    found.checkpoint->restore(model.network, ef::parameters_without<float>(model.network, arguments_.freeze),
+                              run.optimizer);
+    state_ = std::move(state);
+    state_.arguments = arguments_;
+    state_.stopping.patience = arguments_.patience;
+    run.state = state_.training;
+    is_first_ = false;
+    std::printf("resumed after update %lld\n", static_cast<long long>(run.optimizer.updates()));
+  }
+
+  /// Validates a model and saves it if it is the best so far. Returns whether training goes on. update: 0 if the model
+  /// is not that of an update.
+  bool validate(const Model& model, ef::Index update) {
+    const bool by_character = model.target.tokenization == ef::Tokenization::characters;
+    const ef::BleuTokenizer tokenizer = by_character ? ef::BleuTokenizer::character : ef::BleuTokenizer::v13a;
+    const std::vector<std::string> translations =
+        Translator(model, threads_).translate(data_.validation.source, data_.validation_name);
+    const ef::Bleu bleu = ef::bleu(translations, data_.validation.target, tokenizer);
+    const Quality quality{bleu.score, perplexity(model, data_.encoded_validation, threads_)};
+    const bool is_best = quality.is_better_than(state_.best);
+    const bool is_lowest = state_.lowest_perplexity == 0 || quality.perplexity < state_.lowest_perplexity;
+    if (is_lowest) state_.lowest_perplexity = quality.perplexity;
+    if (is_best) {
+      state_.best = quality;
+      save_model(arguments_.out, model);
+      ef::write_file(std::filesystem::path(arguments_.out) / "training.json",
+                     ef::options_to_json(arguments_).dump(2) + '\n');
+    }
+    std::printf("validation: perplexity %.2f  BLEU %.2f (%s)%s\n", quality.perplexity, quality.bleu,
+                std::string(ef::to_string(tokenizer)).c_str(), is_best ? "  best so far, saved" : "");
+    ef::flush_standard_output();
+    log_validation(update, quality);
+    if (!state_.stopping.add(arguments_.stop_metric == "bleu" ? is_best : is_lowest)) return true;
+    std::printf("no improvement in %lld validations: training stops\n", static_cast<long long>(arguments_.patience));
+    return false;
+  }
+
+  /// Saves a checkpoint.
+  void save(const Model& model, const TrainingRun& run) {
+    state_.training = run.state;
+    state_.parameters = ef::parameter_hash(model.network);
+    const std::filesystem::path folder = checkpoints_of(arguments_.out);
+    std::filesystem::create_directory(arguments_.out);  // before the first validation there is no model
+    ef::save_checkpoint(folder, model.network, run.optimizer, state_,
+                        {.keep = std::max(arguments_.keep, arguments_.average)});
+    if (is_first_) ef::remove_checkpoints_except(folder, run.optimizer.updates());
+    is_first_ = false;
+  }
+
+  /// Validates the average of the last checkpoints.
+  void validate_average(const Model& model) {
+    const std::vector<ef::CheckpointEntry> entries = ef::checkpoints_in(checkpoints_of(arguments_.out));
+    const std::size_t count = std::min(entries.size(), static_cast<std::size_t>(arguments_.average));
+    ef::ParameterMean mean;
+    Model average = model;
+    for (std::size_t i = 0; i < count; ++i) {
+      ef::load_parameters(ef::Checkpoint(entries[i].path).model(), average.network);
+      mean.add(average.network);
+    }
+    mean.copy_to(average.network);
+    std::printf("average of the last %zu checkpoints: ", count);
+    validate(average, 0);
+  }
+
+  /// Appends an update to the log.
+  void log_update(const ef::TrainingProgress& progress) {
+    char line[160];
+    std::snprintf(line, sizeof(line), "%lld,%.6g,%.6g,%.6g,%lld,%.3f,,\n", static_cast<long long>(progress.update),
+                  progress.loss, progress.learning_rate, progress.gradient_norm, static_cast<long long>(progress.items),
+                  progress.seconds);
+    log(line);
+  }
+
+  const Quality& best() const { return state_.best; }
+  /// Returns whether the run that was resumed had already stopped early.
+  bool has_stopped() const { return state_.stopping.should_stop(); }
+
+ private:
+  void log_validation(ef::Index update, const Quality& quality) {
+    char line[160];
+    std::snprintf(line, sizeof(line), "%lld,,,,,,%.6g,%.6g\n", static_cast<long long>(update), quality.perplexity,
+                  quality.bleu);
+    log(line);
+  }
+  /// Writes a line to --log. A resumed run appends to the file.
+  void log(const char* line) {
+    if (arguments_.log.empty()) return;
+    if (!log_.is_open()) {
+      log_.open(arguments_.log, arguments_.resume ? std::ios::app : std::ios::trunc);
+      if (log_.tellp() == 0) log_ << "update,loss,rate,gradient_norm,tokens,seconds,perplexity,bleu\n";
+    }
+    log_ << line << std::flush;
+    ef::check(log_.good(), "--log: ", arguments_.log, ": cannot be written");
+  }
+
+  const TrainArguments& arguments_;
+  TrainingData& data_;
+  ef::Threads* threads_;
+  RunState state_;
+  bool is_first_ = true;  // whether the next checkpoint is the first of a run that does not continue an earlier one
+  std::ofstream log_;
+};
+
+}  // namespace
+
+void train(const TrainArguments& arguments) {
+  check_saving(arguments.out);
+  TrainingData data = read_training_data(arguments);
+  Model model = make_model(arguments, data.source, data.target);
+  ef::ThreadPool pool(arguments.threads);
+  std::printf("%lld training pairs, %lld validation pairs; %lld parameters; %d threads\n",
+              static_cast<long long>(data.pairs.size()), static_cast<long long>(data.validation.size()),
+              static_cast<long long>(ef::parameter_count(model.network)), pool.size());
+  TrainingRun run = begin_run(arguments);
+  Run program(arguments, data, &pool);
+  if (arguments.resume) program.resume(model, run);
+  ef::flush_standard_output();
+
+  TrainingSettings settings = settings_of(arguments, &pool);
+  settings.validate = [&](const Model& trained, const ef::TrainingProgress& progress) {
+    return program.validate(trained, progress.update);
+  };
+  settings.save = [&](const Model& trained, const TrainingRun& now) { program.save(trained, now); };
+  settings.log = [&](const ef::TrainingProgress& progress) { program.log_update(progress); };
+  if (!program.has_stopped()) train_model(model, data.pairs, settings, run);
+  if (arguments.average > 0 && interrupted == 0) program.validate_average(model);
+  if (interrupted != 0) std::printf("stopped by %s; ", interrupted == SIGINT ? "Ctrl-C" : "a signal");
+  std::printf("the best model, BLEU %.2f, is in %s\n", program.best().bleu, arguments.out.c_str());
+}
+
+}  // namespace translate

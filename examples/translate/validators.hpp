@@ -1,0 +1,40 @@
+// Ranges of numeric options. Every numeric option has one, so that none can request more than any machine has.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <charconv>
+#include <cstdint>
+#include <cstdlib>
+#include <limits>
+#include <string>
+
+namespace translate {
+
+inline CLI::Validator whole_in(std::uint64_t smallest, std::uint64_t largest) {
+  const std::string range = std::to_string(smallest) + " to " + std::to_string(largest);
+  return CLI::Validator(
+      [=](const std::string& given) {
+        std::uint64_t number = 0;
+        const char* const end = given.data() + given.size();
+        const auto [parsed, error] = std::from_chars(given.data(), end, number);
+        const bool accepted = error == std::errc() && parsed == end && number >= smallest && number <= largest;
+        return accepted ? std::string() : "is " + given + ", expected a whole number from " + range;
+      },
+      range);
+}
+
+inline CLI::Validator number_in(double smallest, double largest, const std::string& range) {
+  return CLI::Validator(
+      [=](const std::string& given) {
+        char* parsed = nullptr;
+        const double number = std::strtod(given.c_str(), &parsed);
+        const bool accepted = parsed == given.c_str() + given.size() && number >= smallest && number <= largest;
+        return accepted ? std::string() : "is " + given + ", expected a number " + range;
+      },
+      range);
+}
+inline CLI::Validator above_0_up_to(int largest) {
+  return number_in(std::numeric_limits<double>::min(), largest, "above 0, at most " + std::to_string(largest));
+}
+
+}  // namespace translate

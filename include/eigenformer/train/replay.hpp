@@ -1,0 +1,113 @@
+// Repeats an update of a training exactly and shows what it consisted of.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <span>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "eigenformer/train/trainer.hpp"
+
+namespace eigenformer::inline EIGENFORMER_ABI {
+
+/// The norm of a gradient, under the name of a parameter or of a layer.
+struct GradientNorm {
+  std::string name;
+  double norm = 0;
+};
+
+/// Returns the name of the layer that a parameter belongs to: up to the first number in its name, or else all but its
+/// last part. "encoder.layers.0.norm1.weight" gives "encoder.layers.0", "generator.weight" gives "generator".
+inline std::string layer_of(const std::string& parameter) {
+  std::size_t begin = 0;
+  for (std::size_t end = parameter.find('.'); end != std::string::npos; end = parameter.find('.', begin)) {
+    const std::string part = parameter.substr(begin, end - begin);
+    if (!part.empty() && part.find_first_not_of("0123456789") == std::string::npos) return parameter.substr(0, end);
+    begin = end + 1;
+  }
+  return begin == 0 ? parameter : parameter.substr(0, begin - 1);
+}
+
+/// Returns the Euclidean norm of the gradient of each layer, times `factor`, in the order of the parameters. A layer
+/// without a gradient is left out.
+template <class Scalar, class Model>
+std::vector<GradientNorm> gradient_norms(const Model& model, const Gradients<Scalar>& gradients, double factor = 1) {
+  std::vector<GradientNorm> norms;  // squares at first
+  detail::for_each_gradient(model, gradients, [&](const std::string& name, const Matrix<Scalar>& gradient) {
+    const std::string layer = layer_of(name);
+    const double square = (gradient.template cast<double>() * factor).squaredNorm();
+    for (GradientNorm& known : norms)
+      if (known.name == layer) {
+        known.norm += square;
+        return;
+      }
+    norms.push_back({layer, square});
+  });
+  for (GradientNorm& each : norms) each.norm = std::sqrt(each.norm);
+  return norms;
+}
+
+/// Returns the loss of each row: the cross entropy with label smoothing (see CrossEntropyOptions), in double.
+/// logits: [tokens x classes].
+template <class Scalar>
+std::vector<double> token_losses(const ConstMatrixRef<Scalar>& logits, std::span<const Token> labels,
+                                 double label_smoothing = 0) {
+  check(logits.rows() == static_cast<Index>(labels.size()), "token_losses: logits are ", shape(logits), ", labels are ",
+        labels.size());
+  std::vector<double> losses;
+  for (Index row = 0; row < logits.rows(); ++row) {
+    const Token label = labels[static_cast<std::size_t>(row)];
+    check(label >= 0 && label < logits.cols(), "token_losses: label ", label, " of row ", row, ", expected 0 to ",
+          logits.cols() - 1);
+    const Eigen::ArrayXd of_row = logits.row(row).transpose().template cast<double>().array();
+    const double largest = of_row.maxCoeff();
+    const double log_sum = largest + std::log((of_row - largest).exp().sum());
+    losses.push_back(log_sum - (1 - label_smoothing) * of_row(label) - label_smoothing * of_row.mean());
+  }
+  return losses;
+}
+
+/// Makes updates until `update` of them are done. The other parameters mean what they mean for train().
+template <class Model, class Optimizer, class NextBatch, class Loss>
+void train_until(Model& model, Optimizer& optimizer, NextBatch&& next_batch, Loss&& loss, Index update,
+                 const TrainingOptions& options) {
+  Tape<typename Optimizer::scalar_type> tape;
+  while (optimizer.updates() < update) make_update(model, optimizer, tape, next_batch, loss, options);
+}
+
+/// What an update consisted of.
+template <class Batch>
+struct ObservedUpdate {
+  TrainingProgress progress;
+  std::vector<Batch> batches;                // as many as TrainingOptions::accumulate
+  std::vector<GradientNorm> gradient_norms;  // of each layer, of the mean over the items, before clipping
+};
+
+/// Makes one update and returns what it consisted of. Together with train_until it replays any update of a training,
+/// from a model, an optimiser and a position of the batches that were saved together before it (see load_checkpoint):
+///
+///   train_until(model, adam, next_batch, loss, 1233, {.seed = state.seed});
+///   const Transformer<float> before = model;
+///   const auto update = observe_update(model, adam, next_batch, loss, {.seed = state.seed});
+///
+/// With TrainingOptions::seed, all bits are those of the training. The dropout of batch i was that of
+/// update_rng(seed, 1234, i), so a forward pass of `before` gives the losses and the attention of any batch.
+template <class Model, class Optimizer, class NextBatch, class Loss>
+auto observe_update(Model& model, Optimizer& optimizer, NextBatch&& next_batch, Loss&& loss,
+                    const TrainingOptions& options) {
+  ObservedUpdate<std::remove_cvref_t<decltype(next_batch())>> observed;
+  Tape<typename Optimizer::scalar_type> tape;
+  const auto recorded_batch = [&] {
+    observed.batches.push_back(next_batch());
+    return observed.batches.back();
+  };
+  observed.progress = make_update(model, optimizer, tape, recorded_batch, loss, options);
+  const double mean = 1 / static_cast<double>(std::max<Index>(observed.progress.items, 1));
+  observed.gradient_norms = gradient_norms(model, tape.gradients(), mean);
+  return observed;
+}
+
+}  // namespace eigenformer::inline EIGENFORMER_ABI

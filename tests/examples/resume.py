@@ -1,0 +1,124 @@
+#!/usr/bin/env python3
+"""Kills `translate train` at random moments, also while it saves, and resumes it: `resume.py PROGRAM SCRATCH [SEED]`.
+
+A run that was killed and resumed must end with the parameters, the moments and the best model of a run that was never
+interrupted, bit for bit and with any number of threads.
+"""
+import json
+import pathlib
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+program, scratch = sys.argv[1], pathlib.Path(sys.argv[2])
+seed = int(sys.argv[3]) if len(sys.argv) > 3 else random.randrange(1 << 30)
+print("seed", seed, flush=True)
+draw = random.Random(seed)
+UPDATES = 24
+shutil.rmtree(scratch, ignore_errors=True)
+scratch.mkdir(parents=True)
+(scratch / "pairs.tsv").write_text(
+    "".join(f"{'a ' * (i % 7 + 1)}b{i % 5}\t{'c ' * (i % 6 + 1)}d{i % 5}\n" for i in range(120)))
+OPTIONS = ["--pairs", "pairs.tsv", "--tokens", "words", "--layers", "1", "--dropout", "0.2", "--batch-tokens", "64",
+           "--updates", str(UPDATES), "--checkpoint-every", "3", "--keep", "3"]
+MODELS = {"transformer": ["--width", "32"],
+          "recurrent": ["--model", "recurrent", "--width", "16", "--optimizer", "adamw"],
+          "muon": ["--width", "32", "--optimizer", "muon", "--ema", "0.9", "--accumulate", "2", "--freeze",
+                   "source_embedding*", "--schedule", "cosine", "--warmup", "5"]}
+
+
+def command(out, threads, *options):
+    return [program, "train", "--out", out, "--threads", str(threads), *options]
+
+
+def run(arguments, expected_code=0):
+    done = subprocess.run(arguments, cwd=scratch, capture_output=True, text=True, timeout=120)
+    if done.returncode != expected_code:
+        sys.exit(f"{arguments}: exit code {done.returncode}\n{done.stdout}{done.stderr}")
+    return done.stdout + done.stderr
+
+
+def outcome(out):
+    last = scratch / out / "checkpoints" / f"update-{UPDATES:09d}"
+    return [(last / name).read_bytes() for name in ("model.safetensors", "optimizer.safetensors")] + \
+           [(scratch / out / "model.safetensors").read_bytes()]
+
+
+def check(condition, what):
+    if not condition:
+        sys.exit(f"seed {seed}: {what}")
+
+
+def kill(process, how, seconds, saves):
+    """Kills the program after so many seconds, or while it saves for the n-th time. Returns whether it still ran."""
+    folder = scratch / process.args[3] / "checkpoints"
+    begin, seen = time.time(), set()
+    while process.poll() is None:
+        if saves == 0 and time.time() - begin > seconds:
+            break
+        if saves > 0 and folder.exists():
+            seen.update(entry.name for entry in folder.iterdir() if entry.name.startswith(".unfinished"))
+            if len(seen) >= saves:
+                time.sleep(draw.uniform(0, 0.02))
+                break
+    running = process.poll() is None
+    process.send_signal(how)
+    process.communicate()
+    return running
+
+
+for name, model in MODELS.items():
+    begin = time.time()
+    run(command(name, 1, *OPTIONS, *model))
+    seconds = time.time() - begin
+    expected = outcome(name)
+    for threads in (1, 2):
+        out = f"{name}-{threads}"
+        kills = 0
+        for attempt in range(6):
+            process = subprocess.Popen(command(out, draw.choice((1, 2)), "--resume", *OPTIONS, *model), cwd=scratch,
+                                       stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+            saves = draw.choice((0, 1, 2, 3))
+            kills += kill(process, signal.SIGKILL, draw.uniform(0, seconds), saves)
+        run(command(out, threads, "--resume", *OPTIONS, *model))
+        check(outcome(out) == expected, f"{out}: the parameters differ after {kills} kills")
+        print(out, "killed", kills, "times", flush=True)
+
+# Any update is replayed exactly: from the checkpoint before it, or from the beginning.
+for name in MODELS:
+    checkpoints = scratch / name / "checkpoints"
+    for update in (UPDATES - 6, UPDATES - 3, UPDATES):
+        recorded = json.loads((checkpoints / f"update-{update:09d}" / "state.json").read_text())["state"]["parameters"]
+        printed = run([program, "replay", "--model", name, "--update", str(update), "--pair", "2", "--threads",
+                       str(draw.choice((1, 2)))])
+        check(f"parameters after it: {recorded:016x}" in printed, f"{name}: {printed}")
+        start = 0 if update == UPDATES - 6 else update - 3
+        check(f"from the state after update {start}\n" in printed and "\npair 2\n" in printed, printed)
+        check(any(shade in printed for shade in "█▓▒░"), printed)
+run([program, "replay", "--model", "transformer", "--update", "3", "--pair", "100000"], 1)
+run([program, "replay", "--model", str(scratch / "nothing"), "--update", "3"], 1)
+
+# SIGTERM saves and ends the program. Afterwards --resume needs no other option.
+process = subprocess.Popen(command("stopped", 2, *OPTIONS, *MODELS["transformer"]), cwd=scratch,
+                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+if kill(process, signal.SIGTERM, 0, 1):
+    check(process.returncode == 0, f"SIGTERM gave exit code {process.returncode}")
+checkpoints = scratch / "stopped" / "checkpoints"
+check(len(list(checkpoints.iterdir())) > 0, "SIGTERM left no checkpoint")
+
+# A damaged checkpoint is named, and the one before is used.
+run(command("stopped", 1, "--resume", "--updates", "9"))
+newest = max(checkpoints.iterdir())
+(newest / "model.safetensors").write_bytes((newest / "model.safetensors").read_bytes()[:1000])
+printed = run(command("stopped", 1, "--resume", "--updates", str(UPDATES)))
+check("skipped a checkpoint" in printed and str(pathlib.Path(newest.name) / "model.safetensors") in printed, printed)
+
+# Options and data must be those of the run.
+printed = run(command("transformer", 1, "--resume", "--width", "64"), 1)
+check("--width: is 64, but the run in transformer was begun with 32" in printed, printed)
+(scratch / "pairs.tsv").write_text((scratch / "pairs.tsv").read_text().replace("b1", "b2"))
+printed = run(command("transformer", 1, "--resume"), 1)
+check("the corpus is not the one" in printed, printed)
