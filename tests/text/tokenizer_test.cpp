@@ -116,6 +116,18 @@ TEST_CASE("detokenize gives the line back, whatever is in it", "[text]") {
   }
 }
 
+TEST_CASE("text that subword-nmt has split is joined again", "[text]") {
+  const auto joined = [](const Strings& tokens) { return ef::detokenize(tokens, Tokenization::bpe_marks); };
+  const Strings tokens{"a", "gi@@", "ant", "pul@@", "le@@", "y", "(", "st@@", ".", ")", "it,", "@"};
+  CHECK(ef::tokenize(" a gi@@ ant  pul@@ le@@ y ( st@@ . ) it, @\t", Tokenization::bpe_marks) == tokens);
+  CHECK(joined(tokens) == "a giant pulley ( st. ) it, @");
+  CHECK(joined({"no", "marks"}) == "no marks");
+  CHECK(joined({"the", "end@@"}) == "the end");
+  CHECK(joined({"@@", "a", "<unk>", "@@", "b"}) == "a <unk> b");
+  CHECK(joined({"<unk>", "x@@", "<unk>"}) == "<unk> x<unk>");
+  CHECK(joined({}).empty());
+}
+
 TEST_CASE("tokens that no line has are put together all the same", "[text]") {
   const auto line = [](const Strings& tokens) { return ef::detokenize(tokens, Tokenization::words); };
   CHECK(line({joiner + ",", "a"}) == ", a");
@@ -141,13 +153,23 @@ TEST_CASE("Chinese and Japanese are guessed to be written in characters", "[text
   CHECK(ef::guess_tokenization(Strings{}) == Tokenization::words);
 }
 
+TEST_CASE("marks of subword-nmt are recognised, in any language", "[text]") {
+  Strings lines(50, "two words");
+  lines.emplace_back("a gi@@");
+  CHECK(ef::guess_tokenization(lines) == Tokenization::words);  // 1 of 102 words: no more than 1 %
+  lines.emplace_back("ant pul@@ ley");
+  CHECK(ef::guess_tokenization(lines) == Tokenization::bpe_marks);
+  CHECK(ef::guess_tokenization(Strings{"\xE4\xBD\xA0@@ \xE5\xA5\xBD"}) == Tokenization::bpe_marks);
+  CHECK(ef::guess_tokenization(Strings{"mail me @ home@@work"}) == Tokenization::words);
+}
+
 TEST_CASE("tokenizations have names", "[text]") {
-  for (const Tokenization tokenization : {Tokenization::words, Tokenization::characters})
+  for (const Tokenization tokenization : ef::values_of<Tokenization>())
     CHECK(ef::value_of<ef::Tokenization>(ef::to_string(tokenization)) == tokenization);
   CHECK(ef::to_string(Tokenization::words) == "words");
   CHECK(ef::to_string(Tokenization::characters) == "characters");
   CHECK(message_of([] { ef::value_of<ef::Tokenization>("letters"); }) ==
-        "value_of: expected words or characters, given \"letters\"");
+        "value_of: expected words, characters or bpe_marks, given \"letters\"");
 }
 
 TEST_CASE("text that is not UTF-8 is refused", "[text]") {

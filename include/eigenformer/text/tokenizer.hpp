@@ -1,5 +1,6 @@
 // A simple tokeniser that needs no training. It is reversible: detokenize(tokenize(line)) returns the line, except that
-// runs of white space become one space, and white space at the ends is removed.
+// runs of white space become one space, and white space at the ends is removed. (Text that subword-nmt has split comes
+// back joined.)
 #pragma once
 
 #include <algorithm>
@@ -24,17 +25,22 @@ namespace eigenformer::inline EIGENFORMER_ABI {
 ///
 /// characters: one token for each code point, and one token U+2581 where white space separates words. A U+2581 in the
 /// text itself is doubled.
-enum class Tokenization { words, characters };
+///
+/// bpe_marks: splits at white space alone, for text that subword-nmt has split, such as "play@@ house". detokenize
+/// joins a token that ends with "@@" to the next one: "playhouse".
+enum class Tokenization { words, characters, bpe_marks };
 
 constexpr auto enum_names(Tokenization) {
-  return std::to_array<EnumName<Tokenization>>(
-      {{Tokenization::words, "words"}, {Tokenization::characters, "characters"}});
+  return std::to_array<EnumName<Tokenization>>({{Tokenization::words, "words"},
+                                                {Tokenization::characters, "characters"},
+                                                {Tokenization::bpe_marks, "bpe_marks"}});
 }
 
 namespace detail {
 
 inline constexpr std::string_view joiner_mark = "\xEF\xBF\xAD";  // U+FFED
 inline constexpr std::string_view space_mark = "\xE2\x96\x81";   // U+2581
+inline constexpr std::string_view bpe_mark = "@@";
 
 /// Whether a character is punctuation to split off words. Other symbols stay, as in "C++", "50%" and "e-mail".
 inline bool is_edge_punctuation(char32_t c) {
@@ -113,6 +119,17 @@ inline std::string detokenize_words(std::span<const std::string> tokens) {
   return line;
 }
 
+inline std::string detokenize_bpe_marks(std::span<const std::string> tokens) {
+  std::string line;
+  bool attached = true;  // whether the next token follows without a space
+  for (const std::string& token : tokens) {
+    if (!attached) line += ' ';
+    attached = token.ends_with(bpe_mark);
+    line.append(token, 0, token.size() - (attached ? bpe_mark.size() : 0));
+  }
+  return line;
+}
+
 }  // namespace detail
 
 /// Returns the tokens of a line; none if it is only white space. Throws if it is not UTF-8.
@@ -122,7 +139,7 @@ inline std::vector<std::string> tokenize(std::string_view line, Tokenization tok
   if (tokenization == Tokenization::words) {
     bool inside = false;  // inside a word split by BPE: in "e.@@ g." the periods are not punctuation
     for (const std::string_view word : words) {
-      const bool goes_on = word.ends_with("@@");
+      const bool goes_on = word.ends_with(detail::bpe_mark);
       if (inside || goes_on || detail::is_entity(word)) {
         tokens.push_back(detail::double_marks(word, detail::joiner_mark));
       } else {
@@ -130,6 +147,10 @@ inline std::vector<std::string> tokenize(std::string_view line, Tokenization tok
       }
       inside = goes_on;
     }
+    return tokens;
+  }
+  if (tokenization == Tokenization::bpe_marks) {
+    tokens.assign(words.begin(), words.end());
     return tokens;
   }
   tokens.reserve(line.size());
@@ -144,6 +165,7 @@ inline std::vector<std::string> tokenize(std::string_view line, Tokenization tok
 /// `<unk>`. A joiner mark with nothing to join is dropped; `<unk>` is copied.
 inline std::string detokenize(std::span<const std::string> tokens, Tokenization tokenization) {
   if (tokenization == Tokenization::words) return detail::detokenize_words(tokens);
+  if (tokenization == Tokenization::bpe_marks) return detail::detokenize_bpe_marks(tokens);
   const std::string literal = detail::double_marks(detail::space_mark, detail::space_mark);
   std::string line;
   for (const std::string& token : tokens) {
@@ -156,25 +178,33 @@ inline std::string detokenize(std::span<const std::string> tokens, Tokenization 
   return line;
 }
 
-/// Guesses the tokenization of lines that it is shown one by one: `characters` if most of their characters are Han,
-/// Hiragana or Katakana, which are written without spaces; otherwise `words`. Punctuation and white space are not
-/// counted.
+/// Guesses the tokenization of lines that it is shown one by one:
+/// - bpe_marks if more than 1 % of the words end with "@@";
+/// - characters if most of the characters are Han, Hiragana or Katakana, which are written without spaces. Punctuation
+///   and white space are not counted;
+/// - words otherwise.
 class TokenizationGuess {
  public:
   /// Throws if the line is not UTF-8.
   void add(std::string_view line) {
-    for (const CodePoint& c : CodePoints(line, "guess_tokenization")) {
-      if (is_white_space(c.value) || is_punctuation(c.value)) continue;
-      ++letters_;
-      if (is_han_or_kana(c.value)) ++han_or_kana_;
+    for (const std::string_view word : split_words(line, "guess_tokenization")) {
+      ++words_;
+      if (word.ends_with(detail::bpe_mark)) ++marked_words_;
+      for (const CodePoint& c : CodePoints(word)) {
+        if (is_punctuation(c.value)) continue;
+        ++letters_;
+        if (is_han_or_kana(c.value)) ++han_or_kana_;
+      }
     }
   }
   Tokenization tokenization() const {
+    if (100 * marked_words_ > words_) return Tokenization::bpe_marks;
     return 2 * han_or_kana_ > letters_ ? Tokenization::characters : Tokenization::words;
   }
 
  private:
   Index letters_ = 0, han_or_kana_ = 0;
+  Index words_ = 0, marked_words_ = 0;
 };
 
 /// Returns the guess of TokenizationGuess for all lines. Throws if a line is not UTF-8.
