@@ -1,5 +1,6 @@
-// Includes the whole library, with two exceptions: io/, because most of it depends on more than Eigen, and
-// tensors/eigen_tensor.hpp, because it takes long to compile. To compile faster, include only the headers you need.
+// Includes the whole library, with three exceptions: io/ and text/sentencepiece.hpp, because they depend on more than
+// Eigen, and tensors/eigen_tensor.hpp, because it takes long to compile. To compile faster, include only the headers
+// you need.
 #pragma once
 
 #include "eigenformer/autograd/gradient_check.hpp"
