@@ -6,7 +6,9 @@
 #include "eigenformer/train/trainer.hpp"
 #include "support/allocations.hpp"
 #include "support/catch.hpp"
+#include "support/contains.hpp"
 #include "support/copy_task.hpp"
+#include "support/letter_pairs.hpp"
 #include "support/message_of.hpp"
 #include "support/recurrent_models.hpp"
 #include "support/temporary_folder.hpp"
@@ -222,4 +224,53 @@ TEST_CASE("a vocabulary file may come from another program", "[io]") {
   unwritable.source.vocabulary = ef::Vocabulary({"<unk>", "<s>", "</s>", "a\nb"});
   CHECK(ef::testing::message_of([&] { ef::save(folder.path() / "other", unwritable); }).find("has a line break") !=
         std::string::npos);
+}
+
+TEST_CASE("subword models travel in the folder", "[io]") {
+  ef::Rng rng(97);
+  const ef::testing::TemporaryFolder folder;
+  const std::filesystem::path path = folder / "model";
+  ef::TranslationModel<float> model = small_model(rng);
+  const auto pairs = std::make_shared<const ef::testing::LetterPairs>("abc");
+  const ef::Vocabulary vocabulary = ef::subword_vocabulary(*pairs);
+  ef::TransformerOptions options = ef::testing::small_transformer();
+  options.source_vocabulary_size = vocabulary.size();
+  options.share_embeddings = false;
+  model.network = ef::Transformer<float>(options, rng);
+  model.source = {.vocabulary = vocabulary, .subwords = pairs};
+  ef::save(path, model);
+  CHECK(ef::testing::names_in(path) == std::vector<std::string>{"config.json", "model.safetensors", "source.spm",
+                                                                "source_vocabulary.txt", "target_vocabulary.txt"});
+  CHECK(ef::read_file(path / "source.spm") == "abc");
+
+  const auto read = [](std::string bytes, const std::string& name) -> std::shared_ptr<const ef::SubwordModel> {
+    ef::check(bytes.find('!') == std::string::npos, name, ": is damaged");
+    return std::make_shared<const ef::testing::LetterPairs>(std::move(bytes));
+  };
+  const auto load = [&](const ef::SubwordReader& reader) {
+    return ef::load_translation_model<float>(path, {}, reader);
+  };
+  const auto message = [&](const ef::SubwordReader& reader) { return ef::testing::message_of([&] { load(reader); }); };
+  const ef::TranslationModel<float> loaded = load(read);
+  CHECK(loaded.source.vocabulary == vocabulary);
+  CHECK(loaded.source.tokenize("abc ca") == std::vector<std::string>{"_ab", "c", "_ca"});
+  CHECK(loaded.target.subwords == nullptr);
+  CHECK(loaded.target.tokenization == ef::Tokenization::characters);
+
+  const std::string spm = ef::path_text(path / "source.spm");
+  CHECK(message({}) == spm +
+                           ": needs the library SentencePiece, which this program does not use; install it (Debian: " +
+                           "libsentencepiece-dev), link eigenformer::sentencepiece, and pass read_sentencepiece " +
+                           "(text/sentencepiece.hpp) to load_translation_model");
+  ef::write_file(path / "source.spm", "ab!c");
+  CHECK(message(read) == spm + ": is damaged");
+  ef::write_file(path / "source.spm", "cde");
+  CHECK(message(read) == spm + ": has 4 of the 27 tokens in the vocabulary beside it, expected most of them");
+  std::filesystem::remove(path / "source.spm");
+  CHECK(ef::testing::contains(message(read), "source.spm: there is no such file"));
+
+  // A model without subwords replaces one with them: the file of the old one is not read.
+  ef::save(path, model);
+  ef::save(path, small_model(rng));
+  CHECK(load({}).source.subwords == nullptr);
 }

@@ -4,10 +4,14 @@
 //   model.safetensors        its parameters
 //   source_vocabulary.txt    one token per line; its number is the line number, from 0
 //   target_vocabulary.txt    one token per line, numbered in the same way
+//   source.spm, target.spm   the subword models of SentencePiece, for languages that have one; their pieces are found
+//   in
+//                            the vocabulary by name
 #pragma once
 
 #include <array>
 #include <filesystem>
+#include <memory>
 #include <sstream>
 #include <string>
 #include <string_view>
@@ -23,8 +27,11 @@ namespace eigenformer::inline EIGENFORMER_ABI {
 
 namespace detail {
 
-inline constexpr std::array<const char*, 4> model_files{"config.json", "model.safetensors", "source_vocabulary.txt",
-                                                        "target_vocabulary.txt"};
+inline constexpr std::array<const char*, 6> model_files{
+    "config.json", "model.safetensors", "source_vocabulary.txt", "target_vocabulary.txt", "source.spm", "target.spm"};
+
+/// The tokenization in config.json of a language with a subword model.
+inline constexpr const char* subword_tokens = "subwords";
 
 inline std::string vocabulary_text(const Vocabulary& vocabulary) {
   std::string text;
@@ -48,6 +55,38 @@ inline Vocabulary read_vocabulary(const std::filesystem::path& path) {
   return Vocabulary(std::move(tokens));
 }
 
+/// Reads a language's subword model. Throws without a reader, or if the model is not the vocabulary's.
+inline std::shared_ptr<const SubwordModel> read_subwords(const std::filesystem::path& path, const SubwordReader& read,
+                                                         const Vocabulary& vocabulary) {
+  const std::string where = path_text(path);
+  std::string bytes = read_file(path);
+  check(read != nullptr, where, ": needs the library SentencePiece, which this program does not use; install it ",
+        "(Debian: libsentencepiece-dev), link eigenformer::sentencepiece, and pass read_sentencepiece ",
+        "(text/sentencepiece.hpp) to load_translation_model");
+  std::shared_ptr<const SubwordModel> subwords = read(std::move(bytes), where);
+  constexpr Index special_tokens = 3;
+  Index known = 0;
+  for (const std::string& piece : subwords->pieces()) known += vocabulary.contains(piece) ? 1 : 0;
+  check(2 * known > vocabulary.size() - special_tokens, where, ": has ", known, " of the ", vocabulary.size(),
+        " tokens in the vocabulary beside it, expected most of them");
+  return subwords;
+}
+
+/// Reads one language's vocabulary, tokenization and subword model. name: "source" or "target".
+inline TranslationSide read_side(const std::filesystem::path& folder, const std::string& name,
+                                 const ModelConfig& config, const SubwordReader& subwords) {
+  const std::string key = name + "_tokens";
+  check(config.json.contains(key), config.where, ": has no \"", key, "\", expected a model with vocabularies");
+  const std::string& tokens = option_text(config.json[key], config.where + ": \"" + key + '"');
+  TranslationSide side;
+  side.vocabulary = read_vocabulary(newest_file(folder, name + "_vocabulary.txt"));
+  if (tokens == subword_tokens)
+    side.subwords = read_subwords(newest_file(folder, name + ".spm"), subwords, side.vocabulary);
+  else
+    side.tokenization = value_of<Tokenization>(tokens, config.where);
+  return side;
+}
+
 }  // namespace detail
 
 /// Throws if save() could not write to the folder. Call it before a long training. Changes nothing, except that it
@@ -56,27 +95,35 @@ inline void check_saving(const std::filesystem::path& folder) {
   check_folder_writable(folder, detail::model_files);
 }
 
-/// Writes the four files atomically: after a full disk, a killed program or a power cut, the folder holds either the
+/// Writes the files atomically: after a full disk, a killed program or a power cut, the folder holds either the
 /// previous model or this one, complete (see write_folder). Leaves other files in the folder alone.
 template <class Scalar>
 void save(const std::filesystem::path& folder, const TranslationModel<Scalar>& model) {
   Json config = std::visit([](const auto& network) { return detail::network_config(network); }, model.network);
-  config["source_tokens"] = std::string(to_string(model.source.tokenization));
-  config["target_tokens"] = std::string(to_string(model.target.tokenization));
+  const auto tokens = [](const TranslationSide& side) {
+    return std::string(side.subwords != nullptr ? detail::subword_tokens : to_string(side.tokenization));
+  };
+  config["source_tokens"] = tokens(model.source);
+  config["target_tokens"] = tokens(model.target);
   write_folder(folder, [&](const std::filesystem::path& temporary) {
     write_file(temporary / "config.json", config.dump(2) + '\n');
     save_parameters(temporary / "model.safetensors", model.network);
     write_file(temporary / "source_vocabulary.txt", detail::vocabulary_text(model.source.vocabulary));
     write_file(temporary / "target_vocabulary.txt", detail::vocabulary_text(model.target.vocabulary));
+    if (model.source.subwords != nullptr) write_file(temporary / "source.spm", model.source.subwords->bytes());
+    if (model.target.subwords != nullptr) write_file(temporary / "target.spm", model.target.subwords->bytes());
   });
 }
 
 /// Loads a model written by save(). Throws if a file is missing, truncated or inconsistent with the others; the message
 /// names the file. Also throws if another model is saved to the folder during loading, or if `scores` lacks a score
-/// that the options name.
+/// that the options name. A model with subwords needs a reader of subword models:
+///
+///   auto model = ef::load_translation_model<float>("model/", {}, ef::read_sentencepiece);
 template <class Scalar>
 TranslationModel<Scalar> load_translation_model(const std::filesystem::path& folder,
-                                                const NamedScores<Scalar>& scores = {}) {
+                                                const NamedScores<Scalar>& scores = {},
+                                                const SubwordReader& subwords = {}) {
   return detail::read_unchanged(folder, detail::model_files, [&] {
     const detail::ModelConfig config = detail::read_model_config(folder);
     const std::string& where = config.where;
@@ -84,15 +131,8 @@ TranslationModel<Scalar> load_translation_model(const std::filesystem::path& fol
     constexpr std::string_view recurrent = model_type<RecurrentSeq2Seq<Scalar>>;
     check(config.type == transformer || config.type == recurrent, where, ": \"model_type\" is \"", config.type,
           "\", expected \"", transformer, "\" or \"", recurrent, '"');
-    const auto side = [&](const char* tokens_key, const char* vocabulary_file) {
-      check(config.json.contains(tokens_key), where, ": has no \"", tokens_key,
-            "\", expected a model with vocabularies");
-      const std::string& tokens = detail::option_text(config.json[tokens_key], where + ": \"" + tokens_key + '"');
-      return TranslationSide{detail::read_vocabulary(newest_file(folder, vocabulary_file)),
-                             value_of<Tokenization>(tokens, where)};
-    };
-    TranslationSide source = side("source_tokens", "source_vocabulary.txt");
-    TranslationSide target = side("target_tokens", "target_vocabulary.txt");
+    TranslationSide source = detail::read_side(folder, "source", config, subwords);
+    TranslationSide target = detail::read_side(folder, "target", config, subwords);
     const auto load_as = [&]<class Network>(const Network*) {
       const auto options = detail::read_model_options<Network>(config);
       check(options.source_vocabulary_size == source.vocabulary.size() &&
