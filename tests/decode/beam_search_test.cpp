@@ -94,7 +94,7 @@ TEST_CASE("a beam wide enough for all prefixes finds what brute force finds, und
   RandomOptions chosen(model, sentences, rng);
   chosen.options.beam_size = 2000;
   chosen.options.num_hypotheses = 1 + rng.randint(9);
-  chosen.options.early_stopping = ef::values_of<ef::EarlyStopping>()[static_cast<std::size_t>(rng.randint(3))];
+  chosen.options.early_stopping = ef::values_of<ef::BeamStopping>()[static_cast<std::size_t>(rng.randint(3))];
   const Results found = ef::beam_search(ToyStep(model, sentences), sentences, chosen.options);
   for (ef::Index s = 0; s < sentences; ++s) {
     CAPTURE(s);
@@ -129,7 +129,7 @@ TEST_CASE("narrow beams, patience and early stopping equal a naive beam search",
   options.beam_size = 2 + rng.randint(4);
   options.patience = std::array{0.5, 1.0, 1.3, 2.0, 5.0}[static_cast<std::size_t>(rng.randint(5))];
   options.num_hypotheses = 1 + rng.randint(options.max_candidates());
-  options.early_stopping = ef::values_of<ef::EarlyStopping>()[static_cast<std::size_t>(rng.randint(3))];
+  options.early_stopping = ef::values_of<ef::BeamStopping>()[static_cast<std::size_t>(rng.randint(3))];
   CAPTURE(options.beam_size, options.patience, options.num_hypotheses, ef::to_string(options.early_stopping));
   const Results found = ef::beam_search(ToyStep(model, sentences), sentences, options);
   for (ef::Index s = 0; s < sentences; ++s) {
@@ -144,7 +144,7 @@ TEST_CASE("early stopping saves steps", "[decode]") {
   for (std::uint64_t seed = 0; seed < 20; ++seed) {
     const ToyModel model{.vocabulary = 6, .seed = seed};
     ef::DecodingOptions options{.beam_size = 3, .max_decoding_length = 30};
-    for (const ef::EarlyStopping rule : ef::values_of<ef::EarlyStopping>()) {
+    for (const ef::BeamStopping rule : ef::values_of<ef::BeamStopping>()) {
       ToyStep step(model, 1);
       options.early_stopping = rule;
       ef::beam_search(step, 1, options);
@@ -160,7 +160,7 @@ TEST_CASE("without a length penalty a search ends as soon as it is decided", "[d
   for (std::uint64_t seed = 0; seed < 20; ++seed) {
     const ToyModel model{.vocabulary = 6, .seed = seed};
     ToyStep step(model, 1);
-    ef::beam_search(step, 1, {.beam_size = 3, .early_stopping = ef::EarlyStopping::never, .length_penalty = 0});
+    ef::beam_search(step, 1, {.beam_size = 3, .early_stopping = ef::BeamStopping::never, .length_penalty = 0});
     steps += step.steps;
   }
   CHECK(steps < 20 * 128);
@@ -311,7 +311,7 @@ TEST_CASE("a hypothesis that no token may follow is cut off", "[decode]") {
     const Results found = ef::beam_search(ToyStep(model, 1), 1,
                                           {.beam_size = beam,
                                            .num_hypotheses = beam,
-                                           .early_stopping = ef::EarlyStopping::never,
+                                           .early_stopping = ef::BeamStopping::never,
                                            .no_repeat_ngram_size = 1,
                                            .max_decoding_length = 9,
                                            .min_decoding_length = 9});

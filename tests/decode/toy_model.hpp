@@ -272,11 +272,11 @@ inline std::vector<Hypothesis> naive_beam_search(const ToyModel& model, Index se
     std::vector<Hypothesis> best = finished;
     naive_sort(best, static_cast<Index>(wanted));
     if (count < wanted || running.empty()) continue;
-    if (options.early_stopping == EarlyStopping::always) break;
+    if (options.early_stopping == BeamStopping::always) break;
     Hypothesis front = running.front();
     DecodingOptions uncovered = options;
     uncovered.coverage_penalty = 0;
-    if (options.early_stopping == EarlyStopping::heuristic &&
+    if (options.early_stopping == BeamStopping::heuristic &&
         best.back().score >= naive_score(model, sentence, front, uncovered))
       break;
   }

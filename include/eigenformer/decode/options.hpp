@@ -18,14 +18,14 @@ namespace eigenformer::inline EIGENFORMER_ABI {
 
 /// When a beam search ends, as Hugging Face's `early_stopping`. Every kind also ends as soon as no running hypothesis
 /// can still enter the num_hypotheses best.
-enum class EarlyStopping {
+enum class BeamStopping {
   always,     // (True) when beam_size * patience hypotheses have finished; CTranslate2's rule
   heuristic,  // (False) when, besides, the best running one's score at its present length is below theirs
   never,      // ("never") only when no running one can still enter the best
 };
-constexpr auto enum_names(EarlyStopping) {
-  return std::to_array<EnumName<EarlyStopping>>(
-      {{EarlyStopping::always, "always"}, {EarlyStopping::heuristic, "heuristic"}, {EarlyStopping::never, "never"}});
+constexpr auto enum_names(BeamStopping) {
+  return std::to_array<EnumName<BeamStopping>>(
+      {{BeamStopping::always, "always"}, {BeamStopping::heuristic, "heuristic"}, {BeamStopping::never, "never"}});
 }
 
 /// What a log-probability is divided by, for a hypothesis y. See length_penalty.hpp.
@@ -82,7 +82,7 @@ struct DecodingOptions {
   Index beam_size = 2;
   double patience = 1;       // beam_size * patience hypotheses finish before the search ends (Kasai et al. 2022)
   Index num_hypotheses = 1;  // results of each sentence at most, best first; at most beam_size * patience
-  EarlyStopping early_stopping = EarlyStopping::always;
+  BeamStopping early_stopping = BeamStopping::always;
   double length_penalty = 1;  // the exponent a; 0: none
   LengthPenalty length_penalty_type = LengthPenalty::average;
   double coverage_penalty = 0;  // the factor beta (Wu et al. 2016, equation 14); 0: none

@@ -204,8 +204,8 @@ class SentenceSearch {
         finished_[static_cast<std::size_t>(options.num_hypotheses) - 1].score >= bound)
       return true;
     const Index wanted = options.max_candidates();
-    if (options.early_stopping == EarlyStopping::never || finished_count_ < wanted) return false;
-    return options.early_stopping == EarlyStopping::always ||
+    if (options.early_stopping == BeamStopping::never || finished_count_ < wanted) return false;
+    return options.early_stopping == BeamStopping::always ||
            finished_[static_cast<std::size_t>(wanted) - 1].score >= score_at(length_);
   }
 
