@@ -59,11 +59,19 @@ class StridedLoop {
   template <class Body>
   void for_each_run(Body body) const {
     if (empty_) return;
-    Offsets offsets{};
+    // The runs of one dimension are a loop of their own, because counting all dimensions costs as much as a short run.
+    const int inner = sizes_.rank() - 2;
+    const Index count = inner < 0 ? 1 : sizes_[inner];
+    Offsets offsets{}, step{};
+    for (std::size_t k = 0; k < operands && inner >= 0; ++k) step[k] = strides_[k][inner];
     Sizes at = Sizes::of_rank(sizes_.rank());
     for (;;) {
-      body(std::as_const(offsets));
-      int d = sizes_.rank() - 2;
+      for (Index i = 0; i < count; ++i) {
+        body(std::as_const(offsets));
+        for (std::size_t k = 0; k < operands; ++k) offsets[k] += step[k];
+      }
+      for (std::size_t k = 0; k < operands; ++k) offsets[k] -= count * step[k];
+      int d = inner - 1;
       for (; d >= 0; --d) {
         for (std::size_t k = 0; k < operands; ++k) offsets[k] += strides_[k][d];
         if (++at[d] < sizes_[d]) break;

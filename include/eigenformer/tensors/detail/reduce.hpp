@@ -143,14 +143,19 @@ auto reduced(const Operand& operand, const ReducedShape& to) {
   for (int d = 0; d < shape.rank(); ++d)
     if (to.is_reduced[static_cast<std::size_t>(d)]) strides[d] = 0;
   const auto loop = loop_over(operand, shape, strides, Operand::leaves > 0 ? 1 : 0);
+  const auto add_part = [&](A* target, const auto& part) {
+    const A of_part = Reducer::template of_run<A>(operand.template entries<1>(part));
+    Eigen::Map<RunArray<A>> entry(target, 1);
+    entry = Reducer::combine(entry, RunArray<A>::Constant(1, of_part));
+  };
   for_each_run(loop, [&](const auto& run) {
     A* const target = result.data() + run.offsets[0];
     if (run.strides[0] == 0) {
-      for (Index first = 0; first < run.size; first += run_part) {
-        const auto part = run.part(first, std::min<Index>(run_part, run.size - first));
-        const A of_part = Reducer::template of_run<A>(operand.template entries<1>(part));
-        Eigen::Map<RunArray<A>> entry(target, 1);
-        entry = Reducer::combine(entry, RunArray<A>::Constant(1, of_part));
+      if (run.size <= run_part) {  // the usual case, without a copy of the run
+        add_part(target, run);
+      } else {
+        for (Index first = 0; first < run.size; first += run_part)
+          add_part(target, run.part(first, std::min<Index>(run_part, run.size - first)));
       }
     } else {
       Eigen::Map<RunArray<A>, Eigen::Unaligned, Eigen::InnerStride<Eigen::Dynamic>> sums(

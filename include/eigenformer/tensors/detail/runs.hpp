@@ -28,25 +28,36 @@ using RunArray = Eigen::Array<Scalar, Eigen::Dynamic, 1>;
 /// compiled once. The branch predictor makes that cheap.
 template <class Scalar>
 struct RunReader {
+  RunReader(const Scalar* first, Index distance) : data(first), stride(distance) {}
+
   const Scalar* data;
   Index stride;
 
   EIGEN_STRONG_INLINE Scalar operator()(Index i) const { return data[i * stride]; }
   template <class Packet>
   EIGEN_STRONG_INLINE Packet packetOp(Index i) const {
-    if (stride == 1) return Eigen::internal::ploadu<Packet>(data + i);
-    if (stride == 0) return Eigen::internal::pset1<Packet>(*data);
+    if (stride == 1) [[likely]]
+      return Eigen::internal::ploadu<Packet>(data + i);
+    if (stride == 0) [[likely]]
+      return Eigen::internal::pset1<Packet>(*data);
+    return gathered<Packet>(data + i * stride, stride);
+  }
+
+ private:
+  // Not inline: the loop over packets stays short enough for compilers to test the stride once, before it.
+  template <class Packet>
+  static EIGEN_DONT_INLINE Packet gathered(const Scalar* from, Index stride) {
     constexpr int size = Eigen::internal::unpacket_traits<Packet>::size;
-    alignas(64) Scalar gathered[static_cast<std::size_t>(size)];
-    for (int k = 0; k < size; ++k) gathered[k] = data[(i + k) * stride];
-    return Eigen::internal::ploadu<Packet>(gathered);
+    alignas(64) Scalar entries[static_cast<std::size_t>(size)];
+    for (int k = 0; k < size; ++k) entries[k] = from[k * stride];
+    return Eigen::internal::ploadu<Packet>(entries);
   }
 };
 
 /// Returns the entries of a run as an Eigen array, which refers to them.
 template <class Scalar>
 auto run_entries(const Scalar* data, Index stride, Index size) {
-  return RunArray<Scalar>::NullaryExpr(size, RunReader<Scalar>{data, stride});
+  return RunArray<Scalar>::NullaryExpr(size, RunReader<Scalar>(data, stride));
 }
 
 /// Returns a number as Scalar. A number with a fraction does not become an integer silently.
