@@ -1,6 +1,6 @@
 #include "eigenformer/layers/key_value_cache.hpp"
 
-#include <numeric>
+#include <array>
 
 #include "eigenformer/kernels/attention.hpp"
 #include "support/allocations.hpp"

@@ -127,22 +127,20 @@ TEST_CASE("sequences that share pages of a cache attend as those with keys of th
   cache.add(1);
   cache.extend(std::vector<ef::Index>{21});
   layer.append_to_cache({}, prompt, cache, 1);
+  ef::MultiHeadAttention<double> causal = layer;
+  causal.score = ef::Causal{};
   const ef::Matrix<double> prefix = layer({}, prompt, {}, ef::Causal{}).value();
-  layer.score = ef::Causal{};
-  CHECK(layer.attend_to_cache({}, prompt, cache, {.layer = 1}).value() == prefix);
+  CHECK(ef::testing::max_error(causal.attend_to_cache({}, prompt, cache, {.layer = 1}).value(), prefix) < 1e-13);
   cache.branch(std::vector<ef::Index>(16, 0));
   cache.extend();
-  CHECK(cache.table().used_pages() == 5 + 16);
   layer.append_to_cache({}, tokens, cache, 1);
+  CHECK(cache.table().used_pages() == 5 + 16);
   const ef::Matrix<double> y = layer.attend_to_cache({}, tokens, cache, {.layer = 1}).value();
   for (ef::Index i = 0; i < 16; ++i) {
     ef::Matrix<double> all(22, 8);
     all << prompt, tokens.row(i);
-    const ef::Matrix<double> expected =
-        layer({}, tokens.row(i), all, all,
-              {.query_rows = {0, 1}, .key_rows = {0, 22}, .score = ef::Causal::after_past()})
-            .value();
-    CHECK(y.row(i) == expected);
+    const ef::Matrix<double> token = tokens.row(i);
+    CHECK(y.row(i) == layer({}, token, all, all).value());
   }
 }
 
