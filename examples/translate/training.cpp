@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cmath>
 #include <cstdio>
+#include <limits>
 
 #include "eigenformer/core/standard_streams.hpp"
 #include "eigenformer/text/token_batches.hpp"
@@ -257,7 +258,9 @@ double perplexity(const Model& model, const EncodedPairs& pairs, ef::Threads* th
     sum += static_cast<double>(part.sum.scalar());
     items += part.items;
   }
-  return std::exp(sum / static_cast<double>(items));
+  const double largest = (std::numeric_limits<double>::max)();
+  const double result = std::exp(sum / static_cast<double>(items));
+  return result <= largest ? result : largest;  // JSON has neither infinity nor NaN
 }
 
 }  // namespace translate

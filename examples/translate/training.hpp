@@ -114,7 +114,7 @@ void train_model(Model& model, const EncodedPairs& pairs, const TrainingSettings
 /// Trains from the beginning: see above.
 void train_model(Model& model, const EncodedPairs& pairs, const TrainingSettings& settings);
 
-/// Returns the exponential of the mean loss per target token, without label smoothing.
+/// Returns the exponential of the mean loss per target token, without label smoothing; at most the largest double.
 double perplexity(const Model& model, const EncodedPairs& pairs, ef::Threads* threads);
 
 }  // namespace translate

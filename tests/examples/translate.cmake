@@ -170,6 +170,8 @@ fails_with("unknown.json.*widht" train --pairs pairs.tsv --out new --config unkn
 file(WRITE ${folder}/preset.json "{\"preset\": \"huge\"}")
 fails_with("--preset: is huge" train --pairs pairs.tsv --out new --config preset.json)
 fails_with("needs --updates or --epochs" train --pairs pairs.tsv --out new --minutes 1 --schedule cosine)
+fails_with("train: training diverges: the mean loss of update [0-9]+ is .*; batch: epoch [0-9]+, batch [0-9]+" train
+           --pairs pairs.tsv --out diverged --updates 60 --width 32 --layers 1 --rate 1 --warmup 1)
 fails_with("no parameter matches \"encodr" train --pairs pairs.tsv --out new --updates 1 --freeze encodr.*)
 fails_with("nowhere" train --pairs pairs.tsv --out new --updates 1 --init nowhere)
 fails_with("has no checkpoint" replay --model nowhere --update 1)

@@ -29,7 +29,10 @@ inline void flush_standard_output() {
   std::cout.flush();
   std::fflush(stdout);
   if (std::cout.good() && std::ferror(stdout) == 0) return;
-  const std::error_code error = detail::last_error();
+  std::error_code error = detail::last_error();
+#if !defined(_WIN32)
+  if (!error && ::write(1, "", 0) < 0) error = detail::last_error();  // an earlier write failed, for the same reason
+#endif
   fail("standard output: cannot be written", error ? ": " : "", error ? detail::error_reason(error) : std::string());
 }
 
