@@ -51,4 +51,5 @@
 #include "eigenformer/train/parameter_hash.hpp"
 #include "eigenformer/train/parameter_list.hpp"
 #include "eigenformer/train/replay.hpp"
+#include "eigenformer/train/streamed_batches.hpp"
 #include "eigenformer/train/trainer.hpp"
