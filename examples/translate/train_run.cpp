@@ -1,8 +1,11 @@
 // translate train: the run itself, with validation, checkpoints, the average of the last ones and the log.
 #include <algorithm>
 #include <cstdio>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <sstream>
+#include <string>
 
 #include "eigenformer/core/standard_streams.hpp"
 #include "eigenformer/core/thread_pool.hpp"
@@ -45,6 +48,8 @@ class Run {
     state_.stopping.patience = arguments_.patience;
     run.state = state_.training;
     is_first_ = false;
+    is_resumed_ = true;
+    resumed_after_ = run.optimizer.updates();
     std::printf("resumed after update %lld\n", static_cast<long long>(run.optimizer.updates()));
   }
 
@@ -87,18 +92,22 @@ class Run {
     is_first_ = false;
   }
 
-  /// Validates the average of the last checkpoints.
-  void validate_average(const Model& model) {
-    const std::vector<ef::CheckpointEntry> entries = ef::checkpoints_in(checkpoints_of(arguments_.out));
-    const std::size_t count = std::min(entries.size(), static_cast<std::size_t>(arguments_.average));
+  /// Validates the average of the last complete checkpoints.
+  void validate_average(const Model& model, ef::Index updates) {
     ef::ParameterMean mean;
     Model average = model;
-    for (std::size_t i = 0; i < count; ++i) {
-      ef::load_parameters(ef::Checkpoint(entries[i].path).model(), average.network);
+    ef::Index count = 0;
+    while (count < arguments_.average) {
+      const ef::NewestCheckpoint found = ef::newest_checkpoint(checkpoints_of(arguments_.out), updates);
+      if (!found.checkpoint) break;
+      ef::load_parameters(found.checkpoint->model(), average.network);
       mean.add(average.network);
+      updates = found.checkpoint->update() - 1;
+      ++count;
     }
+    if (count == 0) return;
     mean.copy_to(average.network);
-    std::printf("average of the last %zu checkpoints: ", count);
+    std::printf("average of the last %lld checkpoints: ", static_cast<long long>(count));
     validate(average, 0);
   }
 
@@ -122,21 +131,35 @@ class Run {
                   quality.bleu);
     log(line);
   }
-  /// Writes a line to --log. A resumed run appends to the file.
+  /// Writes a line to --log. A resumed run continues the file.
   void log(const char* line) {
     if (arguments_.log.empty()) return;
     if (!log_.is_open()) {
-      log_.open(arguments_.log, arguments_.resume ? std::ios::app : std::ios::trunc);
-      if (log_.tellp() == 0) log_ << "update,loss,rate,gradient_norm,tokens,seconds,perplexity,bleu\n";
+      const std::string before = is_resumed_ ? log_before() : "";
+      log_.open(arguments_.log, std::ios::binary);
+      log_ << "update,loss,rate,gradient_norm,tokens,seconds,perplexity,bleu\n" << before;
     }
     log_ << line << std::flush;
     ef::check(log_.good(), "--log: ", arguments_.log, ": cannot be written");
+  }
+
+  /// Returns the lines of the log up to the update that the run was resumed after. A killed run may have written more.
+  std::string log_before() const {
+    std::string lines;
+    if (!std::filesystem::is_regular_file(arguments_.log)) return lines;
+    std::istringstream all(ef::read_file(arguments_.log));
+    std::string line;
+    for (std::getline(all, line); std::getline(all, line) && !all.eof();)  // the first has the names of the columns
+      if (std::strtoll(line.c_str(), nullptr, 10) <= resumed_after_) lines += line + '\n';
+    return lines;
   }
 
   const TrainArguments& arguments_;
   TrainingData& data_;
   ef::Threads* threads_;
   RunState state_;
+  bool is_resumed_ = false;
+  ef::Index resumed_after_ = 0;  // update
   bool is_first_ = true;  // whether the next checkpoint is the first of a run that does not continue an earlier one
   std::ofstream log_;
 };
@@ -145,6 +168,7 @@ class Run {
 
 void train(const TrainArguments& arguments) {
   check_saving(arguments.out);
+  if (!arguments.log.empty()) ef::check_writable(arguments.log);
   TrainingData data = read_training_data(arguments);
   Model model = make_model(arguments, data.source, data.target);
   ef::ThreadPool pool(arguments.threads);
@@ -163,7 +187,7 @@ void train(const TrainArguments& arguments) {
   settings.save = [&](const Model& trained, const TrainingRun& now) { program.save(trained, now); };
   settings.log = [&](const ef::TrainingProgress& progress) { program.log_update(progress); };
   if (!program.has_stopped()) train_model(model, data.pairs, settings, run);
-  if (arguments.average > 0 && interrupted == 0) program.validate_average(model);
+  if (arguments.average > 0 && interrupted == 0) program.validate_average(model, run.optimizer.updates());
   if (interrupted != 0) std::printf("stopped by %s; ", interrupted == SIGINT ? "Ctrl-C" : "a signal");
   std::printf("the best model, BLEU %.2f, is in %s\n", program.best().bleu, arguments.out.c_str());
 }

@@ -101,6 +101,15 @@ for name in MODELS:
 run([program, "replay", "--model", "transformer", "--update", "3", "--pair", "100000"], 1)
 run([program, "replay", "--model", str(scratch / "nothing"), "--update", "3"], 1)
 
+# The log of a run that was resumed has each update once.
+options = command("logged", 1, *OPTIONS, *MODELS["transformer"], "--log", "log.csv")
+process = subprocess.Popen(options, cwd=scratch, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+kill(process, signal.SIGKILL, 0, 3)
+run(options + ["--resume"])
+lines = (scratch / "log.csv").read_text().splitlines()
+updates = [int(line.split(",")[0]) for line in lines[1:] if line.endswith(",,")]
+check(lines[0].startswith("update,loss") and updates == list(range(1, UPDATES + 1)), f"--log has the updates {updates}")
+
 # SIGTERM saves and ends the program. Afterwards --resume needs no other option.
 process = subprocess.Popen(command("stopped", 2, *OPTIONS, *MODELS["transformer"]), cwd=scratch,
                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT)

@@ -174,6 +174,7 @@ fails_with("train: training diverges: the mean loss of update [0-9]+ is .*; batc
            --pairs pairs.tsv --out diverged --updates 60 --width 32 --layers 1 --rate 1 --warmup 1)
 fails_with("no parameter matches \"encodr" train --pairs pairs.tsv --out new --updates 1 --freeze encodr.*)
 fails_with("nowhere" train --pairs pairs.tsv --out new --updates 1 --init nowhere)
+fails_with("nowhere/log.csv" train --pairs pairs.tsv --out new --updates 1 --log nowhere/log.csv)
 fails_with("has no checkpoint" replay --model nowhere --update 1)
 fails_with("huge" train --pairs pairs.tsv --out new --preset huge)
 fails_with("" no_such_command)
