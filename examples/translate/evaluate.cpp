@@ -6,26 +6,28 @@
 #include "eigenformer/text/chrf.hpp"
 #include "eigenformer/text/corpus.hpp"
 #include "translate/readings.hpp"
+#include "translate/subwords.hpp"
 #include "translate/translator.hpp"
 
 namespace translate {
 
 void evaluate(const EvaluateArguments& arguments) {
   const Model model = load_model(arguments.model);
+  ef::check(arguments.alignments.empty() || (model.source.subwords == nullptr && model.target.subwords == nullptr),
+            "--alignments: link words, but the tokens of this model are subwords");
   const ef::ParallelCorpus corpus = ef::read_parallel(arguments.source, arguments.reference);
+  const std::vector<std::string> references = plain(model.target, corpus.target);
   ef::ThreadPool pool(arguments.threads);
   const std::vector<std::string> translations =
       Translator(model, &pool, arguments.decoding).translate(corpus.source, arguments.source);
-  const bool by_character = model.target.tokenization == ef::Tokenization::characters;
-  const ef::Bleu bleu =
-      ef::bleu(translations, corpus.target, by_character ? ef::BleuTokenizer::character : ef::BleuTokenizer::v13a);
-  const ef::Chrf chrf = ef::chrf(translations, corpus.target);
+  const ef::Bleu bleu = ef::bleu(translations, references, bleu_tokenizer(model.target, references));
+  const ef::Chrf chrf = ef::chrf(translations, references);
   std::printf("BLEU %.2f  %.1f/%.1f/%.1f/%.1f  brevity penalty %.3f  %s\n", bleu.score, bleu.precisions[0],
               bleu.precisions[1], bleu.precisions[2], bleu.precisions[3], bleu.brevity_penalty, bleu.signature.c_str());
   std::printf("chrF %.2f  %s\n", chrf.score, chrf.signature.c_str());
   ef::Index exact = 0;
   for (std::size_t i = 0; i < translations.size(); ++i)  // compared word by word, so white space does not count
-    exact += ef::split_words(translations[i]) == ef::split_words(corpus.target[i]) ? 1 : 0;
+    exact += ef::split_words(translations[i]) == ef::split_words(references[i]) ? 1 : 0;
   std::printf("exact match %.2f %%\n", 100 * static_cast<double>(exact) / static_cast<double>(translations.size()));
   if (arguments.alignments.empty()) return;
 

@@ -99,6 +99,38 @@ void add_decoding(CLI::App* command, DecodingArguments& arguments) {
   add("--batch-tokens", options.max_batch_size, whole_in(1, 1'000'000), "source tokens that are decoded at once");
 }
 
+/// Adds the options on subwords. Tokens and subwords of one language exclude each other.
+void add_subwords(CLI::App* command, TrainArguments& arguments) {
+  const auto add = [&](const std::string& language, TrainArguments::SubwordSide& side, const std::string& of) {
+    CLI::Option* const tokens = command->get_option("--" + language + "tokens");
+    CLI::Option* const size =
+        command->add_option("--" + language + "subwords", side.size, "size of a vocabulary of subwords to learn" + of)
+            ->check(whole_in(4, 10'000'000))
+            ->excludes(tokens);
+    command->add_option("--" + language + "subword-model", side.model, "file of a SentencePiece model" + of)
+        ->excludes(tokens)
+        ->excludes(size);
+  };
+  add("", arguments.subwords, ", for each language without tokens of its own");
+  add("source-", arguments.source_subwords, ", of the source");
+  add("target-", arguments.target_subwords, ", of the target");
+  command->add_option("--subword-type", arguments.subword_type, "kind of the models to learn")
+      ->check(CLI::IsMember(names_of<ef::SubwordType>()))
+      ->capture_default_str();
+  command->add_flag("--joint-vocabulary", arguments.joint_vocabulary,
+                    "one subword model, vocabulary and embedding for both languages");
+  command
+      ->add_option("--subword-sampling", arguments.subword_sampling,
+                   "in training, split at random: alpha of unigram models; small values vary more")
+      ->check(above_0_up_to(100));
+  command
+      ->add_option("--subword-n-best", arguments.subword_n_best,
+                   "draw from so many of the best splits (default: all splits)")
+      ->check(whole_in(1, 10'000));
+  command->add_option("--bpe-dropout", arguments.bpe_dropout, "in training, skip joins of BPE with this probability")
+      ->check(number_in(0, 1, "from 0 to 1"));
+}
+
 int run_program(int argc, char** argv) {
   CLI::App app("Trains and runs translation models. Without a subcommand, runs the demo.");
   app.require_subcommand(0, 1);
@@ -168,6 +200,7 @@ int run_program(int argc, char** argv) {
       ->check(tokenizations);
   train_command->add_option("--target-tokens", train_arguments.target_tokens, "tokens of the target")
       ->check(tokenizations);
+  add_subwords(train_command, train_arguments);
   train_command
       ->add_option("--minutes", train_arguments.minutes, "stop after this time (default: 20 if no limit is given)")
       ->check(above_0_up_to(1'000'000));

@@ -59,6 +59,16 @@ struct TrainArguments {
   std::string context = "attention", score = "additive", encoder = "recurrent", cell = "gru";  // recurrent models only
   bool input_feeding = true;
   std::string tokens, source_tokens, target_tokens;  // empty: guessed from the text
+  struct SubwordSide {
+    ef::Index size = 0;  // of the vocabulary that SentencePiece learns; 0: none
+    std::string model;   // a file of SentencePiece's; empty: none
+  };
+  SubwordSide subwords, source_subwords, target_subwords;  // of both languages, or of one
+  std::string subword_type = "unigram";
+  bool joint_vocabulary = false;
+  double subword_sampling = 0;  // alpha of unigram models; 0: no random splits
+  ef::Index subword_n_best = 0;
+  double bpe_dropout = 0;
   double minutes = 0;
   ef::Index epochs = 0;
   ef::Index updates = 0;

@@ -11,8 +11,8 @@ struct SentencePair {
   SentencePair(const Model& model, const std::string& source, const std::string& target) {
     ef::check_utf8(source, "align: source");
     ef::check_utf8(target, "align: target");
-    reading.source = ef::tokenize(source, model.source.tokenization);
-    reading.target = ef::tokenize(target, model.target.tokenization);
+    reading.source = model.source.tokenize(source);
+    reading.target = model.target.tokenize(target);
     const std::vector<std::vector<ef::Token>> sources{model.source.vocabulary.encode(reading.source)};
     const std::vector<std::vector<ef::Token>> targets{model.target.vocabulary.encode(reading.target)};
     batch = ef::translation_batch(sources, targets, std::vector<ef::Index>{0});

@@ -116,7 +116,8 @@ void replay(const ReplayArguments& arguments) {
   TrainingData data = read_training_data(of_run);
   Model model = make_model(of_run, data.source, data.target);
   ef::ThreadPool pool(arguments.threads);
-  const TrainingSettings settings = settings_of(of_run, &pool);
+  TrainingSettings settings = settings_of(of_run, &pool);
+  settings.encode_epoch = data.encode_epoch;
   TrainingRun run = begin_run(of_run);
   ef::ParameterList<float> trained = ef::parameters_without<float>(model.network, settings.freeze);
   if (before.checkpoint) {
@@ -127,11 +128,10 @@ void replay(const ReplayArguments& arguments) {
   }
   std::printf("from the state after update %lld\n", static_cast<long long>(run.optimizer.updates()));
 
-  ef::BatchOrder order(data.pairs.source, data.pairs.target,
-                       {.max_tokens = settings.batch_tokens, .seed = settings.seed});
-  order.seek(run.state.next);
-  const auto next_batch = [&] { return ef::translation_batch(data.pairs.source, data.pairs.target, order.next()); };
-  const ef::TrainingOptions options = update_options(settings, model, order);
+  RunBatches all(data.pairs, {.max_tokens = settings.batch_tokens, .seed = settings.seed}, settings.encode_epoch);
+  all.seek(run.state.next);
+  const auto next_batch = [&] { return all.next(); };
+  const ef::TrainingOptions options = update_options(settings, model, all);
   std::visit(
       [&](const auto& network) {
         const auto loss = [&](const ef::Context<float>& context, const ef::TranslationBatch& batch) {

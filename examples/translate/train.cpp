@@ -5,6 +5,7 @@
 
 #include "eigenformer/core/function_ref.hpp"
 #include "eigenformer/train/parameter_hash.hpp"
+#include "translate/subwords.hpp"
 #include "translate/train.hpp"
 
 namespace translate {
@@ -59,24 +60,49 @@ std::vector<bool> hold_out(ef::Index pairs, std::uint64_t seed) {
 /// What is known of one side of a corpus before its sentences are encoded.
 struct Side {
   ef::TranslationSide side;
-  ef::Index tokens = 0;  // of all sentences
+  ef::Index tokens = 0;  // of all sentences; 0: not known
 };
 struct Sides {
   Side source, target;
   ef::Index pairs = 0;
 };
 
-/// Makes the vocabularies of both sides, in one or two passes over the pairs.
+/// Learns or reads the subword models of the languages that have one, and makes their vocabularies.
+void make_subwords(const Pairs& pairs, const TrainArguments& arguments, Sides& sides) {
+  const SubwordChoice source = source_subwords(arguments), target = target_subwords(arguments);
+  std::vector<std::string> source_lines, target_lines;
+  if (source.size > 0 || target.size > 0)
+    pairs.for_each([&](const std::string& of_source, const std::string& of_target) {
+      if (source.size > 0) source_lines.push_back(of_source);
+      if (target.size > 0) target_lines.push_back(of_target);
+    });
+  if (arguments.joint_vocabulary) source_lines.insert(source_lines.end(), target_lines.begin(), target_lines.end());
+  const auto make = [&](const SubwordChoice& choice, const std::vector<std::string>& lines, ef::TranslationSide& side) {
+    if (!choice.is_given()) return;
+    side.subwords = make_subwords(choice, arguments.subword_type, lines);
+    side.vocabulary = ef::subword_vocabulary(*side.subwords);
+  };
+  make(source, source_lines, sides.source.side);
+  if (arguments.joint_vocabulary)
+    sides.target.side = sides.source.side;
+  else
+    make(target, target_lines, sides.target.side);
+}
+
+/// Makes the vocabularies of both sides, in up to three passes over the pairs.
 Sides make_sides(const Pairs& pairs, const TrainArguments& arguments) {
   const auto chosen = [&](const std::string& of_side) { return of_side.empty() ? arguments.tokens : of_side; };
   const std::string of_source = chosen(arguments.source_tokens), of_target = chosen(arguments.target_tokens);
+  Sides sides;
+  make_subwords(pairs, arguments, sides);
+  const bool source_is_split = sides.source.side.subwords != nullptr;
+  const bool target_is_split = sides.target.side.subwords != nullptr;
   ef::TokenizationGuess source_guess, target_guess;
-  if (of_source.empty() || of_target.empty())
+  if ((of_source.empty() && !source_is_split) || (of_target.empty() && !target_is_split))
     pairs.for_each([&](const std::string& source, const std::string& target) {
       source_guess.add(source);
       target_guess.add(target);
     });
-  Sides sides;
   const auto tokenization = [](const std::string& name, const ef::TokenizationGuess& guess) {
     return name.empty() ? guess.tokenization() : ef::value_of<ef::Tokenization>(name);
   };
@@ -84,14 +110,17 @@ Sides make_sides(const Pairs& pairs, const TrainArguments& arguments) {
   sides.target.side.tokenization = tokenization(of_target, target_guess);
   ef::TokenCounts source_counts, target_counts;
   pairs.for_each([&](const std::string& source, const std::string& target) {
-    source_counts.add(ef::tokenize(source, sides.source.side.tokenization));
-    target_counts.add(ef::tokenize(target, sides.target.side.tokenization));
+    if (!source_is_split) source_counts.add(sides.source.side.tokenize(source));
+    if (!target_is_split) target_counts.add(sides.target.side.tokenize(target));
     ++sides.pairs;
   });
   const auto finish = [&](Side& side, const ef::TokenCounts& counts, const char* name) {
-    side.side.vocabulary = ef::Vocabulary::of(counts, {.min_count = arguments.min_count});
+    const bool is_split = side.side.subwords != nullptr;
+    if (!is_split) side.side.vocabulary = ef::Vocabulary::of(counts, {.min_count = arguments.min_count});
     side.tokens = counts.total();
-    std::printf("%s: %s, vocabulary size %lld\n", name, std::string(ef::to_string(side.side.tokenization)).c_str(),
+    const std::string tokens = is_split ? std::string(ef::to_string(side.side.subwords->type())) + " subwords"
+                                        : std::string(ef::to_string(side.side.tokenization));
+    std::printf("%s: %s, vocabulary size %lld\n", name, tokens.c_str(),
                 static_cast<long long>(side.side.vocabulary.size()));
   };
   finish(sides.source, source_counts, "source");
@@ -111,7 +140,7 @@ ef::Seq2Seq<float> make_transformer(const TrainArguments& arguments, ef::Index s
   }
   if (arguments.layers > 0) options.num_encoder_layers = options.num_decoder_layers = arguments.layers;
   options.positions = ef::value_of<ef::PositionEncoding>(arguments.positions);
-  options.share_embeddings = false;
+  options.share_embeddings = arguments.joint_vocabulary;
   options.layer.norm_first = true;
   options.max_length = 2 * arguments.max_length;
   if (arguments.dropout >= 0) options.layer.dropout = arguments.dropout;
@@ -133,9 +162,30 @@ ef::Seq2Seq<float> make_recurrent(const TrainArguments& arguments, ef::Index sou
   options.encoder = ef::value_of<ef::SourceEncoder>(arguments.encoder);
   options.cell = ef::value_of<ef::RecurrentCell>(arguments.cell);
   options.input_feeding = arguments.input_feeding;
+  options.share_embeddings = arguments.joint_vocabulary;
   options.max_length = 2 * arguments.max_length;
   if (arguments.dropout >= 0) options.dropout = arguments.dropout;
   return ef::RecurrentSeq2Seq<float>(options, rng);
+}
+
+/// Returns what encodes the training pairs with random splits, if the arguments ask for them. A split depends on the
+/// seed, the epoch and the pair's line.
+EncodeEpoch random_splits(const TrainArguments& arguments, const Model& blank, const Pairs& pairs,
+                          const std::vector<bool>& held_out, const std::string& name) {
+  if (!samples_subwords(arguments, blank)) return {};
+  ef::Rng keys(arguments.seed + 2);
+  return [arguments, pairs, held_out, name, key = keys.split(),
+          sides = Model{{}, blank.source, blank.target}](ef::Index epoch) {
+    PairEncoder encoder(sides, arguments.max_length, name);
+    encoder.sample(subword_sampling(arguments), std::min(arguments.max_length, arguments.batch_tokens - 1),
+                   {key.key, key.stream + static_cast<std::uint64_t>(epoch) * held_out.size()});
+    ef::Index line = 0;
+    pairs.for_each([&](const std::string& source, const std::string& target) {
+      ef::check(line < static_cast<ef::Index>(held_out.size()), name, ": has grown while it was read");
+      if (!held_out[static_cast<std::size_t>(line++)]) encoder.add(source, target, line);
+    });
+    return std::move(encoder).finish();
+  };
 }
 
 const std::string& or_else(const std::string& a, const std::string& b) {
@@ -189,8 +239,14 @@ TrainingData read_training_data(const TrainArguments& arguments) {
   });
   ef::check(validation.size() > 0, name, ": has ", sides.pairs,
             " pairs, expected 50 or more, of which 2 % are held out for validation; or use --valid-pairs");
-  TrainingData data{std::move(blank.source), std::move(blank.target),        std::move(training).finish(),
-                    std::move(validation),   std::move(validating).finish(), validation_name};
+  EncodeEpoch encode_epoch = random_splits(arguments, blank, pairs, held_out, name);
+  TrainingData data{.source = std::move(blank.source),
+                    .target = std::move(blank.target),
+                    .pairs = std::move(training).finish(),
+                    .validation = std::move(validation),
+                    .encoded_validation = std::move(validating).finish(),
+                    .validation_name = validation_name,
+                    .encode_epoch = std::move(encode_epoch)};
   const ef::Index longest = std::max(data.pairs.source.rows.max_length(), data.pairs.target.rows.max_length()) + 1;
   ef::check(longest <= arguments.batch_tokens, "--batch-tokens: is ", arguments.batch_tokens, ", expected at least ",
             longest, ", the longest sentence with its end token");

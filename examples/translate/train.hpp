@@ -20,6 +20,7 @@ struct TrainingData {
   ef::ParallelCorpus validation;
   EncodedPairs encoded_validation;
   std::string validation_name;  // for messages
+  EncodeEpoch encode_epoch;     // splits subwords at random; empty if the arguments do not ask for it
 
   /// Returns a hash of the vocabularies and of the training pairs. A run can only continue with equal data.
   std::uint64_t hash() const;
@@ -98,6 +99,17 @@ void visit_options(Options& arguments, auto&& visitor) {
   visit("tokens", arguments.tokens);
   visit("source-tokens", arguments.source_tokens);
   visit("target-tokens", arguments.target_tokens);
+  visit("subwords", arguments.subwords.size);
+  visit("subword-model", arguments.subwords.model);
+  visit("source-subwords", arguments.source_subwords.size);
+  visit("source-subword-model", arguments.source_subwords.model);
+  visit("target-subwords", arguments.target_subwords.size);
+  visit("target-subword-model", arguments.target_subwords.model);
+  visit("subword-type", arguments.subword_type);
+  visit("joint-vocabulary", arguments.joint_vocabulary);
+  visit("subword-sampling", arguments.subword_sampling);
+  visit("subword-n-best", arguments.subword_n_best);
+  visit("bpe-dropout", arguments.bpe_dropout);
   visit("minutes", arguments.minutes);
   visit("epochs", arguments.epochs);
   visit("updates", arguments.updates);

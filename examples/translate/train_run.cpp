@@ -12,6 +12,7 @@
 #include "eigenformer/text/bleu.hpp"
 #include "eigenformer/train/parameter_average.hpp"
 #include "eigenformer/train/parameter_hash.hpp"
+#include "translate/subwords.hpp"
 #include "translate/train.hpp"
 #include "translate/translator.hpp"
 
@@ -23,7 +24,11 @@ namespace {
 class Run {
  public:
   Run(const TrainArguments& arguments, TrainingData& data, ef::Threads* threads)
-      : arguments_(arguments), data_(data), threads_(threads), state_{} {
+      : arguments_(arguments),
+        data_(data),
+        references_(plain(data.target, data.validation.target)),
+        threads_(threads),
+        state_{} {
     state_.arguments = arguments;
     state_.data = data.hash();
     state_.stopping.patience = arguments.patience;
@@ -56,11 +61,10 @@ class Run {
   /// Validates a model and saves it if it is the best so far. Returns whether training goes on. update: 0 if the model
   /// is not that of an update.
   bool validate(const Model& model, ef::Index update) {
-    const bool by_character = model.target.tokenization == ef::Tokenization::characters;
-    const ef::BleuTokenizer tokenizer = by_character ? ef::BleuTokenizer::character : ef::BleuTokenizer::v13a;
+    const ef::BleuTokenizer tokenizer = bleu_tokenizer(model.target, references_);
     const std::vector<std::string> translations =
         Translator(model, threads_).translate(data_.validation.source, data_.validation_name);
-    const ef::Bleu bleu = ef::bleu(translations, data_.validation.target, tokenizer);
+    const ef::Bleu bleu = ef::bleu(translations, references_, tokenizer);
     const Quality quality{bleu.score, perplexity(model, data_.encoded_validation, threads_)};
     const bool is_best = quality.is_better_than(state_.best);
     const bool is_lowest = state_.lowest_perplexity == 0 || quality.perplexity < state_.lowest_perplexity;
@@ -156,6 +160,7 @@ class Run {
 
   const TrainArguments& arguments_;
   TrainingData& data_;
+  std::vector<std::string> references_;  // of the validation sentences
   ef::Threads* threads_;
   RunState state_;
   bool is_resumed_ = false;
@@ -167,6 +172,7 @@ class Run {
 }  // namespace
 
 void train(const TrainArguments& arguments) {
+  check_subword_options(arguments);
   check_saving(arguments.out);
   if (!arguments.log.empty()) ef::check_writable(arguments.log);
   TrainingData data = read_training_data(arguments);
@@ -181,6 +187,7 @@ void train(const TrainArguments& arguments) {
   ef::flush_standard_output();
 
   TrainingSettings settings = settings_of(arguments, &pool);
+  settings.encode_epoch = data.encode_epoch;
   settings.validate = [&](const Model& trained, const ef::TrainingProgress& progress) {
     return program.validate(trained, progress.update);
   };

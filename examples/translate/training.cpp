@@ -8,7 +8,6 @@
 
 #include "eigenformer/core/standard_streams.hpp"
 #include "eigenformer/text/token_batches.hpp"
-#include "eigenformer/train/batch_order.hpp"
 #include "eigenformer/train/trainer.hpp"
 
 namespace translate {
@@ -25,10 +24,10 @@ std::vector<ef::Index> lengths_of(const ef::Tokens& sentences) {
 
 /// Returns the number of updates that the budget allows, or 0 if only time limits it. An epoch counts as
 /// its usual number of batches.
-ef::Index updates_in(const TrainingSettings& settings, const ef::BatchOrder& order) {
+ef::Index updates_in(const TrainingSettings& settings, const RunBatches& batches) {
   const Budget& budget = settings.budget;
   const ef::Index of_epochs =
-      budget.epochs == 0 ? 0 : budget.epochs * ((order.batches_per_epoch() - 1) / settings.accumulate + 1);
+      budget.epochs == 0 ? 0 : budget.epochs * ((batches.batches_per_epoch() - 1) / settings.accumulate + 1);
   if (budget.updates == 0 || of_epochs == 0) return std::max(budget.updates, of_epochs);
   return std::min(budget.updates, of_epochs);
 }
@@ -65,10 +64,10 @@ std::string minutes_and_seconds(double seconds) {
 /// Prints progress lines, and tells when to validate, to save and to stop.
 class Progress {
  public:
-  Progress(const TrainingSettings& settings, const ef::BatchOrder& order, double seconds_before)
+  Progress(const TrainingSettings& settings, const RunBatches& batches, double seconds_before)
       : settings_(settings),
-        order_(order),
-        updates_(updates_in(settings, order)),
+        batches_(batches),
+        updates_(updates_in(settings, batches)),
         seconds_before_(seconds_before),
         validations_by_time_(share_of_time(seconds_before)) {}
 
@@ -98,7 +97,7 @@ class Progress {
   bool is_over(ef::Index update, double seconds) const {
     const Budget& budget = settings_.budget;
     return (budget.minutes > 0 && seconds >= 60 * budget.minutes) ||
-           (budget.epochs > 0 && order_.epochs_done() >= static_cast<double>(budget.epochs)) ||
+           (budget.epochs > 0 && batches_.epochs_done() >= static_cast<double>(budget.epochs)) ||
            (budget.updates > 0 && update >= budget.updates);
   }
 
@@ -108,7 +107,7 @@ class Progress {
     if (seconds - line_seconds_ < 5 && !is_last_) return;
     const double share = std::max(share_of_updates(progress_.update), share_of_time(progress_.seconds));
     std::printf("update %5lld  epoch %5.1f  loss %.3f  %6.0f tokens/s  %s left\n",
-                static_cast<long long>(progress_.update), order_.epochs_done(),
+                static_cast<long long>(progress_.update), batches_.epochs_done(),
                 line_loss_ / static_cast<double>(line_items_),
                 static_cast<double>(line_items_) / std::max(seconds - line_seconds_, 1e-9),
                 minutes_and_seconds(share > 0 ? progress_.seconds * (1 - share) / share : 0).c_str());
@@ -128,7 +127,7 @@ class Progress {
   }
 
   const TrainingSettings& settings_;
-  const ef::BatchOrder& order_;
+  const RunBatches& batches_;
   ef::Index updates_;      // in the budget; 0: not known
   double seconds_before_;  // of earlier runs
   ef::TrainingProgress progress_;
@@ -145,9 +144,20 @@ void PairEncoder::reserve(ef::Index source_tokens, ef::Index target_tokens) {
   target_.ids.reserve(static_cast<std::size_t>(target_tokens));
 }
 
+void PairEncoder::sample(const ef::SubwordSampling& sampling, ef::Index limit, ef::RandomKey key) {
+  sampling_ = Sampling{sampling, limit, key};
+}
+
+std::vector<ef::Token> PairEncoder::encode(const ef::TranslationSide& side, const std::string& sentence,
+                                           ef::Rng* rng) const {
+  if (rng == nullptr) return side.encode(sentence);
+  std::vector<ef::Token> drawn = side.sample(sentence, sampling_->options, *rng);
+  return static_cast<ef::Index>(drawn.size()) <= sampling_->limit ? drawn : side.encode(sentence);
+}
+
 void PairEncoder::add(const ef::TranslationSide& side, const std::string& sentence, const char* name, ef::Index line,
-                      Side& to) {
-  const std::vector<ef::Token> encoded = side.encode(sentence);
+                      Side& to, ef::Rng* rng) {
+  const std::vector<ef::Token> encoded = encode(side, sentence, rng);
   ef::check(static_cast<ef::Index>(encoded.size()) <= max_length_, where_, ':', line, ": the ", name, " has ",
             encoded.size(), " tokens, the limit is ", max_length_, " (--max-length)");
   to.ids.insert(to.ids.end(), encoded.begin(), encoded.end());
@@ -155,8 +165,12 @@ void PairEncoder::add(const ef::TranslationSide& side, const std::string& senten
 }
 
 void PairEncoder::add(const std::string& source, const std::string& target, ef::Index line) {
-  add(model_.source, source, "source", line, source_);
-  add(model_.target, target, "target", line, target_);
+  std::optional<ef::Rng> rng;
+  if (sampling_.has_value())
+    rng.emplace(ef::RandomKey{sampling_->key.key, sampling_->key.stream + static_cast<std::uint64_t>(line)});
+  ef::Rng* const draws = rng.has_value() ? &*rng : nullptr;
+  add(model_.source, source, "source", line, source_, draws);
+  add(model_.target, target, "target", line, target_, draws);
 }
 
 EncodedPairs PairEncoder::finish() && {
@@ -172,15 +186,15 @@ EncodedPairs encode(const Model& model, const ef::ParallelCorpus& corpus, ef::In
   return std::move(encoder).finish();
 }
 
-ef::TrainingOptions update_options(const TrainingSettings& settings, const Model& model, const ef::BatchOrder& order) {
+ef::TrainingOptions update_options(const TrainingSettings& settings, const Model& model, const RunBatches& batches) {
   ef::TrainingOptions options;
   options.accumulate = settings.accumulate;
-  options.schedule = schedule_of(settings, updates_in(settings, order));
+  options.schedule = schedule_of(settings, updates_in(settings, batches));
   options.seed = settings.seed;
   options.threads = settings.threads;
   options.max_loss = 10 * std::log(static_cast<double>(model.target.vocabulary.size()));  // ten times a guess's
-  options.batch_name = [&order] {
-    const ef::BatchPosition& next = order.position();
+  options.batch_name = [&batches] {
+    const ef::BatchPosition& next = batches.position();
     return "epoch " + std::to_string(next.epoch + 1) + ", batch " + std::to_string(next.batch);
   };
   return options;
@@ -197,9 +211,9 @@ Model averaged(const Model& model, const TrainingRun& run, const TrainingSetting
 
 void train_model(Model& model, const EncodedPairs& pairs, const TrainingSettings& settings, TrainingRun& run) {
   run.state.seed = settings.seed;
-  ef::BatchOrder order(pairs.source, pairs.target, {.max_tokens = settings.batch_tokens, .seed = settings.seed});
-  order.seek(run.state.next);
-  Progress progress(settings, order, run.state.seconds);
+  RunBatches batches(pairs, {.max_tokens = settings.batch_tokens, .seed = settings.seed}, settings.encode_epoch);
+  batches.seek(run.state.next);
+  Progress progress(settings, batches, run.state.seconds);
   if (progress.is_over(run.optimizer.updates(), run.state.seconds)) return;
   double validation_seconds = 0;
   const auto validate = [&](const ef::TrainingProgress& update) {
@@ -212,7 +226,7 @@ void train_model(Model& model, const EncodedPairs& pairs, const TrainingSettings
   };
   const auto report = [&](const ef::TrainingProgress& update) {
     progress.add(update);
-    run.state.next = order.position();
+    run.state.next = batches.position();
     run.state.seconds = progress.seconds();
     progress.print(validation_seconds);
     if (settings.log) settings.log(progress.current());
@@ -227,11 +241,11 @@ void train_model(Model& model, const EncodedPairs& pairs, const TrainingSettings
   std::visit(
       [&](const auto& network) {
         ef::train(
-            trained, run.optimizer, [&] { return ef::translation_batch(pairs.source, pairs.target, order.next()); },
+            trained, run.optimizer, [&] { return batches.next(); },
             [&](const ef::Context<float>& context, const ef::TranslationBatch& batch) {
               return batch_loss(network, context, batch, settings.label_smoothing);
             },
-            report, update_options(settings, model, order));
+            report, update_options(settings, model, batches));
       },
       model.network);
 }

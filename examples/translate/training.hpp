@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
@@ -9,22 +10,14 @@
 
 #include "eigenformer/text/corpus.hpp"
 #include "eigenformer/text/tokens.hpp"
-#include "eigenformer/train/batch_order.hpp"
 #include "eigenformer/train/parameter_list.hpp"
 #include "eigenformer/train/trainer.hpp"
 #include "eigenformer/train/training_state.hpp"
 #include "translate/program.hpp"
+#include "translate/run_batches.hpp"
 #include "translate/run_optimizer.hpp"
 
 namespace translate {
-
-/// Encoded sentence pairs, without begin and end tokens.
-struct EncodedPairs {
-  ef::Tokens source;
-  ef::Tokens target;
-
-  ef::Index size() const { return source.sequences(); }
-};
 
 /// Encodes sentence pairs one by one.
 class PairEncoder {
@@ -37,6 +30,9 @@ class PairEncoder {
   void reserve(ef::Index source_tokens, ef::Index target_tokens);
   /// Throws if a sentence has more than max_length tokens. line: the number of the pair in the corpus, from 1.
   void add(const std::string& source, const std::string& target, ef::Index line);
+  /// From now on, splits sentences at random if a language has a subword model. A sentence's split depends on the key
+  /// and on its line. A split of more than `limit` tokens is replaced by the usual one.
+  void sample(const ef::SubwordSampling& sampling, ef::Index limit, ef::RandomKey key);
   /// Returns all pairs that were added.
   EncodedPairs finish() &&;
 
@@ -45,12 +41,20 @@ class PairEncoder {
     std::vector<ef::Token> ids;
     std::vector<ef::Index> rows{0};
   };
-  void add(const ef::TranslationSide& side, const std::string& sentence, const char* name, ef::Index line, Side& to);
+  struct Sampling {
+    ef::SubwordSampling options;
+    ef::Index limit = 0;
+    ef::RandomKey key;
+  };
+  std::vector<ef::Token> encode(const ef::TranslationSide& side, const std::string& sentence, ef::Rng* rng) const;
+  void add(const ef::TranslationSide& side, const std::string& sentence, const char* name, ef::Index line, Side& to,
+           ef::Rng* rng);
 
   const Model& model_;
   ef::Index max_length_;
   std::string where_;
   Side source_, target_;
+  std::optional<Sampling> sampling_;
 };
 
 /// Encodes a corpus: see PairEncoder.
@@ -88,10 +92,11 @@ struct TrainingSettings {
   std::function<bool(const Model&, const ef::TrainingProgress&)> validate{};
   std::function<void(const Model&, const TrainingRun&)> save{};  // saves a checkpoint
   std::function<void(const ef::TrainingProgress&)> log{};        // called after each update
+  EncodeEpoch encode_epoch{};                                    // see RunBatches
 };
 
 /// Returns the options of a run's updates. They depend on the settings and the corpus alone.
-ef::TrainingOptions update_options(const TrainingSettings& settings, const Model& model, const ef::BatchOrder& order);
+ef::TrainingOptions update_options(const TrainingSettings& settings, const Model& model, const RunBatches& batches);
 
 /// Returns the loss of a batch, summed over the target tokens.
 template <class Network>

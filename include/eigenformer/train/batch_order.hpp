@@ -35,7 +35,7 @@ class BatchOrder {
 
   /// Returns the sentences of the next batch. The reference is valid until the next call.
   const std::vector<Index>& next() {
-    if (position_.batch == batches()) begin_epoch(position_.epoch + 1);
+    if (is_at_end_of_epoch()) begin_epoch(position_.epoch + 1);
     return batches_[static_cast<std::size_t>(position_.batch++)];
   }
 
@@ -51,6 +51,9 @@ class BatchOrder {
           " batches, the position is batch ", position.batch, "; is it of another corpus?");
     position_.batch = position.batch;
   }
+
+  /// Returns whether next() begins another epoch.
+  bool is_at_end_of_epoch() const { return position_.batch == batches(); }
 
   /// Returns the number of epochs done, with the fraction of the current one.
   double epochs_done() const {

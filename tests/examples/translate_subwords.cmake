@@ -1,0 +1,148 @@
+# Tests subwords in the translation program:
+# `cmake -D translate=PROGRAM -D folder=SCRATCH -D with_sentencepiece=BOOL -P translate_subwords.cmake`.
+file(REMOVE_RECURSE ${folder})
+file(MAKE_DIRECTORY ${folder})
+
+# In marked.tsv, words are split by subword-nmt's marks. A translation has eight pieces, but four words.
+set(pairs "")
+set(marked "")
+set(numbers 零 一 二 三 四 五 六)
+foreach(i RANGE 1 60)
+  math(EXPR a "${i} % 7")
+  math(EXPR b "${i} % 5")
+  list(GET numbers ${a} first)
+  list(GET numbers ${b} second)
+  string(APPEND pairs "reading${a} houses${b}.\t词${first}它${second}。\n")
+  string(APPEND marked "read@@ ing@@ ${a} hous@@ es@@ ${b} of the ci@@ ty\tles@@ en@@ ${a} haus@@ ${b} der st@@ adt\n")
+endforeach()
+file(WRITE ${folder}/pairs.tsv "${pairs}")
+file(WRITE ${folder}/marked.tsv "${marked}")
+file(WRITE ${folder}/source.txt "reading1 houses1.\nreading2 houses2.\n")
+file(WRITE ${folder}/target.txt "词一它一。\n词二它二。\n")
+file(WRITE ${folder}/marked_source.txt "read@@ ing@@ 1 hous@@ es@@ 1 of the ci@@ ty\n")
+file(WRITE ${folder}/marked_target.txt "les@@ en@@ 1 haus@@ 1 der st@@ adt\n")
+file(WRITE ${folder}/joined_target.txt "lesen1 haus1 der stadt\n")
+
+function(succeeds expected)
+  execute_process(COMMAND ${translate} ${ARGN} WORKING_DIRECTORY ${folder} INPUT_FILE ${folder}/source.txt
+                  OUTPUT_VARIABLE output ERROR_VARIABLE errors RESULT_VARIABLE result)
+  if(NOT result EQUAL 0 OR NOT errors STREQUAL "")
+    message(SEND_ERROR "translate ${ARGN}: exit code ${result}\n${output}${errors}")
+  elseif(NOT output MATCHES "${expected}")
+    message(SEND_ERROR "translate ${ARGN}: expected ${expected}, printed\n${output}")
+  endif()
+  set(output "${output}" PARENT_SCOPE)
+endfunction()
+
+function(fails_with expected)
+  execute_process(COMMAND ${translate} ${ARGN} WORKING_DIRECTORY ${folder} INPUT_FILE ${folder}/source.txt
+                  OUTPUT_VARIABLE output ERROR_VARIABLE errors RESULT_VARIABLE result)
+  string(REGEX MATCHALL "\n" line_ends "${errors}")
+  list(LENGTH line_ends lines)
+  if(NOT result EQUAL 1 OR NOT lines EQUAL 1 OR NOT errors MATCHES "^translate: .*${expected}")
+    message(SEND_ERROR "translate ${ARGN}: expected exit code 1 and one line with \"${expected}\", "
+                       "got ${result} and\n${errors}")
+  endif()
+endfunction()
+
+set(small --width 32 --layers 1 --rate 0.02 --dropout 0)
+
+# --- Marks of subword-nmt: words are joined in the output, and BLEU counts words ---
+
+succeeds("source: bpe_marks.*target: bpe_marks.*BLEU 100.00 [^\n]*saved" train --pairs marked.tsv --out marked --updates 250
+         --min-count 1 ${small})
+foreach(reference IN ITEMS marked_target joined_target)
+  succeeds("BLEU 100.*chrF 100.*exact match 100.00 %" evaluate --model marked --source marked_source.txt
+           --reference ${reference}.txt)
+endforeach()
+execute_process(COMMAND ${translate} run --model marked WORKING_DIRECTORY ${folder}
+                INPUT_FILE ${folder}/marked_source.txt OUTPUT_VARIABLE output)
+if(NOT output STREQUAL "lesen1 haus1 der stadt\n")
+  message(SEND_ERROR "translate run --model marked: printed\n${output}")
+endif()
+succeeds("source: words" train --pairs marked.tsv --source-tokens words --out new --updates 1)
+
+# --- Options ---
+
+fails_with("--subword-sampling: needs subwords|without SentencePiece" train --pairs pairs.tsv --out no --subword-sampling 0.1)
+fails_with("--bpe-dropout: needs subwords|without SentencePiece" train --pairs pairs.tsv --out no --bpe-dropout 0.1)
+fails_with("--joint-vocabulary: needs one subword model" train --pairs pairs.tsv --out no --joint-vocabulary)
+fails_with("--subwords: is 3, expected a whole number from 4" train --pairs pairs.tsv --out no --subwords 3)
+fails_with("--bpe-dropout: is 2, expected a number from 0 to 1" train --pairs pairs.tsv --out no --bpe-dropout 2)
+fails_with("excludes" train --pairs pairs.tsv --out no --subwords 40 --tokens words)
+fails_with("excludes" train --pairs pairs.tsv --out no --source-subwords 40 --source-tokens words)
+
+# --- SentencePiece ---
+
+if(NOT with_sentencepiece)
+  fails_with("--subwords: this program was built without SentencePiece; install it" train --pairs pairs.tsv --out no
+             --subwords 40)
+  file(READ ${folder}/marked/config.json config)
+  string(REPLACE "\"source_tokens\": \"bpe_marks\"" "\"source_tokens\": \"subwords\"" config "${config}")
+  file(WRITE ${folder}/marked/config.json "${config}")
+  file(WRITE ${folder}/marked/source.spm "a model")
+  fails_with("source.spm: this program was built without SentencePiece; install it" run --model marked)
+  message(STATUS "skipped: the program was built without SentencePiece")
+  return()
+endif()
+
+# One language with subwords, the other in characters.
+succeeds("source: unigram subwords.*target: characters.*BLEU 100.00 .char.[^\n]*saved" train --pairs pairs.tsv
+         --out one --source-subwords 40 --updates 250 ${small})
+succeeds("^词一它一。\n词二它二。\n$" run --model one)
+succeeds("BLEU 100.*exact match 100.00 %" evaluate --model one --source source.txt --reference target.txt)
+succeeds("▁" align --model one --source "reading1 houses1." --target "词一它一。" --view matrix)
+file(WRITE ${folder}/links.txt "0-0\n0-0\n")
+fails_with("--alignments: link words" evaluate --model one --source source.txt --reference target.txt
+           --alignments links.txt)
+if(NOT EXISTS ${folder}/one/source.spm OR EXISTS ${folder}/one/target.spm)
+  message(SEND_ERROR "the folder of a model with source subwords alone needs source.spm alone")
+endif()
+
+# Subwords for both languages: BLEU of Chinese counts characters all the same. Random splits repeat.
+set(sampled train --pairs pairs.tsv --subwords 60 --subword-type bpe --bpe-dropout 0.1 --updates 30 --threads 1 ${small})
+succeeds("source: bpe subwords.*target: bpe subwords.*BLEU [0-9.]+ .char. [^\n]*saved" ${sampled} --out first)
+succeeds("saved" ${sampled} --out second)
+foreach(file IN ITEMS config.json model.safetensors source.spm target.spm source_vocabulary.txt)
+  file(SHA256 ${folder}/first/${file} first)
+  file(SHA256 ${folder}/second/${file} second)
+  if(NOT first STREQUAL second)
+    message(SEND_ERROR "two runs with random splits by one seed wrote different files ${file}")
+  endif()
+endforeach()
+succeeds("saved" train --pairs pairs.tsv --out plain --subwords 60 --subword-type bpe --updates 30 --threads 1 ${small})
+file(SHA256 ${folder}/plain/model.safetensors plain)
+file(SHA256 ${folder}/first/model.safetensors first)
+if(plain STREQUAL first)
+  message(SEND_ERROR "--bpe-dropout changed nothing")
+endif()
+fails_with("--subword-sampling: needs a unigram model" train --pairs pairs.tsv --out no --subwords 60 --subword-type bpe
+           --subword-sampling 0.1)
+fails_with("Vocabulary size is smaller than required_chars" train --pairs pairs.tsv --out no --subwords 8)
+
+# One model, vocabulary and embedding for both; an existing model; a recurrent model.
+succeeds("saved" train --pairs pairs.tsv --out joint --subwords 80 --joint-vocabulary --subword-sampling 0.2
+         --subword-n-best 8 --updates 10 ${small})
+file(SHA256 ${folder}/joint/source_vocabulary.txt first)
+file(SHA256 ${folder}/joint/target_vocabulary.txt second)
+file(READ ${folder}/joint/config.json config)
+if(NOT first STREQUAL second OR NOT config MATCHES "\"share_embeddings\": true")
+  message(SEND_ERROR "--joint-vocabulary: the languages share no vocabulary or embedding")
+endif()
+succeeds("saved" train --pairs pairs.tsv --out again --subword-model joint/source.spm --joint-vocabulary --model recurrent
+         --updates 3 --width 32)
+succeeds("\n.*\n" run --model again)
+file(SHA256 ${folder}/again/target.spm again)
+file(SHA256 ${folder}/joint/source.spm joint)
+if(NOT again STREQUAL joint)
+  message(SEND_ERROR "--subword-model: the folder holds another model")
+endif()
+fails_with("nowhere.spm" train --pairs pairs.tsv --out no --subword-model nowhere.spm)
+fails_with("pairs.tsv: is no SentencePiece model" train --pairs pairs.tsv --out no --source-subword-model pairs.tsv)
+file(WRITE ${folder}/joint/source.spm "damaged")
+fails_with("joint/source.spm: is no SentencePiece model" run --model joint)
+file(REMOVE ${folder}/joint/source.spm)
+fails_with("joint/source.spm: there is no such file" run --model joint)
+if(EXISTS ${folder}/no)
+  message(SEND_ERROR "a training that failed left a model behind")
+endif()
