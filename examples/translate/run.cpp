@@ -97,7 +97,7 @@ void run(const RunArguments& arguments) {
   std::string line;
   ef::Index lines = 0;
   // Lines that have already arrived are translated as one batch; typed lines are answered one by one.
-  constexpr std::size_t max_lines = 1024;
+  constexpr std::size_t max_lines = 512;
   while (interrupted == 0) {
     std::vector<std::vector<ef::Token>> sentences, prefixes;
     std::exception_ptr error;  // of a line; the lines before it are translated first

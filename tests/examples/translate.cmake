@@ -229,6 +229,8 @@ input_gives(0 "${two}" "^$" source.txt run --model learnt --beam-size 4 --length
 succeeds("^0 ... 词一它一。 ... -0\\.[0-9]+\n0 ... [^\n]+\n0 [^\n]+\n1 ... 词二它二。 [^\n]+\n1 [^\n]+\n1 [^\n]+\n$"
          run --model learnt --beam-size 3 --n-best 3)
 succeeds("^词一它一。 [|][|][|] -0\\.[0-9]+\n词二它二。 [^\n]+\n$" run --model learnt --scores)
+succeeds("^词一它一。 [|][|][|] [0-2]-[0-4] [^\n]+\n词二它二。 [|][|][|] [0-2]-[0-4] [^\n]+\n$" run --model learnt --alignments
+         --coverage-penalty 0.1)
 succeeds("BLEU 100" evaluate --model learnt --source source.txt --reference target.txt --beam-size 3)
 file(WRITE ${folder}/prefixes.txt "词三\n\n")
 succeeds("^词三[^\n]*\n词二它二。\n$" run --model learnt --beam-size 2 --target-prefix prefixes.txt)
