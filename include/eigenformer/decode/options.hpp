@@ -20,7 +20,7 @@ namespace eigenformer::inline EIGENFORMER_ABI {
 /// can still enter the num_hypotheses best.
 enum class BeamStopping {
   always,     // (True) when beam_size * patience hypotheses have finished; CTranslate2's rule
-  heuristic,  // (False) when, besides, the best running one's score at its present length is below theirs
+  heuristic,  // (False) when, besides, the best running one scores no better at its present length
   never,      // ("never") only when no running one can still enter the best
 };
 constexpr auto enum_names(BeamStopping) {
@@ -52,7 +52,7 @@ struct ProcessorInput {
 /// Changes the logits of a hypothesis' next token. Minus infinity forbids a token.
 using LogitsProcessor = std::function<void(const ProcessorInput&, std::span<double> logits)>;
 
-/// A token that greedy search or sampling has chosen, for streaming.
+/// A token that greedy search or sampling has chosen, for streaming. A prefix is reported once, for hypothesis 0.
 struct DecodingStepResult {
   Index sentence = 0;    // in the caller's order, from first_sentence
   Index hypothesis = 0;  // of this sentence; above 0 only in sampling
