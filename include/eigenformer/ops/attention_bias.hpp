@@ -19,28 +19,21 @@ namespace eigenformer::inline EIGENFORMER_ABI {
 ///
 /// A bias of -inf hides the key. Its gradient is 0.
 template <class Scalar>
-class AttentionBias {
+class AttentionBias : public VariableScore<Scalar> {
  public:
   /// other: a score that is applied too, such as a mask. Throws if the rank of the bias is not 2 to 4.
-  explicit AttentionBias(Variable<Scalar> bias, const AnyScore<Scalar>& other = {})
-      : bias_(std::move(bias)), other_(other) {
-    DenseBias<Scalar>(bias_.tensor());  // throws for another rank
-  }
-
-  /// The bias, which gets the gradient.
-  const Variable<Scalar>& numbers() const { return bias_; }
-
-  /// Returns the score. It refers to numbers(), which must outlive it.
-  /// d_numbers: an array of the shape of numbers(), to which the score's backward adds their gradient; null for none.
-  AnyScore<Scalar> score(Scalar* d_numbers = nullptr) const {
-    const TensorView<Scalar> d_bias =
-        d_numbers == nullptr ? TensorView<Scalar>() : TensorView<Scalar>(d_numbers, bias_.sizes());
-    return AnyScore<Scalar>(DenseBias<Scalar>(bias_.tensor(), d_bias)).combined_with(other_);
-  }
+  explicit AttentionBias(const Variable<Scalar>& bias, const VariableScore<Scalar>& other = {})
+      : VariableScore<Scalar>(alone(bias).combined_with(other)) {}
 
  private:
-  Variable<Scalar> bias_;
-  AnyScore<Scalar> other_;
+  static VariableScore<Scalar> alone(const Variable<Scalar>& bias) {
+    DenseBias<Scalar>(bias.tensor());  // throws for another rank
+    return VariableScore<Scalar>({ScoreInput<Scalar>{bias}}, [bias](std::span<const TensorView<Scalar>> gradients) {
+      const bool wanted = !gradients.empty() && gradients[0].data() != nullptr;
+      return AnyScore<Scalar>(DenseBias<Scalar>(
+          bias.tensor(), wanted ? TensorView<Scalar>(gradients[0].data(), bias.sizes()) : TensorView<Scalar>()));
+    });
+  }
 };
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI

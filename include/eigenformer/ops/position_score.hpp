@@ -58,7 +58,7 @@ class PositionScore : public VariableScore<Scalar> {
   static PositionScore of_numbers(const Variable<Scalar>& numbers, const Sizes& shape, Make make,
                                   const VariableScore<Scalar>& other) {
     return PositionScore(
-        VariableScore<Scalar>({{numbers}},
+        VariableScore<Scalar>({ScoreInput<Scalar>{numbers}},
                               [=](std::span<const TensorView<Scalar>> gradients) {
                                 const bool wanted = !gradients.empty() && gradients[0].data() != nullptr;
                                 return AnyScore<Scalar>(make(
