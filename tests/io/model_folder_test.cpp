@@ -109,8 +109,9 @@ TEST_CASE("a folder holds the parameters of learned scores, and sinks", "[io]") 
       "LayerScore: the score \"decay\" is not among the named scores; give it to the model's constructor or to load()");
   CHECK(message_of([&] { ef::load<ef::Transformer<float>>(path); }) == message({}));
   check_contains(message(scores_of("slope", 3)),
-                 "tensor \"encoder.layers.1.self_attn.score.slope\" is [1 x 2], expected [1 x 3]");
-  check_contains(message(scores_of("slant", 2)), "has no tensor \"encoder.layers.1.self_attn.score.slant\"");
+                 "config.json: tensor \"encoder.layers.1.self_attn.score.slope\" is [1 x 2], expected [1 x 3]");
+  check_contains(message(scores_of("slant", 2)),
+                 "config.json: has no tensor \"encoder.layers.1.self_attn.score.slant\"");
   check_contains(message({{"decay", ef::Causal{}}}), ".score.slope\" is not one of the model's parameters");
 
   const ef::Vocabulary letters({"<unk>", "<s>", "</s>", "a", "b", "c", "d", "e", "f", "g", "h"});
