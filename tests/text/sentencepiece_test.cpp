@@ -75,7 +75,7 @@ std::vector<Subwords> kinds_of_models(const Strings& lines, ef::Index size) {
 
 using Counts = std::map<Strings, double>;
 
-constexpr int draws = 10000;
+constexpr int draws = 5000;
 
 /// Checks that counts of draws fit expected counts, by Pearson's chi-square test. Rare events are counted together. The
 /// bound is 4.5 standard deviations above the mean. If the expected counts are draws too, their variance is as large.

@@ -26,6 +26,11 @@ class SubwordTable {
     double score = 0;
     PieceKind kind = PieceKind::normal;
   };
+  /// What the table knows of a text: it may be a piece, the beginning of longer pieces, or both.
+  struct Entry {
+    bool is_piece = false;
+    Piece piece;
+  };
 
   explicit SubwordTable(const SentencePieceFile& file) : byte_fallback_(file.byte_fallback) {
     double smallest = static_cast<double>((std::numeric_limits<float>::max)());
@@ -38,8 +43,9 @@ class SubwordTable {
       if (entry.kind == PieceKind::byte) byte_texts_.emplace(entry.text, byte_of(entry.text));
       if (entry.kind != PieceKind::normal && entry.kind != PieceKind::user_defined && entry.kind != PieceKind::unused)
         continue;
-      pieces_.emplace(entry.text, Piece{entry.score, entry.kind});
-      longest_ = std::max<std::size_t>(longest_, entry.text.size());
+      std::size_t size = 0;
+      for (const CodePoint& c : CodePoints(entry.text)) entries_[entry.text.substr(0, size += c.bytes.size())];
+      entries_[entry.text] = {true, {entry.score, entry.kind}};
       if (entry.kind == PieceKind::user_defined)
         longest_user_defined_ = std::max<std::size_t>(longest_user_defined_, entry.text.size());
     }
@@ -47,13 +53,17 @@ class SubwordTable {
     best_score_ = largest;
   }
 
+  /// Returns what is known of a text, or nullptr if no piece begins with it.
+  const Entry* find_entry(std::string_view text) const {
+    const auto found = entries_.find(text);
+    return found == entries_.end() ? nullptr : &found->second;
+  }
   /// Returns a piece, or nullptr.
   const Piece* find(std::string_view text) const {
-    const auto found = pieces_.find(text);
-    return found == pieces_.end() ? nullptr : &found->second;
+    const Entry* const entry = find_entry(text);
+    return entry == nullptr || !entry->is_piece ? nullptr : &entry->piece;
   }
 
-  std::size_t longest() const { return longest_; }
   /// The log probability of a character that no piece has.
   double unknown_score() const { return unknown_score_; }
 
@@ -120,9 +130,9 @@ class SubwordTable {
     return static_cast<char>(static_cast<unsigned char>(value));
   }
 
-  std::unordered_map<std::string, Piece, Hash, std::equal_to<>> pieces_;
+  std::unordered_map<std::string, Entry, Hash, std::equal_to<>> entries_;
   std::unordered_map<std::string, char> byte_texts_;
-  std::size_t longest_ = 0, longest_user_defined_ = 0;  // in bytes
+  std::size_t longest_user_defined_ = 0;  // in bytes
   double unknown_score_ = 0, best_score_ = 0;
   bool byte_fallback_ = false;
 };

@@ -25,10 +25,13 @@ class SubwordLattice {
     ending_at_.resize(places.size());
     for (std::size_t begin = 0; begin + 1 < places.size(); ++begin) {
       bool has_character = false;  // whether a piece is the next character alone
-      for (std::size_t end = begin + 1; end < places.size() && places[end] - places[begin] <= table.longest(); ++end) {
-        const SubwordTable::Piece* const piece = table.find(text.substr(places[begin], places[end] - places[begin]));
-        if (piece == nullptr || piece->kind == PieceKind::unused) continue;
-        ending_at_[end].push_back({begin, places[begin], places[end], table.score(*piece, end - begin), true});
+      for (std::size_t end = begin + 1; end < places.size(); ++end) {
+        const SubwordTable::Entry* const entry =
+            table.find_entry(text.substr(places[begin], places[end] - places[begin]));
+        if (entry == nullptr) break;  // no piece goes on like this
+        if (!entry->is_piece || entry->piece.kind == PieceKind::unused) continue;
+        const double score = table.score(entry->piece, end - begin);
+        ending_at_[end].push_back({begin, places[begin], places[end], score, true});
         has_character = has_character || end == begin + 1;
       }
       if (!has_character)
