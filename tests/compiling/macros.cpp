@@ -23,6 +23,7 @@
 #include <initializer_list>
 #include <iterator>
 #include <limits>
+#include <locale>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -30,6 +31,7 @@
 #include <numbers>
 #include <numeric>
 #include <optional>
+#include <queue>
 #include <random>
 #include <set>
 #include <span>
@@ -49,6 +51,9 @@
 #include <version>
 #if __has_include(<unsupported/Eigen/CXX11/Tensor>)
 #include <unsupported/Eigen/CXX11/Tensor>
+#endif
+#if __has_include(<sentencepiece_trainer.h>)
+#include <sentencepiece_trainer.h>
 #endif
 #if __has_include(<nlohmann/json.hpp>)
 #include <nlohmann/json.hpp>

@@ -39,8 +39,11 @@ struct SentencePieceOptions {
 
 namespace detail {
 
+/// SentencePiece's type of errors. Its name is not spelt out, because X11's headers define a macro with that name.
+using SentencePieceStatus = decltype(std::declval<const sentencepiece::SentencePieceProcessor&>().status());
+
 /// Throws if SentencePiece reports an error. Leaves out the place in SentencePiece's own source.
-inline void check_status(const sentencepiece::util::Status& status, std::string_view where) {
+inline void check_status(const SentencePieceStatus& status, std::string_view where) {
   if (status.ok()) return;
   std::string_view message = status.error_message();
   const std::size_t bracket = message.find("] ");
@@ -68,7 +71,7 @@ class LineIterator final : public sentencepiece::SentenceIterator {
   bool done() const override { return next_ == lines_.size(); }
   void Next() override { ++next_; }
   const std::string& value() const override { return lines_[next_]; }
-  sentencepiece::util::Status status() const override { return {}; }
+  SentencePieceStatus status() const override { return {}; }
 
  private:
   std::span<const std::string> lines_;
