@@ -34,9 +34,9 @@ bool shows_progress() {
 }
 
 /// Prints the number of lines translated so far, on one line of stderr.
-class Progress {
+class LineCounter {
  public:
-  ~Progress() {
+  ~LineCounter() {
     if (shown_) std::fputc('\n', stderr);
   }
   void show(ef::Index lines) {
@@ -93,7 +93,7 @@ void run(const RunArguments& arguments) {
     ef::check(prefix_file.good(), arguments.target_prefix, ": cannot be opened");
     prefix_reader.emplace(prefix_file, arguments.target_prefix);
   }
-  Progress progress;
+  LineCounter progress;
   std::string line;
   ef::Index lines = 0;
   // Lines that have already arrived are translated as one batch; typed lines are answered one by one.
