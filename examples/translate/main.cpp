@@ -214,7 +214,8 @@ int run_program(int argc, char** argv) {
   train_command->add_option("--min-count", train_arguments.min_count, "tokens that occur less often become <unk>")
       ->check(whole_in(1, 1'000'000'000))
       ->capture_default_str();
-  train_command->add_option("--max-length", train_arguments.max_length, "maximum tokens in a sentence")
+  train_command
+      ->add_option("--max-length", train_arguments.max_length, "maximum tokens in a sentence; skips longer ones")
       ->check(whole_in(1, 100'000))
       ->capture_default_str();
   train_command->add_option("--rate", train_arguments.rate, "peak learning rate (default: from the preset)")

@@ -176,7 +176,7 @@ EncodeEpoch random_splits(const TrainArguments& arguments, const Model& blank, c
   ef::Rng keys(arguments.seed + 2);
   return [arguments, pairs, held_out, name, key = keys.split(),
           sides = Model{{}, blank.source, blank.target}](ef::Index epoch) {
-    PairEncoder encoder(sides, arguments.max_length, name);
+    PairEncoder encoder(sides, arguments.max_length);
     encoder.sample(subword_sampling(arguments), std::min(arguments.max_length, arguments.batch_tokens - 1),
                    {key.key, key.stream + static_cast<std::uint64_t>(epoch) * held_out.size()});
     ef::Index line = 0;
@@ -219,11 +219,16 @@ TrainingData read_training_data(const TrainArguments& arguments) {
   const std::string validation_name = has_validation ? or_else(arguments.valid_pairs, arguments.valid_source) : name;
   std::vector<bool> held_out(static_cast<std::size_t>(sides.pairs));
   ef::ParallelCorpus validation;
-  PairEncoder training(blank, arguments.max_length, name), validating(blank, arguments.max_length, validation_name);
+  PairEncoder training(blank, arguments.max_length), validating(blank, arguments.max_length);
+  const auto validate_with = [&](const std::string& source, const std::string& target, ef::Index line) {
+    if (!validating.add(source, target, line)) return;
+    validation.source.push_back(source);
+    validation.target.push_back(target);
+  };
   if (has_validation) {
-    validation = read(arguments.valid_pairs, arguments.valid_source, arguments.valid_target);
-    for (std::size_t i = 0; i < validation.source.size(); ++i)
-      validating.add(validation.source[i], validation.target[i], static_cast<ef::Index>(i) + 1);
+    const ef::ParallelCorpus given = read(arguments.valid_pairs, arguments.valid_source, arguments.valid_target);
+    for (std::size_t i = 0; i < given.source.size(); ++i)
+      validate_with(given.source[i], given.target[i], static_cast<ef::Index>(i) + 1);
   } else {
     held_out = hold_out(sides.pairs, arguments.seed);
   }
@@ -231,12 +236,17 @@ TrainingData read_training_data(const TrainArguments& arguments) {
   ef::Index line = 0;
   pairs.for_each([&](const std::string& source, const std::string& target) {
     ef::check(line < sides.pairs, name, ": has grown while it was read");
-    const bool validates = held_out[static_cast<std::size_t>(line++)];
-    (validates ? validating : training).add(source, target, line);
-    if (!validates) return;
-    validation.source.push_back(source);
-    validation.target.push_back(target);
+    if (held_out[static_cast<std::size_t>(line++)])
+      validate_with(source, target, line);
+    else
+      training.add(source, target, line);
   });
+  if (training.skipped() + validating.skipped() > 0)
+    std::printf("skipped pairs with more than %lld tokens (--max-length): %lld of training, %lld of validation\n",
+                static_cast<long long>(arguments.max_length), static_cast<long long>(training.skipped()),
+                static_cast<long long>(validating.skipped()));
+  ef::check(training.skipped() == 0 || training.size() > 0, name, ": no training pair has at most ",
+            arguments.max_length, " tokens (--max-length)");
   ef::check(validation.size() > 0, name, ": has ", sides.pairs,
             " pairs, expected 50 or more, of which 2 % are held out for validation; or use --valid-pairs");
   EncodeEpoch encode_epoch = random_splits(arguments, blank, pairs, held_out, name);

@@ -155,22 +155,24 @@ std::vector<ef::Token> PairEncoder::encode(const ef::TranslationSide& side, cons
   return static_cast<ef::Index>(drawn.size()) <= sampling_->limit ? drawn : side.encode(sentence);
 }
 
-void PairEncoder::add(const ef::TranslationSide& side, const std::string& sentence, const char* name, ef::Index line,
-                      Side& to, ef::Rng* rng) {
-  const std::vector<ef::Token> encoded = encode(side, sentence, rng);
-  ef::check(static_cast<ef::Index>(encoded.size()) <= max_length_, where_, ':', line, ": the ", name, " has ",
-            encoded.size(), " tokens, the limit is ", max_length_, " (--max-length)");
-  to.ids.insert(to.ids.end(), encoded.begin(), encoded.end());
-  to.rows.push_back(static_cast<ef::Index>(to.ids.size()));
-}
-
-void PairEncoder::add(const std::string& source, const std::string& target, ef::Index line) {
+bool PairEncoder::add(const std::string& source, const std::string& target, ef::Index line) {
   std::optional<ef::Rng> rng;
   if (sampling_.has_value())
     rng.emplace(ef::RandomKey{sampling_->key.key, sampling_->key.stream + static_cast<std::uint64_t>(line)});
   ef::Rng* const draws = rng.has_value() ? &*rng : nullptr;
-  add(model_.source, source, "source", line, source_, draws);
-  add(model_.target, target, "target", line, target_, draws);
+  const std::vector<ef::Token> of_source = encode(model_.source, source, draws);
+  const std::vector<ef::Token> of_target = encode(model_.target, target, draws);
+  if (is_too_long(of_source) || is_too_long(of_target)) {
+    ++skipped_;
+    return false;
+  }
+  const auto append = [](const std::vector<ef::Token>& sentence, Side& to) {
+    to.ids.insert(to.ids.end(), sentence.begin(), sentence.end());
+    to.rows.push_back(static_cast<ef::Index>(to.ids.size()));
+  };
+  append(of_source, source_);
+  append(of_target, target_);
+  return true;
 }
 
 EncodedPairs PairEncoder::finish() && {
@@ -180,9 +182,10 @@ EncodedPairs PairEncoder::finish() && {
 
 EncodedPairs encode(const Model& model, const ef::ParallelCorpus& corpus, ef::Index max_length,
                     const std::string& where) {
-  PairEncoder encoder(model, max_length, where);
+  PairEncoder encoder(model, max_length);
   for (std::size_t i = 0; i < corpus.source.size(); ++i)
-    encoder.add(corpus.source[i], corpus.target[i], static_cast<ef::Index>(i) + 1);
+    ef::check(encoder.add(corpus.source[i], corpus.target[i], static_cast<ef::Index>(i) + 1), where, ':', i + 1,
+              ": a sentence has more than ", max_length, " tokens");
   return std::move(encoder).finish();
 }
 

@@ -19,20 +19,23 @@
 
 namespace translate {
 
-/// Encodes sentence pairs one by one.
+/// Encodes sentence pairs one by one. Skips pairs with a sentence of more than max_length tokens, and counts them.
 class PairEncoder {
  public:
-  /// where: names the corpus in messages. model: must outlive the encoder.
-  PairEncoder(const Model& model, ef::Index max_length, std::string where)
-      : model_(model), max_length_(max_length), where_(std::move(where)) {}
+  /// model: must outlive the encoder.
+  PairEncoder(const Model& model, ef::Index max_length) : model_(model), max_length_(max_length) {}
 
   /// Makes room for as many tokens, so that memory is not allocated twice while it grows.
   void reserve(ef::Index source_tokens, ef::Index target_tokens);
-  /// Throws if a sentence has more than max_length tokens. line: the number of the pair in the corpus, from 1.
-  void add(const std::string& source, const std::string& target, ef::Index line);
+  /// Returns false if the pair was skipped. line: the number of the pair in the corpus, from 1.
+  bool add(const std::string& source, const std::string& target, ef::Index line);
   /// From now on, splits sentences at random if a language has a subword model. A sentence's split depends on the key
   /// and on its line. A split of more than `limit` tokens is replaced by the usual one.
   void sample(const ef::SubwordSampling& sampling, ef::Index limit, ef::RandomKey key);
+  /// Returns the number of pairs that were skipped.
+  ef::Index skipped() const { return skipped_; }
+  /// Returns the number of pairs that were added.
+  ef::Index size() const { return static_cast<ef::Index>(source_.rows.size()) - 1; }
   /// Returns all pairs that were added.
   EncodedPairs finish() &&;
 
@@ -47,17 +50,18 @@ class PairEncoder {
     ef::RandomKey key;
   };
   std::vector<ef::Token> encode(const ef::TranslationSide& side, const std::string& sentence, ef::Rng* rng) const;
-  void add(const ef::TranslationSide& side, const std::string& sentence, const char* name, ef::Index line, Side& to,
-           ef::Rng* rng);
+  bool is_too_long(const std::vector<ef::Token>& sentence) const {
+    return static_cast<ef::Index>(sentence.size()) > max_length_;
+  }
 
   const Model& model_;
   ef::Index max_length_;
-  std::string where_;
+  ef::Index skipped_ = 0;
   Side source_, target_;
   std::optional<Sampling> sampling_;
 };
 
-/// Encodes a corpus: see PairEncoder.
+/// Encodes a corpus. Throws if a sentence has more than max_length tokens. where: names the corpus in the message.
 EncodedPairs encode(const Model& model, const ef::ParallelCorpus& corpus, ef::Index max_length,
                     const std::string& where);
 

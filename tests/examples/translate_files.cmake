@@ -55,6 +55,13 @@ set(train "$translate train --tokens words --threads 1")
 set(train_once "${train} --pairs pairs.tsv --updates 1")
 set(align "$translate align --model model --source 'one two.' --target 'a a'")
 
+# --- Long sentences ---
+
+succeeds("skipped pairs with more than 9 tokens .--max-length.: (10 of training, 0|9 of training, 1) of validation"
+         "${train_once} --out short --max-length 9")
+fails_with("pairs.tsv: no training pair has at most 2 tokens .--max-length."
+           "${train_once} --out shorter --max-length 2")
+
 # --- Model folders ---
 
 succeeds("700" "mkdir -m 700 real && ln -s real model && ${train_once} --out model && test -L model && ls -ld real | grep -q '^drwx------' && echo 700")
