@@ -1,5 +1,5 @@
 // Options of decoding, for the library and the translation program. Names and defaults are those of CTranslate2's
-// translate_batch, or else those of Hugging Face's generate and of fairseq.
+// translate_batch. Options that it lacks are named as in Hugging Face's generate or in fairseq.
 #pragma once
 
 #include <cmath>
@@ -16,40 +16,40 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// When a beam search ends, as Hugging Face's `early_stopping`. Every kind also ends as soon as no running hypothesis
-/// can still enter the num_hypotheses best.
+/// The rule that ends a beam search: Hugging Face's `early_stopping`, whose values are in parentheses. With every rule,
+/// the search also ends as soon as no running hypothesis can still enter the num_hypotheses best.
 enum class BeamStopping {
-  always,     // (True) when beam_size * patience hypotheses have finished; CTranslate2's rule
-  heuristic,  // (False) when, besides, the best running one scores no better at its present length
-  never,      // ("never") only when no running one can still enter the best
+  always,     // (True) ends when beam_size * patience hypotheses have finished, as CTranslate2 does
+  heuristic,  // (False) also waits until the best running hypothesis, at its current length, scores no better
+  never,      // ("never") ends only when no running hypothesis can still enter the best
 };
 constexpr auto enum_names(BeamStopping) {
   return std::to_array<EnumName<BeamStopping>>(
       {{BeamStopping::always, "always"}, {BeamStopping::heuristic, "heuristic"}, {BeamStopping::never, "never"}});
 }
 
-/// What a log-probability is divided by, for a hypothesis y. See length_penalty.hpp.
+/// The divisor of the log-probability of a hypothesis y. See length_penalty.hpp.
 enum class LengthPenalty {
-  average,  // |y|^a, CTranslate2's
+  average,  // |y|^a, as in CTranslate2
   gnmt,     // (5 + |y|)^a / 6^a (Wu et al. 2016, arXiv 1609.08144, equation 14)
 };
 constexpr auto enum_names(LengthPenalty) {
   return std::to_array<EnumName<LengthPenalty>>({{LengthPenalty::average, "average"}, {LengthPenalty::gnmt, "gnmt"}});
 }
 
-/// What max_batch_size counts.
+/// The unit of max_batch_size: sentences or source tokens.
 enum class BatchType { examples, tokens };
 constexpr auto enum_names(BatchType) {
   return std::to_array<EnumName<BatchType>>({{BatchType::examples, "examples"}, {BatchType::tokens, "tokens"}});
 }
 
-/// The hypothesis whose next token's logits a processor changes.
+/// A hypothesis for whose next token a processor changes the logits.
 struct ProcessorInput {
   Index sentence = 0;               // in the caller's order, from first_sentence
   std::span<const Token> tokens{};  // so far, without the begin token
 };
 
-/// Changes the logits of a hypothesis' next token. Minus infinity forbids a token.
+/// Changes the logits of a hypothesis's next token. Minus infinity forbids a token.
 using LogitsProcessor = std::function<void(const ProcessorInput&, std::span<double> logits)>;
 
 /// A token that greedy search or sampling has chosen, for streaming. A prefix is reported once, for hypothesis 0.
@@ -59,40 +59,45 @@ struct DecodingStepResult {
   Index step = 0;        // from 0
   Token token = 0;       // may be the end token
   double log_probability = 0;
-  bool is_last = false;  // ends the hypothesis, or reaches its limit
+  bool is_last = false;  // the token ends the hypothesis or reaches its limit
 };
 
 /// Options of beam search, greedy search and sampling.
 ///
-/// beam_size 1 is greedy search. It samples instead if sampling_topk is not 1: num_hypotheses samples of each sentence.
+/// With beam_size 1 the search is greedy, unless sampling_topk is not 1 and sampling_temperature is not 0. Then it
+/// draws num_hypotheses samples of each sentence.
 ///
-/// The order of what changes logits is CTranslate2's: min_decoding_length, repetition_penalty, no_repeat_ngram_size,
-/// disable_unk and suppressed tokens, `processors`. Log-probabilities are those of the changed logits. A hypothesis
-/// that no token may follow is cut off there.
+/// Logits are changed in CTranslate2's order: min_decoding_length, repetition_penalty, no_repeat_ngram_size,
+/// disable_unk, suppressed tokens and sequences, then `processors`. Log-probabilities are those of the changed logits,
+/// before the sampling options apply. A hypothesis that no token may follow is cut off there.
 ///
 /// Departures from CTranslate2:
 /// - A search also ends when the best hypotheses cannot change any more. CTranslate2 does so only without penalties.
 /// - Scores are always returned, and prefixes are part of the results (its return_scores and return_prefix).
-/// - Directly after a prefix the end token is a candidate as any other. (CTranslate2 forbids it to all but the best.)
-/// - The length of an empty hypothesis counts as 1.
+/// - Right after a prefix, the end token is a candidate like any other. CTranslate2 allows it only to the best
+///   hypothesis.
+/// - An empty hypothesis has length 1 in the length penalty.
 /// - Sampling needs beam_size 1.
-/// Departures from Hugging Face: the length in the length penalty includes a prefix, but not the end token; the
-/// repetition penalty applies to logits in beam search too, and never to the begin token.
+///
+/// Departures from Hugging Face:
+/// - The length in the length penalty includes a prefix, but not the end token.
+/// - The repetition penalty applies to logits in beam search too, and never to the begin token.
 struct DecodingOptions {
   Index beam_size = 2;
-  double patience = 1;       // beam_size * patience hypotheses finish before the search ends (Kasai et al. 2022)
-  Index num_hypotheses = 1;  // results of each sentence at most, best first; at most beam_size * patience
+  double patience = 1;  // beam_size * patience hypotheses finish before the search ends (Kasai et al. 2022)
+  // Maximum number of results of each sentence. Limit: beam_size * patience in beam search, 1 in greedy search.
+  Index num_hypotheses = 1;
   BeamStopping early_stopping = BeamStopping::always;
   double length_penalty = 1;  // the exponent a; 0: none
   LengthPenalty length_penalty_type = LengthPenalty::average;
   double coverage_penalty = 0;  // the factor beta (Wu et al. 2016, equation 14); 0: none
 
   double repetition_penalty = 1;   // above 1: tokens that have occurred become less likely (Keskar et al. 2019)
-  Index no_repeat_ngram_size = 0;  // no n-gram of this size occurs twice; 0: no such rule
+  Index no_repeat_ngram_size = 0;  // no n-gram of this size occurs twice; 0: n-grams may repeat
   bool disable_unk = false;        // never generates the unknown token
   std::vector<std::vector<Token>> suppress_sequences{};  // never generated
   std::vector<Token> suppress_tokens{};                  // never generated
-  std::vector<LogitsProcessor> processors{};             // applied in order
+  std::vector<LogitsProcessor> processors{};             // applied in order, by the calling thread alone
 
   Token begin_token = Vocabulary::begin;  // the decoder's first input
   Token end_token = Vocabulary::end;      // ends a sequence
@@ -101,7 +106,7 @@ struct DecodingOptions {
 
   Index max_decoding_length = 256;  // maximum number of tokens, without the end token
   Index min_decoding_length = 1;    // minimum number of tokens, without the end token
-  // Another maximum, as in fairseq: max_length_a * (source tokens, with the end token) + max_length_b. Both 0: none.
+  // A second maximum, as in fairseq: max_length_a * (source tokens, with the end token) + max_length_b. Both 0: none.
   double max_length_a = 0;
   Index max_length_b = 0;
   // Maximum length of each sentence, replacing max_decoding_length. Derive it from the sentence alone: a limit that
@@ -109,17 +114,17 @@ struct DecodingOptions {
   std::optional<std::span<const Index>> limits{};
 
   Index sampling_topk = 1;          // draws from this number of likeliest tokens; 0: from all; 1: no sampling
-  double sampling_topp = 1;         // draws from the smallest set with this probability (Holtzman et al. 2020)
+  double sampling_topp = 1;         // draws from the fewest tokens with this total probability (Holtzman et al. 2020)
   double sampling_temperature = 1;  // divides the logits before the draw; 0: no sampling
   std::uint64_t seed = 0;           // a draw depends on the seed, the sentence's number, the hypothesis and the step
-  Index first_sentence = 0;         // number of the first sentence, if a text is decoded in several calls
+  Index first_sentence = 0;         // number of the first sentence, for a text that is decoded in several calls
 
   bool return_attention = false;                              // sets Hypothesis::alignments
   std::function<bool(const DecodingStepResult&)> callback{};  // returns true to stop a hypothesis; needs beam_size 1
 
   Index max_batch_size = 0;  // maximum number of sentences decoded at once; 0: all. Results do not depend on it.
   BatchType batch_type = BatchType::examples;  // tokens: max_batch_size counts source tokens
-  Threads* threads = nullptr;                  // threads that search besides the calling one
+  Threads* threads = nullptr;                  // threads that help the calling thread search
 
   bool samples() const { return sampling_topk != 1 && sampling_temperature != 0; }
   bool needs_alignments() const { return return_attention || coverage_penalty != 0; }
@@ -129,7 +134,7 @@ struct DecodingOptions {
   }
 };
 
-/// Throws if an option is out of range or does not go with another. where: begins the message.
+/// Throws if an option is out of range or contradicts another. where: begins the message.
 inline void check_options(const DecodingOptions& options, const char* where) {
   const auto expect_least = [&](const char* name, Index value, Index least) {
     check(value >= least, where, ": ", name, " is ", value, ", expected ", least, " or more");

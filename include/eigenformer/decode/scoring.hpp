@@ -17,7 +17,9 @@
 namespace eigenformer::inline EIGENFORMER_ABI {
 
 struct ScoringOptions {
-  Index max_batch_size = 1024;  // maximum number of tokens on either side of a batch; limits the memory for logits
+  // Maximum number of tokens on either side of a batch, which limits the memory for logits. A longer sentence raises it
+  // to its own length.
+  Index max_batch_size = 1024;
   Token begin_token = Vocabulary::begin;
   Token end_token = Vocabulary::end;
 };
@@ -28,7 +30,7 @@ struct ScoringResult {
   double log_probability = 0;                   // their sum
 };
 
-/// Returns exp(-mean log-probability) of all tokens, end tokens included; 1 if there are none.
+/// Returns exp(-mean log-probability) of all tokens, end tokens included; 1 if there are no tokens.
 inline double perplexity(std::span<const ScoringResult> results) {
   double sum = 0;
   std::size_t tokens = 0;
@@ -42,7 +44,7 @@ inline double perplexity(std::span<const ScoringResult> results) {
 /// Returns the score of each target sentence, given its source sentence. The model reads whole targets at once, as in
 /// training, batch by batch. A result does not depend on the batch.
 ///
-/// model: a Transformer, a RecurrentSeq2Seq, or any template whose model(context, source, target) returns logits.
+/// model: a Transformer, a RecurrentSeq2Seq, or any class template whose model(context, source, target) returns logits.
 /// sources: with end tokens, as the model takes them. targets: without begin and end tokens. Throws if their numbers
 /// differ, if max_batch_size is below 1, if the context has a tape, or if logits are NaN.
 template <template <class> class Model, class Scalar>
@@ -90,7 +92,8 @@ std::vector<ScoringResult> score_tokens(const Model<Scalar>& model, const Tokens
   return results;
 }
 
-/// Returns the score of each target sentence under one of several kinds of models: a Seq2Seq. See above.
+/// Returns the score of each target sentence under a Seq2Seq, or another variant of models. Arguments and errors are
+/// those of the overload for one model.
 template <template <class> class... Models, class Scalar>
 std::vector<ScoringResult> score_tokens(const std::variant<Models<Scalar>...>& model, const Tokens& sources,
                                         const Tokens& targets, const ScoringOptions& options = {},

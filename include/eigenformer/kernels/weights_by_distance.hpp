@@ -18,7 +18,7 @@ template <class Scalar>
 struct WeightsByDistanceGradients {
   MatrixRef<Scalar> d_q;
   MatrixRef<Scalar> d_k;
-  std::span<double> d_sinks{};  // one per head; the sinks' gradients are added. empty: not wanted
+  std::span<double> d_sinks{};  // one per query head, to which the sinks' gradients are added; empty: not wanted
 };
 
 namespace detail {
@@ -56,8 +56,8 @@ void weights_by_distance_forward(const AttentionLayout& layout, const ConstMatri
                                 });
 }
 
-/// Returns the gradient of a head's sink, from one sequence. weights: of the keys; d_weights: their gradients. A query
-/// gives its sink the weight that its keys lack to a sum of 1.
+/// Returns the gradient of a head's sink from one sequence. weights: those of the keys; d_weights: their gradients. The
+/// weight of the sink is 1 minus the sum of the keys' weights.
 template <class Scalar>
 double sink_gradient(const ScoreMatrix<Scalar>& weights, const ScoreMatrix<Scalar>& d_weights) {
   Eigen::ArrayXd sink = Eigen::ArrayXd::Ones(weights.rows()), change = Eigen::ArrayXd::Zero(weights.rows());
@@ -131,8 +131,9 @@ void weights_by_distance_forward(const ConstMatrixRef<Scalar>& q, const ConstMat
                                               options, w);
 }
 
-/// Writes the gradients of q and k. d_w: [queries x heads * (2n + 1)]. Also adds to the gradients that the score
-/// itself has, if any. Throws if shapes do not fit or options.key_index is given, before it writes.
+/// Writes the gradients of q and k. d_w: [queries x heads * (2n + 1)]. Also adds the gradients of the sinks to
+/// to.d_sinks, unless it is empty, and the score's gradients of its own parameters, if any. Throws, before it writes,
+/// if shapes do not fit or options has key_index or key_pages.
 template <class Scalar, class S>
 void weights_by_distance_backward(const ConstMatrixRef<Scalar>& q, const ConstMatrixRef<Scalar>& k, const S& score,
                                   const AttentionOptions& options, const ConstMatrixRef<Scalar>& d_w,

@@ -55,8 +55,8 @@ struct AttentionPositions {
   Variable<Scalar> apply_rotary(const Context<Scalar>& context, const Variable<Scalar>& x, Index heads,
                                 const RowOffsets& x_rows, const RowOffsets& key_rows) const;
 
-  /// Applies rotary position embeddings to x, whose rows stand at the given positions: [tokens x heads * width]; other
-  /// encodings return x unchanged. Throws if there is not one position a row, or if one is negative.
+  /// Applies rotary position embeddings to queries or keys x: [tokens x heads * width]; other encodings return x
+  /// unchanged. positions: one per row of x; may be negative. Throws if their number differs from that of the rows.
   Variable<Scalar> apply_rotary_at(const Context<Scalar>& context, const Variable<Scalar>& x, Index heads,
                                    std::span<const Index> positions) const;
 
@@ -105,7 +105,7 @@ Variable<Scalar> AttentionPositions<Scalar>::apply_rotary_at(const Context<Scala
   const Index first = *lowest;
   const auto longer = std::make_shared<const RotaryTable<Scalar>>(
       rotary_table<Scalar>(*highest + 1 - first, table->width(), options.rotary_base, first, options.rope_scaling));
-  std::vector<Index> rows(positions.begin(), positions.end());  // of the longer table
+  std::vector<Index> rows(positions.begin(), positions.end());  // each token's row of the longer table
   for (Index& row : rows) row -= first;
   return rotary<Scalar>(context, x, longer, rows, {.heads = heads});
 }

@@ -12,16 +12,16 @@ namespace eigenformer::inline EIGENFORMER_ABI {
 
 struct KeyValueCacheOptions {
   Index layers = 1;
-  // Tokens in a page. Attention reads a sequence in place while it fits into one page, or while its pages lie one after
-  // another, and through a copy of a tile otherwise. Large pages waste memory at the end of each sequence, and are
-  // dearer to copy when sequences part.
+  // Tokens in a page. Attention reads a sequence in place if it fits into one page or its pages are adjacent, and
+  // copies it tile by tile otherwise. Large pages waste memory at the end of each sequence, and cost more to copy when
+  // sequences diverge.
   Index page_size = 16;
 };
 
 /// Stores the projected keys and values of sequences, for all layers of a decoder. They lie in pages, and sequences
-/// share the pages of common prefixes: see PageTable. All layers have the same pages.
+/// share the pages of common prefixes: see PageTable. All layers use the same page numbers.
 ///
-/// Sixteen continuations of one prompt, which is stored once:
+/// This makes sixteen continuations of one prompt, which is stored once:
 ///
 ///   KeyValueCache<float> cache({.layers = 12});
 ///   cache.add(1);
@@ -34,8 +34,8 @@ struct KeyValueCacheOptions {
 ///
 /// MultiHeadAttention::append_to_cache and attend_to_cache do the last two lines for a layer.
 ///
-/// The buffers double when all pages are used; this copies the rows. Otherwise rows stay where they are, and no call
-/// allocates memory.
+/// The buffers double when all pages are used, which copies the rows. Otherwise rows stay where they are, and only a
+/// longer page table allocates memory.
 template <class Scalar>
 class KeyValueCache {
  public:
@@ -53,11 +53,11 @@ class KeyValueCache {
 
   /// Adds `count` sequences without tokens after the others. Throws if count is negative.
   void add(Index count) { table_.add(count); }
-  /// Makes sequence i what sequence parents[i] was. Drops sequences that are nobody's parents. Throws if a parent does
-  /// not exist, before it changes anything.
+  /// Replaces sequence i by the former sequence parents[i]. Drops sequences that are not among the parents. Throws,
+  /// before it changes anything, if a parent does not exist.
   void branch(std::span<const Index> parents) { table_.branch(parents); }
-  /// Makes room for tokens[s] more tokens of sequence s, whose keys and values write() then stores. Throws unless there
-  /// is a number, 0 or more, for each sequence, before it changes anything.
+  /// Makes room for tokens[s] more tokens of sequence s. write() then stores their keys and values. Throws, before it
+  /// changes anything, unless there is one number for each sequence, 0 or more.
   void extend(std::span<const Index> tokens) {
     table_.extend(tokens);
     copy_pages();
@@ -69,7 +69,7 @@ class KeyValueCache {
   }
 
   /// Stores a layer's keys and values of the tokens that the last extend() added, sequence by sequence. Throws if the
-  /// layer does not exist, or if rows or widths do not fit.
+  /// layer does not exist, if there is not one row per new token, or if widths differ from those of earlier rows.
   /// keys: [new tokens x key width], values: [new tokens x value width].
   template <class Keys, class Values>
   void write(Index layer, const Eigen::MatrixBase<Keys>& keys, const Eigen::MatrixBase<Values>& values) {
@@ -90,15 +90,15 @@ class KeyValueCache {
     }
   }
 
-  /// Returns a layer's keys, with rows as in table(): [rows x key width], valid until the next extend(). Throws if the
-  /// layer does not exist, or has not been written since.
+  /// Returns a layer's keys: [rows x key width]. The rows are numbered as in table(). Valid until the next extend().
+  /// Throws if the layer does not exist, or if extend() has added pages and write() has not stored this layer since.
   Variable<Scalar> keys(Index layer) const { return rows_of(layer, layers_[checked(layer)].keys); }
   /// Returns a layer's values: [rows x value width]; otherwise like keys().
   Variable<Scalar> values(Index layer) const { return rows_of(layer, layers_[checked(layer)].values); }
 
-  /// Returns the options of attention of queries to keys() and values(): those given, with each sequence's keys. If
-  /// given.query_rows is not set, the queries are the tokens that the last extend() added. Valid until the next
-  /// change of the sequences.
+  /// Returns `given` for attention to keys() and values(), with the lengths and pages of each sequence's keys. If
+  /// given.query_rows is not set, the queries are the tokens that the last extend() added. Valid until the sequences
+  /// change.
   AttentionOptions options(AttentionOptions given) const {
     if (!given.query_rows.given()) given.query_rows = table_.new_tokens();
     given.key_rows = table_.key_rows();

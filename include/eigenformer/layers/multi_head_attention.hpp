@@ -43,15 +43,15 @@ struct AttentionBatch {
   const AttentionPositions<Scalar>* positions = nullptr;  // null: none; else a sequence's queries are its last tokens
 };
 
-/// Chooses a layer of a KeyValueCache, and the queries that attend to its keys.
+/// A layer of a KeyValueCache, and the queries that attend to its keys.
 template <class Scalar>
 struct CacheQueries {
   Index layer = 0;
-  RowOffsets query_rows{};  // queries of each sequence; not given: the tokens that the last extend() added
-  // The place of each sequence's first query, for scores that depend on it, such as a window; its owner must outlive
-  // the call. nullopt, as for self-attention: the queries are the last tokens of their sequence.
+  RowOffsets query_rows{};  // queries of each sequence; empty: the tokens that the last extend() added
+  // The position of each sequence's first query, for scores that depend on positions, such as a window. The span must
+  // outlive the call. nullopt, for self-attention: the queries are the last tokens of their sequence.
   std::optional<std::span<const Index>> query_offsets{};
-  AttentionObserver<Scalar>* observer = nullptr;  // receives the weights, if not null
+  AttentionObserver<Scalar>* observer = nullptr;  // receives the weights, if not null; the context's observer does not
 };
 
 /// Computes MultiHead(Q, K, V) = concat(head_1, .., head_h) W_o with head_i = attention(Q W_q_i, K W_k_i, V W_v_i).
@@ -67,9 +67,9 @@ struct CacheQueries {
 /// Using aV takes a second pass over the scores; see attention_with_relative_values.
 ///
 /// The layer's `score` may be any score, such as a window, a soft cap or a function, or several combined. A function
-/// may have parameters, which are the layer's (see TrainableScore). The score is written for whole sequences. In
-/// self-attention to a cache, and in `attend_to_cache`, it sees queries at their places in the sequence (see
-/// AnyScore::after_past).
+/// may have parameters, which belong to the layer (see TrainableScore). The score is written for whole sequences. In
+/// `attend_to_cache`, and in self-attention of a sequence's last tokens, it sees queries at their positions in the
+/// sequence (see AnyScore::after_past).
 ///
 /// A sink is a key without a value. It takes a share of the weights of its head (see AttentionOptions::sinks).
 template <class Scalar>
@@ -82,7 +82,7 @@ struct MultiHeadAttention {
   HeadNorm<Scalar> k_norm;            // of each head's keys, before positions and before they are cached
   Parameter<Scalar> relative_keys;    // aK: [2k + 1 x head_width], for distances -k .. k; empty: none
   Parameter<Scalar> relative_values;  // aV: [2k + 1 x head_width], for distances -k .. k; empty: none
-  Parameter<Scalar> sinks;            // scores of the sinks: [1 x heads]; empty: none
+  Parameter<Scalar> sinks;            // scores of the sinks: [1 x heads]; empty: no sinks
   Index heads = 1;
   Index key_heads = 1;
   double dropout = 0;
@@ -107,13 +107,14 @@ struct MultiHeadAttention {
                               const Variable<Scalar>& key, const Variable<Scalar>& value,
                               const AttentionBatch<Scalar>& batch = {}) const;
 
-  /// Attends to the sequences of a cache, for decoding. query: [queries x width] -> [queries x width].
+  /// Attends to the sequences of a cache, for decoding. Throws if `context` has a tape. query: [queries x width] ->
+  /// [queries x width].
   Variable<Scalar> attend_to_cache(const Context<Scalar>& context, const Variable<Scalar>& query,
                                    const KeyValueCache<Scalar>& cache, const CacheQueries<Scalar>& queries = {},
                                    const AttentionPositions<Scalar>& positions = {}) const;
 
-  /// Projects x to keys and values, applies `positions` and writes them to a layer of the cache. x: the tokens that the
-  /// last cache.extend() added, [tokens x width].
+  /// Projects x to keys and values, applies `positions` to the keys, and writes both to a layer of the cache. x: the
+  /// tokens that the last cache.extend() added, [tokens x width].
   void append_to_cache(const Context<Scalar>& context, const Variable<Scalar>& x, KeyValueCache<Scalar>& cache,
                        Index layer = 0, const AttentionPositions<Scalar>& positions = {}) const;
 
@@ -141,11 +142,11 @@ struct MultiHeadAttention {
                                 const RowOffsets& key_rows, const AttentionPositions<Scalar>& positions) const {
     return positions.apply_rotary(context, k_norm(context, k(context, key), key_heads), key_heads, x_rows, key_rows);
   }
-  // Returns the score of positions, if there are any, combined with `other`.
+  // Returns the score of relative_keys or `positions`, if any, combined with `other`.
   VariableScore<Scalar> with_positions(const Context<Scalar>& context, const Variable<Scalar>& queries,
                                        const VariableScore<Scalar>& other,
                                        const AttentionPositions<Scalar>& positions) const;
-  // Attends to keys and values, and projects the result.
+  // Computes attention and projects the result.
   Variable<Scalar> attend(const Context<Scalar>& context, QueryKeyValue<Scalar> in,
                           const VariableScore<Scalar>& score_used, const AttentionOptions& options) const;
   void record_weights(const Context<Scalar>& context, const Variable<Scalar>& queries, const Variable<Scalar>& keys,

@@ -97,9 +97,9 @@ struct Positions {
   Variable<Scalar> operator()(const Context<Scalar>& context, const Variable<Scalar>& x,
                               const RowOffsets& rows = {}) const;
 
-  /// Adds the encodings of the given positions to x, one a row, for decoding step by step: [tokens x width] -> [tokens
-  /// x width]. Throws if there is not one position a row, or if the encoding is learned and a position exceeds the
-  /// learned ones.
+  /// Adds the encodings of the given positions to x, for decoding step by step: [tokens x width] -> [tokens x width].
+  /// positions: one per row of x, 0 or more. Throws if their number differs from that of the rows, or if the encoding
+  /// is learned and a position exceeds the learned ones.
   Variable<Scalar> at(const Context<Scalar>& context, const Variable<Scalar>& x,
                       std::span<const Index> positions) const;
 

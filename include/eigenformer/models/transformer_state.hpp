@@ -19,13 +19,14 @@ struct TransformerStateOptions {
   Index memory_page_size = 16;  // of the cache of the encoder's output
 };
 
-/// Step function for the searches in decode/. Caches the keys and values of all tokens so far in pages, which
-/// hypotheses share: dropping, reordering or splitting hypotheses moves page numbers only. The keys and values of a
-/// sentence's encoding are stored once, while a hypothesis of the sentence is left.
+/// Step function for the searches in decode/. Caches the keys and values of all tokens so far in pages that hypotheses
+/// share, so dropping, reordering or splitting hypotheses moves only page numbers. The keys and values of an encoded
+/// sentence are stored once, until the sentence has no hypothesis left.
 ///
 /// A hypothesis's logits depend on its sentence and its tokens alone, bit for bit, not on the other hypotheses.
 ///
-/// Once its buffers are as large as they ever get, a step of a model without scores of its own allocates no memory.
+/// A step allocates no memory once the buffers have reached their final size. Exceptions: layers with scores or sinks,
+/// the encodings alibi, bucketed and relative, positions beyond the precomputed tables, and recorded alignments.
 template <class Scalar>
 class TransformerState {
  public:
@@ -41,14 +42,15 @@ class TransformerState {
                                                                   : (std::numeric_limits<Index>::max)();
   }
 
-  /// Encodes more sentences. They have the numbers after the previous step's hypotheses, or before the first step after
-  /// the sentences so far. A sentence that is nobody's parent in the next step is dropped.
+  /// Encodes more sentences. Their numbers follow those of the previous step's hypotheses, or, before the first step,
+  /// those of the sentences so far. The next step drops a sentence that is not among its parents.
   void add(const Tokens& source);
 
-  /// Appends tokens[i] to hypothesis parents[i] of the previous step, or to a sentence that was added since; the result
-  /// is hypothesis i of this step. In the first step, the parents are the sentences. Drops hypotheses that are nobody's
-  /// parents. Returns the logits of the next tokens, [hypotheses x vocabulary size], valid until the next step. Throws
-  /// before it changes anything if a parent or token does not exist, or if a hypothesis has max_tokens() tokens.
+  /// Appends tokens[i] to hypothesis parents[i] of the previous step, or to a sentence that was added since. The result
+  /// is hypothesis i of this step. In the first step, the parents are the sentences. Drops hypotheses that are not
+  /// among the parents. Returns the logits of the next tokens, [hypotheses x vocabulary size], valid until the next
+  /// step. Throws, before it changes anything, if a parent or token does not exist, or if a parent has max_tokens()
+  /// tokens.
   ConstMatrixMap<Scalar> operator()(std::span<const Index> parents, std::span<const Token> tokens);
 
   /// Chooses whether steps record alignments. Throws after the first step, or if the decoder has no layers.

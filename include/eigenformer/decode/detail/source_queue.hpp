@@ -1,4 +1,4 @@
-// Source sentences that wait to be decoded.
+// A queue of source sentences to decode.
 #pragma once
 
 #include <algorithm>
@@ -11,7 +11,8 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI::detail {
 
-/// Hands out sentences in batches of at most max_batch_size, the longest first.
+/// Hands out sentences in batches of at most max_batch_size, the longest first. A sentence of a larger size is a batch
+/// of its own.
 class SourceQueue {
  public:
   SourceQueue(const Tokens& sources, const DecodingOptions& options, const char* where)
@@ -27,8 +28,8 @@ class SourceQueue {
 
   bool empty() const { return next_ == plans_.size(); }
 
-  /// Returns the next sentences that fit beside others of the size `active`. None as long as less than a quarter of the
-  /// batch is free, because it is faster to encode several sentences at once.
+  /// Returns the next sentences that fit into the batch. active: the size of the sentences in it. Returns none while
+  /// less than a quarter of the batch is free, because encoding several sentences at once is faster.
   std::span<const SentencePlan> take(Index active) {
     const std::size_t first = next_;
     if (active > 0 && capacity_ - active < std::max<Index>(1, capacity_ / 4)) return {};

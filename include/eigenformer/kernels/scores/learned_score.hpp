@@ -23,7 +23,7 @@ struct ScoreParameter {
   TensorView<const Scalar> values;  // [n]
   TensorView<Scalar> d_values{};    // [heads x n], a row for each query head; null if no gradient is wanted
 
-  /// Throws if the gradient's shape does not fit.
+  /// Throws if there are no numbers or more than 2^31 - 1, or if the gradient's shape does not fit.
   ScoreParameter(const TensorView<const Scalar>& numbers, const TensorView<Scalar>& gradient = {})  // NOLINT: implicit
       : values(numbers.rank() == 1 ? numbers : numbers.reshape({-1})), d_values(gradient) {
     check(gradient.data() == nullptr || (gradient.rank() == 2 && gradient.shape()[1] == values.shape()[0]),
