@@ -9,7 +9,7 @@ namespace ef = eigenformer;
 
 int main() {
   ef::Rng rng(3);
-  // Far keys count less, by how much is learned. The function takes `auto`, so it has derivatives.
+  // Far keys get lower scores; the slope is learned. The function takes `auto`, so it can be differentiated.
   const auto decay = [](auto s, const ef::ScorePosition& at, const auto& slope) {
     return s - slope(at.head) * static_cast<float>(at.query - at.key);
   };
@@ -35,7 +35,7 @@ int main() {
     if (update % 100 == 0) std::cout << "update " << update << ": loss " << loss.scalar() << '\n';
     tape.backward(loss);
     const double rate = 0.05 * std::pow(0.99, update);
-    of_score.update(student.score, tape.gradients(), rate);  // these two alone: the other weights stay as they are
+    of_score.update(student.score, tape.gradients(), rate);  // only these two: all other weights stay fixed
     of_sinks.update(student.sinks, tape.gradients(), rate);
     tape.gradients().clear();
   }

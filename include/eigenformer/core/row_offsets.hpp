@@ -69,9 +69,8 @@ class RowOffsets {
   }
   static RowOffsets from_lengths(std::initializer_list<Index> lengths) { return from_indices(lengths); }
 
-  /// Returns offsets over memory that the caller must keep alive and unchanged while the result or a copy is in use.
-  /// Neither making nor copying it allocates memory. The offsets are not checked: they must begin with 0 and not
-  /// decrease.
+  /// Returns a view of the caller's offsets, which must stay alive and unchanged while the result or a copy of it is in
+  /// use. Allocates no memory, nor do copies. The offsets are not checked: they must begin with 0 and not decrease.
   static RowOffsets view(std::span<const Index> offsets) {
     RowOffsets rows;
     rows.view_ = offsets;

@@ -130,7 +130,7 @@ EIGEN_ALWAYS_INLINE Scalar max_of_lanes(const Packet<Scalar>& a) {
   return Eigen::internal::predux_max(a);
 }
 
-/// Returns whether integers[i] is integers[0] + step * i for each i up to count - 1.
+/// Returns whether integers[i] equals integers[0] + step * i for all i below count. step: -1, 0 or 1.
 template <int count, std::int32_t step>
 EIGEN_ALWAYS_INLINE bool in_sequence(const std::int32_t* integers) {
 #ifdef EIGEN_VECTORIZE_AVX512

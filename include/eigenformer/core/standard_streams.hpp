@@ -31,7 +31,7 @@ inline void flush_standard_output() {
   if (std::cout.good() && std::ferror(stdout) == 0) return;
   std::error_code error = detail::last_error();
 #if !defined(_WIN32)
-  if (!error && ::write(1, "", 0) < 0) error = detail::last_error();  // an earlier write failed, for the same reason
+  if (!error && ::write(1, "", 0) < 0) error = detail::last_error();  // asks for the error of an earlier write
 #endif
   fail("standard output: cannot be written", error ? ": " : "", error ? detail::error_reason(error) : std::string());
 }

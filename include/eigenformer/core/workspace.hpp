@@ -29,7 +29,7 @@ class Workspace {
     static_assert(std::is_trivially_destructible_v<Scalar>, "a workspace holds plain numbers");
     const std::size_t bytes = bytes_for<Scalar>(count);
     std::byte* block = memory_->allocate(bytes);
-    const auto release = [list = memory_.get(), bytes](Scalar* scalars) {  // OwnerAllocator keeps the list
+    const auto release = [list = memory_.get(), bytes](Scalar* scalars) {  // OwnerAllocator keeps the list alive
       list->release(reinterpret_cast<std::byte*>(scalars), bytes);
     };
     return std::shared_ptr<Scalar>(reinterpret_cast<Scalar*>(block), release, OwnerAllocator<Scalar>(memory_));
@@ -66,7 +66,7 @@ class Workspace {
     void operator()(std::byte* block) const { ::operator delete(block, std::align_val_t(block_alignment)); }
   };
 
-  // Memory for what a shared_ptr owns its block with. Those that are not in use form a list.
+  // Memory for the control block of a shared_ptr. Unused ones form a linked list.
   union Owner {
     Owner* next;
     alignas(std::max_align_t) std::byte memory[96];
@@ -180,11 +180,11 @@ class Workspace {
     std::size_t blocks_ = 0;  // lent, over all chunks
     std::size_t capacity_ = 0;
     std::size_t chunks_made_ = 0;
-    Owner* owners_ = nullptr;  // not in use
+    Owner* owners_ = nullptr;  // unused memory for control blocks
   };
 
-  // Allocates what a shared_ptr owns its block with, from the list of the block. So lending a block again allocates
-  // nothing.
+  // Allocates the control block of a shared_ptr from the same FreeList as its memory. So lending the memory again
+  // allocates nothing from the heap.
   template <class T>
   struct OwnerAllocator {
     using value_type = T;

@@ -26,7 +26,7 @@ template <class Step>
 using LogitsScalar = typename std::remove_cvref_t<decltype(std::declval<Step&>()(std::span<const Index>(),
                                                                                  std::span<const Token>()))>::Scalar;
 
-/// Decodes the sentences of a step function. where: begins messages of errors.
+/// Decodes the sentences of a step function. where: begins error messages.
 template <class Step>
 std::vector<std::vector<Hypothesis>> search_step(Step& step, Index sentences, const DecodingOptions& options,
                                                  const char* where) {
@@ -41,8 +41,8 @@ std::vector<std::vector<Hypothesis>> search_step(Step& step, Index sentences, co
 
 /// Returns the best hypotheses of each sentence, best first: at most options.num_hypotheses, at least one. Decodes
 /// `sentences` sequences at once. Sequences that are done leave the batch. No sequence has more tokens than
-/// step.max_tokens(), if the step has it. Ties go to the earlier hypothesis, then to the token with the lower number.
-/// Ignores options.max_batch_size.
+/// step.max_tokens(), if the step has it. Ties go to the earlier hypothesis, then to the lower token number. Ignores
+/// options.max_batch_size.
 ///
 /// Throws if an option is out of range, if the step's logits have the wrong number of rows, or if a row has NaN,
 /// infinity, or nothing but minus infinity.
@@ -55,11 +55,11 @@ std::vector<std::vector<Hypothesis>> beam_search(Step&& step, Index sentences, c
 }
 
 /// Returns the best hypotheses of each source sentence, in the order of the sources. At most options.max_batch_size
-/// sentences are decoded at once. If the step function has `add`, waiting sentences take the places of those that are
-/// done. Otherwise each batch has its own step function.
+/// sentences are decoded at once. If the step function has `add`, waiting sentences take the places of finished ones.
+/// Otherwise each batch has its own step function.
 ///
-/// make_step(source): returns a step function for these Tokens. sources: as the model takes them, with end tokens.
-/// Throws as above.
+/// make_step(tokens): returns a step function for these Tokens. sources: as the model takes them, with end tokens.
+/// Throws like the overload for a step function.
 template <class MakeStep>
 requires DecodingStep<std::invoke_result_t<MakeStep&, const Tokens&>> std::vector<std::vector<Hypothesis>> beam_search(
     MakeStep&& make_step, const Tokens& sources, const DecodingOptions& options = {}) {
@@ -82,9 +82,10 @@ requires DecodingStep<std::invoke_result_t<MakeStep&, const Tokens&>> std::vecto
   return results;
 }
 
-/// Returns the best hypotheses of each source sentence, in the order of the sources, decoded by a model that has a
-/// decoding_state: a Transformer or a RecurrentSeq2Seq. sources: with end tokens. context: without a tape; its threads
-/// search too. Throws as above.
+/// Decodes with a model that has a decoding_state: a Transformer or a RecurrentSeq2Seq. Returns the best hypotheses of
+/// each source sentence, in the order of the sources. sources: with end tokens. context: without a tape; its threads
+/// also search, unless options.threads is set. Throws like the overload for a step function, or if the context has a
+/// tape.
 template <template <class> class Model, class Scalar>
 requires requires(const Model<Scalar>& model, const Tokens& sources, const Context<Scalar>& context) {
   decoding_state(model, sources, context);
@@ -97,7 +98,8 @@ std::vector<std::vector<Hypothesis>> beam_search(const Model<Scalar>& model, con
   return beam_search([&](const Tokens& batch) { return decoding_state(model, batch, context); }, sources, with_threads);
 }
 
-/// Returns the best hypotheses of one sentence, best first. source: its tokens, with the end token. Throws as above.
+/// Returns the best hypotheses of one sentence, best first. source: its tokens, with the end token. Throws like the
+/// overload for many sentences.
 ///
 ///   for (const Hypothesis& hypothesis : beam_search(model, source, {.beam_size = 5, .num_hypotheses = 5}))
 template <template <class> class Model, class Scalar>
@@ -112,8 +114,8 @@ std::vector<Hypothesis> beam_search(const Model<Scalar>& model, std::span<const 
   return std::move(beam_search(model, sources, options, context).front());
 }
 
-/// Returns the best hypotheses of each source sentence, decoded by one of several kinds of models: a Seq2Seq. See
-/// above.
+/// Decodes with a Seq2Seq, or with another variant of models. Returns the best hypotheses of each source sentence, in
+/// the order of the sources. Arguments and errors are those of the overload for one model.
 template <template <class> class... Models, class Scalar>
 std::vector<std::vector<Hypothesis>> beam_search(const std::variant<Models<Scalar>...>& model, const Tokens& sources,
                                                  const DecodingOptions& options = {},

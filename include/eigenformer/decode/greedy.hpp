@@ -19,11 +19,11 @@ struct GreedyOptions {
   std::optional<std::span<const Index>> limits{};
 };
 
-/// Decodes `sentences` sequences at once. It is beam_search with beam_size 1, without penalties or a minimum length.
-/// Sequences that have ended leave the batch. Ties between tokens go to the lowest number. If the step has
-/// max_tokens(), no sequence exceeds it: a Transformer with learned positions needs such a limit. Throws if `sentences`
-/// or a limit is negative, if there is not one limit per sentence, or if the step's logits have the wrong number of
-/// rows, or a row has NaN, infinity, or nothing but minus infinity.
+/// Decodes `sentences` sequences at once, as beam_search does with beam_size 1, without penalties or a minimum length.
+/// Sequences that have ended leave the batch. Ties go to the lowest token number. If the step has max_tokens(), no
+/// sequence exceeds it: a Transformer with learned positions needs such a limit. Throws if `sentences` or a limit is
+/// negative, if there is not one limit per sentence, or if the step's logits have the wrong number of rows, or a row
+/// has NaN, infinity, or nothing but minus infinity.
 ///
 ///   TransformerState<float> step(model, source);
 ///   std::vector<Hypothesis> translations = greedy_search(step, source.sequences());

@@ -8,7 +8,7 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// Returns what the log-probability of a hypothesis is divided by:
+/// Returns the divisor of a hypothesis's log-probability:
 /// - average: length^alpha
 /// - gnmt: (5 + length)^alpha / 6^alpha (Wu et al. 2016, arXiv 1609.08144, equation 14)
 /// length: the number of tokens without the end token; 0 counts as 1.
@@ -19,7 +19,7 @@ inline double length_penalty(LengthPenalty type, double alpha, Index length) {
 
 /// Returns the coverage penalty beta * sum_j log(min(sum_i p_ij, 1)), at most 0 (Wu et al. 2016, equation 14). p_ij is
 /// the weight with which target token i attends to source token j. As in CTranslate2, the end token has no row, and
-/// source tokens with no weight at all are left out. coverage: sum_i p_ij of each j, any dense Eigen vector.
+/// source tokens without any weight are left out. coverage: sum_i p_ij for each j, any dense Eigen vector.
 template <class Derived>
 double coverage_penalty(double beta, const Eigen::DenseBase<Derived>& coverage) {
   double sum = 0;

@@ -1,5 +1,6 @@
-// Changes of the logits of a hypothesis' next token, as in CTranslate2 and Hugging Face. logits: [vocabulary size];
-// tokens: those of the hypothesis so far, without the begin token. Forbidden tokens get minus infinity.
+// Functions that change the logits of a hypothesis's next token, as in CTranslate2 and Hugging Face. logits:
+// [vocabulary size]; tokens: the hypothesis so far, without the begin token. A forbidden token gets the logit minus
+// infinity.
 #pragma once
 
 #include <algorithm>
@@ -17,8 +18,8 @@ void suppress_token(std::span<Scalar> logits, Token token) {
   logits[static_cast<std::size_t>(token)] = -std::numeric_limits<Scalar>::infinity();
 }
 
-/// Makes each token that has occurred less likely: divides a positive logit by the penalty, and multiplies others
-/// (Keskar et al. 2019, arXiv 1909.05858, section 4.1, with CTranslate2's and Hugging Face's rule for signs).
+/// Makes each token that has occurred less likely: divides a positive logit by the penalty, and multiplies any other by
+/// it (Keskar et al. 2019, arXiv 1909.05858, section 4.1, with CTranslate2's and Hugging Face's rule for signs).
 template <class Scalar>
 void apply_repetition_penalty(std::span<Scalar> logits, std::span<const Token> tokens, double penalty) {
   for (std::size_t i = 0; i < tokens.size(); ++i) {

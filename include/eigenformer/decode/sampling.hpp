@@ -1,5 +1,5 @@
-// Draws of a next token: temperature, top-k (Fan et al. 2018) and nucleus sampling, top-p (Holtzman et al. 2020, arXiv
-// 1904.09751).
+// Sampling of the next token, with temperature, top-k (Fan et al. 2018) and nucleus sampling, which is top-p (Holtzman
+// et al. 2020, arXiv 1904.09751).
 #pragma once
 
 #include <algorithm>
@@ -18,16 +18,16 @@ struct SamplingOptions {
   double temperature = 1;  // divides the logits
 };
 
-/// Memory that draws reuse.
+/// Buffers that calls of sample_token reuse.
 struct SamplingBuffers {
   std::vector<Token> tokens;
   std::vector<double> weights;
 };
 
-/// Draws a token. The logits are divided by the temperature, then restricted to the topk likeliest tokens, then to the
-/// fewest of these that have the probability topp; equally likely tokens are taken in the order of their numbers.
-/// uniform: a uniform number in [0, 1), from which the draw is made. The result depends on nothing else. Throws if an
-/// option is out of range or all logits are minus infinity.
+/// Draws a token. The logits are divided by the temperature. The draw is then restricted to the topk likeliest tokens,
+/// and to the fewest likeliest of these that have the share topp of their probability. Equally likely tokens are
+/// ordered by number. uniform: a uniform random number in [0, 1), which decides the draw; no other random number is
+/// used. Throws if an option is out of range or all logits are minus infinity.
 template <class Scalar>
 Token sample_token(std::span<const Scalar> logits, const SamplingOptions& options, double uniform,
                    SamplingBuffers& buffers) {

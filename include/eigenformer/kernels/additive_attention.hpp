@@ -22,7 +22,7 @@ struct AdditiveAttentionOptions {
   // key_index[j]. By default all rows are keys; an empty list means no keys.
   // The backward does not support key_index.
   std::optional<std::span<const Index>> key_index{};
-  // The pages in which keys and values lie, as in AttentionOptions. The backward does not support key_pages.
+  // The pages that hold keys and values, as in AttentionOptions. The backward does not support key_pages.
   std::optional<KeyPages> key_pages{};
   Threads* threads = nullptr;
 };

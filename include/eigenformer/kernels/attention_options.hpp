@@ -40,9 +40,9 @@ struct AttentionOptions {
   // sequences of key_rows; key j is row key_index[j]. By default all rows are keys; an empty list means no keys. The
   // backward does not support key_index.
   std::optional<std::span<const Index>> key_index{};
-  // The pages in which keys lie; needs key_rows, whose lengths are the numbers of keys. A kernel tile is read in place
-  // if its rows lie one after another, in one page or in pages next to each other, and through a copy otherwise. Pages
-  // of 256 rows always hold a tile for widths of 64 and more. The backward does not support key_pages.
+  // The pages that hold the keys; needs key_rows, whose lengths are the numbers of keys. A kernel tile is read in place
+  // if its rows are adjacent, in one page or in adjacent pages, and copied otherwise. Pages of 256 rows always hold a
+  // tile for widths of 64 and more. The backward does not support key_pages.
   std::optional<KeyPages> key_pages{};
   // Attention sinks: one score per query head for a key without a value, which takes a share of the weights (Xiao et
   // al. 2023, arXiv 2309.17453; learned in gpt-oss). Empty: none. The span must outlive the call. Log-sum-exps include
@@ -51,7 +51,7 @@ struct AttentionOptions {
   double dropout = 0;  // rate for the attention weights, drawn with dropout_key
   RandomKey dropout_key{};
   Threads* threads = nullptr;
-  Workspace* workspace = nullptr;  // memory for the lists that a call makes; default: the heap
+  Workspace* workspace = nullptr;  // memory for the lists of a call; null: the heap
 };
 
 /// Stands for the last argument of a call that already has options, and so needs no more.

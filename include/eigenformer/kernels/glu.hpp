@@ -9,8 +9,8 @@ namespace eigenformer::inline EIGENFORMER_ABI {
 
 namespace detail {
 
-/// The gated linear unit over one dimension of a tensor, as that of a matrix: the dimension and those after it are the
-/// columns, so the first half of the columns holds the first half of the dimension.
+/// Reshapes the gated linear unit over one dimension of a tensor to that of a matrix. The columns are the dimension and
+/// those after it, so the first half of the columns is the first half of the dimension.
 struct GluShape {
   /// Throws if the dimension does not exist or its size is odd.
   GluShape(const Sizes& x, Index given) : dimension(dimension_number("glu", given, x.rank())), result(x) {

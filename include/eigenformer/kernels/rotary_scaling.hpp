@@ -19,9 +19,9 @@ enum class RopeType {
   unscaled,  // "default"
   linear,    // position interpolation: all frequencies divided by factor (Chen et al. 2023, arXiv 2306.15595)
   ntk,       // a larger base: divides the lowest frequency by factor, higher ones by less (Peng et al., section 3.1)
-  dynamic,   // ntk with a factor that depends on the sequence length (Peng et al., section 3.3)
+  dynamic,   // ntk with a factor that depends on sequence_length (Peng et al., section 3.3)
   yarn,      // Peng et al. 2023, arXiv 2309.00071, section 3.4
-  longrope,  // a divisor for each pair, others for long sequences (Ding et al. 2024, arXiv 2402.13753)
+  longrope,  // a divisor per pair, and a second list for long sequences (Ding et al. 2024, arXiv 2402.13753)
   llama3     // Llama 3.1 (Grattafiori et al. 2024, arXiv 2407.21783) as in the format of Hugging Face
 };
 
@@ -39,11 +39,11 @@ constexpr auto enum_names(RopeType) {
 ///
 ///   RotaryScaling{.rope_type = RopeType::yarn, .factor = 4, .original_max_position_embeddings = 32768}
 ///
-/// The frequencies of dynamic and longrope depend on a length. It is sequence_length, not the current length of a
-/// sequence, and frequencies never change while a sequence grows. So cached keys stay valid, step by step decoding
-/// equals a call with all tokens, and results do not depend on the batch. Hugging Face recomputes the frequencies when
-/// the longest sequence of a batch grows, but cached keys keep the old ones. To get its results for sequences of one
-/// length, set sequence_length to that length.
+/// The frequencies of dynamic and longrope depend on sequence_length, not on the current length of a sequence, so they
+/// never change while a sequence grows. Cached keys stay valid, decoding step by step equals a call with all tokens,
+/// and results do not depend on the batch. Hugging Face recomputes the frequencies when the longest sequence of a batch
+/// grows, but cached keys keep the old ones. To get its results for sequences of one length, set sequence_length to
+/// that length.
 struct RotaryScaling {
   RopeType rope_type = RopeType::unscaled;
   double factor = 1;                           // length of the sequences / length in training
@@ -93,7 +93,7 @@ inline void check_rotary_scaling(const RotaryScaling& scaling) {
     fail_if(!(scaling.attention_factor >= 0), "attention_factor", scaling.attention_factor, "0 or more");
 }
 
-/// Returns the length that the frequencies of dynamic and longrope are for, as a multiple of the length in training.
+/// Returns the ratio of the longest sequence to the length in training, for dynamic and longrope.
 inline double relative_length(const RotaryScaling& scaling) {
   if (scaling.sequence_length == 0) return scaling.factor;
   return static_cast<double>(scaling.sequence_length) / static_cast<double>(scaling.original_max_position_embeddings);
@@ -202,7 +202,7 @@ inline std::vector<double> rotary_frequencies(Index width, double base = 10000, 
 ///
 /// - YaRN: 0.1 ln(factor) + 1, which divides the softmax's temperature by its square (Peng et al. 2023, section 3.4).
 ///   If both mscales are set: (0.1 mscale ln(factor) + 1) / (0.1 mscale_all_dim ln(factor) + 1).
-/// - longrope: sqrt(1 + ln(factor) / ln(original_max_position_embeddings)), for short and for long sequences.
+/// - longrope: sqrt(1 + ln(factor) / ln(original_max_position_embeddings)), for every sequence_length.
 inline double rotary_attention_factor(const RotaryScaling& scaling) {
   if (scaling.rope_type != RopeType::yarn && scaling.rope_type != RopeType::longrope) return 1;
   if (scaling.attention_factor != 0) return scaling.attention_factor;

@@ -22,8 +22,9 @@ struct Decoder {
   Decoder(const TransformerLayerOptions& layer, Index num_layers, Rng& rng);
 
   /// Decodes each sequence with self-attention and attention to its own part of memory, the encoder's output.
-  /// target_score applies to the self-attention of every layer. Pass Unmasked{} for what torch.nn.TransformerDecoder
-  /// computes without tgt_mask. x: [target tokens x width], memory: [source tokens x width] -> [target tokens x width].
+  /// target_score applies to the self-attention of every layer. Pass Unmasked{} for the result of
+  /// torch.nn.TransformerDecoder without tgt_mask. x: [target tokens x width], memory: [source tokens x width] ->
+  /// [target tokens x width].
   Variable<Scalar> operator()(const Context<Scalar>& context, Variable<Scalar> x, const RowOffsets& rows,
                               const Variable<Scalar>& memory, const RowOffsets& memory_rows,
                               const AnyScore<Scalar>& target_score = Causal{}) const;

@@ -11,17 +11,17 @@ namespace eigenformer::inline EIGENFORMER_ABI {
 /// The cached keys and values that a decoder block reads in a step of decoding.
 template <class Scalar>
 struct DecoderCaches {
-  KeyValueCache<Scalar>& self;          // of the target so far; the last extend() added one token to each sequence
-  const KeyValueCache<Scalar>& memory;  // of the encoder's output; its sequences are those of `self`
-  Index layer = 0;                      // of both caches
-  AttentionObserver<Scalar>* observer = nullptr;  // receives the weights of the attention to the memory, if not null
+  KeyValueCache<Scalar>& self;          // the target so far; the last extend() added one token to each sequence
+  const KeyValueCache<Scalar>& memory;  // the encoder's output, with the same sequences as `self`
+  Index layer = 0;                      // in both caches
+  AttentionObserver<Scalar>* observer = nullptr;  // receives the weights of attention to `memory`, if not null
 };
 
 /// The sequences of a decoder block's call, and how target tokens attend to one another.
 template <class Scalar>
 struct DecoderBatch {
   RowOffsets rows{};                                      // the target sequences; empty: one sequence
-  RowOffsets memory_rows{};                               // the source sequences, as many; empty: one sequence
+  RowOffsets memory_rows{};                               // the source sequences, one per target sequence; empty: one
   AnyScore<Scalar> target_score = Causal{};               // as tgt_mask of torch.nn.TransformerDecoderLayer
   const AttentionPositions<Scalar>* positions = nullptr;  // null: none
 };
@@ -48,8 +48,9 @@ struct DecoderLayer {
                               const AttentionPositions<Scalar>& positions = {}) const {
     return (*this)(context, x, memory, {.rows = rows, .memory_rows = memory_rows, .positions = &positions});
   }
-  /// Processes whole target sequences. batch.target_score says which tokens of its sequence a target token attends to;
-  /// with Unmasked{} it attends to all, as torch.nn.TransformerDecoderLayer without tgt_mask.
+  /// Processes whole target sequences. batch.target_score selects the tokens of its sequence that a target token
+  /// attends to. With Unmasked{} it attends to all, as in torch.nn.TransformerDecoderLayer without tgt_mask. x: [target
+  /// tokens x width], memory: [source tokens x width] -> [target tokens x width].
   Variable<Scalar> operator()(const Context<Scalar>& context, const Variable<Scalar>& x, const Variable<Scalar>& memory,
                               const DecoderBatch<Scalar>& batch) const;
 

@@ -7,9 +7,8 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// An encoder and a decoder. Like torch.nn.Transformer, but with a causal tgt_mask by default; parameters have the same
-/// names.
-/// torch.nn.Transformer ends each stack with a norm, so set final_norm to FinalNorm::always to read its weights.
+/// An encoder and a decoder, like torch.nn.Transformer, but with a causal tgt_mask by default. Parameters have the same
+/// names. torch.nn.Transformer ends each stack with a norm, so set final_norm to FinalNorm::always to read its weights.
 /// models/transformer.hpp has the model with embeddings and an output layer.
 template <class Scalar>
 struct EncoderDecoder {
@@ -21,8 +20,8 @@ struct EncoderDecoder {
 
   /// Returns the decoder's output: [target tokens x width]. Each target sequence attends to the source sequence of the
   /// same number. source: [source tokens x width], target: [target tokens x width].
-  /// target_score: which tokens of its sequence a target token attends to, as tgt_mask of torch.nn.Transformer. Pass
-  /// Unmasked{} for what that computes without tgt_mask.
+  /// target_score selects the tokens of its sequence that a target token attends to, as tgt_mask of
+  /// torch.nn.Transformer does. Pass Unmasked{} for its result without tgt_mask.
   Variable<Scalar> operator()(const Context<Scalar>& context, const Variable<Scalar>& source,
                               const RowOffsets& source_rows, const Variable<Scalar>& target,
                               const RowOffsets& target_rows, const AnyScore<Scalar>& target_score = Causal{}) const;

@@ -67,10 +67,10 @@ struct GlobalAttention {
     return attend(context, queries, keys, memory, {.query_rows = query_rows, .key_rows = memory_rows});
   }
 
-  /// Returns the contexts of queries that attend to the sequences of a cache, for decoding: hypotheses share the memory
-  /// of their sentence. Throws if `context` has a tape. queries: [queries x query_width]; cache: its layer 0 has
-  /// keys(memory) as keys and the memory as values; query_rows: the queries of each sequence -> [queries x
-  /// memory_width].
+  /// Returns the contexts of queries that attend to the sequences of a cache: [queries x memory_width]. For decoding,
+  /// where hypotheses share the memory of their sentence. Throws if `context` has a tape. queries: [queries x
+  /// query_width]; cache: its layer 0 holds keys(memory) as keys and the memory as values; query_rows: the queries of
+  /// each sequence.
   Variable<Scalar> attend_to_cache(const Context<Scalar>& context, const Variable<Scalar>& queries,
                                    const KeyValueCache<Scalar>& cache, const RowOffsets& query_rows) const {
     return attend(context, queries, cache.keys(0), cache.values(0), cache.options({.query_rows = query_rows}));

@@ -1,5 +1,5 @@
-// The score of a layer's attention as a model's options store it: a window, a soft cap, the name of a user's score, and
-// whether heads have sinks.
+// The score of a layer's attention, as a model's options store it: a window, a soft cap, the name of a user's score,
+// and whether heads have sinks.
 #pragma once
 
 #include <map>
@@ -12,8 +12,8 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// Scores by name, for models whose options name them. If a score has parameters, each layer that names it has its own;
-/// they begin with the values that are given here.
+/// Scores by name, for models whose options name them. If a score has parameters, each layer that names it has its own
+/// copies, which begin with the values given here.
 ///
 ///   const auto decay = [](auto s, const ef::ScorePosition& at, const auto& slope) { return .. };
 ///   NamedScores<float> scores{{"even", ef::mask([](const ef::ScorePosition& at) { return at.key % 2 == 0; })},
@@ -43,7 +43,7 @@ struct LayerScore {
     return result.combined_with(found->second);
   }
 
-  /// Gives a layer the score, and sinks if they are wanted. Throws as score() does.
+  /// Sets the score of a layer, and adds sinks if `sinks` is true. Throws as score() does.
   template <class Scalar>
   void apply_to(MultiHeadAttention<Scalar>& layer, const NamedScores<Scalar>& named = {}) const {
     layer.score = score(named);

@@ -12,21 +12,21 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// A page of which the first rows must be copied before a sequence may write to its own copy.
+/// A copy to make before new rows are written: of the first `rows` rows of page `from`, to page `to`.
 struct PageCopy {
   Index from;
   Index to;
   Index rows;
 };
 
-/// Tells in which pages the tokens of each sequence lie. Page p is rows p * page_size to (p + 1) * page_size - 1 of
-/// buffers that the caller owns, such as those of a KeyValueCache. Token t of a sequence lies in its page t /
-/// page_size.
+/// Maps the tokens of each sequence to pages. Page p is rows p * page_size to (p + 1) * page_size - 1 of buffers that
+/// the caller owns, such as those of a KeyValueCache. Token t of a sequence lies in its page t / page_size.
 ///
-/// Pages have reference counts. branch() shares pages, so it moves integers only. extend() gives a sequence a page of
-/// its own if others share the page that it would write to. A page without sequences is free, and is used again.
+/// Pages have reference counts. branch() shares pages, so it moves only integers. If other sequences share the page
+/// that a sequence would write to, extend() gives the sequence a page of its own. A page that no sequence uses is free,
+/// and is used again.
 ///
-/// Once the lists are as long as they ever get, no call allocates memory.
+/// No call allocates memory once the lists have reached their final length.
 class PageTable {
  public:
   /// Throws if page_size is below 1.
@@ -37,7 +37,7 @@ class PageTable {
   Index page_size() const { return page_size_; }
   Index sequences() const { return static_cast<Index>(now_.offsets.size()) - 1; }
   Index length(Index sequence) const { return key_rows().length(sequence); }
-  /// The number of pages that buffers must have.
+  /// Returns the number of pages that buffers must have.
   Index pages() const { return static_cast<Index>(references_.size()); }
   Index used_pages() const { return pages() - free_pages_; }
 
@@ -47,8 +47,8 @@ class PageTable {
     for (Index i = 0; i < count; ++i) now_.end_sequence(0);
   }
 
-  /// Makes sequence i what sequence parents[i] was. The pages of sequences that are nobody's parents become free.
-  /// Throws if a parent does not exist, before it changes anything.
+  /// Replaces sequence i by the former sequence parents[i]. Drops sequences that are not among the parents, and frees
+  /// pages that no sequence uses any more. Throws, before it changes anything, if a parent does not exist.
   void branch(std::span<const Index> parents) {
     for (const Index parent : parents)
       check(parent >= 0 && parent < sequences(), "PageTable: parent ", parent, " is asked for, there are ",
@@ -66,8 +66,8 @@ class PageTable {
     forget_new_tokens();
   }
 
-  /// Adds tokens[s] tokens to sequence s. Throws unless there is a number, 0 or more, for each sequence, before it
-  /// changes anything.
+  /// Adds tokens[s] tokens to sequence s. Throws, before it changes anything, unless there is one number for each
+  /// sequence, 0 or more.
   void extend(std::span<const Index> tokens) {
     check(static_cast<Index>(tokens.size()) == sequences(), "PageTable: ", tokens.size(),
           " numbers of new tokens, expected ", sequences(), ", one a sequence");
@@ -80,28 +80,29 @@ class PageTable {
     extend_by([](Index) { return Index{1}; });
   }
 
-  /// The numbers of tokens of all sequences as offsets; valid until the next change of the table.
+  /// Returns the lengths of all sequences as offsets, valid until the table changes.
   RowOffsets key_rows() const { return RowOffsets::view(now_.offsets); }
-  /// The pages of all sequences, as attention takes them; valid until the next change of the table.
+  /// Returns the pages of all sequences for AttentionOptions::key_pages, valid until the table changes.
   KeyPages key_pages() const { return {page_size_, now_.pages}; }
 
-  // What the last extend() added, until the next change of the table: sequence by sequence, in order.
+  // The functions below describe the tokens that the last extend() added, sequence by sequence. Their results are valid
+  // until the table changes.
 
-  /// The new tokens of each sequence, as offsets.
+  /// Returns the numbers of new tokens of the sequences, as offsets.
   RowOffsets new_tokens() const { return RowOffsets::view(new_offsets_); }
-  /// The row of the buffers of each new token.
+  /// Returns the buffer row of each new token.
   std::span<const Index> new_rows() const { return new_rows_; }
-  /// The place of each new token in its sequence.
+  /// Returns the position of each new token in its sequence.
   std::span<const Index> new_positions() const { return new_positions_; }
-  /// The pages to copy before rows are written.
+  /// Returns the pages to copy before rows are written.
   std::span<const PageCopy> copies() const { return copies_; }
 
  private:
   // The pages and lengths of all sequences.
   struct Sequences {
     std::vector<Index> pages;          // of all sequences, one after another
-    std::vector<Index> first_page{0};  // of each sequence, in `pages`; ends with their number
-    std::vector<Index> offsets{0};     // of each sequence's tokens among all
+    std::vector<Index> first_page{0};  // index in `pages` of each sequence's first page; ends with their number
+    std::vector<Index> offsets{0};     // of the sequences' tokens
 
     void clear() {
       pages.clear();
@@ -141,7 +142,7 @@ class PageTable {
     std::swap(now_, next_);
   }
 
-  // Replaces the last page of `next_`, which has this many rows, by a copy if other sequences share it.
+  // Replaces the last page of `next_` by a copy if other sequences share it. rows: number of its rows in use.
   void own_last_page(Index rows) {
     const Index shared = next_.pages.back();
     if (references_[static_cast<std::size_t>(shared)] == 1) return;
@@ -151,7 +152,7 @@ class PageTable {
     release(shared);
   }
 
-  // Adds `count` free pages to `next_`: the first that lie one after another, since attention reads these in place.
+  // Adds `count` adjacent free pages to `next_`, because attention reads adjacent pages in place.
   void add_pages(Index count) {
     if (count == 0) return;
     Index first = first_free_, found = 0;
@@ -187,7 +188,7 @@ class PageTable {
 
   Index page_size_;
   Sequences now_, next_;
-  std::vector<Index> references_;  // sequences that have each page
+  std::vector<Index> references_;  // number of sequences that use each page
   Index free_pages_ = 0;
   Index first_free_ = 0;  // no page before it is free
   std::vector<Index> new_rows_, new_positions_, new_offsets_{0};

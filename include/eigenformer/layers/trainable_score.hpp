@@ -17,12 +17,12 @@ namespace eigenformer::inline EIGENFORMER_ABI {
 /// A parameter of a TrainableScore before training.
 template <class Scalar>
 struct InitialParameter {
-  std::string name;      // in files: a layer's parameter is "score." and this name
+  std::string name;      // without dots; files store the parameter as "score." + name
   Matrix<Scalar> value;  // the function reads its entries row by row
 };
 
-/// The score of a layer: any score, a function with learned parameters, or several combined. Copies have parameters of
-/// their own.
+/// The score of a layer: any score, a function with learned parameters, or several combined. Each copy has parameters
+/// of its own.
 ///
 ///   layer.score = TrainableScore<float>([](auto s, const ScorePosition& at, const auto& slope) {
 ///     return s - slope(at.head) * static_cast<float>(at.query - at.key);
@@ -40,8 +40,8 @@ class TrainableScore {
     const AnyScore<Scalar> any(score);
     if (!any.empty()) terms_.push_back({any, nullptr, 0});
   }
-  /// Holds score(function, parameters ...). Throws if a parameter has no name, a name with a dot or the name of
-  /// another, or no entries.
+  /// Holds score(function, parameters ...). Throws if a parameter has no entries, no name, a name with a dot, or the
+  /// name of another parameter.
   template <class Function, std::size_t count>
   TrainableScore(const Function& function, const InitialParameter<Scalar> (&parameters)[count]) {
     const auto make = [function](std::span<const Variable<Scalar>> variables) {
@@ -57,8 +57,8 @@ class TrainableScore {
     }
   }
 
-  /// Returns a score that applies this one and `other`, by stage as combine() does, and this one first within a stage.
-  /// Throws if both have a parameter of one name.
+  /// Returns a score that applies this one and `other`, stage by stage as combine() does. Within a stage this one comes
+  /// first. Throws if both have a parameter of the same name.
   TrainableScore combined_with(const TrainableScore& other) const {
     TrainableScore both = *this;
     both.terms_.insert(both.terms_.end(), other.terms_.begin(), other.terms_.end());
@@ -80,7 +80,7 @@ class TrainableScore {
     return result;
   }
 
-  /// Whether this is Unmasked.
+  /// Returns whether this is Unmasked.
   bool empty() const { return terms_.empty(); }
 
   /// Returns the parameter of this name. Throws if there is none.
@@ -101,7 +101,7 @@ class TrainableScore {
   struct Term {
     AnyScore<Scalar> fixed;
     std::function<VariableScore<Scalar>(std::span<const Variable<Scalar>>)> make;  // null: the term is `fixed`
-    std::size_t parameters;                                                        // that `make` takes
+    std::size_t parameters;                                                        // number that `make` takes
   };
 
   void add(const std::string& name, Parameter<Scalar> parameter) {

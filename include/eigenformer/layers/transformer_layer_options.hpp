@@ -31,7 +31,7 @@ struct TransformerLayerOptions {
   Index key_heads = 0;   // 0: equal to heads
   Index head_width = 0;  // 0: width / heads
   Index dim_feedforward = 2048;
-  double dropout = 0.1;  // of sub-layer outputs, and of all for which there is no rate below
+  double dropout = 0.1;  // of sub-layer outputs, and the default of the dropout rates below
   Activation activation = Activation::relu;
   double layer_norm_eps = 1e-5;
   bool norm_first = false;  // true: x + f(norm(x)); false, as in the paper: norm(x + f(x))
@@ -42,7 +42,7 @@ struct TransformerLayerOptions {
   Index relative_distance = 0;                        // of self-attention: see MultiHeadAttentionOptions
   bool relative_values = true;                        // of self-attention: see MultiHeadAttentionOptions
   QueryKeyNorm qk_norm = QueryKeyNorm::none;          // of all attentions, with layer_norm_eps and norm_bias
-  bool sinks = false;                                 // of all attentions; LayerScore::sinks chooses single ones
+  bool sinks = false;                                 // in all attentions; LayerScore::sinks: in one attention
   double attention_dropout = -1;                      // of the attention weights; below 0: dropout
   double activation_dropout = -1;                     // inside the feed-forward network; below 0: dropout
   double embedding_dropout = -1;                      // of embeddings with positions; below 0: dropout

@@ -1,4 +1,4 @@
-// Rows of numbers that a state keeps between steps of decoding.
+// Rows of numbers that a state keeps between decoding steps.
 #pragma once
 
 #include <algorithm>
@@ -7,8 +7,8 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// A row of numbers for each hypothesis. Its memory grows and never shrinks, so steps of earlier sizes allocate
-/// nothing.
+/// A row of numbers for each hypothesis. Its memory grows and never shrinks, so a step with no more hypotheses than
+/// before allocates nothing.
 template <class Scalar>
 class HypothesisRows {
  public:

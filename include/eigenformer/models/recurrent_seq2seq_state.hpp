@@ -14,7 +14,8 @@
 namespace eigenformer::inline EIGENFORMER_ABI {
 
 /// Step function for the searches in decode/. Stores the decoder states of each hypothesis and, with input feeding, its
-/// last output. What the decoder attends to is stored once per sentence, while a hypothesis of the sentence is left.
+/// last output. The encoder's output and its attention keys are stored once per sentence, until the sentence has no
+/// hypothesis left.
 ///
 /// A hypothesis's logits depend on its sentence and its tokens alone, bit for bit, not on the other hypotheses.
 template <class Scalar>
@@ -29,14 +30,14 @@ class RecurrentSeq2SeqState {
   /// Maximum number of steps of a sentence: unlimited.
   Index max_tokens() const { return (std::numeric_limits<Index>::max)(); }
 
-  /// Encodes more sentences. They have the numbers after the previous step's hypotheses, or before the first step after
-  /// the sentences so far. A sentence that is nobody's parent in the next step is dropped.
+  /// Encodes more sentences. Their numbers follow those of the previous step's hypotheses, or, before the first step,
+  /// those of the sentences so far. The next step drops a sentence that is not among its parents.
   void add(const Tokens& source);
 
-  /// Appends tokens[i] to hypothesis parents[i] of the previous step, or to a sentence that was added since; the result
-  /// is hypothesis i of this step. In the first step, the parents are the sentences. Drops hypotheses that are nobody's
-  /// parents. Returns the logits of the next tokens, [hypotheses x vocabulary size], valid until the next step. Throws
-  /// before it changes anything if a parent or token does not exist.
+  /// Appends tokens[i] to hypothesis parents[i] of the previous step, or to a sentence that was added since. The result
+  /// is hypothesis i of this step. In the first step, the parents are the sentences. Drops hypotheses that are not
+  /// among the parents. Returns the logits of the next tokens, [hypotheses x vocabulary size], valid until the next
+  /// step. Throws, before it changes anything, if a parent or token does not exist.
   ConstMatrixMap<Scalar> operator()(std::span<const Index> parents, std::span<const Token> tokens);
 
   /// Chooses whether steps record alignments. Throws after the first step, or if the model has no attention. While
@@ -46,7 +47,7 @@ class RecurrentSeq2SeqState {
   /// if alignments are not recorded or there is no such hypothesis.
   Matrix<Scalar> alignment(Index i) const;
 
-  /// The cache of what the decoder attends to; without attention its sequences have no tokens.
+  /// The cache of the encoder's output and its attention keys. Without attention its sequences have no tokens.
   const KeyValueCache<Scalar>& memory_cache() const { return memory_; }
 
  private:

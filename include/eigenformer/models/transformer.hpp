@@ -25,8 +25,8 @@ struct TransformerOptions {
   Index target_vocabulary_size = 0;
   Index num_encoder_layers = 6;
   Index num_decoder_layers = 6;
-  /// Options of every layer. Its embedding_dropout is that of the embeddings (section 5.4). Leave its relative_distance
-  /// at 0 and set the one below.
+  /// Options of every layer. Its embedding_dropout applies to the sums of embeddings and positions (section 5.4). Leave
+  /// its relative_distance at 0 and set the one below.
   TransformerLayerOptions layer{};
   PositionEncoding positions = PositionEncoding::sinusoidal;
   Index max_length = 512;        // learned: number of positions; other encodings compute later positions on demand
@@ -108,8 +108,8 @@ struct Transformer {
   Variable<Scalar> embed(const Context<Scalar>& context, const Embedding<Scalar>& embedding,
                          std::span<const Token> tokens, const RowOffsets& rows) const;
 
-  /// Returns target embeddings times sqrt(width) plus the given positions, one a token, after dropout, for decoding
-  /// step by step: [tokens x width].
+  /// Returns target embeddings times sqrt(width) plus the encodings of the given positions, after dropout, for decoding
+  /// step by step: [tokens x width]. at_positions: one per token.
   Variable<Scalar> embed_at(const Context<Scalar>& context, std::span<const Token> tokens,
                             std::span<const Index> at_positions) const;
 

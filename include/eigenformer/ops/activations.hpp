@@ -34,7 +34,7 @@ Variable<Scalar> tanh(const Context<Scalar>& context, const Variable<Scalar>& x)
 }
 
 /// Returns the gated linear unit a * sigmoid(b), where a and b are the halves of x along a dimension. The result has
-/// half of x's size there. Throws if the dimension does not exist or its size is odd.
+/// half of x's size along it. Throws if the dimension does not exist or its size is odd.
 template <class Scalar>
 Variable<Scalar> glu(const Context<Scalar>& context, const Variable<Scalar>& x, Index dimension = -1) {
   const detail::GluShape shape(x.sizes(), dimension);

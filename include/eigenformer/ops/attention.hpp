@@ -21,7 +21,7 @@ struct QueryKeyValue {
   Variable<Scalar> q;  // [queries x heads * d]
   Variable<Scalar> k;  // [keys x key_heads * d]
   Variable<Scalar> v;  // [keys x key_heads * e]
-  // Attention sinks, one number per query head: AttentionOptions::sinks with gradients. Empty: none.
+  // Scores of attention sinks, one per query head: AttentionOptions::sinks, with gradients. Empty: none.
   Variable<Scalar> sinks{};
 };
 
@@ -49,10 +49,10 @@ template <class Scalar>
 struct RecordedAttention {
   QueryKeyValue<Scalar> in;
   AttentionOptions options;
-  std::shared_ptr<const std::vector<double>> sinks{};  // the numbers of in.sinks; null: none
+  std::shared_ptr<const std::vector<double>> sinks{};  // the entries of in.sinks; null: no sinks
   Variable<Scalar> y{}, log_sum_exp{};
 
-  /// Throws if sinks are given twice.
+  /// Throws if sinks are given both as a Variable and in the options.
   RecordedAttention(const QueryKeyValue<Scalar>& inputs, const AttentionOptions& given)
       : in(inputs), options(given), sinks(sink_numbers(in.sinks)) {
     if (sinks == nullptr) return;
@@ -64,7 +64,7 @@ struct RecordedAttention {
   Index heads() const { return log_sum_exp.is_tensor() ? log_sum_exp.sizes()[1] : log_sum_exp.cols(); }
 };
 
-/// Writes the gradients of q, k and v of a recorded call, and adds those of its sinks. Also adds the gradients of the
+/// Writes the gradients of q, k and v of a recorded call. Adds the gradients of its sinks to `to`, and those of the
 /// score's inputs to `views` (see VariableScore::Make).
 template <class Scalar>
 using AttentionDerivative =
@@ -149,7 +149,7 @@ Variable<Scalar> attention_by(const Context<Scalar>& context, const QueryKeyValu
       });
 }
 
-/// Returns attention with a VariableScore. `options` are completed by with_context.
+/// Returns attention with a VariableScore. options: completed by with_context.
 template <class Scalar>
 Variable<Scalar> attention_by(const Context<Scalar>& context, const QueryKeyValue<Scalar>& in,
                               const VariableScore<Scalar>& score, const AttentionOptions& options) {

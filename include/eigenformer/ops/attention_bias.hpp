@@ -6,22 +6,21 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// A Variable that is added to the scores of attention, and that gets a gradient. The score of the operation
-/// `attention`:
+/// Adds a Variable to the scores of attention. The Variable gets a gradient. For the operation `attention`:
 ///
 ///   attention(context, q, k, v, AttentionBias<float>(bias), {.heads = 8});
 ///   attention(context, q, k, v, AttentionBias<float>(bias, Causal{}), {.heads = 8});
 ///
 /// The bias is one of these:
-/// - [query rows x keys] or [heads x query rows x keys], where rows are those of the batch and heads may be 1, for all;
-/// - [batch x heads x queries x keys], where queries are counted within their sequence. A dimension of size 1 is
-///   repeated, and the gradient is summed over it: see DenseBias.
+/// - [query rows x keys] or [heads x query rows x keys]. Query rows are counted over the whole batch. heads may be 1.
+/// - [batch x heads x queries x keys]. Queries are counted within their sequence. A dimension of size 1 is repeated,
+///   and the gradient is summed over it: see DenseBias.
 ///
-/// A bias of -inf hides the key. Its gradient is 0.
+/// An entry of -inf hides the key. Its gradient is 0.
 template <class Scalar>
 class AttentionBias : public VariableScore<Scalar> {
  public:
-  /// other: a score that is applied too, such as a mask. Throws if the rank of the bias is not 2 to 4.
+  /// other: a score to combine with the bias, such as a mask. Throws if the rank of the bias is not 2 to 4.
   explicit AttentionBias(const Variable<Scalar>& bias, const VariableScore<Scalar>& other = {})
       : VariableScore<Scalar>(alone(bias).combined_with(other)) {}
 

@@ -10,8 +10,8 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// Applies rotary position embeddings to x. x: [tokens x heads * width]; positions: each token's row of the table. They
-/// are copied if a tape is recording.
+/// Applies rotary position embeddings to x. x: [tokens x heads * width]; positions: each token's row of the table;
+/// copied if a tape is recording.
 template <class Scalar>
 Variable<Scalar> rotary(const Context<Scalar>& context, const Variable<Scalar>& x,
                         const std::shared_ptr<const RotaryTable<Scalar>>& table, std::span<const Index> positions,

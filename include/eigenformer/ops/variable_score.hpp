@@ -19,7 +19,7 @@ namespace eigenformer::inline EIGENFORMER_ABI {
 template <class Scalar>
 struct ScoreInput {
   Variable<Scalar> variable;
-  bool row_per_head = false;  // whether each query head has a gradient of its own. The gradients are summed
+  bool row_per_head = false;  // each query head has a gradient of its own, and attention sums them
 };
 
 /// A score that may read Variables: any other score, a function with parameters, or several combined.
@@ -31,8 +31,8 @@ struct ScoreInput {
 template <class Scalar>
 class VariableScore {
  public:
-  /// Returns the score as kernels take it. gradients: for each input a view [1 or heads x size of the variable] to
-  /// which the score's backward adds, or a null view. An empty span means that no gradients are wanted.
+  /// Returns the score for the kernels. gradients: a view [1 or heads x size of the variable] for each input. The
+  /// score's backward adds to it. A null view: this gradient is not wanted; an empty span: none is.
   using Make = std::function<AnyScore<Scalar>(std::span<const TensorView<Scalar>> gradients)>;
 
   /// Holds Unmasked.
@@ -43,12 +43,13 @@ class VariableScore {
     const AnyScore<Scalar> any(score);
     if (!any.empty()) parts_.push_back({any, nullptr, 0});
   }
-  /// Holds what `make` returns. `make` owns or shares the Variables that the score reads.
+  /// Holds the score that `make` returns. `make` must keep the Variables that the score reads alive.
   VariableScore(std::vector<ScoreInput<Scalar>> inputs, Make make) : inputs_(std::move(inputs)) {
     parts_.push_back({{}, std::move(make), inputs_.size()});
   }
 
-  /// Returns a score that applies this one and `other`, by stage as combine() does, and this one first within a stage.
+  /// Returns a score that applies this one and `other`, stage by stage as combine() does. Within a stage this one comes
+  /// first.
   VariableScore combined_with(const VariableScore& other) const {
     VariableScore both = *this;
     both.inputs_.insert(both.inputs_.end(), other.inputs_.begin(), other.inputs_.end());
@@ -65,13 +66,13 @@ class VariableScore {
     return each_part([offsets](const AnyScore<Scalar>& score) { return score.with_offsets(offsets); });
   }
 
-  /// Whether this is Unmasked.
+  /// Returns whether this is Unmasked.
   bool empty() const { return parts_.empty(); }
   /// The Variables that the score reads.
   const std::vector<ScoreInput<Scalar>>& inputs() const { return inputs_; }
 
-  /// Returns the score as kernels take it. It refers to the Variables, which this object keeps alive. gradients: one
-  /// view for each of inputs(), or none (see Make).
+  /// Returns the score for the kernels. It refers to the Variables, which this object keeps alive. gradients: one view
+  /// for each of inputs(), or none (see Make).
   AnyScore<Scalar> score(std::span<const TensorView<Scalar>> gradients = {}) const {
     AnyScore<Scalar> result;
     std::size_t first = 0;
@@ -90,7 +91,7 @@ class VariableScore {
     std::size_t inputs;
   };
 
-  /// Returns a copy with each part changed by change(part's score).
+  /// Returns a copy that replaces the score of each part by change(score).
   template <class Change>
   VariableScore each_part(Change change) const {
     VariableScore copy = *this;
@@ -108,8 +109,7 @@ class VariableScore {
   std::vector<Part> parts_;  // in the order in which they were combined
 };
 
-/// Returns a score that applies a function of the score, its position and as many parameters as there are `variables`:
-/// see score() of Variables. Throws if there are not `count` variables.
+/// Returns score(function, variables ...) for a list of Variables. Throws unless there are `count` variables.
 template <std::size_t count, class Function, class Scalar>
 VariableScore<Scalar> score_of_variables(const Function& function, std::span<const Variable<Scalar>> variables) {
   check(variables.size() == count, "score_of_variables: ", variables.size(), " variables, expected ", count);
@@ -128,7 +128,7 @@ VariableScore<Scalar> score_of_variables(const Function& function, std::span<con
           }};
 }
 
-/// Returns a score that applies a function of the score, its position and parameters. The parameters are Variables, and
+/// Returns a score that applies a function of the score, its position and parameters. The parameters are Variables and
 /// get gradients.
 ///
 ///   score([](auto s, const ScorePosition& at, const auto& slope, const auto& table) {
@@ -137,7 +137,7 @@ VariableScore<Scalar> score_of_variables(const Function& function, std::span<con
 ///
 /// In the function, a parameter is the list of the Variable's entries, row by row. The rules are those of score() in
 /// kernels/scores/learned_score.hpp: for one score the function reads at most one entry of each parameter, and an index
-/// outside of it reads its first or last entry. Heads may share entries or have their own.
+/// out of range reads the first or the last entry. Heads may share entries or have their own.
 template <class Function, class Scalar, class... Others>
 VariableScore<Scalar> score(const Function& function, const Variable<Scalar>& first, const Others&... others) {
   constexpr std::size_t count = 1 + sizeof...(Others);

@@ -15,7 +15,7 @@ namespace eigenformer::inline EIGENFORMER_ABI {
 
 namespace detail {
 
-/// Returns a tensor as the matrix whose columns are a dimension and those after it.
+/// Returns the shape of a tensor as a matrix. The columns are `dimension` and the dimensions after it.
 inline RowShape rows_before(const char* where, const Sizes& shape, int dimension) {
   Sizes columns;
   for (int d = dimension; d < shape.rank(); ++d) columns.push_back(d);
@@ -25,8 +25,8 @@ inline RowShape rows_before(const char* where, const Sizes& shape, int dimension
 }  // namespace detail
 
 /// Returns the gated linear unit a * sigmoid(b), where a and b are the halves of x along a dimension. The result has
-/// half of x's size there. x: a tensor, a view or an expression. Throws if the dimension does not exist or its size is
-/// odd.
+/// half of x's size along it. x: a tensor, a view or an expression. Throws if the dimension does not exist or its size
+/// is odd.
 template <TensorLike X>
 Tensor<ScalarOf<X>> glu(const X& x, Index dimension = -1, Threads* threads = nullptr) {
   using Compute = ComputeType<ScalarOf<X>>;

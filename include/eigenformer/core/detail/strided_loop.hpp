@@ -59,7 +59,7 @@ class StridedLoop {
   template <class Body>
   void for_each_run(Body body) const {
     if (empty_) return;
-    // The runs of one dimension are a loop of their own, because counting all dimensions costs as much as a short run.
+    // The second-to-last dimension has a loop of its own, because counting all dimensions costs as much as a short run.
     const int inner = sizes_.rank() - 2;
     const Index count = inner < 0 ? 1 : sizes_[inner];
     Offsets offsets{}, step{};

@@ -1,4 +1,4 @@
-// Searches many sentences at once, through one step function. Sentences that are done leave, and others may join.
+// Searches many sentences at once, through one step function. Finished sentences leave, and others may join.
 #pragma once
 
 #include <algorithm>
@@ -10,14 +10,14 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI::detail {
 
-/// A sentence that is to be decoded.
+/// A sentence to decode.
 struct SentencePlan {
   Index sentence = 0;  // number in the caller's order
   Index limit = 0;     // maximum number of tokens
   Index size = 1;      // its share of max_batch_size
 };
 
-/// Returns a plan for each sentence. source_lengths: with end tokens; empty: not known. Throws if the options do not
+/// Returns a plan for each sentence. source_lengths: with end tokens; empty if unknown. Throws if the options do not
 /// fit the sentences.
 inline std::vector<SentencePlan> plan_sentences(Index sentences, std::span<const Index> source_lengths,
                                                 const DecodingOptions& options, const char* where) {
@@ -47,22 +47,23 @@ inline std::vector<SentencePlan> plan_sentences(Index sentences, std::span<const
   return plans;
 }
 
-/// The search of a batch, and its memory. Scalar: that of the logits.
+/// Searches a batch of sentences, and keeps its buffers. Scalar: the type of the logits.
 template <class Scalar>
 class BatchSearch {
  public:
   using Compute = ComputeType<Scalar>;
 
-  /// where: begins messages of errors. results: one entry a sentence, in the caller's order.
+  /// where: begins error messages. results: one entry per sentence, in the caller's order.
   BatchSearch(const DecodingOptions& options, const char* where, std::vector<std::vector<Hypothesis>>& results)
       : options_(options), where_(where), results_(results) {}
 
-  /// Decodes sentences to their ends. first: those that the step holds, in its order. refill(size): is called before
-  /// each step with the size of the sentences that are not done. It may add sentences to the step, and returns them.
+  /// Decodes all sentences. first: the sentences that the step holds, in its order. refill(size): is called before each
+  /// step with the total size of the unfinished sentences. It may add sentences to the step, and returns those that it
+  /// added.
   template <class Step, class Refill>
   void run(Step& step, std::span<const SentencePlan> first, Refill&& refill) {
     record_alignments(step);
-    Index known = 0;  // hypotheses and sentences that the next step may continue
+    Index known = 0;  // number of hypotheses and sentences that the next step may continue
     start(step, first, known);
     for (;;) {
       const std::span<const SentencePlan> added = refill(std::as_const(active_size_));
@@ -86,14 +87,14 @@ class BatchSearch {
  private:
   struct Slot {
     SentenceSearch search;
-    Index first = 0;  // number of the step's hypothesis that running hypothesis 0's parent was
+    Index first = 0;  // number of the sentence's first hypothesis in the last step
     Index size = 0;
   };
   struct Row {
     std::size_t slot;
     Index hypothesis;
     std::size_t first_choice = 0;
-    Index choices = 0;  // their number; see choose_tokens
+    Index choices = 0;  // number of choices; see choose_tokens
   };
 
   template <class Step>
@@ -108,7 +109,7 @@ class BatchSearch {
       fail(where_, ": return_attention and coverage_penalty need a step function with alignments");
   }
 
-  /// Begins the search of sentences that the step holds under the numbers `known`, known + 1, ...
+  /// Begins the search of sentences. The step numbers them known, known + 1, ...; adds their count to `known`.
   template <class Step>
   void start(Step& step, std::span<const SentencePlan> plans, Index& known) {
     for (const SentencePlan& plan : plans) {
@@ -211,7 +212,7 @@ class BatchSearch {
       if (slots_[s].search.is_forced()) check_token("a token of target_prefix", slots_[s].search.forced_token());
   }
 
-  /// Continues all sentences with the chosen tokens, and writes the results of those that are done.
+  /// Continues all sentences with the chosen tokens. Writes the results of finished sentences.
   void advance() {
     std::size_t kept = 0;
     for (const std::size_t s : active_) {

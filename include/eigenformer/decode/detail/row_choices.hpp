@@ -13,7 +13,7 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI::detail {
 
-/// Memory that rows reuse, one task at a time.
+/// Buffers for one row at a time. Each task has its own.
 template <class Scalar>
 struct RowBuffers {
   std::vector<Scalar> logits;
@@ -23,7 +23,7 @@ struct RowBuffers {
   SamplingBuffers sampling;
 };
 
-/// Returns the number in [0, 1) that decides a draw.
+/// Returns the uniform random number in [0, 1) that decides a draw. number: that of the sample.
 inline double uniform_for(std::uint64_t seed, Index sentence, Index number, Index step) {
   const RandomKey key{seed, static_cast<std::uint64_t>(sentence) << 32 | static_cast<std::uint32_t>(number)};
   const std::array<std::uint32_t, 4> words = key.draw(static_cast<std::uint64_t>(step));
@@ -37,14 +37,14 @@ struct LogitsRow {
   const SentenceSearch& search;
   Index hypothesis;
 
-  /// Returns whether options change logits at this place.
+  /// Returns whether the options change the logits of this row.
   bool is_changed(const DecodingOptions& options) const {
     return search.length() < options.min_decoding_length || options.repetition_penalty != 1 ||
            options.no_repeat_ngram_size > 0 || options.disable_unk || !options.suppress_sequences.empty() ||
            !options.suppress_tokens.empty() || !options.processors.empty();
   }
 
-  /// Returns the logits after all changes; they lie in the buffers.
+  /// Returns the logits after all changes. They are stored in `buffers`.
   std::span<const Scalar> changed(const DecodingOptions& options, RowBuffers<Scalar>& buffers) const {
     buffers.logits.assign(logits.begin(), logits.end());
     const std::span<Scalar> row = buffers.logits;
@@ -66,9 +66,9 @@ struct LogitsRow {
   }
 };
 
-/// Writes the choices for one hypothesis, the likeliest first, or one for each sample. Returns their number: at most
-/// choices.size(), 0 if no token may follow, -1 if logits are not finite. Minus infinity is finite beside a finite
-/// logit.
+/// Writes the choices for one hypothesis: the likeliest tokens, best first, or one token for each sample. Returns their
+/// number: at most choices.size(), 0 if no token may follow, -1 if logits are not finite. A logit of minus infinity is
+/// allowed if another is finite.
 template <class Scalar>
 Index choose_tokens(const LogitsRow<Scalar>& row, const DecodingOptions& options, RowBuffers<Scalar>& buffers,
                     std::span<Choice> choices) {

@@ -1,4 +1,4 @@
-// The search of one sentence: its hypotheses, running and finished. It sees tokens that have been chosen from the
+// The search of one sentence: its hypotheses, running and finished. It receives tokens that were chosen from the
 // logits, never the logits themselves.
 #pragma once
 
@@ -11,25 +11,25 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI::detail {
 
-/// A token that may follow, or was drawn to follow, a running hypothesis.
+/// A candidate for the next token of a running hypothesis, or a token drawn for it.
 struct Choice {
   Token token = 0;
   double log_probability = 0;
-  Index hypothesis = 0;  // place of the running hypothesis in its sentence
-  Index number = 0;      // of the sample that it belongs to
+  Index hypothesis = 0;  // index of the running hypothesis in its sentence
+  Index number = 0;      // of the sample, if the search samples
   double total = 0;      // log_probability plus that of the hypothesis
 };
 
-/// A hypothesis that may go on. Its tokens are a path through the sentence's nodes.
+/// An unfinished hypothesis. Its tokens are a path through the sentence's nodes.
 struct RunningHypothesis {
   Index node = -1;  // the last token; -1: none yet
   double log_probability = 0;
-  Index parent = 0;  // its number in the previous step, within the sentence
-  Index number = 0;  // of a sample, which names its draws
+  Index parent = 0;  // index of its parent in the previous step, within the sentence
+  Index number = 0;  // of the sample; selects its random numbers
 };
 
-/// Hypotheses of one sentence. Tokens are nodes of a tree, so that hypotheses share their prefixes. An object is reused
-/// for other sentences with `begin`, and then keeps its memory.
+/// The hypotheses of one sentence. Tokens are nodes of a tree, so hypotheses share their prefixes. `begin` reuses the
+/// object for another sentence and keeps its memory.
 class SentenceSearch {
  public:
   void begin(Index sentence, Index limit, std::span<const Token> prefix) {
@@ -47,13 +47,14 @@ class SentenceSearch {
   Index sentence() const { return sentence_; }
   Index length() const { return length_; }
   std::span<const RunningHypothesis> running() const { return running_; }
-  /// Returns the token of the last step of a running hypothesis, or `begin` before the first step.
+  /// Returns the last token of a running hypothesis, or `begin` before the first step.
   Token last_token(const RunningHypothesis& hypothesis, Token begin) const {
     return hypothesis.node < 0 ? begin : nodes_[static_cast<std::size_t>(hypothesis.node)].token;
   }
   bool is_forced() const { return length_ < static_cast<Index>(prefix_.size()); }
   Token forced_token() const { return prefix_[static_cast<std::size_t>(length_)]; }
-  /// Returns the number of samples that the one running hypothesis still has to be split into; 1 if it has been.
+  /// Returns the number of samples to draw from each running hypothesis: num_hypotheses in the first step after the
+  /// prefix, then 1.
   Index draws(const DecodingOptions& options) const { return expanded_ ? 1 : options.num_hypotheses; }
 
   /// Writes the tokens of a running hypothesis.
@@ -66,8 +67,8 @@ class SentenceSearch {
     }
   }
 
-  /// Appends the weights with which the next token of the next running hypothesis attends to the source. Called for all
-  /// running hypotheses in order, before each step's `advance`.
+  /// Stores the weights with which a running hypothesis attends to the source in this step. Call it for all running
+  /// hypotheses in order, before one of the `advance` functions. first: whether this is the first hypothesis.
   template <class Derived>
   void add_alignment(const Eigen::DenseBase<Derived>& weights, bool first) {
     if (first) step_alignments_ = alignments_.size();
@@ -107,7 +108,7 @@ class SentenceSearch {
     ++length_;
   }
 
-  /// Goes on with the best of all choices: beam search. choices: the 2 * beam_size best of all hypotheses, best first.
+  /// Continues with the best choices: beam search. choices: the 2 * beam_size best of all hypotheses, best first.
   void advance_beam(std::span<const Choice> choices, const DecodingOptions& options) {
     const bool last = length_ + 1 == limit_;
     next_.clear();
@@ -124,14 +125,14 @@ class SentenceSearch {
     if (!running_.empty() && is_decided(options)) running_.clear();
   }
 
-  /// Finishes a running hypothesis that no token may follow. Called before the step's `advance`.
+  /// Finishes a running hypothesis that no token may follow. Call it before one of the `advance` functions.
   void cut_off(Index hypothesis, const DecodingOptions& options) {
     finish(running_[static_cast<std::size_t>(hypothesis)], false, length_, options);
   }
 
   bool is_done() const { return running_.empty(); }
 
-  /// Writes the best hypotheses, best first. A sentence whose limit is 0 has one, without tokens.
+  /// Writes the best hypotheses, best first. A sentence whose limit is 0 has one hypothesis, without tokens.
   void write_results(std::vector<Hypothesis>& results, const DecodingOptions& options) const {
     const auto count = std::min<std::size_t>(finished_.size(), static_cast<std::size_t>(options.num_hypotheses));
     results.clear();
@@ -144,7 +145,7 @@ class SentenceSearch {
     Token token;
     Index parent;
     double log_probability;
-    std::size_t alignment;  // where its weights begin
+    std::size_t alignment;  // index of its first weight in alignments_
   };
   struct FinishedHypothesis {
     Index node;
@@ -191,14 +192,14 @@ class SentenceSearch {
     return hypothesis.ended ? nodes_[static_cast<std::size_t>(hypothesis.node)].parent : hypothesis.node;
   }
 
-  /// Returns whether the results cannot change any more, or the rule of early_stopping ends the search.
+  /// Returns whether the results cannot change any more, or early_stopping ends the search.
   bool is_decided(const DecodingOptions& options) const {
     const double best = running_.front().log_probability;
     const auto score_at = [&](Index length) {
       return best / length_penalty(options.length_penalty_type, options.length_penalty, length);
     };
     const auto finished = static_cast<Index>(finished_.size());
-    // Log-probabilities only fall, and a coverage penalty is at most 0.
+    // The log-probability of a growing hypothesis never rises, and a coverage penalty is at most 0.
     const double bound = score_at(options.length_penalty > 0 ? limit_ : length_);
     if (finished >= options.num_hypotheses &&
         finished_[static_cast<std::size_t>(options.num_hypotheses) - 1].score >= bound)
@@ -231,10 +232,10 @@ class SentenceSearch {
 
   Index sentence_ = 0, limit_ = 0, length_ = 0, finished_count_ = 0, source_tokens_ = 0;
   std::span<const Token> prefix_;
-  bool expanded_ = false;  // there is a hypothesis for each sample
+  bool expanded_ = false;  // each sample has its own hypothesis
   std::vector<Node> nodes_;
   std::vector<float> alignments_;    // rows of source_tokens_ weights
-  std::size_t step_alignments_ = 0;  // where those of the present step begin
+  std::size_t step_alignments_ = 0;  // where the weights of the current step begin
   std::vector<RunningHypothesis> running_, next_;
   std::vector<FinishedHypothesis> finished_;  // best first
   std::vector<double> coverage_;

@@ -9,8 +9,8 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI::detail {
 
-/// Writes the tokens with the largest logits to `top`, the largest first; equal ones in the order of their numbers.
-/// Tokens of minus infinity and NaN are left out. Returns the number of tokens written: at most top.size().
+/// Writes the tokens with the largest logits to `top`, the largest first; equal logits in the order of their tokens.
+/// Omits tokens whose logit is minus infinity or NaN. Returns the number of tokens written: at most top.size().
 template <class Scalar>
 Index top_tokens(const Scalar* logits, Index size, std::span<Token> top) {
   const Index wanted = std::min<Index>(size, static_cast<Index>(top.size()));

@@ -16,13 +16,15 @@ template <class Scalar>
 class DenseBias {
  public:
   static constexpr ScoreStage stage = ScoreStage::bias;
-  static constexpr bool heads_share_gradient = true, sequences_share_gradient = true;  // if the bias is repeated
+  static constexpr bool heads_share_gradient = true, sequences_share_gradient = true;  // if it is repeated
   static constexpr bool reads_rows_of_keys = true;
 
-  /// If d_bias is given, it has the shape of bias and the backward adds to it. The gradient of a repeated entry is the
-  /// sum over all places where it is used, in an order that does not depend on the threads. So a bias that is repeated
-  /// along batch, queries or keys has its gradient summed by one thread per key head, and by one thread altogether if
-  /// it is also repeated along heads. Throws if the rank is not 2 to 4, or if the shapes differ.
+  /// If d_bias is given, it has the shape of bias and the backward adds to it. Throws if the rank is not 2 to 4, or if
+  /// the shapes differ.
+  ///
+  /// The gradient of a repeated entry is the sum over all its uses, in an order that does not depend on the threads. So
+  /// if the bias is repeated along batch, queries or keys, one thread per key head computes the backward. If it is also
+  /// repeated along heads, one thread computes all of it.
   explicit DenseBias(const TensorView<const Scalar>& bias, const TensorView<Scalar>& d_bias = {})
       : by_sequence_(bias.rank() == 4),
         bias_(by_heads(bias)),
@@ -87,8 +89,8 @@ class DenseBias {
     });
   }
 
-  /// Adds a tile's gradients to those of a bias that is repeated along queries or keys. Sums the tile first, so that
-  /// long sums round less.
+  /// Adds a tile's gradients to d_bias if the bias is repeated along queries or keys. Sums the tile first, so that long
+  /// sums round less.
   void add_sums(const ScoreTile& tile, ScoreBlock<Scalar> d_scores) const {
     const Index queries = d_scores.rows(), keys = d_scores.cols();
     Scalar* const first = first_entry(d_bias_, tile);

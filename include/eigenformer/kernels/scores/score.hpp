@@ -36,7 +36,7 @@ using ScoreBlock = Eigen::Map<Eigen::Matrix<Scalar, Eigen::Dynamic, Eigen::Dynam
 /// together. `all` promises that no score is hidden, except where a change of values gives -inf.
 enum class Visible { none, some, all };
 
-/// Which tiles add to the same gradient of a score's own parameters, and so must not run at the same time.
+/// Tells which tiles add to the same gradient of a score's own parameters, and so must not run at the same time.
 struct SharedGradients {
   bool by_heads = false;      // tiles of different heads
   bool by_sequences = false;  // tiles of different sequences, queries or keys
@@ -81,8 +81,8 @@ concept AppliesTo = requires(const S& score, const ScoreTile& tile, ScoreBlock<S
 /// which tiles can add to the same gradient:
 ///   static constexpr bool heads_share_gradient = true;      // tiles of different heads
 ///   static constexpr bool sequences_share_gradient = true;  // tiles of different sequences, queries or keys
-/// If that depends on the score's own shape, these constants are true where it may be so, and a member function tells
-/// what holds:
+/// If that is known only at run time, the constants are true where gradients may be shared, and a member function
+/// returns the actual sharing:
 ///   SharedGradients shared_gradients() const;
 /// A score that reads a matrix [queries x keys] with contiguous rows asks for tiles with as many keys as possible:
 ///   static constexpr bool reads_rows_of_keys = true;

@@ -1,4 +1,4 @@
-// Checks the arguments of a step of decoding.
+// Checks the arguments of a decoding step.
 #pragma once
 
 #include <span>
@@ -7,7 +7,7 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI::detail {
 
-/// What a step of decoding may be asked for.
+/// Limits of the arguments of a decoding step.
 struct StepLimits {
   const char* where;  // begins the messages
   Index hypotheses;   // of the previous step, and sentences added since

@@ -1,5 +1,4 @@
-// Memory for the gradients of what an attention reads besides queries, keys and values: the Variables of its score, and
-// its sinks.
+// Gradients of attention's other inputs, besides queries, keys and values: the Variables of its score, and its sinks.
 #pragma once
 
 #include <memory>
@@ -15,7 +14,8 @@ namespace eigenformer::inline EIGENFORMER_ABI::detail {
 template <class Scalar>
 class ScoreGradients {
  public:
-  /// Makes zeros for each Variable that requires a gradient. They must outlive this object. heads: query heads.
+  /// Allocates zeros for each Variable that requires a gradient. All arguments must outlive this object. heads: number
+  /// of query heads.
   ScoreGradients(Tape<Scalar>& tape, const std::vector<ScoreInput<Scalar>>& inputs, const Variable<Scalar>& sinks,
                  Index heads)
       : tape_(tape), inputs_(inputs), sinks_(sinks), d_sinks_(sinks.requires_grad() ? std::size_t(heads) : 0) {
@@ -27,12 +27,12 @@ class ScoreGradients {
     }
   }
 
-  /// What VariableScore::score takes.
+  /// Returns the views that VariableScore::score takes.
   std::span<const TensorView<Scalar>> views() const { return views_; }
-  /// One number per head to which the sinks' gradients are added; empty if nobody wants them.
+  /// Returns the sums of the sinks' gradients, one per query head. Empty if the sinks require no gradient.
   std::span<double> d_sinks() { return d_sinks_; }
 
-  /// Adds the gradients to the tape. Sums the rows of heads in order.
+  /// Adds the gradients to the tape. Sums the heads' rows in order.
   void finish() {
     for (std::size_t i = 0; i < inputs_.size(); ++i) {
       const Variable<Scalar>& variable = inputs_[i].variable;
@@ -57,7 +57,7 @@ class ScoreGradients {
   std::vector<TensorView<Scalar>> views_;
 };
 
-/// Returns the numbers of a Variable in double, as AttentionOptions::sinks takes them.
+/// Returns the entries of a Variable as double, for AttentionOptions::sinks; null if it is empty.
 template <class Scalar>
 std::shared_ptr<const std::vector<double>> sink_numbers(const Variable<Scalar>& sinks) {
   if (sinks.size() == 0) return nullptr;

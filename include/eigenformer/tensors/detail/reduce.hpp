@@ -151,7 +151,7 @@ auto reduced(const Operand& operand, const ReducedShape& to) {
   for_each_run(loop, [&](const auto& run) {
     A* const target = result.data() + run.offsets[0];
     if (run.strides[0] == 0) {
-      if (run.size <= run_part) {  // the usual case, without a copy of the run
+      if (run.size <= run_part) {  // the usual case: no part is made
         add_part(target, run);
       } else {
         for (Index first = 0; first < run.size; first += run_part)

@@ -44,7 +44,7 @@ struct RunReader {
   }
 
  private:
-  // Not inline: the loop over packets stays short enough for compilers to test the stride once, before it.
+  // Not inlined, so that the loop over packets stays short and compilers test the stride once, before the loop.
   template <class Packet>
   static EIGEN_DONT_INLINE Packet gathered(const Scalar* from, Index stride) {
     constexpr int size = Eigen::internal::unpacket_traits<Packet>::size;

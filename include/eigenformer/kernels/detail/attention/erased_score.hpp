@@ -30,8 +30,8 @@ inline constexpr ScoreKind kind_of_backward{
     ScoreTraits<S>::changes_values, false,
     ScoreTraits<S>::template has_derivative<Scalar>() ? std::max<int>(ScoreTraits<S>::saved_blocks, 2) : 0};
 
-/// Returns all properties of a score. Those of an erased score are known at run time: its member `kind`. Other scores
-/// may know at run time that fewer tiles share gradients.
+/// Returns all properties of a score. An erased score has them in its member `kind`. The type of any other score
+/// determines them, except that fewer tiles may share gradients than the type allows.
 template <Score S>
 ScoreKind kind_at_run_time(const S& score) {
   if constexpr (requires { requires std::is_same_v<std::remove_cvref_t<decltype(score.kind)>, ScoreKind>; }) {

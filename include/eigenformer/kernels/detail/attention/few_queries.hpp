@@ -144,7 +144,7 @@ class FewQueries {
   Scalar* const q_rows_;   // [rows x padded d], scaled
   Scalar* const results_;  // [rows x padded e]
   Scalar* const scores_;   // [rows x tile_keys], then weights
-  // One per row: see has_few_queries.
+  // One per row; has_few_queries bounds the rows.
   std::array<RowSoftmax<Scalar, Call::in_base_2>, static_cast<std::size_t>((lanes + 1) / 2)> softmax_;
 };
 

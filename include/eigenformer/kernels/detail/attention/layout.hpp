@@ -22,7 +22,7 @@ struct AttentionLayout {
   std::span<const Index> key_index;     // empty if keys lie in order, or if there are none
   std::span<const double> sinks;        // of each head, or empty
   KeyPages pages{};                     // page_size 0: keys do not lie in pages
-  std::shared_ptr<Index> first_page{};  // of each sequence, in pages.pages
+  std::shared_ptr<Index> first_page{};  // index in pages.pages of each sequence's first page
 
   /// Returns the number of query heads that share a key head.
   Index group() const { return heads / key_heads; }
@@ -49,11 +49,11 @@ struct AttentionLayout {
   }
 };
 
-/// Goes over the rows of k and v that have a sequence's keys, key by key. Unlike AttentionLayout::key_row it divides by
-/// the size of a page only once.
+/// Iterates over the rows of k and v that hold a sequence's keys. Unlike AttentionLayout::key_row, it divides by the
+/// page size only once.
 class KeyRowCursor {
  public:
-  /// Begins with `key`. It may be beyond the last key; then there is no row.
+  /// Starts at `key`. If that is beyond the last key, row() must not be called.
   KeyRowCursor(const AttentionLayout& layout, Index sequence, Index key)
       : index_(layout.key_index), pages_(layout.pages), place_(layout.key_rows.begin(sequence) + key) {
     if (pages_.page_size == 0) return;
@@ -65,7 +65,7 @@ class KeyRowCursor {
     if (pages_.page_size > 0) return pages_.pages[static_cast<std::size_t>(page_)] * pages_.page_size + place_;
     return index_.empty() ? place_ : index_[static_cast<std::size_t>(place_)];
   }
-  /// Goes on to the next key.
+  /// Moves to the next key.
   void advance() {
     if (++place_ != pages_.page_size) return;
     place_ = 0;
@@ -76,11 +76,11 @@ class KeyRowCursor {
   std::span<const Index> index_;
   KeyPages pages_;
   Index page_ = 0;  // in pages_.pages
-  Index place_;     // in the page; without pages among all keys
+  Index place_;     // row in the page; without pages: index among all keys
 };
 
-/// Adds the pages in which keys lie. where: begins messages; rows: of k and v; workspace: memory for the layout. Throws
-/// if there are too few pages, or if one is not in k and v.
+/// Adds the pages that hold the keys. where: begins error messages; rows: number of rows of k and v; workspace: memory
+/// for the layout. Throws if there are too few pages, or if one is not in k and v.
 inline void add_pages(const char* where, AttentionLayout& layout, const KeyPages& given, Index rows,
                       Workspace* workspace = nullptr) {
   layout.pages = given;

@@ -1,4 +1,4 @@
-// Calls of a score's function with its learned parameters, a run of scores at a time.
+// Calls a score's function with its learned parameters, for a run of scores at a time.
 #pragma once
 
 #include <array>
@@ -14,7 +14,7 @@ Scalar derivative_of(const Dual<Scalar>& x) {
   return x.derivative;
 }
 template <class Scalar>
-Scalar derivative_of(const Scalar&) {  // of a result that does not depend on what is differentiated
+Scalar derivative_of(const Scalar&) {  // the result does not depend on the differentiated argument
   return 0;
 }
 
@@ -28,7 +28,7 @@ class LearnedCalls {
     for (std::size_t i = 0; i < parameters; ++i) values_[i] = ParameterValues<Scalar>(values[i]);
   }
 
-  /// Replaces every score by what the function gives.
+  /// Replaces every score by the function's result.
   void change(const ScoreTile& tile, ScoreBlock<Scalar> scores) const {
     for_each_run(tile, scores, [&](const auto& places, Index i, Index j, auto run_length) {
       constexpr int count = run_length;
@@ -48,9 +48,9 @@ class LearnedCalls {
     });
   }
 
-  /// Adds the gradients of the parameters to d_values (null: not wanted), and multiplies d_scores by the derivative of
-  /// the function. before: the scores before `change`. Throws if the function reads two entries of a parameter for one
-  /// score.
+  /// Adds the gradients of the parameters to d_values (a null view: not wanted), and multiplies d_scores by the
+  /// derivative of the function. before: the scores before `change`. Throws if the function reads two entries of a
+  /// parameter for one score.
   void differentiate(const ScoreTile& tile, ScoreBlock<Scalar> before, ScoreBlock<Scalar> d_scores,
                      const std::array<TensorView<Scalar>, parameters>& d_values) const {
     auto gradients = [&]<std::size_t... I>(std::index_sequence<I...>) {
@@ -95,7 +95,7 @@ class LearnedCalls {
     return {value};
   }
 
-  /// Calls the function. reader(p) returns what it reads parameter p with; p is a constant.
+  /// Calls the function. reader(p) returns the object through which it reads parameter p; p is a compile-time constant.
   template <class Number, class Reader>
   EIGEN_ALWAYS_INLINE auto call(const Number& score, const ScorePosition& place, Reader reader) const {
     return [&]<std::size_t... I>(std::index_sequence<I...>) {
@@ -109,8 +109,8 @@ class LearnedCalls {
     return choose(score == hidden_score<Scalar>, score, static_cast<Scalar>(call(score, place, reader)));
   }
 
-  /// Finds what the function reads for a run of scores. Returns whether it reads two entries of a parameter for one
-  /// score; the values are then not loaded.
+  /// Finds and loads the entries that the function reads for a run of scores. Returns whether it reads two entries of a
+  /// parameter for one score. Then it does not load them.
   template <int count, class Places>
   EIGEN_ALWAYS_INLINE bool read(const Scalar* scores, const Places& places, Runs<count>& runs) const {
     bool reads_two_entries = false;

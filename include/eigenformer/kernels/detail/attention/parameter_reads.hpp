@@ -1,4 +1,4 @@
-// Reads and gradients of a score's learned parameters, a run of scores at a time.
+// Reads a score's learned parameters and adds their gradients, a run of scores at a time.
 #pragma once
 
 #include <algorithm>
@@ -13,7 +13,7 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI::detail {
 
-/// Calls body(0) .. body(count - 1) with the numbers as constants.
+/// Calls body(0) .. body(count - 1) with compile-time constants.
 template <std::size_t count, class Body>
 EIGEN_ALWAYS_INLINE void for_each_constant(Body body) {
   [&]<std::size_t... I>(std::index_sequence<I...>) {
@@ -22,19 +22,19 @@ EIGEN_ALWAYS_INLINE void for_each_constant(Body body) {
   (std::make_index_sequence<count>());
 }
 
-/// The numbers of a parameter, [n].
+/// The entries of a parameter: [n].
 template <class Scalar>
 struct ParameterValues {
   const Scalar* data = nullptr;
   Index stride = 1;
-  std::int32_t last = 0;  // index
+  std::int32_t last = 0;  // index of the last entry
 
   ParameterValues() = default;
   explicit ParameterValues(const TensorView<const Scalar>& values)
       : data(values.data()), stride(values.strides()[0]), last(static_cast<std::int32_t>(values.shape()[0] - 1)) {}
 
-  /// Returns the entry that an index reads: an index outside of the parameter reads the first or the last entry, since
-  /// functions are also called for pairs that a mask hides afterwards.
+  /// Returns the entry that an index reads. An index out of range reads the first or the last entry, because functions
+  /// are also called for pairs that a mask hides afterwards.
   template <class Integer>
   std::int32_t entry(Integer index) const {
     if constexpr (std::is_signed_v<Integer> && sizeof(Integer) <= sizeof(std::int32_t))
@@ -60,7 +60,7 @@ struct ParameterReader {
   }
 };
 
-/// Reads like ParameterReader, and notes which entry is read.
+/// Reads like ParameterReader, and records which entry is read.
 template <class Scalar>
 struct EntryReader {
   const ParameterValues<Scalar>& values;
@@ -80,7 +80,7 @@ struct EntryReader {
   }
 };
 
-/// Gives one number for every index: the entry that the function reads is known already.
+/// Returns one number for every index, because the entry that the function reads is known already.
 template <class Number>
 struct KnownReader {
   Number value;
@@ -95,18 +95,18 @@ struct KnownReader {
   }
 };
 
-/// How the entries that neighbouring scores read of a parameter differ.
+/// The order of the entries of a parameter that neighbouring scores read.
 enum class EntryOrder { same, rising, falling, other };
 
-/// What a score's function reads of one parameter for a run of scores.
+/// The entries of one parameter that a function reads for a run of scores.
 template <class Scalar, int count>
 struct ParameterRun {
   // Aligned: a packet that crosses a cache line is slow to read back.
-  alignas(sizeof(std::int32_t) * count) std::int32_t entries[count];  // below 0: none is read
+  alignas(sizeof(std::int32_t) * count) std::int32_t entries[count];  // below 0: the function reads none
   alignas(sizeof(Scalar) * count) Scalar values[count];
   EntryOrder order = EntryOrder::other;
 
-  /// Loads the values. A run in order is one packet; gathering it would be slow.
+  /// Loads the values. Entries in order are loaded as one packet, because gathering them is slow.
   EIGEN_ALWAYS_INLINE void load(const ParameterValues<Scalar>& from) {
     if constexpr (count > 1) {
       order = find_order();
@@ -130,8 +130,8 @@ struct ParameterRun {
   }
 };
 
-/// Adds the gradients of a parameter for one head, [n]. A parameter of few numbers has one sum per lane, and the
-/// destructor adds the lanes: adding them for each run would be slow.
+/// Adds the gradients of a parameter for one head: [n]. A parameter of few entries has one sum per entry and lane. The
+/// destructor adds the lanes, because adding them for each run would be slow.
 template <class Scalar>
 class ParameterGradient {
  public:
@@ -174,7 +174,7 @@ class ParameterGradient {
 
   Scalar* row_ = nullptr;
   Index stride_ = 1;
-  int entries_ = 0;  // that sums_ holds; 0: none
+  int entries_ = 0;  // number of entries that sums_ holds
   alignas(sizeof(Scalar) * lanes) Scalar sums_[few * lanes];
 };
 

@@ -30,7 +30,7 @@ struct AttentionTask {
   Index query_begin, query_end;
 };
 
-/// The tasks of a call, in memory from a workspace or the heap.
+/// The tasks of a call. Their memory is from a workspace or the heap.
 struct AttentionTasks {
   std::shared_ptr<AttentionTask> memory;
   std::span<const AttentionTask> tasks;
@@ -46,7 +46,7 @@ Index task_count(const AttentionLayout& layout, Index sequence, Index together) 
 }
 
 /// Returns all tasks of a call. Tasks of one head are adjacent, because they read the same keys. together: query blocks
-/// per task. The blocks of a task go over the keys together. workspace: memory for the tasks, or null.
+/// per task. The blocks of a task go over the keys together. workspace: memory for the tasks; null: the heap.
 template <class Scalar>
 AttentionTasks attention_tasks(const AttentionLayout& layout, Index together, Workspace* workspace) {
   Index count = 0;
@@ -102,8 +102,8 @@ void attend_with(const typename Queries::Call& call, const ScoreTile& tile) {
   }
 }
 
-/// Computes the attention of a call, in parallel. workspace: memory for the list of tasks, or null. Throws if the score
-/// does not cover the batch.
+/// Computes the attention of a call, in parallel. workspace: memory for the list of tasks; null: the heap. Throws if
+/// the score does not cover the batch.
 ///
 /// Of these paths, only query blocks have kernels compiled for one score (see has_own_kernel). The others call the
 /// score only a few times per tile of keys, so indirect calls cost next to nothing there, and one kernel serves all
