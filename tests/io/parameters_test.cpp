@@ -10,7 +10,7 @@ using ef::testing::random_matrix;
 namespace {
 
 template <class Scalar>
-struct Pair {
+struct NamedPair {
   ef::Parameter<Scalar> a{2, 3}, b{1, 4};
   static void visit(auto& self, auto&& visitor) {
     visitor("a", self.a);
@@ -42,7 +42,7 @@ TEST_CASE("parameters come back as they were saved, and convert between float an
   CAPTURE(seed);
   ef::Rng rng(seed);
   const ef::testing::TemporaryFolder folder;
-  Pair<float> saved, loaded;
+  NamedPair<float> saved, loaded;
   saved.a.value = random_matrix<float>(2, 3, rng);
   saved.b.value = random_matrix<float>(1, 4, rng);
   ef::save_parameters(folder.path() / "m.safetensors", saved, {{"made by", "a test"}});
@@ -51,14 +51,14 @@ TEST_CASE("parameters come back as they were saved, and convert between float an
   ef::load_parameters(file, loaded);
   CHECK(loaded.a.value == saved.a.value);
   CHECK(loaded.b.value == saved.b.value);
-  Pair<double> wide;
+  NamedPair<double> wide;
   ef::load_parameters(file, wide);
   CHECK(wide.a.value == saved.a.value.cast<double>());
 }
 
 TEST_CASE("a file that is not this model's is refused, and changes nothing", "[io]") {
   const ef::testing::TemporaryFolder folder;
-  ef::save_parameters(folder.path() / "pair.safetensors", Pair<float>());
+  ef::save_parameters(folder.path() / "pair.safetensors", NamedPair<float>());
   const ef::SafetensorsFile pair(folder.path() / "pair.safetensors");
   OtherShape other;
   other.a.value.setConstant(7);
@@ -67,6 +67,6 @@ TEST_CASE("a file that is not this model's is refused, and changes nothing", "[i
   More more;
   CHECK_THROWS_AS(ef::load_parameters(pair, more), ef::Error);  // lacks c
   ef::save_parameters(folder.path() / "more.safetensors", more);
-  Pair<float> fewer;
+  NamedPair<float> fewer;
   CHECK_THROWS_AS(ef::load_parameters(ef::SafetensorsFile(folder.path() / "more.safetensors"), fewer), ef::Error);
 }

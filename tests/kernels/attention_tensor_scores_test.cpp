@@ -15,13 +15,13 @@ using namespace ef::testing;
 namespace {
 
 // The attention of a case and all gradients of dot(out, d_out).
-struct Naive {
+struct NaiveTensors {
   NaiveAttention forward;
   Matrix<double> d_q, d_k, d_v;
   std::vector<Matrix<double>> d_scores;  // of each head: [query rows x keys]
 
   template <class Scalar>
-  Naive(const AttentionCase<Scalar>& c, const NaiveScore& score) : forward(c.naive(score)) {
+  NaiveTensors(const AttentionCase<Scalar>& c, const NaiveScore& score) : forward(c.naive(score)) {
     const auto q = c.q.template cast<double>().eval(), k = c.k.template cast<double>().eval(),
                v = c.v.template cast<double>().eval(), d_out = c.d_out.template cast<double>().eval();
     const Index heads = c.options.heads, group = heads / (c.options.key_heads == 0 ? heads : c.options.key_heads);
@@ -95,9 +95,9 @@ Entry& entry_of(Tensor<Entry>& tensor, const AttentionCase<Scalar>& c, const Que
 
 /// Checks results and gradients, also with threads, and returns the naive ones.
 template <class Scalar>
-Naive check_attention(const AttentionCase<Scalar>& c, const TestedScore<Scalar>& score, const NaiveScore& naive,
-                      ef::Threads& threads) {
-  const Naive expected(c, naive);
+NaiveTensors check_attention(const AttentionCase<Scalar>& c, const TestedScore<Scalar>& score, const NaiveScore& naive,
+                             ef::Threads& threads) {
+  const NaiveTensors expected(c, naive);
   const Attended<Scalar> given = attend(c, score);
   CHECK(max_error(given.out, expected.forward.out) < rounding<Scalar>(64));
   CHECK(max_error(given.log_sum_exp, expected.forward.log_sum_exp) < rounding<Scalar>(64));
@@ -128,7 +128,7 @@ TEMPLATE_TEST_CASE("a bias is repeated where a size is 1, and its gradient is su
       const NaiveScore naive = [&](const QueryAndKey& at, double score) {
         return score + static_cast<double>(entry_of(bias, c, at));
       };
-      const Naive expected = check_attention<TestType>(c, ef::DenseBias<TestType>(bias.view()), naive, pool);
+      const NaiveTensors expected = check_attention<TestType>(c, ef::DenseBias<TestType>(bias.view()), naive, pool);
       gradients(c, ef::DenseBias<TestType>(bias.view(), d_bias.view()));
       gradients(c, ef::DenseBias<TestType>(bias.view(), d_with_threads.view()), &pool);
       Tensor<double> d_expected(shape);

@@ -1,5 +1,6 @@
 #include "eigenformer/kernels/rotary_scaling.hpp"
 
+#include <numbers>
 #include <utility>
 
 #include "eigenformer/kernels/rotary.hpp"
@@ -16,13 +17,11 @@ using ef::testing::message_of;
 
 namespace {
 
-constexpr double pi = 3.14159265358979323846;
-
 /// The frequency of pair i by the formulas of the papers and of Llama 3.1, in wavelengths as they have them.
 double naive_frequency(Index i, Index width, double base, const RotaryScaling& s) {
   const double d = static_cast<double>(width), at = static_cast<double>(i);
   const double length = static_cast<double>(s.original_max_position_embeddings);
-  const double theta = 1 / std::pow(base, 2 * at / d), wavelength = 2 * pi / theta;
+  const double theta = 1 / std::pow(base, 2 * at / d), wavelength = 2 * std::numbers::pi / theta;
   if (s.rope_type == RopeType::linear) return theta / s.factor;
   if (s.rope_type == RopeType::ntk) return 1 / std::pow(base * std::pow(s.factor, d / (d - 2)), 2 * at / d);
   const double n = s.sequence_length == 0 ? s.factor * length : static_cast<double>(s.sequence_length);
@@ -44,7 +43,9 @@ double naive_frequency(Index i, Index width, double base, const RotaryScaling& s
   }
   if (s.rope_type == RopeType::yarn) {
     // The pair whose wavelength fits `turns` times into the length.
-    const auto pair = [&](double turns) { return d / 2 * std::log(length / turns / (2 * pi)) / std::log(base); };
+    const auto pair = [&](double turns) {
+      return d / 2 * std::log(length / turns / (2 * std::numbers::pi)) / std::log(base);
+    };
     double low = pair(s.beta_fast), high = pair(s.beta_slow);
     if (s.truncate) low = std::floor(low), high = std::ceil(high);
     if (low < 0) low = 0;

@@ -19,7 +19,7 @@ using ef::testing::random_matrix;
 
 namespace {
 
-constexpr Index heads = 4;
+constexpr Index head_count = 4;
 
 // A slope for each head, and a table by distance that all heads share.
 const auto slope_and_table = [](const auto& s, const ef::ScorePosition& at, const auto& slope, const auto& table) {
@@ -28,11 +28,11 @@ const auto slope_and_table = [](const auto& s, const ef::ScorePosition& at, cons
 };
 
 TrainableScore<double> random_score(ef::Rng& rng) {
-  return TrainableScore<double>(
-      slope_and_table, {{"slope", random_matrix<double>(1, heads, rng)}, {"table", random_matrix<double>(1, 3, rng)}});
+  return TrainableScore<double>(slope_and_table, {{"slope", random_matrix<double>(1, head_count, rng)},
+                                                  {"table", random_matrix<double>(1, 3, rng)}});
 }
 
-Matrix<double> map(const ef::Linear<double>& l, const Matrix<double>& in) {
+Matrix<double> project(const ef::Linear<double>& l, const Matrix<double>& in) {
   return Matrix<double>((in * l.weight.value.transpose()).rowwise() + l.bias.value.row(0));
 }
 
@@ -51,16 +51,16 @@ TEST_CASE("a layer with a learned score and sinks is the double loop over querie
   const bool sinks = GENERATE(false, true);
   CAPTURE(seed, narrow, causal, sinks);
   ef::Rng rng(seed);
-  ef::MultiHeadAttention<double> layer({.width = 8, .heads = heads, .key_heads = 2, .sinks = sinks}, rng);
-  if (sinks) layer.sinks.value = random_matrix<double>(1, heads, rng);
+  ef::MultiHeadAttention<double> layer({.width = 8, .heads = head_count, .key_heads = 2, .sinks = sinks}, rng);
+  if (sinks) layer.sinks.value = random_matrix<double>(1, head_count, rng);
   layer.score =
       ef::LayerScore{.window = narrow ? 3 : 0, .soft_cap = narrow ? 0.5 : 0, .user_score = "learned"}.score<double>(
           {{"learned", random_score(rng)}});
   const Matrix<double>&slope = layer.score.parameter("slope").value, &table = layer.score.parameter("table").value;
   const auto x = random_matrix<double>(9, 8, rng);
-  const Matrix<double> q = map(layer.q, x), k = map(layer.k, x), v = map(layer.v, x);
+  const Matrix<double> q = project(layer.q, x), k = project(layer.k, x), v = project(layer.v, x);
   Matrix<double> mixed = Matrix<double>::Zero(9, 8), weights(9, 9);
-  for (Index h = 0; h < heads; ++h)
+  for (Index h = 0; h < head_count; ++h)
     for (Index i = 0; i < 9; ++i) {
       Eigen::RowVectorXd p = Eigen::RowVectorXd::Zero(9);
       for (Index j = 0; j < 9; ++j) {
@@ -78,7 +78,7 @@ TEST_CASE("a layer with a learned score and sinks is the double loop over querie
   ef::AttentionRecorder<double> recorder;
   ef::ThreadPool pool(2);
   const Matrix<double> y = layer({.attention = &recorder}, x, {}, call).value();
-  CHECK(ef::testing::max_error(y, map(layer.out_proj, mixed)) < 1e-12);
+  CHECK(ef::testing::max_error(y, project(layer.out_proj, mixed)) < 1e-12);
   CHECK(ef::testing::max_error(recorder.weights(layer).matrix(1), weights) < 1e-12);
   CHECK(layer({.threads = &pool}, x, {}, call).value() == y);
   const ef::RowOffsets rows{0, 4, 4, 9};
@@ -94,13 +94,13 @@ TEST_CASE("gradients and decoding with a learned score, sinks and each kind of p
   CAPTURE(seed, ef::to_string(encoding));
   ef::Rng rng(seed);
   const ef::AttentionPositions<double> positions(
-      {.encoding = encoding, .heads = heads, .head_width = 2, .buckets = {6, 9, false}}, rng);
+      {.encoding = encoding, .heads = head_count, .head_width = 2, .buckets = {6, 9, false}}, rng);
   ef::MultiHeadAttention<double> layer({.width = 8,
-                                        .heads = heads,
+                                        .heads = head_count,
                                         .relative_distance = encoding == ef::PositionEncoding::relative ? 2 : 0,
                                         .sinks = true},
                                        rng);
-  layer.sinks.value = random_matrix<double>(1, heads, rng);
+  layer.sinks.value = random_matrix<double>(1, head_count, rng);
   layer.score = random_score(rng).combined_with(ef::combine(ef::SlidingWindow(4), ef::SoftCap(0.5)));
   const auto x = random_matrix<double>(9, 8, rng);
   ef::testing::check_parameters(layer, [&](const ef::Context<double>& c) {
@@ -122,7 +122,7 @@ TEST_CASE("each block of a stack has a score of its own, and its gradients", "[l
   CAPTURE(seed);
   ef::Rng rng(seed);
   ef::EncoderDecoder<double> model({.width = 8,
-                                    .heads = heads,
+                                    .heads = head_count,
                                     .dim_feedforward = 6,
                                     .dropout = 0,
                                     .activation = ef::Activation::gelu,
@@ -136,8 +136,8 @@ TEST_CASE("each block of a stack has a score of its own, and its gradients", "[l
   CHECK(model.encoder.layers[0].self_attn.score.parameter("slope").value ==
         model.encoder.layers[1].self_attn.score.parameter("slope").value);
   for (auto& layer : model.encoder.layers) {
-    layer.self_attn.score.parameter("slope").value = random_matrix<double>(1, heads, rng);
-    layer.self_attn.sinks.value = random_matrix<double>(1, heads, rng);
+    layer.self_attn.score.parameter("slope").value = random_matrix<double>(1, head_count, rng);
+    layer.self_attn.sinks.value = random_matrix<double>(1, head_count, rng);
   }
   CHECK(model.encoder.layers[0].self_attn.score.parameter("slope").value !=
         model.encoder.layers[1].self_attn.score.parameter("slope").value);
@@ -156,7 +156,7 @@ TEST_CASE("a step along the gradient lowers the loss as the gradient says", "[la
   const std::uint64_t seed = 184;
   CAPTURE(seed);
   ef::Rng rng(seed);
-  ef::MultiHeadAttention<double> layer({.width = 8, .heads = heads, .sinks = true}, rng);
+  ef::MultiHeadAttention<double> layer({.width = 8, .heads = head_count, .sinks = true}, rng);
   layer.score = random_score(rng);
   const auto x = random_matrix<double>(9, 8, rng);
   ef::Tape<double> tape;
@@ -177,7 +177,7 @@ TEST_CASE("a step along the gradient lowers the loss as the gradient says", "[la
 
 TEST_CASE("a query of a layer that sees nothing gives the output's bias and no gradient", "[layers]") {
   ef::Rng rng(185);
-  ef::MultiHeadAttention<double> layer({.width = 8, .heads = heads, .sinks = true}, rng);
+  ef::MultiHeadAttention<double> layer({.width = 8, .heads = head_count, .sinks = true}, rng);
   layer.score = random_score(rng).combined_with(ef::mask([](const ef::ScorePosition&) { return false; }));
   layer.out_proj.bias.value.setConstant(3);
   const auto x = random_matrix<double>(5, 8, rng);
@@ -214,8 +214,8 @@ TEST_CASE("learned scores are combined, copied and named", "[layers]") {
                                    [&](int i) { return first.parameter("table").value(0, std::min(i, 2)); });
                   }),
                   ef::Causal{});
-  CHECK(ef::testing::max_error(ef::attention<double>({}, x, x, x, both({}), {.heads = heads}).value(),
-                               ef::attention(x, x, x, expected, {.heads = heads})) < 1e-13);
+  CHECK(ef::testing::max_error(ef::attention<double>({}, x, x, x, both({}), {.heads = head_count}).value(),
+                               ef::attention(x, x, x, expected, {.heads = head_count})) < 1e-13);
   CHECK(message_of([&] { first.combined_with(first); }) == "TrainableScore: two parameters are named \"slope\"");
   CHECK(message_of([&] { first.parameter("scale"); }) == "TrainableScore: there is no parameter \"scale\"");
   const Matrix<double> one = Matrix<double>::Ones(1, 1);
@@ -232,9 +232,9 @@ TEST_CASE("learned scores are combined, copied and named", "[layers]") {
 
 TEST_CASE("sinks begin with score 0, and are a choice of each layer", "[layers]") {
   ef::Rng rng(187), plain_rng(187);
-  const ef::MultiHeadAttention<float> with({.width = 8, .heads = heads, .key_heads = 2, .sinks = true}, rng);
-  ef::MultiHeadAttention<float> layer({.width = 8, .heads = heads, .key_heads = 2}, plain_rng);
-  CHECK(ef::shape(with.sinks.value) == ef::Shape{1, heads});
+  const ef::MultiHeadAttention<float> with({.width = 8, .heads = head_count, .key_heads = 2, .sinks = true}, rng);
+  ef::MultiHeadAttention<float> layer({.width = 8, .heads = head_count, .key_heads = 2}, plain_rng);
+  CHECK(ef::shape(with.sinks.value) == ef::Shape{1, head_count});
   CHECK(with.sinks.value.isZero(0));
   CHECK(with.out_proj.weight.value == layer.out_proj.weight.value);
   CHECK(layer.sinks.empty());

@@ -22,7 +22,7 @@ namespace {
 
 using Inputs = std::vector<Variable<double>>;
 
-constexpr Index heads = 4, key_heads = 2, d = 3, e = 2;
+constexpr Index query_heads = 4, shared_heads = 2, key_width = 3, value_width = 2;
 
 // A temperature, a slope for each head, a table by distance that all heads share, and a scale for each head and key.
 const auto four_parameters = [](const auto& s, const ef::ScorePosition& at, const auto& temperature, const auto& slope,
@@ -46,8 +46,8 @@ NaiveScore naive_four(std::vector<Matrix<double>> p) {
 }
 
 std::vector<Matrix<double>> random_parameters(ef::Rng& rng) {
-  return {random_matrix<double>(1, 1, rng), random_matrix<double>(1, heads, rng), random_matrix<double>(1, 7, rng),
-          random_matrix<double>(heads, 3, rng)};
+  return {random_matrix<double>(1, 1, rng), random_matrix<double>(1, query_heads, rng),
+          random_matrix<double>(1, 7, rng), random_matrix<double>(query_heads, 3, rng)};
 }
 
 // Queries, keys and values of a ragged batch, with a sequence without queries.
@@ -56,13 +56,13 @@ struct Batch {
   Matrix<double> q, k, v;
 
   Batch(Index n, ef::Rng& rng)
-      : options{.heads = heads,
-                .key_heads = key_heads,
+      : options{.heads = query_heads,
+                .key_heads = shared_heads,
                 .query_rows = ef::RowOffsets::from_lengths({n, 0, 3}),
                 .key_rows = ef::RowOffsets::from_lengths({n + 1, 2, 3})},
-        q(random_matrix<double>(n + 3, heads * d, rng)),
-        k(random_matrix<double>(n + 6, key_heads * d, rng)),
-        v(random_matrix<double>(n + 6, key_heads * e, rng)) {}
+        q(random_matrix<double>(n + 3, query_heads * key_width, rng)),
+        k(random_matrix<double>(n + 6, shared_heads * key_width, rng)),
+        v(random_matrix<double>(n + 6, shared_heads * value_width, rng)) {}
 };
 
 // A score besides the learned one, and its definition: before(s) comes first, then the learned score, then the mask.
@@ -89,11 +89,11 @@ std::vector<Companion> companions() {
 Matrix<double> with_sinks(const NaiveAttention& naive, const Matrix<double>& sinks) {
   Matrix<double> out = naive.out;
   for (Index i = 0; i < out.rows(); ++i)
-    for (Index h = 0; h < heads; ++h)
-      out.row(i).segment(h * e, e) /= 1 + std::exp(sinks(0, h) - naive.log_sum_exp(i, h));
+    for (Index h = 0; h < query_heads; ++h)
+      out.row(i).segment(h * value_width, value_width) /= 1 + std::exp(sinks(0, h) - naive.log_sum_exp(i, h));
   for (Index i = 0; i < out.rows(); ++i)
     for (Index c = 0; c < out.cols(); ++c)
-      if (naive.log_sum_exp(i, c / e) == naive_hidden) out(i, c) = 0;
+      if (naive.log_sum_exp(i, c / value_width) == naive_hidden) out(i, c) = 0;
   return out;
 }
 
@@ -104,7 +104,7 @@ TEST_CASE("attention with a score of Variables is that of its definition, with e
   CAPTURE(seed);
   ef::Rng rng(seed);
   const std::vector<Matrix<double>> p = random_parameters(rng);
-  const Matrix<double> sinks = random_matrix<double>(1, heads, rng);
+  const Matrix<double> sinks = random_matrix<double>(1, query_heads, rng);
   const NaiveScore learned = naive_four(p);
   for (Index n = 1; n < 36; n += n < 5 ? 1 : 6) {
     CAPTURE(n);
@@ -130,24 +130,24 @@ TEST_CASE("gradients of a score's Variables and of sinks, with every companion",
   ef::Rng rng(seed);
   const Batch b(5, rng);
   std::vector<Matrix<double>> inputs = random_parameters(rng);
-  inputs.insert(inputs.end(), {b.q, b.k, b.v, random_matrix<double>(1, heads, rng)});
+  inputs.insert(inputs.end(), {b.q, b.k, b.v, random_matrix<double>(1, query_heads, rng)});
   for (const Companion& other : companions())
     check_op(inputs, [&](const ef::Context<double>& c, const Inputs& in) {
       return ef::attention(c, {.q = in[4], .k = in[5], .v = in[6], .sinks = in[7]},
                            four_of(in).combined_with(other.score), b.options);
     });
   // With a position score, whose numbers are Variables too, and with relative positions of values.
-  const auto a_k = random_matrix<double>(5, d, rng), a_v = random_matrix<double>(5, e, rng),
-             weights = random_matrix<double>(6, heads, rng);
+  const auto a_k = random_matrix<double>(5, key_width, rng), a_v = random_matrix<double>(5, value_width, rng),
+             weights = random_matrix<double>(6, query_heads, rng);
   const Matrix<double> q = b.q.topRows(5), k = b.k.topRows(5), v = b.v.topRows(5);
   const ef::AttentionOptions options{
-      .heads = heads, .key_heads = key_heads, .query_rows = {0, 3, 5}, .key_rows = {0, 3, 5}};
+      .heads = query_heads, .key_heads = shared_heads, .query_rows = {0, 3, 5}, .key_rows = {0, 3, 5}};
   inputs.resize(4);
-  inputs.insert(inputs.end(), {q, k, v, random_matrix<double>(1, heads, rng), a_k, a_v, weights});
+  inputs.insert(inputs.end(), {q, k, v, random_matrix<double>(1, query_heads, rng), a_k, a_v, weights});
   for (const bool relative : {true, false})
     check_op(inputs, [&](const ef::Context<double>& c, const Inputs& in) {
       const auto others = four_of(in).combined_with(ef::Causal{});
-      const auto score = relative ? ef::PositionScore<double>::relative(c, in[4], in[8], heads, others)
+      const auto score = relative ? ef::PositionScore<double>::relative(c, in[4], in[8], query_heads, others)
                                   : ef::PositionScore<double>::bucketed({6, 9, true}, in[10], others);
       return ef::attention_with_relative_values(c, {.q = in[4], .k = in[5], .v = in[6], .sinks = in[7]}, in[9], score,
                                                 options);
@@ -156,10 +156,10 @@ TEST_CASE("gradients of a score's Variables and of sinks, with every companion",
 
 TEST_CASE("a score of Variables for tensors, in both orders of dimensions", "[ops]") {
   ef::Rng rng(83);
-  const ef::Sizes shape{2, heads, 3, d};
+  const ef::Sizes shape{2, query_heads, 3, key_width};
   std::vector<Matrix<double>> flat = random_parameters(rng);
   for (int i = 0; i < 3; ++i) flat.push_back(random_matrix<double>(1, ef::count_of(shape), rng));
-  flat.push_back(random_matrix<double>(1, heads, rng));
+  flat.push_back(random_matrix<double>(1, query_heads, rng));
   const auto rows = ef::RowOffsets::from_lengths({3, 2});  // the second sequence has padding
   const auto attend = [&](const ef::Context<double>& c, const Inputs& in, bool tokens_first) {
     const auto tensor = [&](const Variable<double>& x) {
@@ -167,7 +167,8 @@ TEST_CASE("a score of Variables for tensors, in both orders of dimensions", "[op
       return tokens_first ? ef::transpose(c, by_heads, 1, 2) : by_heads;
     };
     // A parameter may be a tensor too: the function reads its entries row by row.
-    const Inputs p{ef::reshape(c, in[0], ef::Sizes{}), in[1], in[2], ef::reshape(c, in[3], ef::Sizes{1, heads, 3})};
+    const Inputs p{ef::reshape(c, in[0], ef::Sizes{}), in[1], in[2],
+                   ef::reshape(c, in[3], ef::Sizes{1, query_heads, 3})};
     const Variable<double> y =
         ef::attention(c, {.q = tensor(in[4]), .k = tensor(in[5]), .v = tensor(in[6]), .sinks = in[7]},
                       four_of(p).combined_with(ef::Causal{}),
@@ -187,16 +188,17 @@ TEST_CASE("a score of Variables for tensors, in both orders of dimensions", "[op
   for (Index s = 0; s < 2; ++s) {
     const auto matrix = [&](std::size_t i) {
       const Variable<double> tensor = constants[i].reshaped(shape);
-      Matrix<double> x(rows.length(s), heads * d);
-      for (Index h = 0; h < heads; ++h) x.middleCols(h * d, d) = tensor.tensor().matrix(s, h).topRows(rows.length(s));
+      Matrix<double> x(rows.length(s), query_heads * key_width);
+      for (Index h = 0; h < query_heads; ++h)
+        x.middleCols(h * key_width, key_width) = tensor.tensor().matrix(s, h).topRows(rows.length(s));
       return x;
     };
     const Matrix<double> alone =
         ef::attention<double>({}, {.q = matrix(4), .k = matrix(5), .v = matrix(6), .sinks = constants[7]},
-                              four_of(constants).combined_with(ef::Causal{}), {.heads = heads})
+                              four_of(constants).combined_with(ef::Causal{}), {.heads = query_heads})
             .value();
-    for (Index h = 0; h < heads; ++h)
-      CHECK(max_error(y.matrix(s, h).topRows(rows.length(s)), alone.middleCols(h * d, d)) < 1e-13);
+    for (Index h = 0; h < query_heads; ++h)
+      CHECK(max_error(y.matrix(s, h).topRows(rows.length(s)), alone.middleCols(h * key_width, key_width)) < 1e-13);
   }
 }
 
@@ -211,11 +213,11 @@ TEST_CASE("heads that share a parameter add up their gradients", "[ops]") {
     return tape.gradient(p);
   };
   const auto own = gradient([](auto s, const ef::ScorePosition& at, const auto& p) { return s * p(at.head); },
-                            Matrix<double>::Constant(1, heads, 0.75));
+                            Matrix<double>::Constant(1, query_heads, 0.75));
   const auto shared = gradient([](auto s, const ef::ScorePosition&, const auto& p) { return s * p(0); },
                                Matrix<double>::Constant(1, 1, 0.75));
   CHECK(std::abs(own.sum() - shared(0, 0)) < 1e-13);
-  for (Index h = 0; h < heads; ++h) CHECK(own(0, h) != 0);
+  for (Index h = 0; h < query_heads; ++h) CHECK(own(0, h) != 0);
   // A Variable that is used twice gets both gradients.
   ef::Tape<double> tape;
   const ef::Context<double> c{.tape = &tape};
@@ -238,7 +240,7 @@ TEST_CASE("threads change no bit of a score's gradients", "[ops]") {
     const ef::Context<float> c{.tape = &tape, .threads = threads};
     std::vector<Variable<float>> in;
     for (const Matrix<double>& x : p) in.push_back(tape.variable(x.cast<float>()));
-    const auto sinks = tape.variable(Matrix<float>::Constant(1, heads, 0.5F));
+    const auto sinks = tape.variable(Matrix<float>::Constant(1, query_heads, 0.5F));
     const auto score = ef::score(four_parameters, in[0], in[1], in[2], in[3]).combined_with(ef::Causal{});
     const auto y =
         ef::attention<float>(c, {b.q.cast<float>(), b.k.cast<float>(), b.v.cast<float>(), sinks}, score, b.options);
@@ -265,7 +267,7 @@ TEST_CASE("queries that see nothing give zeros, and no gradient to parameters an
   const ef::Context<double> c{.tape = &tape};
   Inputs in;
   for (const Matrix<double>& x : p) in.push_back(tape.variable(x));
-  const auto sinks = tape.variable(Matrix<double>::Zero(1, heads)), q = tape.variable(b.q);
+  const auto sinks = tape.variable(Matrix<double>::Zero(1, query_heads)), q = tape.variable(b.q);
   const auto nothing = ef::mask([](const ef::ScorePosition&) { return false; });
   const auto y = ef::attention<double>(c, {q, b.k, b.v, sinks}, four_of(in).combined_with(nothing), b.options);
   CHECK(y.value().isZero(0));
@@ -276,14 +278,16 @@ TEST_CASE("queries that see nothing give zeros, and no gradient to parameters an
 
 TEST_CASE("a score of Variables is placed as other scores are, and reads keys by index", "[ops]") {
   ef::Rng rng(87);
-  const Matrix<double> q = random_matrix<double>(9, heads * d, rng), k = random_matrix<double>(9, key_heads * d, rng),
-                       v = random_matrix<double>(9, key_heads * e, rng), sinks = random_matrix<double>(1, heads, rng);
+  const Matrix<double> q = random_matrix<double>(9, query_heads * key_width, rng),
+                       k = random_matrix<double>(9, shared_heads * key_width, rng),
+                       v = random_matrix<double>(9, shared_heads * value_width, rng),
+                       sinks = random_matrix<double>(1, query_heads, rng);
   const std::vector<Matrix<double>> p = random_parameters(rng);
   const VariableScore<double> score = four_of(Inputs(p.begin(), p.end())).combined_with(ef::Causal{});
   CHECK(score.inputs().size() == 4);
   CHECK(VariableScore<double>(ef::Unmasked{}).empty());
   CHECK(!score.empty());
-  const ef::AttentionOptions options{.heads = heads, .key_heads = key_heads};
+  const ef::AttentionOptions options{.heads = query_heads, .key_heads = shared_heads};
   const Matrix<double> whole = ef::attention<double>({}, {q, k, v, sinks}, score, options).value();
   const Matrix<double> last = q.bottomRows(4);
   CHECK(max_error(ef::attention<double>({}, {last, k, v, sinks}, score.after_past(), options).value(),

@@ -10,10 +10,10 @@ namespace ef = eigenformer;
 namespace {
 
 template <class Scalar>
-struct Pair {
+struct AveragedPair {
   ef::Parameter<Scalar> first, second;
-  Pair() = default;
-  explicit Pair(ef::Rng& rng, ef::Index cols = 3)
+  AveragedPair() = default;
+  explicit AveragedPair(ef::Rng& rng, ef::Index cols = 3)
       : first(ef::testing::random_matrix<Scalar>(2, cols, rng)),
         second(ef::testing::random_matrix<Scalar>(1, 2, rng)) {}
   static void visit(auto& self, auto&& visitor) {
@@ -27,24 +27,24 @@ struct Pair {
 TEST_CASE("the average of models is the mean of each entry", "[train]") {
   ef::Rng rng(31);
   for (const std::size_t count : {1U, 2U, 7U}) {
-    std::vector<Pair<float>> models;
+    std::vector<AveragedPair<float>> models;
     for (std::size_t i = 0; i < count; ++i) models.emplace_back(rng);
-    const Pair<float> mean = ef::average(std::span<const Pair<float>>(models));
+    const AveragedPair<float> mean = ef::average(std::span<const AveragedPair<float>>(models));
     for (ef::Index r = 0; r < 2; ++r)
       for (ef::Index c = 0; c < 3; ++c) {
         double sum = 0;
-        for (const Pair<float>& model : models) sum += static_cast<double>(model.first.value(r, c));
+        for (const AveragedPair<float>& model : models) sum += static_cast<double>(model.first.value(r, c));
         CHECK(mean.first.value(r, c) == static_cast<float>(sum / static_cast<double>(count)));
       }
     if (count == 1) CHECK(mean.second.value == models[0].second.value);
   }
   ef::ParameterMean mean;
-  Pair<float> model(rng), wide(rng, 4);
+  AveragedPair<float> model(rng), wide(rng, 4);
   CHECK_THROWS_AS(mean.copy_to(model), ef::Error);
   mean.add(model);
   CHECK(ef::testing::message_of([&] { mean.add(wide); }) ==
         "ParameterMean: parameter first is [2 x 4], expected [2 x 3] as in the models before");
-  CHECK_THROWS_AS(ef::average(std::span<const Pair<float>>()), ef::Error);
+  CHECK_THROWS_AS(ef::average(std::span<const AveragedPair<float>>()), ef::Error);
 }
 
 TEST_CASE("the exponential average follows its formula and is restored", "[train]") {
@@ -52,10 +52,10 @@ TEST_CASE("the exponential average follows its formula and is restored", "[train
   for (const double decay : {0.0, 0.5, 0.999}) {
     ef::ExponentialAverage<double> average(decay);
     double expected = 0;
-    Pair<double> model(rng), shown(rng);
+    AveragedPair<double> model(rng), shown(rng);
     CHECK_THROWS_AS(average.copy_to(shown), ef::Error);
     for (ef::Index update = 1; update <= 30; ++update) {
-      model = Pair<double>(rng);
+      model = AveragedPair<double>(rng);
       average.add(model, update);
       const double t = static_cast<double>(update), d = std::min(decay, (1 + t) / (10 + t));
       expected = update == 1 ? model.first.value(1, 2) : d * expected + (1 - d) * model.first.value(1, 2);

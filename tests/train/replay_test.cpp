@@ -12,7 +12,7 @@ namespace ef = eigenformer;
 namespace {
 
 /// A training whose state can be copied.
-struct Training {
+struct ReplayedTraining {
   ef::Transformer<float> model;
   ef::Adam<float> adam;
   ef::Index next = 0;  // the number of the next batch
@@ -32,7 +32,7 @@ struct Training {
   }
 };
 
-Training new_training() {
+ReplayedTraining new_training() {
   ef::TransformerOptions options = ef::testing::small_transformer();
   options.num_encoder_layers = 1;
   options.layer.dropout = 0.3;
@@ -45,8 +45,8 @@ Training new_training() {
 TEST_CASE("any update is replayed exactly from any state before it", "[train]") {
   const ef::TrainingOptions options{
       .accumulate = 2, .schedule = ef::InverseSquareRoot{.peak = 0.01, .warmup = 3}, .seed = 6};
-  Training training = new_training();
-  std::vector<Training> states{training};
+  ReplayedTraining training = new_training();
+  std::vector<ReplayedTraining> states{training};
   std::vector<ef::TrainingProgress> updates;
   ef::TrainingOptions all = options;
   all.max_updates = 6;
@@ -61,7 +61,7 @@ TEST_CASE("any update is replayed exactly from any state before it", "[train]") 
   for (std::size_t from = 0; from < 6; ++from)
     for (std::size_t update = from + 1; update <= 6; ++update) {
       CAPTURE(from, update);
-      Training again = states[from];
+      ReplayedTraining again = states[from];
       ef::train_until(again.model, again.adam, again.next_batch(), again.loss(), static_cast<ef::Index>(update) - 1,
                       options);
       const ef::Transformer<float> before = again.model;
@@ -73,7 +73,8 @@ TEST_CASE("any update is replayed exactly from any state before it", "[train]") 
       CHECK(ef::parameter_hash(again.model) == ef::parameter_hash(states[update].model));
       CHECK(ef::parameter_hash(before) == ef::parameter_hash(states[update - 1].model));
       REQUIRE(replayed.batches.size() == 2);
-      CHECK(replayed.batches[1].source.ids == Training::batch(2 * static_cast<ef::Index>(update) - 1).source.ids);
+      CHECK(replayed.batches[1].source.ids ==
+            ReplayedTraining::batch(2 * static_cast<ef::Index>(update) - 1).source.ids);
       double squares = 0;
       for (const ef::GradientNorm& layer : replayed.gradient_norms) squares += layer.norm * layer.norm;
       CHECK(std::abs(std::sqrt(squares) / replayed.progress.gradient_norm - 1) < 1e-5);
