@@ -1,4 +1,4 @@
-// Benchmarks attention of one query over n cached keys, as in decoding, steps of a whole Transformer's beam search, and
+// Benchmarks attention of one query over n cached keys, as in decoding; the steps of a Transformer's beam search; and
 // the memory use of a long sequence. One thread, float.
 //
 // Decoding is bound by reading keys and values once, so `bandwidth` reports the share of the read bandwidth.
@@ -68,9 +68,10 @@ BENCHMARK(shared_prefix)
     ->UseManualTime()
     ->Unit(benchmark::kMicrosecond);
 
-/// 160 hypotheses of n keys each, with eight heads of 64 columns, as in a beam search: pages beside a list of rows
-/// (key_index). In both, the hypotheses' keys lie among each other, as steps wrote them. Reports the counter `speed`:
-/// the speed with pages divided by that with the list.
+/// Compares attention over pages of keys (key_pages) with attention over a list of rows (key_index), as in a beam
+/// search: 160 hypotheses of n keys each, with eight heads of 64 columns. In both, the keys of different hypotheses are
+/// interleaved, in the order in which decoding steps wrote them. Reports the counter `speed`: the speed with pages
+/// divided by the speed with the list.
 void hypotheses_in_pages(benchmark::State& state) {
   const Index n = state.range(0), page_size = state.range(1), hypotheses = 160, heads = 8, width = 512;
   const Index pages_each = (n + page_size - 1) / page_size, rows = hypotheses * pages_each * page_size;
@@ -103,9 +104,9 @@ BENCHMARK(hypotheses_in_pages)
     ->UseManualTime()
     ->Unit(benchmark::kMicrosecond);
 
-/// Decodes 32 sentences of 25 tokens for 25 steps with five hypotheses each, which part and are dropped at random.
-/// The model is the paper's base model with 8000 tokens. Reports the counters `hypotheses` (per second and step) and
-/// `pages` (of the target's cache).
+/// Decodes 32 sentences of 25 tokens for 25 steps, with five hypotheses each. Hypotheses branch and are dropped at
+/// random. The model is the paper's base model with 8000 tokens. Reports the counters `hypotheses` (extended by one
+/// token, per second) and `pages` (of the target's cache).
 void beam_steps(benchmark::State& state) {
   const Index sentences = 32, beam = 5, steps = 25, page_size = state.range(0);
   ef::Rng rng(1);

@@ -1,10 +1,10 @@
 // Benchmarks rotary position embeddings, their scaling, and norms of queries and keys. One thread, float. The counter
-// `speed` is the speed relative to a plain kernel; the two are timed alternately.
+// `speed` is the speed relative to a baseline; the two are timed alternately. The benchmarks and their baselines:
 //
-//   rotary, rotary_backward    beside a copy of the matrix
-//   table                      of scaled frequencies, beside one of unscaled frequencies
-//   head_norm                  of the heads of a matrix, beside a copy of the matrix
-//   self_attention             a layer with rotary positions or norms, beside the layer without
+//   rotary, rotary_backward   rotates a matrix; baseline: copies it
+//   table                     makes a table of scaled frequencies; baseline: of unscaled frequencies
+//   head_norm                 normalises the heads of a matrix; baseline: copies the matrix
+//   self_attention            runs a layer with rotary positions or norms; baseline: the layer without
 #include <numeric>
 
 #include "eigenformer/layers/multi_head_attention.hpp"
@@ -70,7 +70,7 @@ void head_norm(benchmark::State& state, ef::QueryKeyNorm kind) {
       state, [&] { copy = x.value(); }, [&] { benchmark::DoNotOptimize(norm(context, x, heads).value().data()); });
 }
 
-/// Runs a layer on one sequence. With backward, also computes its gradients.
+/// Runs a layer on one sequence. If `backward`, also computes its gradients.
 struct Attention {
   Attention(ef::QueryKeyNorm norm, ef::PositionEncoding encoding, ef::Rng rng)
       : layer({.width = width, .heads = heads, .qk_norm = norm}, rng),

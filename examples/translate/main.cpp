@@ -66,19 +66,19 @@ void add_decoding(CLI::App* command, DecodingArguments& arguments) {
         ->default_str(std::string(ef::to_string(value)))
         ->group("Decoding");
   };
-  add("--beam-size", options.beam_size, whole_in(1, 10'000), "hypotheses that are pursued at once; 1: greedy search");
-  add("--patience", options.patience, above_0_up_to(1000), "beam size times patience hypotheses end the search");
+  add("--beam-size", options.beam_size, whole_in(1, 10'000), "hypotheses kept at each step; 1: greedy search");
+  add("--patience", options.patience, above_0_up_to(1000), "stop at beam size * patience finished hypotheses");
   add_choice("--early-stopping", options.early_stopping, "when a beam search ends");
   add("--length-penalty", options.length_penalty, number_in(-10, 10, "from -10 to 10"),
-      "exponent of the length that scores are divided by; 0: none");
+      "divide scores by the length to this power; 0: do not");
   add_choice("--length-penalty-type", options.length_penalty_type, "average: the length; gnmt: (5 + length) / 6");
   add("--coverage-penalty", options.coverage_penalty, number_in(0, 100, "from 0 to 100"),
       "weight of the penalty for source tokens that get little attention");
   add("--repetition-penalty", options.repetition_penalty, above_0_up_to(100), "above 1: makes repetitions unlikely");
   add("--no-repeat-ngram-size", options.no_repeat_ngram_size, whole_in(0, 10'000),
-      "no n-gram of this size occurs twice in a translation; 0: any may");
+      "forbid n-grams of this size to occur twice in a translation; 0: allow");
   command->add_flag("--disable-unk", options.disable_unk, "never generate <unk>")->group("Decoding");
-  command->add_option("--suppress", arguments.suppress, "text that no translation may contain; may be given often")
+  command->add_option("--suppress", arguments.suppress, "text that no translation may contain; may be repeated")
       ->allow_extra_args(false)
       ->group("Decoding");
   command
@@ -88,15 +88,15 @@ void add_decoding(CLI::App* command, DecodingArguments& arguments) {
       ->group("Decoding");
   add("--min-decoding-length", options.min_decoding_length, whole_in(0, 100'000), "minimum tokens of a translation");
   add("--max-length-a", options.max_length_a, number_in(0, 1000, "from 0 to 1000"),
-      "maximum tokens: a times the source's, plus b");
+      "maximum tokens: a * source tokens + b");
   add("--max-length-b", options.max_length_b, whole_in(0, 100'000), "see --max-length-a; both 0: no such limit");
   add("--sampling-topk", options.sampling_topk, whole_in(0, 10'000'000),
       "draw from this number of likeliest tokens; 0: from all; 1: no sampling");
-  add("--sampling-topp", options.sampling_topp, above_0_up_to(1), "draw from the likeliest tokens of this probability");
+  add("--sampling-topp", options.sampling_topp, above_0_up_to(1), "draw from likeliest tokens up to this probability");
   add("--sampling-temperature", options.sampling_temperature, number_in(0, 1000, "from 0 to 1000"),
       "above 1: more random draws");
   add("--seed", options.seed, whole_in(0, std::numeric_limits<std::uint64_t>::max()), "seed of the draws");
-  add("--batch-tokens", options.max_batch_size, whole_in(1, 1'000'000), "source tokens that are decoded at once");
+  add("--batch-tokens", options.max_batch_size, whole_in(1, 1'000'000), "source tokens decoded at once");
 }
 
 /// Adds the options on subwords. Tokens and subwords of one language exclude each other.
@@ -104,30 +104,29 @@ void add_subwords(CLI::App* command, TrainArguments& arguments) {
   const auto add = [&](const std::string& language, TrainArguments::SubwordSide& side, const std::string& of) {
     CLI::Option* const tokens = command->get_option("--" + language + "tokens");
     CLI::Option* const size =
-        command->add_option("--" + language + "subwords", side.size, "size of a vocabulary of subwords to learn" + of)
+        command->add_option("--" + language + "subwords", side.size, "learn a subword vocabulary of this size" + of)
             ->check(whole_in(4, 10'000'000))
             ->excludes(tokens);
-    command->add_option("--" + language + "subword-model", side.model, "file of a SentencePiece model" + of)
+    command->add_option("--" + language + "subword-model", side.model, "SentencePiece model file" + of)
         ->excludes(tokens)
         ->excludes(size);
   };
-  add("", arguments.subwords, ", for each language without tokens of its own");
-  add("source-", arguments.source_subwords, ", of the source");
-  add("target-", arguments.target_subwords, ", of the target");
-  command->add_option("--subword-type", arguments.subword_type, "kind of the models to learn")
+  add("", arguments.subwords, ", for each language without an option of its own");
+  add("source-", arguments.source_subwords, ", for the source");
+  add("target-", arguments.target_subwords, ", for the target");
+  command->add_option("--subword-type", arguments.subword_type, "type of the subword models to learn")
       ->check(CLI::IsMember(names_of<ef::SubwordType>()))
       ->capture_default_str();
   command->add_flag("--joint-vocabulary", arguments.joint_vocabulary,
                     "one subword model, vocabulary and embedding for both languages");
   command
       ->add_option("--subword-sampling", arguments.subword_sampling,
-                   "in training, split at random: alpha of unigram models; small values vary more")
+                   "split at random in training: alpha of unigram models; small values vary more")
       ->check(above_0_up_to(100));
   command
-      ->add_option("--subword-n-best", arguments.subword_n_best,
-                   "draw from so many of the best splits (default: all splits)")
+      ->add_option("--subword-n-best", arguments.subword_n_best, "draw from this number of best splits (default: all)")
       ->check(whole_in(1, 10'000));
-  command->add_option("--bpe-dropout", arguments.bpe_dropout, "in training, skip joins of BPE with this probability")
+  command->add_option("--bpe-dropout", arguments.bpe_dropout, "skip BPE joins in training with this probability")
       ->check(number_in(0, 1, "from 0 to 1"));
 }
 
@@ -240,16 +239,16 @@ int run_program(int argc, char** argv) {
                    "print this number of translations of each line: \"line number ||| translation ||| score\"")
       ->check(whole_in(1, 10'000))
       ->capture_default_str();
-  run_command->add_flag("--scores", run_arguments.scores, "print the score behind each translation");
+  run_command->add_flag("--scores", run_arguments.scores, "print the score after each translation");
   run_command->add_flag("--alignments", run_arguments.decoding.options.return_attention,
-                        "print the links between source and target tokens behind each translation (\"0-0 1-2\")");
+                        "print the links between source and target tokens after each translation (\"0-0 1-2\")");
   run_command->add_option("--target-prefix", run_arguments.target_prefix,
                           "file with the beginning of each translation, one per line");
   add_decoding(run_command, run_arguments.decoding);
   add_threads(run_command, run_arguments.threads);
 
   EvaluateArguments evaluate_arguments;
-  CLI::App* evaluate_command = app.add_subcommand("evaluate", "report BLEU and chrF of a model");
+  CLI::App* evaluate_command = app.add_subcommand("evaluate", "report BLEU, chrF and exact matches of a model");
   evaluate_command->add_option("--model", evaluate_arguments.model, "folder of the model")->required();
   evaluate_command->add_option("--source", evaluate_arguments.source, "file of sentences to translate, one per line")
       ->required();

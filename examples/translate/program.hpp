@@ -60,8 +60,8 @@ struct TrainArguments {
   bool input_feeding = true;
   std::string tokens, source_tokens, target_tokens;  // empty: guessed from the text
   struct SubwordSide {
-    ef::Index size = 0;  // of the vocabulary that SentencePiece learns; 0: none
-    std::string model;   // a file of SentencePiece's; empty: none
+    ef::Index size = 0;  // of the vocabulary to learn; 0: none
+    std::string model;   // a SentencePiece model file; empty: none
   };
   SubwordSide subwords, source_subwords, target_subwords;  // of both languages, or of one
   std::string subword_type = "unigram";
@@ -88,14 +88,14 @@ struct TrainArguments {
   std::string optimizer = "adam";
   double weight_decay = -1;                                                        // below 0: the optimiser's
   double embedding_dropout = -1, attention_dropout = -1, activation_dropout = -1;  // below 0: `dropout`
-  std::vector<std::string> freeze;                                                 // patterns of parameters' names
+  std::vector<std::string> freeze;                                                 // patterns of parameter names
   std::string init;        // folder of a model that training starts from; empty: random weights
   double ema = 0;          // decay of the average of the parameters; 0: none
-  ef::Index average = 0;   // last checkpoints whose average is validated in the end; 0: none
+  ef::Index average = 0;   // number of last checkpoints whose average is validated at the end; 0: none
   ef::Index patience = 0;  // validations without improvement; 0: no early stopping
   std::string stop_metric = "bleu";
   std::string config;  // file of options in JSON
-  std::string log;     // file of updates and validations as CSV
+  std::string log;     // CSV file of updates and validations
 };
 void train(const TrainArguments& arguments);
 

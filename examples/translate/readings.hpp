@@ -19,8 +19,8 @@ struct Reading {
   ef::Matrix<float> shades;  // the values as shares from 0 to 1
 };
 
-/// Returns the attention weights of the decoder to the encoder that a recorder received: [target tokens x keys of the
-/// longest source]. layer, head: see attention_between.
+/// Returns the recorded attention weights of the decoder on the encoder: [target tokens x keys of the longest source].
+/// layer, head: see attention_between.
 ef::Matrix<float> attention_of(const ef::Transformer<float>& network, const ef::AttentionRecorder<float>& recorder,
                                int layer, int head);
 ef::Matrix<float> attention_of(const ef::RecurrentSeq2Seq<float>& network, const ef::AttentionRecorder<float>& recorder,

@@ -23,12 +23,12 @@ std::vector<std::string> texts_of(const ef::Vocabulary& vocabulary, std::span<co
   return texts;
 }
 
-/// One batch of the update, with the losses and the attention that its forward pass had, dropout included.
+/// One batch of the update, with the losses and the attention of its forward pass, dropout included.
 struct BatchReport {
   const Model& model;  // its vocabularies
   const ef::TranslationBatch& batch;
   std::vector<double> losses;     // of each target token
-  ef::Matrix<float> attention{};  // [target tokens x tokens of the longest source]; empty if it is not asked for
+  ef::Matrix<float> attention{};  // [target tokens x tokens of the longest source]; empty: not recorded
 
   ef::Index pairs() const { return batch.source.sequences(); }
 
@@ -70,7 +70,8 @@ void print_update(const ef::TrainingProgress& progress, const std::vector<ef::Gr
   for (const ef::GradientNorm& layer : norms) std::printf("  %-40s %.6f\n", layer.name.c_str(), layer.norm);
 }
 
-/// Restores the run to the newest checkpoint before the update, or to its beginning. Returns the arguments of the run.
+/// Returns the arguments of the run, and finds the newest checkpoint before the update. `before` has no checkpoint if
+/// the replay must start from the beginning.
 TrainArguments arguments_before(const ReplayArguments& arguments, ef::NewestCheckpoint& before) {
   const std::filesystem::path folder = checkpoints_of(arguments.model);
   before = ef::newest_checkpoint(folder, arguments.update - 1);

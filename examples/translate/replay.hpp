@@ -11,7 +11,7 @@ namespace translate {
 struct ReplayArguments {
   std::string model;  // the folder that `train --out` wrote
   ef::Index update = 0;
-  ef::Index pair = 0;  // whose attention is shown, counted from 1 over all batches of the update; 0: none
+  ef::Index pair = 0;  // the pair whose attention is drawn, from 1 over all batches of the update; 0: none
   int layer = 0;       // see AlignArguments
   int head = 0;
   int threads = 0;

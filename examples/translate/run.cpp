@@ -23,7 +23,7 @@ namespace translate {
 
 namespace {
 
-/// Returns whether somebody watches stderr while the input is a file, whose lines nobody types.
+/// Returns whether to show progress: stderr is a terminal, and standard input is a regular file.
 bool shows_progress() {
 #ifdef _WIN32
   return false;
@@ -58,8 +58,8 @@ std::string number(double value) {
   return text;
 }
 
-/// Prints the hypotheses of one line, in the format of Moses and Marian: with n-best lists "number ||| translation |||
-/// score", else the translation; then the links, if asked for.
+/// Prints the hypotheses of one line, in the format of Moses and Marian: "translation", or "number ||| translation |||
+/// score" for n-best lists. Links, if asked for, follow the translation: "translation ||| links ||| score".
 void print(const std::vector<ef::Hypothesis>& best, ef::Index line, const Translator& translator,
            const RunArguments& arguments) {
   const bool n_best = arguments.decoding.options.num_hypotheses > 1;
@@ -100,7 +100,7 @@ void run(const RunArguments& arguments) {
   constexpr std::size_t max_lines = 512;
   while (interrupted == 0) {
     std::vector<std::vector<ef::Token>> sentences, prefixes;
-    std::exception_ptr error;  // of a line; the lines before it are translated first
+    std::exception_ptr error;  // in a line; earlier lines are translated first
     try {
       while (sentences.size() < max_lines && (sentences.empty() || std::cin.rdbuf()->in_avail() > 0) &&
              reader.next(line)) {

@@ -22,11 +22,11 @@ struct EncodedPairs {
 /// Encodes the pairs of an epoch, counted from 0. The result depends on the epoch alone.
 using EncodeEpoch = std::function<EncodedPairs(ef::Index epoch)>;
 
-/// Yields the batches of a run, epoch after epoch. They depend on the options and on their position alone.
+/// Yields the batches of a run, epoch after epoch. A batch depends only on the pairs, the options and its position.
 class RunBatches {
  public:
-  /// pairs: must outlive this object. encode_epoch: encodes the pairs anew for each epoch, for subwords that are split
-  /// at random; empty: every epoch has `pairs`.
+  /// pairs: must outlive this object. encode_epoch: encodes the pairs of each epoch, with subwords split at random;
+  /// empty: every epoch has `pairs`.
   RunBatches(const EncodedPairs& pairs, const ef::BatchOrderOptions& options, EncodeEpoch encode_epoch)
       : pairs_(pairs),
         options_(options),
@@ -36,12 +36,14 @@ class RunBatches {
     if (encode_epoch_) begin_epoch(0);
   }
 
+  /// Returns the next batch.
   ef::TranslationBatch next() {
     if (encode_epoch_ && order_->is_at_end_of_epoch()) begin_epoch(order_->position().epoch + 1);
     const EncodedPairs& pairs = encode_epoch_ ? of_epoch_ : pairs_;
     return ef::translation_batch(pairs.source, pairs.target, order_->next());
   }
 
+  /// Returns the position of the next batch.
   const ef::BatchPosition& position() const { return order_->position(); }
   /// Continues at a position that position() returned.
   void seek(const ef::BatchPosition& position) {
@@ -49,7 +51,7 @@ class RunBatches {
     order_->seek(position);
   }
   double epochs_done() const { return order_->epochs_done(); }
-  /// Returns the usual number of batches in an epoch. See BatchOrder.
+  /// Returns the usual number of batches in an epoch; see BatchOrder::batches_per_epoch.
   ef::Index batches_per_epoch() const { return batches_per_epoch_; }
 
  private:
@@ -62,7 +64,7 @@ class RunBatches {
   const EncodedPairs& pairs_;
   ef::BatchOrderOptions options_;
   EncodeEpoch encode_epoch_;
-  EncodedPairs of_epoch_;  // used if encode_epoch_ is set
+  EncodedPairs of_epoch_;  // of the current epoch, if encode_epoch_ is set
   std::optional<ef::BatchOrder> order_;
   ef::Index batches_per_epoch_;
 };

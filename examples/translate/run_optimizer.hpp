@@ -1,4 +1,4 @@
-// The optimiser of a training run, as the options of `train` choose it.
+// The optimiser that the options of `train` choose.
 #pragma once
 
 #include <optional>
@@ -11,7 +11,7 @@
 
 namespace translate {
 
-/// Adam, AdamW or Muon, and a moving average of the parameters if there is a decay.
+/// Adam, AdamW or Muon, together with a moving average of the parameters unless its decay, `ema`, is 0.
 class RunOptimizer {
  public:
   using scalar_type = float;

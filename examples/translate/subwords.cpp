@@ -18,7 +18,7 @@ constexpr bool has_sentencepiece = true;
 constexpr bool has_sentencepiece = false;
 #endif
 
-/// An option of both languages counts for a language unless that language has an option of its own.
+/// Returns the choice for one language. Its own options take precedence over those for both languages.
 SubwordChoice choice_of(const TrainArguments& arguments, const TrainArguments::SubwordSide& side,
                         const std::string& tokens) {
   if (side.size > 0 || !side.model.empty()) return {side.size, side.model};

@@ -16,8 +16,8 @@ ef::ParallelCorpus read(const std::string& pairs, const std::string& source, con
   return pairs.empty() ? ef::read_parallel(source, target) : ef::read_tsv(pairs);
 }
 
-/// Sentence pairs that can be gone over several times. Files are read anew each time, so that their text is never in
-/// memory as a whole. Pipes can be read only once; their pairs are kept.
+/// Sentence pairs that can be visited several times. Files are read anew each time, so their text is never in memory as
+/// a whole. A pipe can be read only once, so its pairs are kept.
 class Pairs {
  public:
   Pairs(std::string pairs, std::string source, std::string target)
@@ -45,7 +45,7 @@ class Pairs {
   ef::ParallelCorpus kept_;
 };
 
-/// Returns, for each pair, whether it is held out: 2 % of the pairs, at most 500, at random.
+/// Returns, for each pair, whether it is held out. Chooses 2 % of the pairs at random, but at most 500.
 std::vector<bool> hold_out(ef::Index pairs, std::uint64_t seed) {
   std::vector<ef::Index> order(static_cast<std::size_t>(pairs));
   std::iota(order.begin(), order.end(), ef::Index{0});
@@ -57,7 +57,7 @@ std::vector<bool> hold_out(ef::Index pairs, std::uint64_t seed) {
   return held_out;
 }
 
-/// What is known of one side of a corpus before its sentences are encoded.
+/// What is known about one side of a corpus before its sentences are encoded.
 struct Side {
   ef::TranslationSide side;
   ef::Index tokens = 0;  // of all sentences; 0: not known
@@ -67,7 +67,7 @@ struct Sides {
   ef::Index pairs = 0;
 };
 
-/// Learns or reads the subword models of the languages that have one, and makes their vocabularies.
+/// Learns or reads the subword models that the arguments ask for, and makes their vocabularies.
 void make_subwords(const Pairs& pairs, const TrainArguments& arguments, Sides& sides) {
   const SubwordChoice source = source_subwords(arguments), target = target_subwords(arguments);
   std::vector<std::string> source_lines, target_lines;
@@ -168,8 +168,8 @@ ef::Seq2Seq<float> make_recurrent(const TrainArguments& arguments, ef::Index sou
   return ef::RecurrentSeq2Seq<float>(options, rng);
 }
 
-/// Returns what encodes the training pairs with random splits, if the arguments ask for them. A split depends on the
-/// seed, the epoch and the pair's line.
+/// Returns a function that encodes the training pairs with subwords split at random; empty if the arguments ask for no
+/// random splits. A split depends on the seed, the epoch and the pair's line.
 EncodeEpoch random_splits(const TrainArguments& arguments, const Model& blank, const Pairs& pairs,
                           const std::vector<bool>& held_out, const std::string& name) {
   if (!samples_subwords(arguments, blank)) return {};

@@ -13,20 +13,20 @@
 
 namespace translate {
 
-/// The sentences of a run, and the vocabularies that are made of them.
+/// The sentences of a run, and their vocabularies.
 struct TrainingData {
   ef::TranslationSide source, target;
   EncodedPairs pairs;
   ef::ParallelCorpus validation;
   EncodedPairs encoded_validation;
   std::string validation_name;  // for messages
-  EncodeEpoch encode_epoch;     // splits subwords at random; empty if the arguments do not ask for it
+  EncodeEpoch encode_epoch;     // splits subwords at random; empty: every epoch has `pairs`
 
-  /// Returns a hash of the vocabularies and of the training pairs. A run can only continue with equal data.
+  /// Returns a hash of the vocabularies and of the training pairs. A run continues only if the hash is unchanged.
   std::uint64_t hash() const;
 };
 
-/// Reads the corpus of a run. Prints what it found.
+/// Reads the corpus of a run. Prints the tokens and the vocabulary size of each side.
 TrainingData read_training_data(const TrainArguments& arguments);
 
 /// Returns a model with the initial weights of a run.
@@ -49,11 +49,11 @@ struct Quality {
   }
 };
 
-/// All that a checkpoint of the program holds besides the parameters and the optimiser.
+/// The state that a checkpoint holds besides the parameters and the optimiser.
 struct RunState {
   ef::TrainingState training;
   Quality best;                  // of all validations so far
-  ef::EarlyStopping stopping;    // counts validations since the best one, by --stop-metric
+  ef::EarlyStopping stopping;    // counts the validations since the best one by --stop-metric
   double lowest_perplexity = 0;  // of all validations so far; 0: there was none
   TrainArguments arguments;      // what the run was started with
   std::uint64_t data = 0;        // TrainingData::hash

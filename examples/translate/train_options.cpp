@@ -33,10 +33,10 @@ void add_run_options(CLI::App* command, TrainArguments& arguments) {
   command->add_flag("--resume", arguments.resume,
                     "continue the run in --out from its newest checkpoint, with its options");
   add_count("--checkpoint-every", arguments.checkpoint_every, 0, many,
-            "save a checkpoint after so many updates (0: only when training stops)");
-  add_count("--keep", arguments.keep, 1, 1'000'000, "number of checkpoints that are kept");
-  add_count("--accumulate", arguments.accumulate, 1, 1'000'000, "batches per update, whose gradients are summed");
-  command->add_option("--schedule", arguments.schedule, "learning rate over the updates")
+            "updates between checkpoints (0: save one only when training stops)");
+  add_count("--keep", arguments.keep, 1, 1'000'000, "number of newest checkpoints to keep, at least --average");
+  add_count("--accumulate", arguments.accumulate, 1, 1'000'000, "batches per update; their gradients are summed");
+  command->add_option("--schedule", arguments.schedule, "schedule of the learning rate")
       ->check(CLI::IsMember({"inverse_square_root", "cosine", "linear", "warmup_stable_decay"}))
       ->capture_default_str();
   command->add_option("--warmup", arguments.warmup, "updates until the peak learning rate (default: from the preset)")
@@ -44,30 +44,32 @@ void add_run_options(CLI::App* command, TrainArguments& arguments) {
   command->add_option("--optimizer", arguments.optimizer, "optimiser; muon leaves embeddings and vectors to Adam")
       ->check(CLI::IsMember({"adam", "adamw", "muon"}))
       ->capture_default_str();
-  command->add_option("--weight-decay", arguments.weight_decay, "weight decay (default: 0; of adamw 0.01)")
+  command->add_option("--weight-decay", arguments.weight_decay, "weight decay (default: 0, or 0.01 for adamw)")
       ->check(number_in(0, 1, "from 0 to 1"));
-  add_rate("--embedding-dropout", arguments.embedding_dropout, "dropout of embeddings (default: --dropout)");
-  add_rate("--attention-dropout", arguments.attention_dropout, "dropout of attention weights (default: --dropout)");
+  add_rate("--embedding-dropout", arguments.embedding_dropout,
+           "dropout of a Transformer's embeddings (default: --dropout)");
+  add_rate("--attention-dropout", arguments.attention_dropout,
+           "dropout of a Transformer's attention weights (default: --dropout)");
   add_rate("--activation-dropout", arguments.activation_dropout,
-           "dropout inside feed-forward layers (default: --dropout)");
+           "dropout inside a Transformer's feed-forward layers (default: --dropout)");
   command
       ->add_option("--freeze", arguments.freeze,
-                   "parameters that are not trained, by name: \"encoder.*\"; may be given several times")
+                   "name pattern of parameters to freeze, such as \"encoder.*\"; may be repeated")
       ->allow_extra_args(false);
   command->add_option("--init", arguments.init,
-                      "folder of a model of the same shape, to start from its weights, with its vocabularies");
+                      "folder of a model of the same shape; training starts from its weights and vocabularies");
   command->add_option("--ema", arguments.ema, "validate and save a moving average of the parameters with this decay")
       ->check(number_in(0, 0.999999, "from 0 to 0.999999"));
   add_count("--average", arguments.average, 0, 1000,
-            "in the end, also validate the average of so many last checkpoints");
+            "at the end, also validate the average of this number of last checkpoints");
   add_count("--patience", arguments.patience, 0, 1'000'000,
-            "stop after so many validations without improvement (0: never)");
-  command->add_option("--stop-metric", arguments.stop_metric, "what --patience looks at")
+            "stop after this number of validations without improvement (0: never)");
+  command->add_option("--stop-metric", arguments.stop_metric, "metric that --patience watches")
       ->check(CLI::IsMember({"bleu", "perplexity"}))
       ->capture_default_str();
   command->add_option("--config", arguments.config,
-                      "file of options in JSON, such as training.json of a model; options given here override it");
-  command->add_option("--log", arguments.log, "file for each update and validation, as CSV");
+                      "JSON file of options, such as a model's training.json; the command line overrides it");
+  command->add_option("--log", arguments.log, "CSV file for a line per update and validation");
 }
 
 void add_replay_options(CLI::App* command, ReplayArguments& arguments) {

@@ -1,5 +1,5 @@
-// The options of `train` that concern the run: checkpoints, schedules, optimisers, files of options. main.cpp has those
-// of the model and of the corpus.
+// The options of `train` for the run: checkpoints, schedules, optimisers, files of options. main.cpp has the options
+// for the model and the corpus.
 #pragma once
 
 #include <CLI/CLI.hpp>
@@ -12,18 +12,18 @@ namespace translate {
 /// Adds the options to the command.
 void add_run_options(CLI::App* command, TrainArguments& arguments);
 
-/// Adds the options of `replay` but for those that other commands have too.
+/// Adds the options of `replay`, except those that it shares with other commands.
 void add_replay_options(CLI::App* command, ReplayArguments& arguments);
 
-/// Replaces the arguments by those of the run that --resume continues, or by those in the file --config. Returns
-/// whether there are any: then the command line must be parsed again, because its options override them.
+/// Replaces the arguments by those of the run that --resume continues or, if there is no such run, by those in the file
+/// --config. Returns whether it replaced them. If so, parse the command line again: its options override stored ones.
 bool read_stored_arguments(TrainArguments& arguments);
 
-/// Throws if the arguments, wherever they come from, contradict one another.
+/// Throws if the arguments are incomplete, out of range or contradictory. Stored arguments need this check too.
 void check_arguments(const TrainArguments& arguments);
 
-/// Throws if options of a resumed run differ from those it was begun with. Only its limits and its checkpoints may
-/// change.
+/// Throws if an option of a resumed run has changed. These may change: --out, --minutes, --epochs, --updates,
+/// --checkpoint-every, --keep, --log, --patience, --threads.
 void check_resumed_arguments(const TrainArguments& arguments);
 
 }  // namespace translate

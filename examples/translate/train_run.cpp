@@ -20,7 +20,7 @@ namespace translate {
 
 namespace {
 
-/// A run of the program: what validating, saving and resuming share.
+/// Validates, saves, resumes and logs a run.
 class Run {
  public:
   Run(const TrainArguments& arguments, TrainingData& data, ef::Threads* threads)
@@ -34,8 +34,8 @@ class Run {
     state_.stopping.patience = arguments.patience;
   }
 
-  /// Restores the run from its newest checkpoint. Says which one that is, and why newer ones were skipped. Leaves the
-  /// run at its beginning if there is none.
+  /// Restores the run from its newest complete checkpoint. Prints its update, and why newer ones were skipped. Without
+  /// a checkpoint, the run starts from the beginning.
   void resume(Model& model, TrainingRun& run) {
     const ef::NewestCheckpoint found = ef::newest_checkpoint(checkpoints_of(arguments_.out));
     for (const std::string& reason : found.skipped) std::printf("skipped a checkpoint: %s\n", reason.c_str());
@@ -58,8 +58,8 @@ class Run {
     std::printf("resumed after update %lld\n", static_cast<long long>(run.optimizer.updates()));
   }
 
-  /// Validates a model and saves it if it is the best so far. Returns whether training goes on. update: 0 if the model
-  /// is not that of an update.
+  /// Validates a model and saves it if it is the best so far. Returns whether training goes on. update: the update that
+  /// gave the model; 0 for an average of checkpoints.
   bool validate(const Model& model, ef::Index update) {
     const ef::BleuTokenizer tokenizer = bleu_tokenizer(model.target, references_);
     const std::vector<std::string> translations =
@@ -96,7 +96,7 @@ class Run {
     is_first_ = false;
   }
 
-  /// Validates the average of the last complete checkpoints.
+  /// Validates the average of the last complete checkpoints up to `updates`, and saves it if it is the best model.
   void validate_average(const Model& model, ef::Index updates) {
     ef::ParameterMean mean;
     Model average = model;
@@ -125,7 +125,7 @@ class Run {
   }
 
   const Quality& best() const { return state_.best; }
-  /// Returns whether the run that was resumed had already stopped early.
+  /// Returns whether the resumed run had already stopped early.
   bool has_stopped() const { return state_.stopping.should_stop(); }
 
  private:
@@ -147,7 +147,7 @@ class Run {
     ef::check(log_.good(), "--log: ", arguments_.log, ": cannot be written");
   }
 
-  /// Returns the lines of the log up to the update that the run was resumed after. A killed run may have written more.
+  /// Returns the lines of an existing log up to the resumed checkpoint. A killed run may have logged later updates too.
   std::string log_before() const {
     std::string lines;
     if (!std::filesystem::is_regular_file(arguments_.log)) return lines;

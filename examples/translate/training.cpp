@@ -22,8 +22,8 @@ std::vector<ef::Index> lengths_of(const ef::Tokens& sentences) {
   return lengths;
 }
 
-/// Returns the number of updates that the budget allows, or 0 if only time limits it. An epoch counts as
-/// its usual number of batches.
+/// Returns the number of updates that the budget allows, or 0 if only time limits it. Estimates the updates of an epoch
+/// from its usual number of batches.
 ef::Index updates_in(const TrainingSettings& settings, const RunBatches& batches) {
   const Budget& budget = settings.budget;
   const ef::Index of_epochs =
@@ -32,9 +32,9 @@ ef::Index updates_in(const TrainingSettings& settings, const RunBatches& batches
   return std::min(budget.updates, of_epochs);
 }
 
-/// Returns the learning rate of each update. The inverse square root has a factor that falls from 1 to 0.05 over the
-/// last third of the updates, so that the weights settle. If their number is not known, there is no such factor; other
-/// schedules need that number.
+/// Returns the learning rate as a function of the update. The inverse square root is multiplied by a factor that falls
+/// from 1 to 0.05 over the last third of the updates, so that the weights settle. Without a known number of updates, it
+/// has no such factor, and other schedules throw.
 std::function<double(ef::Index)> schedule_of(const TrainingSettings& settings, ef::Index updates) {
   const double rate = settings.rate;
   const ef::Index warmup = settings.warmup;
@@ -61,7 +61,7 @@ std::string minutes_and_seconds(double seconds) {
   return text;
 }
 
-/// Prints progress lines, and tells when to validate, to save and to stop.
+/// Prints progress lines, and decides when to validate, save and stop.
 class Progress {
  public:
   Progress(const TrainingSettings& settings, const RunBatches& batches, double seconds_before)
@@ -73,7 +73,7 @@ class Progress {
 
   ef::Index updates() const { return updates_; }
 
-  /// Takes note of an update.
+  /// Records an update.
   void add(const ef::TrainingProgress& progress) {
     progress_ = progress;
     progress_.seconds += seconds_before_;
@@ -85,7 +85,7 @@ class Progress {
     line_loss_ += progress.loss * static_cast<double>(progress.items);
     line_items_ += progress.items;
   }
-  /// Returns the update that was added last, with the seconds of all runs.
+  /// Returns the last update added. Its `seconds` include those before the run was resumed.
   const ef::TrainingProgress& current() const { return progress_; }
   double seconds() const { return progress_.seconds; }
   bool validates() const { return validates_; }
@@ -93,7 +93,7 @@ class Progress {
     return is_last_ || (settings_.checkpoint_every > 0 && progress_.update % settings_.checkpoint_every == 0);
   }
   bool is_last() const { return is_last_; }
-  /// Returns whether the budget is used up. Counts epochs by their actual batches.
+  /// Returns whether the budget is used up. Epochs count as done when their last batch is.
   bool is_over(ef::Index update, double seconds) const {
     const Budget& budget = settings_.budget;
     return (budget.minutes > 0 && seconds >= 60 * budget.minutes) ||
@@ -101,7 +101,8 @@ class Progress {
            (budget.updates > 0 && update >= budget.updates);
   }
 
-  /// Prints a line every five seconds. validation_seconds: the time that validations took in this run.
+  /// Prints a line every five seconds. validation_seconds: the time spent on validations since this
+  /// process began to train.
   void print(double validation_seconds) {
     const double seconds = progress_.seconds - seconds_before_ - validation_seconds;
     if (seconds - line_seconds_ < 5 && !is_last_) return;
@@ -128,8 +129,8 @@ class Progress {
 
   const TrainingSettings& settings_;
   const RunBatches& batches_;
-  ef::Index updates_;      // in the budget; 0: not known
-  double seconds_before_;  // of earlier runs
+  ef::Index updates_;      // in the budget; 0: unknown
+  double seconds_before_;  // before the run was resumed
   ef::TrainingProgress progress_;
   bool validates_ = false, is_last_ = false;
   double validations_by_time_;
@@ -195,7 +196,8 @@ ef::TrainingOptions update_options(const TrainingSettings& settings, const Model
   options.schedule = schedule_of(settings, updates_in(settings, batches));
   options.seed = settings.seed;
   options.threads = settings.threads;
-  options.max_loss = 10 * std::log(static_cast<double>(model.target.vocabulary.size()));  // ten times a guess's
+  // Ten times the loss of a uniform guess.
+  options.max_loss = 10 * std::log(static_cast<double>(model.target.vocabulary.size()));
   options.batch_name = [&batches] {
     const ef::BatchPosition& next = batches.position();
     return "epoch " + std::to_string(next.epoch + 1) + ", batch " + std::to_string(next.batch);

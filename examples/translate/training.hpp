@@ -25,18 +25,18 @@ class PairEncoder {
   /// model: must outlive the encoder.
   PairEncoder(const Model& model, ef::Index max_length) : model_(model), max_length_(max_length) {}
 
-  /// Makes room for as many tokens, so that memory is not allocated twice while it grows.
+  /// Reserves memory for this number of tokens. Growing step by step would briefly need twice the memory.
   void reserve(ef::Index source_tokens, ef::Index target_tokens);
   /// Returns false if the pair was skipped. line: the number of the pair in the corpus, from 1.
   bool add(const std::string& source, const std::string& target, ef::Index line);
-  /// From now on, splits sentences at random if a language has a subword model. A sentence's split depends on the key
-  /// and on its line. A split of more than `limit` tokens is replaced by the usual one.
+  /// Makes later calls of add() split sentences at random, in languages with a subword model. A split depends on the
+  /// key and on the sentence's line. A split of more than `limit` tokens is replaced by the usual one.
   void sample(const ef::SubwordSampling& sampling, ef::Index limit, ef::RandomKey key);
-  /// Returns the number of pairs that were skipped.
+  /// Returns the number of skipped pairs.
   ef::Index skipped() const { return skipped_; }
-  /// Returns the number of pairs that were added.
+  /// Returns the number of added pairs.
   ef::Index size() const { return static_cast<ef::Index>(source_.rows.size()) - 1; }
-  /// Returns all pairs that were added.
+  /// Returns all added pairs.
   EncodedPairs finish() &&;
 
  private:
@@ -65,14 +65,14 @@ class PairEncoder {
 EncodedPairs encode(const Model& model, const ef::ParallelCorpus& corpus, ef::Index max_length,
                     const std::string& where);
 
-/// When training ends: at the first limit reached. A limit of 0 is not used.
+/// Limits of a run. Training ends when the first limit is reached. 0: no such limit.
 struct Budget {
   double minutes = 0;
   ef::Index epochs = 0;
   ef::Index updates = 0;
 };
 
-/// What a run changes besides the parameters. A checkpoint holds both.
+/// The state of a run besides the parameters. A checkpoint holds the state and the parameters.
 struct TrainingRun {
   RunOptimizer optimizer;
   ef::TrainingState state;
@@ -91,8 +91,8 @@ struct TrainingSettings {
   std::vector<std::string> freeze{};  // patterns of the parameters that are not trained
   ef::Threads* threads = nullptr;
   ef::Index checkpoint_every = 0;  // updates; 0: only when training ends
-  // Callbacks, which may be empty. validate returns whether training goes on; it is given the moving average if there
-  // is one.
+  // Callbacks, which may be empty. validate receives the moving average if there is one, otherwise the model. It
+  // returns whether training goes on.
   std::function<bool(const Model&, const ef::TrainingProgress&)> validate{};
   std::function<void(const Model&, const TrainingRun&)> save{};  // saves a checkpoint
   std::function<void(const ef::TrainingProgress&)> log{};        // called after each update
@@ -110,17 +110,19 @@ ef::BatchLoss<float> batch_loss(const Network& network, const ef::Context<float>
           static_cast<ef::Index>(batch.next.size())};
 }
 
-/// Returns a copy of a model whose trained parameters are their moving average; the model itself if there is none.
+/// Returns a copy of a model with the moving average in place of its trained parameters. Without a moving average, the
+/// copy is unchanged.
 Model averaged(const Model& model, const TrainingRun& run, const TrainingSettings& settings);
 
-/// Trains until the budget is used up or the user presses Ctrl-C. Prints a progress line every five seconds. Continues
-/// where `run` stands: at the beginning, or as a checkpoint left it.
+/// Trains until the budget is used up or the user presses Ctrl-C. Prints a progress line every five seconds. Starts
+/// from the state of `run`: a new run, or a checkpoint.
 ///
-/// An update depends on the parameters, the settings and its number alone, not on time: the learning rate and dropout
-/// follow from its number. Validations too, unless the budget is given in minutes alone.
+/// Time does not influence an update. It depends on the corpus, the settings, the state before it and its number, which
+/// determines the learning rate and the dropout. Validations come at fixed updates, unless the budget is in minutes
+/// alone.
 void train_model(Model& model, const EncodedPairs& pairs, const TrainingSettings& settings, TrainingRun& run);
 
-/// Trains from the beginning: see above.
+/// Trains a new run without checkpoints; otherwise as train_model with a TrainingRun.
 void train_model(Model& model, const EncodedPairs& pairs, const TrainingSettings& settings);
 
 /// Returns the exponential of the mean loss per target token, without label smoothing; at most the largest double.

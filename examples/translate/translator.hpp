@@ -13,17 +13,18 @@ namespace translate {
 /// Translates with one model. The model must outlive the translator and must not change.
 class Translator {
  public:
-  /// By default decodes greedily.
+  /// Without arguments, decodes greedily.
   Translator(const Model& model, ef::Threads* threads, const DecodingArguments& arguments = {});
 
-  /// Returns the tokens of a line in the source language, or, for a prefix or a reference, in the target language.
-  /// Throws if the line is not UTF-8 or too long. where: names the line in the error message.
+  /// Returns the tokens of a line in the source language. Throws if the line is not UTF-8 or too long.
+  /// where: names the line in the error message.
   std::vector<ef::Token> encode(const std::string& line, const std::string& where) const;
+  /// Returns the tokens of a line in the target language, such as a prefix or a reference. Throws as encode() does.
   std::vector<ef::Token> encode_target(const std::string& line, const std::string& where) const;
 
-  /// Returns the best hypotheses of each encoded line. An empty line has one, without tokens.
+  /// Returns the best hypotheses of each encoded line. An empty line has one empty hypothesis.
   /// prefixes: the first tokens of each translation; empty: none.
-  /// first_line: number of the first line, on which samples depend.
+  /// first_line: number of the first line; random draws depend on the line's number.
   std::vector<std::vector<ef::Hypothesis>> decode(std::span<const std::vector<ef::Token>> sources,
                                                   std::span<const std::vector<ef::Token>> prefixes = {},
                                                   ef::Index first_line = 0) const;

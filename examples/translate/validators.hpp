@@ -1,4 +1,4 @@
-// Ranges of numeric options. Every numeric option has one, so that none can request more than any machine has.
+// Ranges of numeric options. Every numeric option has one, so that no value asks for more than any machine has.
 #pragma once
 
 #include <CLI/CLI.hpp>
@@ -10,6 +10,7 @@
 
 namespace translate {
 
+/// Accepts whole numbers from `smallest` to `largest`.
 inline CLI::Validator whole_in(std::uint64_t smallest, std::uint64_t largest) {
   const std::string range = std::to_string(smallest) + " to " + std::to_string(largest);
   return CLI::Validator(
@@ -23,6 +24,7 @@ inline CLI::Validator whole_in(std::uint64_t smallest, std::uint64_t largest) {
       range);
 }
 
+/// Accepts numbers from `smallest` to `largest`. range: describes them in messages and help texts.
 inline CLI::Validator number_in(double smallest, double largest, const std::string& range) {
   return CLI::Validator(
       [=](const std::string& given) {
@@ -33,6 +35,7 @@ inline CLI::Validator number_in(double smallest, double largest, const std::stri
       },
       range);
 }
+/// Accepts numbers above 0, up to `largest`.
 inline CLI::Validator above_0_up_to(int largest) {
   return number_in(std::numeric_limits<double>::min(), largest, "above 0, at most " + std::to_string(largest));
 }

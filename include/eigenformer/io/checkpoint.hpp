@@ -1,12 +1,12 @@
-// Checkpoints: all that a training needs to continue exactly, saved between two updates.
+// Checkpoints: everything that a run needs to continue exactly, saved between two updates.
 //
 //   run/update-000001200/
 //     model.safetensors        the parameters
 //     optimizer.safetensors    the moments of the optimiser
 //     state.json               the number of updates, the caller's state, and checksums of all three files
 //
-// A checkpoint is a folder that appears under its name in one atomic rename, when its files are complete and synced. A
-// killed program or a power cut leaves the older checkpoints, and perhaps the new one, but never a part of it.
+// A checkpoint is a folder. It gets its name in one atomic rename, when its files are complete and synced. After a
+// killed program or a power cut, the older checkpoints remain, and the new one is either complete or missing.
 #pragma once
 
 #include <algorithm>
@@ -29,7 +29,7 @@
 namespace eigenformer::inline EIGENFORMER_ABI {
 
 struct CheckpointOptions {
-  Index keep = 3;  // checkpoints that remain: the one that is saved, and the newest before it; 0: all
+  Index keep = 3;  // number of checkpoints to keep: the new one and the newest before it; 0: all
 };
 
 /// The name and number of a checkpoint in a folder.
@@ -52,9 +52,9 @@ inline std::uint32_t checksum_of(std::string_view bytes) {
   return crc32(std::as_bytes(std::span(bytes.data(), bytes.size())));
 }
 
-/// Removes a checkpoint. Renames it first, so that a killed program leaves no part of it under its name.
+/// Removes a checkpoint. Renames it first, so that a killed program leaves no partial checkpoint under its name.
 inline void remove_checkpoint(const std::filesystem::path& path, Disk& disk) {
-  const TemporaryPath removed(folder_of(path), removed_checkpoint);  // removes what is there at the end of the scope
+  const TemporaryPath removed(folder_of(path), removed_checkpoint);  // removes this path at the end of the scope
   check_error(disk.rename(path, removed.path()), "save_checkpoint", path);
 }
 
@@ -84,8 +84,8 @@ inline void write_checkpoint(const std::filesystem::path& folder, Json contents,
 
 }  // namespace detail
 
-/// Returns the checkpoints of a folder, the newest first. Looks at their names alone: see newest_checkpoint. A folder
-/// that does not exist has none.
+/// Returns the checkpoints of a folder, the newest first. Looks only at names; newest_checkpoint also checks the files.
+/// A folder that does not exist has none.
 inline std::vector<CheckpointEntry> checkpoints_in(const std::filesystem::path& folder) {
   std::vector<CheckpointEntry> found;
   if (!std::filesystem::exists(detail::known_status("checkpoints_in", folder))) return found;
@@ -103,7 +103,7 @@ inline std::vector<CheckpointEntry> checkpoints_in(const std::filesystem::path& 
 }
 
 /// Saves a checkpoint in a folder, which is created if it is missing. Replaces a checkpoint of the same update. Then
-/// removes old ones; those of later updates stay.
+/// removes old checkpoints, as options.keep says; checkpoints of later updates stay.
 ///
 ///   model       its parameters are saved: a layer, a model, or a variant of models
 ///   optimizer   an optimiser with updates(), restore(model, updates) and `visit`, such as Adam
@@ -128,8 +128,8 @@ void save_checkpoint(const std::filesystem::path& folder, const Model& model, co
       detail::remove_checkpoint(entry.path, disk);
 }
 
-/// Removes all checkpoints of a folder but that of one update. Call it after the first save of a training that does not
-/// continue an earlier one in this folder.
+/// Removes all checkpoints of a folder except that of one update. A new run in a folder with an earlier run's
+/// checkpoints calls it after its first save.
 inline void remove_checkpoints_except(const std::filesystem::path& folder, Index update) {
   detail::Disk disk;
   for (const CheckpointEntry& entry : checkpoints_in(folder))
@@ -150,7 +150,7 @@ class Checkpoint {
   const std::filesystem::path& path() const { return path_; }
   /// Returns the number of updates done when the checkpoint was saved.
   Index update() const { return contents_["update"].get<Index>(); }
-  /// Returns the parameters' file.
+  /// Returns the file of the parameters.
   const SafetensorsFile& model() const { return model_; }
 
   /// Returns the state that was saved. Throws if it is not of this type.
@@ -159,15 +159,15 @@ class Checkpoint {
     return options_from_json<State>(contents_["state"], path_text(path_ / "state.json") + ": \"state\"");
   }
 
-  /// Restores the parameters and the optimiser. `model` must have the shapes of the one that was saved, and the
-  /// optimiser its options. Throws, and changes nothing, if the tensors do not fit.
+  /// Restores the parameters and the optimiser. The model must have the shapes of the saved model, and the optimiser
+  /// the options of the saved optimiser. Throws, and changes nothing, if the tensors do not fit.
   template <class Model, class Optimizer>
   void restore(Model& model, Optimizer& optimizer) const {
     restore(model, model, optimizer);
   }
 
-  /// Restores the parameters of a model, and an optimiser that trains some of them. trained: the parameters that the
-  /// optimiser trains, such as a ParameterList of the model. Throws, and changes nothing, if the tensors do not fit.
+  /// Restores a model, and an optimiser that trains only some of its parameters. trained: these parameters, such as a
+  /// ParameterList of the model. Throws, and changes nothing, if the tensors do not fit.
   template <class Model, class Trained, class Optimizer>
   void restore(Model& model, const Trained& trained, Optimizer& optimizer) const {
     Optimizer restored = optimizer;
@@ -213,8 +213,8 @@ struct NewestCheckpoint {
   std::vector<std::string> skipped;      // why newer ones cannot be used, one message each
 };
 
-/// Finds the newest complete checkpoint of a folder. Skips damaged ones, and those of more than `max_update` updates.
-/// Without exceptions, a damaged one ends the program: see EIGENFORMER_THROW.
+/// Finds the newest complete checkpoint of a folder. Skips damaged checkpoints, and checkpoints after more than
+/// `max_update` updates. Without exceptions, a damaged checkpoint ends the program: see EIGENFORMER_THROW.
 inline NewestCheckpoint newest_checkpoint(const std::filesystem::path& folder,
                                           Index max_update = (std::numeric_limits<Index>::max)()) {
   NewestCheckpoint found;
@@ -235,8 +235,8 @@ inline NewestCheckpoint newest_checkpoint(const std::filesystem::path& folder,
   return found;
 }
 
-/// Restores a training from the newest complete checkpoint of a folder. Returns the checkpoint and the reasons why
-/// newer ones were skipped; changes nothing if there is none. A training then continues exactly:
+/// Restores a run from the newest complete checkpoint of a folder. Returns the checkpoint and the reasons why newer
+/// ones were skipped. Changes nothing if there is no checkpoint. A run then continues exactly:
 ///
 ///   ef::BatchOrder order(sources, targets, {.seed = state.seed});
 ///   ef::load_checkpoint("run", model, adam, state);

@@ -26,10 +26,10 @@
 // These options of PyTorch's modules are not supported:
 //
 //   add_bias_kv, proj_size, groups   reading throws, with the option's name
-//   add_zero_attn                    the results differ, because a state dict does not show this option. It is the same
-//                                    as a sink of 0 for each head: see AttentionOptions::sinks
+//   add_zero_attn                    the results differ, because a state dict does not show this option. Its equal here
+//                                    is a sink of 0 for each head: see AttentionOptions::sinks
 //
-// Decoders are causal. A Transformer that was called without tgt_mask is called with Unmasked{} as target_score here.
+// Decoders are causal here. If your code calls torch.nn.Transformer without tgt_mask, pass Unmasked{} as target_score.
 // PyTorch's bias=False of a Transformer or its layers is bias = false and norm_bias = false here.
 #pragma once
 
@@ -59,14 +59,14 @@ inline std::string torch_reason(const std::string& name) {
   return "";
 }
 
-/// Returns why a tensor has another shape than a layer's, or "" if the reason is not known.
+/// Returns why the shape of a tensor differs from the layer's, or "" if the reason is not known.
 inline std::string torch_shape_reason(const std::vector<Index>& given, const std::vector<Index>& expected) {
   const bool grouped = given.size() == 3 && expected.size() == 3 && given[0] == expected[0] &&
                        given[2] == expected[2] && given[1] > 0 && given[1] < expected[1] && expected[1] % given[1] == 0;
   return grouped ? ": Conv1d with groups = " + std::to_string(expected[1] / given[1]) + " is not supported" : "";
 }
 
-/// Throws if the bytes of a file are those that torch.save() writes: a zip archive, or a pickle as before PyTorch 1.6.
+/// Throws if torch.save() wrote the file: its bytes are a zip archive or, before PyTorch 1.6, a pickle.
 inline void check_not_torch_save(std::string_view bytes, const std::filesystem::path& path) {
   const bool is_zip = bytes.starts_with("PK\x03\x04"), is_pickle = bytes.starts_with("\x80\x02");
   if (!(is_zip || is_pickle) || (bytes.size() > 8 && bytes[8] == '{')) return;  // { begins the header of safetensors
@@ -164,7 +164,7 @@ void load_torch_state_dict(const SafetensorsFile& file, Model& model, const std:
 
 /// Reads the state dict in the file `path` into a layer or model with the module's options. Throws as
 /// load_torch_state_dict of a SafetensorsFile does, and if the file cannot be read or violates the format. If
-/// torch.save() wrote it, the message has the line of Python that converts it.
+/// torch.save() wrote the file, the message has a line of Python that converts it.
 template <class Model>
 void load_torch_state_dict(const std::filesystem::path& path, Model& model, const std::string& prefix = "") {
   std::string bytes = read_file(path);

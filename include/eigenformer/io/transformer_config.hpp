@@ -83,7 +83,7 @@ void visit_options(Options& options, auto&& visitor) {
 
 namespace detail {
 
-/// Visits the tensors that a LayerScore gives to the attention `name`. layer: the options of its layer.
+/// Visits the tensors that a LayerScore adds to the attention `name`. layer: the options of the attention's layer.
 template <class Scalar>
 void visit_score(const TensorVisitor& visitor, const std::string& name, const LayerScore& chosen,
                  const TransformerLayerOptions& layer, const NamedScores<Scalar>& scores) {

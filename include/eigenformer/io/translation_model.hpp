@@ -4,9 +4,8 @@
 //   model.safetensors        its parameters
 //   source_vocabulary.txt    one token per line; its number is the line number, from 0
 //   target_vocabulary.txt    one token per line, numbered in the same way
-//   source.spm, target.spm   the subword models of SentencePiece, for languages that have one; their pieces are found
-//   in
-//                            the vocabulary by name
+//   source.spm, target.spm   SentencePiece models of the languages that have subwords. Each piece is looked up in the
+//                            vocabulary by its text.
 #pragma once
 
 #include <array>
@@ -30,7 +29,7 @@ namespace detail {
 inline constexpr std::array<const char*, 6> model_files{
     "config.json", "model.safetensors", "source_vocabulary.txt", "target_vocabulary.txt", "source.spm", "target.spm"};
 
-/// The tokenization in config.json of a language with a subword model.
+/// In config.json, the tokenization of a language with a subword model.
 inline constexpr const char* subword_tokens = "subwords";
 
 inline std::string vocabulary_text(const Vocabulary& vocabulary) {
@@ -55,7 +54,8 @@ inline Vocabulary read_vocabulary(const std::filesystem::path& path) {
   return Vocabulary(std::move(tokens));
 }
 
-/// Reads a language's subword model. Throws without a reader, or if the model is not the vocabulary's.
+/// Reads a language's subword model. Throws if `read` is empty, or if most tokens of the vocabulary are not pieces of
+/// the model.
 inline std::shared_ptr<const SubwordModel> read_subwords(const std::filesystem::path& path, const SubwordReader& read,
                                                          const Vocabulary& vocabulary) {
   const std::string where = path_text(path);
@@ -95,8 +95,8 @@ inline void check_saving(const std::filesystem::path& folder) {
   check_folder_writable(folder, detail::model_files);
 }
 
-/// Writes the files atomically: after a full disk, a killed program or a power cut, the folder holds either the
-/// previous model or this one, complete (see write_folder). Leaves other files in the folder alone.
+/// Writes the files atomically. After a full disk, a killed program or a power cut, the folder holds either the
+/// previous model or this one, complete (see write_folder). Other files in the folder stay as they are.
 template <class Scalar>
 void save(const std::filesystem::path& folder, const TranslationModel<Scalar>& model) {
   Json config = std::visit([](const auto& network) { return detail::network_config(network); }, model.network);

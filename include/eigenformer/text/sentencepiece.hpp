@@ -30,19 +30,19 @@
 namespace eigenformer::inline EIGENFORMER_ABI {
 
 struct SentencePieceOptions {
-  Index vocabulary_size = 8000;  ///< at most, with three special tokens; small texts give fewer pieces
+  Index vocabulary_size = 8000;  ///< upper limit, with three special tokens; small texts give fewer pieces
   SubwordType type = SubwordType::unigram;
-  double character_coverage = 0.9995;      ///< share of the text whose characters become pieces, 0.98 to 1
-  bool byte_fallback = false;              ///< whether other characters become bytes; otherwise they are unknown
+  double character_coverage = 0.9995;      ///< share of the text's characters that pieces cover, 0.98 to 1
+  bool byte_fallback = false;              ///< whether other characters become byte pieces; otherwise they are unknown
   std::string normalization = "nmt_nfkc";  ///< SentencePiece's name: also nfkc, nmt_nfkc_cf, nfkc_cf, identity
 };
 
 namespace detail {
 
-/// SentencePiece's type of errors. Its name is not spelt out, because X11's headers define a macro with that name.
+/// SentencePiece's error type. Its own name does not appear here, because X11's headers define a macro of that name.
 using SentencePieceStatus = decltype(std::declval<const sentencepiece::SentencePieceProcessor&>().status());
 
-/// Throws if SentencePiece reports an error. Leaves out the place in SentencePiece's own source.
+/// Throws if SentencePiece reports an error. Drops the source location from SentencePiece's message.
 inline void check_status(const SentencePieceStatus& status, std::string_view where) {
   if (status.ok()) return;
   std::string_view message = status.error_message();
@@ -51,8 +51,8 @@ inline void check_status(const SentencePieceStatus& status, std::string_view whe
   fail(where, ": ", message);
 }
 
-/// Whether SentencePiece can learn from a line. It drops control characters, counts some others as spaces, and leaves
-/// out lines with U+2585, its own mark. It aborts the program if nothing is left of all lines.
+/// Returns whether SentencePiece can learn from a line. SentencePiece drops control characters, treats some others as
+/// spaces, and skips lines with U+2585, its own mark. It aborts the program if no text is left.
 inline bool has_letters(std::string_view line) {
   if (line.find("\xE2\x96\x85") != std::string_view::npos) return false;
   for (const CodePoint& c : CodePoints(line)) {
@@ -78,7 +78,7 @@ class LineIterator final : public sentencepiece::SentenceIterator {
   std::size_t next_ = 0;
 };
 
-/// A model of SentencePiece. Draws random splits with our Rng, because SentencePiece's generator is one for each thread
+/// A SentencePiece model. Draws random splits with our Rng, because SentencePiece's own generators belong to threads
 /// and cannot be seeded again.
 class SentencePieceModel final : public SubwordModel {
  public:
@@ -135,19 +135,20 @@ class SentencePieceModel final : public SubwordModel {
 
 }  // namespace detail
 
-/// Makes a model of a file's bytes: a SubwordReader for load_translation_model. Throws if the bytes are damaged, or of
-/// a model that is neither unigram nor BPE. name: the file's name in messages.
+/// Makes a subword model from the bytes of a SentencePiece file. Serves load_translation_model as a SubwordReader.
+/// Throws if the bytes are damaged, or if the model is neither unigram nor BPE. name: the file's name in messages.
 inline std::shared_ptr<const SubwordModel> read_sentencepiece(std::string bytes, const std::string& name) {
   return std::make_shared<const detail::SentencePieceModel>(std::move(bytes), name);
 }
 
-/// Loads a model file, as spm_train writes them. Throws if it cannot be read or is damaged; the message names it.
+/// Loads a model file, such as spm_train writes. Throws as read_sentencepiece does, and if the file cannot be read. The
+/// message names the file.
 inline std::shared_ptr<const SubwordModel> load_sentencepiece(const std::filesystem::path& path) {
   return read_sentencepiece(read_file(path), path_text(path));
 }
 
-/// Learns a model from lines of text. The result depends on the lines and options alone. Throws if a line is not UTF-8,
-/// an option is out of range, or the vocabulary is too small for the characters.
+/// Learns a model from lines of text. The result depends only on the lines and the options. Throws if a line is not
+/// UTF-8, an option is out of range, or the vocabulary is too small for the characters.
 inline std::shared_ptr<const SubwordModel> train_sentencepiece(std::span<const std::string> lines,
                                                                const SentencePieceOptions& options = {}) {
   constexpr const char* where = "train_sentencepiece";

@@ -1,6 +1,6 @@
-// Subword models: trained models that split text into pieces of words. This header declares what such a model can do;
-// sentencepiece.hpp has one that needs the library SentencePiece. Programs that only pass models on include this
-// header.
+// Subword models: trained models that split text into pieces of words. This header declares their interface.
+// sentencepiece.hpp implements it with the library SentencePiece. Code that only passes models on needs this header
+// alone.
 #pragma once
 
 #include <array>
@@ -19,22 +19,21 @@
 namespace eigenformer::inline EIGENFORMER_ABI {
 
 /// How a subword model chooses among the ways to split a text.
-/// - unigram: the most probable pieces, if each is drawn independently (Kudo 2018, arXiv 1804.10959).
-/// - bpe: byte-pair encoding, which joins neighbouring pieces in a learned order (Sennrich et al. 2016, arXiv
-///   1508.07909).
+/// - unigram: takes the most probable split, if pieces are drawn independently (Kudo 2018, arXiv 1804.10959).
+/// - bpe: byte-pair encoding. Joins neighbouring pieces in a learned order (Sennrich et al. 2016, arXiv 1508.07909).
 enum class SubwordType { unigram, bpe };
 
 constexpr auto enum_names(SubwordType) {
   return std::to_array<EnumName<SubwordType>>({{SubwordType::unigram, "unigram"}, {SubwordType::bpe, "bpe"}});
 }
 
-/// How to split a text at random, so that a model in training sees it split in many ways (subword regularisation).
+/// How to split a text at random, so that a model sees it split in many ways in training (subword regularisation).
 ///
-/// For unigram models: a split with log probability s is drawn in proportion to exp(alpha * s), among the n_best most
-/// probable ones, or among all if n_best is 0 (Kudo 2018, eq. 7).
+/// Unigram models draw one of the n_best most probable splits, or of all splits if n_best is 0. The probability of a
+/// split with log probability s is proportional to exp(alpha * s) (Kudo 2018, eq. 7).
 ///
-/// For BPE models: each join is skipped with the probability bpe_dropout (Provilkov et al. 2020, arXiv 1910.13267). As
-/// in SentencePiece, a skipped join is not tried again; in the paper's algorithm 1 it may return at the next step.
+/// BPE models skip each join with the probability bpe_dropout (Provilkov et al. 2020, arXiv 1910.13267). As
+/// in SentencePiece, a skipped join is not tried again; the paper's algorithm 1 may try it again at the next step.
 struct SubwordSampling {
   double alpha = 0.1;        ///< 0 makes all splits equally likely; larger values favour probable ones
   Index n_best = 0;          ///< 0: all splits
@@ -59,21 +58,21 @@ class SubwordModel {
   /// `rng`. Throws if the line is not UTF-8 or an option is out of range.
   virtual std::vector<std::string> sample(std::string_view line, const SubwordSampling& sampling, Rng& rng) const = 0;
 
-  /// Returns the line with these pieces. Accepts any pieces, because a translation model may produce any.
+  /// Returns the line that these pieces spell. Accepts any pieces, because a translation model may produce any.
   virtual std::string decode(std::span<const std::string> pieces) const = 0;
 
-  /// Returns all pieces that text can have, ordered by their numbers in the model.
+  /// Returns all pieces that a text can be split into, in the order of their numbers in the model.
   virtual std::vector<std::string> pieces() const = 0;
 
-  /// The model as the bytes of a file.
+  /// Returns the model as the bytes of its file.
   virtual const std::string& bytes() const = 0;
 };
 
-/// Makes a subword model of a file's bytes. `name` is the file's name for messages. An example is read_sentencepiece.
+/// Makes a subword model from the bytes of a file, such as read_sentencepiece. name: the file's name in messages.
 using SubwordReader = std::function<std::shared_ptr<const SubwordModel>(std::string bytes, const std::string& name)>;
 
-/// Returns the vocabulary of a subword model: the special tokens, then the model's pieces in their order. Models that
-/// SentencePiece trains with its default options have the same numbers.
+/// Returns the vocabulary of a subword model: the special tokens, then the model's pieces in their order. If
+/// SentencePiece trained the model with default options, token numbers equal its piece numbers.
 inline Vocabulary subword_vocabulary(const SubwordModel& model) {
   const Vocabulary specials;
   std::vector<std::string> tokens(specials.tokens().begin(), specials.tokens().end());

@@ -1,6 +1,6 @@
 // A simple tokeniser that needs no training. It is reversible: detokenize(tokenize(line)) returns the line, except that
-// runs of white space become one space, and white space at the ends is removed. (Text that subword-nmt has split comes
-// back joined.)
+// runs of white space become one space, and white space at the ends is removed. Text that subword-nmt has split is
+// different: it comes back joined.
 #pragma once
 
 #include <algorithm>
@@ -26,8 +26,8 @@ namespace eigenformer::inline EIGENFORMER_ABI {
 /// characters: one token for each code point, and one token U+2581 where white space separates words. A U+2581 in the
 /// text itself is doubled.
 ///
-/// bpe_marks: splits at white space alone, for text that subword-nmt has split, such as "play@@ house". detokenize
-/// joins a token that ends with "@@" to the next one: "playhouse".
+/// bpe_marks: splits only at white space, for text that subword-nmt has already split, such as "play@@ house".
+/// detokenize() joins a token that ends with "@@" to the next one: "playhouse".
 enum class Tokenization { words, characters, bpe_marks };
 
 constexpr auto enum_names(Tokenization) {
@@ -178,7 +178,7 @@ inline std::string detokenize(std::span<const std::string> tokens, Tokenization 
   return line;
 }
 
-/// Guesses the tokenization of lines that it is shown one by one:
+/// Guesses the tokenization of a text from its lines, which are added one by one:
 /// - bpe_marks if more than 1 % of the words end with "@@";
 /// - characters if most of the characters are Han, Hiragana or Katakana, which are written without spaces. Punctuation
 ///   and white space are not counted;

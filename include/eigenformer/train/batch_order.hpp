@@ -17,16 +17,16 @@ struct BatchOrderOptions {
   std::uint64_t seed = 1;
 };
 
-/// Yields batches of sentence pairs, epoch after epoch. Each epoch has its own random order, which depends on the seed
-/// and on the number of the epoch alone. A position is therefore all that is needed to continue:
+/// Yields batches of sentence pairs, epoch after epoch. Each epoch has its own random order, which depends only on the
+/// pairs, the options and the number of the epoch. To continue a run, save only the position:
 ///
 ///   order.seek(state.next);
 ///   const TranslationBatch batch = translation_batch(sources, targets, order.next());
 ///   state.next = order.position();
 class BatchOrder {
  public:
-  /// sources, targets: encoded sentences without special tokens; each counts one token more, its begin or end token.
-  /// Throws if their numbers differ, if there are none, or if a sentence is longer than max_tokens.
+  /// sources, targets: encoded sentences without special tokens. Lengths include one begin or end token. Throws if the
+  /// numbers of sentences differ, if there are no sentences, or if a sentence is longer than max_tokens.
   BatchOrder(const Tokens& sources, const Tokens& targets, const BatchOrderOptions& options = {})
       : source_lengths_(lengths_of(sources)), target_lengths_(lengths_of(targets)), options_(options) {
     check(sources.sequences() >= 1, "BatchOrder: there are no sentences");
@@ -55,13 +55,13 @@ class BatchOrder {
   /// Returns whether next() begins another epoch.
   bool is_at_end_of_epoch() const { return position_.batch == batches(); }
 
-  /// Returns the number of epochs done, with the fraction of the current one.
+  /// Returns the number of epochs done, including the fraction of the current one.
   double epochs_done() const {
     return static_cast<double>(position_.epoch) + static_cast<double>(position_.batch) / static_cast<double>(batches());
   }
 
-  /// Returns the usual number of batches in an epoch. An epoch may have a few more or fewer, because its order decides
-  /// which sentences of equal length share a batch.
+  /// Returns the usual number of batches in an epoch. An epoch may have a few more or fewer, because its random order
+  /// decides which sentences of equal length share a batch.
   Index batches_per_epoch() const {
     return static_cast<Index>(token_batches(source_lengths_, target_lengths_, options_.max_tokens).size());
   }

@@ -30,8 +30,8 @@ bool is_finite(const Eigen::ArrayBase<Derived>& x) {
 
 }  // namespace detail
 
-/// Throws unless all gradients of the model are finite. The message names the parameter and the update, and the batch
-/// if there is a function that returns its name.
+/// Throws unless all gradients of the model are finite. The message names the parameter and the update. If batch_name
+/// is not empty, it also names the batch.
 template <class Scalar, class Model>
 void check_finite(const Model& model, const Gradients<Scalar>& gradients, Index update,
                   const std::function<std::string()>& batch_name = {}) {

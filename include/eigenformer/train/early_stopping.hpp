@@ -1,4 +1,4 @@
-// Stops a training when validations no longer improve.
+// Early stopping: ends training when validations no longer improve.
 #pragma once
 
 #include <concepts>
@@ -8,15 +8,15 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// Counts the validations since the best one. A checkpoint holds it as a part of its state.
+/// Counts the validations since the best one. Save it as part of a checkpoint's state.
 ///
 ///   EarlyStopping stopping{.patience = 5};
 ///   if (stopping.add(quality.is_better_than(best))) return false;
 struct EarlyStopping {
-  Index patience = 0;  // validations without an improvement after which training stops; 0: never
+  Index patience = 0;  // training stops after this number of validations without improvement; 0: never
   Index without_improvement = 0;
 
-  /// Takes note of a validation. Returns whether training should stop. is_better: than all before.
+  /// Records a validation. Returns whether training should stop. is_better: better than all validations before.
   bool add(bool is_better) {
     without_improvement = is_better ? 0 : without_improvement + 1;
     return should_stop();
@@ -25,7 +25,7 @@ struct EarlyStopping {
   bool should_stop() const { return patience > 0 && without_improvement >= patience; }
 };
 
-/// Visits what changes, as save_checkpoint requires.
+/// Visits the members that change in training, as save_checkpoint requires.
 template <class State>
 requires std::same_as<std::remove_const_t<State>, EarlyStopping>
 void visit_options(State& state, auto&& visitor) {

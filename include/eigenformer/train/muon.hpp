@@ -1,4 +1,4 @@
-// The optimiser Muon: momentum whose matrices are made orthogonal.
+// The optimiser Muon: momentum, orthogonalised.
 #pragma once
 
 #include <algorithm>
@@ -15,8 +15,9 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// Returns nearly the nearest semi-orthogonal matrix to x, by `steps` steps of the quintic Newton-Schulz iteration of
-/// Jordan et al. 2024. Its singular values are near 1: between about 0.7 and 1.2 after five steps. Zeros stay zeros.
+/// Approximates the semi-orthogonal matrix nearest to x, by `steps` steps of the quintic Newton-Schulz iteration of
+/// Jordan et al. 2024. Five steps bring the singular values to between about 0.7 and 1.2, except very small ones, which
+/// stay smaller. Singular values of 0 stay 0.
 ///
 ///   X = x / |x|;   A = X X';   X = a X + (b A + c A A) X,   (a, b, c) = (3.4445, -4.7750, 2.0315)
 template <class Scalar>
@@ -27,10 +28,10 @@ struct MuonOptions {
   double momentum = 0.95;
   bool nesterov = true;
   Index steps = 5;          // of Newton-Schulz
-  double weight_decay = 0;  // of matrices, decoupled: they are multiplied by 1 - rate * weight_decay
-  /// A matrix's update has this root mean square: 0.2, as updates of Adam usually have, so that one learning rate
-  /// serves both (Liu et al. 2025, arXiv 2502.16982, section 2.2). 0: the update is the semi-orthogonal matrix times
-  /// sqrt(max(1, rows / columns)), as in Jordan et al. 2024.
+  double weight_decay = 0;  // of hidden matrices, decoupled: multiplies them by 1 - rate * weight_decay
+  /// Root mean square of a matrix's update, before the learning rate. Adam's updates usually have 0.2, so one learning
+  /// rate serves both optimisers (Liu et al. 2025, arXiv 2502.16982, section 2.2). If 0, the update is the
+  /// semi-orthogonal matrix times sqrt(max(1, rows / columns)), as in Jordan et al. 2024.
   double rms = 0.2;
   AdamOptions adam{};  // of all other parameters
 };
@@ -41,15 +42,15 @@ struct MuonOptions {
 ///   m = momentum m + g
 ///   W = W - rate * scale * newton_schulz(nesterov ? g + momentum m : m)
 ///
-/// Vectors are left to Adam, and so are matrices whose names contain "embedding", "generator" or "positions", because
-/// each of their rows belongs to a token or position. Another choice may be given.
+/// Adam updates vectors, and matrices whose names contain "embedding", "generator" or "positions". Each row of such a
+/// matrix belongs to a token or position. The constructor takes another choice of hidden matrices.
 template <class Scalar>
 class Muon {
  public:
   using scalar_type = Scalar;
 
-  /// Throws unless the momentum is in [0, 1), and as Adam does. is_hidden: whether a matrix of this name is a hidden
-  /// one.
+  /// Throws unless the momentum is in [0, 1), and if the constructor of Adam throws. is_hidden: returns whether the
+  /// matrix of this name is a hidden one.
   explicit Muon(const MuonOptions& options = {},
                 std::function<bool(const std::string& name)> is_hidden = is_usually_hidden)
       : options_(options), is_hidden_(std::move(is_hidden)), adam_(options.adam) {

@@ -1,4 +1,4 @@
-// Averages of parameters: over several models, and over the updates of a training.
+// Averages of parameters: over several models, and over the updates of a run.
 #pragma once
 
 #include <algorithm>
@@ -10,7 +10,8 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// The mean of the parameters of several models of one shape, which need not be in memory together. Sums in double.
+/// The mean of the parameters of several models of one shape. Models are added one by one, so they need not be in
+/// memory together. Sums in double.
 class ParameterMean {
  public:
   /// Adds a model. Throws, and adds nothing, if its parameters differ in number or shape from those before.
@@ -58,8 +59,8 @@ class ParameterMean {
   Index count_ = 0;
 };
 
-/// Returns a model whose parameters are the mean of those of all models. Averages of the last checkpoints of a training
-/// often translate better than the last (Vaswani et al. 2017, section 6.1). Throws if there are no models, or if their
+/// Returns a model with the mean of the parameters of all models. The average of a run's last checkpoints often
+/// translates better than the last one (Vaswani et al. 2017, section 6.1). Throws if there are no models, or if their
 /// parameters differ in number or shape.
 template <class Model>
 Model average(std::span<const Model> models) {
@@ -71,11 +72,11 @@ Model average(std::span<const Model> models) {
   return result;
 }
 
-/// An exponential moving average of the parameters over the updates of a training (Polyak and Juditsky 1992):
+/// An exponential moving average of the parameters over the updates of a run (averaging: Polyak and Juditsky 1992):
 ///
 ///   average = d * average + (1 - d) * parameters,   d = min(decay, (1 + t) / (10 + t))   after update t
 ///
-/// The smaller factors at the beginning forget the initial parameters.
+/// d is smaller at the beginning, so that the average soon forgets the first parameters.
 template <class Scalar>
 class ExponentialAverage {
  public:

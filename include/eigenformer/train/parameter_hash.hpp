@@ -1,4 +1,4 @@
-// A hash of a model's parameters, to tell whether two trainings gave the same bits.
+// A hash of a model's parameters, to tell whether two runs gave the same bits.
 #pragma once
 
 #include <cstddef>
@@ -10,13 +10,13 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// The hash FNV-1a with 64 bits (Fowler, Noll and Vo), of bytes that are added piece by piece.
+/// The 64-bit FNV-1a hash (Fowler, Noll and Vo) of bytes, which are added piece by piece.
 class Fnv1a {
  public:
   void add(std::span<const std::byte> bytes) {
     for (const std::byte byte : bytes) value_ = (value_ ^ std::to_integer<std::uint64_t>(byte)) * 0x100000001b3;
   }
-  /// Adds the bytes of numbers in the order of the machine.
+  /// Adds the bytes of numbers, in the machine's byte order.
   template <class Number>
   void add_numbers(std::span<const Number> numbers) {
     add(std::as_bytes(numbers));
@@ -27,8 +27,8 @@ class Fnv1a {
   std::uint64_t value_ = 0xcbf29ce484222325;
 };
 
-/// Returns a hash of the names, shapes and bits of all parameters of a model or optimiser. It differs between machines
-/// of different byte order.
+/// Returns a hash of the names, shapes and bits of all parameters of a model or optimiser. The hash depends on the
+/// machine's byte order.
 template <class Model>
 std::uint64_t parameter_hash(const Model& model) {
   Fnv1a hash;

@@ -1,4 +1,4 @@
-// A list of some parameters of a model, which can be trained, saved and counted like a model.
+// A list of some of a model's parameters. It can be trained, saved and counted like a model.
 #pragma once
 
 #include <functional>
@@ -12,9 +12,11 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// Parameters of a model under their names. The model must neither move nor be destroyed while the list is used.
+/// Pointers to parameters of a model, with their names. The model must neither move nor be destroyed while the list is
+/// used.
 ///
-/// Freezes the others: train() changes only the parameters that it is given, and only their gradients are clipped.
+/// To freeze the other parameters, give train() the list instead of the model. Only listed parameters then change, and
+/// only their gradients count for clipping.
 ///
 ///   ParameterList<float> trained = parameters_of(model, [](const std::string& name) {
 ///     return !matches(name, "encoder.*");
@@ -39,8 +41,8 @@ ParameterList<Scalar> parameters_of(Model& model, const std::function<bool(const
   return list;
 }
 
-/// Returns whether a name matches a pattern: `*` stands for any characters, also none and also dots, `?` for one. All
-/// other characters stand for themselves.
+/// Returns whether a name matches a pattern. `*` matches any number of characters, dots included; `?` matches one. All
+/// other characters match themselves.
 inline bool matches(std::string_view name, std::string_view pattern) {
   std::size_t n = 0, p = 0;
   std::size_t star = std::string_view::npos, resumed = 0;  // the last star, and where the name goes on after it
@@ -61,8 +63,8 @@ inline bool matches(std::string_view name, std::string_view pattern) {
   return pattern.find_first_not_of('*', p) == std::string_view::npos;
 }
 
-/// Returns the parameters of a model that match none of the patterns. Throws if a pattern matches no parameter, because
-/// it is probably misspelt, or if none is left.
+/// Returns the parameters of a model that match none of the patterns. Throws if a pattern matches no parameter (it is
+/// probably misspelt), or if no parameter is left.
 template <class Scalar, class Model>
 ParameterList<Scalar> parameters_without(Model& model, std::span<const std::string> frozen) {
   std::vector<bool> used(frozen.size());

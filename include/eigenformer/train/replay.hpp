@@ -1,4 +1,4 @@
-// Repeats an update of a training exactly and shows what it consisted of.
+// Repeats any update of a run exactly, and shows what it consisted of.
 #pragma once
 
 #include <algorithm>
@@ -19,7 +19,7 @@ struct GradientNorm {
   double norm = 0;
 };
 
-/// Returns the name of the layer that a parameter belongs to: up to the first number in its name, or else all but its
+/// Returns the name of a parameter's layer: the parameter's name up to its first number or, if it has none, without its
 /// last part. "encoder.layers.0.norm1.weight" gives "encoder.layers.0", "generator.weight" gives "generator".
 inline std::string layer_of(const std::string& parameter) {
   std::size_t begin = 0;
@@ -50,7 +50,7 @@ std::vector<GradientNorm> gradient_norms(const Model& model, const Gradients<Sca
   return norms;
 }
 
-/// Returns the loss of each row: the cross entropy with label smoothing (see CrossEntropyOptions), in double.
+/// Returns the loss of each row: cross entropy with label smoothing (see CrossEntropyOptions), computed in double.
 /// logits: [tokens x classes].
 template <class Scalar>
 std::vector<double> token_losses(const ConstMatrixRef<Scalar>& logits, std::span<const Token> labels,
@@ -70,7 +70,7 @@ std::vector<double> token_losses(const ConstMatrixRef<Scalar>& logits, std::span
   return losses;
 }
 
-/// Makes updates until `update` of them are done. The other parameters mean what they mean for train().
+/// Makes updates until the optimiser has made `update` of them. The other parameters are those of train().
 template <class Model, class Optimizer, class NextBatch, class Loss>
 void train_until(Model& model, Optimizer& optimizer, NextBatch&& next_batch, Loss&& loss, Index update,
                  const TrainingOptions& options) {
@@ -83,18 +83,19 @@ template <class Batch>
 struct ObservedUpdate {
   TrainingProgress progress;
   std::vector<Batch> batches;                // as many as TrainingOptions::accumulate
-  std::vector<GradientNorm> gradient_norms;  // of each layer, of the mean over the items, before clipping
+  std::vector<GradientNorm> gradient_norms;  // of the mean loss over the items, by layer, before clipping
 };
 
-/// Makes one update and returns what it consisted of. Together with train_until it replays any update of a training,
-/// from a model, an optimiser and a position of the batches that were saved together before it (see load_checkpoint):
+/// Makes one update and returns what it consisted of. With train_until, it replays any update of a run from an earlier
+/// checkpoint. Restore the model, the optimiser and the position of the batches first (see load_checkpoint):
 ///
 ///   train_until(model, adam, next_batch, loss, 1233, {.seed = state.seed});
 ///   const Transformer<float> before = model;
 ///   const auto update = observe_update(model, adam, next_batch, loss, {.seed = state.seed});
 ///
-/// With TrainingOptions::seed, all bits are those of the training. The dropout of batch i was that of
-/// update_rng(seed, 1234, i), so a forward pass of `before` gives the losses and the attention of any batch.
+/// With TrainingOptions::seed, results are identical to those of the run, bit for bit. Batch i of the update drew its
+/// dropout from update_rng(seed, 1234, i). A forward pass of `before` with this generator gives the losses and the
+/// attention of the batch.
 template <class Model, class Optimizer, class NextBatch, class Loss>
 auto observe_update(Model& model, Optimizer& optimizer, NextBatch&& next_batch, Loss&& loss,
                     const TrainingOptions& options) {

@@ -1,4 +1,4 @@
-// Learning rate schedules: functions of the number of the update alone, so that a training can continue exactly.
+// Learning rate schedules. They depend only on the number of the update, so that a run can continue exactly.
 #pragma once
 
 #include <algorithm>
@@ -40,12 +40,12 @@ struct NoamSchedule {
 
 namespace detail {
 
-/// Returns the factor of linear warm-up: it rises to 1 over `warmup` updates.
+/// Returns the factor of linear warm-up, which rises to 1 over `warmup` updates.
 inline double warmup_factor(Index update, Index warmup) {
   return warmup <= 0 ? 1 : std::min<double>(1, static_cast<double>(update) / static_cast<double>(warmup));
 }
 
-/// Returns the share of the way from `begin` to `end` that is done, from 0 to 1.
+/// Returns how much of the way from `begin` to `end` is done, from 0 to 1.
 inline double share_done(Index update, Index begin, Index end) {
   if (update >= end) return 1;
   return update <= begin ? 0 : static_cast<double>(update - begin) / static_cast<double>(end - begin);
@@ -53,9 +53,8 @@ inline double share_done(Index update, Index begin, Index end) {
 
 }  // namespace detail
 
-/// Learning rate that rises linearly to `peak` over `warmup` updates, then falls along half a cosine until update
-/// `updates`, to the share `floor` of the peak (Loshchilov and Hutter 2017, arXiv 1608.03983, equation 5, without
-/// restarts).
+/// Learning rate that rises linearly to `peak` over `warmup` updates, then falls along half a cosine. It reaches
+/// floor * peak at update `updates` (Loshchilov and Hutter 2017, arXiv 1608.03983, equation 5, without restarts).
 struct CosineSchedule {
   double peak = 1e-3;
   Index warmup = 1000;
@@ -69,8 +68,8 @@ struct CosineSchedule {
   }
 };
 
-/// Learning rate that rises linearly to `peak` over `warmup` updates, then falls linearly until update `updates`, to
-/// the share `floor` of the peak.
+/// Learning rate that rises linearly to `peak` over `warmup` updates, then falls linearly. It reaches floor * peak at
+/// update `updates`.
 struct LinearSchedule {
   double peak = 1e-3;
   Index warmup = 1000;
@@ -84,9 +83,9 @@ struct LinearSchedule {
   }
 };
 
-/// Learning rate that rises linearly to `peak` over `warmup` updates, stays there, and falls linearly over the last
-/// `decay` updates, to the share `floor` of the peak ("WSD": Hu et al. 2024, arXiv 2404.06395, section 4). A training
-/// can be prolonged from any checkpoint before the decay.
+/// Learning rate that rises linearly to `peak` over `warmup` updates, stays there, and falls linearly to
+/// floor * peak over the last `decay` updates ("WSD": Hu et al. 2024, arXiv 2404.06395, section 4). A run can be
+/// prolonged from any checkpoint before the decay.
 struct WarmupStableDecay {
   double peak = 1e-3;
   Index warmup = 1000;

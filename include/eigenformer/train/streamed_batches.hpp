@@ -18,15 +18,15 @@ struct StreamedBatchesOptions {
   std::uint64_t seed = 1;
 };
 
-/// Yields batches of sentence pairs, epoch after epoch, and reads the corpus anew in each epoch. A buffer holds the
-/// next pairs of the corpus; its batches come in random order, then the buffer is filled again. Pairs that lie far
-/// apart in the corpus never share a batch, so shuffle a sorted corpus once before.
+/// Yields batches of sentence pairs, epoch after epoch. Reads the corpus anew in each epoch. A buffer holds the next
+/// pairs of the corpus. Its batches come in random order; then the buffer is filled again. Pairs that lie far apart in
+/// the corpus never share a batch, so shuffle a sorted corpus beforehand.
 ///
-/// The order depends on the seed and on the number of the epoch alone. A position is therefore all that is needed to
-/// continue, as with BatchOrder, but seek() reads the epoch again up to there.
+/// The order depends only on the corpus, the options and the number of the epoch. To continue a run, save only the
+/// position, as with BatchOrder. But seek() reads the epoch again up to the position.
 class StreamedBatches {
  public:
-  /// Reads the next pair: encoded sentences without special tokens. Returns false at the end of the corpus.
+  /// Reads the next pair into two encoded sentences without special tokens. Returns false at the end of the corpus.
   using Reader = std::function<bool(std::vector<Token>& source, std::vector<Token>& target)>;
 
   /// open: begins to read the corpus and returns its reader. Throws if `buffered` is below 1.
@@ -98,7 +98,7 @@ class StreamedBatches {
   Rng rng_{0};                                         // of the epoch; each buffer splits its own
   std::vector<std::vector<Token>> sources_, targets_;  // the buffer
   std::vector<std::vector<Index>> batches_;            // of the buffer
-  std::size_t used_ = 0;                               // batches of the buffer
+  std::size_t used_ = 0;                               // number of the buffer's batches that next() has returned
   BatchPosition position_;
 };
 

@@ -22,14 +22,14 @@ struct TrainingOptions {
   Index max_updates = 0;  // includes earlier updates of the optimizer; 0: until the callback returns false
   Index accumulate = 1;   // batches per update; their gradients are summed
   double max_norm = 1;    // clips the gradient to this global norm; 0: no clipping
-  /// Returns the learning rate of an update, by its number alone. The first is 1.
+  /// Returns the learning rate of an update, given its number. The first is 1.
   std::function<double(Index)> schedule = InverseSquareRoot{};
   Rng* rng = nullptr;  // generator for dropout; null: no dropout, unless there is a seed
   std::optional<std::uint64_t>
-      seed{};                  // instead of rng: update_rng of each batch, so that a run can be continued exactly
+      seed{};                  // instead of rng: each batch draws from its update_rng, so a run continues exactly
   Threads* threads = nullptr;  // worker threads besides the calling thread; null: none
-  double max_loss = 0;         // an update with a greater mean loss throws: training diverges; 0: no limit
-  std::function<std::string()> batch_name{};  // names the batch that came last, for messages
+  double max_loss = 0;         // throws if the mean loss of an update is greater: training diverges; 0: no limit
+  std::function<std::string()> batch_name{};  // names the last batch in messages
 };
 
 /// Loss of one batch: the sum over its items (usually target tokens) and their number. The trainer divides the
@@ -53,8 +53,8 @@ struct TrainingProgress {
 
 namespace detail {
 
-/// Throws because a loss or a gradient of an update is not usable. Names the first parameter that is not finite, or
-/// else the first whose gradient is not.
+/// Throws an error about an unusable loss or gradient. The message names the first parameter that is not finite, or
+/// else the first parameter whose gradient is not finite.
 template <class Scalar, class Model>
 [[noreturn]] void fail_update(const Model& model, const Gradients<Scalar>& gradients, const std::string& what,
                               const TrainingOptions& options) {
@@ -75,8 +75,8 @@ template <class Scalar, class Model>
 
 }  // namespace detail
 
-/// Makes one update and returns its progress, without total_items and seconds. Afterwards the tape holds the update's
-/// gradients, summed over its items. The parameters mean what they mean for train().
+/// Makes one update and returns its progress; total_items and seconds stay 0. Afterwards the tape holds the update's
+/// gradients, summed over its items. The parameters are those of train().
 template <class Model, class Optimizer, class NextBatch, class Loss>
 TrainingProgress make_update(Model& model, Optimizer& optimizer, Tape<typename Optimizer::scalar_type>& tape,
                              NextBatch&& next_batch, Loss&& loss, const TrainingOptions& options) {
@@ -126,8 +126,8 @@ TrainingProgress make_update(Model& model, Optimizer& optimizer, Tape<typename O
 /// The loss receives a context with the loop's own tape and with the options' generator and threads. Throws if a loss,
 /// a gradient or the learning rate of an update is not finite, before the update changes any weight.
 ///
-/// With a seed, an update depends on the parameters, the optimiser, its number and its batches alone. A training that
-/// was saved between two updates then continues exactly: see TrainingState and BatchOrder.
+/// With a seed, an update depends only on the parameters, the optimiser, its number and its batches. A run that was
+/// saved between two updates then continues exactly: see TrainingState and BatchOrder.
 template <class Model, class Optimizer, class NextBatch, class Loss, class Report>
 void train(Model& model, Optimizer& optimizer, NextBatch&& next_batch, Loss&& loss, Report&& report,
            const TrainingOptions& options = {}) {

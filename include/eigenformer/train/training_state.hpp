@@ -1,5 +1,5 @@
-// Where a training stands between two updates. Together with the parameters and the optimiser it determines all that
-// follows, so that a stopped training can continue exactly.
+// The state of a run between two updates. With the parameters and the optimiser, it determines all later updates, so
+// that a stopped run can continue exactly.
 #pragma once
 
 #include <concepts>
@@ -18,8 +18,8 @@ struct BatchPosition {
   friend bool operator==(const BatchPosition&, const BatchPosition&) = default;
 };
 
-/// What a checkpoint holds besides the parameters and the optimiser. It is small: random draws and the order of the
-/// batches follow from the seed, and learning rates from the number of the update.
+/// The state that a checkpoint holds besides the parameters and the optimiser. It is small, because random draws and
+/// the order of the batches follow from the seed, and learning rates from the number of the update.
 struct TrainingState {
   std::uint64_t seed = 1;  // of dropout (update_rng) and of the order of batches (epoch_rng)
   BatchPosition next{};    // the batch that the next update begins with
@@ -36,15 +36,15 @@ void visit_options(State& state, auto&& visitor) {
   visitor("seconds", state.seconds);
 }
 
-/// Returns the generator of the dropout of one batch. It depends on the seed and on both numbers alone, so any update
-/// can be repeated without those before it. update: from 1. batch: its place in the update, from 0.
+/// Returns the generator for the dropout of one batch. It depends only on the seed and both numbers, so any update can
+/// be repeated without those before it. update: from 1. batch: its place in the update, from 0.
 inline Rng update_rng(std::uint64_t seed, Index update, Index batch = 0) {
   Rng of_update(RandomKey{seed, 2 * static_cast<std::uint64_t>(update) + 1});  // Rng(seed) is stream 0
   for (Index i = 0; i < batch; ++i) of_update.split();
   return Rng(of_update.split());
 }
 
-/// Returns the generator of the order of an epoch's batches. epoch: from 0.
+/// Returns the generator for the order of an epoch's batches. epoch: from 0.
 inline Rng epoch_rng(std::uint64_t seed, Index epoch) {
   return Rng(RandomKey{seed, 2 * static_cast<std::uint64_t>(epoch) + 2});
 }

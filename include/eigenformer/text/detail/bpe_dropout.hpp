@@ -1,4 +1,4 @@
-// Byte-pair encoding with joins that are skipped at random (Provilkov et al. 2020, arXiv 1910.13267).
+// BPE dropout: byte-pair encoding that skips joins at random (Provilkov et al. 2020, arXiv 1910.13267).
 #pragma once
 
 #include <cstddef>
@@ -15,8 +15,8 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI::detail {
 
-/// Splits a text as SentencePiece does: joins the neighbours whose piece has the best score, the leftmost first, until
-/// none are left. Each join that comes up is skipped for good with the probability `dropout`.
+/// Splits a text as SentencePiece does. Joins the two neighbours that form the best-scored piece, the leftmost first,
+/// and repeats until no neighbours form a piece. Skips each join for good with the probability `dropout`.
 class BpeSplit {
  public:
   BpeSplit(std::string_view text, const SubwordTable& table, double dropout, Rng& rng) : text_(text), table_(table) {
@@ -44,7 +44,7 @@ class BpeSplit {
   struct Symbol {
     std::size_t begin = 0, size = 0;  // in the text; size 0: joined to its left neighbour
     std::size_t previous = none, next = none;
-    bool is_final = false;  // a piece that users defined is never joined
+    bool is_final = false;  // a user-defined piece, which is never joined
   };
   struct Join {
     double score = 0;
@@ -89,7 +89,7 @@ class BpeSplit {
     add_join(join.left, left.next);
   }
 
-  /// Appends a symbol, or its two halves if it is a piece that is not used.
+  /// Appends a symbol. Splits it into its two halves again if it is an unused piece.
   void append(std::string_view symbol, std::vector<SubwordPart>& parts) const {
     const SubwordTable::Piece* const piece = table_.find(symbol);
     const auto halves = joined_from_.find(symbol);

@@ -1,5 +1,5 @@
-// Checks a double-array trie from a file before a library walks it: SentencePiece reads the trie of its character rules
-// without bounds checks, so a damaged file would make it read outside of the file.
+// Checks a double-array trie before SentencePiece uses it. SentencePiece reads the trie of its character rules without
+// bounds checks, so a damaged file would make it read out of bounds.
 #pragma once
 
 #include <algorithm>
@@ -19,7 +19,7 @@ inline std::uint32_t little_endian_word(std::string_view bytes, std::size_t offs
   return word;
 }
 
-/// A trie of byte strings in the format of Darts-clone, whose walk is:
+/// A trie of byte strings in the format of Darts-clone. A string is looked up like this:
 ///
 ///   state = offset(unit[0]); for each byte c: unit = unit[state ^ c], which must have the label c;
 ///   state = state ^ c ^ offset(unit); if the unit has a leaf, unit[state] holds the string's value.
@@ -32,8 +32,8 @@ class DoubleArray {
     for (std::size_t i = 0; i < bytes.size(); i += 4) units_.push_back(little_endian_word(bytes, i));
   }
 
-  /// Throws unless every walk stays inside of the trie, every value is below `values`, and no string has more than
-  /// `max_prefixes` prefixes in the trie (itself included). Takes time linear in the size of the trie.
+  /// Throws unless every look-up stays inside the trie, every value is below `values`, and no string has more than
+  /// `max_prefixes` prefixes in the trie, itself included. Takes time linear in the size of the trie.
   void check_walks(std::size_t values, int max_prefixes) {
     prefixes_.assign(units_.size(), unseen);
     std::vector<Step> path{first_step(offset_of(units_[0]))};
@@ -71,11 +71,11 @@ class DoubleArray {
  private:
   static constexpr int unseen = -1, unfinished = -2;
 
-  /// A state on the walk's path, and what is known of the strings that go on from it.
+  /// A state on the current path, and what is known so far about the strings that continue from it.
   struct Step {
     std::uint32_t state = 0;
     std::uint32_t next_byte = 0;  // the next one to look up
-    int prefixes = 0;             // at most, on a way down from here
+    int prefixes = 0;             // the most prefixes on any path down from here
     bool has_leaf = false;        // whether a string ends here
   };
 

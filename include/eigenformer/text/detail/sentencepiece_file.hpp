@@ -1,5 +1,5 @@
-// Reads and checks the bytes of a SentencePiece model: a protocol buffer, described in sentencepiece_model.proto of
-// SentencePiece. Everything is checked on which SentencePiece would read outside of the file or abort the program.
+// Reads and checks the bytes of a SentencePiece model, a protocol buffer described in SentencePiece's
+// sentencepiece_model.proto. Rejects files on which SentencePiece would read out of bounds or abort the program.
 #pragma once
 
 #include <algorithm>
@@ -18,7 +18,7 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI::detail {
 
-/// Goes over the fields of a protocol buffer (https://protobuf.dev/programming-guides/encoding).
+/// Reads the fields of a protocol buffer one by one (https://protobuf.dev/programming-guides/encoding).
 class ProtobufReader {
  public:
   /// name: the file's name in messages.
@@ -46,9 +46,9 @@ class ProtobufReader {
     return true;
   }
 
-  std::uint64_t number = 0;  ///< of the field
-  std::uint64_t value = 0;   ///< of a number's field
-  std::string_view text;     ///< of a text's or a message's field
+  std::uint64_t number = 0;  ///< the field's number
+  std::uint64_t value = 0;   ///< of a numeric field
+  std::string_view text;     ///< of a field with text or a message
 
  private:
   std::string_view read_bytes(std::uint64_t size) {
@@ -81,7 +81,7 @@ struct SentencePieceEntry {
   PieceKind kind = PieceKind::normal;
 };
 
-/// What a model file says, as far as sampling needs it.
+/// The parts of a model file that sampling needs.
 struct SentencePieceFile {
   std::vector<SentencePieceEntry> pieces;
   SubwordType type = SubwordType::unigram;
@@ -112,10 +112,10 @@ inline SentencePieceEntry read_piece(std::string_view message, std::string_view 
   return piece;
 }
 
-/// Checks the rules that normalise characters: a trie's size, the trie, and the replacements, each closed by a zero.
+/// Checks the rules that normalise characters: the size of a trie, the trie, and zero-terminated replacements.
 inline void check_character_rules(std::string_view rules, std::string_view name) {
   if (rules.empty()) return;
-  constexpr int max_prefixes = 32;  // SentencePiece has room for so many results of a look-up
+  constexpr int max_prefixes = 32;  // SentencePiece's buffer holds 32 results of a look-up
   check(rules.size() > 4, name, ": the character rules have ", rules.size(), " bytes, expected more than 4");
   const std::size_t trie_size = little_endian_word(rules, 0);
   rules.remove_prefix(4);
@@ -124,7 +124,7 @@ inline void check_character_rules(std::string_view rules, std::string_view name)
   DoubleArray(rules.substr(0, trie_size), name).check_walks(rules.size() - trie_size, max_prefixes);
 }
 
-/// Throws if SentencePiece cannot search for the pieces that users defined: it has room for 64 results of a look-up.
+/// Throws if SentencePiece cannot look up the user-defined pieces. Its buffer holds 64 results of a look-up.
 inline void check_user_defined(const std::vector<SentencePieceEntry>& pieces, std::string_view name) {
   std::unordered_set<std::string_view> defined;
   for (const SentencePieceEntry& piece : pieces)
@@ -137,7 +137,7 @@ inline void check_user_defined(const std::vector<SentencePieceEntry>& pieces, st
   }
 }
 
-/// Reads the bytes of a model file. Throws if they are damaged, or of a model that is neither unigram nor BPE.
+/// Reads the bytes of a model file. Throws if they are damaged, or if the model is neither unigram nor BPE.
 inline SentencePieceFile read_sentencepiece_file(std::string_view bytes, std::string_view name) {
   SentencePieceFile file;
   std::uint64_t type = 1;

@@ -1,4 +1,4 @@
-// The pieces of a SentencePiece model, for splitting normalised text at random.
+// A table of a SentencePiece model's pieces, for splitting normalised text at random.
 #pragma once
 
 #include <algorithm>
@@ -26,7 +26,7 @@ class SubwordTable {
     double score = 0;
     PieceKind kind = PieceKind::normal;
   };
-  /// What the table knows of a text: it may be a piece, the beginning of longer pieces, or both.
+  /// What the table knows about a text: whether it is a piece. A text with an entry may also begin longer pieces.
   struct Entry {
     bool is_piece = false;
     Piece piece;
@@ -53,26 +53,26 @@ class SubwordTable {
     best_score_ = largest;
   }
 
-  /// Returns what is known of a text, or nullptr if no piece begins with it.
+  /// Returns the entry of a text, or nullptr if no piece begins with the text.
   const Entry* find_entry(std::string_view text) const {
     const auto found = entries_.find(text);
     return found == entries_.end() ? nullptr : &found->second;
   }
-  /// Returns a piece, or nullptr.
+  /// Returns the piece with this text, or nullptr if there is none.
   const Piece* find(std::string_view text) const {
     const Entry* const entry = find_entry(text);
     return entry == nullptr || !entry->is_piece ? nullptr : &entry->piece;
   }
 
-  /// The log probability of a character that no piece has.
+  /// Returns the log probability of an unknown character.
   double unknown_score() const { return unknown_score_; }
 
-  /// Returns the log probability of a piece. One that users defined has a bonus, so that it is nearly always chosen.
+  /// Returns the log probability of a piece. A user-defined piece has a bonus, so that it is nearly always chosen.
   double score(const Piece& piece, std::size_t characters) const {
     return piece.kind == PieceKind::user_defined ? static_cast<double>(characters) * best_score_ - 0.1 : piece.score;
   }
 
-  /// Returns the longest piece that users defined at the beginning of the text; empty if there is none.
+  /// Returns the longest user-defined piece at the beginning of the text; empty if there is none.
   std::string_view user_defined_prefix(std::string_view text) const {
     for (std::size_t size = std::min<std::size_t>(text.size(), longest_user_defined_); size > 0; --size) {
       const Piece* const piece = find(text.substr(0, size));
@@ -81,8 +81,8 @@ class SubwordTable {
     return {};
   }
 
-  /// Returns the pieces of these parts as SentencePiece gives them: unknown neighbours become one piece or, if the
-  /// model has them, a piece for each byte.
+  /// Returns the parts as pieces, as SentencePiece does. Adjacent unknown parts become one piece or, with byte
+  /// fallback, one piece per byte.
   std::vector<std::string> pieces_of(const std::vector<SubwordPart>& parts) const {
     constexpr std::string_view digits = "0123456789ABCDEF";
     std::vector<std::string> pieces;
@@ -103,7 +103,7 @@ class SubwordTable {
     return pieces;
   }
 
-  /// Returns the text that SentencePiece split into these pieces.
+  /// Returns the normalised text that SentencePiece split into these pieces.
   std::string text_of(const std::vector<std::string>& pieces) const {
     std::string text;
     for (const std::string& piece : pieces) {

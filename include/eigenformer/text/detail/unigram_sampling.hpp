@@ -1,4 +1,4 @@
-// Random splits by a unigram language model over pieces (Kudo 2018, arXiv 1804.10959).
+// Random splits by a unigram language model of pieces (Kudo 2018, arXiv 1804.10959).
 #pragma once
 
 #include <algorithm>
@@ -14,8 +14,8 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI::detail {
 
-/// All ways to split a text: a graph whose nodes are the places between characters and whose edges are pieces. Every
-/// path from the first place to the last one is a way to split.
+/// A graph of all ways to split a text. Its nodes are the places between characters, and its edges are pieces. Every
+/// path from the first place to the last is one split.
 class SubwordLattice {
  public:
   /// Both the text and the table must outlive the lattice.
@@ -24,11 +24,11 @@ class SubwordLattice {
     for (const CodePoint& c : CodePoints(text, "sample")) places.push_back(places.back() + c.bytes.size());
     ending_at_.resize(places.size());
     for (std::size_t begin = 0; begin + 1 < places.size(); ++begin) {
-      bool has_character = false;  // whether a piece is the next character alone
+      bool has_character = false;  // whether the next character is a piece
       for (std::size_t end = begin + 1; end < places.size(); ++end) {
         const SubwordTable::Entry* const entry =
             table.find_entry(text.substr(places[begin], places[end] - places[begin]));
-        if (entry == nullptr) break;  // no piece goes on like this
+        if (entry == nullptr) break;  // no piece begins with this text
         if (!entry->is_piece || entry->piece.kind == PieceKind::unused) continue;
         const double score = table.score(entry->piece, end - begin);
         ending_at_[end].push_back({begin, places[begin], places[end], score, true});
@@ -39,8 +39,8 @@ class SubwordLattice {
     }
   }
 
-  /// Draws a path with a probability in proportion to exp(alpha * score). Sums over all paths forwards, and draws edges
-  /// backwards.
+  /// Draws a path with a probability in proportion to exp(alpha * score). Sums over all paths forwards, then draws
+  /// edges backwards.
   std::vector<SubwordPart> sample(double alpha, Rng& rng) const {
     std::vector<double> log_sums(ending_at_.size());  // over all paths to each place
     for (std::size_t place = 1; place < ending_at_.size(); ++place) {
@@ -104,7 +104,8 @@ class SubwordLattice {
     double score = 0;
     bool known = true;
   };
-  /// A path from the first place: its last edge, and which of the best paths to that edge's beginning comes before.
+  /// A path from the first place. It ends with the edge `last`, after path number `rank` of the best paths to its
+  /// start.
   struct Path {
     double score = 0;
     const Edge* last = nullptr;
