@@ -80,7 +80,10 @@ TrainArguments arguments_before(const ReplayArguments& arguments, ef::NewestChec
   const ef::NewestCheckpoint any = ef::newest_checkpoint(folder);
   ef::check(any.checkpoint.has_value(), "replay: ", arguments.model,
             " has no checkpoint, expected a folder that train wrote");
-  return any.checkpoint->state<RunState>().arguments;
+  const auto state = any.checkpoint->state<RunState>();
+  ef::check(state.arguments_since == 0, "replay: no checkpoint before update ", arguments.update,
+            " is kept, and the run was resumed with other options after update ", state.arguments_since);
+  return state.arguments;
 }
 
 /// Prints each batch of the update with its losses, and draws the attention of the chosen pair.

@@ -52,12 +52,13 @@ struct Quality {
 /// The state that a checkpoint holds besides the parameters and the optimiser.
 struct RunState {
   ef::TrainingState training;
-  Quality best;                  // of all validations so far
-  ef::EarlyStopping stopping;    // counts the validations since the best one by --stop-metric
-  double lowest_perplexity = 0;  // of all validations so far; 0: there was none
-  TrainArguments arguments;      // what the run was started with
-  std::uint64_t data = 0;        // TrainingData::hash
-  std::uint64_t parameters = 0;  // ef::parameter_hash of the network
+  Quality best;                   // of all validations so far
+  ef::EarlyStopping stopping;     // counts the validations since the best one by --stop-metric
+  double lowest_perplexity = 0;   // of all validations so far; 0: there was none
+  TrainArguments arguments;       // what the run was started or last resumed with
+  ef::Index arguments_since = 0;  // number of updates before the first one with these arguments
+  std::uint64_t data = 0;         // TrainingData::hash
+  std::uint64_t parameters = 0;   // ef::parameter_hash of the network
 };
 
 /// Returns the folder of a run's checkpoints.
@@ -146,6 +147,7 @@ void visit_options(Options& state, auto&& visitor) {
   visitor("stopping", state.stopping);
   visitor("lowest_perplexity", state.lowest_perplexity);
   visitor("arguments", state.arguments);
+  visitor("arguments_since", state.arguments_since, ef::AddedLater());
   visitor("data", state.data);
   visitor("parameters", state.parameters);
 }

@@ -49,10 +49,15 @@ class Run {
     found.checkpoint->restore(model.network, ef::parameters_without<float>(model.network, arguments_.freeze),
                               run.optimizer);
     state_ = std::move(state);
+    const bool changes = ef::options_to_json(state_.arguments) != ef::options_to_json(arguments_);
     state_.arguments = arguments_;
     state_.stopping.patience = arguments_.patience;
     run.state = state_.training;
     is_first_ = false;
+    if (changes) {  // replay must know from which update on the arguments are others
+      state_.arguments_since = run.optimizer.updates();
+      save(model, run);
+    }
     is_resumed_ = true;
     resumed_after_ = run.optimizer.updates();
     std::printf("resumed after update %lld\n", static_cast<long long>(run.optimizer.updates()));

@@ -42,7 +42,7 @@ def run(arguments, expected_code=0):
 
 
 def outcome(out):
-    last = scratch / out / "checkpoints" / f"update-{UPDATES:09d}"
+    last = max((scratch / out / "checkpoints").glob(f"update-{UPDATES:09d}*"))
     return [(last / name).read_bytes() for name in ("model.safetensors", "optimizer.safetensors")] + \
            [(scratch / out / "model.safetensors").read_bytes()]
 
@@ -124,6 +124,20 @@ newest = max(checkpoints.iterdir())
 (newest / "model.safetensors").write_bytes((newest / "model.safetensors").read_bytes()[:1000])
 printed = run(command("stopped", 1, "--resume", "--updates", str(UPDATES)))
 check("skipped a checkpoint" in printed and str(pathlib.Path(newest.name) / "model.safetensors") in printed, printed)
+
+# A run that is resumed with more updates has another schedule from there on. Replay follows it.
+run(command("extended", 1, *OPTIONS, *MODELS["transformer"], "--updates", "5"))
+run(command("extended", 2, "--resume", "--updates", "12"))
+checkpoints = scratch / "extended" / "checkpoints"
+for update in (9, 12):
+    state = json.loads((checkpoints / f"update-{update:09d}" / "state.json").read_text())["state"]
+    check(state["arguments_since"] == 5, f"extended: {state}")
+    printed = run([program, "replay", "--model", "extended", "--update", str(update)])
+    check(f"parameters after it: {state['parameters']:016x}" in printed, f"extended: {printed}")
+for checkpoint in sorted(checkpoints.iterdir())[:-1]:
+    shutil.rmtree(checkpoint)
+printed = run([program, "replay", "--model", "extended", "--update", "2"], 1)
+check("the run was resumed with other options after update 5" in printed, printed)
 
 # Options and data must be those of the run.
 printed = run(command("transformer", 1, "--resume", "--width", "64"), 1)

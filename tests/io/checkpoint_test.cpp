@@ -199,8 +199,11 @@ TEST_CASE("only the newest checkpoints are kept, and later ones stay", "[io][che
   CHECK(updates() == List{7, 4, 2});
   Training(3).save(folder / "run", {.keep = 1});
   CHECK(updates() == List{7, 4, 3});
-  Training(3).save(folder / "run", {.keep = 1});
-  CHECK(updates() == List{7, 4, 3});
+  for (const char* const name : {"update-000000003.2", "update-000000003.3", "update-000000003.4"}) {
+    Training(3).save(folder / "run", {.keep = 1});
+    CHECK(updates() == List{7, 4, 3});
+    CHECK(fs::exists(folder / "run" / name));
+  }
   fs::create_directory(folder / "run" / "update-x");
   fs::create_directory(folder / "run" / ".removed-checkpoint-1.tmp");
   ef::remove_checkpoints_except(folder / "run", 4);
@@ -262,7 +265,7 @@ TEST_CASE("a disk that fails while a checkpoint is saved leaves the older ones c
     };
     const ef::Json contents{{"format", 1}, {"update", 2}, {"state", ef::options_to_json(third.state)}};
     try {
-      ef::detail::write_checkpoint(folder / "run", contents, write_tensors, disk);
+      ef::detail::write_checkpoint(folder / "run", "update-000000002.2", contents, write_tensors, disk);
       saved = true;
     } catch (const ef::Error& error) {
       CHECK(contains(error.what(), "save_checkpoint: "));
@@ -270,8 +273,9 @@ TEST_CASE("a disk that fails while a checkpoint is saved leaves the older ones c
     const ef::NewestCheckpoint found = ef::newest_checkpoint(folder / "run");
     CHECK(found.skipped.empty());
     REQUIRE(found.checkpoint);
-    CHECK(found.checkpoint->update() >= 1);
-    CHECK((!saved || found.checkpoint->update() == 2));
+    CHECK(found.checkpoint->update() == 2);  // the checkpoint to be replaced stays until the new one is complete
+    CHECK((found.checkpoint->path().extension() == ".2") == fs::exists(folder / "run" / "update-000000002.2"));
+    CHECK((!saved || found.checkpoint->path().extension() == ".2"));
   }
 }
 

@@ -6,7 +6,8 @@
 //     state.json               the number of updates, the caller's state, and checksums of all three files
 //
 // A checkpoint is a folder. It gets its name in one atomic rename, when its files are complete and synced. After a
-// killed program or a power cut, the older checkpoints remain, and the new one is either complete or missing.
+// killed program or a power cut, the older checkpoints remain, and the new one is either complete or missing. A second
+// checkpoint of an update is "update-000001200.2"; it removes the first once it is complete.
 #pragma once
 
 #include <algorithm>
@@ -35,7 +36,8 @@ struct CheckpointOptions {
 /// The name and number of a checkpoint in a folder.
 struct CheckpointEntry {
   std::filesystem::path path;
-  Index update = 0;  // updates done when it was saved
+  Index update = 0;    // updates done when it was saved
+  Index revision = 1;  // higher for a checkpoint that replaces another of the same update
 };
 
 namespace detail {
@@ -43,9 +45,19 @@ namespace detail {
 inline constexpr std::string_view checkpoint_begin = "update-";
 inline constexpr const char* removed_checkpoint = ".removed-checkpoint-";
 
-inline std::string checkpoint_name(Index update) {
+/// Returns a name such as "update-000001200", or "update-000001200.2" for revision 2.
+inline std::string checkpoint_name(Index update, Index revision) {
   const std::string digits = std::to_string(update);
-  return std::string(checkpoint_begin) + std::string(9 - std::min<std::size_t>(9, digits.size()), '0') + digits;
+  const std::string name =
+      std::string(checkpoint_begin) + std::string(9 - std::min<std::size_t>(9, digits.size()), '0') + digits;
+  return revision == 1 ? name : name + '.' + std::to_string(revision);
+}
+
+/// Returns the number that the text is, or -1 if it is not a number of 1 to 18 digits.
+inline Index number_in(std::string_view text) {
+  const bool is_number = !text.empty() && text.size() <= 18 &&
+                         std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; });
+  return is_number ? static_cast<Index>(std::stoll(std::string(text))) : -1;
 }
 
 inline std::uint32_t checksum_of(std::string_view bytes) {
@@ -58,8 +70,8 @@ inline void remove_checkpoint(const std::filesystem::path& path, Disk& disk) {
   check_error(disk.rename(path, removed.path()), "save_checkpoint", path);
 }
 
-/// Writes the files of a checkpoint and renames their folder to its final name.
-inline void write_checkpoint(const std::filesystem::path& folder, Json contents,
+/// Writes the files of a checkpoint and renames their folder to `name`.
+inline void write_checkpoint(const std::filesystem::path& folder, const std::string& name, Json contents,
                              const std::function<void(const std::filesystem::path&)>& write_tensors, Disk& disk) {
   constexpr const char* where = "save_checkpoint";
   FolderToWrite real(where, folder);
@@ -68,15 +80,14 @@ inline void write_checkpoint(const std::filesystem::path& folder, Json contents,
       std::filesystem::remove_all(entry, ignored);  // a killed program left it
   const UnfinishedFiles unfinished(where, real.path());
   write_tensors(unfinished.path());
-  for (const char* const name : {"model.safetensors", "optimizer.safetensors"})
-    contents["checksums"][name] = checksum_of(read_file(unfinished.path() / name));
+  for (const char* const file : {"model.safetensors", "optimizer.safetensors"})
+    contents["checksums"][file] = checksum_of(read_file(unfinished.path() / file));
   contents["checksums"]["state.json"] = checksum_of(contents.dump());
   eigenformer::write_file(unfinished.path() / "state.json", contents.dump(2) + '\n');
   copy_owner_and_mode(real.path(), unfinished.path());
   check_error(sync_path(disk, unfinished.path()), where, unfinished.path());
 
-  const std::filesystem::path path = real.path() / checkpoint_name(contents["update"].get<Index>());
-  if (std::filesystem::exists(known_status(where, path))) remove_checkpoint(path, disk);
+  const std::filesystem::path path = real.path() / name;
   check_error(disk.rename(unfinished.path(), path), where, path);
   check_error(sync_path(disk, real.path()), where, real.path());
   check_error(real.keep(disk), where, real.path());
@@ -92,13 +103,15 @@ inline std::vector<CheckpointEntry> checkpoints_in(const std::filesystem::path& 
   for (const std::filesystem::path& entry : detail::entries_of("checkpoints_in", folder)) {
     const std::string name = path_text(entry.filename());
     if (!name.starts_with(detail::checkpoint_begin)) continue;
-    const std::string digits = name.substr(detail::checkpoint_begin.size());
-    const bool is_number = !digits.empty() && digits.size() <= 18 &&
-                           std::all_of(digits.begin(), digits.end(), [](char c) { return c >= '0' && c <= '9'; });
-    if (is_number) found.push_back({entry, static_cast<Index>(std::stoll(digits))});
+    const std::size_t dot = std::min<std::size_t>(name.find('.'), name.size());
+    const Index update =
+        detail::number_in(name.substr(detail::checkpoint_begin.size(), dot - detail::checkpoint_begin.size()));
+    const Index revision = dot == name.size() ? 1 : detail::number_in(name.substr(dot + 1));
+    if (update >= 0 && revision >= 1) found.push_back({entry, update, revision});
   }
-  std::sort(found.begin(), found.end(),
-            [](const CheckpointEntry& a, const CheckpointEntry& b) { return a.update > b.update; });
+  std::sort(found.begin(), found.end(), [](const CheckpointEntry& a, const CheckpointEntry& b) {
+    return a.update != b.update ? a.update > b.update : a.revision > b.revision;
+  });
   return found;
 }
 
@@ -121,11 +134,16 @@ void save_checkpoint(const std::filesystem::path& folder, const Model& model, co
     save_parameters(temporary / "optimizer.safetensors", optimizer);
   };
   const Json contents{{"format", 1}, {"update", update}, {"state", options_to_json(state)}};
-  detail::write_checkpoint(folder, contents, write_tensors, disk);
-  Index kept = 0;
+  Index revision = 1;
   for (const CheckpointEntry& entry : checkpoints_in(folder))
-    if (entry.update <= update && options.keep > 0 && ++kept > options.keep)
-      detail::remove_checkpoint(entry.path, disk);
+    if (entry.update == update) revision = std::max<Index>(revision, entry.revision + 1);
+  detail::write_checkpoint(folder, detail::checkpoint_name(update, revision), contents, write_tensors, disk);
+  Index kept = 0;
+  for (const CheckpointEntry& entry : checkpoints_in(folder)) {
+    const bool is_replaced = entry.update == update && entry.revision < revision;
+    const bool is_old = !is_replaced && entry.update <= update && options.keep > 0 && ++kept > options.keep;
+    if (is_replaced || is_old) detail::remove_checkpoint(entry.path, disk);
+  }
 }
 
 /// Removes all checkpoints of a folder except that of one update. A new run in a folder with an earlier run's
