@@ -108,6 +108,11 @@ TEST_CASE("a draw is made from one number alone", "[decode]") {
   const std::vector<float> nothing(3, -std::numeric_limits<float>::infinity());
   CHECK(ef::testing::message_of([&] { ef::sample_token(std::span<const float>(nothing), {}, 0.5, buffers); }) ==
         "sample_token: all 3 logits are minus infinity");
+  for (const float wrong : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
+    const std::vector<float> logits{0, wrong, 1};
+    CHECK(ef::testing::message_of([&] { ef::sample_token(std::span<const float>(logits), {}, 0.5, buffers); }) ==
+          "sample_token: the logits are not finite");
+  }
   CHECK(ef::testing::message_of([&] { draw(0, {.temperature = 0}); }) ==
         "sample_token: topk is 0, topp 1.000000, temperature 0.000000, expected at least 0, above 0 and at most 1, "
         "above 0");

@@ -133,6 +133,7 @@ EIGEN_ALWAYS_INLINE Scalar max_of_lanes(const Packet<Scalar>& a) {
 /// Returns whether integers[i] equals integers[0] + step * i for all i below count. step: -1, 0 or 1.
 template <int count, std::int32_t step>
 EIGEN_ALWAYS_INLINE bool in_sequence(const std::int32_t* integers) {
+  static_assert(step >= -1 && step <= 1);
 #ifdef EIGEN_VECTORIZE_AVX512
   if constexpr (count == 16) {
     const __m512i places = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
@@ -140,7 +141,6 @@ EIGEN_ALWAYS_INLINE bool in_sequence(const std::int32_t* integers) {
     const __m512i expected = step == 0  ? first
                              : step > 0 ? _mm512_add_epi32(first, places)
                                         : _mm512_sub_epi32(first, places);
-    static_assert(step >= -1 && step <= 1);
     return _mm512_cmpneq_epi32_mask(_mm512_loadu_si512(integers), expected) == 0;
   }
 #endif

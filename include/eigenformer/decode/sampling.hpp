@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "eigenformer/core/check.hpp"
+#include "eigenformer/core/detail/fast_math.hpp"
 #include "eigenformer/decode/detail/top_tokens.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
@@ -27,7 +28,8 @@ struct SamplingBuffers {
 /// Draws a token. The logits are divided by the temperature. The draw is then restricted to the topk likeliest tokens,
 /// and to the fewest likeliest of these that have the share topp of their probability. Equally likely tokens are
 /// ordered by number. uniform: a uniform random number in [0, 1), which decides the draw; no other random number is
-/// used. Throws if an option is out of range or all logits are minus infinity.
+/// used. Throws if an option is out of range, if all logits are minus infinity, or if a token that may be drawn has the
+/// logit NaN or infinity.
 template <class Scalar>
 Token sample_token(std::span<const Scalar> logits, const SamplingOptions& options, double uniform,
                    SamplingBuffers& buffers) {
@@ -74,6 +76,7 @@ Token sample_token(std::span<const Scalar> logits, const SamplingOptions& option
     }
   }
 
+  check(detail::is_finite(total), "sample_token: the logits are not finite");
   double until = 0;
   std::size_t last = 0;  // the last token that can be drawn, in case rounding leads past the end
   for (std::size_t i = 0; i < tokens.size(); ++i) {
