@@ -145,7 +145,7 @@ TEST_CASE("the heuristic of early stopping compares scores at the present length
     const ToyModel model{.vocabulary = 5, .seed = seed, .scale = 1};
     const ef::DecodingOptions options{.beam_size = 2,
                                       .patience = seed % 2 == 0 ? 0.5 : 1.0,
-                                      .early_stopping = ef::EarlyStopping::heuristic,
+                                      .early_stopping = ef::BeamStopping::heuristic,
                                       .length_penalty = seed % 4 < 2 ? 1.0 : 1.7,
                                       .max_decoding_length = 9};
     check_equal(ef::beam_search(ToyStep(model, 1), 1, options)[0], ef::testing::naive_beam_search(model, 0, options, 9),
