@@ -109,8 +109,8 @@ TEST_CASE("a draw is made from one number alone", "[decode]") {
   CHECK(ef::testing::message_of([&] { ef::sample_token(std::span<const float>(nothing), {}, 0.5, buffers); }) ==
         "sample_token: all 3 logits are minus infinity");
   for (const float wrong : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
-    const std::vector<float> logits{0, wrong, 1};
-    CHECK(ef::testing::message_of([&] { ef::sample_token(std::span<const float>(logits), {}, 0.5, buffers); }) ==
+    const std::vector<float> unusable{0, wrong, 1};
+    CHECK(ef::testing::message_of([&] { ef::sample_token(std::span<const float>(unusable), {}, 0.5, buffers); }) ==
           "sample_token: the logits are not finite");
   }
   CHECK(ef::testing::message_of([&] { draw(0, {.temperature = 0}); }) ==
