@@ -126,7 +126,8 @@ printed = run(command("stopped", 1, "--resume", "--updates", str(UPDATES)))
 check("skipped a checkpoint" in printed and str(pathlib.Path(newest.name) / "model.safetensors") in printed, printed)
 
 # A run that is resumed with more updates has another schedule from there on. Replay follows it.
-run(command("extended", 1, *OPTIONS, *MODELS["transformer"], "--updates", "5"))
+short = ["5" if option == str(UPDATES) else option for option in OPTIONS]
+run(command("extended", 1, *short, *MODELS["transformer"]))
 run(command("extended", 2, "--resume", "--updates", "12"))
 checkpoints = scratch / "extended" / "checkpoints"
 for update in (9, 12):

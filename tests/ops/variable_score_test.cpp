@@ -313,5 +313,6 @@ TEST_CASE("scores of Variables and sinks that do not fit are refused", "[ops]") 
           ef::attention<float>({}, {x, x, x, two}, {.heads = 4});
         }) == "attention: 2 sinks, expected one for each of 4 heads");
   const auto empty = ef::score([](auto s, const ef::ScorePosition&, const auto& p) { return s * p(0); }, none);
-  CHECK(message_of([&] { ef::attention<float>({}, x, x, x, empty); }) == "ScoreParameter: a parameter of no numbers");
+  CHECK(message_of([&] { ef::attention<float>({}, x, x, x, empty); }) ==
+        "ScoreParameter: a parameter of 0 numbers, expected 1 to 2^31 - 1");
 }
