@@ -72,7 +72,7 @@ TEST_CASE("positions that an order does not have are refused", "[train]") {
 
 TEST_CASE("updates and epochs have generators of their own", "[train]") {
   std::set<std::uint32_t> draws;
-  for (const std::uint64_t seed : {0, 1}) {
+  for (const std::uint64_t seed : {0U, 1U}) {
     draws.insert(ef::Rng(seed)());
     for (ef::Index i = 0; i < 100; ++i) {
       draws.insert(ef::update_rng(seed, i)());

@@ -106,7 +106,7 @@ TEST_CASE("walks in accepted tries stay inside of them", "[text]") {
       std::uint32_t state = trie.units[0] >> 10 << ((trie.units[0] & 1U << 9) >> 6);
       int strings = 0;
       for (int step = 0; step < 50; ++step) {
-        const std::uint32_t byte = "abcd\0"[rng.randint(5)] & 0xFFU;
+        const auto byte = static_cast<unsigned char>("abcd\0"[rng.randint(5)]);
         REQUIRE((state ^ byte) < trie.units.size());
         const std::uint32_t unit = trie.units[state ^ byte];
         if ((unit & (value_mark | 0xFFU)) != byte) break;
