@@ -146,8 +146,8 @@ void save_checkpoint(const std::filesystem::path& folder, const Model& model, co
   }
 }
 
-/// Removes all checkpoints of a folder except that of one update. A new run in a folder with an earlier run's
-/// checkpoints calls it after its first save.
+/// Removes the checkpoints of all other updates. A new run calls it after its first save, because an earlier run may
+/// have left checkpoints in the folder.
 inline void remove_checkpoints_except(const std::filesystem::path& folder, Index update) {
   detail::Disk disk;
   for (const CheckpointEntry& entry : checkpoints_in(folder))

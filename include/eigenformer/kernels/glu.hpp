@@ -9,8 +9,8 @@ namespace eigenformer::inline EIGENFORMER_ABI {
 
 namespace detail {
 
-/// Reshapes the gated linear unit over one dimension of a tensor to that of a matrix. The columns are the dimension and
-/// those after it, so the first half of the columns is the first half of the dimension.
+/// The sizes of a gated linear unit over one dimension of a tensor, seen as a matrix. Columns run over this dimension
+/// and all later ones. Half of the columns are therefore half of the dimension.
 struct GluShape {
   /// Throws if the dimension does not exist or its size is odd.
   GluShape(const Sizes& x, Index given) : dimension(dimension_number("glu", given, x.rank())), result(x) {

@@ -56,7 +56,7 @@ struct AttentionPositions {
                                 const RowOffsets& x_rows, const RowOffsets& key_rows) const;
 
   /// Applies rotary position embeddings to queries or keys x: [tokens x heads * width]; other encodings return x
-  /// unchanged. positions: one per row of x; may be negative. Throws if their number differs from that of the rows.
+  /// unchanged. positions: one per row of x; may be negative. Throws unless there is one for each row.
   Variable<Scalar> apply_rotary_at(const Context<Scalar>& context, const Variable<Scalar>& x, Index heads,
                                    std::span<const Index> positions) const;
 

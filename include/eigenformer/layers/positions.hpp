@@ -98,8 +98,8 @@ struct Positions {
                               const RowOffsets& rows = {}) const;
 
   /// Adds the encodings of the given positions to x, for decoding step by step: [tokens x width] -> [tokens x width].
-  /// positions: one per row of x, 0 or more. Throws if their number differs from that of the rows, or if the encoding
-  /// is learned and a position exceeds the learned ones.
+  /// positions: one per row of x, 0 or more. Throws unless there is one for each row. A learned encoding also throws
+  /// for positions beyond its table.
   Variable<Scalar> at(const Context<Scalar>& context, const Variable<Scalar>& x,
                       std::span<const Index> positions) const;
 

@@ -53,7 +53,7 @@ class PositionScore : public VariableScore<Scalar> {
   PositionScore(const VariableScore<Scalar>& by_position, const VariableScore<Scalar>& other)
       : VariableScore<Scalar>(by_position.combined_with(other)) {}
 
-  /// Returns the score make(numbers, gradient), combined with `other`. shape: that of both views that `make` takes.
+  /// Returns the score make(numbers, gradient), combined with `other`. Both views that `make` takes have this shape.
   template <class Make>
   static PositionScore of_numbers(const Variable<Scalar>& numbers, const Sizes& shape, Make make,
                                   const VariableScore<Scalar>& other) {

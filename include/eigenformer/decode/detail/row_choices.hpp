@@ -23,7 +23,7 @@ struct RowBuffers {
   SamplingBuffers sampling;
 };
 
-/// Returns the uniform random number in [0, 1) that decides a draw. number: that of the sample.
+/// Returns the uniform random number in [0, 1) that decides a draw. number: the number of the sample.
 inline double uniform_for(std::uint64_t seed, Index sentence, Index number, Index step) {
   const RandomKey key{seed, static_cast<std::uint64_t>(sentence) << 32 | static_cast<std::uint32_t>(number)};
   const std::array<std::uint32_t, 4> words = key.draw(static_cast<std::uint64_t>(step));
