@@ -118,7 +118,7 @@ void add_subwords(CLI::App* command, TrainArguments& arguments) {
       ->check(CLI::IsMember(names_of<ef::SubwordType>()))
       ->capture_default_str();
   command->add_flag("--joint-vocabulary", arguments.joint_vocabulary,
-                    "one subword model, vocabulary and embedding for both languages");
+                    "one vocabulary and embedding for both languages, and one subword model if there are subwords");
   command
       ->add_option("--subword-sampling", arguments.subword_sampling,
                    "split at random in training: alpha of unigram models; small values vary more")

@@ -44,8 +44,8 @@ void check_subword_options(const TrainArguments& arguments) {
   ef::check(any || arguments.bpe_dropout == 0, "--bpe-dropout: needs subwords (--subwords)");
   ef::check(arguments.subword_sampling > 0 || arguments.subword_n_best == 0,
             "--subword-n-best: needs --subword-sampling");
-  ef::check(!arguments.joint_vocabulary || (any && source.size == target.size && source.file == target.file),
-            "--joint-vocabulary: needs one subword model for both languages (--subwords or --subword-model)");
+  ef::check(!arguments.joint_vocabulary || (source.size == target.size && source.file == target.file),
+            "--joint-vocabulary: needs one subword model for both languages (--subwords or --subword-model), or none");
 }
 
 #ifdef TRANSLATE_WITH_SENTENCEPIECE

@@ -108,15 +108,23 @@ Sides make_sides(const Pairs& pairs, const TrainArguments& arguments) {
   };
   sides.source.side.tokenization = tokenization(of_source, source_guess);
   sides.target.side.tokenization = tokenization(of_target, target_guess);
-  ef::TokenCounts source_counts, target_counts;
+  ef::TokenCounts source_counts, target_counts, joint_counts;
   pairs.for_each([&](const std::string& source, const std::string& target) {
-    if (!source_is_split) source_counts.add(sides.source.side.tokenize(source));
-    if (!target_is_split) target_counts.add(sides.target.side.tokenize(target));
+    const auto add = [&](const Side& side, const std::string& sentence, ef::TokenCounts& counts) {
+      if (side.side.subwords != nullptr) return;
+      const std::vector<std::string> tokens = side.side.tokenize(sentence);
+      counts.add(tokens);
+      if (arguments.joint_vocabulary) joint_counts.add(tokens);
+    };
+    add(sides.source, source, source_counts);
+    add(sides.target, target, target_counts);
     ++sides.pairs;
   });
   const auto finish = [&](Side& side, const ef::TokenCounts& counts, const char* name) {
     const bool is_split = side.side.subwords != nullptr;
-    if (!is_split) side.side.vocabulary = ef::Vocabulary::of(counts, {.min_count = arguments.min_count});
+    if (!is_split)
+      side.side.vocabulary =
+          ef::Vocabulary::of(arguments.joint_vocabulary ? joint_counts : counts, {.min_count = arguments.min_count});
     side.tokens = counts.total();
     const std::string tokens = is_split ? std::string(ef::to_string(side.side.subwords->type())) + " subwords"
                                         : std::string(ef::to_string(side.side.tokenization));

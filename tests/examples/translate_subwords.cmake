@@ -62,11 +62,23 @@ if(NOT output STREQUAL "lesen1 haus1 der stadt\n")
 endif()
 succeeds("source: words" train --pairs marked.tsv --source-tokens words --out new --updates 1)
 
+# One vocabulary and one embedding for both languages.
+succeeds("saved" train --pairs marked.tsv --out shared --joint-vocabulary --min-count 1 --updates 3 ${small})
+file(SHA256 ${folder}/shared/source_vocabulary.txt first)
+file(SHA256 ${folder}/shared/target_vocabulary.txt second)
+file(READ ${folder}/shared/source_vocabulary.txt tokens)
+file(READ ${folder}/shared/config.json config)
+if(NOT first STREQUAL second OR NOT tokens MATCHES "lesen1" OR NOT tokens MATCHES "read" OR
+   NOT config MATCHES "\"share_embeddings\": true")
+  message(SEND_ERROR "--joint-vocabulary: the languages share no vocabulary or embedding")
+endif()
+
 # --- Options ---
 
 fails_with("--subword-sampling: needs subwords|without SentencePiece" train --pairs pairs.tsv --out no --subword-sampling 0.1)
 fails_with("--bpe-dropout: needs subwords|without SentencePiece" train --pairs pairs.tsv --out no --bpe-dropout 0.1)
-fails_with("--joint-vocabulary: needs one subword model" train --pairs pairs.tsv --out no --joint-vocabulary)
+fails_with("--joint-vocabulary: needs one subword model|without SentencePiece" train --pairs pairs.tsv --out no
+           --joint-vocabulary --source-subwords 40)
 fails_with("--subwords: is 3, expected a whole number from 4" train --pairs pairs.tsv --out no --subwords 3)
 fails_with("--bpe-dropout: is 2, expected a number from 0 to 1" train --pairs pairs.tsv --out no --bpe-dropout 2)
 fails_with("excludes" train --pairs pairs.tsv --out no --subwords 40 --tokens words)
