@@ -76,6 +76,11 @@ template <class P>
 EIGEN_ALWAYS_INLINE P multiply_add(const P& a, const P& b, const P& c) {
   return Eigen::internal::pmadd(a, b, c);
 }
+/// Returns a * b - c, fused where the machine has FMA.
+template <class P>
+EIGEN_ALWAYS_INLINE P multiply_subtract(const P& a, const P& b, const P& c) {
+  return Eigen::internal::pmadd(a, b, Eigen::internal::pnegate(c));
+}
 template <class P>
 EIGEN_ALWAYS_INLINE P multiply(const P& a, const P& b) {
   return Eigen::internal::pmul(a, b);

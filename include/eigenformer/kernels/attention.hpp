@@ -4,13 +4,14 @@
 
 #include "eigenformer/core/detail/readable.hpp"
 #include "eigenformer/kernels/detail/attention/arguments.hpp"
-#include "eigenformer/kernels/detail/attention/attend.hpp"
+#include "eigenformer/kernels/detail/attention/attend_16_bit.hpp"
 #include "eigenformer/kernels/detail/attention/operands.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
 /// The inputs of attention, with any strides: matrices, or tensors [batch x heads x tokens x width] (see
-/// AttentionOptions::dimensions). If q is float, k and v may be Eigen::half or Eigen::bfloat16.
+/// AttentionOptions::dimensions). Entries are float, double, Eigen::half or Eigen::bfloat16. If q is float, k and v may
+/// be Eigen::half or Eigen::bfloat16.
 template <class Scalar, class Stored = Scalar>
 struct AttentionInputs {
   TensorView<const Scalar> q;  // [queries x heads * d]
@@ -21,8 +22,9 @@ struct AttentionInputs {
 /// The outputs of attention, with any strides.
 template <class Scalar>
 struct AttentionOutputs {
-  TensorView<Scalar> out;          // [queries x heads * e]; zeros for a query that sees no key
-  TensorView<Scalar> log_sum_exp;  // [queries x heads], or [batch x heads x tokens]; -inf for a query that sees no key
+  TensorView<Scalar> out;  // [queries x heads * e]; zeros for a query that sees no key
+  // [queries x heads], or [batch x heads x tokens]; -inf for a query that sees no key; float if Scalar has 16 bits
+  TensorView<ComputeType<Scalar>> log_sum_exp;
 };
 
 namespace detail {
@@ -43,8 +45,9 @@ void attend_operands(const AttentionInputs<Scalar, Stored>& given, const S& scor
   const OperandRows<const Stored> k(in.k, layout.key_heads, layout.key_rows);
   const OperandRows<const Stored> v(in.v, layout.key_heads, layout.key_rows);
   const OperandRows<Scalar> out_rows(out.rows(), layout.heads, layout.query_rows);
-  const OperandRows<Scalar> sums(asked ? as_operand(to.log_sum_exp) : TensorView<Scalar>(nullptr, {0, 0}), layout.heads,
-                                 layout.query_rows);
+  using Sum = ComputeType<Scalar>;
+  const OperandRows<Sum> sums(asked ? as_operand(to.log_sum_exp) : TensorView<Sum>(nullptr, {0, 0}), layout.heads,
+                              layout.query_rows);
   attend(layout, AttentionRows<Scalar, Stored>{q.rows(), k.rows(), v.rows(), out_rows.rows(), sums.rows()}, score,
          options);
   out.finish();
@@ -52,14 +55,16 @@ void attend_operands(const AttentionInputs<Scalar, Stored>& given, const S& scor
 
 }  // namespace detail
 
-/// Writes the attention of q over k and v: scales the scores, applies `score`, then softmax and dropout. Converts
-/// 16-bit keys and values to float one tile at a time. In tensors, does not write the results of padding. Throws if
+/// Writes the attention of q over k and v: scales the scores, applies `score`, then softmax and dropout. Computes
+/// 16-bit operands with float sums and float weights, rounded to bfloat16 where the processor multiplies that faster
+/// (see core/matrix_unit.hpp). In tensors, does not write the results of padding. Throws if
 /// shapes, heads and offsets do not fit, before it writes.
 template <class Scalar, class Stored = Scalar, class S>
 void attention_forward(const AttentionInputs<Scalar, Stored>& in, const S& score, const AttentionOptions& options,
                        const AttentionOutputs<Scalar>& to) {
-  static_assert(std::is_same_v<ComputeType<Stored>, Scalar>, "attention: q, k and v have one scalar type");
-  detail::attend_operands(in, detail::checked_score<Scalar>(score), options, to);
+  static_assert(std::is_same_v<Stored, Scalar> || std::is_same_v<ComputeType<Stored>, Scalar>,
+                "attention: q, k and v have one scalar type; only k and v may be 16-bit");
+  detail::attend_operands(in, detail::checked_score<ComputeType<Scalar>>(score), options, to);
 }
 
 namespace detail {
@@ -67,41 +72,31 @@ namespace detail {
 template <class Q, class K, class V, Score S>
 auto attention_of(const Eigen::MatrixBase<Q>& q, const Eigen::MatrixBase<K>& k, const Eigen::MatrixBase<V>& v,
                   const S& score, const AttentionOptions& options) {
-  using Scalar = ComputeType<typename Q::Scalar>;
-  if constexpr (!std::is_same_v<typename Q::Scalar, Scalar>) {
-    return attention_of(q.template cast<Scalar>(), k, v, score, options);
-  } else {
-    const AttentionLayout layout = attention_layout(shape(q), shape(k), shape(v), options);
-    const Readable<Q> q_rows(q);
-    const Readable<K> k_rows(k);
-    const Readable<V> v_rows(v);
-    Matrix<Scalar> out(q.rows(), layout.heads * layout.value_width);
-    MatrixRef<Scalar> to(out);
-    const AttentionRows<Scalar, typename K::Scalar> rows{head_columns(q_rows.view(), layout.heads),
-                                                         head_columns(k_rows.view(), layout.key_heads),
-                                                         head_columns(v_rows.view(), layout.key_heads),
-                                                         head_columns(to, layout.heads),
-                                                         {}};
-    attend(layout, rows, score, options);
-    return out;
-  }
+  using Scalar = typename Q::Scalar;
+  const AttentionLayout layout = attention_layout(shape(q), shape(k), shape(v), options);
+  const Readable<Q> q_rows(q);
+  const Readable<K> k_rows(k);
+  const Readable<V> v_rows(v);
+  Matrix<Scalar> out(q.rows(), layout.heads * layout.value_width);
+  MatrixRef<Scalar> to(out);
+  const AttentionRows<Scalar, typename K::Scalar> rows{head_columns(q_rows.view(), layout.heads),
+                                                       head_columns(k_rows.view(), layout.key_heads),
+                                                       head_columns(v_rows.view(), layout.key_heads),
+                                                       head_columns(to, layout.heads),
+                                                       {}};
+  attend(layout, rows, score, options);
+  return out;
 }
 
-template <class Given, class Stored, Score S>
-auto attention_of(const TensorView<const Given>& q, const TensorView<const Stored>& k,
+template <class Scalar, class Stored, Score S>
+auto attention_of(const TensorView<const Scalar>& q, const TensorView<const Stored>& k,
                   const TensorView<const Stored>& v, const S& score, const AttentionOptions& options) {
-  using Scalar = ComputeType<Given>;
   check(q.rank() == 4 && v.rank() == 4, "attention: q is ", q.shape(), ", v is ", v.shape(),
         ", expected tensors of rank 4");
   Sizes shape = q.shape();
   shape[3] = v.shape()[3];
   Tensor<Scalar> out(shape);
-  if constexpr (std::is_same_v<Given, Scalar>) {
-    attend_operands<Scalar, Stored>({q, k, v}, score, options, {out, {}});
-  } else {
-    const Tensor<Scalar> converted = q.template cast<Scalar>();
-    attend_operands<Scalar, Stored>({converted, k, v}, score, options, {out, {}});
-  }
+  attend_operands<Scalar, Stored>({q, k, v}, score, options, {out, {}});
   return out;
 }
 
@@ -113,8 +108,8 @@ auto attention_of(const TensorView<const Given>& q, const TensorView<const Store
 ///
 /// q, k and v are Eigen matrices or tensors:
 /// - Matrices, maps, blocks and transposes are read in place. Expressions are evaluated once.
-/// - Entries may be Eigen::half or Eigen::bfloat16: of all three, or only of k and v (a cache). The result is then
-///   float.
+/// - Entries may be Eigen::half or Eigen::bfloat16: of all three, or only of k and v (a cache). The result has the type
+///   of q.
 /// - Tensors are [batch x heads x tokens x width] with any strides, and are read in place. The result is a tensor
 ///   [batch x heads x tokens x value width]. With options.dimensions = batch_tokens_heads, the order is [batch x tokens
 ///   x heads x width]. options.query_rows and key_rows may give the sequences' lengths. k and v may have fewer heads

@@ -171,4 +171,29 @@ EIGEN_ALWAYS_INLINE Packet<Scalar> exp2(const Packet<Scalar>& x) {
   return one[0];
 }
 
+/// Replaces each x by 2^x, for x <= 127, with the accuracy that 16-bit numbers need: relative errors are at most 9e-5
+/// (AVX-512), or those of exp2_each. Special values and underflow are as in exp2_each.
+template <int count>
+EIGEN_ALWAYS_INLINE void exp2_for_16_bits(Packet<float> (&x)[count]) {
+#if defined(EIGEN_VECTORIZE_AVX512) && defined(__AVX512DQ__)
+  // Degree 3, minimax in relative error with 1 at f = 0 (Lawson's iteration).
+  constexpr float coefficients[] = {0.07706641F, 0.22764568F, 0.69511663F, 1.0F};
+  constexpr int lowest = std::numeric_limits<float>::min_exponent - 1 + std::numeric_limits<float>::digits;
+  Packet<float> f[count], p[count];
+  EIGENFORMER_UNROLL
+  for (int i = 0; i < count; ++i) f[i] = detail::above_floor(x[i]);
+  EIGENFORMER_UNROLL
+  for (int i = 0; i < count; ++i) p[i] = broadcast(coefficients[0]);
+  EIGENFORMER_UNROLL
+  for (int k = 1; k < 4; ++k) {
+    EIGENFORMER_UNROLL
+    for (int i = 0; i < count; ++i) p[i] = multiply_add(p[i], f[i], broadcast(coefficients[k]));
+  }
+  EIGENFORMER_UNROLL
+  for (int i = 0; i < count; ++i) x[i] = detail::scale_unless_less(x[i], broadcast(float(lowest)), p[i]);
+#else
+  exp2_each<float>(x);
+#endif
+}
+
 }  // namespace eigenformer::inline EIGENFORMER_ABI::simd

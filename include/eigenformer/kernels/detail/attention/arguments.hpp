@@ -83,8 +83,10 @@ constexpr bool are_operands() {
     constexpr bool alike = (... && std::is_same_v<ComputeType<OperandScalar<KeysAndValues>>, Scalar>);
     static_assert(computed, "attention runs on float or double");
     constexpr bool stored_alike = [] {
+      using Given = OperandScalar<Q>;
       using Stored = std::tuple_element_t<0, std::tuple<OperandScalar<KeysAndValues>...>>;
-      return (... && std::is_same_v<OperandScalar<KeysAndValues>, Stored>);
+      return (std::is_same_v<Given, Stored> ||
+              std::is_same_v<Given, Scalar>)&&(... && std::is_same_v<OperandScalar<KeysAndValues>, Stored>);
     }();
     static_assert(!computed || (alike && stored_alike),
                   "attention: q, k and v have one scalar type; only k and v may be 16-bit, both of one type");

@@ -17,7 +17,7 @@ struct AttentionRows {
   HeadRows<const Scalar> q;
   HeadRows<const Stored> k, v;
   HeadRows<Scalar> out;
-  HeadRows<Scalar> log_sum_exp;  // one number a row; null if nobody asks for it
+  HeadRows<ComputeType<Scalar>> log_sum_exp;  // one number a row; null if nobody asks for it
 };
 
 /// The arguments of one call.
@@ -32,10 +32,12 @@ struct AttentionCall {
   static constexpr bool in_base_2 = !ScoreTraits<S>::changes_values;
   /// Returns the factor that queries are multiplied by when they are copied.
   Scalar query_scale() const { return static_cast<Scalar>(layout.scale * (in_base_2 ? log2_e<double> : 1)); }
+  /// Returns the factor of the scores of queries that are not multiplied by query_scale().
+  float score_factor() const { return static_cast<float>(layout.scale * (in_base_2 ? log2_e<double> : 1)); }
 
   bool asks_log_sum_exp() const { return rows.log_sum_exp.data != nullptr; }
   /// Writes the log-sum-exp of one row and the head of `tile`.
-  void write_log_sum_exp(const ScoreTile& tile, Index row, Scalar value) const {
+  void write_log_sum_exp(const ScoreTile& tile, Index row, ComputeType<Scalar> value) const {
     *rows.log_sum_exp.of(tile.sequence).row(tile.head, row) = value;
   }
 };

@@ -1,0 +1,82 @@
+// Products of blocks of bfloat16 numbers by AMX. Included by core/matrix_unit.hpp.
+#pragma once
+
+#include <immintrin.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "eigenformer/core/matrix_unit.hpp"
+
+namespace eigenformer::inline EIGENFORMER_ABI::matrix_unit {
+
+/// Multiplies by tdpbf16ps. Tiles 0 to 3 hold sums, 4 and 5 blocks of A, 6 and 7 blocks of B.
+struct Amx {
+  /// Returns whether Linux lets this process use AMX. The first call asks for it.
+  static bool is_permitted() {
+    static const bool permitted = [] {
+      constexpr long request = 0x1023, tile_data = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
+      return syscall(SYS_arch_prctl, request, tile_data) == 0;
+    }();
+    return permitted;
+  }
+
+  /// Configures the calling thread's tiles while it is alive: 16 rows of 64 bytes each.
+  class Session {
+   public:
+    Session() {
+      struct alignas(64) Configuration {
+        std::uint8_t palette = 1, start_row = 0, reserved[14] = {};
+        std::uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
+        std::uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
+      };
+      static const Configuration configuration;
+      _tile_loadconfig(&configuration);
+    }
+    ~Session() { _tile_release(); }
+    Session(const Session&) = delete;
+    Session& operator=(const Session&) = delete;
+  };
+
+  template <int rows, int columns>
+  EIGEN_ALWAYS_INLINE static void multiply(const Product& product) {
+    // The tile intrinsics of GCC 12 do not tell the compiler that they access memory.
+    asm volatile("" : : : "memory");
+    float* const c = product.c.data;
+    const Index c_rows = product.c.row_block_stride, c_columns = product.c.column_block_stride;
+    const Index c_stride = product.c.row_stride * static_cast<Index>(sizeof(float));
+    if (product.accumulates) {
+      _tile_loadd(0, c, c_stride);
+      if constexpr (columns == 2) _tile_loadd(1, c + c_columns, c_stride);
+      if constexpr (rows == 2) _tile_loadd(2, c + c_rows, c_stride);
+      if constexpr (rows == 2 && columns == 2) _tile_loadd(3, c + c_rows + c_columns, c_stride);
+    } else {
+      _tile_zero(0);
+      if constexpr (columns == 2) _tile_zero(1);
+      if constexpr (rows == 2) _tile_zero(2);
+      if constexpr (rows == 2 && columns == 2) _tile_zero(3);
+    }
+    const Eigen::bfloat16 *a = product.a.data, *b = product.b.data;
+    const Index a_stride = product.a.row_stride * static_cast<Index>(sizeof(Eigen::bfloat16));
+    for (Index step = 0; step < product.steps; ++step, a += product.a.step_stride, b += step_size) {
+      _tile_loadd(6, b, 64);
+      _tile_loadd(4, a, a_stride);
+      _tile_dpbf16ps(0, 4, 6);
+      if constexpr (columns == 2) {
+        _tile_loadd(7, b + product.b.block_stride, 64);
+        _tile_dpbf16ps(1, 4, 7);
+      }
+      if constexpr (rows == 2) {
+        _tile_loadd(5, a + product.a.block_stride, a_stride);
+        _tile_dpbf16ps(2, 5, 6);
+        if constexpr (columns == 2) _tile_dpbf16ps(3, 5, 7);
+      }
+    }
+    _tile_stored(0, c, c_stride);
+    if constexpr (columns == 2) _tile_stored(1, c + c_columns, c_stride);
+    if constexpr (rows == 2) _tile_stored(2, c + c_rows, c_stride);
+    if constexpr (rows == 2 && columns == 2) _tile_stored(3, c + c_rows + c_columns, c_stride);
+    asm volatile("" : : : "memory");
+  }
+};
+
+}  // namespace eigenformer::inline EIGENFORMER_ABI::matrix_unit

@@ -1,0 +1,131 @@
+// Packs the operands of a matrix unit's products (see matrix_unit.hpp).
+#pragma once
+
+#include <algorithm>
+#include <cstring>
+
+#include "eigenformer/core/matrix_unit.hpp"
+#include "eigenformer/core/simd.hpp"
+
+namespace eigenformer::inline EIGENFORMER_ABI::matrix_unit {
+
+/// Returns the number of steps over `entries` entries.
+constexpr Index steps_for(Index entries) {
+  return (entries + depth - 1) / depth;
+}
+/// Returns the number of blocks for `rows` rows or columns.
+constexpr Index blocks_for(Index rows) {
+  return (rows + block - 1) / block;
+}
+
+/// Entry (i, j) of a matrix is at rows[i][j * col_stride]. Rows may be anywhere in memory.
+struct Rows {
+  const Eigen::bfloat16* const* rows;
+  Index col_stride;
+};
+
+/// Packs the transpose of `count` rows, at most 16, as one block of columns of B, in steps_for(width) steps. Pads with
+/// zeros.
+inline void pack_right_transposed(const Rows& from, Index count, Index width, Eigen::bfloat16* to) {
+  Index packed = 0;  // columns
+#if defined(EIGEN_VECTORIZE_AVX512) && defined(__AVX512BW__)
+  if (from.col_stride == 1)
+    for (; packed < width; packed += depth, to += step_size) {
+      const Index size = std::min<Index>(depth, width - packed);
+      const auto entries = static_cast<__mmask32>(0xFFFFFFFFU >> (depth - size));
+      simd::Packet<float> pairs[block];  // their bits, as floats
+      for (Index j = 0; j < block; ++j)
+        pairs[j] = j < count ? _mm512_castsi512_ps(_mm512_maskz_loadu_epi16(entries, from.rows[j] + packed))
+                             : simd::broadcast(0.0F);
+      simd::detail::transpose_square(pairs);
+      for (Index i = 0; i < block; ++i) simd::store(reinterpret_cast<float*>(to + i * depth), pairs[i]);
+    }
+#endif
+  for (; packed < width; packed += depth, to += step_size)
+    for (Index j = 0; j < block; ++j)
+      for (Index k = 0; k < depth; ++k)
+        to[k / 2 * depth + 2 * j + k % 2] =
+            j < count && packed + k < width ? from.rows[j][(packed + k) * from.col_stride] : Eigen::bfloat16(0);
+}
+
+/// Packs `count` rows, at most 16, as one block of rows of A, in steps_for(width) steps of 16 x 32 entries. Pads with
+/// zeros.
+inline void pack_left(const Rows& from, Index count, Index width, Eigen::bfloat16* to) {
+  for (Index begin = 0; begin < width; begin += depth)
+    for (Index i = 0; i < block; ++i, to += depth) {
+      const Index size = i < count ? std::min<Index>(depth, width - begin) : 0;
+      if (size > 0 && from.col_stride == 1)
+        std::copy_n(from.rows[i] + begin, size, to);
+      else
+        for (Index j = 0; j < size; ++j) to[j] = from.rows[i][(begin + j) * from.col_stride];
+      std::fill(to + size, to + depth, Eigen::bfloat16(0));
+    }
+}
+
+/// Packs the transpose of `count` rows, at most 32, as one step of blocks of rows of A: row f of A is column f. Block b
+/// begins at to + b * block_stride. Pads with zeros.
+inline void pack_left_transposed(const Rows& from, Index count, Index width, Eigen::bfloat16* to, Index block_stride) {
+  Index packed = 0;  // columns
+#if defined(EIGEN_VECTORIZE_AVX512) && defined(__AVX512BW__) && defined(__AVX512VL__)
+  if (from.col_stride == 1)
+    for (; packed < width; packed += block, to += block_stride) {
+      const Index size = std::min<Index>(block, width - packed);
+      const auto entries = static_cast<__mmask16>(0xFFFFU >> (block - size));
+      simd::Packet<float> pairs[block];  // of two rows each, one pair a column; their bits, as floats
+      for (Index i = 0; i < block; ++i) {
+        const auto row = [&](Index r) {
+          return r < count ? _mm256_maskz_loadu_epi16(entries, from.rows[r] + packed) : _mm256_setzero_si256();
+        };
+        const __m512i first = _mm512_cvtepu16_epi32(row(2 * i)), second = _mm512_cvtepu16_epi32(row(2 * i + 1));
+        pairs[i] = _mm512_castsi512_ps(_mm512_or_si512(first, _mm512_slli_epi32(second, 16)));
+      }
+      simd::detail::transpose_square(pairs);
+      for (Index i = 0; i < block; ++i) simd::store(reinterpret_cast<float*>(to + i * depth), pairs[i]);
+    }
+#endif
+  for (; packed < width; packed += block, to += block_stride)
+    for (Index f = 0; f < block; ++f)
+      for (Index k = 0; k < depth; ++k)
+        to[f * depth + k] =
+            k < count && packed + f < width ? from.rows[k][(packed + f) * from.col_stride] : Eigen::bfloat16(0);
+}
+
+#if defined(EIGENFORMER_AVX512_BFLOAT16)
+/// Rounds two packets to bfloat16 and writes them as a row of 16 pairs of a block of B.
+EIGEN_ALWAYS_INLINE void store_pairs(const simd::Packet<float>& first, const simd::Packet<float>& second,
+                                     Eigen::bfloat16* to) {
+  const __m512i order = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6, 21,
+                                         5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
+  const __m512i rounded = (__m512i)_mm512_cvtne2ps_pbh(second, first);  // `first` in the lower half
+  _mm512_storeu_si512(to, _mm512_permutexvar_epi16(order, rounded));
+}
+#endif
+/// Rounds two rows of 16 floats to bfloat16 and writes them as a row of 16 pairs of a block of B.
+EIGEN_ALWAYS_INLINE void store_pairs(const float* first, const float* second, Eigen::bfloat16* to) {
+#if defined(EIGENFORMER_AVX512_BFLOAT16)
+  store_pairs(simd::load(first), simd::load(second), to);
+#else
+  for (Index j = 0; j < block; ++j) {
+    to[2 * j] = Eigen::bfloat16(first[j]);
+    to[2 * j + 1] = Eigen::bfloat16(second[j]);
+  }
+#endif
+}
+
+/// Writes, for each of `count` columns, at most 16, the entries of `rows` rows rounded to bfloat16. Row i begins at
+/// from + 16 * i; column j is written to to + j * to_stride.
+inline void store_transposed(const float* from, Index rows, Index count, Eigen::bfloat16* to, Index to_stride) {
+  Index written = 0;
+#if defined(EIGENFORMER_AVX512_BFLOAT16)
+  for (; written + block <= rows; written += block)
+    simd::for_each_column(from + written * block, block, block, [&](Index j, const simd::Packet<float>& column) {
+      if (j < count)
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(to + j * to_stride + written),
+                            (__m256i)_mm512_cvtneps_pbh(column));
+    });
+#endif
+  for (; written < rows; ++written)
+    for (Index j = 0; j < count; ++j) to[j * to_stride + written] = Eigen::bfloat16(from[written * block + j]);
+}
+
+}  // namespace eigenformer::inline EIGENFORMER_ABI::matrix_unit

@@ -1,0 +1,191 @@
+// Attention of 16-bit queries, keys and values, with 16-bit results.
+//
+// On a processor with a matrix unit, bfloat16 attention runs on it (see unit_queries.hpp). Few queries, whose time is
+// bound by reading keys and values, and everything else go through the float kernels: queries are converted to float,
+// keys and values one tile at a time, and results are rounded once.
+#pragma once
+
+#include "eigenformer/kernels/detail/attention/attend.hpp"
+#include "eigenformer/kernels/detail/attention/unit_queries.hpp"
+
+namespace eigenformer::inline EIGENFORMER_ABI::detail {
+
+/// A head and a row of queries of one sequence.
+struct HeadRow {
+  Index sequence, head, row;
+};
+
+/// Float queries, results and log-sum-exps that stand for those of 16-bit operands: for some heads and rows of one
+/// sequence, or for all.
+template <class Stored>
+class FloatRows {
+ public:
+  /// `rows` rows of `heads` heads, from `first` on.
+  FloatRows(const AttentionLayout& layout, const AttentionRows<Stored, Stored>& of, HeadRow first, Index heads,
+            Index rows)
+      : layout_(layout),
+        of_(of),
+        first_(first),
+        q_(rows, heads * layout.key_width),
+        out_(rows, heads * layout.value_width),
+        sums_(rows, heads) {}
+
+  /// Returns the operands of a float call.
+  AttentionRows<float, Stored> operands() {
+    return {head_rows<const float>(q_, layout_.key_width), of_.k, of_.v, head_rows<float>(out_, layout_.value_width),
+            head_rows<float>(sums_, 1)};
+  }
+
+  /// Converts a query to float.
+  void load(HeadRow place) {
+    const HeadRows<const Stored> from = of_.q.of(place.sequence);
+    const Stored* const entries = from.row(place.head, place.row);
+    float* const to = entry(q_, place, layout_.key_width);
+    for (Index j = 0; j < from.width; ++j) to[j] = static_cast<float>(entries[j * from.col_stride]);
+  }
+  /// Gives the sink, if any, its share, rounds a result and writes it and its log-sum-exp.
+  void store(HeadRow place) {
+    double sum = static_cast<double>(*entry(sums_, place, 1));
+    float share = 1;
+    if (!layout_.sinks.empty()) {
+      const double before = sum;
+      sum = log_add_exp(before, layout_.sinks[static_cast<std::size_t>(place.head)]);
+      share = static_cast<float>(weight_in(before, sum));
+    }
+    if (of_.log_sum_exp.data != nullptr)
+      *of_.log_sum_exp.of(place.sequence).row(place.head, place.row) = static_cast<float>(sum);
+    const float* const entries = entry(out_, place, layout_.value_width);
+    Stored* const to = of_.out.of(place.sequence).row(place.head, place.row);
+    for (Index j = 0; j < layout_.value_width; ++j) to[j] = static_cast<Stored>(entries[j] * share);
+  }
+
+ private:
+  float* entry(Matrix<float>& m, HeadRow place, Index width) const {
+    return m.data() + (place.row - first_.row) * m.cols() + (place.head - first_.head) * width;
+  }
+  /// Returns the columns of all heads; rows and heads keep their numbers.
+  template <class Scalar>
+  HeadRows<Scalar> head_rows(Matrix<float>& m, Index width) const {
+    return {m.data() - first_.row * m.cols() - first_.head * width, width, m.cols(), 1, width};
+  }
+
+  const AttentionLayout& layout_;
+  const AttentionRows<Stored, Stored>& of_;
+  const HeadRow first_;
+  Matrix<float> q_, out_, sums_;
+};
+
+/// Computes attention by the float kernels.
+template <class Stored, Score S>
+void attend_through_float(const AttentionLayout& layout, const AttentionRows<Stored, Stored>& rows, const S& score,
+                          const AttentionOptions& options) {
+  FloatRows<Stored> floats(layout, rows, {}, layout.heads, layout.query_rows.rows());
+  for_each_head_row(layout, options.threads, [&](Index sequence, Index head, Index row) {
+    floats.load({sequence, head, row});
+  });
+  AttentionLayout without_sinks = layout;  // store() applies them
+  without_sinks.sinks = {};
+  attend(without_sinks, floats.operands(), score, options);
+  for_each_head_row(layout, options.threads, [&](Index sequence, Index head, Index row) {
+    floats.store({sequence, head, row});
+  });
+}
+
+/// Computes queries of one sequence and `heads` heads from tile.head on by the float kernels: attends(operands, tile).
+/// Stores the results of the rows that is_stored(query) accepts.
+template <class Stored, class Attend, class Stores>
+void attend_tile_through_float(const AttentionLayout& layout, const AttentionRows<Stored, Stored>& rows,
+                               const ScoreTile& tile, Index heads, Attend attends, Stores is_stored) {
+  const Index first_row = tile.first_row + tile.query_begin, count = tile.query_end - tile.query_begin;
+  FloatRows<Stored> floats(layout, rows, {tile.sequence, tile.head, first_row}, heads, count);
+  const auto for_each_row = [&](auto body) {
+    for (Index head = tile.head; head < tile.head + heads; ++head)
+      for (Index i = 0; i < count; ++i) body(i, HeadRow{tile.sequence, head, first_row + i});
+  };
+  for_each_row([&](Index, HeadRow place) { floats.load(place); });
+  attends(floats.operands(), tile);
+  for_each_row([&](Index i, HeadRow place) {
+    if (is_stored(tile.query_begin + i)) floats.store(place);
+  });
+}
+
+/// Computes the queries of `tile` again by the float kernels, with hidden keys skipped, and stores the results of those
+/// marked in `undefined`. A row keeps its first result unless that is undefined, so it does not depend on others.
+template <Score S>
+void repair(const AttentionCall<Eigen::bfloat16, Eigen::bfloat16, S>& call, const ScoreTile& tile,
+            const bool* undefined) {
+  using Stored = Eigen::bfloat16;
+  ScoreTile around = tile;  // whole blocks of the float kernel
+  Index block = 0;
+  while (query_block_begin<float>(tile.queries, block + 1) <= tile.query_begin) ++block;
+  around.query_begin = query_block_begin<float>(tile.queries, block);
+  do around.query_end = query_block_begin<float>(tile.queries, ++block);
+  while (around.query_end < tile.query_end);
+  attend_tile_through_float(
+      call.layout, call.rows, around, 1,
+      [&](const AttentionRows<float, Stored>& floats, const ScoreTile& all) {
+        attend_with<QueryBlocks<float, Stored, S>>({call.layout, call.score, call.dropout, floats}, all);
+      },
+      [&](Index query) {
+        return query >= tile.query_begin && query < tile.query_end && undefined[query - tile.query_begin];
+      });
+}
+
+/// Computes the attention of a call on a matrix unit, in parallel. workspace: memory for the list of tasks; null: the
+/// heap. Throws if the score does not cover the batch.
+template <class Unit, Score S>
+void attend_on(Unit, const AttentionCall<Eigen::bfloat16, Eigen::bfloat16, S>& call, Threads* threads,
+               Workspace* workspace) {
+  using Stored = Eigen::bfloat16;
+  const AttentionLayout& layout = call.layout;
+  const auto& any_score = erased_for_kernel<float, kind_of_forward<S>>(call.score);
+  using AnyScore = std::remove_cvref_t<decltype(any_score)>;
+  check_covers(call.score, whole_batch(layout));
+  // Several tasks for each thread, unless tasks would be so small that packing keys and values took much of their time.
+  const Index groups = layout.heads * layout.query_rows.rows() / unit_group;
+  const Index together = threads == nullptr ? max_unit_groups : std::clamp<Index>(groups / 16, 4, max_unit_groups);
+  const AttentionTasks tasks = attention_tasks<Stored>(layout, together, workspace);
+  const Index grain = layout.key_rows.max_length() > 128 ? 1 : 16;
+  parallel_for(threads, static_cast<Index>(tasks.tasks.size()), grain, [&](Index begin, Index end) {
+    for (Index i = begin; i < end; ++i) {
+      const AttentionTask& task = tasks.tasks[static_cast<std::size_t>(i)];
+      const ScoreTile tile = tile_of_queries(layout, task);
+      if (task.path == QueryPath::query_blocks) {
+        bool undefined[max_unit_groups * unit_group];
+        UnitQueries<Unit, S> queries(call, tile);
+        const bool hides = queries.attend() || ScoreTraits<S>::changes_values;
+        if (queries.finish(undefined) > 0 && hides) repair(call, tile, undefined);
+        continue;
+      }
+      attend_tile_through_float(
+          layout, call.rows, tile, layout.group(),
+          [&](const AttentionRows<float, Stored>& floats, const ScoreTile& all) {
+            const AttentionCall<float, Stored, AnyScore> any_call{layout, any_score, call.dropout, floats};
+            if (task.path == QueryPath::grouped_heads)
+              attend_with<GroupedHeads<float, Stored, AnyScore>>(any_call, all);
+            else
+              attend_with<FewQueries<float, Stored, AnyScore>>(any_call, all);
+          },
+          [](Index) { return true; });
+    }
+  });
+}
+
+/// Computes attention of 16-bit operands: reads the operands in `rows`, and writes the results to `rows`. Throws if the
+/// score does not cover the batch.
+template <class Stored, Score S>
+requires(!std::is_same_v<Stored, ComputeType<Stored>>) void attend(const AttentionLayout& layout,
+                                                                   const AttentionRows<Stored, Stored>& rows,
+                                                                   const S& score, const AttentionOptions& options) {
+  if constexpr (std::is_same_v<Stored, Eigen::bfloat16> && matrix_unit::is_fast) {
+    const auto& kernel_score = for_kernel<float, kind_of_forward<S>>(score);
+    const AttentionDropout dropout(options.dropout, options.dropout_key);
+    const AttentionCall<Stored, Stored, std::remove_cvref_t<decltype(kernel_score)>> call{layout, kernel_score, dropout,
+                                                                                          rows};
+    matrix_unit::with_best([&](auto unit) { attend_on(unit, call, options.threads, options.workspace); });
+  } else {
+    attend_through_float(layout, rows, score, options);
+  }
+}
+
+}  // namespace eigenformer::inline EIGENFORMER_ABI::detail

@@ -1,0 +1,264 @@
+// Attention of bfloat16 queries, keys and values on a matrix unit.
+//
+// As in query_blocks.hpp, a register holds numbers of 16 queries: the kernel computes S^T = K Q^T and O^T = V^T P^T
+// with float sums, and everything between works lane by lane. Rows of keys are A of the first product as they lie. The
+// queries are packed once per task as B; columns of values are packed once per tile of keys as A of the second
+// product. Weights are rounded to bfloat16, in pairs of keys, which is the layout of its B.
+#pragma once
+
+#include <algorithm>
+
+#include "eigenformer/kernels/detail/attention/key_tiles.hpp"
+#include "eigenformer/kernels/detail/attention/sinks.hpp"
+#include "eigenformer/kernels/detail/attention/tasks.hpp"
+#include "eigenformer/kernels/detail/attention/unit_softmax.hpp"
+
+namespace eigenformer::inline EIGENFORMER_ABI::detail {
+
+/// Queries that go over a tile of keys together: two blocks of columns. Tasks have at most max_unit_groups groups.
+inline constexpr Index unit_group = 2 * matrix_unit::block;
+inline constexpr Index max_unit_groups = 16;
+
+// Tasks of bfloat16 queries have whole groups. Few queries take the float kernels' paths.
+template <>
+inline constexpr Index block_queries<Eigen::bfloat16> = unit_group;
+template <>
+constexpr Index query_block_begin<Eigen::bfloat16>(Index queries, Index group) {
+  return std::min<Index>(queries, group * unit_group);
+}
+template <>
+inline QueryPath query_path<Eigen::bfloat16>(const AttentionLayout& layout, Index sequence) {
+  return query_path<float>(layout, sequence);
+}
+
+/// Consecutive groups of one head's queries. d = width of a key head, e = width of a value head.
+template <class Unit, Score S>
+class UnitQueries {
+ public:
+  using Call = AttentionCall<Eigen::bfloat16, Eigen::bfloat16, S>;
+
+  /// Loads the queries of `tile`, whose first query begins a group.
+  UnitQueries(const Call& call, const ScoreTile& tile)
+      : call_(call),
+        tile_(tile),
+        groups_((tile.query_end - tile.query_begin + unit_group - 1) / unit_group),
+        q_(groups_ * q_size()),
+        results_(groups_ * result_size()),
+        k_(blocks_per_tile * steps() * matrix_unit::step_size),
+        v_(result_blocks() * steps_per_tile * matrix_unit::step_size) {
+    const HeadRows<const Eigen::bfloat16> q = call.rows.q.of(tile.sequence);
+    const Eigen::bfloat16* rows[n];
+    for (Index b = 0; b < 2 * groups_; ++b) {
+      const Index count = queries(b);
+      for (Index i = 0; i < count; ++i) rows[i] = q.row(tile.head, row(b) + i);
+      matrix_unit::pack_right_transposed({rows, q.col_stride}, count, d(), q_.data() + b * (q_size() / 2));
+      softmax_[b].begin();
+    }
+    std::fill_n(results_.data(), groups_ * result_size(), 0.0F);
+  }
+
+  /// Goes over all keys. Returns whether any key is hidden from any query.
+  bool attend() {
+    const typename Unit::Session session;
+    bool hides = false;
+    ScoreTile tile = tile_;
+    for (tile.key_begin = 0; tile.key_begin < tile.keys; tile.key_begin = tile.key_end) {
+      tile.key_end = std::min<Index>(tile.keys, tile.key_begin + tile_keys);
+      const Visible seen = call_.score.visible(tile);
+      hides = hides || seen != Visible::all;
+      if (seen == Visible::none) continue;
+      load(tile);
+      for (Index group = 0; group < groups_; ++group) attend(group, tile, seen);
+    }
+    return hides;
+  }
+
+  /// Writes the results, and returns the number of rows with an entry that is not finite. Such rows are noted in
+  /// `undefined`, one number per query.
+  Index finish(bool* undefined) {
+    Index found = 0;
+    const HeadRows<Eigen::bfloat16> out = call_.rows.out.of(tile_.sequence);
+    for (Index b = 0; b < 2 * groups_; ++b) {
+      if (queries(b) == 0) continue;
+      alignas(64) float factors[n], check[n] = {};
+      softmax_[b].inverse_sums(factors);
+      for (Index i = 0; i < queries(b); ++i) add_sink(b, i, factors[i]);
+      float* const block = results(b);
+      for (Index f = 0; f < e(); ++f)
+        for (Index i = 0; i < n; ++i) {
+          block[f * n + i] *= factors[i];
+          check[i] += block[f * n + i] - block[f * n + i];  // NaN if the entry is infinite or NaN
+        }
+      matrix_unit::store_transposed(block, e(), queries(b), out.row(tile_.head, row(b)), out.row_stride);
+      for (Index i = 0; i < queries(b); ++i) {
+        undefined[b * n + i] = check[i] != 0;
+        found += check[i] != 0 ? 1 : 0;
+      }
+    }
+    return found;
+  }
+
+ private:
+  static constexpr Index n = matrix_unit::block;
+  static constexpr Index tile_keys = 128, steps_per_tile = tile_keys / matrix_unit::depth,
+                         blocks_per_tile = tile_keys / n;
+
+  Index d() const { return call_.layout.key_width; }
+  Index e() const { return call_.layout.value_width; }
+  Index steps() const { return matrix_unit::steps_for(d()); }
+  Index result_blocks() const { return matrix_unit::blocks_for(e()); }
+  Index q_size() const { return 2 * steps() * matrix_unit::step_size; }
+  Index result_size() const { return 2 * result_blocks() * n * n; }
+  /// Returns the results of a block of queries: [e x n].
+  float* results(Index b) const { return results_.data() + b * (result_size() / 2); }
+  Index begin(Index b) const { return std::min<Index>(tile_.query_end, tile_.query_begin + b * n); }
+  Index queries(Index b) const { return begin(b + 1) - begin(b); }
+  Index row(Index b) const { return tile_.first_row + begin(b); }
+
+  /// Packs the keys and values of `tile`.
+  void load(const ScoreTile& tile) {
+    const Index head = call_.layout.key_head(tile.head), keys = tile.key_end - tile.key_begin;
+    const HeadRows<const Eigen::bfloat16> k = call_.rows.k.of(tile.sequence), v = call_.rows.v.of(tile.sequence);
+    const Eigen::bfloat16 *k_rows[tile_keys], *v_rows[tile_keys];
+    KeyRowCursor cursor(call_.layout, tile.sequence, tile.key_begin);
+    for (Index j = 0; j < keys; ++j, cursor.advance()) {
+      k_rows[j] = k.row(head, cursor.row());
+      v_rows[j] = v.row(head, cursor.row());
+    }
+    // Whole steps of keys, padded with zeros.
+    for (Index j = 0; j < matrix_unit::steps_for(keys) * matrix_unit::depth; j += n)
+      matrix_unit::pack_left({k_rows + j, k.col_stride}, std::clamp<Index>(keys - j, 0, n), d(),
+                             k_.data() + j / n * steps() * matrix_unit::step_size);
+    for (Index j = 0; j < keys; j += matrix_unit::depth)
+      matrix_unit::pack_left_transposed({v_rows + j, v.col_stride}, std::min<Index>(matrix_unit::depth, keys - j), e(),
+                                        v_.data() + j / matrix_unit::depth * matrix_unit::step_size,
+                                        steps_per_tile * matrix_unit::step_size);
+  }
+
+  /// Returns the part of `tile` with the queries of a group.
+  ScoreTile of_group(Index group, ScoreTile tile) const {
+    tile.query_begin = begin(2 * group);
+    tile.query_end = begin(2 * group + 2);
+    return tile;
+  }
+
+  /// Processes a tile of keys for one group of queries. The result does not depend on the other groups. Skips steps of
+  /// keys that no query of the group sees.
+  void attend(Index group, const ScoreTile& keys, Visible seen) {
+    ScoreTile tile = of_group(group, keys);
+    if (seen != Visible::all) seen = call_.score.visible(tile);
+    if (seen == Visible::none) return;
+    if (seen == Visible::all) return attend_run(group, tile, keys.key_begin, {});
+    PartlyHidden partly;
+    Index run = -1;  // first key of the run of visible steps; -1: there is none
+    ScoreTile step = tile;
+    const auto finish = [&](Index end) {
+      if (run < 0) return;
+      ScoreTile part = tile;
+      part.key_begin = run;
+      part.key_end = end;
+      attend_run(group, part, keys.key_begin, partly);
+      run = -1;
+      partly = {};
+    };
+    for (step.key_begin = tile.key_begin; step.key_begin < tile.key_end; step.key_begin = step.key_end) {
+      step.key_end = std::min<Index>(tile.key_end, step.key_begin + matrix_unit::depth);
+      const Visible of_step = call_.score.visible(step);
+      if (of_step == Visible::none) {
+        finish(step.key_begin);
+        continue;
+      }
+      if (run < 0) run = step.key_begin;
+      partly.steps[(step.key_begin - run) / matrix_unit::depth] = of_step == Visible::some;
+    }
+    finish(tile.key_end);
+  }
+
+  /// Which steps of a run have hidden keys.
+  struct PartlyHidden {
+    bool steps[steps_per_tile] = {};
+  };
+
+  /// Processes the keys of `tile`, whose queries are those of a group. They begin at a step of the loaded tile, whose
+  /// first key is `first`.
+  void attend_run(Index group, const ScoreTile& tile, Index first, const PartlyHidden& partly) {
+    const Index keys = tile.key_end - tile.key_begin, offset = tile.key_begin - first;
+    const Index key_steps = matrix_unit::steps_for(keys), padded_keys = key_steps * matrix_unit::depth;
+    const Index size = matrix_unit::step_size;
+    matrix_unit::multiply<Unit>(
+        padded_keys / n, 2,
+        {.steps = steps(),
+         .a = {k_.data() + offset / n * steps() * size, matrix_unit::depth, size, steps() * size},
+         .b = {q_.data() + group * q_size(), steps() * size},
+         .c = {scores_, n, n * n, tile_keys * n},
+         .accumulates = false});
+    for (Index b = 2 * group; b < 2 * group + 2; ++b)
+      if (queries(b) > 0) weigh(b, tile, partly, padded_keys);
+    matrix_unit::multiply<Unit>(
+        result_blocks(), 2,
+        {.steps = key_steps,
+         .a = {v_.data() + offset / matrix_unit::depth * size, matrix_unit::depth, size, steps_per_tile * size},
+         .b = {weights_, tile_keys * n},
+         .c = {results(2 * group), n, n * n, result_blocks() * n * n},
+         .accumulates = true});
+  }
+
+  /// Turns the scores of a block of queries into weights. Keys from the end of `tile` to padded_keys get none.
+  void weigh(Index b, ScoreTile tile, const PartlyHidden& partly, Index padded_keys) {
+    float* const scores = scores_ + b % 2 * tile_keys * n;
+    Eigen::bfloat16* const weights = weights_ + b % 2 * tile_keys * n;
+    const Index keys = tile.key_end - tile.key_begin;
+    float factor = call_.score_factor();
+    tile.query_begin = begin(b);
+    tile.query_end = begin(b + 1);
+    if constexpr (ScoreTraits<S>::changes_values) {
+      for (Index i = 0; i < keys * n; ++i) scores[i] *= factor;
+      factor = log2_e<float>;
+      apply(tile, scores);
+    } else {
+      ScoreTile part = tile;
+      for (Index step = 0; step * matrix_unit::depth < keys; ++step) {
+        if (!partly.steps[step]) continue;
+        part.key_begin = tile.key_begin + step * matrix_unit::depth;
+        part.key_end = std::min<Index>(tile.key_end, part.key_begin + matrix_unit::depth);
+        apply(part, scores + step * matrix_unit::depth * n);
+      }
+    }
+    std::fill(scores + keys * n, scores + padded_keys * n, hidden_score<float>);
+    softmax_[b].note(padded_keys, scores, factor, e(), results(b));
+    if (!call_.dropout.active()) return softmax_[b].weigh_pairs(padded_keys, scores, factor, weights);
+    softmax_[b].weigh(padded_keys, scores, factor);
+    call_.dropout.apply(tile, scores, 1, n);  // after the softmax, because its sum includes the dropped weights
+    for (Index j = 0; j < padded_keys; j += 2)
+      matrix_unit::store_pairs(scores + j * n, scores + (j + 1) * n, weights + j * n);
+  }
+  void apply(const ScoreTile& tile, float* scores) const {
+    call_.score.apply(tile, ScoreBlock<float>(scores, tile.query_end - tile.query_begin, tile.key_end - tile.key_begin,
+                                              Eigen::OuterStride<>(n)));
+  }
+
+  /// Gives the head's sink, if any, its share: changes the factor of the results of query i of block b. Writes the
+  /// log-sum-exp.
+  void add_sink(Index b, Index i, float& factor) const {
+    if (call_.layout.sinks.empty() && !call_.asks_log_sum_exp()) return;
+    double sum = softmax_[b].log_sum_exp(i);
+    if (!call_.layout.sinks.empty()) {
+      const double before = sum;
+      sum = log_add_exp(before, call_.layout.sinks[static_cast<std::size_t>(tile_.head)]);
+      factor *= static_cast<float>(weight_in(before, sum));
+    }
+    if (call_.asks_log_sum_exp()) call_.write_log_sum_exp(tile_, row(b) + i, static_cast<float>(sum));
+  }
+
+  const Call& call_;
+  const ScoreTile tile_;
+  const Index groups_;
+  const TileMemory<Eigen::bfloat16> q_;      // [blocks] packed columns
+  const TileMemory<float> results_;          // [blocks] of [e x n]
+  const TileMemory<Eigen::bfloat16> k_, v_;  // the tile of keys, packed
+  UnitSoftmax softmax_[2 * max_unit_groups];
+  alignas(64) float scores_[2 * tile_keys * n];             // [2] of [keys x n]
+  alignas(64) Eigen::bfloat16 weights_[2 * tile_keys * n];  // [2] of [pairs of keys x n x 2]
+};
+
+}  // namespace eigenformer::inline EIGENFORMER_ABI::detail
