@@ -80,6 +80,35 @@ void attention_backward(benchmark::State& state) {
   });
 }
 
+/// Benchmarks bfloat16 operands. Counts operations as for float, and compares them with the peak of the matrix unit.
+void bfloat16_forward(benchmark::State& state) {
+  const Inputs<float> in(state);
+  using Rows = Matrix<Eigen::bfloat16>;
+  const Rows q = in.q.cast<Eigen::bfloat16>(), k = in.k.cast<Eigen::bfloat16>(), v = in.v.cast<Eigen::bfloat16>();
+  Rows out(in.n, in.d);
+  Matrix<float> log_sum_exp(in.n, 1);
+  with_score(in.causal, [&](const auto& score) {
+    run_counted<Eigen::bfloat16>(state, 4 * pairs(in.n, in.causal) * static_cast<double>(in.d), [&] {
+      ef::attention_forward<Eigen::bfloat16>({q, k, v}, score, {}, {out, log_sum_exp});
+    });
+  });
+}
+/// Benchmarks bfloat16 operands against float. The counter `speed` is the ratio of their speeds.
+void bfloat16_against_float(benchmark::State& state) {
+  Inputs<float> in(state);
+  using Rows = Matrix<Eigen::bfloat16>;
+  const Rows q = in.q.cast<Eigen::bfloat16>(), k = in.k.cast<Eigen::bfloat16>(), v = in.v.cast<Eigen::bfloat16>();
+  Rows out(in.n, in.d);
+  Matrix<float> log_sum_exp(in.n, 1);
+  with_score(in.causal, [&](const auto& score) {
+    ef::bench::run_compared(
+        state, [&] { call_forward(in, score); },
+        [&] {
+          ef::attention_forward<Eigen::bfloat16>({q, k, v}, score, {}, {out, log_sum_exp});
+        });
+  });
+}
+
 /// Benchmarks two threads against one, over 8 heads. The counter `speed` is the speed-up.
 void two_threads(benchmark::State& state, bool backward) {
   const Index n = state.range(0), d = state.range(1), heads = 8;
@@ -139,6 +168,14 @@ void small_sizes(benchmark::internal::Benchmark* b) {
 }
 BENCHMARK_TEMPLATE(attention_forward, float)->Name("attention_forward")->Apply(all_sizes);
 BENCHMARK_TEMPLATE(attention_forward, double)->Name("attention_forward_double")->Apply(small_sizes);
+void sizes_of_16_bits(benchmark::internal::Benchmark* b) {
+  b->ArgNames({"n", "d", "causal", "stride"})->MinTime(0.1)->UseManualTime()->Unit(benchmark::kMillisecond);
+  for (const int causal : {0, 1})
+    for (const int n : {32, 128, 512, 2048, 8192})
+      for (const int d : {64, 128}) b->Args({n, d, causal, d});
+}
+BENCHMARK(bfloat16_forward)->Apply(sizes_of_16_bits);
+BENCHMARK(bfloat16_against_float)->Apply(sizes_of_16_bits);
 BENCHMARK(materialised_forward)->Apply(small_sizes);
 BENCHMARK_TEMPLATE(attention_backward, float)->Name("attention_backward")->Apply(all_sizes);
 BENCHMARK_TEMPLATE(attention_backward, double)->Name("attention_backward_double")->Apply(small_sizes);

@@ -154,13 +154,49 @@ template <class Scalar>
 using ChosenByPosition = CombinedScore<ScoreVariant<Alibi, RelativeBias<Scalar>, RelativeKeys<Scalar>>,
                                        ScoreVariant<Unmasked, Causal, DenseMask>>;
 
-/// Any score that the tests use. attention_cases.cpp compiles attention for all of them, once for all tests.
+/// Any score that the tests use, for scores of type Scalar.
 template <class Scalar>
-using TestedScore = std::variant<Unmasked, Causal, DenseMask, CappedScore, SlidingWindow, SoftCap, Alibi,
-                                 RelativeBias<Scalar>, DenseBias<Scalar>, RelativeKeys<Scalar>, ScoreFunction<Bent>,
-                                 MaskFunction<Striped>, CombinedScore<Causal, SlidingWindow>, ChosenByPosition<Scalar>,
-                                 CombinedScore<SoftCap, DenseBias<Scalar>, ScoreFunction<Bent>, RelativeBias<Scalar>,
-                                               Causal, MaskFunction<Striped>>>;
+using ScoreOfTests = std::variant<Unmasked, Causal, DenseMask, CappedScore, SlidingWindow, SoftCap, Alibi,
+                                  RelativeBias<Scalar>, DenseBias<Scalar>, RelativeKeys<Scalar>, ScoreFunction<Bent>,
+                                  MaskFunction<Striped>, CombinedScore<Causal, SlidingWindow>, ChosenByPosition<Scalar>,
+                                  CombinedScore<SoftCap, DenseBias<Scalar>, ScoreFunction<Bent>, RelativeBias<Scalar>,
+                                                Causal, MaskFunction<Striped>>>;
+
+/// Any score that the tests use, for operands of type Scalar. attention_cases.cpp and attention_16_bit_cases.cpp
+/// compile attention for all of them, once for all tests.
+template <class Scalar>
+using TestedScore = ScoreOfTests<ComputeType<Scalar>>;
+
+/// Whether operands are bfloat16 or half.
+template <class Scalar>
+inline constexpr bool has_16_bits = !std::is_same_v<Scalar, ComputeType<Scalar>>;
+
+/// Returns whether results agree with those expected:
+/// - float, double: up to `units` rounding errors of each entry
+/// - 16 bits: up to two units in the last place of the largest entry or of `least`, because weights are rounded too
+template <class Scalar>
+bool agrees(const Matrix<Scalar>& given, const Matrix<double>& expected, double units, double least = 1e-30) {
+  if constexpr (has_16_bits<Scalar>) {
+    if (given.rows() != expected.rows() || given.cols() != expected.cols()) return false;
+    if (given.size() == 0) return true;
+    const double largest = expected.cwiseAbs().maxCoeff();
+    // Not numeric_limits: Eigen 3.4 has another epsilon for half.
+    constexpr double epsilon = std::is_same_v<Scalar, Eigen::half> ? 0x1p-10 : 0x1p-7;
+    const double last_place = epsilon * std::exp2(std::floor(std::log2(std::max(largest, least))));
+    const double error = (given.template cast<double>() - expected).cwiseAbs().maxCoeff();
+    UNSCOPED_INFO("error " << error / last_place << " units in the last place");
+    return error <= 2 * last_place;
+  } else {
+    return max_error(given, expected) < rounding<Scalar>(units);
+  }
+}
+/// Returns whether log-sum-exps agree with those expected. With 16 bits, exponentials have errors of up to 9e-5.
+template <class Scalar>
+bool sums_agree(const Matrix<ComputeType<Scalar>>& given, const Matrix<double>& expected, double units) {
+  const double error = max_error(given, expected);
+  UNSCOPED_INFO("error of log-sum-exps " << error);
+  return error < (has_16_bits<Scalar> ? 2e-4 : rounding<Scalar>(units));
+}
 
 /// Calls body(score, its naive form, its name) for every kind of mask and for a score that changes values.
 template <class Scalar, class Body>
@@ -186,7 +222,8 @@ Matrix<Scalar> not_written(Index rows, Index cols) {
 
 template <class Scalar>
 struct Attended {
-  Matrix<Scalar> out, log_sum_exp;
+  Matrix<Scalar> out;
+  Matrix<ComputeType<Scalar>> log_sum_exp;
 };
 /// Runs attention on the case. extra: unused columns after those of q, k and v in memory.
 template <class Scalar>
@@ -201,17 +238,17 @@ void check_definition(const AttentionCase<Scalar>& c, Rng& rng, Threads& threads
     CAPTURE(name);
     const NaiveAttention expected = c.naive(naive);
     const Attended<Scalar> given = attend(c, score);
-    CHECK(max_error(given.out, expected.out) < rounding<Scalar>(64));
-    CHECK(max_error(given.log_sum_exp, expected.log_sum_exp) < rounding<Scalar>(64));
+    CHECK(agrees<Scalar>(given.out, expected.out, 64));
+    CHECK(sums_agree<Scalar>(given.log_sum_exp, expected.log_sum_exp, 64));
     // A query that sees nothing must give exact zeros.
     const Index heads = c.options.heads, width = given.out.cols() / heads;
     for (Index i = 0; i < c.q.rows(); ++i)
       for (Index h = 0; h < heads; ++h)
         if (expected.log_sum_exp(i, h) == naive_hidden)
-          CHECK((given.out.row(i).segment(h * width, width).array() == 0).all());
+          CHECK((given.out.row(i).segment(h * width, width).array() == Scalar(0)).all());
     const Attended<Scalar> with_threads = attend(c, score, &threads);
     CHECK(identical<Scalar>(with_threads.out, given.out));
-    CHECK(identical<Scalar>(with_threads.log_sum_exp, given.log_sum_exp));
+    CHECK(identical<ComputeType<Scalar>>(with_threads.log_sum_exp, given.log_sum_exp));
   });
 }
 

@@ -171,16 +171,17 @@ TEST_CASE("long sequences of few heads share their keys among threads in tensors
   for (std::size_t i = 0; i < 3; ++i) CHECK(identical<float>(alone[i], together[i]));
 }
 
-TEST_CASE("keys and values of a tensor may have 16 bits", "[kernels]") {
+TEST_CASE("tensors may have 16 bits", "[kernels]") {
   ef::Rng rng(4);
   const Tensor<float> q = Tensor<float>(random_matrix<float>(12, 8, rng)).reshape({2, 1, 6, 8});
   const Tensor<Eigen::bfloat16> k = q.cast<Eigen::bfloat16>();
   const Tensor<float> rounded = k.cast<float>();
   const Tensor<float> y = ef::attention(q, k, k, ef::Causal{}), z = ef::attention(q, rounded, rounded, ef::Causal{});
-  const Tensor<float> of_rounded = ef::attention(k, k, k), expected = ef::attention(rounded, rounded, rounded);
+  const Tensor<Eigen::bfloat16> of_rounded = ef::attention(k, k, k);
+  const Tensor<float> expected = ef::attention(rounded, rounded, rounded);
   for (Index b = 0; b < 2; ++b) {
     CHECK(identical<float>(y.matrix(b, 0), z.matrix(b, 0)));
-    CHECK(identical<float>(of_rounded.matrix(b, 0), expected.matrix(b, 0)));
+    CHECK(agrees<Eigen::bfloat16>(of_rounded.matrix(b, 0), expected.matrix(b, 0).cast<double>(), 0));
   }
 }
 

@@ -22,7 +22,7 @@ namespace eigenformer::inline EIGENFORMER_ABI {
 template <class Scalar>
 struct AttentionSaved {
   TensorView<const Scalar> out;
-  TensorView<const Scalar> log_sum_exp;
+  TensorView<const ComputeType<Scalar>> log_sum_exp;
 };
 
 /// The outputs of the backward, shaped like q, k and v, with any strides. Rows that attended to nothing, or that
@@ -39,7 +39,7 @@ struct AttentionGradients {
 template <class Scalar>
 struct AttentionOutputGradients {
   TensorView<const Scalar> d_out;
-  TensorView<const Scalar> d_log_sum_exp{};  // null: nobody uses the log-sum-exps
+  TensorView<const ComputeType<Scalar>> d_log_sum_exp{};  // null: nobody uses the log-sum-exps
 };
 
 namespace detail {
@@ -57,52 +57,85 @@ void add_sink_gradients(const AttentionLayout& layout, const BackwardRows<Scalar
   });
 }
 
+template <class Scalar, class S>
+void backward_of_operands(const AttentionInputs<Scalar>& given, const S& score, const AttentionOptions& options,
+                          const AttentionSaved<Scalar>& saved, const AttentionOutputGradients<Scalar>& from,
+                          const AttentionGradients<Scalar>& to) {
+  const auto& checked = differentiable_score<Scalar>(score);
+  const AttentionInputs<Scalar> in{by_heads(given.q, options), by_heads(given.k, options), by_heads(given.v, options)};
+  const AttentionLayout layout = operands_layout(in.q.shape(), in.k.shape(), in.v.shape(), options);
+  check(!options.key_index.has_value() && !options.key_pages.has_value(),
+        "attention: key_index and key_pages have no backward");
+  const Sizes result = result_sizes(in.q.shape(), in.v.shape(), layout);
+  const Sizes result_sums = log_sum_exp_sizes(in.q.shape(), layout);
+  const TensorView<const Scalar> out = by_heads(saved.out, options);
+  const TensorView<const Scalar> d_out = by_heads(from.d_out, options);
+  const bool has_d_sums = from.d_log_sum_exp.data() != nullptr;
+  const WritableRows<Scalar> d_q(by_heads(to.d_q, options)), d_k(by_heads(to.d_k, options)),
+      d_v(by_heads(to.d_v, options));
+  check_sizes("out", out.shape(), result);
+  check_sizes("d_out", d_out.shape(), result);
+  check_sizes("log_sum_exp", saved.log_sum_exp.shape(), result_sums);
+  if (has_d_sums) check_sizes("d_log_sum_exp", from.d_log_sum_exp.shape(), result_sums);
+  check_sizes("d_q", d_q.rows().shape(), in.q.shape());
+  check_sizes("d_k", d_k.rows().shape(), in.k.shape());
+  check_sizes("d_v", d_v.rows().shape(), in.v.shape());
+  check(to.d_sinks.empty() || to.d_sinks.size() == layout.sinks.size(), "attention: ", to.d_sinks.size(),
+        " gradients of sinks, expected ", layout.sinks.size());
+  using Read = OperandRows<const Scalar>;
+  using Write = OperandRows<Scalar>;
+  const RowOffsets &queries = layout.query_rows, &keys = layout.key_rows;
+  const Read q(in.q, layout.heads, queries), k(in.k, layout.key_heads, keys), v(in.v, layout.key_heads, keys);
+  const Read y(out, layout.heads, queries), d_y(d_out, layout.heads, queries);
+  const Read sums(as_operand(saved.log_sum_exp), layout.heads, queries);
+  const Read d_sums(has_d_sums ? as_operand(from.d_log_sum_exp) : TensorView<const Scalar>(nullptr, {0, 0}),
+                    layout.heads, queries);
+  const Write to_q(d_q.rows(), layout.heads, queries), to_k(d_k.rows(), layout.key_heads, keys),
+      to_v(d_v.rows(), layout.key_heads, keys);
+  const BackwardRows<Scalar> rows{q.rows(),    k.rows(),      v.rows(),    y.rows(),    d_y.rows(),
+                                  sums.rows(), d_sums.rows(), to_q.rows(), to_k.rows(), to_v.rows()};
+  attend_backward(layout, rows, checked, options);
+  if (!to.d_sinks.empty()) add_sink_gradients(layout, rows, to.d_sinks);
+  for (const auto* gradient : {&d_q, &d_k, &d_v}) gradient->finish();
+}
+
+/// Computes the gradients of 16-bit operands by the float kernels. Computes the forward again, too: differences of
+/// dP and rowsum(O * dO) would suffer from the rounding of O.
+template <class Stored, class S>
+void backward_through_float(const AttentionInputs<Stored>& given, const S& score, const AttentionOptions& options,
+                            const AttentionSaved<Stored>& saved, const AttentionOutputGradients<Stored>& from,
+                            const AttentionGradients<Stored>& to) {
+  const Tensor<float> q = given.q.template cast<float>(), k = given.k.template cast<float>(),
+                      v = given.v.template cast<float>(), d_out = from.d_out.template cast<float>();
+  Tensor<float> out = saved.out.template cast<float>(), sums = saved.log_sum_exp.template cast<float>();
+  attend_operands<float, float>({q, k, v}, differentiable_score<float>(score), options, {out, sums});
+  Tensor<float> d_q = to.d_q.template cast<float>(), d_k = to.d_k.template cast<float>(),
+                d_v = to.d_v.template cast<float>();  // padding keeps what it holds
+  backward_of_operands<float>({q, k, v}, score, options, {out, sums}, {d_out, from.d_log_sum_exp},
+                              {d_q, d_k, d_v, to.d_sinks});
+  const auto round = [](const Tensor<float>& gradient, const TensorView<Stored>& rounded) {
+    check_writable(rounded);
+    gradient.template cast<Stored>().copy_to(rounded);
+  };
+  round(d_q, to.d_q);
+  round(d_k, to.d_k);
+  round(d_v, to.d_v);
+}
+
 }  // namespace detail
 
 /// Writes the gradients of attention_forward. saved: what the forward wrote; from: the gradients of these outputs, of
 /// the same shapes. Also adds the gradients of the score's own parameters, if it has any. In tensors, does not write
 /// the gradients of padding. Throws before it writes if shapes do not fit, or if options has key_index or key_pages.
+/// 16-bit operands are converted to float, and gradients are rounded once.
 template <class Scalar, class S>
 void attention_backward(const AttentionInputs<Scalar>& given, const S& score, const AttentionOptions& options,
                         const AttentionSaved<Scalar>& saved, const AttentionOutputGradients<Scalar>& from,
                         const AttentionGradients<Scalar>& to) {
-  const auto& checked = detail::differentiable_score<Scalar>(score);
-  const AttentionInputs<Scalar> in{detail::by_heads(given.q, options), detail::by_heads(given.k, options),
-                                   detail::by_heads(given.v, options)};
-  const detail::AttentionLayout layout = detail::operands_layout(in.q.shape(), in.k.shape(), in.v.shape(), options);
-  check(!options.key_index.has_value() && !options.key_pages.has_value(),
-        "attention: key_index and key_pages have no backward");
-  const Sizes result = detail::result_sizes(in.q.shape(), in.v.shape(), layout);
-  const Sizes result_sums = detail::log_sum_exp_sizes(in.q.shape(), layout);
-  const TensorView<const Scalar> out = detail::by_heads(saved.out, options);
-  const TensorView<const Scalar> d_out = detail::by_heads(from.d_out, options);
-  const bool has_d_sums = from.d_log_sum_exp.data() != nullptr;
-  const detail::WritableRows<Scalar> d_q(detail::by_heads(to.d_q, options)), d_k(detail::by_heads(to.d_k, options)),
-      d_v(detail::by_heads(to.d_v, options));
-  detail::check_sizes("out", out.shape(), result);
-  detail::check_sizes("d_out", d_out.shape(), result);
-  detail::check_sizes("log_sum_exp", saved.log_sum_exp.shape(), result_sums);
-  if (has_d_sums) detail::check_sizes("d_log_sum_exp", from.d_log_sum_exp.shape(), result_sums);
-  detail::check_sizes("d_q", d_q.rows().shape(), in.q.shape());
-  detail::check_sizes("d_k", d_k.rows().shape(), in.k.shape());
-  detail::check_sizes("d_v", d_v.rows().shape(), in.v.shape());
-  check(to.d_sinks.empty() || to.d_sinks.size() == layout.sinks.size(), "attention: ", to.d_sinks.size(),
-        " gradients of sinks, expected ", layout.sinks.size());
-  using Read = detail::OperandRows<const Scalar>;
-  using Write = detail::OperandRows<Scalar>;
-  const RowOffsets &queries = layout.query_rows, &keys = layout.key_rows;
-  const Read q(in.q, layout.heads, queries), k(in.k, layout.key_heads, keys), v(in.v, layout.key_heads, keys);
-  const Read y(out, layout.heads, queries), d_y(d_out, layout.heads, queries);
-  const Read sums(detail::as_operand(saved.log_sum_exp), layout.heads, queries);
-  const Read d_sums(has_d_sums ? detail::as_operand(from.d_log_sum_exp) : TensorView<const Scalar>(nullptr, {0, 0}),
-                    layout.heads, queries);
-  const Write to_q(d_q.rows(), layout.heads, queries), to_k(d_k.rows(), layout.key_heads, keys),
-      to_v(d_v.rows(), layout.key_heads, keys);
-  const detail::BackwardRows<Scalar> rows{q.rows(),    k.rows(),      v.rows(),    y.rows(),    d_y.rows(),
-                                          sums.rows(), d_sums.rows(), to_q.rows(), to_k.rows(), to_v.rows()};
-  detail::attend_backward(layout, rows, checked, options);
-  if (!to.d_sinks.empty()) detail::add_sink_gradients(layout, rows, to.d_sinks);
-  for (const auto* gradient : {&d_q, &d_k, &d_v}) gradient->finish();
+  if constexpr (!std::is_same_v<Scalar, ComputeType<Scalar>>)
+    return detail::backward_through_float(given, score, options, saved, from, to);
+  else
+    detail::backward_of_operands(given, score, options, saved, from, to);
 }
 /// Writes the gradients of attention_forward when only its output `out` was used.
 template <class Scalar, class S>

@@ -41,6 +41,7 @@ class UnitQueries {
   UnitQueries(const Call& call, const ScoreTile& tile)
       : call_(call),
         tile_(tile),
+        scales_(ScoreTraits<S>::changes_values || !(call.layout.scale > 0)),
         groups_((tile.query_end - tile.query_begin + unit_group - 1) / unit_group),
         q_(groups_ * q_size()),
         results_(groups_ * result_size()),
@@ -52,7 +53,7 @@ class UnitQueries {
       const Index count = queries(b);
       for (Index i = 0; i < count; ++i) rows[i] = q.row(tile.head, row(b) + i);
       matrix_unit::pack_right_transposed({rows, q.col_stride}, count, d(), q_.data() + b * (q_size() / 2));
-      softmax_[b].begin();
+      softmax_[b].begin(scales_ ? log2_e<float> : call.score_factor());
     }
     std::fill_n(results_.data(), groups_ * result_size(), 0.0F);
   }
@@ -208,12 +209,13 @@ class UnitQueries {
     float* const scores = scores_ + b % 2 * tile_keys * n;
     Eigen::bfloat16* const weights = weights_ + b % 2 * tile_keys * n;
     const Index keys = tile.key_end - tile.key_begin;
-    float factor = call_.score_factor();
     tile.query_begin = begin(b);
     tile.query_end = begin(b + 1);
+    if (scales_) {
+      const auto scale = static_cast<float>(call_.layout.scale);
+      for (Index i = 0; i < keys * n; ++i) scores[i] *= scale;
+    }
     if constexpr (ScoreTraits<S>::changes_values) {
-      for (Index i = 0; i < keys * n; ++i) scores[i] *= factor;
-      factor = log2_e<float>;
       apply(tile, scores);
     } else {
       ScoreTile part = tile;
@@ -225,9 +227,9 @@ class UnitQueries {
       }
     }
     std::fill(scores + keys * n, scores + padded_keys * n, hidden_score<float>);
-    softmax_[b].note(padded_keys, scores, factor, e(), results(b));
-    if (!call_.dropout.active()) return softmax_[b].weigh_pairs(padded_keys, scores, factor, weights);
-    softmax_[b].weigh(padded_keys, scores, factor);
+    softmax_[b].note(padded_keys, scores, e(), results(b));
+    if (!call_.dropout.active()) return softmax_[b].weigh_pairs(padded_keys, scores, weights);
+    softmax_[b].weigh(padded_keys, scores);
     call_.dropout.apply(tile, scores, 1, n);  // after the softmax, because its sum includes the dropped weights
     for (Index j = 0; j < padded_keys; j += 2)
       matrix_unit::store_pairs(scores + j * n, scores + (j + 1) * n, weights + j * n);
@@ -252,6 +254,7 @@ class UnitQueries {
 
   const Call& call_;
   const ScoreTile tile_;
+  const bool scales_;  // scores are scaled before the softmax, not in it: a score or a scale of 0 or less needs that
   const Index groups_;
   const TileMemory<Eigen::bfloat16> q_;      // [blocks] packed columns
   const TileMemory<float> results_;          // [blocks] of [e x n]

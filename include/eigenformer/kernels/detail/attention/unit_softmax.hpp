@@ -9,21 +9,25 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI::detail {
 
-/// The softmax of a block of 16 queries over the keys so far. A weight is 2^(factor * score - reference), relative to a
-/// reference of its query. The reference is the largest exponent of an earlier tile, not the largest so far: it changes
-/// only when an exponent exceeds it by more than `headroom`, so results are rarely rescaled. Floats and bfloat16
-/// numbers have the range for that.
+/// The softmax of a block of 16 queries over the keys so far. A weight is 2^(factor * (score - reference)), relative to
+/// a reference of its query. The reference is the largest score of an earlier tile, not the largest so far: it changes
+/// only when a weight would exceed 2^headroom, so results are rarely rescaled. Floats and bfloat16 numbers have the
+/// range for that.
 class UnitSoftmax {
  public:
   static constexpr Index n = matrix_unit::block;
 
-  void begin() {
+  /// factor: what scores are multiplied by to be exponents of 2. Not negative.
+  void begin(float factor) {
+    factor_ = factor;
     std::fill_n(reference_, n, std::numeric_limits<float>::lowest());
+    std::fill_n(exponent_, n, std::numeric_limits<float>::lowest());
     std::fill_n(sum_, n, 0.0F);
   }
 
   /// Notes the scores [keys x 16] of the next keys. Rescales results [width x 16] if references change.
-  void note(Index keys, const float* scores, float factor, Index width, float* results) {
+  void note(Index keys, const float* scores, Index width, float* results) {
+    const P factor = simd::broadcast(factor_);
     for (Index i = 0; i < n; i += lanes) {
       P first = simd::broadcast(hidden_score<float>), second = first;
       for (Index j = 0; j + 2 <= keys; j += 2) {
@@ -31,12 +35,13 @@ class UnitSoftmax {
         second = simd::maximum(simd::load(scores + (j + 1) * n + i), second);
       }
       if (keys % 2 != 0) first = simd::maximum(simd::load(scores + (keys - 1) * n + i), first);
-      const P largest = simd::multiply(simd::maximum(first, second), simd::broadcast(factor));
-      const P before = simd::load(reference_ + i), limit = simd::add(before, simd::broadcast(headroom));
-      if (!simd::any_less<float>(limit, largest)) continue;
-      const P now = simd::select_less(limit, largest, largest, before);
+      const P largest = simd::maximum(first, second), exponent = simd::multiply(largest, factor);
+      const P before = simd::load(exponent_ + i), limit = simd::add(before, simd::broadcast(headroom));
+      if (!simd::any_less<float>(limit, exponent)) continue;
+      const P now = simd::select_less(limit, exponent, exponent, before);
       const P rescale = simd::exp2<float>(simd::subtract(before, now));
-      simd::store(reference_ + i, now);
+      simd::store(exponent_ + i, now);
+      simd::store(reference_ + i, simd::select_less(limit, exponent, largest, simd::load(reference_ + i)));
       simd::store(sum_ + i, simd::multiply(simd::load(sum_ + i), rescale));
       for (Index f = 0; f < width; ++f) {
         float* const row = results + f * n + i;
@@ -46,24 +51,24 @@ class UnitSoftmax {
   }
 
   /// Replaces scores [keys x 16] by weights, and adds them to the sums.
-  void weigh(Index keys, float* scores, float factor) {
-    for_each_weight(keys, scores, factor,
+  void weigh(Index keys, float* scores) {
+    for_each_weight(keys, scores,
                     [&](Index j, Index i, const P& weight) { simd::store(scores + j * n + i, weight); });
   }
 
   /// Computes the weights of scores [keys x 16] as pairs of keys, for a block of B, and adds them to the sums. `keys`
   /// must be even.
-  void weigh_pairs(Index keys, const float* scores, float factor, Eigen::bfloat16* pairs) {
+  void weigh_pairs(Index keys, const float* scores, Eigen::bfloat16* pairs) {
 #if defined(EIGENFORMER_AVX512_BFLOAT16)
     P before = simd::broadcast(0.0F);
-    for_each_weight(keys, scores, factor, [&](Index j, Index, const P& weight) {
+    for_each_weight(keys, scores, [&](Index j, Index, const P& weight) {
       if (j % 2 == 0)
         before = weight;
       else
         matrix_unit::store_pairs(before, weight, pairs + j / 2 * matrix_unit::depth);
     });
 #else
-    for_each_weight(keys, scores, factor, [&](Index j, Index i, const P& weight) {
+    for_each_weight(keys, scores, [&](Index j, Index i, const P& weight) {
       alignas(64) float entries[lanes];
       simd::store(entries, weight);
       for (Index l = 0; l < lanes; ++l)
@@ -79,7 +84,7 @@ class UnitSoftmax {
   /// Returns the log-sum-exp of a query's scores; minus infinity if it sees nothing.
   double log_sum_exp(Index query) const {
     if (sum_[query] == 0) return -std::numeric_limits<double>::infinity();
-    return (static_cast<double>(reference_[query]) + std::log2(static_cast<double>(sum_[query]))) / log2_e<double>;
+    return (static_cast<double>(exponent_[query]) + std::log2(static_cast<double>(sum_[query]))) / log2_e<double>;
   }
 
  private:
@@ -87,32 +92,56 @@ class UnitSoftmax {
   static constexpr Index lanes = simd::lanes<float>;
   static constexpr float headroom = 10;  // weights are at most 2^10
 
-  template <class Body>
-  EIGEN_ALWAYS_INLINE void for_each_weight(Index keys, const float* scores, float factor, Body&& body) {
-    constexpr int together = simd::exponentials_together;
-    for (Index i = 0; i < n; i += lanes) {
-      const P reference = simd::load(reference_ + i), factors = simd::broadcast(factor);
-      P total = simd::broadcast(0.0F);
-      Index j = 0;
-      const auto weigh = [&]<int count>(std::integral_constant<int, count>) {
-        P weights[count];
-        EIGENFORMER_UNROLL
-        for (int c = 0; c < count; ++c)
-          weights[c] = simd::multiply_subtract(simd::load(scores + (j + c) * n + i), factors, reference);
-        simd::exp2_for_16_bits(weights);
-        EIGENFORMER_UNROLL
-        for (int c = 0; c < count; ++c) {
-          total = simd::add(total, weights[c]);
-          body(j + c, i, weights[c]);
-        }
-        j += count;
-      };
-      while (j + together <= keys) weigh(std::integral_constant<int, together>());
-      while (j < keys) weigh(std::integral_constant<int, 1>());
-      simd::store(sum_ + i, simd::add(simd::load(sum_ + i), total));
-    }
+  // One multiply-add gives factor * score - exponent with an error of the rounded exponent, up to 2^-25 of it. Beyond
+  // this limit, scores have large errors themselves, but their differences are still exact.
+  static constexpr float large_exponent = 0x1p20F;
+
+  P size_of_exponent(Index i) const {
+    const P exponent = simd::load(exponent_ + i);
+    return simd::maximum(exponent, simd::subtract(simd::broadcast(0.0F), exponent));
   }
 
+  /// Calls body(key, first query, weights) for each packet of weights, and adds them to the sums.
+  template <class Body>
+  EIGEN_ALWAYS_INLINE void for_each_weight(Index keys, const float* scores, Body&& body) {
+    for (Index i = 0; i < n; i += lanes) {
+      if (simd::any_less<float>(simd::broadcast(large_exponent), size_of_exponent(i)))
+        for_each_weight<true>(keys, scores, i, body);
+      else
+        for_each_weight<false>(keys, scores, i, body);
+    }
+  }
+  template <bool large, class Body>
+  EIGEN_ALWAYS_INLINE void for_each_weight(Index keys, const float* scores, Index i, Body&& body) {
+    constexpr int together = simd::exponentials_together;
+    const P factor = simd::broadcast(factor_), exponent = simd::load(exponent_ + i);
+    P total = simd::broadcast(0.0F);
+    const auto weigh = [&]<int count>(std::integral_constant<int, count>, Index j) {
+      P weights[count];
+      EIGENFORMER_UNROLL
+      for (int c = 0; c < count; ++c) {
+        const P score = simd::load(scores + (j + c) * n + i);
+        weights[c] = simd::multiply_subtract(score, factor, exponent);
+        if constexpr (large) {
+          const P difference = simd::multiply(simd::subtract(score, simd::load(reference_ + i)), factor);
+          weights[c] = simd::select_less(simd::broadcast(large_exponent), size_of_exponent(i), difference, weights[c]);
+        }
+      }
+      simd::exp2_for_16_bits(weights);
+      EIGENFORMER_UNROLL
+      for (int c = 0; c < count; ++c) {
+        total = simd::add(total, weights[c]);
+        body(j + c, i, weights[c]);
+      }
+    };
+    Index j = 0;
+    for (; j + together <= keys; j += together) weigh(std::integral_constant<int, together>(), j);
+    for (; j < keys; ++j) weigh(std::integral_constant<int, 1>(), j);
+    simd::store(sum_ + i, simd::add(simd::load(sum_ + i), total));
+  }
+
+  float factor_;
+  alignas(64) float exponent_[n];  // factor * reference
   alignas(64) float reference_[n];
   alignas(64) float sum_[n];
 };
