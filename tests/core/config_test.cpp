@@ -37,6 +37,36 @@ std::string instructions_of_the_compiler() {
   return "scalar";
 #endif
 }
+std::string bfloat16_of_the_compiler() {
+#if defined(EIGEN_DONT_VECTORIZE)
+  return "portable";
+#elif defined(__AVX512BF16__) && defined(__AMX_BF16__) && defined(__linux__)
+  return "amx";
+#elif defined(__AVX512BF16__)
+  return "avx512";
+#elif defined(__ARM_FEATURE_BF16_VECTOR_ARITHMETIC)
+  return "neon";
+#else
+  return "portable";
+#endif
+}
+std::string int8_of_the_compiler() {
+#if defined(EIGEN_DONT_VECTORIZE)
+  return "portable";
+#elif defined(__AVX512VNNI__) && defined(__AMX_INT8__) && defined(__linux__)
+  return "amx";
+#elif defined(__AVX512VNNI__)
+  return "avx512";
+#elif defined(__AVXVNNI__)
+  return "avxvnni";
+#elif defined(__AVX2__)
+  return "avx2";
+#elif defined(__ARM_FEATURE_DOTPROD)
+  return "neon";
+#else
+  return "portable";
+#endif
+}
 
 }  // namespace
 
@@ -49,12 +79,13 @@ TEST_CASE("the version is the build's", "[core]") {
   CHECK(build.find("project(eigenformer VERSION " + version + ' ') != std::string::npos);
 }
 
-TEST_CASE("the binary interface's name has the version, the instruction set and the alignment", "[core]") {
+TEST_CASE("the binary interface's name has the version, the instruction sets and the alignment", "[core]") {
   CAPTURE(abi, EIGEN_MAX_ALIGN_BYTES);
   CHECK(abi ==
         std::string("v") +
             EIGENFORMER_TEST_TEXT(EIGENFORMER_VERSION_MAJOR) "_" EIGENFORMER_TEST_TEXT(EIGENFORMER_VERSION_MINOR) "_" +
-            instructions_of_the_compiler() + '_' + std::to_string(EIGEN_MAX_ALIGN_BYTES));
+            instructions_of_the_compiler() + "_bf16" + bfloat16_of_the_compiler() + "_int8" + int8_of_the_compiler() +
+            '_' + std::to_string(EIGEN_MAX_ALIGN_BYTES));
 }
 
 TEST_CASE("symbols carry the binary interface's name, users' code does not", "[core]") {

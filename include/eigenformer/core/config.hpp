@@ -36,9 +36,61 @@
 #else
 #define EIGENFORMER_ABI_INSTRUCTIONS scalar
 #endif
-#define EIGENFORMER_ABI_JOIN_(version, instructions, alignment) v##version##_##instructions##_##alignment
-#define EIGENFORMER_ABI_JOIN(version, instructions, alignment) EIGENFORMER_ABI_JOIN_(version, instructions, alignment)
-#define EIGENFORMER_ABI EIGENFORMER_ABI_JOIN(0_1, EIGENFORMER_ABI_INSTRUCTIONS, EIGEN_MAX_ALIGN_BYTES)
+
+// The matrix unit that multiplies bfloat16 numbers, and the one for 8-bit integers: see core/matrix_unit.hpp.
+#if defined(EIGEN_VECTORIZE_AVX512) && defined(__AVX512BW__) && defined(__AVX512BF16__)
+#define EIGENFORMER_AVX512_BFLOAT16
+#elif defined(EIGEN_VECTORIZE_NEON) && defined(__ARM_FEATURE_BF16_VECTOR_ARITHMETIC)
+#define EIGENFORMER_NEON_BFLOAT16
+#endif
+#if defined(EIGEN_VECTORIZE_AVX512) && defined(__AVX512VNNI__)
+#define EIGENFORMER_AVX512_INT8
+#elif defined(EIGEN_VECTORIZE_AVX2) && defined(__AVXVNNI__)
+#define EIGENFORMER_AVX_VNNI_INT8
+#elif defined(EIGEN_VECTORIZE_AVX2)
+#define EIGENFORMER_AVX2_INT8
+#elif defined(EIGEN_VECTORIZE_NEON) && defined(__ARM_FEATURE_DOTPROD)
+#define EIGENFORMER_NEON_INT8
+#endif
+#if defined(__AMX_TILE__) && defined(__linux__) && defined(__x86_64__)
+#if defined(__AMX_BF16__) && defined(EIGENFORMER_AVX512_BFLOAT16)
+#define EIGENFORMER_AMX_BFLOAT16
+#endif
+#if defined(__AMX_INT8__) && defined(EIGENFORMER_AVX512_INT8)
+#define EIGENFORMER_AMX_INT8
+#endif
+#endif
+
+#if defined(EIGENFORMER_AMX_BFLOAT16)
+#define EIGENFORMER_ABI_BFLOAT16 amx
+#elif defined(EIGENFORMER_AVX512_BFLOAT16)
+#define EIGENFORMER_ABI_BFLOAT16 avx512
+#elif defined(EIGENFORMER_NEON_BFLOAT16)
+#define EIGENFORMER_ABI_BFLOAT16 neon
+#else
+#define EIGENFORMER_ABI_BFLOAT16 portable
+#endif
+#if defined(EIGENFORMER_AMX_INT8)
+#define EIGENFORMER_ABI_INT8 amx
+#elif defined(EIGENFORMER_AVX512_INT8)
+#define EIGENFORMER_ABI_INT8 avx512
+#elif defined(EIGENFORMER_AVX_VNNI_INT8)
+#define EIGENFORMER_ABI_INT8 avxvnni
+#elif defined(EIGENFORMER_AVX2_INT8)
+#define EIGENFORMER_ABI_INT8 avx2
+#elif defined(EIGENFORMER_NEON_INT8)
+#define EIGENFORMER_ABI_INT8 neon
+#else
+#define EIGENFORMER_ABI_INT8 portable
+#endif
+
+#define EIGENFORMER_ABI_JOIN_(version, instructions, bfloat16, int8, alignment) \
+  v##version##_##instructions##_bf16##bfloat16##_int8##int8##_##alignment
+#define EIGENFORMER_ABI_JOIN(version, instructions, bfloat16, int8, alignment) \
+  EIGENFORMER_ABI_JOIN_(version, instructions, bfloat16, int8, alignment)
+#define EIGENFORMER_ABI                                                                                   \
+  EIGENFORMER_ABI_JOIN(0_1, EIGENFORMER_ABI_INSTRUCTIONS, EIGENFORMER_ABI_BFLOAT16, EIGENFORMER_ABI_INT8, \
+                       EIGEN_MAX_ALIGN_BYTES)
 
 // Throws an eigenformer::Error. Without exceptions (-fno-exceptions) it prints the message to standard error and
 // aborts. To replace it, define EIGENFORMER_THROW(error) before including the library; it must not return.

@@ -1,129 +1,97 @@
-// Products of small blocks of bfloat16 numbers with float sums, on the processor's matrix unit where it has one.
+// Products of small blocks of bfloat16 numbers with float sums, and of 8-bit integers with 32-bit sums, on the
+// processor's matrix unit where it has one. matrix_unit_product.hpp describes the operands, matrix_unit_packing.hpp
+// packs them.
 //
-// Implementations, best first: Amx, Avx512Bfloat16, and Portable, which is the reference of the tests. Which of them
-// exist is decided by the compiler's flags. All take the same operands:
+// The compiler's flags decide which implementations exist. Best first, and Portable is the reference of the tests:
 //
-// - A, the left operand, has blocks of 16 rows. A step multiplies 32 entries of each row; they are contiguous.
-// - B, the right operand, is packed: a step of a block of 16 columns has 16 rows of 16 pairs. Pair j of row i holds the
-//   entries (2 i, j) and (2 i + 1, j) of B.
-// - C, the sums, has blocks of 16 x 16 floats.
+// - bfloat16: Amx, Avx512Bfloat16 or NeonBfloat16, Portable
+// - 8-bit integers: Amx, Avx512Int8 or AvxVnniInt8 or Avx2Int8 or NeonInt8, Portable
 //
-// Every implementation adds each sum's products in the order of k, so a sum does not depend on other rows or columns.
+// A sum's products are added in an order that depends on the implementation and the number of steps alone, so a sum
+// does not depend on other rows or columns. Sums of integers are exact. Sums of bfloat16 numbers round as floats do, or
+// a little worse (NEON); subnormal numbers may count as zeros.
 #pragma once
 
-#include <algorithm>
+#include "eigenformer/core/detail/matrix_unit/portable.hpp"
+#include "eigenformer/core/matrix_unit_product.hpp"
 
-#include "eigenformer/core/detail/bit_cast.hpp"
-#include "eigenformer/core/types.hpp"
-
-#if defined(__AVX512BF16__) && defined(EIGEN_VECTORIZE_AVX512) && defined(__AVX512BW__)
-#define EIGENFORMER_AVX512_BFLOAT16
-#if defined(__AMX_TILE__) && defined(__AMX_BF16__) && defined(__linux__) && defined(__x86_64__)
-#define EIGENFORMER_AMX_BFLOAT16
+#if defined(EIGENFORMER_AVX512_BFLOAT16) || defined(EIGENFORMER_AVX512_INT8)
+#include "eigenformer/core/detail/matrix_unit/avx512.hpp"
 #endif
-#endif
-
-namespace eigenformer::inline EIGENFORMER_ABI::matrix_unit {
-
-/// Rows and columns of a block of sums.
-inline constexpr Index block = 16;
-/// Entries of a row that one step multiplies.
-inline constexpr Index depth = 32;
-/// Entries of a step of a block of A or B.
-inline constexpr Index step_size = block * depth;
-
-/// The left operand. Strides are in entries.
-struct LeftBlocks {
-  const Eigen::bfloat16* data;
-  Index row_stride;
-  Index step_stride;   // 32 if the entries of a row are contiguous over all steps
-  Index block_stride;  // 16 * row_stride if all rows are equally far apart
-};
-/// The packed right operand. The steps of a block of columns follow one another.
-struct RightBlocks {
-  const Eigen::bfloat16* data;
-  Index block_stride;  // in entries
-};
-/// The sums. Entries of a row of a block are contiguous. Strides are in entries.
-struct SumBlocks {
-  float* data;
-  Index row_stride;
-  Index row_block_stride;
-  Index column_block_stride;
-};
-/// C = A B, or C += A B. `steps` may be 0.
-struct Product {
-  Index steps;
-  LeftBlocks a;
-  RightBlocks b;
-  SumBlocks c;
-  bool accumulates;
-};
-
-/// Loops over single entries, in double where that is exact: the reference of the tests.
-struct Portable {
-  /// Prepares the calling thread while it is alive.
-  struct Session {
-    Session() {}
-  };
-  /// Computes a product of `rows` x `columns` blocks, at most 2 x 2.
-  template <int rows, int columns>
-  static void multiply(const Product& product) {
-    for (int i = 0; i < rows * block; ++i)
-      for (int j = 0; j < columns * block; ++j) {
-        float& sum = product.c.data[i / block * product.c.row_block_stride + i % block * product.c.row_stride +
-                                    j / block * product.c.column_block_stride + j % block];
-        float total = product.accumulates ? sum : 0.0F;
-        for (Index k = 0; k < product.steps * depth; ++k) {
-          const Eigen::bfloat16 a =
-              product.a.data[i / block * product.a.block_stride + i % block * product.a.row_stride +
-                             k / depth * product.a.step_stride + k % depth];
-          const Eigen::bfloat16 b =
-              product.b.data[j / block * product.b.block_stride + k / 2 * depth + j % block * 2 + k % 2];
-          total += static_cast<float>(a) * static_cast<float>(b);
-        }
-        sum = total;
-      }
-  }
-};
-
-}  // namespace eigenformer::inline EIGENFORMER_ABI::matrix_unit
-
-#if defined(EIGENFORMER_AVX512_BFLOAT16)
-#include "eigenformer/core/detail/matrix_unit/avx512_bfloat16.hpp"
-#endif
-#if defined(EIGENFORMER_AMX_BFLOAT16)
+#if defined(EIGENFORMER_AMX_BFLOAT16) || defined(EIGENFORMER_AMX_INT8)
 #include "eigenformer/core/detail/matrix_unit/amx.hpp"
 #endif
+#if defined(EIGENFORMER_AVX_VNNI_INT8) || defined(EIGENFORMER_AVX2_INT8)
+#include "eigenformer/core/detail/matrix_unit/avx2.hpp"
+#endif
+#if defined(EIGENFORMER_NEON_BFLOAT16) || defined(EIGENFORMER_NEON_INT8)
+#include "eigenformer/core/detail/matrix_unit/neon.hpp"
+#endif
 
 namespace eigenformer::inline EIGENFORMER_ABI::matrix_unit {
 
-/// Whether the processor that the compiler targets multiplies bfloat16 numbers faster than floats.
-#if defined(EIGENFORMER_AVX512_BFLOAT16)
-inline constexpr bool is_fast = true;
-#else
-inline constexpr bool is_fast = false;
+/// Implementations, best first. A unit has:
+/// - Value: the type of the values that it multiplies
+/// - Session: prepares the calling thread for products while it is alive
+/// - multiply<rows, columns>(product): computes a product of rows x columns blocks, at most 2 x 2
+/// - is_permitted(), unless every process may use it: whether this process may
+template <class... Units>
+struct UnitList {};
+
+/// The implementations for values of a type that the compiler targets.
+template <UnitValue Value>
+inline constexpr auto units = UnitList<Portable<Value>>();
+#if defined(EIGENFORMER_AMX_BFLOAT16)
+template <>
+inline constexpr UnitList<Amx<Eigen::bfloat16>, Avx512Bfloat16, Portable<Eigen::bfloat16>> units<Eigen::bfloat16>;
+#elif defined(EIGENFORMER_AVX512_BFLOAT16)
+template <>
+inline constexpr UnitList<Avx512Bfloat16, Portable<Eigen::bfloat16>> units<Eigen::bfloat16>;
+#elif defined(EIGENFORMER_NEON_BFLOAT16)
+template <>
+inline constexpr UnitList<NeonBfloat16, Portable<Eigen::bfloat16>> units<Eigen::bfloat16>;
+#endif
+#if defined(EIGENFORMER_AMX_INT8)
+template <>
+inline constexpr UnitList<Amx<std::int8_t>, Avx512Int8, Portable<std::int8_t>> units<std::int8_t>;
+#elif defined(EIGENFORMER_AVX512_INT8)
+template <>
+inline constexpr UnitList<Avx512Int8, Portable<std::int8_t>> units<std::int8_t>;
+#elif defined(EIGENFORMER_AVX_VNNI_INT8)
+template <>
+inline constexpr UnitList<AvxVnniInt8, Portable<std::int8_t>> units<std::int8_t>;
+#elif defined(EIGENFORMER_AVX2_INT8)
+template <>
+inline constexpr UnitList<Avx2Int8, Portable<std::int8_t>> units<std::int8_t>;
+#elif defined(EIGENFORMER_NEON_INT8)
+template <>
+inline constexpr UnitList<NeonInt8, Portable<std::int8_t>> units<std::int8_t>;
 #endif
 
+/// Whether the processor that the compiler targets multiplies such values at least as fast as floats.
+template <UnitValue Value>
+inline constexpr bool is_fast = !std::is_same_v<decltype(units<Value>), const UnitList<Portable<Value>>>;
+
+/// Calls body(unit) with the first unit of a list that this process may use. Instantiates `body` only for units up to
+/// the first that every process may use.
+template <class Unit, class... Others, class Body>
+auto with_first_permitted(UnitList<Unit, Others...>, Body&& body) {
+  if constexpr (requires { Unit::is_permitted(); })
+    if (!Unit::is_permitted()) return with_first_permitted(UnitList<Others...>(), body);
+  return body(Unit());
+}
 /// Calls body(unit) with the best implementation that this process may use.
-template <class Body>
+template <UnitValue Value, class Body>
 auto with_best(Body&& body) {
-#if defined(EIGENFORMER_AMX_BFLOAT16)
-  if (Amx::is_permitted()) return body(Amx{});
-#endif
-#if defined(EIGENFORMER_AVX512_BFLOAT16)
-  return body(Avx512Bfloat16{});
-#else
-  return body(Portable{});
-#endif
+  return with_first_permitted(units<Value>, body);
 }
 
 /// Computes a product of row_blocks x column_blocks blocks. A Unit::Session must be alive on the calling thread.
 template <class Unit>
-EIGEN_ALWAYS_INLINE void multiply(Index row_blocks, Index column_blocks, const Product& product) {
+EIGEN_ALWAYS_INLINE void multiply(Index row_blocks, Index column_blocks, const Product<typename Unit::Value>& product) {
   for (Index j = 0; j < column_blocks; j += 2)
     for (Index i = 0; i < row_blocks; i += 2) {
-      Product part = product;
+      auto part = product;
       part.a.data += i * product.a.block_stride;
       part.b.data += j * product.b.block_stride;
       part.c.data += i * product.c.row_block_stride + j * product.c.column_block_stride;

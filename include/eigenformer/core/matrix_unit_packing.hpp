@@ -10,8 +10,9 @@
 namespace eigenformer::inline EIGENFORMER_ABI::matrix_unit {
 
 /// Returns the number of steps over `entries` entries.
+template <UnitValue Value>
 constexpr Index steps_for(Index entries) {
-  return (entries + depth - 1) / depth;
+  return (entries + depth<Value> - 1) / depth<Value>;
 }
 /// Returns the number of blocks for `rows` rows or columns.
 constexpr Index blocks_for(Index rows) {
@@ -19,75 +20,94 @@ constexpr Index blocks_for(Index rows) {
 }
 
 /// Entry (i, j) of a matrix is at rows[i][j * col_stride]. Rows may be anywhere in memory.
+template <UnitValue Value>
 struct Rows {
-  const Eigen::bfloat16* const* rows;
+  const Value* const* rows;
   Index col_stride;
 };
 
+#if defined(EIGEN_VECTORIZE_AVX512) && defined(__AVX512BW__) && defined(__AVX512VL__)
+namespace detail {
+/// Writes a transposed square of 16 x 16 groups. Row i is what row(i) returns.
+template <UnitValue Value, class Row>
+EIGEN_ALWAYS_INLINE void store_transposed_groups(Value* to, Row&& row) {
+  simd::Packet<float> groups[block];  // their bits, as floats
+  for (Index i = 0; i < block; ++i) groups[i] = _mm512_castsi512_ps(row(i));
+  simd::detail::transpose_square(groups);
+  for (Index i = 0; i < block; ++i) simd::store(reinterpret_cast<float*>(to + i * depth<Value>), groups[i]);
+}
+}  // namespace detail
+#endif
+
 /// Packs the transpose of `count` rows, at most 16, as one block of columns of B, in steps_for(width) steps. Pads with
 /// zeros.
-inline void pack_right_transposed(const Rows& from, Index count, Index width, Eigen::bfloat16* to) {
+template <UnitValue Value>
+void pack_right_transposed(const Rows<Value>& from, Index count, Index width, Value* to) {
   Index packed = 0;  // columns
-#if defined(EIGEN_VECTORIZE_AVX512) && defined(__AVX512BW__)
+#if defined(EIGEN_VECTORIZE_AVX512) && defined(__AVX512BW__) && defined(__AVX512VL__)
   if (from.col_stride == 1)
-    for (; packed < width; packed += depth, to += step_size) {
-      const Index size = std::min<Index>(depth, width - packed);
-      const auto entries = static_cast<__mmask32>(0xFFFFFFFFU >> (depth - size));
-      simd::Packet<float> pairs[block];  // their bits, as floats
-      for (Index j = 0; j < block; ++j)
-        pairs[j] = j < count ? _mm512_castsi512_ps(_mm512_maskz_loadu_epi16(entries, from.rows[j] + packed))
-                             : simd::broadcast(0.0F);
-      simd::detail::transpose_square(pairs);
-      for (Index i = 0; i < block; ++i) simd::store(reinterpret_cast<float*>(to + i * depth), pairs[i]);
+    for (; packed < width; packed += depth<Value>, to += step_size<Value>) {
+      const Index size = std::min<Index>(depth<Value>, width - packed);
+      const __mmask64 bytes = ~__mmask64(0) >> (64 - size * static_cast<Index>(sizeof(Value)));
+      detail::store_transposed_groups(to, [&](Index j) {
+        return j < count ? _mm512_maskz_loadu_epi8(bytes, from.rows[j] + packed) : _mm512_setzero_si512();
+      });
     }
 #endif
-  for (; packed < width; packed += depth, to += step_size)
+  for (; packed < width; packed += depth<Value>, to += step_size<Value>)
     for (Index j = 0; j < block; ++j)
-      for (Index k = 0; k < depth; ++k)
-        to[k / 2 * depth + 2 * j + k % 2] =
-            j < count && packed + k < width ? from.rows[j][(packed + k) * from.col_stride] : Eigen::bfloat16(0);
+      for (Index k = 0; k < depth<Value>; ++k)
+        to[k / group<Value> * depth<Value> + j * group<Value> + k % group<Value>] =
+            j < count && packed + k < width ? from.rows[j][(packed + k) * from.col_stride] : Value(0);
 }
 
-/// Packs `count` rows, at most 16, as one block of rows of A, in steps_for(width) steps of 16 x 32 entries. Pads with
-/// zeros.
-inline void pack_left(const Rows& from, Index count, Index width, Eigen::bfloat16* to) {
-  for (Index begin = 0; begin < width; begin += depth)
-    for (Index i = 0; i < block; ++i, to += depth) {
-      const Index size = i < count ? std::min<Index>(depth, width - begin) : 0;
+/// Packs `count` rows, at most 16, as one block of rows of A, in steps_for(width) steps of 16 rows. Pads with zeros.
+template <UnitValue Value>
+void pack_left(const Rows<Value>& from, Index count, Index width, Value* to) {
+  for (Index begin = 0; begin < width; begin += depth<Value>)
+    for (Index i = 0; i < block; ++i, to += depth<Value>) {
+      const Index size = i < count ? std::min<Index>(depth<Value>, width - begin) : 0;
       if (size > 0 && from.col_stride == 1)
         std::copy_n(from.rows[i] + begin, size, to);
       else
         for (Index j = 0; j < size; ++j) to[j] = from.rows[i][(begin + j) * from.col_stride];
-      std::fill(to + size, to + depth, Eigen::bfloat16(0));
+      std::fill(to + size, to + depth<Value>, Value(0));
     }
 }
 
-/// Packs the transpose of `count` rows, at most 32, as one step of blocks of rows of A: row f of A is column f. Block b
-/// begins at to + b * block_stride. Pads with zeros.
-inline void pack_left_transposed(const Rows& from, Index count, Index width, Eigen::bfloat16* to, Index block_stride) {
+/// Packs the transpose of `count` rows, at most depth<Value>, as one step of blocks of rows of A: row f of A is column
+/// f. Block b begins at to + b * block_stride. Pads with zeros.
+template <UnitValue Value>
+void pack_left_transposed(const Rows<Value>& from, Index count, Index width, Value* to, Index block_stride) {
   Index packed = 0;  // columns
 #if defined(EIGEN_VECTORIZE_AVX512) && defined(__AVX512BW__) && defined(__AVX512VL__)
   if (from.col_stride == 1)
     for (; packed < width; packed += block, to += block_stride) {
       const Index size = std::min<Index>(block, width - packed);
       const auto entries = static_cast<__mmask16>(0xFFFFU >> (block - size));
-      simd::Packet<float> pairs[block];  // of two rows each, one pair a column; their bits, as floats
-      for (Index i = 0; i < block; ++i) {
-        const auto row = [&](Index r) {
-          return r < count ? _mm256_maskz_loadu_epi16(entries, from.rows[r] + packed) : _mm256_setzero_si256();
-        };
-        const __m512i first = _mm512_cvtepu16_epi32(row(2 * i)), second = _mm512_cvtepu16_epi32(row(2 * i + 1));
-        pairs[i] = _mm512_castsi512_ps(_mm512_or_si512(first, _mm512_slli_epi32(second, 16)));
-      }
-      simd::detail::transpose_square(pairs);
-      for (Index i = 0; i < block; ++i) simd::store(reinterpret_cast<float*>(to + i * depth), pairs[i]);
+      const auto row = [&](Index r) {  // each entry in 32 bits
+        if (r >= count) return _mm512_setzero_si512();
+        if constexpr (sizeof(Value) == 2)
+          return _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(entries, from.rows[r] + packed));
+        else
+          return _mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(entries, from.rows[r] + packed));
+      };
+      detail::store_transposed_groups(to, [&](Index i) {
+        __m512i groups = row(i * group<Value>);
+        EIGENFORMER_UNROLL
+        for (int g = 1; g < static_cast<int>(group<Value>); ++g)
+          groups = _mm512_or_si512(
+              groups,
+              _mm512_sll_epi32(row(i * group<Value> + g), _mm_cvtsi32_si128(g * 8 * static_cast<int>(sizeof(Value)))));
+        return groups;
+      });
     }
 #endif
   for (; packed < width; packed += block, to += block_stride)
     for (Index f = 0; f < block; ++f)
-      for (Index k = 0; k < depth; ++k)
-        to[f * depth + k] =
-            k < count && packed + f < width ? from.rows[k][(packed + f) * from.col_stride] : Eigen::bfloat16(0);
+      for (Index k = 0; k < depth<Value>; ++k)
+        to[f * depth<Value> + k] =
+            k < count && packed + f < width ? from.rows[k][(packed + f) * from.col_stride] : Value(0);
 }
 
 #if defined(EIGENFORMER_AVX512_BFLOAT16)

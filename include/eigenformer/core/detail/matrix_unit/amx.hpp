@@ -1,16 +1,16 @@
-// Products of blocks of bfloat16 numbers by AMX. Included by core/matrix_unit.hpp.
+// Products of blocks by AMX. Included by core/matrix_unit.hpp.
 #pragma once
 
 #include <immintrin.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "eigenformer/core/matrix_unit.hpp"
+#include "eigenformer/core/matrix_unit_product.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI::matrix_unit {
 
-/// Multiplies by tdpbf16ps. Tiles 0 to 3 hold sums, 4 and 5 blocks of A, 6 and 7 blocks of B.
-struct Amx {
+/// What products of all types share.
+struct AmxTiles {
   /// Returns whether Linux lets this process use AMX. The first call asks for it.
   static bool is_permitted() {
     static const bool permitted = [] {
@@ -36,14 +36,20 @@ struct Amx {
     Session(const Session&) = delete;
     Session& operator=(const Session&) = delete;
   };
+};
+
+/// Multiplies by tdpbf16ps or tdpbssd. Tiles 0 to 3 hold sums, 4 and 5 blocks of A, 6 and 7 blocks of B.
+template <UnitValue V>
+struct Amx : AmxTiles {
+  using Value = V;
 
   template <int rows, int columns>
-  EIGEN_ALWAYS_INLINE static void multiply(const Product& product) {
+  EIGEN_ALWAYS_INLINE static void multiply(const Product<Value>& product) {
     // The tile intrinsics of GCC 12 do not tell the compiler that they access memory.
     asm volatile("" : : : "memory");
-    float* const c = product.c.data;
+    SumOf<Value>* const c = product.c.data;
     const Index c_rows = product.c.row_block_stride, c_columns = product.c.column_block_stride;
-    const Index c_stride = product.c.row_stride * static_cast<Index>(sizeof(float));
+    const Index c_stride = product.c.row_stride * static_cast<Index>(sizeof(*c));
     if (product.accumulates) {
       _tile_loadd(0, c, c_stride);
       if constexpr (columns == 2) _tile_loadd(1, c + c_columns, c_stride);
@@ -55,20 +61,20 @@ struct Amx {
       if constexpr (rows == 2) _tile_zero(2);
       if constexpr (rows == 2 && columns == 2) _tile_zero(3);
     }
-    const Eigen::bfloat16 *a = product.a.data, *b = product.b.data;
-    const Index a_stride = product.a.row_stride * static_cast<Index>(sizeof(Eigen::bfloat16));
-    for (Index step = 0; step < product.steps; ++step, a += product.a.step_stride, b += step_size) {
+    const Value *a = product.a.data, *b = product.b.data;
+    const Index a_stride = product.a.row_stride * static_cast<Index>(sizeof(Value));
+    for (Index step = 0; step < product.steps; ++step, a += product.a.step_stride, b += step_size<Value>) {
       _tile_loadd(6, b, 64);
       _tile_loadd(4, a, a_stride);
-      _tile_dpbf16ps(0, 4, 6);
+      multiply_tiles<0>();
       if constexpr (columns == 2) {
         _tile_loadd(7, b + product.b.block_stride, 64);
-        _tile_dpbf16ps(1, 4, 7);
+        multiply_tiles<1>();
       }
       if constexpr (rows == 2) {
         _tile_loadd(5, a + product.a.block_stride, a_stride);
-        _tile_dpbf16ps(2, 5, 6);
-        if constexpr (columns == 2) _tile_dpbf16ps(3, 5, 7);
+        multiply_tiles<2>();
+        if constexpr (columns == 2) multiply_tiles<3>();
       }
     }
     _tile_stored(0, c, c_stride);
@@ -76,6 +82,23 @@ struct Amx {
     if constexpr (rows == 2) _tile_stored(2, c + c_rows, c_stride);
     if constexpr (rows == 2 && columns == 2) _tile_stored(3, c + c_rows + c_columns, c_stride);
     asm volatile("" : : : "memory");
+  }
+
+ private:
+  /// Adds a product to a tile of sums. The intrinsics need literal numbers.
+  template <int sums>
+  EIGEN_ALWAYS_INLINE static void multiply_tiles() {
+    if constexpr (std::is_same_v<Value, std::int8_t>) {
+      if constexpr (sums == 0) _tile_dpbssd(0, 4, 6);
+      if constexpr (sums == 1) _tile_dpbssd(1, 4, 7);
+      if constexpr (sums == 2) _tile_dpbssd(2, 5, 6);
+      if constexpr (sums == 3) _tile_dpbssd(3, 5, 7);
+    } else {
+      if constexpr (sums == 0) _tile_dpbf16ps(0, 4, 6);
+      if constexpr (sums == 1) _tile_dpbf16ps(1, 4, 7);
+      if constexpr (sums == 2) _tile_dpbf16ps(2, 5, 6);
+      if constexpr (sums == 3) _tile_dpbf16ps(3, 5, 7);
+    }
   }
 };
 

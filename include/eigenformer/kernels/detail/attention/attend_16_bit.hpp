@@ -177,12 +177,13 @@ template <class Stored, Score S>
 requires(!std::is_same_v<Stored, ComputeType<Stored>>) void attend(const AttentionLayout& layout,
                                                                    const AttentionRows<Stored, Stored>& rows,
                                                                    const S& score, const AttentionOptions& options) {
-  if constexpr (std::is_same_v<Stored, Eigen::bfloat16> && matrix_unit::is_fast) {
+  if constexpr (std::is_same_v<Stored, Eigen::bfloat16> && matrix_unit::is_fast<Eigen::bfloat16>) {
     const auto& kernel_score = for_kernel<float, kind_of_forward<S>>(score);
     const AttentionDropout dropout(options.dropout, options.dropout_key);
     const AttentionCall<Stored, Stored, std::remove_cvref_t<decltype(kernel_score)>> call{layout, kernel_score, dropout,
                                                                                           rows};
-    matrix_unit::with_best([&](auto unit) { attend_on(unit, call, options.threads, options.workspace); });
+    matrix_unit::with_best<Eigen::bfloat16>(
+        [&](auto unit) { attend_on(unit, call, options.threads, options.workspace); });
   } else {
     attend_through_float(layout, rows, score, options);
   }

@@ -45,8 +45,8 @@ class UnitQueries {
         groups_((tile.query_end - tile.query_begin + unit_group - 1) / unit_group),
         q_(groups_ * q_size()),
         results_(groups_ * result_size()),
-        k_(blocks_per_tile * steps() * matrix_unit::step_size),
-        v_(result_blocks() * steps_per_tile * matrix_unit::step_size) {
+        k_(blocks_per_tile * steps() * step_size),
+        v_(result_blocks() * steps_per_tile * step_size) {
     const HeadRows<const Eigen::bfloat16> q = call.rows.q.of(tile.sequence);
     const Eigen::bfloat16* rows[n];
     for (Index b = 0; b < 2 * groups_; ++b) {
@@ -100,15 +100,15 @@ class UnitQueries {
   }
 
  private:
-  static constexpr Index n = matrix_unit::block;
-  static constexpr Index tile_keys = 128, steps_per_tile = tile_keys / matrix_unit::depth,
-                         blocks_per_tile = tile_keys / n;
+  static constexpr Index n = matrix_unit::block, depth = matrix_unit::depth<Eigen::bfloat16>,
+                         step_size = matrix_unit::step_size<Eigen::bfloat16>;
+  static constexpr Index tile_keys = 128, steps_per_tile = tile_keys / depth, blocks_per_tile = tile_keys / n;
 
   Index d() const { return call_.layout.key_width; }
   Index e() const { return call_.layout.value_width; }
-  Index steps() const { return matrix_unit::steps_for(d()); }
+  Index steps() const { return matrix_unit::steps_for<Eigen::bfloat16>(d()); }
   Index result_blocks() const { return matrix_unit::blocks_for(e()); }
-  Index q_size() const { return 2 * steps() * matrix_unit::step_size; }
+  Index q_size() const { return 2 * steps() * step_size; }
   Index result_size() const { return 2 * result_blocks() * n * n; }
   /// Returns the results of a block of queries: [e x n].
   float* results(Index b) const { return results_.data() + b * (result_size() / 2); }
@@ -127,13 +127,12 @@ class UnitQueries {
       v_rows[j] = v.row(head, cursor.row());
     }
     // Whole steps of keys, padded with zeros.
-    for (Index j = 0; j < matrix_unit::steps_for(keys) * matrix_unit::depth; j += n)
+    for (Index j = 0; j < matrix_unit::steps_for<Eigen::bfloat16>(keys) * depth; j += n)
       matrix_unit::pack_left({k_rows + j, k.col_stride}, std::clamp<Index>(keys - j, 0, n), d(),
-                             k_.data() + j / n * steps() * matrix_unit::step_size);
-    for (Index j = 0; j < keys; j += matrix_unit::depth)
-      matrix_unit::pack_left_transposed({v_rows + j, v.col_stride}, std::min<Index>(matrix_unit::depth, keys - j), e(),
-                                        v_.data() + j / matrix_unit::depth * matrix_unit::step_size,
-                                        steps_per_tile * matrix_unit::step_size);
+                             k_.data() + j / n * steps() * step_size);
+    for (Index j = 0; j < keys; j += depth)
+      matrix_unit::pack_left_transposed({v_rows + j, v.col_stride}, std::min<Index>(depth, keys - j), e(),
+                                        v_.data() + j / depth * step_size, steps_per_tile * step_size);
   }
 
   /// Returns the part of `tile` with the queries of a group.
@@ -163,14 +162,14 @@ class UnitQueries {
       partly = {};
     };
     for (step.key_begin = tile.key_begin; step.key_begin < tile.key_end; step.key_begin = step.key_end) {
-      step.key_end = std::min<Index>(tile.key_end, step.key_begin + matrix_unit::depth);
+      step.key_end = std::min<Index>(tile.key_end, step.key_begin + depth);
       const Visible of_step = call_.score.visible(step);
       if (of_step == Visible::none) {
         finish(step.key_begin);
         continue;
       }
       if (run < 0) run = step.key_begin;
-      partly.steps[(step.key_begin - run) / matrix_unit::depth] = of_step == Visible::some;
+      partly.steps[(step.key_begin - run) / depth] = of_step == Visible::some;
     }
     finish(tile.key_end);
   }
@@ -184,24 +183,22 @@ class UnitQueries {
   /// first key is `first`.
   void attend_run(Index group, const ScoreTile& tile, Index first, const PartlyHidden& partly) {
     const Index keys = tile.key_end - tile.key_begin, offset = tile.key_begin - first;
-    const Index key_steps = matrix_unit::steps_for(keys), padded_keys = key_steps * matrix_unit::depth;
-    const Index size = matrix_unit::step_size;
-    matrix_unit::multiply<Unit>(
-        padded_keys / n, 2,
-        {.steps = steps(),
-         .a = {k_.data() + offset / n * steps() * size, matrix_unit::depth, size, steps() * size},
-         .b = {q_.data() + group * q_size(), steps() * size},
-         .c = {scores_, n, n * n, tile_keys * n},
-         .accumulates = false});
+    const Index key_steps = matrix_unit::steps_for<Eigen::bfloat16>(keys), padded_keys = key_steps * depth;
+    const Index size = step_size;
+    matrix_unit::multiply<Unit>(padded_keys / n, 2,
+                                {.steps = steps(),
+                                 .a = {k_.data() + offset / n * steps() * size, depth, size, steps() * size},
+                                 .b = {q_.data() + group * q_size(), steps() * size},
+                                 .c = {scores_, n, n * n, tile_keys * n},
+                                 .accumulates = false});
     for (Index b = 2 * group; b < 2 * group + 2; ++b)
       if (queries(b) > 0) weigh(b, tile, partly, padded_keys);
-    matrix_unit::multiply<Unit>(
-        result_blocks(), 2,
-        {.steps = key_steps,
-         .a = {v_.data() + offset / matrix_unit::depth * size, matrix_unit::depth, size, steps_per_tile * size},
-         .b = {weights_, tile_keys * n},
-         .c = {results(2 * group), n, n * n, result_blocks() * n * n},
-         .accumulates = true});
+    matrix_unit::multiply<Unit>(result_blocks(), 2,
+                                {.steps = key_steps,
+                                 .a = {v_.data() + offset / depth * size, depth, size, steps_per_tile * size},
+                                 .b = {weights_, tile_keys * n},
+                                 .c = {results(2 * group), n, n * n, result_blocks() * n * n},
+                                 .accumulates = true});
   }
 
   /// Turns the scores of a block of queries into weights. Keys from the end of `tile` to padded_keys get none.
@@ -219,11 +216,11 @@ class UnitQueries {
       apply(tile, scores);
     } else {
       ScoreTile part = tile;
-      for (Index step = 0; step * matrix_unit::depth < keys; ++step) {
+      for (Index step = 0; step * depth < keys; ++step) {
         if (!partly.steps[step]) continue;
-        part.key_begin = tile.key_begin + step * matrix_unit::depth;
-        part.key_end = std::min<Index>(tile.key_end, part.key_begin + matrix_unit::depth);
-        apply(part, scores + step * matrix_unit::depth * n);
+        part.key_begin = tile.key_begin + step * depth;
+        part.key_end = std::min<Index>(tile.key_end, part.key_begin + depth);
+        apply(part, scores + step * depth * n);
       }
     }
     std::fill(scores + keys * n, scores + padded_keys * n, hidden_score<float>);

@@ -65,14 +65,14 @@ class UnitSoftmax {
       if (j % 2 == 0)
         before = weight;
       else
-        matrix_unit::store_pairs(before, weight, pairs + j / 2 * matrix_unit::depth);
+        matrix_unit::store_pairs(before, weight, pairs + j / 2 * matrix_unit::depth<Eigen::bfloat16>);
     });
 #else
     for_each_weight(keys, scores, [&](Index j, Index i, const P& weight) {
       alignas(64) float entries[lanes];
       simd::store(entries, weight);
       for (Index l = 0; l < lanes; ++l)
-        pairs[j / 2 * matrix_unit::depth + (i + l) * 2 + j % 2] = Eigen::bfloat16(entries[l]);
+        pairs[j / 2 * matrix_unit::depth<Eigen::bfloat16> + (i + l) * 2 + j % 2] = Eigen::bfloat16(entries[l]);
     });
 #endif
   }

@@ -1,0 +1,78 @@
+// Products of blocks of 8-bit integers by AVX-VNNI or AVX2. Included by core/matrix_unit.hpp.
+#pragma once
+
+#include <immintrin.h>
+
+#include "eigenformer/core/detail/matrix_unit/dot_products.hpp"
+
+namespace eigenformer::inline EIGENFORMER_ABI::matrix_unit {
+
+namespace detail {
+
+/// What AVX-VNNI and AVX2 share. 8 registers of sums leave 8 for operands.
+struct Sums256 {
+  using Value = std::int8_t;
+  using Sums = __m256i;
+  static constexpr int lanes = 8, registers = 8;
+  static Sums zero() { return _mm256_setzero_si256(); }
+  static Sums load(const void* from) { return _mm256_loadu_si256(static_cast<const __m256i*>(from)); }
+  static void store(void* to, Sums sums) { _mm256_storeu_si256(static_cast<__m256i*>(to), sums); }
+  static Sums sum(Sums a, Sums b) { return _mm256_add_epi32(a, b); }
+};
+
+#if defined(EIGENFORMER_AVX_VNNI_INT8)
+/// vpdpbusd multiplies unsigned by signed integers. The right operand is shifted by 128 to become unsigned, and the sum
+/// of 128 times the left operand is subtracted at the end. Both wrap modulo 2^32, so the result is exact.
+struct AvxVnniInt8Dot : Sums256 {
+  using Left = __m256i;
+  using Right = __m256i;
+  static Left left(const Value* from) { return _mm256_set1_epi32(bits_of_group(from)); }
+  static Right right(const Value* from) {
+    return _mm256_xor_si256(load(from), _mm256_set1_epi32(static_cast<int>(0x80808080U)));
+  }
+  static Sums add(Sums sums, Left left, Right right) { return _mm256_dpbusd_avx_epi32(sums, right, left); }
+  /// Returns -128 times the sum of a row of A.
+  static Sums correction(const Value* row, const Product<Value>& product) {
+    const __m256i ones = _mm256_set1_epi32(0x01010101);
+    __m256i total = zero();
+    for (Index step = 0; step < product.steps; ++step, row += product.a.step_stride)
+      for (Index k = 0; k < depth<Value>; k += 4 * lanes) total = _mm256_dpbusd_avx_epi32(total, ones, load(row + k));
+    total = _mm256_add_epi32(total, _mm256_permute2x128_si256(total, total, 1));  // swaps the halves
+    total = _mm256_hadd_epi32(total, total);
+    total = _mm256_hadd_epi32(total, total);
+    return _mm256_sub_epi32(zero(), _mm256_slli_epi32(total, 7));
+  }
+};
+#else
+/// Multiplies 16-bit integers: entries 0 and 2 of each group, then 1 and 3. The instruction for 8-bit integers
+/// (vpmaddubsw) saturates.
+struct Avx2Int8Dot : Sums256 {
+  struct Halves {
+    __m256i even, odd;
+  };
+  using Left = Halves;
+  using Right = Halves;
+  static Left left(const Value* from) { return halves(_mm256_set1_epi32(bits_of_group(from))); }
+  static Right right(const Value* from) { return halves(load(from)); }
+  static Sums add(Sums sums, const Left& left, const Right& right) {
+    return sum(sum(sums, _mm256_madd_epi16(left.even, right.even)), _mm256_madd_epi16(left.odd, right.odd));
+  }
+
+ private:
+  static Halves halves(__m256i values) {
+    return {_mm256_srai_epi16(_mm256_slli_epi16(values, 8), 8), _mm256_srai_epi16(values, 8)};
+  }
+};
+#endif
+
+}  // namespace detail
+
+#if defined(EIGENFORMER_AVX_VNNI_INT8)
+/// Multiplies by vpdpbusd.
+using AvxVnniInt8 = detail::DotProducts<detail::AvxVnniInt8Dot>;
+#else
+/// Multiplies by vpmaddwd.
+using Avx2Int8 = detail::DotProducts<detail::Avx2Int8Dot>;
+#endif
+
+}  // namespace eigenformer::inline EIGENFORMER_ABI::matrix_unit

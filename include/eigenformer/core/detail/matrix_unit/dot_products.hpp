@@ -1,0 +1,88 @@
+// Products of blocks by instructions that multiply groups of values (dot products). Included by core/matrix_unit.hpp.
+#pragma once
+
+#include <cstring>
+
+#include "eigenformer/core/matrix_unit_product.hpp"
+
+namespace eigenformer::inline EIGENFORMER_ABI::matrix_unit::detail {
+
+/// Multiplies by an instruction that adds the dot product of two groups to each lane of a register of sums. The lanes
+/// belong to neighbouring columns of C. `Dot` describes the instruction:
+/// - Value: the type of the values
+/// - Sums: a register of sums; Left: a group of A for every lane; Right: groups of B, one per lane
+/// - lanes: the lanes of Sums; registers: how many registers of sums to use
+/// - zero(), load(from), store(to, sums)
+/// - left(group), right(groups): load from memory
+/// - add(sums, left, right): returns sums + dot products
+/// - correction(row, product) and sum(sums, sums), if `add` computes too much: what to add to the sums of a row of A
+template <class Dot>
+struct DotProducts {
+  using Value = typename Dot::Value;
+  struct Session {
+    Session() {}
+  };
+  template <int rows, int columns>
+  static void multiply(const Product<Value>& product) {
+    // Two blocks of columns share the groups of A where a register holds a whole row of a block.
+    constexpr int together = Dot::lanes == block ? columns : 1;
+    constexpr int width = together * static_cast<int>(block) / Dot::lanes, count = Dot::registers / width;
+    for (int j = 0; j < columns; j += together)
+      for (int i = 0; i < rows * static_cast<int>(block); i += count) multiply_rows<count, width>(product, i, j);
+  }
+
+ private:
+  /// Computes `count` rows of sums, with `width` registers each, from a row of a block of columns on.
+  template <int count, int width>
+  EIGEN_ALWAYS_INLINE static void multiply_rows(const Product<Value>& product, Index row, Index column_block) {
+    constexpr Index per_block = block / Dot::lanes;  // registers
+    static_assert(block % count == 0);
+    const Value* const a = product.a.data + row / block * product.a.block_stride + row % block * product.a.row_stride;
+    const auto c = [&](int i, int j) {
+      return product.c.data + row / block * product.c.row_block_stride + (row % block + i) * product.c.row_stride +
+             (column_block + j / per_block) * product.c.column_block_stride + j % per_block * Dot::lanes;
+    };
+    typename Dot::Sums sums[count][width];
+    EIGENFORMER_UNROLL
+    for (int i = 0; i < count; ++i) {
+      EIGENFORMER_UNROLL
+      for (int j = 0; j < width; ++j) sums[i][j] = product.accumulates ? Dot::load(c(i, j)) : Dot::zero();
+    }
+    for (Index step = 0; step < product.steps; ++step)
+      for (Index k = 0; k < depth<Value>; k += group<Value>) {
+        const Value* const b =
+            product.b.data + column_block * product.b.block_stride + step * step_size<Value> + k * block;
+        typename Dot::Right right[width];
+        EIGENFORMER_UNROLL
+        for (int j = 0; j < width; ++j)
+          right[j] = Dot::right(b + j / per_block * product.b.block_stride + j % per_block * Dot::lanes * group<Value>);
+        EIGENFORMER_UNROLL
+        for (int i = 0; i < count; ++i) {
+          const typename Dot::Left left = Dot::left(a + i * product.a.row_stride + step * product.a.step_stride + k);
+          EIGENFORMER_UNROLL
+          for (int j = 0; j < width; ++j) sums[i][j] = Dot::add(sums[i][j], left, right[j]);
+        }
+      }
+    if constexpr (requires { Dot::correction(a, product); }) EIGENFORMER_UNROLL
+    for (int i = 0; i < count; ++i) {
+      const typename Dot::Sums correction = Dot::correction(a + i * product.a.row_stride, product);
+      EIGENFORMER_UNROLL
+      for (int j = 0; j < width; ++j) sums[i][j] = Dot::sum(sums[i][j], correction);
+    }
+    EIGENFORMER_UNROLL
+    for (int i = 0; i < count; ++i) {
+      EIGENFORMER_UNROLL
+      for (int j = 0; j < width; ++j) Dot::store(c(i, j), sums[i][j]);
+    }
+  }
+};
+
+/// Returns the 32 bits of a group.
+template <UnitValue Value>
+EIGEN_ALWAYS_INLINE int bits_of_group(const Value* from) {
+  int bits;
+  std::memcpy(&bits, from, sizeof(bits));
+  return bits;
+}
+
+}  // namespace eigenformer::inline EIGENFORMER_ABI::matrix_unit::detail
