@@ -13,6 +13,9 @@ ROOMS = ["core", "text", "kernels", "tensors", "autograd", "ops", "layers", "mod
 LAST_ROOMS = ["train", "decode", "io"]  # these include all of ROOMS, but not each other
 MAX_LINES = 350
 MAX_PARAMETERS = 6
+# Intrinsics of one instruction set (x86, AMX, NEON), and where they may be.
+INTRINSIC = re.compile(r"\b(_mm\d*_\w+|__m\d+\w*|_tile_\w+|v[a-z]\w*_(?:lane_|n_)?(?:[fsu]\d+|bf16))\b")
+MAY_USE_INTRINSICS = re.compile(r"core/(simd\.hpp|detail/|matrix_unit)")
 
 
 def without_comments(text):
@@ -162,6 +165,9 @@ def main():
         for line, name, count in parameters(code):
             if count > MAX_PARAMETERS and not ("gemm" in path.parts and "EIGEN_ALWAYS_INLINE" in lines[line - 1]):
                 broken.append(f"{where}:{line}: {name} has {count} parameters, expected at most {MAX_PARAMETERS}")
+        for number, line in enumerate(code.split("\n"), 1):
+            if INTRINSIC.search(line) and not MAY_USE_INTRINSICS.match(path.as_posix()):
+                broken.append(f"{where}:{number}: {INTRINSIC.search(line).group()} belongs in core/simd.hpp")
         if not is_public:
             continue
         if re.search(r"EIGENFORMER_ABI::detail \{", text):

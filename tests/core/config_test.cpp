@@ -40,7 +40,7 @@ std::string instructions_of_the_compiler() {
 std::string bfloat16_of_the_compiler() {
 #if defined(EIGEN_DONT_VECTORIZE)
   return "portable";
-#elif defined(__AVX512BF16__) && defined(__AMX_BF16__) && defined(__linux__)
+#elif defined(__AVX512BF16__) && (defined(__AMX_BF16__) || defined(__AMXBF16__)) && defined(__linux__)
   return "amx";
 #elif defined(__AVX512BF16__)
   return "avx512";
@@ -53,7 +53,7 @@ std::string bfloat16_of_the_compiler() {
 std::string int8_of_the_compiler() {
 #if defined(EIGEN_DONT_VECTORIZE)
   return "portable";
-#elif defined(__AVX512VNNI__) && defined(__AMX_INT8__) && defined(__linux__)
+#elif defined(__AVX512VNNI__) && (defined(__AMX_INT8__) || defined(__AMXINT8__)) && defined(__linux__)
   return "amx";
 #elif defined(__AVX512VNNI__)
   return "avx512";

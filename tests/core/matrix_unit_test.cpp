@@ -99,21 +99,27 @@ struct UnitCase {
 template <class Value, class Draw>
 void check_product(UnitCase<Value>& given, bool accumulates, Draw&& draw) {
   given.fill(draw);
+  const std::size_t entries = static_cast<std::size_t>(given.entries());
+  std::vector<double> rows, columns;  // of A and B
+  for (Index i = 0; i < given.rows(); ++i)
+    for (Index k = 0; k < given.entries(); ++k) rows.push_back(static_cast<double>(given.left(i, k)));
+  for (Index j = 0; j < given.columns(); ++j)
+    for (Index k = 0; k < given.entries(); ++k) columns.push_back(static_cast<double>(given.right(k, j)));
   // What the sums of C and the memory between them must be, and by how much they may differ.
   std::vector<double> expected(given.c.begin(), given.c.end()), tolerance(given.c.size(), 0);
   for (Index i = 0; i < given.rows(); ++i)
     for (Index j = 0; j < given.columns(); ++j) {
       const std::size_t place = given.sum_place(i, j);
+      const double *row = rows.data() + i * given.entries(), *column = columns.data() + j * given.entries();
       double sum = accumulates ? expected[place] : 0, magnitude = std::abs(sum);
-      for (Index k = 0; k < given.entries(); ++k) {
-        const double term = static_cast<double>(given.left(i, k)) * static_cast<double>(given.right(k, j));
-        sum += term;
-        magnitude += std::abs(term);
+      for (std::size_t k = 0; k < entries; ++k) {
+        sum += row[k] * column[k];
+        magnitude += std::abs(row[k] * column[k]);
       }
       expected[place] = sum;
       // Integers are exact. A float sum of n terms has at most n roundings, NEON's twice as large.
       if (std::is_same_v<Value, Eigen::bfloat16>)
-        tolerance[place] = ef::testing::rounding<float>(static_cast<double>(given.entries() + 1)) * magnitude;
+        tolerance[place] = ef::testing::rounding<float>(static_cast<double>(entries + 1)) * magnitude;
     }
   for_each_unit<Value>([&](auto one) {
     const auto sums = given.template product<decltype(one)>(accumulates);

@@ -52,11 +52,12 @@
 #elif defined(EIGEN_VECTORIZE_NEON) && defined(__ARM_FEATURE_DOTPROD)
 #define EIGENFORMER_NEON_INT8
 #endif
-#if defined(__AMX_TILE__) && defined(__linux__) && defined(__x86_64__)
-#if defined(__AMX_BF16__) && defined(EIGENFORMER_AVX512_BFLOAT16)
+// AMX needs Linux's permission, and another unit where that is denied. Clang 14 calls the macros __AMXBF16__ and so on.
+#if defined(__linux__) && defined(__x86_64__)
+#if defined(EIGENFORMER_AVX512_BFLOAT16) && (defined(__AMX_BF16__) || defined(__AMXBF16__))
 #define EIGENFORMER_AMX_BFLOAT16
 #endif
-#if defined(__AMX_INT8__) && defined(EIGENFORMER_AVX512_INT8)
+#if defined(EIGENFORMER_AVX512_INT8) && (defined(__AMX_INT8__) || defined(__AMXINT8__))
 #define EIGENFORMER_AMX_INT8
 #endif
 #endif

@@ -1,5 +1,6 @@
 #include "eigenformer/core/detail/exp2.hpp"
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstdint>
@@ -70,4 +71,43 @@ TEMPLATE_TEST_CASE("exp2 of several packets is exp2 of each", "[core]", float, d
     }
     CHECK(together == alone);
   }
+}
+
+TEST_CASE("exp2 for 16-bit numbers is 2^x to their accuracy", "[core]") {
+  using Limits = std::numeric_limits<float>;
+  constexpr int count = 3, lanes = simd::lanes<float>;
+  // Computes 2^x for packets with x in every lane, beside packets with other numbers.
+  const auto exp2_of = [](float x) {
+    simd::Packet<float> packets[count] = {simd::broadcast(-1.0F), simd::broadcast(x),
+                                          simd::broadcast(Limits::lowest())};
+    simd::exp2_for_16_bits(packets);
+    std::vector<float> to(lanes);
+    simd::store(to.data(), packets[1]);
+    CHECK((std::isnan(to[0]) || to == std::vector<float>(lanes, to[0])));
+    return to[0];
+  };
+  CHECK(exp2_of(0) == 1);
+  CHECK(exp2_of(-0.0F) == 1);
+  CHECK(exp2_of(-Limits::infinity()) == 0);
+  CHECK(exp2_of(Limits::lowest()) == 0);
+  CHECK(std::isnan(exp2_of(Limits::quiet_NaN())));
+  CHECK(std::isnan(exp2_of(-Limits::quiet_NaN())));
+  constexpr int smallest = Limits::min_exponent - 1 + Limits::digits;
+  CHECK(exp2_of(smallest) > 0);
+  CHECK(exp2_of(std::nextafter(float(smallest), Limits::lowest())) == 0);
+  const unsigned seed = 4;
+  CAPTURE(seed);
+  ef::Rng rng(seed);
+  std::vector<float> tried;
+  for (int n = smallest; n <= 126; ++n)
+    for (const float x : {float(n), std::nextafter(float(n), float(n + 1)), std::nextafter(float(n + 1), float(n))})
+      tried.push_back(x);
+  for (int i = 0; i < 20000; ++i)
+    tried.push_back(static_cast<float>(i % 2 == 0 ? smallest + (127 - smallest) * rng.uniform() : -rng.uniform()));
+  double largest = 0;
+  for (const float x : tried) {
+    const double expected = std::exp2(static_cast<double>(x));
+    largest = std::max(largest, std::abs(static_cast<double>(exp2_of(x)) - expected) / expected);
+  }
+  CHECK(largest <= 9e-5);
 }
