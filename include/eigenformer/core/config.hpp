@@ -37,19 +37,23 @@
 #define EIGENFORMER_ABI_INSTRUCTIONS scalar
 #endif
 
-// The matrix unit that multiplies bfloat16 numbers, and the one for 8-bit integers: see core/matrix_unit.hpp.
+// Matrix units that the compiler targets, for bfloat16 numbers and for 8-bit integers: see core/matrix_unit.hpp.
 #if defined(EIGEN_VECTORIZE_AVX512) && defined(__AVX512BW__) && defined(__AVX512BF16__)
 #define EIGENFORMER_AVX512_BFLOAT16
-#elif defined(EIGEN_VECTORIZE_NEON) && defined(__ARM_FEATURE_BF16_VECTOR_ARITHMETIC)
-#define EIGENFORMER_NEON_BFLOAT16
 #endif
 #if defined(EIGEN_VECTORIZE_AVX512) && defined(__AVX512VNNI__)
 #define EIGENFORMER_AVX512_INT8
-#elif defined(EIGEN_VECTORIZE_AVX2) && defined(__AVXVNNI__)
+#endif
+#if defined(EIGEN_VECTORIZE_AVX2) && defined(__AVXVNNI__)
 #define EIGENFORMER_AVX_VNNI_INT8
-#elif defined(EIGEN_VECTORIZE_AVX2)
+#endif
+#if defined(EIGEN_VECTORIZE_AVX2)
 #define EIGENFORMER_AVX2_INT8
-#elif defined(EIGEN_VECTORIZE_NEON) && defined(__ARM_FEATURE_DOTPROD)
+#endif
+#if defined(EIGEN_VECTORIZE_NEON) && defined(__ARM_FEATURE_BF16_VECTOR_ARITHMETIC)
+#define EIGENFORMER_NEON_BFLOAT16
+#endif
+#if defined(EIGEN_VECTORIZE_NEON) && defined(__ARM_FEATURE_DOTPROD)
 #define EIGENFORMER_NEON_INT8
 #endif
 // AMX needs Linux's permission, and another unit where that is denied. Clang 14 calls the macros __AMXBF16__ and so on.
@@ -62,6 +66,7 @@
 #endif
 #endif
 
+// The best of them is part of the name of the binary interface.
 #if defined(EIGENFORMER_AMX_BFLOAT16)
 #define EIGENFORMER_ABI_BFLOAT16 amx
 #elif defined(EIGENFORMER_AVX512_BFLOAT16)

@@ -4,8 +4,8 @@
 //
 // The compiler's flags decide which implementations exist. Best first, and Portable is the reference of the tests:
 //
-// - bfloat16: Amx, Avx512Bfloat16 or NeonBfloat16, Portable
-// - 8-bit integers: Amx, Avx512Int8 or AvxVnniInt8 or Avx2Int8 or NeonInt8, Portable
+// - bfloat16: Amx, Avx512Bfloat16, NeonBfloat16, Portable
+// - 8-bit integers: Amx, Avx512Int8, AvxVnniInt8, Avx2Int8, NeonInt8, Portable
 //
 // A sum's products are added in an order that depends on the implementation and the number of steps alone, so a sum
 // does not depend on other rows or columns. Sums of integers are exact. Sums of bfloat16 numbers round as floats do, or
@@ -21,7 +21,7 @@
 #if defined(EIGENFORMER_AMX_BFLOAT16) || defined(EIGENFORMER_AMX_INT8)
 #include "eigenformer/core/detail/matrix_unit/amx.hpp"
 #endif
-#if defined(EIGENFORMER_AVX_VNNI_INT8) || defined(EIGENFORMER_AVX2_INT8)
+#if defined(EIGENFORMER_AVX2_INT8)
 #include "eigenformer/core/detail/matrix_unit/avx2.hpp"
 #endif
 #if defined(EIGENFORMER_NEON_BFLOAT16) || defined(EIGENFORMER_NEON_INT8)
@@ -41,32 +41,38 @@ struct UnitList {};
 /// The implementations for values of a type that the compiler targets.
 template <UnitValue Value>
 inline constexpr auto units = UnitList<Portable<Value>>();
+template <>
+inline constexpr UnitList<
 #if defined(EIGENFORMER_AMX_BFLOAT16)
-template <>
-inline constexpr UnitList<Amx<Eigen::bfloat16>, Avx512Bfloat16, Portable<Eigen::bfloat16>> units<Eigen::bfloat16>;
-#elif defined(EIGENFORMER_AVX512_BFLOAT16)
-template <>
-inline constexpr UnitList<Avx512Bfloat16, Portable<Eigen::bfloat16>> units<Eigen::bfloat16>;
-#elif defined(EIGENFORMER_NEON_BFLOAT16)
-template <>
-inline constexpr UnitList<NeonBfloat16, Portable<Eigen::bfloat16>> units<Eigen::bfloat16>;
+    Amx<Eigen::bfloat16>,
 #endif
+#if defined(EIGENFORMER_AVX512_BFLOAT16)
+    Avx512Bfloat16,
+#endif
+#if defined(EIGENFORMER_NEON_BFLOAT16)
+    NeonBfloat16,
+#endif
+    Portable<Eigen::bfloat16>>
+    units<Eigen::bfloat16>;
+template <>
+inline constexpr UnitList<
 #if defined(EIGENFORMER_AMX_INT8)
-template <>
-inline constexpr UnitList<Amx<std::int8_t>, Avx512Int8, Portable<std::int8_t>> units<std::int8_t>;
-#elif defined(EIGENFORMER_AVX512_INT8)
-template <>
-inline constexpr UnitList<Avx512Int8, Portable<std::int8_t>> units<std::int8_t>;
-#elif defined(EIGENFORMER_AVX_VNNI_INT8)
-template <>
-inline constexpr UnitList<AvxVnniInt8, Portable<std::int8_t>> units<std::int8_t>;
-#elif defined(EIGENFORMER_AVX2_INT8)
-template <>
-inline constexpr UnitList<Avx2Int8, Portable<std::int8_t>> units<std::int8_t>;
-#elif defined(EIGENFORMER_NEON_INT8)
-template <>
-inline constexpr UnitList<NeonInt8, Portable<std::int8_t>> units<std::int8_t>;
+    Amx<std::int8_t>,
 #endif
+#if defined(EIGENFORMER_AVX512_INT8)
+    Avx512Int8,
+#endif
+#if defined(EIGENFORMER_AVX_VNNI_INT8)
+    AvxVnniInt8,
+#endif
+#if defined(EIGENFORMER_AVX2_INT8)
+    Avx2Int8,
+#endif
+#if defined(EIGENFORMER_NEON_INT8)
+    NeonInt8,
+#endif
+    Portable<std::int8_t>>
+    units<std::int8_t>;
 
 /// Whether the processor that the compiler targets multiplies such values at least as fast as floats.
 template <UnitValue Value>

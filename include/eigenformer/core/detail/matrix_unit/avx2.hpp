@@ -43,7 +43,8 @@ struct AvxVnniInt8Dot : Sums256 {
     return _mm256_sub_epi32(zero(), _mm256_slli_epi32(total, 7));
   }
 };
-#else
+#endif
+
 /// Multiplies 16-bit integers: entries 0 and 2 of each group, then 1 and 3. The instruction for 8-bit integers
 /// (vpmaddubsw) saturates.
 struct Avx2Int8Dot : Sums256 {
@@ -63,16 +64,14 @@ struct Avx2Int8Dot : Sums256 {
     return {_mm256_srai_epi16(_mm256_slli_epi16(values, 8), 8), _mm256_srai_epi16(values, 8)};
   }
 };
-#endif
 
 }  // namespace detail
 
 #if defined(EIGENFORMER_AVX_VNNI_INT8)
 /// Multiplies by vpdpbusd.
 using AvxVnniInt8 = detail::DotProducts<detail::AvxVnniInt8Dot>;
-#else
+#endif
 /// Multiplies by vpmaddwd.
 using Avx2Int8 = detail::DotProducts<detail::Avx2Int8Dot>;
-#endif
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI::matrix_unit
