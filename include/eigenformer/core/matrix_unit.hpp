@@ -113,4 +113,13 @@ EIGEN_ALWAYS_INLINE void multiply(Index row_blocks, Index column_blocks, const P
     }
 }
 
+/// Computes at least the first `rows` rows of a product of blocks_for(rows) x column_blocks blocks. Sums are those of
+/// multiply() to the last bit. A unit that multiplies row by row computes no more than 4 rows if 4 are enough.
+template <class Unit>
+EIGEN_ALWAYS_INLINE void multiply_rows(Index rows, Index column_blocks, const Product<typename Unit::Value>& product) {
+  if constexpr (requires { Unit::multiply_few_rows(rows, column_blocks, product); })
+    if (rows <= 4) return Unit::multiply_few_rows(rows, column_blocks, product);
+  multiply<Unit>((rows + block - 1) / block, column_blocks, product);
+}
+
 }  // namespace eigenformer::inline EIGENFORMER_ABI::matrix_unit

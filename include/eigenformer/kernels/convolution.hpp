@@ -103,10 +103,12 @@ void convolution_forward(const ConvolutionInputs<Scalar>& in, const RowOffsets& 
 }
 
 /// Writes the convolution of x with a packed weight to y: [tokens x outputs]; must not be x. Results equal those with
-/// the plain weight to the last bit. Throws if shapes do not fit.
+/// the plain weight to the last bit. Throws if shapes do not fit or the packed weight is not of float32.
 template <class Scalar>
 void convolution_forward(const PackedConvolutionInputs<Scalar>& in, const RowOffsets& rows,
                          const ConvolutionWindow& window, MatrixRef<Scalar> y, Threads* threads = nullptr) {
+  check(in.weight.type() == WeightType::float32, "convolution: the packed weight is of ", to_string(in.weight.type()),
+        ", expected float32");
   detail::check_convolution(shape(in.x), {in.weight.outputs(), in.weight.inputs()}, window, shape(in.bias), shape(y));
   detail::multiply_taps<Scalar>(
       {in.x, rows.for_rows(in.x.rows(), "convolution", "x"), detail::taps_of(window)},

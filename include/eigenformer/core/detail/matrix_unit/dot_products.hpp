@@ -1,6 +1,7 @@
 // Products of blocks by instructions that multiply groups of values (dot products). Included by core/matrix_unit.hpp.
 #pragma once
 
+#include <algorithm>
 #include <cstring>
 
 #include "eigenformer/core/matrix_unit_product.hpp"
@@ -30,8 +31,27 @@ struct DotProducts {
     for (int j = 0; j < columns; j += together)
       for (int i = 0; i < rows * static_cast<int>(block); i += count) multiply_rows<count, width>(product, i, j);
   }
+  /// Computes at least the first `rows` rows, at most 4, of a block of rows and `columns` blocks of columns.
+  static void multiply_few_rows(Index rows, Index columns, const Product<Value>& product) {
+    if (rows <= 1)
+      multiply_first_rows<1>(columns, product);
+    else if (rows == 2)
+      multiply_first_rows<2>(columns, product);
+    else
+      multiply_first_rows<4>(columns, product);
+  }
 
  private:
+  /// Computes `count` rows of all columns. Several blocks of columns together hide the latency.
+  template <int count>
+  static void multiply_first_rows(Index columns, const Product<Value>& product) {
+    constexpr int per_block = static_cast<int>(block) / Dot::lanes;
+    constexpr int together = std::max<int>(1, std::min<int>(4, Dot::registers / count) / per_block);  // blocks
+    Index j = 0;
+    for (; j + together <= columns; j += together) multiply_rows<count, together * per_block>(product, 0, j);
+    for (; j < columns; ++j) multiply_rows<count, per_block>(product, 0, j);
+  }
+
   /// Computes `count` rows of sums, with `width` registers each, from a row of a block of columns on.
   template <int count, int width>
   EIGEN_ALWAYS_INLINE static void multiply_rows(const Product<Value>& product, Index row, Index column_block) {
