@@ -28,3 +28,16 @@ TEST_CASE("a model's matrices are packed, and found by their parameter", "[autog
   CHECK(packed.find(model.none) == nullptr);
   CHECK(packed.find(other.weight) == nullptr);
 }
+
+TEST_CASE("a model's matrices are packed as the type that is asked for", "[autograd]") {
+  const Model model;
+  for (const ef::WeightType type : ef::values_of<ef::WeightType>()) {
+    const ef::PackedWeights<float> packed(model, type);
+    CAPTURE(to_string(type));
+    CHECK(packed.type() == type);
+    CHECK(packed.find(model.weight)->type() == type);
+    CHECK(packed.find(model.bias) == nullptr);
+    CHECK(packed.bytes() == packed.find(model.weight)->bytes().size());
+    CHECK(packed.bytes() > 0);
+  }
+}

@@ -72,17 +72,18 @@ TEST_CASE("a model's hypotheses do not depend on when their sentence joined the 
   const ef::Transformer<float> transformer(ef::testing::small_transformer(), rng);
   const ef::RecurrentSeq2Seq<float> recurrent(ef::testing::small_recurrent(), rng);
   const ef::Tokens source = ef::testing::copy_batch({5, 1, 9, 7, 3, 12, 4, 4, 2}, rng).source;
-  const auto check = [&](const auto& model) {
+  const auto check = [&](const auto& model, const ef::PackedWeights<float>* packed) {
+    const ef::Context<float> context{.packed = packed};
     ef::DecodingOptions options{.beam_size = 3,
                                 .num_hypotheses = 3,
                                 .coverage_penalty = 0.3,
                                 .max_length_a = 1,
                                 .max_length_b = 3,
                                 .return_attention = true};
-    const Results together = ef::beam_search(model, source, options);
+    const Results together = ef::beam_search(model, source, options, context);
     for (const ef::Index size : {1, 2, 4}) {
       options.max_batch_size = size;
-      const Results refilled = ef::beam_search(model, source, options);
+      const Results refilled = ef::beam_search(model, source, options, context);
       for (std::size_t s = 0; s < together.size(); ++s)
         for (std::size_t h = 0; h < 3; ++h) {
           const ef::Hypothesis &a = refilled[s][h], &b = together[s][h];
@@ -96,8 +97,39 @@ TEST_CASE("a model's hypotheses do not depend on when their sentence joined the 
         }
     }
   };
-  check(transformer);
-  check(recurrent);
+  check(transformer, nullptr);
+  check(recurrent, nullptr);
+  for (const ef::WeightType type : ef::values_of<ef::WeightType>()) {
+    const ef::PackedWeights<float> packed_transformer(transformer, type), packed_recurrent(recurrent, type);
+    CAPTURE(to_string(type));
+    check(transformer, &packed_transformer);
+    check(recurrent, &packed_recurrent);
+  }
+}
+
+TEST_CASE("a model with packed weights of few bits is near the model with rounded weights", "[decode]") {
+  const std::uint64_t seed = 86;
+  CAPTURE(seed);
+  ef::Rng rng(seed);
+  const auto check = [&](const auto& model, double tolerance) {
+    const ef::TranslationBatch batch = ef::testing::copy_batch({5, 1, 9}, rng);
+    auto rounded = model;
+    ef::for_each_parameter(rounded, [](const std::string&, ef::Parameter<float>& parameter) {
+      if (parameter.value.rows() > 1)
+        parameter.value = ef::Matrix<float>(parameter.value.cast<Eigen::bfloat16>().template cast<float>());
+    });
+    const ef::PackedWeights<float> packed(model, ef::WeightType::bfloat16);
+    const ef::Matrix<float> y = model({.packed = &packed}, batch.source, batch.target).value();
+    const ef::Matrix<float> expected = rounded({}, batch.source, batch.target).value();
+    CHECK((y - expected).norm() <= tolerance * expected.norm());
+  };
+  // Where no unit multiplies bfloat16 numbers, activations are not rounded.
+  const double tolerance = ef::matrix_unit::is_fast<Eigen::bfloat16> ? 0.02 : 0;
+  check(ef::Transformer<float>(ef::testing::small_transformer(), rng), tolerance);
+  ef::TransformerOptions untied = ef::testing::small_transformer();
+  untied.share_embeddings = untied.tie_output = false;
+  check(ef::Transformer<float>(untied, rng), tolerance);
+  check(ef::RecurrentSeq2Seq<float>(ef::testing::small_recurrent(), rng), tolerance);
 }
 
 TEST_CASE("a model without attention has no alignments", "[decode]") {

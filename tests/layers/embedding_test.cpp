@@ -1,5 +1,6 @@
 #include "eigenformer/layers/embedding.hpp"
 
+#include "eigenformer/core/thread_pool.hpp"
 #include "support/ops.hpp"
 
 namespace ef = eigenformer;
@@ -41,4 +42,25 @@ TEST_CASE("the vector of padding_idx begins as zeros, and lookups give it no gra
   CHECK_THROWS_AS(ef::Embedding<double>(7, 4, rng, -2), ef::Error);
   embedding.padding_idx = 7;
   CHECK_THROWS_AS(embedding({}, tokens), ef::Error);
+}
+
+TEST_CASE("an embedding with packed weights looks up the rounded vectors", "[layers]") {
+  const std::uint64_t seed = 26;
+  CAPTURE(seed);
+  ef::Rng rng(seed);
+  ef::ThreadPool pool(3);
+  const ef::Embedding<float> embedding(70, 37, rng);
+  const std::vector<ef::Token> tokens{69, 0, 16, 15, 69};
+  const ef::PackedWeights<float> plain(embedding);
+  CHECK(embedding({.packed = &plain}, tokens).value() == embedding({}, tokens).value());
+  const ef::PackedWeights<float> packed(embedding, ef::WeightType::bfloat16);
+  const ef::Matrix<float> x = embedding({.threads = &pool, .packed = &packed}, tokens).value();
+  for (ef::Index i = 0; i < 5; ++i)
+    CHECK(x.row(i) ==
+          embedding.weight.value.row(tokens[static_cast<std::size_t>(i)]).cast<Eigen::bfloat16>().cast<float>());
+  CHECK_THROWS_AS(embedding({.packed = &packed}, std::vector<ef::Token>{70}), ef::Error);
+  CHECK_THROWS_AS(embedding({.packed = &packed}, std::vector<ef::Token>{-1}), ef::Error);
+  // With a tape, the weight is the model's own.
+  ef::Tape<float> tape;
+  CHECK(embedding({.tape = &tape, .packed = &packed}, tokens).value() == embedding({}, tokens).value());
 }

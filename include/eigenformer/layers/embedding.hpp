@@ -2,6 +2,7 @@
 #pragma once
 
 #include <span>
+#include <type_traits>
 
 #include "eigenformer/core/detail/compiled.hpp"
 #include "eigenformer/layers/initialize.hpp"
@@ -27,7 +28,8 @@ struct Embedding {
   Index vocabulary_size() const { return weight.value.rows(); }
   Index width() const { return weight.value.cols(); }
 
-  /// Looks up the vectors of `tokens`: [n] -> [n x width]. Throws if a token is not in the vocabulary.
+  /// Looks up the vectors of `tokens`: [n] -> [n x width]. Without a tape, they are the packed ones if the context has
+  /// the weight packed as bfloat16 or int8. Throws if a token is not in the vocabulary.
   Variable<Scalar> operator()(const Context<Scalar>& context, std::span<const Token> tokens) const;
 
   /// Returns the product of each row of x with every token's vector: the tied output layer.
@@ -48,6 +50,14 @@ Embedding<Scalar>::Embedding(Index vocabulary_size, Index width, Rng& rng, Token
 
 template <class Scalar>
 Variable<Scalar> Embedding<Scalar>::operator()(const Context<Scalar>& context, std::span<const Token> tokens) const {
+  if constexpr (std::is_same_v<Scalar, float>) {
+    const PackedWeight<Scalar>* const packed = context.packed_weight(weight);
+    if (packed != nullptr && packed->type() != WeightType::float32) {
+      Variable<Scalar> y = context.new_matrix(static_cast<Index>(tokens.size()), width());
+      gather_rows_forward(*packed, tokens, y.writable(), context.threads);
+      return y;
+    }
+  }
   return gather_rows(context, context.use(weight), tokens, padding_idx);
 }
 

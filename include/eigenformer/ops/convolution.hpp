@@ -31,7 +31,7 @@ Variable<Scalar> convolution(const Context<Scalar>& context, const Variable<Scal
 }
 
 /// Returns the convolution of each sequence with a layer's parameters: [tokens x outputs]. Without a tape it uses the
-/// packed weight if the context has it.
+/// packed weight if the context has it as float32.
 /// x: [tokens x inputs], weight: [outputs x kernel * inputs], bias: [1 x outputs], or empty for none.
 template <class Scalar>
 Variable<Scalar> convolution(const Context<Scalar>& context, const Variable<Scalar>& x, const Parameter<Scalar>& weight,
@@ -41,9 +41,11 @@ Variable<Scalar> convolution(const Context<Scalar>& context, const Variable<Scal
     return convolution(context, x, context.use(weight), bias.empty() ? Variable<Scalar>() : context.use(bias), window,
                        rows);
   Variable<Scalar> y = context.new_matrix(x.rows(), weight.value.rows());
-  detail::with_weight(context, weight, [&](const auto& w) {
-    convolution_forward<Scalar>({x.value(), w, bias.value}, rows, window, y.writable(), context.threads);
-  });
+  const PackedWeight<Scalar>* const packed = context.packed_weight(weight);
+  if (packed != nullptr && packed->type() == WeightType::float32)
+    convolution_forward<Scalar>({x.value(), *packed, bias.value}, rows, window, y.writable(), context.threads);
+  else
+    convolution_forward<Scalar>({x.value(), weight.value, bias.value}, rows, window, y.writable(), context.threads);
   return y;
 }
 
