@@ -1,5 +1,7 @@
 #include "eigenformer/io/model_folder.hpp"
 
+#include <filesystem>
+
 #include "eigenformer/io/translation_model.hpp"
 #include "eigenformer/kernels/scores/score_function.hpp"
 #include "support/catch.hpp"
@@ -43,6 +45,31 @@ TEST_CASE("a folder gives back a Transformer and its options", "[io]") {
   CHECK(logits_of(loaded, batch) == logits_of(model, batch));
   const auto wide = ef::load<ef::Transformer<double>>(folder / "model");
   CHECK(wide.source_embedding.weight.value == model.source_embedding.weight.value.cast<double>());
+}
+
+TEST_CASE("a folder holds weights of few bits, which decode as those packed from floats", "[io]") {
+  const std::uint64_t seed = 197;
+  CAPTURE(seed);
+  ef::Rng rng(seed);
+  const ef::testing::TemporaryFolder folder;
+  const ef::TranslationBatch batch = ef::testing::copy_batch({3, 5}, rng);
+  const auto check = [&](const auto& model) {
+    using Model = std::decay_t<decltype(model)>;
+    std::uintmax_t larger = 0;
+    for (const ef::WeightType type : {ef::WeightType::int8, ef::WeightType::bfloat16, ef::WeightType::float32}) {
+      CAPTURE(to_string(type));
+      ef::save(folder / "model", model, type);
+      const std::uintmax_t bytes = std::filesystem::file_size(ef::newest_file(folder / "model", "model.safetensors"));
+      CHECK(bytes > larger);
+      larger = bytes;
+      const Model loaded = ef::load<Model>(folder / "model");
+      const ef::PackedWeights<float> packed(model, type), packed_loaded(loaded, type);
+      CHECK(loaded({.packed = &packed_loaded}, batch.source, batch.target).value() ==
+            model({.packed = &packed}, batch.source, batch.target).value());
+    }
+  };
+  check(ef::Transformer<float>(ef::testing::small_transformer(), rng));
+  check(ef::RecurrentSeq2Seq<float>(ef::testing::small_recurrent(), rng));
 }
 
 TEST_CASE("a folder holds the scores of layers, those of users by name", "[io]") {

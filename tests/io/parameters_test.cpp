@@ -1,6 +1,7 @@
 #include "eigenformer/io/parameters.hpp"
 
 #include "support/catch.hpp"
+#include "support/message_of.hpp"
 #include "support/random.hpp"
 #include "support/temporary_folder.hpp"
 
@@ -69,4 +70,64 @@ TEST_CASE("a file that is not this model's is refused, and changes nothing", "[i
   ef::save_parameters(folder.path() / "more.safetensors", more);
   NamedPair<float> fewer;
   CHECK_THROWS_AS(ef::load_parameters(ef::SafetensorsFile(folder.path() / "more.safetensors"), fewer), ef::Error);
+}
+
+TEST_CASE("matrices are stored as bfloat16 or int8 and come back as what they stand for", "[io]") {
+  const std::uint64_t seed = 82;
+  CAPTURE(seed);
+  ef::Rng rng(seed);
+  const ef::testing::TemporaryFolder folder;
+  NamedPair<float> saved;
+  saved.a.value = random_matrix<float>(2, 3, rng);
+  saved.b.value = random_matrix<float>(1, 4, rng);
+
+  const auto path = folder.path() / "m.safetensors";
+  ef::save_parameters(path, saved, {}, ef::WeightType::bfloat16);
+  const ef::SafetensorsFile brain(path);
+  CHECK(brain.dtype("a") == ef::DType::bf16);
+  CHECK(brain.dtype("b") == ef::DType::f32);
+  NamedPair<float> loaded;
+  ef::load_parameters(brain, loaded);
+  CHECK(loaded.a.value == ef::Matrix<float>(saved.a.value.cast<Eigen::bfloat16>().cast<float>()));
+  CHECK(loaded.b.value == saved.b.value);
+
+  ef::save_parameters(path, saved, {}, ef::WeightType::int8);
+  const ef::SafetensorsFile integers(path);
+  CHECK(integers.dtype("a") == ef::DType::i8);
+  CHECK(integers.dtype("a_scale") == ef::DType::f32);
+  CHECK(integers.shape("a_scale") == std::vector<ef::Index>{2});
+  CHECK(integers.dtype("b") == ef::DType::f32);
+  ef::load_parameters(integers, loaded);
+  const ef::QuantizedRows quantized = ef::quantize_rows(saved.a.value);
+  for (ef::Index i = 0; i < 2; ++i)
+    for (ef::Index j = 0; j < 3; ++j)
+      CHECK(loaded.a.value(i, j) == static_cast<float>(quantized.values(i, j)) * quantized.scales(i, 0));
+  CHECK(loaded.b.value == saved.b.value);
+  // Packing what was loaded gives the integers that were stored.
+  CHECK(ef::quantize_rows(loaded.a.value).values == quantized.values);
+  CHECK(ef::quantize_rows(loaded.a.value).scales == quantized.scales);
+  NamedPair<double> wide;
+  ef::load_parameters(integers, wide);
+  CHECK(wide.a.value == loaded.a.value.cast<double>());
+}
+
+TEST_CASE("8-bit integers without fitting scales are refused by name", "[io]") {
+  const ef::testing::TemporaryFolder folder;
+  const auto path = folder.path() / "m.safetensors";
+  const ef::Matrix<std::int8_t> a = ef::Matrix<std::int8_t>::Ones(2, 3);
+  const ef::Matrix<float> b = ef::Matrix<float>::Ones(1, 4), scales = ef::Matrix<float>::Ones(1, 2);
+  NamedPair<float> model;
+  const auto message = [&](std::vector<ef::NamedTensor> tensors) {
+    ef::write_safetensors(path, std::move(tensors));
+    const std::string text = ef::testing::message_of([&] { ef::load_parameters(ef::SafetensorsFile(path), model); });
+    return text.substr(std::min(text.size(), text.find("tensor \"")));
+  };
+  CHECK(message({ef::named_tensor("a", a), ef::named_tensor("b", b)}) ==
+        "tensor \"a\" is of I8, expected F64, F32, F16 or BF16, or I8 with \"a_scale\"");
+  CHECK(message({ef::named_tensor("a", a), ef::named_tensor("b", b), ef::named_tensor("a_scale", scales)}) ==
+        "tensor \"a_scale\" is [1 x 2] of F32, expected [2] of F32");
+  CHECK(message({ef::named_tensor("a", a), ef::named_tensor("b", b), ef::named_tensor("a_scale", a)}) ==
+        "tensor \"a_scale\" is [2 x 3] of I8, expected [2] of F32");
+  CHECK(message({ef::named_tensor("a", b), ef::named_tensor("b", b), ef::named_tensor("a_scale", scales)}) ==
+        "tensor \"a\" is [1 x 4], expected [2 x 3]");
 }

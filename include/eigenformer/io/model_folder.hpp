@@ -103,14 +103,17 @@ auto read_unchanged(const std::filesystem::path& folder, std::span<const char* c
 /// Writes a model's options and parameters to a folder, without vocabularies:
 ///
 ///   ef::save("model/", transformer);
+///   ef::save("small_model/", transformer, ef::WeightType::int8);
+///
+/// weights: how matrices are stored (see save_parameters); a model of doubles keeps them with float32.
 ///
 /// Writes the two files atomically: after a full disk, a killed program or a power cut, the folder holds either the
 /// previous model or this one, complete (see write_folder). Leaves other files in the folder alone.
 template <FolderModel Model>
-void save(const std::filesystem::path& folder, const Model& model) {
+void save(const std::filesystem::path& folder, const Model& model, WeightType weights = WeightType::float32) {
   write_folder(folder, [&](const std::filesystem::path& temporary) {
     write_file(temporary / "config.json", detail::network_config(model).dump(2) + '\n');
-    save_parameters(temporary / "model.safetensors", model);
+    save_parameters(temporary / "model.safetensors", model, {}, weights);
   });
 }
 
@@ -118,9 +121,9 @@ void save(const std::filesystem::path& folder, const Model& model) {
 ///
 ///   auto transformer = ef::load<ef::Transformer<float>>("model/");
 ///
-/// Converts parameters to the model's scalar. Throws if a file is missing, damaged or inconsistent with the other, or
-/// if the folder holds a model of another type; the message names the file. Also throws if another model is saved to
-/// the folder during loading.
+/// Converts parameters to the model's scalar, whatever they are stored as. Throws if a file is missing, damaged or
+/// inconsistent with the other, or if the folder holds a model of another type; the message names the file. Also throws
+/// if another model is saved to the folder during loading.
 template <FolderModel Model>
 Model load(const std::filesystem::path& folder) {
   return detail::read_unchanged(folder, detail::network_files, [&] {

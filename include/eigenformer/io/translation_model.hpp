@@ -97,8 +97,10 @@ inline void check_saving(const std::filesystem::path& folder) {
 
 /// Writes the files atomically. After a full disk, a killed program or a power cut, the folder holds either the
 /// previous model or this one, complete (see write_folder). Other files in the folder stay as they are.
+/// weights: how matrices are stored (see save_parameters).
 template <class Scalar>
-void save(const std::filesystem::path& folder, const TranslationModel<Scalar>& model) {
+void save(const std::filesystem::path& folder, const TranslationModel<Scalar>& model,
+          WeightType weights = WeightType::float32) {
   Json config = std::visit([](const auto& network) { return detail::network_config(network); }, model.network);
   const auto tokens = [](const TranslationSide& side) {
     return std::string(side.subwords != nullptr ? detail::subword_tokens : to_string(side.tokenization));
@@ -107,7 +109,7 @@ void save(const std::filesystem::path& folder, const TranslationModel<Scalar>& m
   config["target_tokens"] = tokens(model.target);
   write_folder(folder, [&](const std::filesystem::path& temporary) {
     write_file(temporary / "config.json", config.dump(2) + '\n');
-    save_parameters(temporary / "model.safetensors", model.network);
+    save_parameters(temporary / "model.safetensors", model.network, {}, weights);
     write_file(temporary / "source_vocabulary.txt", detail::vocabulary_text(model.source.vocabulary));
     write_file(temporary / "target_vocabulary.txt", detail::vocabulary_text(model.target.vocabulary));
     if (model.source.subwords != nullptr) write_file(temporary / "source.spm", model.source.subwords->bytes());
