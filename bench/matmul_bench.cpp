@@ -1,5 +1,5 @@
 // Benchmarks products of x [m x k] and a weight [n x k], as in every linear layer, against Eigen's product. With one
-// row, the reference is the time to read the weight. One thread, float.
+// row, the reference is the time to read the weight. One thread. Weights are of float, or packed as bfloat16 or int8.
 #include "eigenformer/kernels/matmul.hpp"
 
 #include "support/bandwidth.hpp"
@@ -27,12 +27,23 @@ void dense(benchmark::State& state) {
   const ef::PackedWeight<float> packed(in.weight);
   run_counted<float>(state, in.operations, [&] { ef::linear_forward<float>(in.x, packed, no_bias, in.y); });
 }
+/// Inference with a weight of few bits. The peak is that of float: "peak" compares with that of `dense`.
+template <ef::WeightType type>
+void dense_reduced(benchmark::State& state) {
+  Inputs in(state);
+  const Matrix<float> no_bias;
+  const ef::PackedWeight<float> packed(in.weight, type);
+  run_counted<float>(state, in.operations, [&] { ef::linear_forward<float>(in.x, packed, no_bias, in.y); });
+}
 /// Decoding: one row, bound by reading the weight.
+template <ef::WeightType type>
 void dense_one_row(benchmark::State& state) {
   Inputs in(state);
   const Matrix<float> no_bias;
-  const ef::PackedWeight<float> packed(in.weight);
-  ef::bench::run_reading(state, {packed.values()}, [&] { ef::linear_forward<float>(in.x, packed, no_bias, in.y); });
+  const ef::PackedWeight<float> packed(in.weight, type);
+  const std::span<const std::byte> bytes = packed.bytes();
+  ef::bench::run_reading(state, {{reinterpret_cast<const float*>(bytes.data()), bytes.size() / sizeof(float)}},
+                         [&] { ef::linear_forward<float>(in.x, packed, no_bias, in.y); });
 }
 /// Training: the weight changes with every update, so it is not packed in advance.
 void dense_unpacked(benchmark::State& state) {
@@ -55,13 +66,16 @@ void sizes(benchmark::internal::Benchmark* b) {
   for (const int m : {1, 2, 4, 8, 16, 32, 64, 256, 1024, 4096}) b->Args({m, 512, 512});
   b->Args({2048, 128, 128})->Args({2048, 128, 4096});
 }
+void one_row(benchmark::internal::Benchmark* b) {
+  b->ArgNames({"m", "k", "n"})->MinTime(0.1)->UseManualTime()->Unit(benchmark::kMicrosecond);
+  b->ArgsProduct({{1}, {512, 2048}, {512, 2048}});
+}
 BENCHMARK(dense)->Apply(sizes);
-BENCHMARK(dense_one_row)
-    ->ArgNames({"m", "k", "n"})
-    ->ArgsProduct({{1}, {512, 2048}, {512, 2048}})
-    ->MinTime(0.1)
-    ->UseManualTime()
-    ->Unit(benchmark::kMicrosecond);
+BENCHMARK_TEMPLATE(dense_reduced, ef::WeightType::bfloat16)->Apply(sizes);
+BENCHMARK_TEMPLATE(dense_reduced, ef::WeightType::int8)->Apply(sizes);
+BENCHMARK_TEMPLATE(dense_one_row, ef::WeightType::float32)->Apply(one_row);
+BENCHMARK_TEMPLATE(dense_one_row, ef::WeightType::bfloat16)->Apply(one_row);
+BENCHMARK_TEMPLATE(dense_one_row, ef::WeightType::int8)->Apply(one_row);
 BENCHMARK(dense_unpacked)->Apply(sizes);
 BENCHMARK(dense_backward_weight)->Apply(sizes);
 BENCHMARK(eigen)->Apply(sizes);
