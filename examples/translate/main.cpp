@@ -10,6 +10,7 @@
 #include "translate/replay.hpp"
 #include "translate/train_options.hpp"
 #include "translate/validators.hpp"
+#include "translate/weights.hpp"
 
 #ifdef _WIN32
 extern "C" __declspec(dllimport) int __stdcall SetConsoleOutputCP(unsigned int);
@@ -96,6 +97,7 @@ void add_decoding(CLI::App* command, DecodingArguments& arguments) {
   add("--sampling-temperature", options.sampling_temperature, number_in(0, 1000, "from 0 to 1000"),
       "above 1: more random draws");
   add("--seed", options.seed, whole_in(0, std::numeric_limits<std::uint64_t>::max()), "seed of the draws");
+  add_weights(command, arguments.weights);
   add("--batch-tokens", options.max_batch_size, whole_in(1, 1'000'000), "source tokens decoded at once");
 }
 

@@ -3,6 +3,7 @@
 
 #include <csignal>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -109,7 +110,8 @@ struct DecodingArguments {
                               .max_length_b = 20,
                               .max_batch_size = 2048,
                               .batch_type = ef::BatchType::tokens};
-  std::vector<std::string> suppress;  // texts that no translation contains
+  std::vector<std::string> suppress;      // texts that no translation contains
+  std::optional<ef::WeightType> weights;  // how weights are packed; default: float32, and nothing is reported
 };
 
 struct RunArguments {

@@ -4,11 +4,16 @@
 #include <utility>
 
 #include "eigenformer/decode/beam_search.hpp"
+#include "translate/weights.hpp"
 
 namespace translate {
 
 Translator::Translator(const Model& model, ef::Threads* threads, const DecodingArguments& arguments)
-    : model_(model), packed_(model.network), threads_(threads), options_(arguments.options) {
+    : model_(model),
+      packed_(model.network, arguments.weights.value_or(ef::WeightType::float32)),
+      threads_(threads),
+      options_(arguments.options) {
+  if (arguments.weights.has_value()) report_weights(model, packed_);
   for (const std::string& text : arguments.suppress) {
     std::vector<ef::Token> tokens = encode_target(text, "--suppress");
     ef::check(std::find(tokens.begin(), tokens.end(), ef::Vocabulary::unknown) == tokens.end(), "--suppress: \"", text,

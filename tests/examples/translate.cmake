@@ -232,6 +232,12 @@ succeeds("^词一它一。 [|][|][|] -0\\.[0-9]+\n词二它二。 [^\n]+\n$" run
 succeeds("^词一它一。 [|][|][|] [0-2]-[0-4] [^\n]+\n词二它二。 [|][|][|] [0-2]-[0-4] [^\n]+\n$" run --model learnt --alignments
          --coverage-penalty 0.1)
 succeeds("BLEU 100" evaluate --model learnt --source source.txt --reference target.txt --beam-size 3)
+foreach(type float32 bfloat16 int8)
+  succeeds("BLEU 100" evaluate --model learnt --source source.txt --reference target.txt --weights ${type})
+  input_gives(0 "${two}" "^weights: [0-9.]+ MB packed as ${type}, beside the model's [0-9.]+ MB of float32\n$" source.txt
+              run --model learnt --weights ${type})
+endforeach()
+fails_with("--weights: float16 not in {float32,bfloat16,int8}" run --model learnt --weights float16)
 file(WRITE ${folder}/prefixes.txt "词三\n\n")
 succeeds("^词三[^\n]*\n词二它二。\n$" run --model learnt --beam-size 2 --target-prefix prefixes.txt)
 succeeds("^[^词]+\n[^词]+\n$" run --model learnt --suppress 词 --suppress 它二 --disable-unk)
