@@ -7,7 +7,7 @@
 #include <algorithm>
 #include <chrono>
 
-#include "eigenformer/core/matrix_unit_packing.hpp"
+#include "eigenformer/core/matrix_unit.hpp"
 
 namespace eigenformer::bench {
 
@@ -45,28 +45,29 @@ double peak_flops() {
 /// Returns the floating-point operations per second of the best matrix unit, on blocks in the L1 cache.
 template <>
 inline double peak_flops<Eigen::bfloat16>() {
-  return matrix_unit::with_best([](auto unit) {
+  using Value = Eigen::bfloat16;
+  return matrix_unit::with_best<Value>([](auto unit) {
     using Unit = decltype(unit);
-    constexpr Index steps = 16;
+    constexpr Index steps = 16, block = matrix_unit::block, depth = matrix_unit::depth<Value>;
+    constexpr Index size = steps * matrix_unit::step_size<Value>;
     constexpr int rounds = 5000;
-    alignas(64) Eigen::bfloat16 a[2 * steps * matrix_unit::step_size], b[2 * steps * matrix_unit::step_size];
-    alignas(64) float c[4 * matrix_unit::block * matrix_unit::block] = {};
-    std::fill(std::begin(a), std::end(a), Eigen::bfloat16(0.5F));
-    std::fill(std::begin(b), std::end(b), Eigen::bfloat16(0.5F));
+    alignas(64) Value a[2 * size], b[2 * size];
+    alignas(64) float c[4 * block * block] = {};
+    std::fill(std::begin(a), std::end(a), Value(0.5F));
+    std::fill(std::begin(b), std::end(b), Value(0.5F));
     const typename Unit::Session session;
     double best = 0;
     for (int repeat = 0; repeat < 3; ++repeat) {
       const auto begin = std::chrono::steady_clock::now();
       for (int round = 0; round < rounds; ++round)
-        matrix_unit::multiply<Unit>(
-            2, 2,
-            {.steps = steps,
-             .a = {a, matrix_unit::depth, matrix_unit::step_size, steps * matrix_unit::step_size},
-             .b = {b, steps * matrix_unit::step_size},
-             .c = {c, matrix_unit::block, 256, 512},
-             .accumulates = false});
+        matrix_unit::multiply<Unit>(2, 2,
+                                    {.steps = steps,
+                                     .a = {a, depth, block * depth, size},
+                                     .b = {b, size},
+                                     .c = {c, block, 2 * block * block, block * block},
+                                     .accumulates = false});
       const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
-      best = std::max(best, 2.0 * 32 * 32 * matrix_unit::depth * steps * rounds / seconds.count());
+      best = std::max(best, static_cast<double>(8 * block * block * depth * steps * rounds) / seconds.count());
     }
     benchmark::DoNotOptimize(c);
     return best;

@@ -243,7 +243,7 @@ TEST_CASE("attention on the portable matrix unit agrees with its definition", "[
           {ef::detail::head_columns(ef::strided_view(c.q), 1), ef::detail::head_columns(ef::strided_view(c.k), 1),
            ef::detail::head_columns(ef::strided_view(c.v), 1), ef::detail::head_columns(to, 1),
            ef::detail::head_columns(to_sums, 1)}};
-      ef::detail::attend_on(ef::matrix_unit::Portable{}, call, nullptr, nullptr);
+      ef::detail::attend_on(ef::matrix_unit::Portable<Stored>(), call, nullptr, nullptr);
       CHECK(agrees<Stored>(out, expected.out, 0));
       CHECK(sums_agree<Stored>(sums, expected.log_sum_exp, 0));
     };
