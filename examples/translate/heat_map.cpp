@@ -4,11 +4,11 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <initializer_list>
 #include <ostream>
 #include <vector>
 
 #include "eigenformer/text/utf8.hpp"
+#include "translate/svg.hpp"
 
 namespace translate {
 namespace {
@@ -35,21 +35,9 @@ bool is_in(std::span<const Range> ranges, char32_t c) {
   return std::any_of(ranges.begin(), ranges.end(), [&](const Range& r) { return r.first <= c && c <= r.last; });
 }
 
-bool is_control(char32_t c) {
-  return c < 0x20 || (c >= 0x7F && c < 0xA0);
-}
-
-/// Returns the label with its control characters replaced by U+FFFD: they move the cursor or are invalid in XML.
-std::string printable(std::string_view label) {
-  std::string text;
-  for (const eigenformer::CodePoint& c : eigenformer::CodePoints(label, "heat map label"))
-    text += is_control(c.value) ? "\xEF\xBF\xBD" : c.bytes;
-  return text;
-}
-
-std::vector<std::string> printable(Labels labels) {
+std::vector<std::string> printable_labels(Labels labels) {
   std::vector<std::string> texts;
-  for (const std::string& label : labels) texts.push_back(printable(std::string_view(label)));
+  for (const std::string& label : labels) texts.push_back(printable(label, "heat map label"));
   return texts;
 }
 
@@ -101,8 +89,8 @@ Index display_width(std::string_view text) {
 void print_heat_map(std::ostream& out, const Matrix<float>& weights, Labels row_labels, Labels col_labels,
                     bool colour) {
   check_weights("print_heat_map", weights, row_labels, col_labels);
-  const std::vector<std::string> rows = printable(row_labels);
-  const std::vector<std::string> cols = printable(col_labels);
+  const std::vector<std::string> rows = printable_labels(row_labels);
+  const std::vector<std::string> cols = printable_labels(col_labels);
   const Index margin = largest_width(rows) + 2;
   const bool with_numbers = margin + 6 * weights.cols() <= 80;
   const std::string stem = "│" + spaces(with_numbers ? 5 : 2);
@@ -130,42 +118,6 @@ void print_heat_map(std::ostream& out, const Matrix<float>& weights, Labels row_
 }
 
 namespace {
-
-std::string concatenate(std::initializer_list<std::string_view> parts) {
-  std::string text;
-  for (const std::string_view part : parts) text += part;
-  return text;
-}
-
-std::string escaped(std::string_view text) {
-  std::string safe;
-  for (const char c : text) {
-    if (c == '&')
-      safe += "&amp;";
-    else if (c == '<')
-      safe += "&lt;";
-    else if (c == '>')
-      safe += "&gt;";
-    else if (c == '"')
-      safe += "&quot;";
-    else
-      safe += c;
-  }
-  return safe;
-}
-
-/// Returns ` name="12"`. Streams and printf would format the number by the locale.
-std::string attribute(std::string_view name, Index value) {
-  return concatenate({" ", name, "=\"", std::to_string(value), "\""});
-}
-
-/// Returns a text element. degrees: its rotation, clockwise about the beginning of the text.
-std::string svg_text(Index x, Index y, std::string_view style_class, std::string_view text, Index degrees = 0) {
-  const std::string turn = concatenate(
-      {" transform=\"rotate(", std::to_string(degrees), " ", std::to_string(x), " ", std::to_string(y), ")\""});
-  return concatenate({"<text class=\"", style_class, "\"", attribute("x", x), attribute("y", y),
-                      degrees == 0 ? "" : turn, ">", escaped(text), "</text>\n"});
-}
 
 std::string rectangle(Index x, Index y, Index width, Index height, std::string_view attributes) {
   return concatenate({"<rect", attribute("x", x), attribute("y", y), attribute("width", width),
@@ -235,9 +187,9 @@ std::string svg_scale(Index x, Index y) {
 
 std::string svg_heat_map(const Matrix<float>& weights, Labels row_labels, Labels col_labels, std::string_view title) {
   check_weights("svg_heat_map", weights, row_labels, col_labels);
-  const std::vector<std::string> rows = printable(row_labels);
-  const std::vector<std::string> cols = printable(col_labels);
-  const std::string heading = printable(title);
+  const std::vector<std::string> rows = printable_labels(row_labels);
+  const std::vector<std::string> cols = printable_labels(col_labels);
+  const std::string heading = printable(title, "heat map label");
 
   const Index slant =
       largest_width(cols) * label_column * 71 / 100 + 12;  // the extent of labels at 45 degrees, in x and in y
@@ -250,10 +202,7 @@ std::string svg_heat_map(const Matrix<float>& weights, Labels row_labels, Labels
   const Index width = std::max({last_label, scale_end, title_end}) + padding;
   const Index height = bottom + 3 * gap + padding;
 
-  const std::string view = concatenate({" viewBox=\"0 0 ", std::to_string(width), " ", std::to_string(height), "\""});
-  std::string svg =
-      concatenate({"<svg xmlns=\"http://www.w3.org/2000/svg\" role=\"img\"", attribute("width", width),
-                   attribute("height", height), view, ">\n<title>", escaped(heading), "</title>\n", style});
+  std::string svg = svg_begin(width, height, heading, style);
   svg += rectangle(0, 0, width, height, " fill=\"#ffffff\"");
   svg += svg_text(padding, padding + 16, "title", heading);
   for (Index c = 0; c < weights.cols(); ++c)

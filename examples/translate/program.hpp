@@ -97,6 +97,7 @@ struct TrainArguments {
   std::string stop_metric = "bleu";
   std::string config;  // file of options in JSON
   std::string log;     // CSV file of updates and validations
+  std::string plot;    // SVG file of the course of the run
 };
 void train(const TrainArguments& arguments);
 

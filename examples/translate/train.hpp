@@ -10,6 +10,7 @@
 #include "eigenformer/io/checkpoint.hpp"
 #include "eigenformer/train/early_stopping.hpp"
 #include "translate/training.hpp"
+#include "translate/training_plot.hpp"
 
 namespace translate {
 
@@ -59,6 +60,7 @@ struct RunState {
   ef::Index arguments_since = 0;  // number of updates before the first one with these arguments
   std::uint64_t data = 0;         // TrainingData::hash
   std::uint64_t parameters = 0;   // ef::parameter_hash of the network
+  TrainingCurves curves;          // for --plot
 };
 
 /// Returns the folder of a run's checkpoints.
@@ -137,6 +139,7 @@ void visit_options(Options& arguments, auto&& visitor) {
   visit("patience", arguments.patience);
   visit("stop-metric", arguments.stop_metric);
   visit("log", arguments.log);
+  visit("plot", arguments.plot);
 }
 
 template <class Options>
@@ -150,6 +153,7 @@ void visit_options(Options& state, auto&& visitor) {
   visitor("arguments_since", state.arguments_since, ef::AddedLater());
   visitor("data", state.data);
   visitor("parameters", state.parameters);
+  visitor("curves", state.curves, ef::AddedLater());
 }
 
 }  // namespace translate

@@ -70,6 +70,8 @@ void add_run_options(CLI::App* command, TrainArguments& arguments) {
   command->add_option("--config", arguments.config,
                       "JSON file of options, such as a model's training.json; the command line overrides it");
   command->add_option("--log", arguments.log, "CSV file for a line per update and validation");
+  command->add_option("--plot", arguments.plot,
+                      "SVG file for a plot of loss, perplexity, BLEU and learning rate, renewed at each validation");
 }
 
 void add_replay_options(CLI::App* command, ReplayArguments& arguments) {
@@ -116,8 +118,8 @@ void check_resumed_arguments(const TrainArguments& arguments) {
   if (!arguments.resume) return;
   const std::optional<TrainArguments> stored = arguments_of_run(arguments.out);
   if (!stored) return;
-  constexpr std::array<std::string_view, 8> free{"out",  "minutes", "epochs",  "updates", "checkpoint-every",
-                                                 "keep", "log",     "patience"};
+  constexpr std::array<std::string_view, 9> free{"out",  "minutes", "epochs",   "updates", "checkpoint-every",
+                                                 "keep", "log",     "patience", "plot"};
   const ef::Json before = ef::options_to_json(*stored), now = ef::options_to_json(arguments);
   for (const auto& [name, value] : now.items())
     if (std::find(free.begin(), free.end(), name) == free.end() && value != before[name])

@@ -58,6 +58,7 @@ class Run {
       state_.arguments_since = run.optimizer.updates();
       save(model, run);
     }
+    plot(model);
     is_resumed_ = true;
     resumed_after_ = run.optimizer.updates();
     std::printf("resumed after update %lld\n", static_cast<long long>(run.optimizer.updates()));
@@ -84,6 +85,8 @@ class Run {
                 std::string(ef::to_string(tokenizer)).c_str(), is_best ? "  best so far, saved" : "");
     ef::flush_standard_output();
     log_validation(update, quality);
+    if (update > 0) state_.curves.validations.push_back({update, quality.perplexity, quality.bleu});
+    plot(model);
     if (!state_.stopping.add(arguments_.stop_metric == "bleu" ? is_best : is_lowest)) return true;
     std::printf("no improvement in %lld validations: training stops\n", static_cast<long long>(arguments_.patience));
     return false;
@@ -120,8 +123,9 @@ class Run {
     validate(average, 0);
   }
 
-  /// Appends an update to the log.
+  /// Appends an update to the log and to the curves.
   void log_update(const ef::TrainingProgress& progress) {
+    state_.curves.training.add(progress.update, progress.loss, progress.learning_rate);
     char line[160];
     std::snprintf(line, sizeof(line), "%lld,%.6g,%.6g,%.6g,%lld,%.3f,,\n", static_cast<long long>(progress.update),
                   progress.loss, progress.learning_rate, progress.gradient_norm, static_cast<long long>(progress.items),
@@ -134,6 +138,13 @@ class Run {
   bool has_stopped() const { return state_.stopping.should_stop(); }
 
  private:
+  /// Writes --plot.
+  void plot(const Model& model) const {
+    if (arguments_.plot.empty()) return;
+    const std::string parameters = std::to_string(ef::parameter_count(model.network));
+    ef::write_file(arguments_.plot,
+                   svg_training_plot(state_.curves, arguments_.model + " model, " + parameters + " parameters"));
+  }
   void log_validation(ef::Index update, const Quality& quality) {
     char line[160];
     std::snprintf(line, sizeof(line), "%lld,,,,,,%.6g,%.6g\n", static_cast<long long>(update), quality.perplexity,
@@ -180,6 +191,7 @@ void train(const TrainArguments& arguments) {
   check_subword_options(arguments);
   check_saving(arguments.out);
   if (!arguments.log.empty()) ef::check_writable(arguments.log);
+  if (!arguments.plot.empty()) ef::check_writable(arguments.plot);
   TrainingData data = read_training_data(arguments);
   Model model = make_model(arguments, data.source, data.target);
   ef::ThreadPool pool(arguments.threads);
