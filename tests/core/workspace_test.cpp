@@ -230,7 +230,7 @@ TEST_CASE("sizes that no memory has are refused", "[core]") {
     CAPTURE(count);
     CHECK(ef::testing::message_of([&] {
             workspace.allocate<double>(count);
-          }).find("Workspace: " + std::to_string(count) + " numbers are asked for") == 0);
+          }).find("Workspace: " + std::to_string(count) + " numbers are requested") == 0);
     CHECK_THROWS_AS(Workspace::allocate_from_heap<double>(count), ef::Error);
   }
 }

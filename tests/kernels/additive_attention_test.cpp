@@ -259,9 +259,11 @@ TEST_CASE("additive attention names what does not fit", "[kernels]") {
                           const Matrix<float>& d, const ef::AdditiveAttentionOptions& options = {}) {
     return message_of([&] { ef::additive_attention_forward<float>({a, b, c, d}, options, {y, weights}); });
   };
-  CHECK(attend(q, other, v, values) == "additive_attention: q is [3 x 5], k is [2 x 2], expected as many columns");
+  CHECK(attend(q, other, v, values) ==
+        "additive_attention: q is [3 x 5], k is [2 x 2], expected equal numbers of columns");
   CHECK(attend(q, k, other, values) == "additive_attention: v is [2 x 2], expected [1 x 5]");
-  CHECK(attend(q, k, v, other) == "additive_attention: k is [4 x 5], values is [2 x 2], expected as many rows");
+  CHECK(attend(q, k, v, other) ==
+        "additive_attention: k is [4 x 5], values is [2 x 2], expected equal numbers of rows");
   CHECK(attend(q, k, v, values, {.query_rows = {0, 2}}) == "additive_attention: q has 3 rows, its offsets end at 2");
   CHECK(attend(q, k, v, values, {.key_rows = {0, 1, 4}}) ==
         "additive_attention: query_rows has 1 sequences, key_rows has 2");

@@ -128,9 +128,9 @@ TEST_CASE("pooling that cannot be is refused before anything is written", "[kern
   Matrix<float> y = Matrix<float>::Zero(2, 2), d_x = Matrix<float>::Zero(4, 2);
   const std::vector<RowRange> beyond{{0, 2}, {2, 5}}, backwards{{0, 2}, {3, 2}}, one{{0, 2}};
   CHECK(message_of([&] { ef::pool_forward<float>(Pooling::mean, x, beyond, y); }) ==
-        "pooling: rows 2 to 5 are asked for, x has 4 rows");
+        "pooling: rows 2 to 5 do not exist, x has 4 rows");
   CHECK(message_of([&] { ef::pool_backward<float>(Pooling::mean, x, backwards, y, d_x); }) ==
-        "pooling: rows 3 to 2 are asked for, x has 4 rows");
+        "pooling: rows 3 to 2 do not exist, x has 4 rows");
   CHECK(message_of([&] { ef::pool_forward<float>(Pooling::mean, x, one, y); }) ==
         "pooling: y is [2 x 2], expected [1 x 2]");
   CHECK(message_of([&] { ef::pool_backward<float>(Pooling::mean, x, one, y, d_x); }) ==

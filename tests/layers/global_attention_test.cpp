@@ -163,5 +163,5 @@ TEST_CASE("alignment scores have names, and dot products equal widths", "[layers
   CHECK(message_of([&] { layer({}, Eigen::MatrixXf::Zero(2, 4), layer.keys({}, memory), memory); }) ==
         "linear: x is [2 x 4], weight is [4 x 3]");
   CHECK(message_of([&] { layer({}, Eigen::MatrixXf::Zero(2, 3), Eigen::MatrixXf::Zero(5, 3), memory); }) ==
-        "additive_attention: q is [2 x 4], k is [5 x 3], expected as many columns");
+        "additive_attention: q is [2 x 4], k is [5 x 3], expected equal numbers of columns");
 }

@@ -130,15 +130,15 @@ TEST_CASE("what does not fit a cache is named", "[layers]") {
   cache.extend();
   const Matrix<float> two = Matrix<float>::Ones(2, 3), wide = Matrix<float>::Ones(2, 5),
                       three = Matrix<float>::Ones(3, 3);
-  CHECK(message_of([&] { cache.write(2, two, two); }) == "KeyValueCache: layer 2 is asked for, there are 2");
-  CHECK(message_of([&] { cache.keys(-1); }) == "KeyValueCache: layer -1 is asked for, there are 2");
+  CHECK(message_of([&] { cache.write(2, two, two); }) == "KeyValueCache: layer 2 does not exist, there are 2");
+  CHECK(message_of([&] { cache.keys(-1); }) == "KeyValueCache: layer -1 does not exist, there are 2");
   CHECK(message_of([&] { cache.write(0, three, two); }) ==
-        "KeyValueCache: keys are [3 x 3], values are [2 x 3], expected 2 rows, one a new token");
+        "KeyValueCache: keys are [3 x 3], values are [2 x 3], expected 2 rows, one per new token");
   CHECK(message_of([&] { cache.keys(0); }) == "KeyValueCache: layer 0 has 0 rows, expected 8; write it after extend()");
   cache.write(0, two, wide);
   CHECK(message_of([&] { cache.write(0, two, two); }) ==
         "KeyValueCache: keys are [2 x 3], values are [2 x 3], expected 3 and 5 columns");
-  CHECK(message_of([&] { cache.branch(std::vector<Index>{2}); }) == "PageTable: parent 2 is asked for, there are 2");
+  CHECK(message_of([&] { cache.branch(std::vector<Index>{2}); }) == "PageTable: parent 2 does not exist, there are 2");
   CHECK(cache.values(0).cols() == 5);
   CHECK(cache.sequences() == 2);
 }

@@ -174,10 +174,13 @@ TEST_CASE("what a page table cannot do is named, and changes nothing", "[layers]
   CHECK(message_of([&] { table.add(-1); }) == "PageTable: -1 sequences are added, expected 0 or more");
   table.add(2);
   table.extend(std::vector<Index>{3, 5});
-  CHECK(message_of([&] { table.branch(std::vector<Index>{0, 2}); }) == "PageTable: parent 2 is asked for, there are 2");
-  CHECK(message_of([&] { table.branch(std::vector<Index>{-1}); }) == "PageTable: parent -1 is asked for, there are 2");
+  CHECK(message_of([&] {
+          table.branch(std::vector<Index>{0, 2});
+        }) == "PageTable: parent 2 does not exist, there are 2");
+  CHECK(message_of([&] { table.branch(std::vector<Index>{-1}); }) ==
+        "PageTable: parent -1 does not exist, there are 2");
   CHECK(message_of([&] { table.extend(std::vector<Index>{1}); }) ==
-        "PageTable: 1 numbers of new tokens, expected 2, one a sequence");
+        "PageTable: 1 numbers of new tokens, expected 2, one per sequence");
   CHECK(message_of([&] {
           table.extend(std::vector<Index>{1, -1});
         }) == "PageTable: -1 tokens are added to a sequence, expected 0 or more");

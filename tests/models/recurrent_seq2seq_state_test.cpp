@@ -133,7 +133,7 @@ TEST_CASE("the alignments of a recurrent model are the weights of its attention"
           where + "record_alignments is called after the first step");
     CHECK(ef::testing::message_of([&] {
             state.alignment(5);
-          }).find(where + "the alignment of hypothesis 5 is asked for, the last step had ") == 0);
+          }).find(where + "the alignment of hypothesis 5 does not exist, the last step had ") == 0);
   }
 }
 
@@ -147,9 +147,9 @@ TEST_CASE("what a step of a recurrent model cannot do is named, and leaves the s
   };
   for (int step = 0; step < 5; ++step) {
     const std::string count = std::to_string(steps.hypotheses().size());
-    CHECK(message({0, 0}, {1}) == "RecurrentSeq2SeqState: 2 parents and 1 tokens, expected as many");
-    CHECK(message({0, 9}, {1, 1}) == "RecurrentSeq2SeqState: parent 9 is asked for, there are " + count);
-    CHECK(message({0, 0}, {1, 11}) == "RecurrentSeq2SeqState: token 11 is asked for, the vocabulary has 11");
+    CHECK(message({0, 0}, {1}) == "RecurrentSeq2SeqState: 2 parents and 1 tokens, expected equal numbers");
+    CHECK(message({0, 9}, {1, 1}) == "RecurrentSeq2SeqState: parent 9 does not exist, there are " + count);
+    CHECK(message({0, 0}, {1, 11}) == "RecurrentSeq2SeqState: token 11 does not exist, the vocabulary has 11");
     CHECK_THROWS_AS(state.add(ef::Tokens{{3, 11}, {}}), ef::Error);
     const auto [parents, tokens] = steps.next(3);
     const ef::Matrix<double> logits = state(parents, tokens);

@@ -256,7 +256,7 @@ TEST_CASE("alignments are the mean weights of the last layer's heads", "[models]
   }
   CHECK(ef::testing::message_of([&] {
           state.alignment(-1);
-        }).find("TransformerState: the alignment of hypothesis -1 is asked for, the last step had ") == 0);
+        }).find("TransformerState: the alignment of hypothesis -1 does not exist, the last step had ") == 0);
   CHECK(ef::testing::message_of([&] { plain.alignment(0); }) ==
         "TransformerState: no alignments are recorded; call record_alignments(true) before the first step");
   CHECK(ef::testing::message_of([&] { plain.record_alignments(true); }) ==
@@ -277,11 +277,11 @@ TEST_CASE("what a step cannot do is named, and leaves the state as it was", "[mo
   };
   const auto refuses = [&] {
     const std::string count = std::to_string(steps.hypotheses().size());
-    CHECK(message({0, 0}, {1}) == "TransformerState: 2 parents and 1 tokens, expected as many");
-    CHECK(message({0, 9}, {1, 1}) == "TransformerState: parent 9 is asked for, there are " + count);
-    CHECK(message({-1}, {1}) == "TransformerState: parent -1 is asked for, there are " + count);
-    CHECK(message({0}, {11}) == "TransformerState: token 11 is asked for, the vocabulary has 11");
-    CHECK(message({0, 0}, {1, -1}) == "TransformerState: token -1 is asked for, the vocabulary has 11");
+    CHECK(message({0, 0}, {1}) == "TransformerState: 2 parents and 1 tokens, expected equal numbers");
+    CHECK(message({0, 9}, {1, 1}) == "TransformerState: parent 9 does not exist, there are " + count);
+    CHECK(message({-1}, {1}) == "TransformerState: parent -1 does not exist, there are " + count);
+    CHECK(message({0}, {11}) == "TransformerState: token 11 does not exist, the vocabulary has 11");
+    CHECK(message({0, 0}, {1, -1}) == "TransformerState: token -1 does not exist, the vocabulary has 11");
     CHECK_THROWS_AS(state.add(ef::Tokens{{3, 11}, {}}), ef::Error);
     CHECK_THROWS_AS(state.add(ef::Tokens{{3, 4}, {0, 1}}), ef::Error);
   };

@@ -18,7 +18,7 @@ TEST_CASE("matrices are put beside one another and taken apart", "[ops]") {
     return ef::concat_columns(c, in[1], ef::columns(c, ef::concat_columns(c, in[0], in[1]), 1, 3));
   });
   CHECK(ef::testing::message_of([&] { ef::columns<double>({}, a, 1, 2); }) ==
-        "columns: 1 to 3 are asked for, x is [3 x 2]");
+        "columns: 1 to 3 do not exist, x is [3 x 2]");
   CHECK(ef::testing::message_of([&] { ef::concat_columns<double>({}, a, ef::Matrix<double>(2, 2)); }) ==
         "concat_columns: a is [3 x 2], b is [2 x 2]");
 }

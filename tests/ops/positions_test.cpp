@@ -20,5 +20,5 @@ TEST_CASE("positions are counted within each sequence", "[ops]") {
     return ef::add_positions(c, in[0], in[1], rows, 1);
   });
   CHECK_THROWS_WITH(ef::add_positions(none, ef::Variable<double>(x), ef::Variable<double>(table), rows, 2),
-                    "add_positions: position 5 is asked for, the table has 5");
+                    "add_positions: position 5 does not exist, the table has 5");
 }

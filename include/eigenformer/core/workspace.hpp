@@ -206,7 +206,7 @@ class Workspace {
   template <class Scalar>
   static std::size_t bytes_for(Index count) {
     constexpr Index most = (std::numeric_limits<Index>::max)() / Index{sizeof(Scalar)} - Index{block_alignment};
-    check(count >= 0 && count <= most, "Workspace: ", count, " numbers are asked for, expected 0 to ", most);
+    check(count >= 0 && count <= most, "Workspace: ", count, " numbers are requested, expected 0 to ", most);
     const std::size_t bytes = static_cast<std::size_t>(count) * sizeof(Scalar);
     return std::max<std::size_t>(block_alignment, (bytes + block_alignment - 1) & ~(block_alignment - 1));
   }

@@ -58,9 +58,10 @@ namespace detail {
 /// Returns additive attention as an AttentionLayout with one head. Throws if shapes and offsets do not fit.
 inline AttentionLayout additive_attention_layout(Shape q, Shape k, Shape v, Shape values,
                                                  const AdditiveAttentionOptions& options) {
-  check(q.cols == k.cols, "additive_attention: q is ", q, ", k is ", k, ", expected as many columns");
+  check(q.cols == k.cols, "additive_attention: q is ", q, ", k is ", k, ", expected equal numbers of columns");
   check_shape("additive_attention", "v", v, {1, q.cols});
-  check(values.rows == k.rows, "additive_attention: k is ", k, ", values is ", values, ", expected as many rows");
+  check(values.rows == k.rows, "additive_attention: k is ", k, ", values is ", values,
+        ", expected equal numbers of rows");
   const bool indexed = options.key_index.has_value(), paged = options.key_pages.has_value();
   check(!paged || (options.key_pages->page_size > 0 && options.key_rows.given() && !indexed),
         "additive_attention: key_pages needs a page_size, key_rows and no key_index");

@@ -77,7 +77,7 @@ namespace detail {
 inline void check_ranges(std::span<const RowRange> ranges, Index rows) {
   for (const RowRange& range : ranges)
     check(range.begin >= 0 && range.begin <= range.end && range.end <= rows, "pooling: rows ", range.begin, " to ",
-          range.end, " are asked for, x has ", rows, " rows");
+          range.end, " do not exist, x has ", rows, " rows");
 }
 
 /// Whether `x` replaces `largest`. The first of equal entries stays; NaN is larger than any number.

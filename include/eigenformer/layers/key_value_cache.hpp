@@ -76,7 +76,7 @@ class KeyValueCache {
     Layer& to = layers_[checked(layer)];
     const auto rows = static_cast<Index>(table_.new_rows().size());
     check(keys.rows() == rows && values.rows() == rows, "KeyValueCache: keys are ", shape(keys), ", values are ",
-          shape(values), ", expected ", rows, " rows, one a new token");
+          shape(values), ", expected ", rows, " rows, one per new token");
     const bool is_first = to.keys.cols() == 0 && to.values.cols() == 0;
     check(is_first || (keys.cols() == to.keys.cols() && values.cols() == to.values.cols()), "KeyValueCache: keys are ",
           shape(keys), ", values are ", shape(values), ", expected ", to.keys.cols(), " and ", to.values.cols(),
@@ -112,7 +112,7 @@ class KeyValueCache {
   };
 
   std::size_t checked(Index layer) const {
-    check(layer >= 0 && layer < layers(), "KeyValueCache: layer ", layer, " is asked for, there are ", layers());
+    check(layer >= 0 && layer < layers(), "KeyValueCache: layer ", layer, " does not exist, there are ", layers());
     return static_cast<std::size_t>(layer);
   }
   Variable<Scalar> rows_of(Index layer, const Matrix<Scalar>& buffer) const {

@@ -51,7 +51,7 @@ class PageTable {
   /// pages that no sequence uses any more. Throws, before it changes anything, if a parent does not exist.
   void branch(std::span<const Index> parents) {
     for (const Index parent : parents)
-      check(parent >= 0 && parent < sequences(), "PageTable: parent ", parent, " is asked for, there are ",
+      check(parent >= 0 && parent < sequences(), "PageTable: parent ", parent, " does not exist, there are ",
             sequences());
     next_.clear();
     for (const Index parent : parents) {
@@ -70,7 +70,7 @@ class PageTable {
   /// sequence, 0 or more.
   void extend(std::span<const Index> tokens) {
     check(static_cast<Index>(tokens.size()) == sequences(), "PageTable: ", tokens.size(),
-          " numbers of new tokens, expected ", sequences(), ", one a sequence");
+          " numbers of new tokens, expected ", sequences(), ", one per sequence");
     for (const Index count : tokens)
       check(count >= 0, "PageTable: ", count, " tokens are added to a sequence, expected 0 or more");
     extend_by([&](Index s) { return tokens[static_cast<std::size_t>(s)]; });

@@ -9,7 +9,7 @@ namespace eigenformer::inline EIGENFORMER_ABI {
 template <class Scalar>
 Variable<Scalar> columns(const Context<Scalar>& context, const Variable<Scalar>& x, Index first, Index count) {
   check(first >= 0 && count >= 0 && first + count <= x.cols(), "columns: ", first, " to ", first + count,
-        " are asked for, x is ", shape(x));
+        " do not exist, x is ", shape(x));
   if (count == x.cols()) return x;
   Variable<Scalar> y = context.new_matrix(x.rows(), count);
   y.writable() = x.value().middleCols(first, count);

@@ -15,7 +15,7 @@ Variable<Scalar> add_positions(const Context<Scalar>& context, const Variable<Sc
   const RowOffsets batch = rows.for_rows(x.rows(), "add_positions", "x");
   check(x.cols() == table.cols(), "add_positions: x is ", shape(x), ", the table is ", shape(table));
   check(first >= 0 && first + batch.max_length() <= table.rows(), "add_positions: position ",
-        first + batch.max_length() - 1, " is asked for, the table has ", table.rows());
+        first + batch.max_length() - 1, " does not exist, the table has ", table.rows());
   Variable<Scalar> y = context.new_matrix(x.rows(), x.cols());
   for (Index s = 0; s < batch.sequences(); ++s)
     y.writable().middleRows(batch.begin(s), batch.length(s)) =

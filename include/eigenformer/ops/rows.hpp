@@ -36,7 +36,7 @@ Variable<Scalar> gather_rows(const Context<Scalar>& context, const Variable<Scal
 template <class Scalar>
 Variable<Scalar> slice_rows(const Context<Scalar>& context, const Variable<Scalar>& x, Index first, Index count) {
   check(first >= 0 && count >= 0 && first + count <= x.rows(), "slice_rows: rows ", first, " to ", first + count,
-        " are asked for, x is ", shape(x));
+        " do not exist, x is ", shape(x));
   if (count == x.rows()) return x;
   return context.record(x.middle_rows(first, count), {x}, [x, first](const Variable<Scalar>& d_y, Tape<Scalar>& tape) {
     tape.add_row_gradient(x, first, d_y);

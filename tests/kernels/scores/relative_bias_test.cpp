@@ -31,7 +31,7 @@ TEST_CASE("a relative bias that makes no sense says so", "[kernels]") {
     return message_of([&] { ef::RelativeBias<float>(ef::strided_view(weights), buckets); });
   };
   CHECK(message({32, 9, true}) == "nothing was thrown");
-  CHECK(message({30, 128, true}) == "RelativeBias: weights have 32 rows, expected 30, one a bucket");
+  CHECK(message({30, 128, true}) == "RelativeBias: weights have 32 rows, expected 30, one per bucket");
   CHECK(message({3, 128, true}) == "RelativeBias: buckets is 3, expected at least 4");
   CHECK(message({1, 128, false}) == "RelativeBias: buckets is 1, expected at least 2");
   CHECK(message({32, 8, true}) ==

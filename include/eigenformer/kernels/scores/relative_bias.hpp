@@ -51,7 +51,7 @@ class RelativeBias {
           ", expected at most ", largest_max_distance);
     check(weights.rank() == 2, "RelativeBias: weights are ", weights.shape(), ", expected [buckets x heads]");
     check(weights.dimension(0) == buckets.buckets, "RelativeBias: weights have ", weights.dimension(0),
-          " rows, expected ", buckets.buckets, ", one a bucket");
+          " rows, expected ", buckets.buckets, ", one per bucket");
     if (d_weights.data() != nullptr) detail::check_writable(d_weights);
     check(d_weights.data() == nullptr || d_weights.shape() == weights.shape(), "RelativeBias: d_weights are ",
           d_weights.shape(), ", weights are ", weights.shape());

@@ -17,19 +17,19 @@ struct StepLimits {
 /// Throws unless there is one token for each parent, and all parents and tokens exist.
 inline void check_step(const StepLimits& limits, std::span<const Index> parents, std::span<const Token> tokens) {
   check(parents.size() == tokens.size(), limits.where, ": ", parents.size(), " parents and ", tokens.size(),
-        " tokens, expected as many");
+        " tokens, expected equal numbers");
   for (const Index parent : parents)
-    check(parent >= 0 && parent < limits.hypotheses, limits.where, ": parent ", parent, " is asked for, there are ",
+    check(parent >= 0 && parent < limits.hypotheses, limits.where, ": parent ", parent, " does not exist, there are ",
           limits.hypotheses);
   for (const Token token : tokens)
     check(token >= 0 && token < limits.vocabulary, limits.where, ": token ", token,
-          " is asked for, the vocabulary has ", limits.vocabulary);
+          " does not exist, the vocabulary has ", limits.vocabulary);
 }
 
 /// Throws unless hypothesis i has an alignment: alignments are recorded, and the last step had such a hypothesis.
 inline void check_alignment(const char* where, bool recorded, Index i, Index hypotheses) {
   check(recorded, where, ": no alignments are recorded; call record_alignments(true) before the first step");
-  check(i >= 0 && i < hypotheses, where, ": the alignment of hypothesis ", i, " is asked for, the last step had ",
+  check(i >= 0 && i < hypotheses, where, ": the alignment of hypothesis ", i, " does not exist, the last step had ",
         hypotheses);
 }
 

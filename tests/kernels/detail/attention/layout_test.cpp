@@ -74,7 +74,8 @@ TEST_CASE("what does not fit is named, with its shapes", "[kernels]") {
   CHECK(message(q, k, v, {.heads = 3, .key_heads = 1}) ==
         "attention: q is [5 x 12], k is [7 x 12], expected 4 columns in k for 3 heads and 1 key heads");
   CHECK(message(q, k, {7, 8}, {.heads = 3}) == "attention: v is [7 x 8], expected a width that 3 key heads divide");
-  CHECK(message(q, k, {6, 9}, {.heads = 3}) == "attention: k is [7 x 12], v is [6 x 9], expected as many rows");
+  CHECK(message(q, k, {6, 9}, {.heads = 3}) ==
+        "attention: k is [7 x 12], v is [6 x 9], expected equal numbers of rows");
   for (const double rate : {-0.25, 1.0, 1.5, std::numeric_limits<double>::quiet_NaN()}) {
     const std::string m = message(q, k, v, {.heads = 3, .dropout = rate});
     CHECK(m.find("attention: dropout is ") == 0);

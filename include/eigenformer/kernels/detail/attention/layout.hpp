@@ -109,7 +109,7 @@ inline AttentionLayout attention_layout(Shape q, Shape k, Shape v, const Attenti
   check(k.cols == key_heads * key_width, "attention: q is ", q, ", k is ", k, ", expected ", key_heads * key_width,
         " columns in k for ", heads, " heads and ", key_heads, " key heads");
   check(v.cols % key_heads == 0, "attention: v is ", v, ", expected a width that ", key_heads, " key heads divide");
-  check(k.rows == v.rows, "attention: k is ", k, ", v is ", v, ", expected as many rows");
+  check(k.rows == v.rows, "attention: k is ", k, ", v is ", v, ", expected equal numbers of rows");
   check(options.dropout >= 0 && options.dropout < 1, "attention: dropout is ", options.dropout,
         ", expected 0 or more and less than 1");
   const bool indexed = options.key_index.has_value(), paged = options.key_pages.has_value();
