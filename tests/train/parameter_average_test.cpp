@@ -1,6 +1,7 @@
 #include "eigenformer/train/parameter_average.hpp"
 
 #include "eigenformer/train/early_stopping.hpp"
+#include "eigenformer/train/parameter_list.hpp"
 #include "support/catch.hpp"
 #include "support/message_of.hpp"
 #include "support/random.hpp"
@@ -73,6 +74,33 @@ TEST_CASE("the exponential average follows its formula and is restored", "[train
     CHECK(model.second.value == shown.second.value);
   }
   CHECK_THROWS_AS(ef::ExponentialAverage<float>(1), ef::Error);
+}
+
+TEST_CASE("the exponential average takes neither more nor fewer parameters than it holds", "[train]") {
+  ef::Rng rng(33);
+  AveragedPair<double> pair(rng), other(rng);
+  const auto some = [](AveragedPair<double>& model, std::vector<std::size_t> which) {
+    ef::ParameterList<double> all, list;
+    ef::for_each_parameter(model, [&](const std::string& name, auto& x) { all.parameters.emplace_back(name, &x); });
+    for (const std::size_t i : which) list.parameters.push_back(all.parameters[i]);
+    return list;
+  };
+  ef::ExponentialAverage<double> average(0.5);
+  const auto adding = [&](const ef::ParameterList<double>& list) {
+    return ef::testing::message_of([&] { average.add(list, 2); });
+  };
+  average.add(some(pair, {0, 1}), 1);
+  CHECK(adding(some(other, {0})) == "ExponentialAverage: the model has 1 parameters, expected 2 as in the average");
+  CHECK(adding(some(other, {0, 1, 1})) ==
+        "ExponentialAverage: the model has 3 parameters, expected 2 as in the average");
+  CHECK(adding(some(other, {1, 0})).find("ExponentialAverage: parameter second is ") == 0);
+  ef::ParameterList<double> fewer = some(other, {0});
+  const ef::Matrix<double> unchanged = other.first.value;
+  CHECK_THROWS_AS(average.copy_to(fewer), ef::Error);
+  CHECK(other.first.value == unchanged);
+  average.copy_to(other);  // what was refused changed nothing
+  CHECK(other.first.value == pair.first.value);
+  CHECK(other.second.value == pair.second.value);
 }
 
 TEST_CASE("training stops after `patience` validations without improvement", "[train]") {

@@ -92,4 +92,7 @@ TEST_CASE("patterns that match nothing or everything are refused", "[train]") {
   CHECK(message({"encodr.*"}) == "parameters_without: no parameter matches \"encodr.*\"");
   CHECK(message({"*"}) == "parameters_without: all parameters are frozen, expected one to train");
   CHECK(message({}) == "nothing was thrown");
+  CHECK(ef::testing::message_of([&] {
+          ef::parameters_without<float>(model, std::vector<std::string>{"encodr.*"}, "--freeze");
+        }) == "--freeze: no parameter matches \"encodr.*\"");
 }

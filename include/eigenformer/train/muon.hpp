@@ -49,13 +49,17 @@ class Muon {
  public:
   using scalar_type = Scalar;
 
-  /// Throws unless the momentum is in [0, 1), and if the constructor of Adam throws. is_hidden: returns whether the
-  /// matrix of this name is a hidden one.
+  /// Throws if an option is out of range: momentum in [0, 1), steps 0 or more, weight_decay and rms 0 or more, and
+  /// Adam's. is_hidden: returns whether the matrix of this name is a hidden one.
   explicit Muon(const MuonOptions& options = {},
                 std::function<bool(const std::string& name)> is_hidden = is_usually_hidden)
       : options_(options), is_hidden_(std::move(is_hidden)), adam_(options.adam) {
     check(options.momentum >= 0 && options.momentum < 1, "Muon: momentum is ", options.momentum,
           ", expected 0 or more and less than 1");
+    check(options.steps >= 0, "Muon: steps is ", options.steps, ", expected 0 or more");
+    check(options.rms >= 0 && detail::is_finite(options.rms), "Muon: rms is ", options.rms, ", expected 0 or more");
+    check(options.weight_decay >= 0 && detail::is_finite(options.weight_decay), "Muon: weight_decay is ",
+          options.weight_decay, ", expected 0 or more");
   }
 
   const MuonOptions& options() const { return options_; }

@@ -87,7 +87,8 @@ class ExponentialAverage {
 
   bool empty() const { return average_.empty(); }
 
-  /// Adds the parameters after update number `update`, counted from 1. The first call copies them.
+  /// Adds the parameters after update number `update`, counted from 1. The first call copies them. Throws, and adds
+  /// nothing, if the parameters differ in number or shape from those before.
   template <class Model>
   void add(const Model& model, Index update) {
     if (average_.empty()) {
@@ -95,12 +96,11 @@ class ExponentialAverage {
                          [&](const std::string&, const Parameter<Scalar>& x) { average_.emplace_back(x.value); });
       return;
     }
+    check_model(model);
     const auto t = static_cast<double>(update);
     const auto d = static_cast<Scalar>(std::min<double>(decay_, (1 + t) / (10 + t)));
     std::size_t i = 0;
-    for_each_parameter(model, [&](const std::string& name, const Parameter<Scalar>& x) {
-      check(i < average_.size() && shape(x.value) == shape(average_[i].value), "ExponentialAverage: parameter ", name,
-            " is ", shape(x.value), ", expected the parameters of the updates before");
+    for_each_parameter(model, [&](const std::string&, const Parameter<Scalar>& x) {
       average_[i].value += (1 - d) * (x.value - average_[i].value);
       ++i;
     });
@@ -110,13 +110,9 @@ class ExponentialAverage {
   /// parameters do not fit.
   template <class Model>
   void copy_to(Model& model) const {
+    check(!average_.empty(), "ExponentialAverage: nothing was added, expected one or more models");
+    check_model(model);
     std::size_t count = 0;
-    for_each_parameter(model, [&](const std::string& name, const Parameter<Scalar>& x) {
-      check(count < average_.size() && shape(x.value) == shape(average_[count].value), "ExponentialAverage: parameter ",
-            name, " is ", shape(x.value), ", which is not in the average");
-      ++count;
-    });
-    count = 0;
     for_each_parameter(model, [&](const std::string&, Parameter<Scalar>& x) { x.value = average_[count++].value; });
   }
 
@@ -130,6 +126,20 @@ class ExponentialAverage {
   }
 
  private:
+  /// Throws unless the parameters have the number and the shapes of the average.
+  template <class Model>
+  void check_model(const Model& model) const {
+    std::size_t count = 0;
+    for_each_parameter(model, [&](const std::string& name, const Parameter<Scalar>& x) {
+      const std::size_t i = count++;
+      if (i < average_.size())
+        check(shape(x.value) == shape(average_[i].value), "ExponentialAverage: parameter ", name, " is ",
+              shape(x.value), ", expected ", shape(average_[i].value), " as in the average");
+    });
+    check(count == average_.size(), "ExponentialAverage: the model has ", count, " parameters, expected ",
+          average_.size(), " as in the average");
+  }
+
   double decay_;
   std::vector<Parameter<Scalar>> average_;
 };

@@ -64,9 +64,10 @@ inline bool matches(std::string_view name, std::string_view pattern) {
 }
 
 /// Returns the parameters of a model that match none of the patterns. Throws if a pattern matches no parameter (it is
-/// probably misspelt), or if no parameter is left.
+/// probably misspelt), or if no parameter is left. where: begins the message.
 template <class Scalar, class Model>
-ParameterList<Scalar> parameters_without(Model& model, std::span<const std::string> frozen) {
+ParameterList<Scalar> parameters_without(Model& model, std::span<const std::string> frozen,
+                                         const char* where = "parameters_without") {
   std::vector<bool> used(frozen.size());
   ParameterList<Scalar> list = parameters_of<Scalar>(model, [&](const std::string& name) {
     bool is_frozen = false;
@@ -74,9 +75,8 @@ ParameterList<Scalar> parameters_without(Model& model, std::span<const std::stri
       if (matches(name, frozen[i])) is_frozen = used[i] = true;
     return !is_frozen;
   });
-  for (std::size_t i = 0; i < frozen.size(); ++i)
-    check(used[i], "parameters_without: no parameter matches \"", frozen[i], '"');
-  check(!list.parameters.empty(), "parameters_without: all parameters are frozen, expected one to train");
+  for (std::size_t i = 0; i < frozen.size(); ++i) check(used[i], where, ": no parameter matches \"", frozen[i], '"');
+  check(!list.parameters.empty(), where, ": all parameters are frozen, expected one to train");
   return list;
 }
 
