@@ -157,6 +157,12 @@ TEST_CASE("attention to a cache reports its weights to an observer", "[layers]")
   layer({.attention = &expected}, x, memory, memory, {.query_rows = {0, 1, 2}, .key_rows = {0, 5, 7}});
   for (ef::Index head = 0; head < 2; ++head)
     CHECK(recorder.weights(layer).matrix(head) == expected.weights(layer).matrix(head));
+  // The context's observer gets them too, unless the call has one of its own.
+  ef::AttentionRecorder<double> of_context, unused;
+  layer.attend_to_cache({.attention = &of_context}, x, cache, {.query_rows = {0, 1, 2}});
+  CHECK(of_context.weights(layer).matrix(1) == expected.weights(layer).matrix(1));
+  layer.attend_to_cache({.attention = &unused}, x, cache, {.query_rows = {0, 1, 2}, .observer = &recorder});
+  CHECK_THROWS_AS(unused.weights(layer), ef::Error);
 }
 
 TEST_CASE("wrong widths and heads are refused", "[layers]") {

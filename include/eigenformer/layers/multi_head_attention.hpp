@@ -51,7 +51,7 @@ struct CacheQueries {
   // The position of each sequence's first query, for scores that depend on positions, such as a window. The span must
   // outlive the call. nullopt, for self-attention: the queries are the last tokens of their sequence.
   std::optional<std::span<const Index>> query_offsets{};
-  AttentionObserver<Scalar>* observer = nullptr;  // receives the weights, if not null; the context's observer does not
+  AttentionObserver<Scalar>* observer = nullptr;  // receives the weights in place of the context's, if not null
 };
 
 /// Computes MultiHead(Q, K, V) = concat(head_1, .., head_h) W_o with head_i = attention(Q W_q_i, K W_k_i, V W_v_i).
@@ -251,7 +251,7 @@ Variable<Scalar> MultiHeadAttention<Scalar>::attend_to_cache(const Context<Scala
       queries.query_offsets.has_value() ? own.with_offsets(*queries.query_offsets) : own.after_past();
   const VariableScore<Scalar> all = with_positions(context, in.q, placed, positions);
   Context<Scalar> observed = context;
-  observed.attention = queries.observer;
+  if (queries.observer != nullptr) observed.attention = queries.observer;
   record_weights(observed, in.q, in.k, all, options);
   return attend(context, in, all, options);
 }
