@@ -80,6 +80,9 @@ struct RandomOptions {
       options.target_prefix = prefixes;
     }
     options.return_attention = rng.randint(2) == 0;
+    ef::Rng end_rng(rng.split());
+    if (end_rng.randint(3) == 0)
+      options.end_token = {ef::Vocabulary::end, static_cast<ef::Token>(end_rng.randint(model.vocabulary))};
   }
 };
 
@@ -342,6 +345,51 @@ TEST_CASE("a hypothesis that no token may follow is cut off", "[decode]") {
   }
 }
 
+TEST_CASE("any of several end tokens ends a sequence, and without one only a limit does", "[decode]") {
+  // Token 3 is the likeliest in step 0, 4 in step 1, 2 in step 2.
+  ef::Index step_number = 0;
+  const auto step = [&](std::span<const ef::Index> parents, std::span<const ef::Token>) {
+    ef::Matrix<double> logits = ef::Matrix<double>::Zero(static_cast<ef::Index>(parents.size()), 5);
+    constexpr ef::Index likeliest[] = {3, 4, 2};
+    logits.col(likeliest[step_number++ % 3]).setConstant(20);
+    return logits;
+  };
+  const auto found = [&](const ef::EndTokens& end_token, ef::Index least) {
+    step_number = 0;
+    return ef::beam_search(
+               step, 1,
+               {.beam_size = 1, .end_token = end_token, .max_decoding_length = 5, .min_decoding_length = least})
+        .front()
+        .front();
+  };
+  CHECK(found({2, 4}, 0).tokens == std::vector<ef::Token>{3});
+  CHECK(found({2, 4}, 0).ended);
+  CHECK(found({2, 3}, 0).tokens.empty());
+  CHECK(found(2, 0).tokens == std::vector<ef::Token>{3, 4});
+  CHECK(found({2, 4}, 2).tokens.size() == 2);  // not shorter: 4 is forbidden in step 1
+  const ef::Hypothesis endless = found(std::vector<ef::Token>(), 0);
+  CHECK(endless.tokens == std::vector<ef::Token>{3, 4, 2, 3, 4});
+  CHECK_FALSE(endless.ended);
+}
+
+TEST_CASE("logits that are not finite are errors under a forced prefix too", "[decode]") {
+  const std::vector<std::vector<ef::Token>> prefix{{}, {3, 3}};
+  for (const double wrong : {std::numeric_limits<double>::quiet_NaN(), std::numeric_limits<double>::infinity()})
+    for (const ef::Index beam_size : {1, 2}) {
+      CAPTURE(wrong, beam_size);
+      const auto step = [&](std::span<const ef::Index> parents, std::span<const ef::Token> tokens) {
+        ef::Matrix<double> logits = ef::Matrix<double>::Zero(static_cast<ef::Index>(parents.size()), 5);
+        logits.col(2).setConstant(9);
+        for (ef::Index i = 0; i < logits.rows(); ++i)
+          if (tokens[static_cast<std::size_t>(i)] == 3) logits(i, 4) = wrong;
+        return logits;
+      };
+      CHECK(ef::testing::message_of([&] {
+              ef::beam_search(step, 2, {.beam_size = beam_size, .target_prefix = prefix, .max_decoding_length = 4});
+            }) == "beam_search: the step's logits for sentence 1 are not finite");
+    }
+}
+
 TEST_CASE("the search allocates next to nothing after its first steps", "[decode]") {
   if (!ef::testing::can_count_allocations()) return;
   constexpr ef::Index vocabulary = 50;
@@ -385,10 +433,11 @@ TEST_CASE("wrong options of a search are errors", "[decode]") {
         "beam_search: a token of suppress_sequences is 7, the vocabulary has 5 tokens");
   CHECK(message({.suppress_tokens = {-1}}) ==
         "beam_search: a token of suppress_tokens is -1, the vocabulary has 5 tokens");
+  CHECK(message({.end_token = {2, 9}}) == "beam_search: end_token is 9, the vocabulary has 5 tokens");
   CHECK(message({.end_token = 9}) == "beam_search: end_token is 9, the vocabulary has 5 tokens");
   CHECK(message({.max_decoding_length = -1}) == "beam_search: max_decoding_length is -1, expected 0 or more");
   CHECK(message({.max_decoding_length = 3, .min_decoding_length = 4}) ==
-        "beam_search: min_decoding_length is 4, above max_decoding_length, 3");
+        "beam_search: min_decoding_length is 4, expected at most max_decoding_length, which is 3");
   CHECK(message({.max_length_b = -1}) == "beam_search: max_length_b is -1, expected 0 or more");
   CHECK(message({.beam_size = 1, .sampling_topk = -1}) == "beam_search: sampling_topk is -1, expected 0 or more");
   CHECK(message({.sampling_topk = 5}) == "beam_search: sampling_topk is 5 and beam_size 2; sampling needs beam_size 1");
@@ -398,11 +447,11 @@ TEST_CASE("wrong options of a search are errors", "[decode]") {
         "beam_search: a callback needs beam_size 1, given 2");
   CHECK(message({.max_batch_size = -5}) == "beam_search: max_batch_size is -5, expected 0 or more");
   const std::vector<std::vector<ef::Token>> one{{3}}, unknown{{3}, {4, 5}};
-  CHECK(message({.target_prefix = one}) == "beam_search: there are 1 target prefixes, expected 2, one a sentence");
+  CHECK(message({.target_prefix = one}) == "beam_search: there are 1 target prefixes, expected 2, one per sentence");
   CHECK(message({.target_prefix = unknown}) ==
         "beam_search: a token of target_prefix is 5, the vocabulary has 5 tokens");
   const std::vector<ef::Index> limits{3};
-  CHECK(message({.limits = limits}) == "beam_search: there are 1 limits, expected 2, one a sentence");
+  CHECK(message({.limits = limits}) == "beam_search: there are 1 limits, expected 2, one per sentence");
   CHECK(message({.processors = {[](const ef::ProcessorInput&, std::span<double> logits) { logits[1] = 0.0 / 0.0; }}}) ==
         "beam_search: the step's logits for sentence 0 are not finite");
   const auto blind = [](std::span<const ef::Index> parents, std::span<const ef::Token>) {

@@ -77,7 +77,7 @@ TEST_CASE("each sentence is cut off at its own limit", "[decode]") {
 
   const std::vector<ef::Index> none, negative{1, -1};
   CHECK(ef::testing::message_of([&] { ef::greedy_search(script, 2, {.limits = none}); }) ==
-        "greedy_search: there are 0 limits, expected 2, one a sentence");
+        "greedy_search: there are 0 limits, expected 2, one per sentence");
   CHECK(ef::testing::message_of([&] { ef::greedy_search(script, 2, {.limits = negative}); }) ==
         "greedy_search: sentence 1 has the limit -1, expected 0 or more");
 }

@@ -132,7 +132,8 @@ inline std::vector<double> naive_log_probabilities(const ToyModel& model, Index 
   for (Token next = 0; next < static_cast<Token>(row.size()); ++next) {
     std::vector<Token> all = tokens;
     all.push_back(next);
-    bool forbidden = next == options.end_token && static_cast<Index>(tokens.size()) < options.min_decoding_length;
+    bool forbidden =
+        options.end_token.contains(next) && static_cast<Index>(tokens.size()) < options.min_decoding_length;
     forbidden |= options.disable_unk && next == options.unk_token;
     for (const Token token : options.suppress_tokens) forbidden |= token == next;
     for (const std::vector<Token>& sequence : options.suppress_sequences)
@@ -193,7 +194,7 @@ inline std::vector<Hypothesis> all_hypotheses(const ToyModel& model, Index sente
   for (Token token = 0; token < static_cast<Token>(row.size()); ++token) {
     if (std::isinf(row[static_cast<std::size_t>(token)])) continue;
     Hypothesis next = extend(token, row[static_cast<std::size_t>(token)]);
-    if (token == options.end_token) {
+    if (options.end_token.contains(token)) {
       next.tokens.pop_back();
       next.ended = true;
       all.push_back(next);
@@ -265,7 +266,7 @@ inline std::vector<Hypothesis> naive_beam_search(const ToyModel& model, Index se
                      [](const Hypothesis& a, const Hypothesis& b) { return a.log_probability > b.log_probability; });
     running.clear();
     for (std::size_t k = 0; k < std::min(candidates.size(), 2 * beam); ++k) {
-      const bool ended = !forced && candidates[k].tokens.back() == options.end_token;
+      const bool ended = !forced && options.end_token.contains(candidates[k].tokens.back());
       if ((ended || length + 1 == limit) && k < beam) finish(candidates[k], ended);
       if (!ended && length + 1 < limit && running.size() < beam) running.push_back(candidates[k]);
     }

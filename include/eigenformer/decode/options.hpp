@@ -2,11 +2,14 @@
 // translate_batch. Options that it lacks are named as in Hugging Face's generate or in fairseq.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <functional>
+#include <initializer_list>
 #include <optional>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "eigenformer/core/detail/fast_math.hpp"
@@ -42,6 +45,24 @@ enum class BatchType { examples, tokens };
 constexpr auto enum_names(BatchType) {
   return std::to_array<EnumName<BatchType>>({{BatchType::examples, "examples"}, {BatchType::tokens, "tokens"}});
 }
+
+/// The tokens that end a sequence: one token or several. Without any, only limits end a sequence.
+///
+///   DecodingOptions options{.end_token = 2};
+///   DecodingOptions options{.end_token = {2, 17}};
+class EndTokens {
+ public:
+  EndTokens(Token token = Vocabulary::end) : tokens_{token} {}
+  EndTokens(std::initializer_list<Token> tokens) : tokens_(tokens) {}
+  EndTokens(std::vector<Token> tokens) : tokens_(std::move(tokens)) {}
+
+  bool contains(Token token) const { return std::find(tokens_.begin(), tokens_.end(), token) != tokens_.end(); }
+  std::vector<Token>::const_iterator begin() const { return tokens_.begin(); }
+  std::vector<Token>::const_iterator end() const { return tokens_.end(); }
+
+ private:
+  std::vector<Token> tokens_;
+};
 
 /// A hypothesis for whose next token a processor changes the logits.
 struct ProcessorInput {
@@ -100,7 +121,7 @@ struct DecodingOptions {
   std::vector<LogitsProcessor> processors{};             // applied in order, by the calling thread alone
 
   Token begin_token = Vocabulary::begin;  // the decoder's first input
-  Token end_token = Vocabulary::end;      // ends a sequence
+  EndTokens end_token{};                  // end a sequence; Vocabulary::end by default
   Token unk_token = Vocabulary::unknown;
   std::span<const std::vector<Token>> target_prefix{};  // first tokens of each sentence's hypotheses; empty: none
 
@@ -160,7 +181,7 @@ inline void check_options(const DecodingOptions& options, const char* where) {
   expect_least("max_decoding_length", options.max_decoding_length, 0);
   expect_least("min_decoding_length", options.min_decoding_length, 0);
   check(options.limits.has_value() || options.min_decoding_length <= options.max_decoding_length, where,
-        ": min_decoding_length is ", options.min_decoding_length, ", above max_decoding_length, ",
+        ": min_decoding_length is ", options.min_decoding_length, ", expected at most max_decoding_length, which is ",
         options.max_decoding_length);
   expect(options.max_length_a >= 0, "max_length_a", options.max_length_a, "0 or more");
   expect_least("max_length_b", options.max_length_b, 0);

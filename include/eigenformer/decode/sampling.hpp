@@ -33,9 +33,9 @@ struct SamplingBuffers {
 template <class Scalar>
 Token sample_token(std::span<const Scalar> logits, const SamplingOptions& options, double uniform,
                    SamplingBuffers& buffers) {
-  check(options.topk >= 0 && options.topp > 0 && options.topp <= 1 && options.temperature > 0, "sample_token: topk is ",
-        options.topk, ", topp ", options.topp, ", temperature ", options.temperature,
-        ", expected at least 0, above 0 and at most 1, above 0");
+  check(options.topk >= 0, "sample_token: topk is ", options.topk, ", expected 0 or more");
+  check(options.topp > 0 && options.topp <= 1, "sample_token: topp is ", options.topp, ", expected above 0, at most 1");
+  check(options.temperature > 0, "sample_token: temperature is ", options.temperature, ", expected above 0");
   const auto size = static_cast<Index>(logits.size());
   const Index kept = options.topk == 0 ? size : std::min<Index>(options.topk, size);
   buffers.tokens.resize(static_cast<std::size_t>(kept));

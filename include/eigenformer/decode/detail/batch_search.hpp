@@ -25,9 +25,9 @@ inline std::vector<SentencePlan> plan_sentences(Index sentences, std::span<const
   check(sentences >= 0, where, ": there are ", sentences, " sentences, expected 0 or more");
   if (options.limits.has_value())
     check(static_cast<Index>(options.limits->size()) == sentences, where, ": there are ", options.limits->size(),
-          " limits, expected ", sentences, ", one a sentence");
+          " limits, expected ", sentences, ", one per sentence");
   check(options.target_prefix.empty() || static_cast<Index>(options.target_prefix.size()) == sentences, where,
-        ": there are ", options.target_prefix.size(), " target prefixes, expected ", sentences, ", one a sentence");
+        ": there are ", options.target_prefix.size(), " target prefixes, expected ", sentences, ", one per sentence");
   check(options.max_length_a == 0 || sentences == 0 || !source_lengths.empty(), where,
         ": max_length_a needs the sources, given only a step function");
   std::vector<SentencePlan> plans(static_cast<std::size_t>(sentences));
@@ -181,9 +181,12 @@ class BatchSearch {
       for (Index i = begin; i < end; ++i) {
         Row& row = rows_[static_cast<std::size_t>(i)];
         const SentenceSearch& search = slots_[row.slot].search;
-        if (search.is_forced()) continue;
         const LogitsRow<Compute> input{
             {row_begin(logits, i), static_cast<std::size_t>(vocabulary)}, search, row.hypothesis};
+        if (search.is_forced()) {
+          if (!has_finite_sum(input.logits)) row.choices = -1;
+          continue;
+        }
         row.choices =
             choose_tokens(input, options_, buffers,
                           std::span(choices_).subspan(row.first_choice, static_cast<std::size_t>(row.choices)));
@@ -201,7 +204,7 @@ class BatchSearch {
             " tokens");
     };
     if (vocabulary != checked_vocabulary_) {
-      check_token("end_token", options_.end_token);
+      for (const Token token : options_.end_token) check_token("end_token", token);
       if (options_.disable_unk) check_token("unk_token", options_.unk_token);
       for (const Token token : options_.suppress_tokens) check_token("a token of suppress_tokens", token);
       for (const std::vector<Token>& sequence : options_.suppress_sequences)

@@ -50,7 +50,8 @@ struct LogitsRow {
     const std::span<Scalar> row = buffers.logits;
     search.tokens_of(search.running()[static_cast<std::size_t>(hypothesis)], buffers.history);
     const std::span<const Token> history = buffers.history;
-    if (search.length() < options.min_decoding_length) suppress_token(row, options.end_token);
+    if (search.length() < options.min_decoding_length)
+      for (const Token token : options.end_token) suppress_token(row, token);
     if (options.repetition_penalty != 1) apply_repetition_penalty(row, history, options.repetition_penalty);
     if (options.no_repeat_ngram_size > 0) forbid_repeated_ngrams(row, history, options.no_repeat_ngram_size);
     if (options.disable_unk) suppress_token(row, options.unk_token);
@@ -65,6 +66,14 @@ struct LogitsRow {
     return row;
   }
 };
+
+/// Returns whether a softmax of the logits is possible: none is NaN or infinity, and one or more is finite.
+template <class Scalar>
+bool has_finite_sum(std::span<const Scalar> logits) {
+  const auto size = static_cast<Index>(logits.size());
+  return is_finite(row_max(logits.data(), size)) &&
+         is_finite(sum_of_exp(logits.data(), size, softmax_origin(logits.data(), size)));
+}
 
 /// Writes the choices for one hypothesis: the likeliest tokens, best first, or one token for each sample. Returns their
 /// number: at most choices.size(), 0 if no token may follow, -1 if logits are not finite. A logit of minus infinity is

@@ -88,7 +88,7 @@ class SentenceSearch {
     const bool forced = is_forced(), last = length_ + 1 == limit_;
     next_.clear();
     for (const Choice& choice : choices) {
-      const bool ended = !forced && choice.token == options.end_token;
+      const bool ended = !forced && options.end_token.contains(choice.token);
       bool stops = ended || last;
       if (options.callback != nullptr)
         stops |= options.callback({.sentence = options.first_sentence + sentence_,
@@ -113,7 +113,8 @@ class SentenceSearch {
     const bool last = length_ + 1 == limit_;
     next_.clear();
     for (std::size_t k = 0; k < choices.size(); ++k) {
-      const bool ended = choices[k].token == options.end_token, in_beam = static_cast<Index>(k) < options.beam_size;
+      const bool ended = options.end_token.contains(choices[k].token);
+      const bool in_beam = static_cast<Index>(k) < options.beam_size;
       if (ended || last) {
         if (in_beam) finish(append(choices[k]), ended, length_ + 1, options);
       } else if (static_cast<Index>(next_.size()) < options.beam_size) {
