@@ -120,6 +120,30 @@ TEST_CASE("a model is read whole where a save was interrupted", "[io]") {
   CHECK_THROWS_AS(ef::check_saving(path), ef::Error);
 }
 
+TEST_CASE("extra files are replaced together with the model, or not at all", "[io]") {
+  ef::Rng rng(96);
+  const ef::testing::TemporaryFolder folder;
+  const std::filesystem::path path = folder.path() / "model";
+  const auto save = [&](const std::string& record, const std::string& name) {
+    const ef::ExtraFile files[] = {{"record.json", record}, {name, "b"}};
+    const ef::TranslationModel<float> model = small_model(rng);
+    ef::save(path, model, ef::WeightType::float32, files);
+    return model;
+  };
+  const ef::TranslationModel<float> first = save("one", "other.txt");
+  CHECK(ef::read_file(path / "record.json") == "one");
+  CHECK(ef::read_file(path / "other.txt") == "b");
+  std::filesystem::create_directory(path / "blocked");
+  CHECK_THROWS_AS(save("two", "blocked"), ef::Error);
+  CHECK(ef::read_file(path / "record.json") == "one");
+  CHECK(transformer_of(ef::load_translation_model<float>(path)).source_embedding.weight.value ==
+        transformer_of(first).source_embedding.weight.value);
+  const ef::TranslationModel<float> third = save("three", "other.txt");
+  CHECK(ef::read_file(path / "record.json") == "three");
+  CHECK(transformer_of(ef::load_translation_model<float>(path)).source_embedding.weight.value ==
+        transformer_of(third).source_embedding.weight.value);
+}
+
 TEST_CASE("a damaged model folder is refused, and the message names the file", "[io]") {
   ef::Rng rng(93);
   const ef::testing::TemporaryFolder folder;

@@ -11,6 +11,7 @@
 #include <array>
 #include <filesystem>
 #include <memory>
+#include <span>
 #include <sstream>
 #include <string>
 #include <string_view>
@@ -95,12 +96,19 @@ inline void check_saving(const std::filesystem::path& folder) {
   check_folder_writable(folder, detail::model_files);
 }
 
+/// A file that a model folder holds besides those of the model.
+struct ExtraFile {
+  std::string name;
+  std::string bytes{};
+};
+
 /// Writes the files atomically. After a full disk, a killed program or a power cut, the folder holds either the
 /// previous model or this one, complete (see write_folder). Other files in the folder stay as they are.
-/// weights: how matrices are stored (see save_parameters).
+/// weights: how matrices are stored (see save_parameters). extra: files that are replaced together with the model's,
+/// such as a record of its training.
 template <class Scalar>
 void save(const std::filesystem::path& folder, const TranslationModel<Scalar>& model,
-          WeightType weights = WeightType::float32) {
+          WeightType weights = WeightType::float32, std::span<const ExtraFile> extra = {}) {
   Json config = std::visit([](const auto& network) { return detail::network_config(network); }, model.network);
   const auto tokens = [](const TranslationSide& side) {
     return std::string(side.subwords != nullptr ? detail::subword_tokens : to_string(side.tokenization));
@@ -114,6 +122,7 @@ void save(const std::filesystem::path& folder, const TranslationModel<Scalar>& m
     write_file(temporary / "target_vocabulary.txt", detail::vocabulary_text(model.target.vocabulary));
     if (model.source.subwords != nullptr) write_file(temporary / "source.spm", model.source.subwords->bytes());
     if (model.target.subwords != nullptr) write_file(temporary / "target.spm", model.target.subwords->bytes());
+    for (const ExtraFile& file : extra) write_file(temporary / file.name, file.bytes);
   });
 }
 
