@@ -83,6 +83,11 @@ void add_decoding(CLI::App* command, DecodingArguments& arguments) {
       ->allow_extra_args(false)
       ->group("Decoding");
   command
+      ->add_option("--end-token", arguments.end_tokens,
+                   "token that ends a translation; may be repeated (default: </s>)")
+      ->allow_extra_args(false)
+      ->group("Decoding");
+  command
       ->add_option("--max-decoding-length", options.max_decoding_length,
                    "maximum tokens of a translation (default: the model's limit)")
       ->check(whole_in(1, 100'000))
@@ -244,6 +249,7 @@ int run_program(int argc, char** argv) {
   run_command->add_flag("--scores", run_arguments.scores, "print the score after each translation");
   run_command->add_flag("--alignments", run_arguments.decoding.options.return_attention,
                         "print the links between source and target tokens after each translation (\"0-0 1-2\")");
+  run_command->add_flag("--stream", run_arguments.stream, "print each token as soon as it is generated");
   run_command->add_option("--target-prefix", run_arguments.target_prefix,
                           "file with the beginning of each translation, one per line");
   add_decoding(run_command, run_arguments.decoding);

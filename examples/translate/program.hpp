@@ -112,6 +112,7 @@ struct DecodingArguments {
                               .max_batch_size = 2048,
                               .batch_type = ef::BatchType::tokens};
   std::vector<std::string> suppress;      // texts that no translation contains
+  std::vector<std::string> end_tokens;    // that end a translation; empty: the end token alone
   std::optional<ef::WeightType> weights;  // how weights are packed; default: float32, and nothing is reported
 };
 
@@ -119,6 +120,7 @@ struct RunArguments {
   std::string model, target_prefix;
   DecodingArguments decoding;
   bool scores = false;
+  bool stream = false;  // prints a translation token by token
   int threads = 0;
 };
 void run(const RunArguments& arguments);

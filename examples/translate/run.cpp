@@ -1,4 +1,5 @@
 // translate run: translates standard input to standard output, line by line.
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <exception>
@@ -58,14 +59,50 @@ std::string number(double value) {
   return text;
 }
 
+/// Prints a translation while it is generated.
+class StreamedText {
+ public:
+  explicit StreamedText(const ef::TranslationSide& side) : side_(side) {}
+
+  /// Prints what a token adds to the text. The last token, which may be an end token, is left to finish().
+  void add(const ef::DecodingStepResult& step) {
+    if (step.is_last) return;
+    tokens_.push_back(step.token);
+    std::string text = side_.decode(tokens_);
+    while (text.ends_with(replacement)) text.resize(text.size() - replacement.size());
+    if (!text.starts_with(printed_)) return;
+    std::cout << text.substr(printed_.size());
+    ef::flush_standard_output();
+    printed_ = text;
+  }
+  /// Prints the rest of the text, and begins the next one.
+  void finish(const std::string& text) {
+    const auto differ = std::mismatch(text.begin(), text.end(), printed_.begin(), printed_.end()).first;
+    std::cout << std::string(differ, text.end());
+    tokens_.clear();
+    printed_.clear();
+  }
+
+ private:
+  /// U+FFFD: the first bytes of a character whose last bytes are still missing.
+  static constexpr std::string_view replacement = "\xEF\xBF\xBD";
+
+  const ef::TranslationSide& side_;
+  std::vector<ef::Token> tokens_;
+  std::string printed_;
+};
+
 /// Prints the hypotheses of one line, in the format of Moses and Marian: "translation", or "number ||| translation |||
 /// score" for n-best lists. Links, if asked for, follow the translation: "translation ||| links ||| score".
 void print(const std::vector<ef::Hypothesis>& best, ef::Index line, const Translator& translator,
-           const RunArguments& arguments) {
+           const RunArguments& arguments, StreamedText& streamed) {
   const bool n_best = arguments.decoding.options.num_hypotheses > 1;
   for (const ef::Hypothesis& hypothesis : best) {
     if (n_best) std::cout << line << " ||| ";
-    std::cout << translator.text(hypothesis);
+    if (arguments.stream)
+      streamed.finish(translator.text(hypothesis));
+    else
+      std::cout << translator.text(hypothesis);
     if (arguments.decoding.options.return_attention) {
       std::cout << " ||| ";
       // The source's end token has no word.
@@ -82,7 +119,18 @@ void print(const std::vector<ef::Hypothesis>& best, ef::Index line, const Transl
 void run(const RunArguments& arguments) {
   const Model model = load_model(arguments.model);
   ef::ThreadPool pool(arguments.threads);
-  const Translator translator(model, &pool, arguments.decoding);
+  DecodingArguments decoding = arguments.decoding;
+  StreamedText streamed(model.target);
+  if (arguments.stream) {
+    ef::check(decoding.options.beam_size == 1 && decoding.options.num_hypotheses == 1,
+              "--stream: needs --beam-size 1 and --n-best 1, which are ", decoding.options.beam_size, " and ",
+              decoding.options.num_hypotheses);
+    decoding.options.callback = [&](const ef::DecodingStepResult& step) {
+      streamed.add(step);
+      return false;
+    };
+  }
+  const Translator translator(model, &pool, decoding);
   std::ios::sync_with_stdio(false);
   std::cin.tie(nullptr);
   ef::LineReader reader(std::cin, "standard input", stdin);
@@ -97,7 +145,7 @@ void run(const RunArguments& arguments) {
   std::string line;
   ef::Index lines = 0;
   // Lines that have already arrived are translated as one batch; typed lines are answered one by one.
-  constexpr std::size_t max_lines = 512;
+  const std::size_t max_lines = arguments.stream ? 1 : 512;
   while (interrupted == 0) {
     std::vector<std::vector<ef::Token>> sentences, prefixes;
     std::exception_ptr error;  // in a line; earlier lines are translated first
@@ -116,7 +164,7 @@ void run(const RunArguments& arguments) {
       error = std::current_exception();
     }
     for (const std::vector<ef::Hypothesis>& best : translator.decode(sentences, prefixes, lines))
-      print(best, lines++, translator, arguments);
+      print(best, lines++, translator, arguments, streamed);
     ef::flush_standard_output();
     if (error != nullptr) std::rethrow_exception(error);
     if (sentences.empty()) break;

@@ -8,6 +8,23 @@
 
 namespace translate {
 
+namespace {
+
+/// Throws if options contradict each other. Names them as the command line does.
+void check_together(const ef::DecodingOptions& options) {
+  ef::check(!options.samples() || options.beam_size == 1, "--sampling-topk: is ", options.sampling_topk,
+            ", so --beam-size must be 1, but is ", options.beam_size);
+  const ef::Index available = options.beam_size == 1 ? 1 : options.max_candidates();
+  ef::check(options.samples() || options.num_hypotheses <= available, "--n-best: is ", options.num_hypotheses,
+            ", expected at most ", available,
+            options.beam_size == 1 ? " with --beam-size 1" : ", --beam-size * --patience");
+  ef::check(options.min_decoding_length <= options.max_decoding_length, "--min-decoding-length: is ",
+            options.min_decoding_length, ", expected at most ", options.max_decoding_length,
+            ", which is --max-decoding-length or the model's limit");
+}
+
+}  // namespace
+
 Translator::Translator(const Model& model, ef::Threads* threads, const DecodingArguments& arguments)
     : model_(model),
       packed_(model.network, arguments.weights.value_or(ef::WeightType::float32)),
@@ -23,7 +40,19 @@ Translator::Translator(const Model& model, ef::Threads* threads, const DecodingA
   // The limit depends on the sentence alone, so that a translation does not depend on its batch.
   const ef::Index limit = max_length(model);
   if (options_.max_decoding_length == 0 || options_.max_decoding_length > limit) options_.max_decoding_length = limit;
+  if (!arguments.end_tokens.empty()) options_.end_token = end_tokens(arguments.end_tokens);
+  check_together(options_);
   ef::check_options(options_, "decoding");
+}
+
+ef::EndTokens Translator::end_tokens(std::span<const std::string> texts) const {
+  std::vector<ef::Token> tokens;
+  for (const std::string& text : texts) {
+    ef::check(model_.target.vocabulary.contains(text), "--end-token: \"", text,
+              "\" is not one of the model's target tokens, expected a line of target_vocabulary.txt");
+    tokens.push_back(model_.target.vocabulary.encode(std::vector<std::string>{text}).front());
+  }
+  return tokens;
 }
 
 std::vector<ef::Token> Translator::encode(const ef::TranslationSide& side, const std::string& line,

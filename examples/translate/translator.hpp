@@ -37,6 +37,7 @@ class Translator {
   std::vector<std::string> translate(std::span<const std::string> lines, const std::string& where) const;
 
  private:
+  ef::EndTokens end_tokens(std::span<const std::string> texts) const;
   std::vector<ef::Token> encode(const ef::TranslationSide& side, const std::string& line,
                                 const std::string& where) const;
 

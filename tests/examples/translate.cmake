@@ -279,8 +279,23 @@ foreach(option IN ITEMS beam-size patience n-best sampling-topp batch-tokens max
   fails_with("--${option}: is 0, expected a " run --model learnt --${option} 0)
 endforeach()
 fails_with("--early-stopping.*soon" run --model learnt --early-stopping soon)
-fails_with("num_hypotheses is 3, expected at most 1 with beam_size 1" run --model learnt --n-best 3)
-fails_with("sampling needs beam_size 1" run --model learnt --beam-size 2 --sampling-topk 5)
+fails_with("--n-best: is 3, expected at most 1 with --beam-size 1" run --model learnt --n-best 3)
+fails_with("--sampling-topk: is 5, so --beam-size must be 1, but is 2" run --model learnt --beam-size 2 --sampling-topk 5)
+fails_with("--min-decoding-length: is 5, expected at most 4" run --model learnt --min-decoding-length 5
+           --max-decoding-length 4)
+fails_with("--min-decoding-length: is 600, expected at most 512, which is .* the model's limit" run --model learnt
+           --min-decoding-length 600)
+# Several end tokens.
+input_gives(0 "词一\n词二\n" "^$" source.txt run --model learnt --end-token 它 --end-token 。)
+input_gives(0 "词\n词\n" "^$" source.txt run --model learnt --end-token 一 --end-token 二 --beam-size 1)
+fails_with("--end-token: .它词. is not one of the model's target tokens" run --model learnt --end-token 它词)
+# Streamed text is the same text, with scores after it, also of samples and after a prefix.
+input_gives(0 "${two}" "^$" source.txt run --model learnt --stream)
+succeeds("^词一它一。 [|][|][|] -0\\.[0-9]+\n词二它二。 [^\n]+\n$" run --model learnt --stream --scores)
+succeeds("^词三[^\n]*\n词二它二。\n$" run --model learnt --stream --target-prefix prefixes.txt)
+input_gives(0 "${sample_a}" "^$" source.txt run --model learnt --sampling-topk 0 --sampling-temperature 3 --seed 3 --stream)
+fails_with("--stream: needs --beam-size 1 and --n-best 1, which are 3 and 2" run --model learnt --stream --beam-size 3
+           --n-best 2)
 fails_with("--suppress: .xyz. has a token that the model does not know" run --model learnt --suppress xyz)
 file(WRITE ${folder}/one_prefix.txt "词\n")
 input_gives(1 "词一它一。\n" "^translate: one_prefix.txt: has 1 lines, fewer than the input\n$" source.txt
