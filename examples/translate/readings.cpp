@@ -9,8 +9,8 @@ namespace {
 /// Both sentences as tokens and as a batch for the model.
 struct SentencePair {
   SentencePair(const Model& model, const std::string& source, const std::string& target) {
-    ef::check_utf8(source, "align: source");
-    ef::check_utf8(target, "align: target");
+    ef::check_utf8(source, "source sentence");
+    ef::check_utf8(target, "target sentence");
     reading.source = model.source.tokenize(source);
     reading.target = model.target.tokenize(target);
     const std::vector<std::vector<ef::Token>> sources{model.source.vocabulary.encode(reading.source)};
@@ -30,9 +30,9 @@ ef::Matrix<float> attention_of(const ef::Transformer<float>& network, const ef::
                                int layer, int head) {
   const auto& layers = network.decoder.layers;
   const auto heads = static_cast<int>(network.options.layer.heads);
-  ef::check(!layers.empty() && layer >= 0 && layer <= static_cast<int>(layers.size()), "align: layer ", layer,
-            " does not exist, the model has ", layers.size());
-  ef::check(head >= 0 && head <= heads, "align: head ", head, " does not exist, the model has ", heads);
+  ef::check(!layers.empty() && layer >= 0 && layer <= static_cast<int>(layers.size()), "--layer: is ", layer,
+            ", the model has ", layers.size(), " decoder layers");
+  ef::check(head >= 0 && head <= heads, "--head: is ", head, ", the model has ", heads, " heads in each layer");
   const std::size_t chosen = layer == 0 ? layers.size() - 1 : static_cast<std::size_t>(layer - 1);
   const ef::Tensor<float>& weights = recorder.weights(layers[chosen].multihead_attn);
   if (head > 0) return weights.matrix(head - 1);
@@ -43,11 +43,10 @@ ef::Matrix<float> attention_of(const ef::Transformer<float>& network, const ef::
 
 ef::Matrix<float> attention_of(const ef::RecurrentSeq2Seq<float>& network, const ef::AttentionRecorder<float>& recorder,
                                int layer, int head) {
-  ef::check(network.options.context == ef::SourceContext::attention,
-            "align: the model has no attention, its context is ", ef::to_string(network.options.context),
-            "; try --reading influence");
-  ef::check(layer <= 1 && head <= 1, "align: layer ", layer, " and head ", head,
-            " do not exist, the model has one of each");
+  ef::check(network.options.context == ef::SourceContext::attention, "this model has no attention, its context is ",
+            ef::to_string(network.options.context), "; only `align --reading influence` can show it");
+  ef::check(layer <= 1, "--layer: is ", layer, ", a recurrent model has one attention layer");
+  ef::check(head <= 1, "--head: is ", head, ", a recurrent model has one attention head");
   return recorder.weights(network.attention).matrix(0);
 }
 

@@ -26,6 +26,15 @@ SubwordChoice choice_of(const TrainArguments& arguments, const TrainArguments::S
   return {arguments.subwords.size, arguments.subwords.model};
 }
 
+/// Returns the name of the first option that asks for subwords.
+const char* subword_option(const TrainArguments& arguments) {
+  if (arguments.subwords.size > 0) return "--subwords";
+  if (!arguments.subwords.model.empty()) return "--subword-model";
+  if (arguments.source_subwords.size > 0) return "--source-subwords";
+  if (!arguments.source_subwords.model.empty()) return "--source-subword-model";
+  return arguments.target_subwords.size > 0 ? "--target-subwords" : "--target-subword-model";
+}
+
 }  // namespace
 
 SubwordChoice source_subwords(const TrainArguments& arguments) {
@@ -39,9 +48,10 @@ SubwordChoice target_subwords(const TrainArguments& arguments) {
 void check_subword_options(const TrainArguments& arguments) {
   const SubwordChoice source = source_subwords(arguments), target = target_subwords(arguments);
   const bool any = source.is_given() || target.is_given();
-  ef::check(has_sentencepiece || !any, "--subwords: ", missing);
-  ef::check(any || arguments.subword_sampling == 0, "--subword-sampling: needs subwords (--subwords)");
-  ef::check(any || arguments.bpe_dropout == 0, "--bpe-dropout: needs subwords (--subwords)");
+  ef::check(has_sentencepiece || !any, subword_option(arguments), ": ", missing);
+  const bool may_split = any || !arguments.init.empty();  // the initial model may have subwords
+  ef::check(may_split || arguments.subword_sampling == 0, "--subword-sampling: needs subwords (--subwords)");
+  ef::check(may_split || arguments.bpe_dropout == 0, "--bpe-dropout: needs subwords (--subwords)");
   ef::check(arguments.subword_sampling > 0 || arguments.subword_n_best == 0,
             "--subword-n-best: needs --subword-sampling");
   ef::check(!arguments.joint_vocabulary || (source.size == target.size && source.file == target.file),
@@ -61,7 +71,7 @@ std::shared_ptr<const ef::SubwordModel> read_subwords(std::string bytes, const s
 #else
 std::shared_ptr<const ef::SubwordModel> make_subwords(const SubwordChoice&, const std::string&,
                                                       const std::vector<std::string>&) {
-  ef::fail("--subwords: ", missing);
+  ef::fail(missing);
 }
 
 std::shared_ptr<const ef::SubwordModel> read_subwords(std::string, const std::string& name) {
