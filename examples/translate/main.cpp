@@ -6,6 +6,7 @@
 #include <new>
 
 #include "eigenformer/core/standard_streams.hpp"
+#include "translate/model_options.hpp"
 #include "translate/program.hpp"
 #include "translate/replay.hpp"
 #include "translate/train_options.hpp"
@@ -42,14 +43,6 @@ void add_layer_and_head(CLI::App* command, int& layer, int& head) {
       ->check(whole_in(1, 10'000));
   command->add_option("--head", head, "head of that layer, from 1 (default: the mean of all)")
       ->check(whole_in(1, 10'000));
-}
-
-/// Returns the names of all values of an enum.
-template <class Enum>
-std::vector<std::string> names_of() {
-  std::vector<std::string> names;
-  for (const Enum value : ef::values_of<Enum>()) names.emplace_back(ef::to_string(value));
-  return names;
 }
 
 /// Adds the options of decoding, under CTranslate2's names.
@@ -176,27 +169,7 @@ int run_program(int argc, char** argv) {
   valid_source->needs(valid_target)->excludes(valid_pairs);
   valid_target->needs(valid_source);
   train_command->add_option("--out", train_arguments.out, "folder for the best model, and for checkpoints");
-  const auto add_choice = [&](const char* name, std::string& choice, const std::vector<std::string>& choices,
-                              const char* help) {
-    train_command->add_option(name, choice, help)->check(CLI::IsMember(choices))->capture_default_str();
-  };
-  add_choice("--model", train_arguments.model, {"transformer", "recurrent"}, "kind of model");
-  add_choice("--preset", train_arguments.preset, {"tiny", "base"},
-             "tiny: 4 layers of width 128 (recurrent: 1 of 256); base: 6 layers of width 512 (recurrent: 2 of 512)");
-  train_command->add_option("--width", train_arguments.width, "width of the layers (default: from the preset)")
-      ->check(whole_in(1, 8192));
-  train_command
-      ->add_option("--layers", train_arguments.layers, "layers in encoder and decoder each (default: from the preset)")
-      ->check(whole_in(1, 100));
-  add_choice("--positions", train_arguments.positions, names_of<ef::PositionEncoding>(),
-             "position encoding of a Transformer");
-  add_choice("--context", train_arguments.context, names_of<ef::SourceContext>(),
-             "how a recurrent decoder reads the source");
-  add_choice("--score", train_arguments.score, names_of<ef::AlignmentScore>(), "attention score of a recurrent model");
-  train_command->add_flag("--input-feeding,!--no-input-feeding", train_arguments.input_feeding,
-                          "recurrent attention: feed each output to the next step (default: yes)");
-  add_choice("--encoder", train_arguments.encoder, names_of<ef::SourceEncoder>(), "encoder of a recurrent model");
-  add_choice("--cell", train_arguments.cell, names_of<ef::RecurrentCell>(), "cell of recurrent layers");
+  add_model_options(train_command, train_arguments);
   const CLI::IsMember tokenizations(names_of<ef::Tokenization>());
   train_command
       ->add_option("--tokens", train_arguments.tokens,
@@ -208,12 +181,13 @@ int run_program(int argc, char** argv) {
       ->check(tokenizations);
   add_subwords(train_command, train_arguments);
   train_command
-      ->add_option("--minutes", train_arguments.minutes, "stop after this time (default: 20 if no limit is given)")
-      ->check(above_0_up_to(1'000'000));
-  train_command->add_option("--epochs", train_arguments.epochs, "stop after this number of epochs")
-      ->check(whole_in(1, 100'000));
-  train_command->add_option("--updates", train_arguments.updates, "stop after this number of updates")
-      ->check(whole_in(1, 1'000'000'000));
+      ->add_option("--minutes", train_arguments.minutes,
+                   "stop after this time (0: no limit; default: 20 if no limit is given)")
+      ->check(number_in(0, 1'000'000, "from 0 to 1000000"));
+  train_command->add_option("--epochs", train_arguments.epochs, "stop after this number of epochs (0: no limit)")
+      ->check(whole_in(0, 100'000));
+  train_command->add_option("--updates", train_arguments.updates, "stop after this number of updates (0: no limit)")
+      ->check(whole_in(0, 1'000'000'000));
   train_command->add_option("--batch-tokens", train_arguments.batch_tokens, "maximum tokens per update on either side")
       ->check(whole_in(1, 1'000'000))
       ->capture_default_str();
@@ -315,6 +289,7 @@ int run_program(int argc, char** argv) {
 #endif
   if (*train_command) {
     check_arguments(train_arguments);
+    check_model_options(*train_command, train_arguments);
     check_resumed_arguments(train_arguments);
     train(train_arguments);
   } else if (*replay_command) {

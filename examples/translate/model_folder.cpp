@@ -4,16 +4,25 @@
 
 namespace translate {
 
+namespace {
+
+constexpr const char* training_file = "training.json";
+
+}  // namespace
+
 Model load_model(const std::filesystem::path& folder) {
   return ef::load_translation_model<float>(folder, {}, read_subwords);
 }
 
 void check_saving(const std::filesystem::path& folder) {
   ef::check_saving(folder);
+  constexpr const char* also[] = {training_file};
+  ef::check_folder_writable(folder, also);
 }
 
-void save_model(const std::filesystem::path& folder, const Model& model) {
-  ef::save(folder, model);
+void save_model(const std::filesystem::path& folder, const Model& model, const std::string& training_json) {
+  const ef::ExtraFile training{training_file, training_json};
+  ef::save(folder, model, std::span(&training, 1));
 }
 
 }  // namespace translate

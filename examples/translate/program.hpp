@@ -29,8 +29,8 @@ extern volatile std::sig_atomic_t interrupted;
 Model load_model(const std::filesystem::path& folder);
 /// Throws if a model cannot be saved in the folder.
 void check_saving(const std::filesystem::path& folder);
-/// Saves a model in the folder.
-void save_model(const std::filesystem::path& folder, const Model& model);
+/// Saves a model in the folder, together with the options of its run as JSON.
+void save_model(const std::filesystem::path& folder, const Model& model, const std::string& training_json);
 
 // The subcommands. Each throws ef::Error on failure; main() prints it as one line on stderr and exits with 1.
 
@@ -54,8 +54,11 @@ struct TrainArguments {
   std::string out;
   std::string model = "transformer";
   std::string preset = "tiny";
-  ef::Index width = 0;   // 0: the preset's
-  ef::Index layers = 0;  // 0: the preset's
+  ef::Index width = 0;         // 0: the preset's
+  ef::Index layers = 0;        // 0: the preset's
+  ef::Index heads = 0;         // 0: the preset's
+  ef::Index feed_forward = 0;  // 0: the preset's multiple of the width
+  bool norm_first = true;
   std::string positions = "sinusoidal";
   std::string context = "attention", score = "additive", encoder = "recurrent", cell = "gru";  // recurrent models only
   bool input_feeding = true;
@@ -78,6 +81,7 @@ struct TrainArguments {
   ef::Index max_length = 256;
   double rate = 0;      // 0: the preset's
   double dropout = -1;  // below 0: the preset's
+  double label_smoothing = 0.1;
   std::uint64_t seed = 1;
   int threads = 0;
   bool resume = false;                // continue from the newest checkpoint in `out`
@@ -90,10 +94,12 @@ struct TrainArguments {
   double weight_decay = -1;                                                        // below 0: the optimiser's
   double embedding_dropout = -1, attention_dropout = -1, activation_dropout = -1;  // below 0: `dropout`
   std::vector<std::string> freeze;                                                 // patterns of parameter names
-  std::string init;        // folder of a model that training starts from; empty: random weights
-  double ema = 0;          // decay of the average of the parameters; 0: none
-  ef::Index average = 0;   // number of last checkpoints whose average is validated at the end; 0: none
-  ef::Index patience = 0;  // validations without improvement; 0: no early stopping
+  std::string init;                 // folder of a model that training starts from; empty: random weights
+  double ema = 0;                   // decay of the average of the parameters; 0: none
+  ef::Index average = 0;            // number of checkpoints whose average is validated at the end; 0: none
+  std::string average_of = "last";  // or "best": the checkpoints of the average
+  ef::Index validate_every = 0;     // updates; 0: 20 validations, spread over the budget
+  ef::Index patience = 0;           // validations without improvement; 0: no early stopping
   std::string stop_metric = "bleu";
   std::string config;  // file of options in JSON
   std::string log;     // CSV file of updates and validations

@@ -10,6 +10,7 @@
 #include "eigenformer/train/replay.hpp"
 #include "translate/heat_map.hpp"
 #include "translate/readings.hpp"
+#include "translate/run_hash.hpp"
 #include "translate/train.hpp"
 
 namespace translate {
@@ -62,11 +63,11 @@ struct BatchReport {
 };
 
 void print_update(const ef::TrainingProgress& progress, const std::vector<ef::GradientNorm>& norms,
-                  std::uint64_t parameters) {
+                  const std::string& parameters) {
   std::printf("update %lld: loss %.6f, %lld target tokens, learning rate %.6g, gradient norm %.6f\n",
               static_cast<long long>(progress.update), progress.loss, static_cast<long long>(progress.items),
               progress.learning_rate, progress.gradient_norm);
-  std::printf("parameters after it: %016llx\ngradient norms:\n", static_cast<unsigned long long>(parameters));
+  std::printf("parameters after it: %s\ngradient norms:\n", parameters.c_str());
   for (const ef::GradientNorm& layer : norms) std::printf("  %-40s %.6f\n", layer.name.c_str(), layer.norm);
 }
 
@@ -123,10 +124,12 @@ void replay(const ReplayArguments& arguments) {
   TrainingSettings settings = settings_of(of_run, &pool);
   settings.encode_epoch = data.encode_epoch;
   TrainingRun run = begin_run(of_run);
-  ef::ParameterList<float> trained = ef::parameters_without<float>(model.network, settings.freeze);
+  ef::ParameterList<float> trained = ef::parameters_without<float>(model.network, settings.freeze, "--freeze");
   if (before.checkpoint) {
     const auto state = before.checkpoint->state<RunState>();
-    ef::check(state.data == data.hash(), "replay: the corpus is not the one that the run was begun with");
+    ef::check(
+        state.data == run_hash(of_run, data, model),
+        "replay: the corpus, the validation pairs or the model of --init are not those that the run was begun with");
     before.checkpoint->restore(model.network, trained, run.optimizer);
     run.state = state.training;
   }
@@ -144,7 +147,7 @@ void replay(const ReplayArguments& arguments) {
         ef::train_until(trained, run.optimizer, next_batch, loss, arguments.update - 1, options);
         const Model copy = model;
         const auto observed = ef::observe_update(trained, run.optimizer, next_batch, loss, options);
-        print_update(observed.progress, observed.gradient_norms, ef::parameter_hash(network));
+        print_update(observed.progress, observed.gradient_norms, hex(ef::parameter_hash(network)));
         print_batches(arguments, copy, std::get<std::remove_cvref_t<decltype(network)>>(copy.network), observed.batches,
                       settings);
       },

@@ -39,6 +39,13 @@ class Pairs {
       ef::for_each_pair(pairs_, visit);
   }
 
+  /// Returns the number of pairs. Throws like for_each.
+  ef::Index count() const {
+    ef::Index pairs = 0;
+    for_each([&](const std::string&, const std::string&) { ++pairs; });
+    return pairs;
+  }
+
  private:
   std::string pairs_, source_, target_;
   bool are_files_ = false;
@@ -64,15 +71,25 @@ struct Side {
 };
 struct Sides {
   Side source, target;
-  ef::Index pairs = 0;
 };
 
+/// Calls visit(source, target) for each pair that is not held out. held_out: for each pair.
+void for_each_training_pair(const Pairs& pairs, const std::vector<bool>& held_out,
+                            ef::FunctionRef<void(const std::string&, const std::string&)> visit) {
+  std::size_t i = 0;
+  pairs.for_each([&](const std::string& source, const std::string& target) {
+    const std::size_t pair = i++;
+    if (pair >= held_out.size() || !held_out[pair]) visit(source, target);
+  });
+}
+
 /// Learns or reads the subword models that the arguments ask for, and makes their vocabularies.
-void make_subwords(const Pairs& pairs, const TrainArguments& arguments, Sides& sides) {
+void make_subwords(const Pairs& pairs, const std::vector<bool>& held_out, const TrainArguments& arguments,
+                   Sides& sides) {
   const SubwordChoice source = source_subwords(arguments), target = target_subwords(arguments);
   std::vector<std::string> source_lines, target_lines;
   if (source.size > 0 || target.size > 0)
-    pairs.for_each([&](const std::string& of_source, const std::string& of_target) {
+    for_each_training_pair(pairs, held_out, [&](const std::string& of_source, const std::string& of_target) {
       if (source.size > 0) source_lines.push_back(of_source);
       if (target.size > 0) target_lines.push_back(of_target);
     });
@@ -89,17 +106,17 @@ void make_subwords(const Pairs& pairs, const TrainArguments& arguments, Sides& s
     make(target, target_lines, sides.target.side);
 }
 
-/// Makes the vocabularies of both sides, in up to three passes over the pairs.
-Sides make_sides(const Pairs& pairs, const TrainArguments& arguments) {
+/// Makes the vocabularies of both sides from the pairs that are not held out, in up to three passes over the pairs.
+Sides make_sides(const Pairs& pairs, const std::vector<bool>& held_out, const TrainArguments& arguments) {
   const auto chosen = [&](const std::string& of_side) { return of_side.empty() ? arguments.tokens : of_side; };
   const std::string of_source = chosen(arguments.source_tokens), of_target = chosen(arguments.target_tokens);
   Sides sides;
-  make_subwords(pairs, arguments, sides);
+  make_subwords(pairs, held_out, arguments, sides);
   const bool source_is_split = sides.source.side.subwords != nullptr;
   const bool target_is_split = sides.target.side.subwords != nullptr;
   ef::TokenizationGuess source_guess, target_guess;
   if ((of_source.empty() && !source_is_split) || (of_target.empty() && !target_is_split))
-    pairs.for_each([&](const std::string& source, const std::string& target) {
+    for_each_training_pair(pairs, held_out, [&](const std::string& source, const std::string& target) {
       source_guess.add(source);
       target_guess.add(target);
     });
@@ -109,7 +126,7 @@ Sides make_sides(const Pairs& pairs, const TrainArguments& arguments) {
   sides.source.side.tokenization = tokenization(of_source, source_guess);
   sides.target.side.tokenization = tokenization(of_target, target_guess);
   ef::TokenCounts source_counts, target_counts, joint_counts;
-  pairs.for_each([&](const std::string& source, const std::string& target) {
+  for_each_training_pair(pairs, held_out, [&](const std::string& source, const std::string& target) {
     const auto add = [&](const Side& side, const std::string& sentence, ef::TokenCounts& counts) {
       if (side.side.subwords != nullptr) return;
       const std::vector<std::string> tokens = side.side.tokenize(sentence);
@@ -118,22 +135,32 @@ Sides make_sides(const Pairs& pairs, const TrainArguments& arguments) {
     };
     add(sides.source, source, source_counts);
     add(sides.target, target, target_counts);
-    ++sides.pairs;
   });
-  const auto finish = [&](Side& side, const ef::TokenCounts& counts, const char* name) {
+  const auto finish = [&](Side& side, const ef::TokenCounts& counts) {
     const bool is_split = side.side.subwords != nullptr;
     if (!is_split)
       side.side.vocabulary =
           ef::Vocabulary::of(arguments.joint_vocabulary ? joint_counts : counts, {.min_count = arguments.min_count});
     side.tokens = counts.total();
-    const std::string tokens = is_split ? std::string(ef::to_string(side.side.subwords->type())) + " subwords"
-                                        : std::string(ef::to_string(side.side.tokenization));
-    std::printf("%s: %s, vocabulary size %lld\n", name, tokens.c_str(),
-                static_cast<long long>(side.side.vocabulary.size()));
   };
-  finish(sides.source, source_counts, "source");
-  finish(sides.target, target_counts, "target");
+  finish(sides.source, source_counts);
+  finish(sides.target, target_counts);
   return sides;
+}
+
+/// Returns the tokens and vocabularies of a model.
+Sides sides_of(Model&& model) {
+  Sides sides;
+  sides.source.side = std::move(model.source);
+  sides.target.side = std::move(model.target);
+  return sides;
+}
+
+/// Prints the tokens and the vocabulary size of one language.
+void print(const ef::TranslationSide& side, const char* name) {
+  const std::string tokens = side.subwords != nullptr ? std::string(ef::to_string(side.subwords->type())) + " subwords"
+                                                      : std::string(ef::to_string(side.tokenization));
+  std::printf("%s: %s, vocabulary size %lld\n", name, tokens.c_str(), static_cast<long long>(side.vocabulary.size()));
 }
 
 ef::Seq2Seq<float> make_transformer(const TrainArguments& arguments, ef::Index sources, ef::Index targets,
@@ -147,9 +174,13 @@ ef::Seq2Seq<float> make_transformer(const TrainArguments& arguments, ef::Index s
     options.layer.width = arguments.width;
   }
   if (arguments.layers > 0) options.num_encoder_layers = options.num_decoder_layers = arguments.layers;
+  if (arguments.heads > 0) options.layer.heads = arguments.heads;
+  if (arguments.feed_forward > 0) options.layer.dim_feedforward = arguments.feed_forward;
+  ef::check(options.layer.width % options.layer.heads == 0, "--heads: is ", options.layer.heads,
+            ", expected a divisor of the width, ", options.layer.width);
   options.positions = ef::value_of<ef::PositionEncoding>(arguments.positions);
   options.share_embeddings = arguments.joint_vocabulary;
-  options.layer.norm_first = true;
+  options.layer.norm_first = arguments.norm_first;
   options.max_length = 2 * arguments.max_length;
   if (arguments.dropout >= 0) options.layer.dropout = arguments.dropout;
   options.layer.embedding_dropout = arguments.embedding_dropout;
@@ -170,6 +201,9 @@ ef::Seq2Seq<float> make_recurrent(const TrainArguments& arguments, ef::Index sou
   options.encoder = ef::value_of<ef::SourceEncoder>(arguments.encoder);
   options.cell = ef::value_of<ef::RecurrentCell>(arguments.cell);
   options.input_feeding = arguments.input_feeding;
+  if (arguments.heads > 0) options.heads = arguments.heads;
+  ef::check(options.encoder != ef::SourceEncoder::self_attention || options.hidden % options.heads == 0, "--heads: is ",
+            options.heads, ", expected a divisor of the width, ", options.hidden);
   options.share_embeddings = arguments.joint_vocabulary;
   options.max_length = 2 * arguments.max_length;
   if (arguments.dropout >= 0) options.dropout = arguments.dropout;
@@ -215,17 +249,16 @@ TrainingData read_training_data(const TrainArguments& arguments) {
   const std::string name = or_else(arguments.pairs, arguments.source);
   const Pairs pairs(arguments.pairs, arguments.source, arguments.target);
   const bool has_validation = !arguments.valid_pairs.empty() || !arguments.valid_source.empty();
-  Sides sides = make_sides(pairs, arguments);
-  if (!arguments.init.empty()) {
-    Model initial = load_model(arguments.init);
-    sides.source.side = std::move(initial.source);
-    sides.target.side = std::move(initial.target);
-    std::printf("tokens and vocabularies are those of %s\n", arguments.init.c_str());
-  }
+  const ef::Index pair_count = pairs.count();
+  const std::vector<bool> held_out =
+      has_validation ? std::vector<bool>(static_cast<std::size_t>(pair_count)) : hold_out(pair_count, arguments.seed);
+  Sides sides = arguments.init.empty() ? make_sides(pairs, held_out, arguments) : sides_of(load_model(arguments.init));
+  print(sides.source.side, "source");
+  print(sides.target.side, "target");
+  if (!arguments.init.empty()) std::printf("tokens and vocabularies are those of %s\n", arguments.init.c_str());
   Model blank{{}, std::move(sides.source.side), std::move(sides.target.side)};
 
   const std::string validation_name = has_validation ? or_else(arguments.valid_pairs, arguments.valid_source) : name;
-  std::vector<bool> held_out(static_cast<std::size_t>(sides.pairs));
   ef::ParallelCorpus validation;
   PairEncoder training(blank, arguments.max_length), validating(blank, arguments.max_length);
   const auto validate_with = [&](const std::string& source, const std::string& target, ef::Index line) {
@@ -237,13 +270,11 @@ TrainingData read_training_data(const TrainArguments& arguments) {
     const ef::ParallelCorpus given = read(arguments.valid_pairs, arguments.valid_source, arguments.valid_target);
     for (std::size_t i = 0; i < given.source.size(); ++i)
       validate_with(given.source[i], given.target[i], static_cast<ef::Index>(i) + 1);
-  } else {
-    held_out = hold_out(sides.pairs, arguments.seed);
   }
   training.reserve(sides.source.tokens, sides.target.tokens);
   ef::Index line = 0;
   pairs.for_each([&](const std::string& source, const std::string& target) {
-    ef::check(line < sides.pairs, name, ": has grown while it was read");
+    ef::check(line < pair_count, name, ": has grown while it was read");
     if (held_out[static_cast<std::size_t>(line++)])
       validate_with(source, target, line);
     else
@@ -255,7 +286,7 @@ TrainingData read_training_data(const TrainArguments& arguments) {
                 static_cast<long long>(validating.skipped()));
   ef::check(training.skipped() == 0 || training.size() > 0, name, ": no training pair has at most ",
             arguments.max_length, " tokens (--max-length)");
-  ef::check(validation.size() > 0, name, ": has ", sides.pairs,
+  ef::check(validation.size() > 0, name, ": has ", pair_count,
             " pairs, expected 50 or more, of which 2 % are held out for validation; or use --valid-pairs");
   EncodeEpoch encode_epoch = random_splits(arguments, blank, pairs, held_out, name);
   TrainingData data{.source = std::move(blank.source),
@@ -294,6 +325,8 @@ TrainingSettings settings_of(const TrainArguments& arguments, ef::Threads* threa
   settings.warmup = arguments.warmup > 0 ? arguments.warmup : arguments.preset == "base" ? 4000 : 1000;
   settings.schedule = arguments.schedule;
   settings.accumulate = arguments.accumulate;
+  settings.label_smoothing = arguments.label_smoothing;
+  settings.validate_every = arguments.validate_every;
   settings.freeze = arguments.freeze;
   settings.seed = arguments.seed + 1;
   settings.threads = threads;

@@ -6,9 +6,11 @@
 #include <filesystem>
 #include <string>
 #include <type_traits>
+#include <vector>
 
 #include "eigenformer/io/checkpoint.hpp"
 #include "eigenformer/train/early_stopping.hpp"
+#include "translate/checkpoint_average.hpp"
 #include "translate/training.hpp"
 #include "translate/training_plot.hpp"
 
@@ -39,28 +41,19 @@ TrainingSettings settings_of(const TrainArguments& arguments, ef::Threads* threa
 /// Returns a run at its beginning, with the optimiser that the arguments choose.
 TrainingRun begin_run(const TrainArguments& arguments);
 
-/// The quality of a model on the validation sentences.
-struct Quality {
-  double bleu = -1;
-  double perplexity = 0;
-
-  /// Compares BLEU, then perplexity: early in training BLEU may stay 0 for long.
-  bool is_better_than(const Quality& other) const {
-    return bleu != other.bleu ? bleu > other.bleu : perplexity < other.perplexity;
-  }
-};
-
 /// The state that a checkpoint holds besides the parameters and the optimiser.
 struct RunState {
   ef::TrainingState training;
-  Quality best;                   // of all validations so far
-  ef::EarlyStopping stopping;     // counts the validations since the best one by --stop-metric
-  double lowest_perplexity = 0;   // of all validations so far; 0: there was none
-  TrainArguments arguments;       // what the run was started or last resumed with
-  ef::Index arguments_since = 0;  // number of updates before the first one with these arguments
-  std::uint64_t data = 0;         // TrainingData::hash
-  std::uint64_t parameters = 0;   // ef::parameter_hash of the network
-  TrainingCurves curves;          // for --plot
+  Quality best;                        // of the run's validations so far, for --patience
+  Quality saved;                       // of the model in --out, which may be of a stopped run or an average
+  ef::EarlyStopping stopping;          // counts the validations since the best one by --stop-metric
+  double lowest_perplexity = 0;        // of all validations so far; 0: there was none
+  TrainArguments arguments;            // what the run was started or last resumed with
+  ef::Index arguments_since = 0;       // number of updates before the first one with these arguments
+  std::string data;                    // run_hash
+  std::string parameters;              // ef::parameter_hash of the network, in hexadecimal digits
+  TrainingCurves curves;               // for --plot
+  std::vector<KeptModel> best_models;  // for --average-of best
 };
 
 /// Returns the folder of a run's checkpoints.
@@ -69,13 +62,6 @@ inline std::filesystem::path checkpoints_of(const std::filesystem::path& out) {
 }
 
 // The options in JSON; see io/options.hpp.
-
-template <class Options>
-requires std::same_as<std::remove_const_t<Options>, Quality>
-void visit_options(Options& quality, auto&& visitor) {
-  visitor("bleu", quality.bleu);
-  visitor("perplexity", quality.perplexity);
-}
 
 /// Visits the options of `train` under the names that they have on the command line.
 template <class Options>
@@ -93,6 +79,9 @@ void visit_options(Options& arguments, auto&& visitor) {
   visit("preset", arguments.preset);
   visit("width", arguments.width);
   visit("layers", arguments.layers);
+  visit("heads", arguments.heads);
+  visit("feed-forward", arguments.feed_forward);
+  visit("norm-first", arguments.norm_first);
   visit("positions", arguments.positions);
   visit("context", arguments.context);
   visit("score", arguments.score);
@@ -121,6 +110,7 @@ void visit_options(Options& arguments, auto&& visitor) {
   visit("max-length", arguments.max_length);
   visit("rate", arguments.rate);
   visit("dropout", arguments.dropout);
+  visit("label-smoothing", arguments.label_smoothing);
   visit("seed", arguments.seed);
   visit("checkpoint-every", arguments.checkpoint_every);
   visit("keep", arguments.keep);
@@ -136,6 +126,8 @@ void visit_options(Options& arguments, auto&& visitor) {
   visit("init", arguments.init);
   visit("ema", arguments.ema);
   visit("average", arguments.average);
+  visit("average-of", arguments.average_of);
+  visit("validate-every", arguments.validate_every);
   visit("patience", arguments.patience);
   visit("stop-metric", arguments.stop_metric);
   visit("log", arguments.log);
@@ -147,6 +139,7 @@ requires std::same_as<std::remove_const_t<Options>, RunState>
 void visit_options(Options& state, auto&& visitor) {
   visitor("training", state.training);
   visitor("best", state.best);
+  visitor("saved", state.saved);
   visitor("stopping", state.stopping);
   visitor("lowest_perplexity", state.lowest_perplexity);
   visitor("arguments", state.arguments);
@@ -154,6 +147,7 @@ void visit_options(Options& state, auto&& visitor) {
   visitor("data", state.data);
   visitor("parameters", state.parameters);
   visitor("curves", state.curves, ef::AddedLater());
+  visitor("best_models", state.best_models, ef::AddedLater());
 }
 
 }  // namespace translate

@@ -27,7 +27,7 @@ void add_run_options(CLI::App* command, TrainArguments& arguments) {
     command->add_option(name, value, help)->check(whole_in(smallest, largest))->capture_default_str();
   };
   const auto add_rate = [&](const char* name, double& value, const char* help) {
-    command->add_option(name, value, help)->check(number_in(0, 0.9, "from 0 to 0.9"));
+    return command->add_option(name, value, help)->check(number_in(0, 0.9, "from 0 to 0.9"));
   };
   constexpr std::uint64_t many = 1'000'000'000;
   command->add_flag("--resume", arguments.resume,
@@ -41,6 +41,8 @@ void add_run_options(CLI::App* command, TrainArguments& arguments) {
       ->capture_default_str();
   command->add_option("--warmup", arguments.warmup, "updates until the peak learning rate (default: from the preset)")
       ->check(whole_in(1, many));
+  add_rate("--label-smoothing", arguments.label_smoothing, "share of the target probability spread over all tokens")
+      ->capture_default_str();
   command->add_option("--optimizer", arguments.optimizer, "optimiser; muon leaves embeddings and vectors to Adam")
       ->check(CLI::IsMember({"adam", "adamw", "muon"}))
       ->capture_default_str();
@@ -61,9 +63,15 @@ void add_run_options(CLI::App* command, TrainArguments& arguments) {
   command->add_option("--ema", arguments.ema, "validate and save a moving average of the parameters with this decay")
       ->check(number_in(0, 0.999999, "from 0 to 0.999999"));
   add_count("--average", arguments.average, 0, 1000,
-            "at the end, also validate the average of this number of last checkpoints");
-  add_count("--patience", arguments.patience, 0, 1'000'000,
-            "stop after this number of validations without improvement (0: never)");
+            "at the end, also validate the average of this number of checkpoints (0: none)");
+  command->add_option("--average-of", arguments.average_of, "checkpoints of --average: the last, or the best validated")
+      ->check(CLI::IsMember({"last", "best"}))
+      ->capture_default_str();
+  add_count("--validate-every", arguments.validate_every, 0, many,
+            "updates between validations (0: 20 validations, spread evenly over the budget)");
+  add_count(
+      "--patience", arguments.patience, 0, 1'000'000,
+      "stop after this number of validations without improvement (0: never); for 20 or more, give --validate-every");
   command->add_option("--stop-metric", arguments.stop_metric, "metric that --patience watches")
       ->check(CLI::IsMember({"bleu", "perplexity"}))
       ->capture_default_str();
@@ -103,6 +111,7 @@ void check_arguments(const TrainArguments& arguments) {
   check_choice("--model", arguments.model, {"transformer", "recurrent"});
   check_choice("--preset", arguments.preset, {"tiny", "base"});
   check_choice("--optimizer", arguments.optimizer, {"adam", "adamw", "muon"});
+  check_choice("--average-of", arguments.average_of, {"last", "best"});
   check_choice("--stop-metric", arguments.stop_metric, {"bleu", "perplexity"});
   ef::check(arguments.batch_tokens > 0 && arguments.accumulate > 0 && arguments.keep > 0 && arguments.max_length > 0,
             "--batch-tokens, --accumulate, --keep and --max-length: expected 1 or more");
@@ -111,6 +120,9 @@ void check_arguments(const TrainArguments& arguments) {
   ef::check(arguments.source.empty() == arguments.target.empty(), "--source and --target: expected both or none");
   ef::check(arguments.valid_source.empty() == arguments.valid_target.empty(),
             "--valid-source and --valid-target: expected both or none");
+  ef::check(arguments.average_of == "last" || arguments.average > 0, "--average-of: needs --average");
+  ef::check(arguments.patience < 20 || arguments.validate_every > 0, "--patience: is ", arguments.patience,
+            ", but without --validate-every a run validates 20 times, so it would never stop early");
   ef::check(arguments.ema == 0 || arguments.average == 0, "--ema and --average: expected one of them");
 }
 
@@ -118,8 +130,8 @@ void check_resumed_arguments(const TrainArguments& arguments) {
   if (!arguments.resume) return;
   const std::optional<TrainArguments> stored = arguments_of_run(arguments.out);
   if (!stored) return;
-  constexpr std::array<std::string_view, 9> free{"out",  "minutes", "epochs",   "updates", "checkpoint-every",
-                                                 "keep", "log",     "patience", "plot"};
+  constexpr std::array<std::string_view, 10> free{"out",  "minutes", "epochs", "updates",  "checkpoint-every",
+                                                  "keep", "log",     "plot",   "patience", "validate-every"};
   const ef::Json before = ef::options_to_json(*stored), now = ef::options_to_json(arguments);
   for (const auto& [name, value] : now.items())
     if (std::find(free.begin(), free.end(), name) == free.end() && value != before[name])

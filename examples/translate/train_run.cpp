@@ -10,8 +10,8 @@
 #include "eigenformer/core/standard_streams.hpp"
 #include "eigenformer/core/thread_pool.hpp"
 #include "eigenformer/text/bleu.hpp"
-#include "eigenformer/train/parameter_average.hpp"
 #include "eigenformer/train/parameter_hash.hpp"
+#include "translate/run_hash.hpp"
 #include "translate/subwords.hpp"
 #include "translate/train.hpp"
 #include "translate/translator.hpp"
@@ -23,14 +23,15 @@ namespace {
 /// Validates, saves, resumes and logs a run.
 class Run {
  public:
-  Run(const TrainArguments& arguments, TrainingData& data, ef::Threads* threads)
+  /// initial: the model before the first update.
+  Run(const TrainArguments& arguments, TrainingData& data, const Model& initial, ef::Threads* threads)
       : arguments_(arguments),
         data_(data),
         references_(plain(data.target, data.validation.target)),
         threads_(threads),
         state_{} {
     state_.arguments = arguments;
-    state_.data = data.hash();
+    state_.data = run_hash(arguments, data, initial);
     state_.stopping.patience = arguments.patience;
   }
 
@@ -44,10 +45,10 @@ class Run {
       return;
     }
     auto state = found.checkpoint->state<RunState>();
-    ef::check(state.data == state_.data, "--resume: the corpus is not the one that the run in ", arguments_.out,
-              " was begun with");
-    found.checkpoint->restore(model.network, ef::parameters_without<float>(model.network, arguments_.freeze),
-                              run.optimizer);
+    ef::check(state.data == state_.data, "--resume: the corpus, the validation pairs or the model of --init are not ",
+              "those that the run in ", arguments_.out, " was begun with");
+    found.checkpoint->restore(
+        model.network, ef::parameters_without<float>(model.network, arguments_.freeze, "--freeze"), run.optimizer);
     state_ = std::move(state);
     const bool changes = ef::options_to_json(state_.arguments) != ef::options_to_json(arguments_);
     state_.arguments = arguments_;
@@ -65,28 +66,33 @@ class Run {
   }
 
   /// Validates a model and saves it if it is the best so far. Returns whether training goes on. update: the update that
-  /// gave the model; 0 for an average of checkpoints.
-  bool validate(const Model& model, ef::Index update) {
+  /// gave the model; 0 for an average of checkpoints. is_scheduled: false for a validation that an uninterrupted run
+  /// would not make. Then --patience and --average-of ignore it, so that a resumed run continues like an uninterrupted
+  /// one.
+  bool validate(const Model& model, ef::Index update, bool is_scheduled) {
     const ef::BleuTokenizer tokenizer = bleu_tokenizer(model.target, references_);
     const std::vector<std::string> translations =
         Translator(model, threads_).translate(data_.validation.source, data_.validation_name);
     const ef::Bleu bleu = ef::bleu(translations, references_, tokenizer);
     const Quality quality{bleu.score, perplexity(model, data_.encoded_validation, threads_)};
-    const bool is_best = quality.is_better_than(state_.best);
-    const bool is_lowest = state_.lowest_perplexity == 0 || quality.perplexity < state_.lowest_perplexity;
-    if (is_lowest) state_.lowest_perplexity = quality.perplexity;
-    if (is_best) {
-      state_.best = quality;
-      save_model(arguments_.out, model);
-      ef::write_file(std::filesystem::path(arguments_.out) / "training.json",
-                     ef::options_to_json(arguments_).dump(2) + '\n');
+    const bool is_saved = quality.is_better_than(state_.saved);
+    if (is_saved) {
+      state_.saved = quality;
+      save_model(arguments_.out, model, ef::options_to_json(arguments_).dump(2) + '\n');
     }
     std::printf("validation: perplexity %.2f  BLEU %.2f (%s)%s\n", quality.perplexity, quality.bleu,
-                std::string(ef::to_string(tokenizer)).c_str(), is_best ? "  best so far, saved" : "");
+                std::string(ef::to_string(tokenizer)).c_str(), is_saved ? "  best so far, saved" : "");
     ef::flush_standard_output();
     log_validation(update, quality);
     if (update > 0) state_.curves.validations.push_back({update, quality.perplexity, quality.bleu});
     plot(model);
+    if (!is_scheduled) return true;
+    if (arguments_.average_of == "best")
+      keep_if_best(state_.best_models, arguments_.average, checkpoints_of(arguments_.out), model, quality, update);
+    const bool is_best = quality.is_better_than(state_.best);
+    const bool is_lowest = state_.lowest_perplexity == 0 || quality.perplexity < state_.lowest_perplexity;
+    if (is_best) state_.best = quality;
+    if (is_lowest) state_.lowest_perplexity = quality.perplexity;
     if (!state_.stopping.add(arguments_.stop_metric == "bleu" ? is_best : is_lowest)) return true;
     std::printf("no improvement in %lld validations: training stops\n", static_cast<long long>(arguments_.patience));
     return false;
@@ -95,32 +101,29 @@ class Run {
   /// Saves a checkpoint.
   void save(const Model& model, const TrainingRun& run) {
     state_.training = run.state;
-    state_.parameters = ef::parameter_hash(model.network);
+    state_.parameters = hex(ef::parameter_hash(model.network));
     const std::filesystem::path folder = checkpoints_of(arguments_.out);
     std::filesystem::create_directory(arguments_.out);  // before the first validation there is no model
     ef::save_checkpoint(folder, model.network, run.optimizer, state_,
-                        {.keep = std::max(arguments_.keep, arguments_.average)});
+                        {.keep = std::max(arguments_.keep, arguments_.average_of == "last" ? arguments_.average : 0)});
     if (is_first_) ef::remove_checkpoints_except(folder, run.optimizer.updates());
+    remove_unlisted_models(folder);
     is_first_ = false;
   }
 
-  /// Validates the average of the last complete checkpoints up to `updates`, and saves it if it is the best model.
-  void validate_average(const Model& model, ef::Index updates) {
-    ef::ParameterMean mean;
-    Model average = model;
-    ef::Index count = 0;
-    while (count < arguments_.average) {
-      const ef::NewestCheckpoint found = ef::newest_checkpoint(checkpoints_of(arguments_.out), updates);
-      if (!found.checkpoint) break;
-      ef::load_parameters(found.checkpoint->model(), average.network);
-      mean.add(average.network);
-      updates = found.checkpoint->update() - 1;
-      ++count;
-    }
-    if (count == 0) return;
-    mean.copy_to(average.network);
-    std::printf("average of the last %lld checkpoints: ", static_cast<long long>(count));
-    validate(average, 0);
+  /// Validates the average of the last or best checkpoints, and saves it if it is the best model.
+  void validate_average(const Model& model, const TrainingRun& run) {
+    const std::filesystem::path folder = checkpoints_of(arguments_.out);
+    const ModelMean mean = arguments_.average_of == "best"
+                               ? mean_of_best(model, folder, state_.best_models)
+                               : mean_of_last(model, folder, run.optimizer.updates(), arguments_.average);
+    if (mean.count == 0) return;
+    std::printf("average of the %s %lld checkpoints: ", arguments_.average_of.c_str(),
+                static_cast<long long>(mean.count));
+    const Quality before = state_.saved;
+    validate(mean.model, 0, false);
+    if (state_.saved.is_better_than(before))
+      save(model, run);  // a resumed run must not replace the average by a worse model
   }
 
   /// Appends an update to the log and to the curves.
@@ -133,7 +136,13 @@ class Run {
     log(line);
   }
 
-  const Quality& best() const { return state_.best; }
+  /// Returns the quality of the model in --out.
+  const Quality& saved() const { return state_.saved; }
+  /// Returns whether a model was validated after this update.
+  bool has_validated(ef::Index update) const {
+    const std::vector<ValidationPoint>& validations = state_.curves.validations;
+    return !validations.empty() && validations.back().update >= update;
+  }
   /// Returns whether the resumed run had already stopped early.
   bool has_stopped() const { return state_.stopping.should_stop(); }
 
@@ -199,21 +208,25 @@ void train(const TrainArguments& arguments) {
               static_cast<long long>(data.pairs.size()), static_cast<long long>(data.validation.size()),
               static_cast<long long>(ef::parameter_count(model.network)), pool.size());
   TrainingRun run = begin_run(arguments);
-  Run program(arguments, data, &pool);
+  Run program(arguments, data, model, &pool);
   if (arguments.resume) program.resume(model, run);
   ef::flush_standard_output();
 
   TrainingSettings settings = settings_of(arguments, &pool);
   settings.encode_epoch = data.encode_epoch;
-  settings.validate = [&](const Model& trained, const ef::TrainingProgress& progress) {
-    return program.validate(trained, progress.update);
+  settings.validate = [&](const Model& trained, const ef::TrainingProgress& progress, bool is_scheduled) {
+    return program.validate(trained, progress.update, is_scheduled);
   };
   settings.save = [&](const Model& trained, const TrainingRun& now) { program.save(trained, now); };
   settings.log = [&](const ef::TrainingProgress& progress) { program.log_update(progress); };
   if (!program.has_stopped()) train_model(model, data.pairs, settings, run);
-  if (arguments.average > 0 && interrupted == 0) program.validate_average(model, run.optimizer.updates());
+  if (interrupted == 0 && !program.has_validated(run.optimizer.updates())) {  // killed before the last validation
+    program.validate(averaged(model, run, settings), run.optimizer.updates(), true);
+    program.save(model, run);
+  }
+  if (arguments.average > 0 && interrupted == 0) program.validate_average(model, run);
   if (interrupted != 0) std::printf("stopped by %s; ", interrupted == SIGINT ? "Ctrl-C" : "a signal");
-  std::printf("the best model, BLEU %.2f, is in %s\n", program.best().bleu, arguments.out.c_str());
+  std::printf("the best model, BLEU %.2f, is in %s\n", program.saved().bleu, arguments.out.c_str());
 }
 
 }  // namespace translate

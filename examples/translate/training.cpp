@@ -79,7 +79,9 @@ class Progress {
     progress_.seconds += seconds_before_;
     const double validation_due = updates_ > 0 ? share_of_updates(progress.update) : share_of_time(progress_.seconds);
     const double done_before = updates_ > 0 ? share_of_updates(progress.update - 1) : validations_by_time_;
-    validates_ = std::floor(validation_due * settings_.validations) > std::floor(done_before * settings_.validations);
+    validates_ = settings_.validate_every > 0 ? progress.update % settings_.validate_every == 0
+                                              : std::floor(validation_due * settings_.validations) >
+                                                    std::floor(done_before * settings_.validations);
     validations_by_time_ = validation_due;
     is_last_ = is_over(progress.update, progress_.seconds) || interrupted != 0;
     line_loss_ += progress.loss * static_cast<double>(progress.items);
@@ -208,7 +210,7 @@ ef::TrainingOptions update_options(const TrainingSettings& settings, const Model
 Model averaged(const Model& model, const TrainingRun& run, const TrainingSettings& settings) {
   Model copy = model;
   if (run.optimizer.average() != nullptr) {
-    ef::ParameterList<float> trained = ef::parameters_without<float>(copy.network, settings.freeze);
+    ef::ParameterList<float> trained = ef::parameters_without<float>(copy.network, settings.freeze, "--freeze");
     run.optimizer.average()->copy_to(trained);
   }
   return copy;
@@ -221,11 +223,12 @@ void train_model(Model& model, const EncodedPairs& pairs, const TrainingSettings
   Progress progress(settings, batches, run.state.seconds);
   if (progress.is_over(run.optimizer.updates(), run.state.seconds)) return;
   double validation_seconds = 0;
-  const auto validate = [&](const ef::TrainingProgress& update) {
+  const auto validate = [&](const ef::TrainingProgress& update, bool is_scheduled) {
     if (!settings.validate) return true;
     const auto begin = std::chrono::steady_clock::now();
-    const bool goes_on = run.optimizer.average() == nullptr ? settings.validate(model, update)
-                                                            : settings.validate(averaged(model, run, settings), update);
+    const bool goes_on = run.optimizer.average() == nullptr
+                             ? settings.validate(model, update, is_scheduled)
+                             : settings.validate(averaged(model, run, settings), update, is_scheduled);
     validation_seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
     return goes_on;
   };
@@ -235,14 +238,16 @@ void train_model(Model& model, const EncodedPairs& pairs, const TrainingSettings
     run.state.seconds = progress.seconds();
     progress.print(validation_seconds);
     if (settings.log) settings.log(progress.current());
-    const bool goes_on = !progress.validates() || validate(update);
+    const bool goes_on = !progress.validates() || validate(update, true);
     if (settings.save && (progress.saves() || !goes_on)) settings.save(model, run);
     if (!goes_on) return false;
     if (!progress.is_last()) return true;
-    if (!progress.validates()) validate(update);  // after saving: an uninterrupted run would not validate here
+    if (progress.validates()) return false;
+    validate(update, interrupted == 0);  // after saving: a second Ctrl-C ends the program
+    if (settings.save) settings.save(model, run);
     return false;
   };
-  ef::ParameterList<float> trained = ef::parameters_without<float>(model.network, settings.freeze);
+  ef::ParameterList<float> trained = ef::parameters_without<float>(model.network, settings.freeze, "--freeze");
   std::visit(
       [&](const auto& network) {
         ef::train(

@@ -86,14 +86,15 @@ struct TrainingSettings {
   double rate = 2e-3;
   ef::Index warmup = 400;
   double label_smoothing = 0.1;
-  int validations = 20;  // spread evenly over the budget
+  int validations = 20;          // spread evenly over the budget, unless validate_every is above 0
+  ef::Index validate_every = 0;  // updates between validations
   std::uint64_t seed = 1;
   std::vector<std::string> freeze{};  // patterns of the parameters that are not trained
   ef::Threads* threads = nullptr;
   ef::Index checkpoint_every = 0;  // updates; 0: only when training ends
   // Callbacks, which may be empty. validate receives the moving average if there is one, otherwise the model. It
-  // returns whether training goes on.
-  std::function<bool(const Model&, const ef::TrainingProgress&)> validate{};
+  // returns whether training goes on. is_scheduled: false if the run only validates here because it was interrupted.
+  std::function<bool(const Model&, const ef::TrainingProgress&, bool is_scheduled)> validate{};
   std::function<void(const Model&, const TrainingRun&)> save{};  // saves a checkpoint
   std::function<void(const ef::TrainingProgress&)> log{};        // called after each update
   EncodeEpoch encode_epoch{};                                    // see RunBatches

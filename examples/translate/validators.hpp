@@ -1,4 +1,5 @@
-// Ranges of numeric options. Every numeric option has one, so that no value asks for more than any machine has.
+// Values that options accept: names of enums, and ranges of numbers. Every numeric option has one, so that no value
+// asks for more than any machine has.
 #pragma once
 
 #include <CLI/CLI.hpp>
@@ -7,8 +8,19 @@
 #include <cstdlib>
 #include <limits>
 #include <string>
+#include <vector>
+
+#include "eigenformer/core/named_enum.hpp"
 
 namespace translate {
+
+/// Returns the names of all values of an enum.
+template <class Enum>
+std::vector<std::string> names_of() {
+  std::vector<std::string> names;
+  for (const Enum value : eigenformer::values_of<Enum>()) names.emplace_back(eigenformer::to_string(value));
+  return names;
+}
 
 /// Accepts whole numbers from `smallest` to `largest`.
 inline CLI::Validator whole_in(std::uint64_t smallest, std::uint64_t largest) {

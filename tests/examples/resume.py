@@ -25,7 +25,8 @@ scratch.mkdir(parents=True)
 OPTIONS = ["--pairs", "pairs.tsv", "--tokens", "words", "--layers", "1", "--dropout", "0.2", "--batch-tokens", "64",
            "--updates", str(UPDATES), "--checkpoint-every", "3", "--keep", "3"]
 MODELS = {"transformer": ["--width", "32"],
-          "recurrent": ["--model", "recurrent", "--width", "16", "--optimizer", "adamw"],
+          "recurrent": ["--model", "recurrent", "--width", "16", "--optimizer", "adamw", "--validate-every", "2",
+                        "--average", "2", "--average-of", "best", "--patience", "30"],
           "muon": ["--width", "32", "--optimizer", "muon", "--ema", "0.9", "--accumulate", "2", "--freeze",
                    "source_embedding*", "--schedule", "cosine", "--warmup", "5"]}
 
@@ -45,6 +46,22 @@ def outcome(out):
     last = max((scratch / out / "checkpoints").glob(f"update-{UPDATES:09d}*"))
     return [(last / name).read_bytes() for name in ("model.safetensors", "optimizer.safetensors")] + \
            [(scratch / out / "model.safetensors").read_bytes()]
+
+
+def state(out, update):
+    """The state in the newest checkpoint of an update."""
+    newest = max((scratch / out / "checkpoints").glob(f"update-{update:09d}*"))
+    return json.loads((newest / "state.json").read_text())["state"]
+
+
+def progress(out):
+    """What validations and early stopping depend on, after the last update."""
+    last = state(out, UPDATES)
+    return [last[name] for name in ("best", "lowest_perplexity", "stopping", "best_models")]
+
+
+def average(printed):
+    return [line.partition("  best so far")[0] for line in printed.splitlines() if line.startswith("average of")]
 
 
 def check(condition, what):
@@ -72,7 +89,7 @@ def kill(process, how, seconds, saves):
 
 for name, model in MODELS.items():
     begin = time.time()
-    run(command(name, 1, *OPTIONS, *model))
+    expected_average = average(run(command(name, 1, *OPTIONS, *model)))
     seconds = time.time() - begin
     expected = outcome(name)
     for threads in (1, 2):
@@ -83,21 +100,35 @@ for name, model in MODELS.items():
                                        stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
             saves = draw.choice((0, 1, 2, 3))
             kills += kill(process, signal.SIGKILL, draw.uniform(0, seconds), saves)
-        run(command(out, threads, "--resume", *OPTIONS, *model))
+        printed = run(command(out, threads, "--resume", *OPTIONS, *model))
         check(outcome(out) == expected, f"{out}: the parameters differ after {kills} kills")
+        check(progress(out) == progress(name), f"{out}: {progress(out)}, expected {progress(name)}")
+        check(average(printed) == expected_average, f"{out}: {printed}, expected {expected_average}")
         print(out, "killed", kills, "times", flush=True)
 
 # Any update is replayed exactly: from the checkpoint before it, or from the beginning.
 for name in MODELS:
-    checkpoints = scratch / name / "checkpoints"
     for update in (UPDATES - 6, UPDATES - 3, UPDATES):
-        recorded = json.loads((checkpoints / f"update-{update:09d}" / "state.json").read_text())["state"]["parameters"]
+        recorded = state(name, update)["parameters"]
         printed = run([program, "replay", "--model", name, "--update", str(update), "--pair", "2", "--threads",
                        str(draw.choice((1, 2)))])
-        check(f"parameters after it: {recorded:016x}" in printed, f"{name}: {printed}")
+        check(f"parameters after it: {recorded}\n" in printed, f"{name}: {printed}")
         start = 0 if update == UPDATES - 6 else update - 3
         check(f"from the state after update {start}\n" in printed and "\npair 2\n" in printed, printed)
         check(any(shade in printed for shade in "█▓▒░"), printed)
+# Twenty more updates. A run with a checkpoint after each update has recorded what they must give.
+replayed = 0
+for name, model in MODELS.items():
+    every = [{"--checkpoint-every": "1", "--keep": "100"}.get(before, option)
+             for before, option in zip([""] + OPTIONS, OPTIONS)]
+    run(command("recorded", 1, *every, *model))
+    check(state("recorded", UPDATES)["parameters"] == state(name, UPDATES)["parameters"], f"{name}: recorded")
+    for update in draw.sample(range(1, UPDATES), 7 if replayed < 14 else 6):
+        printed = run([program, "replay", "--model", name, "--update", str(update), "--threads", str(draw.choice((1, 2)))])
+        check(f"parameters after it: {state('recorded', update)['parameters']}\n" in printed,
+              f"{name}, update {update}: {printed}")
+        replayed += 1
+print("replayed", replayed, "updates", flush=True)
 run([program, "replay", "--model", "transformer", "--update", "3", "--pair", "100000"], 1)
 run([program, "replay", "--model", str(scratch / "nothing"), "--update", "3"], 1)
 
@@ -118,6 +149,23 @@ if kill(process, signal.SIGTERM, 0, 1):
 checkpoints = scratch / "stopped" / "checkpoints"
 check(len(list(checkpoints.iterdir())) > 0, "SIGTERM left no checkpoint")
 
+# The validation of a stopped run changes nothing for the updates, the best models and the early stopping after it.
+patient = MODELS["recurrent"]
+process = subprocess.Popen(command("paused", 2, *OPTIONS, *patient), cwd=scratch, stdout=subprocess.PIPE,
+                           stderr=subprocess.STDOUT)
+kill(process, signal.SIGTERM, 0, 2)
+run(command("paused", 1, "--resume"))
+check(outcome("paused")[:2] == outcome("recurrent")[:2], "paused: the parameters differ")
+check(progress("paused") == progress("recurrent"), f"paused: {progress('paused')}")
+saved = state("paused", UPDATES)["saved"]
+check(saved["bleu"] >= state("recurrent", UPDATES)["best"]["bleu"], f"paused: {saved}")
+
+# 0 lifts a limit of the run.
+run(command("limited", 1, *OPTIONS, *MODELS["transformer"], "--minutes", "0.00001"))
+check(not list((scratch / "limited" / "checkpoints").glob(f"update-{UPDATES:09d}*")), "--minutes was no limit")
+run(command("limited", 1, "--resume", "--minutes", "0"))
+check(outcome("limited")[:2] == outcome("transformer")[:2], "limited: the parameters differ")
+
 # A damaged checkpoint is named, and the one before is used.
 run(command("stopped", 1, "--resume", "--updates", "9"))
 newest = max(checkpoints.iterdir())
@@ -131,10 +179,10 @@ run(command("extended", 1, *short, *MODELS["transformer"]))
 run(command("extended", 2, "--resume", "--updates", "12"))
 checkpoints = scratch / "extended" / "checkpoints"
 for update in (9, 12):
-    state = json.loads((checkpoints / f"update-{update:09d}" / "state.json").read_text())["state"]
-    check(state["arguments_since"] == 5, f"extended: {state}")
+    of_update = state("extended", update)
+    check(of_update["arguments_since"] == 5, f"extended: {of_update}")
     printed = run([program, "replay", "--model", "extended", "--update", str(update)])
-    check(f"parameters after it: {state['parameters']:016x}" in printed, f"extended: {printed}")
+    check(f"parameters after it: {of_update['parameters']}\n" in printed, f"extended: {printed}")
 for checkpoint in sorted(checkpoints.iterdir())[:-1]:
     shutil.rmtree(checkpoint)
 printed = run([program, "replay", "--model", "extended", "--update", "2"], 1)
@@ -143,6 +191,32 @@ check("the run was resumed with other options after update 5" in printed, printe
 # Options and data must be those of the run.
 printed = run(command("transformer", 1, "--resume", "--width", "64"), 1)
 check("--width: is 64, but the run in transformer was begun with 32" in printed, printed)
-(scratch / "pairs.tsv").write_text((scratch / "pairs.tsv").read_text().replace("b1", "b2"))
+pairs = (scratch / "pairs.tsv").read_text()
+(scratch / "pairs.tsv").write_text(pairs.replace("b1", "b2"))
 printed = run(command("transformer", 1, "--resume"), 1)
-check("the corpus is not the one" in printed, printed)
+check("are not those that the run in transformer was begun with" in printed, printed)
+(scratch / "pairs.tsv").write_text(pairs)
+
+# So must the validation pairs and the initial model be. The initial model's vocabularies are the only ones printed.
+(scratch / "valid.tsv").write_text("a b1\tc d1\na a b2\tc c d2\n")
+short = ["2" if option == str(UPDATES) else option for option in OPTIONS]
+short += [*MODELS["transformer"], "--valid-pairs", "valid.tsv"]
+printed = run(command("tuned", 1, *short, "--init", "transformer"))
+check(printed.count("vocabulary size") == 2 and "vocabularies are those of transformer" in printed, printed)
+(scratch / "valid.tsv").write_text("a b1\tc d1\na a b2\tc c d3\n")
+printed = run(command("tuned", 1, "--resume", "--updates", "3"), 1)
+check("validation pairs or the model of --init are not those" in printed, printed)
+(scratch / "valid.tsv").write_text("a b1\tc d1\na a b2\tc c d2\n")
+run(command("tuned", 1, "--resume", "--updates", "3"))
+shutil.copy(scratch / "extended" / "model.safetensors", scratch / "transformer" / "model.safetensors")
+printed = run(command("tuned", 1, "--resume", "--updates", "4"), 1)
+check("validation pairs or the model of --init are not those" in printed, printed)
+printed = run([program, "replay", "--model", "tuned", "--update", "3"], 1)
+check("model of --init are not those" in printed, printed)
+
+# What is held out is not part of the vocabularies: with words that occur in one pair only, only those of training pairs.
+(scratch / "words.tsv").write_text("".join(f"s{i}\tt{i}\n" for i in range(200)))
+printed = run(command("words", 1, "--pairs", "words.tsv", "--tokens", "words", "--min-count", "1", "--updates", "1",
+                      "--width", "16", "--layers", "1"))
+check(f"source: words, vocabulary size {200 - 4 + 3}\n" in printed and "196 training pairs, 4 validation" in printed,
+      printed)

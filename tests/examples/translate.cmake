@@ -58,11 +58,54 @@ succeeds("word1" align --model fed --source "word1 other1." --target "词一它�
 foreach(options IN ITEMS "--optimizer;adamw;--schedule;cosine" "--optimizer;muon;--weight-decay;0.1;--schedule;linear"
                          "--schedule;warmup_stable_decay;--accumulate;2;--ema;0.9" "--average;2;--checkpoint-every;1"
                          "--freeze;encoder.*;--freeze;*.bias;--init;model"
-                         "--embedding-dropout;0;--attention-dropout;0.3;--activation-dropout;0.4")
+                         "--embedding-dropout;0;--attention-dropout;0.3;--activation-dropout;0.4"
+                         "--heads;8;--feed-forward;96;--post-norm" "--label-smoothing;0" "--norm-first;--epochs;0"
+                         "--model;recurrent;--encoder;self_attention;--heads;2;--width;32")
   succeeds("best so far, saved" train --pairs pairs.tsv --out chosen --updates 3 ${options})
 endforeach()
 succeeds("no improvement in 1 validations: training stops" train --pairs pairs.tsv --out patient --updates 40 --rate 1e-9
          --patience 1)
+succeeds("no improvement in 30 validations: training stops" train --pairs pairs.tsv --out patient --updates 40 --rate 1e-9
+         --patience 30 --validate-every 1 --width 16 --layers 1 --model recurrent)
+# The chosen shape of the model.
+succeeds("best so far, saved" train --pairs pairs.tsv --out shaped --updates 1 --width 64 --heads 2 --feed-forward 96
+         --post-norm)
+file(READ ${folder}/shaped/config.json config)
+if(NOT config MATCHES "\"heads\": 2,.*\"norm_first\": false" OR NOT config MATCHES "\"dim_feedforward\": 96")
+  message(SEND_ERROR "--heads, --feed-forward and --post-norm gave\n${config}")
+endif()
+# Label smoothing raises the loss of the first update, before which the models are equal.
+foreach(smoothing IN ITEMS 0 0.1 0.5)
+  succeeds("saved" train --pairs pairs.tsv --out smoothed --updates 1 --width 16 --layers 1 --dropout 0 --threads 1
+           --label-smoothing ${smoothing} --log smoothed_${smoothing}.csv)
+  file(STRINGS ${folder}/smoothed_${smoothing}.csv lines)
+  list(GET lines 1 line)
+  string(REGEX MATCH "^1,([0-9.]+)," line "${line}")
+  set(loss_${smoothing} ${CMAKE_MATCH_1})
+endforeach()
+succeeds("saved" train --pairs pairs.tsv --out smoothed --updates 1 --width 16 --layers 1 --dropout 0 --threads 1
+         --log smoothed.csv)
+file(STRINGS ${folder}/smoothed.csv lines)
+list(GET lines 1 line)
+if(NOT line MATCHES "^1,${loss_0.1}," OR loss_0 STREQUAL loss_0.1 OR loss_0.1 STREQUAL loss_0.5)
+  message(SEND_ERROR "--label-smoothing 0, 0.1, 0.5 and none gave the losses ${loss_0}, ${loss_0.1}, ${loss_0.5}, ${line}")
+endif()
+# Averages of checkpoints: the last, and those that were validated best. Without --resume, a run leaves no old files.
+succeeds("average of the last 2 checkpoints: validation" train --pairs pairs.tsv --out averaged --updates 4 --average 2
+         --checkpoint-every 1)
+foreach(updates IN ITEMS 6 4)
+  succeeds("average of the best 3 checkpoints: validation" train --pairs pairs.tsv --out averaged --updates ${updates}
+           --average 3 --average-of best)
+  file(GLOB kept ${folder}/averaged/checkpoints/best/*)
+  list(LENGTH kept kept)
+  if(NOT kept EQUAL 3)
+    message(SEND_ERROR "--average 3 --average-of best keeps ${kept} files")
+  endif()
+endforeach()
+succeeds("saved" train --pairs pairs.tsv --out averaged --updates 1)
+if(EXISTS ${folder}/averaged/checkpoints/best)
+  message(SEND_ERROR "a new run left the best models of the last one")
+endif()
 file(WRITE ${folder}/options.json "{\"pairs\": \"pairs.tsv\", \"out\": \"configured\", \"updates\": 5, \"width\": 64, \"seed\": 7}")
 succeeds("update +2 " train --config options.json --updates 2 --width 32 --log log.csv --plot plot.svg)
 file(READ ${folder}/configured/training.json stored)
@@ -157,15 +200,16 @@ fails_with("--colour" train --pairs pairs.tsv --out new --colour red)
 fails_with("--out" train --pairs pairs.tsv)
 fails_with("--pairs" train --out new)
 foreach(given IN ITEMS -3 0 inf nan 1e300 5x)
-  foreach(option IN ITEMS minutes epochs updates rate dropout width layers batch-tokens min-count max-length threads)
-    if(NOT "${option}${given}" STREQUAL "dropout0")
+  foreach(option IN ITEMS minutes epochs updates rate dropout label-smoothing width layers heads feed-forward batch-tokens
+                         min-count max-length threads)
+    if(NOT "${option}${given}" MATCHES "^(dropout|label-smoothing|minutes|epochs|updates)0$") # 0: none
       fails_with("--${option}: is ${given}, expected a " train --pairs pairs.tsv --out new --${option}=${given})
     endif()
   endforeach()
 endforeach()
-foreach(option IN ITEMS epochs updates width layers batch-tokens min-count max-length threads)
+foreach(option IN ITEMS epochs updates width layers heads feed-forward batch-tokens min-count max-length threads)
   foreach(given IN ITEMS 2.5 9223372036854775807 9223372036854775808 99999999999999999999)
-    fails_with("--${option}: is ${given}, expected a whole number from 1 to" train --pairs pairs.tsv --out new
+    fails_with("--${option}: is ${given}, expected a whole number from [01] to" train --pairs pairs.tsv --out new
                --${option} ${given})
   endforeach()
 endforeach()
@@ -179,22 +223,44 @@ fails_with("--batch-tokens: is 3, expected at least 6" train --pairs pairs.tsv -
 file(WRITE ${folder}/unknown.json "{\"widht\": 64}")
 fails_with("unknown.json.*widht" train --pairs pairs.tsv --out new --config unknown.json)
 file(WRITE ${folder}/preset.json "{\"preset\": \"huge\"}")
+fails_with("--heads: is 3, expected a divisor of the width, 128" train --pairs pairs.tsv --out new --updates 1 --heads 3)
+fails_with("--patience: is 20, but without --validate-every" train --pairs pairs.tsv --out new --patience 20)
+fails_with("--average-of: needs --average" train --pairs pairs.tsv --out new --average-of best)
+# Options that do not fit the kind of model, even if the value is the default one, and in a file of options.
+foreach(given IN ITEMS "--cell;gru" "--score;dot" "--encoder;convolution" "--context;initial" "--no-input-feeding")
+  list(GET given 0 option)
+  string(REPLACE "--no-" "--" option ${option})
+  fails_with("${option}: needs --model recurrent" train --pairs pairs.tsv --out new --updates 1 ${given})
+endforeach()
+foreach(given IN ITEMS "--positions;sinusoidal" "--feed-forward;64" "--post-norm;--preset;base" "--norm-first"
+                       "--attention-dropout;0.1" "--embedding-dropout;0" "--activation-dropout;0" "--heads;4")
+  list(GET given 0 option)
+  string(REPLACE "post-norm" "norm-first" option ${option})
+  fails_with("${option}: needs --model transformer" train --pairs pairs.tsv --out new --updates 1 --model recurrent ${given})
+endforeach()
+fails_with("--score: needs --context attention" train --pairs pairs.tsv --out new --updates 1 --model recurrent
+           --context initial --score dot)
+file(WRITE ${folder}/cell.json "{\"cell\": \"lstm\"}")
+fails_with("--cell: needs --model recurrent" train --pairs pairs.tsv --out new --updates 1 --config cell.json)
 fails_with("--preset: is huge" train --pairs pairs.tsv --out new --config preset.json)
 fails_with("needs --updates or --epochs" train --pairs pairs.tsv --out new --minutes 1 --schedule cosine)
 fails_with("train: training diverges: the mean loss of update [0-9]+ is .*; batch: epoch [0-9]+, batch [0-9]+" train
-           --pairs pairs.tsv --out diverged --updates 60 --width 32 --layers 1 --rate 1 --warmup 1)
-fails_with("no parameter matches \"encodr" train --pairs pairs.tsv --out new --updates 1 --freeze encodr.*)
+           --pairs pairs.tsv --out diverged --updates 60 --width 128 --layers 1 --rate 1 --warmup 1)
+fails_with("--freeze: no parameter matches \"encodr" train --pairs pairs.tsv --out new --updates 1 --freeze encodr.*)
 fails_with("nowhere" train --pairs pairs.tsv --out new --updates 1 --init nowhere)
 fails_with("nowhere/log.csv" train --pairs pairs.tsv --out new --updates 1 --log nowhere/log.csv)
 fails_with("has no checkpoint" replay --model nowhere --update 1)
 fails_with("huge" train --pairs pairs.tsv --out new --preset huge)
 fails_with("" no_such_command)
 fails_with("nowhere" run --model nowhere)
-fails_with("no attention.*every_step.*influence" align --model recurrent --source a --target b)
-fails_with("layer 2.*one of each" align --model fed --source a --target b --layer 2)
+fails_with("this model has no attention.*every_step.*influence" align --model recurrent --source a --target b)
+fails_with("--layer: is 2, a recurrent model has one" align --model fed --source a --target b --layer 2)
 fails_with("divide into two" train --pairs pairs.tsv --out new --model recurrent --width 33)
 fails_with("links.txt.*2 alignments.*1" evaluate --model fed --source one.txt --reference one.txt --alignments links.txt)
-fails_with("layer 9" align --model model --source a --target b --layer 9)
+fails_with("--layer: is 9, the model has 4 decoder layers" align --model model --source a --target b --layer 9)
+fails_with("--head: is 9, the model has 4 heads" evaluate --model model --source source.txt
+           --reference target.txt --alignments links.txt --head 9)
+fails_with("--layer: is 9, the model has 4 decoder layers" replay --model averaged --update 1 --pair 1 --layer 9)
 fails_with("nowhere.txt" evaluate --model model --source source.txt --reference nowhere.txt)
 
 # --- Lines of the input ---
