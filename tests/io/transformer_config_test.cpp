@@ -37,6 +37,8 @@ TEST_CASE("options come back from JSON as they were", "[io]") {
   options.encoder_scores = {{.window = 8}, {}};
   options.decoder_scores = {{.soft_cap = 50, .user_score = "decay", .sinks = true}};
   options.memory_scores = {{.soft_cap = 30}};
+  options.alignment_layer = 1;
+  options.alignment_head = 2;
   options.layer.residual = false;
   options.layer.norm_bias = false;
   options.layer.final_norm = ef::FinalNorm::never;
@@ -73,6 +75,7 @@ TEST_CASE("options come back from JSON as they were", "[io]") {
   CHECK(again.encoder_scores == options.encoder_scores);
   CHECK(again.decoder_scores == options.decoder_scores);
   CHECK(again.memory_scores == options.memory_scores);
+  CHECK((again.alignment_layer == 1 && again.alignment_head == 2));
   CHECK(json["residual"] == false);
   CHECK(json["norm_bias"] == false);
   CHECK(json["final_norm"] == "never");
@@ -87,6 +90,7 @@ TEST_CASE("options of older folders, which lack later ones, are read", "[io]") {
   json.erase("sinks");
   for (const char* name : {"attention_dropout", "activation_dropout", "embedding_dropout"}) json.erase(name);
   for (const char* name : {"encoder_scores", "decoder_scores", "memory_scores"}) json.erase(name);
+  for (const char* name : {"alignment_layer", "alignment_head"}) json.erase(name);
   ef::Json earlier = ef::options_to_json(ef::TransformerOptions());
   for (const char* name : {"sequence_length", "short_factor", "long_factor"}) earlier["rope_scaling"].erase(name);
   CHECK(ef::options_from_json<ef::TransformerOptions>(earlier, "test").rope_scaling == ef::RotaryScaling());
@@ -98,6 +102,7 @@ TEST_CASE("options of older folders, which lack later ones, are read", "[io]") {
   CHECK(options.layer.attention_dropout_rate() == options.layer.dropout);
   CHECK(options.encoder_scores.empty());
   CHECK(!options.layer.sinks);
+  CHECK((options.alignment_layer == 0 && options.alignment_head == 0));
   json["encoder_scores"] = ef::Json::array({{{"window", 4}, {"soft_cap", 0}, {"user_score", ""}}});
   CHECK(ef::options_from_json<ef::TransformerOptions>(json, "test").encoder_scores == ef::LayerScores{{.window = 4}});
 }
@@ -111,6 +116,8 @@ TEST_CASE("model folders keep their options in one list", "[io]") {
   }
   CHECK(keys == std::vector<std::string>{"activation",
                                          "activation_dropout",
+                                         "alignment_head",
+                                         "alignment_layer",
                                          "attention_dropout",
                                          "bias",
                                          "buckets",

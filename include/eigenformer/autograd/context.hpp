@@ -2,6 +2,7 @@
 #pragma once
 
 #include "eigenformer/autograd/attention_observer.hpp"
+#include "eigenformer/autograd/head_weights.hpp"
 #include "eigenformer/autograd/packed_weights.hpp"
 #include "eigenformer/autograd/tape.hpp"
 #include "eigenformer/core/rng.hpp"
@@ -23,6 +24,7 @@ struct Context {
   Threads* threads = nullptr;                      // threads that work besides the calling one
   AttentionObserver<Scalar>* attention = nullptr;  // receives the weights of attention layers
   const PackedWeights<Scalar>* packed = nullptr;   // the model's packed weights, for inference; ignored with a tape
+  HeadWeights<Scalar>* head_weights = nullptr;     // receives one head's weights as a Variable, with their gradient
 
   /// Returns uninitialised memory for an operation's result, from the workspace, the tape or the heap.
   Variable<Scalar> new_matrix(Index rows, Index cols) const {

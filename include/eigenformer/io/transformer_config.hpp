@@ -79,6 +79,8 @@ void visit_options(Options& options, auto&& visitor) {
   visitor("encoder_scores", options.encoder_scores, AddedLater());
   visitor("decoder_scores", options.decoder_scores, AddedLater());
   visitor("memory_scores", options.memory_scores, AddedLater());
+  visitor("alignment_layer", options.alignment_layer, AddedLater());
+  visitor("alignment_head", options.alignment_head, AddedLater());
 }
 
 namespace detail {

@@ -13,6 +13,7 @@
 #include "eigenformer/layers/linear.hpp"
 #include "eigenformer/ops/additive_attention.hpp"
 #include "eigenformer/ops/attention.hpp"
+#include "eigenformer/ops/attention_weights.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
@@ -59,7 +60,7 @@ struct GlobalAttention {
   Variable<Scalar> keys(const Context<Scalar>& context, const Variable<Scalar>& memory) const;
 
   /// Returns the contexts; each query attends to the memory of its own sequence. An attention observer in `context`
-  /// gets the weights as [1 x queries x words of the longest sequence].
+  /// gets the weights as [1 x queries x words of the longest sequence]; HeadWeights get those of head 0.
   /// queries: [queries x query_width], keys: keys(memory), memory: [words x memory_width] -> [queries x memory_width].
   Variable<Scalar> operator()(const Context<Scalar>& context, const Variable<Scalar>& queries,
                               const Variable<Scalar>& keys, const Variable<Scalar>& memory,
@@ -86,6 +87,9 @@ struct GlobalAttention {
   // options: the rows of queries and keys.
   Variable<Scalar> attend(const Context<Scalar>& context, const Variable<Scalar>& queries, const Variable<Scalar>& keys,
                           const Variable<Scalar>& memory, AttentionOptions options) const;
+  // Writes what context.head_weights asks for, if it asks this layer. mapped: the queries after the map `query`.
+  void write_head_weights(const Context<Scalar>& context, const Variable<Scalar>& mapped, const Variable<Scalar>& keys,
+                          const AttentionOptions& options) const;
 };
 
 template <class Scalar>
@@ -113,6 +117,8 @@ Variable<Scalar> GlobalAttention<Scalar>::attend(const Context<Scalar>& context,
                                                  const Variable<Scalar>& keys, const Variable<Scalar>& memory,
                                                  AttentionOptions options) const {
   const Variable<Scalar> mapped = query.empty() ? queries : query(context, queries);
+  if (score == AlignmentScore::dot || score == AlignmentScore::general) options.scale = 1;
+  write_head_weights(context, mapped, keys, options);
   if (score == AlignmentScore::additive) {
     const auto [y, weights] = additive_attention_and_weights(
         context, mapped, keys, context.use(v), memory,
@@ -124,13 +130,27 @@ Variable<Scalar> GlobalAttention<Scalar>::attend(const Context<Scalar>& context,
     }
     return y;
   }
-  if (score != AlignmentScore::scaled_dot) options.scale = 1;
   Variable<Scalar> y = attention(context, mapped, keys, memory, options);
   if (context.attention != nullptr) {
     options.threads = context.threads;
     context.attention->record(this, attention_weights(mapped.value(), keys.value(), Unmasked{}, options));
   }
   return y;
+}
+
+template <class Scalar>
+void GlobalAttention<Scalar>::write_head_weights(const Context<Scalar>& context, const Variable<Scalar>& mapped,
+                                                 const Variable<Scalar>& keys, const AttentionOptions& options) const {
+  if (context.head_weights == nullptr || context.head_weights->layer != this || options.key_pages.has_value()) return;
+  HeadWeights<Scalar>& wanted = *context.head_weights;
+  check(wanted.head == 0, "GlobalAttention: head ", wanted.head,
+        " is asked for its weights, the layer has only head 0");
+  if (score == AlignmentScore::additive)
+    wanted.weights = differentiable_attention_weights(context, mapped, keys, context.use(v),
+                                                      {.query_rows = options.query_rows, .key_rows = options.key_rows},
+                                                      wanted.width);
+  else
+    wanted.weights = differentiable_attention_weights<Scalar>(context, {mapped, keys, {}}, {}, options, wanted.width);
 }
 
 EIGENFORMER_TEMPLATE(struct GlobalAttention);

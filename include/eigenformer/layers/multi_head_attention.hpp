@@ -13,6 +13,8 @@
 #include "eigenformer/layers/linear.hpp"
 #include "eigenformer/layers/trainable_score.hpp"
 #include "eigenformer/ops/attention.hpp"
+#include "eigenformer/ops/attention_weights.hpp"
+#include "eigenformer/ops/columns.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
@@ -151,6 +153,9 @@ struct MultiHeadAttention {
                           const VariableScore<Scalar>& score_used, const AttentionOptions& options) const;
   void record_weights(const Context<Scalar>& context, const Variable<Scalar>& queries, const Variable<Scalar>& keys,
                       const VariableScore<Scalar>& score_used, AttentionOptions options) const;
+  // Writes what context.head_weights asks for, if it asks this layer.
+  void write_head_weights(const Context<Scalar>& context, const Variable<Scalar>& queries, const Variable<Scalar>& keys,
+                          const VariableScore<Scalar>& score_used, AttentionOptions options) const;
 };
 
 template <class Scalar>
@@ -211,6 +216,30 @@ void MultiHeadAttention<Scalar>::record_weights(const Context<Scalar>& context, 
 }
 
 template <class Scalar>
+void MultiHeadAttention<Scalar>::write_head_weights(const Context<Scalar>& context, const Variable<Scalar>& queries,
+                                                    const Variable<Scalar>& keys,
+                                                    const VariableScore<Scalar>& score_used,
+                                                    AttentionOptions options) const {
+  if (context.head_weights == nullptr || context.head_weights->layer != this) return;
+  HeadWeights<Scalar>& wanted = *context.head_weights;
+  check(wanted.head >= 0 && wanted.head < heads, "MultiHeadAttention: head ", wanted.head,
+        " is asked for its weights, the layer has heads 0 to ", heads - 1);
+  QueryKeyValue<Scalar> in{queries, keys, {}};
+  if (!sinks.empty()) in.sinks = context.use(sinks);
+  if (!score_used.empty()) {  // a score may depend on the head, so all heads are computed
+    const Variable<Scalar> all = differentiable_attention_weights(context, in, score_used, options, wanted.width);
+    wanted.weights = columns(context, all, wanted.head * (all.cols() / heads), all.cols() / heads);
+    return;
+  }
+  const Index head_width = queries.cols() / heads;
+  in.q = columns(context, queries, wanted.head * head_width, head_width);
+  in.k = columns(context, keys, wanted.head / (heads / key_heads) * head_width, head_width);
+  if (!sinks.empty()) in.sinks = columns(context, in.sinks, wanted.head, 1);
+  options.heads = options.key_heads = 1;
+  wanted.weights = differentiable_attention_weights(context, in, score_used, options, wanted.width);
+}
+
+template <class Scalar>
 Variable<Scalar> MultiHeadAttention<Scalar>::operator()(const Context<Scalar>& context, const Variable<Scalar>& query,
                                                         const Variable<Scalar>& key, const Variable<Scalar>& value,
                                                         const AttentionBatch<Scalar>& batch) const {
@@ -229,6 +258,7 @@ Variable<Scalar> MultiHeadAttention<Scalar>::operator()(const Context<Scalar>& c
   const VariableScore<Scalar> both = (is_placed ? own.after_past() : own).combined_with(batch.score);
   const VariableScore<Scalar> all = with_positions(context, queries, both, positions);
   record_weights(context, queries, keys, all, options);
+  write_head_weights(context, queries, keys, all, options);
   return attend(context, {queries, keys, v(context, value)}, all, options);
 }
 

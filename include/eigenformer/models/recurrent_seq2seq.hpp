@@ -2,6 +2,7 @@
 // SourceContext selects how the decoder sees the source.
 #pragma once
 
+#include <algorithm>
 #include <utility>
 #include <vector>
 
@@ -255,6 +256,14 @@ Variable<Scalar> RecurrentSeq2Seq<Scalar>::decode_step_by_step(const Context<Sca
   AttentionRecorder<Scalar> recorder;
   Tensor<Scalar> weights({1, rows.rows(), source.rows.max_length()});
   if (context.attention != nullptr) step_context.attention = &recorder;
+  HeadWeights<Scalar> of_step;
+  std::vector<Variable<Scalar>> head_weights;  // of each step
+  const bool gives_weights = context.head_weights != nullptr && context.head_weights->layer == &attention;
+  if (gives_weights) {
+    of_step = *context.head_weights;
+    of_step.width = std::max<Index>(of_step.width, source.rows.max_length());
+    step_context.head_weights = &of_step;
+  }
 
   Variable<Scalar> fed(Matrix<Scalar>::Zero(rows.sequences(), options.hidden));
   std::vector<Variable<Scalar>> outputs;
@@ -276,10 +285,11 @@ Variable<Scalar> RecurrentSeq2Seq<Scalar>::decode_step_by_step(const Context<Sca
                                           .fed = top(fed, active)},
                                          attend);
     if (context.attention != nullptr) {
-      const Tensor<Scalar>& of_step = recorder.weights(attention);
+      const Tensor<Scalar>& recorded = recorder.weights(attention);
       for (Index i = 0; i < active; ++i)
-        weights.matrix(0).row(sequences.row(i, t)).head(of_step.dimension(2)) = of_step.matrix(0).row(i);
+        weights.matrix(0).row(sequences.row(i, t)).head(recorded.dimension(2)) = recorded.matrix(0).row(i);
     }
+    if (gives_weights) head_weights.push_back(std::move(of_step.weights));
     states = std::move(step.states);
     fed = step.output;
     outputs.push_back(std::move(step.output));
@@ -290,6 +300,8 @@ Variable<Scalar> RecurrentSeq2Seq<Scalar>::decode_step_by_step(const Context<Sca
   std::vector<Index> place(target_rows.size());
   for (std::size_t i = 0; i < place.size(); ++i)
     place[static_cast<std::size_t>(target_rows[i])] = static_cast<Index>(i);
+  if (gives_weights)
+    context.head_weights->weights = gather_rows(context, concat_rows(context, std::move(head_weights)), place);
   return gather_rows(context, concat_rows(context, std::move(outputs)), place);
 }
 

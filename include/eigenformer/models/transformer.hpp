@@ -40,6 +40,10 @@ struct TransformerOptions {
   LayerScores encoder_scores{};  // of each encoder layer's self-attention
   LayerScores decoder_scores{};  // of each decoder layer's self-attention, in addition to the causal mask
   LayerScores memory_scores{};   // of each decoder layer's attention to the encoder's output
+  /// The decoder layer, from 1, whose attention to the encoder's output is the alignment of a translation. 0: the last.
+  Index alignment_layer = 0;
+  /// The head of that layer, from 1. guided_loss() trains it to align words. 0: the mean over all heads.
+  Index alignment_head = 0;
 
   /// Returns the options that the layers are built with: `layer`, plus relative_distance if `positions` is relative.
   TransformerLayerOptions layer_with_positions() const {
@@ -120,6 +124,14 @@ struct Transformer {
     return target_embedding.empty() ? source_embedding : target_embedding;
   }
 
+  /// Returns the attention whose weights are the alignment: see TransformerOptions::alignment_layer. Throws if the
+  /// decoder has no layers.
+  const MultiHeadAttention<Scalar>& alignment_attention() const {
+    check(!decoder.layers.empty(), "Transformer: the decoder has no layers, and so no alignments");
+    const Index layer = options.alignment_layer;
+    return (layer == 0 ? decoder.layers.back() : decoder.layers[static_cast<std::size_t>(layer - 1)]).multihead_attn;
+  }
+
   /// Returns the weight of the output layer, [target vocabulary size x width]: the target embedding if tied.
   const Parameter<Scalar>& output_weight() const {
     return generator.empty() ? target_embedding_used().weight : generator.weight;
@@ -151,6 +163,10 @@ Transformer<Scalar>::Transformer(const TransformerOptions& chosen, Rng& rng, con
   check(!options.share_embeddings || options.source_vocabulary_size == options.target_vocabulary_size,
         "Transformer: share_embeddings needs one vocabulary, given are ", options.source_vocabulary_size, " and ",
         options.target_vocabulary_size, " tokens");
+  check(options.alignment_layer >= 0 && options.alignment_layer <= options.num_decoder_layers &&
+            options.alignment_head >= 0 && options.alignment_head <= options.layer.heads,
+        "Transformer: alignment_layer is ", options.alignment_layer, " and alignment_head ", options.alignment_head,
+        ", expected at most ", options.num_decoder_layers, " and ", options.layer.heads);
   source_embedding = Embedding<Scalar>(options.source_vocabulary_size, options.layer.width, rng);
   if (!options.share_embeddings)
     target_embedding = Embedding<Scalar>(options.target_vocabulary_size, options.layer.width, rng);

@@ -55,8 +55,9 @@ class TransformerState {
 
   /// Chooses whether steps record alignments. Throws after the first step, or if the decoder has no layers.
   void record_alignments(bool recorded);
-  /// Returns the weights with which hypothesis i of the last step attended to its sentence: [1 x source tokens], the
-  /// mean over the heads of the last layer. Throws if alignments are not recorded or there is no such hypothesis.
+  /// Returns the weights with which hypothesis i of the last step attended to its sentence: [1 x source tokens]. They
+  /// are those of TransformerOptions::alignment_layer and alignment_head, by default the mean over the heads of the
+  /// last layer. Throws if alignments are not recorded or there is no such hypothesis.
   Matrix<Scalar> alignment(Index i) const;
 
   /// The caches of the target so far and of the encoder's output.
@@ -114,11 +115,9 @@ ConstMatrixMap<Scalar> TransformerState<Scalar>::operator()(std::span<const Inde
   target_.extend();
   Variable<Scalar> x = model_.embed_at(context_, tokens, target_.table().new_positions());
   for (std::size_t i = 0; i < model_.decoder.layers.size(); ++i) {
-    const bool is_last = i + 1 == model_.decoder.layers.size();
-    const DecoderCaches<Scalar> caches{.self = target_,
-                                       .memory = memory_,
-                                       .layer = static_cast<Index>(i),
-                                       .observer = records_ && is_last ? &recorder_ : nullptr};
+    const bool aligns = records_ && &model_.decoder.layers[i].multihead_attn == &model_.alignment_attention();
+    const DecoderCaches<Scalar> caches{
+        .self = target_, .memory = memory_, .layer = static_cast<Index>(i), .observer = aligns ? &recorder_ : nullptr};
     x = model_.decoder.layers[i].step(context_, x, caches, model_.decoder.positions);
   }
   if (!model_.decoder.norm.empty()) x = model_.decoder.norm(context_, x);
@@ -137,7 +136,9 @@ void TransformerState<Scalar>::record_alignments(bool recorded) {
 template <class Scalar>
 Matrix<Scalar> TransformerState<Scalar>::alignment(Index i) const {
   detail::check_alignment("TransformerState", records_, i, logits_.rows());
-  const Tensor<Scalar>& weights = recorder_.weights(model_.decoder.layers.back().multihead_attn);
+  const Tensor<Scalar>& weights = recorder_.weights(model_.alignment_attention());
+  const Index chosen = model_.options.alignment_head;
+  if (chosen > 0) return weights.matrix(chosen - 1).row(i).head(memory_.length(i));
   Matrix<Scalar> mean = Matrix<Scalar>::Zero(1, memory_.length(i));
   for (Index head = 0; head < weights.shape()[0]; ++head) mean += weights.matrix(head).row(i).head(mean.cols());
   return mean / static_cast<Scalar>(weights.shape()[0]);

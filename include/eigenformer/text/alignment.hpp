@@ -51,9 +51,9 @@ inline WordAlignment parse_links(std::string_view line, std::string_view where) 
 }  // namespace detail
 
 /// Parses a line in Pharaoh's format, such as "0-0 1-2": source-target pairs, counted from 0, in any order. An empty
-/// line has no links. Throws for any other text.
-inline WordAlignment parse_alignment(std::string_view line) {
-  return detail::parse_links(line, "parse_alignment");
+/// line has no links. Throws for any other text. where: begins the message, such as a file and a line.
+inline WordAlignment parse_alignment(std::string_view line, std::string_view where = "parse_alignment") {
+  return detail::parse_links(line, where);
 }
 
 /// Reads a file in Pharaoh's format, one alignment per line. Throws like read_lines and parse_alignment; the message

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "eigenformer/core/row_offsets.hpp"
+#include "eigenformer/text/alignment_label.hpp"
 #include "eigenformer/text/vocabulary.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
@@ -42,6 +43,8 @@ struct TranslationBatch {
   Tokens source;            ///< the sentences, each followed by the end token
   Tokens target;            ///< the decoder's input: the begin token, then the translation
   std::vector<Token> next;  ///< the labels of target's rows: the translation, then the end token
+  /// What the target's rows should attend to in the source: see alignment_labels(). Used by guided_loss() alone.
+  std::vector<AlignmentLabel> alignment{};
 };
 
 namespace detail {

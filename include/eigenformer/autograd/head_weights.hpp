@@ -1,0 +1,26 @@
+// Asks an attention layer for the weights of one head, with their gradient.
+#pragma once
+
+#include "eigenformer/autograd/variable.hpp"
+
+namespace eigenformer::inline EIGENFORMER_ABI {
+
+/// Receives the attention weights of one head as a Variable, for a loss on the weights. Set Context::head_weights to
+/// it; the layer that it names then computes the weights besides its result. AttentionObserver is the cheaper way to
+/// look at weights.
+///
+///   HeadWeights<float> head{.layer = &model.decoder.layers[4].multihead_attn, .head = 0};
+///   training.head_weights = &head;
+///   Variable<float> logits = model(training, source, target);
+///   Variable<float> loss = alignment_loss(training, head.weights, labels);
+template <class Scalar>
+struct HeadWeights {
+  const void* layer = nullptr;  // the address of the attention layer
+  Index head = 0;               // of the layer, from 0
+  Index width = 0;              // columns of the weights; 0: the keys of the longest sequence
+  /// [queries x width], from the layer's last call. Column j is the weight of key j of the query's sequence. Dropout is
+  /// not applied. Empty if the layer was not called. attend_to_cache does not write it.
+  Variable<Scalar> weights{};
+};
+
+}  // namespace eigenformer::inline EIGENFORMER_ABI

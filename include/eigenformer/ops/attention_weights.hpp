@@ -1,0 +1,60 @@
+// Attention weights as a Variable, for losses on the weights themselves.
+#pragma once
+
+#include "eigenformer/ops/additive_attention.hpp"
+#include "eigenformer/ops/attention.hpp"
+
+namespace eigenformer::inline EIGENFORMER_ABI {
+
+namespace detail {
+
+/// Returns values whose attention is the weights: in each of `heads` column blocks, key j of a sequence has the j-th
+/// unit vector of length `width`. The result is [keys x heads * width]. width: 0 for the longest sequence's keys.
+template <class Scalar>
+Variable<Scalar> unit_values(const Context<Scalar>& context, const RowOffsets& key_rows, Index heads, Index width) {
+  const Index longest = key_rows.max_length();
+  if (width == 0) width = longest;
+  check(width >= longest, "attention weights: width is ", width, ", expected 0, or at least ", longest,
+        ", the keys of the longest sequence");
+  Variable<Scalar> values = context.new_matrix(key_rows.rows(), heads * width);
+  values.writable().setZero();
+  for (Index s = 0; s < key_rows.sequences(); ++s)
+    for (Index j = 0; j < key_rows.length(s); ++j)
+      for (Index head = 0; head < heads; ++head) values.writable()(key_rows.begin(s) + j, head * width + j) = 1;
+  return values;
+}
+
+}  // namespace detail
+
+/// Returns attention weights with their gradient: [queries x heads * width]. Heads are column blocks. Column j of a
+/// block is the weight of key j of the query's sequence, and 0 beyond the sequence's keys. Dropout is not applied.
+///
+/// This is the attention over unit vectors: A I = A. So every score has its gradient, and sinks have theirs. Time and
+/// memory are those of attention with values of this width. If no gradient is wanted, use attention_weights in
+/// kernels/attention_weights.hpp.
+///
+/// in: in.q and in.k are matrices; in.v is not read. options: give the rows of queries and keys. width: the columns of
+/// a head's block; 0: the keys of the longest sequence. Throws if the longest sequence has more keys.
+template <class Scalar>
+Variable<Scalar> differentiable_attention_weights(const Context<Scalar>& context, QueryKeyValue<Scalar> in,
+                                                  const VariableScore<Scalar>& score, AttentionOptions options,
+                                                  Index width = 0) {
+  options.key_rows = options.key_rows.for_rows(in.k.rows(), "attention weights", "k");
+  options.dropout = 0;
+  const Index key_heads = options.key_heads == 0 ? options.heads : options.key_heads;
+  in.v = detail::unit_values(context, options.key_rows, key_heads, width);
+  return attention(context, in, score, options);
+}
+
+/// Returns the weights of additive attention with their gradient: [queries x width]. Column j is the weight of key j of
+/// the query's sequence, and 0 beyond the sequence's keys. The arguments are those of additive_attention. width: 0 for
+/// the keys of the longest sequence. Throws if that sequence has more keys.
+template <class Scalar>
+Variable<Scalar> differentiable_attention_weights(const Context<Scalar>& context, const Variable<Scalar>& q,
+                                                  const Variable<Scalar>& k, const Variable<Scalar>& v,
+                                                  AdditiveAttentionOptions options = {}, Index width = 0) {
+  options.key_rows = options.key_rows.for_rows(k.rows(), "attention weights", "k");
+  return additive_attention(context, q, k, v, detail::unit_values(context, options.key_rows, 1, width), options);
+}
+
+}  // namespace eigenformer::inline EIGENFORMER_ABI
