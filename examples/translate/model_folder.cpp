@@ -22,7 +22,7 @@ void check_saving(const std::filesystem::path& folder) {
 
 void save_model(const std::filesystem::path& folder, const Model& model, const std::string& training_json) {
   const ef::ExtraFile training{training_file, training_json};
-  ef::save(folder, model, std::span(&training, 1));
+  ef::save(folder, model, ef::WeightType::float32, std::span(&training, 1));
 }
 
 }  // namespace translate

@@ -101,6 +101,12 @@ struct TrainArguments {
   ef::Index validate_every = 0;     // updates; 0: 20 validations, spread over the budget
   ef::Index patience = 0;           // validations without improvement; 0: no early stopping
   std::string stop_metric = "bleu";
+  struct GuidedAlignment {
+    std::string links;    // a file of links between the pairs' tokens, in Pharaoh's format; empty: none
+    double weight = 0.1;  // of the alignment loss
+    ef::Index layer = 0;  // of the decoder, from 1; 0: the second to last
+    ef::Index head = 0;   // of the layer, from 1; 0: the first
+  } guided_alignment;
   std::string config;  // file of options in JSON
   std::string log;     // CSV file of updates and validations
   std::string plot;    // SVG file of the course of the run
@@ -153,8 +159,8 @@ struct AlignArguments {
   std::string model, source, target, svg;
   std::string reading = "attention";
   std::string view = "heat_map";
-  int layer = 0;  // from 1; 0: the last
-  int head = 0;   // from 1; 0: the mean over all heads
+  int layer = 0;  // from 1; 0: see attention_between
+  int head = 0;   // from 1; 0: see attention_between
 };
 void align(const AlignArguments& arguments);
 

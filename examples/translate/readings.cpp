@@ -33,8 +33,9 @@ ef::Matrix<float> attention_of(const ef::Transformer<float>& network, const ef::
   ef::check(!layers.empty() && layer >= 0 && layer <= static_cast<int>(layers.size()), "--layer: is ", layer,
             ", the model has ", layers.size(), " decoder layers");
   ef::check(head >= 0 && head <= heads, "--head: is ", head, ", the model has ", heads, " heads in each layer");
-  const std::size_t chosen = layer == 0 ? layers.size() - 1 : static_cast<std::size_t>(layer - 1);
-  const ef::Tensor<float>& weights = recorder.weights(layers[chosen].multihead_attn);
+  if (layer == 0 && head == 0) head = static_cast<int>(network.options.alignment_head);
+  const ef::Tensor<float>& weights = recorder.weights(
+      layer == 0 ? network.alignment_attention() : layers[static_cast<std::size_t>(layer - 1)].multihead_attn);
   if (head > 0) return weights.matrix(head - 1);
   ef::Matrix<float> mean = weights.matrix(0) / static_cast<float>(heads);
   for (int h = 1; h < heads; ++h) mean += weights.matrix(h) / static_cast<float>(heads);

@@ -142,7 +142,7 @@ void replay(const ReplayArguments& arguments) {
   std::visit(
       [&](const auto& network) {
         const auto loss = [&](const ef::Context<float>& context, const ef::TranslationBatch& batch) {
-          return batch_loss(network, context, batch, settings.label_smoothing);
+          return batch_loss(network, context, batch, settings.label_smoothing, settings.guided_alignment_weight);
         };
         ef::train_until(trained, run.optimizer, next_batch, loss, arguments.update - 1, options);
         const Model copy = model;

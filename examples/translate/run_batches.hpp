@@ -4,7 +4,9 @@
 #include <functional>
 #include <optional>
 #include <utility>
+#include <vector>
 
+#include "eigenformer/text/alignment_labels.hpp"
 #include "eigenformer/text/tokens.hpp"
 #include "eigenformer/train/batch_order.hpp"
 #include "translate/program.hpp"
@@ -15,6 +17,7 @@ namespace translate {
 struct EncodedPairs {
   ef::Tokens source;
   ef::Tokens target;
+  ef::StoredAlignments alignments{};  // of the pairs' tokens; empty: none
 
   ef::Index size() const { return source.sequences(); }
 };
@@ -40,7 +43,10 @@ class RunBatches {
   ef::TranslationBatch next() {
     if (encode_epoch_ && order_->is_at_end_of_epoch()) begin_epoch(order_->position().epoch + 1);
     const EncodedPairs& pairs = encode_epoch_ ? of_epoch_ : pairs_;
-    return ef::translation_batch(pairs.source, pairs.target, order_->next());
+    const std::vector<ef::Index>& chosen = order_->next();
+    ef::TranslationBatch batch = ef::translation_batch(pairs.source, pairs.target, chosen);
+    if (!pairs.alignments.empty()) batch.alignment = ef::alignment_labels(pairs.alignments, chosen, batch);
+    return batch;
   }
 
   /// Returns the position of the next batch.

@@ -5,6 +5,7 @@
 
 #include "eigenformer/core/function_ref.hpp"
 #include "eigenformer/train/parameter_hash.hpp"
+#include "translate/guided_alignment.hpp"
 #include "translate/subwords.hpp"
 #include "translate/train.hpp"
 
@@ -186,6 +187,7 @@ ef::Seq2Seq<float> make_transformer(const TrainArguments& arguments, ef::Index s
   options.layer.embedding_dropout = arguments.embedding_dropout;
   options.layer.attention_dropout = arguments.attention_dropout;
   options.layer.activation_dropout = arguments.activation_dropout;
+  choose_alignment_head(arguments, options);
   return ef::Transformer<float>(options, rng);
 }
 
@@ -272,14 +274,17 @@ TrainingData read_training_data(const TrainArguments& arguments) {
       validate_with(given.source[i], given.target[i], static_cast<ef::Index>(i) + 1);
   }
   training.reserve(sides.source.tokens, sides.target.tokens);
+  LinkReader links(arguments.guided_alignment.links, blank, pair_count);
   ef::Index line = 0;
   pairs.for_each([&](const std::string& source, const std::string& target) {
     ef::check(line < pair_count, name, ": has grown while it was read");
+    links.next();
     if (held_out[static_cast<std::size_t>(line++)])
       validate_with(source, target, line);
-    else
-      training.add(source, target, line);
+    else if (training.add(source, target, line) && links.is_open())
+      training.link(links.links(), links.where());
   });
+  links.check_end();
   if (training.skipped() + validating.skipped() > 0)
     std::printf("skipped pairs with more than %lld tokens (--max-length): %lld of training, %lld of validation\n",
                 static_cast<long long>(arguments.max_length), static_cast<long long>(training.skipped()),
@@ -296,6 +301,9 @@ TrainingData read_training_data(const TrainArguments& arguments) {
                     .encoded_validation = std::move(validating).finish(),
                     .validation_name = validation_name,
                     .encode_epoch = std::move(encode_epoch)};
+  if (links.is_open())
+    std::printf("alignments: %lld links in the training pairs\n",
+                static_cast<long long>(count_links(data.pairs.alignments)));
   const ef::Index longest = std::max(data.pairs.source.rows.max_length(), data.pairs.target.rows.max_length()) + 1;
   ef::check(longest <= arguments.batch_tokens, "--batch-tokens: is ", arguments.batch_tokens, ", expected at least ",
             longest, ", the longest sentence with its end token");
@@ -314,6 +322,7 @@ std::uint64_t TrainingData::hash() const {
       hash.add_numbers(std::span<const ef::Index>(&length, 1));
     }
   }
+  add_links(hash, pairs.alignments);
   return hash.value();
 }
 
@@ -324,6 +333,7 @@ TrainingSettings settings_of(const TrainArguments& arguments, ef::Threads* threa
   settings.rate = arguments.rate > 0 ? arguments.rate : arguments.preset == "base" ? 7e-4 : 3e-3;
   settings.warmup = arguments.warmup > 0 ? arguments.warmup : arguments.preset == "base" ? 4000 : 1000;
   settings.schedule = arguments.schedule;
+  settings.guided_alignment_weight = arguments.guided_alignment.weight;
   settings.accumulate = arguments.accumulate;
   settings.label_smoothing = arguments.label_smoothing;
   settings.validate_every = arguments.validate_every;

@@ -132,6 +132,10 @@ void visit_options(Options& arguments, auto&& visitor) {
   visit("stop-metric", arguments.stop_metric);
   visit("log", arguments.log);
   visit("plot", arguments.plot);
+  visit("alignments", arguments.guided_alignment.links);
+  visit("guided-alignment-weight", arguments.guided_alignment.weight);
+  visit("alignment-layer", arguments.guided_alignment.layer);
+  visit("alignment-head", arguments.guided_alignment.head);
 }
 
 template <class Options>

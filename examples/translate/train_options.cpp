@@ -5,6 +5,7 @@
 #include <optional>
 #include <string_view>
 
+#include "translate/guided_alignment.hpp"
 #include "translate/train.hpp"
 #include "translate/validators.hpp"
 
@@ -80,6 +81,7 @@ void add_run_options(CLI::App* command, TrainArguments& arguments) {
   command->add_option("--log", arguments.log, "CSV file for a line per update and validation");
   command->add_option("--plot", arguments.plot,
                       "SVG file for a plot of loss, perplexity, BLEU and learning rate, renewed at each validation");
+  add_alignment_options(command, arguments);
 }
 
 void add_replay_options(CLI::App* command, ReplayArguments& arguments) {
@@ -124,6 +126,7 @@ void check_arguments(const TrainArguments& arguments) {
   ef::check(arguments.patience < 20 || arguments.validate_every > 0, "--patience: is ", arguments.patience,
             ", but without --validate-every a run validates 20 times, so it would never stop early");
   ef::check(arguments.ema == 0 || arguments.average == 0, "--ema and --average: expected one of them");
+  check_alignment_options(arguments);
 }
 
 void check_resumed_arguments(const TrainArguments& arguments) {

@@ -180,7 +180,8 @@ bool PairEncoder::add(const std::string& source, const std::string& target, ef::
 
 EncodedPairs PairEncoder::finish() && {
   return {{std::move(source_.ids), ef::RowOffsets(std::move(source_.rows))},
-          {std::move(target_.ids), ef::RowOffsets(std::move(target_.rows))}};
+          {std::move(target_.ids), ef::RowOffsets(std::move(target_.rows))},
+          std::move(alignments_)};
 }
 
 EncodedPairs encode(const Model& model, const ef::ParallelCorpus& corpus, ef::Index max_length,
@@ -253,7 +254,7 @@ void train_model(Model& model, const EncodedPairs& pairs, const TrainingSettings
         ef::train(
             trained, run.optimizer, [&] { return batches.next(); },
             [&](const ef::Context<float>& context, const ef::TranslationBatch& batch) {
-              return batch_loss(network, context, batch, settings.label_smoothing);
+              return batch_loss(network, context, batch, settings.label_smoothing, settings.guided_alignment_weight);
             },
             report, update_options(settings, model, batches));
       },

@@ -8,6 +8,8 @@
 #include <utility>
 #include <vector>
 
+#include "eigenformer/models/guided_loss.hpp"
+#include "eigenformer/text/alignment_labels.hpp"
 #include "eigenformer/text/corpus.hpp"
 #include "eigenformer/text/tokens.hpp"
 #include "eigenformer/train/parameter_list.hpp"
@@ -29,6 +31,10 @@ class PairEncoder {
   void reserve(ef::Index source_tokens, ef::Index target_tokens);
   /// Returns false if the pair was skipped. line: the number of the pair in the corpus, from 1.
   bool add(const std::string& source, const std::string& target, ef::Index line);
+  /// Keeps the links of the pair that was added last. Throws if a link leaves the pair. where: names the links' line.
+  void link(const ef::WordAlignment& links, const std::string& where) {
+    alignments_.add(links, source_.last_length(), target_.last_length(), where);
+  }
   /// Makes later calls of add() split sentences at random, in languages with a subword model. A split depends on the
   /// key and on the sentence's line. A split of more than `limit` tokens is replaced by the usual one.
   void sample(const ef::SubwordSampling& sampling, ef::Index limit, ef::RandomKey key);
@@ -43,6 +49,7 @@ class PairEncoder {
   struct Side {
     std::vector<ef::Token> ids;
     std::vector<ef::Index> rows{0};
+    ef::Index last_length() const { return rows.back() - rows[rows.size() - 2]; }
   };
   struct Sampling {
     ef::SubwordSampling options;
@@ -58,6 +65,7 @@ class PairEncoder {
   ef::Index max_length_;
   ef::Index skipped_ = 0;
   Side source_, target_;
+  ef::StoredAlignments alignments_;
   std::optional<Sampling> sampling_;
 };
 
@@ -86,8 +94,9 @@ struct TrainingSettings {
   double rate = 2e-3;
   ef::Index warmup = 400;
   double label_smoothing = 0.1;
-  int validations = 20;          // spread evenly over the budget, unless validate_every is above 0
-  ef::Index validate_every = 0;  // updates between validations
+  double guided_alignment_weight = 0.1;  // of the alignment loss, in batches with links
+  int validations = 20;                  // spread evenly over the budget, unless validate_every is above 0
+  ef::Index validate_every = 0;          // updates between validations
   std::uint64_t seed = 1;
   std::vector<std::string> freeze{};  // patterns of the parameters that are not trained
   ef::Threads* threads = nullptr;
@@ -103,11 +112,14 @@ struct TrainingSettings {
 /// Returns the options of a run's updates. They depend on the settings and the corpus alone.
 ef::TrainingOptions update_options(const TrainingSettings& settings, const Model& model, const RunBatches& batches);
 
-/// Returns the loss of a batch, summed over the target tokens.
+/// Returns the loss of a batch, summed over the target tokens. guided_alignment_weight: of the alignment loss, if the
+/// batch has links.
 template <class Network>
 ef::BatchLoss<float> batch_loss(const Network& network, const ef::Context<float>& context,
-                                const ef::TranslationBatch& batch, double label_smoothing) {
-  return {network.loss(context, batch, {.label_smoothing = label_smoothing, .reduction = ef::Reduction::sum}),
+                                const ef::TranslationBatch& batch, double label_smoothing,
+                                double guided_alignment_weight = 0) {
+  return {ef::guided_loss(network, context, batch, guided_alignment_weight,
+                          {.label_smoothing = label_smoothing, .reduction = ef::Reduction::sum}),
           static_cast<ef::Index>(batch.next.size())};
 }
 

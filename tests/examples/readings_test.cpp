@@ -60,6 +60,23 @@ TEST_CASE("attention between two sentences is a share of the source for every ta
   CHECK(ef::testing::max_error(reading.values.rowwise().sum(), Eigen::Vector3f::Ones()) < 1e-6);
 }
 
+TEST_CASE("attention is read from the head that was trained to align, unless another is asked for", "[examples]") {
+  ef::Rng rng(683);
+  translate::Model model = model_of_letters(false, rng);
+  const auto values = [&](int layer, int head) {
+    return translate::attention_between(model, "a b c", "d e", layer, head).values;
+  };
+  const ef::Matrix<float> last = values(2, 0), first = values(1, 0), second_head = values(1, 2);
+  CHECK(values(0, 0) == last);
+  auto& options = std::get<ef::Transformer<float>>(model.network).options;
+  options.alignment_layer = 1;
+  options.alignment_head = 2;
+  CHECK(values(0, 0) == second_head);
+  CHECK(values(0, 2) == second_head);
+  CHECK(values(1, 0) == first);
+  CHECK(values(2, 0) == last);
+}
+
 TEST_CASE("a reading's links are of words alone", "[examples]") {
   translate::Reading reading;
   reading.values.resize(3, 4);

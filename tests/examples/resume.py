@@ -22,11 +22,12 @@ shutil.rmtree(scratch, ignore_errors=True)
 scratch.mkdir(parents=True)
 (scratch / "pairs.tsv").write_text(
     "".join(f"{'a ' * (i % 7 + 1)}b{i % 5}\t{'c ' * (i % 6 + 1)}d{i % 5}\n" for i in range(120)))
+(scratch / "links.txt").write_text("".join(f"0-0 {i % 7}-{i % 6}\n" for i in range(120)))
 OPTIONS = ["--pairs", "pairs.tsv", "--tokens", "words", "--layers", "1", "--dropout", "0.2", "--batch-tokens", "64",
            "--updates", str(UPDATES), "--checkpoint-every", "3", "--keep", "3"]
 MODELS = {"transformer": ["--width", "32"],
           "recurrent": ["--model", "recurrent", "--width", "16", "--optimizer", "adamw", "--validate-every", "2",
-                        "--average", "2", "--average-of", "best", "--patience", "30"],
+                        "--average", "2", "--average-of", "best", "--patience", "30", "--alignments", "links.txt"],
           "muon": ["--width", "32", "--optimizer", "muon", "--ema", "0.9", "--accumulate", "2", "--freeze",
                    "source_embedding*", "--schedule", "cosine", "--warmup", "5"]}
 
@@ -189,6 +190,9 @@ printed = run([program, "replay", "--model", "extended", "--update", "2"], 1)
 check("the run was resumed with other options after update 5" in printed, printed)
 
 # Options and data must be those of the run.
+(scratch / "links.txt").write_text((scratch / "links.txt").read_text().replace("0-0 3-3", "0-0"))
+printed = run(command("recurrent", 1, "--resume"), 1)
+check("are not those that the run in recurrent was begun with" in printed, printed)
 printed = run(command("transformer", 1, "--resume", "--width", "64"), 1)
 check("--width: is 64, but the run in transformer was begun with 32" in printed, printed)
 pairs = (scratch / "pairs.tsv").read_text()

@@ -1,0 +1,117 @@
+# Tests `translate train --alignments`: `cmake -D translate=PROGRAM -D folder=SCRATCH -P translate_alignments.cmake`.
+# Trained links must come back from evaluate, run and align. Links must stay in step with pairs that are held out or
+# skipped. Wrong input must give one line on stderr and exit code 1.
+file(REMOVE_RECURSE ${folder})
+file(MAKE_DIRECTORY ${folder})
+
+# Links that no translation would suggest: the full stop of the source with the first word, and so on.
+set(pairs "")
+set(links "")
+set(numbers 零 一 二 三 四 五 六)
+foreach(i RANGE 1 60)
+  math(EXPR a "${i} % 7")
+  math(EXPR b "${i} % 5")
+  list(GET numbers ${a} first)
+  list(GET numbers ${b} second)
+  string(APPEND pairs "word${a} other${b}.\t词${first}它${second}。\n")
+  string(APPEND links "2-0 2-1 0-2 0-3 1-4\n")
+endforeach()
+file(WRITE ${folder}/pairs.tsv "${pairs}")
+file(WRITE ${folder}/links.txt "${links}")
+file(WRITE ${folder}/source.txt "word1 other1.\nword2 other2.\n")
+file(WRITE ${folder}/target.txt "词一它一。\n词二它二。\n")
+file(WRITE ${folder}/two_links.txt "2-0 2-1 0-2 0-3 1-4\n2-0 2-1 0-2 0-3 1-4\n")
+
+function(succeeds expected)
+  execute_process(COMMAND ${translate} ${ARGN} WORKING_DIRECTORY ${folder} INPUT_FILE ${folder}/source.txt
+                  OUTPUT_VARIABLE output ERROR_VARIABLE errors RESULT_VARIABLE result)
+  if(NOT result EQUAL 0)
+    message(SEND_ERROR "translate ${ARGN}: exit code ${result}\n${output}${errors}")
+  elseif(NOT output MATCHES "${expected}")
+    message(SEND_ERROR "translate ${ARGN}: expected ${expected}, printed\n${output}")
+  endif()
+endfunction()
+
+function(fails_with expected)
+  execute_process(COMMAND ${translate} ${ARGN} WORKING_DIRECTORY ${folder} INPUT_FILE ${folder}/source.txt
+                  OUTPUT_VARIABLE output ERROR_VARIABLE errors RESULT_VARIABLE result)
+  string(REGEX MATCHALL "\n" line_ends "${errors}")
+  list(LENGTH line_ends lines)
+  if(NOT result EQUAL 1 OR NOT lines EQUAL 1 OR NOT errors MATCHES "^translate: .*${expected}")
+    message(SEND_ERROR "translate ${ARGN}: expected exit code 1 and one line with \"${expected}\", "
+                       "got ${result} and\n${errors}")
+  endif()
+  if(EXISTS ${folder}/new)
+    message(SEND_ERROR "translate ${ARGN}: left a model behind")
+    file(REMOVE_RECURSE ${folder}/new)
+  endif()
+endfunction()
+
+# --- Links are learnt, by the head that was chosen ---
+
+set(quick --updates 250 --width 32 --dropout 0 --pairs pairs.tsv --alignments links.txt --guided-alignment-weight 1)
+foreach(kind IN ITEMS "second;--layers;2;--rate;0.02" "chosen;--layers;2;--rate;0.02;--alignment-layer;2;--alignment-head;3"
+                      "only;--layers;1;--rate;0.02" "recurrent;--model;recurrent;--rate;0.01;--warmup;50")
+  list(POP_FRONT kind model)
+  succeeds("alignments: 295 links in the training pairs.*BLEU 100" train ${quick} --out ${model} ${kind})
+  succeeds("alignment error rate 0.00 %" evaluate --model ${model} --source source.txt --reference target.txt
+           --alignments two_links.txt)
+  succeeds("^词一它一。 [|][|][|] 0-2 0-3 1-4 2-0 2-1\n" run --model ${model} --alignments)
+  succeeds("^0-2 0-3 1-4 2-0 2-1\n$" align --model ${model} --source "word1 other1." --target "词一它一。" --view pharaoh)
+endforeach()
+foreach(kind IN ITEMS "second;1;1" "chosen;2;3")
+  list(GET kind 0 model)
+  list(GET kind 1 layer)
+  list(GET kind 2 head)
+  succeeds("alignment error rate 0.00 %" evaluate --model ${model} --source source.txt --reference target.txt
+           --alignments two_links.txt --layer ${layer} --head ${head})
+endforeach()
+file(READ ${folder}/chosen/training.json stored)
+if(NOT stored MATCHES "\"alignments\": \"links.txt\"" OR NOT stored MATCHES "\"guided-alignment-weight\": 1.0" OR
+   NOT stored MATCHES "\"alignment-head\": 3" OR NOT stored MATCHES "\"alignment-layer\": 2")
+  message(SEND_ERROR "training.json lacks the options on alignments:\n${stored}")
+endif()
+
+# --- Links stay in step with pairs that are held out or skipped ---
+
+# Each pair has a link between its last tokens, which leaves most other pairs.
+set(pairs "")
+set(links "")
+foreach(i RANGE 1 60)
+  math(EXPR length "(${i} * 7) % 11")
+  string(REPEAT "a " ${length} source)
+  string(REPEAT "b " ${length} target)
+  string(APPEND pairs "${source}c\t${target}d\n")
+  string(APPEND links "${length}-${length}\n")
+endforeach()
+file(WRITE ${folder}/steps.tsv "${pairs}")
+file(WRITE ${folder}/steps.txt "${links}")
+set(steps --pairs steps.tsv --tokens words --updates 1 --width 32 --layers 1 --alignments)
+succeeds("skipped.*alignments: [0-9]+ links.*loss" train ${steps} steps.txt --out steps --max-length 9)
+succeeds("alignments: 59 links" train ${steps} steps.txt --out steps)
+succeeds("alignments: 60 links" train ${steps} steps.txt --out steps --valid-pairs pairs.tsv)
+
+# --- Wrong input ---
+
+string(REGEX REPLACE "[^\n]+\n$" "" short "${links}")
+file(WRITE ${folder}/short.txt "${short}")
+file(WRITE ${folder}/long.txt "${links}0-0\n")
+file(WRITE ${folder}/shifted.txt "0-0\n${short}")
+file(WRITE ${folder}/faulty.txt "0-0\n0-0 1:1\n")
+fails_with("short.txt: has 59 lines, expected 60, one per sentence pair" train ${steps} short.txt --out new)
+fails_with("long.txt: has more than 60 lines, expected one per sentence pair" train ${steps} long.txt --out new)
+fails_with("shifted.txt:[0-9]+: the link [0-9]+-[0-9]+ leaves the pair, which has [0-9]+ source tokens and [0-9]+ target"
+           train ${steps} shifted.txt --out new)
+fails_with("faulty.txt:2: expected links as in 0-0 1-2, given \"1:1\" at byte 4" train ${steps} faulty.txt --out new)
+fails_with("nowhere.txt" train ${steps} nowhere.txt --out new)
+fails_with("--alignments: link words, but the tokens of this model are subwords" train --pairs steps.tsv --out new
+           --alignments steps.txt --source-subwords 40)
+fails_with("--alignments: train attention, but --context is initial" train ${steps} steps.txt --out new
+           --model recurrent --context initial)
+fails_with("--alignment-layer and --alignment-head: are 2 and 0, but a recurrent model" train ${steps} steps.txt
+           --out new --model recurrent --alignment-layer 2)
+fails_with("--alignment-layer: is 2, the decoder has 1 layers" train ${steps} steps.txt --out new --alignment-layer 2)
+fails_with("--alignment-head: is 5, a layer has 4 heads" train ${steps} steps.txt --out new --alignment-head 5)
+fails_with("need --alignments" train --pairs steps.tsv --out new --updates 1 --alignment-head 1)
+fails_with("--guided-alignment-weight: is -1, expected a number from 0 to 1000" train ${steps} steps.txt --out new
+           --guided-alignment-weight=-1)
