@@ -52,7 +52,8 @@ class UnitWeight {
   /// Writes y, computed on a given unit.
   template <class Unit, class Epilogue>
   void multiply_on(Unit, LinearOperands operands, Threads* threads, Epilogue& epilogue) const {
-    auto& [x, bias, y] = operands;
+    const ConstMatrixRef<float>&x = operands.x, &bias = operands.bias;
+    MatrixRef<float>& y = operands.y;
     // If there are few rows, threads share the columns. Otherwise wide tasks convert x less often.
     const Index task_cols = y.rows() <= task_rows ? max_cols / 2 : max_cols;
     const Index row_tasks = (y.rows() + task_rows - 1) / task_rows, col_tasks = (y.cols() + task_cols - 1) / task_cols;

@@ -67,7 +67,8 @@ class WidenedWeight {
   /// Writes y. Calls epilogue(block) for each finished block of y.
   template <class Epilogue>
   void multiply(LinearOperands operands, Threads* threads, Epilogue& epilogue) const {
-    auto& [x, bias, y] = operands;
+    const ConstMatrixRef<float>&x = operands.x, &bias = operands.bias;
+    MatrixRef<float>& y = operands.y;
     for_each_product_block<float>(y.rows(), y.cols(), threads, [&](Index i, Index rows, Index j, Index cols) {
       const Strided<float> a{x.data() + i * x.outerStride(), x.outerStride(), 1};
       for (Index panel = j; panel < j + cols; panel += width)
