@@ -6,6 +6,12 @@
 // The paper's W s and U h are q and k here, with any bias already added. The caller computes U h once per sentence.
 #pragma once
 
+#include <algorithm>
+#include <memory>
+#include <optional>
+#include <span>
+
+#include "eigenformer/core/workspace.hpp"
 #include "eigenformer/kernels/detail/attention/additive_units.hpp"
 #include "eigenformer/kernels/detail/attention/tile_memory.hpp"
 #include "eigenformer/kernels/detail/attention/tile_reader.hpp"
@@ -25,6 +31,7 @@ struct AdditiveAttentionOptions {
   // The pages that hold keys and values, as in AttentionOptions. The backward does not support key_pages.
   std::optional<KeyPages> key_pages{};
   Threads* threads = nullptr;
+  Workspace* workspace = nullptr;  // memory for a list of tasks; null: the heap
 };
 
 /// The inputs of additive attention.
@@ -109,7 +116,12 @@ void additive_attention_forward(const AdditiveAttentionInputs<Scalar>& in, const
 
   // Queries per tile: few, so that threads share long sequences; not fewer, because each tile may copy all keys.
   constexpr Index max_queries = 16;
-  std::vector<ScoreTile> tiles;
+  Index tile_count = 0;
+  for (Index s = 0; s < layout.sequences(); ++s)
+    tile_count += (layout.query_rows.length(s) + max_queries - 1) / max_queries;
+  const std::shared_ptr<ScoreTile> memory_of_tiles = Workspace::allocate_from<ScoreTile>(options.workspace, tile_count);
+  const std::span<ScoreTile> tiles(memory_of_tiles.get(), static_cast<std::size_t>(tile_count));
+  auto next = tiles.begin();
   for (Index s = 0; s < layout.sequences(); ++s)
     for (Index begin = 0; begin < layout.query_rows.length(s); begin += max_queries) {
       ScoreTile tile;
@@ -118,7 +130,7 @@ void additive_attention_forward(const AdditiveAttentionInputs<Scalar>& in, const
       tile.key_end = tile.keys = layout.key_rows.length(s);
       tile.query_begin = begin;
       tile.query_end = std::min<Index>(layout.query_rows.length(s), begin + max_queries);
-      tiles.push_back(tile);
+      *next++ = tile;
     }
   const Index hidden = q.cols(), padded = detail::padded<Scalar>(hidden);
   const auto attend = [&](const ScoreTile& tile) {
@@ -152,10 +164,9 @@ void additive_attention_forward(const AdditiveAttentionInputs<Scalar>& in, const
                                     .c = {detail::row_begin(y, first), y.outerStride()}});
   };
   const Index per_tile = std::min<Index>(max_queries, layout.query_rows.max_length());
-  parallel_for(options.threads, static_cast<Index>(tiles.size()), detail::additive_grain(layout, per_tile),
-               [&](Index begin, Index end) {
-                 for (Index t = begin; t < end; ++t) attend(tiles[static_cast<std::size_t>(t)]);
-               });
+  parallel_for(options.threads, tile_count, detail::additive_grain(layout, per_tile), [&](Index begin, Index end) {
+    for (Index t = begin; t < end; ++t) attend(tiles[static_cast<std::size_t>(t)]);
+  });
 }
 
 /// Writes the gradients of additive_attention_forward. weights: written by the forward; d_y: [queries x E].

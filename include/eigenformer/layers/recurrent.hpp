@@ -1,6 +1,7 @@
 // Stacked recurrent layers: RNN, GRU and LSTM.
 #pragma once
 
+#include <array>
 #include <string>
 #include <vector>
 
@@ -65,7 +66,15 @@ struct Recurrent {
   /// Throws if `initial` has the wrong number of layers or columns.
   RecurrentResult<Scalar> operator()(const Context<Scalar>& context, const Variable<Scalar>& x,
                                      const RowOffsets& rows = {},
-                                     const std::vector<Variable<Scalar>>& initial = {}) const;
+                                     const std::vector<Variable<Scalar>>& initial = {}) const {
+    RecurrentResult<Scalar> result;
+    run(context, x, rows, initial, result);
+    return result;
+  }
+
+  /// Runs all layers and replaces `result`, whose memory it reuses. Otherwise as operator().
+  void run(const Context<Scalar>& context, const Variable<Scalar>& x, const RowOffsets& rows,
+           const std::vector<Variable<Scalar>>& initial, RecurrentResult<Scalar>& result) const;
 
   static void visit(auto& self, auto&& visitor) {
     for (std::size_t i = 0; i < self.weights.size(); ++i) {
@@ -82,7 +91,8 @@ struct Recurrent {
   // Split and join states. Columns of a layer's state: h of both directions, then c of both. Columns of one
   // direction's state: h, then c.
   Variable<Scalar> of_direction(const Context<Scalar>& context, const Variable<Scalar>& layer_state, Index d) const;
-  Variable<Scalar> of_layer(const Context<Scalar>& context, const std::vector<Variable<Scalar>>& states) const;
+  using OfDirections = std::array<Variable<Scalar>, 2>;  // forward and, if bidirectional, reverse
+  Variable<Scalar> of_layer(const Context<Scalar>& context, const OfDirections& states) const;
 };
 
 template <class Scalar>
@@ -117,8 +127,7 @@ Variable<Scalar> Recurrent<Scalar>::of_direction(const Context<Scalar>& context,
 }
 
 template <class Scalar>
-Variable<Scalar> Recurrent<Scalar>::of_layer(const Context<Scalar>& context,
-                                             const std::vector<Variable<Scalar>>& states) const {
+Variable<Scalar> Recurrent<Scalar>::of_layer(const Context<Scalar>& context, const OfDirections& states) const {
   if (directions() == 1) return states[0];
   const auto part = [&](Index first) {
     return concat_columns(context, columns(context, states[0], first, options.hidden),
@@ -129,36 +138,35 @@ Variable<Scalar> Recurrent<Scalar>::of_layer(const Context<Scalar>& context,
 }
 
 template <class Scalar>
-RecurrentResult<Scalar> Recurrent<Scalar>::operator()(const Context<Scalar>& context, const Variable<Scalar>& x,
-                                                      const RowOffsets& rows,
-                                                      const std::vector<Variable<Scalar>>& initial) const {
+void Recurrent<Scalar>::run(const Context<Scalar>& context, const Variable<Scalar>& x, const RowOffsets& rows,
+                            const std::vector<Variable<Scalar>>& initial, RecurrentResult<Scalar>& result) const {
   check(initial.empty() || static_cast<Index>(initial.size()) == options.num_layers, "Recurrent: ", initial.size(),
         " initial states, expected ", options.num_layers, " or none");
-  RecurrentResult<Scalar> result{x, {}};
+  result.output = x;
+  result.states.clear();
   for (Index layer = 0; layer < options.num_layers; ++layer) {
     const Variable<Scalar> input = layer == 0 ? x : dropout(context, result.output);
     const Variable<Scalar> before = initial.empty() ? Variable<Scalar>() : initial[static_cast<std::size_t>(layer)];
     if (before.size() > 0)
       check(before.cols() == state_width(), "Recurrent: the initial state of layer ", layer, " is ", shape(before),
             ", expected ", state_width(), " columns");
-    std::vector<Variable<Scalar>> outputs, final_states;
+    OfDirections outputs, final_states;
     for (Index d = 0; d < directions(); ++d) {
       const RecurrentWeights<Scalar>& w = weights[static_cast<std::size_t>(layer * directions() + d)];
-      const RecurrenceOptions run{options.cell, rows, d == 1};
+      const RecurrenceOptions run_options{options.cell, rows, d == 1};
       const Variable<Scalar> state_before = of_direction(context, before, d);
       const Variable<Scalar> state =
           recurrent(context,
                     {linear(context, input, w.weight_ih, w.bias_ih), context.use(w.weight_hh),
                      w.bias_hh.empty() ? Variable<Scalar>() : context.use(w.bias_hh), state_before},
-                    run, context.packed_weight(w.weight_hh));
-      outputs.push_back(columns(context, state, 0, options.hidden));
-      final_states.push_back(final_state(context, state, state_before, run));
+                    run_options, context.packed_weight(w.weight_hh));
+      outputs[static_cast<std::size_t>(d)] = columns(context, state, 0, options.hidden);
+      final_states[static_cast<std::size_t>(d)] = final_state(context, state, state_before, run_options);
     }
     const Variable<Scalar> output = directions() == 1 ? outputs[0] : concat_columns(context, outputs[0], outputs[1]);
     result.output = options.residual && layer > 0 ? add(context, output, input) : output;
     result.states.push_back(of_layer(context, final_states));
   }
-  return result;
 }
 
 /// Reorders gates from ONNX's order to the order of PyTorch and this library:

@@ -89,7 +89,16 @@ struct RecurrentSeq2Seq {
   /// options.context is attention.
   template <class Attend>
   RecurrentResult<Scalar> steps(const Context<Scalar>& context, const RecurrentDecoderInputs<Scalar>& in,
-                                Attend&& attend) const;
+                                Attend&& attend) const {
+    RecurrentResult<Scalar> result;
+    steps(context, in, attend, result);
+    return result;
+  }
+  /// Runs the decoder for one or more steps of each sequence and replaces `result`, whose memory it reuses. Otherwise
+  /// as the overload without it.
+  template <class Attend>
+  void steps(const Context<Scalar>& context, const RecurrentDecoderInputs<Scalar>& in, Attend&& attend,
+             RecurrentResult<Scalar>& result) const;
 
   bool feeds_input() const { return options.context == SourceContext::attention && options.input_feeding; }
   const Embedding<Scalar>& target_embedding_used() const {
@@ -189,13 +198,12 @@ Variable<Scalar> RecurrentSeq2Seq<Scalar>::embed_target(const Context<Scalar>& c
 
 template <class Scalar>
 template <class Attend>
-RecurrentResult<Scalar> RecurrentSeq2Seq<Scalar>::steps(const Context<Scalar>& context,
-                                                        const RecurrentDecoderInputs<Scalar>& in,
-                                                        Attend&& attend) const {
+void RecurrentSeq2Seq<Scalar>::steps(const Context<Scalar>& context, const RecurrentDecoderInputs<Scalar>& in,
+                                     Attend&& attend, RecurrentResult<Scalar>& result) const {
   Variable<Scalar> input = in.embedded;
   if (options.context == SourceContext::every_step) input = concat_columns(context, input, in.summary);
   if (feeds_input()) input = concat_columns(context, input, in.fed);
-  RecurrentResult<Scalar> result = decoder(context, input, in.rows, in.states);
+  decoder.run(context, input, in.rows, in.states, result);
   if (options.context == SourceContext::attention)
     result.output = tanh(context, combine(context, concat_columns(context, attend(result.output), result.output)));
   if (options.context == SourceContext::every_step)
@@ -203,7 +211,6 @@ RecurrentResult<Scalar> RecurrentSeq2Seq<Scalar>::steps(const Context<Scalar>& c
         context,
         combine(context, concat_columns(context, concat_columns(context, result.output, in.embedded), in.summary)));
   result.output = dropout(context, result.output);
-  return result;
 }
 
 template <class Scalar>

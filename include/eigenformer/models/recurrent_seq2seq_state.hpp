@@ -66,6 +66,7 @@ class RecurrentSeq2SeqState {
   std::vector<HypothesisRows<Scalar>> states_;  // of each decoder layer
   HypothesisRows<Scalar> summaries_, fed_;      // empty if the model has none
   std::vector<Index> offsets_;
+  std::vector<Variable<Scalar>> spare_inputs_, spare_results_;  // empty; their memory serves the next step
   Variable<Scalar> logits_;
   AttentionRecorder<Scalar> recorder_;
   bool records_ = false;
@@ -111,7 +112,8 @@ ConstMatrixMap<Scalar> RecurrentSeq2SeqState<Scalar>::operator()(std::span<const
   has_begun_ = true;
   memory_.branch(parents);
   const RowOffsets rows = one_row_each(static_cast<Index>(parents.size()));
-  RecurrentDecoderInputs<Scalar> in{.embedded = model_.embed_target(context_, tokens), .rows = rows, .states = {}};
+  RecurrentDecoderInputs<Scalar> in{
+      .embedded = model_.embed_target(context_, tokens), .rows = rows, .states = std::move(spare_inputs_)};
   for (const auto& states : states_) in.states.push_back(gather_rows(context_, states.view(), parents));
   if (has_summaries()) in.summary = gather_rows(context_, summaries_.view(), parents);
   if (model_.feeds_input()) in.fed = gather_rows(context_, fed_.view(), parents);
@@ -120,11 +122,16 @@ ConstMatrixMap<Scalar> RecurrentSeq2SeqState<Scalar>::operator()(std::span<const
   const auto attend = [&](const Variable<Scalar>& h) {
     return model_.attention.attend_to_cache(attending, h, memory_, rows);
   };
-  const RecurrentResult<Scalar> result = model_.steps(context_, in, attend);
+  RecurrentResult<Scalar> result{{}, std::move(spare_results_)};
+  model_.steps(context_, in, attend, result);
   for (std::size_t i = 0; i < states_.size(); ++i) states_[i].assign(result.states[i]);
   if (has_summaries()) summaries_.assign(in.summary);
   if (model_.feeds_input()) fed_.assign(result.output);
   logits_ = model_.logits(context_, result.output);
+  in.states.clear();
+  result.states.clear();
+  spare_inputs_ = std::move(in.states);
+  spare_results_ = std::move(result.states);
   return logits_.value();
 }
 

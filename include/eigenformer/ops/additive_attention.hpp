@@ -25,6 +25,7 @@ AdditiveAttentionResult<Scalar> additive_attention_and_weights(const Context<Sca
   check(context.tape == nullptr || (!options.key_index.has_value() && !options.key_pages.has_value()),
         "additive_attention: key_index and key_pages have no backward, and a tape is recording");
   options.threads = context.threads;
+  options.workspace = context.tape == nullptr ? context.workspace : nullptr;
   const detail::AttentionLayout layout =
       detail::additive_attention_layout(shape(q), shape(k), shape(v), shape(values), options);
   Variable<Scalar> y = context.new_matrix(q.rows(), values.cols());
