@@ -1,6 +1,7 @@
 #include "eigenformer/models/recurrent_seq2seq_state.hpp"
 
 #include "eigenformer/decode/greedy.hpp"
+#include "support/allocations.hpp"
 #include "support/approx.hpp"
 #include "support/catch.hpp"
 #include "support/copy_task.hpp"
@@ -156,4 +157,31 @@ TEST_CASE("what a step of a recurrent model cannot do is named, and leaves the s
     for (ef::Index i = 0; i < logits.rows(); ++i)
       CHECK(logits.row(i) == ef::testing::logits_alone<double>(model, steps.hypotheses()[static_cast<std::size_t>(i)]));
   }
+}
+
+TEST_CASE("after a first run a recurrent step allocates nothing", "[models]") {
+  const std::vector<ef::RecurrentSeq2SeqOptions> kinds = ef::testing::kinds_of_recurrent_models();
+  ef::RecurrentSeq2SeqOptions options = kinds[GENERATE_COPY(range(std::size_t{0}, kinds.size()))];
+  options.num_encoder_layers = options.num_decoder_layers = GENERATE(1, 2);
+  CAPTURE(ef::testing::name_of(options), options.num_decoder_layers);
+  ef::Rng rng(664);
+  const ef::RecurrentSeq2Seq<float> model(options, rng);
+  const std::vector<std::vector<ef::Token>> sentences(4, std::vector<ef::Token>(7, 5));
+  const ef::PackedWeights<float> packed(model);
+  ef::RecurrentSeq2SeqState<float> state(model, ef::Tokens::of(sentences), {.packed = &packed});
+  std::vector<ef::Index> parents(20);
+  const std::vector<ef::Token> tokens(20, 3);
+  for (std::size_t i = 0; i < parents.size(); ++i) parents[i] = static_cast<ef::Index>(i) / 5;
+  const auto run = [&] {
+    for (std::size_t step = 1; step < 30; ++step) {
+      state(parents, tokens);
+      for (std::size_t i = 0; i < parents.size(); ++i)
+        parents[i] = static_cast<ef::Index>(i / 5 * 5 + i * step % 5 * (i + step) % 5);
+    }
+  };
+  run();
+  const ef::testing::AllocationCount allocations(1);
+  run();
+  CHECK(allocations.count() == 0);
+  if (!ef::testing::can_count_allocations()) WARN("allocations are not counted in this build");
 }

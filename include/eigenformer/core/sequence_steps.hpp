@@ -10,11 +10,19 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
+/// Writes the sequence indices, sorted from longest to shortest. Sequences of equal length keep their order. order: one
+/// entry per sequence.
+inline void sequences_by_length(const RowOffsets& rows, std::span<Index> order) {
+  std::iota(order.begin(), order.end(), Index{0});
+  std::sort(order.begin(), order.end(), [&](Index a, Index b) {  // unlike stable_sort, needs no memory
+    return rows.length(a) != rows.length(b) ? rows.length(a) > rows.length(b) : a < b;
+  });
+}
+
 /// Returns the sequence indices, sorted from longest to shortest. Sequences of equal length keep their order.
 inline std::vector<Index> sequences_by_length(const RowOffsets& rows) {
   std::vector<Index> order(static_cast<std::size_t>(rows.sequences()));
-  std::iota(order.begin(), order.end(), Index{0});
-  std::stable_sort(order.begin(), order.end(), [&](Index a, Index b) { return rows.length(a) > rows.length(b); });
+  sequences_by_length(rows, order);
   return order;
 }
 

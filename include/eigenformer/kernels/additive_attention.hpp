@@ -88,7 +88,7 @@ inline AttentionLayout additive_attention_layout(Shape q, Shape k, Shape v, Shap
       {}};
   check(layout.sequences() == layout.key_rows.sequences(), "additive_attention: query_rows has ", layout.sequences(),
         " sequences, key_rows has ", layout.key_rows.sequences());
-  if (paged) add_pages("additive_attention", layout, *options.key_pages, k.rows);
+  if (paged) add_pages("additive_attention", layout, *options.key_pages, k.rows, options.workspace);
   return layout;
 }
 

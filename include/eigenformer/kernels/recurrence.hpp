@@ -2,6 +2,8 @@
 // reverse.
 #pragma once
 
+#include <memory>
+
 #include "eigenformer/kernels/detail/recurrence/backward.hpp"
 #include "eigenformer/kernels/detail/recurrence/forward.hpp"
 #include "eigenformer/kernels/matmul.hpp"
@@ -46,9 +48,13 @@ void recurrent_forward(const Recurrence<Scalar>& layer, const ConstMatrixRef<Sca
   detail::with_cell(layer.cell, [&](auto cell) {
     using Cell = decltype(cell);
     const detail::RecurrentProducts<Scalar, Cell> products(layer);
-    detail::for_each_recurrent_group(rows, layer.reverse, layer.threads, [&](const detail::RecurrentGroup& group) {
-      detail::recur<Scalar, Cell>(layer, products, group, gates, state, saved);
-    });
+    const Index scratch = detail::recurrent_scratch<Cell>(layer.hidden(), state.cols(), gates.cols());
+    const std::shared_ptr<Scalar> memory =
+        Workspace::allocate_from<Scalar>(layer.workspace, rows.sequences() * scratch);
+    detail::for_each_recurrent_group(
+        rows, {layer.reverse, layer.threads, layer.workspace}, [&](const detail::RecurrentGroup& group, Index first) {
+          detail::recur<Scalar, Cell>(layer, products, group, {gates, state, saved, memory.get() + first * scratch});
+        });
   });
 }
 
@@ -76,9 +82,10 @@ void recurrent_backward(const Recurrence<Scalar>& layer, const RecurrentSaved<Sc
         PackedWeight<Scalar>(Matrix<Scalar>(layer.weight.topRows(first_rows).transpose())), {}};
     if (Cell::reset_first)
       transposes.last = PackedWeight<Scalar>(Matrix<Scalar>(layer.weight.bottomRows(hidden).transpose()));
-    detail::for_each_recurrent_group(rows, layer.reverse, layer.threads, [&](const detail::RecurrentGroup& group) {
-      detail::recur_backward<Scalar, Cell>(layer, transposes, group, saved, d_state, of_groups);
-    });
+    detail::for_each_recurrent_group(
+        rows, {layer.reverse, layer.threads}, [&](const detail::RecurrentGroup& group, Index) {
+          detail::recur_backward<Scalar, Cell>(layer, transposes, group, saved, d_state, of_groups);
+        });
     const ConstMatrixRef<Scalar> d_products =
         Cell::products_differ ? ConstMatrixRef<Scalar>(of_groups.d_products) : ConstMatrixRef<Scalar>(to.d_gates);
     linear_backward_weight<Scalar>(of_groups.hidden_before, d_products.leftCols(first_rows),

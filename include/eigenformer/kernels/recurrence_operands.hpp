@@ -3,6 +3,7 @@
 
 #include "eigenformer/core/row_offsets.hpp"
 #include "eigenformer/core/threads.hpp"
+#include "eigenformer/core/workspace.hpp"
 #include "eigenformer/kernels/packed_weight.hpp"
 #include "eigenformer/kernels/recurrent_cells.hpp"
 
@@ -20,6 +21,7 @@ struct Recurrence {
   bool reverse = false;                          // runs from the last row to the first
   const PackedWeight<Scalar>* packed = nullptr;  // `weight` packed, for inference, or null
   Threads* threads = nullptr;
+  Workspace* workspace = nullptr;  // scratch memory of the forward; null: the heap
 
   Index hidden() const { return weight.cols(); }
 };

@@ -17,6 +17,9 @@ namespace eigenformer::inline EIGENFORMER_ABI {
 /// last output. The encoder's output and its attention keys are stored once per sentence, until the sentence has no
 /// hypothesis left.
 ///
+/// With packed weights (see Context::packed), steps allocate nothing, except the memory of more hypotheses or longer
+/// sentences than before.
+///
 /// A hypothesis's logits depend on its sentence and its tokens alone, bit for bit, not on the other hypotheses.
 template <class Scalar>
 class RecurrentSeq2SeqState {

@@ -32,14 +32,16 @@ template <class Scalar>
 Variable<Scalar> recurrent(const Context<Scalar>& context, const RecurrentInputs<Scalar>& in,
                            const RecurrenceOptions& options, const PackedWeight<Scalar>* packed = nullptr) {
   const auto layer_of = [options, threads = context.threads](const RecurrentInputs<Scalar>& of,
-                                                             const PackedWeight<Scalar>* packed_weight) {
-    return Recurrence<Scalar>{options.cell, of.weight.value(), of.bias.value(), of.initial.value(),
-                              options.rows, options.reverse,   packed_weight,   threads};
+                                                             const PackedWeight<Scalar>* packed_weight,
+                                                             Workspace* workspace) {
+    return Recurrence<Scalar>{options.cell,    of.weight.value(), of.bias.value(), of.initial.value(), options.rows,
+                              options.reverse, packed_weight,     threads,         workspace};
   };
   Variable<Scalar> state = context.new_matrix(in.gates.rows(), state_count(options.cell) * in.weight.cols());
   Variable<Scalar> saved =
       context.new_matrix(context.tape != nullptr ? in.gates.rows() : 0, saved_count(options.cell) * in.weight.cols());
-  recurrent_forward<Scalar>(layer_of(in, packed), in.gates.value(), state.writable(), saved.writable());
+  Workspace* const workspace = context.tape == nullptr ? context.workspace : nullptr;
+  recurrent_forward<Scalar>(layer_of(in, packed, workspace), in.gates.value(), state.writable(), saved.writable());
   return context.record(state, {in.gates, in.weight, in.bias, in.initial},
                         [in, layer_of, state, saved](const Variable<Scalar>& d_state, Tape<Scalar>& tape) {
                           Variable<Scalar> d_gates = tape.new_matrix(in.gates.rows(), in.gates.cols());
@@ -47,7 +49,7 @@ Variable<Scalar> recurrent(const Context<Scalar>& context, const RecurrentInputs
                           Variable<Scalar> d_bias = tape.new_matrix(in.bias.rows(), in.bias.cols());
                           Variable<Scalar> d_initial = tape.new_matrix(in.initial.rows(), in.initial.cols());
                           recurrent_backward<Scalar>(
-                              layer_of(in, nullptr), {state.value(), saved.value()}, d_state.value(),
+                              layer_of(in, nullptr, nullptr), {state.value(), saved.value()}, d_state.value(),
                               {d_gates.writable(), d_weight.writable(), d_bias.writable(), d_initial.writable()});
                           tape.add_gradient(in.gates, std::move(d_gates));
                           tape.add_gradient(in.weight, std::move(d_weight));

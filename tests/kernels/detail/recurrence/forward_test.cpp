@@ -43,8 +43,11 @@ TEST_CASE("a group of one sequence goes from its initial state", "[kernels]") {
   Matrix<double> state(2, 2), none;
   ef::MatrixRef<double> to = state, unkept = none;
   const std::vector<Index> order{0};
-  detail::recur<double, detail::RnnCell<false>>(layer, detail::RecurrentProducts<double, detail::RnnCell<false>>(layer),
-                                                detail::RecurrentGroup(rows, order, false), gates, to, unkept);
+  using Cell = detail::RnnCell<false>;
+  std::vector<double> scratch(static_cast<std::size_t>(detail::recurrent_scratch<Cell>(2, 2, 2)));
+  const ef::ConstMatrixRef<double> from = gates;
+  detail::recur<double, Cell>(layer, detail::RecurrentProducts<double, Cell>(layer),
+                              detail::RecurrentGroup(rows, order, false), {from, to, unkept, scratch.data()});
   const Matrix<double> first = (gates.row(0) + initial * weight.transpose()).array().tanh();
   const Matrix<double> second = (gates.row(1) + first * weight.transpose()).array().tanh();
   CHECK(ef::testing::max_error(state.row(0), first) < 1e-13);

@@ -31,7 +31,7 @@ TEST_CASE("a step's active sequences are the group's first", "[kernels]") {
 TEST_CASE("every sequence is in one group", "[kernels]") {
   const ef::RowOffsets rows = ef::RowOffsets::from_lengths(std::vector<Index>(37, 2));
   std::vector<int> times(37);
-  detail::for_each_recurrent_group(rows, false, nullptr, [&](const detail::RecurrentGroup& group) {
+  detail::for_each_recurrent_group(rows, {}, [&](const detail::RecurrentGroup& group, Index) {
     for (Index i = 0; i < group.size(); ++i) ++times[static_cast<std::size_t>(group.sequence(i))];
   });
   CHECK(times == std::vector<int>(37, 1));

@@ -55,16 +55,34 @@ void reset_state(const RecurrentStep<Scalar>& step, Scalar* reset) {
     });
 }
 
+/// What recur() reads and writes besides the layer's operands.
+template <class Scalar>
+struct RecurrentRows {
+  const ConstMatrixRef<Scalar>& gates;
+  MatrixRef<Scalar>& state;
+  MatrixRef<Scalar>& saved;
+  Scalar* scratch;  // recurrent_scratch() entries for each sequence of the group
+};
+
+/// Returns the entries of scratch memory that recur() needs for each sequence: its state, its products, r * h, and a
+/// place for what is saved in vain.
+template <class Cell>
+Index recurrent_scratch(Index hidden, Index state_columns, Index gate_columns) {
+  return state_columns + gate_columns + (Cell::reset_first ? hidden : 0) + Cell::saved * hidden;
+}
+
 /// Writes the states of a group of sequences, and what the forward saves for the backward.
 template <class Scalar, class Cell>
 void recur(const Recurrence<Scalar>& layer, const RecurrentProducts<Scalar, Cell>& products_of,
-           const RecurrentGroup& group, const ConstMatrixRef<Scalar>& gates, MatrixRef<Scalar>& state,
-           MatrixRef<Scalar>& saved) {
+           const RecurrentGroup& group, const RecurrentRows<Scalar>& of_rows) {
+  const ConstMatrixRef<Scalar>& gates = of_rows.gates;
+  MatrixRef<Scalar>&state = of_rows.state, &saved = of_rows.saved;
   const Index hidden = layer.hidden(), size = group.size();
-  Matrix<Scalar> previous = Matrix<Scalar>::Zero(size, state.cols());
-  Matrix<Scalar> products(size, gates.cols());
-  Matrix<Scalar> reset(Cell::reset_first ? size : 0, hidden);
-  Matrix<Scalar> unused(1, Cell::saved * hidden);  // cells write here if nothing is saved
+  MatrixMap<Scalar> previous(of_rows.scratch, size, state.cols());
+  MatrixMap<Scalar> products(previous.data() + previous.size(), size, gates.cols());
+  MatrixMap<Scalar> reset(products.data() + products.size(), Cell::reset_first ? size : 0, hidden);
+  Scalar* const unused = reset.data() + reset.size();  // cells write here if nothing is saved
+  previous.setZero();
   if (layer.initial.size() > 0)
     for (Index i = 0; i < size; ++i) previous.row(i) = layer.initial.row(group.sequence(i));
   group.for_each_step([&](Index t, Index active) {
@@ -75,7 +93,7 @@ void recur(const Recurrence<Scalar>& layer, const RecurrentProducts<Scalar, Cell
                                    products.data() + i * products.cols(),
                                    previous.data() + i * previous.cols(),
                                    row_begin(state, row),
-                                   saved.size() > 0 ? row_begin(saved, row) : unused.data()};
+                                   saved.size() > 0 ? row_begin(saved, row) : unused};
     };
     products_of.of_state(previous.topLeftCorner(active, hidden), products.topRows(active));
     if constexpr (Cell::reset_first) {
