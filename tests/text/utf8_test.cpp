@@ -82,6 +82,17 @@ TEST_CASE("exactly what the Unicode Standard calls ill-formed is invalid", "[tex
   CHECK(valid > 100);
 }
 
+TEST_CASE("an invalid byte is found at every place in a text", "[text]") {
+  for (const std::string& around : {std::string(27, 'a'), std::string("ab\xC3\xA4") + std::string(17, 'c')}) {
+    CHECK(ef::find_invalid_utf8(around) == std::string_view::npos);
+    for (std::size_t place = 0; place <= around.size(); ++place) {
+      if (place > 0 && around.substr(0, place).back() == '\xC3') continue;  // inside a character
+      const std::string broken = around.substr(0, place) + '\x80' + around.substr(place);
+      CHECK(ef::find_invalid_utf8(broken) == place);
+    }
+  }
+}
+
 TEST_CASE("errors name the byte", "[text]") {
   CHECK(message_of([] { ef::check_utf8("seventeen letters\xFF", "here"); }) == "here: invalid UTF-8 at byte 17");
   CHECK(message_of([] { ef::check_utf8("ab\xE4\xBD", "cut"); }) == "cut: invalid UTF-8 at byte 2");

@@ -41,7 +41,9 @@ void for_each_line(const std::filesystem::path& path, Visit&& visit) {
 }
 
 inline bool is_blank(std::string_view text) {
-  return split_words(text).empty();
+  for (const CodePoint& c : CodePoints(text))
+    if (!is_white_space(c.value)) return false;
+  return true;
 }
 
 inline void check_side(std::string_view text, std::string_view side, std::string_view where) {

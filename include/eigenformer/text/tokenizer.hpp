@@ -44,6 +44,7 @@ inline constexpr std::string_view bpe_mark = "@@";
 
 /// Whether a character is punctuation to split off words. Other symbols stay, as in "C++", "50%" and "e-mail".
 inline bool is_edge_punctuation(char32_t c) {
+  if (c > ']' && c < 0x80) return false;  // most letters
   if (c < 0x80) return std::string_view(".,!?;:\"'()[]").find(static_cast<char>(c)) != std::string_view::npos;
   return c == 0xA1 || c == 0xAB || c == 0xBB || c == 0xBF ||              // inverted marks, guillemets
          (c >= 0x2018 && c <= 0x201F) || c == 0x2026 ||                   // quotation marks, ellipsis
@@ -64,6 +65,7 @@ inline bool is_entity(std::string_view word) {
 
 /// Returns `text` with every `mark` doubled, so that a single mark is always the tokeniser's.
 inline std::string double_marks(std::string_view text, std::string_view mark) {
+  if (text.find(mark) == std::string_view::npos) return std::string(text);  // the usual case, without an allocation
   std::string doubled;
   for (std::size_t found; (found = text.find(mark)) != std::string_view::npos;
        text.remove_prefix(found + mark.size())) {
@@ -72,23 +74,29 @@ inline std::string double_marks(std::string_view text, std::string_view mark) {
   return doubled.append(text);
 }
 
+/// Returns the last code point of a text, which must be UTF-8 and not empty.
+inline CodePoint last_code_point(std::string_view text) {
+  std::size_t begin = text.size() - 1;
+  while (begin > 0 && is_continuation(text[begin])) --begin;
+  return first_code_point(text.substr(begin));
+}
+
 inline void tokenize_word(std::string_view word, std::vector<std::string>& tokens) {
-  std::vector<CodePoint> characters;
-  for (const CodePoint& c : CodePoints(word)) characters.push_back(c);
-  const auto is_inner = [](const CodePoint& c) { return !is_edge_punctuation(c.value); };
-  const auto first = std::find_if(characters.begin(), characters.end(), is_inner);
-  const auto last = std::find_if(characters.rbegin(), characters.rend(), is_inner).base();
-  if (first == characters.end()) {  // punctuation only: nothing to split
+  std::string_view inner = word;  // without the punctuation at its edges
+  for (CodePoint c; !inner.empty(); inner.remove_prefix(c.bytes.size()))
+    if (c = first_code_point(inner); !is_edge_punctuation(c.value)) break;
+  if (inner.empty()) {  // punctuation only: nothing to split
     tokens.emplace_back(word);
     return;
   }
-  std::size_t offset = 0;
-  for (auto c = characters.begin(); c != first; offset += c->bytes.size(), ++c)
-    tokens.emplace_back(c->bytes).append(joiner_mark);
-  std::size_t size = 0;
-  for (auto c = first; c != last; ++c) size += c->bytes.size();
-  tokens.push_back(double_marks(word.substr(offset, size), joiner_mark));
-  for (auto c = last; c != characters.end(); ++c) tokens.emplace_back(joiner_mark).append(c->bytes);
+  const std::string_view before = word.substr(0, word.size() - inner.size());
+  for (CodePoint c; true; inner.remove_suffix(c.bytes.size()))
+    if (c = last_code_point(inner); !is_edge_punctuation(c.value)) break;
+  const std::string_view after = word.substr(before.size() + inner.size());
+
+  for (const CodePoint& c : CodePoints(before)) tokens.emplace_back(c.bytes).append(joiner_mark);
+  tokens.push_back(double_marks(inner, joiner_mark));
+  for (const CodePoint& c : CodePoints(after)) tokens.emplace_back(joiner_mark).append(c.bytes);
 }
 
 /// Appends `text` to `line`, with every doubled `mark` reduced to a single one.
@@ -135,10 +143,10 @@ inline std::string detokenize_bpe_marks(std::span<const std::string> tokens) {
 /// Returns the tokens of a line; none if it is only white space. Throws if it is not UTF-8.
 inline std::vector<std::string> tokenize(std::string_view line, Tokenization tokenization) {
   std::vector<std::string> tokens;
-  const std::vector<std::string_view> words = split_words(line, "tokenize");
+  tokens.reserve(tokenization == Tokenization::characters ? line.size() : line.size() / 4 + 1);
   if (tokenization == Tokenization::words) {
     bool inside = false;  // inside a word split by BPE: in "e.@@ g." the periods are not punctuation
-    for (const std::string_view word : words) {
+    for_each_word(line, "tokenize", [&](std::string_view word) {
       const bool goes_on = word.ends_with(detail::bpe_mark);
       if (inside || goes_on || detail::is_entity(word)) {
         tokens.push_back(detail::double_marks(word, detail::joiner_mark));
@@ -146,17 +154,14 @@ inline std::vector<std::string> tokenize(std::string_view line, Tokenization tok
         detail::tokenize_word(word, tokens);
       }
       inside = goes_on;
-    }
-    return tokens;
-  }
-  if (tokenization == Tokenization::bpe_marks) {
-    tokens.assign(words.begin(), words.end());
-    return tokens;
-  }
-  tokens.reserve(line.size());
-  for (const std::string_view word : words) {
-    if (!tokens.empty()) tokens.emplace_back(detail::space_mark);
-    for (const CodePoint& c : CodePoints(word)) tokens.push_back(detail::double_marks(c.bytes, detail::space_mark));
+    });
+  } else if (tokenization == Tokenization::bpe_marks) {
+    for_each_word(line, "tokenize", [&](std::string_view word) { tokens.emplace_back(word); });
+  } else {
+    for_each_word(line, "tokenize", [&](std::string_view word) {
+      if (!tokens.empty()) tokens.emplace_back(detail::space_mark);
+      for (const CodePoint& c : CodePoints(word)) tokens.push_back(detail::double_marks(c.bytes, detail::space_mark));
+    });
   }
   return tokens;
 }
@@ -187,7 +192,7 @@ class TokenizationGuess {
  public:
   /// Throws if the line is not UTF-8.
   void add(std::string_view line) {
-    for (const std::string_view word : split_words(line, "guess_tokenization")) {
+    for_each_word(line, "guess_tokenization", [&](std::string_view word) {
       ++words_;
       if (word.ends_with(detail::bpe_mark)) ++marked_words_;
       for (const CodePoint& c : CodePoints(word)) {
@@ -195,7 +200,7 @@ class TokenizationGuess {
         ++letters_;
         if (is_han_or_kana(c.value)) ++han_or_kana_;
       }
-    }
+    });
   }
   Tokenization tokenization() const {
     if (100 * marked_words_ > words_) return Tokenization::bpe_marks;

@@ -2,8 +2,11 @@
 // error. The message names the offset of the first invalid byte. Invalid bytes never become replacement characters.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
+#include <cstdint>
+#include <cstring>
 #include <iterator>
 #include <string>
 #include <string_view>
@@ -99,9 +102,27 @@ class CodePoints {
   const char* where_;
 };
 
+namespace detail {
+
+/// Returns a number of ASCII bytes that the text begins with, a multiple of 8. Fewer than 8 more may follow.
+inline std::size_t leading_ascii(std::string_view text) {
+  std::size_t size = 0;
+  for (std::uint64_t eight = 0; size + sizeof(eight) <= text.size(); size += sizeof(eight)) {
+    std::memcpy(&eight, text.data() + size, sizeof(eight));
+    if ((eight & 0x8080808080808080U) != 0) break;
+  }
+  return size;
+}
+
+}  // namespace detail
+
 /// Returns the offset of the first byte that is not UTF-8, or std::string_view::npos if there is none.
 inline std::size_t find_invalid_utf8(std::string_view text) {
   for (std::size_t offset = 0; offset < text.size();) {
+    if (static_cast<unsigned char>(text[offset]) < 0x80) {
+      offset += std::max<std::size_t>(1, detail::leading_ascii(text.substr(offset)));
+      continue;
+    }
     const std::size_t size = detail::first_code_point(text.substr(offset)).bytes.size();
     if (size == 0) return offset;
     offset += size;
@@ -179,19 +200,31 @@ inline bool is_punctuation(char32_t c) {
          (c >= 0xFFE0 && c <= 0xFFFD) || (c >= 0x1F000 && c <= 0x1FAFF);
 }
 
+/// Calls visit(word) for each word of a text, a std::string_view. White space separates words. Throws if the text is
+/// not UTF-8; the message begins with `where`.
+template <class Visit>
+void for_each_word(std::string_view text, const char* where, Visit&& visit) {
+  std::size_t begin = 0;  // of the current word
+  for (std::size_t offset = 0, size = 1; offset < text.size(); offset += size) {
+    char32_t value = static_cast<unsigned char>(text[offset]);
+    size = 1;
+    if (value >= 0x80) {
+      const CodePoint c = detail::first_code_point(text.substr(offset));
+      check(!c.bytes.empty(), where, ": invalid UTF-8 at byte ", offset);
+      value = c.value;
+      size = c.bytes.size();
+    }
+    if (!is_white_space(value)) continue;
+    if (begin < offset) visit(text.substr(begin, offset - begin));
+    begin = offset + size;
+  }
+  if (begin < text.size()) visit(text.substr(begin));
+}
+
 /// Splits a text at white space. Throws if it is not UTF-8; the message begins with `where`.
 inline std::vector<std::string_view> split_words(std::string_view text, const char* where = "split_words") {
   std::vector<std::string_view> words;
-  const char* begin = nullptr;  // of the current word
-  for (const CodePoint& c : CodePoints(text, where)) {
-    if (!is_white_space(c.value)) {
-      if (begin == nullptr) begin = c.bytes.data();
-    } else if (begin != nullptr) {
-      words.emplace_back(begin, static_cast<std::size_t>(c.bytes.data() - begin));
-      begin = nullptr;
-    }
-  }
-  if (begin != nullptr) words.emplace_back(begin, static_cast<std::size_t>(text.data() + text.size() - begin));
+  for_each_word(text, where, [&](std::string_view word) { words.push_back(word); });
   return words;
 }
 
