@@ -1,7 +1,6 @@
 #include "eigenformer/train/parameter_hash.hpp"
 
 #include <set>
-#include <string_view>
 
 #include "support/catch.hpp"
 
@@ -18,19 +17,7 @@ struct TwoParameters {
   }
 };
 
-std::uint64_t fnv1a(std::string_view text) {
-  ef::Fnv1a hash;
-  hash.add_numbers(std::span<const char>(text.data(), text.size()));
-  return hash.value();
-}
-
 }  // namespace
-
-TEST_CASE("FNV-1a has the published values", "[train]") {
-  CHECK(fnv1a("") == 0xcbf29ce484222325);
-  CHECK(fnv1a("a") == 0xaf63dc4c8601ec8c);
-  CHECK(fnv1a("foobar") == 0x85944171f73967e8);
-}
 
 TEST_CASE("the hash depends on every bit, on names and on shapes", "[train]") {
   std::set<std::uint64_t> hashes;

@@ -12,6 +12,7 @@
 
 #include "eigenformer/core/files.hpp"
 #include "eigenformer/core/lines.hpp"
+#include "eigenformer/text/line_blocks.hpp"
 #include "eigenformer/text/utf8.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
@@ -46,11 +47,44 @@ inline bool is_blank(std::string_view text) {
   return true;
 }
 
-inline void check_side(std::string_view text, std::string_view side, std::string_view where) {
-  check(!is_blank(text), where, ": ", side, " is empty");
+/// Throws if a side is blank. where: a function that returns the position for the message.
+template <class Where>
+void check_side(std::string_view text, std::string_view side, Where&& where) {
+  if (is_blank(text)) fail(where(), ": ", side, " is empty");
 }
 
 }  // namespace detail
+
+/// A sentence and its translation.
+struct SentencePair {
+  std::string_view source, target;
+};
+
+namespace detail {
+
+/// Splits a line into source, tab and target. Ignores columns after a second tab.
+template <class Where>
+SentencePair split_pair(std::string_view line, Where&& where) {
+  const std::size_t tab = line.find('\t');
+  if (tab == std::string_view::npos) fail(where(), ": expected source and target parted by a tab");
+  const std::string_view others = line.substr(tab + 1);
+  const SentencePair pair{line.substr(0, tab), others.substr(0, others.find('\t'))};
+  check_side(pair.source, "source", where);
+  check_side(pair.target, "target", where);
+  return pair;
+}
+
+}  // namespace detail
+
+/// Returns pair i of a block of one TSV file (see for_each_pair), or of a file of sources and a file of targets. Files
+/// after the second are ignored. Throws if a line has no tab, or a sentence is empty or white space.
+inline SentencePair sentence_pair(const LineBlock& block, Index i) {
+  if (block.files() == 1) return detail::split_pair(block.line(0, i), [&] { return block.where(0, i); });
+  const SentencePair pair{block.line(0, i), block.line(1, i)};
+  detail::check_side(pair.source, "source", [&] { return block.where(0, i); });
+  detail::check_side(pair.target, "target", [&] { return block.where(1, i); });
+  return pair;
+}
 
 /// Returns a file's lines, without line ends (LF or CR LF; the last line may have none) and without a byte order mark.
 /// Empty lines are included. Throws if the file cannot be read, is not UTF-8 or has no lines.
@@ -66,14 +100,8 @@ inline std::vector<std::string> read_lines(const std::filesystem::path& path) {
 template <class Visit>
 void for_each_pair(const std::filesystem::path& path, Visit&& visit) {
   detail::for_each_line(path, [&](std::string_view line, const std::string& where) {
-    const std::size_t tab = line.find('\t');
-    check(tab != std::string_view::npos, where, ": expected source and target parted by a tab");
-    const std::string_view source = line.substr(0, tab);
-    const std::string_view others = line.substr(tab + 1);
-    const std::string_view target = others.substr(0, others.find('\t'));
-    detail::check_side(source, "source", where);
-    detail::check_side(target, "target", where);
-    visit(std::string(source), std::string(target));
+    const SentencePair pair = detail::split_pair(line, [&] { return where; });
+    visit(std::string(pair.source), std::string(pair.target));
   });
 }
 
@@ -91,8 +119,8 @@ void for_each_pair(const std::filesystem::path& source_path, const std::filesyst
   for (; has_source && has_target; has_source = sources.next(source), has_target = targets.next(target)) {
     check_utf8(source, sources.where());
     check_utf8(target, targets.where());
-    detail::check_side(source, "source", sources.where());
-    detail::check_side(target, "target", targets.where());
+    detail::check_side(source, "source", [&] { return sources.where(); });
+    detail::check_side(target, "target", [&] { return targets.where(); });
     visit(source, target);
   }
   while (has_source) has_source = sources.next(source);

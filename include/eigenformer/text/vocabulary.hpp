@@ -26,6 +26,10 @@ class TokenCounts {
   void add(std::span<const std::string> sentence) {
     for (const std::string& token : sentence) ++counts_[token];
   }
+  /// Adds the counts of another part of the text.
+  void add(const TokenCounts& part) {
+    for (const auto& [token, count] : part.counts_) counts_[token] += count;
+  }
   const std::unordered_map<std::string, Index>& counts() const { return counts_; }
   /// Returns the number of all tokens that were added.
   Index total() const {
