@@ -1,8 +1,12 @@
 #include "eigenformer/train/streamed_batches.hpp"
 
+#include <algorithm>
+#include <atomic>
 #include <map>
 #include <set>
 
+#include "eigenformer/core/thread_pool.hpp"
+#include "eigenformer/train/batch_order.hpp"
 #include "support/catch.hpp"
 #include "support/message_of.hpp"
 
@@ -10,20 +14,34 @@ namespace ef = eigenformer;
 
 namespace {
 
-/// A corpus of `pairs` pairs; the tokens of pair i begin with i.
-auto corpus_of(ef::Index pairs) {
-  return [pairs] {
-    return [pairs, i = ef::Index{0}](std::vector<ef::Token>& source, std::vector<ef::Token>& target) mutable {
-      if (i == pairs) return false;
-      source.assign(static_cast<std::size_t>(1 + i * 7 % 5), static_cast<ef::Token>(3 + i));
-      target.assign(static_cast<std::size_t>(1 + i * 3 % 4), static_cast<ef::Token>(3 + i));
-      ++i;
-      return true;
-    };
-  };
+constexpr ef::Index pairs_of_block = 3;
+
+/// Returns a pair whose tokens begin with its number. They end with the epoch, if it counts.
+std::vector<ef::Token> side_of_pair(ef::Index pair, ef::Index length, ef::Index epoch) {
+  std::vector<ef::Token> tokens(static_cast<std::size_t>(length), static_cast<ef::Token>(3 + pair));
+  tokens.push_back(static_cast<ef::Token>(100 + epoch));
+  return tokens;
 }
 
-/// The pairs of a batch, in its order.
+/// Reads a corpus of this number of pairs, in blocks of three. Counts the blocks that it reads.
+struct NumberedPairs {
+  ef::Index pairs;
+  bool vary = false;
+  std::shared_ptr<std::atomic<int>> reads = std::make_shared<std::atomic<int>>(0);
+
+  ef::Index blocks() const { return std::max<ef::Index>(1, (pairs + pairs_of_block - 1) / pairs_of_block); }
+  ef::EncodedPairs operator()(ef::Index epoch, ef::Index block) const {
+    ++*reads;
+    std::vector<std::vector<ef::Token>> sources, targets;
+    for (ef::Index i = block * pairs_of_block; i < std::min(pairs, (block + 1) * pairs_of_block); ++i) {
+      sources.push_back(side_of_pair(i, 1 + i * 7 % 5, vary ? epoch : 0));
+      targets.push_back(side_of_pair(i, 1 + i * 3 % 4, vary ? epoch : 0));
+    }
+    return {ef::Tokens::of(sources), ef::Tokens::of(targets)};
+  }
+};
+
+/// Returns the numbers of a batch's pairs, in its order.
 std::vector<ef::Token> pairs_of(const ef::TranslationBatch& batch) {
   std::vector<ef::Token> pairs;
   for (ef::Index i = 0; i < batch.source.sequences(); ++i) pairs.push_back(batch.source[i][0] - 3);
@@ -33,23 +51,33 @@ std::vector<ef::Token> pairs_of(const ef::TranslationBatch& batch) {
 }  // namespace
 
 TEST_CASE("each epoch of a stream has every pair once, in an order of its own", "[train]") {
-  for (const ef::Index pairs : {1, 4, 5, 23})
-    for (const ef::Index buffered : {1, 5, 100}) {
-      CAPTURE(pairs, buffered);
-      ef::StreamedBatches stream(corpus_of(pairs), {.max_tokens = 14, .buffered = buffered, .seed = 2});
+  for (const ef::Index pairs : {1, 4, 5, 23, 60})
+    for (const ef::Index buffer_blocks : {1, 2, 5, 100}) {
+      CAPTURE(pairs, buffer_blocks);
+      const NumberedPairs corpus{.pairs = pairs, .vary = true};
+      ef::StreamedBatches stream(corpus.blocks(), corpus,
+                                 {.max_tokens = 14, .buffer_blocks = buffer_blocks, .seed = 2, .blocks_vary = true});
+      CHECK(stream.buffers() == (corpus.blocks() + buffer_blocks - 1) / buffer_blocks);
       std::map<ef::Index, std::vector<ef::Token>> epochs;
-      while (stream.position().epoch < 4) {
+      std::map<std::pair<ef::Index, ef::Index>, std::set<ef::Index>> blocks_of_buffers;
+      double epochs_done = 0;
+      while (true) {
         const ef::TranslationBatch batch = stream.next();
-        if (stream.position().epoch == 4) break;
+        const ef::BatchPosition& position = stream.position();
+        if (position.epoch == 4) break;
         CHECK(static_cast<ef::Index>(batch.source.ids.size()) <= 14);
         CHECK(static_cast<ef::Index>(batch.next.size()) <= 14);
-        std::vector<ef::Token>& seen = epochs[stream.position().epoch];
-        const std::vector<ef::Token> more = pairs_of(batch);
-        // The pairs of a batch are of the same buffer, and buffers follow one another.
-        for (const ef::Token pair : more) CHECK(pair / buffered == more[0] / buffered);
-        if (!seen.empty()) CHECK(more[0] / buffered >= seen.back() / buffered);
-        seen.insert(seen.end(), more.begin(), more.end());
+        CHECK(stream.epochs_done() > epochs_done);
+        epochs_done = stream.epochs_done();
+        CHECK(epochs_done <= static_cast<double>(position.epoch + 1));
+        for (ef::Index i = 0; i < batch.source.sequences(); ++i)  // the last token before </s> is the epoch's
+          CHECK(batch.source[i][batch.source[i].size() - 2] == 100 + position.epoch);
+        for (const ef::Token pair : pairs_of(batch)) {
+          epochs[position.epoch].push_back(pair);
+          blocks_of_buffers[{position.epoch, position.buffer}].insert(pair / pairs_of_block);
+        }
       }
+      CHECK(epochs_done == 4);
       std::set<std::vector<ef::Token>> orders;
       for (auto& [epoch, seen] : epochs) {
         orders.insert(seen);
@@ -57,37 +85,104 @@ TEST_CASE("each epoch of a stream has every pair once, in an order of its own", 
         REQUIRE(seen.size() == static_cast<std::size_t>(pairs));
         for (std::size_t i = 0; i < seen.size(); ++i) CHECK(seen[i] == static_cast<ef::Token>(i));
       }
-      if (pairs == 23 && buffered > 1) CHECK(orders.size() == 4);
+      if (pairs >= 23) CHECK(orders.size() == 4);
+      // Buffers are full, equally large and mix blocks from the whole corpus.
+      std::set<std::set<ef::Index>> mixtures;
+      for (const auto& [place, blocks] : blocks_of_buffers) {
+        CHECK(static_cast<ef::Index>(blocks.size()) <= buffer_blocks);
+        CHECK(static_cast<ef::Index>(blocks.size()) >= corpus.blocks() / stream.buffers());
+        mixtures.insert(blocks);
+      }
+      if (pairs == 60 && buffer_blocks == 5) CHECK(mixtures.size() == 16);  // 4 buffers in 4 epochs, all different
     }
 }
 
-TEST_CASE("a stream continues at any position", "[train]") {
-  for (const ef::Index buffered : {1, 4, 100}) {
-    const ef::StreamedBatchesOptions options{.max_tokens = 12, .buffered = buffered, .seed = 3};
-    ef::StreamedBatches whole(corpus_of(13), options), other(corpus_of(13), options);
-    std::vector<ef::BatchPosition> positions;
-    std::vector<std::vector<ef::Token>> batches;
-    for (int i = 0; i < 40; ++i) {
-      positions.push_back(whole.position());
-      batches.push_back(pairs_of(whole.next()));
-    }
-    for (std::size_t i = positions.size(); i-- > 0;) {
-      CAPTURE(buffered, i);
-      other.seek(positions[i]);
-      CHECK(other.position() == positions[i]);
-      CHECK(pairs_of(other.next()) == batches[i]);
-      if (i + 1 < batches.size()) CHECK(pairs_of(other.next()) == batches[i + 1]);
+TEST_CASE("a stream of one buffer is BatchOrder", "[train]") {
+  const NumberedPairs corpus{.pairs = 40};
+  std::vector<ef::EncodedPairs> parts;
+  std::vector<std::vector<ef::Token>> sources, targets;
+  for (ef::Index block = 0; block < corpus.blocks(); ++block) {
+    const ef::EncodedPairs part = corpus(0, block);
+    for (ef::Index i = 0; i < part.size(); ++i) {
+      sources.emplace_back(part.source[i].begin(), part.source[i].end());
+      targets.emplace_back(part.target[i].begin(), part.target[i].end());
     }
   }
+  const ef::Tokens source = ef::Tokens::of(sources), target = ef::Tokens::of(targets);
+  ef::BatchOrder order(source, target, {.max_tokens = 20, .seed = 5});
+  *corpus.reads = 0;
+  ef::StreamedBatches stream(corpus.blocks(), corpus, {.max_tokens = 20, .seed = 5});
+  CHECK(stream.batches_per_epoch() == order.batches_per_epoch());
+  for (int i = 0; i < 50; ++i) {
+    const ef::TranslationBatch expected = ef::translation_batch(source, target, order.next()), batch = stream.next();
+    CHECK(batch.source.ids == expected.source.ids);
+    CHECK(batch.next == expected.next);
+    CHECK(stream.position() == order.position());
+    CHECK(stream.epochs_done() == order.epochs_done());
+  }
+  CHECK(*corpus.reads == corpus.blocks());  // each once, in all epochs
 }
 
-TEST_CASE("streams refuse empty corpora and positions that they do not have", "[train]") {
-  ef::StreamedBatches empty(corpus_of(0));
-  CHECK(ef::testing::message_of([&] { empty.next(); }) == "StreamedBatches: the corpus is empty");
-  ef::StreamedBatches one(corpus_of(1));
-  CHECK(ef::testing::message_of([&] {
-          one.seek({0, 2});
-        }) == "StreamedBatches::seek: epoch 0 has 1 batches, the position is batch 2; is it of another corpus?");
-  CHECK_THROWS_AS(one.seek({-1, 0}), ef::Error);
-  CHECK_THROWS_AS(ef::StreamedBatches(corpus_of(1), {.buffered = 0}), ef::Error);
+TEST_CASE("a stream continues at any position, with any number of threads, and reads one buffer", "[train]") {
+  ef::ThreadPool pool(3);
+  for (const bool vary : {false, true})
+    for (const ef::Index buffer_blocks : {1, 2, 4, 100}) {
+      const NumberedPairs corpus{.pairs = 37, .vary = vary};
+      ef::StreamedBatchesOptions options{
+          .max_tokens = 12, .buffer_blocks = buffer_blocks, .seed = 3, .blocks_vary = vary};
+      ef::StreamedBatches whole(corpus.blocks(), corpus, options);
+      options.threads = &pool;
+      ef::StreamedBatches other(corpus.blocks(), corpus, options);
+      std::vector<ef::BatchPosition> positions;
+      std::vector<std::vector<ef::Token>> batches;
+      for (int i = 0; i < 60; ++i) {
+        positions.push_back(whole.position());
+        batches.push_back(whole.next().source.ids);
+      }
+      for (std::size_t i = positions.size(); i-- > 0;) {
+        CAPTURE(buffer_blocks, i);
+        *corpus.reads = 0;
+        other.seek(positions[i]);
+        CHECK(*corpus.reads <= std::min(buffer_blocks, corpus.blocks()));
+        CHECK(other.position() == positions[i]);
+        CHECK(other.next().source.ids == batches[i]);
+        if (i + 1 < batches.size()) CHECK(other.next().source.ids == batches[i + 1]);
+      }
+    }
+}
+
+TEST_CASE("streams refuse empty corpora, faulty blocks and positions that they do not have", "[train]") {
+  using ef::testing::message_of;
+  const NumberedPairs none{.pairs = 0}, one{.pairs = 1}, many{.pairs = 30};
+  ef::StreamedBatches empty(1, none);
+  CHECK(message_of([&] { empty.next(); }) == "StreamedBatches: the corpus is empty");
+  ef::StreamedBatches two_empty(2, none, {.buffer_blocks = 1});
+  CHECK(message_of([&] { two_empty.next(); }) == "StreamedBatches: the corpus is empty");
+  ef::StreamedBatches stream(1, one);
+  CHECK(message_of([&] { stream.seek({.epoch = 0, .batch = 2}); }) ==
+        "StreamedBatches::seek: buffer 0 of epoch 0 has 1 batches, the position is batch 2; is it of another "
+        "corpus?");
+  CHECK_THROWS_AS(stream.seek({.epoch = -1}), ef::Error);
+  CHECK_THROWS_AS(stream.seek({.batch = -1}), ef::Error);
+  CHECK_THROWS_AS(stream.seek({.buffer = 1}), ef::Error);
+  CHECK_THROWS_AS(ef::StreamedBatches(0, one), ef::Error);
+  CHECK_THROWS_AS(ef::StreamedBatches(1, one, {.buffer_blocks = 0}), ef::Error);
+  CHECK_THROWS_AS(ef::StreamedBatches(10, many, {.max_tokens = 5}), ef::Error);  // a sentence has 7 tokens
+
+  // A buffer without pairs is passed over.
+  ef::StreamedBatches sparse(
+      5, [&](ef::Index epoch, ef::Index block) { return block == 3 ? one(epoch, 0) : none(epoch, 0); },
+      {.buffer_blocks = 1});
+  for (ef::Index epoch = 0; epoch < 3; ++epoch) {
+    CHECK(pairs_of(sparse.next()) == std::vector<ef::Token>{0});
+    CHECK(sparse.position().epoch == epoch);
+  }
+  // The first faulty block is named, whatever thread reads it.
+  ef::ThreadPool pool(4);
+  const auto faulty = [&](ef::Index epoch, ef::Index block) {
+    ef::check(block < 4, "block ", block);
+    return many(epoch, block);
+  };
+  for (int i = 0; i < 20; ++i)
+    CHECK(message_of([&] { ef::StreamedBatches(10, faulty, {.threads = &pool}); }) == "block 4");
 }

@@ -1,11 +1,16 @@
-// Batches of a corpus that is too large for memory.
+// Batches of a corpus that may be too large for memory.
 #pragma once
 
+#include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <numeric>
+#include <span>
 #include <utility>
 #include <vector>
 
+#include "eigenformer/core/detail/run_tasks.hpp"
 #include "eigenformer/text/token_batches.hpp"
 #include "eigenformer/text/tokens.hpp"
 #include "eigenformer/train/training_state.hpp"
@@ -13,93 +18,162 @@
 namespace eigenformer::inline EIGENFORMER_ABI {
 
 struct StreamedBatchesOptions {
-  Index max_tokens = 2048;     // of a batch, on either side
-  Index buffered = 1'000'000;  // sentence pairs in memory
+  Index max_tokens = 2048;    // of a batch, on either side
+  Index buffer_blocks = 256;  // of the corpus in memory
   std::uint64_t seed = 1;
+  bool blocks_vary = false;    // whether the reader returns other tokens in each epoch, such as random subword splits
+  Threads* threads = nullptr;  // that read the blocks of a buffer
 };
 
-/// Yields batches of sentence pairs, epoch after epoch. Reads the corpus anew in each epoch. A buffer holds the next
-/// pairs of the corpus. Its batches come in random order; then the buffer is filled again. Pairs that lie far apart in
-/// the corpus never share a batch, so shuffle a sorted corpus beforehand.
+namespace detail {
+
+/// Returns all sequences of the parts, which it empties one by one.
+inline Tokens join_tokens(std::span<EncodedPairs> parts, Tokens EncodedPairs::*side) {
+  std::size_t ids = 0, sequences = 0;
+  for (const EncodedPairs& part : parts) {
+    ids += (part.*side).ids.size();
+    sequences += static_cast<std::size_t>((part.*side).sequences());
+  }
+  Tokens joined;
+  joined.ids.reserve(ids);
+  std::vector<Index> rows{0};
+  rows.reserve(sequences + 1);
+  for (EncodedPairs& pairs : parts) {
+    Tokens& part = pairs.*side;
+    const auto before = static_cast<Index>(joined.ids.size());
+    joined.ids.insert(joined.ids.end(), part.ids.begin(), part.ids.end());
+    for (Index i = 0; i < part.sequences(); ++i)
+      rows.push_back(before + (part.rows.given() ? part.rows.end(i) : static_cast<Index>(part.ids.size())));
+    part = {};
+  }
+  joined.rows = RowOffsets(std::move(rows));
+  return joined;
+}
+
+/// Returns the length of each sequence with one begin or end token.
+inline std::vector<Index> lengths_with_end(const Tokens& tokens) {
+  std::vector<Index> lengths;
+  lengths.reserve(static_cast<std::size_t>(tokens.sequences()));
+  for (Index i = 0; i < tokens.sequences(); ++i) lengths.push_back(static_cast<Index>(tokens[i].size()) + 1);
+  return lengths;
+}
+
+}  // namespace detail
+
+/// Yields batches of sentence pairs, epoch after epoch. The corpus is divided into blocks of consecutive pairs. In each
+/// epoch, the blocks come in a new random order. A shuffle buffer is filled with the next blocks of this order; its
+/// batches come in random order, then the next blocks replace it. So a buffer mixes pairs of the whole corpus, even
+/// from a sorted one. A corpus of one buffer is shuffled as a whole, with the batches of BatchOrder, and read only once
+/// unless blocks vary.
 ///
-/// The order depends only on the corpus, the options and the number of the epoch. To continue a run, save only the
-/// position, as with BatchOrder. But seek() reads the epoch again up to the position.
+/// The order depends only on the pairs, the options and the epoch, not on the number of threads. To continue a run,
+/// save only the position, as with BatchOrder. seek() reads one buffer, however large the corpus is.
 class StreamedBatches {
  public:
-  /// Reads the next pair into two encoded sentences without special tokens. Returns false at the end of the corpus.
-  using Reader = std::function<bool(std::vector<Token>& source, std::vector<Token>& target)>;
+  /// Returns the encoded pairs of a block, without special tokens. Called by several threads at once. The result may
+  /// depend only on the block and, if blocks vary, on the epoch. Both count from 0.
+  using Reader = std::function<EncodedPairs(Index epoch, Index block)>;
 
-  /// open: begins to read the corpus and returns its reader. Throws if `buffered` is below 1.
-  explicit StreamedBatches(std::function<Reader()> open, const StreamedBatchesOptions& options = {})
-      : open_(std::move(open)), options_(options) {
-    check(options.buffered >= 1, "StreamedBatches: buffered is ", options.buffered, ", expected 1 or more");
-    begin_epoch(0);
+  /// Reads the first buffer. blocks: their number in the corpus. Throws if blocks or buffer_blocks is below 1. This and
+  /// later reads throw if the reader does, or if a sentence has more than max_tokens with its end token.
+  StreamedBatches(Index blocks, Reader read, const StreamedBatchesOptions& options = {})
+      : blocks_(blocks), read_(std::move(read)), options_(options) {
+    check(blocks >= 1 && options.buffer_blocks >= 1, "StreamedBatches: ", blocks, " blocks in buffers of ",
+          options.buffer_blocks, ", expected 1 or more of both");
+    begin_buffer(0, 0);
+    usual_batches_ = static_cast<Index>(token_batches(detail::lengths_with_end(pairs_.source),
+                                                      detail::lengths_with_end(pairs_.target), options_.max_tokens)
+                                            .size()) *
+                     buffers();
   }
 
-  /// Returns the next batch. Throws if the corpus is empty, or if a sentence has more than max_tokens with its end
-  /// token.
+  /// Returns the next batch. Throws if the corpus has no pairs.
   TranslationBatch next() {
-    if (used_ == batches_.size() && !fill()) {
-      check(position_.batch > 0, "StreamedBatches: the corpus is empty");
-      begin_epoch(position_.epoch + 1);
-      check(fill(), "StreamedBatches: the corpus is empty");
+    for (Index tried = 0; is_at_end_of_buffer(); ++tried) {
+      check(tried <= buffers(), "StreamedBatches: the corpus is empty");
+      const bool is_last = position_.buffer + 1 == buffers();
+      begin_buffer(is_last ? position_.epoch + 1 : position_.epoch, is_last ? 0 : position_.buffer + 1);
     }
-    ++position_.batch;
-    return translation_batch(sources_, targets_, batches_[used_++]);
+    return translation_batch(pairs_.source, pairs_.target, batches_[static_cast<std::size_t>(position_.batch++)]);
   }
 
-  /// Returns the position of the next batch. After the last batch of an epoch, `batch` is the number of its batches.
+  /// Returns the position of the next batch. After the last batch of a buffer, `batch` is the number of its batches.
   const BatchPosition& position() const { return position_; }
 
-  /// Continues at a position that position() returned. Throws if the epoch has fewer batches.
+  /// Continues at a position that position() returned. Throws if there is no such position.
   void seek(const BatchPosition& position) {
-    begin_epoch(position.epoch);
-    while (position_.batch < position.batch) {
-      check(fill(), "StreamedBatches::seek: epoch ", position.epoch, " has ", position_.batch,
-            " batches, the position is batch ", position.batch, "; is it of another corpus?");
-      used_ = std::min<std::size_t>(batches_.size(), static_cast<std::size_t>(position.batch - position_.batch));
-      position_.batch += static_cast<Index>(used_);
-    }
+    check(position.epoch >= 0 && position.batch >= 0 && position.buffer >= 0 && position.buffer < buffers(),
+          "StreamedBatches::seek: the position is epoch ", position.epoch, ", buffer ", position.buffer, ", batch ",
+          position.batch, "; an epoch has ", buffers(), " buffers");
+    if (position.epoch != position_.epoch || position.buffer != position_.buffer)
+      begin_buffer(position.epoch, position.buffer);
+    check(position.batch <= batches(), "StreamedBatches::seek: buffer ", position.buffer, " of epoch ", position.epoch,
+          " has ", batches(), " batches, the position is batch ", position.batch, "; is it of another corpus?");
+    position_.batch = position.batch;
   }
+
+  /// Returns the number of epochs done, including the fraction of the current one.
+  double epochs_done() const {
+    const double of_buffer = batches() == 0 ? 1 : static_cast<double>(position_.batch) / static_cast<double>(batches());
+    return static_cast<double>(position_.epoch) +
+           (static_cast<double>(position_.buffer) + of_buffer) / static_cast<double>(buffers());
+  }
+
+  /// Returns the usual number of batches in an epoch: an estimate from the first buffer of the first epoch.
+  Index batches_per_epoch() const { return usual_batches_; }
+
+  /// The number of buffers in an epoch. All have the same number of blocks, or one block fewer.
+  Index buffers() const { return (blocks_ - 1) / options_.buffer_blocks + 1; }
+
+  /// The number of pairs in the buffer.
+  Index buffered_pairs() const { return pairs_.size(); }
 
  private:
-  void begin_epoch(Index epoch) {
-    check(epoch >= 0, "StreamedBatches: the epoch is ", epoch, ", expected 0 or more");
-    reader_ = open_();
-    rng_ = epoch_rng(options_.seed, epoch);
-    batches_.clear();
-    used_ = 0;
-    position_ = {epoch, 0};
-  }
+  Index batches() const { return static_cast<Index>(batches_.size()); }
+  bool is_at_end_of_buffer() const { return position_.batch == batches(); }
 
-  /// Reads the next pairs and makes their batches. Returns false at the end of the corpus.
-  bool fill() {
-    sources_.clear();
-    targets_.clear();
-    std::vector<Index> source_lengths, target_lengths;
-    std::vector<Token> source, target;
-    while (static_cast<Index>(sources_.size()) < options_.buffered && reader_(source, target)) {
-      source_lengths.push_back(static_cast<Index>(source.size()) + 1);
-      target_lengths.push_back(static_cast<Index>(target.size()) + 1);
-      sources_.push_back(source);
-      targets_.push_back(target);
+  /// Reads the blocks of a buffer and makes its batches.
+  void begin_buffer(Index epoch, Index buffer) {
+    Rng rng = epoch_rng(options_.seed, epoch);
+    std::vector<Index> order(static_cast<std::size_t>(blocks_));
+    std::iota(order.begin(), order.end(), Index{0});
+    if (buffers() > 1) {
+      rng.shuffle(std::span(order));
+      for (Index i = 0; i < buffer; ++i) rng.split();
+      rng = Rng(rng.split());
     }
-    used_ = 0;
-    batches_.clear();
-    if (sources_.empty()) return false;
-    Rng of_buffer(rng_.split());
-    batches_ = token_batches(source_lengths, target_lengths, options_.max_tokens, of_buffer);
-    return true;
+    if (buffers() > 1 || options_.blocks_vary || !has_read_) {
+      const Index begin = buffer * blocks_ / buffers(), end = (buffer + 1) * blocks_ / buffers();
+      read(epoch, std::span(order).subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(end - begin)));
+    }
+    batches_ = token_batches(detail::lengths_with_end(pairs_.source), detail::lengths_with_end(pairs_.target),
+                             options_.max_tokens, rng);
+    position_ = {.epoch = epoch, .batch = 0, .buffer = buffer};
   }
 
-  std::function<Reader()> open_;
+  void read(Index epoch, std::span<const Index> blocks) {
+    pairs_ = {};
+    std::vector<EncodedPairs> parts(blocks.size());
+    detail::run_tasks(options_.threads, static_cast<Index>(blocks.size()), [&](Index i) {
+      const auto part = static_cast<std::size_t>(i);
+      parts[part] = read_(epoch, blocks[part]);
+    });
+    for (const EncodedPairs& part : parts)
+      check(part.source.sequences() == part.target.sequences(), "StreamedBatches: a block has ",
+            part.source.sequences(), " sources and ", part.target.sequences(), " targets");
+    pairs_.source = detail::join_tokens(parts, &EncodedPairs::source);
+    pairs_.target = detail::join_tokens(parts, &EncodedPairs::target);
+    has_read_ = true;
+  }
+
+  Index blocks_;
+  Reader read_;
   StreamedBatchesOptions options_;
-  Reader reader_;
-  Rng rng_{0};                                         // of the epoch; each buffer splits its own
-  std::vector<std::vector<Token>> sources_, targets_;  // the buffer
-  std::vector<std::vector<Index>> batches_;            // of the buffer
-  std::size_t used_ = 0;                               // number of the buffer's batches that next() has returned
+  EncodedPairs pairs_;                       // the buffer
+  std::vector<std::vector<Index>> batches_;  // of the buffer
   BatchPosition position_;
+  Index usual_batches_ = 0;
+  bool has_read_ = false;
 };
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI

@@ -11,10 +11,12 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// The place of a batch: its epoch, and its number within the epoch, both counted from 0.
+/// The place of a batch: its epoch, and its number within the epoch or, if StreamedBatches divides the epoch into
+/// buffers, within its buffer. All count from 0.
 struct BatchPosition {
   Index epoch = 0;
   Index batch = 0;
+  Index buffer = 0;
   friend bool operator==(const BatchPosition&, const BatchPosition&) = default;
 };
 
@@ -33,6 +35,7 @@ void visit_options(State& state, auto&& visitor) {
   visitor("seed", state.seed);
   visitor("epoch", state.next.epoch);
   visitor("batch", state.next.batch);
+  visitor("buffer", state.next.buffer);
   visitor("seconds", state.seconds);
 }
 
