@@ -110,6 +110,33 @@ void pack_left_transposed(const Rows<Value>& from, Index count, Index width, Val
             k < count && packed + f < width ? from.rows[k][(packed + f) * from.col_stride] : Value(0);
 }
 
+/// Packs up to 32 rows of bfloat16 numbers as one step of blocks of columns of B: row k of B is row k. Block b of 16
+/// columns begins at to + b * block_stride. Pads with zeros.
+template <UnitValue Value>
+requires(sizeof(Value) == 2) void pack_right(const Rows<Value>& from, Index count, Index width, Value* to,
+                                             Index block_stride) {
+  for (Index begin = 0; begin < width; begin += block, to += block_stride) {
+    const Index columns = std::min<Index>(block, width - begin);
+    for (Index k = 0; k < depth<Value>; k += 2) {
+      Value* const pairs = to + k * block;
+#if defined(EIGEN_VECTORIZE_AVX512) && defined(__AVX512BW__) && defined(__AVX512VL__)
+      if (from.col_stride == 1) {
+        const auto entries = static_cast<__mmask16>(0xFFFFU >> (block - columns));
+        const auto row = [&](Index i) {
+          return _mm512_cvtepu16_epi32(i < count ? _mm256_maskz_loadu_epi16(entries, from.rows[i] + begin)
+                                                 : _mm256_setzero_si256());
+        };
+        _mm512_storeu_si512(pairs, _mm512_or_si512(row(k), _mm512_slli_epi32(row(k + 1), 16)));
+        continue;
+      }
+#endif
+      for (Index i = 0; i < 2; ++i)
+        for (Index j = 0; j < block; ++j)
+          pairs[2 * j + i] = k + i < count && j < columns ? from.rows[k + i][(begin + j) * from.col_stride] : Value(0);
+    }
+  }
+}
+
 #if defined(EIGENFORMER_AVX512_BFLOAT16)
 /// Rounds two packets to bfloat16 and writes them as a row of 16 pairs of a block of B.
 EIGEN_ALWAYS_INLINE void store_pairs(const simd::Packet<float>& first, const simd::Packet<float>& second,
@@ -146,6 +173,47 @@ inline void store_transposed(const float* from, Index rows, Index count, Eigen::
 #endif
   for (; written < rows; ++written)
     for (Index j = 0; j < count; ++j) to[j * to_stride + written] = Eigen::bfloat16(from[written * block + j]);
+}
+
+/// Rounds 16 floats from `first` on and 16 floats from `second` on to bfloat16, and writes them as a row of a step of
+/// A.
+EIGEN_ALWAYS_INLINE void store_row(const float* first, const float* second, Eigen::bfloat16* to) {
+#if defined(EIGENFORMER_AVX512_BFLOAT16)
+  _mm512_storeu_si512(to, (__m512i)_mm512_cvtne2ps_pbh(simd::load(second), simd::load(first)));
+#else
+  for (Index j = 0; j < block; ++j) {
+    to[j] = Eigen::bfloat16(first[j]);
+    to[block + j] = Eigen::bfloat16(second[j]);
+  }
+#endif
+}
+
+/// Rounds `count` floats times `factor` to bfloat16.
+inline void store_rounded(const float* from, Index count, float factor, Eigen::bfloat16* to) {
+  Index j = 0;
+#if defined(EIGENFORMER_AVX512_BFLOAT16)
+  for (; j + block <= count; j += block)
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to + j),
+                        (__m256i)_mm512_cvtneps_pbh(simd::multiply(simd::load(from + j), simd::broadcast(factor))));
+#endif
+  for (; j < count; ++j) to[j] = Eigen::bfloat16(from[j] * factor);
+}
+
+/// Returns the dot product of `count` contiguous numbers. The order of its sums depends on `count` alone.
+inline float dot(const Eigen::bfloat16* a, const Eigen::bfloat16* b, Index count) {
+  float sum = 0;
+  Index j = 0;
+#if defined(EIGEN_VECTORIZE_AVX512)
+  const auto floats = [](const Eigen::bfloat16* from) {
+    const __m256i numbers = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(numbers), 16));
+  };
+  simd::Packet<float> sums = simd::broadcast(0.0F);
+  for (; j + block <= count; j += block) sums = simd::multiply_add(floats(a + j), floats(b + j), sums);
+  sum = simd::sum_of_lanes<float>(sums);
+#endif
+  for (; j < count; ++j) sum += static_cast<float>(a[j]) * static_cast<float>(b[j]);
+  return sum;
 }
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI::matrix_unit

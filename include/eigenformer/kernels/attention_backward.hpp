@@ -14,7 +14,7 @@
 #pragma once
 
 #include "eigenformer/kernels/attention.hpp"
-#include "eigenformer/kernels/detail/attention/attend_backward.hpp"
+#include "eigenformer/kernels/detail/attention/attend_backward_16_bit.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
@@ -50,7 +50,8 @@ void add_sink_gradients(const AttentionLayout& layout, const BackwardRows<Scalar
   for_each_head_row(layout, nullptr, [&](Index sequence, Index head, Index row) {
     const auto out = rows.out.of(sequence).from(head, row), d_out = rows.d_out.of(sequence).from(head, row);
     double change = 0;
-    for (Index e = 0; e < layout.value_width; ++e) change -= static_cast<double>(out(0, e) * d_out(0, e));
+    for (Index e = 0; e < layout.value_width; ++e)
+      change -= static_cast<double>(ComputeType<Scalar>(out(0, e)) * ComputeType<Scalar>(d_out(0, e)));
     if (rows.d_log_sum_exp.data != nullptr) change += *rows.d_log_sum_exp.of(sequence).row(head, row);
     const auto h = static_cast<std::size_t>(head);
     d_sinks[h] += change * weight_in(layout.sinks[h], *rows.log_sum_exp.of(sequence).row(head, row));
@@ -61,7 +62,8 @@ template <class Scalar, class S>
 void backward_of_operands(const AttentionInputs<Scalar>& given, const S& score, const AttentionOptions& options,
                           const AttentionSaved<Scalar>& saved, const AttentionOutputGradients<Scalar>& from,
                           const AttentionGradients<Scalar>& to) {
-  const auto& checked = differentiable_score<Scalar>(score);
+  using Sum = ComputeType<Scalar>;
+  const auto& checked = differentiable_score<Sum>(score);
   const AttentionInputs<Scalar> in{by_heads(given.q, options), by_heads(given.k, options), by_heads(given.v, options)};
   const AttentionLayout layout = operands_layout(in.q.shape(), in.k.shape(), in.v.shape(), options);
   check(!options.key_index.has_value() && !options.key_pages.has_value(),
@@ -87,9 +89,10 @@ void backward_of_operands(const AttentionInputs<Scalar>& given, const S& score, 
   const RowOffsets &queries = layout.query_rows, &keys = layout.key_rows;
   const Read q(in.q, layout.heads, queries), k(in.k, layout.key_heads, keys), v(in.v, layout.key_heads, keys);
   const Read y(out, layout.heads, queries), d_y(d_out, layout.heads, queries);
-  const Read sums(as_operand(saved.log_sum_exp), layout.heads, queries);
-  const Read d_sums(has_d_sums ? as_operand(from.d_log_sum_exp) : TensorView<const Scalar>(nullptr, {0, 0}),
-                    layout.heads, queries);
+  using ReadSums = OperandRows<const Sum>;
+  const ReadSums sums(as_operand(saved.log_sum_exp), layout.heads, queries);
+  const ReadSums d_sums(has_d_sums ? as_operand(from.d_log_sum_exp) : TensorView<const Sum>(nullptr, {0, 0}),
+                        layout.heads, queries);
   const Write to_q(d_q.rows(), layout.heads, queries), to_k(d_k.rows(), layout.key_heads, keys),
       to_v(d_v.rows(), layout.key_heads, keys);
   const BackwardRows<Scalar> rows{q.rows(),    k.rows(),      v.rows(),    y.rows(),    d_y.rows(),
@@ -127,12 +130,14 @@ void backward_through_float(const AttentionInputs<Stored>& given, const S& score
 /// Writes the gradients of attention_forward. saved: what the forward wrote; from: the gradients of these outputs, of
 /// the same shapes. Also adds the gradients of the score's own parameters, if it has any. In tensors, does not write
 /// the gradients of padding. Throws before it writes if shapes do not fit, or if options has key_index or key_pages.
-/// 16-bit operands are converted to float, and gradients are rounded once.
+/// bfloat16 operands are multiplied by the matrix unit, if there is one. Otherwise 16-bit operands are converted to
+/// float. Gradients are rounded once.
 template <class Scalar, class S>
 void attention_backward(const AttentionInputs<Scalar>& given, const S& score, const AttentionOptions& options,
                         const AttentionSaved<Scalar>& saved, const AttentionOutputGradients<Scalar>& from,
                         const AttentionGradients<Scalar>& to) {
-  if constexpr (!std::is_same_v<Scalar, ComputeType<Scalar>>)
+  constexpr bool on_unit = std::is_same_v<Scalar, Eigen::bfloat16> && matrix_unit::is_fast<Eigen::bfloat16>;
+  if constexpr (!std::is_same_v<Scalar, ComputeType<Scalar>> && !on_unit)
     return detail::backward_through_float(given, score, options, saved, from, to);
   else
     detail::backward_of_operands(given, score, options, saved, from, to);

@@ -9,8 +9,8 @@ namespace eigenformer::inline EIGENFORMER_ABI::detail {
 template <class Scalar>
 struct BackwardRows {
   HeadRows<const Scalar> q, k, v, out, d_out;
-  HeadRows<const Scalar> log_sum_exp;    // one number a row
-  HeadRows<const Scalar> d_log_sum_exp;  // null if nobody uses the log-sum-exps
+  HeadRows<const ComputeType<Scalar>> log_sum_exp;    // one number a row
+  HeadRows<const ComputeType<Scalar>> d_log_sum_exp;  // null if nobody uses the log-sum-exps
   HeadRows<Scalar> d_q, d_k, d_v;
 };
 

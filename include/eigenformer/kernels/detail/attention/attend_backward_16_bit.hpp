@@ -1,0 +1,116 @@
+// The derivative of bfloat16 attention. It runs on the processor's matrix unit (see unit_backward.hpp), except for
+// sequences with numbers that are not finite, which take the float kernels.
+#pragma once
+
+#include <vector>
+
+#include "eigenformer/core/detail/bit_cast.hpp"
+#include "eigenformer/kernels/detail/attention/attend_backward.hpp"
+#include "eigenformer/kernels/detail/attention/sinks.hpp"
+#include "eigenformer/kernels/detail/attention/unit_backward.hpp"
+
+namespace eigenformer::inline EIGENFORMER_ABI::detail {
+
+/// Float copies of rows [rows x heads * width], with the strides of one matrix.
+class FloatCopy {
+ public:
+  FloatCopy(Index rows, Index heads, Index width) : width_(width), matrix_(Matrix<float>::Zero(rows, heads * width)) {}
+
+  template <class Scalar>
+  HeadRows<Scalar> rows() {
+    return {matrix_.data(), width_, matrix_.cols(), 1, width_};
+  }
+  /// Copies a sequence's rows, from row `begin` to `end` - 1, of all heads.
+  void load(const HeadRows<const Eigen::bfloat16>& from, Index sequence, Index begin, Index end) {
+    const HeadRows<const Eigen::bfloat16> own = from.of(sequence);
+    for (Index row = begin; row < end; ++row)
+      for (Index c = 0; c < matrix_.cols(); ++c)
+        matrix_(row, c) = static_cast<float>(own.row(c / width_, row)[c % width_ * own.col_stride]);
+  }
+  /// Rounds a sequence's rows.
+  void store(const HeadRows<Eigen::bfloat16>& to, Index sequence, Index begin, Index end) const {
+    const HeadRows<Eigen::bfloat16> own = to.of(sequence);
+    for (Index row = begin; row < end; ++row)
+      for (Index col = 0; col < matrix_.cols(); col += width_)
+        matrix_unit::store_rounded(&matrix_(row, col), width_, 1, own.row(col / width_, row));
+  }
+
+ private:
+  Index width_;
+  Matrix<float> matrix_;
+};
+
+/// Returns whether the rows begin to end - 1 of a sequence are finite, in all heads.
+inline bool are_finite(const HeadRows<const Eigen::bfloat16>& rows, Index heads, Index sequence, Index begin,
+                       Index end) {
+  const HeadRows<const Eigen::bfloat16> own = rows.of(sequence);
+  for (Index row = begin; row < end; ++row)
+    for (Index head = 0; head < heads; ++head) {
+      const Eigen::bfloat16* const entries = own.row(head, row);
+      unsigned found = 0;  // not a branch for each entry, so that the loop is vectorised
+      for (Index c = 0; c < own.width; ++c)
+        found |= (bit_cast<std::uint16_t>(entries[c * own.col_stride]) & 0x7F80U) == 0x7F80U ? 1U : 0U;
+      if (found != 0) return false;
+    }
+  return true;
+}
+
+/// Computes the gradients of attention: reads the operands in `rows`, and writes the gradients to `rows`. Throws if the
+/// score does not cover the batch.
+template <Score S>
+void attend_backward(const AttentionLayout& layout, const BackwardRows<Eigen::bfloat16>& rows, const S& score,
+                     const AttentionOptions& options) {
+  using Value = Eigen::bfloat16;
+  const auto& kernel_score = for_kernel<float, kind_of_backward<S, float>>(score);
+  using KernelScore = std::remove_cvref_t<decltype(kernel_score)>;
+  check_covers(kernel_score, whole_batch(layout));
+  const RowOffsets &queries = layout.query_rows, &keys = layout.key_rows;
+  const BackwardCall<Value, KernelScore> call{layout, kernel_score,
+                                              AttentionDropout(options.dropout, options.dropout_key), rows};
+  FloatCopy d_q(queries.rows(), layout.heads, layout.key_width);
+
+  // A weight of 0 times infinity or NaN is NaN, which must not reach the gradients of what is hidden.
+  std::vector<char> is_finite(static_cast<std::size_t>(layout.sequences()), 1);
+  if constexpr (!std::is_same_v<S, Unmasked>)
+    parallel_for(options.threads, layout.sequences(), 1, [&](Index begin, Index end) {
+      for (Index s = begin; s < end; ++s)
+        is_finite[static_cast<std::size_t>(s)] =
+            are_finite(rows.q, layout.heads, s, queries.begin(s), queries.end(s)) &&
+            are_finite(rows.d_out, layout.heads, s, queries.begin(s), queries.end(s)) &&
+            are_finite(rows.k, layout.key_heads, s, keys.begin(s), keys.end(s)) &&
+            are_finite(rows.v, layout.key_heads, s, keys.begin(s), keys.end(s));
+    });
+  const bool all_finite = std::find(is_finite.begin(), is_finite.end(), 0) == is_finite.end();
+  const Index float_keys = all_finite ? 0 : keys.rows();
+  const auto copy = [&](const HeadRows<const Value>& from, Index heads, const RowOffsets& of) {
+    FloatCopy floats(all_finite ? 0 : of.rows(), heads, from.width);
+    for (Index s = 0; s < layout.sequences(); ++s)
+      if (!is_finite[static_cast<std::size_t>(s)]) floats.load(from, s, of.begin(s), of.end(s));
+    return floats;
+  };
+  FloatCopy q = copy(rows.q, layout.heads, queries), k = copy(rows.k, layout.key_heads, keys),
+            v = copy(rows.v, layout.key_heads, keys), out = copy(rows.out, layout.heads, queries),
+            d_out = copy(rows.d_out, layout.heads, queries);
+  FloatCopy d_k(float_keys, layout.key_heads, layout.key_width), d_v(float_keys, layout.key_heads, layout.value_width);
+  const BackwardRows<float> floats{q.rows<const float>(),   k.rows<const float>(),     v.rows<const float>(),
+                                   out.rows<const float>(), d_out.rows<const float>(), rows.log_sum_exp,
+                                   rows.d_log_sum_exp,      d_q.rows<float>(),         d_k.rows<float>(),
+                                   d_v.rows<float>()};
+  const ScoreKind kind = kind_at_run_time(kernel_score);
+  for_each_backward_task(
+      layout, floats, {kind.heads_share_gradient, kind.sequences_share_gradient}, options.threads,
+      [&](const BackwardRows<float>& own, const BackwardTask& task) {
+        if (is_finite[static_cast<std::size_t>(task.sequence)])
+          return matrix_unit::with_best<Value>(
+              [&](auto unit) { attend_backward_on<decltype(unit)>(call, own.d_q, task); });
+        attend_backward(BackwardCall<float, KernelScore>{layout, kernel_score, call.dropout, own}, task);
+      });
+  for (Index s = 0; s < layout.sequences(); ++s) {
+    d_q.store(rows.d_q, s, queries.begin(s), queries.end(s));
+    if (is_finite[static_cast<std::size_t>(s)]) continue;
+    d_k.store(rows.d_k, s, keys.begin(s), keys.end(s));
+    d_v.store(rows.d_v, s, keys.begin(s), keys.end(s));
+  }
+}
+
+}  // namespace eigenformer::inline EIGENFORMER_ABI::detail
