@@ -27,7 +27,7 @@ void dense(benchmark::State& state) {
   const ef::PackedWeight<float> packed(in.weight);
   run_counted<float>(state, in.operations, [&] { ef::linear_forward<float>(in.x, packed, no_bias, in.y); });
 }
-/// Inference with a weight of few bits. The peak is that of float: "peak" compares with that of `dense`.
+/// Inference with a bfloat16 or int8 weight. The counter `peak` is relative to the peak of float, as in `dense`.
 template <ef::WeightType type>
 void dense_reduced(benchmark::State& state) {
   Inputs in(state);

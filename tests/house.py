@@ -13,7 +13,7 @@ ROOMS = ["core", "text", "kernels", "tensors", "autograd", "ops", "layers", "mod
 LAST_ROOMS = ["train", "decode", "io"]  # these include all of ROOMS, but not each other
 MAX_LINES = 350
 MAX_PARAMETERS = 6
-# Intrinsics of one instruction set (x86, AMX, NEON), and where they may be.
+# Intrinsics of x86, AMX and NEON, and the headers that may use them.
 INTRINSIC = re.compile(r"\b(_mm\d*_\w+|__m\d+\w*|_tile_\w+|v[a-z]\w*_(?:lane_|n_)?(?:[fsu]\d+|bf16))\b")
 MAY_USE_INTRINSICS = re.compile(r"core/(simd\.hpp|detail/|matrix_unit)")
 

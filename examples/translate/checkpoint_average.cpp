@@ -16,7 +16,8 @@ std::filesystem::path folder_of_best(const std::filesystem::path& checkpoints) {
   return checkpoints / "best";
 }
 
-/// Returns the file of a kept model. Its name has the hash, so that runs in one folder do not overwrite each other's.
+/// Returns the path of a kept model's file. The hash in its name keeps runs in one folder from overwriting each other's
+/// files.
 std::filesystem::path file_of(const std::filesystem::path& checkpoints, const KeptModel& kept) {
   return folder_of_best(checkpoints) /
          ("update-" + std::to_string(kept.update) + '-' + kept.parameters + ".safetensors");

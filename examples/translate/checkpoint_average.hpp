@@ -29,13 +29,13 @@ struct KeptModel {
   std::string parameters{};  // hash of the parameters; part of the file's name
 };
 
-/// Adds a model to a list of at most `count` models, the best first, if it is good enough. Writes its parameters into
-/// the folder of the checkpoints, where the file outlives the model's place in the list: an older checkpoint may still
-/// name it.
+/// Adds a model to the list of the best `count` models, best first, if it is good enough. Writes its parameters to a
+/// file in the folder of the checkpoints. Does not remove the file of a model that drops out of the list, because an
+/// older checkpoint may still list it.
 void keep_if_best(std::vector<KeptModel>& best, ef::Index count, const std::filesystem::path& checkpoints,
                   const Model& model, const Quality& quality, ef::Index update);
 
-/// Removes the files of models that no checkpoint in the folder lists.
+/// Removes the files of kept models that no checkpoint in the folder lists.
 void remove_unlisted_models(const std::filesystem::path& checkpoints);
 
 /// The mean of the parameters of several models.
@@ -44,12 +44,12 @@ struct ModelMean {
   ef::Index count = 0;  // 0: there was no model
 };
 
-/// Returns the mean of the last complete checkpoints after at most `updates` updates: of at most `count` of them.
-/// model: of their shape.
+/// Returns the mean of the last complete checkpoints, at most `count`, after at most `updates` updates. model: any
+/// model of their shape.
 ModelMean mean_of_last(const Model& model, const std::filesystem::path& checkpoints, ef::Index updates,
                        ef::Index count);
 
-/// Returns the mean of the kept models. Throws if a file is missing or damaged. model: of their shape.
+/// Returns the mean of the kept models. Throws if a file is missing or damaged. model: any model of their shape.
 ModelMean mean_of_best(const Model& model, const std::filesystem::path& checkpoints,
                        const std::vector<KeptModel>& best);
 

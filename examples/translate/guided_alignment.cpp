@@ -11,7 +11,7 @@ namespace translate {
 namespace {
 
 void check_no_subwords(bool has_subwords) {
-  ef::check(!has_subwords, "--alignments: link words, but the tokens of this model are subwords");
+  ef::check(!has_subwords, "--alignments: links are between words, but this model has subwords");
 }
 
 }  // namespace
@@ -43,7 +43,7 @@ void check_alignment_options(const TrainArguments& arguments) {
   }
   check_no_subwords(source_subwords(arguments).is_given() || target_subwords(arguments).is_given());
   if (arguments.model != "recurrent") return;
-  ef::check(arguments.context == "attention", "--alignments: train attention, but --context is ", arguments.context);
+  ef::check(arguments.context == "attention", "--alignments: needs attention, but --context is ", arguments.context);
   ef::check(guided.layer <= 1 && guided.head <= 1, "--alignment-layer and --alignment-head: are ", guided.layer,
             " and ", guided.head, ", but a recurrent model has one of each");
 }

@@ -1,5 +1,5 @@
-// translate train --alignments: training attention towards the links of the sentence pairs. The loss is
-// eigenformer/models/guided_loss.hpp.
+// Options and input of `translate train --alignments`, which trains attention to follow links between tokens. The loss
+// is in eigenformer/models/guided_loss.hpp.
 #pragma once
 
 #include <CLI/CLI.hpp>
@@ -21,29 +21,29 @@ void add_alignment_options(CLI::App* command, TrainArguments& arguments);
 /// Throws if the options on alignments contradict each other or other options.
 void check_alignment_options(const TrainArguments& arguments);
 
-/// Chooses the layer and the head of a Transformer that learn the links, if there are any. Throws if the model has no
-/// such layer or head.
+/// Chooses the layer and the head of a Transformer that learn the links. Does nothing without links. Throws if the
+/// model has no such layer or head.
 void choose_alignment_head(const TrainArguments& arguments, ef::TransformerOptions& options);
 
 /// Reads the links of a corpus, pair by pair, beside its sentences.
 class LinkReader {
  public:
-  /// path: of a file in Pharaoh's format, one line per pair; empty: there are no links. pairs: the number of pairs.
-  /// Throws if the file cannot be opened, or if the sides have subwords.
+  /// Opens a file in Pharaoh's format, with one line per pair. path: empty if there are no links. pairs: the number of
+  /// pairs. Throws if the file cannot be opened, or if a language has subwords.
   LinkReader(const std::string& path, const Model& sides, ef::Index pairs);
   LinkReader(const LinkReader&) = delete;
   LinkReader& operator=(const LinkReader&) = delete;
 
   /// Returns whether there are links.
   bool is_open() const { return reader_.has_value(); }
-  /// Reads the line of the next pair. Does nothing if there are no links. Throws if there is no such line, or it does
-  /// not hold links.
+  /// Reads the line of the next pair. Does nothing if there are no links. Throws if the line is missing or does not
+  /// hold links.
   void next();
   /// The links of the current pair.
   const ef::WordAlignment& links() const { return links_; }
   /// The file and the line of the current pair, for messages.
   std::string where() const { return reader_->where(); }
-  /// Throws if the file has more lines than there are pairs.
+  /// Throws if a line is left. Call it after the last pair.
   void check_end();
 
  private:

@@ -39,9 +39,12 @@ void add_seed(CLI::App* command, std::uint64_t& seed) {
 }
 
 void add_layer_and_head(CLI::App* command, int& layer, int& head) {
-  command->add_option("--layer", layer, "decoder layer of a Transformer, from 1 (default: as trained, or the last)")
+  command
+      ->add_option("--layer", layer,
+                   "decoder layer of a Transformer, from 1 (default: the one trained to align, or the last)")
       ->check(whole_in(1, 10'000));
-  command->add_option("--head", head, "head of that layer, from 1 (default: as trained, or the mean of all)")
+  command
+      ->add_option("--head", head, "head of that layer, from 1 (default: the one trained to align, or the mean of all)")
       ->check(whole_in(1, 10'000));
 }
 

@@ -10,8 +10,8 @@ namespace translate {
 /// Adds the options to the command.
 void add_model_options(CLI::App* command, TrainArguments& arguments);
 
-/// Throws if an option was given, on the command line or in a file of options, that does not apply to the chosen kind
-/// of model. command: after parsing.
+/// Throws if an option does not apply to the chosen kind of model, whether it was given on the command line or in a
+/// file of options. command: after parsing.
 void check_model_options(const CLI::App& command, const TrainArguments& arguments);
 
 }  // namespace translate

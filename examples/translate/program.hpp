@@ -97,8 +97,8 @@ struct TrainArguments {
   std::string init;                 // folder of a model that training starts from; empty: random weights
   double ema = 0;                   // decay of the average of the parameters; 0: none
   ef::Index average = 0;            // number of checkpoints whose average is validated at the end; 0: none
-  std::string average_of = "last";  // or "best": the checkpoints of the average
-  ef::Index validate_every = 0;     // updates; 0: 20 validations, spread over the budget
+  std::string average_of = "last";  // the checkpoints to average: "last" or "best"
+  ef::Index validate_every = 0;     // updates between validations; 0: 20 over the budget
   ef::Index patience = 0;           // validations without improvement; 0: no early stopping
   std::string stop_metric = "bleu";
   struct GuidedAlignment {
@@ -124,8 +124,8 @@ struct DecodingArguments {
                               .max_batch_size = 2048,
                               .batch_type = ef::BatchType::tokens};
   std::vector<std::string> suppress;      // texts that no translation contains
-  std::vector<std::string> end_tokens;    // that end a translation; empty: the end token alone
-  std::optional<ef::WeightType> weights;  // how weights are packed; default: float32, and nothing is reported
+  std::vector<std::string> end_tokens;    // tokens that end a translation; empty: </s>
+  std::optional<ef::WeightType> weights;  // type of the packed weights; nullopt: float32, without a report
 };
 
 struct RunArguments {

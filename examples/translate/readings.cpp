@@ -45,7 +45,7 @@ ef::Matrix<float> attention_of(const ef::Transformer<float>& network, const ef::
 ef::Matrix<float> attention_of(const ef::RecurrentSeq2Seq<float>& network, const ef::AttentionRecorder<float>& recorder,
                                int layer, int head) {
   ef::check(network.options.context == ef::SourceContext::attention, "this model has no attention, its context is ",
-            ef::to_string(network.options.context), "; only `align --reading influence` can show it");
+            ef::to_string(network.options.context), "; `align --reading influence` works without attention");
   ef::check(layer <= 1, "--layer: is ", layer, ", a recurrent model has one attention layer");
   ef::check(head <= 1, "--head: is ", head, ", a recurrent model has one attention head");
   return recorder.weights(network.attention).matrix(0);

@@ -27,9 +27,9 @@ ef::Matrix<float> attention_of(const ef::RecurrentSeq2Seq<float>& network, const
                                int layer, int head);
 
 /// Returns the attention weights of the decoder to the encoder, given both sentences.
-/// layer: of a Transformer, counted from 1; 0 is the one that was trained to align, or the last.
-/// head: of a Transformer, counted from 1; 0 is the head that was trained to align if the layer is 0 too, or the mean
-/// over all heads.
+/// layer: of a Transformer, counted from 1. 0: the layer that was trained to align, or else the last.
+/// head: of a Transformer, counted from 1. 0: the mean over all heads. If the layer is 0 too and a head was trained to
+/// align, 0 is that head.
 /// A recurrent model has one layer and one head. Throws if the model has no attention, or no such layer or head.
 Reading attention_between(const Model& model, const std::string& source, const std::string& target, int layer,
                           int head);

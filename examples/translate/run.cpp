@@ -75,7 +75,7 @@ class StreamedText {
     ef::flush_standard_output();
     printed_ = text;
   }
-  /// Prints the rest of the text, and begins the next one.
+  /// Prints the rest of the text, and prepares for the next one.
   void finish(const std::string& text) {
     const auto differ = std::mismatch(text.begin(), text.end(), printed_.begin(), printed_.end()).first;
     std::cout << std::string(differ, text.end());

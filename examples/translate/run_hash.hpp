@@ -1,4 +1,4 @@
-// Hashes that tell whether a run continues with the data and the parameters that it had.
+// A hash that tells whether a resumed run has the data and the initial model that it began with.
 #pragma once
 
 #include <cstdint>
@@ -8,10 +8,10 @@
 
 namespace translate {
 
-/// Returns a hash as 16 hexadecimal digits. JSON readers may round whole numbers of 64 bits.
+/// Returns a hash as 16 hexadecimal digits. A JSON number would not do, because readers may round 64-bit integers.
 std::string hex(std::uint64_t hash);
 
-/// Returns a hash of all that a run reads: the vocabularies, the training pairs, the text of the validation pairs and,
+/// Returns a hash of the input of a run: the vocabularies, the training pairs, the text of the validation pairs and,
 /// with --init, the parameters of the initial model. initial: the model before its first update.
 std::string run_hash(const TrainArguments& arguments, const TrainingData& data, const Model& initial);
 

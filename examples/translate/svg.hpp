@@ -12,8 +12,8 @@ namespace translate {
 /// Returns the parts, joined.
 std::string concatenate(std::initializer_list<std::string_view> parts);
 
-/// Returns a text with its control characters replaced by U+FFFD: they move the cursor or are invalid in XML. Throws if
-/// the text is not UTF-8. where: names the text in the message.
+/// Returns a text with its control characters replaced by U+FFFD, because they move the cursor or are invalid in XML.
+/// Throws if the text is not UTF-8. where: names the text in the message.
 std::string printable(std::string_view text, const char* where);
 
 /// Returns a text as the content of an XML element or attribute.

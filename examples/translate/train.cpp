@@ -74,7 +74,7 @@ struct Sides {
   Side source, target;
 };
 
-/// Calls visit(source, target) for each pair that is not held out. held_out: for each pair.
+/// Calls visit(source, target) for each pair that is not held out. held_out: whether each pair is held out.
 void for_each_training_pair(const Pairs& pairs, const std::vector<bool>& held_out,
                             ef::FunctionRef<void(const std::string&, const std::string&)> visit) {
   std::size_t i = 0;

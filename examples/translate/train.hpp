@@ -44,10 +44,10 @@ TrainingRun begin_run(const TrainArguments& arguments);
 /// The state that a checkpoint holds besides the parameters and the optimiser.
 struct RunState {
   ef::TrainingState training;
-  Quality best;                        // of the run's validations so far, for --patience
-  Quality saved;                       // of the model in --out, which may be of a stopped run or an average
+  Quality best;                        // of the scheduled validations so far, for --patience
+  Quality saved;                       // of the model in --out, which may be an average or from a stopped run
   ef::EarlyStopping stopping;          // counts the validations since the best one by --stop-metric
-  double lowest_perplexity = 0;        // of all validations so far; 0: there was none
+  double lowest_perplexity = 0;        // of the scheduled validations so far; 0: there was none
   TrainArguments arguments;            // what the run was started or last resumed with
   ef::Index arguments_since = 0;       // number of updates before the first one with these arguments
   std::string data;                    // run_hash

@@ -80,7 +80,7 @@ void add_run_options(CLI::App* command, TrainArguments& arguments) {
                       "JSON file of options, such as a model's training.json; the command line overrides it");
   command->add_option("--log", arguments.log, "CSV file for a line per update and validation");
   command->add_option("--plot", arguments.plot,
-                      "SVG file for a plot of loss, perplexity, BLEU and learning rate, renewed at each validation");
+                      "SVG file for a plot of loss, perplexity, BLEU and learning rate, rewritten at each validation");
   add_alignment_options(command, arguments);
 }
 

@@ -23,8 +23,7 @@ bool read_stored_arguments(TrainArguments& arguments);
 void check_arguments(const TrainArguments& arguments);
 
 /// Throws if an option of a resumed run has changed. These may change: --out, --minutes, --epochs, --updates,
-/// --checkpoint-every, --keep, --log, --plot, --patience,
-/// --validate-every, --threads.
+/// --checkpoint-every, --keep, --log, --plot, --patience, --validate-every, --threads.
 void check_resumed_arguments(const TrainArguments& arguments);
 
 }  // namespace translate

@@ -66,9 +66,9 @@ class Run {
   }
 
   /// Validates a model and saves it if it is the best so far. Returns whether training goes on. update: the update that
-  /// gave the model; 0 for an average of checkpoints. is_scheduled: false for a validation that an uninterrupted run
-  /// would not make. Then --patience and --average-of ignore it, so that a resumed run continues like an uninterrupted
-  /// one.
+  /// gave the model; 0 for an average of checkpoints. is_scheduled: whether --patience and --average-of count the
+  /// validation. They ignore an average, and a validation caused by an interruption: a resumed run continues like an
+  /// uninterrupted one.
   bool validate(const Model& model, ef::Index update, bool is_scheduled) {
     const ef::BleuTokenizer tokenizer = bleu_tokenizer(model.target, references_);
     const std::vector<std::string> translations =
@@ -123,7 +123,7 @@ class Run {
     const Quality before = state_.saved;
     validate(mean.model, 0, false);
     if (state_.saved.is_better_than(before))
-      save(model, run);  // a resumed run must not replace the average by a worse model
+      save(model, run);  // a resumed run must not replace the average with a worse model
   }
 
   /// Appends an update to the log and to the curves.
@@ -138,7 +138,7 @@ class Run {
 
   /// Returns the quality of the model in --out.
   const Quality& saved() const { return state_.saved; }
-  /// Returns whether a model was validated after this update.
+  /// Returns whether a model was validated after this update or a later one.
   bool has_validated(ef::Index update) const {
     const std::vector<ValidationPoint>& validations = state_.curves.validations;
     return !validations.empty() && validations.back().update >= update;

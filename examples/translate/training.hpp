@@ -94,7 +94,7 @@ struct TrainingSettings {
   double rate = 2e-3;
   ef::Index warmup = 400;
   double label_smoothing = 0.1;
-  double guided_alignment_weight = 0.1;  // of the alignment loss, in batches with links
+  double guided_alignment_weight = 0.1;  // weight of the alignment loss in batches with links
   int validations = 20;                  // spread evenly over the budget, unless validate_every is above 0
   ef::Index validate_every = 0;          // updates between validations
   std::uint64_t seed = 1;
@@ -102,7 +102,7 @@ struct TrainingSettings {
   ef::Threads* threads = nullptr;
   ef::Index checkpoint_every = 0;  // updates; 0: only when training ends
   // Callbacks, which may be empty. validate receives the moving average if there is one, otherwise the model. It
-  // returns whether training goes on. is_scheduled: false if the run only validates here because it was interrupted.
+  // returns whether training goes on. is_scheduled: false if the run validates here only because it was interrupted.
   std::function<bool(const Model&, const ef::TrainingProgress&, bool is_scheduled)> validate{};
   std::function<void(const Model&, const TrainingRun&)> save{};  // saves a checkpoint
   std::function<void(const ef::TrainingProgress&)> log{};        // called after each update
@@ -112,8 +112,8 @@ struct TrainingSettings {
 /// Returns the options of a run's updates. They depend on the settings and the corpus alone.
 ef::TrainingOptions update_options(const TrainingSettings& settings, const Model& model, const RunBatches& batches);
 
-/// Returns the loss of a batch, summed over the target tokens. guided_alignment_weight: of the alignment loss, if the
-/// batch has links.
+/// Returns the loss of a batch, summed over the target tokens. guided_alignment_weight: the weight of the alignment
+/// loss, if the batch has links.
 template <class Network>
 ef::BatchLoss<float> batch_loss(const Network& network, const ef::Context<float>& context,
                                 const ef::TranslationBatch& batch, double label_smoothing,

@@ -37,7 +37,7 @@ struct CurvePoint {
   double x, y;
 };
 
-/// A value of an axis, digit * 10^exponent, so that its label is exact.
+/// A labelled value of an axis. It is digits * 10^exponent, so its label is exact.
 struct Tick {
   Index digits;
   int exponent;
@@ -91,7 +91,7 @@ Axis linear_axis(double low, double high, int wanted) {
   return axis;
 }
 
-/// Returns a logarithmic axis from a power of ten to another that contains both values, which are above 0.
+/// Returns a logarithmic axis between two powers of ten that contains both values. Both must be above 0.
 Axis logarithmic_axis(double low, double high) {
   const auto first = static_cast<int>(std::floor(std::log10(low) + 1e-9));
   const auto last = std::max(static_cast<int>(std::ceil(std::log10(high) - 1e-9)), first + 1);
@@ -101,7 +101,7 @@ Axis logarithmic_axis(double low, double high) {
   return axis;
 }
 
-/// Returns a number with this many decimals, but at most 9 digits before the point.
+/// Returns a number with this many decimals, or "> 1e9" if it is larger.
 std::string fixed(double value, int decimals) {
   if (!(std::abs(value) < 1e9)) return "> 1e9";
   Index factor = 1;
@@ -167,7 +167,7 @@ struct Panel {
   int decimals = 2;             // of the values in tooltips
 };
 
-/// Returns a line of a class. from and to: x and y of its ends.
+/// Returns a line element. from and to: x and y of its ends.
 std::string svg_line(std::string_view style_class, std::pair<double, double> from, std::pair<double, double> to) {
   return concatenate({"<line class=\"", style_class, "\" x1=\"", coordinate(from.first), "\" y1=\"",
                       coordinate(from.second), "\" x2=\"", coordinate(to.first), "\" y2=\"", coordinate(to.second),
@@ -216,7 +216,7 @@ std::string svg_panel(const Panel& panel, const Axis& updates, Index top) {
   return svg;
 }
 
-/// Returns the smallest and the largest y of the points, of which there is one or more.
+/// Returns the smallest and the largest y of one or more points.
 std::pair<double, double> range_of(const std::vector<CurvePoint>& points) {
   const auto [low, high] = std::minmax_element(points.begin(), points.end(),
                                                [](const CurvePoint& a, const CurvePoint& b) { return a.y < b.y; });

@@ -11,8 +11,8 @@
 
 namespace translate {
 
-/// The losses and learning rates of a run, as points of equally many updates each. Whenever there would be more than
-/// `max_points`, neighbouring points are merged, so a checkpoint can hold the curve of a run of any length.
+/// The losses and learning rates of a run. Each point stands for the same number of updates. When there are
+/// `max_points` points, pairs of neighbours are merged, so a checkpoint can hold the curve of a run of any length.
 struct LossCurve {
   static constexpr std::size_t max_points = 256;
 

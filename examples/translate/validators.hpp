@@ -1,5 +1,5 @@
-// Values that options accept: names of enums, and ranges of numbers. Every numeric option has one, so that no value
-// asks for more than any machine has.
+// Values that options accept: names of enums, and ranges of numbers. Every numeric option has a range, so that no value
+// needs more memory than machines have.
 #pragma once
 
 #include <CLI/CLI.hpp>

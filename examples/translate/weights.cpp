@@ -11,7 +11,7 @@ void add_weights(CLI::App* command, std::optional<ef::WeightType>& weights) {
   command
       ->add_option_function<std::string>(
           "--weights", [&weights](const std::string& given) { weights = ef::value_of<ef::WeightType>(given); },
-          "type of the weights in products: bfloat16 and int8 are faster and round (default: float32)")
+          "type of the weights in products; bfloat16 and int8 are faster and less exact (default: float32)")
       ->check(CLI::IsMember(names))
       ->group("Decoding");
 }

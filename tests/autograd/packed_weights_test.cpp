@@ -29,7 +29,7 @@ TEST_CASE("a model's matrices are packed, and found by their parameter", "[autog
   CHECK(packed.find(other.weight) == nullptr);
 }
 
-TEST_CASE("a model's matrices are packed as the type that is asked for", "[autograd]") {
+TEST_CASE("a model's matrices are packed as the chosen type", "[autograd]") {
   const Model model;
   for (const ef::WeightType type : ef::values_of<ef::WeightType>()) {
     const ef::PackedWeights<float> packed(model, type);

@@ -1,4 +1,4 @@
-// expected: attention runs on float or double
+// expected: attention takes float, double, Eigen::half or Eigen::bfloat16
 #include <eigenformer/kernels/attention.hpp>
 
 int main() {

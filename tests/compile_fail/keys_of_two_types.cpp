@@ -1,4 +1,4 @@
-// expected: only k and v may be 16-bit, both of one type
+// expected: k and v may be 16-bit, both of one type
 #include <eigenformer/kernels/attention.hpp>
 
 Eigen::MatrixXf f(const Eigen::MatrixXf& q, const Eigen::MatrixXf& v) {

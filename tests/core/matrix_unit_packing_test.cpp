@@ -13,7 +13,7 @@ namespace {
 
 using ef::Index;
 
-/// A matrix whose rows lie anywhere, between entries that packing must not read into its result.
+/// A matrix whose rows are scattered in memory, between entries that must not get into the result.
 template <class Value>
 struct ScatteredRows {
   ScatteredRows(Index some_rows, Index some_cols, Index some_col_stride, ef::Rng& rng)

@@ -38,7 +38,7 @@ struct UnitCase {
 
   UnitCase(Index some_row_blocks, Index some_column_blocks, Index some_steps)
       : row_blocks(some_row_blocks), column_blocks(some_column_blocks), steps(some_steps) {
-    // Either rows are contiguous, or a step's blocks are, with gaps in between.
+    // Either whole rows are contiguous, or the blocks of a step are. There are gaps in between.
     const bool by_rows = (row_blocks + steps) % 2 == 0;
     a_row = by_rows ? steps * depth + 3 * group : depth;
     a_step = by_rows ? depth : block * depth + 5;
@@ -104,7 +104,7 @@ void check_products(UnitCase<Value>& given) {
     for (Index k = 0; k < given.entries(); ++k) rows.push_back(static_cast<double>(given.left(i, k)));
   for (Index j = 0; j < given.columns(); ++j)
     for (Index k = 0; k < given.entries(); ++k) columns.push_back(static_cast<double>(given.right(k, j)));
-  // The terms' sums and the sums of their magnitudes. Memory between the sums of C must stay as it is.
+  // Expected sums, and sums of the terms' magnitudes. Memory between the sums of C must not change.
   const std::vector<double> before(given.c.begin(), given.c.end());
   std::vector<double> product = before, sum = before, magnitude(before.size(), 0);
   for (Index i = 0; i < given.rows(); ++i)
@@ -120,7 +120,7 @@ void check_products(UnitCase<Value>& given) {
       sum[place] = before[place] + product[place];
       magnitude[place] += std::abs(before[place]);
     }
-  // Integers are exact. A float sum of n terms has at most n roundings, NEON's twice as large.
+  // Integers are exact. A float sum of n terms has at most n rounding errors. NEON's are twice as large.
   const double tolerance =
       std::is_same_v<Value, std::int8_t> ? 0 : ef::testing::rounding<float>(static_cast<double>(entries + 1));
   for_each_unit<Value>([&](auto one) {
@@ -220,7 +220,7 @@ TEST_CASE("matrix units multiply infinities, NaN and the largest and smallest bf
     for (Index steps = 1; steps <= 3; ++steps) {
       UnitCase<Bfloat16> given(2, 3, steps);
       CAPTURE(special);
-      // Few enough special values that some sums have none, some one, and some several of both signs.
+      // Special values are so rare that some sums have none, some have one, and some have several of both signs.
       given.fill([&] {
         const std::uint64_t draw = rng() % 64;
         if (draw == 0) return static_cast<Bfloat16>(special);

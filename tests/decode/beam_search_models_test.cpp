@@ -107,7 +107,7 @@ TEST_CASE("a model's hypotheses do not depend on when their sentence joined the 
   }
 }
 
-TEST_CASE("a model with packed weights of few bits is near the model with rounded weights", "[decode]") {
+TEST_CASE("a model with packed bfloat16 or int8 weights is near the model with rounded weights", "[decode]") {
   const std::uint64_t seed = 86;
   CAPTURE(seed);
   ef::Rng rng(seed);
@@ -123,7 +123,7 @@ TEST_CASE("a model with packed weights of few bits is near the model with rounde
     const ef::Matrix<float> expected = rounded({}, batch.source, batch.target).value();
     CHECK((y - expected).norm() <= tolerance * expected.norm());
   };
-  // Where no unit multiplies bfloat16 numbers, activations are not rounded.
+  // Without a matrix unit for bfloat16, activations are not rounded.
   const double tolerance = ef::matrix_unit::is_fast<Eigen::bfloat16> ? 0.02 : 0;
   check(ef::Transformer<float>(ef::testing::small_transformer(), rng), tolerance);
   ef::TransformerOptions untied = ef::testing::small_transformer();

@@ -345,7 +345,7 @@ TEST_CASE("a hypothesis that no token may follow is cut off", "[decode]") {
   }
 }
 
-TEST_CASE("any of several end tokens ends a sequence, and without one only a limit does", "[decode]") {
+TEST_CASE("any of several end tokens ends a sequence, and without end tokens only a limit does", "[decode]") {
   // Token 3 is the likeliest in step 0, 4 in step 1, 2 in step 2.
   ef::Index step_number = 0;
   const auto step = [&](std::span<const ef::Index> parents, std::span<const ef::Token>) {

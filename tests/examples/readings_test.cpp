@@ -60,7 +60,7 @@ TEST_CASE("attention between two sentences is a share of the source for every ta
   CHECK(ef::testing::max_error(reading.values.rowwise().sum(), Eigen::Vector3f::Ones()) < 1e-6);
 }
 
-TEST_CASE("attention is read from the head that was trained to align, unless another is asked for", "[examples]") {
+TEST_CASE("attention is read from the head that was trained to align, unless another is chosen", "[examples]") {
   ef::Rng rng(683);
   translate::Model model = model_of_letters(false, rng);
   const auto values = [&](int layer, int head) {

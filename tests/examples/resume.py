@@ -56,7 +56,7 @@ def state(out, update):
 
 
 def progress(out):
-    """What validations and early stopping depend on, after the last update."""
+    """The state of validation and early stopping after the last update."""
     last = state(out, UPDATES)
     return [last[name] for name in ("best", "lowest_perplexity", "stopping", "best_models")]
 
@@ -117,7 +117,7 @@ for name in MODELS:
         start = 0 if update == UPDATES - 6 else update - 3
         check(f"from the state after update {start}\n" in printed and "\npair 2\n" in printed, printed)
         check(any(shade in printed for shade in "█▓▒░"), printed)
-# Twenty more updates. A run with a checkpoint after each update has recorded what they must give.
+# Twenty more updates. A run with a checkpoint after each update records the expected parameters.
 replayed = 0
 for name, model in MODELS.items():
     every = [{"--checkpoint-every": "1", "--keep": "100"}.get(before, option)
@@ -201,7 +201,7 @@ printed = run(command("transformer", 1, "--resume"), 1)
 check("are not those that the run in transformer was begun with" in printed, printed)
 (scratch / "pairs.tsv").write_text(pairs)
 
-# So must the validation pairs and the initial model be. The initial model's vocabularies are the only ones printed.
+# The same holds for the validation pairs and the initial model. Only the initial model's vocabularies are printed.
 (scratch / "valid.tsv").write_text("a b1\tc d1\na a b2\tc c d2\n")
 short = ["2" if option == str(UPDATES) else option for option in OPTIONS]
 short += [*MODELS["transformer"], "--valid-pairs", "valid.tsv"]
@@ -218,7 +218,7 @@ check("validation pairs or the model of --init are not those" in printed, printe
 printed = run([program, "replay", "--model", "tuned", "--update", "3"], 1)
 check("model of --init are not those" in printed, printed)
 
-# What is held out is not part of the vocabularies: with words that occur in one pair only, only those of training pairs.
+# Vocabularies leave out held-out pairs. Each word occurs in one pair, so only words of training pairs are counted.
 (scratch / "words.tsv").write_text("".join(f"s{i}\tt{i}\n" for i in range(200)))
 printed = run(command("words", 1, "--pairs", "words.tsv", "--tokens", "words", "--min-count", "1", "--updates", "1",
                       "--width", "16", "--layers", "1"))

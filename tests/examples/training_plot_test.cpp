@@ -26,7 +26,7 @@ double loss_at(ef::Index update) {
 
 }  // namespace
 
-TEST_CASE("a loss curve of any length has few points, the means of their updates", "[examples]") {
+TEST_CASE("a loss curve of any length has few points, which are means over updates", "[examples]") {
   const ef::Index updates = GENERATE(1, 2, 255, 256, 257, 511, 512, 1000, 5000);
   const ef::Index begin = GENERATE(0, 1, 40);
   CAPTURE(updates, begin);

@@ -90,7 +90,7 @@ list(GET lines 1 line)
 if(NOT line MATCHES "^1,${loss_0.1}," OR loss_0 STREQUAL loss_0.1 OR loss_0.1 STREQUAL loss_0.5)
   message(SEND_ERROR "--label-smoothing 0, 0.1, 0.5 and none gave the losses ${loss_0}, ${loss_0.1}, ${loss_0.5}, ${line}")
 endif()
-# Averages of checkpoints: the last, and those that were validated best. Without --resume, a run leaves no old files.
+# Averages of the last and of the best checkpoints. A run without --resume removes old files.
 succeeds("average of the last 2 checkpoints: validation" train --pairs pairs.tsv --out averaged --updates 4 --average 2
          --checkpoint-every 1)
 foreach(updates IN ITEMS 6 4)
@@ -122,7 +122,7 @@ file(SHA256 ${folder}/repeated/model.safetensors second)
 if(NOT first STREQUAL second)
   message(SEND_ERROR "a run repeated from its training.json gave another model")
 endif()
-# The plot of a resumed run shows the updates and validations before, too.
+# The plot of a resumed run also shows the updates and validations before it was resumed.
 succeeds("resumed after update 2" train --resume --out configured --updates 3 --plot resumed.svg)
 foreach(plot IN ITEMS "plot;2" "resumed;3")
   list(POP_FRONT plot name)
@@ -226,7 +226,7 @@ file(WRITE ${folder}/preset.json "{\"preset\": \"huge\"}")
 fails_with("--heads: is 3, expected a divisor of the width, 128" train --pairs pairs.tsv --out new --updates 1 --heads 3)
 fails_with("--patience: is 20, but without --validate-every" train --pairs pairs.tsv --out new --patience 20)
 fails_with("--average-of: needs --average" train --pairs pairs.tsv --out new --average-of best)
-# Options that do not fit the kind of model, even if the value is the default one, and in a file of options.
+# Options that do not fit the kind of model are errors, even with their default value, and in a file of options.
 foreach(given IN ITEMS "--cell;gru" "--score;dot" "--encoder;convolution" "--context;initial" "--no-input-feeding")
   list(GET given 0 option)
   string(REPLACE "--no-" "--" option ${option})
@@ -355,7 +355,7 @@ fails_with("--min-decoding-length: is 600, expected at most 512, which is .* the
 input_gives(0 "词一\n词二\n" "^$" source.txt run --model learnt --end-token 它 --end-token 。)
 input_gives(0 "词\n词\n" "^$" source.txt run --model learnt --end-token 一 --end-token 二 --beam-size 1)
 fails_with("--end-token: .它词. is not one of the model's target tokens" run --model learnt --end-token 它词)
-# Streamed text is the same text, with scores after it, also of samples and after a prefix.
+# --stream prints the same text: with scores, for samples and after a prefix.
 input_gives(0 "${two}" "^$" source.txt run --model learnt --stream)
 succeeds("^词一它一。 [|][|][|] -0\\.[0-9]+\n词二它二。 [^\n]+\n$" run --model learnt --stream --scores)
 succeeds("^词三[^\n]*\n词二它二。\n$" run --model learnt --stream --target-prefix prefixes.txt)

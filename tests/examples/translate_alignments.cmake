@@ -1,5 +1,5 @@
 # Tests `translate train --alignments`: `cmake -D translate=PROGRAM -D folder=SCRATCH -P translate_alignments.cmake`.
-# Trained links must come back from evaluate, run and align. Links must stay in step with pairs that are held out or
+# evaluate, run and align must report the trained links. Links must stay in step with pairs that are held out or
 # skipped. Wrong input must give one line on stderr and exit code 1.
 file(REMOVE_RECURSE ${folder})
 file(MAKE_DIRECTORY ${folder})
@@ -47,7 +47,7 @@ function(fails_with expected)
   endif()
 endfunction()
 
-# --- Links are learnt, by the head that was chosen ---
+# --- The chosen head learns the links ---
 
 set(quick --updates 250 --width 32 --dropout 0 --pairs pairs.tsv --alignments links.txt --guided-alignment-weight 1)
 foreach(kind IN ITEMS "second;--layers;2;--rate;0.02" "chosen;--layers;2;--rate;0.02;--alignment-layer;2;--alignment-head;3"
@@ -74,7 +74,7 @@ endif()
 
 # --- Links stay in step with pairs that are held out or skipped ---
 
-# Each pair has a link between its last tokens, which leaves most other pairs.
+# Each pair links its last tokens. In most other pairs, this link would be out of range.
 set(pairs "")
 set(links "")
 foreach(i RANGE 1 60)
@@ -104,9 +104,9 @@ fails_with("shifted.txt:[0-9]+: the link [0-9]+-[0-9]+ leaves the pair, which ha
            train ${steps} shifted.txt --out new)
 fails_with("faulty.txt:2: expected links as in 0-0 1-2, given \"1:1\" at byte 4" train ${steps} faulty.txt --out new)
 fails_with("nowhere.txt" train ${steps} nowhere.txt --out new)
-fails_with("--alignments: link words, but the tokens of this model are subwords" train --pairs steps.tsv --out new
+fails_with("--alignments: links are between words, but this model has subwords" train --pairs steps.tsv --out new
            --alignments steps.txt --source-subwords 40)
-fails_with("--alignments: train attention, but --context is initial" train ${steps} steps.txt --out new
+fails_with("--alignments: needs attention, but --context is initial" train ${steps} steps.txt --out new
            --model recurrent --context initial)
 fails_with("--alignment-layer and --alignment-head: are 2 and 0, but a recurrent model" train ${steps} steps.txt
            --out new --model recurrent --alignment-layer 2)

@@ -47,7 +47,7 @@ TEST_CASE("a folder gives back a Transformer and its options", "[io]") {
   CHECK(wide.source_embedding.weight.value == model.source_embedding.weight.value.cast<double>());
 }
 
-TEST_CASE("a folder holds weights of few bits, which decode as those packed from floats", "[io]") {
+TEST_CASE("a model loaded from bfloat16 or int8 weights decodes like one packed from floats", "[io]") {
   const std::uint64_t seed = 197;
   CAPTURE(seed);
   ef::Rng rng(seed);

@@ -72,7 +72,7 @@ TEST_CASE("a file that is not this model's is refused, and changes nothing", "[i
   CHECK_THROWS_AS(ef::load_parameters(ef::SafetensorsFile(folder.path() / "more.safetensors"), fewer), ef::Error);
 }
 
-TEST_CASE("matrices are stored as bfloat16 or int8 and come back as what they stand for", "[io]") {
+TEST_CASE("matrices stored as bfloat16 or int8 are loaded as the rounded numbers", "[io]") {
   const std::uint64_t seed = 82;
   CAPTURE(seed);
   ef::Rng rng(seed);
@@ -111,7 +111,7 @@ TEST_CASE("matrices are stored as bfloat16 or int8 and come back as what they st
   CHECK(wide.a.value == loaded.a.value.cast<double>());
 }
 
-TEST_CASE("8-bit integers without fitting scales are refused by name", "[io]") {
+TEST_CASE("8-bit integers without fitting scales are refused, and the message names the tensor", "[io]") {
   const ef::testing::TemporaryFolder folder;
   const auto path = folder.path() / "m.safetensors";
   const ef::Matrix<std::int8_t> a = ef::Matrix<std::int8_t>::Ones(2, 3);

@@ -1,4 +1,4 @@
-// Every kind of score, with its naive form: what changes values, what hides, and several at once.
+// Every kind of score with its naive form: scores that change values, scores that hide keys, and combinations.
 #pragma once
 
 #include <string>
@@ -24,7 +24,7 @@ struct Biases {
 
   template <class Operand>
   Biases(const AttentionCase<Operand>& c, Rng& rng) {
-    const Index rows = c.q.rows() + 1, keys = c.k.rows() + 3;  // larger than asked for
+    const Index rows = c.q.rows() + 1, keys = c.k.rows() + 3;  // larger than necessary
     dense = d_dense = Tensor<Scalar>({c.options.heads, rows, keys});
     shared = d_shared = Tensor<Scalar>({1, rows, keys});
     terms = d_terms = Tensor<Scalar>({rows, c.options.heads, 7});

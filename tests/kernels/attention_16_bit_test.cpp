@@ -1,5 +1,5 @@
-// Attention of 16-bit operands: forward and backward, under every score, against the definition in double on the same
-// operands. Results have at most two errors in the last place of the largest entry.
+// Compares attention of 16-bit operands, forward and backward and under every score, with the definition in double on
+// the same operands. Errors are at most two units in the last place of the largest entry.
 #include "eigenformer/kernels/attention_backward.hpp"
 #include "kernels/all_scores.hpp"
 
@@ -23,8 +23,7 @@ AttentionCase<To> converted(const AttentionCase<From>& c) {
   return to;
 }
 
-/// Checks attention under every score against its definition, and gradients against those of the same numbers in
-/// double.
+/// Compares attention under every score with its definition, and gradients with those in double.
 template <class Stored>
 void check_every_score(const AttentionCase<Stored>& c, ef::Rng& rng, bool backward) {
   Biases<float> biases(c, rng);
@@ -46,7 +45,7 @@ void check_every_score(const AttentionCase<Stored>& c, ef::Rng& rng, bool backwa
     if (!backward) continue;
     const AttentionGradients<double> d_expected = gradients(exact, exact_score);
     const AttentionGradients<Stored> d = gradients(c, score);
-    // With a single visible key they are differences of equal products of d_out and v, one of them rounded.
+    // With one visible key, these gradients are differences of equal products of d_out and v, one of them rounded.
     CHECK(agrees<Stored>(d.q, d_expected.q, 0, 1));
     CHECK(agrees<Stored>(d.k, d_expected.k, 0, 1));
     CHECK(agrees<Stored>(d.v, d_expected.v, 0));
@@ -159,7 +158,7 @@ TEMPLATE_TEST_CASE("hidden 16-bit rows of NaN and infinity leak nowhere", "[kern
     }
 }
 
-TEMPLATE_TEST_CASE("16-bit rows that see no NaN keep their bits beside rows that do", "[kernels]", Eigen::half,
+TEMPLATE_TEST_CASE("16-bit rows that see no NaN keep their results beside rows that do", "[kernels]", Eigen::half,
                    Eigen::bfloat16) {
   ef::Rng rng(6);
   const AttentionCase<TestType> clean({1, 1, 32, 16, {100}, {100}}, rng);

@@ -167,7 +167,7 @@ using ScoreOfTests = std::variant<Unmasked, Causal, DenseMask, CappedScore, Slid
 template <class Scalar>
 using TestedScore = ScoreOfTests<ComputeType<Scalar>>;
 
-/// Whether operands are bfloat16 or half.
+/// Whether a scalar type is bfloat16 or half.
 template <class Scalar>
 inline constexpr bool has_16_bits = !std::is_same_v<Scalar, ComputeType<Scalar>>;
 
@@ -190,7 +190,7 @@ bool agrees(const Matrix<Scalar>& given, const Matrix<double>& expected, double 
     return max_error(given, expected) < rounding<Scalar>(units);
   }
 }
-/// Returns whether log-sum-exps agree with those expected. With 16 bits, exponentials have errors of up to 9e-5.
+/// Returns whether log-sum-exps agree with the expected ones. With 16 bits, exponentials have errors of up to 9e-5.
 template <class Scalar>
 bool sums_agree(const Matrix<ComputeType<Scalar>>& given, const Matrix<double>& expected, double units) {
   const double error = max_error(given, expected);

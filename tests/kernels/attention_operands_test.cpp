@@ -152,7 +152,7 @@ TEMPLATE_TEST_CASE("one query attends the same to the last bit wherever its many
   }
 }
 
-TEST_CASE("keys and values of 16 bits are read as float, and queries too", "[kernels]") {
+TEST_CASE("16-bit keys and values are accepted with float or 16-bit queries", "[kernels]") {
   const std::uint64_t seed = 16;
   CAPTURE(seed);
   ef::Rng rng(seed);

@@ -171,7 +171,7 @@ TEST_CASE("long sequences of few heads share their keys among threads in tensors
   for (std::size_t i = 0; i < 3; ++i) CHECK(identical<float>(alone[i], together[i]));
 }
 
-TEST_CASE("tensors may have 16 bits", "[kernels]") {
+TEST_CASE("tensors may have 16-bit entries", "[kernels]") {
   ef::Rng rng(4);
   const Tensor<float> q = Tensor<float>(random_matrix<float>(12, 8, rng)).reshape({2, 1, 6, 8});
   const Tensor<Eigen::bfloat16> k = q.cast<Eigen::bfloat16>();

@@ -22,7 +22,7 @@ Matrix<double> rounded(ef::WeightType type, const Matrix<float>& m) {
   for (Index i = 0; i < m.rows(); ++i) numbers.row(i) *= static_cast<double>(quantized.scales(i, 0));
   return numbers;
 }
-/// Returns the activations that a product uses: rounded only where a unit multiplies.
+/// Returns the activations that a product uses: rounded only if the processor has a matrix unit for the type.
 Matrix<double> activations(ef::WeightType type, const Matrix<float>& x) {
   const bool is_fast = type == ef::WeightType::bfloat16 ? ef::matrix_unit::is_fast<Eigen::bfloat16>
                                                         : ef::matrix_unit::is_fast<std::int8_t>;
@@ -73,7 +73,7 @@ TEST_CASE("a packed weight that does not fit is named", "[kernels]") {
         "linear: y is [2 x 4], expected [2 x 3]");
 }
 
-TEST_CASE("a linear map by a weight of few bits is the product of the rounded numbers, every way", "[kernels]") {
+TEST_CASE("a linear map by a low-precision weight is the product of the rounded numbers, in every call", "[kernels]") {
   const std::uint64_t seed = 6;
   CAPTURE(seed);
   ef::Rng rng(seed);
@@ -166,7 +166,7 @@ TEST_CASE("a row with a NaN or an infinity does not become finite by rounding it
   }
 }
 
-TEST_CASE("the epilogue sees each block of a product with a weight of few bits once", "[kernels]") {
+TEST_CASE("the epilogue sees each block of a product with a low-precision weight once", "[kernels]") {
   ef::Rng rng(8);
   ef::ThreadPool pool(3);
   for (const ef::WeightType type : reduced_types) {
@@ -180,7 +180,7 @@ TEST_CASE("the epilogue sees each block of a product with a weight of few bits o
   }
 }
 
-TEST_CASE("a product with a weight of few bits allocates nothing", "[kernels]") {
+TEST_CASE("a product with a low-precision weight allocates nothing", "[kernels]") {
   ef::Rng rng(9);
   for (const ef::WeightType type : reduced_types) {
     const auto x = random_matrix<float>(100, 700, rng), weight = random_matrix<float>(300, 700, rng);
@@ -195,13 +195,13 @@ TEST_CASE("a product with a weight of few bits allocates nothing", "[kernels]") 
   }
 }
 
-TEST_CASE("weights of few bits need floats", "[kernels]") {
+TEST_CASE("low-precision weights need floats", "[kernels]") {
   const Matrix<double> weight = Matrix<double>::Ones(3, 4);
   CHECK(message_of([&] { ef::PackedWeight<double>(weight, ef::WeightType::bfloat16); }) ==
         "PackedWeight: the type is bfloat16, expected float32 for a weight that is not of floats");
 }
 
-TEST_CASE("rows of a packed table of few bits are gathered as floats", "[kernels]") {
+TEST_CASE("rows of a packed low-precision table are gathered as floats", "[kernels]") {
   const std::uint64_t seed = 14;
   CAPTURE(seed);
   ef::Rng rng(seed);

@@ -18,8 +18,8 @@ using ef::testing::message_of;
 
 namespace {
 
-/// Returns links that copying does not need: target token t is linked with source token t + 1, the last with itself,
-/// and the first also with source token 0.
+/// Returns links that copying does not need. Target token t is linked with source token t + 1, the last token with the
+/// last, and the first also with source token 0.
 ef::WordAlignment shifted_links(Index length) {
   ef::WordAlignment links{{0, 0}};
   for (Index t = 0; t < length; ++t) links.insert({std::min<Index>(t + 1, length - 1), t});
@@ -47,7 +47,7 @@ ef::TransformerOptions aligned_transformer() {
   return options;
 }
 
-/// Returns - sum G log A with the weights that an observer gets.
+/// Returns - sum G log A, computed from the weights that an observer receives.
 template <class Scalar>
 double naive_alignment_loss(const ef::Tensor<Scalar>& weights, Index head, const ef::TranslationBatch& batch) {
   double sum = 0;
@@ -233,5 +233,5 @@ TEST_CASE("models without a head to train refuse guided alignment", "[models]") 
         "guided_loss: the model's context is every_step, expected attention");
   ef::HeadWeights<float> head{.layer = &model.decoder.layers[0].multihead_attn, .head = 2};
   CHECK(message_of([&] { model.loss({.head_weights = &head}, batch); }) ==
-        "MultiHeadAttention: head 2 is asked for its weights, the layer has heads 0 to 1");
+        "MultiHeadAttention: head 2 does not exist, the layer has heads 0 to 1");
 }

@@ -14,7 +14,7 @@ using ef::testing::random_matrix;
 
 namespace {
 
-/// A ragged batch: one sequence has queries alone, one keys alone.
+/// A ragged batch. One sequence has only queries, one only keys.
 struct RaggedHeads {
   ef::AttentionOptions options{.heads = 4, .key_heads = 2, .query_rows = {0, 3, 5, 5, 7}, .key_rows = {0, 4, 4, 6, 9}};
   Matrix<double> q, k, sinks;
@@ -105,7 +105,7 @@ TEST_CASE("gradients of attention weights over a ragged batch", "[ops]") {
   });
 }
 
-TEST_CASE("differentiable weights of additive attention are those that it hands out", "[ops]") {
+TEST_CASE("differentiable weights of additive attention are those that it returns", "[ops]") {
   ef::Rng rng(778);
   const ef::Variable<double> q(random_matrix<double>(3, 6, rng)), k(random_matrix<double>(5, 6, rng)),
       v(random_matrix<double>(1, 6, rng)), values(random_matrix<double>(5, 4, rng));

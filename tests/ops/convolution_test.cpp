@@ -44,7 +44,7 @@ TEST_CASE("a convolution is the same with a tape and without, packed or not", "[
       CHECK(ef::convolution(Context{}, x, weight, *b, {}, rows).value() == y);
       CHECK(ef::convolution(Context{.threads = &pool, .packed = &packed}, x, weight, *b, {}, rows).value() == y);
     }
-    // Packed as bfloat16, it is not used.
+    // A weight packed as bfloat16 is not used.
     const ef::Parameter<float> weight_f(weight.value.cast<float>());
     const ef::PackedWeights<float> reduced(weight_f, ef::WeightType::bfloat16);
     const ef::Variable<float> x_f(ef::Matrix<float>(x.value().cast<float>()));

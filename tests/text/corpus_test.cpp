@@ -83,8 +83,8 @@ TEST_CASE("a parallel corpus is read from one file", "[text]") {
 
   const auto message = [&](const std::string& bytes) { return message_of([&] { read(bytes); }); };
   const std::string name = files.name("corpus.tsv");
-  CHECK(message("a\tb\na b\n") == name + ":2: expected source and target parted by a tab");
-  CHECK(message("a\tb\n\na\tb\n") == name + ":2: expected source and target parted by a tab");
+  CHECK(message("a\tb\na b\n") == name + ":2: expected source and target separated by a tab");
+  CHECK(message("a\tb\n\na\tb\n") == name + ":2: expected source and target separated by a tab");
   CHECK(message("\tb\n") == name + ":1: source is empty");
   CHECK(message("a\tb\na\t\n") == name + ":2: target is empty");
   CHECK(message("a\t\tc\n") == name + ":1: target is empty");

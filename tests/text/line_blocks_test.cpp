@@ -29,8 +29,7 @@ std::filesystem::path write_bytes(const std::filesystem::path& path, const std::
   return path;
 }
 
-/// Returns random lines in many forms as the bytes of a file: long, empty, with either line end, with a byte order
-/// mark.
+/// Returns the bytes of a file of random lines: long or empty, with either line end, perhaps with a byte order mark.
 std::string random_text(std::mt19937& random, int lines) {
   std::string bytes = random() % 2 == 0 ? "\xEF\xBB\xBF" : "";
   for (int i = 0; i < lines; ++i) {
@@ -183,7 +182,7 @@ TEST_CASE("sentence pairs of blocks are those of the files", "[text]") {
     const std::filesystem::path path = write_bytes(folder / "bad", bytes);
     return ef::testing::message_of([&] { first_pair({path}, 1); }).substr(ef::path_text(path).size());
   };
-  CHECK(message("a\tb\nc\n") == ":2: expected source and target parted by a tab");
+  CHECK(message("a\tb\nc\n") == ":2: expected source and target separated by a tab");
   CHECK(message("a\tb\n \td\n") == ":2: source is empty");
   CHECK(message("a\tb\nc\t\xC2\xA0\n") == ":2: target is empty");
 }

@@ -16,14 +16,14 @@ namespace {
 
 constexpr ef::Index pairs_of_block = 3;
 
-/// Returns a pair whose tokens begin with its number. They end with the epoch, if it counts.
+/// Returns one side of a pair: tokens with the pair's number, then one with the epoch.
 std::vector<ef::Token> side_of_pair(ef::Index pair, ef::Index length, ef::Index epoch) {
   std::vector<ef::Token> tokens(static_cast<std::size_t>(length), static_cast<ef::Token>(3 + pair));
   tokens.push_back(static_cast<ef::Token>(100 + epoch));
   return tokens;
 }
 
-/// Reads a corpus of this number of pairs, in blocks of three. Counts the blocks that it reads.
+/// Reads a corpus of `pairs` pairs in blocks of three, and counts the blocks that it reads.
 struct NumberedPairs {
   ef::Index pairs;
   bool vary = false;
@@ -86,7 +86,7 @@ TEST_CASE("each epoch of a stream has every pair once, in an order of its own", 
         for (std::size_t i = 0; i < seen.size(); ++i) CHECK(seen[i] == static_cast<ef::Token>(i));
       }
       if (pairs >= 23) CHECK(orders.size() == 4);
-      // Buffers are full, equally large and mix blocks from the whole corpus.
+      // Buffers are full and equally large, and mix blocks from the whole corpus.
       std::set<std::set<ef::Index>> mixtures;
       for (const auto& [place, blocks] : blocks_of_buffers) {
         CHECK(static_cast<ef::Index>(blocks.size()) <= buffer_blocks);
@@ -97,7 +97,7 @@ TEST_CASE("each epoch of a stream has every pair once, in an order of its own", 
     }
 }
 
-TEST_CASE("a stream of one buffer is BatchOrder", "[train]") {
+TEST_CASE("a stream of one buffer has the batches of BatchOrder", "[train]") {
   const NumberedPairs corpus{.pairs = 40};
   std::vector<ef::EncodedPairs> parts;
   std::vector<std::vector<ef::Token>> sources, targets;
@@ -151,7 +151,7 @@ TEST_CASE("a stream continues at any position, with any number of threads, and r
     }
 }
 
-TEST_CASE("streams refuse empty corpora, faulty blocks and positions that they do not have", "[train]") {
+TEST_CASE("streams refuse empty corpora, faulty blocks and positions that do not exist", "[train]") {
   using ef::testing::message_of;
   const NumberedPairs none{.pairs = 0}, one{.pairs = 1}, many{.pairs = 30};
   ef::StreamedBatches empty(1, none);

@@ -24,7 +24,7 @@ struct Context {
   Threads* threads = nullptr;                      // threads that work besides the calling one
   AttentionObserver<Scalar>* attention = nullptr;  // receives the weights of attention layers
   const PackedWeights<Scalar>* packed = nullptr;   // the model's packed weights, for inference; ignored with a tape
-  HeadWeights<Scalar>* head_weights = nullptr;     // receives one head's weights as a Variable, with their gradient
+  HeadWeights<Scalar>* head_weights = nullptr;     // receives one head's attention weights, differentiable
 
   /// Returns uninitialised memory for an operation's result, from the workspace, the tape or the heap.
   Variable<Scalar> new_matrix(Index rows, Index cols) const {

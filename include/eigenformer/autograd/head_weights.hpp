@@ -5,9 +5,9 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// Receives the attention weights of one head as a Variable, for a loss on the weights. Set Context::head_weights to
-/// it; the layer that it names then computes the weights besides its result. AttentionObserver is the cheaper way to
-/// look at weights.
+/// Receives the attention weights of one head as a Variable, for a loss on the weights. If Context::head_weights points
+/// to it, the layer that it names computes the weights besides its result. To look at weights without their gradient,
+/// AttentionObserver is cheaper.
 ///
 ///   HeadWeights<float> head{.layer = &model.decoder.layers[4].multihead_attn, .head = 0};
 ///   training.head_weights = &head;
@@ -17,7 +17,7 @@ template <class Scalar>
 struct HeadWeights {
   const void* layer = nullptr;  // the address of the attention layer
   Index head = 0;               // of the layer, from 0
-  Index width = 0;              // columns of the weights; 0: the keys of the longest sequence
+  Index width = 0;              // columns of the weights; 0: as many as the longest sequence has keys
   /// [queries x width], from the layer's last call. Column j is the weight of key j of the query's sequence. Dropout is
   /// not applied. Empty if the layer was not called. attend_to_cache does not write it.
   Variable<Scalar> weights{};

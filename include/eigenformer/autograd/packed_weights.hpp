@@ -15,8 +15,8 @@ namespace eigenformer::inline EIGENFORMER_ABI {
 ///   const PackedWeights<float> packed(model);
 ///   model({.packed = &packed}, source, target);
 ///
-/// Weights of a model of floats can be packed as bfloat16 or int8, which is faster still and rounds them (see
-/// PackedWeight):
+/// Weights of a float model can be packed as bfloat16 or int8. Products are then faster still, but the weights are
+/// rounded (see PackedWeight):
 ///
 ///   const PackedWeights<float> packed(model, WeightType::int8);
 ///
@@ -35,7 +35,7 @@ class PackedWeights {
   }
 
   WeightType type() const { return type_; }
-  /// Returns the memory of all packed weights, in bytes.
+  /// Returns the memory of all packed weights in bytes, without the scales of int8 weights.
   std::size_t bytes() const {
     std::size_t bytes = 0;
     for (const auto& [parameter, weight] : packed_) bytes += weight.bytes().size();

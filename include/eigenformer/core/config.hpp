@@ -17,7 +17,7 @@
 #define EIGENFORMER_VERSION_MINOR 1
 #define EIGENFORMER_VERSION_PATCH 0
 
-// The inline namespace encodes everything that decides the ABI: version, instruction set and alignment. Eigen's types
+// The inline namespace encodes everything that decides the ABI: version, instruction sets and alignment. Eigen's types
 // change their alignment with the instruction set, so object files compiled with different flags must not share our
 // functions. Their symbols differ, so a program and a library built with different flags fail to link instead of
 // crashing.
@@ -56,7 +56,8 @@
 #if defined(EIGEN_VECTORIZE_NEON) && defined(__ARM_FEATURE_DOTPROD)
 #define EIGENFORMER_NEON_INT8
 #endif
-// AMX needs Linux's permission, and another unit where that is denied. Clang 14 calls the macros __AMXBF16__ and so on.
+// AMX needs the permission of Linux. It is used only if there is another unit in case Linux denies it. Clang 14 calls
+// the macros __AMXBF16__ and __AMXINT8__.
 #if defined(__linux__) && defined(__x86_64__)
 #if defined(EIGENFORMER_AVX512_BFLOAT16) && (defined(__AMX_BF16__) || defined(__AMXBF16__))
 #define EIGENFORMER_AMX_BFLOAT16
@@ -66,7 +67,7 @@
 #endif
 #endif
 
-// The best of them is part of the name of the binary interface.
+// The best unit for each type is part of the inline namespace's name.
 #if defined(EIGENFORMER_AMX_BFLOAT16)
 #define EIGENFORMER_ABI_BFLOAT16 amx
 #elif defined(EIGENFORMER_AVX512_BFLOAT16)

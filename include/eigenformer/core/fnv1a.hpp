@@ -9,7 +9,7 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// The 64-bit FNV-1a hash (Fowler, Noll and Vo) of bytes, which are added piece by piece.
+/// Computes the 64-bit FNV-1a hash (Fowler, Noll and Vo) of bytes that are added piece by piece.
 class Fnv1a {
  public:
   void add(std::span<const std::byte> bytes) {

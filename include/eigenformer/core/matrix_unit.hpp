@@ -1,15 +1,15 @@
-// Products of small blocks of bfloat16 numbers with float sums, and of 8-bit integers with 32-bit sums, on the
-// processor's matrix unit where it has one. matrix_unit_product.hpp describes the operands, matrix_unit_packing.hpp
-// packs them.
+// Products of small blocks on the processor's matrix unit: bfloat16 numbers with float sums, or 8-bit integers with
+// 32-bit sums. matrix_unit_product.hpp describes the operands, matrix_unit_packing.hpp packs them.
 //
-// The compiler's flags decide which implementations exist. Best first, and Portable is the reference of the tests:
+// The compiler's flags decide which implementations exist. Portable always does; tests compare the others with it. Best
+// first, they are:
 //
 // - bfloat16: Amx, Avx512Bfloat16, NeonBfloat16, Portable
 // - 8-bit integers: Amx, Avx512Int8, AvxVnniInt8, Avx2Int8, NeonInt8, Portable
 //
-// A sum's products are added in an order that depends on the implementation and the number of steps alone, so a sum
-// does not depend on other rows or columns. Sums of integers are exact. Sums of bfloat16 numbers round as floats do, or
-// a little worse (NEON); subnormal numbers may count as zeros.
+// The order in which a sum's products are added depends only on the implementation and the number of steps. So a sum
+// does not depend on other rows or columns. Sums of integers are exact. Sums of bfloat16 numbers round as float sums
+// do, or a little less accurately (NEON); subnormal numbers may count as zeros.
 #pragma once
 
 #include "eigenformer/core/detail/matrix_unit/portable.hpp"
@@ -32,9 +32,10 @@ namespace eigenformer::inline EIGENFORMER_ABI::matrix_unit {
 
 /// Implementations, best first. A unit has:
 /// - Value: the type of the values that it multiplies
-/// - Session: prepares the calling thread for products while it is alive
+/// - Session: prepares the calling thread for products while the object is alive
 /// - multiply<rows, columns>(product): computes a product of rows x columns blocks, at most 2 x 2
-/// - is_permitted(), unless every process may use it: whether this process may
+/// - multiply_few_rows(rows, columns, product), optional: computes at most 4 rows of one block of rows
+/// - is_permitted(), optional: returns whether this process may use the unit; without it, every process may
 template <class... Units>
 struct UnitList {};
 
@@ -74,11 +75,12 @@ inline constexpr UnitList<
     Portable<std::int8_t>>
     units<std::int8_t>;
 
-/// Whether the processor that the compiler targets multiplies such values at least as fast as floats.
+/// Whether the compiler targets a unit for these values other than Portable. Their products are then at least as fast
+/// as products of floats.
 template <UnitValue Value>
 inline constexpr bool is_fast = !std::is_same_v<decltype(units<Value>), const UnitList<Portable<Value>>>;
 
-/// Calls body(unit) with the first unit of a list that this process may use. Instantiates `body` only for units up to
+/// Calls body(unit) with the first unit of a list that this process may use. `body` is not instantiated for units after
 /// the first that every process may use.
 template <class Unit, class... Others, class Body>
 auto with_first_permitted(UnitList<Unit, Others...>, Body&& body) {
@@ -113,8 +115,8 @@ EIGEN_ALWAYS_INLINE void multiply(Index row_blocks, Index column_blocks, const P
     }
 }
 
-/// Computes at least the first `rows` rows of a product of blocks_for(rows) x column_blocks blocks. Sums are those of
-/// multiply() to the last bit. A unit that multiplies row by row computes no more than 4 rows if 4 are enough.
+/// Computes at least the first `rows` rows of a product of blocks_for(rows) x column_blocks blocks. Sums equal those of
+/// multiply() to the last bit. For at most 4 rows, a unit with multiply_few_rows() computes only up to 4.
 template <class Unit>
 EIGEN_ALWAYS_INLINE void multiply_rows(Index rows, Index column_blocks, const Product<typename Unit::Value>& product) {
   if constexpr (requires { Unit::multiply_few_rows(rows, column_blocks, product); })

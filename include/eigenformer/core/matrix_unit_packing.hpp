@@ -28,7 +28,7 @@ struct Rows {
 
 #if defined(EIGEN_VECTORIZE_AVX512) && defined(__AVX512BW__) && defined(__AVX512VL__)
 namespace detail {
-/// Writes a transposed square of 16 x 16 groups. Row i is what row(i) returns.
+/// Writes the transpose of a square of 16 x 16 groups, whose row i is row(i).
 template <UnitValue Value, class Row>
 EIGEN_ALWAYS_INLINE void store_transposed_groups(Value* to, Row&& row) {
   simd::Packet<float> groups[block];  // their bits, as floats
@@ -75,8 +75,8 @@ void pack_left(const Rows<Value>& from, Index count, Index width, Value* to) {
     }
 }
 
-/// Packs the transpose of `count` rows, at most depth<Value>, as one step of blocks of rows of A: row f of A is column
-/// f. Block b begins at to + b * block_stride. Pads with zeros.
+/// Packs the transpose of `count` rows, at most depth<Value>, as one step of blocks of rows of A. Column f becomes row
+/// f of A. Block b begins at to + b * block_stride. Pads with zeros.
 template <UnitValue Value>
 void pack_left_transposed(const Rows<Value>& from, Index count, Index width, Value* to, Index block_stride) {
   Index packed = 0;  // columns
@@ -138,7 +138,7 @@ requires(sizeof(Value) == 2) void pack_right(const Rows<Value>& from, Index coun
 }
 
 #if defined(EIGENFORMER_AVX512_BFLOAT16)
-/// Rounds two packets to bfloat16 and writes them as a row of 16 pairs of a block of B.
+/// Rounds two packets to bfloat16 and writes them as 16 pairs, one row of a block of B.
 EIGEN_ALWAYS_INLINE void store_pairs(const simd::Packet<float>& first, const simd::Packet<float>& second,
                                      Eigen::bfloat16* to) {
   const __m512i order = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6, 21,
@@ -147,7 +147,7 @@ EIGEN_ALWAYS_INLINE void store_pairs(const simd::Packet<float>& first, const sim
   _mm512_storeu_si512(to, _mm512_permutexvar_epi16(order, rounded));
 }
 #endif
-/// Rounds two rows of 16 floats to bfloat16 and writes them as a row of 16 pairs of a block of B.
+/// Rounds two rows of 16 floats to bfloat16 and writes them as 16 pairs, one row of a block of B.
 EIGEN_ALWAYS_INLINE void store_pairs(const float* first, const float* second, Eigen::bfloat16* to) {
 #if defined(EIGENFORMER_AVX512_BFLOAT16)
   store_pairs(simd::load(first), simd::load(second), to);
@@ -159,8 +159,8 @@ EIGEN_ALWAYS_INLINE void store_pairs(const float* first, const float* second, Ei
 #endif
 }
 
-/// Writes, for each of `count` columns, at most 16, the entries of `rows` rows rounded to bfloat16. Row i begins at
-/// from + 16 * i; column j is written to to + j * to_stride.
+/// Rounds `rows` rows of 16 floats to bfloat16, and writes the first `count` columns as rows. Row i begins at
+/// from + 16 * i; column j goes to to + j * to_stride.
 inline void store_transposed(const float* from, Index rows, Index count, Eigen::bfloat16* to, Index to_stride) {
   Index written = 0;
 #if defined(EIGENFORMER_AVX512_BFLOAT16)

@@ -1,11 +1,12 @@
 // The operands of a matrix unit's products (see matrix_unit.hpp).
 //
-// A product C = A B multiplies values of a type (bfloat16, or signed 8-bit integers) and has sums of another (float, or
-// 32-bit integers). Values travel in groups of 32 bits: 2 bfloat16 numbers, or 4 integers. A step multiplies 16 groups.
+// A product C = A B multiplies values (bfloat16 numbers, or signed 8-bit integers) and adds up the products as float or
+// as 32-bit integers. A group is 32 bits of values: g = 2 bfloat16 numbers, or g = 4 integers. A step is the part of
+// the product over 16 groups of each row of A.
 //
-// - A, the left operand, has blocks of 16 rows. A step multiplies 16 groups of each row; they are contiguous.
+// - A, the left operand, has blocks of 16 rows. The 16 groups of a row that belong to a step are contiguous.
 // - B, the right operand, is packed: a step of a block of 16 columns has 16 rows of 16 groups. Group j of row i holds
-//   the entries (g i, j), (g i + 1, j), .. (g i + g - 1, j) of B, where g is the size of a group.
+//   the entries (g i, j), (g i + 1, j), .. (g i + g - 1, j) of B.
 // - C, the sums, has blocks of 16 x 16 entries.
 #pragma once
 
@@ -20,13 +21,13 @@ namespace eigenformer::inline EIGENFORMER_ABI::matrix_unit {
 template <class T>
 concept UnitValue = std::is_same_v<T, Eigen::bfloat16> || std::is_same_v<T, std::int8_t>;
 
-/// The type of sums of products of values. 131,071 products of 8-bit integers never overflow a sum.
+/// The type of sums of products. A sum of up to 131,071 products of 8-bit integers never overflows.
 template <UnitValue Value>
 using SumOf = std::conditional_t<std::is_same_v<Value, std::int8_t>, std::int32_t, float>;
 
 /// Rows and columns of a block of sums.
 inline constexpr Index block = 16;
-/// Neighbouring entries of a row of A that lie in one group.
+/// Values of a group.
 template <UnitValue Value>
 inline constexpr Index group = 4 / static_cast<Index>(sizeof(Value));
 /// Entries of a row of A that one step multiplies.

@@ -14,7 +14,7 @@ namespace eigenformer::inline EIGENFORMER_ABI {
 /// entry per sequence.
 inline void sequences_by_length(const RowOffsets& rows, std::span<Index> order) {
   std::iota(order.begin(), order.end(), Index{0});
-  std::sort(order.begin(), order.end(), [&](Index a, Index b) {  // unlike stable_sort, needs no memory
+  std::sort(order.begin(), order.end(), [&](Index a, Index b) {  // unlike stable_sort, allocates nothing
     return rows.length(a) != rows.length(b) ? rows.length(a) > rows.length(b) : a < b;
   });
 }

@@ -16,7 +16,8 @@
 //   step.max_tokens();             The maximum number of steps of a sentence.
 //   step.record_alignments(true);  Called before the first step if alignments are needed. Throws if the model has none.
 //   step.alignment(i);             The attention weights of hypothesis i in the last step: [1 x source tokens],
-//                                  the end token included. A Transformer averages the heads of its last layer.
+//                                  the end token included. A Transformer's are those of its alignment head, or the mean
+//                                  over the heads of its last layer (see TransformerOptions::alignment_head).
 #pragma once
 
 #include <vector>

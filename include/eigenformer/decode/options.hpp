@@ -46,7 +46,8 @@ constexpr auto enum_names(BatchType) {
   return std::to_array<EnumName<BatchType>>({{BatchType::examples, "examples"}, {BatchType::tokens, "tokens"}});
 }
 
-/// The tokens that end a sequence: one token or several. Without any, only limits end a sequence.
+/// The tokens that end a sequence: one token or several. With an empty vector, only limits end a sequence; `{}` is the
+/// default, Vocabulary::end.
 ///
 ///   DecodingOptions options{.end_token = 2};
 ///   DecodingOptions options{.end_token = {2, 17}};
@@ -121,7 +122,7 @@ struct DecodingOptions {
   std::vector<LogitsProcessor> processors{};             // applied in order, by the calling thread alone
 
   Token begin_token = Vocabulary::begin;  // the decoder's first input
-  EndTokens end_token{};                  // end a sequence; Vocabulary::end by default
+  EndTokens end_token{};                  // any of them ends a sequence; Vocabulary::end by default
   Token unk_token = Vocabulary::unknown;
   std::span<const std::vector<Token>> target_prefix{};  // first tokens of each sentence's hypotheses; empty: none
 

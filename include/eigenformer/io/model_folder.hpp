@@ -105,7 +105,8 @@ auto read_unchanged(const std::filesystem::path& folder, std::span<const char* c
 ///   ef::save("model/", transformer);
 ///   ef::save("small_model/", transformer, ef::WeightType::int8);
 ///
-/// weights: how matrices are stored (see save_parameters); a model of doubles keeps them with float32.
+/// weights: the type in which matrices are stored (see save_parameters). float32 keeps the model's scalars, so a model
+/// of doubles is stored as doubles.
 ///
 /// Writes the two files atomically: after a full disk, a killed program or a power cut, the folder holds either the
 /// previous model or this one, complete (see write_folder). Leaves other files in the folder alone.
@@ -121,7 +122,7 @@ void save(const std::filesystem::path& folder, const Model& model, WeightType we
 ///
 ///   auto transformer = ef::load<ef::Transformer<float>>("model/");
 ///
-/// Converts parameters to the model's scalar, whatever they are stored as. Throws if a file is missing, damaged or
+/// Converts parameters from any stored type to the model's scalar. Throws if a file is missing, damaged or
 /// inconsistent with the other, or if the folder holds a model of another type; the message names the file. Also throws
 /// if another model is saved to the folder during loading.
 template <FolderModel Model>

@@ -1,9 +1,9 @@
 // Saving and loading of all named parameters of a model, as one safetensors file.
 //
-// Matrices with more than one row may be stored in fewer bits, and become floats again when they are loaded:
+// Matrices with more than one row may be stored in fewer bits. Loading converts them back to the model's scalar:
 //
-//   bfloat16   a tensor of BF16
-//   int8       a tensor NAME of I8, [rows x cols], and its scales NAME_scale of F32, [rows]. Entry (i, j) is
+//   bfloat16   a BF16 tensor
+//   int8       an I8 tensor NAME, [rows x cols], and an F32 tensor NAME_scale, [rows]. Entry (i, j) is
 //              NAME(i, j) * NAME_scale(i).
 #pragma once
 
@@ -29,7 +29,7 @@ inline std::string scales_name(const std::string& tensor) {
   return tensor + "_scale";
 }
 
-/// The tensors of a file to be written, and the matrices that were made for it.
+/// The tensors of a file to be written. Owns the matrices that were converted for it.
 class StoredTensors {
  public:
   explicit StoredTensors(WeightType type) : type_(type) {}
@@ -59,8 +59,9 @@ class StoredTensors {
 
 }  // namespace detail
 
-/// Writes every parameter of a layer, model or optimiser under the name that its `visit` gives. type: how matrices with
-/// more than one row are stored; other parameters keep their type. Throws as write_safetensors does.
+/// Writes every parameter of a layer, model or optimiser under the name that its `visit` gives. type: the type in which
+/// matrices with more than one row are stored. With float32 they keep their type, as other parameters do.
+/// Throws as write_safetensors does.
 template <class Model>
 void save_parameters(const std::filesystem::path& path, const Model& model,
                      const std::map<std::string, std::string>& metadata = {}, WeightType type = WeightType::float32) {
@@ -109,7 +110,7 @@ Matrix<Scalar> stored_matrix(const SafetensorsFile& file, const std::string& nam
 
 /// Reads every parameter of `model`, whose parameters must already have their shapes. Converts between floating types,
 /// and from 8-bit integers with scales. Throws, and leaves the model unchanged, if the file lacks a parameter, has a
-/// tensor that the model lacks, or has a tensor of another shape or type.
+/// tensor that the model lacks, or has a tensor of another shape or any other type.
 template <class Model>
 void load_parameters(const SafetensorsFile& file, Model& model) {
   const std::string where = "load_parameters: " + file.name();

@@ -96,16 +96,16 @@ inline void check_saving(const std::filesystem::path& folder) {
   check_folder_writable(folder, detail::model_files);
 }
 
-/// A file that a model folder holds besides those of the model.
+/// A file of the caller that is saved to a model folder.
 struct ExtraFile {
   std::string name;
   std::string bytes{};
 };
 
-/// Writes the files atomically. After a full disk, a killed program or a power cut, the folder holds either the
-/// previous model or this one, complete (see write_folder). Other files in the folder stay as they are.
-/// weights: how matrices are stored (see save_parameters). extra: files that are replaced together with the model's,
-/// such as a record of its training.
+/// Writes a translation model to a folder, atomically. After a full disk, a killed program or a power cut, the folder
+/// holds either the previous model or this one, complete (see write_folder). Other files in the folder stay as they
+/// are. weights: the type in which matrices are stored (see save_parameters). extra: files that are replaced together
+/// with the model's, such as a record of its training.
 template <class Scalar>
 void save(const std::filesystem::path& folder, const TranslationModel<Scalar>& model,
           WeightType weights = WeightType::float32, std::span<const ExtraFile> extra = {}) {

@@ -31,7 +31,7 @@ struct AdditiveAttentionOptions {
   // The pages that hold keys and values, as in AttentionOptions. The backward does not support key_pages.
   std::optional<KeyPages> key_pages{};
   Threads* threads = nullptr;
-  Workspace* workspace = nullptr;  // memory for a list of tasks; null: the heap
+  Workspace* workspace = nullptr;  // memory for lists of tasks and pages; null: the heap
 };
 
 /// The inputs of additive attention.

@@ -1,4 +1,4 @@
-// The loss of attention weights that should follow given alignments: guided alignment.
+// The loss of guided alignment: it trains attention weights to follow given alignments.
 #pragma once
 
 #include <algorithm>
@@ -23,7 +23,7 @@ inline void check_alignment_labels(const Shape& weights, std::span<const Alignme
   }
 }
 
-/// The smallest weight that the loss tells from 0: about 1e-31 for float. Its inverse times d_loss does not overflow.
+/// The smallest weight that the loss tells from 0: about 1e-31 for float. Dividing d_loss by it does not overflow.
 template <class Scalar>
 constexpr Scalar smallest_alignment_weight =
     (std::numeric_limits<Scalar>::min)() / std::numeric_limits<Scalar>::epsilon();
@@ -51,9 +51,9 @@ Scalar alignment_loss_forward(const ConstMatrixRef<Scalar>& weights, std::span<c
   return static_cast<Scalar>(sum);
 }
 
-/// Writes d_A = - d_loss G / A, and 0 where there is no label. Weights below about 1e-31 (float; 1e-292
-/// for double) count as that number, so a row that attends elsewhere still gets a gradient. weights, d_weights:
-/// [queries x keys]. Throws as the forward does, or if the shapes differ.
+/// Writes d_A = - d_loss G / A, and 0 where there is no label. Weights below about 1e-31 (float; 1e-292 for double)
+/// count as that number, so a row that attends elsewhere still gets a gradient. weights, d_weights: [queries x keys].
+/// Throws if a label is outside the weights or not finite, or if the shapes differ.
 template <class Scalar>
 void alignment_loss_backward(const ConstMatrixRef<Scalar>& weights, std::span<const AlignmentLabel> labels,
                              Scalar d_loss, MatrixRef<Scalar> d_weights) {

@@ -55,15 +55,15 @@ void attend_operands(const AttentionInputs<Scalar, Stored>& given, const S& scor
 
 }  // namespace detail
 
-/// Writes the attention of q over k and v: scales the scores, applies `score`, then softmax and dropout. Computes
-/// 16-bit operands with float sums and float weights, rounded to bfloat16 where the processor multiplies that faster
-/// (see core/matrix_unit.hpp). In tensors, does not write the results of padding. Throws if
-/// shapes, heads and offsets do not fit, before it writes.
+/// Writes the attention of q over k and v: scales the scores, applies `score`, then softmax and dropout. 16-bit
+/// operands are computed in float. For bfloat16 operands on a processor with a matrix unit (see core/matrix_unit.hpp),
+/// the weights are rounded to bfloat16 for the product with v. In tensors, does not write the results of padding.
+/// Throws if shapes, heads and offsets do not fit, before it writes.
 template <class Scalar, class Stored = Scalar, class S>
 void attention_forward(const AttentionInputs<Scalar, Stored>& in, const S& score, const AttentionOptions& options,
                        const AttentionOutputs<Scalar>& to) {
   static_assert(std::is_same_v<Stored, Scalar> || std::is_same_v<ComputeType<Stored>, Scalar>,
-                "attention: q, k and v have one scalar type; only k and v may be 16-bit");
+                "attention: q, k and v must have one scalar type; if q is float, k and v may be 16-bit");
   detail::attend_operands(in, detail::checked_score<ComputeType<Scalar>>(score), options, to);
 }
 
@@ -108,8 +108,9 @@ auto attention_of(const TensorView<const Scalar>& q, const TensorView<const Stor
 ///
 /// q, k and v are Eigen matrices or tensors:
 /// - Matrices, maps, blocks and transposes are read in place. Expressions are evaluated once.
-/// - Entries may be Eigen::half or Eigen::bfloat16: of all three, or only of k and v (a cache). The result has the type
-///   of q.
+/// - Entries of all three, or only of k and v (a cache), may be Eigen::half or Eigen::bfloat16. The result has the
+/// scalar
+///   type of q.
 /// - Tensors are [batch x heads x tokens x width] with any strides, and are read in place. The result is a tensor
 ///   [batch x heads x tokens x value width]. With options.dimensions = batch_tokens_heads, the order is [batch x tokens
 ///   x heads x width]. options.query_rows and key_rows may give the sequences' lengths. k and v may have fewer heads

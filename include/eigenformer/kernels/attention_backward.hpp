@@ -102,8 +102,8 @@ void backward_of_operands(const AttentionInputs<Scalar>& given, const S& score, 
   for (const auto* gradient : {&d_q, &d_k, &d_v}) gradient->finish();
 }
 
-/// Computes the gradients of 16-bit operands by the float kernels. Computes the forward again, too: differences of
-/// dP and rowsum(O * dO) would suffer from the rounding of O.
+/// Computes the gradients of 16-bit operands by the float kernels. Also computes the forward again, because the
+/// rounding of the given O would spoil the differences between dP and rowsum(O * dO).
 template <class Stored, class S>
 void backward_through_float(const AttentionInputs<Stored>& given, const S& score, const AttentionOptions& options,
                             const AttentionSaved<Stored>& saved, const AttentionOutputGradients<Stored>& from,
@@ -113,7 +113,7 @@ void backward_through_float(const AttentionInputs<Stored>& given, const S& score
   Tensor<float> out = saved.out.template cast<float>(), sums = saved.log_sum_exp.template cast<float>();
   attend_operands<float, float>({q, k, v}, differentiable_score<float>(score), options, {out, sums});
   Tensor<float> d_q = to.d_q.template cast<float>(), d_k = to.d_k.template cast<float>(),
-                d_v = to.d_v.template cast<float>();  // padding keeps what it holds
+                d_v = to.d_v.template cast<float>();  // copies the padding, which is not written
   backward_of_operands<float>({q, k, v}, score, options, {out, sums}, {d_out, from.d_log_sum_exp},
                               {d_q, d_k, d_v, to.d_sinks});
   const auto round = [](const Tensor<float>& gradient, const TensorView<Stored>& rounded) {
@@ -130,8 +130,8 @@ void backward_through_float(const AttentionInputs<Stored>& given, const S& score
 /// Writes the gradients of attention_forward. saved: what the forward wrote; from: the gradients of these outputs, of
 /// the same shapes. Also adds the gradients of the score's own parameters, if it has any. In tensors, does not write
 /// the gradients of padding. Throws before it writes if shapes do not fit, or if options has key_index or key_pages.
-/// bfloat16 operands are multiplied by the matrix unit, if there is one. Otherwise 16-bit operands are converted to
-/// float. Gradients are rounded once.
+/// Multiplies bfloat16 operands on the matrix unit, if there is one. Otherwise converts 16-bit operands to float. Rounds
+/// gradients once.
 template <class Scalar, class S>
 void attention_backward(const AttentionInputs<Scalar>& given, const S& score, const AttentionOptions& options,
                         const AttentionSaved<Scalar>& saved, const AttentionOutputGradients<Scalar>& from,

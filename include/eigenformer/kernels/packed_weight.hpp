@@ -13,13 +13,16 @@
 namespace eigenformer::inline EIGENFORMER_ABI {
 
 /// A packed weight [outputs x inputs], for inference, where a weight is used many times and never changes. With a plain
-/// weight, every linear_forward packs it again; for few tokens this takes longer than the product. A weight of float32
-/// gives results equal to the plain weight's, to the last bit.
+/// weight, every linear_forward packs it again; for few tokens this takes longer than the product. A float32 weight
+/// gives the results of the plain weight, to the last bit.
 ///
 /// A weight of floats can also be packed as bfloat16 or int8, in a half or a quarter of the memory. With few tokens, a
-/// product takes little longer than reading the weight. With many, it is faster where the processor multiplies such
-/// numbers faster than floats. There the activations are rounded too: to bfloat16, or to int8 with one scale per row.
-/// Elsewhere they stay floats. Sums are floats, or exact integers. A row's result never depends on other rows.
+/// product takes little longer than reading the weight. What else happens depends on the processor:
+/// - If it has a matrix unit for the type (see core/matrix_unit.hpp), products with many tokens are faster too. The
+///   activations are rounded to bfloat16, or to int8 with one scale per row. Sums are floats, or exact integers.
+/// - Otherwise the weight is converted to float, the activations are not rounded, and sums are floats.
+///
+/// A row's result never depends on other rows.
 template <class Scalar>
 class PackedWeight {
  public:
@@ -45,7 +48,7 @@ class PackedWeight {
 
   /// All packed weights of a float32 weight, one panel after another. Empty for other types.
   std::span<const Scalar> values() const { return {panels_.data(), static_cast<std::size_t>(panels_.size())}; }
-  /// The memory of the packed weights, whatever their type.
+  /// The packed weights of any type as bytes, without the scales of int8 weights.
   std::span<const std::byte> bytes() const {
     if (type_ == WeightType::float32) return std::as_bytes(values());
     return type_ == WeightType::bfloat16 ? bfloat16_.bytes() : int8_.bytes();
@@ -53,7 +56,7 @@ class PackedWeight {
   /// The panel that begins with output `first`, a multiple of the panel width, of a float32 weight. For kernels.
   const Scalar* panel(Index first) const { return panels_.data() + first * inputs_; }
 
-  /// Calls body(weight) with the weight of few bits. The type must not be float32. For kernels.
+  /// Calls body(weight) with the ReducedWeight. The type must not be float32. For kernels.
   template <class Body>
   void with_reduced(Body body) const {
     if (type_ == WeightType::bfloat16)
@@ -80,7 +83,7 @@ class PackedWeight {
   ReducedWeight<std::int8_t> int8_;
 };
 
-/// Writes y_i = row ids[i] of a packed table of bfloat16 or int8, as floats: an embedding of few bits. table:
+/// Looks up embeddings in a packed bfloat16 or int8 table: writes y_i = row ids[i] of the table as floats. table:
 /// [vocabulary x features], y: [ids x features]. Throws, before it writes, if the table is of float32, if an id is not
 /// a row of the table, or if the shape of y does not fit.
 template <RowIds Ids>

@@ -20,10 +20,11 @@ struct QuantizedRows {
 
 namespace detail {
 
-/// Returns the scale of a row: its largest magnitude / 127, or 0 for zeros. Returns NaN if an entry is NaN or infinite.
+/// Returns the scale of a row: its largest magnitude / 127, or 0 if that is not a normal number. Returns NaN if an
+/// entry is NaN or infinite.
 ///
-/// The scale is rounded up to 16 bits. So 127 * scale is exact, and a row that was quantised before is quantised to the
-/// same integers and scale again.
+/// The scale is rounded up to 16 significant bits. So 127 * scale is exact, and quantising a dequantised row gives
+/// equal integers and an equal scale.
 inline float quantization_scale(const float* row, Index size) {
   // The bits of magnitudes are ordered as the magnitudes are, and those of NaN are above infinity.
   constexpr Index chains = 16;  // a constant, so that compilers vectorise at -O2 too
@@ -38,7 +39,7 @@ inline float quantization_scale(const float* row, Index size) {
   const std::uint32_t largest = *std::max_element(maxima, maxima + chains);
   if (largest >= 0x7F800000U) return std::numeric_limits<float>::quiet_NaN();
   const float scale = bit_cast<float>(largest) / 127;
-  if (scale < (std::numeric_limits<float>::min)()) return 0;  // the row is zeros, or next to it
+  if (scale < (std::numeric_limits<float>::min)()) return 0;  // all entries are 0 or nearly so
   return bit_cast<float>((bit_cast<std::uint32_t>(scale) + 0xFFU) & ~0xFFU);
 }
 

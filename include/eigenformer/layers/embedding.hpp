@@ -28,8 +28,8 @@ struct Embedding {
   Index vocabulary_size() const { return weight.value.rows(); }
   Index width() const { return weight.value.cols(); }
 
-  /// Looks up the vectors of `tokens`: [n] -> [n x width]. Without a tape, they are the packed ones if the context has
-  /// the weight packed as bfloat16 or int8. Throws if a token is not in the vocabulary.
+  /// Looks up the vectors of `tokens`: [n] -> [n x width]. Without a tape, reads the packed weight if the context has
+  /// it as bfloat16 or int8. Throws if a token is not in the vocabulary.
   Variable<Scalar> operator()(const Context<Scalar>& context, std::span<const Token> tokens) const;
 
   /// Returns the product of each row of x with every token's vector: the tied output layer.

@@ -87,7 +87,7 @@ struct GlobalAttention {
   // options: the rows of queries and keys.
   Variable<Scalar> attend(const Context<Scalar>& context, const Variable<Scalar>& queries, const Variable<Scalar>& keys,
                           const Variable<Scalar>& memory, AttentionOptions options) const;
-  // Writes what context.head_weights asks for, if it asks this layer. mapped: the queries after the map `query`.
+  // Writes the weights to context.head_weights if it names this layer. mapped: the queries after the map `query`.
   void write_head_weights(const Context<Scalar>& context, const Variable<Scalar>& mapped, const Variable<Scalar>& keys,
                           const AttentionOptions& options) const;
 };
@@ -143,8 +143,7 @@ void GlobalAttention<Scalar>::write_head_weights(const Context<Scalar>& context,
                                                  const Variable<Scalar>& keys, const AttentionOptions& options) const {
   if (context.head_weights == nullptr || context.head_weights->layer != this || options.key_pages.has_value()) return;
   HeadWeights<Scalar>& wanted = *context.head_weights;
-  check(wanted.head == 0, "GlobalAttention: head ", wanted.head,
-        " is asked for its weights, the layer has only head 0");
+  check(wanted.head == 0, "GlobalAttention: head ", wanted.head, " does not exist, the layer has only head 0");
   if (score == AlignmentScore::additive)
     wanted.weights = differentiable_attention_weights(context, mapped, keys, context.use(v),
                                                       {.query_rows = options.query_rows, .key_rows = options.key_rows},

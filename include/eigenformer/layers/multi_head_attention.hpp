@@ -53,7 +53,7 @@ struct CacheQueries {
   // The position of each sequence's first query, for scores that depend on positions, such as a window. The span must
   // outlive the call. nullopt, for self-attention: the queries are the last tokens of their sequence.
   std::optional<std::span<const Index>> query_offsets{};
-  AttentionObserver<Scalar>* observer = nullptr;  // receives the weights in place of the context's, if not null
+  AttentionObserver<Scalar>* observer = nullptr;  // if not null, replaces the context's observer
 };
 
 /// Computes MultiHead(Q, K, V) = concat(head_1, .., head_h) W_o with head_i = attention(Q W_q_i, K W_k_i, V W_v_i).
@@ -153,7 +153,7 @@ struct MultiHeadAttention {
                           const VariableScore<Scalar>& score_used, const AttentionOptions& options) const;
   void record_weights(const Context<Scalar>& context, const Variable<Scalar>& queries, const Variable<Scalar>& keys,
                       const VariableScore<Scalar>& score_used, AttentionOptions options) const;
-  // Writes what context.head_weights asks for, if it asks this layer.
+  // Writes one head's weights to context.head_weights if it names this layer.
   void write_head_weights(const Context<Scalar>& context, const Variable<Scalar>& queries, const Variable<Scalar>& keys,
                           const VariableScore<Scalar>& score_used, AttentionOptions options) const;
 };
@@ -223,7 +223,7 @@ void MultiHeadAttention<Scalar>::write_head_weights(const Context<Scalar>& conte
   if (context.head_weights == nullptr || context.head_weights->layer != this) return;
   HeadWeights<Scalar>& wanted = *context.head_weights;
   check(wanted.head >= 0 && wanted.head < heads, "MultiHeadAttention: head ", wanted.head,
-        " is asked for its weights, the layer has heads 0 to ", heads - 1);
+        " does not exist, the layer has heads 0 to ", heads - 1);
   QueryKeyValue<Scalar> in{queries, keys, {}};
   if (!sinks.empty()) in.sinks = context.use(sinks);
   if (!score_used.empty()) {  // a score may depend on the head, so all heads are computed

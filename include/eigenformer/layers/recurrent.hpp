@@ -72,7 +72,7 @@ struct Recurrent {
     return result;
   }
 
-  /// Runs all layers and replaces `result`, whose memory it reuses. Otherwise as operator().
+  /// Runs all layers as operator() does, and writes the outcome to `result`. Reuses the memory of `result`.
   void run(const Context<Scalar>& context, const Variable<Scalar>& x, const RowOffsets& rows,
            const std::vector<Variable<Scalar>>& initial, RecurrentResult<Scalar>& result) const;
 

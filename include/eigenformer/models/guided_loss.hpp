@@ -1,4 +1,4 @@
-// Guided alignment: training a model to translate and to align words at once.
+// Guided alignment: a loss that trains a model to translate and to align words at the same time.
 #pragma once
 
 #include "eigenformer/models/recurrent_seq2seq.hpp"
@@ -8,8 +8,8 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// Returns a request for the weights of the head that guided_loss() trains: TransformerOptions::alignment_layer and
-/// alignment_head. Throws if the options name no head, or the decoder has no layers.
+/// Returns a request for the weights of the head that guided_loss() trains. TransformerOptions::alignment_layer and
+/// alignment_head name the head. Throws if they name none, or if the decoder has no layers.
 template <class Scalar>
 HeadWeights<Scalar> alignment_weights(const Transformer<Scalar>& model) {
   check(model.options.alignment_head > 0,
@@ -32,13 +32,14 @@ HeadWeights<Scalar> alignment_weights(const RecurrentSeq2Seq<Scalar>& model) {
 /// - A: the weights of one attention head. Row i predicts batch.next[i], and is aligned with that token's links.
 /// - G: batch.alignment, from alignment_labels(). Rows without links add nothing.
 ///
-/// With Reduction::mean, the sum L_a is divided by the number of target tokens, those without links included, as in the
-/// paper. Divide a sum of both losses by that number for the same result.
+/// With Reduction::mean, L_a is divided by the number of target tokens, including those without links. Dividing the
+/// loss of Reduction::sum by that number gives the same result.
 ///
 /// Source: Garg et al. 2019, "Jointly Learning to Align and Translate with Transformer Models", arXiv 1909.02074,
 /// section 4.2; for recurrent models Chen et al. 2016, arXiv 1607.01628. Two differences:
 /// - The head sees only earlier target tokens. In section 4.3 the decoder runs a second time, and the head sees all.
-/// - The paper divides by the length of each sentence, this by the number of all target tokens, as fairseq does.
+/// - The paper divides by the length of each sentence. This loss divides by the number of all target tokens, as fairseq
+///   does.
 ///
 /// weight: 0.05 in the paper, 0.1 in Marian by default. With weight 0, or without labels, this is model.loss(). Throws
 /// if the model has no head to train (see alignment_weights), or a label is outside the weights.

@@ -94,8 +94,9 @@ struct RecurrentSeq2Seq {
     steps(context, in, attend, result);
     return result;
   }
-  /// Runs the decoder for one or more steps of each sequence and replaces `result`, whose memory it reuses. Otherwise
-  /// as the overload without it.
+  /// Runs the decoder for one or more steps of each sequence. Writes the output and each layer's last state to
+  /// `result`, and reuses its memory. attend: maps the decoder's outputs to their contexts, if options.context is
+  /// attention.
   template <class Attend>
   void steps(const Context<Scalar>& context, const RecurrentDecoderInputs<Scalar>& in, Attend&& attend,
              RecurrentResult<Scalar>& result) const;

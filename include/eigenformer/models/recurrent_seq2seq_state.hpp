@@ -17,8 +17,8 @@ namespace eigenformer::inline EIGENFORMER_ABI {
 /// last output. The encoder's output and its attention keys are stored once per sentence, until the sentence has no
 /// hypothesis left.
 ///
-/// With packed weights (see Context::packed), steps allocate nothing, except the memory of more hypotheses or longer
-/// sentences than before.
+/// With packed weights (see Context::packed), a step allocates only if there are more hypotheses or longer sentences
+/// than before.
 ///
 /// A hypothesis's logits depend on its sentence and its tokens alone, bit for bit, not on the other hypotheses.
 template <class Scalar>
@@ -69,7 +69,7 @@ class RecurrentSeq2SeqState {
   std::vector<HypothesisRows<Scalar>> states_;  // of each decoder layer
   HypothesisRows<Scalar> summaries_, fed_;      // empty if the model has none
   std::vector<Index> offsets_;
-  std::vector<Variable<Scalar>> spare_inputs_, spare_results_;  // empty; their memory serves the next step
+  std::vector<Variable<Scalar>> spare_inputs_, spare_results_;  // empty; the next step reuses their memory
   Variable<Scalar> logits_;
   AttentionRecorder<Scalar> recorder_;
   bool records_ = false;

@@ -55,9 +55,9 @@ class TransformerState {
 
   /// Chooses whether steps record alignments. Throws after the first step, or if the decoder has no layers.
   void record_alignments(bool recorded);
-  /// Returns the weights with which hypothesis i of the last step attended to its sentence: [1 x source tokens]. They
-  /// are those of TransformerOptions::alignment_layer and alignment_head, by default the mean over the heads of the
-  /// last layer. Throws if alignments are not recorded or there is no such hypothesis.
+  /// Returns the weights with which hypothesis i of the last step attended to its sentence: [1 x source tokens].
+  /// TransformerOptions::alignment_layer and alignment_head choose the head; the default is the mean over the heads of
+  /// the last layer. Throws if alignments are not recorded or there is no such hypothesis.
   Matrix<Scalar> alignment(Index i) const;
 
   /// The caches of the target so far and of the encoder's output.

@@ -8,8 +8,8 @@ namespace eigenformer::inline EIGENFORMER_ABI {
 
 namespace detail {
 
-/// Returns values whose attention is the weights: in each of `heads` column blocks, key j of a sequence has the j-th
-/// unit vector of length `width`. The result is [keys x heads * width]. width: 0 for the longest sequence's keys.
+/// Returns values for which the result of attention is the weights: [keys x heads * width]. In each of `heads` column
+/// blocks, key j of a sequence has the j-th unit vector. width: 0 for the number of keys of the longest sequence.
 template <class Scalar>
 Variable<Scalar> unit_values(const Context<Scalar>& context, const RowOffsets& key_rows, Index heads, Index width) {
   const Index longest = key_rows.max_length();
@@ -29,12 +29,12 @@ Variable<Scalar> unit_values(const Context<Scalar>& context, const RowOffsets& k
 /// Returns attention weights with their gradient: [queries x heads * width]. Heads are column blocks. Column j of a
 /// block is the weight of key j of the query's sequence, and 0 beyond the sequence's keys. Dropout is not applied.
 ///
-/// This is the attention over unit vectors: A I = A. So every score has its gradient, and sinks have theirs. Time and
-/// memory are those of attention with values of this width. If no gradient is wanted, use attention_weights in
+/// The weights are computed as attention over unit vectors: A I = A. So scores and sinks get their gradients. Time and
+/// memory are those of attention with values of this width. If no gradient is needed, use attention_weights in
 /// kernels/attention_weights.hpp.
 ///
-/// in: in.q and in.k are matrices; in.v is not read. options: give the rows of queries and keys. width: the columns of
-/// a head's block; 0: the keys of the longest sequence. Throws if the longest sequence has more keys.
+/// in: in.q and in.k are matrices; in.v is not read. options: as for attention. width: the columns of a head's block;
+/// 0: the number of keys of the longest sequence. Throws if the longest sequence has more keys than `width`.
 template <class Scalar>
 Variable<Scalar> differentiable_attention_weights(const Context<Scalar>& context, QueryKeyValue<Scalar> in,
                                                   const VariableScore<Scalar>& score, AttentionOptions options,
@@ -48,7 +48,7 @@ Variable<Scalar> differentiable_attention_weights(const Context<Scalar>& context
 
 /// Returns the weights of additive attention with their gradient: [queries x width]. Column j is the weight of key j of
 /// the query's sequence, and 0 beyond the sequence's keys. The arguments are those of additive_attention. width: 0 for
-/// the keys of the longest sequence. Throws if that sequence has more keys.
+/// the number of keys of the longest sequence. Throws if that sequence has more keys than `width`.
 template <class Scalar>
 Variable<Scalar> differentiable_attention_weights(const Context<Scalar>& context, const Variable<Scalar>& q,
                                                   const Variable<Scalar>& k, const Variable<Scalar>& v,

@@ -1,4 +1,4 @@
-// The links of a corpus in little memory, and as labels for the attention weights of a training batch.
+// Stores the links of a corpus compactly, and turns them into labels for the attention weights of a training batch.
 #pragma once
 
 #include <cstdint>
@@ -11,7 +11,7 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// The links of many sentence pairs, eight bytes each. A WordAlignment takes several times as much.
+/// The links of many sentence pairs, in eight bytes each. A WordAlignment takes several times as much memory.
 class StoredAlignments {
  public:
   /// A link between two tokens, counted from 0 within their sentences.
@@ -50,9 +50,9 @@ class StoredAlignments {
 
 /// Returns the labels of a batch's attention weights: TranslationBatch::alignment.
 ///
-/// Row t of a target predicts target token t, counted from 0 without the begin token. So the link s-t asks for source
-/// token s in row t. A row's labels share its weight equally, and rows without links have no labels (Garg et al. 2019,
-/// arXiv 1909.02074, section 4.2). The row that predicts the end token has none.
+/// Row t of a target predicts target token t, counted from 0 without the begin token. So the link s-t becomes a label
+/// for source token s in row t. A row's labels share its weight equally, and rows without links have no labels (Garg et
+/// al. 2019, arXiv 1909.02074, section 4.2). The row that predicts the end token has none.
 ///
 /// chosen: the pairs of the batch, in its order; batch: what translation_batch() returned for them. Throws if the
 /// numbers differ, a pair does not exist, or a link leaves its sentences.

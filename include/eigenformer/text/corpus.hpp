@@ -66,7 +66,7 @@ namespace detail {
 template <class Where>
 SentencePair split_pair(std::string_view line, Where&& where) {
   const std::size_t tab = line.find('\t');
-  if (tab == std::string_view::npos) fail(where(), ": expected source and target parted by a tab");
+  if (tab == std::string_view::npos) fail(where(), ": expected source and target separated by a tab");
   const std::string_view others = line.substr(tab + 1);
   const SentencePair pair{line.substr(0, tab), others.substr(0, others.find('\t'))};
   check_side(pair.source, "source", where);

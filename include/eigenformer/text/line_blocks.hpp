@@ -1,4 +1,4 @@
-// Files of text that are larger than memory: one pass that checks all lines, then any block of lines in any order.
+// Reads text files that are larger than memory: one pass checks all lines, then blocks of lines come in any order.
 #pragma once
 
 #include <algorithm>
@@ -28,8 +28,8 @@ struct LineBlocksOptions {
   Threads* threads = nullptr;         // for the pass
 };
 
-/// Consecutive lines of parallel files. Line i of each file belongs together. Lines are UTF-8, without line ends (LF or
-/// CR LF) and without a byte order mark.
+/// Consecutive lines of parallel files. The lines i of all files belong together. Lines are UTF-8, without line ends
+/// (LF or CR LF) and without a byte order mark.
 class LineBlock {
  public:
   LineBlock(LineBlock&&) = default;
@@ -54,7 +54,7 @@ class LineBlock {
   std::vector<std::vector<std::string_view>> lines_;  // of each file, in bytes_
 };
 
-/// Parallel files of text, read in blocks of lines. Memory holds the place and the hash of each block, not the text.
+/// Reads parallel text files in blocks of lines. Keeps the place and the hash of each block in memory, not the text.
 ///
 ///   LineBlocks blocks({"corpus.en", "corpus.de"}, {.threads = &pool});
 ///   blocks.scan([&](const LineBlock& block) { count(block); });         // one pass over the files
@@ -71,7 +71,7 @@ class LineBlocks {
     std::vector<std::string> names;
     for (const std::filesystem::path& path : paths) {
       names.push_back(path_text(path));
-      // Some systems do not read /dev/stdin from the beginning again.
+      // On some systems, /dev/stdin cannot be read from the beginning again.
       const bool is_kept = !std::filesystem::is_regular_file(path) || names.back().starts_with("/dev/");
       files_.push_back({.path = path, .is_kept = is_kept, .pieces = std::make_unique<LinePieces>(path)});
     }
@@ -84,10 +84,9 @@ class LineBlocks {
     return detail::lines_of(files_[file].pieces->head(), true);
   }
 
-  /// Goes over the files once, and calls visit(block) for each block, in any order and by several threads at once.
-  /// Throws if a file cannot be read, is not UTF-8 or has no lines, or if the numbers of lines differ. Throws if a pipe
-  /// has more lines than the options allow. If visit throws for several blocks, the first block's exception is
-  /// rethrown.
+  /// Reads the files once, and calls visit(block) for each block, in any order and on several threads at once. Throws
+  /// if a file cannot be read, is not UTF-8 or has no lines, if the numbers of lines differ, or if a pipe has more
+  /// lines than the options allow. If visit throws for several blocks, rethrows the exception of the first.
   void scan(FunctionRef<void(const LineBlock&)> visit) {
     constexpr std::size_t at_once = 32;  // blocks in memory
     bool is_over = false;

@@ -54,15 +54,15 @@ class LinePieces {
     read();
   }
 
-  /// Returns the beginning of the file: at most a megabyte, without a last line that may be incomplete. Call it before
-  /// next().
+  /// Returns the beginning of the file: at most a megabyte, without its last line if that may be incomplete. Call it
+  /// before next().
   std::string_view head() const {
     const std::string_view text(piece_.data(), end_);
     return end_ < piece_.size() ? text : text.substr(0, text.rfind('\n') + 1);
   }
 
-  /// Moves the next lines into `bytes`, or those that are left. Returns their number. Throws if the file cannot be
-  /// read.
+  /// Moves the next `lines` lines into `bytes`, or fewer at the end of the file. Returns their number. Throws if the
+  /// file cannot be read.
   Index next(Index lines, std::vector<char>& bytes) {
     Index found = 0;
     bytes.clear();

@@ -44,7 +44,7 @@ inline constexpr std::string_view bpe_mark = "@@";
 
 /// Whether a character is punctuation to split off words. Other symbols stay, as in "C++", "50%" and "e-mail".
 inline bool is_edge_punctuation(char32_t c) {
-  if (c > ']' && c < 0x80) return false;  // most letters
+  if (c > ']' && c < 0x80) return false;  // skips the table for most letters
   if (c < 0x80) return std::string_view(".,!?;:\"'()[]").find(static_cast<char>(c)) != std::string_view::npos;
   return c == 0xA1 || c == 0xAB || c == 0xBB || c == 0xBF ||              // inverted marks, guillemets
          (c >= 0x2018 && c <= 0x201F) || c == 0x2026 ||                   // quotation marks, ellipsis

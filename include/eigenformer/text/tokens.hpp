@@ -51,7 +51,7 @@ struct TranslationBatch {
   Tokens source;            ///< the sentences, each followed by the end token
   Tokens target;            ///< the decoder's input: the begin token, then the translation
   std::vector<Token> next;  ///< the labels of target's rows: the translation, then the end token
-  /// What the target's rows should attend to in the source: see alignment_labels(). Used by guided_loss() alone.
+  /// What the target's rows should attend to in the source: see alignment_labels(). Only guided_loss() uses it.
   std::vector<AlignmentLabel> alignment{};
 };
 

@@ -104,7 +104,7 @@ class CodePoints {
 
 namespace detail {
 
-/// Returns a number of ASCII bytes that the text begins with, a multiple of 8. Fewer than 8 more may follow.
+/// Returns the number of ASCII bytes that the text begins with, rounded down to a multiple of 8.
 inline std::size_t leading_ascii(std::string_view text) {
   std::size_t size = 0;
   for (std::uint64_t eight = 0; size + sizeof(eight) <= text.size(); size += sizeof(eight)) {

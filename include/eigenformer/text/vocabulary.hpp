@@ -26,7 +26,7 @@ class TokenCounts {
   void add(std::span<const std::string> sentence) {
     for (const std::string& token : sentence) ++counts_[token];
   }
-  /// Adds the counts of another part of the text.
+  /// Adds the counts of another text.
   void add(const TokenCounts& part) {
     for (const auto& [token, count] : part.counts_) counts_[token] += count;
   }

@@ -49,8 +49,8 @@ class Muon {
  public:
   using scalar_type = Scalar;
 
-  /// Throws if an option is out of range: momentum in [0, 1), steps 0 or more, weight_decay and rms 0 or more, and
-  /// Adam's. is_hidden: returns whether the matrix of this name is a hidden one.
+  /// Throws unless momentum is in [0, 1), steps, weight_decay and rms are 0 or more, and Adam accepts its options.
+  /// is_hidden: returns whether the matrix of this name is a hidden one.
   explicit Muon(const MuonOptions& options = {},
                 std::function<bool(const std::string& name)> is_hidden = is_usually_hidden)
       : options_(options), is_hidden_(std::move(is_hidden)), adam_(options.adam) {

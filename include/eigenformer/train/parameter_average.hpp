@@ -88,7 +88,7 @@ class ExponentialAverage {
   bool empty() const { return average_.empty(); }
 
   /// Adds the parameters after update number `update`, counted from 1. The first call copies them. Throws, and adds
-  /// nothing, if the parameters differ in number or shape from those before.
+  /// nothing, if the parameters differ in number or shape from those added before.
   template <class Model>
   void add(const Model& model, Index update) {
     if (average_.empty()) {
@@ -126,7 +126,7 @@ class ExponentialAverage {
   }
 
  private:
-  /// Throws unless the parameters have the number and the shapes of the average.
+  /// Throws unless the model has as many parameters as the average, of equal shapes.
   template <class Model>
   void check_model(const Model& model) const {
     std::size_t count = 0;

@@ -19,15 +19,15 @@ namespace eigenformer::inline EIGENFORMER_ABI {
 
 struct StreamedBatchesOptions {
   Index max_tokens = 2048;    // of a batch, on either side
-  Index buffer_blocks = 256;  // of the corpus in memory
+  Index buffer_blocks = 256;  // blocks of the corpus in memory
   std::uint64_t seed = 1;
-  bool blocks_vary = false;    // whether the reader returns other tokens in each epoch, such as random subword splits
-  Threads* threads = nullptr;  // that read the blocks of a buffer
+  bool blocks_vary = false;    // whether a block's tokens change from epoch to epoch, as with random subword splits
+  Threads* threads = nullptr;  // read the blocks of a buffer
 };
 
 namespace detail {
 
-/// Returns all sequences of the parts, which it empties one by one.
+/// Returns the sequences of all parts. Empties each part to save memory.
 inline Tokens join_tokens(std::span<EncodedPairs> parts, Tokens EncodedPairs::*side) {
   std::size_t ids = 0, sequences = 0;
   for (const EncodedPairs& part : parts) {
@@ -50,7 +50,7 @@ inline Tokens join_tokens(std::span<EncodedPairs> parts, Tokens EncodedPairs::*s
   return joined;
 }
 
-/// Returns the length of each sequence with one begin or end token.
+/// Returns the length of each sequence plus 1, for the begin or end token.
 inline std::vector<Index> lengths_with_end(const Tokens& tokens) {
   std::vector<Index> lengths;
   lengths.reserve(static_cast<std::size_t>(tokens.sequences()));
@@ -61,21 +61,21 @@ inline std::vector<Index> lengths_with_end(const Tokens& tokens) {
 }  // namespace detail
 
 /// Yields batches of sentence pairs, epoch after epoch. The corpus is divided into blocks of consecutive pairs. In each
-/// epoch, the blocks come in a new random order. A shuffle buffer is filled with the next blocks of this order; its
-/// batches come in random order, then the next blocks replace it. So a buffer mixes pairs of the whole corpus, even
-/// from a sorted one. A corpus of one buffer is shuffled as a whole, with the batches of BatchOrder, and read only once
-/// unless blocks vary.
+/// epoch, the blocks come in a new random order. The next blocks of this order fill a shuffle buffer, which yields its
+/// batches in random order. Then the blocks after them replace it. So a buffer mixes pairs of the whole corpus, even of
+/// a sorted one. If the corpus fits in one buffer, the batches are those of BatchOrder, and the corpus is read only
+/// once, unless blocks vary.
 ///
 /// The order depends only on the pairs, the options and the epoch, not on the number of threads. To continue a run,
-/// save only the position, as with BatchOrder. seek() reads one buffer, however large the corpus is.
+/// save only the position, as with BatchOrder. seek() reads at most one buffer, however large the corpus is.
 class StreamedBatches {
  public:
   /// Returns the encoded pairs of a block, without special tokens. Called by several threads at once. The result may
   /// depend only on the block and, if blocks vary, on the epoch. Both count from 0.
   using Reader = std::function<EncodedPairs(Index epoch, Index block)>;
 
-  /// Reads the first buffer. blocks: their number in the corpus. Throws if blocks or buffer_blocks is below 1. This and
-  /// later reads throw if the reader does, or if a sentence has more than max_tokens with its end token.
+  /// Reads the first buffer. blocks: the number of blocks in the corpus. Throws if blocks or buffer_blocks is below 1.
+  /// Every read of a buffer throws if the reader does, or if a sentence has more than max_tokens with its end token.
   StreamedBatches(Index blocks, Reader read, const StreamedBatchesOptions& options = {})
       : blocks_(blocks), read_(std::move(read)), options_(options) {
     check(blocks >= 1 && options.buffer_blocks >= 1, "StreamedBatches: ", blocks, " blocks in buffers of ",
@@ -119,10 +119,10 @@ class StreamedBatches {
            (static_cast<double>(position_.buffer) + of_buffer) / static_cast<double>(buffers());
   }
 
-  /// Returns the usual number of batches in an epoch: an estimate from the first buffer of the first epoch.
+  /// Returns an estimate of the number of batches in an epoch, from the first buffer of the first epoch.
   Index batches_per_epoch() const { return usual_batches_; }
 
-  /// The number of buffers in an epoch. All have the same number of blocks, or one block fewer.
+  /// The number of buffers in an epoch. Their numbers of blocks differ by at most one.
   Index buffers() const { return (blocks_ - 1) / options_.buffer_blocks + 1; }
 
   /// The number of pairs in the buffer.

@@ -11,12 +11,11 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// The place of a batch: its epoch, and its number within the epoch or, if StreamedBatches divides the epoch into
-/// buffers, within its buffer. All count from 0.
+/// The place of a batch. All numbers count from 0.
 struct BatchPosition {
   Index epoch = 0;
-  Index batch = 0;
-  Index buffer = 0;
+  Index batch = 0;   // within the epoch; in StreamedBatches, within the buffer
+  Index buffer = 0;  // within the epoch; 0 in BatchOrder
   friend bool operator==(const BatchPosition&, const BatchPosition&) = default;
 };
 

@@ -76,7 +76,7 @@ TEMPLATE_TEST_CASE("exp2 of several packets is exp2 of each", "[core]", float, d
 TEST_CASE("exp2 for 16-bit numbers is 2^x to their accuracy", "[core]") {
   using Limits = std::numeric_limits<float>;
   constexpr int count = 3, lanes = simd::lanes<float>;
-  // Computes 2^x for packets with x in every lane, beside packets with other numbers.
+  // Computes 2^x for packets with x in every lane, together with packets of other numbers.
   const auto exp2_of = [](float x) {
     simd::Packet<float> packets[count] = {simd::broadcast(-1.0F), simd::broadcast(x),
                                           simd::broadcast(Limits::lowest())};

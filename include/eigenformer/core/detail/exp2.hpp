@@ -171,8 +171,8 @@ EIGEN_ALWAYS_INLINE Packet<Scalar> exp2(const Packet<Scalar>& x) {
   return one[0];
 }
 
-/// Replaces each x by 2^x, for x <= 127, with the accuracy that 16-bit numbers need: relative errors are at most 9e-5
-/// (AVX-512), or those of exp2_each. Special values and underflow are as in exp2_each.
+/// Replaces each x with 2^x, for x <= 127, as accurately as 16-bit numbers need. With AVX-512, relative errors are at
+/// most 9e-5; otherwise this is exp2_each. Special values and underflow are as in exp2_each.
 template <int count>
 EIGEN_ALWAYS_INLINE void exp2_for_16_bits(Packet<float> (&x)[count]) {
 #if defined(EIGEN_VECTORIZE_AVX512) && defined(__AVX512DQ__)

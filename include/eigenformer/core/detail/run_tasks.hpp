@@ -1,4 +1,4 @@
-// Runs tasks that may fail for reasons a user sees, such as a bad line of a file.
+// Runs tasks that may throw, such as those that read a user's file.
 #pragma once
 
 #include <cstddef>
@@ -12,8 +12,8 @@ namespace eigenformer::inline EIGENFORMER_ABI {
 
 namespace detail {
 
-/// Calls task(0) .. task(count - 1), in parallel if `threads` is not null. If tasks throw, all others still run. Then
-/// rethrows the exception of the smallest index, so that the error does not depend on the number of threads.
+/// Calls task(0) .. task(count - 1), in parallel if `threads` is not null. All tasks run, even if some throw. Rethrows
+/// the exception of the smallest index, so that the error does not depend on the number of threads.
 template <class Task>
 void run_tasks(Threads* threads, Index count, Task&& task) {
 #if defined(__cpp_exceptions)

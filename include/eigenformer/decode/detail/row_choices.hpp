@@ -67,7 +67,7 @@ struct LogitsRow {
   }
 };
 
-/// Returns whether a softmax of the logits is possible: none is NaN or infinity, and one or more is finite.
+/// Returns whether a softmax of the logits is possible: none is NaN or plus infinity, and at least one is finite.
 template <class Scalar>
 bool has_finite_sum(std::span<const Scalar> logits) {
   const auto size = static_cast<Index>(logits.size());

@@ -152,7 +152,7 @@ class SentenceSearch {
     Index node;
     double log_probability;
     double score;
-    bool ended;  // the last node is the end token
+    bool ended;  // the last node is an end token
   };
 
   RunningHypothesis append(const Choice& choice) {

@@ -9,7 +9,7 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI::matrix_unit {
 
-/// What products of all types share.
+/// What AMX products of all types share.
 struct AmxTiles {
   /// Returns whether Linux lets this process use AMX. The first call asks for it.
   static bool is_permitted() {
@@ -38,7 +38,7 @@ struct AmxTiles {
   };
 };
 
-/// Multiplies by tdpbf16ps or tdpbssd. Tiles 0 to 3 hold sums, 4 and 5 blocks of A, 6 and 7 blocks of B.
+/// Multiplies with tdpbf16ps or tdpbssd. Tiles 0 to 3 hold sums, tiles 4 and 5 blocks of A, tiles 6 and 7 blocks of B.
 template <UnitValue V>
 struct Amx : AmxTiles {
   using Value = V;

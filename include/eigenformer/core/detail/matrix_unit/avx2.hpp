@@ -9,7 +9,7 @@ namespace eigenformer::inline EIGENFORMER_ABI::matrix_unit {
 
 namespace detail {
 
-/// What AVX-VNNI and AVX2 share. 8 registers of sums leave 8 for operands.
+/// What AVX-VNNI and AVX2 share. With 8 registers of sums, 8 are left for operands.
 struct Sums256 {
   using Value = std::int8_t;
   using Sums = __m256i;
@@ -21,8 +21,8 @@ struct Sums256 {
 };
 
 #if defined(EIGENFORMER_AVX_VNNI_INT8)
-/// vpdpbusd multiplies unsigned by signed integers. The right operand is shifted by 128 to become unsigned, and the sum
-/// of 128 times the left operand is subtracted at the end. Both wrap modulo 2^32, so the result is exact.
+/// vpdpbusd multiplies unsigned by signed integers. So 128 is added to the right operand, and 128 times the sum of the
+/// left operand is subtracted at the end. Both wrap modulo 2^32, so the result is exact.
 struct AvxVnniInt8Dot : Sums256 {
   using Left = __m256i;
   using Right = __m256i;

@@ -15,7 +15,7 @@ struct Avx512Bfloat16Dot {
   using Sums = __m512;
   using Left = __m512bh;
   using Right = __m512bh;
-  static constexpr int lanes = 16, registers = 16;  // hide the latency, and leave 16 for operands
+  static constexpr int lanes = 16, registers = 16;  // 16 hide the latency, 16 are left for operands
   static Sums zero() { return _mm512_setzero_ps(); }
   static Sums load(const float* from) { return _mm512_loadu_ps(from); }
   static void store(float* to, Sums sums) { _mm512_storeu_ps(to, sums); }
@@ -26,8 +26,8 @@ struct Avx512Bfloat16Dot {
 #endif
 
 #if defined(EIGENFORMER_AVX512_INT8)
-/// vpdpbusd multiplies unsigned by signed integers. The right operand is shifted by 128 to become unsigned, and the sum
-/// of 128 times the left operand is subtracted at the end. Both wrap modulo 2^32, so the result is exact.
+/// vpdpbusd multiplies unsigned by signed integers. So 128 is added to the right operand, and 128 times the sum of the
+/// left operand is subtracted at the end. Both wrap modulo 2^32, so the result is exact.
 struct Avx512Int8Dot {
   using Value = std::int8_t;
   using Sums = __m512i;

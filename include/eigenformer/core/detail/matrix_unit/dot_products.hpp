@@ -16,7 +16,8 @@ namespace eigenformer::inline EIGENFORMER_ABI::matrix_unit::detail {
 /// - zero(), load(from), store(to, sums)
 /// - left(group), right(groups): load from memory
 /// - add(sums, left, right): returns sums + dot products
-/// - correction(row, product) and sum(sums, sums), if `add` computes too much: what to add to the sums of a row of A
+/// - correction(row, product) and sum(sums, sums), optional: what to add to the sums of a row of A, if `add` adds more
+///   than the dot products
 template <class Dot>
 struct DotProducts {
   using Value = typename Dot::Value;
@@ -25,7 +26,7 @@ struct DotProducts {
   };
   template <int rows, int columns>
   static void multiply(const Product<Value>& product) {
-    // Two blocks of columns share the groups of A where a register holds a whole row of a block.
+    // If a register holds a whole row of a block, two blocks of columns share the groups of A.
     constexpr int together = Dot::lanes == block ? columns : 1;
     constexpr int width = together * static_cast<int>(block) / Dot::lanes, count = Dot::registers / width;
     for (int j = 0; j < columns; j += together)
@@ -42,7 +43,7 @@ struct DotProducts {
   }
 
  private:
-  /// Computes `count` rows of all columns. Several blocks of columns together hide the latency.
+  /// Computes `count` rows of all columns. Takes several blocks of columns together to hide the latency.
   template <int count>
   static void multiply_first_rows(Index columns, const Product<Value>& product) {
     constexpr int per_block = static_cast<int>(block) / Dot::lanes;
@@ -52,7 +53,7 @@ struct DotProducts {
     for (; j < columns; ++j) multiply_rows<count, per_block>(product, 0, j);
   }
 
-  /// Computes `count` rows of sums, with `width` registers each, from a row of a block of columns on.
+  /// Computes `count` rows of sums, `width` registers each, from row `row` and block `column_block` on.
   template <int count, int width>
   EIGEN_ALWAYS_INLINE static void multiply_rows(const Product<Value>& product, Index row, Index column_block) {
     constexpr Index per_block = block / Dot::lanes;  // registers

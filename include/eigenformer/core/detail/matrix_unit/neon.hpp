@@ -10,13 +10,13 @@ namespace eigenformer::inline EIGENFORMER_ABI::matrix_unit {
 namespace detail {
 
 #if defined(EIGENFORMER_NEON_BFLOAT16)
-/// bfdot rounds each product and sum to odd (unless the processor has FEAT_EBF16), which is a little less accurate.
+/// bfdot rounds each product and sum to odd, which is a little less accurate, unless the processor has FEAT_EBF16.
 struct NeonBfloat16Dot {
   using Value = Eigen::bfloat16;
   using Sums = float32x4_t;
   using Left = bfloat16x8_t;
   using Right = bfloat16x8_t;
-  static constexpr int lanes = 4, registers = 16;  // hide the latency, and leave 16 for operands
+  static constexpr int lanes = 4, registers = 16;  // 16 hide the latency, 16 are left for operands
   static Sums zero() { return vdupq_n_f32(0); }
   static Sums load(const float* from) { return vld1q_f32(from); }
   static void store(float* to, Sums sums) { vst1q_f32(to, sums); }

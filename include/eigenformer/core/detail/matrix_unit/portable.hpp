@@ -5,7 +5,7 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI::matrix_unit {
 
-/// Adds products of single entries: the reference of the tests.
+/// Multiplies entry by entry. Tests compare the other units with it.
 template <UnitValue V>
 struct Portable {
   using Value = V;

@@ -81,15 +81,16 @@ constexpr bool are_operands() {
     using Scalar = ComputeType<OperandScalar<Q>>;
     constexpr bool computed = std::is_same_v<Scalar, float> || std::is_same_v<Scalar, double>;
     constexpr bool alike = (... && std::is_same_v<ComputeType<OperandScalar<KeysAndValues>>, Scalar>);
-    static_assert(computed, "attention runs on float or double");
+    static_assert(computed, "attention takes float, double, Eigen::half or Eigen::bfloat16");
     constexpr bool stored_alike = [] {
       using Given = OperandScalar<Q>;
       using Stored = std::tuple_element_t<0, std::tuple<OperandScalar<KeysAndValues>...>>;
       return (std::is_same_v<Given, Stored> ||
               std::is_same_v<Given, Scalar>)&&(... && std::is_same_v<OperandScalar<KeysAndValues>, Stored>);
     }();
-    static_assert(!computed || (alike && stored_alike),
-                  "attention: q, k and v have one scalar type; only k and v may be 16-bit, both of one type");
+    static_assert(
+        !computed || (alike && stored_alike),
+        "attention: q, k and v must have one scalar type; if q is float, k and v may be 16-bit, both of one type");
     return computed && alike && stored_alike;
   }
   return false;

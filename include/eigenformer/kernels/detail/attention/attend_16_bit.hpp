@@ -1,8 +1,9 @@
 // Attention of 16-bit queries, keys and values, with 16-bit results.
 //
-// On a processor with a matrix unit, bfloat16 attention runs on it (see unit_queries.hpp). Few queries, whose time is
-// bound by reading keys and values, and everything else go through the float kernels: queries are converted to float,
-// keys and values one tile at a time, and results are rounded once.
+// Bfloat16 attention runs on the processor's matrix unit, if it has one (see unit_queries.hpp). Two cases use the float
+// kernels: few queries, because reading keys and values takes most of their time, and processors or types without a
+// unit. Then queries are converted to float, keys and values are converted one tile at a time, and results are rounded
+// once.
 #pragma once
 
 #include "eigenformer/kernels/detail/attention/attend.hpp"
@@ -15,12 +16,12 @@ struct HeadRow {
   Index sequence, head, row;
 };
 
-/// Float queries, results and log-sum-exps that stand for those of 16-bit operands: for some heads and rows of one
-/// sequence, or for all.
+/// Float buffers for the queries, results and log-sum-exps of 16-bit operands: for some heads and rows of one sequence,
+/// or for all.
 template <class Stored>
 class FloatRows {
  public:
-  /// `rows` rows of `heads` heads, from `first` on.
+  /// Makes buffers for `rows` rows of `heads` heads, from `first` on.
   FloatRows(const AttentionLayout& layout, const AttentionRows<Stored, Stored>& of, HeadRow first, Index heads,
             Index rows)
       : layout_(layout),
@@ -43,7 +44,7 @@ class FloatRows {
     float* const to = entry(q_, place, layout_.key_width);
     for (Index j = 0; j < from.width; ++j) to[j] = static_cast<float>(entries[j * from.col_stride]);
   }
-  /// Gives the sink, if any, its share, rounds a result and writes it and its log-sum-exp.
+  /// Applies the sink, if there is one, to a result, rounds the result, and writes it with its log-sum-exp.
   void store(HeadRow place) {
     double sum = static_cast<double>(*entry(sums_, place, 1));
     float share = 1;
@@ -63,7 +64,7 @@ class FloatRows {
   float* entry(Matrix<float>& m, HeadRow place, Index width) const {
     return m.data() + (place.row - first_.row) * m.cols() + (place.head - first_.head) * width;
   }
-  /// Returns the columns of all heads; rows and heads keep their numbers.
+  /// Returns the columns of all heads. They are addressed by the row and head numbers of the 16-bit operands.
   template <class Scalar>
   HeadRows<Scalar> head_rows(Matrix<float>& m, Index width) const {
     return {m.data() - first_.row * m.cols() - first_.head * width, width, m.cols(), 1, width};
@@ -91,8 +92,8 @@ void attend_through_float(const AttentionLayout& layout, const AttentionRows<Sto
   });
 }
 
-/// Computes queries of one sequence and `heads` heads from tile.head on by the float kernels: attends(operands, tile).
-/// Stores the results of the rows that is_stored(query) accepts.
+/// Computes the queries of `tile` for `heads` heads from tile.head on. Calls attends(operands, tile) with float
+/// operands, then stores the results of queries for which is_stored(query) is true.
 template <class Stored, class Attend, class Stores>
 void attend_tile_through_float(const AttentionLayout& layout, const AttentionRows<Stored, Stored>& rows,
                                const ScoreTile& tile, Index heads, Attend attends, Stores is_stored) {
@@ -109,8 +110,8 @@ void attend_tile_through_float(const AttentionLayout& layout, const AttentionRow
   });
 }
 
-/// Computes the queries of `tile` again by the float kernels, with hidden keys skipped, and stores the results of those
-/// marked in `undefined`. A row keeps its first result unless that is undefined, so it does not depend on others.
+/// Computes the queries of `tile` again by the float kernels, which skip hidden keys. Stores only the results of
+/// queries that are marked in `undefined`, so no other row's result changes.
 template <Score S>
 void repair(const AttentionCall<Eigen::bfloat16, Eigen::bfloat16, S>& call, const ScoreTile& tile,
             const bool* undefined) {
@@ -141,7 +142,7 @@ void attend_on(Unit, const AttentionCall<Eigen::bfloat16, Eigen::bfloat16, S>& c
   const auto& any_score = erased_for_kernel<float, kind_of_forward<S>>(call.score);
   using AnyScore = std::remove_cvref_t<decltype(any_score)>;
   check_covers(call.score, whole_batch(layout));
-  // Several tasks for each thread, unless tasks would be so small that packing keys and values took much of their time.
+  // Several tasks for each thread. But tasks are not so small that packing keys and values takes much of their time.
   const Index groups = layout.heads * layout.query_rows.rows() / unit_group;
   const Index together = threads == nullptr ? max_unit_groups : std::clamp<Index>(groups / 16, 4, max_unit_groups);
   const AttentionTasks tasks = attention_tasks<Stored>(layout, together, workspace);
@@ -171,8 +172,8 @@ void attend_on(Unit, const AttentionCall<Eigen::bfloat16, Eigen::bfloat16, S>& c
   });
 }
 
-/// Computes attention of 16-bit operands: reads the operands in `rows`, and writes the results to `rows`. Throws if the
-/// score does not cover the batch.
+/// Computes attention of the 16-bit operands in `rows`, and writes the results to `rows`. Throws if the score does not
+/// cover the batch.
 template <class Stored, Score S>
 requires(!std::is_same_v<Stored, ComputeType<Stored>>) void attend(const AttentionLayout& layout,
                                                                    const AttentionRows<Stored, Stored>& rows,

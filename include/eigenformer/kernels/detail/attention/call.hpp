@@ -17,7 +17,7 @@ struct AttentionRows {
   HeadRows<const Scalar> q;
   HeadRows<const Stored> k, v;
   HeadRows<Scalar> out;
-  HeadRows<ComputeType<Scalar>> log_sum_exp;  // one number a row; null if nobody asks for it
+  HeadRows<ComputeType<Scalar>> log_sum_exp;  // one number per row; null if nobody needs it
 };
 
 /// The arguments of one call.
@@ -32,7 +32,7 @@ struct AttentionCall {
   static constexpr bool in_base_2 = !ScoreTraits<S>::changes_values;
   /// Returns the factor that queries are multiplied by when they are copied.
   Scalar query_scale() const { return static_cast<Scalar>(layout.scale * (in_base_2 ? log2_e<double> : 1)); }
-  /// Returns the factor of the scores of queries that are not multiplied by query_scale().
+  /// Returns the factor for scores whose queries were not multiplied by query_scale().
   float score_factor() const { return static_cast<float>(layout.scale * (in_base_2 ? log2_e<double> : 1)); }
 
   bool asks_log_sum_exp() const { return rows.log_sum_exp.data != nullptr; }

@@ -1,9 +1,12 @@
 // Attention of bfloat16 queries, keys and values on a matrix unit.
 //
-// As in query_blocks.hpp, a register holds numbers of 16 queries: the kernel computes S^T = K Q^T and O^T = V^T P^T
-// with float sums, and everything between works lane by lane. Rows of keys are A of the first product as they lie. The
-// queries are packed once per task as B; columns of values are packed once per tile of keys as A of the second
-// product. Weights are rounded to bfloat16, in pairs of keys, which is the layout of its B.
+// As in query_blocks.hpp, each lane belongs to one of 16 queries. The kernel computes S^T = K Q^T and O^T = V^T P^T
+// with float sums; the softmax between them works lane by lane. The operands are packed:
+//
+// - B of the first product: the queries, once per task
+// - A of the first product: rows of keys, once per tile of keys
+// - A of the second product: columns of values, once per tile of keys
+// - B of the second product: the weights, rounded to bfloat16, in pairs of keys
 #pragma once
 
 #include <algorithm>
@@ -15,11 +18,12 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI::detail {
 
-/// Queries that go over a tile of keys together: two blocks of columns. Tasks have at most max_unit_groups groups.
+/// The number of queries in a group, which go over a tile of keys together: two blocks of columns. Tasks have at most
+/// max_unit_groups groups.
 inline constexpr Index unit_group = 2 * matrix_unit::block;
 inline constexpr Index max_unit_groups = 16;
 
-// Tasks of bfloat16 queries have whole groups. Few queries take the float kernels' paths.
+// Tasks of bfloat16 queries consist of whole groups. Few queries use the float kernels.
 template <>
 inline constexpr Index block_queries<Eigen::bfloat16> = unit_group;
 template <>
@@ -31,7 +35,8 @@ inline QueryPath query_path<Eigen::bfloat16>(const AttentionLayout& layout, Inde
   return query_path<float>(layout, sequence);
 }
 
-/// Consecutive groups of one head's queries. d = width of a key head, e = width of a value head.
+/// Computes consecutive groups of one head's queries. d: width of a key head; e: width of a value head; n: queries in a
+/// block.
 template <class Unit, Score S>
 class UnitQueries {
  public:
@@ -58,7 +63,7 @@ class UnitQueries {
     std::fill_n(results_.data(), groups_ * result_size(), 0.0F);
   }
 
-  /// Goes over all keys. Returns whether any key is hidden from any query.
+  /// Goes over all keys. Returns whether a key may be hidden from a query.
   bool attend() {
     const typename Unit::Session session;
     bool hides = false;
@@ -74,8 +79,8 @@ class UnitQueries {
     return hides;
   }
 
-  /// Writes the results, and returns the number of rows with an entry that is not finite. Such rows are noted in
-  /// `undefined`, one number per query.
+  /// Writes the results. Marks queries whose result is not finite in `undefined`, one entry per query, and returns
+  /// their number.
   Index finish(bool* undefined) {
     Index found = 0;
     const HeadRows<Eigen::bfloat16> out = call_.rows.out.of(tile_.sequence);
@@ -179,8 +184,8 @@ class UnitQueries {
     bool steps[steps_per_tile] = {};
   };
 
-  /// Processes the keys of `tile`, whose queries are those of a group. They begin at a step of the loaded tile, whose
-  /// first key is `first`.
+  /// Processes the keys of `tile` for the queries of a group. The keys begin at a step of the loaded tile, whose first
+  /// key is `first`.
   void attend_run(Index group, const ScoreTile& tile, Index first, const PartlyHidden& partly) {
     const Index keys = tile.key_end - tile.key_begin, offset = tile.key_begin - first;
     const Index key_steps = matrix_unit::steps_for<Eigen::bfloat16>(keys), padded_keys = key_steps * depth;
@@ -201,7 +206,7 @@ class UnitQueries {
                                  .accumulates = true});
   }
 
-  /// Turns the scores of a block of queries into weights. Keys from the end of `tile` to padded_keys get none.
+  /// Turns the scores of a block of queries into weights. Keys from the end of `tile` to padded_keys get weight 0.
   void weigh(Index b, ScoreTile tile, const PartlyHidden& partly, Index padded_keys) {
     float* const scores = scores_ + b % 2 * tile_keys * n;
     Eigen::bfloat16* const weights = weights_ + b % 2 * tile_keys * n;
@@ -236,8 +241,8 @@ class UnitQueries {
                                               Eigen::OuterStride<>(n)));
   }
 
-  /// Gives the head's sink, if any, its share: changes the factor of the results of query i of block b. Writes the
-  /// log-sum-exp.
+  /// Writes the log-sum-exp of query i of block b. Multiplies the factor of its results by the share that the head's
+  /// sink leaves, if there is a sink.
   void add_sink(Index b, Index i, float& factor) const {
     if (call_.layout.sinks.empty() && !call_.asks_log_sum_exp()) return;
     double sum = softmax_[b].log_sum_exp(i);
@@ -251,7 +256,7 @@ class UnitQueries {
 
   const Call& call_;
   const ScoreTile tile_;
-  const bool scales_;  // scores are scaled before the softmax, not in it: a score or a scale of 0 or less needs that
+  const bool scales_;  // whether scores are scaled before the softmax, not in it: if S changes values, or scale <= 0
   const Index groups_;
   const TileMemory<Eigen::bfloat16> q_;      // [blocks] packed columns
   const TileMemory<float> results_;          // [blocks] of [e x n]

@@ -9,15 +9,14 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI::detail {
 
-/// The softmax of a block of 16 queries over the keys so far. A weight is 2^(factor * (score - reference)), relative to
-/// a reference of its query. The reference is the largest score of an earlier tile, not the largest so far: it changes
-/// only when a weight would exceed 2^headroom, so results are rarely rescaled. Floats and bfloat16 numbers have the
-/// range for that.
+/// The softmax of a block of 16 queries over the keys so far. A weight is 2^(factor * (score - reference)). Each query
+/// has a reference: the largest score of an earlier tile, not necessarily the largest so far. It changes only when a
+/// weight would exceed 2^headroom, so results are rarely rescaled. The range of float and bfloat16 allows such weights.
 class UnitSoftmax {
  public:
   static constexpr Index n = matrix_unit::block;
 
-  /// factor: what scores are multiplied by to be exponents of 2. Not negative.
+  /// Starts without keys. factor: turns scores into exponents of 2; 0 or more.
   void begin(float factor) {
     factor_ = factor;
     std::fill_n(reference_, n, std::numeric_limits<float>::lowest());
@@ -25,7 +24,7 @@ class UnitSoftmax {
     std::fill_n(sum_, n, 0.0F);
   }
 
-  /// Notes the scores [keys x 16] of the next keys. Rescales results [width x 16] if references change.
+  /// Updates the references for the scores [keys x 16] of the next keys. If they change, rescales results [width x 16].
   void note(Index keys, const float* scores, Index width, float* results) {
     const P factor = simd::broadcast(factor_);
     for (Index i = 0; i < n; i += lanes) {
@@ -50,10 +49,9 @@ class UnitSoftmax {
     }
   }
 
-  /// Replaces scores [keys x 16] by weights, and adds them to the sums.
+  /// Replaces scores [keys x 16] with weights, and adds them to the sums.
   void weigh(Index keys, float* scores) {
-    for_each_weight(keys, scores,
-                    [&](Index j, Index i, const P& weight) { simd::store(scores + j * n + i, weight); });
+    for_each_weight(keys, scores, [&](Index j, Index i, const P& weight) { simd::store(scores + j * n + i, weight); });
   }
 
   /// Computes the weights of scores [keys x 16] as pairs of keys, for a block of B, and adds them to the sums. `keys`
@@ -77,7 +75,7 @@ class UnitSoftmax {
 #endif
   }
 
-  /// Writes the factors that turn results into means: the inverse of each sum, and 0 for a query that sees nothing.
+  /// Writes the factors that turn results into weighted means: the inverse of each sum, or 0 if a query sees nothing.
   void inverse_sums(float* to) const {
     for (Index i = 0; i < n; ++i) to[i] = sum_[i] == 0 ? 0 : 1 / sum_[i];
   }
@@ -92,8 +90,9 @@ class UnitSoftmax {
   static constexpr Index lanes = simd::lanes<float>;
   static constexpr float headroom = 10;  // weights are at most 2^10
 
-  // One multiply-add gives factor * score - exponent with an error of the rounded exponent, up to 2^-25 of it. Beyond
-  // this limit, scores have large errors themselves, but their differences are still exact.
+  // factor * score - exponent takes one multiply-add, but has the rounding error of the exponent: up to 2^-24 of it.
+  // Above this limit, score - reference is computed first: such scores have large errors themselves, but their
+  // differences are exact.
   static constexpr float large_exponent = 0x1p20F;
 
   P size_of_exponent(Index i) const {

@@ -1,4 +1,4 @@
-// A weight of few bits, packed for the fastest product that the processor has for its type.
+// A low-precision weight, packed for the processor's fastest product of its type.
 #pragma once
 
 #include <type_traits>

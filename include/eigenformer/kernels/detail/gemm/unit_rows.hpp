@@ -7,7 +7,7 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI::detail {
 
-/// How a row of floats becomes values of type T. The floats are about value * scale.
+/// Converts a row of floats to values of type T and a scale. A float is about value * scale.
 ///
 ///   scale(row, size)               returns the scale of a whole row
 ///   convert(row, size, scale, to)  writes the values of a row, or of a part of it

@@ -1,8 +1,8 @@
-// Weights of few bits, packed for a matrix unit, and their product with float activations.
+// Low-precision weights, packed for a matrix unit, and their product with float activations.
 //
 // A task computes a block of the result. It converts the rows of x to the type of the weight, piece by piece,
-// multiplies them on the unit, and scales the sums. A sum's order is that of the unit for every number of rows, so a
-// row's result does not depend on other rows.
+// multiplies them on the unit, and scales the sums. The unit adds products in an order that does not depend on the
+// number of rows, so a row's result does not depend on other rows.
 #pragma once
 
 #include <cstdint>

@@ -1,8 +1,8 @@
-// Weights stored in few bits and multiplied as floats: for processors without a matrix unit for their type.
+// Low-precision weights that are multiplied as floats, for processors without a matrix unit for their type.
 //
-// A panel of the weight is widened to floats piece by piece, in a buffer that stays in the first-level cache, and
-// multiplied by the kernel for floats. So the memory that is read is that of the few bits, and results equal those with
-// the widened weight to the last bit.
+// A panel of the weight is widened to floats piece by piece, in a buffer that stays in the L1 cache, and multiplied by
+// the kernel for floats. So a product reads only the low-precision weight from memory. Its results equal those with the
+// widened weight to the last bit.
 #pragma once
 
 #include <cstdint>
@@ -13,7 +13,7 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI::detail {
 
-/// The operands of y = x weight^T + bias with a weight of few bits.
+/// The operands of y = x weight^T + bias with a low-precision weight.
 struct LinearOperands {
   ConstMatrixRef<float> x;     // [tokens x inputs]
   ConstMatrixRef<float> bias;  // [1 x outputs], or empty
@@ -90,7 +90,7 @@ class WidenedWeight {
   /// Computes the columns of the panel that begins with output `first`. Sets product.b.
   void multiply_by_panel(PackedProduct<float> product, Index first) const {
     constexpr Index largest_depth = 256;
-    // For few rows the buffer must stay in the first-level cache, for many it must be reused as often as possible.
+    // With few rows, the buffer must stay in the L1 cache. With many, it must be reused as often as possible.
     const Index depth = product.rows <= 8 ? largest_depth / 4 : largest_depth;
     alignas(64) float panel[largest_depth * width];
     product.b = {panel, width};

@@ -64,8 +64,8 @@ struct RecurrentRows {
   Scalar* scratch;  // recurrent_scratch() entries for each sequence of the group
 };
 
-/// Returns the entries of scratch memory that recur() needs for each sequence: its state, its products, r * h, and a
-/// place for what is saved in vain.
+/// Returns the entries of scratch memory that recur() needs for each sequence: for its state, its products, r * h, and
+/// saved values that nobody reads.
 template <class Cell>
 Index recurrent_scratch(Index hidden, Index state_columns, Index gate_columns) {
   return state_columns + gate_columns + (Cell::reset_first ? hidden : 0) + Cell::saved * hidden;

@@ -23,8 +23,8 @@ struct RecurrentTasks {
   Workspace* workspace = nullptr;  // memory for the order of the sequences; null: the heap
 };
 
-/// Calls body(group, first) for groups of sequences, as parallel tasks. first: the number of sequences in the groups
-/// before.
+/// Calls body(group, first) for groups of sequences, as parallel tasks. first: the number of sequences in earlier
+/// groups.
 template <class Body>
 void for_each_recurrent_group(const RowOffsets& rows, const RecurrentTasks& tasks, Body body) {
   constexpr Index group = 16;  // rows of a product; 8 rows reach 90 % of the peak
