@@ -42,7 +42,7 @@ double peak_flops() {
   return best;
 }
 
-/// Returns the floating-point operations per second of the best matrix unit, on blocks in the L1 cache.
+/// Returns the floating-point operations per second of the best matrix unit, on 64 KB of operands.
 template <>
 inline double peak_flops<Eigen::bfloat16>() {
   using Value = Eigen::bfloat16;

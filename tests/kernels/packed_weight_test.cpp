@@ -116,7 +116,7 @@ TEST_CASE("a linear map by a low-precision weight is the product of the rounded 
       }
 }
 
-TEST_CASE("bfloat16 weights are within their epsilon of the float result", "[kernels]") {
+TEST_CASE("bfloat16 products are within 2^-8 of the norm of the float result", "[kernels]") {
   const std::uint64_t seed = 7;
   CAPTURE(seed);
   ef::Rng rng(seed);

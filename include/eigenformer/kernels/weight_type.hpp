@@ -8,7 +8,7 @@ namespace eigenformer::inline EIGENFORMER_ABI {
 /// The type of the numbers of a weight matrix.
 enum class WeightType {
   float32,   // the model's own scalars, float or double
-  bfloat16,  // half the memory of floats; relative rounding errors of at most 2^-9
+  bfloat16,  // half the memory of floats; relative rounding errors of at most 2^-8
   int8       // a quarter of the memory of floats: integers from -127 to 127, and one scale per output row
 };
 
