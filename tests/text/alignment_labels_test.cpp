@@ -34,6 +34,27 @@ TEST_CASE("links of a corpus are kept pair by pair", "[text]") {
   CHECK((links[2][0].source == 1 && links[2][0].target == 0));
 }
 
+TEST_CASE("alignments of parts are joined", "[text]") {
+  const ef::StoredAlignments part = three_alignments();
+  ef::StoredAlignments whole;
+  whole.reserve(2 * part.size(), 2 * part.links());
+  whole.add(part);
+  whole.add(ef::StoredAlignments());
+  whole.add(ef::parse_alignment("2-1"), 3, 2, "between");
+  whole.add(part);
+  REQUIRE(whole.size() == 7);
+  CHECK(part.links() == 4);
+  CHECK(whole.links() == 9);
+  CHECK((whole[3].size() == 1 && whole[3][0].source == 2 && whole[3][0].target == 1));
+  for (ef::Index pair = 0; pair < 7; ++pair) {
+    if (pair == 3) continue;
+    const auto found = whole[pair], expected = part[pair < 3 ? pair : pair - 4];
+    REQUIRE(found.size() == expected.size());
+    for (std::size_t i = 0; i < found.size(); ++i)
+      CHECK((found[i].source == expected[i].source && found[i].target == expected[i].target));
+  }
+}
+
 TEST_CASE("a link's label is in the row that predicts its target token", "[text]") {
   const std::vector<ef::Index> chosen{2, 1, 0};
   const ef::TranslationBatch batch = batch_of(chosen);

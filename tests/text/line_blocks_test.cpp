@@ -182,6 +182,16 @@ TEST_CASE("sentence pairs of blocks are those of the files", "[text]") {
     const std::filesystem::path path = write_bytes(folder / "bad", bytes);
     return ef::testing::message_of([&] { first_pair({path}, 1); }).substr(ef::path_text(path).size());
   };
+  // Pairs of one file beside a file of links.
+  ef::LineBlocks blocks({tsv, tsv});
+  blocks.scan([](const ef::LineBlock&) {});
+  const ef::LineBlock both = blocks.read(0);
+  const ef::SentencePair second = ef::sentence_pair(both, 1, 1);
+  CHECK((second.source == "d" && second.target == "e"));
+  CHECK(ef::sentence_pair(both, 1, 2).target == "d\te\tf");
+  for (const std::size_t pair_files : {0U, 3U})
+    CHECK(ef::testing::message_of([&] { ef::sentence_pair(both, 0, pair_files); }) ==
+          "sentence_pair: expected pairs in 1 or 2 files, given " + std::to_string(pair_files) + " of 2");
   CHECK(message("a\tb\nc\n") == ":2: expected source and target separated by a tab");
   CHECK(message("a\tb\n \td\n") == ":2: source is empty");
   CHECK(message("a\tb\nc\t\xC2\xA0\n") == ":2: target is empty");

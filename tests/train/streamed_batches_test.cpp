@@ -151,6 +151,68 @@ TEST_CASE("a stream continues at any position, with any number of threads, and r
     }
 }
 
+TEST_CASE("links stay with their pairs in a stream", "[train]") {
+  // Pair i has i % 3 links, between tokens that no other pair links.
+  const auto links_of = [](ef::Index pair) {
+    ef::WordAlignment links;
+    for (ef::Index link = 0; link < pair % 3; ++link) links.insert({pair + link, pair});
+    return links;
+  };
+  ef::ThreadPool pool(3);
+  for (const bool vary : {false, true})
+    for (const ef::Index buffer_blocks : {1, 3, 100}) {
+      CAPTURE(vary, buffer_blocks);
+      const NumberedPairs corpus{.pairs = 37, .vary = vary};
+      const auto read = [&](ef::Index epoch, ef::Index block) {
+        ef::EncodedPairs part = corpus(epoch, block);
+        // Forty more tokens, so that no link leaves its pair.
+        std::vector<std::vector<ef::Token>> sources, targets;
+        for (ef::Index i = 0; i < part.size(); ++i) {
+          sources.emplace_back(part.source[i].begin(), part.source[i].end());
+          sources.back().insert(sources.back().end(), 40, 9);
+          targets.emplace_back(part.target[i].begin(), part.target[i].end());
+          targets.back().insert(targets.back().end(), 40, 9);
+          part.alignments.add(links_of(block * pairs_of_block + i), static_cast<ef::Index>(sources.back().size()),
+                              static_cast<ef::Index>(targets.back().size()), "links");
+        }
+        return ef::EncodedPairs{ef::Tokens::of(sources), ef::Tokens::of(targets), std::move(part.alignments)};
+      };
+      ef::StreamedBatches stream(
+          corpus.blocks(), read,
+          {.max_tokens = 200, .buffer_blocks = buffer_blocks, .seed = 4, .blocks_vary = vary, .threads = &pool});
+      ef::Index labels = 0;
+      while (stream.position().epoch < 3) {
+        const ef::TranslationBatch batch = stream.next();
+        std::vector<ef::AlignmentLabel> expected;
+        const std::vector<ef::Token> pairs = pairs_of(batch);
+        for (std::size_t i = 0; i < pairs.size(); ++i) {
+          const ef::WordAlignment links = links_of(pairs[i]);
+          for (const ef::AlignmentLink& link : links)  // all links of a pair are of one target token
+            expected.push_back({batch.target.rows.begin(static_cast<ef::Index>(i)) + link.target, link.source,
+                                1 / static_cast<double>(links.size())});
+        }
+        CHECK(batch.alignment == expected);
+        labels += static_cast<ef::Index>(expected.size());
+      }
+      CHECK(labels >= 3 * 36);  // the pairs have 36 links
+    }
+}
+
+TEST_CASE("streams refuse blocks of which some pairs have links", "[train]") {
+  const NumberedPairs corpus{.pairs = 6};
+  const auto read = [&](ef::Index links) {
+    return [&corpus, links](ef::Index epoch, ef::Index block) {
+      ef::EncodedPairs part = corpus(epoch, block);
+      for (ef::Index i = 0; i < (block == 0 ? part.size() : links); ++i) part.alignments.add({}, 1, 1, "links");
+      return part;
+    };
+  };
+  for (const ef::Index links : {0, 2})
+    CHECK(ef::testing::message_of([&] { ef::StreamedBatches(corpus.blocks(), read(links)); }) ==
+          "StreamedBatches: a block has 3 pairs, but links of " + std::to_string(links));
+  CHECK_NOTHROW(ef::StreamedBatches(corpus.blocks(), read(3)));
+}
+
 TEST_CASE("streams refuse empty corpora, faulty blocks and positions that do not exist", "[train]") {
   using ef::testing::message_of;
   const NumberedPairs none{.pairs = 0}, one{.pairs = 1}, many{.pairs = 30};

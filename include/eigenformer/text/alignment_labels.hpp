@@ -31,9 +31,24 @@ class StoredAlignments {
     }
     rows_.push_back(static_cast<Index>(links_.size()));
   }
+  /// Adds the pairs of a part, with their links.
+  void add(const StoredAlignments& part) {
+    const auto before = static_cast<Index>(links_.size());
+    links_.insert(links_.end(), part.links_.begin(), part.links_.end());
+    for (Index pair = 0; pair < part.size(); ++pair)
+      rows_.push_back(before + part.rows_[static_cast<std::size_t>(pair) + 1]);
+  }
+  /// Reserves memory for this number of pairs and of their links. Growing step by step would briefly need twice the
+  /// memory.
+  void reserve(Index pairs, Index links) {
+    rows_.reserve(static_cast<std::size_t>(pairs) + 1);
+    links_.reserve(static_cast<std::size_t>(links));
+  }
 
   /// Returns the number of pairs.
   Index size() const { return static_cast<Index>(rows_.size()) - 1; }
+  /// Returns the number of links of all pairs.
+  Index links() const { return static_cast<Index>(links_.size()); }
   bool empty() const { return size() == 0; }
   /// Returns the links of a pair, ordered by source and then target token.
   std::span<const Link> operator[](Index pair) const {

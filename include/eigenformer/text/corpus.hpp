@@ -2,6 +2,7 @@
 // of the line, counted from 0.
 #pragma once
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <string>
@@ -76,14 +77,23 @@ SentencePair split_pair(std::string_view line, Where&& where) {
 
 }  // namespace detail
 
-/// Returns pair i of a block of one TSV file (see for_each_pair), or of a file of sources and a file of targets. Files
-/// after the second are ignored. Throws if a line has no tab, or a sentence is empty or white space.
-inline SentencePair sentence_pair(const LineBlock& block, Index i) {
-  if (block.files() == 1) return detail::split_pair(block.line(0, i), [&] { return block.where(0, i); });
+/// Returns pair i of a block. pair_files: 1 if the pairs are in one TSV file (see for_each_pair), 2 if the sources are
+/// in the first file and the targets in the second. Further files of the block are ignored. Throws if a line has no
+/// tab, or a sentence is empty or white space.
+inline SentencePair sentence_pair(const LineBlock& block, Index i, std::size_t pair_files) {
+  check((pair_files == 1 || pair_files == 2) && pair_files <= block.files(), "sentence_pair: expected pairs in 1 or 2 ",
+        "files, given ", pair_files, " of ", block.files());
+  if (pair_files == 1) return detail::split_pair(block.line(0, i), [&] { return block.where(0, i); });
   const SentencePair pair{block.line(0, i), block.line(1, i)};
   detail::check_side(pair.source, "source", [&] { return block.where(0, i); });
   detail::check_side(pair.target, "target", [&] { return block.where(1, i); });
   return pair;
+}
+
+/// Returns pair i of a block of one TSV file, or of a file of sources and a file of targets. Files after the second are
+/// ignored. Throws like sentence_pair with pair_files.
+inline SentencePair sentence_pair(const LineBlock& block, Index i) {
+  return sentence_pair(block, i, std::min<std::size_t>(block.files(), 2));
 }
 
 /// Returns a file's lines, without line ends (LF or CR LF; the last line may have none) and without a byte order mark.

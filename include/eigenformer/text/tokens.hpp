@@ -38,14 +38,6 @@ struct Tokens {
   }
 };
 
-/// Encoded sentences and their translations, without special tokens.
-struct EncodedPairs {
-  Tokens source;
-  Tokens target;
-
-  Index size() const { return source.sequences(); }
-};
-
 /// A training batch of sentences and their translations, for teacher forcing.
 struct TranslationBatch {
   Tokens source;            ///< the sentences, each followed by the end token

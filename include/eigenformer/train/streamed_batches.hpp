@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "eigenformer/core/detail/run_tasks.hpp"
+#include "eigenformer/text/encoded_pairs.hpp"
 #include "eigenformer/text/token_batches.hpp"
 #include "eigenformer/text/tokens.hpp"
 #include "eigenformer/train/training_state.hpp"
@@ -50,6 +51,22 @@ inline Tokens join_tokens(std::span<EncodedPairs> parts, Tokens EncodedPairs::*s
   return joined;
 }
 
+/// Returns the links of all pairs of the parts, which it empties one by one.
+inline StoredAlignments join_alignments(std::span<EncodedPairs> parts) {
+  Index pairs = 0, links = 0;
+  for (const EncodedPairs& part : parts) {
+    pairs += part.alignments.size();
+    links += part.alignments.links();
+  }
+  StoredAlignments joined;
+  joined.reserve(pairs, links);
+  for (EncodedPairs& part : parts) {
+    joined.add(part.alignments);
+    part.alignments = {};
+  }
+  return joined;
+}
+
 /// Returns the length of each sequence plus 1, for the begin or end token.
 inline std::vector<Index> lengths_with_end(const Tokens& tokens) {
   std::vector<Index> lengths;
@@ -70,8 +87,8 @@ inline std::vector<Index> lengths_with_end(const Tokens& tokens) {
 /// save only the position, as with BatchOrder. seek() reads at most one buffer, however large the corpus is.
 class StreamedBatches {
  public:
-  /// Returns the encoded pairs of a block, without special tokens. Called by several threads at once. The result may
-  /// depend only on the block and, if blocks vary, on the epoch. Both count from 0.
+  /// Returns the encoded pairs of a block, with links for all pairs of the corpus or for none. Called by several
+  /// threads at once. The result may depend only on the block and, if blocks vary, on the epoch. Both count from 0.
   using Reader = std::function<EncodedPairs(Index epoch, Index block)>;
 
   /// Reads the first buffer. blocks: the number of blocks in the corpus. Throws if blocks or buffer_blocks is below 1.
@@ -94,7 +111,7 @@ class StreamedBatches {
       const bool is_last = position_.buffer + 1 == buffers();
       begin_buffer(is_last ? position_.epoch + 1 : position_.epoch, is_last ? 0 : position_.buffer + 1);
     }
-    return translation_batch(pairs_.source, pairs_.target, batches_[static_cast<std::size_t>(position_.batch++)]);
+    return translation_batch(pairs_, batches_[static_cast<std::size_t>(position_.batch++)]);
   }
 
   /// Returns the position of the next batch. After the last batch of a buffer, `batch` is the number of its batches.
@@ -158,11 +175,17 @@ class StreamedBatches {
       const auto part = static_cast<std::size_t>(i);
       parts[part] = read_(epoch, blocks[part]);
     });
-    for (const EncodedPairs& part : parts)
+    const bool has_links =
+        std::any_of(parts.begin(), parts.end(), [](const EncodedPairs& part) { return !part.alignments.empty(); });
+    for (const EncodedPairs& part : parts) {
       check(part.source.sequences() == part.target.sequences(), "StreamedBatches: a block has ",
             part.source.sequences(), " sources and ", part.target.sequences(), " targets");
+      check(!has_links || part.alignments.size() == part.size(), "StreamedBatches: a block has ", part.size(),
+            " pairs, but links of ", part.alignments.size());
+    }
     pairs_.source = detail::join_tokens(parts, &EncodedPairs::source);
     pairs_.target = detail::join_tokens(parts, &EncodedPairs::target);
+    pairs_.alignments = detail::join_alignments(parts);
     has_read_ = true;
   }
 
