@@ -14,7 +14,7 @@ namespace translate {
 void evaluate(const EvaluateArguments& arguments) {
   const Model model = load_model(arguments.model);
   ef::check(arguments.alignments.empty() || (model.source.subwords == nullptr && model.target.subwords == nullptr),
-            "--alignments: link words, but the tokens of this model are subwords");
+            "--alignments: links are between words, but this model has subwords");
   const ef::ParallelCorpus corpus = ef::read_parallel(arguments.source, arguments.reference);
   const std::vector<std::string> references = plain(model.target, corpus.target);
   ef::ThreadPool pool(arguments.threads);

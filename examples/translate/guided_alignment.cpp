@@ -1,20 +1,11 @@
 #include "translate/guided_alignment.hpp"
 
 #include <algorithm>
-#include <array>
 
 #include "translate/subwords.hpp"
 #include "translate/validators.hpp"
 
 namespace translate {
-
-namespace {
-
-void check_no_subwords(bool has_subwords) {
-  ef::check(!has_subwords, "--alignments: links are between words, but this model has subwords");
-}
-
-}  // namespace
 
 void add_alignment_options(CLI::App* command, TrainArguments& arguments) {
   TrainArguments::GuidedAlignment& guided = arguments.guided_alignment;
@@ -32,6 +23,10 @@ void add_alignment_options(CLI::App* command, TrainArguments& arguments) {
       ->check(whole_in(1, 10'000));
   command->add_option("--alignment-head", guided.head, "head of that layer, from 1 (default: the first)")
       ->check(whole_in(1, 10'000));
+}
+
+void check_no_subwords(bool has_subwords) {
+  ef::check(!has_subwords, "--alignments: links are between words, but this model has subwords");
 }
 
 void check_alignment_options(const TrainArguments& arguments) {
@@ -56,44 +51,6 @@ void choose_alignment_head(const TrainArguments& arguments, ef::TransformerOptio
   ef::check(guided.head <= heads, "--alignment-head: is ", guided.head, ", a layer has ", heads, " heads");
   options.alignment_layer = guided.layer > 0 ? guided.layer : std::max<ef::Index>(layers - 1, 1);
   options.alignment_head = std::max<ef::Index>(guided.head, 1);
-}
-
-LinkReader::LinkReader(const std::string& path, const Model& sides, ef::Index pairs) : path_(path), pairs_(pairs) {
-  if (path.empty()) return;
-  check_no_subwords(sides.source.subwords != nullptr || sides.target.subwords != nullptr);
-  file_ = ef::open_for_reading(path);
-  reader_.emplace(file_, path);
-}
-
-void LinkReader::next() {
-  if (!is_open()) return;
-  std::string line;
-  ef::check(reader_->next(line), path_, ": has ", reader_->number(), " lines, expected ", pairs_,
-            ", one per sentence pair");
-  links_ = ef::parse_alignment(line, reader_->where());
-}
-
-void LinkReader::check_end() {
-  std::string line;
-  if (is_open() && reader_->next(line))
-    ef::fail(path_, ": has more than ", pairs_, " lines, expected one per sentence pair");
-}
-
-void add_links(ef::Fnv1a& hash, const ef::StoredAlignments& alignments) {
-  for (ef::Index i = 0; i < alignments.size(); ++i) {
-    const auto count = static_cast<ef::Index>(alignments[i].size());
-    hash.add_numbers(std::span<const ef::Index>(&count, 1));
-    for (const ef::StoredAlignments::Link& link : alignments[i]) {
-      const std::array<std::int32_t, 2> both{link.source, link.target};
-      hash.add_numbers(std::span<const std::int32_t>(both));
-    }
-  }
-}
-
-ef::Index count_links(const ef::StoredAlignments& alignments) {
-  ef::Index links = 0;
-  for (ef::Index i = 0; i < alignments.size(); ++i) links += static_cast<ef::Index>(alignments[i].size());
-  return links;
 }
 
 }  // namespace translate

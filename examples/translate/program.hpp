@@ -77,6 +77,7 @@ struct TrainArguments {
   ef::Index epochs = 0;
   ef::Index updates = 0;
   ef::Index batch_tokens = 2048;
+  ef::Index shuffle_buffer = 1'000'000;  // pairs
   ef::Index min_count = 2;
   ef::Index max_length = 256;
   double rate = 0;      // 0: the preset's

@@ -118,11 +118,10 @@ void print_batches(const ReplayArguments& arguments, const Model& before, const 
 void replay(const ReplayArguments& arguments) {
   ef::NewestCheckpoint before;
   const TrainArguments of_run = arguments_before(arguments, before);
-  TrainingData data = read_training_data(of_run);
-  Model model = make_model(of_run, data.source, data.target);
   ef::ThreadPool pool(arguments.threads);
-  TrainingSettings settings = settings_of(of_run, &pool);
-  settings.encode_epoch = data.encode_epoch;
+  TrainingData data = read_training_data(of_run, &pool);
+  Model model = make_model(of_run, data.source, data.target);
+  const TrainingSettings settings = settings_of(of_run, &pool);
   TrainingRun run = begin_run(of_run);
   ef::ParameterList<float> trained = ef::parameters_without<float>(model.network, settings.freeze, "--freeze");
   if (before.checkpoint) {
@@ -135,10 +134,9 @@ void replay(const ReplayArguments& arguments) {
   }
   std::printf("from the state after update %lld\n", static_cast<long long>(run.optimizer.updates()));
 
-  RunBatches all(data.pairs, {.max_tokens = settings.batch_tokens, .seed = settings.seed}, settings.encode_epoch);
-  all.seek(run.state.next);
-  const auto next_batch = [&] { return all.next(); };
-  const ef::TrainingOptions options = update_options(settings, model, all);
+  data.batches.seek(run.state.next);
+  const auto next_batch = [&] { return data.batches.next(); };
+  const ef::TrainingOptions options = update_options(settings, model, data.batches);
   std::visit(
       [&](const auto& network) {
         const auto loss = [&](const ef::Context<float>& context, const ef::TranslationBatch& batch) {

@@ -19,18 +19,23 @@ namespace translate {
 /// The sentences of a run, and their vocabularies.
 struct TrainingData {
   ef::TranslationSide source, target;
-  EncodedPairs pairs;
+  ef::Index pairs = 0;          // of training; without those that are too long, unless they are streamed
+  std::uint64_t text_hash = 0;  // of the corpus
+  ef::StreamedBatches batches;
   ef::ParallelCorpus validation;
   EncodedPairs encoded_validation;
   std::string validation_name;  // for messages
-  EncodeEpoch encode_epoch;     // splits subwords at random; empty: every epoch has `pairs`
 
-  /// Returns a hash of the vocabularies and of the training pairs. A run continues only if the hash is unchanged.
+  /// Returns a hash of the vocabularies and of the corpus. A run continues only if the hash is unchanged.
   std::uint64_t hash() const;
 };
 
-/// Reads the corpus of a run. Prints the tokens and the vocabulary size of each side.
-TrainingData read_training_data(const TrainArguments& arguments);
+/// Returns whether the arguments name validation pairs. If not, part of the corpus is held out.
+bool has_validation(const TrainArguments& arguments);
+
+/// Reads the corpus of a run, and its first batches. Prints the tokens and the vocabulary size of each side.
+/// threads: encode the pairs of the batches, now and later.
+TrainingData read_training_data(const TrainArguments& arguments, ef::Threads* threads);
 
 /// Returns a model with the initial weights of a run.
 Model make_model(const TrainArguments& arguments, ef::TranslationSide source, ef::TranslationSide target);
@@ -106,6 +111,7 @@ void visit_options(Options& arguments, auto&& visitor) {
   visit("epochs", arguments.epochs);
   visit("updates", arguments.updates);
   visit("batch-tokens", arguments.batch_tokens);
+  visit("shuffle-buffer", arguments.shuffle_buffer);
   visit("min-count", arguments.min_count);
   visit("max-length", arguments.max_length);
   visit("rate", arguments.rate);

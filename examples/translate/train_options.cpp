@@ -36,6 +36,8 @@ void add_run_options(CLI::App* command, TrainArguments& arguments) {
   add_count("--checkpoint-every", arguments.checkpoint_every, 0, many,
             "updates between checkpoints (0: save one only when training stops)");
   add_count("--keep", arguments.keep, 1, 1'000'000, "number of newest checkpoints to keep, at least --average");
+  add_count("--shuffle-buffer", arguments.shuffle_buffer, 1, many,
+            "sentence pairs in memory; a larger corpus streams through this buffer");
   add_count("--accumulate", arguments.accumulate, 1, 1'000'000, "batches per update; their gradients are summed");
   command->add_option("--schedule", arguments.schedule, "schedule of the learning rate")
       ->check(CLI::IsMember({"inverse_square_root", "cosine", "linear", "warmup_stable_decay"}))
@@ -111,6 +113,7 @@ void check_arguments(const TrainArguments& arguments) {
               ", see --help for the choices");
   };
   check_choice("--model", arguments.model, {"transformer", "recurrent"});
+  ef::check(arguments.shuffle_buffer > 0, "--shuffle-buffer: expected 1 or more");
   check_choice("--preset", arguments.preset, {"tiny", "base"});
   check_choice("--optimizer", arguments.optimizer, {"adam", "adamw", "muon"});
   check_choice("--average-of", arguments.average_of, {"last", "best"});

@@ -201,11 +201,11 @@ void train(const TrainArguments& arguments) {
   check_saving(arguments.out);
   if (!arguments.log.empty()) ef::check_writable(arguments.log);
   if (!arguments.plot.empty()) ef::check_writable(arguments.plot);
-  TrainingData data = read_training_data(arguments);
-  Model model = make_model(arguments, data.source, data.target);
   ef::ThreadPool pool(arguments.threads);
+  TrainingData data = read_training_data(arguments, &pool);
+  Model model = make_model(arguments, data.source, data.target);
   std::printf("%lld training pairs, %lld validation pairs; %lld parameters; %d threads\n",
-              static_cast<long long>(data.pairs.size()), static_cast<long long>(data.validation.size()),
+              static_cast<long long>(data.pairs), static_cast<long long>(data.validation.size()),
               static_cast<long long>(ef::parameter_count(model.network)), pool.size());
   TrainingRun run = begin_run(arguments);
   Run program(arguments, data, model, &pool);
@@ -213,13 +213,12 @@ void train(const TrainArguments& arguments) {
   ef::flush_standard_output();
 
   TrainingSettings settings = settings_of(arguments, &pool);
-  settings.encode_epoch = data.encode_epoch;
   settings.validate = [&](const Model& trained, const ef::TrainingProgress& progress, bool is_scheduled) {
     return program.validate(trained, progress.update, is_scheduled);
   };
   settings.save = [&](const Model& trained, const TrainingRun& now) { program.save(trained, now); };
   settings.log = [&](const ef::TrainingProgress& progress) { program.log_update(progress); };
-  if (!program.has_stopped()) train_model(model, data.pairs, settings, run);
+  if (!program.has_stopped()) train_model(model, data.batches, settings, run);
   if (interrupted == 0 && !program.has_validated(run.optimizer.updates())) {  // killed before the last validation
     program.validate(averaged(model, run, settings), run.optimizer.updates(), true);
     program.save(model, run);

@@ -24,7 +24,7 @@ std::vector<ef::Index> lengths_of(const ef::Tokens& sentences) {
 
 /// Returns the number of updates that the budget allows, or 0 if only time limits it. Estimates the updates of an epoch
 /// from its usual number of batches.
-ef::Index updates_in(const TrainingSettings& settings, const RunBatches& batches) {
+ef::Index updates_in(const TrainingSettings& settings, const ef::StreamedBatches& batches) {
   const Budget& budget = settings.budget;
   const ef::Index of_epochs =
       budget.epochs == 0 ? 0 : budget.epochs * ((batches.batches_per_epoch() - 1) / settings.accumulate + 1);
@@ -64,7 +64,7 @@ std::string minutes_and_seconds(double seconds) {
 /// Prints progress lines, and decides when to validate, save and stop.
 class Progress {
  public:
-  Progress(const TrainingSettings& settings, const RunBatches& batches, double seconds_before)
+  Progress(const TrainingSettings& settings, const ef::StreamedBatches& batches, double seconds_before)
       : settings_(settings),
         batches_(batches),
         updates_(updates_in(settings, batches)),
@@ -130,7 +130,7 @@ class Progress {
   }
 
   const TrainingSettings& settings_;
-  const RunBatches& batches_;
+  const ef::StreamedBatches& batches_;
   ef::Index updates_;      // in the budget; 0: unknown
   double seconds_before_;  // before the run was resumed
   ef::TrainingProgress progress_;
@@ -142,23 +142,18 @@ class Progress {
 
 }  // namespace
 
-void PairEncoder::reserve(ef::Index source_tokens, ef::Index target_tokens) {
-  source_.ids.reserve(static_cast<std::size_t>(source_tokens));
-  target_.ids.reserve(static_cast<std::size_t>(target_tokens));
-}
-
 void PairEncoder::sample(const ef::SubwordSampling& sampling, ef::Index limit, ef::RandomKey key) {
   sampling_ = Sampling{sampling, limit, key};
 }
 
-std::vector<ef::Token> PairEncoder::encode(const ef::TranslationSide& side, const std::string& sentence,
+std::vector<ef::Token> PairEncoder::encode(const ef::TranslationSide& side, std::string_view sentence,
                                            ef::Rng* rng) const {
   if (rng == nullptr) return side.encode(sentence);
   std::vector<ef::Token> drawn = side.sample(sentence, sampling_->options, *rng);
   return static_cast<ef::Index>(drawn.size()) <= sampling_->limit ? drawn : side.encode(sentence);
 }
 
-bool PairEncoder::add(const std::string& source, const std::string& target, ef::Index line) {
+bool PairEncoder::add(std::string_view source, std::string_view target, ef::Index line) {
   std::optional<ef::Rng> rng;
   if (sampling_.has_value())
     rng.emplace(ef::RandomKey{sampling_->key.key, sampling_->key.stream + static_cast<std::uint64_t>(line)});
@@ -193,7 +188,8 @@ EncodedPairs encode(const Model& model, const ef::ParallelCorpus& corpus, ef::In
   return std::move(encoder).finish();
 }
 
-ef::TrainingOptions update_options(const TrainingSettings& settings, const Model& model, const RunBatches& batches) {
+ef::TrainingOptions update_options(const TrainingSettings& settings, const Model& model,
+                                   const ef::StreamedBatches& batches) {
   ef::TrainingOptions options;
   options.accumulate = settings.accumulate;
   options.schedule = schedule_of(settings, updates_in(settings, batches));
@@ -203,7 +199,8 @@ ef::TrainingOptions update_options(const TrainingSettings& settings, const Model
   options.max_loss = 10 * std::log(static_cast<double>(model.target.vocabulary.size()));
   options.batch_name = [&batches] {
     const ef::BatchPosition& next = batches.position();
-    return "epoch " + std::to_string(next.epoch + 1) + ", batch " + std::to_string(next.batch);
+    const std::string buffer = batches.buffers() == 1 ? "" : ", buffer " + std::to_string(next.buffer + 1);
+    return "epoch " + std::to_string(next.epoch + 1) + buffer + ", batch " + std::to_string(next.batch);
   };
   return options;
 }
@@ -217,9 +214,8 @@ Model averaged(const Model& model, const TrainingRun& run, const TrainingSetting
   return copy;
 }
 
-void train_model(Model& model, const EncodedPairs& pairs, const TrainingSettings& settings, TrainingRun& run) {
+void train_model(Model& model, ef::StreamedBatches& batches, const TrainingSettings& settings, TrainingRun& run) {
   run.state.seed = settings.seed;
-  RunBatches batches(pairs, {.max_tokens = settings.batch_tokens, .seed = settings.seed}, settings.encode_epoch);
   batches.seek(run.state.next);
   Progress progress(settings, batches, run.state.seconds);
   if (progress.is_over(run.optimizer.updates(), run.state.seconds)) return;
@@ -262,8 +258,10 @@ void train_model(Model& model, const EncodedPairs& pairs, const TrainingSettings
 }
 
 void train_model(Model& model, const EncodedPairs& pairs, const TrainingSettings& settings) {
+  ef::StreamedBatches batches(1, [&](ef::Index, ef::Index) { return pairs; },
+                              {.max_tokens = settings.batch_tokens, .seed = settings.seed});
   TrainingRun run;
-  train_model(model, pairs, settings, run);
+  train_model(model, batches, settings, run);
 }
 
 double perplexity(const Model& model, const EncodedPairs& pairs, ef::Threads* threads) {

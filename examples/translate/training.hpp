@@ -5,6 +5,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -13,13 +14,15 @@
 #include "eigenformer/text/corpus.hpp"
 #include "eigenformer/text/tokens.hpp"
 #include "eigenformer/train/parameter_list.hpp"
+#include "eigenformer/train/streamed_batches.hpp"
 #include "eigenformer/train/trainer.hpp"
 #include "eigenformer/train/training_state.hpp"
 #include "translate/program.hpp"
-#include "translate/run_batches.hpp"
 #include "translate/run_optimizer.hpp"
 
 namespace translate {
+
+using ef::EncodedPairs;
 
 /// Encodes sentence pairs one by one. Skips pairs with a sentence of more than max_length tokens, and counts them.
 class PairEncoder {
@@ -27,10 +30,8 @@ class PairEncoder {
   /// model: must outlive the encoder.
   PairEncoder(const Model& model, ef::Index max_length) : model_(model), max_length_(max_length) {}
 
-  /// Reserves memory for this number of tokens. Growing step by step would briefly need twice the memory.
-  void reserve(ef::Index source_tokens, ef::Index target_tokens);
   /// Returns false if the pair was skipped. line: the number of the pair in the corpus, from 1.
-  bool add(const std::string& source, const std::string& target, ef::Index line);
+  bool add(std::string_view source, std::string_view target, ef::Index line);
   /// Keeps the links of the pair that was added last. Throws if a link leaves the pair. where: names the links' line.
   void link(const ef::WordAlignment& links, const std::string& where) {
     alignments_.add(links, source_.last_length(), target_.last_length(), where);
@@ -40,8 +41,6 @@ class PairEncoder {
   void sample(const ef::SubwordSampling& sampling, ef::Index limit, ef::RandomKey key);
   /// Returns the number of skipped pairs.
   ef::Index skipped() const { return skipped_; }
-  /// Returns the number of added pairs.
-  ef::Index size() const { return static_cast<ef::Index>(source_.rows.size()) - 1; }
   /// Returns all added pairs.
   EncodedPairs finish() &&;
 
@@ -56,7 +55,7 @@ class PairEncoder {
     ef::Index limit = 0;
     ef::RandomKey key;
   };
-  std::vector<ef::Token> encode(const ef::TranslationSide& side, const std::string& sentence, ef::Rng* rng) const;
+  std::vector<ef::Token> encode(const ef::TranslationSide& side, std::string_view sentence, ef::Rng* rng) const;
   bool is_too_long(const std::vector<ef::Token>& sentence) const {
     return static_cast<ef::Index>(sentence.size()) > max_length_;
   }
@@ -106,11 +105,11 @@ struct TrainingSettings {
   std::function<bool(const Model&, const ef::TrainingProgress&, bool is_scheduled)> validate{};
   std::function<void(const Model&, const TrainingRun&)> save{};  // saves a checkpoint
   std::function<void(const ef::TrainingProgress&)> log{};        // called after each update
-  EncodeEpoch encode_epoch{};                                    // see RunBatches
 };
 
 /// Returns the options of a run's updates. They depend on the settings and the corpus alone.
-ef::TrainingOptions update_options(const TrainingSettings& settings, const Model& model, const RunBatches& batches);
+ef::TrainingOptions update_options(const TrainingSettings& settings, const Model& model,
+                                   const ef::StreamedBatches& batches);
 
 /// Returns the loss of a batch, summed over the target tokens. guided_alignment_weight: the weight of the alignment
 /// loss, if the batch has links.
@@ -132,10 +131,10 @@ Model averaged(const Model& model, const TrainingRun& run, const TrainingSetting
 ///
 /// Time does not influence an update. It depends on the corpus, the settings, the state before it and its number, which
 /// determines the learning rate and the dropout. Validations come at fixed updates, unless the budget is in minutes
-/// alone.
-void train_model(Model& model, const EncodedPairs& pairs, const TrainingSettings& settings, TrainingRun& run);
+/// alone. batches: those of the settings.
+void train_model(Model& model, ef::StreamedBatches& batches, const TrainingSettings& settings, TrainingRun& run);
 
-/// Trains a new run without checkpoints; otherwise as train_model with a TrainingRun.
+/// Trains a new run on pairs in memory, without checkpoints; otherwise as train_model with a TrainingRun.
 void train_model(Model& model, const EncodedPairs& pairs, const TrainingSettings& settings);
 
 /// Returns the exponential of the mean loss per target token, without label smoothing; at most the largest double.

@@ -29,7 +29,8 @@ MODELS = {"transformer": ["--width", "32"],
           "recurrent": ["--model", "recurrent", "--width", "16", "--optimizer", "adamw", "--validate-every", "2",
                         "--average", "2", "--average-of", "best", "--patience", "30", "--alignments", "links.txt"],
           "muon": ["--width", "32", "--optimizer", "muon", "--ema", "0.9", "--accumulate", "2", "--freeze",
-                   "source_embedding*", "--schedule", "cosine", "--warmup", "5"]}
+                   "source_embedding*", "--schedule", "cosine", "--warmup", "5"],
+          "streamed": ["--width", "32", "--max-length", "20", "--alignments", "links.txt", "--shuffle-buffer", "40"]}
 
 
 def command(out, threads, *options):
@@ -133,6 +134,10 @@ print("replayed", replayed, "updates", flush=True)
 run([program, "replay", "--model", "transformer", "--update", "3", "--pair", "100000"], 1)
 run([program, "replay", "--model", str(scratch / "nothing"), "--update", "3"], 1)
 
+# A streamed corpus comes in another order, and each update has pairs of one buffer.
+run(command("unstreamed", 1, *OPTIONS, *MODELS["streamed"][:-2]))
+check(outcome("streamed") != outcome("unstreamed"), "--shuffle-buffer changed nothing")
+
 # The log of a run that was resumed has each update once.
 options = command("logged", 1, *OPTIONS, *MODELS["transformer"], "--log", "log.csv")
 process = subprocess.Popen(options, cwd=scratch, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
@@ -191,8 +196,9 @@ check("the run was resumed with other options after update 5" in printed, printe
 
 # Options and data must be those of the run.
 (scratch / "links.txt").write_text((scratch / "links.txt").read_text().replace("0-0 3-3", "0-0"))
-printed = run(command("recurrent", 1, "--resume"), 1)
-check("are not those that the run in recurrent was begun with" in printed, printed)
+for name in ("recurrent", "streamed"):
+    printed = run(command(name, 1, "--resume"), 1)
+    check(f"are not those that the run in {name} was begun with" in printed, printed)
 printed = run(command("transformer", 1, "--resume", "--width", "64"), 1)
 check("--width: is 64, but the run in transformer was begun with 32" in printed, printed)
 pairs = (scratch / "pairs.tsv").read_text()

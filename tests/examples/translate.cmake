@@ -179,6 +179,28 @@ if(UNIX)
   endif()
 endif()
 
+# A corpus that is larger than the shuffle buffer is streamed. A pipe of that size is refused.
+foreach(threads IN ITEMS 1 2)
+  succeeds("59 training pairs, 1 validation.*best so far, saved" train
+           --pairs pairs.tsv --out streamed${threads} --updates 20 --width 32 --shuffle-buffer 16 --threads ${threads})
+  file(SHA256 ${folder}/streamed${threads}/model.safetensors streamed${threads})
+endforeach()
+succeeds("saved" train --pairs pairs.tsv --out unstreamed --updates 20 --width 32)
+file(SHA256 ${folder}/unstreamed/model.safetensors unstreamed)
+if(NOT streamed1 STREQUAL streamed2 OR streamed1 STREQUAL unstreamed)
+  message(SEND_ERROR "--shuffle-buffer: the model depends on the number of threads, or not on the buffer")
+endif()
+if(UNIX)
+  execute_process(COMMAND cat pairs.tsv COMMAND ${translate} train --pairs /dev/stdin --out new --updates 1
+                          --shuffle-buffer 59
+                  WORKING_DIRECTORY ${folder} RESULT_VARIABLE result OUTPUT_VARIABLE output ERROR_VARIABLE errors)
+  if(NOT result EQUAL 1 OR NOT errors MATCHES "/dev/stdin: has more than 59 lines and can be read only once")
+    message(SEND_ERROR "streaming from a pipe: got ${result}, ${output}${errors}")
+  endif()
+endif()
+fails_with("--batch-tokens: is 64, expected more than --max-length, 256, because" train --pairs pairs.tsv --out new
+           --updates 1 --batch-tokens 64 --shuffle-buffer 16)
+
 file(WRITE ${folder}/no_tab.tsv "a\tb\nno tab here\n")
 file(WRITE ${folder}/empty.tsv "")
 string(ASCII 255 bad_byte)

@@ -91,6 +91,30 @@ succeeds("skipped.*alignments: [0-9]+ links.*loss" train ${steps} steps.txt --ou
 succeeds("alignments: 59 links" train ${steps} steps.txt --out steps)
 succeeds("alignments: 60 links" train ${steps} steps.txt --out steps --valid-pairs pairs.tsv)
 
+# A stream keeps them in step too, and any number of threads gives the same model. The counts are of the first buffer.
+set(streamed --tokens words --width 32 --layers 1 --max-length 9 --shuffle-buffer 16 --updates 40 --threads)
+string(REGEX REPLACE "\t[^\n]*" "" sources "${pairs}")
+string(REGEX REPLACE "[^\n\t]*\t" "" targets "${pairs}")
+file(WRITE ${folder}/steps.source "${sources}")
+file(WRITE ${folder}/steps.target "${targets}")
+foreach(threads IN ITEMS 1 2)
+  succeeds("skipped[^\n]*of training .of the first 1[0-9].*alignments: [0-9]+ links in the training pairs .of the first 1"
+           train --pairs steps.tsv --alignments steps.txt ${streamed} ${threads} --out streamed${threads})
+  file(SHA256 ${folder}/streamed${threads}/model.safetensors streamed${threads})
+endforeach()
+succeeds("alignments: [0-9]+ links" train --source steps.source --target steps.target --alignments steps.txt ${streamed}
+         2 --out streamed_files)
+file(SHA256 ${folder}/streamed_files/model.safetensors streamed_files)
+succeeds("saved" train --pairs steps.tsv ${streamed} 2 --out unlinked)
+file(SHA256 ${folder}/unlinked/model.safetensors unlinked)
+if(NOT streamed1 STREQUAL streamed2 OR NOT streamed1 STREQUAL streamed_files OR streamed1 STREQUAL unlinked)
+  message(SEND_ERROR "a stream with --alignments: the model depends on the threads or the kind of files, or not on links")
+endif()
+succeeds("BLEU 100" train ${quick} --rate 0.02 --layers 1 --shuffle-buffer 16 --out streamed)
+succeeds("alignment error rate 0.00 %" evaluate --model streamed --source source.txt --reference target.txt
+         --alignments two_links.txt)
+succeeds("vocabularies are those of steps.*alignments: 59 links" train ${steps} steps.txt --out tuned --init steps)
+
 # --- Wrong input ---
 
 string(REGEX REPLACE "[^\n]+\n$" "" short "${links}")
@@ -98,10 +122,13 @@ file(WRITE ${folder}/short.txt "${short}")
 file(WRITE ${folder}/long.txt "${links}0-0\n")
 file(WRITE ${folder}/shifted.txt "0-0\n${short}")
 file(WRITE ${folder}/faulty.txt "0-0\n0-0 1:1\n")
-fails_with("short.txt: has 59 lines, expected 60, one per sentence pair" train ${steps} short.txt --out new)
-fails_with("long.txt: has more than 60 lines, expected one per sentence pair" train ${steps} long.txt --out new)
+fails_with("steps.tsv has 60 lines, short.txt has 59" train ${steps} short.txt --out new)
+fails_with("steps.tsv has 60 lines, long.txt has 61" train ${steps} long.txt --out new)
 fails_with("shifted.txt:[0-9]+: the link [0-9]+-[0-9]+ leaves the pair, which has [0-9]+ source tokens and [0-9]+ target"
            train ${steps} shifted.txt --out new)
+fails_with("shifted.txt:[0-9]+: the link [0-9]+-[0-9]+ leaves the pair" train ${steps} shifted.txt --out new --init steps)
+file(WRITE ${folder}/last.txt "${short}0-99\n")  # a stream is checked before the first update
+fails_with("last.txt:60: the link 0-99 leaves the pair" train ${steps} last.txt --out new --shuffle-buffer 8)
 fails_with("faulty.txt:2: expected links as in 0-0 1-2, given \"1:1\" at byte 4" train ${steps} faulty.txt --out new)
 fails_with("nowhere.txt" train ${steps} nowhere.txt --out new)
 fails_with("--alignments: links are between words, but this model has subwords" train --pairs steps.tsv --out new

@@ -111,7 +111,7 @@ succeeds("^词一它一。\n词二它二。\n$" run --model one --stream)
 succeeds("BLEU 100.*exact match 100.00 %" evaluate --model one --source source.txt --reference target.txt)
 succeeds("▁" align --model one --source "reading1 houses1." --target "词一它一。" --view matrix)
 file(WRITE ${folder}/links.txt "0-0\n0-0\n")
-fails_with("--alignments: link words" evaluate --model one --source source.txt --reference target.txt
+fails_with("--alignments: links are between words" evaluate --model one --source source.txt --reference target.txt
            --alignments links.txt)
 if(NOT EXISTS ${folder}/one/source.spm OR EXISTS ${folder}/one/target.spm)
   message(SEND_ERROR "the folder of a model with source subwords alone needs source.spm alone")
@@ -128,6 +128,14 @@ foreach(file IN ITEMS config.json model.safetensors source.spm target.spm source
     message(SEND_ERROR "two runs with random splits by one seed wrote different files ${file}")
   endif()
 endforeach()
+foreach(threads IN ITEMS 1 2)  # splits of a streamed corpus do not depend on the number of threads
+  succeeds("saved" train --pairs pairs.tsv --subword-model first/source.spm --bpe-dropout 0.1 --updates 12 ${small}
+           --shuffle-buffer 20 --out streamed${threads} --threads ${threads})
+  file(SHA256 ${folder}/streamed${threads}/model.safetensors streamed${threads})
+endforeach()
+if(NOT streamed1 STREQUAL streamed2)
+  message(SEND_ERROR "random splits of a streamed corpus depend on the number of threads")
+endif()
 succeeds("saved" train --pairs pairs.tsv --out plain --subwords 60 --subword-type bpe --updates 30 --threads 1 ${small})
 file(SHA256 ${folder}/plain/model.safetensors plain)
 file(SHA256 ${folder}/first/model.safetensors first)

@@ -61,6 +61,18 @@ TEST_CASE("tokens have numbers and numbers have tokens", "[text]") {
   CHECK(copy.id("dog") == 4);
 }
 
+TEST_CASE("counts of parts are added and removed", "[text]") {
+  ef::TokenCounts whole, part, rest;
+  part.add(Strings{"a", "b", "a"});
+  rest.add(Strings{"b", "c"});
+  whole.add(part);
+  whole.add(rest);
+  CHECK(whole.counts() == std::unordered_map<std::string, ef::Index>{{"a", 2}, {"b", 2}, {"c", 1}});
+  whole.remove(part);
+  CHECK(whole.counts() == rest.counts());
+  CHECK_THROWS_AS(whole.remove(part), ef::Error);
+}
+
 TEST_CASE("sentences are encoded and decoded", "[text]") {
   const Vocabulary vocabulary = Vocabulary::of(sentences);
   CHECK(vocabulary.encode(Strings{"the", "bird", "ran"}) == Ids{3, 0, 7});

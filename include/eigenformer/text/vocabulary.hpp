@@ -30,6 +30,16 @@ class TokenCounts {
   void add(const TokenCounts& part) {
     for (const auto& [token, count] : part.counts_) counts_[token] += count;
   }
+  /// Removes the counts of a part that was added.
+  void remove(const TokenCounts& part) {
+    for (const auto& [token, count] : part.counts_) {
+      const auto found = counts_.find(token);
+      check(found != counts_.end() && found->second >= count, "TokenCounts: \"", token, "\" was not added ", count,
+            " times");
+      found->second -= count;
+      if (found->second == 0) counts_.erase(found);
+    }
+  }
   const std::unordered_map<std::string, Index>& counts() const { return counts_; }
   /// Returns the number of all tokens that were added.
   Index total() const {
