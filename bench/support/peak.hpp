@@ -42,13 +42,13 @@ double peak_flops() {
   return best;
 }
 
-/// Returns the floating-point operations per second of the best matrix unit, on 64 KB of operands.
+/// Returns the floating-point operations per second of the best matrix unit, on operands in the L1 cache (32 KB).
 template <>
 inline double peak_flops<Eigen::bfloat16>() {
   using Value = Eigen::bfloat16;
   return matrix_unit::with_best<Value>([](auto unit) {
     using Unit = decltype(unit);
-    constexpr Index steps = 16, block = matrix_unit::block, depth = matrix_unit::depth<Value>;
+    constexpr Index steps = 8, block = matrix_unit::block, depth = matrix_unit::depth<Value>;
     constexpr Index size = steps * matrix_unit::step_size<Value>;
     constexpr int rounds = 5000;
     alignas(64) Value a[2 * size], b[2 * size];

@@ -130,8 +130,8 @@ void backward_through_float(const AttentionInputs<Stored>& given, const S& score
 /// Writes the gradients of attention_forward. saved: what the forward wrote; from: the gradients of these outputs, of
 /// the same shapes. Also adds the gradients of the score's own parameters, if it has any. In tensors, does not write
 /// the gradients of padding. Throws before it writes if shapes do not fit, or if options has key_index or key_pages.
-/// Multiplies bfloat16 operands on the matrix unit, if there is one. Otherwise converts 16-bit operands to float. Rounds
-/// gradients once.
+/// Multiplies bfloat16 operands on the matrix unit, if there is one. Otherwise converts 16-bit operands to float.
+/// Rounds gradients once.
 template <class Scalar, class S>
 void attention_backward(const AttentionInputs<Scalar>& given, const S& score, const AttentionOptions& options,
                         const AttentionSaved<Scalar>& saved, const AttentionOutputGradients<Scalar>& from,
