@@ -79,6 +79,23 @@ TEMPLATE_TEST_CASE("16-bit attention of every size from 1 to 70, under every sco
   }
 }
 
+TEMPLATE_TEST_CASE("16-bit gradients of several tiles of queries and keys agree with double", "[kernels]", Eigen::half,
+                   Eigen::bfloat16) {
+  const std::uint64_t seed = 11;
+  CAPTURE(seed);
+  ef::Rng rng(seed);
+  const AttentionCase<TestType> c({2, 1, 40, 33, {300, 130}, {700, 140}}, rng);
+  const AttentionCase<double> exact = converted<double>(c);
+  for (const bool causal : {false, true}) {
+    CAPTURE(causal);
+    const auto d = causal ? gradients(c, ef::Causal{}) : gradients(c, ef::Unmasked{});
+    const auto d_expected = causal ? gradients(exact, ef::Causal{}) : gradients(exact, ef::Unmasked{});
+    CHECK(agrees<TestType>(d.q, d_expected.q, 0, 1));
+    CHECK(agrees<TestType>(d.k, d_expected.k, 0, 1));
+    CHECK(agrees<TestType>(d.v, d_expected.v, 0, 1));
+  }
+}
+
 TEMPLATE_TEST_CASE("a sequence's 16-bit result is the same to the last bit alone and in any batch", "[kernels]",
                    Eigen::half, Eigen::bfloat16) {
   ef::Rng rng(3);
