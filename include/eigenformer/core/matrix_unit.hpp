@@ -12,21 +12,12 @@
 // do, or a little less accurately (NEON); subnormal numbers may count as zeros.
 #pragma once
 
+#include "eigenformer/core/detail/matrix_unit/amx.hpp"
+#include "eigenformer/core/detail/matrix_unit/avx2.hpp"
+#include "eigenformer/core/detail/matrix_unit/avx512.hpp"
+#include "eigenformer/core/detail/matrix_unit/neon.hpp"
 #include "eigenformer/core/detail/matrix_unit/portable.hpp"
 #include "eigenformer/core/matrix_unit_product.hpp"
-
-#if defined(EIGENFORMER_AVX512_BFLOAT16) || defined(EIGENFORMER_AVX512_INT8)
-#include "eigenformer/core/detail/matrix_unit/avx512.hpp"
-#endif
-#if defined(EIGENFORMER_AMX_BFLOAT16) || defined(EIGENFORMER_AMX_INT8)
-#include "eigenformer/core/detail/matrix_unit/amx.hpp"
-#endif
-#if defined(EIGENFORMER_AVX2_INT8)
-#include "eigenformer/core/detail/matrix_unit/avx2.hpp"
-#endif
-#if defined(EIGENFORMER_NEON_BFLOAT16) || defined(EIGENFORMER_NEON_INT8)
-#include "eigenformer/core/detail/matrix_unit/neon.hpp"
-#endif
 
 namespace eigenformer::inline EIGENFORMER_ABI::matrix_unit {
 

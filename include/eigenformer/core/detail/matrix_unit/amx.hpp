@@ -1,11 +1,13 @@
 // Products of blocks by AMX. Included by core/matrix_unit.hpp.
 #pragma once
 
+#include "eigenformer/core/matrix_unit_product.hpp"
+
+#if defined(EIGENFORMER_AMX_BFLOAT16) || defined(EIGENFORMER_AMX_INT8)
+
 #include <immintrin.h>
 #include <sys/syscall.h>
 #include <unistd.h>
-
-#include "eigenformer/core/matrix_unit_product.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI::matrix_unit {
 
@@ -103,3 +105,5 @@ struct Amx : AmxTiles {
 };
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI::matrix_unit
+
+#endif

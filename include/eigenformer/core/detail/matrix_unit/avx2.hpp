@@ -1,9 +1,11 @@
 // Products of blocks of 8-bit integers by AVX-VNNI or AVX2. Included by core/matrix_unit.hpp.
 #pragma once
 
-#include <immintrin.h>
-
 #include "eigenformer/core/detail/matrix_unit/dot_products.hpp"
+
+#if defined(EIGENFORMER_AVX2_INT8)
+
+#include <immintrin.h>
 
 namespace eigenformer::inline EIGENFORMER_ABI::matrix_unit {
 
@@ -75,3 +77,5 @@ using AvxVnniInt8 = detail::DotProducts<detail::AvxVnniInt8Dot>;
 using Avx2Int8 = detail::DotProducts<detail::Avx2Int8Dot>;
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI::matrix_unit
+
+#endif

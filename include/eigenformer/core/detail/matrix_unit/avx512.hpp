@@ -1,9 +1,11 @@
 // Products of blocks by AVX512-BF16 and AVX512-VNNI. Included by core/matrix_unit.hpp.
 #pragma once
 
-#include <immintrin.h>
-
 #include "eigenformer/core/detail/matrix_unit/dot_products.hpp"
+
+#if defined(EIGENFORMER_AVX512_BFLOAT16) || defined(EIGENFORMER_AVX512_INT8)
+
+#include <immintrin.h>
 
 namespace eigenformer::inline EIGENFORMER_ABI::matrix_unit {
 
@@ -66,3 +68,5 @@ using Avx512Int8 = detail::DotProducts<detail::Avx512Int8Dot>;
 #endif
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI::matrix_unit
+
+#endif

@@ -1,9 +1,11 @@
 // Products of blocks by NEON's bfloat16 and dot product instructions. Included by core/matrix_unit.hpp.
 #pragma once
 
-#include <arm_neon.h>
-
 #include "eigenformer/core/detail/matrix_unit/dot_products.hpp"
+
+#if defined(EIGENFORMER_NEON_BFLOAT16) || defined(EIGENFORMER_NEON_INT8)
+
+#include <arm_neon.h>
 
 namespace eigenformer::inline EIGENFORMER_ABI::matrix_unit {
 
@@ -58,3 +60,5 @@ using NeonInt8 = detail::DotProducts<detail::NeonInt8Dot>;
 #endif
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI::matrix_unit
+
+#endif
