@@ -2,6 +2,8 @@
 // sequences with numbers that are not finite, which take the float kernels.
 #pragma once
 
+#include <algorithm>
+#include <cstdint>
 #include <vector>
 
 #include "eigenformer/core/detail/bit_cast.hpp"
@@ -70,7 +72,7 @@ void attend_backward(const AttentionLayout& layout, const BackwardRows<Eigen::bf
   FloatCopy d_q(queries.rows(), layout.heads, layout.key_width);
 
   // A weight of 0 times infinity or NaN is NaN, which must not reach the gradients of what is hidden.
-  std::vector<char> is_finite(static_cast<std::size_t>(layout.sequences()), 1);
+  std::vector<std::uint8_t> is_finite(static_cast<std::size_t>(layout.sequences()), 1);
   if constexpr (!std::is_same_v<S, Unmasked>)
     parallel_for(options.threads, layout.sequences(), 1, [&](Index begin, Index end) {
       for (Index s = begin; s < end; ++s)
