@@ -8,6 +8,11 @@ namespace translate {
 
 namespace {
 
+void check_heads(ef::Index width, ef::Index heads) {
+  ef::check(width % heads == 0, "--width, --heads: the width is ", width,
+            ", expected a multiple of the number of heads, ", heads);
+}
+
 ef::Seq2Seq<float> make_transformer(const TrainArguments& arguments, ef::Index sources, ef::Index targets,
                                     ef::Rng& rng) {
   ef::TransformerOptions options =
@@ -21,8 +26,7 @@ ef::Seq2Seq<float> make_transformer(const TrainArguments& arguments, ef::Index s
   if (arguments.layers > 0) options.num_encoder_layers = options.num_decoder_layers = arguments.layers;
   if (arguments.heads > 0) options.layer.heads = arguments.heads;
   if (arguments.feed_forward > 0) options.layer.dim_feedforward = arguments.feed_forward;
-  ef::check(options.layer.width % options.layer.heads == 0, "--heads: is ", options.layer.heads,
-            ", expected a divisor of the width, ", options.layer.width);
+  check_heads(options.layer.width, options.layer.heads);
   options.positions = ef::value_of<ef::PositionEncoding>(arguments.positions);
   options.share_embeddings = arguments.joint_vocabulary;
   options.layer.norm_first = arguments.norm_first;
@@ -48,8 +52,7 @@ ef::Seq2Seq<float> make_recurrent(const TrainArguments& arguments, ef::Index sou
   options.cell = ef::value_of<ef::RecurrentCell>(arguments.cell);
   options.input_feeding = arguments.input_feeding;
   if (arguments.heads > 0) options.heads = arguments.heads;
-  ef::check(options.encoder != ef::SourceEncoder::self_attention || options.hidden % options.heads == 0, "--heads: is ",
-            options.heads, ", expected a divisor of the width, ", options.hidden);
+  if (options.encoder == ef::SourceEncoder::self_attention) check_heads(options.hidden, options.heads);
   options.share_embeddings = arguments.joint_vocabulary;
   options.max_length = 2 * arguments.max_length;
   if (arguments.dropout >= 0) options.dropout = arguments.dropout;

@@ -1,33 +1,13 @@
 # Tests the command line of the translation program: `cmake -D translate=PROGRAM -D folder=SCRATCH -P translate.cmake`.
 # First trains, runs, evaluates and aligns models. Then checks that every kind of wrong input gives one line on stderr
 # that says what and where, exit code 1, and no half-written model.
-file(REMOVE_RECURSE ${folder})
-file(MAKE_DIRECTORY ${folder})
+include(${CMAKE_CURRENT_LIST_DIR}/translate_calls.cmake)
 
 # --- Valid input ---
 
-set(pairs "")
-set(numbers 零 一 二 三 四 五 六)
-foreach(i RANGE 1 60)
-  math(EXPR a "${i} % 7")
-  math(EXPR b "${i} % 5")
-  list(GET numbers ${a} first)
-  list(GET numbers ${b} second)
-  string(APPEND pairs "word${a} other${b}.\t词${first}它${second}。\n")
-endforeach()
-file(WRITE ${folder}/pairs.tsv "${pairs}")
+write_pairs(pairs.tsv word other)
 file(WRITE ${folder}/source.txt "word1 other1.\nword2 other2.\n")
 file(WRITE ${folder}/target.txt "词一它一。\n词二它二。\n")
-
-function(succeeds expected)
-  execute_process(COMMAND ${translate} ${ARGN} WORKING_DIRECTORY ${folder} INPUT_FILE ${folder}/source.txt
-                  OUTPUT_VARIABLE output ERROR_VARIABLE errors RESULT_VARIABLE result)
-  if(NOT result EQUAL 0)
-    message(SEND_ERROR "translate ${ARGN}: exit code ${result}\n${output}${errors}")
-  elseif(NOT output MATCHES "${expected}")
-    message(SEND_ERROR "translate ${ARGN}: expected ${expected}, printed\n${output}")
-  endif()
-endfunction()
 
 succeeds("source: words.*target: characters.*perplexity.*best so far, saved" train --pairs pairs.tsv --out model
          --updates 3 --threads 2)
@@ -155,21 +135,6 @@ endif()
 
 # --- Invalid input ---
 
-function(fails_with expected)
-  execute_process(COMMAND ${translate} ${ARGN} WORKING_DIRECTORY ${folder} INPUT_FILE ${folder}/source.txt
-                  OUTPUT_VARIABLE output ERROR_VARIABLE errors RESULT_VARIABLE result)
-  string(REGEX MATCHALL "\n" line_ends "${errors}")
-  list(LENGTH line_ends lines)
-  if(NOT result EQUAL 1 OR NOT lines EQUAL 1 OR NOT errors MATCHES "^translate: .*${expected}")
-    message(SEND_ERROR "translate ${ARGN}: expected exit code 1 and one line with \"${expected}\", "
-                       "got ${result} and\n${errors}")
-  endif()
-  if(EXISTS ${folder}/new)
-    message(SEND_ERROR "translate ${ARGN}: left a model behind")
-    file(REMOVE_RECURSE ${folder}/new)
-  endif()
-endfunction()
-
 # A pipe can be read only once, a file several times.
 if(UNIX)
   execute_process(COMMAND cat pairs.tsv COMMAND ${translate} train --pairs /dev/stdin --out piped --updates 1
@@ -245,7 +210,8 @@ fails_with("--batch-tokens: is 3, expected at least 6" train --pairs pairs.tsv -
 file(WRITE ${folder}/unknown.json "{\"widht\": 64}")
 fails_with("unknown.json.*widht" train --pairs pairs.tsv --out new --config unknown.json)
 file(WRITE ${folder}/preset.json "{\"preset\": \"huge\"}")
-fails_with("--heads: is 3, expected a divisor of the width, 128" train --pairs pairs.tsv --out new --updates 1 --heads 3)
+fails_with("--width, --heads: the width is 128, expected a multiple of the number of heads, 3" train --pairs pairs.tsv
+           --out new --updates 1 --heads 3)
 fails_with("--patience: is 20, but without --validate-every" train --pairs pairs.tsv --out new --patience 20)
 fails_with("--average-of: needs --average" train --pairs pairs.tsv --out new --average-of best)
 # Options that do not fit the kind of model are errors, even with their default value, and in a file of options.

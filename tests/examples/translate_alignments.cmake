@@ -1,51 +1,15 @@
 # Tests `translate train --alignments`: `cmake -D translate=PROGRAM -D folder=SCRATCH -P translate_alignments.cmake`.
 # evaluate, run and align must report the trained links. Links must stay in step with pairs that are held out or
 # skipped. Wrong input must give one line on stderr and exit code 1.
-file(REMOVE_RECURSE ${folder})
-file(MAKE_DIRECTORY ${folder})
+include(${CMAKE_CURRENT_LIST_DIR}/translate_calls.cmake)
 
 # Links that no translation would suggest: the full stop of the source with the first word, and so on.
-set(pairs "")
-set(links "")
-set(numbers 零 一 二 三 四 五 六)
-foreach(i RANGE 1 60)
-  math(EXPR a "${i} % 7")
-  math(EXPR b "${i} % 5")
-  list(GET numbers ${a} first)
-  list(GET numbers ${b} second)
-  string(APPEND pairs "word${a} other${b}.\t词${first}它${second}。\n")
-  string(APPEND links "2-0 2-1 0-2 0-3 1-4\n")
-endforeach()
-file(WRITE ${folder}/pairs.tsv "${pairs}")
+write_pairs(pairs.tsv word other)
+string(REPEAT "2-0 2-1 0-2 0-3 1-4\n" 60 links)
 file(WRITE ${folder}/links.txt "${links}")
 file(WRITE ${folder}/source.txt "word1 other1.\nword2 other2.\n")
 file(WRITE ${folder}/target.txt "词一它一。\n词二它二。\n")
 file(WRITE ${folder}/two_links.txt "2-0 2-1 0-2 0-3 1-4\n2-0 2-1 0-2 0-3 1-4\n")
-
-function(succeeds expected)
-  execute_process(COMMAND ${translate} ${ARGN} WORKING_DIRECTORY ${folder} INPUT_FILE ${folder}/source.txt
-                  OUTPUT_VARIABLE output ERROR_VARIABLE errors RESULT_VARIABLE result)
-  if(NOT result EQUAL 0)
-    message(SEND_ERROR "translate ${ARGN}: exit code ${result}\n${output}${errors}")
-  elseif(NOT output MATCHES "${expected}")
-    message(SEND_ERROR "translate ${ARGN}: expected ${expected}, printed\n${output}")
-  endif()
-endfunction()
-
-function(fails_with expected)
-  execute_process(COMMAND ${translate} ${ARGN} WORKING_DIRECTORY ${folder} INPUT_FILE ${folder}/source.txt
-                  OUTPUT_VARIABLE output ERROR_VARIABLE errors RESULT_VARIABLE result)
-  string(REGEX MATCHALL "\n" line_ends "${errors}")
-  list(LENGTH line_ends lines)
-  if(NOT result EQUAL 1 OR NOT lines EQUAL 1 OR NOT errors MATCHES "^translate: .*${expected}")
-    message(SEND_ERROR "translate ${ARGN}: expected exit code 1 and one line with \"${expected}\", "
-                       "got ${result} and\n${errors}")
-  endif()
-  if(EXISTS ${folder}/new)
-    message(SEND_ERROR "translate ${ARGN}: left a model behind")
-    file(REMOVE_RECURSE ${folder}/new)
-  endif()
-endfunction()
 
 # --- The chosen head learns the links ---
 

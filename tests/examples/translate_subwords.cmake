@@ -1,49 +1,22 @@
 # Tests subwords in the translation program:
 # `cmake -D translate=PROGRAM -D folder=SCRATCH -D with_sentencepiece=BOOL -P translate_subwords.cmake`.
-file(REMOVE_RECURSE ${folder})
-file(MAKE_DIRECTORY ${folder})
+include(${CMAKE_CURRENT_LIST_DIR}/translate_calls.cmake)
+set(silent TRUE) # SentencePiece must not print
 
+write_pairs(pairs.tsv reading houses)
 # In marked.tsv, words are split by subword-nmt's marks. A translation has eight pieces, but four words.
-set(pairs "")
 set(marked "")
-set(numbers 零 一 二 三 四 五 六)
 foreach(i RANGE 1 60)
   math(EXPR a "${i} % 7")
   math(EXPR b "${i} % 5")
-  list(GET numbers ${a} first)
-  list(GET numbers ${b} second)
-  string(APPEND pairs "reading${a} houses${b}.\t词${first}它${second}。\n")
   string(APPEND marked "read@@ ing@@ ${a} hous@@ es@@ ${b} of the ci@@ ty\tles@@ en@@ ${a} haus@@ ${b} der st@@ adt\n")
 endforeach()
-file(WRITE ${folder}/pairs.tsv "${pairs}")
 file(WRITE ${folder}/marked.tsv "${marked}")
 file(WRITE ${folder}/source.txt "reading1 houses1.\nreading2 houses2.\n")
 file(WRITE ${folder}/target.txt "词一它一。\n词二它二。\n")
 file(WRITE ${folder}/marked_source.txt "read@@ ing@@ 1 hous@@ es@@ 1 of the ci@@ ty\n")
 file(WRITE ${folder}/marked_target.txt "les@@ en@@ 1 haus@@ 1 der st@@ adt\n")
 file(WRITE ${folder}/joined_target.txt "lesen1 haus1 der stadt\n")
-
-function(succeeds expected)
-  execute_process(COMMAND ${translate} ${ARGN} WORKING_DIRECTORY ${folder} INPUT_FILE ${folder}/source.txt
-                  OUTPUT_VARIABLE output ERROR_VARIABLE errors RESULT_VARIABLE result)
-  if(NOT result EQUAL 0 OR NOT errors STREQUAL "")
-    message(SEND_ERROR "translate ${ARGN}: exit code ${result}\n${output}${errors}")
-  elseif(NOT output MATCHES "${expected}")
-    message(SEND_ERROR "translate ${ARGN}: expected ${expected}, printed\n${output}")
-  endif()
-  set(output "${output}" PARENT_SCOPE)
-endfunction()
-
-function(fails_with expected)
-  execute_process(COMMAND ${translate} ${ARGN} WORKING_DIRECTORY ${folder} INPUT_FILE ${folder}/source.txt
-                  OUTPUT_VARIABLE output ERROR_VARIABLE errors RESULT_VARIABLE result)
-  string(REGEX MATCHALL "\n" line_ends "${errors}")
-  list(LENGTH line_ends lines)
-  if(NOT result EQUAL 1 OR NOT lines EQUAL 1 OR NOT errors MATCHES "^translate: .*${expected}")
-    message(SEND_ERROR "translate ${ARGN}: expected exit code 1 and one line with \"${expected}\", "
-                       "got ${result} and\n${errors}")
-  endif()
-endfunction()
 
 set(small --width 32 --layers 1 --rate 0.02 --dropout 0)
 
@@ -62,7 +35,7 @@ execute_process(COMMAND ${translate} run --model marked --stream WORKING_DIRECTO
 if(NOT output STREQUAL "lesen1 haus1 der stadt\n" OR NOT streamed STREQUAL output)
   message(SEND_ERROR "translate run --model marked: printed\n${output}")
 endif()
-succeeds("source: words" train --pairs marked.tsv --source-tokens words --out new --updates 1)
+succeeds("source: words" train --pairs marked.tsv --source-tokens words --out mixed --updates 1)
 
 # One vocabulary and one embedding for both languages.
 succeeds("saved" train --pairs marked.tsv --out shared --joint-vocabulary --min-count 1 --updates 3 ${small})
