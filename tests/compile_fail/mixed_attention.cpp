@@ -1,4 +1,4 @@
-// expected: attention: q, k and v have one scalar type
+// expected: attention: q, k and v must have one scalar type
 #include <eigenformer/kernels/attention.hpp>
 
 int main() {

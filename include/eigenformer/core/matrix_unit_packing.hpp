@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "eigenformer/core/detail/bit_cast.hpp"
 #include "eigenformer/core/matrix_unit.hpp"
 #include "eigenformer/core/simd.hpp"
 
@@ -143,7 +144,8 @@ EIGEN_ALWAYS_INLINE void store_pairs(const simd::Packet<float>& first, const sim
                                      Eigen::bfloat16* to) {
   const __m512i order = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6, 21,
                                          5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
-  const __m512i rounded = (__m512i)_mm512_cvtne2ps_pbh(second, first);  // `first` in the lower half
+  const __m512i rounded =
+      eigenformer::detail::bit_cast<__m512i>(_mm512_cvtne2ps_pbh(second, first));  // `first` in the lower half
   _mm512_storeu_si512(to, _mm512_permutexvar_epi16(order, rounded));
 }
 #endif
@@ -168,7 +170,7 @@ inline void store_transposed(const float* from, Index rows, Index count, Eigen::
     simd::for_each_column(from + written * block, block, block, [&](Index j, const simd::Packet<float>& column) {
       if (j < count)
         _mm256_storeu_si256(reinterpret_cast<__m256i*>(to + j * to_stride + written),
-                            (__m256i)_mm512_cvtneps_pbh(column));
+                            eigenformer::detail::bit_cast<__m256i>(_mm512_cvtneps_pbh(column)));
     });
 #endif
   for (; written < rows; ++written)
@@ -179,7 +181,8 @@ inline void store_transposed(const float* from, Index rows, Index count, Eigen::
 /// A.
 EIGEN_ALWAYS_INLINE void store_row(const float* first, const float* second, Eigen::bfloat16* to) {
 #if defined(EIGENFORMER_AVX512_BFLOAT16)
-  _mm512_storeu_si512(to, (__m512i)_mm512_cvtne2ps_pbh(simd::load(second), simd::load(first)));
+  _mm512_storeu_si512(
+      to, eigenformer::detail::bit_cast<__m512i>(_mm512_cvtne2ps_pbh(simd::load(second), simd::load(first))));
 #else
   for (Index j = 0; j < block; ++j) {
     to[j] = Eigen::bfloat16(first[j]);
@@ -194,7 +197,8 @@ inline void store_rounded(const float* from, Index count, float factor, Eigen::b
 #if defined(EIGENFORMER_AVX512_BFLOAT16)
   for (; j + block <= count; j += block)
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(to + j),
-                        (__m256i)_mm512_cvtneps_pbh(simd::multiply(simd::load(from + j), simd::broadcast(factor))));
+                        eigenformer::detail::bit_cast<__m256i>(
+                            _mm512_cvtneps_pbh(simd::multiply(simd::load(from + j), simd::broadcast(factor)))));
 #endif
   for (; j < count; ++j) to[j] = Eigen::bfloat16(from[j] * factor);
 }

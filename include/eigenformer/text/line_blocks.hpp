@@ -138,7 +138,8 @@ class LineBlocks {
       const File& file = files_[f];
       const std::uint64_t begin = file.ends[i], end = file.ends[i + 1];
       std::vector<char>& bytes = block.bytes_[f];
-      bytes.resize(static_cast<std::size_t>(end - begin));
+      const auto length = static_cast<Index>(end - begin);
+      bytes.resize(static_cast<std::size_t>(length));
       if (file.is_kept) {
         std::copy_n(file.kept.begin() + static_cast<std::ptrdiff_t>(begin), bytes.size(), bytes.begin());
         continue;

@@ -1,6 +1,7 @@
 // Products of blocks by AVX512-BF16 and AVX512-VNNI. Included by core/matrix_unit.hpp.
 #pragma once
 
+#include "eigenformer/core/detail/bit_cast.hpp"
 #include "eigenformer/core/detail/matrix_unit/dot_products.hpp"
 
 #if defined(EIGENFORMER_AVX512_BFLOAT16) || defined(EIGENFORMER_AVX512_INT8)
@@ -21,8 +22,10 @@ struct Avx512Bfloat16Dot {
   static Sums zero() { return _mm512_setzero_ps(); }
   static Sums load(const float* from) { return _mm512_loadu_ps(from); }
   static void store(float* to, Sums sums) { _mm512_storeu_ps(to, sums); }
-  static Left left(const Value* from) { return (Left)_mm512_set1_epi32(bits_of_group(from)); }
-  static Right right(const Value* from) { return (Right)_mm512_loadu_si512(from); }
+  static Left left(const Value* from) {
+    return eigenformer::detail::bit_cast<Left>(_mm512_set1_epi32(bits_of_group(from)));
+  }
+  static Right right(const Value* from) { return eigenformer::detail::bit_cast<Right>(_mm512_loadu_si512(from)); }
   static Sums add(Sums sums, Left left, Right right) { return _mm512_dpbf16_ps(sums, left, right); }
 };
 #endif

@@ -67,8 +67,8 @@ class UnitBackwardTile {
     for (Index i = 0; i < UnitSizes::queries; ++i) {
       // Queries that see no key, and lanes without a query, get weights of 0.
       const float sum = i < count_ ? *sums.row(tile.head, first + i) : hidden_score<float>;
-      log_sum_exp_[i] =
-          is_minus_infinity(sum) ? std::numeric_limits<float>::infinity() : static_cast<float>(sum * unit);
+      log_sum_exp_[i] = is_minus_infinity(sum) ? std::numeric_limits<float>::infinity()
+                                               : static_cast<float>(static_cast<double>(sum) * unit);
       delta_[i] = 0;
       if (i >= count_) continue;
       const Strided<Value> result = out.from(tile.head, first + i), d_result = d_out.from(tile.head, first + i);
