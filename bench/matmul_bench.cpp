@@ -1,5 +1,6 @@
 // Benchmarks products of x [m x k] and a weight [n x k], as in every linear layer, against Eigen's product. With one
 // row, the reference is the time to read the weight. One thread. Weights are of float, or packed as bfloat16 or int8.
+// Products of training also round both operands to bfloat16.
 #include "eigenformer/kernels/matmul.hpp"
 
 #include "support/bandwidth.hpp"
@@ -45,16 +46,33 @@ void dense_one_row(benchmark::State& state) {
   ef::bench::run_reading(state, {{reinterpret_cast<const float*>(bytes.data()), bytes.size() / sizeof(float)}},
                          [&] { ef::linear_forward<float>(in.x, packed, no_bias, in.y); });
 }
-/// Training: the weight changes with every update, so it is not packed in advance.
+/// Training: the weight changes with every update, so it is not packed in advance. Rounding and packing both operands
+/// count. The counter `peak` is relative to the peak of float.
+template <ef::Precision precision>
 void dense_unpacked(benchmark::State& state) {
   Inputs in(state);
   const Matrix<float> no_bias;
-  run_counted<float>(state, in.operations, [&] { ef::linear_forward<float>(in.x, in.weight, no_bias, in.y); });
+  run_counted<float>(state, in.operations, [&] {
+    ef::linear_forward<float>(in.x, in.weight, no_bias, in.y, {nullptr, precision});
+  });
 }
+template <ef::Precision precision>
+void dense_backward_input(benchmark::State& state) {
+  Inputs in(state);
+  Matrix<float> d_x(in.x.rows(), in.x.cols());
+  in.y.setRandom();
+  run_counted<float>(state, in.operations, [&] {
+    ef::linear_backward_input<float>(in.weight, in.y, d_x, {nullptr, precision});
+  });
+}
+template <ef::Precision precision>
 void dense_backward_weight(benchmark::State& state) {
   Inputs in(state);
   Matrix<float> d_weight(in.weight.rows(), in.weight.cols());
-  run_counted<float>(state, in.operations, [&] { ef::linear_backward_weight<float>(in.x, in.y, d_weight); });
+  in.y.setRandom();
+  run_counted<float>(state, in.operations, [&] {
+    ef::linear_backward_weight<float>(in.x, in.y, d_weight, {nullptr, precision});
+  });
 }
 void eigen(benchmark::State& state) {
   Inputs in(state);
@@ -76,8 +94,12 @@ BENCHMARK_TEMPLATE(dense_reduced, ef::WeightType::int8)->Apply(sizes);
 BENCHMARK_TEMPLATE(dense_one_row, ef::WeightType::float32)->Apply(one_row);
 BENCHMARK_TEMPLATE(dense_one_row, ef::WeightType::bfloat16)->Apply(one_row);
 BENCHMARK_TEMPLATE(dense_one_row, ef::WeightType::int8)->Apply(one_row);
-BENCHMARK(dense_unpacked)->Apply(sizes);
-BENCHMARK(dense_backward_weight)->Apply(sizes);
+BENCHMARK_TEMPLATE(dense_unpacked, ef::Precision::float32)->Apply(sizes);
+BENCHMARK_TEMPLATE(dense_unpacked, ef::Precision::bfloat16)->Apply(sizes);
+BENCHMARK_TEMPLATE(dense_backward_input, ef::Precision::float32)->Apply(sizes);
+BENCHMARK_TEMPLATE(dense_backward_input, ef::Precision::bfloat16)->Apply(sizes);
+BENCHMARK_TEMPLATE(dense_backward_weight, ef::Precision::float32)->Apply(sizes);
+BENCHMARK_TEMPLATE(dense_backward_weight, ef::Precision::bfloat16)->Apply(sizes);
 BENCHMARK(eigen)->Apply(sizes);
 
 }  // namespace

@@ -34,13 +34,13 @@ namespace detail {
 
 /// Calls body(first token, tokens, logits [tokens x vocabulary size]) for each chunk of tokens in turn.
 template <class Scalar, class Body>
-void for_each_logits(const LinearCrossEntropyInputs<Scalar>& in, Threads* threads, Body body) {
+void for_each_logits(const LinearCrossEntropyInputs<Scalar>& in, const ProductOptions& products, Body body) {
   // About 16 MB of logits (in float), but at least 64 tokens, so that the product is fast.
   const Index chunk = std::max<Index>(64, (Index{1} << 22) / std::max<Index>(1, in.weight.rows()));
   Matrix<Scalar> logits(std::min<Index>(chunk, in.x.rows()), in.weight.rows());
   for (Index i = 0; i < in.x.rows(); i += chunk) {
     const Index tokens = std::min<Index>(chunk, in.x.rows() - i);
-    linear_forward<Scalar>(in.x.middleRows(i, tokens), in.weight, in.bias, logits.topRows(tokens), threads);
+    linear_forward<Scalar>(in.x.middleRows(i, tokens), in.weight, in.bias, logits.topRows(tokens), products);
     body(i, tokens, MatrixRef<Scalar>(logits.topRows(tokens)));
   }
 }
@@ -58,14 +58,14 @@ inline CrossEntropyOptions summed(CrossEntropyOptions options) {
 template <class Scalar>
 Scalar linear_cross_entropy_forward(const LinearCrossEntropyInputs<Scalar>& in, std::span<const Token> labels,
                                     const CrossEntropyOptions& options, MatrixRef<Scalar> log_sum_exp,
-                                    Threads* threads = nullptr) {
+                                    const ProductOptions& products = {}) {
   const double scale = detail::check_cross_entropy({in.x.rows(), in.weight.rows()}, labels, options);
   check_shape("cross_entropy", "log_sum_exp", shape(log_sum_exp), {in.x.rows(), 1});
   detail::Sum<Scalar> sum = 0;
-  detail::for_each_logits(in, threads, [&](Index first, Index tokens, const MatrixRef<Scalar>& logits) {
+  detail::for_each_logits(in, products, [&](Index first, Index tokens, const MatrixRef<Scalar>& logits) {
     sum += static_cast<detail::Sum<Scalar>>(cross_entropy_forward<Scalar>(
         logits, labels.subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(tokens)),
-        detail::summed(options), log_sum_exp.middleRows(first, tokens), threads));
+        detail::summed(options), log_sum_exp.middleRows(first, tokens), products.threads));
   });
   return static_cast<Scalar>(sum * scale);
 }
@@ -75,7 +75,7 @@ Scalar linear_cross_entropy_forward(const LinearCrossEntropyInputs<Scalar>& in, 
 template <class Scalar>
 void linear_cross_entropy_backward(const LinearCrossEntropySaved<Scalar>& saved, std::span<const Token> labels,
                                    const CrossEntropyOptions& options, Scalar d_loss,
-                                   LinearCrossEntropyGradients<Scalar> to, Threads* threads = nullptr) {
+                                   LinearCrossEntropyGradients<Scalar> to, const ProductOptions& products = {}) {
   const auto& x = saved.in.x;
   const auto& weight = saved.in.weight;
   const double scale = detail::check_cross_entropy({x.rows(), weight.rows()}, labels, options);
@@ -87,25 +87,23 @@ void linear_cross_entropy_backward(const LinearCrossEntropySaved<Scalar>& saved,
   to.d_weight.setZero();
   to.d_bias.setZero();
   Matrix<Scalar> of_chunk(to.d_bias.rows(), to.d_bias.cols());
-  detail::for_each_logits(saved.in, threads, [&](Index first, Index tokens, MatrixRef<Scalar> logits) {
+  detail::for_each_logits(saved.in, products, [&](Index first, Index tokens, MatrixRef<Scalar> logits) {
     cross_entropy_backward<Scalar>({logits, saved.log_sum_exp.middleRows(first, tokens)},
                                    labels.subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(tokens)),
-                                   detail::summed(options), d_sum, logits, threads);
-    linear_backward_input<Scalar>(weight, logits, to.d_x.middleRows(first, tokens), threads);
+                                   detail::summed(options), d_sum, logits, products.threads);
+    linear_backward_input<Scalar>(weight, logits, to.d_x.middleRows(first, tokens), products);
     const auto chunk = x.middleRows(first, tokens);
-    detail::for_each_product_block<Scalar>(
-        weight.rows(), weight.cols(), threads, [&](Index i, Index rows, Index j, Index cols) {
-          Scalar* sums = to.d_weight.data() + i * to.d_weight.outerStride() + j;
-          detail::multiply_block<Scalar>({.rows = rows,
-                                          .cols = cols,
-                                          .depth = tokens,
-                                          .a = {logits.data() + i, 1, logits.outerStride()},
-                                          .b = {chunk.data() + j, chunk.outerStride(), 1},
-                                          .start = {sums, to.d_weight.outerStride()},
-                                          .c = {sums, to.d_weight.outerStride()}});
-        });
+    const detail::ContiguousRows<Scalar> sums{to.d_weight.data(), to.d_weight.outerStride()};
+    detail::multiply<Scalar>({.rows = weight.rows(),
+                              .cols = weight.cols(),
+                              .depth = tokens,
+                              .a = {logits.data(), 1, logits.outerStride()},
+                              .b = {chunk.data(), chunk.outerStride(), 1},
+                              .start = {sums.data, sums.stride},
+                              .c = sums},
+                             products);
     if (to.d_bias.size() == 0) return;
-    linear_backward_bias<Scalar>(logits, of_chunk, threads);
+    linear_backward_bias<Scalar>(logits, of_chunk, products.threads);
     to.d_bias += of_chunk;
   });
 }
