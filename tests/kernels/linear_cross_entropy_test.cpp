@@ -98,3 +98,38 @@ TEST_CASE("a loss in chunks names what does not fit", "[kernels]") {
           ef::linear_cross_entropy_forward<float>({c.x, c.weight, c.bias}, c.labels, {}, wrong);
         }) == "cross_entropy: log_sum_exp is [3 x 1], expected [4 x 1]");
 }
+
+TEST_CASE("the loss in bfloat16, and its gradients, are those of products in bfloat16", "[kernels]") {
+  const std::uint64_t seed = 20;
+  CAPTURE(seed);
+  ef::Rng rng(seed);
+  ef::ThreadPool pool(3);
+  const ef::ProductOptions in_bfloat16(nullptr, ef::Precision::bfloat16);
+  const ef::CrossEntropyOptions options{.label_smoothing = 0.1};
+  for (const Index vocabulary_size : {1, 7, 130, 70000}) {  // the last in chunks of 64 tokens
+    CAPTURE(vocabulary_size);
+    const Index tokens = 70, width = 37;
+    const Case<float> c(tokens, width, vocabulary_size, true, rng);
+    Matrix<float> logits(tokens, vocabulary_size), log_sum_exp(tokens, 1), d_logits = logits;
+    ef::linear_forward<float>(c.x, c.weight, c.bias, logits, in_bfloat16);
+    const float loss = ef::cross_entropy_forward<float>(logits, c.labels, options, log_sum_exp);
+    ef::cross_entropy_backward<float>({logits, log_sum_exp}, c.labels, options, 1, d_logits);
+    Matrix<float> expected_x(tokens, width), expected_weight(vocabulary_size, width);
+    ef::linear_backward_input<float>(c.weight, d_logits, expected_x, in_bfloat16);
+    ef::linear_backward_weight<float>(c.x, d_logits, expected_weight, in_bfloat16);
+
+    Matrix<float> chunked(tokens, 1), d_x = expected_x, d_weight = expected_weight, d_bias(1, vocabulary_size);
+    for (ef::Threads* threads : {static_cast<ef::Threads*>(nullptr), static_cast<ef::Threads*>(&pool)}) {
+      const ef::ProductOptions products(threads, ef::Precision::bfloat16);
+      const float given =
+          ef::linear_cross_entropy_forward<float>({c.x, c.weight, c.bias}, c.labels, options, chunked, products);
+      CHECK(std::abs(given - loss) <= rounding<float>(16) * std::abs(loss));
+      CHECK(identical<float>(chunked, log_sum_exp));
+      ef::linear_cross_entropy_backward<float>({{c.x, c.weight, c.bias}, chunked}, c.labels, options, 1.0F,
+                                               {d_x, d_weight, d_bias}, products);
+      CHECK(identical<float>(d_x, expected_x));
+      const double largest = static_cast<double>(expected_weight.cwiseAbs().maxCoeff());
+      CHECK((d_weight - expected_weight).cwiseAbs().maxCoeff() <= rounding<float>(64) * largest);
+    }
+  }
+}

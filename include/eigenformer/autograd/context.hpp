@@ -7,6 +7,7 @@
 #include "eigenformer/autograd/tape.hpp"
 #include "eigenformer/core/rng.hpp"
 #include "eigenformer/core/threads.hpp"
+#include "eigenformer/kernels/product_options.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
@@ -14,6 +15,11 @@ namespace eigenformer::inline EIGENFORMER_ABI {
 /// calling thread: nothing is recorded, and dropout is off. Training needs a tape and a generator:
 ///
 ///   Context<float> training{.tape = &tape, .rng = &rng, .threads = &pool};
+///
+/// With `.precision = Precision::bfloat16`, training is in mixed precision: dense products round their operands to
+/// bfloat16. Parameters, results, gradients and their sums, norms, softmax and losses stay float. Results still depend
+/// neither on the number of threads nor on other sentences in a batch. It needs a model of floats: products of doubles
+/// throw. A context with packed weights uses their type instead.
 ///
 /// Use a context from one thread at a time. Calls never change a model, so any number of threads may share it.
 template <class Scalar>
@@ -25,6 +31,10 @@ struct Context {
   AttentionObserver<Scalar>* attention = nullptr;  // receives the weights of attention layers
   const PackedWeights<Scalar>* packed = nullptr;   // the model's packed weights, for inference; ignored with a tape
   HeadWeights<Scalar>* head_weights = nullptr;     // receives one head's attention weights, differentiable
+  Precision precision = Precision::float32;        // of products; their operands are rounded to this type
+
+  /// Returns the threads and the precision of a product.
+  ProductOptions products() const { return {threads, precision}; }
 
   /// Returns uninitialised memory for an operation's result, from the workspace, the tape or the heap.
   Variable<Scalar> new_matrix(Index rows, Index cols) const {

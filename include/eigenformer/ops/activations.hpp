@@ -61,7 +61,7 @@ Variable<Scalar> activated_linear(const Context<Scalar>& context, Activation act
   if (context.tape != nullptr) return activate(context, activation, linear(context, x, weight, bias));
   Variable<Scalar> y = context.new_rows(x, weight.value.rows());
   detail::with_weight(context, weight, [&](const auto& w) {
-    linear_forward<Scalar>(x.value(), w, bias.value, y.writable(), context.threads,
+    linear_forward<Scalar>(x.value(), w, bias.value, y.writable(), context.products(),
                            [&](MatrixRef<Scalar> block) { activation_forward<Scalar>(activation, block, block); });
   });
   return y;

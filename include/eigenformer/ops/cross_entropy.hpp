@@ -39,17 +39,17 @@ Variable<Scalar> linear_cross_entropy(const Context<Scalar>& context, const Vari
   Variable<Scalar> loss = context.new_matrix(1, 1);
   Variable<Scalar> log_sum_exp = context.new_matrix(x.rows(), 1);
   loss.writable()(0, 0) = linear_cross_entropy_forward<Scalar>({x.value(), weight.value(), bias.value()}, labels,
-                                                               options, log_sum_exp.writable(), context.threads);
+                                                               options, log_sum_exp.writable(), context.products());
   if (context.tape == nullptr) return loss;
   return context.record(std::move(loss), {x, weight, bias},
                         [x, weight, bias, kept = std::vector<Token>(labels.begin(), labels.end()), log_sum_exp, options,
-                         threads = context.threads](const Variable<Scalar>& d_loss, Tape<Scalar>& tape) {
+                         products = context.products()](const Variable<Scalar>& d_loss, Tape<Scalar>& tape) {
                           Variable<Scalar> d_x = tape.new_matrix(x.rows(), x.cols());
                           Variable<Scalar> d_weight = tape.new_matrix(weight.rows(), weight.cols());
                           Variable<Scalar> d_bias = tape.new_matrix(bias.rows(), bias.cols());
                           linear_cross_entropy_backward<Scalar>(
                               {{x.value(), weight.value(), bias.value()}, log_sum_exp.value()}, kept, options,
-                              d_loss.scalar(), {d_x.writable(), d_weight.writable(), d_bias.writable()}, threads);
+                              d_loss.scalar(), {d_x.writable(), d_weight.writable(), d_bias.writable()}, products);
                           tape.add_gradient(x, std::move(d_x));
                           tape.add_gradient(weight, std::move(d_weight));
                           tape.add_gradient(bias, std::move(d_bias));

@@ -13,11 +13,12 @@ namespace detail {
 /// Returns the product of tensors when a or b is not a matrix.
 template <class Scalar>
 Variable<Scalar> batched_matmul(const Context<Scalar>& context, const Variable<Scalar>& a, const Variable<Scalar>& b) {
-  const Tensor<Scalar> product = matmul(a.tensor(), b.tensor(), context.threads);
+  const Tensor<Scalar> product = matmul(a.tensor(), b.tensor(), context.products());
   Variable<Scalar> y = context.new_tensor(product.shape());
   product.copy_to(y.writable_tensor());
   return context.record(
-      y, {a, b}, [a, b, shape = y.sizes(), threads = context.threads](const Variable<Scalar>& d_y, Tape<Scalar>& tape) {
+      y, {a, b},
+      [a, b, shape = y.sizes(), products = context.products()](const Variable<Scalar>& d_y, Tape<Scalar>& tape) {
         // A vector becomes a matrix of one row or column; the result does not have that dimension.
         TensorView<const Scalar> d = TensorView<const Scalar>(d_y.value().data(), shape), left = a.tensor(),
                                  right = b.tensor();
@@ -30,11 +31,11 @@ Variable<Scalar> batched_matmul(const Context<Scalar>& context, const Variable<S
           d = d.unsqueeze(-1);
         }
         if (a.requires_grad()) {
-          Tensor<Scalar> d_a = matmul(d, right.transpose(), threads);
+          Tensor<Scalar> d_a = matmul(d, right.transpose(), products);
           add_tensor_gradient(tape, a, a.sizes().rank() == 1 ? std::move(d_a).squeeze(-2) : std::move(d_a));
         }
         if (b.requires_grad()) {
-          Tensor<Scalar> d_b = matmul(left.transpose(), d, threads);
+          Tensor<Scalar> d_b = matmul(left.transpose(), d, products);
           add_tensor_gradient(tape, b, b.sizes().rank() == 1 ? std::move(d_b).squeeze(-1) : std::move(d_b));
         }
       });
@@ -48,13 +49,13 @@ template <class Scalar>
 Variable<Scalar> matmul(const Context<Scalar>& context, const Variable<Scalar>& a, const Variable<Scalar>& b) {
   if (a.is_tensor() || b.is_tensor()) return detail::batched_matmul(context, a, b);
   Variable<Scalar> y = context.new_matrix(a.rows(), b.cols());
-  matmul_forward<Scalar>(a.value(), b.value(), y.writable(), context.threads);
+  matmul_forward<Scalar>(a.value(), b.value(), y.writable(), context.products());
   return context.record(
-      std::move(y), {a, b}, [a, b, threads = context.threads](const Variable<Scalar>& d_y, Tape<Scalar>& tape) {
+      std::move(y), {a, b}, [a, b, products = context.products()](const Variable<Scalar>& d_y, Tape<Scalar>& tape) {
         tape.add_gradient(
-            a, [&](MatrixMap<Scalar> d_a) { matmul_backward_left<Scalar>(b.value(), d_y.value(), d_a, threads); });
+            a, [&](MatrixMap<Scalar> d_a) { matmul_backward_left<Scalar>(b.value(), d_y.value(), d_a, products); });
         tape.add_gradient(
-            b, [&](MatrixMap<Scalar> d_b) { matmul_backward_right<Scalar>(a.value(), d_y.value(), d_b, threads); });
+            b, [&](MatrixMap<Scalar> d_b) { matmul_backward_right<Scalar>(a.value(), d_y.value(), d_b, products); });
       });
 }
 
@@ -64,19 +65,20 @@ template <class Scalar>
 Variable<Scalar> linear(const Context<Scalar>& context, const Variable<Scalar>& x, const Variable<Scalar>& weight,
                         const Variable<Scalar>& bias = {}) {
   Variable<Scalar> y = context.new_rows(x, weight.rows());
-  linear_forward<Scalar>(x.value(), weight.value(), bias.value(), y.writable(), context.threads);
-  return context.record(std::move(y), {x, weight, bias},
-                        [x, weight, bias, threads = context.threads](const Variable<Scalar>& d_y, Tape<Scalar>& tape) {
-                          tape.add_gradient(x, [&](MatrixMap<Scalar> d_x) {
-                            linear_backward_input<Scalar>(weight.value(), d_y.value(), d_x, threads);
-                          });
-                          tape.add_gradient(weight, [&](MatrixMap<Scalar> d_weight) {
-                            linear_backward_weight<Scalar>(x.value(), d_y.value(), d_weight, threads);
-                          });
-                          tape.add_gradient(bias, [&](MatrixMap<Scalar> d_bias) {
-                            linear_backward_bias<Scalar>(d_y.value(), d_bias, threads);
-                          });
-                        });
+  linear_forward<Scalar>(x.value(), weight.value(), bias.value(), y.writable(), context.products());
+  return context.record(
+      std::move(y), {x, weight, bias},
+      [x, weight, bias, products = context.products()](const Variable<Scalar>& d_y, Tape<Scalar>& tape) {
+        tape.add_gradient(x, [&](MatrixMap<Scalar> d_x) {
+          linear_backward_input<Scalar>(weight.value(), d_y.value(), d_x, products);
+        });
+        tape.add_gradient(weight, [&](MatrixMap<Scalar> d_weight) {
+          linear_backward_weight<Scalar>(x.value(), d_y.value(), d_weight, products);
+        });
+        tape.add_gradient(bias, [&](MatrixMap<Scalar> d_bias) {
+          linear_backward_bias<Scalar>(d_y.value(), d_bias, products.threads);
+        });
+      });
 }
 
 namespace detail {
@@ -102,7 +104,7 @@ Variable<Scalar> linear(const Context<Scalar>& context, const Variable<Scalar>& 
     return linear(context, x, context.use(weight), bias.empty() ? Variable<Scalar>() : context.use(bias));
   Variable<Scalar> y = context.new_rows(x, weight.value.rows());
   detail::with_weight(context, weight, [&](const auto& w) {
-    linear_forward<Scalar>(x.value(), w, bias.value, y.writable(), context.threads);
+    linear_forward<Scalar>(x.value(), w, bias.value, y.writable(), context.products());
   });
   return y;
 }

@@ -23,7 +23,7 @@ inline void check_product(const Sizes& a, const Sizes& b) {
 /// Returns the products of the last two dimensions: [batch x m x k] times [batch x k x n].
 template <class Scalar>
 Tensor<Scalar> multiply_matrices(const TensorView<const Scalar>& a, const TensorView<const Scalar>& b,
-                                 Threads* threads) {
+                                 const ProductOptions& options) {
   using Compute = ComputeType<Scalar>;
   Sizes batch_a = a.shape(), batch_b = b.shape();
   const Index m = a.dimension(-2), k = a.dimension(-1), n = b.dimension(-1);
@@ -37,11 +37,11 @@ Tensor<Scalar> multiply_matrices(const TensorView<const Scalar>& a, const Tensor
   for (const Index size : {k, n}) shape_b.push_back(size);
   if constexpr (has_product<Scalar>) {
     Tensor<Scalar> y = Tensor<Scalar>::uninitialized(shape), copy;
-    multiply_batch<Scalar>(with_contiguous_lines(a, copy).expand(shape_a), b.expand(shape_b), y.view(), threads);
+    multiply_batch<Scalar>(with_contiguous_lines(a, copy).expand(shape_a), b.expand(shape_b), y.view(), options);
     return y;
   } else if constexpr (has_product<Compute>) {
     const Tensor<Compute> wide_a = a.template cast<Compute>(), wide_b = b.template cast<Compute>();
-    return multiply_matrices<Compute>(wide_a.view(), wide_b.view(), threads).template cast<Scalar>();
+    return multiply_matrices<Compute>(wide_a.view(), wide_b.view(), options).template cast<Scalar>();
   } else {
     // Integers: the sum of products, entry by entry.
     return sum(a.unsqueeze(-1) * b.unsqueeze(-3), -2).template cast<Scalar>();
@@ -55,7 +55,7 @@ Tensor<Scalar> multiply_matrices(const TensorView<const Scalar>& a, const Tensor
 /// right, and the result lacks that dimension. 16-bit entries are multiplied and summed as float. Throws if shapes do
 /// not fit. The result does not depend on the number of threads.
 template <TensorLike A, TensorLike B>
-Tensor<ScalarOf<A>> matmul(A&& a, B&& b, Threads* threads = nullptr) {
+Tensor<ScalarOf<A>> matmul(A&& a, B&& b, const ProductOptions& options = {}) {
   using Scalar = ScalarOf<A>;
   static_assert(std::is_same_v<Scalar, ScalarOf<B>>, "tensors of different types: write cast<T>() of one of them");
   const detail::Evaluated left(a);
@@ -63,7 +63,7 @@ Tensor<ScalarOf<A>> matmul(A&& a, B&& b, Threads* threads = nullptr) {
   detail::check_product(left.view().shape(), right.view().shape());
   const bool is_row = left.view().rank() == 1, is_column = right.view().rank() == 1;
   Tensor<Scalar> y = detail::multiply_matrices<Scalar>(is_row ? left.view().unsqueeze(0) : left.view(),
-                                                       is_column ? right.view().unsqueeze(1) : right.view(), threads);
+                                                       is_column ? right.view().unsqueeze(1) : right.view(), options);
   if (is_column) y = std::move(y).squeeze(-1);
   if (is_row) y = std::move(y).squeeze(is_column ? -1 : -2);
   return y;

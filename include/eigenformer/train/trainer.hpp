@@ -30,6 +30,7 @@ struct TrainingOptions {
   Threads* threads = nullptr;  // worker threads besides the calling thread; null: none
   double max_loss = 0;         // throws if the mean loss of an update is greater: training diverges; 0: no limit
   std::function<std::string()> batch_name{};  // names the last batch in messages
+  Precision precision = Precision::float32;   // of products: see Context
 };
 
 /// Loss of one batch: the sum over its items (usually target tokens) and their number. The trainer divides the
@@ -91,8 +92,10 @@ TrainingProgress make_update(Model& model, Optimizer& optimizer, Tape<typename O
   for (Index i = 0; i < options.accumulate; ++i) {
     const auto batch = next_batch();
     Rng own_rng = update_rng(options.seed.value_or(0), progress.update, i);
-    const Context<Scalar> context{
-        .tape = &tape, .rng = options.seed ? &own_rng : options.rng, .threads = options.threads};
+    const Context<Scalar> context{.tape = &tape,
+                                  .rng = options.seed ? &own_rng : options.rng,
+                                  .threads = options.threads,
+                                  .precision = options.precision};
     const BatchLoss<Scalar> batch_loss = loss(context, batch);
     const auto value = static_cast<double>(batch_loss.sum.scalar());
     tape.backward(batch_loss.sum);

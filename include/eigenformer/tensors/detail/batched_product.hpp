@@ -3,8 +3,7 @@
 
 #include <vector>
 
-#include "eigenformer/core/threads.hpp"
-#include "eigenformer/kernels/detail/gemm/product.hpp"
+#include "eigenformer/kernels/detail/gemm/bfloat16_product.hpp"
 #include "eigenformer/tensors/detail/runs.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI::detail {
@@ -17,7 +16,7 @@ inline constexpr bool has_product = std::is_same_v<Scalar, float> || std::is_sam
 /// several dimensions. Strides: a has contiguous rows or columns, b any strides, c contiguous rows.
 template <class Scalar>
 void multiply_batch(const TensorView<const Scalar>& a, const TensorView<const Scalar>& b, const TensorView<Scalar>& c,
-                    Threads* threads) {
+                    const ProductOptions& options) {
   const int batch = c.rank() - 2;
   Product<Scalar> product{.rows = c.dimension(-2),
                           .cols = c.dimension(-1),
@@ -38,7 +37,7 @@ void multiply_batch(const TensorView<const Scalar>& a, const TensorView<const Sc
                });
   // Many products: one task each. Few products: each is split among the threads.
   const bool are_many = batch > 0 && places.size() >= 8;
-  parallel_for(are_many ? threads : nullptr, static_cast<Index>(places.size()), 1, [&](Index i, Index) {
+  parallel_for(are_many ? options.threads : nullptr, static_cast<Index>(places.size()), 1, [&](Index i, Index) {
     const std::array<Index, 3>& place = places[static_cast<std::size_t>(i)];
     Product<Scalar> own = product;
     own.c.data += place[0];
@@ -46,7 +45,7 @@ void multiply_batch(const TensorView<const Scalar>& a, const TensorView<const Sc
       own.a.data += place[1];
       own.b.data += place[2];
     }
-    multiply<Scalar>(own, are_many ? nullptr : threads);
+    multiply<Scalar>(own, ProductOptions(are_many ? nullptr : options.threads, options.precision));
   });
 }
 

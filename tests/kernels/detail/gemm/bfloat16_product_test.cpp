@@ -28,7 +28,7 @@ std::vector<std::pair<std::string, Kernel>> bfloat16_kernels() {
   return kernels;
 }
 
-Matrix<double> rounded(const Matrix<float>& x) {
+Matrix<double> as_bfloat16(const Matrix<float>& x) {
   return x.cast<Eigen::bfloat16>().cast<float>().cast<double>();
 }
 
@@ -76,7 +76,8 @@ struct RoundedProduct {
 
   /// Returns the largest error of c in units of its bound: depth roundings of the sum of magnitudes.
   double error(const Matrix<float>& c, Start from) const {
-    Matrix<double> expected = rounded(a) * rounded(b), bound = rounded(a).cwiseAbs() * rounded(b).cwiseAbs();
+    Matrix<double> expected = as_bfloat16(a) * as_bfloat16(b),
+                   bound = as_bfloat16(a).cwiseAbs() * as_bfloat16(b).cwiseAbs();
     if (from != Start::zeros) {
       const Matrix<double> added =
           from == Start::row ? start.row(0).replicate(a.rows(), 1).cast<double>().eval() : start.cast<double>().eval();
