@@ -51,6 +51,7 @@ void demo(const DemoArguments& arguments) {
   settings.batch_tokens = 1024;
   settings.seed = arguments.seed + 1;
   settings.threads = &pool;
+  settings.precision = ef::value_of<ef::Precision>(arguments.precision);
   train_model(model, encode(model, learnt, options.max_length, "demo"), settings);
 
   const Translator translator(model, &pool);

@@ -143,6 +143,7 @@ int run_program(int argc, char** argv) {
   add_seed(demo_command, demo_arguments.seed);
   demo_command->add_option("--svg", demo_arguments.svg, "file for the attention heat map")->capture_default_str();
   add_threads(demo_command, demo_arguments.threads);
+  add_precision(demo_command, demo_arguments.precision);
 
   CompareArguments compare_arguments;
   CLI::App* compare_command = app.add_subcommand(

@@ -38,6 +38,7 @@ struct DemoArguments {
   std::uint64_t seed = 1;
   int threads = 0;
   std::string svg = "attention.svg";
+  std::string precision = "float32";
 };
 void demo(const DemoArguments& arguments);
 
@@ -92,6 +93,7 @@ struct TrainArguments {
   std::string schedule = "inverse_square_root";
   ef::Index warmup = 0;  // updates; 0: the preset's
   std::string optimizer = "adam";
+  std::string precision = "float32";                                               // of products
   double weight_decay = -1;                                                        // below 0: the optimiser's
   double embedding_dropout = -1, attention_dropout = -1, activation_dropout = -1;  // below 0: `dropout`
   std::vector<std::string> freeze;                                                 // patterns of parameter names

@@ -99,8 +99,10 @@ void print_batches(const ReplayArguments& arguments, const Model& before, const 
     const ef::Index shown = arguments.pair - first;  // in this batch, from 0
     BatchReport report{before, batch, {}};
     const bool draws = shown >= 0 && shown < report.pairs();
-    const ef::Context<float> context{
-        .rng = &rng, .threads = settings.threads, .attention = draws ? &recorder : nullptr};
+    const ef::Context<float> context{.rng = &rng,
+                                     .threads = settings.threads,
+                                     .attention = draws ? &recorder : nullptr,
+                                     .precision = settings.precision};
     const ef::Matrix<float> logits = network(context, batch.source, batch.target).value();
     report.losses = ef::token_losses<float>(logits, batch.next, settings.label_smoothing);
     report.print(first);

@@ -20,6 +20,8 @@ std::string run_hash(const TrainArguments& arguments, const TrainingData& data, 
     add(lines->size());
     for (const std::string& line : *lines) hash.add_numbers(std::span<const char>(line.c_str(), line.size() + 1));
   }
+  if (arguments.precision != "float32")  // so that older runs keep their hash
+    add(static_cast<std::uint64_t>(ef::value_of<ef::Precision>(arguments.precision)));
   if (!arguments.init.empty()) add(ef::parameter_hash(initial.network));
   return hex(hash.value());
 }

@@ -84,6 +84,7 @@ TrainingSettings settings_of(const TrainArguments& arguments, ef::Threads* threa
   settings.freeze = arguments.freeze;
   settings.seed = arguments.seed + 1;
   settings.threads = threads;
+  settings.precision = ef::value_of<ef::Precision>(arguments.precision);
   settings.checkpoint_every = arguments.checkpoint_every;
   return settings;
 }

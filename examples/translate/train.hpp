@@ -124,6 +124,7 @@ void visit_options(Options& arguments, auto&& visitor) {
   visit("schedule", arguments.schedule);
   visit("warmup", arguments.warmup);
   visit("optimizer", arguments.optimizer);
+  visit("precision", arguments.precision);
   visit("weight-decay", arguments.weight_decay);
   visit("embedding-dropout", arguments.embedding_dropout);
   visit("attention-dropout", arguments.attention_dropout);

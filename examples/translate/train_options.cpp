@@ -22,6 +22,14 @@ std::optional<TrainArguments> arguments_of_run(const std::string& out) {
 
 }  // namespace
 
+void add_precision(CLI::App* command, std::string& precision) {
+  command
+      ->add_option("--precision", precision,
+                   "type in which training multiplies matrices; bfloat16 is faster on many processors")
+      ->check(CLI::IsMember({"float32", "bfloat16"}))
+      ->capture_default_str();
+}
+
 void add_run_options(CLI::App* command, TrainArguments& arguments) {
   const auto add_count = [&](const char* name, ef::Index& value, std::uint64_t smallest, std::uint64_t largest,
                              const char* help) {
@@ -49,6 +57,7 @@ void add_run_options(CLI::App* command, TrainArguments& arguments) {
   command->add_option("--optimizer", arguments.optimizer, "optimiser; muon leaves embeddings and vectors to Adam")
       ->check(CLI::IsMember({"adam", "adamw", "muon"}))
       ->capture_default_str();
+  add_precision(command, arguments.precision);
   command->add_option("--weight-decay", arguments.weight_decay, "weight decay (default: 0, or 0.01 for adamw)")
       ->check(number_in(0, 1, "from 0 to 1"));
   add_rate("--embedding-dropout", arguments.embedding_dropout,
@@ -116,6 +125,7 @@ void check_arguments(const TrainArguments& arguments) {
   ef::check(arguments.shuffle_buffer > 0, "--shuffle-buffer: expected 1 or more");
   check_choice("--preset", arguments.preset, {"tiny", "base"});
   check_choice("--optimizer", arguments.optimizer, {"adam", "adamw", "muon"});
+  check_choice("--precision", arguments.precision, {"float32", "bfloat16"});
   check_choice("--average-of", arguments.average_of, {"last", "best"});
   check_choice("--stop-metric", arguments.stop_metric, {"bleu", "perplexity"});
   ef::check(arguments.batch_tokens > 0 && arguments.accumulate > 0 && arguments.keep > 0 && arguments.max_length > 0,

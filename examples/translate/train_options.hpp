@@ -12,6 +12,9 @@ namespace translate {
 /// Adds the options to the command.
 void add_run_options(CLI::App* command, TrainArguments& arguments);
 
+/// Adds the option --precision.
+void add_precision(CLI::App* command, std::string& precision);
+
 /// Adds the options of `replay`, except those that it shares with other commands.
 void add_replay_options(CLI::App* command, ReplayArguments& arguments);
 

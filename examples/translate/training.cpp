@@ -195,6 +195,7 @@ ef::TrainingOptions update_options(const TrainingSettings& settings, const Model
   options.schedule = schedule_of(settings, updates_in(settings, batches));
   options.seed = settings.seed;
   options.threads = settings.threads;
+  options.precision = settings.precision;
   // Ten times the loss of a uniform guess.
   options.max_loss = 10 * std::log(static_cast<double>(model.target.vocabulary.size()));
   options.batch_name = [&batches] {

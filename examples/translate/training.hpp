@@ -99,7 +99,8 @@ struct TrainingSettings {
   std::uint64_t seed = 1;
   std::vector<std::string> freeze{};  // patterns of the parameters that are not trained
   ef::Threads* threads = nullptr;
-  ef::Index checkpoint_every = 0;  // updates; 0: only when training ends
+  ef::Precision precision = ef::Precision::float32;  // of the products of updates; validations use float32
+  ef::Index checkpoint_every = 0;                    // updates; 0: only when training ends
   // Callbacks, which may be empty. validate receives the moving average if there is one, otherwise the model. It
   // returns whether training goes on. is_scheduled: false if the run validates here only because it was interrupted.
   std::function<bool(const Model&, const ef::TrainingProgress&, bool is_scheduled)> validate{};

@@ -30,7 +30,8 @@ MODELS = {"transformer": ["--width", "32"],
                         "--average", "2", "--average-of", "best", "--patience", "30", "--alignments", "links.txt"],
           "muon": ["--width", "32", "--optimizer", "muon", "--ema", "0.9", "--accumulate", "2", "--freeze",
                    "source_embedding*", "--schedule", "cosine", "--warmup", "5"],
-          "streamed": ["--width", "32", "--max-length", "20", "--alignments", "links.txt", "--shuffle-buffer", "40"]}
+          "streamed": ["--width", "32", "--max-length", "20", "--alignments", "links.txt", "--precision", "bfloat16",
+                       "--shuffle-buffer", "40"]}
 
 
 def command(out, threads, *options):
