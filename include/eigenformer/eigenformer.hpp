@@ -16,6 +16,7 @@
 #include "eigenformer/kernels/scores.hpp"
 #include "eigenformer/layers/encoder_decoder.hpp"
 #include "eigenformer/models/guided_loss.hpp"
+#include "eigenformer/models/training_flops.hpp"
 #include "eigenformer/models/translation_model.hpp"
 #include "eigenformer/ops/attention_bias.hpp"
 #include "eigenformer/ops/cross_entropy.hpp"

@@ -1,0 +1,104 @@
+// The floating-point operations of training a model, for the model FLOP utilisation (MFU) of Chowdhery et al. 2022
+// ("PaLM", arXiv 2204.02311, appendix B): operations that the model needs per second, divided by the machine's peak.
+#pragma once
+
+#include <string>
+
+#include "eigenformer/models/recurrent_seq2seq.hpp"
+#include "eigenformer/models/transformer.hpp"
+
+namespace eigenformer::inline EIGENFORMER_ABI {
+
+namespace detail {
+
+/// Returns the entries of a layer's weight matrices. Vectors, such as biases and gains, are no products.
+template <class Layer>
+double weight_count(const Layer& layer) {
+  double count = 0;
+  for_each_parameter(layer, [&](const std::string&, const auto& parameter) {
+    if (parameter.value.rows() > 1) count += static_cast<double>(parameter.size());
+  });
+  return count;
+}
+
+/// Returns the number of pairs of a query and a key of the same sequence. causal: of those that Causal shows.
+inline double attended_pairs(const RowOffsets& queries, const RowOffsets& keys, bool causal = false) {
+  double pairs = 0;
+  for (Index s = 0; s < queries.sequences(); ++s) {
+    const auto q = static_cast<double>(queries.length(s)), k = static_cast<double>(keys.length(s));
+    pairs += causal ? q * (q + 1) / 2 : q * k;
+  }
+  return pairs;
+}
+
+/// Returns the multiply-adds of one attention layer in the forward pass.
+template <class Scalar>
+double attention_products(const MultiHeadAttention<Scalar>& layer, double queries, double keys, double pairs) {
+  const double of_queries = weight_count(layer.q) + weight_count(layer.out_proj);
+  const double of_keys = weight_count(layer.k) + weight_count(layer.v);
+  const auto width = static_cast<double>(layer.out_proj.inputs());
+  return of_queries * queries + of_keys * keys + 2 * width * pairs;
+}
+
+/// Returns the multiply-adds of an encoder in the forward pass.
+template <class Scalar>
+double encoder_products(const Encoder<Scalar>& encoder, const RowOffsets& rows) {
+  const auto tokens = static_cast<double>(rows.rows());
+  double products = 0;
+  for (const EncoderLayer<Scalar>& layer : encoder.layers)
+    products += attention_products(layer.self_attn, tokens, tokens, attended_pairs(rows, rows)) +
+                weight_count(layer.feed_forward) * tokens;
+  return products;
+}
+
+/// Returns the operations of a training step. The backward multiplies twice as often as the forward: once for the
+/// gradients of inputs, once for those of weights.
+inline double training_flops(double products) {
+  return 6 * products;
+}
+
+}  // namespace detail
+
+/// Returns the floating-point operations of the forward and backward pass on a batch: 6 per weight and token, and
+/// 12 * width per layer and pair of a query and a key that it sees. Scores of the model's options may hide more pairs;
+/// these count nevertheless. Lookups, norms, activations, softmax and the optimiser do not count, nor what an
+/// implementation computes twice.
+template <class Scalar>
+double training_flops(const Transformer<Scalar>& model, const TranslationBatch& batch) {
+  const RowOffsets source = batch.source.rows.for_rows(static_cast<Index>(batch.source.ids.size()), "training_flops",
+                                                       "source"),
+                   target = batch.target.rows.for_rows(static_cast<Index>(batch.target.ids.size()), "training_flops",
+                                                       "target");
+  const auto keys = static_cast<double>(source.rows()), queries = static_cast<double>(target.rows());
+  double products =
+      detail::encoder_products(model.encoder, source) + static_cast<double>(model.output_weight().size()) * queries;
+  for (const DecoderLayer<Scalar>& layer : model.decoder.layers)
+    products +=
+        detail::attention_products(layer.self_attn, queries, queries, detail::attended_pairs(target, target, true)) +
+        detail::attention_products(layer.multihead_attn, queries, keys, detail::attended_pairs(target, source)) +
+        detail::weight_count(layer.feed_forward) * queries;
+  return detail::training_flops(products);
+}
+
+/// Returns the floating-point operations of the forward and backward pass on a batch: 6 per weight and token, and
+/// 12 * hidden per pair of a target and a source token if the decoder attends.
+template <class Scalar>
+double training_flops(const RecurrentSeq2Seq<Scalar>& model, const TranslationBatch& batch) {
+  const RowOffsets source = batch.source.rows.for_rows(static_cast<Index>(batch.source.ids.size()), "training_flops",
+                                                       "source"),
+                   target = batch.target.rows.for_rows(static_cast<Index>(batch.target.ids.size()), "training_flops",
+                                                       "target");
+  const auto keys = static_cast<double>(source.rows()), queries = static_cast<double>(target.rows());
+  const bool attends = model.options.context == SourceContext::attention;
+  const double of_keys = detail::weight_count(model.encoder) + detail::weight_count(model.convolution) +
+                         (attends ? detail::weight_count(model.attention.key) : 0);
+  const double of_queries = detail::weight_count(model.decoder) + detail::weight_count(model.combine) +
+                            static_cast<double>(model.output_weight().size()) +
+                            (attends ? detail::weight_count(model.attention.query) : 0);
+  const double pairs = attends ? detail::attended_pairs(target, source) : 0;
+  return detail::training_flops(detail::encoder_products(model.self_attention, source) + of_keys * keys +
+                                detail::weight_count(model.bridge) * static_cast<double>(source.sequences()) +
+                                of_queries * queries + 2 * static_cast<double>(model.options.hidden) * pairs);
+}
+
+}  // namespace eigenformer::inline EIGENFORMER_ABI
