@@ -145,6 +145,22 @@ TEMPLATE_TEST_CASE("a row's result is the same to the last bit alone and in any 
     CHECK(identical<TestType>(ef::matmul(x, weight.row(j).transpose()), by_columns.col(j)));
 }
 
+TEMPLATE_TEST_CASE("a product divided among threads is the same to the last bit", "[kernels]", float, double) {
+  ef::Rng rng(14);
+  ef::ThreadPool pool(3);
+  for (const ef::Shape s : {ef::Shape{63, 200}, ef::Shape{64, 1}, ef::Shape{128, 128}, ef::Shape{245, 37},
+                            ef::Shape{300, 147}, ef::Shape{513, 65}}) {
+    CAPTURE(s.rows, s.cols);
+    const auto x = random_matrix<TestType>(261, s.cols, rng), d_y = random_matrix<TestType>(261, s.rows, rng);
+    Matrix<TestType> alone(s.rows, s.cols), shared(s.rows, s.cols);
+    ef::linear_backward_weight<TestType>(x, d_y, alone);
+    ef::linear_backward_weight<TestType>(x, d_y, shared, &pool);
+    CHECK(max_error(alone, naive_product(d_y.transpose().template cast<double>(), x.template cast<double>())) <
+          dot_tolerance<TestType>(261));
+    CHECK(identical<TestType>(shared, alone));
+  }
+}
+
 TEMPLATE_TEST_CASE("matmul takes any Eigen matrices", "[kernels]", float, double) {
   using ByColumns = Eigen::Matrix<TestType, Eigen::Dynamic, Eigen::Dynamic>;
   ef::Rng rng(5);
