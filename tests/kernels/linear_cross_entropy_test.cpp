@@ -76,6 +76,34 @@ TEMPLATE_TEST_CASE("the loss in chunks, and its gradients, are those of the logi
       }
 }
 
+TEMPLATE_TEST_CASE("a loss with its gradients is the loss, then the gradients", "[kernels]", float, double) {
+  ef::Rng rng(21);
+  ef::ThreadPool pool(3);
+  for (const Index vocabulary_size : {7, 70000})  // the second in chunks of 64 tokens
+    for (const Index tokens : {0, 3, 150}) {
+      CAPTURE(vocabulary_size, tokens);
+      const Case<TestType> c(tokens, 6, vocabulary_size, true, rng);
+      const ef::CrossEntropyOptions options{.label_smoothing = 0.1, .reduction = ef::Reduction::sum};
+      const ef::LinearCrossEntropyInputs<TestType> in{c.x, c.weight, c.bias};
+      Matrix<TestType> log_sum_exp(tokens, 1), d_x(tokens, 6), d_weight(vocabulary_size, 6), d_bias(1, vocabulary_size);
+      const TestType loss = ef::linear_cross_entropy_forward<TestType>(in, c.labels, options, log_sum_exp);
+      ef::linear_cross_entropy_backward<TestType>({in, log_sum_exp}, c.labels, options, TestType(1),
+                                                  {d_x, d_weight, d_bias});
+      for (ef::Threads* threads : {static_cast<ef::Threads*>(nullptr), static_cast<ef::Threads*>(&pool)}) {
+        Matrix<TestType> x_once(tokens, 6), weight_once(vocabulary_size, 6), bias_once(1, vocabulary_size), none;
+        CHECK(ef::linear_cross_entropy_with_gradients<TestType>(in, c.labels, options, {x_once, weight_once, bias_once},
+                                                                threads) == loss);
+        CHECK(identical<TestType>(x_once, d_x));
+        CHECK(identical<TestType>(weight_once, d_weight));
+        CHECK(identical<TestType>(bias_once, d_bias));
+        x_once.setZero();
+        CHECK(ef::linear_cross_entropy_with_gradients<TestType>(in, c.labels, options, {x_once, none, none}, threads) ==
+              loss);
+        CHECK(identical<TestType>(x_once, d_x));
+      }
+    }
+}
+
 TEST_CASE("the logits of a large vocabulary are never held", "[kernels]") {
   ef::Rng rng(18);
   const Index tokens = 600, vocabulary_size = 65536;
@@ -97,6 +125,9 @@ TEST_CASE("a loss in chunks names what does not fit", "[kernels]") {
   CHECK(message_of([&] {
           ef::linear_cross_entropy_forward<float>({c.x, c.weight, c.bias}, c.labels, {}, wrong);
         }) == "cross_entropy: log_sum_exp is [3 x 1], expected [4 x 1]");
+  CHECK(message_of([&] {
+          ef::linear_cross_entropy_with_gradients<float>({c.x, c.weight, c.bias}, c.labels, {}, {wrong, wrong, wrong});
+        }) == "cross_entropy: d_x is [3 x 1], expected [4 x 3]");
 }
 
 TEST_CASE("the loss in bfloat16, and its gradients, are those of products in bfloat16", "[kernels]") {

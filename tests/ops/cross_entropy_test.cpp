@@ -32,4 +32,8 @@ TEST_CASE("gradients of an output layer and its cross entropy in one", "[ops]") 
   ef::testing::check_op({x, weight}, [&](const ef::Context<double>& c, const std::vector<ef::Variable<double>>& in) {
     return ef::linear_cross_entropy(c, in[0], in[1], ef::Variable<double>(), labels, options);
   });
+  ef::testing::check_op({x}, [&](const ef::Context<double>& c, const std::vector<ef::Variable<double>>& in) {
+    return ef::linear_cross_entropy(c, in[0], ef::Variable<double>(weight), ef::Variable<double>(bias), labels,
+                                    options);
+  });
 }

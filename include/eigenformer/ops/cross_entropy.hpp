@@ -30,29 +30,37 @@ Variable<Scalar> cross_entropy(const Context<Scalar>& context, const Variable<Sc
 }
 
 /// Returns the cross entropy loss [1 x 1] of the logits x weight^T + bias, given a label for each row. The logits are
-/// never stored in full, which saves memory with large vocabularies.
+/// never stored in full, which saves memory with large vocabularies. With a tape, the gradients are computed at once,
+/// so that the logits are computed once; the backward scales them by the gradient of the loss.
 /// x: [tokens x width]; weight: [vocabulary size x width]; bias: [1 x vocabulary size], or empty for none.
 template <class Scalar>
 Variable<Scalar> linear_cross_entropy(const Context<Scalar>& context, const Variable<Scalar>& x,
                                       const Variable<Scalar>& weight, const Variable<Scalar>& bias,
                                       std::span<const Token> labels, const CrossEntropyOptions& options = {}) {
   Variable<Scalar> loss = context.new_matrix(1, 1);
-  Variable<Scalar> log_sum_exp = context.new_matrix(x.rows(), 1);
-  loss.writable()(0, 0) = linear_cross_entropy_forward<Scalar>({x.value(), weight.value(), bias.value()}, labels,
-                                                               options, log_sum_exp.writable(), context.products());
-  if (context.tape == nullptr) return loss;
+  const LinearCrossEntropyInputs<Scalar> in{x.value(), weight.value(), bias.value()};
+  if (context.tape == nullptr) {
+    Variable<Scalar> log_sum_exp = context.new_matrix(x.rows(), 1);
+    loss.writable()(0, 0) =
+        linear_cross_entropy_forward<Scalar>(in, labels, options, log_sum_exp.writable(), context.products());
+    return loss;
+  }
+  const auto gradient_of = [&](const Variable<Scalar>& input) {
+    return input.requires_grad() ? context.tape->new_matrix(input.rows(), input.cols()) : Variable<Scalar>();
+  };
+  Variable<Scalar> d_x = gradient_of(x), d_weight = gradient_of(weight), d_bias = gradient_of(bias);
+  loss.writable()(0, 0) = linear_cross_entropy_with_gradients<Scalar>(
+      in, labels, options, {d_x.writable(), d_weight.writable(), d_bias.writable()}, context.products());
   return context.record(std::move(loss), {x, weight, bias},
-                        [x, weight, bias, kept = std::vector<Token>(labels.begin(), labels.end()), log_sum_exp, options,
-                         products = context.products()](const Variable<Scalar>& d_loss, Tape<Scalar>& tape) {
-                          Variable<Scalar> d_x = tape.new_matrix(x.rows(), x.cols());
-                          Variable<Scalar> d_weight = tape.new_matrix(weight.rows(), weight.cols());
-                          Variable<Scalar> d_bias = tape.new_matrix(bias.rows(), bias.cols());
-                          linear_cross_entropy_backward<Scalar>(
-                              {{x.value(), weight.value(), bias.value()}, log_sum_exp.value()}, kept, options,
-                              d_loss.scalar(), {d_x.writable(), d_weight.writable(), d_bias.writable()}, products);
-                          tape.add_gradient(x, std::move(d_x));
-                          tape.add_gradient(weight, std::move(d_weight));
-                          tape.add_gradient(bias, std::move(d_bias));
+                        [x, weight, bias, d_x = std::move(d_x), d_weight = std::move(d_weight),
+                         d_bias = std::move(d_bias)](const Variable<Scalar>& d_loss, Tape<Scalar>& tape) mutable {
+                          const auto add_scaled = [&](const Variable<Scalar>& input, Variable<Scalar>& gradient) {
+                            if (d_loss.scalar() != 1) gradient.writable() *= d_loss.scalar();
+                            tape.add_gradient(input, std::move(gradient));
+                          };
+                          add_scaled(x, d_x);
+                          add_scaled(weight, d_weight);
+                          add_scaled(bias, d_bias);
                         });
 }
 
