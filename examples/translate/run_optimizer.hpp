@@ -29,7 +29,7 @@ class RunOptimizer {
     std::visit([&](auto& optimizer) { optimizer.update(parameters, gradients, rate, factor, threads); }, chosen_);
     if (ema_decay_ == 0) return;
     if (!average_) average_.emplace(ema_decay_);
-    average_->add(parameters, updates());
+    average_->add(parameters, updates(), threads);
   }
   static void visit(auto& self, auto&& visitor) {
     visitor("optimizer", self.chosen_);

@@ -2,6 +2,7 @@
 
 #include <new>
 
+#include "eigenformer/core/thread_pool.hpp"
 #include "eigenformer/ops/arithmetic.hpp"
 #include "eigenformer/ops/matmul.hpp"
 #include "support/allocations.hpp"
@@ -31,6 +32,22 @@ TEST_CASE("gradients of shared results are summed, and shared memory is not writ
   tape.backward(ef::sum(context, ef::add(context, y, y)));
   REQUIRE(tape.gradient(a)(0, 0) == 2 * (1 + 2 * 2));
   REQUIRE(tape.gradient(b)(0, 0) == 2 * (1 + 10));
+}
+
+TEST_CASE("gradients do not depend on the number of threads", "[autograd]") {
+  ef::Rng rng(7);
+  ef::ThreadPool pool(3);
+  const Eigen::MatrixXd x0 = ef::testing::random_matrix<double>(300, 257, rng);
+  const auto gradient = [&](ef::Threads* threads) {
+    ef::Tape<double> tape;
+    const ef::Context<double> context{.tape = &tape, .threads = threads};
+    const Variable x = tape.variable(x0);
+    const Variable sum = ef::add(context, x, ef::add(context, ef::multiply(context, x, x), x));
+    tape.backward(ef::sum(context, sum), 1, threads);
+    return tape.gradient(x);
+  };
+  REQUIRE(gradient(&pool) == gradient(nullptr));
+  REQUIRE(gradient(&pool).isApprox(2 * x0 + Eigen::MatrixXd::Constant(300, 257, 2)));
 }
 
 TEST_CASE("a parameter is one input however often it is used, and gradients add up over recordings", "[autograd]") {

@@ -1,7 +1,9 @@
 #include "eigenformer/train/clip.hpp"
 
+#include "eigenformer/core/thread_pool.hpp"
 #include "support/catch.hpp"
 #include "support/message_of.hpp"
+#include "support/random.hpp"
 
 namespace ef = eigenformer;
 
@@ -27,6 +29,20 @@ TEST_CASE("the global norm is that of all gradients together", "[train]") {
   CHECK(std::abs(norm * ef::clip_factor(norm, 1) - 1) < 1e-14);
   CHECK(ef::clip_factor(norm, 100) == 1);
   CHECK(ef::clip_factor(norm, 0) == 1);
+}
+
+TEST_CASE("the global norm does not depend on the number of threads", "[train]") {
+  ef::Rng rng(3);
+  ef::ThreadPool pool(3);
+  const TwoMatrices pair;
+  const auto x = ef::testing::random_matrix<double>(700, 211, rng);
+  ef::Gradients<double> alone, shared;
+  for (int i = 0; i < 2; ++i) {  // copied, then added
+    alone.add(pair.a, {x.data(), 700, 211});
+    shared.add(pair.a, {x.data(), 700, 211}, &pool);
+  }
+  CHECK(shared[pair.a] == 2 * x);
+  CHECK(ef::global_norm(pair, shared, &pool) == ef::global_norm(pair, alone));
 }
 
 TEST_CASE("a norm is finite, or names the parameter whose gradient is not", "[train]") {

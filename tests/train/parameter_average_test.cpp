@@ -1,5 +1,6 @@
 #include "eigenformer/train/parameter_average.hpp"
 
+#include "eigenformer/core/thread_pool.hpp"
 #include "eigenformer/train/early_stopping.hpp"
 #include "eigenformer/train/parameter_list.hpp"
 #include "support/catch.hpp"
@@ -74,6 +75,23 @@ TEST_CASE("the exponential average follows its formula and is restored", "[train
     CHECK(model.second.value == shown.second.value);
   }
   CHECK_THROWS_AS(ef::ExponentialAverage<float>(1), ef::Error);
+}
+
+TEST_CASE("the exponential average does not depend on the number of threads", "[train]") {
+  ef::Rng rng(34);
+  ef::ThreadPool pool(3);
+  ef::Parameter<double> large(ef::testing::random_matrix<double>(301, 257, rng)), alone;
+  ef::ParameterList<double> list{{{"large", &large}}};
+  ef::ExponentialAverage<double> average, with_threads;
+  for (ef::Index update = 1; update <= 3; ++update) {
+    large.value *= -1.5;
+    average.add(list, update);
+    with_threads.add(list, update, &pool);
+  }
+  average.copy_to(list);
+  alone = large;
+  with_threads.copy_to(list);
+  CHECK(large.value == alone.value);
 }
 
 TEST_CASE("the exponential average takes neither more nor fewer parameters than it holds", "[train]") {

@@ -5,8 +5,28 @@
 #include <utility>
 
 #include "eigenformer/autograd/parameter.hpp"
+#include "eigenformer/core/threads.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
+
+namespace detail {
+
+/// Writes to = a + b, or to = b if a is null. All have `count` entries; `to` may be a.
+template <class Scalar>
+void write_sum(Scalar* to, const Scalar* a, const Scalar* b, Index count, Threads* threads) {
+  constexpr Index grain = 32768;
+  using Entries = Eigen::Array<Scalar, 1, Eigen::Dynamic>;
+  parallel_for(threads, count, grain, [&](Index begin, Index end) {
+    Eigen::Map<Entries> sum(to + begin, end - begin);
+    const Eigen::Map<const Entries> added(b + begin, end - begin);
+    if (a == nullptr)
+      sum = added;
+    else
+      sum = Eigen::Map<const Entries>(a + begin, end - begin) + added;
+  });
+}
+
+}  // namespace detail
 
 /// Accumulates a gradient for each parameter. Parameters are identified by address, so the model must not move
 /// meanwhile. Memory is reused from step to step.
@@ -28,14 +48,12 @@ class Gradients {
     return sum != nullptr ? *sum : Matrix<Scalar>(Matrix<Scalar>::Zero(parameter.value.rows(), parameter.value.cols()));
   }
 
-  void add(const Parameter<Scalar>& parameter, const ConstMatrixMap<Scalar>& gradient) {
+  void add(const Parameter<Scalar>& parameter, const ConstMatrixMap<Scalar>& gradient, Threads* threads = nullptr) {
     Entry& entry = sums_[&parameter];
-    if (entry.used) {
-      entry.sum += gradient;
-    } else {
-      entry.sum = gradient;
-      entry.used = true;
-    }
+    if (!entry.used) entry.sum.resize(gradient.rows(), gradient.cols());
+    Scalar* sum = entry.sum.data();
+    detail::write_sum<Scalar>(sum, entry.used ? sum : nullptr, gradient.data(), gradient.size(), threads);
+    entry.used = true;
   }
 
   /// Resets all gradients to "none" for the next step.

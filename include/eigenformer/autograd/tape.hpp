@@ -83,8 +83,9 @@ class Tape {
   Variable<Scalar> new_matrix(Index rows, Index cols) { return {workspace_.allocate<Scalar>(rows * cols), rows, cols}; }
 
   /// Computes the gradient of seed * loss with respect to every variable and parameter that it depends on.
-  /// loss: [1 x 1]. Throws if the loss has another shape, depends on none of them, or belongs to another recording.
-  void backward(const Variable<Scalar>& loss, Scalar seed = 1) {
+  /// loss: [1 x 1]. threads: add gradients; the operations use those of their context. Throws if the loss has another
+  /// shape, depends on none of them, or belongs to another recording.
+  void backward(const Variable<Scalar>& loss, Scalar seed = 1, Threads* threads = nullptr) {
     check(shape(loss) == Shape{1, 1}, "Tape::backward: the loss is ", shape(loss), ", expected [1 x 1]");
     check(loss.requires_grad(), "Tape::backward: the loss does not depend on any variable or parameter of this tape");
     check_ours(loss);
@@ -92,6 +93,7 @@ class Tape {
     d_loss.writable()(0, 0) = seed;
     nodes_[static_cast<std::size_t>(loss.node_)].gradient = std::move(d_loss);
     ended_ = true;
+    threads_ = threads;
     for (auto i = static_cast<std::size_t>(loss.node_) + 1; i-- > 0;) {
       // Moved out, so that this node's memory is freed for the nodes before it.
       const Backward backward = std::exchange(nodes_[i].backward, nullptr);
@@ -101,7 +103,7 @@ class Tape {
       if (backward != nullptr)
         backward(gradient, *this);
       else
-        gradients_.add(*nodes_[i].parameter, gradient.value());
+        gradients_.add(*nodes_[i].parameter, gradient.value(), threads);
     }
     for (Node& node : nodes_) node.backward = nullptr;
   }
@@ -141,10 +143,10 @@ class Tape {
     if (sum.size() == 0) {
       sum = std::move(d_x);
     } else if (sum.data_.use_count() == 1) {
-      sum.writable() += d_x.value();
+      detail::write_sum<Scalar>(sum.data_.get(), sum.data_.get(), d_x.data_.get(), sum.size(), threads_);
     } else {  // shared with another input's gradient, as after y = a + b
       Variable<Scalar> total = new_matrix(x.rows(), x.cols());
-      total.writable() = sum.value() + d_x.value();
+      detail::write_sum<Scalar>(total.data_.get(), sum.data_.get(), d_x.data_.get(), sum.size(), threads_);
       sum = std::move(total);
     }
   }
@@ -197,6 +199,7 @@ class Tape {
   std::vector<Node> nodes_;
   std::unordered_map<const Parameter<Scalar>*, Variable<Scalar>> used_;
   Gradients<Scalar> gradients_;
+  Threads* threads_ = nullptr;  // of the last backward
   std::uint64_t recording_ = 0;
   bool ended_ = false;
 };

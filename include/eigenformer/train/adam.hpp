@@ -1,7 +1,10 @@
 // The optimisers Adam and AdamW.
 #pragma once
 
+#include <algorithm>
+#include <atomic>
 #include <cmath>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -12,6 +15,29 @@
 #include "eigenformer/train/clip.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
+
+namespace detail {
+
+/// Returns whether the squares of factor * gradient are all finite. Looks at all entries of a row before it decides, so
+/// that the compiler can vectorise.
+template <class Scalar>
+bool has_finite_squares(const Matrix<Scalar>& gradient, Scalar factor, Threads* threads) {
+  using Bits = decltype(bits_of(factor));
+  const Bits infinite = bits_of(std::numeric_limits<Scalar>::infinity());
+  std::atomic<bool> finite{true};
+  for_each_gradient_row(gradient, threads, [&](Index row) {
+    const Scalar* g = gradient.data() + row * gradient.cols();
+    Bits largest = 0;  // of a positive number, NaN included, greater bits are a greater number
+    for (Index i = 0; i < gradient.cols(); ++i) {
+      const Scalar scaled = factor * g[i];
+      largest = std::max<Bits>(largest, bits_of(scaled * scaled) << 1 >> 1);
+    }
+    if (largest >= infinite) finite.store(false, std::memory_order_relaxed);
+  });
+  return finite.load();
+}
+
+}  // namespace detail
 
 /// Options of Adam. The defaults are those of Vaswani et al. 2017, section 5.3; torch.optim.Adam uses beta2 = 0.999 and
 /// epsilon = 1e-8.
@@ -89,7 +115,8 @@ class Adam {
     second_moment_.emplace_back(x.value.rows(), x.value.cols());
   }
   template <class Model>
-  void check_update(const Model& model, const Gradients<Scalar>& gradients, double rate, double factor) const;
+  void check_update(const Model& model, const Gradients<Scalar>& gradients, double rate, double factor,
+                    Threads* threads) const;
   UpdateFactors next_step(double rate, double factor);
   void update_parameter(Parameter<Scalar>& x, std::size_t i, const Gradients<Scalar>& gradients,
                         const UpdateFactors& by, Threads* threads);
@@ -104,7 +131,7 @@ template <class Scalar>
 template <class Model>
 void Adam<Scalar>::update(Model& model, const Gradients<Scalar>& gradients, double rate, double factor,
                           Threads* threads) {
-  check_update(model, gradients, rate, factor);
+  check_update(model, gradients, rate, factor, threads);
   const UpdateFactors by = next_step(rate, factor);
   std::size_t i = 0;
   for_each_parameter(model, [&](const std::string&, Parameter<Scalar>& x) {
@@ -115,8 +142,8 @@ void Adam<Scalar>::update(Model& model, const Gradients<Scalar>& gradients, doub
 
 template <class Scalar>
 template <class Model>
-void Adam<Scalar>::check_update(const Model& model, const Gradients<Scalar>& gradients, double rate,
-                                double factor) const {
+void Adam<Scalar>::check_update(const Model& model, const Gradients<Scalar>& gradients, double rate, double factor,
+                                Threads* threads) const {
   check(detail::is_finite(rate) && detail::is_finite(factor), "Adam: the rate of update ", updates_ + 1, " is ", rate,
         ", the gradients' factor is ", factor, ", expected finite numbers");
   std::size_t count = 0;
@@ -129,8 +156,8 @@ void Adam<Scalar>::check_update(const Model& model, const Gradients<Scalar>& gra
     }
     const Matrix<Scalar>* gradient = gradients.find(x);
     if (gradient == nullptr) return;
-    const auto g = static_cast<Scalar>(factor) * gradient->array();
-    check(detail::is_finite(g.square()), "Adam: the gradient of ", name, " in update ", updates_ + 1, " is ",
+    check(detail::has_finite_squares(*gradient, static_cast<Scalar>(factor), threads), "Adam: the gradient of ", name,
+          " in update ", updates_ + 1, " is ",
           detail::is_finite(gradient->array()) ? "too large to be squared" : "not finite");
   });
   check(first_moment_.empty() || count == first_moment_.size(), "Adam: the model has ", count, " parameters, expected ",

@@ -5,9 +5,11 @@
 #include <cmath>
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "eigenformer/autograd/gradients.hpp"
 #include "eigenformer/core/detail/fast_math.hpp"
+#include "eigenformer/core/threads.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
@@ -28,6 +30,30 @@ bool is_finite(const Eigen::ArrayBase<Derived>& x) {
   return x.unaryExpr([](typename Derived::Scalar entry) { return is_finite(entry); }).all();
 }
 
+/// Calls body(row) for each row of a gradient, in parallel. Tasks have about 32,768 entries.
+template <class Scalar, class Body>
+void for_each_gradient_row(const Matrix<Scalar>& gradient, Threads* threads, Body body) {
+  const Index grain = std::max<Index>(1, 32768 / std::max<Index>(1, gradient.cols()));
+  parallel_for(threads, gradient.rows(), grain, [&](Index begin, Index end) {
+    for (Index row = begin; row < end; ++row) body(row);
+  });
+}
+
+/// Returns the sum of the squares of all gradients of the model. Sums each row in Scalar and the rows in double, in the
+/// order of the parameters.
+template <class Scalar, class Model>
+double sum_of_squares(const Model& model, const Gradients<Scalar>& gradients, Threads* threads) {
+  double sum = 0;
+  std::vector<Scalar> of_rows;
+  for_each_gradient<Scalar>(model, gradients, [&](const std::string&, const Matrix<Scalar>& gradient) {
+    of_rows.resize(static_cast<std::size_t>(gradient.rows()));
+    for_each_gradient_row(gradient, threads,
+                          [&](Index row) { of_rows[static_cast<std::size_t>(row)] = gradient.row(row).squaredNorm(); });
+    for (const Scalar of_row : of_rows) sum += static_cast<double>(of_row);
+  });
+  return sum;
+}
+
 }  // namespace detail
 
 /// Throws unless all gradients of the model are finite. The message names the parameter and the update. If batch_name
@@ -45,11 +71,8 @@ void check_finite(const Model& model, const Gradients<Scalar>& gradients, Index 
 /// Returns the Euclidean norm of the concatenation of all gradients of the model. Sums each row in Scalar and the rows
 /// in double, in the order of the parameters. Throws if a gradient is not finite.
 template <class Scalar, class Model>
-double global_norm(const Model& model, const Gradients<Scalar>& gradients) {
-  double sum = 0;
-  detail::for_each_gradient(model, gradients, [&](const std::string&, const Matrix<Scalar>& gradient) {
-    for (Index r = 0; r < gradient.rows(); ++r) sum += static_cast<double>(gradient.row(r).squaredNorm());
-  });
+double global_norm(const Model& model, const Gradients<Scalar>& gradients, Threads* threads = nullptr) {
+  double sum = detail::sum_of_squares(model, gradients, threads);
   if (detail::is_finite(sum)) return std::sqrt(sum);
   // Either a gradient is not finite, which throws below, or a square overflowed. Dividing by the largest entry before
   // squaring avoids the overflow.

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "eigenformer/autograd/parameter.hpp"
+#include "eigenformer/core/threads.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
@@ -90,7 +91,7 @@ class ExponentialAverage {
   /// Adds the parameters after update number `update`, counted from 1. The first call copies them. Throws, and adds
   /// nothing, if the parameters differ in number or shape from those added before.
   template <class Model>
-  void add(const Model& model, Index update) {
+  void add(const Model& model, Index update, Threads* threads = nullptr) {
     if (average_.empty()) {
       for_each_parameter(model,
                          [&](const std::string&, const Parameter<Scalar>& x) { average_.emplace_back(x.value); });
@@ -101,8 +102,11 @@ class ExponentialAverage {
     const auto d = static_cast<Scalar>(std::min<double>(decay_, (1 + t) / (10 + t)));
     std::size_t i = 0;
     for_each_parameter(model, [&](const std::string&, const Parameter<Scalar>& x) {
-      average_[i].value += (1 - d) * (x.value - average_[i].value);
-      ++i;
+      Matrix<Scalar>& average = average_[i++].value;
+      parallel_for(threads, x.value.rows(), std::max<Index>(1, 32768 / x.value.cols()), [&](Index begin, Index end) {
+        auto rows = average.middleRows(begin, end - begin);
+        rows += (1 - d) * (x.value.middleRows(begin, end - begin) - rows);
+      });
     });
   }
 

@@ -98,7 +98,7 @@ TrainingProgress make_update(Model& model, Optimizer& optimizer, Tape<typename O
                                   .precision = options.precision};
     const BatchLoss<Scalar> batch_loss = loss(context, batch);
     const auto value = static_cast<double>(batch_loss.sum.scalar());
-    tape.backward(batch_loss.sum);
+    tape.backward(batch_loss.sum, 1, options.threads);
     if (!detail::is_finite(value))
       detail::fail_update(model, tape.gradients(), "the loss" + of_update + " is not finite", options);
     sum += value;
@@ -112,8 +112,11 @@ TrainingProgress make_update(Model& model, Optimizer& optimizer, Tape<typename O
                         "training diverges: the mean loss" + of_update + " is " + std::to_string(progress.loss) +
                             ", the limit is " + std::to_string(options.max_loss),
                         options);
-  check_finite(model, tape.gradients(), progress.update, options.batch_name);
-  progress.gradient_norm = mean * global_norm(model, tape.gradients());
+  // A finite sum of squares saves a pass over the gradients.
+  const double squares = detail::sum_of_squares(model, tape.gradients(), options.threads);
+  if (!detail::is_finite(squares)) check_finite(model, tape.gradients(), progress.update, options.batch_name);
+  progress.gradient_norm =
+      mean * (detail::is_finite(squares) ? std::sqrt(squares) : global_norm(model, tape.gradients(), options.threads));
   optimizer.update(model, tape.gradients(), progress.learning_rate,
                    mean * clip_factor(progress.gradient_norm, options.max_norm), options.threads);
   return progress;
