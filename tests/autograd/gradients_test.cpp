@@ -24,3 +24,23 @@ TEST_CASE("gradients are summed until they are cleared, in the same memory", "[a
   REQUIRE(gradients[a] == ones);
   REQUIRE(gradients.find(a)->data() == memory);
 }
+
+TEST_CASE("gradients of two batches are added, and one can be overwritten", "[autograd]") {
+  const ef::Parameter<double> a(2, 2), b(1, 3), c(1, 1);
+  const ef::Matrix<double> ones = ef::Matrix<double>::Ones(2, 2), row = ef::Matrix<double>::Constant(1, 3, 5);
+  ef::Gradients<double> first, second;
+  first.add(a, ef::ConstMatrixMap<double>(ones.data(), 2, 2));
+  second.add(a, ef::ConstMatrixMap<double>(ones.data(), 2, 2));
+  second.add(b, ef::ConstMatrixMap<double>(row.data(), 1, 3));
+  second.writable(c)(0, 0) = 1;
+  second.clear();
+  second.add(a, ef::ConstMatrixMap<double>(ones.data(), 2, 2));
+  second.add(b, ef::ConstMatrixMap<double>(row.data(), 1, 3));
+  first.add(second);
+  REQUIRE(first[a] == 2 * ones);
+  REQUIRE(first[b] == row);
+  REQUIRE(first.find(c) == nullptr);
+  first.writable(c)(0, 0) = 7;
+  REQUIRE(first[c](0, 0) == 7);
+  REQUIRE(second[a] == ones);
+}

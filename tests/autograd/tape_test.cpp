@@ -65,6 +65,25 @@ TEST_CASE("a parameter is one input however often it is used, and gradients add 
   REQUIRE(tape.gradient(p)(0, 0) == 0);
 }
 
+TEST_CASE("backward tells when the gradient of a parameter is complete", "[autograd]") {
+  ef::Tape<double> tape;
+  const ef::Context<double> context{.tape = &tape};
+  ef::Parameter<double> first(1, 1), last(1, 1), unused(1, 1);
+  first.value(0, 0) = 3;
+  last.value(0, 0) = 5;
+  for (int recording = 1; recording <= 2; ++recording) {
+    const Variable square = ef::multiply(context, context.use(first), context.use(first));
+    const Variable product = ef::multiply(context, square, context.use(last));
+    std::vector<const ef::Parameter<double>*> told;
+    tape.backward(ef::add(context, product, context.use(first)), 1, nullptr,
+                  [&](const ef::Parameter<double>& parameter) {
+                    told.push_back(&parameter);
+                    CHECK(tape.gradient(parameter)(0, 0) == recording * (&parameter == &last ? 9 : 31));
+                  });
+    CHECK(told == std::vector<const ef::Parameter<double>*>{&last, &first});  // the last one used comes first
+  }
+}
+
 TEST_CASE("what does not reach the loss has a gradient of zero", "[autograd]") {
   ef::Tape<double> tape;
   const ef::Context<double> context{.tape = &tape};

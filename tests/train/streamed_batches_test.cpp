@@ -3,12 +3,14 @@
 #include <algorithm>
 #include <atomic>
 #include <map>
+#include <mutex>
 #include <set>
 
 #include "eigenformer/core/thread_pool.hpp"
 #include "eigenformer/train/batch_order.hpp"
 #include "support/catch.hpp"
 #include "support/message_of.hpp"
+#include "support/thread_ranks.hpp"
 
 namespace ef = eigenformer;
 
@@ -247,4 +249,50 @@ TEST_CASE("streams refuse empty corpora, faulty blocks and positions that do not
   };
   for (int i = 0; i < 20; ++i)
     CHECK(message_of([&] { ef::StreamedBatches(10, faulty, {.threads = &pool}); }) == "block 4");
+}
+
+TEST_CASE("ranks read a stream together and see the same batches", "[train]") {
+  for (const bool has_links : {false, true})
+    for (const ef::Index buffer_blocks : {1, 3, 100}) {
+      const NumberedPairs corpus{.pairs = 23, .vary = true};
+      const auto read = [&](ef::Index epoch, ef::Index block) {
+        ef::EncodedPairs pairs = corpus(epoch, block);
+        for (ef::Index i = 0; has_links && i < pairs.size(); ++i) {
+          const auto source = static_cast<ef::Index>(pairs.source[i].size());
+          const auto target = static_cast<ef::Index>(pairs.target[i].size());
+          pairs.alignments.add({{0, target - 1}, {source - 1, 0}}, source, target, "test");
+        }
+        return pairs;
+      };
+      const ef::StreamedBatchesOptions options{
+          .max_tokens = 14, .buffer_blocks = buffer_blocks, .seed = 2, .blocks_vary = true};
+      ef::StreamedBatches alone(corpus.blocks(), read, options);
+      std::vector<ef::TranslationBatch> expected;
+      for (int i = 0; i < 40; ++i) expected.push_back(alone.next());
+      const int reads_alone = *corpus.reads;
+      for (const ef::Index size : {2, 3, 11}) {
+        *corpus.reads = 0;
+        std::mutex mutex;
+        ef::testing::run_ranks(size, [&](ef::Ranks& ranks) {
+          ef::StreamedBatchesOptions shared = options;
+          shared.ranks = &ranks;
+          ef::StreamedBatches batches(corpus.blocks(), read, shared);
+          for (std::size_t i = 0; i < expected.size(); ++i) {
+            if (i % 3 == 1) {
+              batches.skip();
+              continue;
+            }
+            const ef::TranslationBatch batch = batches.next();
+            const std::lock_guard lock(mutex);
+            CAPTURE(has_links, buffer_blocks, size, ranks.rank(), i);
+            CHECK(batch.source.ids == expected[i].source.ids);
+            CHECK(batch.target.ids == expected[i].target.ids);
+            CHECK(batch.next == expected[i].next);
+            CHECK(batch.alignment == expected[i].alignment);
+            CHECK(batch.alignment.empty() != has_links);
+          }
+        });
+        CHECK(*corpus.reads == reads_alone);  // no block is read twice
+      }
+    }
 }

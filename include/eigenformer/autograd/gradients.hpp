@@ -56,6 +56,20 @@ class Gradients {
     entry.used = true;
   }
 
+  /// Adds the gradients of other parameters, or of other batches.
+  void add(const Gradients& other) {
+    for (const auto& [parameter, entry] : other.sums_)
+      if (entry.used) add(*parameter, ConstMatrixMap<Scalar>(entry.sum.data(), entry.sum.rows(), entry.sum.cols()));
+  }
+
+  /// Returns the gradient of a parameter to be overwritten. Its entries are unspecified.
+  Matrix<Scalar>& writable(const Parameter<Scalar>& parameter) {
+    Entry& entry = sums_[&parameter];
+    entry.sum.resize(parameter.value.rows(), parameter.value.cols());
+    entry.used = true;
+    return entry.sum;
+  }
+
   /// Resets all gradients to "none" for the next step.
   void clear() {
     for (auto& [parameter, entry] : sums_) entry.used = false;

@@ -11,6 +11,7 @@
 
 #include "eigenformer/autograd/gradients.hpp"
 #include "eigenformer/autograd/variable.hpp"
+#include "eigenformer/core/function_ref.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
@@ -86,6 +87,12 @@ class Tape {
   /// loss: [1 x 1]. threads: add gradients; the operations use those of their context. Throws if the loss has another
   /// shape, depends on none of them, or belongs to another recording.
   void backward(const Variable<Scalar>& loss, Scalar seed = 1, Threads* threads = nullptr) {
+    backward(loss, seed, threads, [](const Parameter<Scalar>&) {});
+  }
+  /// Also calls on_gradient(parameter) as soon as this recording's gradient of a parameter has been added to
+  /// `gradients()`, while the backward pass goes on.
+  void backward(const Variable<Scalar>& loss, Scalar seed, Threads* threads,
+                FunctionRef<void(const Parameter<Scalar>&)> on_gradient) {
     check(shape(loss) == Shape{1, 1}, "Tape::backward: the loss is ", shape(loss), ", expected [1 x 1]");
     check(loss.requires_grad(), "Tape::backward: the loss does not depend on any variable or parameter of this tape");
     check_ours(loss);
@@ -100,10 +107,12 @@ class Tape {
       if (backward == nullptr && nodes_[i].parameter == nullptr) continue;
       const Variable<Scalar> gradient = std::exchange(nodes_[i].gradient, {});
       if (gradient.size() == 0) continue;
-      if (backward != nullptr)
+      if (backward != nullptr) {
         backward(gradient, *this);
-      else
+      } else {
         gradients_.add(*nodes_[i].parameter, gradient.value(), threads);
+        on_gradient(*nodes_[i].parameter);
+      }
     }
     for (Node& node : nodes_) node.backward = nullptr;
   }

@@ -74,8 +74,8 @@ std::vector<double> token_losses(const ConstMatrixRef<Scalar>& logits, std::span
 template <class Model, class Optimizer, class NextBatch, class Loss>
 void train_until(Model& model, Optimizer& optimizer, NextBatch&& next_batch, Loss&& loss, Index update,
                  const TrainingOptions& options) {
-  Tape<typename Optimizer::scalar_type> tape;
-  while (optimizer.updates() < update) make_update(model, optimizer, tape, next_batch, loss, options);
+  UpdateMemory<typename Optimizer::scalar_type> memory;
+  while (optimizer.updates() < update) make_update(model, optimizer, memory, next_batch, loss, options);
 }
 
 /// What an update consisted of.
@@ -100,14 +100,14 @@ template <class Model, class Optimizer, class NextBatch, class Loss>
 auto observe_update(Model& model, Optimizer& optimizer, NextBatch&& next_batch, Loss&& loss,
                     const TrainingOptions& options) {
   ObservedUpdate<std::remove_cvref_t<decltype(next_batch())>> observed;
-  Tape<typename Optimizer::scalar_type> tape;
+  UpdateMemory<typename Optimizer::scalar_type> memory;
   const auto recorded_batch = [&] {
     observed.batches.push_back(next_batch());
     return observed.batches.back();
   };
-  observed.progress = make_update(model, optimizer, tape, recorded_batch, loss, options);
+  observed.progress = make_update(model, optimizer, memory, recorded_batch, loss, options);
   const double mean = 1 / static_cast<double>(std::max<Index>(observed.progress.items, 1));
-  observed.gradient_norms = gradient_norms(model, tape.gradients(), mean);
+  observed.gradient_norms = gradient_norms(model, memory.tape.gradients(), mean);
   return observed;
 }
 

@@ -14,6 +14,9 @@
 #include "eigenformer/text/encoded_pairs.hpp"
 #include "eigenformer/text/token_batches.hpp"
 #include "eigenformer/text/tokens.hpp"
+#include "eigenformer/train/detail/share_pairs.hpp"
+#include "eigenformer/train/ranks.hpp"
+#include "eigenformer/train/sum_tree.hpp"
 #include "eigenformer/train/training_state.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
@@ -24,6 +27,7 @@ struct StreamedBatchesOptions {
   std::uint64_t seed = 1;
   bool blocks_vary = false;    // whether a block's tokens change from epoch to epoch, as with random subword splits
   Threads* threads = nullptr;  // read the blocks of a buffer
+  Ranks* ranks = nullptr;      // each reads a share of these blocks, and sends it to the others; null: no others
 };
 
 namespace detail {
@@ -83,8 +87,9 @@ inline std::vector<Index> lengths_with_end(const Tokens& tokens) {
 /// a sorted one. If the corpus fits in one buffer, the batches are those of BatchOrder, and the corpus is read only
 /// once, unless blocks vary.
 ///
-/// The order depends only on the pairs, the options and the epoch, not on the number of threads. To continue a run,
-/// save only the position, as with BatchOrder. seek() reads at most one buffer, however large the corpus is.
+/// The order depends only on the pairs, the options and the epoch, not on the number of threads or ranks. All ranks
+/// must call the same functions. To continue a run, save only the position, as with BatchOrder. seek() reads at most
+/// one buffer, however large the corpus is.
 class StreamedBatches {
  public:
   /// Returns the encoded pairs of a block, with links for all pairs of the corpus or for none. Called by several
@@ -106,12 +111,18 @@ class StreamedBatches {
 
   /// Returns the next batch. Throws if the corpus has no pairs.
   TranslationBatch next() {
+    skip();
+    return translation_batch(pairs_, batches_[static_cast<std::size_t>(position_.batch - 1)]);
+  }
+
+  /// Skips the next batch. Throws if the corpus has no pairs.
+  void skip() {
     for (Index tried = 0; is_at_end_of_buffer(); ++tried) {
       check(tried <= buffers(), "StreamedBatches: the corpus is empty");
       const bool is_last = position_.buffer + 1 == buffers();
       begin_buffer(is_last ? position_.epoch + 1 : position_.epoch, is_last ? 0 : position_.buffer + 1);
     }
-    return translation_batch(pairs_, batches_[static_cast<std::size_t>(position_.batch++)]);
+    ++position_.batch;
   }
 
   /// Returns the position of the next batch. After the last batch of a buffer, `batch` is the number of its batches.
@@ -171,10 +182,15 @@ class StreamedBatches {
   void read(Index epoch, std::span<const Index> blocks) {
     pairs_ = {};
     std::vector<EncodedPairs> parts(blocks.size());
-    detail::run_tasks(options_.threads, static_cast<Index>(blocks.size()), [&](Index i) {
-      const auto part = static_cast<std::size_t>(i);
+    const LeafDivision division{static_cast<Index>(blocks.size()),
+                                options_.ranks == nullptr ? 1 : options_.ranks->size()};
+    const Index first = options_.ranks == nullptr ? 0 : division.begin(options_.ranks->rank());
+    const Index end = options_.ranks == nullptr ? division.leaves : division.end(options_.ranks->rank());
+    detail::run_tasks(options_.threads, end - first, [&](Index i) {
+      const auto part = static_cast<std::size_t>(first + i);
       parts[part] = read_(epoch, blocks[part]);
     });
+    if (options_.ranks != nullptr) detail::share_pairs(*options_.ranks, division, parts);
     const bool has_links =
         std::any_of(parts.begin(), parts.end(), [](const EncodedPairs& part) { return !part.alignments.empty(); });
     for (const EncodedPairs& part : parts) {

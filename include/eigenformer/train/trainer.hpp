@@ -6,13 +6,17 @@
 #include <cstdint>
 #include <functional>
 #include <optional>
+#include <span>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "eigenformer/autograd/context.hpp"
 #include "eigenformer/core/detail/fast_math.hpp"
 #include "eigenformer/train/adam.hpp"
 #include "eigenformer/train/clip.hpp"
+#include "eigenformer/train/gradient_sum.hpp"
+#include "eigenformer/train/ranks.hpp"
 #include "eigenformer/train/schedules.hpp"
 #include "eigenformer/train/training_state.hpp"
 
@@ -20,7 +24,7 @@ namespace eigenformer::inline EIGENFORMER_ABI {
 
 struct TrainingOptions {
   Index max_updates = 0;  // includes earlier updates of the optimizer; 0: until the callback returns false
-  Index accumulate = 1;   // batches per update; their gradients are summed
+  Index accumulate = 1;   // batches per update, of all ranks together; their gradients are summed
   double max_norm = 1;    // clips the gradient to this global norm; 0: no clipping
   /// Returns the learning rate of an update, given its number. The first is 1.
   std::function<double(Index)> schedule = InverseSquareRoot{};
@@ -31,6 +35,8 @@ struct TrainingOptions {
   double max_loss = 0;         // throws if the mean loss of an update is greater: training diverges; 0: no limit
   std::function<std::string()> batch_name{};  // names the last batch in messages
   Precision precision = Precision::float32;   // of products: see Context
+  Ranks* ranks = nullptr;                     // processes that share the batches of each update; null: this one alone
+  std::function<void()> skip_batch{};         // skips a batch of another rank; empty: next_batch is called instead
 };
 
 /// Loss of one batch: the sum over its items (usually target tokens) and their number. The trainer divides the
@@ -46,13 +52,28 @@ struct TrainingProgress {
   Index update = 0;
   double loss = 0;  // the mean over this update's items
   double learning_rate = 0;
-  double gradient_norm = 0;  // before clipping
-  Index items = 0;           // of this update
-  Index total_items = 0;     // so far
-  double seconds = 0;        // since the loop began
+  double gradient_norm = 0;          // before clipping
+  Index items = 0;                   // of this update
+  Index total_items = 0;             // so far
+  double seconds = 0;                // since the loop began
+  double exchange_seconds = 0;       // spent by this rank on the exchange of gradients since the loop began
+  std::uint64_t exchange_bytes = 0;  // of gradients that this rank sent since then
+};
+
+/// What one update after the other uses: the tape, and memory for sums of gradients.
+template <class Scalar>
+struct UpdateMemory {
+  Tape<Scalar> tape;
+  GradientSum<Scalar> sum;
 };
 
 namespace detail {
+
+/// The loss of a batch without its graph.
+struct LossValue {
+  double sum = 0;
+  Index items = 0;
+};
 
 /// Throws an error about an unusable loss or gradient. The message names the first parameter that is not finite, or
 /// else the first parameter whose gradient is not finite.
@@ -76,20 +97,32 @@ template <class Scalar, class Model>
 
 }  // namespace detail
 
-/// Makes one update and returns its progress; total_items and seconds stay 0. Afterwards the tape holds the update's
-/// gradients, summed over its items. The parameters are those of train().
+/// Makes one update and returns its progress; total_items and seconds stay 0. Afterwards memory.tape holds the update's
+/// gradients, summed over its items. The other parameters are those of train().
 template <class Model, class Optimizer, class NextBatch, class Loss>
-TrainingProgress make_update(Model& model, Optimizer& optimizer, Tape<typename Optimizer::scalar_type>& tape,
+TrainingProgress make_update(Model& model, Optimizer& optimizer, UpdateMemory<typename Optimizer::scalar_type>& memory,
                              NextBatch&& next_batch, Loss&& loss, const TrainingOptions& options) {
   using Scalar = typename Optimizer::scalar_type;
   check(options.accumulate >= 1, "train: accumulate is ", options.accumulate, ", expected at least 1");
   check(options.rng == nullptr || !options.seed, "train: there are both an rng and a seed, expected one of them");
+  check(options.ranks == nullptr || options.rng == nullptr,
+        "train: several ranks need a seed instead of an rng, so that dropout does not depend on their number");
+  Tape<Scalar>& tape = memory.tape;
   TrainingProgress progress;
   progress.update = optimizer.updates() + 1;
   const std::string of_update = " of update " + std::to_string(progress.update);
-  double sum = 0;
-  tape.gradients().clear();
+  const LeafDivision division{options.accumulate, options.ranks == nullptr ? 1 : options.ranks->size()};
+  const Index rank = options.ranks == nullptr ? 0 : options.ranks->rank();
+  std::vector<detail::LossValue> losses(static_cast<std::size_t>(options.accumulate));
+  memory.sum.begin(model, tape, division, options.ranks);
   for (Index i = 0; i < options.accumulate; ++i) {
+    if (division.rank_of(i) != rank) {
+      if (options.skip_batch)
+        options.skip_batch();
+      else
+        static_cast<void>(next_batch());
+      continue;
+    }
     const auto batch = next_batch();
     Rng own_rng = update_rng(options.seed.value_or(0), progress.update, i);
     const Context<Scalar> context{.tape = &tape,
@@ -98,11 +131,18 @@ TrainingProgress make_update(Model& model, Optimizer& optimizer, Tape<typename O
                                   .precision = options.precision};
     const BatchLoss<Scalar> batch_loss = loss(context, batch);
     const auto value = static_cast<double>(batch_loss.sum.scalar());
-    tape.backward(batch_loss.sum, 1, options.threads);
+    memory.sum.backward(batch_loss.sum, options.threads);
     if (!detail::is_finite(value))
       detail::fail_update(model, tape.gradients(), "the loss" + of_update + " is not finite", options);
-    sum += value;
-    progress.items += batch_loss.items;
+    losses[static_cast<std::size_t>(i)] = {value, batch_loss.items};
+  }
+  memory.sum.finish();
+  if (options.ranks != nullptr)
+    share_parts(*options.ranks, std::span(losses), [&](Index of_rank) { return division.begin(of_rank); });
+  double sum = 0;
+  for (const detail::LossValue& each : losses) {
+    sum += each.sum;
+    progress.items += each.items;
   }
   const double mean = 1 / static_cast<double>(std::max<Index>(progress.items, 1));
   progress.loss = mean * sum;
@@ -134,18 +174,27 @@ TrainingProgress make_update(Model& model, Optimizer& optimizer, Tape<typename O
 ///
 /// With a seed, an update depends only on the parameters, the optimiser, its number and its batches. A run that was
 /// saved between two updates then continues exactly: see TrainingState and BatchOrder.
+///
+/// With ranks, all of them call train() with equal models, optimisers and options, and the same sequence of batches.
+/// Each computes the gradients of some batches of every update. All ranks then hold the parameters that one process
+/// would have, bit for bit. Only rank 0 calls `report`, and decides for all whether training goes on.
 template <class Model, class Optimizer, class NextBatch, class Loss, class Report>
 void train(Model& model, Optimizer& optimizer, NextBatch&& next_batch, Loss&& loss, Report&& report,
            const TrainingOptions& options = {}) {
-  Tape<typename Optimizer::scalar_type> tape;
+  UpdateMemory<typename Optimizer::scalar_type> memory;
   Index total_items = 0;
   const auto begin = std::chrono::steady_clock::now();
   while (options.max_updates == 0 || optimizer.updates() < options.max_updates) {
-    TrainingProgress progress = make_update(model, optimizer, tape, next_batch, loss, options);
+    TrainingProgress progress = make_update(model, optimizer, memory, next_batch, loss, options);
     total_items += progress.items;
     progress.total_items = total_items;
     progress.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-    if (!report(std::as_const(progress))) return;
+    progress.exchange_seconds = memory.sum.exchange().seconds();
+    progress.exchange_bytes = memory.sum.exchange().bytes_sent();
+    bool goes_on = true;
+    if (options.ranks == nullptr || options.ranks->rank() == 0) goes_on = report(std::as_const(progress));
+    if (options.ranks != nullptr) broadcast_value(*options.ranks, goes_on);
+    if (!goes_on) return;
   }
 }
 

@@ -1,0 +1,229 @@
+// The exchange of gradients between ranks, in buckets, while the backward pass still runs.
+#pragma once
+
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <thread>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "eigenformer/autograd/gradients.hpp"
+#include "eigenformer/train/ranks.hpp"
+
+namespace eigenformer::inline EIGENFORMER_ABI {
+
+/// A step that each bucket of gradients takes in turn.
+template <class Scalar>
+struct ExchangeStep {
+  enum class Kind {
+    pack,         // copy gradients into the bucket
+    add,          // add gradients to the bucket
+    receive_add,  // receive another rank's bucket and add it
+    receive,      // receive another rank's bucket in place of this one
+    send,         // send the bucket to another rank
+  };
+  Kind kind = Kind::pack;
+  const Gradients<Scalar>* gradients = nullptr;  // of pack and add
+  Index rank = 0;                                // the other rank
+};
+
+/// Sums gradients over ranks. The entries of all parameters, those of the model's last parameter first, are divided
+/// into buckets of 1 MB. The messages of a bucket begin as soon as its gradients are complete, and move on with each
+/// call. Needs memory for two more copies of the gradients.
+template <class Scalar>
+class GradientExchange {
+ public:
+  using Step = ExchangeStep<Scalar>;
+
+  /// Prepares an exchange of the gradients of a model's parameters, which are the same on all ranks.
+  template <class Model>
+  void begin(const Model& model, Ranks& ranks) {
+    ranks_ = &ranks;
+    std::vector<const Parameter<Scalar>*> parameters;
+    for_each_parameter(model, [&](const std::string&, const Parameter<Scalar>& x) { parameters.push_back(&x); });
+    std::reverse(parameters.begin(), parameters.end());
+    if (parameters != parameters_) lay_out(std::move(parameters));
+    is_complete_.assign(parameters_.size(), false);
+    exists_.assign(parameters_.size() * static_cast<std::size_t>(ranks.size()), 0);
+    for (Bucket& bucket : buckets_) {
+      bucket.missing = bucket.last - bucket.first + 1;
+      bucket.step = 0;
+      bucket.transfer = nullptr;  // of an update that failed
+    }
+    active_.clear();
+  }
+
+  /// Begins the exchange. steps: what each bucket does on this rank. Afterwards it must hold the sum over the ranks.
+  void start(std::vector<Step> steps) { steps_ = std::move(steps); }
+
+  /// Says that the gradient of a parameter is complete: the steps' gradients will not change. Ignores parameters of
+  /// other models.
+  void complete(const Parameter<Scalar>& parameter) {
+    const Timer timer(seconds_);
+    const auto found = numbers_.find(&parameter);
+    if (found != numbers_.end() && !is_complete_[found->second]) complete(found->second);
+    move_on();
+  }
+
+  /// Says that all gradients are complete, waits for the sums and writes them to `gradients`, which may be those of a
+  /// step. A parameter that has no gradient on any rank gets none.
+  void finish(Gradients<Scalar>& gradients) {
+    const Timer timer(seconds_);
+    for (std::size_t i = 0; i < parameters_.size(); ++i)
+      if (!is_complete_[i]) complete(i);
+    for (int tries = 0; !active_.empty(); ++tries) {
+      move_on();
+      if (tries < 1000)
+        std::this_thread::yield();
+      else
+        std::this_thread::sleep_for(std::chrono::microseconds(50));
+    }
+    share_parts(*ranks_, std::span(exists_), [&](Index rank) { return rank * static_cast<Index>(parameters_.size()); });
+    gradients.clear();
+    for (std::size_t i = 0; i < parameters_.size(); ++i) {
+      if (!exists_anywhere(i)) continue;
+      const Matrix<Scalar>& x = parameters_[i]->value;
+      gradients.writable(*parameters_[i]) = ConstMatrixMap<Scalar>(sums_.data() + offsets_[i], x.rows(), x.cols());
+    }
+  }
+
+  /// The time that this rank has spent in calls of this object.
+  double seconds() const { return seconds_; }
+  /// The bytes of gradients that this rank has sent.
+  std::uint64_t bytes_sent() const { return bytes_sent_; }
+
+ private:
+  static constexpr std::size_t entries_of_bucket = (std::size_t{1} << 20) / sizeof(Scalar);
+
+  struct Bucket {
+    std::size_t begin = 0, end = 0;        // its entries
+    std::size_t first = 0, last = 0;       // its parameters; the outer ones may continue in other buckets
+    std::size_t missing = 0;               // parameters that are not complete
+    std::size_t step = 0;                  // the next one
+    std::unique_ptr<Transfer> transfer{};  // of that step, if it has begun
+  };
+
+  /// Adds the duration of a scope to a sum.
+  class Timer {
+   public:
+    explicit Timer(double& seconds) : seconds_(seconds) {}
+    Timer(const Timer&) = delete;
+    Timer& operator=(const Timer&) = delete;
+    ~Timer() { seconds_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - begin_).count(); }
+
+   private:
+    double& seconds_;
+    std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
+  };
+
+  void lay_out(std::vector<const Parameter<Scalar>*> parameters) {
+    parameters_ = std::move(parameters);
+    numbers_.clear();
+    offsets_.assign(1, 0);
+    for (std::size_t i = 0; i < parameters_.size(); ++i) {
+      numbers_.emplace(parameters_[i], i);
+      offsets_.push_back(offsets_.back() + static_cast<std::size_t>(parameters_[i]->value.size()));
+    }
+    sums_.resize(offsets_.back());
+    received_.resize(offsets_.back());
+    buckets_.clear();
+    for (std::size_t begin = 0; begin < offsets_.back(); begin += entries_of_bucket) {
+      const std::size_t end = std::min(begin + entries_of_bucket, offsets_.back());
+      const auto number_of = [&](std::size_t entry) {
+        return static_cast<std::size_t>(std::upper_bound(offsets_.begin(), offsets_.end(), entry) - offsets_.begin()) -
+               1;
+      };
+      buckets_.push_back({.begin = begin, .end = end, .first = number_of(begin), .last = number_of(end - 1)});
+    }
+  }
+
+  void complete(std::size_t number) {
+    is_complete_[number] = true;
+    for (std::size_t b = offsets_[number] / entries_of_bucket;
+         b < buckets_.size() && buckets_[b].begin < offsets_[number + 1]; ++b)
+      if (--buckets_[b].missing == 0) active_.push_back(b);
+  }
+
+  /// Takes as many steps of all active buckets as are possible without waiting.
+  void move_on() {
+    std::erase_if(active_, [&](std::size_t b) {
+      Bucket& bucket = buckets_[b];
+      while (bucket.step < steps_.size() && take_step(bucket, b)) ++bucket.step;
+      return bucket.step == steps_.size();
+    });
+  }
+
+  /// Returns whether the step of a bucket is done.
+  bool take_step(Bucket& bucket, std::size_t number) {
+    const Step& step = steps_[bucket.step];
+    const std::span<Scalar> sums = part(sums_, bucket), received = part(received_, bucket);
+    if (step.kind == Step::Kind::pack || step.kind == Step::Kind::add) {
+      copy_or_add(bucket, step);
+      return true;
+    }
+    if (bucket.transfer == nullptr) {
+      const int tag = 1 + static_cast<int>(number % 32'000);
+      if (step.kind == Step::Kind::send) {
+        bucket.transfer = ranks_->send(std::as_bytes(sums), step.rank, tag);
+        bytes_sent_ += sums.size_bytes();
+      } else {
+        const bool adds = step.kind == Step::Kind::receive_add;
+        bucket.transfer = ranks_->receive(std::as_writable_bytes(adds ? received : sums), step.rank, tag);
+      }
+    }
+    if (!bucket.transfer->is_done()) return false;
+    bucket.transfer = nullptr;
+    if (step.kind == Step::Kind::receive_add)
+      for (std::size_t i = 0; i < sums.size(); ++i) sums[i] += received[i];
+    return true;
+  }
+
+  static std::span<Scalar> part(std::vector<Scalar>& of_all, const Bucket& bucket) {
+    return std::span(of_all).subspan(bucket.begin, bucket.end - bucket.begin);
+  }
+
+  /// Packs or adds a step's gradients. A gradient that does not exist is packed as negative zeros: adding them leaves
+  /// every number as it is, even a negative zero.
+  void copy_or_add(const Bucket& bucket, const Step& step) {
+    for (std::size_t i = bucket.first; i <= bucket.last; ++i) {
+      const std::size_t begin = std::max(bucket.begin, offsets_[i]), end = std::min(bucket.end, offsets_[i + 1]);
+      const Matrix<Scalar>* const gradient = step.gradients->find(*parameters_[i]);
+      const auto sums = std::span(sums_).subspan(begin, end - begin);
+      if (gradient != nullptr) {
+        exists_[static_cast<std::size_t>(ranks_->rank()) * parameters_.size() + i] = 1;
+        const Scalar* const from = gradient->data() + (begin - offsets_[i]);
+        for (std::size_t k = 0; k < sums.size(); ++k)
+          sums[k] = step.kind == Step::Kind::pack ? from[k] : sums[k] + from[k];
+      } else if (step.kind == Step::Kind::pack) {
+        std::fill(sums.begin(), sums.end(), Scalar(-0.0));
+      }
+    }
+  }
+
+  bool exists_anywhere(std::size_t number) const {
+    for (std::size_t i = number; i < exists_.size(); i += parameters_.size())
+      if (exists_[i] != 0) return true;
+    return false;
+  }
+
+  Ranks* ranks_ = nullptr;
+  std::vector<Step> steps_;
+  std::vector<const Parameter<Scalar>*> parameters_;
+  std::unordered_map<const Parameter<Scalar>*, std::size_t> numbers_;  // of the parameters
+  std::vector<std::size_t> offsets_;     // of the parameters' first entries, and the number of all entries
+  std::vector<Scalar> sums_, received_;  // entries of all buckets
+  std::vector<Bucket> buckets_;
+  std::vector<std::size_t> active_;    // buckets whose steps have begun
+  std::vector<bool> is_complete_;      // parameters
+  std::vector<unsigned char> exists_;  // [ranks x parameters]: whether the rank has a gradient
+  double seconds_ = 0;
+  std::uint64_t bytes_sent_ = 0;
+};
+
+}  // namespace eigenformer::inline EIGENFORMER_ABI

@@ -1,0 +1,113 @@
+// The processes that train one model together, and how they exchange messages. MpiRanks (mpi.hpp) implements it over
+// MPI.
+#pragma once
+
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <thread>
+#include <type_traits>
+
+#include "eigenformer/core/function_ref.hpp"
+#include "eigenformer/core/types.hpp"
+
+namespace eigenformer::inline EIGENFORMER_ABI {
+
+/// A message on its way. Its memory must stay where it is until the message is done; a sender must not change it.
+class Transfer {
+ public:
+  virtual ~Transfer() = default;
+  /// Returns whether the message was received, or whether a sender may reuse its memory. Messages move while this is
+  /// called. Throws if the message failed.
+  virtual bool is_done() = 0;
+};
+
+/// The processes of a run, called ranks. Use it from one thread at a time. To use another transport than MPI, implement
+/// this class.
+class Ranks {
+ public:
+  virtual ~Ranks() = default;
+  /// The number of this process, from 0.
+  virtual Index rank() const = 0;
+  /// The number of processes.
+  virtual Index size() const = 0;
+  /// Begins to send bytes to another rank, without waiting for it. tag: 0 to 32766. Messages of one tag arrive in the
+  /// order in which they are sent.
+  virtual std::unique_ptr<Transfer> send(std::span<const std::byte> bytes, Index to, int tag) = 0;
+  /// Begins to receive a message of exactly this size from another rank.
+  virtual std::unique_ptr<Transfer> receive(std::span<std::byte> bytes, Index from, int tag) = 0;
+};
+
+/// Waits until a message is done. Sleeps while the wait is long, so that a waiting rank leaves its core to others.
+inline void wait(Transfer& transfer) {
+  for (int tries = 0; !transfer.is_done(); ++tries) {
+    if (tries < 2000)
+      std::this_thread::yield();
+    else
+      std::this_thread::sleep_for(std::chrono::microseconds(tries < 20'000 ? 50 : 1000));
+  }
+}
+
+/// Returns the rank from which a rank receives what rank 0 broadcasts. rank: from 1.
+inline Index broadcast_parent(Index rank) {
+  return rank & (rank - 1);
+}
+
+/// Calls function(child) for each rank to which a rank passes on a broadcast: the ranks form a binomial tree.
+inline void for_each_broadcast_child(Index rank, Index ranks, FunctionRef<void(Index)> function) {
+  Index distance = 1;
+  while (distance < ranks && (rank & distance) == 0) distance *= 2;
+  for (distance /= 2; distance >= 1; distance /= 2)
+    if (rank + distance < ranks) function(rank + distance);
+}
+
+/// Copies values of rank 0 to all ranks. All ranks must call it, with spans of one size.
+template <class T>
+void broadcast(Ranks& ranks, std::span<T> values) {
+  static_assert(std::is_trivially_copyable_v<T>, "broadcast copies bytes");
+  constexpr std::size_t most = std::size_t{1} << 26;  // bytes of a message
+  std::span<std::byte> left = std::as_writable_bytes(values);
+  while (!left.empty()) {
+    const std::span<std::byte> bytes = left.first(std::min(most, left.size()));
+    if (ranks.rank() > 0) wait(*ranks.receive(bytes, broadcast_parent(ranks.rank()), 0));
+    for_each_broadcast_child(ranks.rank(), ranks.size(), [&](Index child) { wait(*ranks.send(bytes, child, 0)); });
+    left = left.subspan(bytes.size());
+  }
+}
+/// Replaces the value by that of rank 0.
+template <class T>
+requires std::is_trivially_copyable_v<T>
+void broadcast_value(Ranks& ranks, T& value) {
+  broadcast(ranks, std::span<T>(&value, 1));
+}
+/// Replaces the text by that of rank 0.
+inline void broadcast_text(Ranks& ranks, std::string& text) {
+  auto size = static_cast<std::uint64_t>(text.size());
+  broadcast_value(ranks, size);
+  text.resize(static_cast<std::size_t>(size));
+  broadcast(ranks, std::span<char>(text));
+}
+
+/// Completes values of which each rank has a part: afterwards all ranks have all of them. All ranks must call it.
+/// begin: returns where the part of a rank begins; the number of ranks stands for the end.
+template <class T>
+void share_parts(Ranks& ranks, std::span<T> values, FunctionRef<Index(Index)> begin) {
+  static_assert(std::is_trivially_copyable_v<T>, "share_parts copies bytes");
+  const auto part = [&](Index rank) {
+    const auto first = static_cast<std::size_t>(begin(rank));
+    return std::as_writable_bytes(values.subspan(first, static_cast<std::size_t>(begin(rank + 1)) - first));
+  };
+  if (ranks.rank() > 0) {
+    if (!part(ranks.rank()).empty()) wait(*ranks.send(part(ranks.rank()), 0, 0));
+  } else {
+    for (Index rank = 1; rank < ranks.size(); ++rank)
+      if (!part(rank).empty()) wait(*ranks.receive(part(rank), rank, 0));
+  }
+  broadcast(ranks, values);
+}
+
+}  // namespace eigenformer::inline EIGENFORMER_ABI

@@ -1,0 +1,111 @@
+// Ranks that are threads of the test program.
+#pragma once
+
+#include <condition_variable>
+#include <cstring>
+#include <deque>
+#include <exception>
+#include <functional>
+#include <map>
+#include <mutex>
+#include <thread>
+#include <tuple>
+#include <vector>
+
+#include "eigenformer/core/check.hpp"
+#include "eigenformer/train/ranks.hpp"
+
+namespace eigenformer::testing {
+
+/// The messages between the threads of a run.
+class Mailboxes {
+ public:
+  using Address = std::tuple<Index, Index, int>;  // from, to, tag
+
+  void put(const Address& address, std::span<const std::byte> bytes) {
+    const std::lock_guard lock(mutex_);
+    messages_[address].emplace_back(bytes.begin(), bytes.end());
+  }
+  /// Returns whether there was a message. Throws if it has another size.
+  bool take(const Address& address, std::span<std::byte> bytes) {
+    const std::lock_guard lock(mutex_);
+    auto& waiting = messages_[address];
+    if (waiting.empty()) return false;
+    check(waiting.front().size() == bytes.size(), "a message has ", waiting.front().size(), " bytes, expected ",
+          bytes.size());
+    std::copy(waiting.front().begin(), waiting.front().end(), bytes.begin());
+    waiting.pop_front();
+    return true;
+  }
+  bool all_empty() const {
+    const std::lock_guard lock(mutex_);
+    for (const auto& [address, waiting] : messages_)
+      if (!waiting.empty()) return false;
+    return true;
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  std::map<Address, std::deque<std::vector<std::byte>>> messages_;
+};
+
+class ThreadRanks final : public Ranks {
+ public:
+  ThreadRanks(Mailboxes& mailboxes, Index rank, Index size) : mailboxes_(mailboxes), rank_(rank), size_(size) {}
+  Index rank() const override { return rank_; }
+  Index size() const override { return size_; }
+  std::unique_ptr<Transfer> send(std::span<const std::byte> bytes, Index to, int tag) override {
+    return std::make_unique<Sent>(mailboxes_, Mailboxes::Address{rank_, to, tag}, bytes);
+  }
+  std::unique_ptr<Transfer> receive(std::span<std::byte> bytes, Index from, int tag) override {
+    return std::make_unique<Received>(mailboxes_, Mailboxes::Address{from, rank_, tag}, bytes);
+  }
+
+ private:
+  /// Leaves with the second call of is_done(), so that a memory that changes too early shows.
+  struct Sent final : Transfer {
+    Sent(Mailboxes& mailboxes, const Mailboxes::Address& address, std::span<const std::byte> bytes)
+        : mailboxes_(mailboxes), address_(address), bytes_(bytes) {}
+    bool is_done() override {
+      if (calls_++ == 1) mailboxes_.put(address_, bytes_);
+      return calls_ > 1;
+    }
+    Mailboxes& mailboxes_;
+    Mailboxes::Address address_;
+    std::span<const std::byte> bytes_;
+    int calls_ = 0;
+  };
+  struct Received final : Transfer {
+    Received(Mailboxes& mailboxes, const Mailboxes::Address& address, std::span<std::byte> bytes)
+        : mailboxes_(mailboxes), address_(address), bytes_(bytes) {}
+    bool is_done() override { return mailboxes_.take(address_, bytes_); }
+    Mailboxes& mailboxes_;
+    Mailboxes::Address address_;
+    std::span<std::byte> bytes_;
+  };
+
+  Mailboxes& mailboxes_;
+  Index rank_, size_;
+};
+
+/// Calls function(ranks) once for each rank, all at the same time. Throws if a message is left over.
+inline void run_ranks(Index size, const std::function<void(Ranks&)>& function) {
+  Mailboxes mailboxes;
+  std::vector<std::thread> threads;
+  std::vector<std::exception_ptr> errors(static_cast<std::size_t>(size));
+  for (Index rank = 0; rank < size; ++rank)
+    threads.emplace_back([&, rank] {
+      ThreadRanks ranks(mailboxes, rank, size);
+      try {
+        function(ranks);
+      } catch (...) {
+        errors[static_cast<std::size_t>(rank)] = std::current_exception();
+      }
+    });
+  for (std::thread& thread : threads) thread.join();
+  for (const std::exception_ptr& error : errors)
+    if (error != nullptr) std::rethrow_exception(error);
+  check(mailboxes.all_empty(), "a message was not received");
+}
+
+}  // namespace eigenformer::testing
