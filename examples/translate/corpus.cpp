@@ -170,6 +170,21 @@ struct BlockEncoder {
   std::atomic<ef::Index> skipped{0};  // pairs that were too long, in all blocks so far
   std::atomic<ef::Index> links{0};    // of the other pairs in these blocks
 
+  /// Adds the counts of all ranks. Each has encoded a share of the blocks.
+  void add_counts(ef::Ranks& ranks) {
+    struct Counts {
+      ef::Index skipped = 0, links = 0;
+    };
+    std::vector<Counts> counts(static_cast<std::size_t>(ranks.size()));
+    counts[static_cast<std::size_t>(ranks.rank())] = {skipped, links};
+    ef::share_parts(ranks, std::span(counts), [](ef::Index rank) { return rank; });
+    skipped = links = 0;
+    for (const Counts& of_rank : counts) {
+      skipped += of_rank.skipped;
+      links += of_rank.links;
+    }
+  }
+
   EncodedPairs encode(ef::Index epoch, ef::Index number) {
     PairEncoder encoder(sides, arguments.max_length);
     if (samples) {
@@ -217,7 +232,7 @@ bool has_validation(const TrainArguments& arguments) {
   return !arguments.valid_pairs.empty() || !arguments.valid_source.empty();
 }
 
-TrainingData read_training_data(const TrainArguments& arguments, ef::Threads* threads) {
+TrainingData read_training_data(const TrainArguments& arguments, ef::Threads* threads, ef::Ranks* ranks) {
   const std::string& name = or_else(arguments.pairs, arguments.source);
   CorpusFiles files(arguments, threads);
   std::vector<ef::Index> held_out;
@@ -263,7 +278,9 @@ TrainingData read_training_data(const TrainArguments& arguments, ef::Threads* th
                                .buffer_blocks = in_buffer,
                                .seed = settings_of(arguments, threads).seed,
                                .blocks_vary = samples,
-                               .threads = threads});
+                               .threads = threads,
+                               .ranks = ranks});
+  if (ranks != nullptr) encoder->add_counts(*ranks);
   print_counts(*encoder, batches, validating.skipped());
   ef::check(is_streamed || encoder->skipped == 0 || batches.buffered_pairs() > 0, name,
             ": no training pair has at most ", arguments.max_length, " tokens (--max-length)");

@@ -8,6 +8,7 @@
 #include "eigenformer/core/standard_streams.hpp"
 #include "translate/model_options.hpp"
 #include "translate/program.hpp"
+#include "translate/ranks.hpp"
 #include "translate/replay.hpp"
 #include "translate/train_options.hpp"
 #include "translate/validators.hpp"
@@ -133,7 +134,7 @@ void add_subwords(CLI::App* command, TrainArguments& arguments) {
       ->check(number_in(0, 1, "from 0 to 1"));
 }
 
-int run_program(int argc, char** argv) {
+int run_program(int argc, char** argv, ProgramRanks& ranks) {
   CLI::App app("Trains and runs translation models. Without a subcommand, runs the demo.");
   app.require_subcommand(0, 1);
   app.fallthrough(false);
@@ -275,12 +276,17 @@ int run_program(int argc, char** argv) {
   add_layer_and_head(align_command, align_arguments.layer, align_arguments.head);
   align_command->add_option("--svg", align_arguments.svg, "also write the heat map to this file");
 
+  bool has_stored = false;
   try {
     app.parse(argc, argv);
-    if (*train_command && read_stored_arguments(train_arguments)) app.parse(argc, argv);
+    if (*train_command) ranks.join();
+    has_stored = *train_command && ranks.is_first() && read_stored_arguments(train_arguments);
+    if (has_stored) app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
+    if (!ranks.is_first()) return 1;                         // rank 0 says it
     if (error.get_exit_code() == 0) return app.exit(error);  // --help
     std::cerr << "translate: " << error.what() << " (see --help)\n";
+    ranks.abort();
     return 1;
   }
   if (train_arguments.minutes == 0 && train_arguments.epochs == 0 && train_arguments.updates == 0)
@@ -292,10 +298,16 @@ int run_program(int argc, char** argv) {
   std::signal(SIGXFSZ, SIG_IGN);  // exceeding a file size limit becomes a write error
 #endif
   if (*train_command) {
-    check_arguments(train_arguments);
-    check_model_options(*train_command, train_arguments);
-    check_resumed_arguments(train_arguments);
-    train(train_arguments);
+    if (ranks.is_first()) {
+      // The command line counts the batches of each rank. Stored arguments count those of all ranks.
+      if (!has_stored || train_command->count("--accumulate") > 0) train_arguments.accumulate *= ranks.size();
+      check_arguments(train_arguments);
+      check_model_options(*train_command, train_arguments);
+      check_resumed_arguments(train_arguments);
+    }
+    if (ranks.get() != nullptr) share_arguments(*ranks.get(), train_arguments);
+    train(train_arguments, ranks.get());
+    ranks.leave();
   } else if (*replay_command) {
     replay(replay_arguments);
   } else if (*run_command) {
@@ -322,16 +334,17 @@ int main(int argc, char** argv) {
 #ifdef _WIN32
   SetConsoleOutputCP(65001);  // UTF-8
 #endif
+  translate::ProgramRanks ranks;
   try {
     eigenformer::occupy_closed_streams();
-    const int exit_code = translate::run_program(argc, argv);
+    const int exit_code = translate::run_program(argc, argv, ranks);
     eigenformer::flush_standard_output();
     return exit_code;
   } catch (const std::bad_alloc&) {
-    std::cerr << "translate: out of memory\n";
-    return 1;
+    std::cerr << "translate: " << ranks.prefix() << "out of memory\n";
   } catch (const std::exception& error) {
-    std::cerr << "translate: " << error.what() << '\n';
-    return 1;
+    std::cerr << "translate: " << ranks.prefix() << error.what() << '\n';
   }
+  ranks.abort();
+  return 1;
 }

@@ -9,6 +9,7 @@
 
 #include "eigenformer/decode/options.hpp"
 #include "eigenformer/models/translation_model.hpp"
+#include "eigenformer/train/ranks.hpp"
 
 namespace translate {
 
@@ -89,7 +90,7 @@ struct TrainArguments {
   bool resume = false;                // continue from the newest checkpoint in `out`
   ef::Index checkpoint_every = 1000;  // updates
   ef::Index keep = 2;                 // checkpoints
-  ef::Index accumulate = 1;           // batches per update
+  ef::Index accumulate = 1;           // batches per update, of all ranks together
   std::string schedule = "inverse_square_root";
   ef::Index warmup = 0;  // updates; 0: the preset's
   std::string optimizer = "adam";
@@ -114,7 +115,8 @@ struct TrainArguments {
   std::string log;     // CSV file of updates and validations
   std::string plot;    // SVG file of the course of the run
 };
-void train(const TrainArguments& arguments);
+/// ranks: the processes that train the model together; null: this one alone.
+void train(const TrainArguments& arguments, ef::Ranks* ranks);
 
 /// How `run` and `evaluate` decode.
 struct DecodingArguments {

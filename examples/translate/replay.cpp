@@ -121,7 +121,7 @@ void replay(const ReplayArguments& arguments) {
   ef::NewestCheckpoint before;
   const TrainArguments of_run = arguments_before(arguments, before);
   ef::ThreadPool pool(arguments.threads);
-  TrainingData data = read_training_data(of_run, &pool);
+  TrainingData data = read_training_data(of_run, &pool, nullptr);
   Model model = make_model(of_run, data.source, data.target);
   const TrainingSettings settings = settings_of(of_run, &pool);
   TrainingRun run = begin_run(of_run);

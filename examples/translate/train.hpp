@@ -34,8 +34,8 @@ struct TrainingData {
 bool has_validation(const TrainArguments& arguments);
 
 /// Reads the corpus of a run, and its first batches. Prints the tokens and the vocabulary size of each side.
-/// threads: encode the pairs of the batches, now and later.
-TrainingData read_training_data(const TrainArguments& arguments, ef::Threads* threads);
+/// threads, ranks: encode the pairs of the batches, now and later. Either may be null.
+TrainingData read_training_data(const TrainArguments& arguments, ef::Threads* threads, ef::Ranks* ranks);
 
 /// Returns a model with the initial weights of a run.
 Model make_model(const TrainArguments& arguments, ef::TranslationSide source, ef::TranslationSide target);

@@ -46,7 +46,8 @@ void add_run_options(CLI::App* command, TrainArguments& arguments) {
   add_count("--keep", arguments.keep, 1, 1'000'000, "number of newest checkpoints to keep, at least --average");
   add_count("--shuffle-buffer", arguments.shuffle_buffer, 1, many,
             "sentence pairs in memory; a larger corpus streams through this buffer");
-  add_count("--accumulate", arguments.accumulate, 1, 1'000'000, "batches per update; their gradients are summed");
+  add_count("--accumulate", arguments.accumulate, 1, 1'000'000,
+            "batches per update, on each rank; their gradients are summed");
   command->add_option("--schedule", arguments.schedule, "schedule of the learning rate")
       ->check(CLI::IsMember({"inverse_square_root", "cosine", "linear", "warmup_stable_decay"}))
       ->capture_default_str();
@@ -142,12 +143,26 @@ void check_arguments(const TrainArguments& arguments) {
   check_alignment_options(arguments);
 }
 
+void share_arguments(ef::Ranks& ranks, TrainArguments& arguments) {
+  std::string shared = ef::options_to_json(arguments).dump();
+  ef::broadcast_text(ranks, shared);
+  if (ranks.rank() == 0) return;
+  const int threads = arguments.threads;
+  const bool resume = arguments.resume;
+  arguments = ef::options_from_json<TrainArguments>(ef::parse_json(shared, "rank 0"), "rank 0");
+  arguments.threads = threads;
+  arguments.resume = resume;
+}
+
 void check_resumed_arguments(const TrainArguments& arguments) {
   if (!arguments.resume) return;
   const std::optional<TrainArguments> stored = arguments_of_run(arguments.out);
   if (!stored) return;
   constexpr std::array<std::string_view, 10> free{"out",  "minutes", "epochs", "updates",  "checkpoint-every",
                                                   "keep", "log",     "plot",   "patience", "validate-every"};
+  ef::check(arguments.accumulate == stored->accumulate, "--accumulate: an update would have ", arguments.accumulate,
+            " batches on all ranks together, but those of the run in ", arguments.out, " have ", stored->accumulate,
+            "; without the option, a resumed run keeps their number");
   const ef::Json before = ef::options_to_json(*stored), now = ef::options_to_json(arguments);
   for (const auto& [name, value] : now.items())
     if (std::find(free.begin(), free.end(), name) == free.end() && value != before[name])

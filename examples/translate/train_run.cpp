@@ -11,6 +11,7 @@
 #include "eigenformer/core/thread_pool.hpp"
 #include "eigenformer/text/bleu.hpp"
 #include "eigenformer/train/parameter_hash.hpp"
+#include "translate/ranks.hpp"
 #include "translate/run_hash.hpp"
 #include "translate/subwords.hpp"
 #include "translate/train.hpp"
@@ -19,6 +20,23 @@
 namespace translate {
 
 namespace {
+
+/// Gives all ranks the state of rank 0, which may have resumed a run. Throws if another rank has other data.
+void share_state(ef::Ranks& ranks, const TrainingSettings& settings, std::string data, Model& model, TrainingRun& run) {
+  const std::string own_data = data;
+  ef::broadcast_text(ranks, data);
+  ef::check(data == own_data, "the corpus, the validation pairs or the model of --init are not those of rank 0");
+  ef::Index updates = run.optimizer.updates();
+  ef::broadcast_value(ranks, updates);
+  ef::broadcast_value(ranks, run.state);
+  if (ranks.rank() > 0 && updates > 0)
+    run.optimizer.restore(ef::parameters_without<float>(model.network, settings.freeze, "--freeze"), updates);
+  const auto share = [&](const std::string&, ef::Parameter<float>& parameter) {
+    ef::broadcast(ranks, std::span(parameter.value.data(), static_cast<std::size_t>(parameter.value.size())));
+  };
+  ef::for_each_parameter(model.network, share);
+  ef::for_each_parameter(run.optimizer, share);
+}
 
 /// Validates, saves, resumes and logs a run.
 class Run {
@@ -136,6 +154,8 @@ class Run {
     log(line);
   }
 
+  /// Returns the hash of the run's data; see run_hash().
+  const std::string& data() const { return state_.data; }
   /// Returns the quality of the model in --out.
   const Quality& saved() const { return state_.saved; }
   /// Returns whether a model was validated after this update or a later one.
@@ -196,29 +216,41 @@ class Run {
 
 }  // namespace
 
-void train(const TrainArguments& arguments) {
+void train(const TrainArguments& arguments, ef::Ranks* ranks) {
+  const bool is_first = ranks == nullptr || ranks->rank() == 0;  // it alone writes, resumes and validates
   check_subword_options(arguments);
-  check_saving(arguments.out);
-  if (!arguments.log.empty()) ef::check_writable(arguments.log);
-  if (!arguments.plot.empty()) ef::check_writable(arguments.plot);
-  ef::ThreadPool pool(arguments.threads);
-  TrainingData data = read_training_data(arguments, &pool);
+  if (is_first) check_saving(arguments.out);
+  if (is_first && !arguments.log.empty()) ef::check_writable(arguments.log);
+  if (is_first && !arguments.plot.empty()) ef::check_writable(arguments.plot);
+  ef::ThreadPool pool(threads_of(arguments.threads));
+  TrainingData data = read_training_data(arguments, &pool, ranks);
   Model model = make_model(arguments, data.source, data.target);
-  std::printf("%lld training pairs, %lld validation pairs; %lld parameters; %d threads\n",
+  std::printf("%lld training pairs, %lld validation pairs; %lld parameters; %d threads",
               static_cast<long long>(data.pairs), static_cast<long long>(data.validation.size()),
               static_cast<long long>(ef::parameter_count(model.network)), pool.size());
+  if (ranks != nullptr)
+    std::printf(" on each of %lld ranks; %lld batches per update", static_cast<long long>(ranks->size()),
+                static_cast<long long>(arguments.accumulate));
+  std::printf("\n");
   TrainingRun run = begin_run(arguments);
   Run program(arguments, data, model, &pool);
-  if (arguments.resume) program.resume(model, run);
+  if (arguments.resume && is_first) program.resume(model, run);
   ef::flush_standard_output();
 
   TrainingSettings settings = settings_of(arguments, &pool);
+  settings.ranks = ranks;
+  bool has_stopped = program.has_stopped();
+  if (ranks != nullptr) {
+    share_state(*ranks, settings, program.data(), model, run);
+    ef::broadcast_value(*ranks, has_stopped);
+  }
   settings.validate = [&](const Model& trained, const ef::TrainingProgress& progress, bool is_scheduled) {
     return program.validate(trained, progress.update, is_scheduled);
   };
   settings.save = [&](const Model& trained, const TrainingRun& now) { program.save(trained, now); };
   settings.log = [&](const ef::TrainingProgress& progress) { program.log_update(progress); };
-  if (!program.has_stopped()) train_model(model, data.batches, settings, run);
+  if (!has_stopped) train_model(model, data.batches, settings, run);
+  if (!is_first) return;
   if (interrupted == 0 && !program.has_validated(run.optimizer.updates())) {  // killed before the last validation
     program.validate(averaged(model, run, settings), run.optimizer.updates(), true);
     program.save(model, run);

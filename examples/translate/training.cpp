@@ -86,6 +86,7 @@ class Progress {
     is_last_ = is_over(progress.update, progress_.seconds) || interrupted != 0;
     line_loss_ += progress.loss * static_cast<double>(progress.items);
     line_items_ += progress.items;
+    ++exchange_updates_;
   }
   /// Returns the last update added. Its `seconds` include those before the run was resumed.
   const ef::TrainingProgress& current() const { return progress_; }
@@ -101,6 +102,18 @@ class Progress {
     return (budget.minutes > 0 && seconds >= 60 * budget.minutes) ||
            (budget.epochs > 0 && batches_.epochs_done() >= static_cast<double>(budget.epochs)) ||
            (budget.updates > 0 && update >= budget.updates);
+  }
+
+  /// Prints what the exchange between ranks cost rank 0. validation_seconds: see print().
+  void print_exchange(double validation_seconds) const {
+    if (settings_.ranks == nullptr || exchange_updates_ == 0) return;
+    const double seconds = std::max(progress_.seconds - seconds_before_ - validation_seconds, 1e-9);
+    std::printf(
+        "%lld ranks: rank 0 spent %.1f %% of %.1f seconds on the exchange of gradients, and sent %.3f MB per "
+        "update; %.0f tokens/s\n",
+        static_cast<long long>(settings_.ranks->size()), 100 * progress_.exchange_seconds / seconds, seconds,
+        1e-6 * static_cast<double>(progress_.exchange_bytes) / static_cast<double>(exchange_updates_),
+        static_cast<double>(progress_.total_items) / seconds);
   }
 
   /// Prints a line every five seconds. validation_seconds: the time spent on validations since this
@@ -138,6 +151,7 @@ class Progress {
   double validations_by_time_;
   double line_seconds_ = 0, line_loss_ = 0;
   ef::Index line_items_ = 0;
+  ef::Index exchange_updates_ = 0;  // of this process
 };
 
 }  // namespace
@@ -246,6 +260,9 @@ void train_model(Model& model, ef::StreamedBatches& batches, const TrainingSetti
     return false;
   };
   ef::ParameterList<float> trained = ef::parameters_without<float>(model.network, settings.freeze, "--freeze");
+  ef::TrainingOptions options = update_options(settings, model, batches);
+  options.ranks = settings.ranks;
+  options.skip_batch = [&batches] { batches.skip(); };
   std::visit(
       [&](const auto& network) {
         ef::train(
@@ -253,9 +270,10 @@ void train_model(Model& model, ef::StreamedBatches& batches, const TrainingSetti
             [&](const ef::Context<float>& context, const ef::TranslationBatch& batch) {
               return batch_loss(network, context, batch, settings.label_smoothing, settings.guided_alignment_weight);
             },
-            report, update_options(settings, model, batches));
+            report, options);
       },
       model.network);
+  progress.print_exchange(validation_seconds);
 }
 
 void train_model(Model& model, const EncodedPairs& pairs, const TrainingSettings& settings) {

@@ -88,7 +88,7 @@ struct TrainingRun {
 struct TrainingSettings {
   Budget budget;
   ef::Index batch_tokens = 2048;
-  ef::Index accumulate = 1;  // batches per update
+  ef::Index accumulate = 1;  // batches per update, of all ranks together
   std::string schedule = "inverse_square_root";
   double rate = 2e-3;
   ef::Index warmup = 400;
@@ -99,10 +99,12 @@ struct TrainingSettings {
   std::uint64_t seed = 1;
   std::vector<std::string> freeze{};  // patterns of the parameters that are not trained
   ef::Threads* threads = nullptr;
+  ef::Ranks* ranks = nullptr;                        // processes that train the model together; null: this one alone
   ef::Precision precision = ef::Precision::float32;  // of the products of updates; validations use float32
   ef::Index checkpoint_every = 0;                    // updates; 0: only when training ends
   // Callbacks, which may be empty. validate receives the moving average if there is one, otherwise the model. It
-  // returns whether training goes on. is_scheduled: false if the run validates here only because it was interrupted.
+  // returns whether training goes on. Only rank 0 calls them. is_scheduled: false if the run validates here only
+  // because it was interrupted.
   std::function<bool(const Model&, const ef::TrainingProgress&, bool is_scheduled)> validate{};
   std::function<void(const Model&, const TrainingRun&)> save{};  // saves a checkpoint
   std::function<void(const ef::TrainingProgress&)> log{};        // called after each update

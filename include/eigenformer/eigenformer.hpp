@@ -1,6 +1,6 @@
-// Includes the whole library, with three exceptions: io/ and text/sentencepiece.hpp, because they depend on more than
-// Eigen, and tensors/eigen_tensor.hpp, because it takes long to compile. To compile faster, include only the headers
-// you need.
+// Includes the whole library, with these exceptions: io/, text/sentencepiece.hpp and train/mpi.hpp, because they depend
+// on more than Eigen, and tensors/eigen_tensor.hpp, because it takes long to compile. To compile faster, include only
+// the headers you need.
 #pragma once
 
 #include "eigenformer/autograd/gradient_check.hpp"

@@ -55,6 +55,9 @@
 #if __has_include(<sentencepiece_trainer.h>)
 #include <sentencepiece_trainer.h>
 #endif
+#if __has_include(<mpi.h>)
+#include <mpi.h>
+#endif
 #if __has_include(<nlohmann/json.hpp>)
 #include <nlohmann/json.hpp>
 #endif

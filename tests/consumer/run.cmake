@@ -26,7 +26,7 @@ if(CMAKE_CXX_STANDARD)
 endif()
 if(way STREQUAL "package")
   run(${CMAKE_COMMAND} --install ${build_folder} --prefix ${folder}/prefix)
-  list(APPEND options -Dversion=${version} -Dwith_io=${with_io} -Dwith_sentencepiece=${with_sentencepiece}
+  list(APPEND options -Dversion=${version} -Dwith_io=${with_io} -Dwith_sentencepiece=${with_sentencepiece} -Dwith_mpi=${with_mpi}
        -Deigenformer_DIR=${folder}/prefix/${package_folder})
 else()
   list(APPEND options -Deigenformer=${source_folder} -DFETCHCONTENT_SOURCE_DIR_EIGENFORMER=${source_folder})
