@@ -469,3 +469,22 @@ TEST_CASE("wrong options of a search are errors", "[decode]") {
   CHECK(ef::testing::message_of([&] { ef::beam_search(short_step, -1); }) ==
         "beam_search: there are -1 sentences, expected 0 or more");
 }
+
+TEST_CASE("a search is cancelled before any of its steps", "[decode]") {
+  const ToyModel model{.vocabulary = 7, .seed = 31};
+  const ef::Index beam_size = GENERATE(1, 3);
+  ef::Index allowed = 0, steps = 0;
+  ef::DecodingOptions options{.beam_size = beam_size, .suppress_tokens = {2}, .max_decoding_length = 6};
+  const Results expected = ef::beam_search(ToyStep(model, 4), 4, options);
+  options.cancelled = [&] { return steps++ == allowed; };
+  for (allowed = 0; allowed < 6; ++allowed) {
+    CAPTURE(beam_size, allowed);
+    steps = 0;
+    ToyStep step(model, 4);
+    CHECK(ef::testing::message_of([&] { ef::beam_search(step, 4, options); }) == "beam_search: cancelled");
+    CHECK(step.steps == allowed);
+  }
+  steps = 0;
+  check_same_bits(ef::beam_search(ToyStep(model, 4), 4, options), expected);
+  CHECK(steps == 6);
+}

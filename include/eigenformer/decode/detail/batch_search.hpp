@@ -70,6 +70,7 @@ class BatchSearch {
       start(step, added, known);
       if (active_.empty() && added.empty()) return;
       if (active_.empty()) continue;
+      check(options_.cancelled == nullptr || !options_.cancelled(), where_, ": cancelled");
       collect_rows();
       const auto& logits = step(std::span<const Index>(parents_), std::span<const Token>(tokens_));
       check(logits.rows() == static_cast<Index>(rows_.size()), where_, ": the step gave logits ", shape(logits),
