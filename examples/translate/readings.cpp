@@ -8,11 +8,9 @@ namespace {
 
 /// Both sentences as tokens and as a batch for the model.
 struct SentencePair {
-  SentencePair(const Model& model, const std::string& source, const std::string& target) {
-    ef::check_utf8(source, "source sentence");
-    ef::check_utf8(target, "target sentence");
-    reading.source = model.source.tokenize(source);
-    reading.target = model.target.tokenize(target);
+  SentencePair(const Model& model, const TokenPair& tokens) {
+    reading.source = tokens.source;
+    reading.target = tokens.target;
     const std::vector<std::vector<ef::Token>> sources{model.source.vocabulary.encode(reading.source)};
     const std::vector<std::vector<ef::Token>> targets{model.target.vocabulary.encode(reading.target)};
     batch = ef::translation_batch(sources, targets, std::vector<ef::Index>{0});
@@ -25,6 +23,20 @@ struct SentencePair {
 };
 
 }  // namespace
+
+TokenPair tokenize_pair(const Model& model, const std::string& source, const std::string& target) {
+  ef::check_utf8(source, "source sentence");
+  ef::check_utf8(target, "target sentence");
+  return {model.source.tokenize(source), model.target.tokenize(target)};
+}
+
+AttentionSize attention_size(const Model& model) {
+  if (const auto* transformer = std::get_if<ef::Transformer<float>>(&model.network))
+    return {static_cast<ef::Index>(transformer->decoder.layers.size()), transformer->options.layer.heads};
+  const auto& recurrent = std::get<ef::RecurrentSeq2Seq<float>>(model.network);
+  const ef::Index one = recurrent.options.context == ef::SourceContext::attention ? 1 : 0;
+  return {one, one};
+}
 
 ef::Matrix<float> attention_of(const ef::Transformer<float>& network, const ef::AttentionRecorder<float>& recorder,
                                int layer, int head) {
@@ -51,9 +63,8 @@ ef::Matrix<float> attention_of(const ef::RecurrentSeq2Seq<float>& network, const
   return recorder.weights(network.attention).matrix(0);
 }
 
-Reading attention_between(const Model& model, const std::string& source, const std::string& target, int layer,
-                          int head) {
-  SentencePair pair(model, source, target);
+Reading attention_between(const Model& model, const TokenPair& tokens, int layer, int head) {
+  SentencePair pair(model, tokens);
   std::visit(
       [&](const auto& network) {
         ef::AttentionRecorder<float> recorder;
@@ -65,8 +76,13 @@ Reading attention_between(const Model& model, const std::string& source, const s
   return pair.reading;
 }
 
-Reading influence_between(const Model& model, const std::string& source, const std::string& target) {
-  SentencePair pair(model, source, target);
+Reading attention_between(const Model& model, const std::string& source, const std::string& target, int layer,
+                          int head) {
+  return attention_between(model, tokenize_pair(model, source, target), layer, head);
+}
+
+Reading influence_between(const Model& model, const TokenPair& tokens, const std::function<bool()>& cancelled) {
+  SentencePair pair(model, tokens);
   const auto log_probabilities = [&](const ef::Tokens& seen) {
     const ef::Matrix<float> all =
         std::visit([&](const auto& network) { return ef::log_softmax(network({}, seen, pair.batch.target).value()); },
@@ -79,12 +95,17 @@ Reading influence_between(const Model& model, const std::string& source, const s
   ef::Matrix<float>& values = pair.reading.values;
   values.resize(all_seen.size(), static_cast<ef::Index>(pair.batch.source.ids.size()));
   for (ef::Index j = 0; j < values.cols(); ++j) {
+    ef::check(cancelled == nullptr || !cancelled(), "influence_between: cancelled");
     ef::Tokens seen = pair.batch.source;
     seen.ids[static_cast<std::size_t>(j)] = ef::Vocabulary::unknown;
     values.col(j) = all_seen - log_probabilities(seen);
   }
   pair.reading.shades = (1 - (-values.array()).exp()).max(0.0F).matrix();
   return pair.reading;
+}
+
+Reading influence_between(const Model& model, const std::string& source, const std::string& target) {
+  return influence_between(model, tokenize_pair(model, source, target));
 }
 
 ef::WordAlignment links_of(const Reading& reading) {

@@ -2,6 +2,7 @@
 // word. Attention as a soft look-up is examples/06_soft_lookup.cpp.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -19,6 +20,21 @@ struct Reading {
   ef::Matrix<float> shades;  // the values as shares from 0 to 1
 };
 
+/// The tokens of a sentence and of its translation, without end tokens.
+struct TokenPair {
+  std::vector<std::string> source, target;
+};
+
+/// Returns the tokens of both sentences. Throws if one is not UTF-8.
+TokenPair tokenize_pair(const Model& model, const std::string& source, const std::string& target);
+
+/// The decoder's attention to the source that a model has. Both are 0 for a model without attention.
+struct AttentionSize {
+  ef::Index layers = 0;
+  ef::Index heads = 0;  // of each layer
+};
+AttentionSize attention_size(const Model& model);
+
 /// Returns the recorded attention weights of the decoder on the encoder: [target tokens x keys of the longest source].
 /// layer, head: see attention_between.
 ef::Matrix<float> attention_of(const ef::Transformer<float>& network, const ef::AttentionRecorder<float>& recorder,
@@ -31,11 +47,14 @@ ef::Matrix<float> attention_of(const ef::RecurrentSeq2Seq<float>& network, const
 /// head: of a Transformer, counted from 1. 0: the mean over all heads. If the layer is 0 too and a head was trained to
 /// align, 0 is that head.
 /// A recurrent model has one layer and one head. Throws if the model has no attention, or no such layer or head.
+Reading attention_between(const Model& model, const TokenPair& pair, int layer, int head);
 Reading attention_between(const Model& model, const std::string& source, const std::string& target, int layer,
                           int head);
 
 /// Returns how much the log probability of each target token falls when a source token is replaced by <unk>. Shades are
 /// the lost share of the probability, or 0 if it rises.
+/// cancelled: asked before each source token; true makes the function throw.
+Reading influence_between(const Model& model, const TokenPair& pair, const std::function<bool()>& cancelled = {});
 Reading influence_between(const Model& model, const std::string& source, const std::string& target);
 
 /// Links each target word to the source word with the largest value. End tokens have no links.

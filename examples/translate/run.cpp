@@ -11,6 +11,7 @@
 #include "eigenformer/core/standard_streams.hpp"
 #include "eigenformer/core/thread_pool.hpp"
 #include "eigenformer/text/alignment.hpp"
+#include "translate/streamed_text.hpp"
 #include "translate/translator.hpp"
 
 #ifdef _WIN32
@@ -60,16 +61,14 @@ std::string number(double value) {
 }
 
 /// Prints a translation while it is generated.
-class StreamedText {
+class PrintedText {
  public:
-  explicit StreamedText(const ef::TranslationSide& side) : side_(side) {}
+  explicit PrintedText(const ef::TranslationSide& side) : text_(side) {}
 
   /// Prints what a token adds to the text. The last token, which may be an end token, is left to finish().
   void add(const ef::DecodingStepResult& step) {
     if (step.is_last) return;
-    tokens_.push_back(step.token);
-    std::string text = side_.decode(tokens_);
-    while (text.ends_with(replacement)) text.resize(text.size() - replacement.size());
+    const std::string text = text_.add(step.token);
     if (!text.starts_with(printed_)) return;
     std::cout << text.substr(printed_.size());
     ef::flush_standard_output();
@@ -79,23 +78,19 @@ class StreamedText {
   void finish(const std::string& text) {
     const auto differ = std::mismatch(text.begin(), text.end(), printed_.begin(), printed_.end()).first;
     std::cout << std::string(differ, text.end());
-    tokens_.clear();
+    text_.clear();
     printed_.clear();
   }
 
  private:
-  /// U+FFFD: the first bytes of a character whose last bytes are still missing.
-  static constexpr std::string_view replacement = "\xEF\xBF\xBD";
-
-  const ef::TranslationSide& side_;
-  std::vector<ef::Token> tokens_;
+  StreamedText text_;
   std::string printed_;
 };
 
 /// Prints the hypotheses of one line, in the format of Moses and Marian: "translation", or "number ||| translation |||
 /// score" for n-best lists. Links, if asked for, follow the translation: "translation ||| links ||| score".
 void print(const std::vector<ef::Hypothesis>& best, ef::Index line, const Translator& translator,
-           const RunArguments& arguments, StreamedText& streamed) {
+           const RunArguments& arguments, PrintedText& streamed) {
   const bool n_best = arguments.decoding.options.num_hypotheses > 1;
   for (const ef::Hypothesis& hypothesis : best) {
     if (n_best) std::cout << line << " ||| ";
@@ -120,7 +115,7 @@ void run(const RunArguments& arguments) {
   const Model model = load_model(arguments.model);
   ef::ThreadPool pool(arguments.threads);
   DecodingArguments decoding = arguments.decoding;
-  StreamedText streamed(model.target);
+  PrintedText streamed(model.target);
   if (arguments.stream) {
     ef::check(decoding.options.beam_size == 1 && decoding.options.num_hypotheses == 1,
               "--stream: needs --beam-size 1 and --n-best 1, which are ", decoding.options.beam_size, " and ",

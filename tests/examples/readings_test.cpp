@@ -85,3 +85,25 @@ TEST_CASE("a reading's links are of words alone", "[examples]") {
       0.9F, 0, 0, 0.1F;
   CHECK(ef::to_string(translate::links_of(reading)) == "0-1 1-0");
 }
+
+TEST_CASE("a model's attention has a size", "[examples]") {
+  ef::Rng rng(684);
+  const translate::AttentionSize transformer = translate::attention_size(model_of_letters(false, rng));
+  CHECK(transformer.layers == 2);
+  CHECK(transformer.heads == ef::testing::small_transformer().layer.heads);
+  translate::Model recurrent = model_of_letters(true, rng);
+  CHECK(translate::attention_size(recurrent).layers == 1);
+  CHECK(translate::attention_size(recurrent).heads == 1);
+  std::get<ef::RecurrentSeq2Seq<float>>(recurrent.network).options.context = ef::SourceContext::initial;
+  CHECK(translate::attention_size(recurrent).heads == 0);
+}
+
+TEST_CASE("readings of texts are those of their tokens", "[examples]") {
+  ef::Rng rng(685);
+  const translate::Model model = model_of_letters(false, rng);
+  const translate::TokenPair pair = translate::tokenize_pair(model, "a b c", "d e");
+  CHECK(pair.source == std::vector<std::string>{"a", "b", "c"});
+  CHECK(translate::attention_between(model, pair, 1, 2).values ==
+        translate::attention_between(model, "a b c", "d e", 1, 2).values);
+  CHECK(translate::influence_between(model, pair).values == translate::influence_between(model, "a b c", "d e").values);
+}
