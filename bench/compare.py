@@ -1,102 +1,157 @@
 #!/usr/bin/env python3
-"""Compares attention of this library with that of PyTorch and ONNX Runtime: one head, one thread, the same shapes.
+"""Compares this library with PyTorch, ONNX Runtime and CTranslate2: attention in float and bfloat16, and decoding in
+float32 and int8. Times the libraries in turn, on one thread, and prints how many times as fast this library is.
 
-Skips libraries that are not installed. Times the libraries in turn and prints how many times as fast this library is.
+    pip install torch onnxruntime onnx ctranslate2 numpy
+    cmake --build build/release --target bench/all
+    bench/compare.py build/release/bin --json compared.json
+    bench/plot.py compared.json
 
-    pip install torch onnxruntime onnx
-    bench/compare.py build/release/bin/attention_bench
+Leaves out libraries that are not installed.
 """
 import argparse
+import collections
 import json
+import pathlib
+import re
+import statistics
 import subprocess
 import tempfile
 import time
+from functools import partial
 
-import numpy
+import export_ctranslate2
+import peers
+
+# own: the program and the name of the benchmark. makers: {library: function that returns its call}
+Work = collections.namedtuple("Work", "name own makers")
 
 
-def ours(program, n, d, causal):
-    """Returns the seconds of one call of this library."""
+def seconds_of_ours(programs, own):
+    program, benchmark = own
     with tempfile.NamedTemporaryFile(suffix=".json") as out:
-        subprocess.run(
-            [program, f"--benchmark_filter=^attention_forward/n:{n}/d:{d}/causal:{causal}/stride:{d}/",
-             f"--benchmark_out={out.name}", "--benchmark_out_format=json"],
-            check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        subprocess.run([programs / program, f"--benchmark_filter=^{re.escape(benchmark)}(/|$)",
+                        f"--benchmark_out={out.name}", "--benchmark_out_format=json"],
+                       check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         runs = json.load(open(out.name))["benchmarks"]
-    return runs[0]["real_time"] * 1e-3
-
-
-def torch_attention():
-    import torch
-
-    torch.set_num_threads(1)
-
-    def prepare(q, k, v, causal):
-        tensors = [torch.from_numpy(x).reshape(1, 1, *x.shape) for x in (q, k, v)]
-
-        def call():
-            with torch.no_grad():
-                torch.nn.functional.scaled_dot_product_attention(*tensors, is_causal=bool(causal))
-
-        return call
-
-    return prepare
-
-
-def onnx_attention():
-    import onnx
-    import onnxruntime
-
-    def prepare(q, k, v, causal):
-        names, shape = ["Q", "K", "V"], [1, 1, *q.shape]
-        make = onnx.helper.make_tensor_value_info
-        node = onnx.helper.make_node("Attention", names, ["Y"], is_causal=causal)
-        graph = onnx.helper.make_graph([node], "attention", [make(x, onnx.TensorProto.FLOAT, shape) for x in names],
-                                       [make("Y", onnx.TensorProto.FLOAT, shape)])
-        model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 23)], ir_version=11)
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
-        session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-        inputs = {name: x.reshape(shape) for name, x in zip(names, (q, k, v))}
-        return lambda: session.run(None, inputs)
-
-    return prepare
+    return runs[0]["real_time"] * {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1}[runs[0]["time_unit"]]
 
 
 def seconds_of(call, least=0.2):
+    """Returns the median time of a call, after one that warms up."""
     call()
     times, begin = [], time.perf_counter()
     while time.perf_counter() - begin < least:
         start = time.perf_counter()
         call()
         times.append(time.perf_counter() - start)
-    return sorted(times)[len(times) // 2]
+    return statistics.median(times)
+
+
+def calls_of(work):
+    """Returns {library: call} of the libraries that are installed."""
+    calls = {}
+    for library, make in work.makers.items():
+        try:
+            calls[library] = make()
+        except ImportError as error:
+            print(f"{library} is left out of {work.name}: {error}")
+    return calls
+
+
+def attention(programs):
+    for causal in (False, True):
+        for n in (128, 512, 2048, 8192):
+            for d in (32, 64, 128):
+                name = f"float attention, n {n}, d {d}{', causal' * causal}"
+                own = f"attention_forward/n:{n}/d:{d}/causal:{int(causal)}/stride:{d}"
+                yield Work(name, ("attention_bench", own), {
+                    "PyTorch": partial(peers.pytorch_attention, n, d, causal, "float32"),
+                    "ONNX Runtime": partial(peers.onnx_runtime_attention, n, d, causal)})
+
+
+def bfloat16_attention(programs):
+    for causal in (False, True):
+        for n in (128, 512, 2048, 8192):
+            for d in (64, 128):
+                name = f"bfloat16 attention, n {n}, d {d}{', causal' * causal}"
+                own = f"bfloat16_forward/n:{n}/d:{d}/causal:{int(causal)}/stride:{d}"
+                yield Work(name, ("attention_bench", own), {
+                    "PyTorch": partial(peers.pytorch_attention, n, d, causal, "bfloat16")})
+
+
+def read_sentences(path):
+    """Returns the sentences of a file of token numbers, with the tokens of CTranslate2's vocabulary."""
+    specials = {"0": "<unk>", "1": "<s>", "2": "</s>"}
+    return [[specials.get(token, token) for token in line.split()] for line in path.read_text().splitlines()]
+
+
+def report_differences(folder, translator, sentences):
+    """Prints how many translations in float differ, as a check that both libraries compute the same."""
+    for beam_size in (1, 5):
+        ours = read_sentences(folder / f"beam_{beam_size}.txt")
+        theirs = peers.ctranslate2_decoding(translator, sentences, beam_size, len(ours[0]))()
+        same = sum(a == b for a, b in zip(ours, theirs))
+        print(f"beam {beam_size}: {same} of {len(ours)} translations by CTranslate2 are the same")
+
+
+def decoding(programs):
+    with tempfile.TemporaryDirectory() as scratch:
+        folder, converted = pathlib.Path(scratch) / "model", pathlib.Path(scratch) / "converted"
+        subprocess.run([programs / "translation_bench", "--save", folder], check=True)
+        try:
+            export_ctranslate2.export(folder, converted)
+        except ImportError as error:
+            print(f"CTranslate2 is left out: {error}")
+            return
+        sentences = read_sentences(folder / "source.txt")
+        length = len(read_sentences(folder / "beam_1.txt")[0])
+        for number, weights in ((0, "float32"), (2, "int8")):
+            translator = peers.ctranslate2_translator(converted, weights)
+            if weights == "float32":
+                report_differences(folder, translator, sentences)
+            for batch in (1, 32):
+                for beam_size in (1, 5):
+                    own = f"decode/batch:{batch}/beam:{beam_size}/weights:{number}"
+                    make = partial(peers.ctranslate2_decoding, translator, sentences[:batch], beam_size, length)
+                    yield Work(f"{weights} decoding, batch {batch}, beam {beam_size}", ("translation_bench", own),
+                               {"CTranslate2": make})
+
+
+WORKS = {"attention": attention, "bfloat16": bfloat16_attention, "decoding": decoding}
+
+
+def compare(programs, work, rounds):
+    """Returns {library: [its time divided by ours, per round]}."""
+    calls = calls_of(work)
+    ratios = {library: [] for library in calls}
+    for _ in range(rounds if calls else 0):
+        own = seconds_of_ours(programs, work.own)
+        for library, call in calls.items():
+            ratios[library].append(seconds_of(call) / own)
+    return ratios
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("program", help="attention_bench")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("programs", type=pathlib.Path, help="the folder of the benchmark programs")
+    parser.add_argument("--only", nargs="+", choices=WORKS, default=list(WORKS))
+    parser.add_argument("--match", default="", help="regular expression for the names of works")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--json", type=pathlib.Path, help="also writes all ratios to this file")
     arguments = parser.parse_args()
-    others = {}
-    for name, make in (("PyTorch", torch_attention), ("ONNX Runtime", onnx_attention)):
-        try:
-            others[name] = make()
-        except ImportError as error:
-            print(f"{name} is left out: {error}")
-    generator = numpy.random.default_rng(1)
-    for n in (128, 512, 2048, 8192):
-        for d in (32, 64, 128):
-            for causal in (0, 1):
-                q, k, v = (generator.standard_normal((n, d), dtype=numpy.float32) for _ in range(3))
-                calls = {name: make(q, k, v, causal) for name, make in others.items()}
-                ratios = {name: [] for name in calls}
-                for _ in range(arguments.rounds):
-                    own = ours(arguments.program, n, d, causal)
-                    for name, call in calls.items():
-                        ratios[name].append(seconds_of(call) / own)
-                medians = ", ".join(f"{name} x {sorted(r)[len(r) // 2]:.2f}" for name, r in ratios.items())
-                print(f"n {n:5} d {d:3} causal {causal}: {medians}", flush=True)
+    results = []
+    for kind in arguments.only:
+        for work in WORKS[kind](arguments.programs):
+            if not re.search(arguments.match, work.name):
+                continue
+            for library, ratios in compare(arguments.programs, work, arguments.rounds).items():
+                median = statistics.median(ratios)
+                print(f"{work.name:44} {library:12} x {median:5.2f}  ({min(ratios):.2f} to {max(ratios):.2f})",
+                      flush=True)
+                results.append({"work": work.name, "library": library, "median": median, "ratios": ratios})
+    if arguments.json:
+        arguments.json.write_text(json.dumps({"comparison": results}, indent=2) + "\n")
 
 
 if __name__ == "__main__":
