@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <chrono>
 #include <cstddef>
-#include <cstdint>
 #include <memory>
 #include <span>
 #include <string>
@@ -86,7 +85,7 @@ void broadcast_value(Ranks& ranks, T& value) {
 }
 /// Replaces the text by that of rank 0.
 inline void broadcast_text(Ranks& ranks, std::string& text) {
-  auto size = static_cast<std::uint64_t>(text.size());
+  auto size = static_cast<Index>(text.size());
   broadcast_value(ranks, size);
   text.resize(static_cast<std::size_t>(size));
   broadcast(ranks, std::span<char>(text));
