@@ -3,6 +3,7 @@
 // the headers you need.
 #pragma once
 
+#include "eigenformer/autograd/checkpoint.hpp"
 #include "eigenformer/autograd/gradient_check.hpp"
 #include "eigenformer/core/folders.hpp"
 #include "eigenformer/core/standard_streams.hpp"

@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <initializer_list>
+#include <iterator>
 #include <span>
 #include <type_traits>
 #include <unordered_map>
@@ -74,10 +75,36 @@ class Tape {
       wanted = wanted || x.requires_grad();
     }
     if (!wanted) return y;
+    if (records_later_) {
+      has_left_out_ = true;
+      return y;
+    }
     return put(std::move(y), Node{std::move(backward), {}, nullptr});
   }
   Variable<Scalar> record(Variable<Scalar> y, std::initializer_list<Variable<Scalar>> inputs, Backward backward) {
     return record(std::move(y), std::span(inputs.begin(), inputs.size()), std::move(backward));
+  }
+
+  /// For checkpoint(): returns forward() without recording its operations. The backward calls `again`, which must
+  /// compute the same, and records it then. Calls may be nested.
+  template <class Forward>
+  Variable<Scalar> record_later(Forward&& forward, std::function<Variable<Scalar>()> again) {
+    begin_recording();
+    Variable<Scalar> y;
+    bool is_nested, wanted;
+    {
+      const Restored<bool> later(records_later_, true), left_out(has_left_out_, false);
+      y = forward();
+      is_nested = later.before;
+      wanted = has_left_out_;
+    }
+    has_left_out_ = is_nested && (has_left_out_ || wanted);
+    if (is_nested || !wanted || y.requires_grad()) return y;  // y requires a gradient if it is an input
+    return put(std::move(y), Node{[again = std::move(again)](const Variable<Scalar>& d_y, Tape& tape) {
+                                    tape.backward_again(again, d_y);
+                                  },
+                                  {},
+                                  nullptr});
   }
 
   /// Returns uninitialised memory for a value or a gradient.
@@ -101,19 +128,8 @@ class Tape {
     nodes_[static_cast<std::size_t>(loss.node_)].gradient = std::move(d_loss);
     ended_ = true;
     threads_ = threads;
-    for (auto i = static_cast<std::size_t>(loss.node_) + 1; i-- > 0;) {
-      // Moved out, so that this node's memory is freed for the nodes before it.
-      const Backward backward = std::exchange(nodes_[i].backward, nullptr);
-      if (backward == nullptr && nodes_[i].parameter == nullptr) continue;
-      const Variable<Scalar> gradient = std::exchange(nodes_[i].gradient, {});
-      if (gradient.size() == 0) continue;
-      if (backward != nullptr) {
-        backward(gradient, *this);
-      } else {
-        gradients_.add(*nodes_[i].parameter, gradient.value(), threads);
-        on_gradient(*nodes_[i].parameter);
-      }
-    }
+    on_gradient_ = &on_gradient;
+    run_backward(0, static_cast<std::size_t>(loss.node_) + 1);
     for (Node& node : nodes_) node.backward = nullptr;
   }
 
@@ -182,6 +198,49 @@ class Tape {
     const Parameter<Scalar>* parameter = nullptr;
   };
 
+  /// Sets a flag, and restores it when it goes out of scope.
+  template <class T>
+  struct Restored {
+    Restored(T& changed, T value) : variable(changed), before(std::exchange(changed, value)) {}
+    Restored(const Restored&) = delete;
+    Restored& operator=(const Restored&) = delete;
+    ~Restored() { variable = before; }
+    T& variable;
+    T before;
+  };
+
+  /// Runs the backward of nodes `begin` to `end` - 1, last first.
+  void run_backward(std::size_t begin, std::size_t end) {
+    for (std::size_t i = end; i-- > begin;) {
+      // Moved out, so that this node's memory is freed for the nodes before it.
+      const Backward backward = std::exchange(nodes_[i].backward, nullptr);
+      if (backward == nullptr && nodes_[i].parameter == nullptr) continue;
+      const Variable<Scalar> gradient = std::exchange(nodes_[i].gradient, {});
+      if (gradient.size() == 0) continue;
+      if (backward != nullptr) {
+        backward(gradient, *this);
+      } else {
+        gradients_.add(*nodes_[i].parameter, gradient.value(), threads_);
+        (*on_gradient_)(*nodes_[i].parameter);
+      }
+    }
+  }
+
+  /// Records `again` behind the nodes of the recording, runs the backward of that part, and removes it. Gradients of
+  /// earlier nodes are added to one by one, in the order of a plain backward.
+  void backward_again(const std::function<Variable<Scalar>()>& again, const Variable<Scalar>& d_y) {
+    const std::size_t first = nodes_.size();
+    {
+      const Restored<bool> recording(ended_, false);
+      const Variable<Scalar> y = again();
+      add_gradient(y, d_y);
+    }
+    run_backward(first, nodes_.size());
+    nodes_.resize(first);
+    for (auto i = used_.begin(); i != used_.end();)
+      i = i->second.node_ >= static_cast<Index>(first) ? used_.erase(i) : std::next(i);
+  }
+
   void begin_recording() {
     if (!ended_) return;
     nodes_.clear();
@@ -208,9 +267,12 @@ class Tape {
   std::vector<Node> nodes_;
   std::unordered_map<const Parameter<Scalar>*, Variable<Scalar>> used_;
   Gradients<Scalar> gradients_;
-  Threads* threads_ = nullptr;  // of the last backward
+  Threads* threads_ = nullptr;                                                // of the last backward
+  const FunctionRef<void(const Parameter<Scalar>&)>* on_gradient_ = nullptr;  // of the running backward
   std::uint64_t recording_ = 0;
   bool ended_ = false;
+  bool records_later_ = false;  // within a layer of record_later()
+  bool has_left_out_ = false;   // there, whether an operation was not recorded that needs a backward
 };
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI
