@@ -11,6 +11,7 @@
 #include "eigenformer/core/thread_pool.hpp"
 #include "eigenformer/text/bleu.hpp"
 #include "eigenformer/train/parameter_hash.hpp"
+#include "translate/peak.hpp"
 #include "translate/ranks.hpp"
 #include "translate/run_hash.hpp"
 #include "translate/subwords.hpp"
@@ -244,6 +245,7 @@ void train(const TrainArguments& arguments, ef::Ranks* ranks) {
     share_state(*ranks, settings, program.data(), model, run);
     ef::broadcast_value(*ranks, has_stopped);
   }
+  settings.peak_flops = peak_flops(pool) * static_cast<double>(ranks == nullptr ? 1 : ranks->size());
   settings.validate = [&](const Model& trained, const ef::TrainingProgress& progress, bool is_scheduled) {
     return program.validate(trained, progress.update, is_scheduled);
   };

@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "eigenformer/core/standard_streams.hpp"
+#include "eigenformer/models/training_flops.hpp"
 #include "eigenformer/text/token_batches.hpp"
 #include "eigenformer/train/trainer.hpp"
 
@@ -88,6 +89,8 @@ class Progress {
     line_items_ += progress.items;
     ++exchange_updates_;
   }
+  /// Counts the operations of a batch of the next update.
+  void add_flops(double flops) { line_flops_ += flops; }
   /// Returns the last update added. Its `seconds` include those before the run was resumed.
   const ef::TrainingProgress& current() const { return progress_; }
   double seconds() const { return progress_.seconds; }
@@ -122,15 +125,17 @@ class Progress {
     const double seconds = progress_.seconds - seconds_before_ - validation_seconds;
     if (seconds - line_seconds_ < 5 && !is_last_) return;
     const double share = std::max(share_of_updates(progress_.update), share_of_time(progress_.seconds));
-    std::printf("update %5lld  epoch %5.1f  loss %.3f  %6.0f tokens/s  %s left\n",
-                static_cast<long long>(progress_.update), batches_.epochs_done(),
-                line_loss_ / static_cast<double>(line_items_),
-                static_cast<double>(line_items_) / std::max(seconds - line_seconds_, 1e-9),
-                minutes_and_seconds(share > 0 ? progress_.seconds * (1 - share) / share : 0).c_str());
+    const double line_seconds = std::max(seconds - line_seconds_, 1e-9);
+    std::printf("update %5lld  epoch %5.1f  loss %.3f  %6.0f tokens/s  ", static_cast<long long>(progress_.update),
+                batches_.epochs_done(), line_loss_ / static_cast<double>(line_items_),
+                static_cast<double>(line_items_) / line_seconds);
+    if (settings_.peak_flops > 0) std::printf("MFU %.0f %%  ", 100 * line_flops_ / line_seconds / settings_.peak_flops);
+    std::printf("%s left\n", minutes_and_seconds(share > 0 ? progress_.seconds * (1 - share) / share : 0).c_str());
     ef::flush_standard_output();
     line_seconds_ = seconds;
     line_loss_ = 0;
     line_items_ = 0;
+    line_flops_ = 0;
   }
 
  private:
@@ -149,7 +154,7 @@ class Progress {
   ef::TrainingProgress progress_;
   bool validates_ = false, is_last_ = false;
   double validations_by_time_;
-  double line_seconds_ = 0, line_loss_ = 0;
+  double line_seconds_ = 0, line_loss_ = 0, line_flops_ = 0;
   ef::Index line_items_ = 0;
   ef::Index exchange_updates_ = 0;  // of this process
 };
@@ -268,6 +273,7 @@ void train_model(Model& model, ef::StreamedBatches& batches, const TrainingSetti
         ef::train(
             trained, run.optimizer, [&] { return batches.next(); },
             [&](const ef::Context<float>& context, const ef::TranslationBatch& batch) {
+              progress.add_flops(ef::training_flops(network, batch));
               return batch_loss(network, context, batch, settings.label_smoothing, settings.guided_alignment_weight);
             },
             report, options);

@@ -101,7 +101,9 @@ struct TrainingSettings {
   ef::Threads* threads = nullptr;
   ef::Ranks* ranks = nullptr;                        // processes that train the model together; null: this one alone
   ef::Precision precision = ef::Precision::float32;  // of the products of updates; validations use float32
-  ef::Index checkpoint_every = 0;                    // updates; 0: only when training ends
+  double peak_flops =
+      0;  // of all threads and ranks, for the model FLOP utilisation in progress lines; 0: they leave it out
+  ef::Index checkpoint_every = 0;  // updates; 0: only when training ends
   // Callbacks, which may be empty. validate receives the moving average if there is one, otherwise the model. It
   // returns whether training goes on. Only rank 0 calls them. is_scheduled: false if the run validates here only
   // because it was interrupted.
