@@ -1,4 +1,4 @@
-// The translation program: `translate demo | compare | train | replay | run | evaluate | score | align`.
+// The translation program: `translate demo | compare | train | replay | run | evaluate | score | align | serve`.
 #include <CLI/CLI.hpp>
 #include <exception>
 #include <iostream>
@@ -10,6 +10,7 @@
 #include "translate/program.hpp"
 #include "translate/ranks.hpp"
 #include "translate/replay.hpp"
+#include "translate/serve_options.hpp"
 #include "translate/train_options.hpp"
 #include "translate/validators.hpp"
 #include "translate/weights.hpp"
@@ -277,6 +278,11 @@ int run_program(int argc, char** argv, ProgramRanks& ranks) {
   align_command->add_option("--svg", align_arguments.svg, "also write the heat map to this file");
 
   bool has_stored = false;
+  ServeArguments serve_arguments;
+  CLI::App* serve_command = app.add_subcommand("serve", "serve a page and a JSON interface for translating");
+  add_serve_options(serve_command, serve_arguments);
+  add_threads(serve_command, serve_arguments.threads);
+
   try {
     app.parse(argc, argv);
     if (*train_command) ranks.join();
@@ -293,7 +299,7 @@ int run_program(int argc, char** argv, ProgramRanks& ranks) {
     train_arguments.minutes = 20;
 
   std::signal(SIGINT, on_interrupt);
-  if (*train_command) std::signal(SIGTERM, on_interrupt);
+  if (*train_command || *serve_command) std::signal(SIGTERM, on_interrupt);
 #ifdef SIGXFSZ
   std::signal(SIGXFSZ, SIG_IGN);  // exceeding a file size limit becomes a write error
 #endif
@@ -318,6 +324,8 @@ int run_program(int argc, char** argv, ProgramRanks& ranks) {
     score(score_arguments);
   } else if (*align_command) {
     align(align_arguments);
+  } else if (*serve_command) {
+    serve(serve_arguments);
   } else if (*compare_command) {
     compare(compare_arguments);
   } else {

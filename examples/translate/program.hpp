@@ -10,6 +10,7 @@
 #include "eigenformer/decode/options.hpp"
 #include "eigenformer/models/translation_model.hpp"
 #include "eigenformer/train/ranks.hpp"
+#include "translate/decoding_names.hpp"
 
 namespace translate {
 
@@ -118,7 +119,7 @@ struct TrainArguments {
 /// ranks: the processes that train the model together; null: this one alone.
 void train(const TrainArguments& arguments, ef::Ranks* ranks);
 
-/// How `run` and `evaluate` decode.
+/// How `run`, `evaluate` and `serve` decode.
 struct DecodingArguments {
   /// max_decoding_length 0: the model's limit. A translation rarely has more than twice the tokens of its source, or
   /// four times from words to characters.
@@ -131,6 +132,7 @@ struct DecodingArguments {
   std::vector<std::string> suppress;      // texts that no translation contains
   std::vector<std::string> end_tokens;    // tokens that end a translation; empty: </s>
   std::optional<ef::WeightType> weights;  // type of the packed weights; nullopt: float32, without a report
+  DecodingNames names;                    // of the options, in messages
 };
 
 struct RunArguments {
@@ -168,5 +170,29 @@ struct AlignArguments {
   int head = 0;   // from 1; 0: see attention_between
 };
 void align(const AlignArguments& arguments);
+
+/// The limits of `serve`, which keep one client from blocking the others.
+struct ServeLimits {
+  ef::Index max_body = 262'144;     // bytes of a request
+  ef::Index max_sentences = 64;     // of a request
+  ef::Index max_beam_size = 16;     // also of num_hypotheses
+  ef::Index max_waiting = 256;      // requests
+  ef::Index max_connections = 128;  // open at once
+  ef::Index max_models = 2;         // in memory
+  ef::Index max_influence = 128;    // source tokens whose influence is computed
+  ef::Index batch_tokens = 16'384;  // source and target tokens of all hypotheses that are decoded at once
+  double client_seconds = 10;       // in which a client must send its request, and accept each part of the answer
+  double decode_seconds = 60;       // of one request
+};
+
+struct ServeArguments {
+  std::string model;
+  std::string host = "127.0.0.1";
+  int port = 8080;  // 0: any free port
+  std::optional<ef::WeightType> weights;
+  int threads = 0;
+  ServeLimits limits;
+};
+void serve(const ServeArguments& arguments);
 
 }  // namespace translate

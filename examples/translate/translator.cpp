@@ -8,47 +8,41 @@
 
 namespace translate {
 
-namespace {
-
-/// Throws if options contradict each other. Names them as the command line does.
-void check_together(const ef::DecodingOptions& options) {
-  ef::check(!options.samples() || options.beam_size == 1, "--sampling-topk: is ", options.sampling_topk,
-            ", so --beam-size must be 1, but is ", options.beam_size);
-  const ef::Index available = options.beam_size == 1 ? 1 : options.max_candidates();
-  ef::check(options.samples() || options.num_hypotheses <= available, "--n-best: is ", options.num_hypotheses,
-            ", expected at most ", available,
-            options.beam_size == 1 ? " with --beam-size 1" : ", --beam-size * --patience");
-  ef::check(options.min_decoding_length <= options.max_decoding_length, "--min-decoding-length: is ",
-            options.min_decoding_length, ", expected at most ", options.max_decoding_length,
-            ", which is --max-decoding-length or the model's limit");
-}
-
-}  // namespace
-
 Translator::Translator(const Model& model, ef::Threads* threads, const DecodingArguments& arguments)
     : model_(model),
-      packed_(model.network, arguments.weights.value_or(ef::WeightType::float32)),
-      threads_(threads),
-      options_(arguments.options) {
-  if (arguments.weights.has_value()) report_weights(model, packed_);
+      packed_(std::make_shared<const ef::PackedWeights<float>>(model.network,
+                                                               arguments.weights.value_or(ef::WeightType::float32))),
+      threads_(threads) {
+  if (arguments.weights.has_value()) report_weights(model, *packed_);
+  set_options(arguments);
+}
+
+Translator::Translator(const Translator& other, const DecodingArguments& arguments)
+    : model_(other.model_), packed_(other.packed_), threads_(other.threads_) {
+  set_options(arguments);
+}
+
+void Translator::set_options(const DecodingArguments& arguments) {
+  options_ = arguments.options;
+  const DecodingNames& names = arguments.names;
   for (const std::string& text : arguments.suppress) {
-    std::vector<ef::Token> tokens = encode_target(text, "--suppress");
-    ef::check(std::find(tokens.begin(), tokens.end(), ef::Vocabulary::unknown) == tokens.end(), "--suppress: \"", text,
-              "\" has a token that the model does not know");
+    std::vector<ef::Token> tokens = encode_target(text, names.suppress);
+    ef::check(std::find(tokens.begin(), tokens.end(), ef::Vocabulary::unknown) == tokens.end(), names.suppress, ": \"",
+              text, "\" has a token that the model does not know");
     options_.suppress_sequences.push_back(std::move(tokens));
   }
   // The limit depends on the sentence alone, so that a translation does not depend on its batch.
-  const ef::Index limit = max_length(model);
+  const ef::Index limit = max_length(model_);
   if (options_.max_decoding_length == 0 || options_.max_decoding_length > limit) options_.max_decoding_length = limit;
-  if (!arguments.end_tokens.empty()) options_.end_token = end_tokens(arguments.end_tokens);
-  check_together(options_);
+  if (!arguments.end_tokens.empty()) options_.end_token = end_tokens(arguments.end_tokens, names.end_token);
+  check_together(options_, names);
   ef::check_options(options_, "decoding");
 }
 
-ef::EndTokens Translator::end_tokens(std::span<const std::string> texts) const {
+ef::EndTokens Translator::end_tokens(std::span<const std::string> texts, const char* where) const {
   std::vector<ef::Token> tokens;
   for (const std::string& text : texts) {
-    ef::check(model_.target.vocabulary.contains(text), "--end-token: \"", text,
+    ef::check(model_.target.vocabulary.contains(text), where, ": \"", text,
               "\" is not one of the model's target tokens, expected a line of target_vocabulary.txt");
     tokens.push_back(model_.target.vocabulary.encode(std::vector<std::string>{text}).front());
   }
@@ -95,7 +89,7 @@ std::vector<std::vector<ef::Hypothesis>> Translator::decode(std::span<const std:
     limits.push_back(source.empty() ? 0 : options.max_decoding_length);
   options.limits = limits;
   ef::Workspace workspace;
-  const ef::Context<float> context{.workspace = &workspace, .threads = threads_, .packed = &packed_};
+  const ef::Context<float> context{.workspace = &workspace, .threads = threads_, .packed = packed_.get()};
   return ef::beam_search(model_.network, ef::Tokens::of(with_ends), options, context);
 }
 

@@ -1,6 +1,7 @@
 // Translates text with a trained model.
 #pragma once
 
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
@@ -15,6 +16,8 @@ class Translator {
  public:
   /// Without arguments, decodes greedily.
   Translator(const Model& model, ef::Threads* threads, const DecodingArguments& arguments = {});
+  /// Decodes with other options, but shares the model and the packed weights.
+  Translator(const Translator& other, const DecodingArguments& arguments);
 
   /// Returns the tokens of a line in the source language. Throws if the line is not UTF-8 or too long.
   /// where: names the line in the error message.
@@ -29,6 +32,9 @@ class Translator {
                                                   std::span<const std::vector<ef::Token>> prefixes = {},
                                                   ef::Index first_line = 0) const;
 
+  /// Returns the options in force: those of the constructor, with the model's limits and tokens.
+  const ef::DecodingOptions& options() const { return options_; }
+
   /// Returns the text of a hypothesis.
   std::string text(const ef::Hypothesis& hypothesis) const { return model_.target.decode(hypothesis.tokens); }
 
@@ -37,12 +43,13 @@ class Translator {
   std::vector<std::string> translate(std::span<const std::string> lines, const std::string& where) const;
 
  private:
-  ef::EndTokens end_tokens(std::span<const std::string> texts) const;
+  void set_options(const DecodingArguments& arguments);
+  ef::EndTokens end_tokens(std::span<const std::string> texts, const char* where) const;
   std::vector<ef::Token> encode(const ef::TranslationSide& side, const std::string& line,
                                 const std::string& where) const;
 
   const Model& model_;
-  ef::PackedWeights<float> packed_;
+  std::shared_ptr<const ef::PackedWeights<float>> packed_;
   ef::Threads* threads_;
   ef::DecodingOptions options_;
 };

@@ -1,0 +1,381 @@
+#include "translate/serve_http.hpp"
+
+#include <httplib.h>
+
+#include <cerrno>
+#include <cstring>
+#include <deque>
+#include <system_error>
+#include <thread>
+
+#include "translate/client_socket.hpp"
+#include "translate/page.hpp"
+
+namespace translate {
+
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr const char* json_type = "application/json; charset=utf-8";
+constexpr const char* stream_type = "application/x-ndjson; charset=utf-8";
+
+/// A client's socket, as cpp-httplib reads and writes it.
+class Connection final : public httplib::Stream {
+ public:
+  Connection(ClientSocket& socket) : socket_(socket) {}
+
+  bool is_readable() const override { return socket_.has_input(); }
+  bool is_writable() const override { return socket_.is_writable() && !socket_.is_gone(); }
+  ssize_t read(char* to, std::size_t size) override { return socket_.read(to, size); }
+  ssize_t write(const char* from, std::size_t size) override { return socket_.write(from, size); }
+  void get_remote_ip_and_port(std::string& ip, int& port) const override { socket_.remote_address(ip, port); }
+  void get_local_ip_and_port(std::string& ip, int& port) const override { socket_.local_address(ip, port); }
+  socket_t socket() const override { return socket_.descriptor(); }
+
+ private:
+  ClientSocket& socket_;
+};
+
+/// The client that this thread serves.
+thread_local ClientSocket* current = nullptr;
+/// Whether this thread refuses a connection because there are too many.
+thread_local bool refuses = false;
+
+/// Serves each connection in a thread. Threads start when they are needed.
+class ConnectionThreads final : public httplib::TaskQueue {
+ public:
+  explicit ConnectionThreads(std::size_t most) : most_(most) {}
+
+  void enqueue(std::function<void()> serve) override {
+    {
+      std::unique_lock lock(mutex_);
+      if (open_ < most_) {
+        ++open_;
+        if (open_ <= threads_.size() || starts_thread()) {
+          waiting_.push_back(std::move(serve));
+          lock.unlock();
+          changed_.notify_one();
+          return;
+        }
+        --open_;
+      }
+    }
+    refuses = true;
+    serve();
+    refuses = false;
+  }
+
+  void shutdown() override {
+    {
+      const std::lock_guard lock(mutex_);
+      closed_ = true;
+    }
+    changed_.notify_all();
+    for (std::thread& thread : threads_) thread.join();
+  }
+
+ private:
+  /// Starts a thread. Returns false if the system allows no more.
+  bool starts_thread() {
+    try {
+      threads_.emplace_back([this] { work(); });
+      return true;
+    } catch (const std::system_error&) {
+      return false;
+    }
+  }
+
+  void work() {
+    std::unique_lock lock(mutex_);
+    for (;;) {
+      changed_.wait(lock, [&] { return closed_ || !waiting_.empty(); });
+      if (waiting_.empty()) return;
+      const std::function<void()> serve = std::move(waiting_.front());
+      waiting_.pop_front();
+      lock.unlock();
+      serve();
+      lock.lock();
+      --open_;
+    }
+  }
+
+  std::size_t most_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<std::function<void()>> waiting_;
+  std::size_t open_ = 0;  // connections
+  std::vector<std::thread> threads_;
+  bool closed_ = false;
+};
+
+void set_error(httplib::Response& response, int status, const std::string& message) {
+  response.status = status;
+  if (status == 503) response.set_header("Retry-After", "1");
+  response.set_content(error_body(status, message), json_type);
+}
+
+/// Returns a whole response with an error, for connections that cpp-httplib does not answer.
+std::string raw_error(int status, const char* reason, const std::string& message) {
+  const std::string body = error_body(status, message);
+  return "HTTP/1.1 " + std::to_string(status) + ' ' + reason + "\r\nContent-Type: " + json_type +
+         "\r\nContent-Length: " + std::to_string(body.size()) + "\r\nConnection: close\r\n" +
+         (status == 503 ? "Retry-After: 1\r\n" : "") + "\r\n" + body;
+}
+
+std::string default_message(int status, const httplib::Request& request) {
+  switch (status) {
+    case 400:
+      return "not a valid HTTP request";
+    case 404:
+      return "there is no " + request.path + ", expected /, /models, /health, /translate or /align";
+    case 413:
+      return "the request is too long";
+    case 414:
+      return "the address is too long";
+    default:
+      return "the request failed";
+  }
+}
+
+}  // namespace
+
+class HttpServer::Server final : public httplib::Server {
+ public:
+  Server(const ServeLimits& limits, HttpServices services) : limits_(limits), services_(std::move(services)) {
+    new_task_queue = [this] { return new ConnectionThreads(static_cast<std::size_t>(limits_.max_connections)); };
+    set_payload_max_length(static_cast<std::size_t>(limits_.max_body));
+    set_tcp_nodelay(true);
+    // Not SO_REUSEPORT, cpp-httplib's default: a second server on one port must fail.
+    set_socket_options([](socket_t socket) {
+      const int yes = 1;
+      ::setsockopt(socket, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes));
+    });
+    set_default_headers({{"X-Content-Type-Options", "nosniff"}, {"Cache-Control", "no-store"}});
+    set_pre_routing_handler([this](const httplib::Request& request, httplib::Response& response) {
+      return refuse_early(request, response) ? HandlerResponse::Handled : HandlerResponse::Unhandled;
+    });
+    set_error_handler(httplib::Server::Handler([](const httplib::Request& request, httplib::Response& response) {
+      if (response.body.empty()) set_error(response, response.status, default_message(response.status, request));
+    }));
+    set_exception_handler([](const httplib::Request&, httplib::Response& response, std::exception_ptr error) {
+      try {
+        std::rethrow_exception(error);
+      } catch (const RequestError& known) {
+        set_error(response, known.status(), known.what());
+      } catch (const std::exception& other) {
+        set_error(response, 500, other.what());
+      } catch (...) {
+        set_error(response, 500, "the request failed");
+      }
+    });
+    add_routes();
+  }
+
+  int bind(const std::string& host, int port) {
+    errno = 0;
+    const int bound = port == 0 ? bind_to_any_port(host) : bind_to_port(host, port) ? port : -1;
+    ef::check(bound > 0, "--host ", host, ", --port ", port, ": cannot listen there: ",
+              errno == EADDRINUSE || errno == EACCES ? std::strerror(errno) : "there is no such address here");
+    // cpp-httplib's backlog of 5 makes clients wait for a second if more connect at once.
+    ::listen(svr_sock_, 1024);
+    return bound;
+  }
+
+  void run() {
+    listen_after_bind();
+    has_ended_ = true;
+  }
+
+  /// Stops a run(), also one that is just about to begin, which cpp-httplib's stop() would miss.
+  void stop_running() {
+    while (!is_running() && !has_ended_) std::this_thread::sleep_for(milliseconds(1));
+    stop();
+  }
+
+ private:
+  void add_routes() {
+    Get("/", [](const httplib::Request&, httplib::Response& response) {
+      response.set_header("Content-Security-Policy",
+                          "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
+                          "connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; "
+                          "frame-ancestors 'none'");
+      response.set_header("Referrer-Policy", "no-referrer");
+      response.set_content(page.data(), page.size(), "text/html; charset=utf-8");
+    });
+    Get("/models", [this](const httplib::Request&, httplib::Response& response) {
+      response.set_content(services_.models_json(), json_type);
+    });
+    Get("/health", [this](const httplib::Request&, httplib::Response& response) {
+      const RequestQueue::Counts counts = services_.queue.counts();
+      const ef::Json health{{"status", "ok"}, {"received", counts.received}, {"waiting", counts.waiting}};
+      response.set_content(health.dump() + '\n', json_type);
+    });
+    Post("/translate",
+         [this](const httplib::Request&, httplib::Response& response, const httplib::ContentReader& reader) {
+           if (const std::optional<std::string> body = read_body(reader, response))
+             answer(translate_request(*body, limits_), response);
+         });
+    Post("/align", [this](const httplib::Request&, httplib::Response& response, const httplib::ContentReader& reader) {
+      if (const std::optional<std::string> body = read_body(reader, response)) answer(align_request(*body), response);
+    });
+  }
+
+  /// Refuses a request by its headers, before its body is read. Returns whether it did.
+  bool refuse_early(const httplib::Request& request, httplib::Response& response) const {
+    const bool takes_post = request.path == "/translate" || request.path == "/align";
+    const bool takes_get = request.path == "/" || request.path == "/models" || request.path == "/health";
+    if (!takes_post && !takes_get) {
+      set_error(response, 404, default_message(404, request));
+      return true;
+    }
+    const bool is_get = request.method == "GET" || request.method == "HEAD";
+    if (takes_post ? request.method != "POST" : !is_get) {
+      response.set_header("Allow", takes_post ? "POST" : "GET, HEAD");
+      set_error(response, 405, request.path + ": takes " + (takes_post ? "POST" : "GET") + ", given " + request.method);
+      return true;
+    }
+    if (takes_get) return false;
+    const std::string type = request.get_header_value("Content-Type");
+    if (!type.starts_with("application/json")) {
+      set_error(response, 415, "Content-Type: is \"" + type + "\", expected application/json");
+      return true;
+    }
+    if (!request.has_header("Content-Length") && !request.has_header("Transfer-Encoding")) {
+      set_error(response, 411, "Content-Length: is missing");
+      return true;
+    }
+    const std::string length = request.get_header_value("Content-Length");
+    if (std::strtoull(length.c_str(), nullptr, 10) > static_cast<unsigned long long>(limits_.max_body)) {
+      set_error(response, 413, too_long());
+      return true;
+    }
+    return false;
+  }
+
+  std::string too_long() const {
+    return "request: has more than " + std::to_string(limits_.max_body) + " bytes, the limit";
+  }
+
+  /// Returns the body, or nothing after setting an error.
+  std::optional<std::string> read_body(const httplib::ContentReader& reader, httplib::Response& response) const {
+    std::string body;
+    bool fits = true;
+    const bool is_complete = reader([&](const char* data, std::size_t size) {
+      fits = body.size() + size <= static_cast<std::size_t>(limits_.max_body);
+      if (fits) body.append(data, size);
+      return fits;
+    });
+    if (!fits || (current != nullptr && current->is_too_long()))
+      set_error(response, 413, too_long());
+    else if (!is_complete && current != nullptr && current->has_timed_out())
+      set_error(response, 408, "the request took too long to arrive");
+    else if (!is_complete)
+      set_error(response, 400, "the body of the request ended early or is not encoded as its headers say");
+    else
+      return body;
+    return std::nullopt;
+  }
+
+  /// Puts a request into the queue, and waits for its answer.
+  void answer(AnyRequest request, httplib::Response& response) {
+    std::visit([&](auto& each) { each.model = services_.find_model(each.model); }, request);
+    const auto* translation = std::get_if<TranslateRequest>(&request);
+    const bool is_stream = translation != nullptr && translation->stream;
+    const auto pending = std::make_shared<PendingRequest>(std::move(request));
+    services_.queue.add(pending);
+    const std::optional<Answer::Part> first = next_part(pending->answer);
+    if (!first.has_value()) {
+      set_error(response, 503, "the server is stopping");
+    } else if (first->is_last) {
+      response.status = first->status;
+      if (first->status == 503) response.set_header("Retry-After", "1");
+      response.set_content(first->text, first->status == 200 && is_stream ? stream_type : json_type);
+    } else {
+      stream(pending, first->text, response);
+    }
+  }
+
+  /// Answers with the parts of a stream, one by one.
+  void stream(const std::shared_ptr<PendingRequest>& pending, std::string first, httplib::Response& response) {
+    response.status = 200;
+    auto is_done = std::make_shared<bool>(false);
+    response.set_chunked_content_provider(
+        stream_type,
+        [this, pending, is_done, first = std::move(first)](std::size_t offset, httplib::DataSink& sink) {
+          if (offset == 0) return sink.write(first.data(), first.size());
+          if (*is_done) {
+            sink.done();
+            return true;
+          }
+          const std::optional<Answer::Part> part = next_part(pending->answer);
+          if (!part.has_value()) return false;
+          *is_done = part->is_last;
+          return sink.write(part->text.data(), part->text.size());
+        },
+        [pending](bool) { pending->answer.cancel(); });
+  }
+
+  /// Waits for the next part of an answer. Returns nothing if the client is gone; its request is then cancelled.
+  std::optional<Answer::Part> next_part(Answer& answer) const {
+    for (;;) {
+      std::optional<Answer::Part> part = answer.next(ClientSocket::poll_time);
+      if (part.has_value()) return part;
+      if (current != nullptr && current->is_gone()) {
+        answer.cancel();
+        return std::nullopt;
+      }
+    }
+  }
+
+  bool process_and_close_socket(socket_t descriptor) override {
+    ClientSocket socket(descriptor, limits_, services_.stops);
+    if (refuses) {
+      socket.refuse(raw_error(503, "Service Unavailable", "too many connections; try again later"));
+      return false;
+    }
+    current = &socket;
+    Connection connection(socket);
+    bool is_closed = false, is_good = false;
+    try {
+      is_good = process_request(connection, true, is_closed, [](httplib::Request&) {});
+    } catch (const std::exception&) {  // such as too little memory; this connection ends, and no other
+    }
+    std::string text;
+    if (socket.has_timed_out())
+      text = raw_error(408, "Request Timeout", "the request took too long to arrive");
+    else if (socket.is_too_long())
+      text = raw_error(413, "Payload Too Large", too_long());
+    if (!socket.has_written() && !text.empty()) socket.write(text.data(), text.size());
+    current = nullptr;
+    socket.close();
+    return is_good;
+  }
+
+  const ServeLimits limits_;
+  HttpServices services_;
+  std::atomic<bool> has_ended_{false};
+};
+
+HttpServer::HttpServer(const ServeLimits& limits, HttpServices services)
+    : server_(std::make_unique<Server>(limits, std::move(services))) {}
+
+HttpServer::~HttpServer() = default;
+
+int HttpServer::bind(const std::string& host, int port) {
+  return server_->bind(host, port);
+}
+
+void HttpServer::run() {
+  server_->run();
+}
+
+void HttpServer::stop() {
+  server_->stop_running();
+}
+
+bool has_http_server() {
+  return true;
+}
+
+}  // namespace translate
