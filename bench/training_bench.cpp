@@ -62,7 +62,7 @@ void training_step(benchmark::State& state) {
                                rng);
   const ef::TranslationBatch batch = multi30k_batch();
   ef::Adam<float> adam;
-  ef::Tape<float> tape;
+  ef::UpdateMemory<float> memory;
   const auto loss = [&](const ef::Context<float>& context, const ef::TranslationBatch& of) {
     const Index items = static_cast<Index>(of.next.size());
     return ef::BatchLoss<float>{model.loss(context, of, {.label_smoothing = 0.1, .reduction = ef::Reduction::sum}),
@@ -74,7 +74,7 @@ void training_step(benchmark::State& state) {
       state, flops,
       [&] {
         ef::make_update(
-            model, adam, tape, [&] { return batch; }, loss, options);
+            model, adam, memory, [&] { return batch; }, loss, options);
       },
       [&] { return peak_flops_of(pool); });
   state.counters["mfu"] = rates.share;

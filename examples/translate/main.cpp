@@ -289,8 +289,8 @@ int run_program(int argc, char** argv, ProgramRanks& ranks) {
     has_stored = *train_command && ranks.is_first() && read_stored_arguments(train_arguments);
     if (has_stored) app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    if (!ranks.is_first()) return 1;                         // rank 0 says it
-    if (error.get_exit_code() == 0) return app.exit(error);  // --help
+    if (!ranks.is_first()) return error.get_exit_code() == 0 ? 0 : 1;  // rank 0 says it
+    if (error.get_exit_code() == 0) return app.exit(error);            // --help
     std::cerr << "translate: " << error.what() << " (see --help)\n";
     ranks.abort();
     return 1;

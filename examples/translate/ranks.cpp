@@ -58,6 +58,8 @@ void ProgramRanks::join() {
   if (started_ranks() <= 1) return;
 #ifdef TRANSLATE_WITH_MPI
   joined_ = std::make_unique<Joined>();
+  ef::check(joined_->ranks.size() == started_ranks(), "mpirun started ", started_ranks(), " processes, but MPI joined ",
+            joined_->ranks.size(), "; expected the mpirun of the MPI library that this program was built with");
   if (!is_first()) ef::check(std::freopen(null_device, "w", stdout) != nullptr, null_device, ": cannot be written");
 #else
   ef::fail("mpirun started ", started_ranks(), " processes, but this program was built without MPI: each would train ",

@@ -245,7 +245,7 @@ void train(const TrainArguments& arguments, ef::Ranks* ranks) {
     share_state(*ranks, settings, program.data(), model, run);
     ef::broadcast_value(*ranks, has_stopped);
   }
-  settings.peak_flops = peak_flops(pool) * static_cast<double>(ranks == nullptr ? 1 : ranks->size());
+  if (ranks == nullptr || ranks->rank() == 0) settings.peak_flops = peak_flops(pool);  // only rank 0 prints
   settings.validate = [&](const Model& trained, const ef::TrainingProgress& progress, bool is_scheduled) {
     return program.validate(trained, progress.update, is_scheduled);
   };

@@ -102,7 +102,7 @@ struct TrainingSettings {
   ef::Ranks* ranks = nullptr;                        // processes that train the model together; null: this one alone
   ef::Precision precision = ef::Precision::float32;  // of the products of updates; validations use float32
   double peak_flops =
-      0;  // of all threads and ranks, for the model FLOP utilisation in progress lines; 0: they leave it out
+      0;  // of this process's threads, for the MFU of its batches in progress lines; 0: they leave it out
   ef::Index checkpoint_every = 0;  // updates; 0: only when training ends
   // Callbacks, which may be empty. validate receives the moving average if there is one, otherwise the model. It
   // returns whether training goes on. Only rank 0 calls them. is_scheduled: false if the run validates here only

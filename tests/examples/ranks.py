@@ -20,6 +20,7 @@ seed = int(sys.argv[5]) if len(sys.argv) > 5 else random.randrange(1 << 30)
 print("seed", seed, flush=True)
 draw = random.Random(seed)
 os.environ.update(OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1", OMPI_MCA_rmaps_base_oversubscribe="1",
+                  PRTE_MCA_rmaps_default_mapping_policy=":oversubscribe",
                   OMPI_MCA_btl_vader_single_copy_mechanism="none", OMPI_MCA_hwloc_base_binding_policy="none")
 UPDATES = 24
 shutil.rmtree(scratch, ignore_errors=True)

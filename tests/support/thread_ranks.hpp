@@ -1,13 +1,16 @@
 // Ranks that are threads of the test program.
 #pragma once
 
-#include <condition_variable>
-#include <cstring>
+#include <algorithm>
+#include <atomic>
+#include <cstddef>
 #include <deque>
 #include <exception>
 #include <functional>
 #include <map>
+#include <memory>
 #include <mutex>
+#include <span>
 #include <thread>
 #include <tuple>
 #include <vector>
@@ -37,6 +40,10 @@ class Mailboxes {
     waiting.pop_front();
     return true;
   }
+  /// Tells the other ranks that one has failed. Returns whether it is the first.
+  bool fail() { return !failed_.exchange(true); }
+  /// Throws if a rank has failed, so that the others do not wait for its messages.
+  void check_running() const { check(!failed_, "another rank failed"); }
   bool all_empty() const {
     const std::lock_guard lock(mutex_);
     for (const auto& [address, waiting] : messages_)
@@ -45,6 +52,7 @@ class Mailboxes {
   }
 
  private:
+  std::atomic<bool> failed_{false};
   mutable std::mutex mutex_;
   std::map<Address, std::deque<std::vector<std::byte>>> messages_;
 };
@@ -78,7 +86,10 @@ class ThreadRanks final : public Ranks {
   struct Received final : Transfer {
     Received(Mailboxes& mailboxes, const Mailboxes::Address& address, std::span<std::byte> bytes)
         : mailboxes_(mailboxes), address_(address), bytes_(bytes) {}
-    bool is_done() override { return mailboxes_.take(address_, bytes_); }
+    bool is_done() override {
+      mailboxes_.check_running();
+      return mailboxes_.take(address_, bytes_);
+    }
     Mailboxes& mailboxes_;
     Mailboxes::Address address_;
     std::span<std::byte> bytes_;
@@ -92,19 +103,18 @@ class ThreadRanks final : public Ranks {
 inline void run_ranks(Index size, const std::function<void(Ranks&)>& function) {
   Mailboxes mailboxes;
   std::vector<std::thread> threads;
-  std::vector<std::exception_ptr> errors(static_cast<std::size_t>(size));
+  std::exception_ptr first_error;
   for (Index rank = 0; rank < size; ++rank)
     threads.emplace_back([&, rank] {
       ThreadRanks ranks(mailboxes, rank, size);
       try {
         function(ranks);
       } catch (...) {
-        errors[static_cast<std::size_t>(rank)] = std::current_exception();
+        if (mailboxes.fail()) first_error = std::current_exception();
       }
     });
   for (std::thread& thread : threads) thread.join();
-  for (const std::exception_ptr& error : errors)
-    if (error != nullptr) std::rethrow_exception(error);
+  if (first_error != nullptr) std::rethrow_exception(first_error);
   check(mailboxes.all_empty(), "a message was not received");
 }
 

@@ -1,7 +1,12 @@
 #include "eigenformer/train/gradient_sum.hpp"
 
 #include <cmath>
+#include <cstring>
+#include <limits>
+#include <map>
 #include <mutex>
+#include <string>
+#include <utility>
 
 #include "eigenformer/ops/arithmetic.hpp"
 #include "eigenformer/ops/reductions.hpp"
@@ -29,9 +34,16 @@ struct OddSizes {
   }
 };
 
-ef::Matrix<float> slope_of(const ef::Parameter<float>& parameter, ef::Index leaf) {
+/// Any thread may call it. Each matrix is drawn once, because that takes most of the time of the test.
+const ef::Matrix<float>& slope_of(const ef::Parameter<float>& parameter, ef::Index leaf) {
+  static std::mutex mutex;
+  static std::map<std::pair<ef::Index, ef::Index>, ef::Matrix<float>> slopes;
+  const std::lock_guard lock(mutex);
+  const auto [entry, is_new] = slopes.try_emplace({parameter.value.size(), leaf});
+  ef::Matrix<float>& slope = entry->second;
+  if (!is_new) return slope;
   ef::Rng rng(static_cast<std::uint64_t>(1 + leaf));
-  ef::Matrix<float> slope(parameter.value.rows(), parameter.value.cols());
+  slope.resize(parameter.value.rows(), parameter.value.cols());
   for (ef::Index i = 0; i < slope.size(); ++i)
     slope.data()[i] = static_cast<float>(rng.normal()) * std::exp2(static_cast<float>(rng.randint(20)));
   if (slope.size() > 0) slope(0, 0) = -0.0F;
@@ -115,7 +127,7 @@ TEST_CASE("a model trained by several ranks has the bits of one process", "[trai
           return progress.update < 3;  // rank 0 decides for all
         },
         {.accumulate = accumulate, .seed = 5, .ranks = ranks, .skip_batch = [&] { ++number; }});
-    CHECK(adam.updates() == 3);
+    ef::check(adam.updates() == 3, "there were ", adam.updates(), " updates, expected 3");  // on several threads
     return ef::parameter_hash(model);
   };
   for (const ef::Index accumulate : {2, 3, 8}) {
@@ -133,4 +145,33 @@ TEST_CASE("a model trained by several ranks has the bits of one process", "[trai
       });
     }
   }
+}
+
+TEST_CASE("a loss that is not finite on one rank stops all ranks", "[train]") {
+  std::mutex mutex;
+  ef::Index stopped = 0;
+  ef::testing::run_ranks(3, [&](ef::Ranks& ranks) {
+    OddSizes model;
+    ef::Adam<float> adam;
+    const auto train = [&] {
+      ef::Index batch = 0;
+      ef::train(
+          model, adam, [&] { return batch++; },
+          [&](const ef::Context<float>& context, ef::Index leaf) {
+            const float factor = leaf == 1 ? std::numeric_limits<float>::quiet_NaN() : 1;
+            return ef::BatchLoss<float>{ef::scale(context, ef::sum(context, context.use(model.small)), factor), 1};
+          },
+          [](const ef::TrainingProgress&) { return true; }, {.accumulate = 3, .seed = 5, .ranks = &ranks});
+    };
+    std::string message;
+    try {
+      train();
+    } catch (const ef::Error& error) {
+      message = error.what();
+    }
+    const std::lock_guard lock(mutex);
+    CHECK(message.find("the loss of update 1 is not finite") != std::string::npos);
+    ++stopped;
+  });
+  CHECK(stopped == 3);
 }

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "eigenformer/core/detail/bit_cast.hpp"
 #include "eigenformer/core/matrix_unit_packing.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI::matrix_unit {
@@ -38,13 +39,13 @@ EIGEN_ALWAYS_INLINE void store_groups(Eigen::bfloat16* to, Row&& row) {
 template <Side side>
 EIGEN_ALWAYS_INLINE void pack_contiguous_lines(const FloatLines& from, Index lines, Index entries,
                                                Eigen::bfloat16* to) {
-  const auto mask = static_cast<__mmask32>(0xFFFFFFFFU >> (depth<Eigen::bfloat16> - entries));
+  const __mmask32 mask = 0xFFFFFFFFU >> (depth<Eigen::bfloat16> - entries);
   store_groups<side == Side::right>(to, [&](Index i) {
     if (i >= lines) return _mm512_setzero_si512();
     const float* const line = from.data + i * from.line_stride;
     const __m512 first = _mm512_maskz_loadu_ps(static_cast<__mmask16>(mask), line);
     const __m512 second = _mm512_maskz_loadu_ps(static_cast<__mmask16>(mask >> 16U), line + block);
-    return (__m512i)_mm512_cvtne2ps_pbh(second, first);
+    return eigenformer::detail::bit_cast<__m512i>(_mm512_cvtne2ps_pbh(second, first));
   });
 }
 
@@ -59,7 +60,7 @@ EIGEN_ALWAYS_INLINE void pack_lines_side_by_side(const FloatLines& from, Index l
     return k < entries ? _mm512_maskz_loadu_ps(mask, from.data + k * from.depth_stride) : _mm512_setzero_ps();
   };
   store_groups<side == Side::left>(to, [&](Index g) {
-    const auto rounded = (__m512i)_mm512_cvtne2ps_pbh(entry(2 * g + 1), entry(2 * g));
+    const auto rounded = eigenformer::detail::bit_cast<__m512i>(_mm512_cvtne2ps_pbh(entry(2 * g + 1), entry(2 * g)));
     return _mm512_permutexvar_epi16(order, rounded);
   });
 }

@@ -15,6 +15,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "eigenformer/core/check.hpp"
 #include "eigenformer/train/ranks.hpp"

@@ -105,7 +105,9 @@ auto observe_update(Model& model, Optimizer& optimizer, NextBatch&& next_batch, 
     observed.batches.push_back(next_batch());
     return observed.batches.back();
   };
-  observed.progress = make_update(model, optimizer, memory, recorded_batch, loss, options);
+  TrainingOptions of_update = options;
+  of_update.skip_batch = {};  // batches of other ranks are recorded too
+  observed.progress = make_update(model, optimizer, memory, recorded_batch, loss, of_update);
   const double mean = 1 / static_cast<double>(std::max<Index>(observed.progress.items, 1));
   observed.gradient_norms = gradient_norms(model, memory.tape.gradients(), mean);
   return observed;

@@ -190,19 +190,27 @@ class StreamedBatches {
       const auto part = static_cast<std::size_t>(first + i);
       parts[part] = read_(epoch, blocks[part]);
     });
-    if (options_.ranks != nullptr) detail::share_pairs(*options_.ranks, division, parts);
-    const bool has_links =
-        std::any_of(parts.begin(), parts.end(), [](const EncodedPairs& part) { return !part.alignments.empty(); });
-    for (const EncodedPairs& part : parts) {
+    for (const EncodedPairs& part : parts)
       check(part.source.sequences() == part.target.sequences(), "StreamedBatches: a block has ",
             part.source.sequences(), " sources and ", part.target.sequences(), " targets");
-      check(!has_links || part.alignments.size() == part.size(), "StreamedBatches: a block has ", part.size(),
-            " pairs, but links of ", part.alignments.size());
+    check_links(parts);
+    if (options_.ranks != nullptr) {
+      detail::share_pairs(*options_.ranks, division, parts);
+      check_links(parts);
     }
     pairs_.source = detail::join_tokens(parts, &EncodedPairs::source);
     pairs_.target = detail::join_tokens(parts, &EncodedPairs::target);
     pairs_.alignments = detail::join_alignments(parts);
     has_read_ = true;
+  }
+
+  /// Throws unless all blocks that were read have links for all of their pairs, or none has links.
+  static void check_links(std::span<const EncodedPairs> parts) {
+    const bool has_links =
+        std::any_of(parts.begin(), parts.end(), [](const EncodedPairs& part) { return !part.alignments.empty(); });
+    for (const EncodedPairs& part : parts)
+      check(!has_links || part.alignments.size() == part.size(), "StreamedBatches: a block has ", part.size(),
+            " pairs, but links of ", part.alignments.size());
   }
 
   Index blocks_;

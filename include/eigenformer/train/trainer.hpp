@@ -132,7 +132,7 @@ TrainingProgress make_update(Model& model, Optimizer& optimizer, UpdateMemory<ty
     const BatchLoss<Scalar> batch_loss = loss(context, batch);
     const auto value = static_cast<double>(batch_loss.sum.scalar());
     memory.sum.backward(batch_loss.sum, options.threads);
-    if (!detail::is_finite(value))
+    if (!detail::is_finite(value) && division.ranks == 1)
       detail::fail_update(model, tape.gradients(), "the loss" + of_update + " is not finite", options);
     losses[static_cast<std::size_t>(i)] = {value, batch_loss.items};
   }
@@ -141,6 +141,9 @@ TrainingProgress make_update(Model& model, Optimizer& optimizer, UpdateMemory<ty
     share_parts(*options.ranks, std::span(losses), [&](Index of_rank) { return division.begin(of_rank); });
   double sum = 0;
   for (const detail::LossValue& each : losses) {
+    // All ranks throw, after the exchange, so that none waits for another.
+    if (!detail::is_finite(each.sum))
+      detail::fail_update(model, tape.gradients(), "the loss" + of_update + " is not finite", options);
     sum += each.sum;
     progress.items += each.items;
   }
