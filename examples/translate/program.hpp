@@ -92,6 +92,7 @@ struct TrainArguments {
   ef::Index checkpoint_every = 1000;  // updates
   ef::Index keep = 2;                 // checkpoints
   ef::Index accumulate = 1;           // batches per update, of all ranks together
+  bool checkpoint_activations = false;
   std::string schedule = "inverse_square_root";
   ef::Index warmup = 0;  // updates; 0: the preset's
   std::string optimizer = "adam";

@@ -79,6 +79,7 @@ TrainingSettings settings_of(const TrainArguments& arguments, ef::Threads* threa
   settings.schedule = arguments.schedule;
   settings.guided_alignment_weight = arguments.guided_alignment.weight;
   settings.accumulate = arguments.accumulate;
+  settings.checkpoint_activations = arguments.checkpoint_activations;
   settings.label_smoothing = arguments.label_smoothing;
   settings.validate_every = arguments.validate_every;
   settings.freeze = arguments.freeze;

@@ -121,6 +121,7 @@ void visit_options(Options& arguments, auto&& visitor) {
   visit("checkpoint-every", arguments.checkpoint_every);
   visit("keep", arguments.keep);
   visit("accumulate", arguments.accumulate);
+  visit("checkpoint-activations", arguments.checkpoint_activations);
   visit("schedule", arguments.schedule);
   visit("warmup", arguments.warmup);
   visit("optimizer", arguments.optimizer);

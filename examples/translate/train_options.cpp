@@ -48,6 +48,8 @@ void add_run_options(CLI::App* command, TrainArguments& arguments) {
             "sentence pairs in memory; a larger corpus streams through this buffer");
   add_count("--accumulate", arguments.accumulate, 1, 1'000'000,
             "batches per update, on each rank; their gradients are summed");
+  command->add_flag("--checkpoint-activations,!--no-checkpoint-activations", arguments.checkpoint_activations,
+                    "compute a Transformer's activations again in the backward: less memory, a third more time");
   command->add_option("--schedule", arguments.schedule, "schedule of the learning rate")
       ->check(CLI::IsMember({"inverse_square_root", "cosine", "linear", "warmup_stable_decay"}))
       ->capture_default_str();

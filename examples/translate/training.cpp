@@ -211,6 +211,7 @@ ef::TrainingOptions update_options(const TrainingSettings& settings, const Model
                                    const ef::StreamedBatches& batches) {
   ef::TrainingOptions options;
   options.accumulate = settings.accumulate;
+  options.checkpoint_activations = settings.checkpoint_activations;
   options.schedule = schedule_of(settings, updates_in(settings, batches));
   options.seed = settings.seed;
   options.threads = settings.threads;

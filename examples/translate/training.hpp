@@ -89,6 +89,7 @@ struct TrainingSettings {
   Budget budget;
   ef::Index batch_tokens = 2048;
   ef::Index accumulate = 1;  // batches per update, of all ranks together
+  bool checkpoint_activations = false;
   std::string schedule = "inverse_square_root";
   double rate = 2e-3;
   ef::Index warmup = 400;

@@ -218,7 +218,7 @@ TEMPLATE_TEST_CASE("a sentence's result is the same to the last bit alone and in
   }
 }
 
-TEST_CASE("one and two threads give exactly the same: values, gradients, dropout", "[models]") {
+TEST_CASE("threads and checkpointed activations change nothing: values, gradients, dropout", "[models]") {
   const std::uint64_t seed = 64;
   const ef::PositionEncoding positions = GENERATE(from_range(ef::position_encodings));
   CAPTURE(seed, ef::to_string(positions));
@@ -228,18 +228,21 @@ TEST_CASE("one and two threads give exactly the same: values, gradients, dropout
   options.layer.dropout = 0.2;
   const ef::Transformer<float> model(options, rng);
   const ef::TranslationBatch batch = copy_batch({30, 70, 2, 90, 45}, rng);
-  const auto run = [&](ef::Threads* threads) {
+  const auto run = [&](ef::Threads* threads, bool checkpoints) {
     ef::Tape<float> tape;
     ef::Rng dropout(5);
-    const ef::Variable<float> loss =
-        loss_of(model, ef::Context<float>{.tape = &tape, .rng = &dropout, .threads = threads}, batch);
-    tape.backward(loss);
+    const ef::Context<float> context{
+        .tape = &tape, .rng = &dropout, .threads = threads, .checkpoint_activations = checkpoints};
+    const ef::Variable<float> loss = loss_of(model, context, batch);
+    tape.backward(loss, 1, threads);
     std::vector<ef::Matrix<float>> results{loss.value()};
     ef::for_each_parameter(model, [&](const std::string&, const auto& p) { results.push_back(tape.gradient(p)); });
     return results;
   };
   ef::ThreadPool two(2);
-  CHECK(run(nullptr) == run(&two));
+  const std::vector<ef::Matrix<float>> plain = run(nullptr, false);
+  CHECK(run(&two, false) == plain);
+  CHECK(run(&two, true) == plain);
 }
 
 TEST_CASE("after a first pass over the shapes a training step allocates no activation memory", "[models]") {

@@ -32,6 +32,7 @@ struct Context {
   const PackedWeights<Scalar>* packed = nullptr;   // the model's packed weights, for inference; ignored with a tape
   HeadWeights<Scalar>* head_weights = nullptr;     // receives one head's attention weights, differentiable
   Precision precision = Precision::float32;        // of products; their operands are rounded to this type
+  bool checkpoint_activations = false;  // encoders and decoders call each layer by checkpoint(), to save memory
 
   /// Returns the threads and the precision of a product.
   ProductOptions products() const { return {threads, precision}; }

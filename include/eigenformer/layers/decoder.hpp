@@ -3,6 +3,7 @@
 
 #include <vector>
 
+#include "eigenformer/autograd/checkpoint.hpp"
 #include "eigenformer/core/detail/compiled.hpp"
 #include "eigenformer/layers/decoder_layer.hpp"
 
@@ -47,7 +48,17 @@ Variable<Scalar> Decoder<Scalar>::operator()(const Context<Scalar>& context, Var
                                              const Variable<Scalar>& memory, const RowOffsets& memory_rows,
                                              const AnyScore<Scalar>& target_score) const {
   const DecoderBatch<Scalar> batch{rows, memory_rows, target_score, &positions};
-  for (const DecoderLayer<Scalar>& layer : layers) x = layer(context, x, memory, batch);
+  for (const DecoderLayer<Scalar>& layer : layers) {
+    if (!context.checkpoint_activations) {
+      x = layer(context, x, memory, batch);
+      continue;
+    }
+    const auto call = [&layer, batch](const Context<Scalar>& again, const Variable<Scalar>& input,
+                                      const Variable<Scalar>& of_source) {
+      return layer(again, input, of_source, batch);
+    };
+    x = checkpoint(context, call, x, memory);
+  }
   return norm.empty() ? x : norm(context, x);
 }
 

@@ -3,6 +3,7 @@
 
 #include <vector>
 
+#include "eigenformer/autograd/checkpoint.hpp"
 #include "eigenformer/core/detail/compiled.hpp"
 #include "eigenformer/layers/encoder_layer.hpp"
 
@@ -42,7 +43,16 @@ Encoder<Scalar>::Encoder(const TransformerLayerOptions& layer, Index num_layers,
 template <class Scalar>
 Variable<Scalar> Encoder<Scalar>::operator()(const Context<Scalar>& context, Variable<Scalar> x, const RowOffsets& rows,
                                              const AnyScore<Scalar>& score) const {
-  for (const EncoderLayer<Scalar>& layer : layers) x = layer(context, x, rows, score, positions);
+  for (const EncoderLayer<Scalar>& layer : layers) {
+    if (!context.checkpoint_activations) {
+      x = layer(context, x, rows, score, positions);
+      continue;
+    }
+    const auto call = [this, &layer, rows, score](const Context<Scalar>& again, const Variable<Scalar>& input) {
+      return layer(again, input, rows, score, positions);
+    };
+    x = checkpoint(context, call, x);
+  }
   return norm.empty() ? x : norm(context, x);
 }
 

@@ -32,7 +32,8 @@ struct TrainingOptions {
   std::optional<std::uint64_t>
       seed{};                  // instead of rng: each batch draws from its update_rng, so a run continues exactly
   Threads* threads = nullptr;  // worker threads besides the calling thread; null: none
-  double max_loss = 0;         // throws if the mean loss of an update is greater: training diverges; 0: no limit
+  bool checkpoint_activations = false;  // saves memory, takes a third longer: see checkpoint()
+  double max_loss = 0;  // throws if the mean loss of an update is greater: training diverges; 0: no limit
   std::function<std::string()> batch_name{};  // names the last batch in messages
   Precision precision = Precision::float32;   // of products: see Context
   Ranks* ranks = nullptr;                     // processes that share the batches of each update; null: this one alone
@@ -128,7 +129,8 @@ TrainingProgress make_update(Model& model, Optimizer& optimizer, UpdateMemory<ty
     const Context<Scalar> context{.tape = &tape,
                                   .rng = options.seed ? &own_rng : options.rng,
                                   .threads = options.threads,
-                                  .precision = options.precision};
+                                  .precision = options.precision,
+                                  .checkpoint_activations = options.checkpoint_activations};
     const BatchLoss<Scalar> batch_loss = loss(context, batch);
     const auto value = static_cast<double>(batch_loss.sum.scalar());
     memory.sum.backward(batch_loss.sum, options.threads);
