@@ -34,12 +34,6 @@ int started_rank() {
   return number_from_environment({"OMPI_COMM_WORLD_RANK", "PMI_RANK"}, 0);
 }
 
-#ifdef _WIN32
-constexpr const char* null_device = "NUL";
-#else
-constexpr const char* null_device = "/dev/null";
-#endif
-
 }  // namespace
 
 #ifdef TRANSLATE_WITH_MPI
@@ -60,6 +54,11 @@ void ProgramRanks::join() {
   joined_ = std::make_unique<Joined>();
   ef::check(joined_->ranks.size() == started_ranks(), "mpirun started ", started_ranks(), " processes, but MPI joined ",
             joined_->ranks.size(), "; expected the mpirun of the MPI library that this program was built with");
+#ifdef _WIN32
+  const char* const null_device = "NUL";
+#else
+  const char* const null_device = "/dev/null";
+#endif
   if (!is_first()) ef::check(std::freopen(null_device, "w", stdout) != nullptr, null_device, ": cannot be written");
 #else
   ef::fail("mpirun started ", started_ranks(), " processes, but this program was built without MPI: each would train ",
