@@ -24,10 +24,11 @@ import export_ctranslate2
 import peers
 
 # own: the program and the name of the benchmark. makers: {library: function that returns its call}
-Work = collections.namedtuple("Work", "name own makers")
+Measurement = collections.namedtuple("Measurement", "name own makers")
 
 
 def seconds_of_ours(programs, own):
+    """Returns the time of a call of this library. own: (program, benchmark)."""
     program, benchmark = own
     with tempfile.NamedTemporaryFile(suffix=".json") as out:
         subprocess.run([programs / program, f"--benchmark_filter=^{re.escape(benchmark)}(/|$)",
@@ -38,7 +39,7 @@ def seconds_of_ours(programs, own):
 
 
 def seconds_of(call, least=0.2):
-    """Returns the median time of a call, after one that warms up."""
+    """Returns the median time of a call, after a first call that is not measured."""
     call()
     times, begin = [], time.perf_counter()
     while time.perf_counter() - begin < least:
@@ -65,7 +66,7 @@ def attention(programs):
             for d in (32, 64, 128):
                 name = f"float attention, n {n}, d {d}{', causal' * causal}"
                 own = f"attention_forward/n:{n}/d:{d}/causal:{int(causal)}/stride:{d}"
-                yield Work(name, ("attention_bench", own), {
+                yield Measurement(name, ("attention_bench", own), {
                     "PyTorch": partial(peers.pytorch_attention, n, d, causal, "float32"),
                     "ONNX Runtime": partial(peers.onnx_runtime_attention, n, d, causal)})
 
@@ -76,7 +77,7 @@ def bfloat16_attention(programs):
             for d in (64, 128):
                 name = f"bfloat16 attention, n {n}, d {d}{', causal' * causal}"
                 own = f"bfloat16_forward/n:{n}/d:{d}/causal:{int(causal)}/stride:{d}"
-                yield Work(name, ("attention_bench", own), {
+                yield Measurement(name, ("attention_bench", own), {
                     "PyTorch": partial(peers.pytorch_attention, n, d, causal, "bfloat16")})
 
 
@@ -86,8 +87,8 @@ def read_sentences(path):
     return [[specials.get(token, token) for token in line.split()] for line in path.read_text().splitlines()]
 
 
-def report_differences(folder, translator, sentences):
-    """Prints how many translations in float differ, as a check that both libraries compute the same."""
+def report_agreement(folder, translator, sentences):
+    """Prints how many float32 translations of both libraries are the same, as a check that they compute the same."""
     for beam_size in (1, 5):
         ours = read_sentences(folder / f"beam_{beam_size}.txt")
         theirs = peers.ctranslate2_decoding(translator, sentences, beam_size, len(ours[0]))()
@@ -109,12 +110,12 @@ def decoding(programs):
         for number, weights in ((0, "float32"), (2, "int8")):
             translator = peers.ctranslate2_translator(converted, weights)
             if weights == "float32":
-                report_differences(folder, translator, sentences)
+                report_agreement(folder, translator, sentences)
             for batch in (1, 32):
                 for beam_size in (1, 5):
                     own = f"decode/batch:{batch}/beam:{beam_size}/weights:{number}"
                     make = partial(peers.ctranslate2_decoding, translator, sentences[:batch], beam_size, length)
-                    yield Work(f"{weights} decoding, batch {batch}, beam {beam_size}", ("translation_bench", own),
+                    yield Measurement(f"{weights} decoding, batch {batch}, beam {beam_size}", ("translation_bench", own),
                                {"CTranslate2": make})
 
 
@@ -135,9 +136,9 @@ def compare(programs, work, rounds):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("programs", type=pathlib.Path, help="the folder of the benchmark programs")
-    parser.add_argument("--only", nargs="+", choices=WORKS, default=list(WORKS))
-    parser.add_argument("--match", default="", help="regular expression for the names of works")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--only", nargs="+", choices=WORKS, default=list(WORKS), help="the kinds of measurements")
+    parser.add_argument("--match", default="", help="regular expression for the names of measurements")
+    parser.add_argument("--rounds", type=int, default=5, help="how often each library is measured")
     parser.add_argument("--json", type=pathlib.Path, help="also writes all ratios to this file")
     arguments = parser.parse_args()
     results = []

@@ -4,8 +4,8 @@
     pip install ctranslate2 numpy
     bench/export_ctranslate2.py model/ converted/ --quantization int8
 
-Converts Transformers with sinusoidal or learned positions, and vocabularies of words or subwords. Everything else is
-refused.
+Converts Transformers with sinusoidal or learned positions; refuses other models. Takes the tokens of the vocabulary
+files as they are.
 """
 import argparse
 import json
@@ -40,6 +40,8 @@ def sinusoids(positions, width):
 
 
 class Exporter:
+    """Copies the parameters of a model folder into specifications of CTranslate2's layers."""
+
     def __init__(self, folder):
         config = json.loads((folder / "config.json").read_text())
         self.options = config["options"]
@@ -51,7 +53,7 @@ class Exporter:
         self.tensors = read_safetensors(folder / "model.safetensors")
 
     def linear(self, spec, *names):
-        """Sets one layer to the layers of these names, stacked."""
+        """Gives a layer the weights and biases of the named layers, stacked."""
         spec.weight = numpy.concatenate([self.tensors[f"{name}.weight"] for name in names])
         if f"{names[0]}.bias" in self.tensors:
             spec.bias = numpy.concatenate([self.tensors[f"{name}.bias"].ravel() for name in names])

@@ -1,6 +1,6 @@
 // Benchmarks products of x [m x k] and a weight [n x k], as in every linear layer, against Eigen's product. With one
 // row, the reference is the time to read the weight. One thread. Weights are of float, or packed as bfloat16 or int8.
-// Products of training also round both operands to bfloat16.
+// Products of training take unpacked weights, in float or rounded to bfloat16 together with the other operand.
 #include "eigenformer/kernels/matmul.hpp"
 
 #include "support/bandwidth.hpp"
@@ -46,8 +46,8 @@ void dense_one_row(benchmark::State& state) {
   ef::bench::run_reading(state, {{reinterpret_cast<const float*>(bytes.data()), bytes.size() / sizeof(float)}},
                          [&] { ef::linear_forward<float>(in.x, packed, no_bias, in.y); });
 }
-/// Training: the weight changes with every update, so it is not packed in advance. Rounding and packing both operands
-/// count. The counter `peak` is relative to the peak of float.
+/// Training: the weight changes with every update, so it is not packed in advance. The time includes rounding and
+/// packing both operands. The counter `peak` is relative to the peak of float.
 template <ef::Precision precision>
 void dense_unpacked(benchmark::State& state) {
   Inputs in(state);

@@ -1,5 +1,6 @@
-"""The other libraries that compare.py measures. Each function returns a call that computes once, on one thread unless it
-says otherwise. Importing this file needs none of the libraries; calling a function does."""
+"""The libraries that compare.py compares with ours, each on one thread. The functions for attention and decoding return
+a function without arguments that computes once. Importing this file needs none of the libraries; calling its functions
+does."""
 import numpy
 
 
@@ -9,7 +10,7 @@ def random_operands(n, d):
 
 
 def pytorch_attention(n, d, causal, dtype):
-    """dtype: the name of PyTorch's type, such as bfloat16."""
+    """Returns a call of PyTorch's attention. dtype: the name of its type, such as bfloat16."""
     import torch
 
     torch.set_num_threads(1)
@@ -47,7 +48,8 @@ def ctranslate2_translator(folder, compute_type):
 
 
 def ctranslate2_decoding(translator, sentences, beam_size, length):
-    """The call returns the tokens of the best translation of each sentence. All have the same length."""
+    """Returns a call that translates the sentences. It returns the tokens of the best translation of each. All have the
+    same length."""
 
     def call():
         results = translator.translate_batch(sentences, beam_size=beam_size, max_batch_size=len(sentences),

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Plots JSON files as SVG files in the same folder: of attention_bench, time and share of the peak over n; of compare.py,
-how many times as fast this library is.
+"""Plots JSON files as SVG files in the same folder. For attention_bench: time and share of the peak over n. For
+compare.py: how many times as fast this library is.
 
     apt-get install python3-matplotlib
     bench/plot.py build/release/bench/attention_bench.json compared.json

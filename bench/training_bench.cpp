@@ -1,8 +1,11 @@
 // Benchmarks one update of a Transformer: forward, backward, clipping and Adam. 4 + 4 layers, a vocabulary of 8,000,
 // 4,096 target tokens in sentences of Multi30k's lengths, dropout 0.1, label smoothing 0.1. Float.
 //
-// The counters are tokens_per_second (target tokens) and `mfu`, the model FLOP utilisation: the operations of
-// training_flops() per second, divided by the peak of all threads, which is measured between the updates.
+// The counters:
+//
+//   tokens_per_second   target tokens per second
+//   peak_flops          the peak of all threads, measured between the updates
+//   mfu                 the model FLOP utilisation: the operations of training_flops() per second, over peak_flops
 #include <cmath>
 #include <numeric>
 
@@ -18,7 +21,8 @@ using ef::Index;
 
 constexpr Index vocabulary_size = 8000, target_tokens = 4096;
 
-/// Returns a sentence whose tokens are distributed as by Zipf's law: token i has a frequency of about 1 / i.
+/// Returns a sentence of random tokens that follow Zipf's law: the frequency of token i is about proportional to
+/// 1 / (i + 1).
 std::vector<ef::Token> sentence(Index length, ef::Rng& rng) {
   std::vector<ef::Token> tokens(static_cast<std::size_t>(length));
   for (ef::Token& token : tokens) token = static_cast<ef::Token>(std::pow(vocabulary_size, rng.uniform())) - 1;
@@ -26,7 +30,7 @@ std::vector<ef::Token> sentence(Index length, ef::Rng& rng) {
 }
 
 /// Returns sentence pairs with `target_tokens` target tokens in total. As in Multi30k, sentences have 14 subwords on
-/// average, with a standard deviation of 5, and 4 to 40 here.
+/// average, with a standard deviation of 5, here limited to 4 to 40.
 ef::TranslationBatch multi30k_batch() {
   ef::Rng rng(1);
   std::vector<std::vector<ef::Token>> sources, targets;

@@ -1,5 +1,5 @@
-// Benchmarks translation: beam search over the paper's base model, with sentences of 25 tokens that become translations
-// of 30 tokens. One thread.
+// Benchmarks translation: beam search over the base model of Vaswani et al. 2017 (8,000 tokens, untied output), with
+// sentences of 25 tokens that become translations of 30 tokens. One thread.
 //
 //   translation_bench                  runs the benchmarks
 //   translation_bench --save FOLDER    writes the model, the sentences and their translations, for compare.py
@@ -22,12 +22,12 @@ namespace {
 namespace ef = eigenformer;
 using ef::Index;
 
-constexpr Index vocabulary = 8000, source_length = 25, target_length = 30, max_sentences = 32;
+constexpr Index vocabulary_size = 8000, source_length = 25, target_length = 30, max_sentences = 32;
 
 const ef::Transformer<float>& base_model() {
   static const ef::Transformer<float> model = [] {
     ef::TransformerOptions options = ef::TransformerOptions::base();
-    options.source_vocabulary_size = options.target_vocabulary_size = vocabulary;
+    options.source_vocabulary_size = options.target_vocabulary_size = vocabulary_size;
     options.tie_output = false;  // a random model with a tied output repeats one token
     ef::Rng rng(1);
     return ef::Transformer<float>(options, rng);
@@ -39,7 +39,7 @@ std::vector<std::vector<ef::Token>> sentences(Index count) {
   ef::Rng rng(2);
   std::vector<std::vector<ef::Token>> result(static_cast<std::size_t>(count), std::vector<ef::Token>(source_length));
   for (std::vector<ef::Token>& sentence : result) {
-    for (ef::Token& token : sentence) token = static_cast<ef::Token>(3 + rng.randint(vocabulary - 3));
+    for (ef::Token& token : sentence) token = static_cast<ef::Token>(3 + rng.randint(vocabulary_size - 3));
     sentence.back() = ef::Vocabulary::end;
   }
   return result;
@@ -67,17 +67,17 @@ double weight_bytes(ef::WeightType type) {
   const double encoder = static_cast<double>(options.num_encoder_layers) * (4 * square + feed_forward);
   const double memory = static_cast<double>(options.num_decoder_layers) * 2 * square;  // keys and values
   const double decoder = static_cast<double>(options.num_decoder_layers) * (6 * square + feed_forward);
-  const double output = static_cast<double>(vocabulary * options.layer.width);
+  const double output = static_cast<double>(vocabulary_size * options.layer.width);
   const double bytes = type == ef::WeightType::float32 ? 4 : type == ef::WeightType::bfloat16 ? 2 : 1;
   return bytes * (encoder + memory + target_length * (decoder + output));
 }
 
-/// Reports the counters:
+/// Benchmarks a beam search. Counters:
 ///
-///   tokens      target tokens per second
-///   bandwidth   only at batch 1: bytes of weights read per second, over the rate at which one thread reads memory
+///   tokens_per_second   target tokens per second
+///   bandwidth           only at batch 1: bytes of weights read per second, over one thread's rate of reading memory
 ///
-/// At batch 1, reading the weights once in every step should be all that costs time.
+/// At batch 1, reading the weights once in every step should take almost all of the time.
 void decode(benchmark::State& state) {
   const Index batch = state.range(0), beam_size = state.range(1);
   const auto type = static_cast<ef::WeightType>(state.range(2));
@@ -88,7 +88,7 @@ void decode(benchmark::State& state) {
       state, weight_bytes(type),
       [&] { benchmark::DoNotOptimize(translate(sources, beam_size, {.packed = &packed}).data()); },
       [&] { return ef::bench::read_bandwidth({memory}); });
-  state.counters["tokens"] = static_cast<double>(batch * target_length) * rates.reached / weight_bytes(type);
+  state.counters["tokens_per_second"] = static_cast<double>(batch * target_length) * rates.reached / weight_bytes(type);
   if (batch == 1) state.counters["bandwidth"] = rates.share;
 }
 

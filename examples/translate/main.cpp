@@ -31,7 +31,10 @@ void on_interrupt(int signal) {
 }
 
 void add_threads(CLI::App* command, int& threads) {
-  command->add_option("--threads", threads, "number of threads (default: one per core)")->check(whole_in(1, 1024));
+  command
+      ->add_option("--threads", threads,
+                   "number of threads (default: one per core, divided among the processes of mpirun on this machine)")
+      ->check(whole_in(1, 1024));
 }
 
 void add_seed(CLI::App* command, std::uint64_t& seed) {
@@ -289,7 +292,7 @@ int run_program(int argc, char** argv, ProgramRanks& ranks) {
     has_stored = *train_command && ranks.is_first() && read_stored_arguments(train_arguments);
     if (has_stored) app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    if (!ranks.is_first()) return error.get_exit_code() == 0 ? 0 : 1;  // rank 0 says it
+    if (!ranks.is_first()) return error.get_exit_code() == 0 ? 0 : 1;  // rank 0 prints the message
     if (error.get_exit_code() == 0) return app.exit(error);            // --help
     std::cerr << "translate: " << error.what() << " (see --help)\n";
     ranks.abort();

@@ -117,7 +117,8 @@ struct TrainArguments {
   std::string log;     // CSV file of updates and validations
   std::string plot;    // SVG file of the course of the run
 };
-/// ranks: the processes that train the model together; null: this one alone.
+/// Trains a model, or continues a run, and saves it to arguments.out. ranks: the processes that train the model
+/// together; null: this one alone.
 void train(const TrainArguments& arguments, ef::Ranks* ranks);
 
 /// How `run`, `evaluate` and `serve` decode.

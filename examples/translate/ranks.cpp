@@ -26,7 +26,7 @@ int number_from_environment(std::initializer_list<const char*> names, int otherw
   return otherwise;
 }
 
-// What mpirun of Open MPI, or of MPICH and its relatives, tells the processes that it starts.
+// Open MPI and MPICH tell their processes these numbers in environment variables.
 int started_ranks() {
   return number_from_environment({"OMPI_COMM_WORLD_SIZE", "PMI_SIZE"}, 1);
 }

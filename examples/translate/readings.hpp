@@ -28,11 +28,12 @@ struct TokenPair {
 /// Returns the tokens of both sentences. Throws if one is not UTF-8.
 TokenPair tokenize_pair(const Model& model, const std::string& source, const std::string& target);
 
-/// The decoder's attention to the source that a model has. Both are 0 for a model without attention.
+/// The numbers of layers and heads with which a model's decoder attends to the source; 0 without attention.
 struct AttentionSize {
   ef::Index layers = 0;
   ef::Index heads = 0;  // of each layer
 };
+/// Returns these numbers for a model.
 AttentionSize attention_size(const Model& model);
 
 /// Returns the recorded attention weights of the decoder on the encoder: [target tokens x keys of the longest source].
@@ -53,7 +54,7 @@ Reading attention_between(const Model& model, const std::string& source, const s
 
 /// Returns how much the log probability of each target token falls when a source token is replaced by <unk>. Shades are
 /// the lost share of the probability, or 0 if it rises.
-/// cancelled: asked before each source token; true makes the function throw.
+/// cancelled: called before each source token; the function throws if it returns true.
 Reading influence_between(const Model& model, const TokenPair& pair, const std::function<bool()>& cancelled = {});
 Reading influence_between(const Model& model, const std::string& source, const std::string& target);
 

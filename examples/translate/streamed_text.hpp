@@ -22,11 +22,11 @@ class StreamedText {
     return text;
   }
 
-  /// Prepares for the next translation.
+  /// Forgets the tokens.
   void clear() { tokens_.clear(); }
 
  private:
-  /// U+FFFD: the first bytes of a character whose last bytes are still missing.
+  /// U+FFFD, which stands for a character whose last bytes are still missing.
   static constexpr std::string_view replacement = "\xEF\xBF\xBD";
 
   const eigenformer::TranslationSide& side_;

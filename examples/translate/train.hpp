@@ -34,7 +34,7 @@ struct TrainingData {
 bool has_validation(const TrainArguments& arguments);
 
 /// Reads the corpus of a run, and its first batches. Prints the tokens and the vocabulary size of each side.
-/// threads, ranks: encode the pairs of the batches, now and later. Either may be null.
+/// threads, ranks: share the work of encoding pairs, also after this call. Either may be null.
 TrainingData read_training_data(const TrainArguments& arguments, ef::Threads* threads, ef::Ranks* ranks);
 
 /// Returns a model with the initial weights of a run.

@@ -25,7 +25,8 @@ std::optional<TrainArguments> arguments_of_run(const std::string& out) {
 void add_precision(CLI::App* command, std::string& precision) {
   command
       ->add_option("--precision", precision,
-                   "type in which training multiplies matrices; bfloat16 is faster on many processors")
+                   "type in which training multiplies matrices; bfloat16 is faster on processors with "
+                   "bfloat16 instructions")
       ->check(CLI::IsMember({"float32", "bfloat16"}))
       ->capture_default_str();
 }
@@ -162,9 +163,9 @@ void check_resumed_arguments(const TrainArguments& arguments) {
   if (!stored) return;
   constexpr std::array<std::string_view, 10> free{"out",  "minutes", "epochs", "updates",  "checkpoint-every",
                                                   "keep", "log",     "plot",   "patience", "validate-every"};
-  ef::check(arguments.accumulate == stored->accumulate, "--accumulate: an update would have ", arguments.accumulate,
-            " batches on all ranks together, but those of the run in ", arguments.out, " have ", stored->accumulate,
-            "; without the option, a resumed run keeps their number");
+  ef::check(arguments.accumulate == stored->accumulate, "--accumulate: gives ", arguments.accumulate,
+            " batches per update on all ranks together, but the run in ", arguments.out, " has ", stored->accumulate,
+            "; leave the option out to keep that number");
   const ef::Json before = ef::options_to_json(*stored), now = ef::options_to_json(arguments);
   for (const auto& [name, value] : now.items())
     if (std::find(free.begin(), free.end(), name) == free.end() && value != before[name])

@@ -25,7 +25,7 @@ bool read_stored_arguments(TrainArguments& arguments);
 /// Throws if the arguments are incomplete, out of range or contradictory. Stored arguments need this check too.
 void check_arguments(const TrainArguments& arguments);
 
-/// Gives all ranks the arguments of rank 0, except --threads, --resume and --config.
+/// Replaces the arguments of all ranks by those of rank 0. --threads and --resume stay; --config becomes empty.
 void share_arguments(ef::Ranks& ranks, TrainArguments& arguments);
 
 /// Throws if an option of a resumed run has changed. These may change: --out, --minutes, --epochs, --updates,

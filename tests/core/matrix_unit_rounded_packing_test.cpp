@@ -14,7 +14,7 @@ namespace {
 
 using ef::Index;
 
-/// Returns a float rounded to bfloat16, to nearest, ties to even, by division of its significand.
+/// Returns x rounded to bfloat16, to nearest, ties to even, by rounding its significand to eight bits.
 float nearest_bfloat16(float x) {
   if (x == 0 || !std::isfinite(x)) return x;
   int exponent = 0;
@@ -22,7 +22,7 @@ float nearest_bfloat16(float x) {
   return static_cast<float>(std::ldexp(std::nearbyint(fraction * 256), exponent - 8));
 }
 
-/// Entry (line, k) of an operand, in memory that ends with its last entry, so that a sanitizer sees an access beyond.
+/// The lines of an operand, in memory that ends with their last entry, so that a sanitizer reports reads beyond it.
 struct LinesInMemory {
   LinesInMemory(Index some_lines, Index some_entries, Index line_stride, Index depth_stride, ef::Rng& rng)
       : lines(some_lines),

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Trains by several ranks: `ranks.py PROGRAM SCRATCH MPIRUN [KILLS] [SEED]`.
+"""Checks training by several ranks: `ranks.py PROGRAM SCRATCH MPIRUN [KILLS] [SEED]`.
 
 Any number of ranks must give the parameters, the moments, the best model and the losses of one process, bit for bit.
 KILLS times (by default 3), a random rank is killed at a random moment. The run must then stop at once, name the rank,
@@ -36,7 +36,7 @@ def pairs(letter):
 OPTIONS = ["--pairs", "pairs.tsv", "--tokens", "words", "--layers", "1", "--width", "32", "--dropout", "0.2",
            "--batch-tokens", "64", "--updates", str(UPDATES), "--checkpoint-every", "3", "--keep", "3", "--log",
            "log.csv", "--threads", "1"]
-# A buffer of 40 pairs ends in the middle of updates. Some batches have no links, so their gradients differ in kind.
+# A buffer of 40 pairs ends in the middle of updates. Pairs have links, which ranks must exchange too.
 STREAMED = ["--max-length", "20", "--shuffle-buffer", "40", "--alignments", "links.txt", "--ema", "0.9"]
 
 
@@ -86,7 +86,7 @@ for name, options, settings in (("plain", [], ((2, 1), (4, 1), (8, 1), (2, 3), (
 
 
 def pid_of(rank, parent):
-    """The process of a rank of mpirun; None if it has not begun or has ended."""
+    """Returns the process id of a rank of mpirun; None if it has not begun or has ended."""
     children = pathlib.Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
     for child in children:
         try:
@@ -98,7 +98,7 @@ def pid_of(rank, parent):
     return None
 
 
-# Four batches per update, by any number of ranks: also by more than there are batches.
+# Four batches per update, on 2 to 5 ranks, so also on more ranks than batches.
 run(command(1, "one", *OPTIONS, "--accumulate", "4"))
 expected = outcome("one")
 begin = time.time()
@@ -143,10 +143,9 @@ for ranks in (3, 1):
 check_equal(outcome("killed"), expected, f"after {done} kills")
 print(f"killed {done} times; the run stopped within {slowest:.1f} seconds", flush=True)
 
-# Another number of batches is an error. So are other data on another rank, whose message names the rank.
+# Another number of batches is an error. So are other data on another rank; the message names the rank.
 printed = run(command(4, "killed", "--resume", *OPTIONS, "--accumulate", "2"), 1)
-check("--accumulate: an update would have 8 batches on all ranks together, but those of the run in killed have 4" in
-      printed, printed)
+check("--accumulate: gives 8 batches per update on all ranks together, but the run in killed has 4" in printed, printed)
 (scratch / "elsewhere").mkdir()
 (scratch / "elsewhere" / "pairs.tsv").write_text(pairs("e"))
 train = [program, "train", "--out", "other", *OPTIONS]

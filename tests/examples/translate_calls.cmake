@@ -1,5 +1,5 @@
-# What the tests of the translation program share: scratch files, and calls that must succeed or fail. The file that
-# includes it needs the variables `translate`, the program, and `folder`, which is emptied.
+# Shared by the tests of the translation program: scratch files, and calls that must succeed or fail. Before including
+# it, set `translate` (the program) and `folder` (scratch, which is emptied).
 file(REMOVE_RECURSE ${folder})
 file(MAKE_DIRECTORY ${folder})
 

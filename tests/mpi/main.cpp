@@ -49,7 +49,7 @@ bool same_bits(const ef::Matrix<float>& a, const ef::Matrix<float>& b) {
   return a.size() == b.size() && std::memcmp(a.data(), b.data(), bytes) == 0;
 }
 
-/// Leaf 1 alone uses `seldom`.
+/// Checks the sums of three updates. Only leaf 1 uses `seldom`.
 void check_sums(ef::Ranks& ranks, ef::Index leaves) {
   const Sizes model;
   ef::Tape<float> tape;

@@ -28,7 +28,7 @@ TEST_CASE("gradients of dense products", "[ops]") {
 
 namespace {
 
-/// Entries rounded to bfloat16.
+/// Returns x with entries rounded to bfloat16.
 ef::Matrix<double> with_bfloat16_entries(const ef::Matrix<float>& x) {
   return x.cast<Eigen::bfloat16>().cast<double>();
 }
@@ -69,7 +69,7 @@ TEST_CASE("products of doubles in bfloat16 are an error", "[ops]") {
   const ef::Variable<double> x(ef::Matrix<double>::Ones(2, 2));
   const Context context{.precision = ef::Precision::bfloat16};
   const std::string expected =
-      "a product of matrices that are not of floats has the precision bfloat16, expected float32";
+      "matmul: the precision is bfloat16, but the matrices are not of floats; expected precision float32";
   CHECK(ef::testing::message_of([&] { ef::linear(context, x, x); }) == expected);
   CHECK(ef::testing::message_of([&] { ef::matmul(context, x, x); }) == expected);
 }

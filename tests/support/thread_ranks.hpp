@@ -29,7 +29,8 @@ class Mailboxes {
     const std::lock_guard lock(mutex_);
     messages_[address].emplace_back(bytes.begin(), bytes.end());
   }
-  /// Returns whether there was a message. Throws if it has another size.
+  /// Copies the oldest message to `bytes` and removes it. Returns false if there is none. Throws if its size is
+  /// another.
   bool take(const Address& address, std::span<std::byte> bytes) {
     const std::lock_guard lock(mutex_);
     auto& waiting = messages_[address];
@@ -57,6 +58,7 @@ class Mailboxes {
   std::map<Address, std::deque<std::vector<std::byte>>> messages_;
 };
 
+/// Ranks that are threads of this process.
 class ThreadRanks final : public Ranks {
  public:
   ThreadRanks(Mailboxes& mailboxes, Index rank, Index size) : mailboxes_(mailboxes), rank_(rank), size_(size) {}
@@ -70,7 +72,7 @@ class ThreadRanks final : public Ranks {
   }
 
  private:
-  /// Leaves with the second call of is_done(), so that a memory that changes too early shows.
+  /// Sends at the second call of is_done(), so that tests notice memory that changed too early.
   struct Sent final : Transfer {
     Sent(Mailboxes& mailboxes, const Mailboxes::Address& address, std::span<const std::byte> bytes)
         : mailboxes_(mailboxes), address_(address), bytes_(bytes) {}

@@ -13,7 +13,7 @@ using ef::Matrix;
 
 namespace {
 
-/// Returns the loss of a batch of the copy task.
+/// Returns a function that computes the loss of a batch.
 template <class Model>
 auto copying_loss(const Model& model) {
   return [&model](const ef::Context<float>& context, const ef::TranslationBatch& batch) {

@@ -211,7 +211,7 @@ TEST_CASE("streams refuse blocks of which some pairs have links", "[train]") {
   };
   for (const ef::Index links : {0, 2})
     CHECK(ef::testing::message_of([&] { ef::StreamedBatches(corpus.blocks(), read(links)); }) ==
-          "StreamedBatches: a block has 3 pairs, but links of " + std::to_string(links));
+          "StreamedBatches: a block has 3 pairs, but links for " + std::to_string(links) + " of them");
   CHECK_NOTHROW(ef::StreamedBatches(corpus.blocks(), read(3)));
 }
 

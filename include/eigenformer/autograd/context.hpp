@@ -16,10 +16,11 @@ namespace eigenformer::inline EIGENFORMER_ABI {
 ///
 ///   Context<float> training{.tape = &tape, .rng = &rng, .threads = &pool};
 ///
-/// With `.precision = Precision::bfloat16`, training is in mixed precision: dense products round their operands to
-/// bfloat16. Parameters, results, gradients and their sums, norms, softmax and losses stay float. Results still depend
-/// neither on the number of threads nor on other sentences in a batch. It needs a model of floats: products of doubles
-/// throw. A context with packed weights uses their type instead.
+/// With `.precision = Precision::bfloat16`, training is in mixed precision: linear layers, output layers and matmul
+/// round their operands to bfloat16. Everything else stays float: parameters, results, gradients, sums, norms, softmax
+/// and losses; also attention, convolutions and the steps of recurrent layers. Results still depend neither on the
+/// number of threads nor on other sentences in a batch. This precision needs a model of floats: dense products of
+/// doubles throw. Without a tape, a product with a packed weight uses the type of that weight instead.
 ///
 /// Use a context from one thread at a time. Calls never change a model, so any number of threads may share it.
 template <class Scalar>
@@ -31,7 +32,7 @@ struct Context {
   AttentionObserver<Scalar>* attention = nullptr;  // receives the weights of attention layers
   const PackedWeights<Scalar>* packed = nullptr;   // the model's packed weights, for inference; ignored with a tape
   HeadWeights<Scalar>* head_weights = nullptr;     // receives one head's attention weights, differentiable
-  Precision precision = Precision::float32;        // of products; their operands are rounded to this type
+  Precision precision = Precision::float32;        // type to which dense products round their operands
   bool checkpoint_activations = false;  // encoders and decoders call each layer by checkpoint(), to save memory
 
   /// Returns the threads and the precision of a product.

@@ -48,6 +48,8 @@ class Gradients {
     return sum != nullptr ? *sum : Matrix<Scalar>(Matrix<Scalar>::Zero(parameter.value.rows(), parameter.value.cols()));
   }
 
+  /// Adds a gradient of a parameter to its sum. gradient: in the shape of the parameter. The result does not depend on
+  /// the number of threads.
   void add(const Parameter<Scalar>& parameter, const ConstMatrixMap<Scalar>& gradient, Threads* threads = nullptr) {
     Entry& entry = sums_[&parameter];
     if (!entry.used) entry.sum.resize(gradient.rows(), gradient.cols());
@@ -56,13 +58,13 @@ class Gradients {
     entry.used = true;
   }
 
-  /// Adds the gradients of other parameters, or of other batches.
+  /// Adds each gradient of `other` to this object's gradient of the same parameter.
   void add(const Gradients& other) {
     for (const auto& [parameter, entry] : other.sums_)
       if (entry.used) add(*parameter, ConstMatrixMap<Scalar>(entry.sum.data(), entry.sum.rows(), entry.sum.cols()));
   }
 
-  /// Returns the gradient of a parameter to be overwritten. Its entries are unspecified.
+  /// Returns memory for the gradient of a parameter, in the parameter's shape. The caller must write every entry.
   Matrix<Scalar>& writable(const Parameter<Scalar>& parameter) {
     Entry& entry = sums_[&parameter];
     entry.sum.resize(parameter.value.rows(), parameter.value.cols());

@@ -111,13 +111,13 @@ class Tape {
   Variable<Scalar> new_matrix(Index rows, Index cols) { return {workspace_.allocate<Scalar>(rows * cols), rows, cols}; }
 
   /// Computes the gradient of seed * loss with respect to every variable and parameter that it depends on.
-  /// loss: [1 x 1]. threads: add gradients; the operations use those of their context. Throws if the loss has another
-  /// shape, depends on none of them, or belongs to another recording.
+  /// loss: [1 x 1]. threads: help to add up gradients; operations use the threads of their context. Throws if the loss
+  /// has another shape, depends on no variable or parameter of this tape, or belongs to another recording.
   void backward(const Variable<Scalar>& loss, Scalar seed = 1, Threads* threads = nullptr) {
     backward(loss, seed, threads, [](const Parameter<Scalar>&) {});
   }
-  /// Also calls on_gradient(parameter) as soon as this recording's gradient of a parameter has been added to
-  /// `gradients()`, while the backward pass goes on.
+  /// Computes gradients as above, and calls on_gradient(parameter) once for each parameter that the loss depends on:
+  /// right after its gradient was added to `gradients()`, on the calling thread, before the backward pass goes on.
   void backward(const Variable<Scalar>& loss, Scalar seed, Threads* threads,
                 FunctionRef<void(const Parameter<Scalar>&)> on_gradient) {
     check(shape(loss) == Shape{1, 1}, "Tape::backward: the loss is ", shape(loss), ", expected [1 x 1]");

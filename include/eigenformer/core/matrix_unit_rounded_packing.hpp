@@ -26,7 +26,7 @@ struct FloatLines {
 #if defined(EIGENFORMER_AVX512_BFLOAT16)
 namespace detail {
 
-/// Writes a square of 16 x 16 groups, whose row i is row(i), or its transpose.
+/// Writes a square of 16 x 16 groups, or its transpose if `transposed`. row(i) returns row i.
 template <bool transposed, class Row>
 EIGEN_ALWAYS_INLINE void store_groups(Eigen::bfloat16* to, Row&& row) {
   if constexpr (transposed)
@@ -35,7 +35,7 @@ EIGEN_ALWAYS_INLINE void store_groups(Eigen::bfloat16* to, Row&& row) {
     for (Index i = 0; i < block; ++i) _mm512_storeu_si512(to + i * depth<Eigen::bfloat16>, row(i));
 }
 
-/// Packs lines with contiguous entries. A register holds the groups of a line.
+/// Packs lines whose entries are contiguous (depth_stride is 1). A register holds all groups of one line.
 template <Side side>
 EIGEN_ALWAYS_INLINE void pack_contiguous_lines(const FloatLines& from, Index lines, Index entries,
                                                Eigen::bfloat16* to) {
@@ -49,7 +49,7 @@ EIGEN_ALWAYS_INLINE void pack_contiguous_lines(const FloatLines& from, Index lin
   });
 }
 
-/// Packs contiguous lines' entries at one depth. A register holds a group of each line.
+/// Packs lines that lie side by side (line_stride is 1). A register holds one group of every line.
 template <Side side>
 EIGEN_ALWAYS_INLINE void pack_lines_side_by_side(const FloatLines& from, Index lines, Index entries,
                                                  Eigen::bfloat16* to) {
@@ -68,8 +68,8 @@ EIGEN_ALWAYS_INLINE void pack_lines_side_by_side(const FloatLines& from, Index l
 }  // namespace detail
 #endif
 
-/// Rounds `lines` lines, 1 to 16, of `entries` entries, 1 to 32, to nearest, ties to even. Writes them as one step of a
-/// block of A (left) or of B (right), padded with zeros.
+/// Rounds lines to bfloat16 (to nearest, ties to even) and writes them as one step of a block of A (left) or B (right),
+/// padded with zeros. lines: 1 to 16. entries: of each line, 1 to 32.
 template <Side side>
 void pack_rounded(const FloatLines& from, Index lines, Index entries, Eigen::bfloat16* to) {
 #if defined(EIGENFORMER_AVX512_BFLOAT16)

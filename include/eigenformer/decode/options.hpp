@@ -143,7 +143,8 @@ struct DecodingOptions {
 
   bool return_attention = false;                              // sets Hypothesis::alignments
   std::function<bool(const DecodingStepResult&)> callback{};  // returns true to stop a hypothesis; needs beam_size 1
-  std::function<bool()> cancelled{};  // asked before each step, by the calling thread; true makes the search throw
+  // Called before each step by the calling thread; the search throws if it returns true.
+  std::function<bool()> cancelled{};
 
   Index max_batch_size = 0;  // maximum number of sentences decoded at once; 0: all. Results do not depend on it.
   BatchType batch_type = BatchType::examples;  // tokens: max_batch_size counts source tokens

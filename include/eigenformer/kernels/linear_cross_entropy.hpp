@@ -1,5 +1,6 @@
 // The output layer and its cross entropy, fused for large vocabularies. They process the tokens in chunks, so that the
-// logits [tokens x vocabulary size], often the largest matrix of a model, never exist as a whole.
+// logits [tokens x vocabulary size], often the largest matrix of a model, never exist as a whole. For the options of
+// products see matmul.hpp.
 #pragma once
 
 #include "eigenformer/kernels/cross_entropy.hpp"
@@ -51,7 +52,8 @@ inline CrossEntropyOptions summed(CrossEntropyOptions options) {
   return options;
 }
 
-/// Throws unless each gradient is empty or has the shape of its input. Without tokens, sets the gradients to zeros.
+/// Throws unless each gradient is empty or has the shape of its input. Without tokens, sets d_weight and d_bias to
+/// zeros, because no chunk will write them.
 template <class Scalar>
 void prepare_gradients(const LinearCrossEntropyInputs<Scalar>& in, LinearCrossEntropyGradients<Scalar>& to) {
   if (to.d_x.size() > 0) check_shape("cross_entropy", "d_x", shape(to.d_x), shape(in.x));
@@ -130,8 +132,8 @@ void linear_cross_entropy_backward(const LinearCrossEntropySaved<Scalar>& saved,
 }
 
 /// Returns the loss, as linear_cross_entropy_forward does, and writes the gradients of x, weight and bias that
-/// linear_cross_entropy_backward gives for a d_loss of 1. Computes the logits once, not once for each of the two.
-/// Throws if shapes, labels or options do not fit.
+/// linear_cross_entropy_backward gives for a d_loss of 1. Computes the logits once; the two functions together compute
+/// them twice. Throws if shapes, labels or options do not fit.
 ///
 /// Source: Hsu et al. 2024, "Liger Kernel", arXiv 2410.10989, section 3.2, "FusedLinearCrossEntropy".
 template <class Scalar>

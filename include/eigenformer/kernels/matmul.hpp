@@ -1,6 +1,7 @@
 // Matrix products, and linear maps with a weight [outputs x inputs].
 //
-// Options give threads, and may let products round their operands to bfloat16 (see ProductOptions):
+// Options give threads and the precision of the products. With Precision::bfloat16, float operands are rounded to
+// bfloat16; products of other types throw:
 //
 //   matmul_forward<float>(a, b, y, {&pool, Precision::bfloat16});
 #pragma once

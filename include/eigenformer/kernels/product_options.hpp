@@ -8,15 +8,15 @@ namespace eigenformer::inline EIGENFORMER_ABI {
 
 /// The type to which the operands of products are rounded. Sums, results and everything else keep their own type.
 enum class Precision {
-  float32,  // no rounding; also of doubles
-  bfloat16  // floats are rounded to bfloat16, with relative errors of at most 2^-9, and products are summed as floats
+  float32,  // operands keep their type, float or double
+  bfloat16  // floats are rounded to bfloat16 (relative error at most 2^-8); sums stay float. Doubles throw.
 };
 
 constexpr auto enum_names(Precision) {
   return std::to_array<EnumName<Precision>>({{Precision::float32, "float32"}, {Precision::bfloat16, "bfloat16"}});
 }
 
-/// Converts from Threads*, so that threads can be given alone.
+/// Options of matrix products. A Threads* converts to it, so that threads can be given alone.
 struct ProductOptions {
   Threads* threads = nullptr;
   Precision precision = Precision::float32;

@@ -1,5 +1,6 @@
 // The floating-point operations of training a model, for the model FLOP utilisation (MFU) of Chowdhery et al. 2022
-// ("PaLM", arXiv 2204.02311, appendix B): operations that the model needs per second, divided by the machine's peak.
+// ("PaLM", arXiv 2204.02311, appendix B): the operations that training needs, divided by its time and by the machine's
+// peak.
 #pragma once
 
 #include <string>
@@ -11,7 +12,8 @@ namespace eigenformer::inline EIGENFORMER_ABI {
 
 namespace detail {
 
-/// Returns the entries of a layer's weight matrices. Vectors, such as biases and gains, are no products.
+/// Returns the number of entries of a layer's weight matrices. Vectors, such as biases and gains, do not count: no
+/// product uses them.
 template <class Layer>
 double weight_count(const Layer& layer) {
   double count = 0;
@@ -21,7 +23,8 @@ double weight_count(const Layer& layer) {
   return count;
 }
 
-/// Returns the number of pairs of a query and a key of the same sequence. causal: of those that Causal shows.
+/// Returns the number of pairs of a query and a key of the same sequence. causal: counts only pairs that Causal leaves
+/// visible.
 inline double attended_pairs(const RowOffsets& queries, const RowOffsets& keys, bool causal = false) {
   double pairs = 0;
   for (Index s = 0; s < queries.sequences(); ++s) {
@@ -51,8 +54,8 @@ double encoder_products(const Encoder<Scalar>& encoder, const RowOffsets& rows) 
   return products;
 }
 
-/// Returns the operations of a training step. The backward multiplies twice as often as the forward: once for the
-/// gradients of inputs, once for those of weights.
+/// Returns the operations of a training step. The backward multiplies twice as often as the forward: once for each
+/// operand of a product.
 inline double training_flops(double products) {
   return 6 * products;
 }
@@ -60,9 +63,9 @@ inline double training_flops(double products) {
 }  // namespace detail
 
 /// Returns the floating-point operations of the forward and backward pass on a batch: 6 per weight and token, and
-/// 12 * width per layer and pair of a query and a key that it sees. Scores of the model's options may hide more pairs;
-/// these count nevertheless. Lookups, norms, activations, softmax and the optimiser do not count, nor what an
-/// implementation computes twice.
+/// 12 * width per attention layer and visible pair of a query and a key. Pairs that only the scores of the model's
+/// options hide count too. Lookups, norms, activations, softmax and the optimiser do not count, nor what an
+/// implementation computes twice. Throws if the row offsets of the batch do not fit its tokens.
 template <class Scalar>
 double training_flops(const Transformer<Scalar>& model, const TranslationBatch& batch) {
   const RowOffsets source = batch.source.rows.for_rows(static_cast<Index>(batch.source.ids.size()), "training_flops",
@@ -81,7 +84,8 @@ double training_flops(const Transformer<Scalar>& model, const TranslationBatch& 
 }
 
 /// Returns the floating-point operations of the forward and backward pass on a batch: 6 per weight and token, and
-/// 12 * hidden per pair of a target and a source token if the decoder attends.
+/// 12 * hidden per pair of a target and a source token if the decoder attends. Each layer of a self-attention encoder
+/// adds 12 * width per pair of source tokens. Throws if the row offsets of the batch do not fit its tokens.
 template <class Scalar>
 double training_flops(const RecurrentSeq2Seq<Scalar>& model, const TranslationBatch& batch) {
   const RowOffsets source = batch.source.rows.for_rows(static_cast<Index>(batch.source.ids.size()), "training_flops",

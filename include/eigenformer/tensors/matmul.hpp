@@ -52,8 +52,9 @@ Tensor<Scalar> multiply_matrices(const TensorView<const Scalar>& a, const Tensor
 
 /// Returns the matrix product a b of the last two dimensions, [.. x m x n], as NumPy's and PyTorch's matmul. a: [.. x m
 /// x k], b: [.. x k x n]; their leading dimensions broadcast. A tensor of rank 1 is a row on the left, a column on the
-/// right, and the result lacks that dimension. 16-bit entries are multiplied and summed as float. Throws if shapes do
-/// not fit. The result does not depend on the number of threads.
+/// right, and the result lacks that dimension. 16-bit entries are multiplied and summed as float. options: as in
+/// kernels/matmul.hpp; with Precision::bfloat16, operands are rounded to bfloat16 first. Throws if shapes do not fit,
+/// or as kernels/matmul.hpp. The result does not depend on the number of threads.
 template <TensorLike A, TensorLike B>
 Tensor<ScalarOf<A>> matmul(A&& a, B&& b, const ProductOptions& options = {}) {
   using Scalar = ScalarOf<A>;

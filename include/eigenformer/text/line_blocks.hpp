@@ -1,4 +1,5 @@
-// Reads text files that are larger than memory: one pass checks all lines, then blocks of lines come in any order.
+// Reads text files that may be larger than memory. One pass checks all lines; afterwards, blocks of lines can be read
+// in any order.
 #pragma once
 
 #include <algorithm>
@@ -22,10 +23,11 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
+/// Options of LineBlocks.
 struct LineBlocksOptions {
   Index block_lines = 4096;           // of each file
   Index max_piped_lines = 1'000'000;  // of a file that can be read only once, such as a pipe
-  Threads* threads = nullptr;         // for the pass
+  Threads* threads = nullptr;         // for scan()
 };
 
 /// Consecutive lines of parallel files. The lines i of all files belong together. Lines are UTF-8, without line ends
@@ -40,6 +42,7 @@ class LineBlock {
   Index first() const { return first_; }
   /// The number of lines of each file.
   Index size() const { return size_; }
+  /// Returns line i of the block in a file.
   std::string_view line(std::size_t file, Index i) const { return lines_[file][static_cast<std::size_t>(i)]; }
   /// Returns the position of a line for messages, such as "corpus.txt:17".
   std::string where(std::size_t file, Index i) const { return (*names_)[file] + ':' + std::to_string(first_ + i + 1); }
@@ -63,7 +66,7 @@ class LineBlock {
 /// A pipe or device can be read only once, so its text is kept in memory.
 class LineBlocks {
  public:
-  /// Opens the files. Throws if there are none or one cannot be opened.
+  /// Opens the files. Throws if there are none, if one cannot be opened, or if block_lines is below 1.
   explicit LineBlocks(const std::vector<std::filesystem::path>& paths, const LineBlocksOptions& options = {})
       : options_(options) {
     check(!paths.empty() && options.block_lines >= 1, "LineBlocks: ", paths.size(), " files in blocks of ",
@@ -84,9 +87,10 @@ class LineBlocks {
     return detail::lines_of(files_[file].pieces->head(), true);
   }
 
-  /// Reads the files once, and calls visit(block) for each block, in any order and on several threads at once. Throws
-  /// if a file cannot be read, is not UTF-8 or has no lines, if the numbers of lines differ, or if a pipe has more
-  /// lines than the options allow. If visit throws for several blocks, rethrows the exception of the first.
+  /// Reads the files once, and calls visit(block) for each block, in any order and on several threads at once. Holds at
+  /// most 32 blocks. May be called only once. Throws if a file cannot be read, is not UTF-8 or has no lines, if the
+  /// numbers of lines differ, or if a pipe has more lines than the options allow. If visit throws for several blocks,
+  /// rethrows the exception of the first.
   void scan(FunctionRef<void(const LineBlock&)> visit) {
     constexpr std::size_t at_once = 32;  // blocks in memory
     bool is_over = false;
@@ -121,14 +125,15 @@ class LineBlocks {
   bool has_pipe() const {
     return std::any_of(files_.begin(), files_.end(), [](const File& file) { return file.is_kept; });
   }
-  /// Returns a hash of the text, after scan().
+  /// Returns a hash of the text and of its division into blocks. Call it after scan().
   std::uint64_t hash() const {
     Fnv1a hash;
     for (const File& file : files_) hash.add_numbers(std::span<const std::uint64_t>(file.hashes));
     return hash.value();
   }
 
-  /// Reads a block. May be called by several threads at once, after scan(). Throws if a file has changed since then.
+  /// Reads a block. May be called by several threads at once, after scan(). Throws if there is no block `number`, or if
+  /// a file cannot be read or has changed since scan().
   LineBlock read(Index number) const {
     check(number >= 0 && number < size(), "LineBlocks: there is no block ", number, ", only 0 to ", size() - 1);
     const auto i = static_cast<std::size_t>(number);
@@ -206,7 +211,7 @@ class LineBlocks {
     }
   }
 
-  /// Throws unless all files have the same number of lines.
+  /// Throws if a file is empty, or unless all files have the same number of lines.
   void check_ends() {
     std::vector<char> bytes;
     for (std::size_t f = 0; f < files_.size(); ++f) {

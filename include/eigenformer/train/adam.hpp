@@ -27,7 +27,7 @@ bool has_finite_squares(const Matrix<Scalar>& gradient, Scalar factor, Threads* 
   std::atomic<bool> finite{true};
   for_each_gradient_row(gradient, threads, [&](Index row) {
     const Scalar* g = gradient.data() + row * gradient.cols();
-    Bits largest = 0;  // of a positive number, NaN included, greater bits are a greater number
+    Bits largest = 0;  // without the sign bit, floats are ordered as their bits are; NaN is above infinity
     for (Index i = 0; i < gradient.cols(); ++i) {
       const Scalar scaled = factor * g[i];
       largest = std::max<Bits>(largest, bits_of(scaled * scaled) << 1 >> 1);

@@ -33,15 +33,15 @@ struct ExchangeStep {
   Index rank = 0;                                // the other rank
 };
 
-/// Sums gradients over ranks. The entries of all parameters, those of the model's last parameter first, are divided
-/// into buckets of 1 MB. The messages of a bucket begin as soon as its gradients are complete, and move on with each
-/// call. Needs memory for two more copies of the gradients.
+/// Sums gradients over ranks. Divides the gradients of all parameters, the model's last parameter first, into buckets
+/// of 1 MB. A bucket's messages begin when its gradients are complete, and advance during calls of mark_complete() and
+/// finish(). Needs memory for two more copies of the gradients.
 template <class Scalar>
 class GradientExchange {
  public:
   using Step = ExchangeStep<Scalar>;
 
-  /// Prepares an exchange of the gradients of a model's parameters, which are the same on all ranks.
+  /// Prepares an exchange. The models of all ranks must have the same parameters in the same order.
   template <class Model>
   void begin(const Model& model, Ranks& ranks) {
     ranks_ = &ranks;
@@ -59,11 +59,12 @@ class GradientExchange {
     active_.clear();
   }
 
-  /// Begins the exchange. steps: what each bucket does on this rank. Afterwards it must hold the sum over the ranks.
+  /// Begins the exchange. steps: what each bucket does on this rank. After the last step, a bucket must hold the sum
+  /// over all ranks.
   void start(std::vector<Step> steps) { steps_ = std::move(steps); }
 
-  /// Says that the gradient of a parameter is complete: the steps' gradients will not change. Ignores parameters of
-  /// other models.
+  /// Marks the gradient of a parameter as complete: the gradients of the steps will not change there. Ignores
+  /// parameters of other models.
   void complete(const Parameter<Scalar>& parameter) {
     const Timer timer(seconds_);
     const auto found = numbers_.find(&parameter);
@@ -71,8 +72,8 @@ class GradientExchange {
     move_on();
   }
 
-  /// Says that all gradients are complete, waits for the sums and writes them to `gradients`, which may be those of a
-  /// step. A parameter that has no gradient on any rank gets none.
+  /// Marks all gradients as complete, waits for the sums, and writes them to `gradients`, which may be those of a step.
+  /// A parameter that has no gradient on any rank gets none.
   void finish(Gradients<Scalar>& gradients) {
     const Timer timer(seconds_);
     for (std::size_t i = 0; i < parameters_.size(); ++i)
@@ -93,7 +94,7 @@ class GradientExchange {
     }
   }
 
-  /// The time that this rank has spent in calls of this object.
+  /// The seconds that this rank has spent in mark_complete() and finish(), waiting included.
   double seconds() const { return seconds_; }
   /// The bytes of gradients that this rank has sent.
   std::uint64_t bytes_sent() const { return bytes_sent_; }
@@ -103,7 +104,7 @@ class GradientExchange {
 
   struct Bucket {
     std::size_t begin = 0, end = 0;        // its entries
-    std::size_t first = 0, last = 0;       // its parameters; the outer ones may continue in other buckets
+    std::size_t first = 0, last = 0;       // its parameters; these two may extend into other buckets
     std::size_t missing = 0;               // parameters that are not complete
     std::size_t step = 0;                  // the next one
     std::unique_ptr<Transfer> transfer{};  // of that step, if it has begun
@@ -159,7 +160,7 @@ class GradientExchange {
     });
   }
 
-  /// Returns whether the step of a bucket is done.
+  /// Begins the next step of a bucket unless it has begun, and returns whether it is done.
   bool take_step(Bucket& bucket, std::size_t number) {
     const Step& step = steps_[bucket.step];
     const std::span<Scalar> sums = part(sums_, bucket), received = part(received_, bucket);

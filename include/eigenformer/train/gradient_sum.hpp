@@ -13,7 +13,7 @@ namespace eigenformer::inline EIGENFORMER_ABI {
 
 /// Sums the gradients of an update's batches in the order of sum_steps(). The sum depends on the batches and their
 /// number alone, not on the number of ranks. n batches on one rank need memory for up to log2(n) copies of the
-/// gradients besides the tape's.
+/// gradients besides the tape's. With several ranks, the exchange needs two more.
 ///
 ///   sum.begin(model, tape, division, ranks);
 ///   for (Index leaf = division.begin(rank); leaf < division.end(rank); ++leaf) sum.backward(loss_of(leaf));
@@ -40,7 +40,7 @@ class GradientSum {
   }
 
   /// Computes the gradient of this rank's next batch and adds it to the sum. loss: [1 x 1], recorded by the tape.
-  /// threads: add gradients.
+  /// threads: help to add up gradients.
   void backward(const Variable<Scalar>& loss, Threads* threads = nullptr) {
     const bool adds = has_top_ && next_ + 1 < steps_.size() && steps_[next_ + 1].kind == SumStep::Kind::add;
     if (has_top_ && !adds) put_aside(aside_, aside_count_);
@@ -76,8 +76,8 @@ class GradientSum {
     has_top_ = false;
   }
 
-  /// Takes the steps up to the next leaf. A sum for another rank is sent with those of the last leaf: a message moves
-  /// only while its sender attends to it.
+  /// Takes the steps up to the next leaf. Keeps sums for other ranks and sends them after the last leaf: a message
+  /// moves only while its sender calls is_done().
   void take_steps() {
     for (; next_ < steps_.size() && steps_[next_].kind != SumStep::Kind::leaf; ++next_) {
       if (steps_[next_].kind == SumStep::Kind::add) {
@@ -90,7 +90,7 @@ class GradientSum {
     }
   }
 
-  /// Lets the buckets take the steps that are left, and then those of a broadcast from rank 0.
+  /// Starts the exchange: each bucket takes the remaining steps, then those of a broadcast from rank 0.
   void begin_messages() {
     std::vector<Step> steps;
     for (std::size_t i = 0; i < outgoing_count_; ++i) {
@@ -124,7 +124,7 @@ class GradientSum {
   std::vector<Gradients<Scalar>> aside_;  // the other sums of the stack: the first aside_count_
   std::size_t aside_count_ = 0;
   std::vector<Gradients<Scalar>> outgoing_;  // sums that other ranks add: the first outgoing_count_
-  std::vector<Index> outgoing_ranks_;        // and these ranks
+  std::vector<Index> outgoing_ranks_;        // the ranks that add them
   std::size_t outgoing_count_ = 0;
   GradientExchange<Scalar> exchange_;
 };

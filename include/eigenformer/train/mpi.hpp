@@ -36,7 +36,7 @@ inline void check_mpi(int code, const std::string& what) {
 /// A message under way. Only the thread that owns the ranks may call it.
 class MpiTransfer final : public Transfer {
  public:
-  /// bytes: the size that a received message must have; below 0: it is sent.
+  /// bytes: the size of a message to receive; negative for a message to send.
   MpiTransfer(MPI_Request request, int bytes, std::string what)
       : request_(request), bytes_(bytes), what_(std::move(what)) {}
   MpiTransfer(const MpiTransfer&) = delete;
@@ -77,11 +77,12 @@ class MpiEnvironment {
     check(begun == 0, "MpiEnvironment: MPI was started before");
     int provided = 0;
     detail::check_mpi(MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &provided), "MpiEnvironment");
-    check(provided >= MPI_THREAD_FUNNELED, "MpiEnvironment: this MPI library forbids threads beside the main one");
+    check(provided >= MPI_THREAD_FUNNELED, "MpiEnvironment: this MPI library forbids threads besides the main one");
   }
   MpiEnvironment(const MpiEnvironment&) = delete;
   MpiEnvironment& operator=(const MpiEnvironment&) = delete;
-  /// Waits for all ranks, but not during an exception: this rank then ends, and mpirun ends the others.
+  /// Ends MPI, after waiting for all ranks. During an exception it does nothing, so that mpirun sees this rank end and
+  /// ends the others.
   ~MpiEnvironment() {
     if (std::uncaught_exceptions() == 0) MPI_Finalize();
   }
@@ -94,8 +95,8 @@ class MpiEnvironment {
   }
 };
 
-/// The ranks of a communicator, by default all processes that mpirun started. Must be destroyed before the
-/// MpiEnvironment, and used by the thread that made that. Errors of MPI are thrown.
+/// The ranks of a communicator, by default all processes that mpirun started. Destroy it before the MpiEnvironment.
+/// Only the thread that constructed the MpiEnvironment may use it. Throws if MPI fails.
 class MpiRanks final : public Ranks {
  public:
   /// All ranks of the communicator must construct it together.

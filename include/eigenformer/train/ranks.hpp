@@ -1,4 +1,4 @@
-// The processes that train one model together, and how they exchange messages. MpiRanks (mpi.hpp) implements it over
+// An interface for the processes that train one model together, called ranks. MpiRanks (mpi.hpp) implements it with
 // MPI.
 #pragma once
 
@@ -16,17 +16,17 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// A message on its way. Its memory must stay where it is until the message is done; a sender must not change it.
+/// A message on its way. Until it is done, its memory must stay valid, and a sender must not change it.
 class Transfer {
  public:
   virtual ~Transfer() = default;
-  /// Returns whether the message was received, or whether a sender may reuse its memory. Messages move while this is
-  /// called. Throws if the message failed.
+  /// Returns whether the message has arrived or, for a sender, whether its memory may be reused. Call it until it
+  /// returns true, and not again: a message may move only during these calls. Throws if the message failed.
   virtual bool is_done() = 0;
 };
 
-/// The processes of a run, called ranks. Use it from one thread at a time. To use another transport than MPI, implement
-/// this class.
+/// The processes of a run, called ranks, as one of them sees them. Use an object from one thread at a time. Implement
+/// this class for a transport other than MPI.
 class Ranks {
  public:
   virtual ~Ranks() = default;
@@ -37,11 +37,12 @@ class Ranks {
   /// Begins to send bytes to another rank, without waiting for it. tag: 0 to 32766. Messages of one tag arrive in the
   /// order in which they are sent.
   virtual std::unique_ptr<Transfer> send(std::span<const std::byte> bytes, Index to, int tag) = 0;
-  /// Begins to receive a message of exactly this size from another rank.
+  /// Begins to receive a message of exactly bytes.size() bytes from another rank.
   virtual std::unique_ptr<Transfer> receive(std::span<std::byte> bytes, Index from, int tag) = 0;
 };
 
-/// Waits until a message is done. Sleeps while the wait is long, so that a waiting rank leaves its core to others.
+/// Waits until a message is done. After a while it sleeps between tries, so that a waiting rank leaves its core to
+/// others.
 inline void wait(Transfer& transfer) {
   for (int tries = 0; !transfer.is_done(); ++tries) {
     if (tries < 2000)
@@ -51,12 +52,12 @@ inline void wait(Transfer& transfer) {
   }
 }
 
-/// Returns the rank from which a rank receives what rank 0 broadcasts. rank: from 1.
+/// Returns the rank that passes rank 0's broadcasts on to `rank`. rank: at least 1.
 inline Index broadcast_parent(Index rank) {
   return rank & (rank - 1);
 }
 
-/// Calls function(child) for each rank to which a rank passes on a broadcast: the ranks form a binomial tree.
+/// Calls function(child) for each child of `rank` in the binomial tree of a broadcast from rank 0.
 inline void for_each_broadcast_child(Index rank, Index ranks, FunctionRef<void(Index)> function) {
   Index distance = 1;
   while (distance < ranks && (rank & distance) == 0) distance *= 2;
@@ -64,7 +65,7 @@ inline void for_each_broadcast_child(Index rank, Index ranks, FunctionRef<void(I
     if (rank + distance < ranks) function(rank + distance);
 }
 
-/// Copies values of rank 0 to all ranks. All ranks must call it, with spans of one size.
+/// Copies values of rank 0 to all ranks. All ranks must call it, with spans of the same size.
 template <class T>
 void broadcast(Ranks& ranks, std::span<T> values) {
   static_assert(std::is_trivially_copyable_v<T>, "broadcast copies bytes");
@@ -77,13 +78,13 @@ void broadcast(Ranks& ranks, std::span<T> values) {
     left = left.subspan(bytes.size());
   }
 }
-/// Replaces the value by that of rank 0.
+/// Replaces the value by that of rank 0. All ranks must call it.
 template <class T>
 requires std::is_trivially_copyable_v<T>
 void broadcast_value(Ranks& ranks, T& value) {
   broadcast(ranks, std::span<T>(&value, 1));
 }
-/// Replaces the text by that of rank 0.
+/// Replaces the text by that of rank 0. All ranks must call it.
 inline void broadcast_text(Ranks& ranks, std::string& text) {
   auto size = static_cast<Index>(text.size());
   broadcast_value(ranks, size);
@@ -91,8 +92,8 @@ inline void broadcast_text(Ranks& ranks, std::string& text) {
   broadcast(ranks, std::span<char>(text));
 }
 
-/// Completes values of which each rank has a part: afterwards all ranks have all of them. All ranks must call it.
-/// begin: returns where the part of a rank begins; the number of ranks stands for the end.
+/// Gathers the parts of all ranks. Rank r brings the values from begin(r) to begin(r + 1) - 1 and receives all others.
+/// begin(ranks.size()) must be values.size(). All ranks must call it, with spans of the same size.
 template <class T>
 void share_parts(Ranks& ranks, std::span<T> values, FunctionRef<Index(Index)> begin) {
   static_assert(std::is_trivially_copyable_v<T>, "share_parts copies bytes");

@@ -82,7 +82,7 @@ void train_until(Model& model, Optimizer& optimizer, NextBatch&& next_batch, Los
 template <class Batch>
 struct ObservedUpdate {
   TrainingProgress progress;
-  std::vector<Batch> batches;                // as many as TrainingOptions::accumulate
+  std::vector<Batch> batches;                // that this process read: without ranks, TrainingOptions::accumulate
   std::vector<GradientNorm> gradient_norms;  // of the mean loss over the items, by layer, before clipping
 };
 

@@ -21,18 +21,19 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
+/// Options of StreamedBatches.
 struct StreamedBatchesOptions {
   Index max_tokens = 2048;    // of a batch, on either side
   Index buffer_blocks = 256;  // blocks of the corpus in memory
   std::uint64_t seed = 1;
   bool blocks_vary = false;    // whether a block's tokens change from epoch to epoch, as with random subword splits
-  Threads* threads = nullptr;  // read the blocks of a buffer
-  Ranks* ranks = nullptr;      // each reads a share of these blocks, and sends it to the others; null: no others
+  Threads* threads = nullptr;  // threads that read the blocks of a buffer
+  Ranks* ranks = nullptr;      // processes that share the reading of a buffer; null: this one alone
 };
 
 namespace detail {
 
-/// Returns the sequences of all parts. Empties each part to save memory.
+/// Returns one side of all parts, joined. Empties that side of each part to save memory.
 inline Tokens join_tokens(std::span<EncodedPairs> parts, Tokens EncodedPairs::*side) {
   std::size_t ids = 0, sequences = 0;
   for (const EncodedPairs& part : parts) {
@@ -55,7 +56,7 @@ inline Tokens join_tokens(std::span<EncodedPairs> parts, Tokens EncodedPairs::*s
   return joined;
 }
 
-/// Returns the links of all pairs of the parts, which it empties one by one.
+/// Returns the links of all parts, joined. Empties them in each part to save memory.
 inline StoredAlignments join_alignments(std::span<EncodedPairs> parts) {
   Index pairs = 0, links = 0;
   for (const EncodedPairs& part : parts) {
@@ -82,14 +83,14 @@ inline std::vector<Index> lengths_with_end(const Tokens& tokens) {
 }  // namespace detail
 
 /// Yields batches of sentence pairs, epoch after epoch. The corpus is divided into blocks of consecutive pairs. In each
-/// epoch, the blocks come in a new random order. The next blocks of this order fill a shuffle buffer, which yields its
-/// batches in random order. Then the blocks after them replace it. So a buffer mixes pairs of the whole corpus, even of
-/// a sorted one. If the corpus fits in one buffer, the batches are those of BatchOrder, and the corpus is read only
-/// once, unless blocks vary.
+/// epoch, the blocks come in a new random order. The first blocks fill a shuffle buffer, which yields its batches in
+/// random order. The following blocks then refill it. So a buffer mixes pairs from the whole corpus, even if it is
+/// sorted. If the corpus fits in one buffer, the batches are those of BatchOrder, and the corpus is read only once,
+/// unless blocks vary.
 ///
 /// The order depends only on the pairs, the options and the epoch, not on the number of threads or ranks. All ranks
-/// must call the same functions. To continue a run, save only the position, as with BatchOrder. seek() reads at most
-/// one buffer, however large the corpus is.
+/// must make the same calls in the same order, because ranks read together. To continue a run, save only the position,
+/// as with BatchOrder. seek() reads at most one buffer, however large the corpus is.
 class StreamedBatches {
  public:
   /// Returns the encoded pairs of a block, with links for all pairs of the corpus or for none. Called by several
@@ -97,7 +98,9 @@ class StreamedBatches {
   using Reader = std::function<EncodedPairs(Index epoch, Index block)>;
 
   /// Reads the first buffer. blocks: the number of blocks in the corpus. Throws if blocks or buffer_blocks is below 1.
-  /// Every read of a buffer throws if the reader does, or if a sentence has more than max_tokens with its end token.
+  /// The constructor, next(), skip() and seek() may read a buffer. They throw if the reader does, if a block has
+  /// unequal numbers of sources and targets or links for only some pairs, or if a sentence with its end token is longer
+  /// than max_tokens.
   StreamedBatches(Index blocks, Reader read, const StreamedBatchesOptions& options = {})
       : blocks_(blocks), read_(std::move(read)), options_(options) {
     check(blocks >= 1 && options.buffer_blocks >= 1, "StreamedBatches: ", blocks, " blocks in buffers of ",
@@ -210,7 +213,7 @@ class StreamedBatches {
         std::any_of(parts.begin(), parts.end(), [](const EncodedPairs& part) { return !part.alignments.empty(); });
     for (const EncodedPairs& part : parts)
       check(!has_links || part.alignments.size() == part.size(), "StreamedBatches: a block has ", part.size(),
-            " pairs, but links of ", part.alignments.size());
+            " pairs, but links for ", part.alignments.size(), " of them");
   }
 
   Index blocks_;

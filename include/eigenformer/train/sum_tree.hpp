@@ -9,13 +9,13 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// Divides leaves among ranks. Each rank has consecutive leaves, and their numbers differ by at most one. Rank 0 has
-/// leaf 0. If there are fewer leaves than ranks, some ranks have none.
+/// Divides leaves among ranks. Each rank has consecutive leaves. The ranks' shares differ by at most one leaf. Rank 0
+/// has leaf 0. If there are fewer leaves than ranks, some ranks have none.
 struct LeafDivision {
   Index leaves = 1;
   Index ranks = 1;
 
-  /// Returns the first leaf of a rank. It ends where the next rank's leaves begin.
+  /// A rank has the leaves begin(rank) to end(rank) - 1.
   Index begin(Index rank) const { return (rank * leaves + ranks - 1) / ranks; }
   Index end(Index rank) const { return begin(rank + 1); }
   /// Returns the rank that has a leaf.
@@ -37,8 +37,8 @@ struct SumStep {
 
 namespace detail {
 
-/// Appends the steps of one rank for the tree over `count` leaves from `first` on. Returns the rank that has the sum
-/// afterwards: that of the first leaf.
+/// Appends the steps of one rank for the tree over `count` leaves from `first` on. Returns the rank that then has the
+/// sum: the rank of the first leaf.
 inline Index append_sum_steps(const LeafDivision& division, Index rank, Index first, Index count,
                               std::vector<SumStep>& steps) {
   const Index owner = division.rank_of(first);
@@ -65,8 +65,8 @@ inline Index append_sum_steps(const LeafDivision& division, Index rank, Index fi
 /// Returns the steps of a rank. Afterwards rank 0 has the sum over all leaves, and the other ranks have nothing.
 ///
 /// The tree over n leaves adds the tree over the first k leaves and the tree over the others, where k is the largest
-/// power of two below n. A rank whose number of leaves is a power of two therefore sums them before it sends anything.
-/// Throws if there is no leaf or no rank.
+/// power of two below n. If every rank has the same power of two of leaves, each rank but 0 therefore sends a single
+/// sum. Throws if there is no leaf or no rank, or unless 0 <= rank < division.ranks.
 inline std::vector<SumStep> sum_steps(const LeafDivision& division, Index rank) {
   check(division.leaves >= 1 && division.ranks >= 1, "sum_steps: ", division.leaves, " leaves and ", division.ranks,
         " ranks, expected 1 or more of both");

@@ -61,7 +61,7 @@ struct TrainingProgress {
   std::uint64_t exchange_bytes = 0;  // of gradients that this rank sent since then
 };
 
-/// What one update after the other uses: the tape, and memory for sums of gradients.
+/// Memory that updates reuse: the tape, and sums of gradients.
 template <class Scalar>
 struct UpdateMemory {
   Tape<Scalar> tape;
@@ -98,8 +98,9 @@ template <class Scalar, class Model>
 
 }  // namespace detail
 
-/// Makes one update and returns its progress; total_items and seconds stay 0. Afterwards memory.tape holds the update's
-/// gradients, summed over its items. The other parameters are those of train().
+/// Makes one update and returns its progress, without the totals of the loop: total_items, seconds, exchange_seconds
+/// and exchange_bytes stay 0. Throws as train() does. Afterwards memory.tape holds the update's gradients, summed over
+/// its items. The other parameters are those of train().
 template <class Model, class Optimizer, class NextBatch, class Loss>
 TrainingProgress make_update(Model& model, Optimizer& optimizer, UpdateMemory<typename Optimizer::scalar_type>& memory,
                              NextBatch&& next_batch, Loss&& loss, const TrainingOptions& options) {
@@ -157,7 +158,7 @@ TrainingProgress make_update(Model& model, Optimizer& optimizer, UpdateMemory<ty
                         "training diverges: the mean loss" + of_update + " is " + std::to_string(progress.loss) +
                             ", the limit is " + std::to_string(options.max_loss),
                         options);
-  // A finite sum of squares saves a pass over the gradients.
+  // A finite sum of squares proves that all gradients are finite, without another pass.
   const double squares = detail::sum_of_squares(model, tape.gradients(), options.threads);
   if (!detail::is_finite(squares)) check_finite(model, tape.gradients(), progress.update, options.batch_name);
   progress.gradient_norm =
@@ -180,9 +181,11 @@ TrainingProgress make_update(Model& model, Optimizer& optimizer, UpdateMemory<ty
 /// With a seed, an update depends only on the parameters, the optimiser, its number and its batches. A run that was
 /// saved between two updates then continues exactly: see TrainingState and BatchOrder.
 ///
-/// With ranks, all of them call train() with equal models, optimisers and options, and the same sequence of batches.
-/// Each computes the gradients of some batches of every update. All ranks then hold the parameters that one process
-/// would have, bit for bit. Only rank 0 calls `report`, and decides for all whether training goes on.
+/// With ranks, all of them call train() with equal models, optimisers and options, and with the same sequence of
+/// batches. `accumulate` counts the batches of all ranks; each rank computes the gradients of its share. All ranks then
+/// hold the parameters that one process would have, bit for bit. Only rank 0 calls `report`, and decides for all
+/// whether training goes on. With ranks, it throws if the options have an rng. After an error on one rank, the others
+/// wait for its messages: see MpiEnvironment::abort.
 template <class Model, class Optimizer, class NextBatch, class Loss, class Report>
 void train(Model& model, Optimizer& optimizer, NextBatch&& next_batch, Loss&& loss, Report&& report,
            const TrainingOptions& options = {}) {

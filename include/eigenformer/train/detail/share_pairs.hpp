@@ -1,4 +1,4 @@
-// Encoded pairs as bytes, so that each rank encodes its share of a buffer and receives the others'.
+// Exchanges encoded pairs between ranks. Each rank encodes its share of a buffer and receives the other shares.
 #pragma once
 
 #include <algorithm>
@@ -78,7 +78,7 @@ inline EncodedPairs next_pairs(std::span<const std::byte>& bytes) {
   return pairs;
 }
 
-/// Completes the parts of which each rank has those that the division gives it.
+/// Sends this rank's parts to all ranks and receives theirs. division: says which rank has which parts.
 inline void share_pairs(Ranks& ranks, const LeafDivision& division, std::span<EncodedPairs> parts) {
   std::vector<std::byte> own;
   for (Index i = division.begin(ranks.rank()); i < division.end(ranks.rank()); ++i)

@@ -44,6 +44,8 @@ struct RoundedProduct {
 
   enum class Start { zeros, row, matrix };
 
+  /// Returns the product of `rows` rows from first_row on; rows < 0: of all. Checks that the kernel finishes each entry
+  /// once and writes nothing beyond the result.
   Matrix<float> compute(const Kernel& kernel, Start from, Threads* threads = nullptr, Index first_row = 0,
                         Index rows = -1) const {
     const Index count = rows < 0 ? a.rows() : rows;
@@ -74,7 +76,7 @@ struct RoundedProduct {
     return result;
   }
 
-  /// Returns the largest error of c in units of its bound: depth roundings of the sum of magnitudes.
+  /// Returns the largest error of c in units of its bound: depth + 2 roundings of the sum of magnitudes.
   double error(const Matrix<float>& c, Start from) const {
     Matrix<double> expected = as_bfloat16(a) * as_bfloat16(b),
                    bound = as_bfloat16(a).cwiseAbs() * as_bfloat16(b).cwiseAbs();
@@ -152,5 +154,5 @@ TEST_CASE("products of doubles have no bfloat16 precision", "[kernels]") {
                                         .start = {},
                                         .c = {c.data(), 2}},
                                        ef::ProductOptions(nullptr, ef::Precision::bfloat16));
-        }) == "a product of matrices that are not of floats has the precision bfloat16, expected float32");
+        }) == "matmul: the precision is bfloat16, but the matrices are not of floats; expected precision float32");
 }

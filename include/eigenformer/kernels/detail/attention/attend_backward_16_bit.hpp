@@ -1,5 +1,5 @@
-// The derivative of bfloat16 attention. It runs on the processor's matrix unit (see unit_backward.hpp), except for
-// sequences with numbers that are not finite, which take the float kernels.
+// The derivative of bfloat16 attention, on the processor's matrix unit (see unit_backward.hpp). With a score other than
+// Unmasked, sequences that contain infinities or NaN take the float kernels instead.
 #pragma once
 
 #include <algorithm>
@@ -13,11 +13,12 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI::detail {
 
-/// Float copies of rows [rows x heads * width], with the strides of one matrix.
+/// Float rows of all heads, in one matrix [rows x heads * width].
 class FloatCopy {
  public:
   FloatCopy(Index rows, Index heads, Index width) : width_(width), matrix_(Matrix<float>::Zero(rows, heads * width)) {}
 
+  /// Returns all rows. Scalar: float or const float.
   template <class Scalar>
   HeadRows<Scalar> rows() {
     return {matrix_.data(), width_, matrix_.cols(), 1, width_};
@@ -29,7 +30,7 @@ class FloatCopy {
       for (Index c = 0; c < matrix_.cols(); ++c)
         matrix_(row, c) = static_cast<float>(own.row(c / width_, row)[c % width_ * own.col_stride]);
   }
-  /// Rounds a sequence's rows.
+  /// Rounds a sequence's rows to bfloat16 and writes them to `to`.
   void store(const HeadRows<Eigen::bfloat16>& to, Index sequence, Index begin, Index end) const {
     const HeadRows<Eigen::bfloat16> own = to.of(sequence);
     for (Index row = begin; row < end; ++row)
@@ -71,7 +72,8 @@ void attend_backward(const AttentionLayout& layout, const BackwardRows<Eigen::bf
                                               AttentionDropout(options.dropout, options.dropout_key), rows};
   FloatCopy d_q(queries.rows(), layout.heads, layout.key_width);
 
-  // A weight of 0 times infinity or NaN is NaN, which must not reach the gradients of what is hidden.
+  // A weight of 0 times infinity or NaN is NaN, which must not reach the gradients of hidden keys and values. Unmasked
+  // hides nothing, so it needs no check.
   std::vector<std::uint8_t> is_finite(static_cast<std::size_t>(layout.sequences()), 1);
   if constexpr (!std::is_same_v<S, Unmasked>)
     parallel_for(options.threads, layout.sequences(), 1, [&](Index begin, Index end) {

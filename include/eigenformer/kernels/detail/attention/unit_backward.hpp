@@ -1,8 +1,9 @@
 // The derivative of bfloat16 attention on a matrix unit. attention_backward.hpp has the formulas and symbols.
 //
-// As in backward_tile.hpp, a lane holds one query: S^T = K Q^T and dP^T = V dO^T are products of rows of keys and
-// values as they lie, and of packed queries and output gradients. P^T and dS^T are rounded to bfloat16. They are A of
-// dV = P^T dO and dK = dS^T Q, and dS^T is B of dQ^T = K^T dS^T. All sums are floats.
+// A lane holds one query, as in backward_tile.hpp. S^T = K Q^T and dP^T = V dO^T multiply packed keys and values by
+// packed queries and output gradients. The weights after dropout, (P * D)^T, and dS^T are then rounded to bfloat16.
+// They are the left operands of dV = (P * D)^T dO and dK = dS^T Q; dS^T is also the right operand of dQ^T = K^T dS^T.
+// All sums are floats.
 // d = width of a key head, e = width of a value head.
 #pragma once
 
@@ -77,8 +78,10 @@ class UnitBackwardTile {
     }
   }
 
+  /// Sets the sums of the queries' gradients to zero.
   void clear_d_q() { std::fill_n(d_q_, 2 * groups() * sizes_.d_blocks * n * n, 0.0F); }
-  /// Adds the queries' gradients summed since clear_d_q, times the scale, to rows of floats.
+  /// Adds the queries' gradients summed since clear_d_q(), times the scale, to rows of floats. It scales the sums in
+  /// place: call it once after each clear_d_q().
   void add_d_q(float* to, Index row_stride) {
     // Scale first, without FMA: a sum must be rounded alike whether it is added to the result or to a chunk's matrix.
     const Index size = sizes_.d_blocks * n * n;
@@ -100,7 +103,7 @@ class UnitBackwardTile {
     }
   }
 
-  /// Adds the contributions of a tile of keys, which begins at the step `step` of `keys`, to all gradients.
+  /// Adds what a tile of keys contributes to all gradients. step: where the tile begins in `keys`.
   template <Score S>
   void add(const BackwardCall<Value, S>& call, const ScoreTile& tile, UnitKeys& keys, Index step) {
     const Index m = tile.key_end - tile.key_begin;
@@ -168,7 +171,7 @@ class UnitBackwardTile {
   /// Returns the number of groups of 32 queries.
   Index groups() const { return (count_ + UnitSizes::depth - 1) / UnitSizes::depth; }
 
-  /// Returns the first or the second block of a tile that has the queries of a group.
+  /// Returns the part of a group's tile with its first (block 0) or second (block 1) 16 queries.
   static ScoreTile of_block(ScoreTile tile, Index block) {
     const Index end = tile.query_end;
     tile.query_begin = std::min<Index>(end, tile.query_begin + block * n);
@@ -268,7 +271,8 @@ class UnitBackwardTile {
         matrix_unit::store_pairs(pair, pair + n, d_scores_right_ + half * UnitSizes::key_steps * step_size + j * n);
       }
   }
-  /// Sets the weights and dS of a group to 0, for the keys of the tile from `begin` to `end` - 1: whole steps.
+  /// Sets the weights and dS of a group to 0, for the keys begin to end - 1 of the tile. begin, end: multiples of a
+  /// step's depth.
   void clear(Index group, Index begin, Index end) {
     for (Index block = begin / n; block < end / n; ++block) {
       const Index at = (block * UnitSizes::query_steps + group) * step_size;
@@ -280,11 +284,14 @@ class UnitBackwardTile {
   UnitSizes sizes_;
   float scale_;
   Index count_ = 0;
-  bool has_all_keys_ = false;  // a tile has all keys of the sequence: rowsum(P * dP) is computed without rounding O
+  // Whether one tile has all keys of the sequence; rowsum(P * dP) is then summed from floats, not taken from the
+  // rounded O.
+  bool has_all_keys_ = false;
   TileMemory<float> memory_;
   Value *q_, *d_out_;            // [blocks] packed columns
   Value *q_rows_, *d_out_rows_;  // packed rows
-  // Of all queries, after dropout: [blocks of keys x groups] of [n x 32]; of one group: [2] of [pairs of keys x n x 2].
+  // weights_ (after dropout) and d_scores_left_, of all queries: [blocks of keys x groups] of [n x 32].
+  // d_scores_right_, of one group: [2] of [pairs of keys x n x 2].
   Value *weights_, *d_scores_left_, *d_scores_right_;
   float* d_q_;                                       // [blocks] of [d x n]
   alignas(64) float scores_[2 * block_size] = {};    // in turn S, S', P, P * D of two blocks: [keys x n]

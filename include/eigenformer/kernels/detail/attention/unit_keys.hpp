@@ -8,7 +8,8 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI::detail {
 
-/// Sizes of the packed operands of one call.
+/// Sizes of the packed operands of one call. d, e: widths of a key head and of a value head; *_steps and *_blocks:
+/// their number of steps and blocks.
 struct UnitSizes {
   using Value = Eigen::bfloat16;
   static constexpr Index n = matrix_unit::block, depth = matrix_unit::depth<Value>,
@@ -62,20 +63,21 @@ class UnitKeys {
     }
   }
 
-  /// The keys from the step `step` on, as A of S^T.
+  /// The keys from the step `step` on, as the left operand of S^T = K Q^T.
   matrix_unit::LeftBlocks<Value> k(Index step) const { return left(k_.data(), sizes_.d_steps, step); }
-  /// The values from the step `step` on, as A of dP^T.
+  /// The values from the step `step` on, as the left operand of dP^T = V dO^T.
   matrix_unit::LeftBlocks<Value> v(Index step) const { return left(v_.data(), sizes_.e_steps, step); }
-  /// The transposed keys from the step `step` on, as A of dQ^T.
+  /// The transposed keys from the step `step` on, as the left operand of dQ^T = K^T dS^T.
   matrix_unit::LeftBlocks<Value> k_columns(Index step) const {
     constexpr Index size = UnitSizes::step_size;
     return {k_columns_.data() + step * size, UnitSizes::depth, size, steps_ * size};
   }
-  /// The sums of gradients from the step `step` on.
+  /// The sums of the keys' gradients from the step `step` on.
   matrix_unit::SumBlocks<Value> d_k(Index step) { return sums(d_k_, step); }
+  /// The sums of the values' gradients from the step `step` on.
   matrix_unit::SumBlocks<Value> d_v(Index step) { return sums(d_v_, step); }
 
-  /// Rounds the sums times the factors, and writes them.
+  /// Rounds the gradients and writes them to rows from `first` on. Gradients of keys are first multiplied by k_factor.
   void finish(const HeadRows<Value>& to_k, const HeadRows<Value>& to_v, Index key_head, Index first, float k_factor) {
     for (Index j = 0; j < count_; ++j) {
       matrix_unit::store_rounded(d_k_.row(j).data(), sizes_.d, k_factor, to_k.row(key_head, first + j));

@@ -50,11 +50,11 @@ class PackedOperands {
   }
 
   Index steps() const { return steps_; }
-  /// Returns the block of rows `block` of A, from step `step` on.
+  /// Returns the blocks of rows of A from number `block` on, and their steps from `step` on.
   matrix_unit::LeftBlocks<Eigen::bfloat16> left(Index block, Index step) const {
     return {at(block, step), matrix_unit::depth<Value>, matrix_unit::step_size<Value>, block_size()};
   }
-  /// Returns the block of columns `block` of B, from step `step` on.
+  /// Returns the blocks of columns of B from number `block` on, and their steps from `step` on.
   matrix_unit::RightBlocks<Eigen::bfloat16> right(Index block, Index step) const {
     return {at(left_blocks_ + block, step), block_size()};
   }
@@ -72,8 +72,8 @@ class PackedOperands {
   std::shared_ptr<Value> memory_;  // the blocks of A, then those of B
 };
 
-/// Computes the block of C = start + A B with `rows` rows from `i` on and `cols` columns from `j` on. rows: at most
-/// task_rows; cols: at most task_cols; i and j: multiples of 16.
+/// Computes `rows` rows from row i on and `cols` columns from column j on of C = start + A B. rows: at most task_rows;
+/// cols: at most task_cols; i and j: multiples of 16.
 template <class Unit, Index task_rows, Index task_cols>
 void multiply_packed_block(const PackedOperands& packed, const Product<float>& product, Index i, Index rows, Index j,
                            Index cols) {
@@ -159,8 +159,8 @@ void multiply(const Product<Scalar>& product, const ProductOptions& options, Epi
   if constexpr (std::is_same_v<Scalar, float>)
     multiply_bfloat16<float>(product, options.threads, epilogue);
   else
-    fail("a product of matrices that are not of floats has the precision ", to_string(options.precision),
-         ", expected float32");
+    fail("matmul: the precision is ", to_string(options.precision),
+         ", but the matrices are not of floats; expected precision float32");
 }
 /// Computes C = start + A B in parallel, in the precision of the options. Throws if the precision is bfloat16 and
 /// Scalar is not float.
