@@ -23,13 +23,13 @@ from functools import partial
 import export_ctranslate2
 import peers
 
-# own: the program and the name of the benchmark. makers: {library: function that returns its call}
-Measurement = collections.namedtuple("Measurement", "name own makers")
+# our_benchmark: the program and the name of the benchmark. call_makers: {library: function that returns its call}
+Measurement = collections.namedtuple("Measurement", "name our_benchmark call_makers")
 
 
-def seconds_of_ours(programs, own):
-    """Returns the time of a call of this library. own: (program, benchmark)."""
-    program, benchmark = own
+def seconds_of_ours(programs, our_benchmark):
+    """Returns the time of a call of this library. our_benchmark: (program, benchmark)."""
+    program, benchmark = our_benchmark
     with tempfile.NamedTemporaryFile(suffix=".json") as out:
         subprocess.run([programs / program, f"--benchmark_filter=^{re.escape(benchmark)}(/|$)",
                         f"--benchmark_out={out.name}", "--benchmark_out_format=json"],
@@ -52,7 +52,7 @@ def seconds_of(call, least=0.2):
 def calls_of(work):
     """Returns {library: call} of the libraries that are installed."""
     calls = {}
-    for library, make in work.makers.items():
+    for library, make in work.call_makers.items():
         try:
             calls[library] = make()
         except ImportError as error:
@@ -115,8 +115,8 @@ def decoding(programs):
                 for beam_size in (1, 5):
                     own = f"decode/batch:{batch}/beam:{beam_size}/weights:{number}"
                     make = partial(peers.ctranslate2_decoding, translator, sentences[:batch], beam_size, length)
-                    yield Measurement(f"{weights} decoding, batch {batch}, beam {beam_size}", ("translation_bench", own),
-                               {"CTranslate2": make})
+                    name = f"{weights} decoding, batch {batch}, beam {beam_size}"
+                    yield Measurement(name, ("translation_bench", own), {"CTranslate2": make})
 
 
 WORKS = {"attention": attention, "bfloat16": bfloat16_attention, "decoding": decoding}
@@ -127,7 +127,7 @@ def compare(programs, work, rounds):
     calls = calls_of(work)
     ratios = {library: [] for library in calls}
     for _ in range(rounds if calls else 0):
-        own = seconds_of_ours(programs, work.own)
+        own = seconds_of_ours(programs, work.our_benchmark)
         for library, call in calls.items():
             ratios[library].append(seconds_of(call) / own)
     return ratios

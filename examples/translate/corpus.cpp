@@ -177,7 +177,7 @@ struct BlockEncoder {
     };
     std::vector<Counts> counts(static_cast<std::size_t>(ranks.size()));
     counts[static_cast<std::size_t>(ranks.rank())] = {skipped, links};
-    ef::share_parts(ranks, std::span(counts), [](ef::Index rank) { return rank; });
+    ef::all_gather(ranks, std::span(counts), [](ef::Index rank) { return rank; });
     skipped = links = 0;
     for (const Counts& of_rank : counts) {
       skipped += of_rank.skipped;

@@ -314,7 +314,7 @@ int run_program(int argc, char** argv, ProgramRanks& ranks) {
       check_model_options(*train_command, train_arguments);
       check_resumed_arguments(train_arguments);
     }
-    if (ranks.get() != nullptr) share_arguments(*ranks.get(), train_arguments);
+    if (ranks.get() != nullptr) broadcast_arguments(*ranks.get(), train_arguments);
     train(train_arguments, ranks.get());
     ranks.leave();
   } else if (*replay_command) {

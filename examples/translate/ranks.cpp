@@ -27,10 +27,10 @@ int number_from_environment(std::initializer_list<const char*> names, int otherw
 }
 
 // Open MPI and MPICH tell their processes these numbers in environment variables.
-int started_ranks() {
+int world_size() {
   return number_from_environment({"OMPI_COMM_WORLD_SIZE", "PMI_SIZE"}, 1);
 }
-int started_rank() {
+int world_rank() {
   return number_from_environment({"OMPI_COMM_WORLD_RANK", "PMI_RANK"}, 0);
 }
 
@@ -49,7 +49,7 @@ ProgramRanks::ProgramRanks() = default;
 ProgramRanks::~ProgramRanks() = default;
 
 void ProgramRanks::join() {
-  if (started_ranks() <= 1) return;
+  if (world_size() <= 1) return;
 #ifdef TRANSLATE_WITH_MPI
   joined_ = std::make_unique<Joined>();
   ef::check(joined_->ranks.size() == started_ranks(), "mpirun started ", started_ranks(), " processes, but MPI joined ",
@@ -61,7 +61,7 @@ void ProgramRanks::join() {
 #endif
   if (!is_first()) ef::check(std::freopen(null_device, "w", stdout) != nullptr, null_device, ": cannot be written");
 #else
-  ef::fail("mpirun started ", started_ranks(), " processes, but this program was built without MPI: each would train ",
+  ef::fail("mpirun started ", world_size(), " processes, but this program was built without MPI: each would train ",
            "a model of its own. Install an MPI library (Debian: libopenmpi-dev) and build again");
 #endif
 }
@@ -85,7 +85,7 @@ ef::Ranks* ProgramRanks::get() const {
 }
 
 bool ProgramRanks::is_first() const {
-  return get() == nullptr ? started_rank() == 0 : get()->rank() == 0;
+  return get() == nullptr ? world_rank() == 0 : get()->rank() == 0;
 }
 
 std::string ProgramRanks::prefix() const {

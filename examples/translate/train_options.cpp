@@ -146,7 +146,7 @@ void check_arguments(const TrainArguments& arguments) {
   check_alignment_options(arguments);
 }
 
-void share_arguments(ef::Ranks& ranks, TrainArguments& arguments) {
+void broadcast_arguments(ef::Ranks& ranks, TrainArguments& arguments) {
   std::string shared = ef::options_to_json(arguments).dump();
   ef::broadcast_text(ranks, shared);
   if (ranks.rank() == 0) return;

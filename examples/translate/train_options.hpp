@@ -26,7 +26,7 @@ bool read_stored_arguments(TrainArguments& arguments);
 void check_arguments(const TrainArguments& arguments);
 
 /// Replaces the arguments of all ranks by those of rank 0. --threads and --resume stay; --config becomes empty.
-void share_arguments(ef::Ranks& ranks, TrainArguments& arguments);
+void broadcast_arguments(ef::Ranks& ranks, TrainArguments& arguments);
 
 /// Throws if an option of a resumed run has changed. These may change: --out, --minutes, --epochs, --updates,
 /// --checkpoint-every, --keep, --log, --plot, --patience, --validate-every, --threads.

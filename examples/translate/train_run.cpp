@@ -23,7 +23,8 @@ namespace translate {
 namespace {
 
 /// Gives all ranks the state of rank 0, which may have resumed a run. Throws if another rank has other data.
-void share_state(ef::Ranks& ranks, const TrainingSettings& settings, std::string data, Model& model, TrainingRun& run) {
+void broadcast_state(ef::Ranks& ranks, const TrainingSettings& settings, std::string data, Model& model,
+                     TrainingRun& run) {
   const std::string own_data = data;
   ef::broadcast_text(ranks, data);
   ef::check(data == own_data, "the corpus, the validation pairs or the model of --init are not those of rank 0");
@@ -242,7 +243,7 @@ void train(const TrainArguments& arguments, ef::Ranks* ranks) {
   settings.ranks = ranks;
   bool has_stopped = program.has_stopped();
   if (ranks != nullptr) {
-    share_state(*ranks, settings, program.data(), model, run);
+    broadcast_state(*ranks, settings, program.data(), model, run);
     ef::broadcast_value(*ranks, has_stopped);
   }
   if (ranks == nullptr || ranks->rank() == 0) settings.peak_flops = peak_flops(pool);  // only rank 0 prints

@@ -77,7 +77,7 @@ TEST_CASE("floats are rounded and packed from any strides", "[core]") {
     }
 }
 
-TEST_CASE("packing rounds ties to even and keeps infinities", "[core]") {
+TEST_CASE("packing rounds ties to even, keeps infinities and overflows to infinity", "[core]") {
   // 1 + 2^-8 lies between 1 and 1 + 2^-7, and 1 + 3 * 2^-8 between 1 + 2^-7 and 1 + 2^-6.
   const float infinity = std::numeric_limits<float>::infinity();
   const std::vector<float> given{1.00390625F, 1.01171875F, -1.00390625F, infinity, -infinity, 3.4e38F};

@@ -470,7 +470,7 @@ TEST_CASE("wrong options of a search are errors", "[decode]") {
         "beam_search: there are -1 sentences, expected 0 or more");
 }
 
-TEST_CASE("a search is cancelled before any of its steps", "[decode]") {
+TEST_CASE("a search can be cancelled before each of its steps", "[decode]") {
   const ToyModel model{.vocabulary = 7, .seed = 31};
   const ef::Index beam_size = GENERATE(1, 3);
   ef::Index allowed = 0, steps = 0;

@@ -86,7 +86,7 @@ TEST_CASE("a reading's links are of words alone", "[examples]") {
   CHECK(ef::to_string(translate::links_of(reading)) == "0-1 1-0");
 }
 
-TEST_CASE("a model's attention has a size", "[examples]") {
+TEST_CASE("attention_size counts layers and heads", "[examples]") {
   ef::Rng rng(684);
   const translate::AttentionSize transformer = translate::attention_size(model_of_letters(false, rng));
   CHECK(transformer.layers == 2);

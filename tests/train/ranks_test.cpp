@@ -39,7 +39,7 @@ TEST_CASE("values of rank 0 and parts of all ranks reach all ranks", "[train]") 
       std::vector<ef::Index> parts(static_cast<std::size_t>(begin(size)), -1);
       for (ef::Index i = begin(ranks.rank()); i < begin(ranks.rank() + 1); ++i)
         parts[static_cast<std::size_t>(i)] = 10 * i;
-      ef::share_parts(ranks, std::span(parts), begin);
+      ef::all_gather(ranks, std::span(parts), begin);
       const std::lock_guard lock(mutex);
       CAPTURE(size, ranks.rank());
       CHECK(values == std::vector<double>(5, 0));

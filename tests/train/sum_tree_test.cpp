@@ -84,7 +84,7 @@ TEST_CASE("leaves are divided evenly among ranks", "[train]") {
     }
 }
 
-TEST_CASE("ranks with a power of two of leaves each send one sum", "[train]") {
+TEST_CASE("ranks with equal powers of two of leaves send one sum each", "[train]") {
   for (const ef::Index each : {1, 2, 4, 8})
     for (ef::Index ranks = 2; ranks <= 9; ++ranks)
       for (ef::Index rank = 1; rank < ranks; ++rank) {
@@ -96,7 +96,7 @@ TEST_CASE("ranks with a power of two of leaves each send one sum", "[train]") {
       }
 }
 
-TEST_CASE("a sum needs leaves and ranks", "[train]") {
+TEST_CASE("sum_steps refuses missing leaves and wrong ranks", "[train]") {
   CHECK(ef::testing::message_of([] {
           ef::sum_steps({0, 1}, 0);
         }) == "sum_steps: 0 leaves and 1 ranks, expected 1 or more of both");

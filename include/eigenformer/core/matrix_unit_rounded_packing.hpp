@@ -76,10 +76,11 @@ void pack_rounded(const FloatLines& from, Index lines, Index entries, Eigen::bfl
   if (from.depth_stride == 1) return detail::pack_contiguous_lines<side>(from, lines, entries, to);
   if (from.line_stride == 1) return detail::pack_lines_side_by_side<side>(from, lines, entries, to);
 #endif
-  constexpr Index steps = depth<Eigen::bfloat16>, pair = group<Eigen::bfloat16>;
+  constexpr Index step_depth = depth<Eigen::bfloat16>, group_size = group<Eigen::bfloat16>;
   for (Index i = 0; i < block; ++i)
-    for (Index k = 0; k < steps; ++k) {
-      const Index place = side == Side::left ? i * steps + k : k / pair * steps + i * pair + k % pair;
+    for (Index k = 0; k < step_depth; ++k) {
+      const Index place =
+          side == Side::left ? i * step_depth + k : k / group_size * step_depth + i * group_size + k % group_size;
       to[place] = i < lines && k < entries ? Eigen::bfloat16(from.data[i * from.line_stride + k * from.depth_stride])
                                            : Eigen::bfloat16(0);
     }

@@ -14,7 +14,7 @@
 #pragma once
 
 #include "eigenformer/kernels/attention.hpp"
-#include "eigenformer/kernels/detail/attention/attend_backward_16_bit.hpp"
+#include "eigenformer/kernels/detail/attention/attend_backward_bfloat16.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 

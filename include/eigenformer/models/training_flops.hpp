@@ -36,7 +36,7 @@ inline double attended_pairs(const RowOffsets& queries, const RowOffsets& keys, 
 
 /// Returns the multiply-adds of one attention layer in the forward pass.
 template <class Scalar>
-double attention_products(const MultiHeadAttention<Scalar>& layer, double queries, double keys, double pairs) {
+double attention_multiply_adds(const MultiHeadAttention<Scalar>& layer, double queries, double keys, double pairs) {
   const double of_queries = weight_count(layer.q) + weight_count(layer.out_proj);
   const double of_keys = weight_count(layer.k) + weight_count(layer.v);
   const auto width = static_cast<double>(layer.out_proj.inputs());
@@ -45,19 +45,19 @@ double attention_products(const MultiHeadAttention<Scalar>& layer, double querie
 
 /// Returns the multiply-adds of an encoder in the forward pass.
 template <class Scalar>
-double encoder_products(const Encoder<Scalar>& encoder, const RowOffsets& rows) {
+double encoder_multiply_adds(const Encoder<Scalar>& encoder, const RowOffsets& rows) {
   const auto tokens = static_cast<double>(rows.rows());
-  double products = 0;
+  double multiply_adds = 0;
   for (const EncoderLayer<Scalar>& layer : encoder.layers)
-    products += attention_products(layer.self_attn, tokens, tokens, attended_pairs(rows, rows)) +
-                weight_count(layer.feed_forward) * tokens;
-  return products;
+    multiply_adds += attention_multiply_adds(layer.self_attn, tokens, tokens, attended_pairs(rows, rows)) +
+                     weight_count(layer.feed_forward) * tokens;
+  return multiply_adds;
 }
 
 /// Returns the operations of a training step. The backward multiplies twice as often as the forward: once for each
 /// operand of a product.
-inline double training_flops(double products) {
-  return 6 * products;
+inline double training_flops(double multiply_adds) {
+  return 6 * multiply_adds;
 }
 
 }  // namespace detail
@@ -73,14 +73,15 @@ double training_flops(const Transformer<Scalar>& model, const TranslationBatch& 
                    target = batch.target.rows.for_rows(static_cast<Index>(batch.target.ids.size()), "training_flops",
                                                        "target");
   const auto keys = static_cast<double>(source.rows()), queries = static_cast<double>(target.rows());
-  double products =
-      detail::encoder_products(model.encoder, source) + static_cast<double>(model.output_weight().size()) * queries;
+  double multiply_adds = detail::encoder_multiply_adds(model.encoder, source) +
+                         static_cast<double>(model.output_weight().size()) * queries;
   for (const DecoderLayer<Scalar>& layer : model.decoder.layers)
-    products +=
-        detail::attention_products(layer.self_attn, queries, queries, detail::attended_pairs(target, target, true)) +
-        detail::attention_products(layer.multihead_attn, queries, keys, detail::attended_pairs(target, source)) +
+    multiply_adds +=
+        detail::attention_multiply_adds(layer.self_attn, queries, queries,
+                                        detail::attended_pairs(target, target, true)) +
+        detail::attention_multiply_adds(layer.multihead_attn, queries, keys, detail::attended_pairs(target, source)) +
         detail::weight_count(layer.feed_forward) * queries;
-  return detail::training_flops(products);
+  return detail::training_flops(multiply_adds);
 }
 
 /// Returns the floating-point operations of the forward and backward pass on a batch: 6 per weight and token, and
@@ -100,7 +101,7 @@ double training_flops(const RecurrentSeq2Seq<Scalar>& model, const TranslationBa
                             static_cast<double>(model.output_weight().size()) +
                             (attends ? detail::weight_count(model.attention.query) : 0);
   const double pairs = attends ? detail::attended_pairs(target, source) : 0;
-  return detail::training_flops(detail::encoder_products(model.self_attention, source) + of_keys * keys +
+  return detail::training_flops(detail::encoder_multiply_adds(model.self_attention, source) + of_keys * keys +
                                 detail::weight_count(model.bridge) * static_cast<double>(source.sequences()) +
                                 of_queries * queries + 2 * static_cast<double>(model.options.hidden) * pairs);
 }

@@ -43,7 +43,7 @@ class GradientExchange {
 
   /// Prepares an exchange. The models of all ranks must have the same parameters in the same order.
   template <class Model>
-  void begin(const Model& model, Ranks& ranks) {
+  void prepare(const Model& model, Ranks& ranks) {
     ranks_ = &ranks;
     std::vector<const Parameter<Scalar>*> parameters;
     for_each_parameter(model, [&](const std::string&, const Parameter<Scalar>& x) { parameters.push_back(&x); });
@@ -65,11 +65,11 @@ class GradientExchange {
 
   /// Marks the gradient of a parameter as complete: the gradients of the steps will not change there. Ignores
   /// parameters of other models.
-  void complete(const Parameter<Scalar>& parameter) {
+  void mark_complete(const Parameter<Scalar>& parameter) {
     const Timer timer(seconds_);
     const auto found = numbers_.find(&parameter);
-    if (found != numbers_.end() && !is_complete_[found->second]) complete(found->second);
-    move_on();
+    if (found != numbers_.end() && !is_complete_[found->second]) mark_complete(found->second);
+    advance();
   }
 
   /// Marks all gradients as complete, waits for the sums, and writes them to `gradients`, which may be those of a step.
@@ -77,15 +77,15 @@ class GradientExchange {
   void finish(Gradients<Scalar>& gradients) {
     const Timer timer(seconds_);
     for (std::size_t i = 0; i < parameters_.size(); ++i)
-      if (!is_complete_[i]) complete(i);
+      if (!is_complete_[i]) mark_complete(i);
     for (int tries = 0; !active_.empty(); ++tries) {
-      move_on();
+      advance();
       if (tries < 1000)
         std::this_thread::yield();
       else
         std::this_thread::sleep_for(std::chrono::microseconds(50));
     }
-    share_parts(*ranks_, std::span(exists_), [&](Index rank) { return rank * static_cast<Index>(parameters_.size()); });
+    all_gather(*ranks_, std::span(exists_), [&](Index rank) { return rank * static_cast<Index>(parameters_.size()); });
     gradients.clear();
     for (std::size_t i = 0; i < parameters_.size(); ++i) {
       if (!exists_anywhere(i)) continue;
@@ -144,7 +144,7 @@ class GradientExchange {
     }
   }
 
-  void complete(std::size_t number) {
+  void mark_complete(std::size_t number) {
     is_complete_[number] = true;
     for (std::size_t b = offsets_[number] / entries_of_bucket;
          b < buckets_.size() && buckets_[b].begin < offsets_[number + 1]; ++b)
@@ -152,7 +152,7 @@ class GradientExchange {
   }
 
   /// Takes as many steps of all active buckets as are possible without waiting.
-  void move_on() {
+  void advance() {
     std::erase_if(active_, [&](std::size_t b) {
       Bucket& bucket = buckets_[b];
       while (bucket.step < steps_.size() && take_step(bucket, b)) ++bucket.step;

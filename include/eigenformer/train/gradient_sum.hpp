@@ -36,7 +36,7 @@ class GradientSum {
     has_top_ = is_exchanging_ = false;
     outgoing_count_ = 0;
     tape.gradients().clear();
-    if (division.ranks > 1) exchange_.begin(model, *ranks);
+    if (division.ranks > 1) exchange_.prepare(model, *ranks);
   }
 
   /// Computes the gradient of this rank's next batch and adds it to the sum. loss: [1 x 1], recorded by the tape.
@@ -52,7 +52,8 @@ class GradientSum {
       return;
     }
     begin_messages();
-    tape_->backward(loss, 1, threads, [this](const Parameter<Scalar>& parameter) { exchange_.complete(parameter); });
+    tape_->backward(loss, 1, threads,
+                    [this](const Parameter<Scalar>& parameter) { exchange_.mark_complete(parameter); });
   }
 
   /// Waits until the tape's gradients are the sum over all batches. Call it after the last backward().

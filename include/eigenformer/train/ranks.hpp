@@ -69,10 +69,10 @@ inline void for_each_broadcast_child(Index rank, Index ranks, FunctionRef<void(I
 template <class T>
 void broadcast(Ranks& ranks, std::span<T> values) {
   static_assert(std::is_trivially_copyable_v<T>, "broadcast copies bytes");
-  constexpr std::size_t most = std::size_t{1} << 26;  // bytes of a message
+  constexpr std::size_t max_message_bytes = std::size_t{1} << 26;
   std::span<std::byte> left = std::as_writable_bytes(values);
   while (!left.empty()) {
-    const std::span<std::byte> bytes = left.first(std::min(most, left.size()));
+    const std::span<std::byte> bytes = left.first(std::min(max_message_bytes, left.size()));
     if (ranks.rank() > 0) wait(*ranks.receive(bytes, broadcast_parent(ranks.rank()), 0));
     for_each_broadcast_child(ranks.rank(), ranks.size(), [&](Index child) { wait(*ranks.send(bytes, child, 0)); });
     left = left.subspan(bytes.size());
@@ -95,8 +95,8 @@ inline void broadcast_text(Ranks& ranks, std::string& text) {
 /// Gathers the parts of all ranks. Rank r brings the values from begin(r) to begin(r + 1) - 1 and receives all others.
 /// begin(ranks.size()) must be values.size(). All ranks must call it, with spans of the same size.
 template <class T>
-void share_parts(Ranks& ranks, std::span<T> values, FunctionRef<Index(Index)> begin) {
-  static_assert(std::is_trivially_copyable_v<T>, "share_parts copies bytes");
+void all_gather(Ranks& ranks, std::span<T> values, FunctionRef<Index(Index)> begin) {
+  static_assert(std::is_trivially_copyable_v<T>, "all_gather copies bytes");
   const auto part = [&](Index rank) {
     const auto first = static_cast<std::size_t>(begin(rank));
     return std::as_writable_bytes(values.subspan(first, static_cast<std::size_t>(begin(rank + 1)) - first));

@@ -14,7 +14,7 @@
 #include "eigenformer/text/encoded_pairs.hpp"
 #include "eigenformer/text/token_batches.hpp"
 #include "eigenformer/text/tokens.hpp"
-#include "eigenformer/train/detail/share_pairs.hpp"
+#include "eigenformer/train/detail/all_gather_pairs.hpp"
 #include "eigenformer/train/ranks.hpp"
 #include "eigenformer/train/sum_tree.hpp"
 #include "eigenformer/train/training_state.hpp"
@@ -198,7 +198,7 @@ class StreamedBatches {
             part.source.sequences(), " sources and ", part.target.sequences(), " targets");
     check_links(parts);
     if (options_.ranks != nullptr) {
-      detail::share_pairs(*options_.ranks, division, parts);
+      detail::all_gather_pairs(*options_.ranks, division, parts);
       check_links(parts);
     }
     pairs_.source = detail::join_tokens(parts, &EncodedPairs::source);

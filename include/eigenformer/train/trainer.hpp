@@ -141,7 +141,7 @@ TrainingProgress make_update(Model& model, Optimizer& optimizer, UpdateMemory<ty
   }
   memory.sum.finish();
   if (options.ranks != nullptr)
-    share_parts(*options.ranks, std::span(losses), [&](Index of_rank) { return division.begin(of_rank); });
+    all_gather(*options.ranks, std::span(losses), [&](Index of_rank) { return division.begin(of_rank); });
   double sum = 0;
   for (const detail::LossValue& each : losses) {
     // All ranks throw, after the exchange, so that none waits for another.

@@ -9,19 +9,19 @@ namespace ef = eigenformer;
 using ef::Index;
 using ef::Matrix;
 using ef::Threads;
-using ef::detail::BlockRef;
+using ef::detail::BlockCallback;
 using namespace ef::testing;
 
 namespace {
 
-using Kernel = std::function<void(const ef::detail::Product<float>&, Threads*, BlockRef)>;
+using Kernel = std::function<void(const ef::detail::Product<float>&, Threads*, BlockCallback)>;
 
 /// Every kernel for bfloat16 products that this machine can run, by name.
 std::vector<std::pair<std::string, Kernel>> bfloat16_kernels() {
   std::vector<std::pair<std::string, Kernel>> kernels{
       {"rounded copies", ef::detail::multiply_rounded_copies},
       {"portable unit",
-       [](const auto& product, Threads* threads, BlockRef epilogue) {
+       [](const auto& product, Threads* threads, BlockCallback epilogue) {
          ef::detail::multiply_on_unit(ef::matrix_unit::Portable<Eigen::bfloat16>(), product, threads, epilogue);
        }},
       {"chosen", ef::detail::multiply_bfloat16<float>}};
@@ -130,7 +130,7 @@ TEST_CASE("bfloat16 products do not depend on threads or on other rows", "[kerne
   }
 }
 
-TEST_CASE("bfloat16 products of empty matrices are the start", "[kernels]") {
+TEST_CASE("bfloat16 products without depth return the start", "[kernels]") {
   ef::Rng rng(74);
   for (const auto& [name, kernel] : bfloat16_kernels()) {
     CAPTURE(name);

@@ -23,7 +23,7 @@ class UnitBackwardTile {
   using Value = Eigen::bfloat16;
 
   explicit UnitBackwardTile(const AttentionLayout& layout)
-      : sizes_(layout), scale_(static_cast<float>(layout.scale)), memory_(numbers(sizes_)) {
+      : sizes_(layout), scale_(static_cast<float>(layout.scale)), memory_(memory_size(sizes_)) {
     Value* next = reinterpret_cast<Value*>(memory_.data());
     const auto take = [&](Index size) { return std::exchange(next, next + size); };
     q_ = take(blocks * sizes_.d_steps * step_size);
@@ -38,7 +38,6 @@ class UnitBackwardTile {
 
   /// Loads the queries of `tile` with their output gradients, results and log-sum-exps.
   void load(const BackwardRows<Value>& rows, const ScoreTile& tile) {
-    constexpr double unit = log2_e<double>;
     count_ = tile.query_end - tile.query_begin;
     has_all_keys_ = tile.keys <= UnitSizes::keys;
     const Index first = tile.first_row + tile.query_begin;
@@ -50,17 +49,17 @@ class UnitBackwardTile {
       d_out_rows[i] = d_out.row(tile.head, first + i);
     }
     for (Index b = 0; b < 2 * groups(); ++b) {
-      const Index some = std::clamp<Index>(count_ - b * n, 0, n);
-      matrix_unit::pack_right_transposed<Value>({q_rows + b * n, q.col_stride}, some, sizes_.d,
+      const Index count = std::clamp<Index>(count_ - b * n, 0, n);
+      matrix_unit::pack_right_transposed<Value>({q_rows + b * n, q.col_stride}, count, sizes_.d,
                                                 q_ + b * sizes_.d_steps * step_size);
-      matrix_unit::pack_right_transposed<Value>({d_out_rows + b * n, d_out.col_stride}, some, sizes_.e,
+      matrix_unit::pack_right_transposed<Value>({d_out_rows + b * n, d_out.col_stride}, count, sizes_.e,
                                                 d_out_ + b * sizes_.e_steps * step_size);
     }
     for (Index step = 0; step < groups(); ++step) {
-      const Index begin = step * UnitSizes::depth, some = std::min<Index>(UnitSizes::depth, count_ - begin);
-      matrix_unit::pack_right<Value>({q_rows + begin, q.col_stride}, some, sizes_.d, q_rows_ + step * step_size,
+      const Index begin = step * UnitSizes::depth, count = std::min<Index>(UnitSizes::depth, count_ - begin);
+      matrix_unit::pack_right<Value>({q_rows + begin, q.col_stride}, count, sizes_.d, q_rows_ + step * step_size,
                                      UnitSizes::query_steps * step_size);
-      matrix_unit::pack_right<Value>({d_out_rows + begin, d_out.col_stride}, some, sizes_.e,
+      matrix_unit::pack_right<Value>({d_out_rows + begin, d_out.col_stride}, count, sizes_.e,
                                      d_out_rows_ + step * step_size, UnitSizes::query_steps * step_size);
     }
     const HeadRows<const float> sums = rows.log_sum_exp.of(tile.sequence),
@@ -69,7 +68,7 @@ class UnitBackwardTile {
       // Queries that see no key, and lanes without a query, get weights of 0.
       const float sum = i < count_ ? *sums.row(tile.head, first + i) : hidden_score<float>;
       log_sum_exp_[i] = is_minus_infinity(sum) ? std::numeric_limits<float>::infinity()
-                                               : static_cast<float>(static_cast<double>(sum) * unit);
+                                               : static_cast<float>(static_cast<double>(sum) * log2_e<double>);
       delta_[i] = 0;
       if (i >= count_) continue;
       const Strided<Value> result = out.from(tile.head, first + i), d_result = d_out.from(tile.head, first + i);
@@ -114,7 +113,7 @@ class UnitBackwardTile {
       part.query_begin = tile.query_begin + group * UnitSizes::depth;
       part.query_end = std::min<Index>(tile.query_end, part.query_begin + UnitSizes::depth);
       const Visible seen = call.score.visible(part);
-      const Index seen_keys = seen == Visible::some ? last_seen(call.score, part) : seen == Visible::all ? padded : 0;
+      const Index seen_keys = seen == Visible::some ? seen_end(call.score, part) : seen == Visible::all ? padded : 0;
       clear(group, seen_keys, padded);
       if (seen_keys == 0) continue;
       first = std::min<Index>(first, group);
@@ -154,7 +153,7 @@ class UnitBackwardTile {
 
   static constexpr Index scores_size = UnitSizes::keys * UnitSizes::queries;
   /// Returns the size of memory_.
-  static Index numbers(const UnitSizes& sizes) {
+  static Index memory_size(const UnitSizes& sizes) {
     const Index columns = blocks * (sizes.d_steps + sizes.e_steps) * step_size;
     const Index rows = (sizes.d_blocks + sizes.e_blocks) * UnitSizes::query_steps * step_size;
     return (columns + rows + 5 * scores_size / 2) / 2 + blocks * sizes.d_blocks * n * n;
@@ -181,7 +180,7 @@ class UnitBackwardTile {
 
   /// Returns the number of keys, in whole steps, up to the last step that the queries of `tile` see.
   template <Score S>
-  static Index last_seen(const S& score, const ScoreTile& tile) {
+  static Index seen_end(const S& score, const ScoreTile& tile) {
     Index end = matrix_unit::steps_for<Value>(tile.key_end - tile.key_begin) * UnitSizes::depth;
     for (; end > 0; end -= UnitSizes::depth) {
       ScoreTile step = tile;
@@ -329,12 +328,12 @@ void attend_backward_on(const BackwardCall<Eigen::bfloat16, S>& call, const Head
       tile.query_end = std::min<Index>(tile.queries, query + UnitSizes::queries);
       if (!is_seen(task.begin, task.end)) continue;
       queries.load(call.rows, tile);
-      for (Index unit = task.begin; unit < task.end; unit += backward_keys) {
-        const Index unit_end = std::min<Index>(task.end, unit + backward_keys);
-        if (!is_seen(unit, unit_end)) continue;
+      for (Index chunk = task.begin; chunk < task.end; chunk += backward_keys) {
+        const Index chunk_end = std::min<Index>(task.end, chunk + backward_keys);
+        if (!is_seen(chunk, chunk_end)) continue;
         queries.clear_d_q();
-        for (Index key = unit; key < unit_end; key += UnitSizes::keys)
-          if (is_seen(key, std::min<Index>(unit_end, key + UnitSizes::keys)))
+        for (Index key = chunk; key < chunk_end; key += UnitSizes::keys)
+          if (is_seen(key, std::min<Index>(chunk_end, key + UnitSizes::keys)))
             queries.add(call, tile, keys, (key - task.begin) / UnitSizes::depth);
         queries.add_d_q(d_q.of(tile.sequence).row(tile.head, tile.first_row + query), d_q.row_stride);
       }

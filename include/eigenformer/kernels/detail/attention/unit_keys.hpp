@@ -52,10 +52,10 @@ class UnitKeys {
         v_rows[j] = v.row(key_head, first + begin + j);
       }
       for (Index half = 0; half < depth / n; ++half) {
-        const Index some = std::clamp<Index>(keys - half * n, 0, n), block = step * (depth / n) + half;
-        matrix_unit::pack_left<Value>({k_rows + half * n, k.col_stride}, some, sizes_.d,
+        const Index count = std::clamp<Index>(keys - half * n, 0, n), block = step * (depth / n) + half;
+        matrix_unit::pack_left<Value>({k_rows + half * n, k.col_stride}, count, sizes_.d,
                                       k_.data() + block * sizes_.d_steps * step_size);
-        matrix_unit::pack_left<Value>({v_rows + half * n, v.col_stride}, some, sizes_.e,
+        matrix_unit::pack_left<Value>({v_rows + half * n, v.col_stride}, count, sizes_.e,
                                       v_.data() + block * sizes_.e_steps * step_size);
       }
       matrix_unit::pack_left_transposed<Value>({k_rows, k.col_stride}, keys, sizes_.d,

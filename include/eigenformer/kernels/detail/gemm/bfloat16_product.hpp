@@ -18,7 +18,7 @@
 namespace eigenformer::inline EIGENFORMER_ABI::detail {
 
 /// Receives a finished block of a product: (first row, rows, first column, columns).
-using BlockRef = FunctionRef<void(Index, Index, Index, Index)>;
+using BlockCallback = FunctionRef<void(Index, Index, Index, Index)>;
 
 /// The packed operands of a product of bfloat16 numbers.
 class PackedOperands {
@@ -29,12 +29,12 @@ class PackedOperands {
         left_blocks_(matrix_unit::blocks_for(product.rows)),
         memory_(Workspace::allocate_from_heap<Value>((left_blocks_ + matrix_unit::blocks_for(product.cols)) *
                                                      block_size())) {
-    constexpr Index n = matrix_unit::block, entries_together = 1 << 16;
+    constexpr Index n = matrix_unit::block, task_entries = 1 << 16;
     const matrix_unit::FloatLines rows{product.a.data, product.a.row_stride, product.a.col_stride};
     const matrix_unit::FloatLines columns{product.b.data, product.b.col_stride, product.b.row_stride};
     if (steps_ == 0) return;
     const Index blocks = left_blocks_ + matrix_unit::blocks_for(product.cols);
-    const Index grain = std::max<Index>(1, entries_together / block_size());
+    const Index grain = std::max<Index>(1, task_entries / block_size());
     parallel_for(threads, blocks, grain, [&](Index begin, Index end) {
       for (Index i = begin; i < end; ++i) {
         const Index first = (i < left_blocks_ ? i : i - left_blocks_) * n;
@@ -101,7 +101,7 @@ void multiply_packed_block(const PackedOperands& packed, const Product<float>& p
 
 /// Computes C = start + A B on a matrix unit, in parallel. Calls epilogue for each finished block.
 template <class Unit>
-void multiply_on_unit(Unit, const Product<float>& product, Threads* threads, BlockRef epilogue) {
+void multiply_on_unit(Unit, const Product<float>& product, Threads* threads, BlockCallback epilogue) {
   constexpr Index task_rows = 64, task_cols = 256;
   const PackedOperands packed(product, threads);
   const Index row_tasks = (product.rows + task_rows - 1) / task_rows;
@@ -131,7 +131,7 @@ inline Strided<float> rounded_copy(const Strided<float>& from, Index rows, Index
 }
 
 /// Computes C = start + A B by the kernel for floats, in parallel. Calls epilogue for each finished block.
-inline void multiply_rounded_copies(Product<float> product, Threads* threads, BlockRef epilogue) {
+inline void multiply_rounded_copies(Product<float> product, Threads* threads, BlockCallback epilogue) {
   std::shared_ptr<float> a, b;
   product.a = rounded_copy(product.a, product.rows, product.depth, threads, a);
   product.b = rounded_copy(product.b, product.depth, product.cols, threads, b);
@@ -140,7 +140,7 @@ inline void multiply_rounded_copies(Product<float> product, Threads* threads, Bl
 
 /// Computes C = start + A B with A and B rounded to bfloat16, in parallel. Calls epilogue for each finished block.
 template <class Scalar>
-void multiply_bfloat16(const Product<Scalar>& product, Threads* threads, BlockRef epilogue) {
+void multiply_bfloat16(const Product<Scalar>& product, Threads* threads, BlockCallback epilogue) {
   static_assert(std::is_same_v<Scalar, float>);
   if constexpr (matrix_unit::is_fast<Eigen::bfloat16>)
     matrix_unit::with_best<Eigen::bfloat16>([&](auto unit) { multiply_on_unit(unit, product, threads, epilogue); });
@@ -148,7 +148,7 @@ void multiply_bfloat16(const Product<Scalar>& product, Threads* threads, BlockRe
     multiply_rounded_copies(product, threads, epilogue);
 }
 
-EIGENFORMER_FLOAT(void multiply_bfloat16(const Product<float>&, Threads*, BlockRef));
+EIGENFORMER_FLOAT(void multiply_bfloat16(const Product<float>&, Threads*, BlockCallback));
 
 /// Computes C = start + A B in parallel, in the precision of the options. Calls epilogue(first row, rows, first column,
 /// columns) for each block of C as soon as it is computed, while it is still in the cache. Throws if the precision is

@@ -71,7 +71,7 @@ inline EncodedPairs next_pairs(std::span<const std::byte>& bytes) {
       const Index source = next_number(bytes);
       links.insert({source, next_number(bytes)});
     }
-    pairs.alignments.add(links, source_tokens, target_tokens, "share_pairs");
+    pairs.alignments.add(links, source_tokens, target_tokens, "all_gather_pairs");
   }
   pairs.source.rows = RowOffsets(std::move(source_rows));
   pairs.target.rows = RowOffsets(std::move(target_rows));
@@ -79,17 +79,17 @@ inline EncodedPairs next_pairs(std::span<const std::byte>& bytes) {
 }
 
 /// Sends this rank's parts to all ranks and receives theirs. division: says which rank has which parts.
-inline void share_pairs(Ranks& ranks, const LeafDivision& division, std::span<EncodedPairs> parts) {
+inline void all_gather_pairs(Ranks& ranks, const LeafDivision& division, std::span<EncodedPairs> parts) {
   std::vector<std::byte> own;
   for (Index i = division.begin(ranks.rank()); i < division.end(ranks.rank()); ++i)
     append_pairs(own, parts[static_cast<std::size_t>(i)]);
   std::vector<Index> begins(static_cast<std::size_t>(ranks.size()) + 1, 0);
   begins[static_cast<std::size_t>(ranks.rank()) + 1] = static_cast<Index>(own.size());
-  share_parts(ranks, std::span(begins).subspan(1), [](Index rank) { return rank; });
+  all_gather(ranks, std::span(begins).subspan(1), [](Index rank) { return rank; });
   for (std::size_t rank = 1; rank < begins.size(); ++rank) begins[rank] += begins[rank - 1];
   std::vector<std::byte> all(static_cast<std::size_t>(begins.back()));
   std::copy(own.begin(), own.end(), all.begin() + begins[static_cast<std::size_t>(ranks.rank())]);
-  share_parts(ranks, std::span(all), [&](Index rank) { return begins[static_cast<std::size_t>(rank)]; });
+  all_gather(ranks, std::span(all), [&](Index rank) { return begins[static_cast<std::size_t>(rank)]; });
   std::span<const std::byte> left = all;
   for (Index i = 0; i < division.leaves; ++i) {
     EncodedPairs part = next_pairs(left);

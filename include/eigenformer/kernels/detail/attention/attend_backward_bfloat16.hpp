@@ -14,9 +14,9 @@
 namespace eigenformer::inline EIGENFORMER_ABI::detail {
 
 /// Float rows of all heads, in one matrix [rows x heads * width].
-class FloatCopy {
+class FloatHeads {
  public:
-  FloatCopy(Index rows, Index heads, Index width) : width_(width), matrix_(Matrix<float>::Zero(rows, heads * width)) {}
+  FloatHeads(Index rows, Index heads, Index width) : width_(width), matrix_(Matrix<float>::Zero(rows, heads * width)) {}
 
   /// Returns all rows. Scalar: float or const float.
   template <class Scalar>
@@ -70,7 +70,7 @@ void attend_backward(const AttentionLayout& layout, const BackwardRows<Eigen::bf
   const RowOffsets &queries = layout.query_rows, &keys = layout.key_rows;
   const BackwardCall<Value, KernelScore> call{layout, kernel_score,
                                               AttentionDropout(options.dropout, options.dropout_key), rows};
-  FloatCopy d_q(queries.rows(), layout.heads, layout.key_width);
+  FloatHeads d_q(queries.rows(), layout.heads, layout.key_width);
 
   // A weight of 0 times infinity or NaN is NaN, which must not reach the gradients of hidden keys and values. Unmasked
   // hides nothing, so it needs no check.
@@ -87,15 +87,15 @@ void attend_backward(const AttentionLayout& layout, const BackwardRows<Eigen::bf
   const bool all_finite = std::find(is_finite.begin(), is_finite.end(), 0) == is_finite.end();
   const Index float_keys = all_finite ? 0 : keys.rows();
   const auto copy = [&](const HeadRows<const Value>& from, Index heads, const RowOffsets& of) {
-    FloatCopy floats(all_finite ? 0 : of.rows(), heads, from.width);
+    FloatHeads floats(all_finite ? 0 : of.rows(), heads, from.width);
     for (Index s = 0; s < layout.sequences(); ++s)
       if (!is_finite[static_cast<std::size_t>(s)]) floats.load(from, s, of.begin(s), of.end(s));
     return floats;
   };
-  FloatCopy q = copy(rows.q, layout.heads, queries), k = copy(rows.k, layout.key_heads, keys),
-            v = copy(rows.v, layout.key_heads, keys), out = copy(rows.out, layout.heads, queries),
-            d_out = copy(rows.d_out, layout.heads, queries);
-  FloatCopy d_k(float_keys, layout.key_heads, layout.key_width), d_v(float_keys, layout.key_heads, layout.value_width);
+  FloatHeads q = copy(rows.q, layout.heads, queries), k = copy(rows.k, layout.key_heads, keys),
+             v = copy(rows.v, layout.key_heads, keys), out = copy(rows.out, layout.heads, queries),
+             d_out = copy(rows.d_out, layout.heads, queries);
+  FloatHeads d_k(float_keys, layout.key_heads, layout.key_width), d_v(float_keys, layout.key_heads, layout.value_width);
   const BackwardRows<float> floats{q.rows<const float>(),   k.rows<const float>(),     v.rows<const float>(),
                                    out.rows<const float>(), d_out.rows<const float>(), rows.log_sum_exp,
                                    rows.d_log_sum_exp,      d_q.rows<float>(),         d_k.rows<float>(),
