@@ -65,18 +65,28 @@ inline void for_each_broadcast_child(Index rank, Index ranks, FunctionRef<void(I
     if (rank + distance < ranks) function(rank + distance);
 }
 
+namespace detail {
+
+/// Calls move(bytes) for parts of a message, in order. Transports such as MPI limit the size of a message.
+inline void for_each_part_of_message(std::span<std::byte> message, FunctionRef<void(std::span<std::byte>)> move) {
+  constexpr std::size_t max_bytes = std::size_t{1} << 26;
+  while (!message.empty()) {
+    const std::span<std::byte> bytes = message.first(std::min(max_bytes, message.size()));
+    move(bytes);
+    message = message.subspan(bytes.size());
+  }
+}
+
+}  // namespace detail
+
 /// Copies values of rank 0 to all ranks. All ranks must call it, with spans of the same size.
 template <class T>
 void broadcast(Ranks& ranks, std::span<T> values) {
   static_assert(std::is_trivially_copyable_v<T>, "broadcast copies bytes");
-  constexpr std::size_t max_message_bytes = std::size_t{1} << 26;
-  std::span<std::byte> left = std::as_writable_bytes(values);
-  while (!left.empty()) {
-    const std::span<std::byte> bytes = left.first(std::min(max_message_bytes, left.size()));
+  detail::for_each_part_of_message(std::as_writable_bytes(values), [&](std::span<std::byte> bytes) {
     if (ranks.rank() > 0) wait(*ranks.receive(bytes, broadcast_parent(ranks.rank()), 0));
     for_each_broadcast_child(ranks.rank(), ranks.size(), [&](Index child) { wait(*ranks.send(bytes, child, 0)); });
-    left = left.subspan(bytes.size());
-  }
+  });
 }
 /// Replaces the value by that of rank 0. All ranks must call it.
 template <class T>
@@ -101,12 +111,11 @@ void all_gather(Ranks& ranks, std::span<T> values, FunctionRef<Index(Index)> beg
     const auto first = static_cast<std::size_t>(begin(rank));
     return std::as_writable_bytes(values.subspan(first, static_cast<std::size_t>(begin(rank + 1)) - first));
   };
-  if (ranks.rank() > 0) {
-    if (!part(ranks.rank()).empty()) wait(*ranks.send(part(ranks.rank()), 0, 0));
-  } else {
-    for (Index rank = 1; rank < ranks.size(); ++rank)
-      if (!part(rank).empty()) wait(*ranks.receive(part(rank), rank, 0));
-  }
+  const auto send = [&](std::span<std::byte> bytes) { wait(*ranks.send(bytes, 0, 0)); };
+  if (ranks.rank() > 0) detail::for_each_part_of_message(part(ranks.rank()), send);
+  for (Index rank = 1; rank < ranks.size() && ranks.rank() == 0; ++rank)
+    detail::for_each_part_of_message(part(rank),
+                                     [&](std::span<std::byte> bytes) { wait(*ranks.receive(bytes, rank, 0)); });
   broadcast(ranks, values);
 }
 
