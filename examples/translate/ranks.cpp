@@ -52,7 +52,7 @@ void ProgramRanks::join() {
   if (world_size() <= 1) return;
 #ifdef TRANSLATE_WITH_MPI
   joined_ = std::make_unique<Joined>();
-  ef::check(joined_->ranks.size() == started_ranks(), "mpirun started ", started_ranks(), " processes, but MPI joined ",
+  ef::check(joined_->ranks.size() == world_size(), "mpirun started ", world_size(), " processes, but MPI joined ",
             joined_->ranks.size(), "; expected the mpirun of the MPI library that this program was built with");
 #ifdef _WIN32
   const char* const null_device = "NUL";
