@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-"""Compares this library with PyTorch, ONNX Runtime and CTranslate2: attention in float and bfloat16, and decoding in
-float32 and int8. Times the libraries in turn, on one thread, and prints how many times as fast this library is.
+"""Compares this library with PyTorch, ONNX Runtime and CTranslate2: attention and training in float and bfloat16, and
+decoding in float32 and int8. Times the libraries in turn and prints how many times as fast this library is. All use one
+thread, but two in training.
 
     pip install torch onnxruntime onnx ctranslate2 numpy
     cmake --build build/release --target bench/all
@@ -81,6 +82,14 @@ def bfloat16_attention(programs):
                     "PyTorch": partial(peers.pytorch_attention, n, d, causal, "bfloat16")})
 
 
+def training(programs):
+    for number, precision in ((0, "float32"), (1, "bfloat16")):
+        for width in (128, 256, 512):
+            own = f"training_step/width:{width}/threads:2/precision:{number}"
+            yield Work(f"{precision} training, width {width}", ("training_bench", own), {
+                "PyTorch": partial(peers.pytorch_training_step, width, 2, precision)})
+
+
 def read_sentences(path):
     """Returns the sentences of a file of token numbers, with the tokens of CTranslate2's vocabulary."""
     specials = {"0": "<unk>", "1": "<s>", "2": "</s>"}
@@ -119,7 +128,7 @@ def decoding(programs):
                     yield Measurement(name, ("translation_bench", own), {"CTranslate2": make})
 
 
-WORKS = {"attention": attention, "bfloat16": bfloat16_attention, "decoding": decoding}
+WORKS = {"attention": attention, "bfloat16": bfloat16_attention, "training": training, "decoding": decoding}
 
 
 def compare(programs, work, rounds):

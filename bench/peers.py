@@ -40,6 +40,57 @@ def onnx_runtime_attention(n, d, causal):
     return lambda: session.run(None, inputs)
 
 
+def multi30k_lengths(target_tokens):
+    """Returns the lengths of sentence pairs with this number of target tokens, distributed as in training_bench."""
+    generator = numpy.random.default_rng(1)
+    limited = lambda length: int(min(40, max(4, round(length))))
+    sources, targets = [], []
+    while (left := target_tokens - sum(targets)) > 0:
+        length = 14 + 5 * generator.standard_normal()
+        targets.append(min(limited(length) + 1, left))
+        sources.append(limited(length + 2 * generator.standard_normal()) + 1)
+    return sources, targets
+
+
+def pytorch_training_step(width, threads, dtype):
+    """One update as in training_bench: forward, backward, clipping and Adam, on padded sentences. dtype: float32, or
+    bfloat16 for autocast."""
+    import torch
+    from torch.nn import functional
+
+    torch.set_num_threads(threads)
+    torch.manual_seed(1)
+    vocabulary_size, heads = 8000, 8 if width == 512 else 4
+    embedding = torch.nn.Embedding(vocabulary_size, width)
+    model = torch.nn.Transformer(width, heads, 4, 4, 4 * width, batch_first=True)
+    parameters = [*embedding.parameters(), *model.parameters()]
+    adam = torch.optim.Adam(parameters, lr=1e-4, betas=(0.9, 0.98))
+    sources, targets = (torch.tensor(lengths) for lengths in multi30k_lengths(4096))
+    source, target, labels = (torch.randint(3, vocabulary_size, (len(lengths), int(lengths.max())))
+                              for lengths in (sources, targets, targets))
+    source_padding, target_padding = (torch.arange(int(lengths.max())) >= lengths[:, None]
+                                      for lengths in (sources, targets))
+    labels[target_padding] = -100  # cross_entropy ignores them
+    causal = torch.ones(target.shape[1], target.shape[1], dtype=torch.bool).triu(1)
+
+    def loss():
+        decoded = model(embedding(source) * width**0.5, embedding(target) * width**0.5, tgt_mask=causal,
+                        src_key_padding_mask=source_padding, tgt_key_padding_mask=target_padding,
+                        memory_key_padding_mask=source_padding)
+        logits = functional.linear(decoded, embedding.weight)
+        return functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), label_smoothing=0.1)
+
+    def call():
+        adam.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=dtype == "bfloat16"):
+            of_batch = loss()
+        of_batch.backward()
+        torch.nn.utils.clip_grad_norm_(parameters, 1)
+        adam.step()
+
+    return call
+
+
 def ctranslate2_translator(folder, compute_type):
     import ctranslate2
 

@@ -1,11 +1,13 @@
 // Benchmarks one update of a Transformer: forward, backward, clipping and Adam. 4 + 4 layers, a vocabulary of 8,000,
-// 4,096 target tokens in sentences of Multi30k's lengths, dropout 0.1, label smoothing 0.1. Float.
+// 4,096 target tokens in sentences of Multi30k's lengths, dropout 0.1, label smoothing 0.1. Float, or with bfloat16
+// products.
 //
 // The counters:
 //
 //   tokens_per_second   target tokens per second
 //   peak_flops          the peak of all threads, measured between the updates
-//   mfu                 the model FLOP utilisation: the operations of training_flops() per second, over peak_flops
+//   mfu                 the model FLOP utilisation: the operations of training_flops() per second, over the peak of
+//   float
 #include <cmath>
 #include <numeric>
 
@@ -72,7 +74,8 @@ void training_step(benchmark::State& state) {
     return ef::BatchLoss<float>{model.loss(context, of, {.label_smoothing = 0.1, .reduction = ef::Reduction::sum}),
                                 items};
   };
-  const ef::TrainingOptions options{.seed = 1, .threads = &pool};
+  const auto precision = static_cast<ef::Precision>(state.range(2));
+  const ef::TrainingOptions options{.seed = 1, .threads = &pool, .precision = precision};
   const double flops = ef::training_flops(model, batch);
   const ef::bench::Rates rates = ef::bench::run_in_windows(
       state, flops,
@@ -89,8 +92,8 @@ void training_step(benchmark::State& state) {
 }  // namespace
 
 BENCHMARK(training_step)
-    ->ArgNames({"width", "threads"})
-    ->ArgsProduct({{128, 256, 512}, {1, 2}})
+    ->ArgNames({"width", "threads", "precision"})  // precision: an ef::Precision
+    ->ArgsProduct({{128, 256, 512}, {1, 2}, {0, 1}})
     ->UseManualTime()
     ->Unit(benchmark::kMillisecond);
 
