@@ -193,13 +193,10 @@ class StreamedBatches {
       const auto part = static_cast<std::size_t>(first + i);
       parts[part] = read_(epoch, blocks[part]);
     });
-    for (const EncodedPairs& part : parts)
-      check(part.source.sequences() == part.target.sequences(), "StreamedBatches: a block has ",
-            part.source.sequences(), " sources and ", part.target.sequences(), " targets");
-    check_links(parts);
+    check_blocks(std::span(parts).subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(end - first)));
     if (options_.ranks != nullptr) {
       detail::all_gather_pairs(*options_.ranks, division, parts);
-      check_links(parts);
+      check_blocks(parts);
     }
     pairs_.source = detail::join_tokens(parts, &EncodedPairs::source);
     pairs_.target = detail::join_tokens(parts, &EncodedPairs::target);
@@ -207,13 +204,17 @@ class StreamedBatches {
     has_read_ = true;
   }
 
-  /// Throws unless all blocks that were read have links for all of their pairs, or none has links.
-  static void check_links(std::span<const EncodedPairs> parts) {
+  /// Throws unless each block has as many sources as targets, and either all blocks have links for all of their pairs
+  /// or none has links.
+  static void check_blocks(std::span<const EncodedPairs> blocks) {
     const bool has_links =
-        std::any_of(parts.begin(), parts.end(), [](const EncodedPairs& part) { return !part.alignments.empty(); });
-    for (const EncodedPairs& part : parts)
-      check(!has_links || part.alignments.size() == part.size(), "StreamedBatches: a block has ", part.size(),
-            " pairs, but links for ", part.alignments.size(), " of them");
+        std::any_of(blocks.begin(), blocks.end(), [](const EncodedPairs& block) { return !block.alignments.empty(); });
+    for (const EncodedPairs& block : blocks) {
+      check(block.source.sequences() == block.target.sequences(), "StreamedBatches: a block has ",
+            block.source.sequences(), " sources and ", block.target.sequences(), " targets");
+      check(!has_links || block.alignments.size() == block.size(), "StreamedBatches: a block has ", block.size(),
+            " pairs, but links for ", block.alignments.size(), " of them");
+    }
   }
 
   Index blocks_;
