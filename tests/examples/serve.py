@@ -212,7 +212,7 @@ def check_order(server):
         options = {**slow, "count": 3} if index % 4 == 0 else {"beam_size": 1 + index % 3}
         threads.append(threading.Thread(target=client, args=(index, options)))
         threads[-1].start()
-        time.sleep(0.05)
+        time.sleep(0.2)
     for thread in threads:
         thread.join()
     check(len(answers) == 10, answers)
@@ -220,7 +220,7 @@ def check_order(server):
     check([number for number, _ in order] == sorted(number for number, _ in order), order)
     print("slow requests take", [round(order[i][1] - begin, 2) for i in (0, 4, 8)], "s", flush=True)
     # Threads of this test may be late by a moment when they note the time.
-    check(all(order[i][1] < order[j][1] + 0.3 for i in range(10) for j in range(i, 10)), order)
+    check(all(order[i][1] < order[j][1] + 2 for i in range(10) for j in range(i, 10)), order)
 
 
 def post_head(length):
