@@ -135,7 +135,7 @@ class GradientExchange {
     received_.resize(offsets_.back());
     buckets_.clear();
     for (std::size_t begin = 0; begin < offsets_.back(); begin += entries_of_bucket) {
-      const std::size_t end = std::min(begin + entries_of_bucket, offsets_.back());
+      const std::size_t end = std::min<std::size_t>(begin + entries_of_bucket, offsets_.back());
       const auto number_of = [&](std::size_t entry) {
         return static_cast<std::size_t>(std::upper_bound(offsets_.begin(), offsets_.end(), entry) - offsets_.begin()) -
                1;
@@ -193,7 +193,8 @@ class GradientExchange {
   /// every number as it is, even a negative zero.
   void copy_or_add(const Bucket& bucket, const Step& step) {
     for (std::size_t i = bucket.first; i <= bucket.last; ++i) {
-      const std::size_t begin = std::max(bucket.begin, offsets_[i]), end = std::min(bucket.end, offsets_[i + 1]);
+      const std::size_t begin = std::max<std::size_t>(bucket.begin, offsets_[i]),
+                        end = std::min<std::size_t>(bucket.end, offsets_[i + 1]);
       const Matrix<Scalar>* const gradient = step.gradients->find(*parameters_[i]);
       const auto sums = std::span(sums_).subspan(begin, end - begin);
       if (gradient != nullptr) {

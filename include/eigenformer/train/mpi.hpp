@@ -6,6 +6,13 @@
 //   ef::train(model, adam, next_batch, loss, report, {.accumulate = ranks.size(), .seed = 1, .ranks = &ranks});
 #pragma once
 
+// Leave out the C++ interface, which MPI 3 removed.
+#ifndef OMPI_SKIP_MPICXX
+#define OMPI_SKIP_MPICXX 1
+#endif
+#ifndef MPICH_SKIP_MPICXX
+#define MPICH_SKIP_MPICXX 1
+#endif
 #include <mpi.h>
 
 #include <cstddef>

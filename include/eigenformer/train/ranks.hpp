@@ -71,7 +71,7 @@ namespace detail {
 inline void for_each_part_of_message(std::span<std::byte> message, FunctionRef<void(std::span<std::byte>)> move) {
   constexpr std::size_t max_bytes = std::size_t{1} << 26;
   while (!message.empty()) {
-    const std::span<std::byte> bytes = message.first(std::min(max_bytes, message.size()));
+    const std::span<std::byte> bytes = message.first(std::min<std::size_t>(max_bytes, message.size()));
     move(bytes);
     message = message.subspan(bytes.size());
   }
