@@ -86,7 +86,7 @@ def training(programs):
     for number, precision in ((0, "float32"), (1, "bfloat16")):
         for width in (128, 256, 512):
             own = f"training_step/width:{width}/threads:2/precision:{number}"
-            yield Work(f"{precision} training, width {width}", ("training_bench", own), {
+            yield Measurement(f"{precision} training, width {width}", ("training_bench", own), {
                 "PyTorch": partial(peers.pytorch_training_step, width, 2, precision)})
 
 
