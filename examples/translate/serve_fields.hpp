@@ -13,7 +13,7 @@ namespace translate {
 
 namespace ef = eigenformer;
 
-/// An error that a client is told of: a status of HTTP, and a message.
+/// An error for a client: an HTTP status and a message.
 class RequestError : public ef::Error {
  public:
   RequestError(int status, const std::string& message) : Error(message), status_(status) {}

@@ -14,7 +14,7 @@ namespace {
 using CheckpointContext = ef::Context<float>;
 using CheckpointVariable = ef::Variable<float>;
 
-/// Two feed-forward networks with dropout, the second of which is used twice.
+/// Two feed-forward networks with dropout. The second one is applied twice.
 struct DeepLayers {
   ef::FeedForward<float> first, second;
   static void visit(auto& self, auto&& visitor) {

@@ -325,7 +325,7 @@ def check_clients(program, models):
 def check_limits(program, models):
     with Server(program, models, "--client-seconds", "1", "--max-connections", "3", "--max-waiting", "1",
                 "--max-models", "1", "--decode-seconds", "0.5", "--max-beam-size", "1000") as server:
-        # Slow clients are told so, and cannot hold a connection.
+        # A slow client gets an error and loses its connection.
         begin = time.time()
         for data in (b"GET / HT", post_head(9) + b"{}"):
             got, _, text = parse(server.raw(data))
@@ -364,7 +364,7 @@ def check_limits(program, models):
         begin = time.time()
         translate(server, sentence(1, 2))
         print(f"after a client that left: {time.time() - begin:.2f} s", flush=True)
-        # A second server cannot take the port. Work in progress is told of the end.
+        # A second server cannot take the port. Requests in progress are answered when the server stops.
         second = subprocess.run([program, "serve", "--model", models / "first", "--port", str(server.port)],
                                 capture_output=True, text=True)
         check(second.returncode == 1 and f"--port {server.port}: cannot listen there" in second.stderr, second)

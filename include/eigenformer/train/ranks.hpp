@@ -88,13 +88,13 @@ void broadcast(Ranks& ranks, std::span<T> values) {
     for_each_broadcast_child(ranks.rank(), ranks.size(), [&](Index child) { wait(*ranks.send(bytes, child, 0)); });
   });
 }
-/// Replaces the value by that of rank 0. All ranks must call it.
+/// Copies the value of rank 0 to all ranks. All ranks must call it.
 template <class T>
 requires std::is_trivially_copyable_v<T>
 void broadcast_value(Ranks& ranks, T& value) {
   broadcast(ranks, std::span<T>(&value, 1));
 }
-/// Replaces the text by that of rank 0. All ranks must call it.
+/// Copies the text of rank 0 to all ranks. All ranks must call it.
 inline void broadcast_text(Ranks& ranks, std::string& text) {
   auto size = static_cast<Index>(text.size());
   broadcast_value(ranks, size);
