@@ -63,7 +63,7 @@ DeepLayers deep_layers() {
 
 }  // namespace
 
-TEST_CASE("a checkpoint changes neither results nor gradients, with dropout and nested", "[autograd]") {
+TEST_CASE("a checkpoint changes neither results nor gradients, with dropout and nested", "[autograd][threads]") {
   const DeepLayers layers = deep_layers();
   const std::vector<ef::Matrix<float>> plain = gradients_of(layers, false, false);
   ef::ThreadPool pool(3);

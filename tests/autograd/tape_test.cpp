@@ -34,7 +34,7 @@ TEST_CASE("gradients of shared results are summed, and shared memory is not writ
   REQUIRE(tape.gradient(b)(0, 0) == 2 * (1 + 10));
 }
 
-TEST_CASE("gradients do not depend on the number of threads", "[autograd]") {
+TEST_CASE("gradients do not depend on the number of threads", "[autograd][threads]") {
   ef::Rng rng(7);
   ef::ThreadPool pool(3);
   const Eigen::MatrixXd x0 = ef::testing::random_matrix<double>(300, 257, rng);

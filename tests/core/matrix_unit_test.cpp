@@ -300,7 +300,7 @@ TEST_CASE("the first permitted matrix unit is used", "[core]") {
   CHECK(unit::with_first_permitted(unit::UnitList<DeniedUnit, GrantedUnit, PlainUnit>(), place) == 1);
 }
 
-TEMPLATE_TEST_CASE("the best matrix unit works on every thread", "[core]", Eigen::bfloat16, std::int8_t) {
+TEMPLATE_TEST_CASE("the best matrix unit works on every thread", "[core][threads]", Eigen::bfloat16, std::int8_t) {
   UnitCase<TestType> given(2, 2, 3);
   const unsigned seed = 15;
   CAPTURE(seed);

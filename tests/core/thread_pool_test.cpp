@@ -31,7 +31,7 @@ bool each_once(ef::Threads& threads, Index count) {
 
 }  // namespace
 
-TEST_CASE("a pool does every task once", "[core]") {
+TEST_CASE("a pool does every task once", "[core][threads]") {
   const int size = GENERATE(1, 2, 3, 4);
   CAPTURE(size);
   ef::ThreadPool pool(size);
@@ -42,7 +42,7 @@ TEST_CASE("a pool does every task once", "[core]") {
   }
 }
 
-TEST_CASE("what tasks wrote is seen after the run", "[core]") {
+TEST_CASE("what tasks wrote is seen after the run", "[core][threads]") {
   const int size = GENERATE(1, 2, 4);
   CAPTURE(size);
   ef::ThreadPool pool(size);
@@ -56,7 +56,7 @@ TEST_CASE("what tasks wrote is seen after the run", "[core]") {
   CHECK(all_seen);
 }
 
-TEST_CASE("a pool works with as many threads as it says", "[core]") {
+TEST_CASE("a pool works with as many threads as it says", "[core][threads]") {
   ef::ThreadPool pool(3);
   // Each task waits until three are under way, which they never are with fewer threads.
   std::atomic<int> waiting{0};
@@ -73,7 +73,7 @@ TEST_CASE("a pool works with as many threads as it says", "[core]") {
   CHECK(ids.count(std::this_thread::get_id()) == 1);
 }
 
-TEST_CASE("a pool wakes up after a pause", "[core]") {
+TEST_CASE("a pool wakes up after a pause", "[core][threads]") {
   ef::ThreadPool pool(3);
   for (int i = 0; i < 5; ++i) {
     std::this_thread::sleep_for(std::chrono::milliseconds(5));
@@ -81,7 +81,7 @@ TEST_CASE("a pool wakes up after a pause", "[core]") {
   }
 }
 
-TEST_CASE("tasks may run tasks", "[core]") {
+TEST_CASE("tasks may run tasks", "[core][threads]") {
   const int size = GENERATE(1, 2, 3, 4);
   CAPTURE(size);
   ef::ThreadPool pool(size);
@@ -102,7 +102,7 @@ TEST_CASE("tasks may run tasks", "[core]") {
   CHECK(std::chrono::steady_clock::now() < give_up);
 }
 
-TEST_CASE("several callers may run at once", "[core]") {
+TEST_CASE("several callers may run at once", "[core][threads]") {
   const int size = GENERATE(1, 2, 3);
   CAPTURE(size);
   ef::ThreadPool pool(size);
@@ -117,7 +117,7 @@ TEST_CASE("several callers may run at once", "[core]") {
   CHECK(wrong == 0);
 }
 
-TEST_CASE("a task's exception reaches the caller, and the pool stays usable", "[core]") {
+TEST_CASE("a task's exception reaches the caller, and the pool stays usable", "[core][threads]") {
   const int size = GENERATE(1, 2, 3, 4);
   CAPTURE(size);
   ef::ThreadPool pool(size);
@@ -147,7 +147,7 @@ TEST_CASE("a task's exception reaches the caller, and the pool stays usable", "[
   CHECK(each_once(pool, 20));
 }
 
-TEST_CASE("pools come and go", "[core]") {
+TEST_CASE("pools come and go", "[core][threads]") {
   for (int i = 0; i < 50; ++i) {
     ef::ThreadPool unused(1 + i % 4);
     ef::ThreadPool used(1 + i % 4);
@@ -159,7 +159,7 @@ TEST_CASE("pools come and go", "[core]") {
   CHECK(ef::testing::message_of([] { ef::ThreadPool(-1); }) == "ThreadPool: threads is -1, expected 0 or more");
 }
 
-TEST_CASE("a pool whose threads cannot all be started is an error, and leaves none behind", "[core]") {
+TEST_CASE("a pool whose threads cannot all be started is an error, and leaves none behind", "[core][threads]") {
   if (!ef::testing::can_count_allocations()) {
     WARN("the heap cannot be made to fail in this build");
     return;

@@ -31,7 +31,7 @@ Ranges ranges(ef::Threads* threads, Index count, Index grain) {
 
 }  // namespace
 
-TEST_CASE("parallel_for covers every item once, in ranges of the grain", "[core]") {
+TEST_CASE("parallel_for covers every item once, in ranges of the grain", "[core][threads]") {
   for (const Index count : {1, 2, 3, 7, 8, 9, 100})
     for (const Index grain : {1, 2, 3, 8, 1000}) {
       CAPTURE(count, grain);
@@ -47,7 +47,7 @@ TEST_CASE("parallel_for covers every item once, in ranges of the grain", "[core]
     }
 }
 
-TEST_CASE("parallel_for cuts alike with threads and without", "[core]") {
+TEST_CASE("parallel_for cuts alike with threads and without", "[core][threads]") {
   for (const Index count : {1, 2, 7, 8, 9, 100})
     for (const Index grain : {1, 3, 8}) {
       CAPTURE(count, grain);
@@ -64,7 +64,7 @@ TEST_CASE("parallel_for cuts alike with threads and without", "[core]") {
     }
 }
 
-TEST_CASE("parallel_for over nothing does nothing", "[core]") {
+TEST_CASE("parallel_for over nothing does nothing", "[core][threads]") {
   Backwards threads;
   for (const Index count : {0, -1}) {
     CHECK(ranges(nullptr, count, 4).empty());
@@ -73,7 +73,7 @@ TEST_CASE("parallel_for over nothing does nothing", "[core]") {
   CHECK(threads.runs.empty());
 }
 
-TEST_CASE("an exception of a body reaches the caller", "[core]") {
+TEST_CASE("an exception of a body reaches the caller", "[core][threads]") {
   Backwards threads;
   for (ef::Threads* t : {static_cast<ef::Threads*>(nullptr), static_cast<ef::Threads*>(&threads)})
     CHECK_THROWS_AS(ef::parallel_for(t, 10, 2,

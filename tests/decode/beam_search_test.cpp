@@ -212,7 +212,7 @@ TEST_CASE("a beam of 1 is greedy search", "[decode]") {
   }
 }
 
-TEST_CASE("a result depends neither on the batch, nor on refilling, nor on threads", "[decode]") {
+TEST_CASE("a result depends neither on the batch, nor on refilling, nor on threads", "[decode][threads]") {
   const std::uint64_t seed = GENERATE(range(0U, 16U));
   CAPTURE(seed);
   ef::Rng rng(seed);

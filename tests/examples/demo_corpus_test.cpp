@@ -45,7 +45,7 @@ std::string translation(const ef::ParallelCorpus& corpus, const std::string& sen
 
 }  // namespace
 
-TEST_CASE("the demo corpus has enough of every word and no more than a small model can learn", "[examples]") {
+TEST_CASE("the demo corpus has enough of every word and no more than a small model can learn", "[examples][long]") {
   const ef::ParallelCorpus corpus = translate::demo_corpus();
   REQUIRE(corpus.source.size() == corpus.target.size());
   CHECK(corpus.size() >= 5000);
@@ -72,7 +72,7 @@ TEST_CASE("the demo corpus has enough of every word and no more than a small mod
   }
 }
 
-TEST_CASE("the demo corpus has the phrases of its subject", "[examples]") {
+TEST_CASE("the demo corpus has the phrases of its subject", "[examples][long]") {
   const ef::ParallelCorpus corpus = translate::demo_corpus();
   CHECK(translation(corpus, "natural language processing") == "自然 语言 处理");
   CHECK(translation(corpus, "machine translation") == "机器 翻译");
@@ -84,13 +84,13 @@ TEST_CASE("the demo corpus has the phrases of its subject", "[examples]") {
   CHECK(std::count_if(corpus.source.begin(), corpus.source.end(), in_a_sentence) >= 12);
 }
 
-TEST_CASE("the demo corpus is the same everywhere and another with another seed", "[examples]") {
+TEST_CASE("the demo corpus is the same everywhere and another with another seed", "[examples][long]") {
   CHECK(hash_of(translate::demo_corpus()) == 0xC67A53E5E16099D0);
   CHECK(hash_of(translate::demo_corpus(1)) == hash_of(translate::demo_corpus()));
   CHECK(hash_of(translate::demo_corpus(2)) != hash_of(translate::demo_corpus()));
 }
 
-TEST_CASE("a sentence has one translation, whatever the seed", "[examples]") {
+TEST_CASE("a sentence has one translation, whatever the seed", "[examples][long]") {
   std::map<std::string, std::string> translations;
   for (std::uint64_t seed = 1; seed <= 5; ++seed) {
     const ef::ParallelCorpus corpus = translate::demo_corpus(seed);

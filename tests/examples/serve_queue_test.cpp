@@ -62,7 +62,7 @@ TEST_CASE("a full queue refuses requests, and cancelled ones are dropped", "[exa
   CHECK(request_numbers(queue.take(10)) == RequestNumbers{2});
 }
 
-TEST_CASE("a queue that closes answers waiting requests and wakes its thread", "[examples]") {
+TEST_CASE("a queue that closes answers waiting requests and wakes its thread", "[examples][threads]") {
   RequestQueue queue(10);
   RequestQueue::Batch last{nullptr};
   std::thread thread([&] { last = queue.take(10); });
@@ -83,7 +83,7 @@ TEST_CASE("a queue that closes answers waiting requests and wakes its thread", "
   CHECK(part->text == "{\"error\":{\"message\":\"the server is stopping\",\"status\":503}}\n");
 }
 
-TEST_CASE("an answer's parts arrive in order between threads", "[examples]") {
+TEST_CASE("an answer's parts arrive in order between threads", "[examples][threads]") {
   translate::Answer answer;
   CHECK_FALSE(answer.next(milliseconds(1)).has_value());
   std::thread writer([&] {

@@ -150,11 +150,12 @@ TEST_CASE("a Transformer's training, interrupted after any update, continues exa
   check_every_interruption(new_transformer);
 }
 
-TEST_CASE("a recurrent model's training, interrupted after any update, continues exactly", "[io][checkpoint]") {
+TEST_CASE("a recurrent model's training, interrupted after any update, continues exactly",
+          "[io][checkpoint][threads]") {
   check_every_interruption(new_recurrent);
 }
 
-TEST_CASE("a training that was interrupted twice continues from its own checkpoints", "[io][checkpoint]") {
+TEST_CASE("a training that was interrupted twice continues from its own checkpoints", "[io][checkpoint][threads]") {
   const TemporaryFolder never, folder;
   const Outcome expected = outcome(new_transformer, never / "run", 9, 10);
   outcome(new_transformer, folder / "run", 4, 3);  // the last update is lost

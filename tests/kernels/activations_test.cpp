@@ -76,7 +76,7 @@ Matrix<Scalar> backward(const Function<Scalar>& f, const Matrix<Scalar>& x, cons
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("activations agree with their definitions", "[kernels]", float, double) {
+TEMPLATE_TEST_CASE("activations agree with their definitions", "[kernels][threads]", float, double) {
   const auto seed = GENERATE(131U, 132U);
   CAPTURE(seed);
   ef::Rng rng(seed);
@@ -95,7 +95,7 @@ TEMPLATE_TEST_CASE("activations agree with their definitions", "[kernels]", floa
     }
 }
 
-TEMPLATE_TEST_CASE("activations keep their digits where they are small", "[kernels]", float, double) {
+TEMPLATE_TEST_CASE("activations keep their digits where they are small", "[kernels][threads]", float, double) {
   // The formulas with 1 + erf and 1 + tanh have none left there.
   for (const Function<TestType>& f : functions<TestType>()) {
     if (f.name == "relu" || f.name == "gelu_tanh" || f.name == "tanh") continue;
@@ -113,7 +113,7 @@ TEMPLATE_TEST_CASE("activations keep their digits where they are small", "[kerne
   }
 }
 
-TEMPLATE_TEST_CASE("activations of extreme numbers", "[kernels]", float, double) {
+TEMPLATE_TEST_CASE("activations of extreme numbers", "[kernels][threads]", float, double) {
   using Limits = std::numeric_limits<TestType>;
   for (const Function<TestType>& f : functions<TestType>()) {
     CAPTURE(f.name);
@@ -181,7 +181,7 @@ TEMPLATE_TEST_CASE("activations agree with PyTorch", "[kernels]", float, double)
   CHECK(max_error(derivative(Activation::silu), d_silu) < most);
 }
 
-TEST_CASE("the derivatives of activations agree with differences", "[kernels]") {
+TEST_CASE("the derivatives of activations agree with differences", "[kernels][threads]") {
   ef::Rng rng(141);
   // Away from 0, where ReLU has no derivative.
   const Matrix<double> x =
@@ -202,7 +202,7 @@ TEMPLATE_TEST_CASE("ReLU passes nothing on at 0", "[kernels]", float, double) {
   CHECK(identical<TestType>(d, Matrix<TestType>{{0, 0, 3, 0}}));
 }
 
-TEST_CASE("activations take any Eigen matrix, and may work in place", "[kernels]") {
+TEST_CASE("activations take any Eigen matrix, and may work in place", "[kernels][threads]") {
   ef::Rng rng(151);
   const auto x = random_matrix<float>(5, 7, rng);
   const auto d_y = random_matrix<float>(5, 7, rng);
@@ -222,7 +222,7 @@ TEST_CASE("activations take any Eigen matrix, and may work in place", "[kernels]
   }
 }
 
-TEST_CASE("an activation is chosen by name", "[kernels]") {
+TEST_CASE("an activation is chosen by name", "[kernels][threads]") {
   ef::Rng rng(161);
   const auto x = random_matrix<double>(3, 5, rng);
   const auto d_y = random_matrix<double>(3, 5, rng);
@@ -243,7 +243,7 @@ TEST_CASE("an activation is chosen by name", "[kernels]") {
         "value_of: expected relu, gelu, gelu_tanh or silu, given \"\"");
 }
 
-TEST_CASE("activations name what does not fit", "[kernels]") {
+TEST_CASE("activations name what does not fit", "[kernels][threads]") {
   const Matrix<float> x(2, 3);
   Matrix<float> y(3, 2);
   Matrix<float> fits(2, 3);

@@ -84,7 +84,7 @@ std::vector<Matrix<Scalar>> random_inputs(Index queries, Index keys, Index hidde
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("additive attention agrees with its definition", "[kernels]", float, double) {
+TEMPLATE_TEST_CASE("additive attention agrees with its definition", "[kernels][threads]", float, double) {
   const auto seed = GENERATE(311U, 312U);
   CAPTURE(seed);
   ef::Rng rng(seed);
@@ -112,7 +112,8 @@ TEMPLATE_TEST_CASE("additive attention agrees with its definition", "[kernels]",
                   naive_additive_attention(exact[0], exact[1], exact[2], exact[3], two).y) < tolerance<TestType>(64));
 }
 
-TEMPLATE_TEST_CASE("a sequence's additive attention does not depend on its batch", "[kernels]", float, double) {
+TEMPLATE_TEST_CASE("a sequence's additive attention does not depend on its batch", "[kernels][threads]", float,
+                   double) {
   ef::Rng rng(321);
   for (const Index hidden : {5, 32}) {
     CAPTURE(hidden);
@@ -137,7 +138,7 @@ TEMPLATE_TEST_CASE("a sequence's additive attention does not depend on its batch
   }
 }
 
-TEMPLATE_TEST_CASE("keys of additive attention may be picked by an index", "[kernels]", float, double) {
+TEMPLATE_TEST_CASE("keys of additive attention may be picked by an index", "[kernels][threads]", float, double) {
   ef::Rng rng(331);
   for (const Index hidden : {6, 16}) {
     CAPTURE(hidden);
@@ -158,8 +159,8 @@ TEMPLATE_TEST_CASE("keys of additive attention may be picked by an index", "[ker
   }
 }
 
-TEMPLATE_TEST_CASE("keys of additive attention in pages give the bits of keys picked by an index", "[kernels]", float,
-                   double) {
+TEMPLATE_TEST_CASE("keys of additive attention in pages give the bits of keys picked by an index", "[kernels][threads]",
+                   float, double) {
   ef::Rng rng(332);
   for (const Index hidden : {6, 16}) {
     CAPTURE(hidden);
@@ -174,7 +175,7 @@ TEMPLATE_TEST_CASE("keys of additive attention in pages give the bits of keys pi
   }
 }
 
-TEMPLATE_TEST_CASE("additive attention of extreme numbers has no NaN", "[kernels]", float, double) {
+TEMPLATE_TEST_CASE("additive attention of extreme numbers has no NaN", "[kernels][threads]", float, double) {
   ef::Rng rng(341);
   const auto inf = std::numeric_limits<TestType>::infinity();
   auto in = random_inputs<TestType>(3, 5, 9, 4, rng, 1000);
@@ -202,7 +203,7 @@ TEMPLATE_TEST_CASE("additive attention of extreme numbers has no NaN", "[kernels
   CHECK(ef::additive_attention(in[0], none, v, Matrix<TestType>(0, 4)).isZero(0));
 }
 
-TEST_CASE("the derivatives of additive attention agree with differences", "[kernels]") {
+TEST_CASE("the derivatives of additive attention agree with differences", "[kernels][threads]") {
   const std::uint64_t seed = 351;
   CAPTURE(seed);
   ef::Rng rng(seed);
@@ -225,7 +226,7 @@ TEST_CASE("the derivatives of additive attention agree with differences", "[kern
   }
 }
 
-TEST_CASE("the derivatives of additive attention in float agree with those in double", "[kernels]") {
+TEST_CASE("the derivatives of additive attention in float agree with those in double", "[kernels][threads]") {
   ef::Rng rng(361);
   const ef::AdditiveAttentionOptions ragged{.query_rows = {0, 30, 31, 90}, .key_rows = {0, 25, 25, 60}};
   const auto in = random_inputs<float>(90, 60, 70, 40, rng);
@@ -240,7 +241,7 @@ TEST_CASE("the derivatives of additive attention in float agree with those in do
   }
 }
 
-TEST_CASE("additive attention takes any Eigen matrix", "[kernels]") {
+TEST_CASE("additive attention takes any Eigen matrix", "[kernels][threads]") {
   ef::Rng rng(371);
   const auto in = random_inputs<float>(3, 4, 5, 6, rng);
   const Eigen::MatrixXf q = in[0], k = in[1], values = in[3];

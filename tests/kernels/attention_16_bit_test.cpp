@@ -54,7 +54,7 @@ void check_every_score(const AttentionCase<Stored>& c, ef::Rng& rng, bool backwa
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("16-bit attention agrees with its definition", "[kernels]", Eigen::half, Eigen::bfloat16) {
+TEMPLATE_TEST_CASE("16-bit attention agrees with its definition", "[kernels][threads]", Eigen::half, Eigen::bfloat16) {
   const auto seed = GENERATE(1U, 2U);
   CAPTURE(seed);
   ef::Rng rng(seed);
@@ -96,8 +96,8 @@ TEMPLATE_TEST_CASE("16-bit gradients of several tiles of queries and keys agree 
   }
 }
 
-TEMPLATE_TEST_CASE("a sequence's 16-bit result is the same to the last bit alone and in any batch", "[kernels]",
-                   Eigen::half, Eigen::bfloat16) {
+TEMPLATE_TEST_CASE("a sequence's 16-bit result is the same to the last bit alone and in any batch",
+                   "[kernels][threads]", Eigen::half, Eigen::bfloat16) {
   ef::Rng rng(3);
   ef::ThreadPool pool(3);
   const AttentionCase<TestType> batch({4, 2, 5, 3, {3, 0, 70, 1, 9, 64, 97, 600}, {4, 2, 65, 131, 64, 64, 200, 140}},

@@ -87,8 +87,8 @@ TEST_CASE("gradients in float are those in double, rounded", "[kernels]") {
   }
 }
 
-TEMPLATE_TEST_CASE("gradients are the same to the last bit for any number of threads and in any batch", "[kernels]",
-                   float, double) {
+TEMPLATE_TEST_CASE("gradients are the same to the last bit for any number of threads and in any batch",
+                   "[kernels][threads]", float, double) {
   ef::Rng rng(4);
   ef::ThreadPool pool(3);
   AttentionCase<TestType> batch({4, 2, 5, 3, {3, 0, 70, 1, 9, 4, 64, 97}, {4, 2, 65, 131, 64, 0, 64, 200}}, rng);
@@ -130,8 +130,8 @@ TEST_CASE("a task of the backward takes keys for about a megabyte", "[kernels]")
   CHECK(keys_of(1.0F, 1000, 1000) == ef::detail::backward_keys);
 }
 
-TEMPLATE_TEST_CASE("long sequences' gradients are the same to the last bit for any number of threads", "[kernels]",
-                   float, double) {
+TEMPLATE_TEST_CASE("long sequences' gradients are the same to the last bit for any number of threads",
+                   "[kernels][threads]", float, double) {
   // More keys than one task goes over, and more than those of one round of tasks: their sums meet in the queries.
   ef::Rng rng(6);
   ef::ThreadPool pool(3);
@@ -271,7 +271,7 @@ TEST_CASE("a backward that does not fit throws, and writes nothing", "[kernels]"
   CHECK(message(0, {5, 6}, c.options) == "nothing was thrown");
 }
 
-TEST_CASE("a gradient that all heads and sequences share is the same for any number of threads", "[kernels]") {
+TEST_CASE("a gradient that all heads and sequences share is the same for any number of threads", "[kernels][threads]") {
   const std::uint64_t seed = 9;
   CAPTURE(seed);
   ef::Rng rng(seed);

@@ -67,7 +67,7 @@ TEMPLATE_TEST_CASE("attention is the same to the last bit wherever its matrices 
   }
 }
 
-TEMPLATE_TEST_CASE("rows that collide are copied, and nobody sees it", "[kernels]", float, double) {
+TEMPLATE_TEST_CASE("rows that collide are copied, and nobody sees it", "[kernels][threads]", float, double) {
   ef::Rng rng(3);
   ef::ThreadPool pool(2);
   // More keys than a tile has.
@@ -95,7 +95,8 @@ TEMPLATE_TEST_CASE("rows that collide are copied, and nobody sees it", "[kernels
   }
 }
 
-TEMPLATE_TEST_CASE("queries that go over many keys together get what each gets alone", "[kernels]", float, double) {
+TEMPLATE_TEST_CASE("queries that go over many keys together get what each gets alone", "[kernels][threads]", float,
+                   double) {
   ef::Rng rng(4);
   ef::ThreadPool pool(2);
   const AttentionCase<TestType> c({1, 1, 64, 61, {1560}, {4300}}, rng);  // more than a megabyte of keys and values

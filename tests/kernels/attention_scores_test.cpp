@@ -12,7 +12,7 @@ using ef::Matrix;
 using ef::Tensor;
 using namespace ef::testing;
 
-TEMPLATE_TEST_CASE("attention under every score agrees with its definition", "[kernels]", float, double) {
+TEMPLATE_TEST_CASE("attention under every score agrees with its definition", "[kernels][threads]", float, double) {
   ef::Rng rng(1);
   ef::ThreadPool pool(3);
   std::vector<AttentionSizes> sizes = attention_sizes(1);
@@ -49,7 +49,7 @@ TEST_CASE("gradients under every score agree with differences of its definition"
   }
 }
 
-TEST_CASE("biases get their gradients, the same for any number of threads", "[kernels]") {
+TEST_CASE("biases get their gradients, the same for any number of threads", "[kernels][threads]") {
   ef::Rng rng(3);
   ef::ThreadPool pool(3);
   const std::vector<AttentionSizes> sizes{{1, 1, 2, 3, {5}, {8}},

@@ -112,8 +112,8 @@ NaiveTensors check_attention(const AttentionCase<Scalar>& c, const TestedScore<S
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("a bias is repeated where a size is 1, and its gradient is summed there", "[kernels]", float,
-                   double) {
+TEMPLATE_TEST_CASE("a bias is repeated where a size is 1, and its gradient is summed there", "[kernels][threads]",
+                   float, double) {
   const std::uint64_t seed = 40;
   CAPTURE(seed);
   ef::Rng rng(seed);
@@ -148,7 +148,7 @@ TEMPLATE_TEST_CASE("a bias is repeated where a size is 1, and its gradient is su
   }
 }
 
-TEMPLATE_TEST_CASE("a mask is repeated where a size is 1", "[kernels]", float, double) {
+TEMPLATE_TEST_CASE("a mask is repeated where a size is 1", "[kernels][threads]", float, double) {
   const std::uint64_t seed = 42;
   CAPTURE(seed);
   ef::Rng rng(seed);
@@ -168,7 +168,7 @@ TEMPLATE_TEST_CASE("a mask is repeated where a size is 1", "[kernels]", float, d
   }
 }
 
-TEMPLATE_TEST_CASE("a causal mask has an offset for each sequence", "[kernels]", float, double) {
+TEMPLATE_TEST_CASE("a causal mask has an offset for each sequence", "[kernels][threads]", float, double) {
   const std::uint64_t seed = 43;
   CAPTURE(seed);
   ef::Rng rng(seed);
@@ -190,7 +190,7 @@ TEMPLATE_TEST_CASE("a causal mask has an offset for each sequence", "[kernels]",
   }
 }
 
-TEST_CASE("the gradient of a repeated bias has the same bits for any number of threads", "[kernels]") {
+TEST_CASE("the gradient of a repeated bias has the same bits for any number of threads", "[kernels][threads]") {
   const std::uint64_t seed = 41;
   CAPTURE(seed);
   ef::Rng rng(seed);

@@ -88,7 +88,7 @@ struct PaddedBatch {
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("padded tensors in any order of strides give what ragged matrices give", "[kernels]", float,
+TEMPLATE_TEST_CASE("padded tensors in any order of strides give what ragged matrices give", "[kernels][threads]", float,
                    double) {
   ef::ThreadPool pool(3);
   for (std::size_t order = 0; order < 5; ++order) {
@@ -155,7 +155,7 @@ TEMPLATE_TEST_CASE("padded tensors in any order of strides give what ragged matr
   }
 }
 
-TEST_CASE("long sequences of few heads share their keys among threads in tensors too", "[kernels]") {
+TEST_CASE("long sequences of few heads share their keys among threads in tensors too", "[kernels][threads]") {
   ef::Rng rng(3);
   ef::ThreadPool pool(3);
   const Tensor<float> x = Tensor<float>(random_matrix<float>(1300, 8, rng)).reshape({1, 1, 1300, 8});

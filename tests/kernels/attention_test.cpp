@@ -8,7 +8,7 @@ using ef::Index;
 using ef::Matrix;
 using namespace ef::testing;
 
-TEMPLATE_TEST_CASE("attention agrees with its definition", "[kernels]", float, double) {
+TEMPLATE_TEST_CASE("attention agrees with its definition", "[kernels][threads]", float, double) {
   const auto seed = GENERATE(1U, 2U);
   CAPTURE(seed);
   ef::Rng rng(seed);
@@ -119,7 +119,7 @@ TEMPLATE_TEST_CASE("a key_index that names no keys gives zeros, not the attentio
   CHECK(attend(no_hypotheses, ef::Unmasked{}).out.rows() == 0);
 }
 
-TEMPLATE_TEST_CASE("attention drops the weights that its draws say", "[kernels]", float, double) {
+TEMPLATE_TEST_CASE("attention drops the weights that its draws say", "[kernels][threads]", float, double) {
   ef::Rng rng(5);
   ef::ThreadPool pool(3);
   for (const double rate : {0.1, 0.5, 0.9}) {
@@ -141,7 +141,7 @@ TEMPLATE_TEST_CASE("attention drops the weights that its draws say", "[kernels]"
   }
 }
 
-TEST_CASE("attention that does not fit throws, and writes nothing", "[kernels]") {
+TEST_CASE("attention that does not fit throws, and writes nothing", "[kernels][threads]") {
   ef::Rng rng(6);
   const AttentionCase<float> c({2, 2, 4, 3, {5}, {7}}, rng);
   Matrix<float> out = Matrix<float>::Constant(9, 9, 3), log_sum_exp = Matrix<float>::Constant(9, 9, 3);

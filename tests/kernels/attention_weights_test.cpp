@@ -19,7 +19,7 @@ bool same(const Tensor<Scalar>& a, const Tensor<Scalar>& b) {
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("weights agree with their definition", "[kernels]", float, double) {
+TEMPLATE_TEST_CASE("weights agree with their definition", "[kernels][threads]", float, double) {
   ef::Rng rng(1);
   ef::ThreadPool pool(3);
   for (const AttentionSizes& s : attention_sizes()) {

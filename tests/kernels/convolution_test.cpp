@@ -77,7 +77,7 @@ Matrix<double> naive_gradient(const Matrix<double>& of, const std::function<Matr
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("convolution agrees with its definition", "[kernels]", float, double) {
+TEMPLATE_TEST_CASE("convolution agrees with its definition", "[kernels][threads]", float, double) {
   const std::uint64_t seed = 301;
   CAPTURE(seed);
   ef::Rng rng(seed);
@@ -104,7 +104,7 @@ TEMPLATE_TEST_CASE("convolution agrees with its definition", "[kernels]", float,
     }
 }
 
-TEST_CASE("the derivatives of convolution agree with its definition", "[kernels]") {
+TEST_CASE("the derivatives of convolution agree with its definition", "[kernels][threads]") {
   const std::uint64_t seed = 302;
   CAPTURE(seed);
   ef::Rng rng(seed);
@@ -122,7 +122,8 @@ TEST_CASE("the derivatives of convolution agree with its definition", "[kernels]
     }
 }
 
-TEMPLATE_TEST_CASE("convolution is the same every way at sizes that are cut into blocks", "[kernels]", float, double) {
+TEMPLATE_TEST_CASE("convolution is the same every way at sizes that are cut into blocks", "[kernels][threads]", float,
+                   double) {
   const std::uint64_t seed = 303;
   CAPTURE(seed);
   ef::Rng rng(seed);

@@ -65,7 +65,7 @@ Naive naive_cross_entropy(const Matrix<double>& logits, const std::vector<Token>
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("cross entropy agrees with its definition", "[kernels]", float, double) {
+TEMPLATE_TEST_CASE("cross entropy agrees with its definition", "[kernels][threads]", float, double) {
   const auto seed = GENERATE(191U, 192U);
   const auto smoothing = GENERATE(0.0, 0.1, 1.0);
   const auto reduction = GENERATE(Reduction::mean, Reduction::sum);

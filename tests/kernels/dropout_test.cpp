@@ -19,7 +19,7 @@ Matrix<double> mask(Index rows, Index cols, double rate, RandomKey k = drawn_key
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("dropout drops or scales, the same every way", "[kernels]", float, double) {
+TEMPLATE_TEST_CASE("dropout drops or scales, the same every way", "[kernels][threads]", float, double) {
   const auto rate = GENERATE(0.0, 1e-6, 0.1, 0.5, 0.9);
   CAPTURE(rate);
   ef::Rng rng(231);

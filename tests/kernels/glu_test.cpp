@@ -23,7 +23,7 @@ Matrix<Scalar> forward(const Matrix<Scalar>& x) {
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("the gated linear unit agrees with its definition", "[kernels]", float, double) {
+TEMPLATE_TEST_CASE("the gated linear unit agrees with its definition", "[kernels][threads]", float, double) {
   const std::uint64_t seed = 311;
   CAPTURE(seed);
   ef::Rng rng(seed);

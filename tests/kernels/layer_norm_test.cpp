@@ -50,7 +50,7 @@ std::vector<Matrix<Scalar>> backward(const Matrix<Scalar>& x, const Matrix<Scala
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("layer_norm agrees with its definition", "[kernels]", float, double) {
+TEMPLATE_TEST_CASE("layer_norm agrees with its definition", "[kernels][threads]", float, double) {
   const auto seed = GENERATE(61U, 62U);
   CAPTURE(seed);
   ef::Rng rng(seed);
@@ -82,7 +82,7 @@ TEST_CASE("layer_norm agrees with PyTorch", "[kernels]") {
   CHECK(max_error(ef::layer_norm(2 * by_columns, gain, bias, 4e-5), y) < 1e-15);
 }
 
-TEMPLATE_TEST_CASE("layer_norm of extreme rows", "[kernels]", float, double) {
+TEMPLATE_TEST_CASE("layer_norm of extreme rows", "[kernels][threads]", float, double) {
   const Matrix<TestType> gain = Matrix<TestType>::Ones(1, 4);
   const Matrix<TestType> bias = Matrix<TestType>::Zero(1, 4);
   Matrix<TestType> x(3, 4);
@@ -111,7 +111,7 @@ TEMPLATE_TEST_CASE("a row's layer_norm does not depend on where it lies", "[kern
                               ef::layer_norm(x, gain, bias)));
 }
 
-TEST_CASE("the derivatives of layer_norm agree with differences", "[kernels]") {
+TEST_CASE("the derivatives of layer_norm agree with differences", "[kernels][threads]") {
   ef::Rng rng(81);
   for (const Index features : {1, 2, 7, 17, 64}) {
     CAPTURE(features);
@@ -129,7 +129,7 @@ TEST_CASE("the derivatives of layer_norm agree with differences", "[kernels]") {
   }
 }
 
-TEMPLATE_TEST_CASE("the derivatives of layer_norm are the same every way", "[kernels]", float, double) {
+TEMPLATE_TEST_CASE("the derivatives of layer_norm are the same every way", "[kernels][threads]", float, double) {
   ef::Rng rng(91);
   for (const ef::Shape& s : {ef::Shape{3, 33}, {700, 50}, {5000, 17}, {3, 20000}}) {
     CAPTURE(s.rows, s.cols);
@@ -157,7 +157,7 @@ TEMPLATE_TEST_CASE("the derivatives of layer_norm are the same every way", "[ker
   }
 }
 
-TEST_CASE("layer_norm may work in place", "[kernels]") {
+TEST_CASE("layer_norm may work in place", "[kernels][threads]") {
   ef::Rng rng(95);
   const auto x = random_matrix<float>(4, 33, rng);
   const auto gain = random_matrix<float>(1, 33, rng);
@@ -209,7 +209,8 @@ TEST_CASE("layer_norm names what does not fit", "[kernels]") {
   CHECK(back(row, s, t, x, y, d_row, d_long) == "layer_norm: d_bias is [1 x 4], expected [1 x 3]");
 }
 
-TEMPLATE_TEST_CASE("a sum and its norm in one are the norm of the sum, to the last bit", "[kernels]", float, double) {
+TEMPLATE_TEST_CASE("a sum and its norm in one are the norm of the sum, to the last bit", "[kernels][threads]", float,
+                   double) {
   ef::Rng rng(231);
   for (const ef::Shape& s : odd_shapes()) {
     CAPTURE(s.rows, s.cols);

@@ -27,8 +27,8 @@ struct Case {
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("the loss in chunks, and its gradients, are those of the logits all at once", "[kernels]", float,
-                   double) {
+TEMPLATE_TEST_CASE("the loss in chunks, and its gradients, are those of the logits all at once", "[kernels][threads]",
+                   float, double) {
   const std::uint64_t seed = 17;
   CAPTURE(seed);
   ef::Rng rng(seed);
@@ -76,7 +76,8 @@ TEMPLATE_TEST_CASE("the loss in chunks, and its gradients, are those of the logi
       }
 }
 
-TEMPLATE_TEST_CASE("linear_cross_entropy_with_gradients equals forward and backward", "[kernels]", float, double) {
+TEMPLATE_TEST_CASE("linear_cross_entropy_with_gradients equals forward and backward", "[kernels][threads]", float,
+                   double) {
   ef::Rng rng(21);
   ef::ThreadPool pool(3);
   for (const Index vocabulary_size : {7, 70000})  // the second in chunks of 64 tokens
@@ -130,7 +131,8 @@ TEST_CASE("a loss in chunks names what does not fit", "[kernels]") {
         }) == "cross_entropy: d_x is [3 x 1], expected [4 x 3]");
 }
 
-TEST_CASE("linear cross entropy in bfloat16 equals a linear layer in bfloat16 and cross entropy", "[kernels]") {
+TEST_CASE("linear cross entropy in bfloat16 equals a linear layer in bfloat16 and cross entropy",
+          "[kernels][threads]") {
   const std::uint64_t seed = 20;
   CAPTURE(seed);
   ef::Rng rng(seed);

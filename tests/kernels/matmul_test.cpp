@@ -41,7 +41,8 @@ double dot_tolerance(Index depth) {
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("matmul and its derivatives agree with their definition, every way", "[kernels]", float, double) {
+TEMPLATE_TEST_CASE("matmul and its derivatives agree with their definition, every way", "[kernels][threads]", float,
+                   double) {
   ef::Rng rng(1);
   for (const auto& [m, k, n] : sizes()) {
     CAPTURE(m, k, n);
@@ -65,7 +66,8 @@ TEMPLATE_TEST_CASE("matmul and its derivatives agree with their definition, ever
   }
 }
 
-TEMPLATE_TEST_CASE("linear and its derivatives agree with their definition, every way", "[kernels]", float, double) {
+TEMPLATE_TEST_CASE("linear and its derivatives agree with their definition, every way", "[kernels][threads]", float,
+                   double) {
   ef::Rng rng(2);
   for (const auto& [tokens, inputs, outputs] : sizes()) {
     CAPTURE(tokens, inputs, outputs);
@@ -145,7 +147,7 @@ TEMPLATE_TEST_CASE("a row's result is the same to the last bit alone and in any 
     CHECK(identical<TestType>(ef::matmul(x, weight.row(j).transpose()), by_columns.col(j)));
 }
 
-TEMPLATE_TEST_CASE("a product divided among threads is the same to the last bit", "[kernels]", float, double) {
+TEMPLATE_TEST_CASE("a product divided among threads is the same to the last bit", "[kernels][threads]", float, double) {
   ef::Rng rng(14);
   ef::ThreadPool pool(3);
   for (const ef::Shape s : {ef::Shape{63, 200}, ef::Shape{64, 1}, ef::Shape{128, 128}, ef::Shape{245, 37},
@@ -161,7 +163,7 @@ TEMPLATE_TEST_CASE("a product divided among threads is the same to the last bit"
   }
 }
 
-TEMPLATE_TEST_CASE("matmul takes any Eigen matrices", "[kernels]", float, double) {
+TEMPLATE_TEST_CASE("matmul takes any Eigen matrices", "[kernels][threads]", float, double) {
   using ByColumns = Eigen::Matrix<TestType, Eigen::Dynamic, Eigen::Dynamic>;
   ef::Rng rng(5);
   const auto a = random_matrix<TestType>(6, 9, rng);

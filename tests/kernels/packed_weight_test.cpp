@@ -31,8 +31,8 @@ Matrix<double> activations(ef::WeightType type, const Matrix<float>& x) {
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("a linear map by a packed weight is that by the weight itself, to the last bit", "[kernels]", float,
-                   double) {
+TEMPLATE_TEST_CASE("a linear map by a packed weight is that by the weight itself, to the last bit",
+                   "[kernels][threads]", float, double) {
   const std::uint64_t seed = 5;
   CAPTURE(seed);
   ef::Rng rng(seed);
@@ -73,7 +73,8 @@ TEST_CASE("a packed weight that does not fit is named", "[kernels]") {
         "linear: y is [2 x 4], expected [2 x 3]");
 }
 
-TEST_CASE("a linear map by a low-precision weight is the product of the rounded numbers, in every call", "[kernels]") {
+TEST_CASE("a linear map by a low-precision weight is the product of the rounded numbers, in every call",
+          "[kernels][threads]") {
   const std::uint64_t seed = 6;
   CAPTURE(seed);
   ef::Rng rng(seed);
@@ -166,7 +167,7 @@ TEST_CASE("a row with a NaN or an infinity does not become finite by rounding it
   }
 }
 
-TEST_CASE("the epilogue sees each block of a product with a low-precision weight once", "[kernels]") {
+TEST_CASE("the epilogue sees each block of a product with a low-precision weight once", "[kernels][threads]") {
   ef::Rng rng(8);
   ef::ThreadPool pool(3);
   for (const ef::WeightType type : reduced_types) {
@@ -201,7 +202,7 @@ TEST_CASE("low-precision weights need floats", "[kernels]") {
         "PackedWeight: the type is bfloat16, expected float32 for a weight that is not of floats");
 }
 
-TEST_CASE("rows of a packed low-precision table are gathered as floats", "[kernels]") {
+TEST_CASE("rows of a packed low-precision table are gathered as floats", "[kernels][threads]") {
   const std::uint64_t seed = 14;
   CAPTURE(seed);
   ef::Rng rng(seed);

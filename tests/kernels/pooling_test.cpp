@@ -55,7 +55,7 @@ TEST_CASE("windows lie within their sequences, and the last may be shorter", "[k
       }
 }
 
-TEMPLATE_TEST_CASE("pooling agrees with its definition", "[kernels]", float, double) {
+TEMPLATE_TEST_CASE("pooling agrees with its definition", "[kernels][threads]", float, double) {
   const std::uint64_t seed = 321;
   CAPTURE(seed);
   ef::Rng rng(seed);
@@ -92,7 +92,7 @@ TEMPLATE_TEST_CASE("pooling agrees with its definition", "[kernels]", float, dou
       }
 }
 
-TEST_CASE("the gradient of a maximum goes to the first of equals", "[kernels]") {
+TEST_CASE("the gradient of a maximum goes to the first of equals", "[kernels][threads]") {
   const float infinity = std::numeric_limits<float>::infinity(), nan = std::numeric_limits<float>::quiet_NaN();
   const Matrix<float> x{{1, -infinity, 2, 0}, {3, -infinity, nan, -0.0F}, {3, -infinity, 5, 0}};
   const std::vector<RowRange> all{{0, 3}};
@@ -105,7 +105,7 @@ TEST_CASE("the gradient of a maximum goes to the first of equals", "[kernels]") 
   CHECK(identical<float>(backward<float>(Pooling::maximum, x, all, Matrix<float>::Constant(1, 4, 7)), d_x));
 }
 
-TEST_CASE("an empty sequence pools to zeros, and no batch to nothing", "[kernels]") {
+TEST_CASE("an empty sequence pools to zeros, and no batch to nothing", "[kernels][threads]") {
   const Matrix<double> x = Matrix<double>::Ones(2, 3);
   for (const Pooling pooling : {Pooling::maximum, Pooling::mean}) {
     const auto ranges = ef::sequence_ranges(RowOffsets{0, 2, 2});

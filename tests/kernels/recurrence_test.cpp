@@ -76,7 +76,7 @@ TEMPLATE_TEST_CASE("recurrent layers follow their equations", "[kernels]", float
       }
 }
 
-TEST_CASE("a sequence's states are the same alone, in any batch, and by any number of threads", "[kernels]") {
+TEST_CASE("a sequence's states are the same alone, in any batch, and by any number of threads", "[kernels][threads]") {
   const std::uint64_t seed = 602;
   CAPTURE(seed);
   ef::Rng rng(seed);
@@ -118,7 +118,7 @@ TEST_CASE("a sequence's states are the same alone, in any batch, and by any numb
   }
 }
 
-TEST_CASE("recurrent layers refuse shapes that do not fit", "[kernels]") {
+TEST_CASE("recurrent layers refuse shapes that do not fit", "[kernels][threads]") {
   ef::Rng rng(603);
   const Layer<double> good(ef::RecurrentCell::gru, 4, mixed_lengths, false, rng);
   const auto message = [&](auto change) {

@@ -44,7 +44,7 @@ std::vector<Matrix<Scalar>> backward(const Matrix<Scalar>& x, const Matrix<Scala
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("rms_norm agrees with its definition", "[kernels]", float, double) {
+TEMPLATE_TEST_CASE("rms_norm agrees with its definition", "[kernels][threads]", float, double) {
   const auto seed = GENERATE(101U, 102U);
   CAPTURE(seed);
   ef::Rng rng(seed);
@@ -71,7 +71,7 @@ TEST_CASE("rms_norm agrees with PyTorch", "[kernels]") {
   CHECK(max_error(ef::rms_norm(2 * by_columns, gain, 4e-6), y) < 1e-15);
 }
 
-TEMPLATE_TEST_CASE("rms_norm of extreme rows", "[kernels]", float, double) {
+TEMPLATE_TEST_CASE("rms_norm of extreme rows", "[kernels][threads]", float, double) {
   const Matrix<TestType> gain = Matrix<TestType>::Constant(1, 4, 2);
   Matrix<TestType> x(3, 4);
   x << 1e4F, -1e4F, 1e4F, -1e4F, 0, 0, 0, 0, 1e15F, -1e15F, 1e15F, -1e15F;
@@ -85,7 +85,7 @@ TEMPLATE_TEST_CASE("rms_norm of extreme rows", "[kernels]", float, double) {
   CHECK((d[1].array() == TestType(0)).all());
 }
 
-TEST_CASE("the derivatives of rms_norm agree with differences", "[kernels]") {
+TEST_CASE("the derivatives of rms_norm agree with differences", "[kernels][threads]") {
   ef::Rng rng(111);
   for (const Index features : {1, 2, 7, 17, 64}) {
     CAPTURE(features);
@@ -100,7 +100,7 @@ TEST_CASE("the derivatives of rms_norm agree with differences", "[kernels]") {
   }
 }
 
-TEMPLATE_TEST_CASE("the derivatives of rms_norm are the same every way", "[kernels]", float, double) {
+TEMPLATE_TEST_CASE("the derivatives of rms_norm are the same every way", "[kernels][threads]", float, double) {
   ef::Rng rng(121);
   for (const ef::Shape& s : {ef::Shape{3, 33}, {700, 50}, {5000, 17}, {3, 20000}}) {
     CAPTURE(s.rows, s.cols);
@@ -122,7 +122,7 @@ TEMPLATE_TEST_CASE("the derivatives of rms_norm are the same every way", "[kerne
   }
 }
 
-TEST_CASE("rms_norm may work in place", "[kernels]") {
+TEST_CASE("rms_norm may work in place", "[kernels][threads]") {
   ef::Rng rng(125);
   const auto x = random_matrix<float>(4, 33, rng);
   const auto gain = random_matrix<float>(1, 33, rng);

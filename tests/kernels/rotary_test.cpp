@@ -44,8 +44,8 @@ std::vector<Index> some_positions(Index count, Index below, ef::Rng& rng) {
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("rotary positions agree with their definition, and the backward turns back", "[kernels]", float,
-                   double) {
+TEMPLATE_TEST_CASE("rotary positions agree with their definition, and the backward turns back", "[kernels][threads]",
+                   float, double) {
   ef::Rng rng(1);
   ef::ThreadPool pool(3);
   for (const ef::RotaryPairs pairs : {ef::RotaryPairs::interleaved, ef::RotaryPairs::halves})

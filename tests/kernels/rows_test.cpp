@@ -24,7 +24,7 @@ std::vector<Id> random_ids(Index count, Index vocabulary_size, ef::Rng& rng) {
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("rows are gathered, and gradients go back", "[kernels]", float, double) {
+TEMPLATE_TEST_CASE("rows are gathered, and gradients go back", "[kernels][threads]", float, double) {
   const auto seed = GENERATE(171U, 172U);
   CAPTURE(seed);
   ef::Rng rng(seed);

@@ -27,7 +27,7 @@ Matrix<double> naive_softmax(const Matrix<double>& x, bool logarithm) {
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("softmax and log_softmax agree with their definition", "[kernels]", float, double) {
+TEMPLATE_TEST_CASE("softmax and log_softmax agree with their definition", "[kernels][threads]", float, double) {
   const auto seed = GENERATE(11U, 12U);
   CAPTURE(seed);
   ef::Rng rng(seed);
@@ -143,7 +143,7 @@ TEMPLATE_TEST_CASE("softmax takes any Eigen matrix, and may work in place", "[ke
   CHECK(identical<TestType>(in_place, d_x));
 }
 
-TEST_CASE("the derivatives of softmax and log_softmax agree with differences", "[kernels]") {
+TEST_CASE("the derivatives of softmax and log_softmax agree with differences", "[kernels][threads]") {
   ef::Rng rng(41);
   for (const Index cols : {1, 2, 7, 17, 64}) {
     CAPTURE(cols);
@@ -162,7 +162,7 @@ TEST_CASE("the derivatives of softmax and log_softmax agree with differences", "
   }
 }
 
-TEMPLATE_TEST_CASE("the derivatives of softmax are the same every way", "[kernels]", float, double) {
+TEMPLATE_TEST_CASE("the derivatives of softmax are the same every way", "[kernels][threads]", float, double) {
   ef::Rng rng(51);
   for (const ef::Shape& s : odd_shapes()) {
     CAPTURE(s.rows, s.cols);

@@ -68,7 +68,8 @@ std::vector<AttentionSizes> some_sizes() {
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("weights are summed by clipped distance, for any number of threads", "[kernels]", float, double) {
+TEMPLATE_TEST_CASE("weights are summed by clipped distance, for any number of threads", "[kernels][threads]", float,
+                   double) {
   const std::uint64_t seed = 8;
   CAPTURE(seed);
   ef::Rng rng(seed);
@@ -105,7 +106,7 @@ TEST_CASE("keys by index are those in order", "[kernels]") {
   CHECK(w == expected);
 }
 
-TEST_CASE("gradients of weights by distance agree with differences of their definition", "[kernels]") {
+TEST_CASE("gradients of weights by distance agree with differences of their definition", "[kernels][threads]") {
   const std::uint64_t seed = 10;
   CAPTURE(seed);
   ef::Rng rng(seed);
@@ -175,7 +176,7 @@ TEST_CASE("sinks take their share of weights by distance", "[kernels]") {
     for (Index i = 0; i < 5; ++i) CHECK(std::abs(w.row(i).segment(3 * h, 3).sum() - weights.row(h, i).sum()) < 1e-14);
 }
 
-TEST_CASE("gradients of sinks through weights by distance agree with differences", "[kernels]") {
+TEST_CASE("gradients of sinks through weights by distance agree with differences", "[kernels][threads]") {
   const std::uint64_t seed = 12;
   CAPTURE(seed);
   ef::Rng rng(seed);

@@ -52,7 +52,7 @@ TEST_CASE("a convolutional encoder sees its receptive field, and no future if it
 }
 
 TEST_CASE("a convolutional encoder gives each sequence what it has alone, packed or not, with any threads",
-          "[layers]") {
+          "[layers][threads]") {
   const std::uint64_t seed = 363;
   CAPTURE(seed);
   ef::Rng rng(seed);

@@ -44,7 +44,7 @@ TEST_CASE("the vector of padding_idx begins as zeros, and lookups give it no gra
   CHECK_THROWS_AS(embedding({}, tokens), ef::Error);
 }
 
-TEST_CASE("an embedding with packed weights looks up the rounded vectors", "[layers]") {
+TEST_CASE("an embedding with packed weights looks up the rounded vectors", "[layers][threads]") {
   const std::uint64_t seed = 26;
   CAPTURE(seed);
   ef::Rng rng(seed);

@@ -48,7 +48,7 @@ const auto every_score = {AlignmentScore::dot, AlignmentScore::general, Alignmen
 
 }  // namespace
 
-TEST_CASE("global attention is the softmax of its score", "[layers]") {
+TEST_CASE("global attention is the softmax of its score", "[layers][threads]") {
   const std::uint64_t seed = 61;
   CAPTURE(seed);
   ef::Rng rng(seed);

@@ -64,7 +64,7 @@ TEST_CASE("gradients of multi-head attention: self, cross, grouped, other widths
   }
 }
 
-TEST_CASE("recorded weights are those that were used; threads change nothing", "[layers]") {
+TEST_CASE("recorded weights are those that were used; threads change nothing", "[layers][threads]") {
   const std::uint64_t seed = 33;
   CAPTURE(seed);
   ef::Rng rng(seed);

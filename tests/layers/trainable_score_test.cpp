@@ -44,7 +44,7 @@ std::set<std::string> names_of(const auto& layer) {
 
 }  // namespace
 
-TEST_CASE("a layer with a learned score and sinks is the double loop over queries and keys", "[layers]") {
+TEST_CASE("a layer with a learned score and sinks is the double loop over queries and keys", "[layers][threads]") {
   const std::uint64_t seed = 181;
   const bool narrow = GENERATE(false, true);  // with a window and a cap
   const bool causal = GENERATE(false, true);

@@ -150,7 +150,7 @@ TEST_CASE("a sentence's guided loss does not depend on its batch", "[models]") {
   CHECK(weights_of(ef::translation_batch(sentences, sentences, all)).middleRows(8, 4) == alone);
 }
 
-TEST_CASE("guided alignment teaches links that copying does not need", "[models]") {
+TEST_CASE("guided alignment teaches links that copying does not need", "[models][long]") {
   const std::uint64_t seed = 784;
   const bool recurrent = GENERATE(false, true);
   CAPTURE(seed, recurrent);

@@ -46,7 +46,7 @@ TEST_CASE("a recurrent model's loss is the cross entropy of its logits", "[model
   }
 }
 
-TEST_CASE("a sentence's logits are the same alone, in any batch, and by any number of threads", "[models]") {
+TEST_CASE("a sentence's logits are the same alone, in any batch, and by any number of threads", "[models][threads]") {
   const std::uint64_t seed = 652;
   CAPTURE(seed);
   ef::Rng rng(seed);
@@ -122,7 +122,7 @@ TEST_CASE("weights of attention are recorded for every target word, fed or not",
   }
 }
 
-TEST_CASE("recurrent models learn to copy a batch", "[models]") {
+TEST_CASE("recurrent models learn to copy a batch", "[models][long]") {
   const std::uint64_t seed = 654;
   CAPTURE(seed);
   for (ef::RecurrentSeq2SeqOptions options : ef::testing::kinds_of_recurrent_models()) {

@@ -160,7 +160,7 @@ TEST_CASE("hypotheses in pages of any size have the logits of the whole model", 
   CHECK(state.memory_cache().table().used_pages() == 0);
 }
 
-TEST_CASE("a hypothesis has the bits that it has alone, whatever is decoded beside it", "[models]") {
+TEST_CASE("a hypothesis has the bits that it has alone, whatever is decoded beside it", "[models][threads]") {
   const std::uint64_t seed = GENERATE(79U, 80U);
   const ef::PositionEncoding positions = GENERATE(from_range(ef::position_encodings));
   CAPTURE(seed, ef::to_string(positions));

@@ -38,7 +38,7 @@ TEST_CASE("gradients of the gated linear unit", "[ops]") {
   }
 }
 
-TEST_CASE("an activated linear map is the same with a tape and without, packed or not", "[ops]") {
+TEST_CASE("an activated linear map is the same with a tape and without, packed or not", "[ops][threads]") {
   const std::uint64_t seed = 16;
   CAPTURE(seed);
   ef::Rng rng(seed);

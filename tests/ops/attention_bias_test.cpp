@@ -53,7 +53,7 @@ TEST_CASE("a learned bias of a ragged batch is that of the definition, with its 
   ef::testing::check_op({q, k, bias}, attend);
 }
 
-TEST_CASE("a learned bias gets the same gradient for any number of threads", "[ops]") {
+TEST_CASE("a learned bias gets the same gradient for any number of threads", "[ops][threads]") {
   const std::uint64_t seed = 53;
   CAPTURE(seed);
   ef::Rng rng(seed);

@@ -43,7 +43,7 @@ Matrix<double> naive_weights(const RaggedHeads& in, Index head, bool has_sinks, 
 
 }  // namespace
 
-TEST_CASE("differentiable attention weights are those of the definition", "[ops]") {
+TEST_CASE("differentiable attention weights are those of the definition", "[ops][threads]") {
   const std::uint64_t seed = 775;
   CAPTURE(seed);
   ef::Rng rng(seed);

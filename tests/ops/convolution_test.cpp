@@ -27,7 +27,7 @@ TEST_CASE("gradients of a convolution", "[ops]") {
   });
 }
 
-TEST_CASE("a convolution is the same with a tape and without, packed or not", "[ops]") {
+TEST_CASE("a convolution is the same with a tape and without, packed or not", "[ops][threads]") {
   const std::uint64_t seed = 332;
   CAPTURE(seed);
   ef::Rng rng(seed);

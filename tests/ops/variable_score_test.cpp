@@ -231,7 +231,7 @@ TEST_CASE("heads that share a parameter add up their gradients", "[ops]") {
   CHECK(std::abs(two - 2 * 0.75 * square) < 1e-13);
 }
 
-TEST_CASE("threads change no bit of a score's gradients", "[ops]") {
+TEST_CASE("threads change no bit of a score's gradients", "[ops][threads]") {
   ef::Rng rng(85);
   const Batch b(300, rng);
   const std::vector<Matrix<double>> p = random_parameters(rng);

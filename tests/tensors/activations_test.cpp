@@ -36,7 +36,7 @@ void for_each_activation(Check check) {
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("activations of tensors have the bits of those of matrices", "[tensors]", float, double) {
+TEMPLATE_TEST_CASE("activations of tensors have the bits of those of matrices", "[tensors][threads]", float, double) {
   ef::ThreadPool pool(3);
   for (const ef::Sizes& shape :
        {ef::Sizes{}, ef::Sizes{1}, ef::Sizes{2, 3, 5}, ef::Sizes{7, 0}, ef::Sizes{3, 1024}, ef::Sizes{5, 211, 31}}) {
@@ -57,7 +57,7 @@ TEMPLATE_TEST_CASE("activations of tensors have the bits of those of matrices", 
   }
 }
 
-TEMPLATE_TEST_CASE("activations read any strides, expressions and temporaries", "[tensors]", float, double) {
+TEMPLATE_TEST_CASE("activations read any strides, expressions and temporaries", "[tensors][threads]", float, double) {
   Tensor<TestType> x = random_tensor<TestType>({4, 5, 6}, 3), d_y = random_tensor<TestType>({4, 5, 6}, 4);
   for_each_activation([&](auto function, auto backward, auto, auto) {
     const Tensor<TestType> y = function(x, nullptr), d_x = backward(x, d_y, nullptr);
@@ -76,7 +76,7 @@ TEMPLATE_TEST_CASE("activations read any strides, expressions and temporaries", 
   });
 }
 
-TEST_CASE("activations agree with their definitions and derivatives with differences", "[tensors]") {
+TEST_CASE("activations agree with their definitions and derivatives with differences", "[tensors][threads]") {
   const Tensor<double> x = random_tensor<double>({3, 7}, 5), d_y = random_tensor<double>({3, 7}, 6);
   for (Index i = 0; i < x.size(); ++i) {
     const double v = x.data()[i], inner_tanh = std::sqrt(2 / 3.14159265358979323846) * (v + 0.044715 * v * v * v);

@@ -50,7 +50,7 @@ std::vector<CrossEntropyOptions> all_options() {
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("cross entropy of tensors has the bits of the kernel", "[tensors]", float, double) {
+TEMPLATE_TEST_CASE("cross entropy of tensors has the bits of the kernel", "[tensors][threads]", float, double) {
   ef::ThreadPool pool(3);
   const Tensor<TestType> logits = random_tensor<TestType>({3, 4, 5}, 1);
   const std::vector<Token> labels(some_labels().data(), some_labels().data() + 12);

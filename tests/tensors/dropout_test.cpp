@@ -9,7 +9,7 @@ using ef::Tensor;
 using Eigen::half;
 using namespace ef::testing;
 
-TEMPLATE_TEST_CASE("dropout of a tensor has the bits of dropout of its rows", "[tensors]", float, double) {
+TEMPLATE_TEST_CASE("dropout of a tensor has the bits of dropout of its rows", "[tensors][threads]", float, double) {
   ef::ThreadPool pool(3);
   ef::Rng rng(3);
   const ef::RandomKey key = rng.split();

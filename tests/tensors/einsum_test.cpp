@@ -175,7 +175,7 @@ void check_equation(const std::string& equation, const Others&... others) {
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("random equations", "[tensors]", double, float, int) {
+TEMPLATE_TEST_CASE("random equations", "[tensors][threads]", double, float, int) {
   constexpr bool is_float = std::is_same_v<TestType, float>;
   ef::ThreadPool threads(3);
   for (std::uint64_t seed = 0; seed < (std::is_same_v<TestType, double> ? 2000 : 600); ++seed) {
@@ -191,7 +191,7 @@ TEMPLATE_TEST_CASE("random equations", "[tensors]", double, float, int) {
   }
 }
 
-TEST_CASE("the equations of attention", "[tensors]") {
+TEST_CASE("the equations of attention", "[tensors][threads]") {
   ef::Rng rng(7);
   const Tensor<float> x = random_entries<float>({2, 5, 12}, rng), weight = random_entries<float>({3, 12, 4}, rng);
   check_equation<float>("btd,hde->bhte", x, weight);
@@ -210,7 +210,7 @@ TEST_CASE("the equations of attention", "[tensors]") {
                          random_entries<double>({3, 8, 11, 5}, rng));
 }
 
-TEST_CASE("the equations of linear algebra", "[tensors]") {
+TEST_CASE("the equations of linear algebra", "[tensors][threads]") {
   ef::Rng rng(8);
   const Tensor<double> a = random_entries<double>({6, 6}, rng), b = random_entries<double>({6, 5}, rng);
   const Tensor<double> u = random_entries<double>({6}, rng), v = random_entries<double>({5}, rng);
@@ -243,7 +243,7 @@ TEST_CASE("the equations of linear algebra", "[tensors]") {
   CHECK(einsum(",", Tensor<int>({}, 2), Tensor<int>({}, 4)).item() == 8);
 }
 
-TEST_CASE("long sums, and products larger than a block", "[tensors]") {
+TEST_CASE("long sums, and products larger than a block", "[tensors][threads]") {
   ef::Rng rng(9);
   check_equation<float>("ijk,kjl->il", random_entries<float>({70, 9, 11}, rng),
                         random_entries<float>({11, 9, 90}, rng));
@@ -265,7 +265,7 @@ TEST_CASE("more than two operands are contracted in the cheapest order", "[tenso
   CHECK(largest_difference(power, {3, 3}, [](const Sizes&) { return 1.0 / 3; }) <= rounding<double>(16));
 }
 
-TEST_CASE("tensors of eight dimensions", "[tensors]") {
+TEST_CASE("tensors of eight dimensions", "[tensors][threads]") {
   ef::Rng rng(10);
   const Sizes two = Sizes::of_rank(8, 2);
   const Tensor<double> x = random_entries<double>(two, rng), y = random_entries<double>({2, 3}, rng);

@@ -35,7 +35,7 @@ const std::vector<std::pair<Sizes, int>> cases{
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("the gated linear unit of tensors agrees with its definition", "[tensors]", float, double) {
+TEMPLATE_TEST_CASE("the gated linear unit of tensors agrees with its definition", "[tensors][threads]", float, double) {
   const std::uint64_t seed = 71;
   CAPTURE(seed);
   ef::ThreadPool pool(3);

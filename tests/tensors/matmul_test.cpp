@@ -119,7 +119,7 @@ TEST_CASE("products of expressions, temporaries and Eigen's matrices", "[tensors
   CHECK(matmul(Tensor<Index>({2, 2}, 3), Tensor<Index>({2}, Index{1} << 40))(1) == 6 * (Index{1} << 40));
 }
 
-TEST_CASE("larger products do not depend on threads", "[tensors]") {
+TEST_CASE("larger products do not depend on threads", "[tensors][threads]") {
   ef::ThreadPool threads(3);
   ef::Rng rng(3);
   const auto random = [&](const Sizes& shape) {

@@ -249,7 +249,7 @@ TEST_CASE("the derivatives along any dimension agree with differences", "[tensor
   }
 }
 
-TEST_CASE("threads change no bit, and 16-bit entries are computed as float", "[tensors]") {
+TEST_CASE("threads change no bit, and 16-bit entries are computed as float", "[tensors][threads]") {
   ef::ThreadPool pool(3);
   const Tensor<float> x = random_tensor<float>({60, 20, 50}, 31), d_y = random_tensor<float>(x.shape(), 32);
   for (const Index d : {0, 2}) {

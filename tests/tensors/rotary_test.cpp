@@ -36,8 +36,8 @@ Tensor<double> naive(const Tensor<double>& x, Index rotated, const Tensor<Index>
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("rotary of tensors agrees with its definition and with the matrix function", "[tensors]", float,
-                   double) {
+TEMPLATE_TEST_CASE("rotary of tensors agrees with its definition and with the matrix function", "[tensors][threads]",
+                   float, double) {
   ef::ThreadPool pool(3);
   const Tensor<Index> positions = ef::tensor<Index>({{0, 1, 2, 3, 4}, {9, 7, 5, 3, 0}});
   const Tensor<TestType> x = random_tensor<TestType>({2, 3, 5, 8}, 1);

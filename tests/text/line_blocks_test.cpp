@@ -62,7 +62,7 @@ std::string scan_message(const std::vector<std::filesystem::path>& paths, const 
 
 }  // namespace
 
-TEST_CASE("blocks hold the lines of the files", "[text]") {
+TEST_CASE("blocks hold the lines of the files", "[text][threads]") {
   const unsigned seed = std::random_device()();
   CAPTURE(seed);
   std::mt19937 random(seed);
@@ -102,7 +102,7 @@ TEST_CASE("blocks hold the lines of the files", "[text]") {
   }
 }
 
-TEST_CASE("blocks of faulty files are refused, with any number of threads", "[text]") {
+TEST_CASE("blocks of faulty files are refused, with any number of threads", "[text][threads]") {
   const ef::testing::TemporaryFolder folder;
   const auto write = [&](const char* name, const std::string& bytes) { return write_bytes(folder / name, bytes); };
   const auto name = [&](const char* file) { return ef::path_text(folder / file); };
@@ -143,7 +143,7 @@ TEST_CASE("a block of a file that has changed is refused", "[text]") {
 }
 
 #ifndef _WIN32
-TEST_CASE("the text of a pipe is kept", "[text]") {
+TEST_CASE("the text of a pipe is kept", "[text][threads]") {
   const ef::testing::TemporaryFolder folder;
   const std::filesystem::path pipe = folder / "pipe", file = write_bytes(folder / "file", "1\n2\n3\n4\n5\n");
   REQUIRE(mkfifo(pipe.c_str(), 0600) == 0);

@@ -233,7 +233,7 @@ TEST_CASE("draws depend on the seed and the line alone", "[text]") {
   }
 }
 
-TEST_CASE("unigram models draw each split in proportion to its probability to the power alpha", "[text]") {
+TEST_CASE("unigram models draw each split in proportion to its probability to the power alpha", "[text][long]") {
   const std::uint64_t seed = 20261131;
   const Strings learnt = simple_lines(4);
   for (const Subwords& model : kinds_of_models(learnt, 300)) {

@@ -65,7 +65,7 @@ TEST_CASE("Adam and AdamW are the algorithms of their papers", "[train]") {
   CHECK(model.frozen.value(0, 0) == 0);  // it had no gradient
 }
 
-TEST_CASE("an update is the same for any number of threads", "[train]") {
+TEST_CASE("an update is the same for any number of threads", "[train][threads]") {
   ef::Rng rng(52);
   ef::Parameter<float> one(ef::testing::random_matrix<float>(300, 257, rng)), many = one;
   const auto g = ef::testing::random_matrix<float>(300, 257, rng);

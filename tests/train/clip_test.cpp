@@ -31,7 +31,7 @@ TEST_CASE("the global norm is that of all gradients together", "[train]") {
   CHECK(ef::clip_factor(norm, 0) == 1);
 }
 
-TEST_CASE("the global norm does not depend on the number of threads", "[train]") {
+TEST_CASE("the global norm does not depend on the number of threads", "[train][threads]") {
   ef::Rng rng(3);
   ef::ThreadPool pool(3);
   const TwoMatrices pair;

@@ -75,7 +75,7 @@ bool same_bits(const ef::Matrix<float>& a, const ef::Matrix<float>& b) {
 
 }  // namespace
 
-TEST_CASE("gradients of all ranks sum to the same bits for every number of ranks", "[train]") {
+TEST_CASE("gradients of all ranks sum to the same bits for every number of ranks", "[train][threads]") {
   OddSizes model;
   for (const ef::Index leaves : {1, 2, 3, 4, 5, 6, 8, 11}) {
     const ef::Matrix<float> small = summed_slopes(model.small, 0, leaves),
@@ -104,7 +104,7 @@ TEST_CASE("gradients of all ranks sum to the same bits for every number of ranks
   }
 }
 
-TEST_CASE("a model trained by several ranks has the bits of one process", "[train]") {
+TEST_CASE("a model trained by several ranks has the bits of one process", "[train][threads]") {
   ef::TransformerOptions shape = ef::testing::small_transformer();
   shape.layer.dropout = 0.2;
   const auto train = [&](ef::Ranks* ranks, ef::Index accumulate, std::vector<double>& losses) {
@@ -147,7 +147,7 @@ TEST_CASE("a model trained by several ranks has the bits of one process", "[trai
   }
 }
 
-TEST_CASE("a loss that is not finite on one rank stops all ranks", "[train]") {
+TEST_CASE("a loss that is not finite on one rank stops all ranks", "[train][threads]") {
   std::mutex mutex;
   ef::Index stopped = 0;
   ef::testing::run_ranks(3, [&](ef::Ranks& ranks) {

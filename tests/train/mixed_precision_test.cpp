@@ -55,7 +55,7 @@ ef::Transformer<float> copying_transformer(double dropout) {
 
 }  // namespace
 
-TEST_CASE("training in bfloat16 gives equal bits for any number of threads", "[train]") {
+TEST_CASE("training in bfloat16 gives equal bits for any number of threads", "[train][threads]") {
   ef::ThreadPool one(1), two(2), three(3);
   std::vector<std::uint64_t> hashes;
   for (ef::Threads* threads : {static_cast<ef::Threads*>(nullptr), static_cast<ef::Threads*>(&one),
@@ -92,7 +92,7 @@ TEST_CASE("a sentence's logits in bfloat16 do not depend on its batch", "[train]
   }
 }
 
-TEST_CASE("a Transformer learns in bfloat16 as in float", "[train]") {
+TEST_CASE("a Transformer learns in bfloat16 as in float", "[train][long]") {
   // The rate falls to 0, since losses at a constant rate differ more from update to update than from type to type.
   const auto schedule = [](Index update) { return 0.01 * (1 - static_cast<double>(update) / 401); };
   ef::Transformer<float> in_float = copying_transformer(0), in_bfloat16 = in_float;

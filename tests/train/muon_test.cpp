@@ -84,7 +84,7 @@ std::vector<ef::Matrix<double>> add_gradients(const Net& net, ef::Gradients<doub
 
 }  // namespace
 
-TEST_CASE("Newton-Schulz equals its definition, and nearly makes matrices orthogonal", "[train]") {
+TEST_CASE("Newton-Schulz equals its definition, and nearly makes matrices orthogonal", "[train][threads]") {
   ef::Rng rng(21);
   ef::ThreadPool pool(2);
   for (const ef::Index rows : {1, 2, 5, 16})

@@ -77,7 +77,7 @@ TEST_CASE("the exponential average follows its formula and is restored", "[train
   CHECK_THROWS_AS(ef::ExponentialAverage<float>(1), ef::Error);
 }
 
-TEST_CASE("the exponential average does not depend on the number of threads", "[train]") {
+TEST_CASE("the exponential average does not depend on the number of threads", "[train][threads]") {
   ef::Rng rng(34);
   ef::ThreadPool pool(3);
   ef::Parameter<double> large(ef::testing::random_matrix<double>(301, 257, rng)), alone;

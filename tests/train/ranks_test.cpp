@@ -24,7 +24,7 @@ TEST_CASE("a broadcast reaches each rank once, from the rank that it expects", "
   }
 }
 
-TEST_CASE("values of rank 0 and parts of all ranks reach all ranks", "[train]") {
+TEST_CASE("values of rank 0 and parts of all ranks reach all ranks", "[train][threads]") {
   for (ef::Index size = 1; size <= 9; ++size) {
     std::mutex mutex;
     ef::testing::run_ranks(size, [&](ef::Ranks& ranks) {

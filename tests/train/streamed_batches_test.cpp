@@ -125,7 +125,7 @@ TEST_CASE("a stream of one buffer has the batches of BatchOrder", "[train]") {
   CHECK(*corpus.reads == corpus.blocks());  // each once, in all epochs
 }
 
-TEST_CASE("a stream continues at any position, with any number of threads, and reads one buffer", "[train]") {
+TEST_CASE("a stream continues at any position, with any number of threads, and reads one buffer", "[train][threads]") {
   ef::ThreadPool pool(3);
   for (const bool vary : {false, true})
     for (const ef::Index buffer_blocks : {1, 2, 4, 100}) {
@@ -153,7 +153,7 @@ TEST_CASE("a stream continues at any position, with any number of threads, and r
     }
 }
 
-TEST_CASE("links stay with their pairs in a stream", "[train]") {
+TEST_CASE("links stay with their pairs in a stream", "[train][threads]") {
   // Pair i has i % 3 links, between tokens that no other pair links.
   const auto links_of = [](ef::Index pair) {
     ef::WordAlignment links;
@@ -215,7 +215,7 @@ TEST_CASE("streams refuse blocks of which some pairs have links", "[train]") {
   CHECK_NOTHROW(ef::StreamedBatches(corpus.blocks(), read(3)));
 }
 
-TEST_CASE("streams refuse empty corpora, faulty blocks and positions that do not exist", "[train]") {
+TEST_CASE("streams refuse empty corpora, faulty blocks and positions that do not exist", "[train][threads]") {
   using ef::testing::message_of;
   const NumberedPairs none{.pairs = 0}, one{.pairs = 1}, many{.pairs = 30};
   ef::StreamedBatches empty(1, none);
@@ -251,7 +251,7 @@ TEST_CASE("streams refuse empty corpora, faulty blocks and positions that do not
     CHECK(message_of([&] { ef::StreamedBatches(10, faulty, {.threads = &pool}); }) == "block 4");
 }
 
-TEST_CASE("ranks read a stream together and see the same batches", "[train]") {
+TEST_CASE("ranks read a stream together and see the same batches", "[train][threads]") {
   for (const bool has_links : {false, true})
     for (const ef::Index buffer_blocks : {1, 3, 100}) {
       const NumberedPairs corpus{.pairs = 23, .vary = true};

@@ -237,7 +237,7 @@ TEST_CASE("a recurrent model's parameter is named too", "[train]") {
   CHECK(model.source_embedding.weight.value == before.source_embedding.weight.value);
 }
 
-TEST_CASE("the loss works with the loop's tape and the options' generator and threads", "[train]") {
+TEST_CASE("the loss works with the loop's tape and the options' generator and threads", "[train][threads]") {
   Number model;
   ef::Adam<double> adam;
   ef::Rng rng(1);

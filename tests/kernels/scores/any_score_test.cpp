@@ -96,7 +96,7 @@ std::vector<Named> named_scores() {
 
 }  // namespace
 
-TEST_CASE("attention with any score, and its gradients, agree with the definition", "[kernels]") {
+TEST_CASE("attention with any score, and its gradients, agree with the definition", "[kernels][threads]") {
   ef::Rng rng(1);
   ef::ThreadPool pool(3);
   const std::vector<AttentionSizes> sizes{{2, 1, 5, 3, {4, 1, 0, 9}, {6, 2, 3, 9}},
@@ -120,7 +120,7 @@ TEST_CASE("attention with any score, and its gradients, agree with the definitio
   }
 }
 
-TEST_CASE("Unmasked and Causal alone keep their own kernels", "[kernels]") {
+TEST_CASE("Unmasked and Causal alone keep their own kernels", "[kernels][threads]") {
   ef::Rng rng(2);
   const AttentionCase<float> c({2, 2, 16, 16, {70, 3}, {70, 3}}, rng);
   const auto same = [&](const AnyScore<float>& any, const auto& score) {
@@ -145,7 +145,7 @@ TEST_CASE("Unmasked and Causal alone keep their own kernels", "[kernels]") {
   CHECK(!AnyScore<float>(ef::SoftCap(1)).empty());
 }
 
-TEST_CASE("a score's own gradients are summed, also by several threads", "[kernels]") {
+TEST_CASE("a score's own gradients are summed, also by several threads", "[kernels][threads]") {
   ef::Rng rng(3);
   ef::ThreadPool pool(3);
   const AttentionCase<double> c({2, 2, 4, 4, {40, 9, 33}, {40, 9, 33}}, rng);

@@ -61,7 +61,7 @@ TEMPLATE_TEST_CASE("a score with parameters gives what its definition gives at e
   }
 }
 
-TEST_CASE("the gradients of a score's parameters agree with differences", "[kernels]") {
+TEST_CASE("the gradients of a score's parameters agree with differences", "[kernels][threads]") {
   ef::Rng rng(2);
   for (const Index n : {1, 6, 19, 40}) {
     CAPTURE(n);

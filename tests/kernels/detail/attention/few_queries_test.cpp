@@ -8,7 +8,7 @@ using ef::Matrix;
 using namespace ef::testing;
 
 TEMPLATE_TEST_CASE("few queries, of one head or of several that share keys, attend as their definition says",
-                   "[kernels]", float, double) {
+                   "[kernels][threads]", float, double) {
   const std::uint64_t seed = 11;
   CAPTURE(seed);
   ef::Rng rng(seed);

@@ -52,7 +52,8 @@ struct EvenHeads {
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("heads that share keys attend side by side as their definition says", "[kernels]", float, double) {
+TEMPLATE_TEST_CASE("heads that share keys attend side by side as their definition says", "[kernels][threads]", float,
+                   double) {
   const std::uint64_t seed = 21;
   CAPTURE(seed);
   ef::Rng rng(seed);

@@ -93,7 +93,7 @@ struct RoundedProduct {
 
 }  // namespace
 
-TEST_CASE("bfloat16 products round their operands and sum in float", "[kernels]") {
+TEST_CASE("bfloat16 products round their operands and sum in float", "[kernels][threads]") {
   const std::uint64_t seed = 72;
   CAPTURE(seed);
   ef::Rng rng(seed);
@@ -110,7 +110,7 @@ TEST_CASE("bfloat16 products round their operands and sum in float", "[kernels]"
       }
 }
 
-TEST_CASE("bfloat16 products do not depend on threads or on other rows", "[kernels]") {
+TEST_CASE("bfloat16 products do not depend on threads or on other rows", "[kernels][threads]") {
   const std::uint64_t seed = 73;
   CAPTURE(seed);
   ef::Rng rng(seed);
@@ -130,7 +130,7 @@ TEST_CASE("bfloat16 products do not depend on threads or on other rows", "[kerne
   }
 }
 
-TEST_CASE("bfloat16 products without depth return the start", "[kernels]") {
+TEST_CASE("bfloat16 products without depth return the start", "[kernels][threads]") {
   ef::Rng rng(74);
   for (const auto& [name, kernel] : bfloat16_kernels()) {
     CAPTURE(name);

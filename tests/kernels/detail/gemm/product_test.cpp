@@ -84,7 +84,7 @@ void multiply_into(Eigen::Ref<Matrix<Scalar>> c, const detail::Strided<Scalar>& 
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("a product of any sizes is near its definition", "[kernels]", float, double) {
+TEMPLATE_TEST_CASE("a product of any sizes is near its definition", "[kernels][threads]", float, double) {
   ef::Rng rng(1);
   for (const Index depth : {0, 1, 2, 3, 5, 7, 8, 13, 16, 17, 31, 64, 100, 257})
     for (const Index rows : {0, 1, 2, 3, 5, 7, 8, 13, 17, 31})
@@ -99,7 +99,7 @@ TEMPLATE_TEST_CASE("a product of any sizes is near its definition", "[kernels]",
       }
 }
 
-TEMPLATE_TEST_CASE("a product is one sum in order, wherever its matrices lie", "[kernels]", float, double) {
+TEMPLATE_TEST_CASE("a product is one sum in order, wherever its matrices lie", "[kernels][threads]", float, double) {
   ef::Rng rng(2);
   for (const Index depth : {1, 7, 16, 100, 256, 257, 600})
     for (const Index rows : {1, 3, 6, 7, 13, 64})
@@ -143,7 +143,8 @@ TEMPLATE_TEST_CASE("a product is one sum in order, wherever its matrices lie", "
       }
 }
 
-TEMPLATE_TEST_CASE("a product starts from a row for all, from a matrix, or from itself", "[kernels]", float, double) {
+TEMPLATE_TEST_CASE("a product starts from a row for all, from a matrix, or from itself", "[kernels][threads]", float,
+                   double) {
   ef::Rng rng(3);
   for (const Index depth : {1, 5, 300})
     for (const Index rows : {1, 7, 20})
@@ -180,7 +181,7 @@ TEMPLATE_TEST_CASE("a product starts from a row for all, from a matrix, or from 
       }
 }
 
-TEMPLATE_TEST_CASE("a panel's unused columns do not touch the result", "[kernels]", float, double) {
+TEMPLATE_TEST_CASE("a panel's unused columns do not touch the result", "[kernels][threads]", float, double) {
   const TestType bad = std::numeric_limits<TestType>::quiet_NaN();
   for (const Index cols : {1, 5, 9}) {
     Matrix<TestType> b = Matrix<TestType>::Constant(4, 30, bad);  // beyond the columns that are asked for
@@ -193,7 +194,8 @@ TEMPLATE_TEST_CASE("a panel's unused columns do not touch the result", "[kernels
   }
 }
 
-TEMPLATE_TEST_CASE("a product of many blocks is the same for any number of threads", "[kernels]", float, double) {
+TEMPLATE_TEST_CASE("a product of many blocks is the same for any number of threads", "[kernels][threads]", float,
+                   double) {
   ef::Rng rng(4);
   ef::ThreadPool pool(3);
   for (const ef::Shape& s : {ef::Shape{500, 70}, ef::Shape{3, 700}, ef::Shape{241, 129}, ef::Shape{0, 9}}) {

@@ -11,7 +11,7 @@ namespace ef = eigenformer;
 using ef::Index;
 using ef::Matrix;
 
-TEST_CASE("every row has its turn once", "[kernels]") {
+TEST_CASE("every row has its turn once", "[kernels][threads]") {
   ef::ThreadPool pool(3);
   for (const Index cols : {0, 1, 100, 100000}) {
     std::vector<std::atomic<int>> turns(1000);
@@ -20,7 +20,7 @@ TEST_CASE("every row has its turn once", "[kernels]") {
   }
 }
 
-TEST_CASE("sums over rows are the same for any number of threads", "[kernels]") {
+TEST_CASE("sums over rows are the same for any number of threads", "[kernels][threads]") {
   const auto seed = GENERATE(1U, 2U);
   CAPTURE(seed);
   ef::Rng rng(seed);
