@@ -54,6 +54,11 @@ double encoder_multiply_adds(const Encoder<Scalar>& encoder, const RowOffsets& r
   return multiply_adds;
 }
 
+/// Returns the row offsets of tokens, also of a single sequence. Throws if they do not fit the tokens.
+inline RowOffsets offsets_of(const Tokens& tokens, const char* name) {
+  return tokens.rows.for_rows(static_cast<Index>(tokens.ids.size()), "training_flops", name);
+}
+
 /// Returns the operations of a training step. The backward multiplies twice as often as the forward: once for each
 /// operand of a product.
 inline double training_flops(double multiply_adds) {
@@ -68,10 +73,8 @@ inline double training_flops(double multiply_adds) {
 /// implementation computes twice. Throws if the row offsets of the batch do not fit its tokens.
 template <class Scalar>
 double training_flops(const Transformer<Scalar>& model, const TranslationBatch& batch) {
-  const RowOffsets source = batch.source.rows.for_rows(static_cast<Index>(batch.source.ids.size()), "training_flops",
-                                                       "source"),
-                   target = batch.target.rows.for_rows(static_cast<Index>(batch.target.ids.size()), "training_flops",
-                                                       "target");
+  const RowOffsets source = detail::offsets_of(batch.source, "source"),
+                   target = detail::offsets_of(batch.target, "target");
   const auto keys = static_cast<double>(source.rows()), queries = static_cast<double>(target.rows());
   double multiply_adds = detail::encoder_multiply_adds(model.encoder, source) +
                          static_cast<double>(model.output_weight().size()) * queries;
@@ -89,10 +92,8 @@ double training_flops(const Transformer<Scalar>& model, const TranslationBatch& 
 /// adds 12 * width per pair of source tokens. Throws if the row offsets of the batch do not fit its tokens.
 template <class Scalar>
 double training_flops(const RecurrentSeq2Seq<Scalar>& model, const TranslationBatch& batch) {
-  const RowOffsets source = batch.source.rows.for_rows(static_cast<Index>(batch.source.ids.size()), "training_flops",
-                                                       "source"),
-                   target = batch.target.rows.for_rows(static_cast<Index>(batch.target.ids.size()), "training_flops",
-                                                       "target");
+  const RowOffsets source = detail::offsets_of(batch.source, "source"),
+                   target = detail::offsets_of(batch.target, "target");
   const auto keys = static_cast<double>(source.rows()), queries = static_cast<double>(target.rows());
   const bool attends = model.options.context == SourceContext::attention;
   const double of_keys = detail::weight_count(model.encoder) + detail::weight_count(model.convolution) +

@@ -44,6 +44,20 @@ std::vector<Token> labels_of_rows(const Labels& labels, const Sizes& logits, int
   return numbers;
 }
 
+/// Logits as a matrix with a row of classes for each label.
+struct ClassRows {
+  int dimension;  // of the classes
+  RowShape shape;
+  std::vector<Token> labels;
+
+  /// Throws if dimension is not one of the logits, or if the labels do not fit the logits' other dimensions.
+  template <class Logits, class Labels>
+  ClassRows(const Logits& logits, const Labels& of_rows, Index of_classes)
+      : dimension(dimension_number("cross_entropy", of_classes, shape_of(logits).rank())),
+        shape("cross_entropy", shape_of(logits), dimension),
+        labels(labels_of_rows(of_rows, shape_of(logits), dimension)) {}
+};
+
 }  // namespace detail
 
 /// Returns the mean or sum of the cross entropies of all labels, and what the backward needs. logits: a tensor, a view
@@ -55,14 +69,11 @@ CrossEntropyResult<ComputeType<ScalarOf<Logits>>> cross_entropy_forward(const Lo
                                                                         Index dimension = -1,
                                                                         Threads* threads = nullptr) {
   using Compute = ComputeType<ScalarOf<Logits>>;
-  const Sizes sizes = detail::shape_of(logits);
-  const int classes = dimension_number("cross_entropy", dimension, sizes.rank());
-  const std::vector<Token> numbers = detail::labels_of_rows(labels, sizes, classes);
-  const detail::RowShape shape("cross_entropy", sizes, classes);
-  const detail::RowOperand<const Logits&> rows(logits, shape);
-  CrossEntropyResult<Compute> result{0, Tensor<Compute>::uninitialized(detail::shape_of(labels)), classes};
-  MatrixMap<Compute> log_sum_exp(result.log_sum_exp.data(), shape.rows, 1);
-  result.loss = cross_entropy_forward<Compute>(rows.matrix(), numbers, options, log_sum_exp, threads);
+  const detail::ClassRows classes(logits, labels, dimension);
+  const detail::RowOperand<const Logits&> rows(logits, classes.shape);
+  CrossEntropyResult<Compute> result{0, Tensor<Compute>::uninitialized(detail::shape_of(labels)), classes.dimension};
+  MatrixMap<Compute> log_sum_exp(result.log_sum_exp.data(), classes.shape.rows, 1);
+  result.loss = cross_entropy_forward<Compute>(rows.matrix(), classes.labels, options, log_sum_exp, threads);
   return result;
 }
 
@@ -82,12 +93,9 @@ Tensor<ComputeType<ScalarOf<Logits>>> cross_entropy_rows(const Logits& logits, c
                                                          const CrossEntropyOptions& options = {}, Index dimension = -1,
                                                          Threads* threads = nullptr) {
   using Compute = ComputeType<ScalarOf<Logits>>;
-  const Sizes sizes = detail::shape_of(logits);
-  const int classes = dimension_number("cross_entropy", dimension, sizes.rank());
-  const std::vector<Token> numbers = detail::labels_of_rows(labels, sizes, classes);
-  const detail::RowShape shape("cross_entropy", sizes, classes);
-  const detail::RowOperand<const Logits&> rows(logits, shape);
-  const Matrix<Compute> losses = cross_entropy_rows(rows.matrix(), numbers, options, threads);
+  const detail::ClassRows classes(logits, labels, dimension);
+  const detail::RowOperand<const Logits&> rows(logits, classes.shape);
+  const Matrix<Compute> losses = cross_entropy_rows(rows.matrix(), classes.labels, options, threads);
   const std::span<const Compute> values(losses.data(), static_cast<std::size_t>(losses.size()));
   return Tensor<Compute>(detail::shape_of(labels), values);
 }
@@ -100,14 +108,11 @@ Tensor<ScalarOf<Logits>> cross_entropy_backward(Logits&& logits, const Labels& l
                                                 ComputeType<ScalarOf<Logits>> d_loss,
                                                 const CrossEntropyOptions& options = {}, Threads* threads = nullptr) {
   using Compute = ComputeType<ScalarOf<Logits>>;
-  const Sizes sizes = detail::shape_of(logits);
-  const int classes = dimension_number("cross_entropy", result.dimension, sizes.rank());
-  const std::vector<Token> numbers = detail::labels_of_rows(labels, sizes, classes);
+  const detail::ClassRows classes(logits, labels, result.dimension);
   detail::check_same_shape("cross_entropy", "log_sum_exp", result.log_sum_exp.shape(), detail::shape_of(labels));
-  const detail::RowShape shape("cross_entropy", sizes, classes);
-  const ConstMatrixMap<Compute> log_sum_exp(result.log_sum_exp.data(), shape.rows, 1);
-  return detail::map_rows(std::forward<Logits>(logits), shape, [&](const auto& from, const auto& to) {
-    cross_entropy_backward<Compute>({from, log_sum_exp}, numbers, options, d_loss, to, threads);
+  const ConstMatrixMap<Compute> log_sum_exp(result.log_sum_exp.data(), classes.shape.rows, 1);
+  return detail::map_rows(std::forward<Logits>(logits), classes.shape, [&](const auto& from, const auto& to) {
+    cross_entropy_backward<Compute>({from, log_sum_exp}, classes.labels, options, d_loss, to, threads);
   });
 }
 
