@@ -118,6 +118,13 @@ void ClientSocket::local_address(std::string& ip, int& port) const {
   read_address(descriptor_, ::getsockname, ip, port);
 }
 
+std::string local_address(int descriptor) {
+  std::string ip;
+  int port = 0;
+  read_address(descriptor, ::getsockname, ip, port);
+  return ip;
+}
+
 void ClientSocket::close() {
   ::shutdown(descriptor_, SHUT_WR);
   const Clock::time_point end = Clock::now() + milliseconds(500);

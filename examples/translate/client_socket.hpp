@@ -63,4 +63,7 @@ class ClientSocket {
   bool has_timed_out_ = false, has_written_ = false;
 };
 
+/// Returns the address of a socket on this machine, such as "127.0.0.1".
+std::string local_address(int descriptor);
+
 }  // namespace translate

@@ -190,7 +190,8 @@ struct ServeLimits {
 struct ServeArguments {
   std::string model;
   std::string host = "127.0.0.1";
-  int port = 8080;  // 0: any free port
+  int port = 8080;                       // 0: any free port
+  std::vector<std::string> allow_hosts;  // names of this server besides localhost and `host`; see AllowedHosts
   std::optional<ef::WeightType> weights;
   int threads = 0;
   ServeLimits limits;

@@ -51,7 +51,7 @@ void serve(const ServeArguments& arguments) {
                                        .stops = stops,
                                        .find_model = [&](const std::string& name) { return models.find(name); },
                                        .models_json = [&] { return models_json(models); }});
-  const int port = server.bind(arguments.host, arguments.port);
+  const int port = server.bind(arguments.host, arguments.port, arguments.allow_hosts);
   const bool is_ipv6 = arguments.host.find(':') != std::string::npos;
   std::cout << "http://" << (is_ipv6 ? "[" + arguments.host + "]" : arguments.host) << ':' << port
             << "/ translates with " << models.default_name() << "; Ctrl-C ends the server\n";

@@ -4,12 +4,12 @@
 
 #include <cerrno>
 #include <cstring>
-#include <deque>
-#include <system_error>
 #include <thread>
 
 #include "translate/client_socket.hpp"
+#include "translate/connection_threads.hpp"
 #include "translate/page.hpp"
+#include "translate/serve_hosts.hpp"
 
 namespace translate {
 
@@ -39,75 +39,6 @@ class Connection final : public httplib::Stream {
 
 /// The client that this thread serves.
 thread_local ClientSocket* current = nullptr;
-/// Whether this thread refuses a connection because there are too many.
-thread_local bool refuses = false;
-
-/// Serves each connection in a thread. Threads start when they are needed.
-class ConnectionThreads final : public httplib::TaskQueue {
- public:
-  explicit ConnectionThreads(std::size_t most) : most_(most) {}
-
-  void enqueue(std::function<void()> serve) override {
-    {
-      std::unique_lock lock(mutex_);
-      if (open_ < most_) {
-        ++open_;
-        if (open_ <= threads_.size() || starts_thread()) {
-          waiting_.push_back(std::move(serve));
-          lock.unlock();
-          changed_.notify_one();
-          return;
-        }
-        --open_;
-      }
-    }
-    refuses = true;
-    serve();
-    refuses = false;
-  }
-
-  void shutdown() override {
-    {
-      const std::lock_guard lock(mutex_);
-      closed_ = true;
-    }
-    changed_.notify_all();
-    for (std::thread& thread : threads_) thread.join();
-  }
-
- private:
-  /// Starts a thread. Returns false if the system allows no more.
-  bool starts_thread() {
-    try {
-      threads_.emplace_back([this] { work(); });
-      return true;
-    } catch (const std::system_error&) {
-      return false;
-    }
-  }
-
-  void work() {
-    std::unique_lock lock(mutex_);
-    for (;;) {
-      changed_.wait(lock, [&] { return closed_ || !waiting_.empty(); });
-      if (waiting_.empty()) return;
-      const std::function<void()> serve = std::move(waiting_.front());
-      waiting_.pop_front();
-      lock.unlock();
-      serve();
-      lock.lock();
-      --open_;
-    }
-  }
-
-  std::size_t most_;
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  std::deque<std::function<void()>> waiting_;
-  std::size_t open_ = 0;  // connections
-  std::vector<std::thread> threads_;
-  bool closed_ = false;
-};
 
 void set_error(httplib::Response& response, int status, const std::string& message) {
   response.status = status;
@@ -172,13 +103,14 @@ class HttpServer::Server final : public httplib::Server {
     add_routes();
   }
 
-  int bind(const std::string& host, int port) {
+  int bind(const std::string& host, int port, const std::vector<std::string>& allow_hosts) {
     errno = 0;
     const int bound = port == 0 ? bind_to_any_port(host) : bind_to_port(host, port) ? port : -1;
     ef::check(bound > 0, "--host ", host, ", --port ", port, ": cannot listen there: ",
               errno == EADDRINUSE || errno == EACCES ? std::strerror(errno) : "there is no such address here");
     // cpp-httplib's backlog of 5 makes clients wait for a second if more connect at once.
     ::listen(svr_sock_, 1024);
+    allowed_hosts_.emplace(host, local_address(svr_sock_), allow_hosts);
     return bound;
   }
 
@@ -223,6 +155,22 @@ class HttpServer::Server final : public httplib::Server {
 
   /// Refuses a request by its headers, before its body is read. Returns whether it did.
   bool refuse_early(const httplib::Request& request, httplib::Response& response) const {
+    return refuse_host(request, response) || refuse_method(request, response) ||
+           (request.method == "POST" && refuse_body(request, response));
+  }
+
+  bool refuse_host(const httplib::Request& request, httplib::Response& response) const {
+    std::optional<std::string> origin;
+    if (request.has_header("Origin")) origin = request.get_header_value("Origin");
+    const std::optional<std::string> message =
+        request.get_header_value_count("Host") > 1 || request.get_header_value_count("Origin") > 1
+            ? "Host, Origin: stand more than once"
+            : allowed_hosts_->refusal(request.get_header_value("Host"), origin);
+    if (message.has_value()) set_error(response, 403, *message);
+    return message.has_value();
+  }
+
+  bool refuse_method(const httplib::Request& request, httplib::Response& response) const {
     const bool takes_post = request.path == "/translate" || request.path == "/align";
     const bool takes_get = request.path == "/" || request.path == "/models" || request.path == "/health";
     if (!takes_post && !takes_get) {
@@ -235,7 +183,10 @@ class HttpServer::Server final : public httplib::Server {
       set_error(response, 405, request.path + ": takes " + (takes_post ? "POST" : "GET") + ", given " + request.method);
       return true;
     }
-    if (takes_get) return false;
+    return false;
+  }
+
+  bool refuse_body(const httplib::Request& request, httplib::Response& response) const {
     const std::string type = request.get_header_value("Content-Type");
     if (!type.starts_with("application/json")) {
       set_error(response, 415, "Content-Type: is \"" + type + "\", expected application/json");
@@ -330,7 +281,7 @@ class HttpServer::Server final : public httplib::Server {
 
   bool process_and_close_socket(socket_t descriptor) override {
     ClientSocket socket(descriptor, limits_, services_.stops);
-    if (refuses) {
+    if (ConnectionThreads::refuses()) {
       socket.refuse(raw_error(503, "Service Unavailable", "too many connections; try again later"));
       return false;
     }
@@ -354,6 +305,7 @@ class HttpServer::Server final : public httplib::Server {
 
   const ServeLimits limits_;
   HttpServices services_;
+  std::optional<AllowedHosts> allowed_hosts_;  // since bind()
   std::atomic<bool> has_ended_{false};
 };
 
@@ -362,8 +314,8 @@ HttpServer::HttpServer(const ServeLimits& limits, HttpServices services)
 
 HttpServer::~HttpServer() = default;
 
-int HttpServer::bind(const std::string& host, int port) {
-  return server_->bind(host, port);
+int HttpServer::bind(const std::string& host, int port, const std::vector<std::string>& allow_hosts) {
+  return server_->bind(host, port, allow_hosts);
 }
 
 void HttpServer::run() {

@@ -4,6 +4,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "translate/serve_queue.hpp"
 
@@ -24,8 +25,9 @@ class HttpServer {
   HttpServer(const ServeLimits& limits, HttpServices services);
   ~HttpServer();
 
-  /// Listens at the address. Returns the port. Throws if that is not possible. port: 0 for any free port.
-  int bind(const std::string& host, int port);
+  /// Listens at the address. Returns the port. Throws if that is not possible. port: 0 for any free port. allow_hosts:
+  /// names that requests may use for this server; see AllowedHosts.
+  int bind(const std::string& host, int port, const std::vector<std::string>& allow_hosts);
   /// Answers clients until stop() is called by another thread. Services stop first, so that no client waits for them.
   void run();
   void stop();

@@ -7,7 +7,7 @@ class HttpServer::Server {};
 
 HttpServer::HttpServer(const ServeLimits&, HttpServices) {}
 HttpServer::~HttpServer() = default;
-int HttpServer::bind(const std::string&, int) {
+int HttpServer::bind(const std::string&, int, const std::vector<std::string>&) {
   return 0;
 }
 void HttpServer::run() {}

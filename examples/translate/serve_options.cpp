@@ -1,5 +1,6 @@
 #include "translate/serve_options.hpp"
 
+#include "translate/serve_hosts.hpp"
 #include "translate/validators.hpp"
 #include "translate/weights.hpp"
 
@@ -13,6 +14,16 @@ void add_serve_options(CLI::App* command, ServeArguments& arguments) {
   command->add_option("--port", arguments.port, "port to listen at; 0: any free one")
       ->check(whole_in(0, 65'535))
       ->capture_default_str();
+  command
+      ->add_option("--allow-host", arguments.allow_hosts,
+                   "name by which browsers may call this server, besides localhost and --host; may be repeated")
+      ->check(CLI::Validator(
+          [](const std::string& given) {
+            return host_name(given).empty() ? "is " + given + ", expected a name or address, without scheme and port"
+                                            : std::string();
+          },
+          "NAME"))
+      ->allow_extra_args(false);
   add_weights(command, arguments.weights);
   ServeLimits& limits = arguments.limits;
   const auto add = [&](const char* name, auto& value, const CLI::Validator& range, const char* help) {

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Tests `translate serve`: `serve.py PROGRAM SCRATCH [SECONDS]`.
 
-Checks the answers, the errors, streams, limits, the order of answers, and 64 clients at once for that many seconds
+Checks the answers, the errors, streams, hosts, limits, the order of answers, and 64 clients at once for that many seconds
 (default 4), 8 of which stall.
 """
 import json
@@ -198,6 +198,52 @@ def check_errors(server):
     check(json.loads(server.ask("GET", "/health")[2])["status"] == "ok", "/health")
 
 
+def check_hosts(program, models):
+    """Pages of other sites get no answer, also if the names of their hosts point at this machine."""
+    def ask(server, status, *parts, host="localhost", **headers):
+        for method, path, body in (("GET", "/", None), ("GET", "/models", None), ("POST", "/translate", {}),
+                                   ("OPTIONS", "/translate", None), ("GET", "/nothing", None)):
+            got, _, text = server.ask(method, path, body, {"Host": host, **headers})
+            if status == 403:
+                says((got, json.loads(text)), 403, *parts)
+            else:
+                check(got == {"/translate": 400, "/nothing": 404}.get(path, 200) or method == "OPTIONS" and got == 405,
+                      (method, path, host, headers, got, text))
+
+    def check_local(server):
+        own = f"127.0.0.1:{server.port}"
+        for host in ("localhost", f"localhost:{server.port}", "127.0.0.1", own, "[::1]", "[::1]:80"):
+            ask(server, 200, host=host)
+        for origin in (f"http://{own}", "http://localhost:3000", "https://[::1]"):
+            ask(server, 200, host=own, Origin=origin)
+        for origin in ("http://evil.example", f"http://evil.example:{server.port}", "null"):
+            ask(server, 403, f'Origin: is "{origin}", expected a page of 127.0.0.1', host=own, Origin=origin)
+        for host in ("evil.example", f"evil.example:{server.port}", "localhost.evil.example", "192.168.1.5", ""):
+            ask(server, 403, f'Host: is "{host}", expected one of 127.0.0.1, ', "--allow-host adds names", host=host)
+        ask(server, 403, 'Host: is ""', host=None)
+        ask(server, 403, "Host, Origin: stand more than once", host="localhost\r\nHost: evil.example")
+
+    with Server(program, models) as server:
+        check_local(server)
+        ask(server, 403, 'Host: is "my.host"', host="my.host")
+    with Server(program, models, "--allow-host", "My.Host", "--allow-host", "other.host") as server:
+        check_local(server)
+        for host in ("my.host", "MY.host:80", "other.host"):
+            ask(server, 200, host=host, Origin=f"https://{host}")
+    with Server(program, models, "--host", "0.0.0.0") as server:
+        for host in ("localhost", "192.168.1.5:80", "[fe80::1]", "any.name"):
+            ask(server, 200, host=host, Origin=f"http://{host}")
+            ask(server, 403, 'Origin: is "http://evil.example"', host=host, Origin="http://evil.example")
+    with Server(program, models, "--host", "0.0.0.0", "--allow-host", "my.host") as server:
+        for host in ("localhost", "192.168.1.5:80", "[fe80::1]", "my.host"):
+            ask(server, 200, host=host)
+        ask(server, 403, 'Host: is "evil.example"', "my.host, an IP address; ", host="evil.example")
+    failed = subprocess.run([program, "serve", "--model", models / "first", "--allow-host", "http://my.host"],
+                            capture_output=True, text=True)
+    check(failed.returncode == 1 and "--allow-host" in failed.stderr and "without scheme and port" in failed.stderr,
+          failed)
+
+
 def check_order(server):
     """Requests that come one after another are answered in this order, also if the first takes longest."""
     answers, threads = {}, []
@@ -224,7 +270,8 @@ def check_order(server):
 
 
 def post_head(length):
-    return f"POST /translate HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n".encode()
+    return (f"POST /translate HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+            f"Content-Length: {length}\r\n\r\n").encode()
 
 
 class Staller(threading.Thread):
@@ -396,6 +443,7 @@ with Server(program, models) as server:
     check_order(server)
     check_answers(server)
     check(server.stop() == (0, ""), "SIGTERM")
+check_hosts(program, models)
 check_limits(program, models)
 check_clients(program, models)
 print("all checks passed")

@@ -67,7 +67,7 @@ class Server:
         self.process = subprocess.Popen([program, "serve", "--model", str(models / "first"), "--port", "0", "--threads",
                                          "1", *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         line = self.process.stdout.readline()
-        if not line.startswith("http://127.0.0.1:"):
+        if not line.startswith(("http://127.0.0.1:", "http://0.0.0.0:")):
             sys.exit(f"serve printed {line}{self.process.stderr.read()}")
         self.port = int(line.split(":")[2].split("/")[0])
         self.url = f"http://127.0.0.1:{self.port}/"
