@@ -488,3 +488,46 @@ TEST_CASE("a search can be cancelled before each of its steps", "[decode]") {
   check_same_bits(ef::beam_search(ToyStep(model, 4), 4, options), expected);
   CHECK(steps == 6);
 }
+
+TEST_CASE("a search can be cancelled while it encodes its sources", "[decode]") {
+  const ToyModel model{.vocabulary = 7, .seed = 32};
+  std::vector<std::vector<ef::Token>> sentences;
+  for (const std::size_t length : std::vector<std::size_t>{1500, 300, 400, 500, 324, 7, 500})
+    sentences.emplace_back(length, static_cast<ef::Token>(sentences.size()));
+  const ef::Tokens sources = ef::Tokens::of(sentences);
+  using Lengths = std::vector<ef::Index>;
+  Lengths encoded;  // tokens of each part
+  struct Recorded : GrowingToyStep {
+    Lengths& parts;
+    Recorded(const ToyModel& toy, const ef::Tokens& source, Lengths& all) : GrowingToyStep(toy, source), parts(all) {
+      parts.push_back(static_cast<ef::Index>(source.ids.size()));
+    }
+    void add(const ef::Tokens& source) {
+      GrowingToyStep::add(source);
+      parts.push_back(static_cast<ef::Index>(source.ids.size()));
+    }
+  };
+  const auto make_step = [&](const ef::Tokens& batch) { return Recorded(model, batch, encoded); };
+  ef::DecodingOptions options{.beam_size = 2, .max_decoding_length = 6};
+  const Results expected = ef::beam_search(make_step, sources, options);
+  CHECK(encoded == Lengths{3531});
+
+  ef::Index allowed = 0, calls = 0;
+  options.cancelled = [&] { return calls++ == allowed; };
+  const Lengths parts{1500, 1000, 1024, 7};
+  for (; allowed < 3; ++allowed) {
+    CAPTURE(allowed);
+    encoded.clear();
+    calls = 0;
+    CHECK(ef::testing::message_of([&] { ef::beam_search(make_step, sources, options); }) == "beam_search: cancelled");
+    CHECK(encoded == Lengths(parts.begin(), parts.begin() + allowed + 1));
+  }
+  options.cancelled = [] { return false; };
+  for (const ef::Index size : {0, 2, 3, 5}) {
+    CAPTURE(size);
+    encoded.clear();
+    options.max_batch_size = size;
+    check_same_bits(ef::beam_search(make_step, sources, options), expected);
+    if (size == 0) CHECK(encoded == parts);
+  }
+}

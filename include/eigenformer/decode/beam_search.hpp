@@ -67,16 +67,28 @@ requires DecodingStep<std::invoke_result_t<MakeStep&, const Tokens&>> std::vecto
   detail::SourceQueue queue(sources, options, "beam_search");
   std::vector<std::vector<Hypothesis>> results(static_cast<std::size_t>(sources.sequences()));
   detail::BatchSearch<detail::LogitsScalar<Step>> search(options, "beam_search", results);
+  constexpr bool can_add = requires(Step & step) {
+    step.add(sources);
+  };
   while (!queue.empty()) {
-    const std::span<const detail::SentencePlan> first = queue.take(0);
-    Step step = make_step(queue.tokens(first));
-    search.run(step, first, [&](Index active) -> std::span<const detail::SentencePlan> {
-      if constexpr (requires { step.add(sources); }) {
-        const std::span<const detail::SentencePlan> added = queue.take(active);
-        if (!added.empty()) step.add(queue.tokens(added));
-        return added;
-      }
-      return {};
+    const std::span<const detail::SentencePlan> first = queue.take(0),
+                                                begin = can_add ? queue.first_part(first) : first;
+    Step step = make_step(queue.tokens(begin));
+    const auto add = [&](std::span<const detail::SentencePlan> plans) {
+      if constexpr (can_add)
+        while (!plans.empty()) {
+          check(options.cancelled == nullptr || !options.cancelled(), "beam_search: cancelled");
+          const std::span<const detail::SentencePlan> part = queue.first_part(plans);
+          step.add(queue.tokens(part));
+          plans = plans.subspan(part.size());
+        }
+    };
+    add(first.subspan(begin.size()));
+    search.run(step, first, [&](Index active) {
+      const std::span<const detail::SentencePlan> added =
+          can_add ? queue.take(active) : std::span<const detail::SentencePlan>();
+      add(added);
+      return added;
     });
   }
   return results;

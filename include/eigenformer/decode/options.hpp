@@ -143,7 +143,8 @@ struct DecodingOptions {
 
   bool return_attention = false;                              // sets Hypothesis::alignments
   std::function<bool(const DecodingStepResult&)> callback{};  // returns true to stop a hypothesis; needs beam_size 1
-  // Called before each step by the calling thread; the search throws if it returns true.
+  // Called by the calling thread before each step, and while sources are encoded, about every 1024 tokens; the search
+  // throws if it returns true. A sentence is encoded in one go.
   std::function<bool()> cancelled{};
 
   Index max_batch_size = 0;  // maximum number of sentences decoded at once; 0: all. Results do not depend on it.

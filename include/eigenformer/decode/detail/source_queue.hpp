@@ -17,6 +17,7 @@ class SourceQueue {
  public:
   SourceQueue(const Tokens& sources, const DecodingOptions& options, const char* where)
       : sources_(sources),
+        encoded_tokens_(options.cancelled == nullptr ? (std::numeric_limits<Index>::max)() : 1024),
         capacity_(options.max_batch_size == 0 ? (std::numeric_limits<Index>::max)() : options.max_batch_size) {
     std::vector<Index> lengths;
     for (Index i = 0; i < sources.sequences(); ++i) lengths.push_back(static_cast<Index>(sources[i].size()));
@@ -38,6 +39,18 @@ class SourceQueue {
     return std::span<const SentencePlan>(plans_).subspan(first, next_ - first);
   }
 
+  /// Returns the first of these sentences that are encoded at once. A search that can be cancelled encodes sentences
+  /// in parts, so that it need not wait long; see DecodingOptions::cancelled.
+  std::span<const SentencePlan> first_part(std::span<const SentencePlan> plans) const {
+    Index tokens = 0;
+    std::size_t count = 0;
+    for (; count < plans.size(); ++count) {
+      tokens += static_cast<Index>(sources_[plans[count].sentence].size());
+      if (tokens > encoded_tokens_ && count > 0) break;
+    }
+    return plans.first(count);
+  }
+
   /// Returns the tokens of some sentences.
   Tokens tokens(std::span<const SentencePlan> plans) const {
     std::vector<std::vector<Token>> sequences;
@@ -50,7 +63,7 @@ class SourceQueue {
 
  private:
   const Tokens& sources_;
-  Index capacity_;
+  Index encoded_tokens_, capacity_;
   std::vector<SentencePlan> plans_;
   std::size_t next_ = 0;
 };
