@@ -38,6 +38,7 @@ OPTIONS = ["--pairs", "pairs.tsv", "--tokens", "words", "--layers", "1", "--widt
            "log.csv", "--threads", "1"]
 # A buffer of 40 pairs ends in the middle of updates. Pairs have links, which ranks must exchange too.
 STREAMED = ["--max-length", "20", "--shuffle-buffer", "40", "--alignments", "links.txt", "--ema", "0.9"]
+FROZEN = ["--freeze", "encoder.*", "--freeze", "target_embedding.weight", "--freeze", "*.norm1.*"]
 
 
 def command(ranks, out, *options):
@@ -75,7 +76,9 @@ if subprocess.run([mpirun, "-np", "2", "true"], cwd=scratch, capture_output=True
 
 # Each number of ranks, with batches that fill the tree and with others.
 for name, options, settings in (("plain", [], ((2, 1), (4, 1), (8, 1), (2, 3), (3, 1))),
-                                ("streamed", STREAMED, ((2, 2), (3, 2)))):
+                                ("streamed", STREAMED, ((2, 2), (3, 2))),
+                                ("frozen", FROZEN, ((2, 1), (3, 2))),
+                                ("frozen with muon", [*FROZEN, "--optimizer", "muon", "--ema", "0.9"], ((2, 2),))):
     for ranks, each in settings:
         run(command(1, "one", *OPTIONS, *options, "--accumulate", str(ranks * each)))
         expected = outcome("one")

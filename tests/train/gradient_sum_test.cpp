@@ -104,6 +104,22 @@ TEST_CASE("gradients of all ranks sum to the same bits for every number of ranks
   }
 }
 
+TEST_CASE("buckets of gradients hold 1 MB, and more where there would be too many for their tags", "[train]") {
+  using ef::detail::bucket_entries;
+  CHECK(bucket_entries(1, 4) == std::size_t{1} << 18);
+  CHECK(bucket_entries(60'000'000, 4) == std::size_t{1} << 18);
+  CHECK(bucket_entries(60'000'000, 8) == std::size_t{1} << 17);
+  for (const std::uint64_t entries : {std::uint64_t{32'000} << 18, (std::uint64_t{32'000} << 18) + 1,
+                                      std::uint64_t{70'000'000'000}, std::uint64_t{1} << 45}) {
+    if (entries > std::numeric_limits<std::size_t>::max()) continue;  // on 32-bit machines
+    const auto all = static_cast<std::size_t>(entries), each = bucket_entries(all, 4);
+    CAPTURE(all, each);
+    CHECK(each >= std::size_t{1} << 18);
+    CHECK((all + each - 1) / each <= 32'000);
+    CHECK(each - 1 <= std::max<std::size_t>((std::size_t{1} << 18) - 1, all / 32'000));
+  }
+}
+
 TEST_CASE("a model trained by several ranks has the bits of one process", "[train][threads]") {
   ef::TransformerOptions shape = ef::testing::small_transformer();
   shape.layer.dropout = 0.2;

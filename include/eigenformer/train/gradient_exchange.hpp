@@ -18,6 +18,18 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
+namespace detail {
+
+/// Returns the number of entries of a bucket: 1 MB, or more where there would be too many buckets. Each bucket has a
+/// tag of its own: its messages may overtake those of others.
+constexpr std::size_t bucket_entries(std::size_t entries, std::size_t bytes_of_entry) {
+  constexpr std::size_t max_buckets = 32'000, max_tag = 32'766;  // see Ranks::send
+  static_assert(max_buckets <= max_tag, "tag 0 belongs to broadcasts");
+  return std::max<std::size_t>((std::size_t{1} << 20) / bytes_of_entry, (entries + max_buckets - 1) / max_buckets);
+}
+
+}  // namespace detail
+
 /// A step that each bucket of gradients takes in turn.
 template <class Scalar>
 struct ExchangeStep {
@@ -34,8 +46,8 @@ struct ExchangeStep {
 };
 
 /// Sums gradients over ranks. Divides the gradients of all parameters, the model's last parameter first, into buckets
-/// of 1 MB. A bucket's messages begin when its gradients are complete, and advance during calls of mark_complete() and
-/// finish(). Needs memory for two more copies of the gradients.
+/// of 1 MB (more above 31 GB). A bucket's messages begin when its gradients are complete, and advance during calls of
+/// mark_complete() and finish(). Needs memory for two more copies of the gradients.
 template <class Scalar>
 class GradientExchange {
  public:
@@ -100,8 +112,6 @@ class GradientExchange {
   std::uint64_t bytes_sent() const { return bytes_sent_; }
 
  private:
-  static constexpr std::size_t entries_of_bucket = (std::size_t{1} << 20) / sizeof(Scalar);
-
   struct Bucket {
     std::size_t begin = 0, end = 0;        // its entries
     std::size_t first = 0, last = 0;       // its parameters; these two may extend into other buckets
@@ -134,8 +144,9 @@ class GradientExchange {
     sums_.resize(offsets_.back());
     received_.resize(offsets_.back());
     buckets_.clear();
-    for (std::size_t begin = 0; begin < offsets_.back(); begin += entries_of_bucket) {
-      const std::size_t end = std::min<std::size_t>(begin + entries_of_bucket, offsets_.back());
+    entries_of_bucket_ = detail::bucket_entries(offsets_.back(), sizeof(Scalar));
+    for (std::size_t begin = 0; begin < offsets_.back(); begin += entries_of_bucket_) {
+      const std::size_t end = std::min<std::size_t>(begin + entries_of_bucket_, offsets_.back());
       const auto number_of = [&](std::size_t entry) {
         return static_cast<std::size_t>(std::upper_bound(offsets_.begin(), offsets_.end(), entry) - offsets_.begin()) -
                1;
@@ -146,7 +157,7 @@ class GradientExchange {
 
   void mark_complete(std::size_t number) {
     is_complete_[number] = true;
-    for (std::size_t b = offsets_[number] / entries_of_bucket;
+    for (std::size_t b = offsets_[number] / entries_of_bucket_;
          b < buckets_.size() && buckets_[b].begin < offsets_[number + 1]; ++b)
       if (--buckets_[b].missing == 0) active_.push_back(b);
   }
@@ -169,7 +180,7 @@ class GradientExchange {
       return true;
     }
     if (bucket.transfer == nullptr) {
-      const int tag = 1 + static_cast<int>(number % 32'000);
+      const int tag = 1 + static_cast<int>(number);
       if (step.kind == Step::Kind::send) {
         bucket.transfer = ranks_->send(std::as_bytes(sums), step.rank, tag);
         bytes_sent_ += sums.size_bytes();
@@ -220,6 +231,7 @@ class GradientExchange {
   std::unordered_map<const Parameter<Scalar>*, std::size_t> numbers_;  // of the parameters
   std::vector<std::size_t> offsets_;     // of the parameters' first entries, and the number of all entries
   std::vector<Scalar> sums_, received_;  // entries of all buckets
+  std::size_t entries_of_bucket_ = 0;
   std::vector<Bucket> buckets_;
   std::vector<std::size_t> active_;    // buckets whose steps have begun
   std::vector<bool> is_complete_;      // parameters
