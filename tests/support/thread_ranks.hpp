@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <deque>
 #include <exception>
@@ -10,6 +11,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <span>
 #include <thread>
 #include <tuple>
@@ -45,6 +47,15 @@ class Mailboxes {
   bool fail() { return !failed_.exchange(true); }
   /// Throws if a rank has failed, so that the others do not wait for its messages.
   void check_running() const { check(!failed_, "another rank failed"); }
+  /// Tells the other ranks that this one sends nothing more.
+  void leave(Index rank) {
+    const std::lock_guard lock(mutex_);
+    left_.insert(rank);
+  }
+  bool has_left(Index rank) const {
+    const std::lock_guard lock(mutex_);
+    return left_.contains(rank);
+  }
   bool all_empty() const {
     const std::lock_guard lock(mutex_);
     for (const auto& [address, waiting] : messages_)
@@ -56,6 +67,7 @@ class Mailboxes {
   std::atomic<bool> failed_{false};
   mutable std::mutex mutex_;
   std::map<Address, std::deque<std::vector<std::byte>>> messages_;
+  std::set<Index> left_;
 };
 
 /// Ranks that are threads of this process.
@@ -85,16 +97,24 @@ class ThreadRanks final : public Ranks {
     std::span<const std::byte> bytes_;
     int calls_ = 0;
   };
+  /// Fails rather than waits forever for a message that nobody sends.
   struct Received final : Transfer {
     Received(Mailboxes& mailboxes, const Mailboxes::Address& address, std::span<std::byte> bytes)
         : mailboxes_(mailboxes), address_(address), bytes_(bytes) {}
     bool is_done() override {
       mailboxes_.check_running();
-      return mailboxes_.take(address_, bytes_);
+      const Index from = std::get<0>(address_);
+      const bool is_last_try = mailboxes_.has_left(from);
+      if (mailboxes_.take(address_, bytes_)) return true;
+      check(!is_last_try, "rank ", from, " has ended, but another waits for its message");
+      check(std::chrono::steady_clock::now() - begin_ < std::chrono::minutes(2), "no message from rank ", from,
+            " within 2 minutes");
+      return false;
     }
     Mailboxes& mailboxes_;
     Mailboxes::Address address_;
     std::span<std::byte> bytes_;
+    std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
   };
 
   Mailboxes& mailboxes_;
@@ -114,6 +134,7 @@ inline void run_ranks(Index size, const std::function<void(Ranks&)>& function) {
       } catch (...) {
         if (mailboxes.fail()) first_error = std::current_exception();
       }
+      mailboxes.leave(rank);
     });
   for (std::thread& thread : threads) thread.join();
   if (first_error != nullptr) std::rethrow_exception(first_error);
