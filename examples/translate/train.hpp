@@ -151,7 +151,7 @@ requires std::same_as<std::remove_const_t<Options>, RunState>
 void visit_options(Options& state, auto&& visitor) {
   visitor("training", state.training);
   visitor("best", state.best);
-  visitor("saved", state.saved);
+  visitor("saved", state.saved, ef::AddedLater());
   visitor("stopping", state.stopping);
   visitor("lowest_perplexity", state.lowest_perplexity);
   visitor("arguments", state.arguments);

@@ -70,6 +70,7 @@ class Run {
     found.checkpoint->restore(
         model.network, ef::parameters_without<float>(model.network, arguments_.freeze, "--freeze"), run.optimizer);
     state_ = std::move(state);
+    if (state_.best.is_better_than(state_.saved)) state_.saved = state_.best;  // older checkpoints lack `saved`
     const bool changes = ef::options_to_json(state_.arguments) != ef::options_to_json(arguments_);
     state_.arguments = arguments_;
     state_.stopping.patience = arguments_.patience;

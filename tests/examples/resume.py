@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+import zlib
 
 program, scratch = sys.argv[1], pathlib.Path(sys.argv[2])
 seed = int(sys.argv[3]) if len(sys.argv) > 3 else random.randrange(1 << 30)
@@ -172,6 +173,27 @@ run(command("limited", 1, *OPTIONS, *MODELS["transformer"], "--minutes", "0.0000
 check(not list((scratch / "limited" / "checkpoints").glob(f"update-{UPDATES:09d}*")), "--minutes was no limit")
 run(command("limited", 1, "--resume", "--minutes", "0"))
 check(outcome("limited")[:2] == outcome("transformer")[:2], "limited: the parameters differ")
+
+# A checkpoint of an older version, whose state lacks members, continues all the same.
+run(command("older", 1, *OPTIONS, *MODELS["transformer"], "--minutes", "0.00001"))
+path = max((scratch / "older" / "checkpoints").iterdir()) / "state.json"
+contents = json.loads(path.read_text())
+
+
+def checksum():
+    return zlib.crc32(json.dumps(contents, separators=(",", ":"), sort_keys=True, ensure_ascii=False).encode())
+
+
+check(contents["checksums"].pop("state.json") == checksum(), "older: this script computes another checksum")
+best = contents["state"]["best"]
+del contents["state"]["saved"], contents["state"]["training"]["buffer"]
+for member in ("arguments_since", "curves", "best_models"):
+    del contents["state"][member]
+contents["checksums"]["state.json"] = checksum()
+path.write_text(json.dumps(contents))
+run(command("older", 1, "--resume", "--minutes", "0"))
+check(outcome("older")[:2] == outcome("transformer")[:2], "older: the parameters differ")
+check(state("older", UPDATES)["saved"]["bleu"] >= state("older", UPDATES)["best"]["bleu"] >= best["bleu"], "older")
 
 # A damaged checkpoint is named, and the one before is used.
 run(command("stopped", 1, "--resume", "--updates", "9"))

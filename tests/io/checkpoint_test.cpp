@@ -7,6 +7,7 @@
 #include "support/catch.hpp"
 #include "support/contains.hpp"
 #include "support/copy_task.hpp"
+#include "support/message_of.hpp"
 #include "support/recurrent_models.hpp"
 #include "support/temporary_folder.hpp"
 
@@ -248,6 +249,28 @@ TEST_CASE("a damaged checkpoint is skipped, with a message that names the file",
     overwrite(file, bytes);
     CHECK(ef::newest_checkpoint(folder / "run").checkpoint->update() == 3);
   }
+}
+
+TEST_CASE("a checkpoint of an older version, which lacks members that were added later, is loaded",
+          "[io][checkpoint]") {
+  const auto state_without = [](const char* member) {
+    const TemporaryFolder folder;
+    Training training(2);
+    training.state = {.seed = 9, .next = {.epoch = 1, .batch = 4, .buffer = 7}, .seconds = 2.5};
+    training.save(folder / "run");
+    const fs::path path = folder / "run" / "update-000000002";
+    ef::Json contents = ef::parse_json(ef::read_file(path / "state.json"), "state.json");
+    contents["state"].erase(member);
+    contents["checksums"].erase("state.json");
+    contents["checksums"]["state.json"] = ef::detail::checksum_of(contents.dump());
+    overwrite(path / "state.json", contents.dump());
+    return ef::Checkpoint(path).state<ef::TrainingState>();
+  };
+  const ef::TrainingState state = state_without("buffer");
+  CHECK(state.next == ef::BatchPosition{.epoch = 1, .batch = 4, .buffer = 0});
+  CHECK((state.seed == 9 && state.seconds == 2.5));
+  CHECK(state_without("nothing").next == ef::BatchPosition{.epoch = 1, .batch = 4, .buffer = 7});
+  CHECK(contains(ef::testing::message_of([&] { state_without("batch"); }), "has no \"batch\""));
 }
 
 TEST_CASE("a disk that fails while a checkpoint is saved leaves the older ones complete", "[io][checkpoint]") {

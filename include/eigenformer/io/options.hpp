@@ -5,13 +5,11 @@
 #include <string>
 #include <vector>
 
+#include "eigenformer/core/added_later.hpp"
 #include "eigenformer/core/named_enum.hpp"
 #include "eigenformer/io/json.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
-
-/// Marks an option in visit_options that older files may lack. It then keeps its default.
-struct AddedLater {};
 
 template <class Options>
 Json options_to_json(const Options& options);

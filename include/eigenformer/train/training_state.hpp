@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <type_traits>
 
+#include "eigenformer/core/added_later.hpp"
 #include "eigenformer/core/rng.hpp"
 #include "eigenformer/core/types.hpp"
 
@@ -34,7 +35,7 @@ void visit_options(State& state, auto&& visitor) {
   visitor("seed", state.seed);
   visitor("epoch", state.next.epoch);
   visitor("batch", state.next.batch);
-  visitor("buffer", state.next.buffer);
+  visitor("buffer", state.next.buffer, AddedLater());
   visitor("seconds", state.seconds);
 }
 
