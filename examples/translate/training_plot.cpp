@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <initializer_list>
 #include <utility>
 
@@ -37,23 +38,31 @@ struct CurvePoint {
   double x, y;
 };
 
+/// Writes digits such as "4500" with a point after the first `whole` of them, and without zeros at the end: "4.5".
+std::string with_point(std::string digits, std::size_t whole) {
+  if (digits.size() <= whole) return digits + std::string(whole - digits.size(), '0');
+  digits.insert(whole, 1, '.');
+  digits.erase(digits.find_last_not_of('0') + 1);
+  if (digits.back() == '.') digits.pop_back();
+  return digits;
+}
+
 /// A labelled value of an axis. It is digits * 10^exponent, so its label is exact.
 struct Tick {
   Index digits;
   int exponent;
 
   double value() const { return static_cast<double>(digits) * std::pow(10.0, exponent); }
-  std::string label() const {
+  /// Returns the place of the first digit: 0 for 7, 2 for 450, -7 for 4.5e-7.
+  int magnitude() const { return static_cast<int>(std::to_string(std::abs(digits)).size()) - 1 + exponent; }
+  /// Returns whether people write the value with an exponent.
+  bool is_scientific() const { return digits != 0 && (magnitude() < -5 || magnitude() > 6); }
+  std::string label(bool scientific) const {
     if (digits == 0) return "0";
-    if (exponent > 5 || exponent < -6) return std::to_string(digits) + "e" + std::to_string(exponent);
-    std::string text = std::to_string(digits);
-    if (exponent >= 0) return text + std::string(static_cast<std::size_t>(exponent), '0');
-    const auto decimals = static_cast<std::size_t>(-exponent);
-    if (text.size() <= decimals) text.insert(0, decimals + 1 - text.size(), '0');
-    text.insert(text.size() - decimals, 1, '.');
-    text.erase(text.find_last_not_of('0') + 1);
-    if (text.back() == '.') text.pop_back();
-    return text;
+    const std::string sign = digits < 0 ? "-" : "", text = std::to_string(std::abs(digits));
+    if (scientific) return sign + with_point(text, 1) + "e" + std::to_string(magnitude());
+    if (magnitude() >= 0) return sign + with_point(text, static_cast<std::size_t>(magnitude()) + 1);
+    return sign + with_point(std::string(static_cast<std::size_t>(-magnitude()), '0') + text, 1);
   }
 };
 
@@ -62,6 +71,14 @@ struct Axis {
   bool logarithmic = false;
   std::vector<Tick> ticks{};
 
+  /// Returns the label of a tick. On a linear axis either all labels have an exponent, or none has.
+  std::string label(const Tick& tick) const {
+    if (logarithmic) return tick.label(tick.is_scientific());
+    const auto largest = std::max_element(ticks.begin(), ticks.end(), [](const Tick& a, const Tick& b) {
+      return std::abs(a.value()) < std::abs(b.value());
+    });
+    return tick.label(largest->is_scientific());
+  }
   /// Returns the place of a value, from 0 at the low end to 1 at the high end.
   double place(double value) const {
     if (logarithmic) return std::log(value / low) / std::log(high / low);
@@ -115,11 +132,12 @@ std::string fixed(double value, int decimals) {
   return value < 0 && scaled > 0 ? '-' + text : text;
 }
 
-/// Returns a number with three significant digits, such as "0.00071".
+/// Returns a number with three significant digits, such as "0.00071" or "4.5e-7".
 std::string significant(double value) {
   if (!(value > 0)) return "0";
   const auto exponent = static_cast<int>(std::floor(std::log10(value)));
-  return Tick{std::llround(value * std::pow(10.0, 2 - exponent)), exponent - 2}.label();
+  const Tick rounded{std::llround(value * std::pow(10.0, 2 - exponent)), exponent - 2};
+  return rounded.label(rounded.is_scientific());
 }
 
 /// Returns a coordinate with one decimal.
@@ -189,7 +207,7 @@ std::string svg_panel(const Panel& panel, const Axis& updates, Index top) {
   for (const Tick& tick : updates.ticks) {
     const double x = x_of(updates, tick.value());
     svg += svg_line("grid", {x, top}, {x, bottom});
-    svg += svg_text(std::lround(x), bottom + 16, "middle", tick.label());
+    svg += svg_text(std::lround(x), bottom + 16, "middle", updates.label(tick));
   }
   if (panel.points.empty()) {
     svg += svg_line("axis", {left_edge, bottom}, {right_edge, bottom});
@@ -198,7 +216,7 @@ std::string svg_panel(const Panel& panel, const Axis& updates, Index top) {
   for (const Tick& tick : panel.axis.ticks) {
     const double y = y_of(tick.value());
     svg += svg_line("grid", {left_edge, y}, {right_edge, y});
-    svg += svg_text(left_edge - 8, std::lround(y) + 4, "right", tick.label());
+    svg += svg_text(left_edge - 8, std::lround(y) + 4, "right", panel.axis.label(tick));
   }
   svg += svg_line("axis", {left_edge, bottom}, {right_edge, bottom});
   svg += concatenate({"<polyline class=\"", panel.style_class, "\" points=\""});

@@ -72,6 +72,41 @@ TEST_CASE("a training plot is well-formed and marks the best validations", "[exa
     CHECK(contains(svg, label));
 }
 
+TEST_CASE("a training plot writes numbers as people do", "[examples]") {
+  struct Written {
+    double rate;
+    std::vector<std::string> parts;
+  };
+  for (const Written& each : std::vector<Written>{{4.5e-7, {"last 4.5e-7<", ">0<", ">1e-7<", ">3e-7<", ">5e-7<"}},
+                                                  {1.234e-9, {"last 1.23e-9<", ">5e-10<", ">1e-9<", ">1.5e-9<"}},
+                                                  {9.999e-6, {"last 0.00001<", ">0.000005<", ">0.00001<"}},
+                                                  {0.000071, {"last 0.000071<", ">0.00002<", ">0.00008<"}},
+                                                  {0.00071, {"last 0.00071<", ">0.0002<"}},
+                                                  {0.5, {"last 0.5<", ">0.2<", ">0.6<"}},
+                                                  {3, {"last 3<", ">1<", ">3<"}},
+                                                  {120, {"last 120<", ">50<", ">150<"}},
+                                                  {2'500'000, {"last 2500000<", ">1000000<", ">3000000<"}},
+                                                  {25'000'000, {"last 2.5e7<", ">1e7<", ">3e7<"}}}) {
+    TrainingCurves curves;
+    curves.training.add(1, 1, each.rate);
+    const std::string svg = svg_training_plot(curves, "");
+    CAPTURE(each.rate);
+    for (const std::string& part : each.parts) {
+      CAPTURE(part);
+      CHECK(contains(svg, part));
+    }
+  }
+  TrainingCurves curves;  // a loss below 0, and updates and a perplexity far above
+  curves.training.add(30'000'000, -0.5, 1);
+  curves.training.add(30'000'001, 0.25, 1);
+  curves.validations = {{30'000'000, 1e9, 1}, {30'000'001, 2, 1}};
+  const std::string svg = svg_training_plot(curves, "");
+  for (const char* const label : {">-0.6<", ">-0.4<", ">0.4<", ">5e6<", ">1e7<", ">3e7<", ">1<", ">1000<", ">1e9<"}) {
+    CAPTURE(label);
+    CHECK(contains(svg, label));
+  }
+}
+
 TEST_CASE("a training plot has no point outside of its panels", "[examples]") {
   TrainingCurves curves;
   const double perplexity = GENERATE(1.0, 7.5, 1e300);
