@@ -1,6 +1,8 @@
 #include "eigenformer/autograd/gradients.hpp"
 
+#include "eigenformer/core/thread_pool.hpp"
 #include "support/catch.hpp"
+#include "support/random.hpp"
 
 namespace ef = eigenformer;
 
@@ -43,4 +45,32 @@ TEST_CASE("gradients of two batches are added, and one can be overwritten", "[au
   first.writable(c)(0, 0) = 7;
   REQUIRE(first[c](0, 0) == 7);
   REQUIRE(second[a] == ones);
+}
+
+TEST_CASE("gradients of two batches have the same sum with any number of threads", "[autograd][threads]") {
+  const ef::Parameter<float> large(701, 307), small(1, 3), empty(0, 4), only_second(3, 5);
+  ef::Rng rng(1);
+  ef::Gradients<float> second, alone;
+  const auto fill = [&](ef::Gradients<float>& gradients, const ef::Parameter<float>& parameter) {
+    gradients.writable(parameter) =
+        ef::testing::random_matrix<float>(parameter.value.rows(), parameter.value.cols(), rng);
+  };
+  for (const ef::Parameter<float>* parameter : {&large, &small, &empty}) {
+    fill(second, *parameter);
+    fill(alone, *parameter);
+  }
+  fill(second, only_second);
+  const ef::Matrix<float> expected = alone[large] + second[large];
+  for (const int threads : {2, 3}) {
+    CAPTURE(threads);
+    ef::ThreadPool pool(threads);
+    ef::Gradients<float> together = alone;
+    together.add(second, &pool);
+    CHECK(together[large] == expected);
+    CHECK(together[small] == alone[small] + second[small]);
+    CHECK(together[only_second] == second[only_second]);
+    CHECK(together[empty].size() == 0);
+  }
+  alone.add(second);
+  CHECK(alone[large] == expected);
 }

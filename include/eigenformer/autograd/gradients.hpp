@@ -58,10 +58,12 @@ class Gradients {
     entry.used = true;
   }
 
-  /// Adds each gradient of `other` to this object's gradient of the same parameter.
-  void add(const Gradients& other) {
+  /// Adds each gradient of `other` to this object's gradient of the same parameter. The result does not depend on the
+  /// number of threads.
+  void add(const Gradients& other, Threads* threads = nullptr) {
     for (const auto& [parameter, entry] : other.sums_)
-      if (entry.used) add(*parameter, ConstMatrixMap<Scalar>(entry.sum.data(), entry.sum.rows(), entry.sum.cols()));
+      if (entry.used)
+        add(*parameter, ConstMatrixMap<Scalar>(entry.sum.data(), entry.sum.rows(), entry.sum.cols()), threads);
   }
 
   /// Returns memory for the gradient of a parameter, in the parameter's shape. The caller must write every entry.

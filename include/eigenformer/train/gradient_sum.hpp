@@ -48,7 +48,7 @@ class GradientSum {
     has_top_ = true;
     if (--leaves_left_ > 0 || division_.ranks == 1) {
       tape_->backward(loss, 1, threads);
-      take_steps();
+      take_steps(threads);
       return;
     }
     begin_messages();
@@ -79,10 +79,10 @@ class GradientSum {
 
   /// Takes the steps up to the next leaf. Keeps sums for other ranks and sends them after the last leaf: a message
   /// moves only while its sender calls is_done().
-  void take_steps() {
+  void take_steps(Threads* threads) {
     for (; next_ < steps_.size() && steps_[next_].kind != SumStep::Kind::leaf; ++next_) {
       if (steps_[next_].kind == SumStep::Kind::add) {
-        tape_->gradients().add(aside_[--aside_count_]);
+        tape_->gradients().add(aside_[--aside_count_], threads);
       } else {  // nothing is received before the last leaf
         outgoing_ranks_.resize(outgoing_count_);
         outgoing_ranks_.push_back(steps_[next_].rank);
