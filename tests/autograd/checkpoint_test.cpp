@@ -3,6 +3,7 @@
 #include "eigenformer/core/thread_pool.hpp"
 #include "eigenformer/layers/feed_forward.hpp"
 #include "eigenformer/ops/arithmetic.hpp"
+#include "eigenformer/ops/cross_entropy.hpp"
 #include "support/message_of.hpp"
 #include "support/ops.hpp"
 
@@ -142,4 +143,32 @@ TEST_CASE("a tape works on after a layer in a checkpoint has thrown", "[autograd
   const CheckpointVariable x = tape.variable(ef::Matrix<float>::Ones(1, 1));
   tape.backward(ef::checkpoint(context, failing, x));
   CHECK(tape.gradient(x)(0, 0) == 3);
+}
+
+TEST_CASE("the loss of an output layer within a checkpoint computes its gradients once", "[autograd]") {
+  ef::Rng rng(12);
+  ef::Parameter<float> weight(3001, 16), bias(1, 3001);
+  weight.value = ef::testing::random_matrix<float>(3001, 16, rng);
+  bias.value = ef::testing::random_matrix<float>(1, 3001, rng);
+  const ef::Matrix<float> values = ef::testing::random_matrix<float>(5, 16, rng);
+  const std::vector<ef::Token> labels{3, 0, -100, 3000, 3};
+  const auto loss_of = [&](const CheckpointContext& c, const CheckpointVariable& x) {
+    return ef::linear_cross_entropy(c, x, weight, bias, labels, {.label_smoothing = 0.1});
+  };
+  std::vector<std::vector<ef::Matrix<float>>> outcomes;  // of a plain call, a checkpoint, and one within another
+  for (int checkpoints = 0; checkpoints < 3; ++checkpoints) {
+    CAPTURE(checkpoints);
+    ef::Tape<float> tape;
+    const CheckpointContext context{.tape = &tape};
+    const CheckpointVariable x = tape.variable(values);
+    const auto within = [&](const CheckpointContext& c, const CheckpointVariable& input) {
+      return call(checkpoints > 0, c, loss_of, input);
+    };
+    const CheckpointVariable loss = call(checkpoints > 1, context, within, x);
+    // The tape has no memory yet for a gradient of the weight.
+    CHECK((tape.workspace().capacity() < sizeof(float) * 3001 * 16) == (checkpoints > 0));
+    tape.backward(loss, 3);
+    outcomes.push_back({loss.value(), tape.gradient(x), tape.gradient(weight), tape.gradient(bias)});
+    CHECK(outcomes.back() == outcomes.front());
+  }
 }

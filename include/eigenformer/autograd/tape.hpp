@@ -107,6 +107,11 @@ class Tape {
                                   nullptr});
   }
 
+  /// Returns whether operations are computed but not recorded, because the backward computes them again: within the
+  /// first call of a layer of checkpoint(). An operation then need not save anything for its backward, but it must call
+  /// record().
+  bool records_later() const { return records_later_; }
+
   /// Returns uninitialised memory for a value or a gradient.
   Variable<Scalar> new_matrix(Index rows, Index cols) { return {workspace_.allocate<Scalar>(rows * cols), rows, cols}; }
 

@@ -31,7 +31,8 @@ Variable<Scalar> cross_entropy(const Context<Scalar>& context, const Variable<Sc
 
 /// Returns the cross entropy loss [1 x 1] of the logits x weight^T + bias, given a label for each row. The logits are
 /// never stored in full, which saves memory with large vocabularies. With a tape, it also computes the gradients,
-/// because it has the logits then. The backward only scales these gradients.
+/// because it has the logits then. The backward only scales these gradients. Within checkpoint(), only the second
+/// computation does.
 /// x: [tokens x width]; weight: [vocabulary size x width]; bias: [1 x vocabulary size], or empty for none.
 template <class Scalar>
 Variable<Scalar> linear_cross_entropy(const Context<Scalar>& context, const Variable<Scalar>& x,
@@ -39,11 +40,11 @@ Variable<Scalar> linear_cross_entropy(const Context<Scalar>& context, const Vari
                                       std::span<const Token> labels, const CrossEntropyOptions& options = {}) {
   Variable<Scalar> loss = context.new_matrix(1, 1);
   const LinearCrossEntropyInputs<Scalar> in{x.value(), weight.value(), bias.value()};
-  if (context.tape == nullptr) {
+  if (context.tape == nullptr || context.tape->records_later()) {
     Variable<Scalar> log_sum_exp = context.new_matrix(x.rows(), 1);
     loss.writable()(0, 0) =
         linear_cross_entropy_forward<Scalar>(in, labels, options, log_sum_exp.writable(), context.products());
-    return loss;
+    return context.record(std::move(loss), {x, weight, bias}, typename Tape<Scalar>::Backward());
   }
   const auto gradient_of = [&](const Variable<Scalar>& input) {
     return input.requires_grad() ? context.tape->new_matrix(input.rows(), input.cols()) : Variable<Scalar>();
