@@ -109,6 +109,26 @@ void bfloat16_against_float(benchmark::State& state) {
   });
 }
 
+/// Benchmarks the derivative of attention of bfloat16 operands against float. The counter `speed` is the ratio of their
+/// speeds.
+void bfloat16_backward_against_float(benchmark::State& state) {
+  Inputs<float> in(state);
+  using Rows = Matrix<Eigen::bfloat16>;
+  const auto rounded = [](const auto& m) { return Rows(m.template cast<Eigen::bfloat16>()); };
+  const Rows q = rounded(in.q), k = rounded(in.k), v = rounded(in.v), d_out = rounded(in.d_out);
+  Rows out(in.n, in.d), d_q(in.n, in.d), d_k(in.n, in.d), d_v(in.n, in.d);
+  Matrix<float> log_sum_exp(in.n, 1);
+  with_score(in.causal, [&](const auto& score) {
+    call_forward(in, score);
+    ef::attention_forward<Eigen::bfloat16>({q, k, v}, score, {}, {out, log_sum_exp});
+    ef::bench::run_compared(
+        state, [&] { call_backward(in, score); },
+        [&] {
+          ef::attention_backward<Eigen::bfloat16>({q, k, v}, score, {}, {out, log_sum_exp}, d_out, {d_q, d_k, d_v});
+        });
+  });
+}
+
 /// Benchmarks two threads against one, over 8 heads. The counter `speed` is the speed-up.
 void two_threads(benchmark::State& state, bool backward) {
   const Index n = state.range(0), d = state.range(1), heads = 8;
@@ -176,6 +196,7 @@ void sizes_of_16_bits(benchmark::internal::Benchmark* b) {
 }
 BENCHMARK(bfloat16_forward)->Apply(sizes_of_16_bits);
 BENCHMARK(bfloat16_against_float)->Apply(sizes_of_16_bits);
+BENCHMARK(bfloat16_backward_against_float)->Apply(sizes_of_16_bits);
 BENCHMARK(materialised_forward)->Apply(small_sizes);
 BENCHMARK_TEMPLATE(attention_backward, float)->Name("attention_backward")->Apply(all_sizes);
 BENCHMARK_TEMPLATE(attention_backward, double)->Name("attention_backward_double")->Apply(small_sizes);
