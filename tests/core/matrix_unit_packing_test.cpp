@@ -1,6 +1,7 @@
 #include "eigenformer/core/matrix_unit_packing.hpp"
 
 #include <cmath>
+#include <limits>
 #include <vector>
 
 #include "eigenformer/core/rng.hpp"
@@ -155,4 +156,22 @@ TEST_CASE("columns of floats are stored as rows of bfloat16 numbers", "[core]") 
       CAPTURE(rows, count);
       CHECK(equal);
     }
+}
+
+TEST_CASE("an infinity or NaN is found at every place of a row of bfloat16 numbers", "[core]") {
+  const Eigen::bfloat16 largest = (std::numeric_limits<Eigen::bfloat16>::max)();
+  const float infinity = std::numeric_limits<float>::infinity();
+  for (Index count = 0; count <= 100; ++count) {
+    // The row's neighbours must not count, and a sanitizer sees an access beyond them.
+    std::vector<Eigen::bfloat16> row(static_cast<std::size_t>(count + 2), largest);
+    row.front() = row.back() = Eigen::bfloat16(infinity);
+    CAPTURE(count);
+    CHECK(unit::all_finite(row.data() + 1, count));
+    for (Index i = 1; i <= count; ++i)
+      for (const float bad : {infinity, -infinity, std::numeric_limits<float>::quiet_NaN()}) {
+        row[static_cast<std::size_t>(i)] = Eigen::bfloat16(bad);
+        if (unit::all_finite(row.data() + 1, count)) FAIL_CHECK(bad << " at " << i - 1 << " was not found");
+        row[static_cast<std::size_t>(i)] = Eigen::bfloat16(-1.0F);
+      }
+  }
 }

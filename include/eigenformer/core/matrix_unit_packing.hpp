@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cstdint>
 #include <cstring>
 
 #include "eigenformer/core/detail/bit_cast.hpp"
@@ -218,6 +219,26 @@ inline float dot(const Eigen::bfloat16* a, const Eigen::bfloat16* b, Index count
 #endif
   for (; j < count; ++j) sum += static_cast<float>(a[j]) * static_cast<float>(b[j]);
   return sum;
+}
+
+/// Returns whether `count` contiguous numbers are finite.
+inline bool all_finite(const Eigen::bfloat16* x, Index count) {
+#if defined(EIGEN_VECTORIZE_AVX512) && defined(__AVX512BW__) && defined(__AVX512VL__)
+  const __m512i exponent = _mm512_set1_epi16(0x7F80);
+  __mmask32 found = 0;
+  for (Index i = 0; i < count; i += 32) {
+    const __mmask32 entries = 0xFFFFFFFFU >> (32 - std::min<Index>(32, count - i));
+    const __m512i bits = _mm512_and_si512(_mm512_maskz_loadu_epi16(entries, x + i), exponent);
+    found |= _mm512_cmpeq_epi16_mask(bits, exponent);
+  }
+  return found == 0;
+#else
+  std::uint16_t largest = 0;  // not a branch for each number, so that the loop is vectorised
+  for (Index i = 0; i < count; ++i)
+    largest =
+        std::max(largest, static_cast<std::uint16_t>(eigenformer::detail::bit_cast<std::uint16_t>(x[i]) & 0x7FFFU));
+  return largest < 0x7F80U;
+#endif
 }
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI::matrix_unit
