@@ -6,7 +6,6 @@
 #include <cstdint>
 #include <vector>
 
-#include "eigenformer/core/detail/bit_cast.hpp"
 #include "eigenformer/kernels/detail/attention/attend_backward.hpp"
 #include "eigenformer/kernels/detail/attention/sinks.hpp"
 #include "eigenformer/kernels/detail/attention/unit_backward.hpp"
@@ -47,15 +46,56 @@ class FloatHeads {
 inline bool are_finite(const HeadRows<const Eigen::bfloat16>& rows, Index heads, Index sequence, Index begin,
                        Index end) {
   const HeadRows<const Eigen::bfloat16> own = rows.of(sequence);
+  const Index together = own.col_stride == 1 ? own.width : 1;
   for (Index row = begin; row < end; ++row)
     for (Index head = 0; head < heads; ++head) {
       const Eigen::bfloat16* const entries = own.row(head, row);
-      unsigned found = 0;  // not a branch for each entry, so that the loop is vectorised
-      for (Index c = 0; c < own.width; ++c)
-        found |= (bit_cast<std::uint16_t>(entries[c * own.col_stride]) & 0x7F80U) == 0x7F80U ? 1U : 0U;
-      if (found != 0) return false;
+      for (Index c = 0; c < own.width; c += together)
+        if (!matrix_unit::all_finite(entries + c * own.col_stride, together)) return false;
     }
   return true;
+}
+
+/// Runs one task. Adds the contributions of its keys to the gradients of the sequence's queries, which are floats in
+/// d_q, and writes the gradients of its keys and values.
+template <class Unit, Score S>
+void attend_backward_on(const BackwardCall<Eigen::bfloat16, S>& call, const HeadRows<float>& d_q,
+                        const BackwardTask& task) {
+  using Value = Eigen::bfloat16;
+  const typename Unit::Session session;
+  const AttentionLayout& layout = call.layout;
+  ScoreTile tile;
+  tile.sequence = task.sequence;
+  tile.first_row = layout.query_rows.begin(task.sequence);
+  tile.queries = layout.query_rows.length(task.sequence);
+  tile.keys = layout.key_rows.length(task.sequence);
+  tile.key_begin = task.begin;
+  tile.key_end = task.end;
+  UnitKeys keys(layout, call.rows, task.key_head, tile);
+  UnitBackwardTile<Unit, BackwardCall<Value, S>::in_base_2, ScoreTraits<S>::saved_blocks> queries(layout);
+  const auto is_seen = [&](Index key_begin, Index key_end) {
+    tile.key_begin = key_begin;
+    tile.key_end = key_end;
+    return call.score.visible(tile) != Visible::none;
+  };
+  for (tile.head = task.key_head * layout.group(); tile.head < (task.key_head + 1) * layout.group(); ++tile.head)
+    for (Index query = 0; query < tile.queries; query += UnitSizes::queries) {
+      tile.query_begin = query;
+      tile.query_end = std::min<Index>(tile.queries, query + UnitSizes::queries);
+      if (!is_seen(task.begin, task.end)) continue;
+      queries.load(call.rows, tile);
+      for (Index chunk = task.begin; chunk < task.end; chunk += backward_keys) {
+        const Index chunk_end = std::min<Index>(task.end, chunk + backward_keys);
+        if (!is_seen(chunk, chunk_end)) continue;
+        queries.clear_d_q();
+        for (Index key = chunk; key < chunk_end; key += UnitSizes::keys)
+          if (is_seen(key, std::min<Index>(chunk_end, key + UnitSizes::keys)))
+            queries.add(call, tile, keys, (key - task.begin) / UnitSizes::depth);
+        queries.add_d_q(d_q.of(tile.sequence).row(tile.head, tile.first_row + query), d_q.row_stride);
+      }
+    }
+  keys.finish(call.rows.d_k.of(tile.sequence), call.rows.d_v.of(tile.sequence), task.key_head,
+              layout.key_rows.begin(tile.sequence) + task.begin, static_cast<float>(layout.scale));
 }
 
 /// Computes the gradients of attention: reads the operands in `rows`, and writes the gradients to `rows`. Throws if the

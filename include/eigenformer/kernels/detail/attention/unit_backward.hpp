@@ -107,7 +107,7 @@ class UnitBackwardTile {
   void add(const BackwardCall<Value, S>& call, const ScoreTile& tile, UnitKeys& keys, Index step) {
     const Index m = tile.key_end - tile.key_begin;
     const Index steps = matrix_unit::steps_for<Value>(m), padded = steps * UnitSizes::depth;
-    Index first = UnitSizes::query_steps, last = -1;  // groups that see some of the keys
+    Index seen_steps[UnitSizes::query_steps];  // steps of keys that each group sees
     for (Index group = 0; group < groups(); ++group) {
       ScoreTile part = tile;
       part.query_begin = tile.query_begin + group * UnitSizes::depth;
@@ -115,9 +115,8 @@ class UnitBackwardTile {
       const Visible seen = call.score.visible(part);
       const Index seen_keys = seen == Visible::some ? seen_end(call.score, part) : seen == Visible::all ? padded : 0;
       clear(group, seen_keys, padded);
+      seen_steps[group] = seen_keys / UnitSizes::depth;
       if (seen_keys == 0) continue;
-      first = std::min<Index>(first, group);
-      last = group;
       scores(group, keys, step, seen_keys);
       part.key_end = std::min<Index>(tile.key_end, tile.key_begin + seen_keys);
       for (Index b = 2 * group; b < 2 * group + 2; ++b)
@@ -130,20 +129,7 @@ class UnitBackwardTile {
                                    .c = {d_q_ + 2 * group * sizes_.d_blocks * n * n, n, n * n, sizes_.d_blocks * n * n},
                                    .accumulates = true});
     }
-    if (last < 0) return;
-    const Index width = UnitSizes::query_steps * step_size, at = first * step_size;
-    matrix_unit::multiply<Unit>(padded / n, sizes_.e_blocks,
-                                {.steps = last + 1 - first,
-                                 .a = {weights_ + at, UnitSizes::depth, step_size, width},
-                                 .b = {d_out_rows_ + at, width},
-                                 .c = keys.d_v(step),
-                                 .accumulates = true});
-    matrix_unit::multiply<Unit>(padded / n, sizes_.d_blocks,
-                                {.steps = last + 1 - first,
-                                 .a = {d_scores_left_ + at, UnitSizes::depth, step_size, width},
-                                 .b = {q_rows_ + at, width},
-                                 .c = keys.d_k(step),
-                                 .accumulates = true});
+    add_to_keys(keys, step, steps, seen_steps);
   }
 
  private:
@@ -203,6 +189,40 @@ class UnitBackwardTile {
     };
     multiply(keys.k(step), q_, sizes_.d_steps, scores_);
     multiply(keys.v(step), d_out_, sizes_.e_steps, d_scores_);
+  }
+
+  /// Adds to the gradients of a tile's keys and values what all groups contribute. seen_steps: the steps of keys, of
+  /// key_steps, that each group sees.
+  void add_to_keys(UnitKeys& keys, Index step, Index key_steps, const Index* seen_steps) {
+    for (Index begin = 0, end = 0; begin < key_steps; begin = end) {
+      const Groups seeing = groups_that_see(begin, seen_steps);
+      for (end = begin + 1; end < key_steps && groups_that_see(end, seen_steps) == seeing;) ++end;
+      if (seeing.begin >= seeing.end) continue;
+      constexpr Index width = UnitSizes::query_steps * step_size, blocks_per_step = UnitSizes::depth / n;
+      const Index at = begin * blocks_per_step * width + seeing.begin * step_size;
+      const auto add = [&](const Value* a, const Value* b, Index width_blocks, const matrix_unit::SumBlocks<Value>& c) {
+        matrix_unit::multiply<Unit>((end - begin) * blocks_per_step, width_blocks,
+                                    {.steps = seeing.end - seeing.begin,
+                                     .a = {a + at, UnitSizes::depth, step_size, width},
+                                     .b = {b + seeing.begin * step_size, width},
+                                     .c = c,
+                                     .accumulates = true});
+      };
+      add(weights_, d_out_rows_, sizes_.e_blocks, keys.d_v(step + begin));
+      add(d_scores_left_, q_rows_, sizes_.d_blocks, keys.d_k(step + begin));
+    }
+  }
+  /// Groups of queries [begin, end).
+  struct Groups {
+    Index begin, end;
+    bool operator==(const Groups&) const = default;
+  };
+  /// Returns the groups from the first to the last that see a step of keys.
+  Groups groups_that_see(Index key_step, const Index* seen_steps) const {
+    Groups seeing{0, groups()};
+    while (seeing.begin < seeing.end && seen_steps[seeing.begin] <= key_step) ++seeing.begin;
+    while (seeing.begin < seeing.end && seen_steps[seeing.end - 1] <= key_step) --seeing.end;
+    return seeing;
   }
 
   /// Turns the scores of block b into weights after dropout, and dP into dS. tile: with the queries of the block.
@@ -299,47 +319,5 @@ class UnitBackwardTile {
   alignas(64) float log_sum_exp_[UnitSizes::queries];
   alignas(64) float delta_[UnitSizes::queries];  // rowsum(O * dO) unless has_all_keys_, minus d_log_sum_exp
 };
-
-/// Runs one task. Adds the contributions of its keys to the gradients of the sequence's queries, which are floats in
-/// d_q, and writes the gradients of its keys and values.
-template <class Unit, Score S>
-void attend_backward_on(const BackwardCall<Eigen::bfloat16, S>& call, const HeadRows<float>& d_q,
-                        const BackwardTask& task) {
-  using Value = Eigen::bfloat16;
-  const typename Unit::Session session;
-  const AttentionLayout& layout = call.layout;
-  ScoreTile tile;
-  tile.sequence = task.sequence;
-  tile.first_row = layout.query_rows.begin(task.sequence);
-  tile.queries = layout.query_rows.length(task.sequence);
-  tile.keys = layout.key_rows.length(task.sequence);
-  tile.key_begin = task.begin;
-  tile.key_end = task.end;
-  UnitKeys keys(layout, call.rows, task.key_head, tile);
-  UnitBackwardTile<Unit, BackwardCall<Value, S>::in_base_2, ScoreTraits<S>::saved_blocks> queries(layout);
-  const auto is_seen = [&](Index key_begin, Index key_end) {
-    tile.key_begin = key_begin;
-    tile.key_end = key_end;
-    return call.score.visible(tile) != Visible::none;
-  };
-  for (tile.head = task.key_head * layout.group(); tile.head < (task.key_head + 1) * layout.group(); ++tile.head)
-    for (Index query = 0; query < tile.queries; query += UnitSizes::queries) {
-      tile.query_begin = query;
-      tile.query_end = std::min<Index>(tile.queries, query + UnitSizes::queries);
-      if (!is_seen(task.begin, task.end)) continue;
-      queries.load(call.rows, tile);
-      for (Index chunk = task.begin; chunk < task.end; chunk += backward_keys) {
-        const Index chunk_end = std::min<Index>(task.end, chunk + backward_keys);
-        if (!is_seen(chunk, chunk_end)) continue;
-        queries.clear_d_q();
-        for (Index key = chunk; key < chunk_end; key += UnitSizes::keys)
-          if (is_seen(key, std::min<Index>(chunk_end, key + UnitSizes::keys)))
-            queries.add(call, tile, keys, (key - task.begin) / UnitSizes::depth);
-        queries.add_d_q(d_q.of(tile.sequence).row(tile.head, tile.first_row + query), d_q.row_stride);
-      }
-    }
-  keys.finish(call.rows.d_k.of(tile.sequence), call.rows.d_v.of(tile.sequence), task.key_head,
-              layout.key_rows.begin(tile.sequence) + task.begin, static_cast<float>(layout.scale));
-}
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI::detail

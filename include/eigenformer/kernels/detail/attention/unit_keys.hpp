@@ -38,11 +38,7 @@ class UnitKeys {
       : sizes_(layout), count_(tile.key_end - tile.key_begin), steps_(matrix_unit::steps_for<Value>(count_)) {
     constexpr Index n = UnitSizes::n, depth = UnitSizes::depth, step_size = UnitSizes::step_size;
     const Index blocks = steps_ * depth / n, first = layout.key_rows.begin(tile.sequence) + tile.key_begin;
-    k_.resize(blocks * sizes_.d_steps * step_size);
-    v_.resize(blocks * sizes_.e_steps * step_size);
-    k_columns_.resize(sizes_.d_blocks * steps_ * step_size);
-    d_k_.setZero(blocks * n, sizes_.d_blocks * n);
-    d_v_.setZero(blocks * n, sizes_.e_blocks * n);
+    allocate(blocks);
     const HeadRows<const Value> k = rows.k.of(tile.sequence), v = rows.v.of(tile.sequence);
     const Value *k_rows[depth], *v_rows[depth];
     for (Index step = 0; step < steps_; ++step) {
@@ -54,34 +50,35 @@ class UnitKeys {
       for (Index half = 0; half < depth / n; ++half) {
         const Index count = std::clamp<Index>(keys - half * n, 0, n), block = step * (depth / n) + half;
         matrix_unit::pack_left<Value>({k_rows + half * n, k.col_stride}, count, sizes_.d,
-                                      k_.data() + block * sizes_.d_steps * step_size);
+                                      k_ + block * sizes_.d_steps * step_size);
         matrix_unit::pack_left<Value>({v_rows + half * n, v.col_stride}, count, sizes_.e,
-                                      v_.data() + block * sizes_.e_steps * step_size);
+                                      v_ + block * sizes_.e_steps * step_size);
       }
-      matrix_unit::pack_left_transposed<Value>({k_rows, k.col_stride}, keys, sizes_.d,
-                                               k_columns_.data() + step * step_size, steps_ * step_size);
+      matrix_unit::pack_left_transposed<Value>({k_rows, k.col_stride}, keys, sizes_.d, k_columns_ + step * step_size,
+                                               steps_ * step_size);
     }
   }
 
   /// The keys from the step `step` on, as the left operand of S^T = K Q^T.
-  matrix_unit::LeftBlocks<Value> k(Index step) const { return left(k_.data(), sizes_.d_steps, step); }
+  matrix_unit::LeftBlocks<Value> k(Index step) const { return left(k_, sizes_.d_steps, step); }
   /// The values from the step `step` on, as the left operand of dP^T = V dO^T.
-  matrix_unit::LeftBlocks<Value> v(Index step) const { return left(v_.data(), sizes_.e_steps, step); }
+  matrix_unit::LeftBlocks<Value> v(Index step) const { return left(v_, sizes_.e_steps, step); }
   /// The transposed keys from the step `step` on, as the left operand of dQ^T = K^T dS^T.
   matrix_unit::LeftBlocks<Value> k_columns(Index step) const {
     constexpr Index size = UnitSizes::step_size;
-    return {k_columns_.data() + step * size, UnitSizes::depth, size, steps_ * size};
+    return {k_columns_ + step * size, UnitSizes::depth, size, steps_ * size};
   }
   /// The sums of the keys' gradients from the step `step` on.
-  matrix_unit::SumBlocks<Value> d_k(Index step) { return sums(d_k_, step); }
+  matrix_unit::SumBlocks<Value> d_k(Index step) { return sums(d_k_, sizes_.d_blocks, step); }
   /// The sums of the values' gradients from the step `step` on.
-  matrix_unit::SumBlocks<Value> d_v(Index step) { return sums(d_v_, step); }
+  matrix_unit::SumBlocks<Value> d_v(Index step) { return sums(d_v_, sizes_.e_blocks, step); }
 
   /// Rounds the gradients and writes them to rows from `first` on. Gradients of keys are first multiplied by k_factor.
   void finish(const HeadRows<Value>& to_k, const HeadRows<Value>& to_v, Index key_head, Index first, float k_factor) {
     for (Index j = 0; j < count_; ++j) {
-      matrix_unit::store_rounded(d_k_.row(j).data(), sizes_.d, k_factor, to_k.row(key_head, first + j));
-      matrix_unit::store_rounded(d_v_.row(j).data(), sizes_.e, 1, to_v.row(key_head, first + j));
+      matrix_unit::store_rounded(d_k_ + j * sizes_.d_blocks * UnitSizes::n, sizes_.d, k_factor,
+                                 to_k.row(key_head, first + j));
+      matrix_unit::store_rounded(d_v_ + j * sizes_.e_blocks * UnitSizes::n, sizes_.e, 1, to_v.row(key_head, first + j));
     }
   }
 
@@ -90,14 +87,33 @@ class UnitKeys {
     constexpr Index size = UnitSizes::step_size, blocks_per_step = UnitSizes::depth / UnitSizes::n;
     return {data + key_step * blocks_per_step * steps * size, UnitSizes::depth, size, steps * size};
   }
-  static matrix_unit::SumBlocks<Value> sums(Matrix<float>& m, Index step) {
-    return {m.data() + step * UnitSizes::depth * m.cols(), m.cols(), UnitSizes::n * m.cols(), UnitSizes::n};
+  static matrix_unit::SumBlocks<Value> sums(float* data, Index width_blocks, Index step) {
+    const Index width = width_blocks * UnitSizes::n;
+    return {data + step * UnitSizes::depth * width, width, UnitSizes::n * width, UnitSizes::n};
+  }
+
+  /// Allocates memory for `blocks` blocks of keys, and sets the sums to zero.
+  void allocate(Index blocks) {
+    // One allocation: with several, glibc returns the memory to the system after every call, and the next call pays for
+    // page faults.
+    constexpr Index n = UnitSizes::n, step_size = UnitSizes::step_size;
+    const Index d_k_size = blocks * n * sizes_.d_blocks * n, d_v_size = blocks * n * sizes_.e_blocks * n;
+    const Index k_size = blocks * sizes_.d_steps * step_size, v_size = blocks * sizes_.e_steps * step_size,
+                columns_size = sizes_.d_blocks * steps_ * step_size;
+    memory_.resize(d_k_size + d_v_size + (k_size + v_size + columns_size) / 2);
+    d_k_ = memory_.data();
+    d_v_ = d_k_ + d_k_size;
+    k_ = reinterpret_cast<Value*>(d_v_ + d_v_size);
+    v_ = k_ + k_size;
+    k_columns_ = v_ + v_size;
+    std::fill_n(d_k_, d_k_size + d_v_size, 0.0F);
   }
 
   UnitSizes sizes_;
   Index count_, steps_;
-  Eigen::Matrix<Value, Eigen::Dynamic, 1> k_, v_, k_columns_;
-  Matrix<float> d_k_, d_v_;  // [padded keys x padded width]
+  Eigen::Matrix<float, Eigen::Dynamic, 1> memory_;
+  float *d_k_, *d_v_;  // [padded keys x padded width]
+  Value *k_, *v_, *k_columns_;
 };
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI::detail
