@@ -8,7 +8,6 @@
 #pragma once
 
 #include <algorithm>
-#include <utility>
 
 #include "eigenformer/kernels/detail/attention/backward_tasks.hpp"
 #include "eigenformer/kernels/detail/attention/unit_keys.hpp"
@@ -23,18 +22,21 @@ class UnitBackwardTile {
   using Value = Eigen::bfloat16;
 
   explicit UnitBackwardTile(const AttentionLayout& layout)
-      : sizes_(layout), scale_(static_cast<float>(layout.scale)), memory_(memory_size(sizes_)) {
-    Value* next = reinterpret_cast<Value*>(memory_.data());
-    const auto take = [&](Index size) { return std::exchange(next, next + size); };
-    q_ = take(blocks * sizes_.d_steps * step_size);
-    d_out_ = take(blocks * sizes_.e_steps * step_size);
-    q_rows_ = take(sizes_.d_blocks * UnitSizes::query_steps * step_size);
-    d_out_rows_ = take(sizes_.e_blocks * UnitSizes::query_steps * step_size);
-    weights_ = take(scores_size);
-    d_scores_left_ = take(scores_size);
-    d_scores_right_ = take(scores_size / 2);
-    d_q_ = reinterpret_cast<float*>(next);
-  }
+      : sizes_(layout),
+        scale_(static_cast<float>(layout.scale)),
+        columns_(blocks * (sizes_.d_steps + sizes_.e_steps) * step_size),
+        rows_((sizes_.d_blocks + sizes_.e_blocks) * UnitSizes::query_steps * step_size),
+        scores_left_(2 * UnitSizes::keys * UnitSizes::queries),
+        scores_right_(2 * block_size),
+        d_q_sums_(blocks * sizes_.d_blocks * n * n),
+        q_(columns_.data()),
+        d_out_(q_ + blocks * sizes_.d_steps * step_size),
+        q_rows_(rows_.data()),
+        d_out_rows_(q_rows_ + sizes_.d_blocks * UnitSizes::query_steps * step_size),
+        weights_(scores_left_.data()),
+        d_scores_left_(weights_ + UnitSizes::keys * UnitSizes::queries),
+        d_scores_right_(scores_right_.data()),
+        d_q_(d_q_sums_.data()) {}
 
   /// Loads the queries of `tile` with their output gradients, results and log-sum-exps.
   void load(const BackwardRows<Value>& rows, const ScoreTile& tile) {
@@ -136,14 +138,6 @@ class UnitBackwardTile {
   static constexpr Index n = UnitSizes::n, step_size = UnitSizes::step_size, blocks = UnitSizes::queries / n;
   static constexpr Index block_size = UnitSizes::keys * n;
   static constexpr Index saved_size = saved_blocks > 0 ? saved_blocks* block_size : 1;
-
-  static constexpr Index scores_size = UnitSizes::keys * UnitSizes::queries;
-  /// Returns the size of memory_.
-  static Index memory_size(const UnitSizes& sizes) {
-    const Index columns = blocks * (sizes.d_steps + sizes.e_steps) * step_size;
-    const Index rows = (sizes.d_blocks + sizes.e_blocks) * UnitSizes::query_steps * step_size;
-    return (columns + rows + 5 * scores_size / 2) / 2 + blocks * sizes.d_blocks * n * n;
-  }
 
   /// Returns the dot product of the first rows of two matrices.
   static float dot(const Strided<Value>& a, const Strided<Value>& b, Index width) {
@@ -306,16 +300,18 @@ class UnitBackwardTile {
   // Whether one tile has all keys of the sequence; rowsum(P * dP) is then summed from floats, not taken from the
   // rounded O.
   bool has_all_keys_ = false;
-  TileMemory<float> memory_;
-  Value *q_, *d_out_;            // [blocks] packed columns
-  Value *q_rows_, *d_out_rows_;  // packed rows
+  const TileMemory<Value> columns_, rows_, scores_left_;
+  const TileMemory<Value, 4 * block_size> scores_right_;
+  const TileMemory<float> d_q_sums_;
+  Value *const q_, *const d_out_;            // [blocks] packed columns
+  Value *const q_rows_, *const d_out_rows_;  // packed rows
   // weights_ (after dropout) and d_scores_left_, of all queries: [blocks of keys x groups] of [n x 32].
   // d_scores_right_, of one group: [2] of [pairs of keys x n x 2].
-  Value *weights_, *d_scores_left_, *d_scores_right_;
-  float* d_q_;                                       // [blocks] of [d x n]
-  alignas(64) float scores_[2 * block_size] = {};    // in turn S, S', P, P * D of two blocks: [keys x n]
-  alignas(64) float d_scores_[2 * block_size] = {};  // in turn dP, dS', dS
-  alignas(64) float saved_[saved_size];              // saved by the score for its derivative
+  Value *const weights_, *const d_scores_left_, *const d_scores_right_;
+  float* const d_q_;                            // [blocks] of [d x n]
+  alignas(64) float scores_[2 * block_size];    // in turn S, S', P, P * D of two blocks: [keys x n]
+  alignas(64) float d_scores_[2 * block_size];  // in turn dP, dS', dS
+  alignas(64) float saved_[saved_size];         // saved by the score for its derivative
   alignas(64) float log_sum_exp_[UnitSizes::queries];
   alignas(64) float delta_[UnitSizes::queries];  // rowsum(O * dO) unless has_all_keys_, minus d_log_sum_exp
 };

@@ -51,7 +51,8 @@ class UnitQueries {
         q_(groups_ * q_size()),
         results_(groups_ * result_size()),
         k_(blocks_per_tile * steps() * step_size),
-        v_(result_blocks() * steps_per_tile * step_size) {
+        v_(result_blocks() * steps_per_tile * step_size),
+        weights_(2 * tile_keys * n) {
     const HeadRows<const Eigen::bfloat16> q = call.rows.q.of(tile.sequence);
     const Eigen::bfloat16* rows[n];
     for (Index b = 0; b < 2 * groups_; ++b) {
@@ -201,7 +202,7 @@ class UnitQueries {
     matrix_unit::multiply<Unit>(result_blocks(), 2,
                                 {.steps = key_steps,
                                  .a = {v_.data() + offset / depth * size, depth, size, steps_per_tile * size},
-                                 .b = {weights_, tile_keys * n},
+                                 .b = {weights_.data(), tile_keys * n},
                                  .c = {results(2 * group), n, n * n, result_blocks() * n * n},
                                  .accumulates = true});
   }
@@ -209,7 +210,7 @@ class UnitQueries {
   /// Turns the scores of a block of queries into weights. Keys from the end of `tile` to padded_keys get weight 0.
   void weigh(Index b, ScoreTile tile, const PartlyHidden& partly, Index padded_keys) {
     float* const scores = scores_ + b % 2 * tile_keys * n;
-    Eigen::bfloat16* const weights = weights_ + b % 2 * tile_keys * n;
+    Eigen::bfloat16* const weights = weights_.data() + b % 2 * tile_keys * n;
     const Index keys = tile.key_end - tile.key_begin;
     tile.query_begin = begin(b);
     tile.query_end = begin(b + 1);
@@ -258,12 +259,12 @@ class UnitQueries {
   const ScoreTile tile_;
   const bool scales_;  // whether scores are scaled before the softmax, not in it: if S changes values, or scale <= 0
   const Index groups_;
-  const TileMemory<Eigen::bfloat16> q_;      // [blocks] packed columns
-  const TileMemory<float> results_;          // [blocks] of [e x n]
-  const TileMemory<Eigen::bfloat16> k_, v_;  // the tile of keys, packed
+  const TileMemory<Eigen::bfloat16> q_;                           // [blocks] packed columns
+  const TileMemory<float> results_;                               // [blocks] of [e x n]
+  const TileMemory<Eigen::bfloat16> k_, v_;                       // the tile of keys, packed
+  const TileMemory<Eigen::bfloat16, 4 * tile_keys * n> weights_;  // [2] of [pairs of keys x n x 2]
   UnitSoftmax softmax_[2 * max_unit_groups];
-  alignas(64) float scores_[2 * tile_keys * n];             // [2] of [keys x n]
-  alignas(64) Eigen::bfloat16 weights_[2 * tile_keys * n];  // [2] of [pairs of keys x n x 2]
+  alignas(64) float scores_[2 * tile_keys * n];  // [2] of [keys x n]
 };
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI::detail
