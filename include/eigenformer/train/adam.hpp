@@ -156,9 +156,9 @@ void Adam<Scalar>::check_update(const Model& model, const Gradients<Scalar>& gra
     }
     const Matrix<Scalar>* gradient = gradients.find(x);
     if (gradient == nullptr) return;
-    check(detail::has_finite_squares(*gradient, static_cast<Scalar>(factor), threads), "Adam: the gradient of ", name,
-          " in update ", updates_ + 1, " is ",
-          detail::is_finite(gradient->array()) ? "too large to be squared" : "not finite");
+    if (!detail::has_finite_squares(*gradient, static_cast<Scalar>(factor), threads))
+      fail("Adam: the gradient of ", name, " in update ", updates_ + 1, " is ",
+           detail::is_finite(gradient->array()) ? "too large to be squared" : "not finite");
   });
   check(first_moment_.empty() || count == first_moment_.size(), "Adam: the model has ", count, " parameters, expected ",
         first_moment_.size(), " as before");
