@@ -40,20 +40,20 @@ struct LinesInMemory {
   unit::FloatLines view;
 };
 
-/// Returns the number of entries of a packed block that are wrong.
+/// Returns the number of entries of packed blocks that are wrong.
 template <unit::Side side>
 int wrong_entries(const LinesInMemory& in) {
   constexpr Index depth = unit::depth<Eigen::bfloat16>, step = unit::step_size<Eigen::bfloat16>;
-  const Index steps = unit::steps_for<Eigen::bfloat16>(in.entries);
-  std::vector<Eigen::bfloat16> packed(static_cast<std::size_t>(steps * step), Eigen::bfloat16(77));
-  unit::pack_rounded_block<side>(in.view, in.lines, in.entries, packed.data());
+  const Index steps = unit::steps_for<Eigen::bfloat16>(in.entries), blocks = unit::blocks_for(in.lines);
+  std::vector<Eigen::bfloat16> packed(static_cast<std::size_t>(blocks * steps * step), Eigen::bfloat16(77));
+  unit::pack_rounded_blocks<side>(in.view, in.lines, in.entries, packed.data());
   int wrong = 0;
-  for (Index s = 0; s < steps; ++s)
+  for (Index s = 0; s < blocks * steps; ++s)
     for (Index line = 0; line < unit::block; ++line)
       for (Index k = 0; k < depth; ++k) {
         const Index place = side == unit::Side::left ? line * depth + k : k / 2 * depth + 2 * line + k % 2;
         const auto given = static_cast<float>(packed[static_cast<std::size_t>(s * step + place)]);
-        if (given != in.rounded(line, s * depth + k)) ++wrong;
+        if (given != in.rounded(s / steps * unit::block + line, s % steps * depth + k)) ++wrong;
       }
   return wrong;
 }
@@ -64,12 +64,13 @@ TEST_CASE("floats are rounded and packed from any strides", "[core]") {
   const std::uint64_t seed = 71;
   CAPTURE(seed);
   ef::Rng rng(seed);
-  for (Index lines = 1; lines <= unit::block; ++lines)
+  for (Index lines = 1; lines <= 35; ++lines)
     for (const Index entries : {1, 2, 15, 16, 17, 31, 32, 33, 64, 71}) {
       CAPTURE(lines, entries);
       for (const LinesInMemory& in :
            {LinesInMemory(lines, entries, entries, 1, rng), LinesInMemory(lines, entries, entries + 3, 1, rng),
             LinesInMemory(lines, entries, 1, lines, rng), LinesInMemory(lines, entries, 1, lines + 5, rng),
+            LinesInMemory(lines, entries, 1, 1024 + lines, rng),  // entries of a line on different pages
             LinesInMemory(lines, entries, 2, 2 * lines + 1, rng)}) {
         CHECK(wrong_entries<unit::Side::left>(in) == 0);
         CHECK(wrong_entries<unit::Side::right>(in) == 0);

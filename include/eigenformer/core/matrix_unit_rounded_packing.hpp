@@ -86,13 +86,26 @@ void pack_rounded(const FloatLines& from, Index lines, Index entries, Eigen::bfl
     }
 }
 
-/// Rounds lines of `width` entries and packs them as a block of A or B: `lines` lines, 1 to 16, in steps_for(width)
-/// steps.
+/// Rounds lines of `width` entries and packs them as consecutive blocks of A or B, padded with zeros: 16 lines per
+/// block, in steps_for(width) steps.
 template <Side side>
-void pack_rounded_block(const FloatLines& from, Index lines, Index width, Eigen::bfloat16* to) {
-  constexpr Index step = depth<Eigen::bfloat16>;
-  for (Index k = 0; k < width; k += step, to += step_size<Eigen::bfloat16>)
-    pack_rounded<side>(from.from(0, k), lines, std::min<Index>(step, width - k), to);
+void pack_rounded_blocks(const FloatLines& from, Index lines, Index width, Eigen::bfloat16* to) {
+  constexpr Index step = depth<Eigen::bfloat16>, size = step_size<Eigen::bfloat16>;
+  const Index steps = steps_for<Eigen::bfloat16>(width);
+  const auto pack = [&](Index line, Index k) {
+    pack_rounded<side>(from.from(line, k * step), std::min<Index>(block, lines - line),
+                       std::min<Index>(step, width - k * step), to + (line / block * steps + k) * size);
+  };
+  // If the entries of a line lie on different pages, a step of all blocks comes before the next step: the blocks share
+  // these pages.
+  constexpr Index page = 4096 / static_cast<Index>(sizeof(float));
+  if (from.line_stride == 1 && from.depth_stride >= page) {
+    for (Index k = 0; k < steps; ++k)
+      for (Index line = 0; line < lines; line += block) pack(line, k);
+  } else {
+    for (Index line = 0; line < lines; line += block)
+      for (Index k = 0; k < steps; ++k) pack(line, k);
+  }
 }
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI::matrix_unit

@@ -29,23 +29,20 @@ class PackedOperands {
         left_blocks_(matrix_unit::blocks_for(product.rows)),
         memory_(Workspace::allocate_from_heap<Value>((left_blocks_ + matrix_unit::blocks_for(product.cols)) *
                                                      block_size())) {
-    constexpr Index n = matrix_unit::block, task_entries = 1 << 16;
+    if (steps_ == 0) return;
+    // Blocks of a task share pages (see pack_rounded_blocks).
+    // Measured: [2048 x 4096] times [4096 x 512], the left operand transposed, AVX512-BF16: packing takes 15.0 ms with
+    // tasks of one block, 11.2 ms with four, 9.6 ms with eight.
+    constexpr Index task_entries = 1 << 16, least_blocks = 8;
     const matrix_unit::FloatLines rows{product.a.data, product.a.row_stride, product.a.col_stride};
     const matrix_unit::FloatLines columns{product.b.data, product.b.col_stride, product.b.row_stride};
-    if (steps_ == 0) return;
     const Index blocks = left_blocks_ + matrix_unit::blocks_for(product.cols);
-    const Index grain = std::max<Index>(1, task_entries / block_size());
+    const Index grain = std::max<Index>(least_blocks, task_entries / block_size());
     parallel_for(threads, blocks, grain, [&](Index begin, Index end) {
-      for (Index i = begin; i < end; ++i) {
-        const Index first = (i < left_blocks_ ? i : i - left_blocks_) * n;
-        Value* const to = memory_.get() + i * block_size();
-        if (i < left_blocks_)
-          matrix_unit::pack_rounded_block<matrix_unit::Side::left>(
-              rows.from(first, 0), std::min<Index>(n, product.rows - first), product.depth, to);
-        else
-          matrix_unit::pack_rounded_block<matrix_unit::Side::right>(
-              columns.from(first, 0), std::min<Index>(n, product.cols - first), product.depth, to);
-      }
+      const Index middle = std::clamp<Index>(left_blocks_, begin, end);
+      pack<matrix_unit::Side::left>(rows, product.rows, product.depth, begin, middle, memory_.get());
+      pack<matrix_unit::Side::right>(columns, product.cols, product.depth, middle - left_blocks_, end - left_blocks_,
+                                     memory_.get() + left_blocks_ * block_size());
     });
   }
 
@@ -61,6 +58,15 @@ class PackedOperands {
 
  private:
   using Value = Eigen::bfloat16;
+
+  /// Rounds and packs the blocks begin to end - 1 of an operand, whose first block is at `to`.
+  template <matrix_unit::Side side>
+  void pack(const matrix_unit::FloatLines& from, Index lines, Index depth, Index begin, Index end, Value* to) const {
+    if (begin >= end) return;
+    constexpr Index n = matrix_unit::block;
+    matrix_unit::pack_rounded_blocks<side>(from.from(begin * n, 0), std::min<Index>(end * n, lines) - begin * n, depth,
+                                           to + begin * block_size());
+  }
 
   Index block_size() const { return steps_ * matrix_unit::step_size<Value>; }
   const Value* at(Index block, Index step) const {
