@@ -26,6 +26,7 @@ namespace eigenformer::inline EIGENFORMER_ABI::matrix_unit {
 /// - Session: prepares the calling thread for products while the object is alive
 /// - multiply<rows, columns>(product): computes a product of rows x columns blocks, at most 2 x 2
 /// - multiply_few_rows(rows, columns, product), optional: computes at most 4 rows of one block of rows
+/// - row_term(row, a, steps), optional: returns what the unit adds to all sums of a row of A; see row_terms()
 /// - is_permitted(), optional: returns whether this process may use the unit; without it, every process may
 template <class... Units>
 struct UnitList {};
@@ -94,6 +95,7 @@ EIGEN_ALWAYS_INLINE void multiply(Index row_blocks, Index column_blocks, const P
       part.a.data += i * product.a.block_stride;
       part.b.data += j * product.b.block_stride;
       part.c.data += i * product.c.row_block_stride + j * product.c.column_block_stride;
+      if (product.row_terms != nullptr) part.row_terms += i * block;
       const bool two_rows = i + 1 < row_blocks, two_columns = j + 1 < column_blocks;
       if (two_rows && two_columns)
         Unit::template multiply<2, 2>(part);
@@ -104,6 +106,19 @@ EIGEN_ALWAYS_INLINE void multiply(Index row_blocks, Index column_blocks, const P
       else
         Unit::template multiply<1, 1>(part);
     }
+}
+
+/// Writes what a unit needs to know of each row of A, [16 row_blocks]. Returns `terms`, or null if the unit needs
+/// nothing. Pass the result to all products of A, as Product::row_terms: the unit then computes it only once.
+template <class Unit>
+const SumOf<typename Unit::Value>* row_terms(Index row_blocks, const LeftBlocks<typename Unit::Value>& a, Index steps,
+                                             SumOf<typename Unit::Value>* terms) {
+  if constexpr (requires { Unit::row_term(a.data, a, steps); }) {
+    for (Index i = 0; i < row_blocks * block; ++i)
+      terms[i] = Unit::row_term(a.data + i / block * a.block_stride + i % block * a.row_stride, a, steps);
+    return terms;
+  }
+  return nullptr;
 }
 
 /// Computes at least the first `rows` rows of a product of blocks_for(rows) x column_blocks blocks. Sums equal those of

@@ -67,6 +67,8 @@ struct Product {
   RightBlocks<Value> b;
   SumBlocks<Value> c;
   bool accumulates;
+  const SumOf<Value>* row_terms =
+      nullptr;  // from row_terms(), for each row of A; null: the unit computes what it needs
 };
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI::matrix_unit

@@ -33,16 +33,17 @@ struct AvxVnniInt8Dot : Sums256 {
     return _mm256_xor_si256(load(from), _mm256_set1_epi32(static_cast<int>(0x80808080U)));
   }
   static Sums add(Sums sums, Left left, Right right) { return _mm256_dpbusd_avx_epi32(sums, right, left); }
+  static Sums broadcast(std::int32_t term) { return _mm256_set1_epi32(term); }
   /// Returns -128 times the sum of a row of A.
-  static Sums correction(const Value* row, const Product<Value>& product) {
+  static std::int32_t row_term(const Value* row, const LeftBlocks<Value>& a, Index steps) {
     const __m256i ones = _mm256_set1_epi32(0x01010101);
     __m256i total = zero();
-    for (Index step = 0; step < product.steps; ++step, row += product.a.step_stride)
+    for (Index step = 0; step < steps; ++step, row += a.step_stride)
       for (Index k = 0; k < depth<Value>; k += 4 * lanes) total = _mm256_dpbusd_avx_epi32(total, ones, load(row + k));
     total = _mm256_add_epi32(total, _mm256_permute2x128_si256(total, total, 1));  // swaps the halves
     total = _mm256_hadd_epi32(total, total);
     total = _mm256_hadd_epi32(total, total);
-    return _mm256_sub_epi32(zero(), _mm256_slli_epi32(total, 7));
+    return -128 * _mm256_cvtsi256_si32(total);
   }
 };
 #endif

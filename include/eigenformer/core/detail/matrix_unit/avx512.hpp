@@ -48,13 +48,14 @@ struct Avx512Int8Dot {
   }
   static Sums add(Sums sums, Left left, Right right) { return _mm512_dpbusd_epi32(sums, right, left); }
   static Sums sum(Sums a, Sums b) { return _mm512_add_epi32(a, b); }
+  static Sums broadcast(std::int32_t term) { return _mm512_set1_epi32(term); }
   /// Returns -128 times the sum of a row of A.
-  static Sums correction(const Value* row, const Product<Value>& product) {
+  static std::int32_t row_term(const Value* row, const LeftBlocks<Value>& a, Index steps) {
     const __m512i ones = _mm512_set1_epi32(0x01010101);
     __m512i total = _mm512_setzero_si512();
-    for (Index step = 0; step < product.steps; ++step)
-      total = _mm512_dpbusd_epi32(total, ones, _mm512_loadu_si512(row + step * product.a.step_stride));
-    return _mm512_sub_epi32(zero(), _mm512_slli_epi32(_mm512_set1_epi32(_mm512_reduce_add_epi32(total)), 7));
+    for (Index step = 0; step < steps; ++step)
+      total = _mm512_dpbusd_epi32(total, ones, _mm512_loadu_si512(row + step * a.step_stride));
+    return -128 * _mm512_reduce_add_epi32(total);
   }
 };
 #endif

@@ -16,8 +16,8 @@ namespace eigenformer::inline EIGENFORMER_ABI::matrix_unit::detail {
 /// - zero(), load(from), store(to, sums)
 /// - left(group), right(groups): load from memory
 /// - add(sums, left, right): returns sums + dot products
-/// - correction(row, product) and sum(sums, sums), optional: what to add to the sums of a row of A, if `add` adds more
-///   than the dot products
+/// - row_term(row, a, steps), broadcast(term) and sum(sums, sums), optional: what to add to all sums of a row of A, if
+///   `add` adds more than the dot products
 template <class Dot>
 struct DotProducts {
   using Value = typename Dot::Value;
@@ -41,6 +41,11 @@ struct DotProducts {
     else
       multiply_first_rows<4>(columns, product);
   }
+  /// Returns what to add to all sums of a row of A.
+  static SumOf<Value> row_term(const Value* row, const LeftBlocks<Value>& a, Index steps) requires requires {
+    Dot::row_term(row, a, steps);
+  }
+  { return Dot::row_term(row, a, steps); }
 
  private:
   /// Computes `count` rows of all columns. Takes several blocks of columns together to hide the latency.
@@ -84,11 +89,13 @@ struct DotProducts {
           for (int j = 0; j < width; ++j) sums[i][j] = Dot::add(sums[i][j], left, right[j]);
         }
       }
-    if constexpr (requires { Dot::correction(a, product); }) EIGENFORMER_UNROLL
+    if constexpr (requires { Dot::row_term(a, product.a, product.steps); }) EIGENFORMER_UNROLL
     for (int i = 0; i < count; ++i) {
-      const typename Dot::Sums correction = Dot::correction(a + i * product.a.row_stride, product);
+      const typename Dot::Sums term = Dot::broadcast(
+          product.row_terms != nullptr ? product.row_terms[row + i]
+                                       : Dot::row_term(a + i * product.a.row_stride, product.a, product.steps));
       EIGENFORMER_UNROLL
-      for (int j = 0; j < width; ++j) sums[i][j] = Dot::sum(sums[i][j], correction);
+      for (int j = 0; j < width; ++j) sums[i][j] = Dot::sum(sums[i][j], term);
     }
     EIGENFORMER_UNROLL
     for (int i = 0; i < count; ++i) {

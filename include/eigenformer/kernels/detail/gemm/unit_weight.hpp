@@ -54,8 +54,10 @@ class UnitWeight {
   void multiply_on(Unit, LinearOperands operands, Threads* threads, Epilogue& epilogue) const {
     const ConstMatrixRef<float>&x = operands.x, &bias = operands.bias;
     MatrixRef<float>& y = operands.y;
-    // If there are few rows, threads share the columns. Otherwise wide tasks convert x less often.
-    const Index task_cols = y.rows() <= task_rows ? max_cols / 2 : max_cols;
+    // One thread computes all columns of a task's rows, so it converts these rows only once. Threads share the columns.
+    // If there are many rows, wide tasks convert x less often.
+    const Index shared_cols = y.rows() <= task_rows ? max_cols / 2 : max_cols;
+    const Index task_cols = threads == nullptr ? std::max<Index>(1, y.cols()) : shared_cols;
     const Index row_tasks = (y.rows() + task_rows - 1) / task_rows, col_tasks = (y.cols() + task_cols - 1) / task_cols;
     parallel_for(threads, row_tasks * col_tasks, 1, [&](Index task, Index) {
       const Index i = task / col_tasks * task_rows, j = task % col_tasks * task_cols;
@@ -73,8 +75,8 @@ class UnitWeight {
 
  private:
   static constexpr Index n = matrix_unit::block, depth = matrix_unit::depth<T>, step_size = matrix_unit::step_size<T>;
-  static constexpr Index task_rows = 4 * n, max_cols = 16 * n;  // of a task
-  static constexpr Index piece_steps = 16;                      // steps that are converted and multiplied at a time
+  static constexpr Index task_rows = 4 * n, max_cols = 16 * n;  // max_cols: of a task that shares its rows with others
+  static constexpr Index piece_steps = 32;                      // steps that are converted and multiplied at a time
 
   /// A block of the result: `rows` rows, and `cols` outputs from `first` on.
   struct Block {
@@ -82,6 +84,20 @@ class UnitWeight {
     const float* bias;  // of output `first`; or null
     ContiguousRows<float> y;
     Index rows, first, cols;
+
+    /// Returns the part of the block with `count` columns from column j on.
+    Block columns(Index j, Index count) const {
+      return {x, bias == nullptr ? nullptr : bias + j, y.from(0, j), rows, first + j, count};
+    }
+  };
+
+  using Sums = matrix_unit::SumOf<T>;
+  /// A piece of the rows of a block, converted to T.
+  struct ConvertedRows {
+    alignas(64) T values[task_rows * piece_steps * depth];
+    float scales[task_rows];
+    Sums terms_memory[task_rows];
+    const Sums* terms;  // see matrix_unit::row_terms
   };
 
   /// Returns the index of the entry of output r and input k in blocks_.
@@ -93,31 +109,58 @@ class UnitWeight {
   template <class Unit>
   void multiply_block(const Block& block) const {
     const typename Unit::Session session;
-    alignas(64) T rows[task_rows * piece_steps * depth];
-    alignas(64) matrix_unit::SumOf<T> sums[task_rows * max_cols];
-    float row_scales[task_rows];
-    for (Index i = 0; i < block.rows; ++i) row_scales[i] = Rows::scale(block.x.row(i), inputs_);
-    const Index row_blocks = matrix_unit::blocks_for(block.rows);
-    for (Index step = 0; step == 0 || step < steps_; step += piece_steps) {
-      const Index steps = std::min<Index>(piece_steps, steps_ - step), input = step * depth;
-      const Index inputs = std::min<Index>(inputs_ - input, steps * depth);
-      for (Index i = 0; i < row_blocks * n; ++i) {
-        T* const to = rows + i / n * steps * step_size + i % n * depth;
-        if (i < block.rows)
-          convert_row(block.x.row(i) + input, inputs, row_scales[i], to);
-        else
-          for (Index s = 0; s < steps; ++s) std::fill_n(to + s * step_size, depth, T(0));
+    ConvertedRows rows;
+    alignas(64) Sums sums[task_rows * max_cols];
+    for (Index i = 0; i < block.rows; ++i) rows.scales[i] = Rows::scale(block.x.row(i), inputs_);
+    // Sums of few columns stay in the L1 cache. But if the rows have several pieces, all are converted again for every
+    // part, and wide parts do so less often.
+    const bool has_pieces = steps_ > piece_steps;
+    const Index part_cols = has_pieces ? max_cols : 8 * n;
+    if (!has_pieces) convert_piece<Unit>(block, 0, rows);
+    for (Index j = 0; j < block.cols; j += part_cols) {
+      const Block part = block.columns(j, std::min<Index>(part_cols, block.cols - j));
+      for (Index step = 0; step == 0 || step < steps_; step += piece_steps) {
+        if (has_pieces) convert_piece<Unit>(block, step, rows);
+        multiply_piece<Unit>(part, step, rows, sums);
       }
-      matrix_unit::multiply_rows<Unit>(
-          block.rows, matrix_unit::blocks_for(block.cols),
-          {.steps = steps,
-           .a = {rows, depth, step_size, steps * step_size},
-           .b = {blocks_.data() + (block.first / n * steps_ + step) * step_size, blocks_.cols()},
-           .c = {sums, n, n * n, row_blocks * n * n},
-           .accumulates = step > 0});
+      finish(sums, rows.scales, part);
     }
-    for (Index j = 0; j < block.cols; j += n)
-      for (Index i = 0; i < block.rows; ++i) finish(sums + j * row_blocks * n + i * n, row_scales[i], block, i, j);
+  }
+
+  /// Returns the number of steps of the piece that begins with a step.
+  Index piece_size(Index step) const { return std::min<Index>(piece_steps, steps_ - step); }
+  /// Returns a converted piece as the left operand of the unit.
+  static matrix_unit::LeftBlocks<T> left_blocks(const ConvertedRows& rows, Index steps) {
+    return {rows.values, depth, step_size, steps * step_size};
+  }
+
+  /// Converts the piece of all rows of a block that begins with a step. Pads blocks of rows with zeros.
+  template <class Unit>
+  void convert_piece(const Block& block, Index step, ConvertedRows& rows) const {
+    const Index steps = piece_size(step), input = step * depth, row_blocks = matrix_unit::blocks_for(block.rows);
+    const Index inputs = std::min<Index>(inputs_ - input, steps * depth);
+    for (Index i = 0; i < row_blocks * n; ++i) {
+      T* const to = rows.values + i / n * steps * step_size + i % n * depth;
+      if (i < block.rows)
+        convert_row(block.x.row(i) + input, inputs, rows.scales[i], to);
+      else
+        for (Index s = 0; s < steps; ++s) std::fill_n(to + s * step_size, depth, T(0));
+    }
+    rows.terms = matrix_unit::row_terms<Unit>(row_blocks, left_blocks(rows, steps), steps, rows.terms_memory);
+  }
+
+  /// Adds the products of a converted piece of rows to the sums, or writes them if it is the first piece.
+  template <class Unit>
+  void multiply_piece(const Block& block, Index step, const ConvertedRows& rows, Sums* sums) const {
+    const Index steps = piece_size(step);
+    matrix_unit::multiply_rows<Unit>(
+        block.rows, matrix_unit::blocks_for(block.cols),
+        {.steps = steps,
+         .a = left_blocks(rows, steps),
+         .b = {blocks_.data() + (block.first / n * steps_ + step) * step_size, blocks_.cols()},
+         .c = {sums, n, n * n, matrix_unit::blocks_for(block.rows) * n * n},
+         .accumulates = step > 0,
+         .row_terms = rows.terms});
   }
 
   /// Converts a piece of a row to steps of a block of A. Pads the last step with zeros.
@@ -129,8 +172,14 @@ class UnitWeight {
     }
   }
 
+  /// Scales the sums of a block, and writes its results.
+  void finish(const Sums* sums, const float* row_scales, const Block& block) const {
+    const Index row_blocks = matrix_unit::blocks_for(block.rows);
+    for (Index j = 0; j < block.cols; j += n)
+      for (Index i = 0; i < block.rows; ++i) finish(sums + (j * row_blocks + i) * n, row_scales[i], block, i, j);
+  }
   /// Writes up to 16 results of row i from column j of the block on.
-  void finish(const matrix_unit::SumOf<T>* sums, float row_scale, const Block& block, Index i, Index j) const {
+  void finish(const Sums* sums, float row_scale, const Block& block, Index i, Index j) const {
     const float* const scales = scales_.data() + block.first + j;
     const Index count = std::min<Index>(n, block.cols - j);
     float results[n];
