@@ -8,6 +8,7 @@
 #include "eigenformer/kernels/detail/attention/few_queries.hpp"
 #include "eigenformer/kernels/detail/attention/grouped_heads.hpp"
 #include "eigenformer/kernels/detail/attention/query_blocks.hpp"
+#include "eigenformer/kernels/detail/attention/touch_rows.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI::detail {
 
@@ -45,19 +46,20 @@ Index task_count(const AttentionLayout& layout, Index sequence, Index together) 
   return layout.heads * ((query_blocks<Scalar>(queries) + together - 1) / together);
 }
 
-/// Returns all tasks of a call. Tasks of one head are adjacent, because they read the same keys. together: query blocks
-/// per task. The blocks of a task go over the keys together. workspace: memory for the tasks; null: the heap.
+/// Returns all tasks of a call, sequence by sequence. Tasks of one head are adjacent, because they read the same keys,
+/// and heads of one sequence, because their keys often lie in the same rows. together: query blocks per task. The
+/// blocks of a task go over the keys together. workspace: memory for the tasks; null: the heap.
 template <class Scalar>
 AttentionTasks attention_tasks(const AttentionLayout& layout, Index together, Workspace* workspace) {
   Index count = 0;
   for (Index s = 0; s < layout.sequences(); ++s) count += task_count<Scalar>(layout, s, together);
   const std::shared_ptr<AttentionTask> memory = Workspace::allocate_from<AttentionTask>(workspace, count);
   AttentionTask* next = memory.get();
-  for (Index head = 0; head < layout.heads; ++head)
-    for (Index s = 0; s < layout.sequences(); ++s) {
-      const Index queries = layout.query_rows.length(s);
-      if (queries == 0) continue;
-      const QueryPath path = query_path<Scalar>(layout, s);
+  for (Index s = 0; s < layout.sequences(); ++s) {
+    const Index queries = layout.query_rows.length(s);
+    if (queries == 0) continue;
+    const QueryPath path = query_path<Scalar>(layout, s);
+    for (Index head = 0; head < layout.heads; ++head) {
       if (path != QueryPath::query_blocks) {
         if (head % layout.group() == 0) *next++ = {path, s, head, 0, queries};
         continue;
@@ -67,6 +69,7 @@ AttentionTasks attention_tasks(const AttentionLayout& layout, Index together, Wo
         *next++ = {path, s, head, query_block_begin<Scalar>(queries, block),
                    query_block_begin<Scalar>(queries, std::min<Index>(blocks, block + together))};
     }
+  }
   return {memory, {memory.get(), static_cast<std::size_t>(count)}};
 }
 
@@ -117,6 +120,7 @@ void attend(const AttentionCall<Scalar, Stored, S>& call, Threads* threads, Work
   check_covers(call.score, whole_batch(layout));
   const AttentionTasks tasks = attention_tasks<Scalar>(
       layout, blocks_together<Scalar>(layout, call.rows.k, call.rows.v, threads != nullptr), workspace);
+  const bool touches = touching_pays(layout, call.rows);
   const Index grain = layout.key_rows.max_length() > 128 ? 1 : 16;  // short sequences: about 20 microseconds a task
   parallel_for(threads, static_cast<Index>(tasks.tasks.size()), grain, [&](Index begin, Index end) {
     for (Index i = begin; i < end; ++i) {
@@ -130,6 +134,7 @@ void attend(const AttentionCall<Scalar, Stored, S>& call, Threads* threads, Work
           attend_with<GroupedHeads<Scalar, Stored, AnyScore>>(any_call, tile);
           break;
         case QueryPath::few_queries:
+          if (touches && task.head == 0) touch_keys(layout, call.rows, task.sequence);
           attend_with<FewQueries<Scalar, Stored, AnyScore>>(any_call, tile);
           break;
       }
