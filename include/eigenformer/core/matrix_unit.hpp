@@ -25,7 +25,8 @@ namespace eigenformer::inline EIGENFORMER_ABI::matrix_unit {
 /// - Value: the type of the values that it multiplies
 /// - Session: prepares the calling thread for products while the object is alive
 /// - multiply<rows, columns>(product): computes a product of rows x columns blocks, at most 2 x 2
-/// - multiply_few_rows(rows, columns, product), optional: computes at most 4 rows of one block of rows
+/// - few_rows and multiply_few_rows(rows, columns, product), optional: computes at most few_rows rows of one block of
+/// rows
 /// - row_term(row, a, steps), optional: returns what the unit adds to all sums of a row of A; see row_terms()
 /// - is_permitted(), optional: returns whether this process may use the unit; without it, every process may
 template <class... Units>
@@ -122,11 +123,11 @@ const SumOf<typename Unit::Value>* row_terms(Index row_blocks, const LeftBlocks<
 }
 
 /// Computes at least the first `rows` rows of a product of blocks_for(rows) x column_blocks blocks. Sums equal those of
-/// multiply() to the last bit. For at most 4 rows, a unit with multiply_few_rows() computes only up to 4.
+/// multiply() to the last bit. For a few rows, a unit with multiply_few_rows() does not compute a whole block.
 template <class Unit>
 EIGEN_ALWAYS_INLINE void multiply_rows(Index rows, Index column_blocks, const Product<typename Unit::Value>& product) {
   if constexpr (requires { Unit::multiply_few_rows(rows, column_blocks, product); })
-    if (rows <= 4) return Unit::multiply_few_rows(rows, column_blocks, product);
+    if (rows <= Unit::few_rows) return Unit::multiply_few_rows(rows, column_blocks, product);
   multiply<Unit>((rows + block - 1) / block, column_blocks, product);
 }
 

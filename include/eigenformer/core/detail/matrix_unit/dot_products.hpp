@@ -32,14 +32,18 @@ struct DotProducts {
     for (int j = 0; j < columns; j += together)
       for (int i = 0; i < rows * static_cast<int>(block); i += count) multiply_rows<count, width>(product, i, j);
   }
-  /// Computes at least the first `rows` rows, at most 4, of a block of rows and `columns` blocks of columns.
+  /// The most rows that multiply_few_rows takes: 8, if the sums of so many rows fit into registers.
+  static constexpr Index few_rows = 8 * static_cast<int>(block) / Dot::lanes <= Dot::registers ? 8 : 4;
+  /// Computes at least the first `rows` rows, at most few_rows, of a block of rows and `columns` blocks of columns.
   static void multiply_few_rows(Index rows, Index columns, const Product<Value>& product) {
     if (rows <= 1)
       multiply_first_rows<1>(columns, product);
     else if (rows == 2)
       multiply_first_rows<2>(columns, product);
-    else
+    else if (rows <= 4)
       multiply_first_rows<4>(columns, product);
+    else
+      multiply_first_rows<few_rows>(columns, product);
   }
   /// Returns what to add to all sums of a row of A.
   static SumOf<Value> row_term(const Value* row, const LeftBlocks<Value>& a, Index steps) requires requires {
