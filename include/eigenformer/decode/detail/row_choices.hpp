@@ -71,8 +71,8 @@ struct LogitsRow {
 template <class Scalar>
 bool has_finite_sum(std::span<const Scalar> logits) {
   const auto size = static_cast<Index>(logits.size());
-  return is_finite(row_max(logits.data(), size)) &&
-         is_finite(sum_of_exp(logits.data(), size, softmax_origin(logits.data(), size)));
+  const Scalar largest = row_max(logits.data(), size);
+  return is_finite(largest) && is_finite(sum_of_exp(logits.data(), size, largest));
 }
 
 /// Writes the choices for one hypothesis: the likeliest tokens, best first, or one token for each sample. Returns their
@@ -83,18 +83,19 @@ Index choose_tokens(const LogitsRow<Scalar>& row, const DecodingOptions& options
                     std::span<Choice> choices) {
   std::span<const Scalar> logits = row.logits;
   const auto size = static_cast<Index>(logits.size());
-  if (!is_finite(row_max(logits.data(), size))) return -1;
+  Scalar origin = row_max(logits.data(), size);
+  if (!is_finite(origin)) return -1;
   if (row.is_changed(options)) {
     logits = row.changed(options, buffers);
-    if (is_minus_infinity(row_max(logits.data(), size))) {
+    origin = row_max(logits.data(), size);
+    if (is_minus_infinity(origin)) {
       for (const Scalar logit : logits)
         if (!is_minus_infinity(logit)) return -1;  // NaN
       return 0;
     }
   }
-  const auto largest = static_cast<double>(softmax_origin(logits.data(), size));
-  const auto log_sum =
-      static_cast<double>(std::log(sum_of_exp(logits.data(), size, softmax_origin(logits.data(), size))));
+  const auto largest = static_cast<double>(origin);
+  const auto log_sum = static_cast<double>(std::log(sum_of_exp(logits.data(), size, origin)));
   if (!is_finite(largest) || !is_finite(log_sum)) return -1;
 
   const RunningHypothesis& hypothesis = row.search.running()[static_cast<std::size_t>(row.hypothesis)];

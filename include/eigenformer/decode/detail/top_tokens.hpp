@@ -17,10 +17,11 @@ Index top_tokens(const Scalar* logits, Index size, std::span<Token> top) {
   if (wanted == 0) return 0;
   Index found = 0;
   const auto logit_at = [&](Index place) { return logits[top[static_cast<std::size_t>(place)]]; };
-  for_each_piece<Scalar>(size, [&](Index begin, auto count) {
-    constexpr Scalar nothing = -std::numeric_limits<Scalar>::infinity();
-    if (found == wanted && !(load(logits + begin, count, nothing).maxCoeff() > logit_at(wanted - 1))) return;
-    for (Index j = begin; j < begin + count; ++j) {
+  constexpr Index together = 8 * piece_size<Scalar>;  // most stretches of a row are skipped by one comparison
+  for (Index begin = 0; begin < size; begin += together) {
+    const Index end = std::min<Index>(size, begin + together);
+    if (found == wanted && !(row_max(logits + begin, end - begin) > logit_at(wanted - 1))) continue;
+    for (Index j = begin; j < end; ++j) {
       const Scalar logit = logits[j];
       if (is_minus_infinity(logit) || !(logit == logit)) continue;
       if (found == wanted && !(logit > logit_at(wanted - 1))) continue;
@@ -29,7 +30,7 @@ Index top_tokens(const Scalar* logits, Index size, std::span<Token> top) {
         top[static_cast<std::size_t>(place)] = top[static_cast<std::size_t>(place - 1)];
       top[static_cast<std::size_t>(place)] = static_cast<Token>(j);
     }
-  });
+  }
   return found;
 }
 
