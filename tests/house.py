@@ -145,7 +145,8 @@ def cycles(includes):
 
 
 def untagged_tests(text):
-    """The test cases that start threads but lack the tag by which the thread sanitizer's tests are chosen: their lines."""
+    """Yields the lines of test cases that start threads but lack the tag [threads], which selects them for the thread
+    sanitizer."""
     begins = [match.start() for match in re.finditer(r"(?m)^(?:TEMPLATE_)?(?:LIST_)?TEST_CASE\(", text)]
     for begin, end in zip(begins, begins[1:] + [len(text)]):
         case = text[begin:end]

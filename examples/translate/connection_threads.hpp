@@ -1,5 +1,5 @@
-// The threads of the connections to `serve`. Included by serve_http.cpp alone, which has the definitions that
-// cpp-httplib needs.
+// The threads of the connections to `serve`. Only serve_http.cpp includes it, because only that file is compiled with
+// the definitions that cpp-httplib needs.
 #pragma once
 
 #include <httplib.h>
@@ -19,7 +19,7 @@ namespace translate {
 /// Serves each connection in a thread. Threads start when they are needed.
 class ConnectionThreads final : public httplib::TaskQueue {
  public:
-  /// most: the number of connections that are served at once.
+  /// most: the maximum number of connections that are served at once.
   explicit ConnectionThreads(std::size_t most) : most_(most) {}
 
   /// Whether this thread refuses a connection, because there are too many.

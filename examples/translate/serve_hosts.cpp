@@ -70,7 +70,7 @@ std::optional<std::string> AllowedHosts::refusal(const std::string& host,
   if (!allows(name)) {
     std::string expected;
     for (const std::string& each : names_) expected += (expected.empty() ? "" : ", ") + each;
-    return "Host: is \"" + host + "\", expected one of " + expected + (allows_addresses_ ? ", an IP address" : "") +
+    return "Host: is \"" + host + "\", expected one of " + expected + (allows_addresses_ ? " or any IP address" : "") +
            "; --allow-host adds names";
   }
   if (!origin.has_value()) return std::nullopt;

@@ -1,4 +1,4 @@
-// The hosts that requests to `serve` may name. They keep pages of other sites away from the server.
+// Checks which hosts requests to `serve` name, to keep pages of other sites away from the server.
 #pragma once
 
 #include <optional>
@@ -8,9 +8,9 @@
 
 namespace translate {
 
-/// Checks the Host and Origin headers of requests. A page of another site can point the name of its own host at
-/// 127.0.0.1 (DNS rebinding). To a browser, this server is then part of that site, and the page may read its answers.
-/// But the browser still sends the name.
+/// Checks the Host and Origin headers of requests. Another site can point its own host name at 127.0.0.1 (DNS
+/// rebinding). To a browser, this server is then part of that site, and the site's pages may read its answers. But the
+/// browser still sends the site's name in Host.
 ///
 /// Always allowed are localhost, 127.0.0.1, [::1], the address of --host and the names of --allow-host. A server that
 /// other machines can reach also allows every IP address, because only names can be rebound. Without --allow-host it
@@ -33,7 +33,7 @@ class AllowedHosts {
 };
 
 /// Returns a name of --allow-host as headers spell it: in lower case, IPv6 addresses in brackets. Returns an empty text
-/// if it is no name or address, such as one with a scheme or a port.
+/// if it is neither a name nor an address, for example because it has a scheme or a port.
 std::string host_name(const std::string& given);
 
 }  // namespace translate

@@ -164,7 +164,7 @@ class HttpServer::Server final : public httplib::Server {
     if (request.has_header("Origin")) origin = request.get_header_value("Origin");
     const std::optional<std::string> message =
         request.get_header_value_count("Host") > 1 || request.get_header_value_count("Origin") > 1
-            ? "Host, Origin: stand more than once"
+            ? "Host or Origin: is given more than once"
             : allowed_hosts_->refusal(request.get_header_value("Host"), origin);
     if (message.has_value()) set_error(response, 403, *message);
     return message.has_value();

@@ -38,7 +38,8 @@ struct CurvePoint {
   double x, y;
 };
 
-/// Writes digits such as "4500" with a point after the first `whole` of them, and without zeros at the end: "4.5".
+/// Returns digits with a decimal point after the first `whole`, and no zeros at the end after the point: "4.5" for
+/// "4500" and 1.
 std::string with_point(std::string digits, std::size_t whole) {
   if (digits.size() <= whole) return digits + std::string(whole - digits.size(), '0');
   digits.insert(whole, 1, '.');
@@ -53,9 +54,9 @@ struct Tick {
   int exponent;
 
   double value() const { return static_cast<double>(digits) * std::pow(10.0, exponent); }
-  /// Returns the place of the first digit: 0 for 7, 2 for 450, -7 for 4.5e-7.
+  /// Returns the decimal exponent of the first digit: 0 for 7, 2 for 450, -7 for 4.5e-7.
   int magnitude() const { return static_cast<int>(std::to_string(std::abs(digits)).size()) - 1 + exponent; }
-  /// Returns whether people write the value with an exponent.
+  /// Returns whether the label needs an exponent: for values below 1e-5 and from 1e7 on.
   bool is_scientific() const { return digits != 0 && (magnitude() < -5 || magnitude() > 6); }
   std::string label(bool scientific) const {
     if (digits == 0) return "0";

@@ -165,7 +165,7 @@ TEST_CASE("the loss of an output layer within a checkpoint computes its gradient
       return call(checkpoints > 0, c, loss_of, input);
     };
     const CheckpointVariable loss = call(checkpoints > 1, context, within, x);
-    // The tape has no memory yet for a gradient of the weight.
+    // Within a checkpoint, the tape has no memory yet for the weight's gradient.
     CHECK((tape.workspace().capacity() < sizeof(float) * 3001 * 16) == (checkpoints > 0));
     tape.backward(loss, 3);
     outcomes.push_back({loss.value(), tape.gradient(x), tape.gradient(weight), tape.gradient(bias)});

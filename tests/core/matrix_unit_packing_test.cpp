@@ -162,7 +162,7 @@ TEST_CASE("an infinity or NaN is found at every place of a row of bfloat16 numbe
   const Eigen::bfloat16 largest = (std::numeric_limits<Eigen::bfloat16>::max)();
   const float infinity = std::numeric_limits<float>::infinity();
   for (Index count = 0; count <= 100; ++count) {
-    // The row's neighbours must not count, and a sanitizer sees an access beyond them.
+    // The entries beside the row must not count. A sanitizer finds accesses beyond these.
     std::vector<Eigen::bfloat16> row(static_cast<std::size_t>(count + 2), largest);
     row.front() = row.back() = Eigen::bfloat16(infinity);
     CAPTURE(count);

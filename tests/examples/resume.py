@@ -174,7 +174,7 @@ check(not list((scratch / "limited" / "checkpoints").glob(f"update-{UPDATES:09d}
 run(command("limited", 1, "--resume", "--minutes", "0"))
 check(outcome("limited")[:2] == outcome("transformer")[:2], "limited: the parameters differ")
 
-# A checkpoint of an older version, whose state lacks members, continues all the same.
+# A run continues from a checkpoint of an older version, whose state lacks members.
 run(command("older", 1, *OPTIONS, *MODELS["transformer"], "--minutes", "0.00001"))
 path = max((scratch / "older" / "checkpoints").iterdir()) / "state.json"
 contents = json.loads(path.read_text())

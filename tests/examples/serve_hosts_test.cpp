@@ -49,7 +49,8 @@ TEST_CASE("a name of --host that means this machine is allowed", "[examples]") {
   CHECK_FALSE(allows(AllowedHosts("::ffff:127.0.0.1", "::ffff:127.0.0.1", {}), "evil.example"));
 }
 
-TEST_CASE("a server of a network answers by any address, and by any name until names are given", "[examples]") {
+TEST_CASE("a server that others can reach answers to any address, and to any name unless names are given",
+          "[examples]") {
   for (const bool has_names : {false, true}) {
     INFO(has_names);
     const AllowedHosts hosts("0.0.0.0", "0.0.0.0",

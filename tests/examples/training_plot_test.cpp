@@ -72,7 +72,7 @@ TEST_CASE("a training plot is well-formed and marks the best validations", "[exa
     CHECK(contains(svg, label));
 }
 
-TEST_CASE("a training plot writes numbers as people do", "[examples]") {
+TEST_CASE("a training plot writes very small and very large numbers with exponents", "[examples]") {
   struct Written {
     double rate;
     std::vector<std::string> parts;

@@ -97,7 +97,7 @@ class ThreadRanks final : public Ranks {
     std::span<const std::byte> bytes_;
     int calls_ = 0;
   };
-  /// Fails rather than waits forever for a message that nobody sends.
+  /// A message to be received. Throws if its sender has ended, or after two minutes.
   struct Received final : Transfer {
     Received(Mailboxes& mailboxes, const Mailboxes::Address& address, std::span<std::byte> bytes)
         : mailboxes_(mailboxes), address_(address), bytes_(bytes) {}

@@ -104,7 +104,7 @@ TEST_CASE("gradients of all ranks sum to the same bits for every number of ranks
   }
 }
 
-TEST_CASE("buckets of gradients hold 1 MB, and more where there would be too many for their tags", "[train]") {
+TEST_CASE("buckets of gradients hold 1 MB, or more if there would be more buckets than tags", "[train]") {
   using ef::detail::bucket_entries;
   CHECK(bucket_entries(1, 4) == std::size_t{1} << 18);
   CHECK(bucket_entries(60'000'000, 4) == std::size_t{1} << 18);

@@ -107,9 +107,9 @@ class Tape {
                                   nullptr});
   }
 
-  /// Returns whether operations are computed but not recorded, because the backward computes them again: within the
-  /// first call of a layer of checkpoint(). An operation then need not save anything for its backward, but it must call
-  /// record().
+  /// Returns whether operations are computed without being recorded: during the first call of a checkpointed layer,
+  /// which the backward calls again. An operation need not save anything for its backward then. It must still call
+  /// record(), which notes that the layer's result needs a gradient.
   bool records_later() const { return records_later_; }
 
   /// Returns uninitialised memory for a value or a gradient.

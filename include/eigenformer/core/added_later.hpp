@@ -5,7 +5,8 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// Marks an option in visit_options that older files may lack. It then keeps its default. See options_to_json.
+/// Marks an option in visit_options that older files may lack. An option that a file lacks keeps its default. See
+/// options_to_json (io/options.hpp).
 struct AddedLater {};
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI

@@ -54,7 +54,7 @@ double encoder_multiply_adds(const Encoder<Scalar>& encoder, const RowOffsets& r
   return multiply_adds;
 }
 
-/// Returns the row offsets of tokens, also of a single sequence. Throws if they do not fit the tokens.
+/// Returns the row offsets of tokens. Tokens without offsets are one sequence. Throws if they do not fit the tokens.
 inline RowOffsets offsets_of(const Tokens& tokens, const char* name) {
   return tokens.rows.for_rows(static_cast<Index>(tokens.ids.size()), "training_flops", name);
 }

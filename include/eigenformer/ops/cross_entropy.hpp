@@ -31,8 +31,8 @@ Variable<Scalar> cross_entropy(const Context<Scalar>& context, const Variable<Sc
 
 /// Returns the cross entropy loss [1 x 1] of the logits x weight^T + bias, given a label for each row. The logits are
 /// never stored in full, which saves memory with large vocabularies. With a tape, it also computes the gradients,
-/// because it has the logits then. The backward only scales these gradients. Within checkpoint(), only the second
-/// computation does.
+/// because it has the logits then; the backward only scales them. Within checkpoint(), it computes them only when the
+/// backward calls it again.
 /// x: [tokens x width]; weight: [vocabulary size x width]; bias: [1 x vocabulary size], or empty for none.
 template <class Scalar>
 Variable<Scalar> linear_cross_entropy(const Context<Scalar>& context, const Variable<Scalar>& x,

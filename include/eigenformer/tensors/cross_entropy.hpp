@@ -50,10 +50,11 @@ struct ClassRows {
   RowShape shape;
   std::vector<Token> labels;
 
-  /// Throws if dimension is not one of the logits, or if the labels do not fit the logits' other dimensions.
+  /// class_dimension: the dimension of the classes, negative from the end. Throws if the logits do not have it, or if
+  /// the labels do not fit the other dimensions.
   template <class Logits, class Labels>
-  ClassRows(const Logits& logits, const Labels& of_rows, Index of_classes)
-      : dimension(dimension_number("cross_entropy", of_classes, shape_of(logits).rank())),
+  ClassRows(const Logits& logits, const Labels& of_rows, Index class_dimension)
+      : dimension(dimension_number("cross_entropy", class_dimension, shape_of(logits).rank())),
         shape("cross_entropy", shape_of(logits), dimension),
         labels(labels_of_rows(of_rows, shape_of(logits), dimension)) {}
 };

@@ -20,8 +20,8 @@ namespace eigenformer::inline EIGENFORMER_ABI {
 
 namespace detail {
 
-/// Returns the number of entries of a bucket: 1 MB, or more where there would be too many buckets. Each bucket has a
-/// tag of its own: its messages may overtake those of others.
+/// Returns the number of entries per bucket: as many as fill 1 MB, or more if there would be more buckets than tags.
+/// Each bucket needs its own tag, because messages of different buckets may overtake each other.
 constexpr std::size_t bucket_entries(std::size_t entries, std::size_t bytes_of_entry) {
   constexpr std::size_t max_buckets = 32'000, max_tag = 32'766;  // see Ranks::send
   static_assert(max_buckets <= max_tag, "tag 0 belongs to broadcasts");
@@ -46,8 +46,8 @@ struct ExchangeStep {
 };
 
 /// Sums gradients over ranks. Divides the gradients of all parameters, the model's last parameter first, into buckets
-/// of 1 MB (more above 31 GB). A bucket's messages begin when its gradients are complete, and advance during calls of
-/// mark_complete() and finish(). Needs memory for two more copies of the gradients.
+/// of 1 MB, or larger ones if the gradients exceed 31 GB. A bucket's messages begin when its gradients are complete,
+/// and advance during calls of mark_complete() and finish(). Needs memory for two more copies of the gradients.
 template <class Scalar>
 class GradientExchange {
  public:

@@ -100,7 +100,8 @@ template <class Scalar, class Model>
 
 /// Makes one update and returns its progress, without the totals of the loop: total_items, seconds, exchange_seconds
 /// and exchange_bytes stay 0. Throws as train() does. Afterwards memory.tape holds the update's gradients, summed over
-/// its items; with ranks, those of the model's parameters alone. The other parameters are those of train().
+/// its items. With ranks, it holds gradients of the model's parameters only. The arguments not named here are those of
+/// train().
 template <class Model, class Optimizer, class NextBatch, class Loss>
 TrainingProgress make_update(Model& model, Optimizer& optimizer, UpdateMemory<typename Optimizer::scalar_type>& memory,
                              NextBatch&& next_batch, Loss&& loss, const TrainingOptions& options) {

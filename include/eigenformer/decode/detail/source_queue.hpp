@@ -39,8 +39,8 @@ class SourceQueue {
     return std::span<const SentencePlan>(plans_).subspan(first, next_ - first);
   }
 
-  /// Returns the first of these sentences that are encoded at once. A search that can be cancelled encodes sentences
-  /// in parts, so that it need not wait long; see DecodingOptions::cancelled.
+  /// Returns the leading sentences of `plans` that are encoded together: all, or about 1024 tokens if the search can be
+  /// cancelled, so that it ends soon after a cancellation. See DecodingOptions::cancelled.
   std::span<const SentencePlan> first_part(std::span<const SentencePlan> plans) const {
     Index tokens = 0;
     std::size_t count = 0;

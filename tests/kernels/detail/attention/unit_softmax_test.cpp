@@ -20,7 +20,7 @@ struct UnitResults {
   Matrix<double> log_sum_exp;
 };
 
-/// Goes over the keys in tiles. scores: [keys x 16]; values: [keys x width].
+/// Returns the results of UnitSoftmax over keys in tiles. scores: [keys x 16]; values: [keys x width].
 UnitResults attend_in_tiles(const Matrix<float>& scores, const Matrix<float>& values, const std::vector<Index>& tiles,
                             float factor) {
   detail::UnitSoftmax softmax;
@@ -45,7 +45,7 @@ UnitResults attend_in_tiles(const Matrix<float>& scores, const Matrix<float>& va
   return results;
 }
 
-/// The definition in double, over all keys at once.
+/// Returns the results by definition: in double, over all keys at once.
 UnitResults naive_unit_softmax(const Matrix<float>& scores, const Matrix<float>& values, double factor) {
   UnitResults results{Matrix<float>::Zero(values.cols(), unit_n),
                       Matrix<double>::Constant(1, unit_n, ef::hidden_score<double>)};
@@ -60,7 +60,7 @@ UnitResults naive_unit_softmax(const Matrix<float>& scores, const Matrix<float>&
   return results;
 }
 
-/// Scores of 16 queries, of every kind that changes references in another way.
+/// Returns scores of 16 queries. The first columns change the reference (see UnitSoftmax) in different ways.
 Matrix<float> unit_scores(Index keys, double scale, ef::Rng& rng) {
   Matrix<float> scores = random_matrix<float>(keys, unit_n, rng, scale);
   for (Index j = 0; j < keys; ++j) {
@@ -108,7 +108,7 @@ TEST_CASE("the softmax of 16 queries keeps differences of large scores", "[kerne
   CAPTURE(seed);
   ef::Rng rng(seed);
   for (const float base : {0x1p21F, 0x1p22F, -0x1p22F, 0x1p30F, 0x1p60F}) {  // exponents are above 2^20
-    // Multiples of the spacing of floats there, so the scores in float are exact.
+    // Scores are multiples of the spacing of floats near `base`, so they are exact in float.
     const float step = std::max(1.0F, std::abs(base) * 0x1p-23F);
     Matrix<float> scores(9, unit_n);
     for (Index i = 0; i < scores.size(); ++i)
