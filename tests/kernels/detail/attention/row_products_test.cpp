@@ -1,6 +1,7 @@
 #include "eigenformer/kernels/detail/attention/row_products.hpp"
 
 #include <limits>
+#include <vector>
 
 #include "kernels/kernel_checks.hpp"
 
@@ -23,7 +24,7 @@ TEMPLATE_TEST_CASE("products of rows with keys and values are near their definit
         const auto q = random_matrix<TestType>(rows, width, rng);
         const auto k = random_matrix<TestType>(keys, width + 5, rng);
         Matrix<TestType> scores = Matrix<TestType>::Constant(rows, whole + lanes, 77);
-        detail::multiply_by_keys<TestType>({q.data(), rows, packets}, keys, {k.data(), width + 5, 1},
+        detail::multiply_by_keys<TestType>({q.data(), rows, packets}, keys, {k.data(), width + 5},
                                            {scores.data(), scores.cols()});
         const Matrix<double> expected =
             q.template cast<double>() * k.leftCols(width).transpose().template cast<double>();
@@ -39,12 +40,23 @@ TEMPLATE_TEST_CASE("products of rows with keys and values are near their definit
         const Matrix<double> sum = q.topRows(1).template cast<double>() +
                                    weights.template cast<double>() * values.leftCols(width).template cast<double>();
         values.row(0).setConstant(std::numeric_limits<TestType>::quiet_NaN());
-        detail::add_values<TestType>(keys, packets, weights.data(), seen.data(), {values.data(), width + 5, 1},
+        detail::add_values<TestType>(keys, packets, weights.data(), seen.data(), {values.data(), width + 5},
                                      result.data());
         const double size = 1 + weights.cwiseAbs().sum();
         CHECK(max_error(result, sum) < size * rounding<TestType>(4 * static_cast<double>(keys) + 4));
         result = q.topRows(1);
-        detail::add_values<TestType>(keys, packets, weights.data(), nullptr, {k.data(), width + 5, 1}, result.data());
+        detail::add_values<TestType>(keys, packets, weights.data(), nullptr, {k.data(), width + 5}, result.data());
         CHECK(max_error(result, sum) < size * rounding<TestType>(4 * static_cast<double>(keys) + 4));
+
+        // Rows in the opposite order, picked by their numbers, give equal results.
+        const Matrix<TestType> reversed = k.colwise().reverse();
+        std::vector<Index> numbers(static_cast<std::size_t>(keys));
+        for (Index i = 0; i < keys; ++i) numbers[static_cast<std::size_t>(i)] = keys - 1 - i;
+        const detail::PacketRows<TestType> listed{reversed.data(), width + 5, numbers.data()};
+        Matrix<TestType> listed_scores = Matrix<TestType>::Zero(rows, whole), listed_result = q.topRows(1);
+        detail::multiply_by_keys<TestType>({q.data(), rows, packets}, keys, listed, {listed_scores.data(), whole});
+        CHECK(listed_scores.leftCols(keys) == scores.leftCols(keys));
+        detail::add_values<TestType>(keys, packets, weights.data(), nullptr, listed, listed_result.data());
+        CHECK(listed_result == result);
       }
 }

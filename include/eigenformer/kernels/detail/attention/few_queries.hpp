@@ -78,12 +78,14 @@ class FewQueries {
 
   /// Returns how keys are split into tiles for `attend`.
   KeyTileSizes key_tiles() const {
-    return {.keys = tile_keys_, .partly_hidden = 64, .heads = heads(), .whole_packets = true};
+    // A copy pays only if several queries read it.
+    return {.keys = tile_keys_, .partly_hidden = 64, .heads = heads(), .whole_packets = true, .by_number = rows_ == 1};
   }
 
   /// Processes the next tile of keys.
   void attend(const KeyTile<Scalar>& keys) {
-    multiply_by_keys<Scalar>({q_rows_, rows_, d_stride() / lanes}, keys.size(), keys.keys, {scores_, tile_keys_});
+    multiply_by_keys<Scalar>({q_rows_, rows_, d_stride() / lanes}, keys.size(), rows_of(keys, keys.keys),
+                             {scores_, tile_keys_});
     for (Index h = 0; h < heads(); ++h) {
       const ScoreTile own = tile_of(keys.tile, h);
       const Visible visible = keys.seen == Visible::all ? Visible::all : call_.score.visible(own);
@@ -102,7 +104,7 @@ class FewQueries {
       for (Index h = 0; h < heads(); ++h) call_.dropout.apply(tile_of(keys.tile, h), scores(h), tile_keys_, 1);
     for (Index r = 0; r < rows_; ++r)
       add_values(keys.size(), e_stride() / lanes, scores_ + r * tile_keys_,
-                 before.data() == nullptr ? nullptr : before.data() + r * tile_keys_, keys.values,
+                 before.data() == nullptr ? nullptr : before.data() + r * tile_keys_, rows_of(keys, keys.values),
                  results_ + r * e_stride());
   }
 
@@ -129,6 +131,9 @@ class FewQueries {
   Index d_stride() const { return padded<Scalar>(d()); }
   Index e_stride() const { return padded<Scalar>(e()); }
   Index heads() const { return call_.layout.group(); }
+  static PacketRows<Scalar> rows_of(const KeyTile<Scalar>& keys, const Strided<Scalar>& x) {
+    return {x.data, x.row_stride, keys.numbers};
+  }
   Scalar* scores(Index head) const { return scores_ + head * tile_.queries * tile_keys_; }
   static ScoreTile tile_of(ScoreTile tile, Index head) {
     tile.head += head;

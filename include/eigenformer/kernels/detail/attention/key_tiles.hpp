@@ -16,6 +16,7 @@ struct KeyTile {
   ScoreTile tile;
   Visible seen;  // by the head that sees least
   Strided<Scalar> keys, values;
+  const Index* numbers = nullptr;  // of the rows of keys and values; null: they follow one another
 
   Index size() const { return tile.key_end - tile.key_begin; }
   /// Returns the part of the tile with the keys [begin, end) of the sequence.
@@ -35,6 +36,9 @@ struct KeyTileSizes {
   Index partly_hidden;         // per tile that no head sees in full; at most `keys`
   Index heads = 1;             // query heads that read a tile together, from tile.head on
   bool whole_packets = false;  // whether rows of keys and values are padded to whole packets
+  bool by_number = false;      // whether rows may lie apart; then `keys` is at most max_numbers, without parts
+
+  static constexpr Index max_numbers = 512;
 };
 
 /// A reference to seen_by_heads of a score: takes the tile and the number of heads.
@@ -53,6 +57,10 @@ bool for_each_key_tile(const AttentionLayout& layout, const AttentionRows<Scalar
     return sizes.whole_packets ? reader.read_packets(from, layout, key_head, tile)
                                : reader.read(from, layout, key_head, tile);
   };
+  const auto read_rows = [&](const HeadRows<const Scalar>& from) { return from.of(tile.sequence).from(key_head, 0); };
+  const bool by_number =
+      sizes.by_number && TileReader<Scalar>::has_packets(rows.k) && TileReader<Scalar>::has_packets(rows.v);
+  Index numbers[KeyTileSizes::max_numbers];
   bool hides = false;
   for (tile.key_begin = 0; tile.key_begin < tile.keys; tile.key_begin = tile.key_end) {
     tile.key_end = std::min<Index>(tile.keys, tile.key_begin + sizes.keys);
@@ -63,6 +71,13 @@ bool for_each_key_tile(const AttentionLayout& layout, const AttentionRows<Scalar
     }
     if (seen.most == Visible::none) continue;
     hides = hides || seen.least != Visible::all;
+    if constexpr (std::is_same_v<Stored, Scalar>)
+      if (by_number && !layout.has_adjacent_rows(tile.sequence, tile.key_begin, tile.key_end)) {
+        KeyRowCursor key(layout, tile.sequence, tile.key_begin);
+        for (Index i = 0; i < tile.key_end - tile.key_begin; ++i, key.advance()) numbers[i] = key.row();
+        body(KeyTile<Scalar>{tile, seen.least, read_rows(rows.k), read_rows(rows.v), numbers});
+        continue;
+      }
     body(KeyTile<Scalar>{tile, seen.least, read(k_reader, rows.k), read(v_reader, rows.v)});
   }
   return hides;

@@ -18,20 +18,36 @@ struct QueryRows {
   Index packets;  // per row
 };
 
+/// Rows of keys or values, each padded to whole packets.
+template <class Scalar>
+struct PacketRows {
+  const Scalar* data;
+  Index row_stride;
+  const Index* numbers = nullptr;  // of the rows, in multiples of the stride; null: 0, 1, 2, ..
+
+  /// Returns the rows without their first `count` columns.
+  PacketRows from_column(Index count) const { return {data + count, row_stride, numbers}; }
+};
+
 /// Writes Q K^T to `scores`, whose rows are padded to whole packets. Processes as many keys together as there are
 /// lanes, each with a register of sums. Lanes beyond the last key repeat that key.
 template <class Scalar>
-EIGEN_DONT_INLINE void multiply_by_keys(const QueryRows<Scalar>& q_rows, Index keys, const Strided<Scalar>& key_rows,
+EIGEN_DONT_INLINE void multiply_by_keys(const QueryRows<Scalar>& q_rows, Index keys, const PacketRows<Scalar>& key_rows,
                                         const ContiguousRows<Scalar>& scores) {
   // Copies, because the stores below could change what references refer to.
   const Index rows = q_rows.rows, width = q_rows.packets * simd::lanes<Scalar>, stride = scores.stride;
   const Scalar* const queries = q_rows.data;
+  const PacketRows<Scalar> from = key_rows;
   using P = simd::Packet<Scalar>;
   constexpr Index lanes = simd::lanes<Scalar>;
   constexpr Index together = std::min<Index>(lanes, 8);  // keys whose addresses stay in registers
   for (Index j = 0; j < keys; j += lanes) {
     const Scalar* key[lanes];
-    for (Index i = 0; i < lanes; ++i) key[i] = key_rows.data + std::min<Index>(j + i, keys - 1) * key_rows.row_stride;
+    if (from.numbers == nullptr)
+      for (Index i = 0; i < lanes; ++i) key[i] = from.data + std::min<Index>(j + i, keys - 1) * from.row_stride;
+    else
+      for (Index i = 0; i < lanes; ++i)
+        key[i] = from.data + from.numbers[std::min<Index>(j + i, keys - 1)] * from.row_stride;
     const Scalar* q = queries;
     Scalar* to = scores.data + j;
     for (Index r = 0; r < rows; ++r, q += width, to += stride) {
@@ -54,10 +70,12 @@ EIGEN_DONT_INLINE void multiply_by_keys(const QueryRows<Scalar>& q_rows, Index k
 
 /// Adds weights [keys] V to result [packets * lanes], for one query. The keys alternate between `chains` sums per
 /// packet: eight sums in total hide the latency of the additions. If `scores` is not null, the values of hidden keys
-/// are not read.
-template <class Scalar, int packets, int chains>
-EIGEN_DONT_INLINE void add_values(Index keys, const Scalar* weights, const Scalar* scores, const Scalar* values,
-                                  Index value_stride, Scalar* result) {
+/// are not read. numbered: whether values.numbers is not null.
+template <class Scalar, int packets, int chains, bool numbered>
+EIGEN_DONT_INLINE void add_values(Index keys, const Scalar* weights, const Scalar* scores,
+                                  const PacketRows<Scalar>& value_rows, Scalar* result) {
+  const PacketRows<Scalar> values =
+      value_rows;  // a copy, because the stores below could change what a reference refers to
   using P = simd::Packet<Scalar>;
   constexpr Index lanes = simd::lanes<Scalar>;
   P sums[chains][packets];
@@ -73,10 +91,10 @@ EIGEN_DONT_INLINE void add_values(Index keys, const Scalar* weights, const Scala
       const Index key = j + chain;
       if (key >= keys || (scores != nullptr && is_minus_infinity(scores[key]))) continue;
       const P weight = simd::broadcast(weights[key]);
+      const Scalar* const row = values.data + (numbered ? values.numbers[key] : key) * values.row_stride;
       EIGENFORMER_UNROLL
       for (int p = 0; p < packets; ++p)
-        sums[chain][p] =
-            simd::multiply_add(weight, simd::load(values + key * value_stride + p * lanes), sums[chain][p]);
+        sums[chain][p] = simd::multiply_add(weight, simd::load(row + p * lanes), sums[chain][p]);
     }
   }
   EIGENFORMER_UNROLL
@@ -89,26 +107,30 @@ EIGEN_DONT_INLINE void add_values(Index keys, const Scalar* weights, const Scala
 /// Adds weights [keys] V to result [packets * lanes], for one query and any number of packets. If `scores` is not null,
 /// the values of hidden keys are not read.
 template <class Scalar>
-void add_values(Index keys, Index packets, const Scalar* weights, const Scalar* scores, const Strided<Scalar>& values,
-                Scalar* result) {
+void add_values(Index keys, Index packets, const Scalar* weights, const Scalar* scores,
+                const PacketRows<Scalar>& values, Scalar* result) {
   constexpr Index lanes = simd::lanes<Scalar>;
   Index p = 0;
   const auto rest = [&](auto count) {
     constexpr int together = count;
-    for (; p + together <= packets; p += together)
-      add_values<Scalar, together, 8 / together>(keys, weights, scores, values.data + p * lanes, values.row_stride,
-                                                 result + p * lanes);
+    for (; p + together <= packets; p += together) {
+      const PacketRows<Scalar> part = values.from_column(p * lanes);
+      if (part.numbers == nullptr)
+        add_values<Scalar, together, 8 / together, false>(keys, weights, scores, part, result + p * lanes);
+      else
+        add_values<Scalar, together, 8 / together, true>(keys, weights, scores, part, result + p * lanes);
+    }
   };
   rest(std::integral_constant<int, 8>{});
   rest(std::integral_constant<int, 4>{});
   rest(std::integral_constant<int, 1>{});
 }
 
-EIGENFORMER_FLOAT(void multiply_by_keys(const QueryRows<float>&, Index, const Strided<float>&,
+EIGENFORMER_FLOAT(void multiply_by_keys(const QueryRows<float>&, Index, const PacketRows<float>&,
                                         const ContiguousRows<float>&));
-EIGENFORMER_DOUBLE(void multiply_by_keys(const QueryRows<double>&, Index, const Strided<double>&,
+EIGENFORMER_DOUBLE(void multiply_by_keys(const QueryRows<double>&, Index, const PacketRows<double>&,
                                          const ContiguousRows<double>&));
-EIGENFORMER_FLOAT(void add_values(Index, Index, const float*, const float*, const Strided<float>&, float*));
-EIGENFORMER_DOUBLE(void add_values(Index, Index, const double*, const double*, const Strided<double>&, double*));
+EIGENFORMER_FLOAT(void add_values(Index, Index, const float*, const float*, const PacketRows<float>&, float*));
+EIGENFORMER_DOUBLE(void add_values(Index, Index, const double*, const double*, const PacketRows<double>&, double*));
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI::detail

@@ -89,9 +89,15 @@ class TileReader {
   Strided<Scalar> read_packets(const HeadRows<const Stored>& rows, const AttentionLayout& layout, Index head,
                                const ScoreTile& tile) {
     if constexpr (std::is_same_v<Stored, Scalar>)
-      if (rows.col_stride == 1 && rows.width == padded<Scalar>(rows.width) && are_adjacent(layout, tile))
+      if (has_packets(rows) && are_adjacent(layout, tile))
         return rows.of(tile.sequence).from(head, layout.key_row(tile.sequence, tile.key_begin));
     return copy(rows.of(tile.sequence), layout, head, tile);
+  }
+
+  /// Returns whether kernels that take padded rows by their numbers need no copy.
+  template <class Stored>
+  static bool has_packets(const HeadRows<const Stored>& rows) {
+    return std::is_same_v<Stored, Scalar> && rows.col_stride == 1 && rows.width == padded<Scalar>(rows.width);
   }
 
  private:
