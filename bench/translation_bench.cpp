@@ -84,9 +84,10 @@ void decode(benchmark::State& state) {
   const ef::PackedWeights<float> packed(base_model(), type);
   const std::vector<float> memory(packed.bytes() / sizeof(float));
   const auto sources = sentences(batch);
+  ef::Workspace workspace;  // keeps its memory from call to call, as CTranslate2's translator does
+  const ef::Context<float> context{.workspace = &workspace, .packed = &packed};
   const ef::bench::Rates rates = ef::bench::run_in_windows(
-      state, weight_bytes(type),
-      [&] { benchmark::DoNotOptimize(translate(sources, beam_size, {.packed = &packed}).data()); },
+      state, weight_bytes(type), [&] { benchmark::DoNotOptimize(translate(sources, beam_size, context).data()); },
       [&] { return ef::bench::read_bandwidth({memory}); });
   state.counters["tokens_per_second"] = static_cast<double>(batch * target_length) * rates.reached / weight_bytes(type);
   if (batch == 1) state.counters["bandwidth"] = rates.share;
