@@ -17,9 +17,10 @@ bool consists_of(std::string_view text, std::string_view characters) {
   return !text.empty() && text.find_first_not_of(characters) == std::string_view::npos;
 }
 
-/// Returns whether only this machine can reach an address.
+/// Returns whether only this machine can reach an address. An unknown address, which is empty, is taken for such a one,
+/// so that the checks are strict.
 bool is_loopback(const std::string& address) {
-  return address == "::1" || address.starts_with("127.") || address.starts_with("::ffff:127.");
+  return address.empty() || address == "::1" || address.starts_with("127.") || address.starts_with("::ffff:127.");
 }
 
 /// Returns whether browsers take the text for an IP address, and never ask DNS for it.
@@ -33,15 +34,21 @@ bool is_name(std::string_view name) {
   return consists_of(name, "0123456789abcdefghijklmnopqrstuvwxyz-._") || is_address(name);
 }
 
-/// Returns the host of "host" or "host:port" in lower case, or an empty text if it is neither.
+/// Returns a name without the dot that may end a full domain name: "localhost" for "localhost.".
+std::string without_last_dot(std::string name) {
+  if (name.size() > 1 && name.back() == '.') name.pop_back();
+  return name;
+}
+
+/// Returns the host of "host", "host:" or "host:port" in lower case, or an empty text if it is none of them.
 std::string without_port(const std::string& text) {
   std::string name = lower_case(text);
   const std::size_t colon = name.find(':', name.find(']') == std::string::npos ? 0 : name.find(']'));
   if (colon != std::string::npos) {
-    if (!consists_of(std::string_view(name).substr(colon + 1), "0123456789")) return "";
+    if (colon + 1 < name.size() && !consists_of(std::string_view(name).substr(colon + 1), "0123456789")) return "";
     name.resize(colon);
   }
-  return is_name(name) ? name : "";
+  return is_name(name) ? without_last_dot(name) : "";
 }
 
 /// Returns the host of "scheme://host:port", or an empty text if the origin has another form, such as "null".
@@ -82,7 +89,7 @@ std::optional<std::string> AllowedHosts::refusal(const std::string& host,
 std::string host_name(const std::string& given) {
   std::string name = lower_case(given);
   if (std::count(name.begin(), name.end(), ':') > 1 && name.front() != '[') name = '[' + name + ']';
-  return is_name(name) ? name : "";
+  return is_name(name) ? without_last_dot(name) : "";
 }
 
 }  // namespace translate

@@ -132,7 +132,7 @@ class HttpServer::Server final : public httplib::Server {
                           "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
                           "connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; "
                           "frame-ancestors 'none'");
-      response.set_header("Referrer-Policy", "no-referrer");
+      response.set_header("Referrer-Policy", "same-origin");
       response.set_content(page.data(), page.size(), "text/html; charset=utf-8");
     });
     Get("/models", [this](const httplib::Request&, httplib::Response& response) {

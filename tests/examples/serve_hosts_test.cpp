@@ -14,10 +14,12 @@ bool allows(const AllowedHosts& hosts, const std::string& host, const std::optio
 
 TEST_CASE("a server of this machine answers requests that name this machine", "[examples]") {
   const AllowedHosts hosts("127.0.0.2", "127.0.0.2", {"my.laptop", "FE80::7"});
-  for (const char* host : {"localhost", "127.0.0.1", "[::1]", "127.0.0.2", "my.laptop", "[fe80::7]", "LocalHost"}) {
+  for (const char* host :
+       {"localhost", "127.0.0.1", "[::1]", "127.0.0.2", "my.laptop", "[fe80::7]", "LocalHost", "localhost."}) {
     INFO(host);
     CHECK(allows(hosts, host));
     CHECK(allows(hosts, host + std::string(":8080")));
+    CHECK(allows(hosts, host + std::string(":")));
     CHECK(allows(hosts, host + std::string(":1"), "http://localhost:8080"));
     CHECK(allows(hosts, "localhost", "https://" + std::string(host)));
   }
@@ -46,6 +48,8 @@ TEST_CASE("a name of --host that means this machine is allowed", "[examples]") {
   CHECK(allows(hosts, "127.0.1.1"));
   CHECK_FALSE(allows(hosts, "evil.example"));
   CHECK_FALSE(allows(AllowedHosts("::1", "::1", {}), "evil.example"));
+  CHECK_FALSE(allows(AllowedHosts("localhost", "", {}), "evil.example"));  // the address is unknown
+  CHECK(allows(AllowedHosts("127.0.0.1", "127.0.0.1", {"my.laptop."}), "my.laptop"));
   CHECK_FALSE(allows(AllowedHosts("::ffff:127.0.0.1", "::ffff:127.0.0.1", {}), "evil.example"));
 }
 

@@ -80,7 +80,7 @@ TEST_CASE("a linear map by a low-precision weight is the product of the rounded 
   ef::Rng rng(seed);
   ef::ThreadPool pool(3);
   for (const ef::WeightType type : reduced_types)
-    for (const Index inputs : {0, 1, 17, 64, 300, 513, 1100})
+    for (const Index inputs : {0, 1, 17, 64, 300, 513, 1100, 2113})
       for (const Index outputs : {0, 1, 15, 16, 49, 270}) {
         const auto weight = random_matrix<float>(outputs, inputs, rng);
         const ef::PackedWeight<float> packed(weight, type);
@@ -173,11 +173,14 @@ TEST_CASE("the epilogue sees each block of a product with a low-precision weight
   for (const ef::WeightType type : reduced_types) {
     const auto x = random_matrix<float>(150, 30, rng), weight = random_matrix<float>(300, 30, rng);
     const ef::PackedWeight<float> packed(weight, type);
-    Matrix<float> y(150, 300), doubled(150, 300);
+    Matrix<float> y(150, 300);
     ef::linear_forward<float>(x, packed, Matrix<float>(), y);
-    ef::linear_forward<float>(x, packed, Matrix<float>(), doubled, &pool,
-                              [](ef::MatrixRef<float> block) { block *= 2; });
-    CHECK(identical<float>(doubled, 2 * y));
+    for (ef::Threads* threads : std::initializer_list<ef::Threads*>{nullptr, &pool}) {
+      Matrix<float> doubled(150, 300);
+      ef::linear_forward<float>(x, packed, Matrix<float>(), doubled, threads,
+                                [](ef::MatrixRef<float> block) { block *= 2; });
+      CHECK(identical<float>(doubled, 2 * y));
+    }
   }
 }
 

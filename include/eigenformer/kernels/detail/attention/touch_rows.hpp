@@ -32,7 +32,8 @@ void touch_rows(const AttentionLayout& layout, const HeadRows<const Stored>& x, 
     if (i < known && key.row() == key_before.row()) continue;
     for (Index head = 0; head < layout.key_heads; ++head)
       for (Index j = 0; j < x.width; j += line)
-        static_cast<void>(*static_cast<const volatile Stored*>(x.row(head, key.row()) + j));
+        // A byte, because compilers may leave out the read of a volatile object of a class, such as Eigen::bfloat16.
+        static_cast<void>(*reinterpret_cast<const volatile unsigned char*>(x.row(head, key.row()) + j));
   }
 }
 
