@@ -379,14 +379,17 @@ def check_limits(program, models):
             says((got, json.loads(text)), 408, "too long to arrive")
         check(1.5 < time.time() - begin < 10, time.time() - begin)
         # Too many connections.
-        held = [server.connect() for _ in range(3)]
-        time.sleep(0.2)
-        got, headers, text = parse(server.raw(b"GET /health HTTP/1.1\r\n\r\n"))
+        for _ in range(5):  # on a busy machine, the second may be over before the last one asks
+            held = [server.connect() for _ in range(3)]
+            time.sleep(0.2)
+            got, headers, text = server.ask("GET", "/health")
+            for connection in held:
+                connection.close()
+            time.sleep(0.3)
+            if got == 503:
+                break
         says((got, json.loads(text)), 503, "too many connections")
         check(headers["retry-after"] == "1", headers)
-        for connection in held:
-            connection.close()
-        time.sleep(0.3)
         # Long work ends; work whose client has gone does not block the others.
         slow = {"sentences": [sentence(1, 1)] * 64, "beam_size": 1000, **LONG}
         says(server.post("/translate", slow), 503, "takes more than 0.5 seconds")
