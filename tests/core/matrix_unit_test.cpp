@@ -76,7 +76,7 @@ struct UnitCase {
     for (Index i = 0; i < rows(); ++i)
       for (Index j = 0; j < columns(); ++j) c[sum_place(i, j)] = static_cast<Sum>(i - 3 * j);
   }
-  /// Returns all of the memory of C after the product. precomputed: whether row_terms() computes the terms of rows.
+  /// Returns all of the memory of C after the product. precomputed: whether the terms of rows come from row_terms().
   template <class Unit>
   std::vector<Sum> product(bool accumulates, bool precomputed = false) const {
     std::vector<Sum> sums = c, terms(static_cast<std::size_t>(rows()));

@@ -25,9 +25,10 @@ namespace eigenformer::inline EIGENFORMER_ABI::matrix_unit {
 /// - Value: the type of the values that it multiplies
 /// - Session: prepares the calling thread for products while the object is alive
 /// - multiply<rows, columns>(product): computes a product of rows x columns blocks, at most 2 x 2
-/// - few_rows and multiply_few_rows(rows, columns, product), optional: computes at most few_rows rows of one block of
-/// rows
-/// - row_term(row, a, steps), optional: returns what the unit adds to all sums of a row of A; see row_terms()
+/// - few_rows and multiply_few_rows(rows, columns, product), optional: computes at most few_rows rows of one
+///   block of rows
+/// - row_term(row, a, steps), optional: returns the correction that the unit adds to all sums of a row of A; see
+///   row_terms()
 /// - is_permitted(), optional: returns whether this process may use the unit; without it, every process may
 template <class... Units>
 struct UnitList {};
@@ -109,8 +110,8 @@ EIGEN_ALWAYS_INLINE void multiply(Index row_blocks, Index column_blocks, const P
     }
 }
 
-/// Writes what a unit needs to know of each row of A, [16 row_blocks]. Returns `terms`, or null if the unit needs
-/// nothing. Pass the result to all products of A, as Product::row_terms: the unit then computes it only once.
+/// Writes the unit's row_term() of each row of A to `terms`, [16 row_blocks]. Returns `terms`, or null if the unit has
+/// no row_term(). Pass the result to all products of A as Product::row_terms, so that the terms are computed only once.
 template <class Unit>
 const SumOf<typename Unit::Value>* row_terms(Index row_blocks, const LeftBlocks<typename Unit::Value>& a, Index steps,
                                              SumOf<typename Unit::Value>* terms) {

@@ -67,8 +67,7 @@ struct Product {
   RightBlocks<Value> b;
   SumBlocks<Value> c;
   bool accumulates;
-  const SumOf<Value>* row_terms =
-      nullptr;  // from row_terms(), for each row of A; null: the unit computes what it needs
+  const SumOf<Value>* row_terms = nullptr;  // of each row of A, from row_terms(); null: the unit computes them
 };
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI::matrix_unit

@@ -96,8 +96,8 @@ void pack_rounded_blocks(const FloatLines& from, Index lines, Index width, Eigen
     pack_rounded<side>(from.from(line, k * step), std::min<Index>(block, lines - line),
                        std::min<Index>(step, width - k * step), to + (line / block * steps + k) * size);
   };
-  // If the entries of a line lie on different pages, a step of all blocks comes before the next step: the blocks share
-  // these pages.
+  // If consecutive entries of a line lie on different pages, packs one step of all blocks before the next step, because
+  // the blocks share these pages.
   constexpr Index page = 4096 / static_cast<Index>(sizeof(float));
   if (from.line_stride == 1 && from.depth_stride >= page) {
     for (Index k = 0; k < steps; ++k)

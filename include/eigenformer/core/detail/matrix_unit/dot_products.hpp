@@ -16,8 +16,8 @@ namespace eigenformer::inline EIGENFORMER_ABI::matrix_unit::detail {
 /// - zero(), load(from), store(to, sums)
 /// - left(group), right(groups): load from memory
 /// - add(sums, left, right): returns sums + dot products
-/// - row_term(row, a, steps), broadcast(term) and sum(sums, sums), optional: what to add to all sums of a row of A, if
-///   `add` adds more than the dot products
+/// - row_term(row, a, steps), broadcast(term) and sum(sums, sums), optional: the correction for all sums of a row of A,
+///   if `add` adds more than the dot products
 template <class Dot>
 struct DotProducts {
   using Value = typename Dot::Value;
@@ -32,7 +32,7 @@ struct DotProducts {
     for (int j = 0; j < columns; j += together)
       for (int i = 0; i < rows * static_cast<int>(block); i += count) multiply_rows<count, width>(product, i, j);
   }
-  /// The most rows that multiply_few_rows takes: 8, if the sums of so many rows fit into registers.
+  /// The maximum number of rows of multiply_few_rows: 8 if their sums fit into the registers, else 4.
   static constexpr Index few_rows = 8 * static_cast<int>(block) / Dot::lanes <= Dot::registers ? 8 : 4;
   /// Computes at least the first `rows` rows, at most few_rows, of a block of rows and `columns` blocks of columns.
   static void multiply_few_rows(Index rows, Index columns, const Product<Value>& product) {
@@ -45,7 +45,7 @@ struct DotProducts {
     else
       multiply_first_rows<few_rows>(columns, product);
   }
-  /// Returns what to add to all sums of a row of A.
+  /// Returns the correction for all sums of a row of A.
   static SumOf<Value> row_term(const Value* row, const LeftBlocks<Value>& a, Index steps) requires requires {
     Dot::row_term(row, a, steps);
   }

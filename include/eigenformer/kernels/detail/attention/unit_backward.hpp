@@ -109,7 +109,7 @@ class UnitBackwardTile {
   void add(const BackwardCall<Value, S>& call, const ScoreTile& tile, UnitKeys& keys, Index step) {
     const Index m = tile.key_end - tile.key_begin;
     const Index steps = matrix_unit::steps_for<Value>(m), padded = steps * UnitSizes::depth;
-    Index seen_steps[UnitSizes::query_steps];  // steps of keys that each group sees
+    Index seen_steps[UnitSizes::query_steps];  // number of steps of keys that each group sees
     for (Index group = 0; group < groups(); ++group) {
       ScoreTile part = tile;
       part.query_begin = tile.query_begin + group * UnitSizes::depth;
@@ -185,8 +185,8 @@ class UnitBackwardTile {
     multiply(keys.v(step), d_out_, sizes_.e_steps, d_scores_);
   }
 
-  /// Adds to the gradients of a tile's keys and values what all groups contribute. seen_steps: the steps of keys, of
-  /// key_steps, that each group sees.
+  /// Adds the contributions of all groups to the gradients of a tile's keys and values. seen_steps: for each group, the
+  /// number of steps of keys that it sees, at most key_steps.
   void add_to_keys(UnitKeys& keys, Index step, Index key_steps, const Index* seen_steps) {
     for (Index begin = 0, end = 0; begin < key_steps; begin = end) {
       const Groups seeing = groups_that_see(begin, seen_steps);

@@ -59,7 +59,7 @@ class PackedOperands {
  private:
   using Value = Eigen::bfloat16;
 
-  /// Rounds and packs the blocks begin to end - 1 of an operand, whose first block is at `to`.
+  /// Rounds and packs the blocks [begin, end) of an operand. to: the place of block 0.
   template <matrix_unit::Side side>
   void pack(const matrix_unit::FloatLines& from, Index lines, Index depth, Index begin, Index end, Value* to) const {
     if (begin >= end) return;

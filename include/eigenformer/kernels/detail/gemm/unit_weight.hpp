@@ -54,8 +54,8 @@ class UnitWeight {
   void multiply_on(Unit, LinearOperands operands, Threads* threads, Epilogue& epilogue) const {
     const ConstMatrixRef<float>&x = operands.x, &bias = operands.bias;
     MatrixRef<float>& y = operands.y;
-    // One thread computes all columns of a task's rows, so it converts these rows only once. Threads share the columns.
-    // If there are many rows, wide tasks convert x less often.
+    // Without threads, a task takes all columns, so its rows are converted only once. With threads, tasks share the
+    // columns; if there are many rows, wide tasks convert x less often.
     const Index shared_cols = y.rows() <= task_rows ? max_cols / 2 : max_cols;
     const Index task_cols = threads == nullptr ? std::max<Index>(1, y.cols()) : shared_cols;
     const Index row_tasks = (y.rows() + task_rows - 1) / task_rows, col_tasks = (y.cols() + task_cols - 1) / task_cols;
@@ -112,8 +112,8 @@ class UnitWeight {
     ConvertedRows rows;
     alignas(64) Sums sums[task_rows * max_cols];
     for (Index i = 0; i < block.rows; ++i) rows.scales[i] = Rows::scale(block.x.row(i), inputs_);
-    // Sums of few columns stay in the L1 cache. But if the rows have several pieces, all are converted again for every
-    // part, and wide parts do so less often.
+    // Narrow parts keep their sums in the L1 cache. But if the rows have several pieces, each part converts all pieces
+    // again, so wide parts are better.
     const bool has_pieces = steps_ > piece_steps;
     const Index part_cols = has_pieces ? max_cols : 8 * n;
     if (!has_pieces) convert_piece<Unit>(block, 0, rows);
@@ -127,14 +127,14 @@ class UnitWeight {
     }
   }
 
-  /// Returns the number of steps of the piece that begins with a step.
+  /// Returns the number of steps of the piece that begins at `step`.
   Index piece_size(Index step) const { return std::min<Index>(piece_steps, steps_ - step); }
   /// Returns a converted piece as the left operand of the unit.
   static matrix_unit::LeftBlocks<T> left_blocks(const ConvertedRows& rows, Index steps) {
     return {rows.values, depth, step_size, steps * step_size};
   }
 
-  /// Converts the piece of all rows of a block that begins with a step. Pads blocks of rows with zeros.
+  /// Converts one piece, which begins at `step`, of all rows of a block. Pads blocks of rows with zeros.
   template <class Unit>
   void convert_piece(const Block& block, Index step, ConvertedRows& rows) const {
     const Index steps = piece_size(step), input = step * depth, row_blocks = matrix_unit::blocks_for(block.rows);
