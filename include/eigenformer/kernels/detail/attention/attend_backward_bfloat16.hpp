@@ -1,5 +1,7 @@
 // The derivative of bfloat16 attention, on the processor's matrix unit (see unit_backward.hpp). With a score other than
 // Unmasked, sequences that contain infinities or NaN take the float kernels instead.
+// Measured: Zen 4 (AVX512-BF16), GCC 12, one thread, attention_bench's bfloat16_backward_against_float in CPU time: 1.7
+// to 1.9 times the speed of float for 512 to 8192 tokens, d = 64 and 128.
 #pragma once
 
 #include <algorithm>
