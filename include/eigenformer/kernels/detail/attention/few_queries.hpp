@@ -46,7 +46,10 @@ void apply_to_rows(const S& score, const ScoreTile& tile, Scalar* rows, Index st
 /// eight.
 template <class Scalar>
 Index few_queries_keys(Index rows, Index width) {
-  if (rows == 1) return std::clamp<Index>(TileReader<Scalar>::capacity / padded<Scalar>(width) / 64, 1, 8) * 64;
+  if (rows == 1)
+    return std::clamp<Index>(TileReader<Scalar>::capacity / padded<Scalar>(width) / 64, 1,
+                             KeyTileSizes::max_numbers / 64) *
+           64;
   return 128 * width * static_cast<Index>(sizeof(Scalar)) <= 32768 ? 128 : 64;
 }
 

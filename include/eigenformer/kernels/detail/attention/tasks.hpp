@@ -46,9 +46,9 @@ Index task_count(const AttentionLayout& layout, Index sequence, Index together) 
   return layout.heads * ((query_blocks<Scalar>(queries) + together - 1) / together);
 }
 
-/// Returns all tasks of a call, sequence by sequence. Tasks of one head are adjacent, because they read the same keys,
-/// and heads of one sequence, because their keys often lie in the same rows. together: query blocks per task. The
-/// blocks of a task go over the keys together. workspace: memory for the tasks; null: the heap.
+/// Returns all tasks of a call, sequence by sequence. Tasks of one head are adjacent, because they read the same keys.
+/// Heads of one sequence are adjacent too, because their keys often lie in the same rows. together: query blocks per
+/// task. The blocks of a task go over the keys together. workspace: memory for the tasks; null: the heap.
 template <class Scalar>
 AttentionTasks attention_tasks(const AttentionLayout& layout, Index together, Workspace* workspace) {
   Index count = 0;
