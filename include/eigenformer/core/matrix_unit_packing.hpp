@@ -235,8 +235,7 @@ inline bool all_finite(const Eigen::bfloat16* x, Index count) {
 #else
   std::uint16_t largest = 0;  // not a branch for each number, so that the loop is vectorised
   for (Index i = 0; i < count; ++i)
-    largest =
-        std::max(largest, static_cast<std::uint16_t>(eigenformer::detail::bit_cast<std::uint16_t>(x[i]) & 0x7FFFU));
+    largest = std::max<std::uint16_t>(largest, eigenformer::detail::bit_cast<std::uint16_t>(x[i]) & 0x7FFFU);
   return largest < 0x7F80U;
 #endif
 }
