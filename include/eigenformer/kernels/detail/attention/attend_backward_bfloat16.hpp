@@ -66,13 +66,7 @@ void attend_backward_on(const BackwardCall<Eigen::bfloat16, S>& call, const Head
   using Value = Eigen::bfloat16;
   const typename Unit::Session session;
   const AttentionLayout& layout = call.layout;
-  ScoreTile tile;
-  tile.sequence = task.sequence;
-  tile.first_row = layout.query_rows.begin(task.sequence);
-  tile.queries = layout.query_rows.length(task.sequence);
-  tile.keys = layout.key_rows.length(task.sequence);
-  tile.key_begin = task.begin;
-  tile.key_end = task.end;
+  ScoreTile tile = tile_of(layout, task);
   UnitKeys keys(layout, call.rows, task.key_head, tile);
   UnitBackwardTile<Unit, BackwardCall<Value, S>::in_base_2, ScoreTraits<S>::saved_blocks> queries(layout);
   const auto is_seen = [&](Index key_begin, Index key_end) {

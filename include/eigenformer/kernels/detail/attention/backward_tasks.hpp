@@ -36,12 +36,8 @@ struct BackwardTask {
   Index begin, end;
 };
 
-/// Runs one task. Adds the contributions of its keys to the gradients of the sequence's queries, and writes the
-/// gradients of its keys and values.
-template <class Scalar, Score S>
-void attend_backward(const BackwardCall<Scalar, S>& call, const BackwardTask& task) {
-  const AttentionLayout& layout = call.layout;
-  const Index group = layout.group();
+/// Returns the tile of a task's keys, without its head and queries.
+inline ScoreTile tile_of(const AttentionLayout& layout, const BackwardTask& task) {
   ScoreTile tile;
   tile.sequence = task.sequence;
   tile.first_row = layout.query_rows.begin(task.sequence);
@@ -49,6 +45,16 @@ void attend_backward(const BackwardCall<Scalar, S>& call, const BackwardTask& ta
   tile.keys = layout.key_rows.length(task.sequence);
   tile.key_begin = task.begin;
   tile.key_end = task.end;
+  return tile;
+}
+
+/// Runs one task. Adds the contributions of its keys to the gradients of the sequence's queries, and writes the
+/// gradients of its keys and values.
+template <class Scalar, Score S>
+void attend_backward(const BackwardCall<Scalar, S>& call, const BackwardTask& task) {
+  const AttentionLayout& layout = call.layout;
+  const Index group = layout.group();
+  ScoreTile tile = tile_of(layout, task);
 
   KeyChunk<Scalar> chunk(layout, call.rows, task.key_head, tile);
   BackwardTile<Scalar, BackwardCall<Scalar, S>::in_base_2, ScoreTraits<S>::saved_blocks> queries(layout);
