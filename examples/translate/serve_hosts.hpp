@@ -21,8 +21,8 @@ class AllowedHosts {
   AllowedHosts(const std::string& host, const std::string& address, const std::vector<std::string>& names);
 
   /// Returns why a request is refused, or nothing if it is allowed. host: the value of its Host header. origin: the
-  /// value of its Origin header, if it has one. The origin must name the same host as the request, or one that is always
-  /// allowed.
+  /// value of its Origin header, if it has one. The origin must name the same host as the request, or one that is
+  /// always allowed.
   std::optional<std::string> refusal(const std::string& host, const std::optional<std::string>& origin) const;
 
  private:
