@@ -43,7 +43,7 @@ struct AvxVnniInt8Dot : Sums256 {
     total = _mm256_add_epi32(total, _mm256_permute2x128_si256(total, total, 1));  // swaps the halves
     total = _mm256_hadd_epi32(total, total);
     total = _mm256_hadd_epi32(total, total);
-    return -128 * _mm256_cvtsi256_si32(total);
+    return minus_128_times(_mm256_cvtsi256_si32(total));
   }
 };
 #endif

@@ -55,7 +55,7 @@ struct Avx512Int8Dot {
     __m512i total = _mm512_setzero_si512();
     for (Index step = 0; step < steps; ++step)
       total = _mm512_dpbusd_epi32(total, ones, _mm512_loadu_si512(row + step * a.step_stride));
-    return -128 * _mm512_reduce_add_epi32(total);
+    return minus_128_times(_mm512_reduce_add_epi32(total));
   }
 };
 #endif

@@ -2,11 +2,17 @@
 #pragma once
 
 #include <algorithm>
+#include <cstdint>
 #include <cstring>
 
 #include "eigenformer/core/matrix_unit_product.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI::matrix_unit::detail {
+
+/// Returns -128 sum modulo 2^32, because the product with the sum of the longest row of -128 is 2^31.
+inline std::int32_t minus_128_times(std::int32_t sum) {
+  return static_cast<std::int32_t>(0U - 128U * static_cast<std::uint32_t>(sum));
+}
 
 /// Multiplies by an instruction that adds the dot product of two groups to each lane of a register of sums. The lanes
 /// belong to neighbouring columns of C. `Dot` describes the instruction:
