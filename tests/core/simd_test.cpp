@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <limits>
 #include <numeric>
+#include <type_traits>
 #include <vector>
 
 #include "eigenformer/core/rng.hpp"
@@ -105,6 +106,41 @@ TEMPLATE_TEST_CASE("lanes are selected by bits", "[core]", float, double) {
     simd::store(given.data(), simd::select_bits<TestType>(bits, simd::load(yes.data()), simd::broadcast(TestType(-1))));
     for (std::size_t l = 0; l < given.size(); ++l) CHECK(given[l] == ((bits >> l) % 2 == 1 ? yes[l] : TestType(-1)));
   }
+}
+
+TEMPLATE_TEST_CASE("entries of a table are looked up in any order", "[core]", float, double) {
+  constexpr int lanes = simd::lanes<TestType>;
+  const std::vector<TestType> table = thirds<TestType>(lanes);
+  const unsigned seed = 14;
+  CAPTURE(seed);
+  ef::Rng rng(seed);
+  for (int attempt = 0; attempt < 20; ++attempt) {
+    std::vector<std::int32_t> integers(lanes);
+    for (std::int32_t& i : integers) i = static_cast<std::int32_t>(rng() % 64) - 32;
+    std::vector<TestType> to(lanes);
+    simd::store(to.data(), simd::look_up(table.data(), integers.data()));
+    for (std::size_t l = 0; l < lanes; ++l)
+      CHECK(to[l] == table[static_cast<std::size_t>((integers[l] + 32 * lanes) % lanes)]);
+  }
+}
+
+TEST_CASE("integers in sequence are recognised, and one that differs", "[core]") {
+  constexpr int count = simd::lanes<float>;
+  const auto check = [](auto step_constant) {
+    constexpr std::int32_t step = step_constant;
+    std::vector<std::int32_t> integers(count);
+    for (std::size_t i = 0; i < count; ++i) integers[i] = 7 + step * static_cast<std::int32_t>(i);
+    CHECK(simd::in_sequence<count, step>(integers.data()));
+    for (std::size_t i = 1; i < count; ++i) {
+      CAPTURE(step, i);
+      integers[i] += 1;
+      CHECK_FALSE(simd::in_sequence<count, step>(integers.data()));
+      integers[i] -= 1;
+    }
+  };
+  check(std::integral_constant<std::int32_t, -1>());
+  check(std::integral_constant<std::int32_t, 0>());
+  check(std::integral_constant<std::int32_t, 1>());
 }
 
 TEMPLATE_TEST_CASE("the sums of packets' lanes come in the packets' order", "[core]", float, double) {

@@ -135,6 +135,20 @@ EIGEN_ALWAYS_INLINE Scalar max_of_lanes(const Packet<Scalar>& a) {
   return Eigen::internal::predux_max(a);
 }
 
+/// Returns table[integers[l] modulo lanes] in lane l. The table fills a packet.
+template <class Scalar>
+EIGEN_ALWAYS_INLINE Packet<Scalar> look_up(const Scalar* table, const std::int32_t* integers) {
+#ifdef EIGEN_VECTORIZE_AVX512
+  if constexpr (lanes<Scalar> == 16) return _mm512_permutexvar_ps(_mm512_loadu_si512(integers), load(table));
+#elif defined(EIGEN_VECTORIZE_AVX2)
+  if constexpr (lanes<Scalar> == 8)
+    return _mm256_permutevar8x32_ps(load(table), _mm256_loadu_si256(reinterpret_cast<const __m256i*>(integers)));
+#endif
+  alignas(sizeof(Scalar) * lanes<Scalar>) Scalar values[lanes<Scalar>];
+  for (int l = 0; l < lanes<Scalar>; ++l) values[l] = table[integers[l] & (lanes<Scalar> - 1)];
+  return load(values);
+}
+
 /// Returns whether integers[i] equals integers[0] + step * i for all i below count. step: -1, 0 or 1.
 template <int count, std::int32_t step>
 EIGEN_ALWAYS_INLINE bool in_sequence(const std::int32_t* integers) {

@@ -28,10 +28,17 @@ struct ParameterValues {
   const Scalar* data = nullptr;
   Index stride = 1;
   std::int32_t last = 0;  // index of the last entry
+  bool fits_packet = false;
+  alignas(sizeof(Scalar) * simd::lanes<Scalar>) Scalar packet[simd::lanes<Scalar>] = {};  // the entries, if all fit
 
   ParameterValues() = default;
   explicit ParameterValues(const TensorView<const Scalar>& values)
-      : data(values.data()), stride(values.strides()[0]), last(static_cast<std::int32_t>(values.shape()[0] - 1)) {}
+      : data(values.data()),
+        stride(values.strides()[0]),
+        last(static_cast<std::int32_t>(values.shape()[0] - 1)),
+        fits_packet(last < simd::lanes<Scalar>) {
+    for (std::int32_t i = 0; fits_packet && i <= last; ++i) packet[i] = (*this)[i];
+  }
 
   /// Returns the entry that an index reads. An index out of range reads the first or the last entry, because functions
   /// are also called for pairs that a mask hides afterwards.
@@ -106,11 +113,13 @@ struct ParameterRun {
   alignas(sizeof(Scalar) * count) Scalar values[count];
   EntryOrder order = EntryOrder::other;
 
-  /// Loads the values. Entries in order are loaded as one packet, because gathering them is slow.
+  /// Loads the values. Entries in order are loaded as one packet, and few entries are looked up in one, because
+  /// gathering is slow.
   EIGEN_ALWAYS_INLINE void load(const ParameterValues<Scalar>& from) {
     if constexpr (count > 1) {
       order = find_order();
       if (order == EntryOrder::same) return simd::store(values, simd::broadcast<Scalar>(from[entries[0]]));
+      if (from.fits_packet) return simd::store(values, simd::look_up(from.packet, entries));
       if (order == EntryOrder::rising && from.stride == 1)
         return simd::store(values, simd::load(from.data + entries[0]));
       if (order == EntryOrder::falling && from.stride == 1)
