@@ -89,16 +89,16 @@ for name, options, settings in (("plain", [], ((2, 1), (4, 1), (8, 1), (2, 3), (
 
 
 def pid_of(rank, parent):
-    """Returns the process id of a rank of mpirun; None if it has not begun or has ended."""
-    children = pathlib.Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
-    for child in children:
-        try:
-            environment = pathlib.Path(f"/proc/{child}/environ").read_bytes().split(b"\0")
-        except OSError:
-            continue
-        if f"OMPI_COMM_WORLD_RANK={rank}".encode() in environment:
-            return int(child)
-    return None
+    """Returns the process id of a rank below mpirun; None if it has not begun or has ended."""
+    names = (f"OMPI_COMM_WORLD_RANK={rank}".encode(), f"PMI_RANK={rank}".encode())  # by Open MPI, by MPICH
+    try:
+        environment = pathlib.Path(f"/proc/{parent}/environ").read_bytes().split(b"\0")
+        children = pathlib.Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+    except OSError:
+        return None
+    if any(name in environment for name in names):
+        return int(parent)
+    return next((pid for pid in (pid_of(rank, child) for child in children) if pid is not None), None)
 
 
 # Four batches per update, on 2 to 5 ranks, so also on more ranks than batches.
@@ -138,7 +138,8 @@ for attempt in range(20 * kills):
         continue
     slowest = max(slowest, time.time() - killed_at)
     check(slowest < 10, f"the run stopped {slowest:.1f} seconds after rank {victim} was killed")
-    check(f"rank {victim} " in printed, f"rank {victim} of {ranks} was killed, but the message is {printed}")
+    named = f"rank {victim} " in printed or f" PID {pid} " in printed  # by Open MPI, by MPICH
+    check(named, f"rank {victim} of {ranks} was killed, but the message is {printed}")
     done += 1
 check(done == kills, f"only {done} kills in time")
 for ranks in (3, 1):
