@@ -16,7 +16,8 @@ int main() {
   ef::Matrix<double> query = random(1, 4);
   const ef::Matrix<double> wanted = values.row(2);
 
-  // The squared distance between the result of attention and the wanted value.
+  // The squared distance between the result of attention and the wanted value. <double> is written out so that matrices
+  // can be arguments: they become constants.
   const auto loss = [&](const ef::Context<double>& context, const ef::Variable<double>& q) {
     const ef::Variable<double> found = ef::attention<double>(context, q, keys, values);
     const ef::Variable<double> error = ef::subtract<double>(context, found, wanted);

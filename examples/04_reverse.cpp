@@ -8,7 +8,7 @@ namespace ef = eigenformer;
 
 using Sentences = std::vector<std::vector<ef::Token>>;
 
-// Draws sequences of 3 to 8 symbols and their reverses. Symbols are tokens 3 to 12: the first three tokens are special.
+// Draws sequences of 3 to 8 symbols and their reverses. Symbols are tokens 3 to 12: tokens 0 to 2 are <unk>, <s>, </s>.
 std::pair<Sentences, Sentences> draw(ef::Index count, ef::Rng& rng) {
   Sentences sequences(static_cast<std::size_t>(count));
   for (auto& sequence : sequences) {
@@ -37,6 +37,7 @@ int main() {
     const auto [sequences, reverses] = draw(64, rng);
     return ef::translation_batch(sequences, reverses, all);
   };
+  // The loss of a batch, summed over its target tokens, and their number: the trainer divides.
   const auto loss = [&](const ef::Context<float>& context, const ef::TranslationBatch& batch) {
     return ef::BatchLoss<float>{model.loss(context, batch, {.reduction = ef::Reduction::sum}),
                                 static_cast<ef::Index>(batch.next.size())};

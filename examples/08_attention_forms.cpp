@@ -24,13 +24,13 @@ int main() {
   const auto tokens = [](const ef::Tensor<float>& x) { return x.select(0, 1).slice(1, {.end = 6}); };
   const bool same = ef::all_close(tokens(by_lengths), tokens(by_mask), {.absolute = 1e-6});
 
-  // A sink for each head: a score without a value that takes a share of the weights.
+  // An attention sink for each head: a key without a value, whose score takes a share of the weights.
   const std::vector<double> sinks{0.5, 1, -1, 2};
   const ef::Tensor<float> with_sinks = ef::attention(q, k, v, ef::Causal{}, {.sinks = sinks});
 
   // A score with a learned slope for each head, and its gradient.
   const ef::Tensor<float> slopes = ef::tensor<float>({0.1F, 0.2F, 0.3F, 0.4F});
-  ef::Tensor<float> d_slopes({4, 4});  // a row for each head
+  ef::Tensor<float> d_slopes({4, 4});  // row h: the gradients from head h; their sum is the gradient
   const auto decay =
       ef::score([](auto s, const ef::ScorePosition& at,
                    const auto& slope) { return s - slope(at.head) * static_cast<float>(at.query - at.key); },
@@ -39,7 +39,7 @@ int main() {
   ef::Tensor<float> d_q(shape), d_k(shape), d_v(shape);
   ef::attention_backward<float>({q, k, v}, decay, {}, {y.out, y.log_sum_exp}, v, {d_q, d_k, d_v});
 
-  // Keys in two parts, as when many sequences share a prefix.
+  // Attention to the keys in two parts, merged: useful when many sequences share a prefix.
   const auto part = [&](const ef::Slice& keys) {
     return ef::attention_with_log_sum_exp<float>({q, k.slice(2, keys), v.slice(2, keys)}, ef::Unmasked{}, {});
   };

@@ -11,7 +11,7 @@ namespace ef = eigenformer;
 using ef::Index;
 using namespace ef::testing;
 
-TEMPLATE_TEST_CASE("functions are called with the score and its place", "[kernels]", float, double) {
+TEMPLATE_TEST_CASE("functions are called with the score and its position", "[kernels]", float, double) {
   ef::Rng rng(1);
   for (const Index queries : {1, 5, 8, 19})
     for (const Index keys : {1, 6}) {

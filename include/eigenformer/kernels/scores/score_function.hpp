@@ -128,7 +128,7 @@ constexpr bool is_score_function() {
   } else {
     constexpr bool is_mutable = CallableWith<Function&, float, ScorePosition>;
     static_assert(is_mutable,
-                  "the function of a score takes the score and its place: "
+                  "the function of a score takes the score and its position: "
                   "ef::score([](auto s, const ef::ScorePosition& at) { return .. })");
     static_assert(!is_mutable, "threads share the function of a score: write its lambda without mutable");
     return false;
@@ -147,7 +147,7 @@ constexpr bool is_mask_function() {
     constexpr bool is_mutable = CallableWith<Function&, ScorePosition>;
     static_assert(
         is_mutable,
-        "a mask is a function of a place that gives a bool: ef::mask([](const ef::ScorePosition& at) { return "
+        "a mask is a function of a position that gives a bool: ef::mask([](const ef::ScorePosition& at) { return "
         ".. }); a matrix of bool is an ef::DenseMask");
     static_assert(!is_mutable, "threads share the function of a mask: write its lambda without mutable");
     return false;
@@ -244,6 +244,7 @@ class MaskFunction {
 ///
 /// A function that takes `auto` has a derivative: the backward calls it with dual numbers. Use eigenformer::exp, tanh,
 /// abs, log, sqrt and pow in it; the C library's functions have no derivative. exp, tanh and abs are vectorised.
+/// It must return one type: write `hide ? -INFINITY : s`, since `return -INFINITY` before `return s` does not compile.
 template <class Function>
 auto score(const Function& function) {
   if constexpr (detail::is_score_function<Function>())
