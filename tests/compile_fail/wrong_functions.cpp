@@ -7,7 +7,7 @@ namespace ef = eigenformer;
 void make(int n);
 
 void make(int n) {
-  // expected: the function of a score takes the score and its position: ef::score([](auto s, const ef::ScorePosition& at)
+  // expected: the function of a score takes the score and its position: ef::score([](auto s, const
   const auto a = ef::score([](float s) { return s; });
   // expected: the function of a score takes the score and its position
   const auto b = ef::score([](auto s, ef::Index query, ef::Index key) { return s * float(query - key); });
