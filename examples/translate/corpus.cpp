@@ -1,6 +1,5 @@
 // The corpus of `train` and `replay`: vocabularies, validation pairs, and batches that stream from its files.
 #include <algorithm>
-#include <atomic>
 #include <cstdio>
 #include <memory>
 #include <mutex>
@@ -159,30 +158,45 @@ void print(const ef::TranslationSide& side, const char* name) {
   std::printf("%s: %s, vocabulary size %lld\n", name, tokens.c_str(), static_cast<long long>(side.vocabulary.size()));
 }
 
+/// What a block has; all 0 until it is encoded.
+struct BlockCounts {
+  ef::Index pairs = 0;    // without those that are held out
+  ef::Index skipped = 0;  // of these, because they are too long
+  ef::Index links = 0;    // of the others
+};
+
 /// Encodes the blocks of the training pairs. Subwords may be split at random; a split depends on the seed, the epoch
 /// and the pair's line.
 struct BlockEncoder {
   TrainArguments arguments;
   CorpusFiles files;
   std::vector<ef::Index> held_out;
-  Model sides;                        // without a network
-  bool samples;                       // whether subwords are split at random
-  std::atomic<ef::Index> skipped{0};  // pairs that were too long, in all blocks so far
-  std::atomic<ef::Index> links{0};    // of the other pairs in these blocks
+  Model sides;                      // without a network
+  bool samples;                     // whether subwords are split at random
+  std::vector<BlockCounts> counts;  // of each block; encoding it again replaces them
 
-  /// Adds the counts of all ranks. Each has encoded a share of the blocks.
-  void add_counts(ef::Ranks& ranks) {
-    struct Counts {
-      ef::Index skipped = 0, links = 0;
-    };
-    std::vector<Counts> counts(static_cast<std::size_t>(ranks.size()));
-    counts[static_cast<std::size_t>(ranks.rank())] = {skipped, links};
-    ef::all_gather(ranks, std::span(counts), [](ef::Index rank) { return rank; });
-    skipped = links = 0;
-    for (const Counts& of_rank : counts) {
-      skipped += of_rank.skipped;
-      links += of_rank.links;
+  /// Returns the counts of all blocks that were encoded.
+  BlockCounts total() const {
+    BlockCounts sum;
+    for (const BlockCounts& block : counts) {
+      sum.pairs += block.pairs;
+      sum.skipped += block.skipped;
+      sum.links += block.links;
     }
+    return sum;
+  }
+
+  /// Returns the number of pairs that are not held out.
+  ef::Index pairs() const { return files.blocks().lines() - static_cast<ef::Index>(held_out.size()); }
+
+  /// Adds the counts of blocks that only other ranks have encoded.
+  void share_counts(ef::Ranks& ranks) {
+    const std::size_t blocks = counts.size();
+    std::vector<BlockCounts> all(blocks * static_cast<std::size_t>(ranks.size()));
+    std::copy(counts.begin(), counts.end(), all.begin() + ranks.rank() * static_cast<ef::Index>(blocks));
+    ef::all_gather(ranks, std::span(all), [&](ef::Index rank) { return rank * static_cast<ef::Index>(blocks); });
+    for (std::size_t i = 0; i < all.size(); ++i)
+      if (all[i].pairs > 0) counts[i % blocks] = all[i];
   }
 
   EncodedPairs encode(ef::Index epoch, ef::Index number) {
@@ -194,15 +208,18 @@ struct BlockEncoder {
                      {key.key, key.stream + static_cast<std::uint64_t>(epoch * files.blocks().lines())});
     }
     const ef::LineBlock block = files.blocks().read(number);
+    BlockCounts of_block;
     for (ef::Index i = 0; i < block.size(); ++i) {
       if (contains(held_out, block.first() + i)) continue;
+      ++of_block.pairs;
       const ef::SentencePair pair = files.pair(block, i);
       if (encoder.add(pair.source, pair.target, block.first() + i + 1) && files.has_links())
         encoder.link(files.links(block, i), files.where_links(block, i));
     }
-    skipped += encoder.skipped();
+    of_block.skipped = encoder.skipped();
     EncodedPairs pairs = std::move(encoder).finish();
-    links += pairs.alignments.links();
+    of_block.links = pairs.alignments.links();
+    counts[static_cast<std::size_t>(number)] = of_block;
     const ef::Index longest = std::max(pairs.source.rows.max_length(), pairs.target.rows.max_length()) + 1;
     ef::check(longest <= arguments.batch_tokens, "--batch-tokens: is ", arguments.batch_tokens, ", expected at least ",
               longest, ", the longest sentence with its end token; see ", block.where(0, 0), " and later lines");
@@ -210,20 +227,19 @@ struct BlockEncoder {
   }
 };
 
-/// Prints how many pairs were skipped because a sentence is too long, and the number of links. A stream has read only
-/// its first buffer.
-void print_counts(const BlockEncoder& encoder, const ef::StreamedBatches& batches, ef::Index skipped_of_validation) {
-  const ef::Index skipped = encoder.skipped;
-  const auto of_first = [&](ef::Index pairs) {
-    return batches.buffers() == 1 ? "" : " (of the first " + std::to_string(pairs) + ')';
-  };
-  if (skipped + skipped_of_validation > 0)
+/// Prints how many pairs were skipped because a sentence is too long, and the number of links. A stream may not have
+/// read all pairs yet.
+void print_counts(const BlockEncoder& encoder, ef::Index skipped_of_validation) {
+  const BlockCounts total = encoder.total();
+  const std::string of_read =
+      total.pairs == encoder.pairs() ? "" : " (of the " + std::to_string(total.pairs) + " read so far)";
+  if (total.skipped + skipped_of_validation > 0)
     std::printf("skipped pairs with more than %lld tokens (--max-length): %lld of training%s, %lld of validation\n",
-                static_cast<long long>(encoder.arguments.max_length), static_cast<long long>(skipped),
-                of_first(skipped + batches.buffered_pairs()).c_str(), static_cast<long long>(skipped_of_validation));
+                static_cast<long long>(encoder.arguments.max_length), static_cast<long long>(total.skipped),
+                of_read.c_str(), static_cast<long long>(skipped_of_validation));
   if (encoder.files.has_links())
-    std::printf("alignments: %lld links in the training pairs%s\n", static_cast<long long>(encoder.links),
-                of_first(batches.buffered_pairs()).c_str());
+    std::printf("alignments: %lld links in the training pairs%s\n", static_cast<long long>(total.links),
+                of_read.c_str());
 }
 
 }  // namespace
@@ -259,19 +275,20 @@ TrainingData read_training_data(const TrainArguments& arguments, ef::Threads* th
     validation.target.push_back(given.target[i]);
   }
 
-  const ef::Index pairs = files.blocks().lines() - static_cast<ef::Index>(held_out.size());
+  const auto block_count = static_cast<std::size_t>(files.blocks().size());
   const bool samples = samples_subwords(arguments, sides);
   const auto encoder = std::shared_ptr<BlockEncoder>(new BlockEncoder{.arguments = arguments,
                                                                       .files = std::move(files),
                                                                       .held_out = std::move(held_out),
                                                                       .sides = sides,
-                                                                      .samples = samples});
+                                                                      .samples = samples,
+                                                                      .counts = std::vector<BlockCounts>(block_count)});
   const ef::LineBlocks& blocks = encoder->files.blocks();
   const ef::Index in_buffer = encoder->files.buffer_blocks();
   const bool is_streamed = blocks.size() > in_buffer;
-  ef::check(!is_streamed || arguments.max_length < arguments.batch_tokens, "--batch-tokens: is ",
-            arguments.batch_tokens, ", expected more than --max-length, ", arguments.max_length,
-            ", because the corpus is larger than --shuffle-buffer");
+  ef::check(!(is_streamed || samples) || arguments.max_length < arguments.batch_tokens, "--batch-tokens: is ",
+            arguments.batch_tokens, ", expected more than --max-length, ", arguments.max_length, ", because ",
+            is_streamed ? "the corpus is larger than --shuffle-buffer" : "subwords are split at random");
   ef::StreamedBatches batches(blocks.size(),
                               [encoder](ef::Index epoch, ef::Index block) { return encoder->encode(epoch, block); },
                               {.max_tokens = arguments.batch_tokens,
@@ -280,20 +297,29 @@ TrainingData read_training_data(const TrainArguments& arguments, ef::Threads* th
                                .blocks_vary = samples,
                                .threads = threads,
                                .ranks = ranks});
-  if (ranks != nullptr) encoder->add_counts(*ranks);
-  print_counts(*encoder, batches, validating.skipped());
-  ef::check(is_streamed || encoder->skipped == 0 || batches.buffered_pairs() > 0, name,
+  if (ranks != nullptr) encoder->share_counts(*ranks);
+  print_counts(*encoder, validating.skipped());
+  const auto report_others = [encoder, ranks, skipped = validating.skipped(), reported = encoder->total().pairs] {
+    if (ranks != nullptr) encoder->share_counts(*ranks);
+    if (encoder->total().pairs > reported) print_counts(*encoder, skipped);
+  };
+  ef::check(is_streamed || encoder->total().skipped == 0 || batches.buffered_pairs() > 0, name,
             ": no training pair has at most ", arguments.max_length, " tokens (--max-length)");
+  const std::string& validation_name =
+      has_validation(arguments) ? or_else(arguments.valid_pairs, arguments.valid_source) : name;
+  ef::check(validation.size() > 0 || validating.skipped() == 0, validation_name, ": no validation pair has at most ",
+            arguments.max_length, " tokens (--max-length)");
   ef::check(validation.size() > 0, name, ": has ", blocks.lines(),
             " pairs, expected 50 or more, of which 2 % are held out for validation; or use --valid-pairs");
   return {.source = std::move(sides.source),
           .target = std::move(sides.target),
-          .pairs = is_streamed ? pairs : batches.buffered_pairs(),
+          .pairs = is_streamed ? encoder->pairs() : batches.buffered_pairs(),
           .text_hash = blocks.hash(),
           .batches = std::move(batches),
           .validation = std::move(validation),
           .encoded_validation = std::move(validating).finish(),
-          .validation_name = has_validation(arguments) ? or_else(arguments.valid_pairs, arguments.valid_source) : name};
+          .validation_name = validation_name,
+          .report_skipped = report_others};
 }
 
 std::uint64_t TrainingData::hash() const {

@@ -4,6 +4,7 @@
 #include <concepts>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <string>
 #include <type_traits>
 #include <vector>
@@ -24,7 +25,8 @@ struct TrainingData {
   ef::StreamedBatches batches;
   ef::ParallelCorpus validation;
   EncodedPairs encoded_validation;
-  std::string validation_name;  // for messages
+  std::string validation_name;           // for messages
+  std::function<void()> report_skipped;  // prints the skipped pairs again if more were read; all ranks call it together
 
   /// Returns a hash of the vocabularies and of the corpus. A run continues only if the hash is unchanged.
   std::uint64_t hash() const;

@@ -121,6 +121,10 @@ bool read_stored_arguments(TrainArguments& arguments) {
 
 void check_arguments(const TrainArguments& arguments) {
   ef::check(!arguments.out.empty(), "--out is required");
+  const ef::Json options = ef::options_to_json(arguments);
+  for (const auto& [name, value] : options.items())  // JSON can hold no other text
+    for (const ef::Json& text : value.is_array() ? value : ef::Json::array({value}))
+      if (text.is_string()) ef::check_utf8(text.get_ref<const std::string&>(), "--" + name);
   const auto check_choice = [](const char* name, const std::string& given, std::initializer_list<const char*> choices) {
     ef::check(std::find(choices.begin(), choices.end(), given) != choices.end(), name, ": is ", given,
               ", see --help for the choices");
@@ -144,6 +148,18 @@ void check_arguments(const TrainArguments& arguments) {
             ", but without --validate-every a run validates 20 times, so it would never stop early");
   ef::check(arguments.ema == 0 || arguments.average == 0, "--ema and --average: expected one of them");
   check_alignment_options(arguments);
+}
+
+std::vector<std::string> command_line_of(const TrainArguments& arguments) {
+  const ef::Json defaults = ef::options_to_json(TrainArguments()), options = ef::options_to_json(arguments);
+  std::vector<std::string> words;
+  for (const auto& [name, value] : options.items()) {
+    if (value == defaults[name]) continue;
+    for (const ef::Json& each : value.is_array() ? value : ef::Json::array({value}))
+      words.push_back("--" + name + '=' + (each.is_string() ? each.get<std::string>() : each.dump()));
+  }
+  words.push_back("train");  // CLI11 takes the words in reverse
+  return words;
 }
 
 void broadcast_arguments(ef::Ranks& ranks, TrainArguments& arguments) {

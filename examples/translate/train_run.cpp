@@ -61,6 +61,8 @@ class Run {
     const ef::NewestCheckpoint found = ef::newest_checkpoint(checkpoints_of(arguments_.out));
     for (const std::string& reason : found.skipped) std::printf("skipped a checkpoint: %s\n", reason.c_str());
     if (!found.checkpoint) {
+      ef::check(found.skipped.empty(), "--resume: no checkpoint in ", arguments_.out,
+                " can be used; without --resume, a new run replaces them");
       std::printf("no checkpoint in %s: training starts from the beginning\n", arguments_.out.c_str());
       return;
     }
@@ -223,6 +225,10 @@ void train(const TrainArguments& arguments, ef::Ranks* ranks) {
   const bool is_first = ranks == nullptr || ranks->rank() == 0;  // it alone writes, resumes and validates
   check_subword_options(arguments);
   if (is_first) check_saving(arguments.out);
+  std::error_code missing;
+  ef::check(arguments.init.empty() || !std::filesystem::equivalent(arguments.init, arguments.out, missing),
+            "--init and --out: are one folder, ", arguments.out,
+            ", expected two: the first saved model would replace the initial one, and the run could not be resumed");
   if (is_first && !arguments.log.empty()) ef::check_writable(arguments.log);
   if (is_first && !arguments.plot.empty()) ef::check_writable(arguments.plot);
   ef::ThreadPool pool(threads_of(arguments.threads));
@@ -254,6 +260,7 @@ void train(const TrainArguments& arguments, ef::Ranks* ranks) {
   settings.save = [&](const Model& trained, const TrainingRun& now) { program.save(trained, now); };
   settings.log = [&](const ef::TrainingProgress& progress) { program.log_update(progress); };
   if (!has_stopped) train_model(model, data.batches, settings, run);
+  data.report_skipped();
   if (!is_first) return;
   if (interrupted == 0 && !program.has_validated(run.optimizer.updates())) {  // killed before the last validation
     program.validate(averaged(model, run, settings), run.optimizer.updates(), true);

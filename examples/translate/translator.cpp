@@ -44,7 +44,7 @@ ef::EndTokens Translator::end_tokens(std::span<const std::string> texts, const c
   for (const std::string& text : texts) {
     ef::check(model_.target.vocabulary.contains(text), where, ": \"", text,
               "\" is not one of the model's target tokens, expected a line of target_vocabulary.txt");
-    tokens.push_back(model_.target.vocabulary.encode(std::vector<std::string>{text}).front());
+    tokens.push_back(model_.target.vocabulary.id(text));
   }
   return tokens;
 }

@@ -30,7 +30,9 @@ inline CLI::Validator whole_in(std::uint64_t smallest, std::uint64_t largest) {
         std::uint64_t number = 0;
         const char* const end = given.data() + given.size();
         const auto [parsed, error] = std::from_chars(given.data(), end, number);
-        const bool accepted = error == std::errc() && parsed == end && number >= smallest && number <= largest;
+        // CLI11 would read a number that begins with 0 as octal.
+        const bool is_decimal = error == std::errc() && parsed == end && std::to_string(number) == given;
+        const bool accepted = is_decimal && number >= smallest && number <= largest;
         return accepted ? std::string() : "is " + given + ", expected a whole number from " + range;
       },
       range);
