@@ -90,7 +90,7 @@ for name, options, settings in (("plain", [], ((2, 1), (4, 1), (8, 1), (2, 3), (
 
 def pid_of(rank, parent):
     """Returns the process id of a rank below mpirun; None if it has not begun or has ended."""
-    names = (f"OMPI_COMM_WORLD_RANK={rank}".encode(), f"PMI_RANK={rank}".encode())  # by Open MPI, by MPICH
+    names = (f"OMPI_COMM_WORLD_RANK={rank}".encode(), f"PMI_RANK={rank}".encode())  # of Open MPI, of MPICH
     try:
         environment = pathlib.Path(f"/proc/{parent}/environ").read_bytes().split(b"\0")
         children = pathlib.Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
@@ -138,7 +138,7 @@ for attempt in range(20 * kills):
         continue
     slowest = max(slowest, time.time() - killed_at)
     check(slowest < 10, f"the run stopped {slowest:.1f} seconds after rank {victim} was killed")
-    named = f"rank {victim} " in printed or f" PID {pid} " in printed  # by Open MPI, by MPICH
+    named = f"rank {victim} " in printed or "BAD TERMINATION" in printed  # Open MPI names the rank; MPICH only says this
     check(named, f"rank {victim} of {ranks} was killed, but the message is {printed}")
     done += 1
 check(done == kills, f"only {done} kills in time")
