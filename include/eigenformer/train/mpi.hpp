@@ -1,5 +1,5 @@
-// Training by several processes over MPI. This optional header needs an MPI library (Debian: libopenmpi-dev) and the
-// CMake target eigenformer::mpi. Start the program by mpirun:
+// Training by several processes over MPI. This optional header needs an MPI library (Debian: libopenmpi-dev, or
+// libmpich-dev) and the CMake target eigenformer::mpi. Start the program by mpirun:
 //
 //   ef::MpiEnvironment environment;
 //   ef::MpiRanks ranks;
