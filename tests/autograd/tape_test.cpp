@@ -1,6 +1,7 @@
 #include "eigenformer/autograd/tape.hpp"
 
 #include <new>
+#include <optional>
 
 #include "eigenformer/core/thread_pool.hpp"
 #include "eigenformer/ops/arithmetic.hpp"
@@ -116,6 +117,27 @@ TEST_CASE("a variable of another tape, or of an earlier recording, is refused", 
   REQUIRE_THROWS_AS(ef::scale(context, x, 2), ef::Error);
   tape.variable(Eigen::MatrixXd::Ones(1, 1));  // begins the next recording
   REQUIRE_THROWS_AS(tape.gradient(x), ef::Error);
+}
+
+TEST_CASE("a variable of a destroyed tape is refused by the next tape in the same place", "[autograd]") {
+  std::optional<ef::Tape<double>> tape;  // always at one address, as a tape in the body of a loop usually is
+  Variable kept = Eigen::MatrixXd::Ones(1, 1);
+  for (int pass = 0; pass < 3; ++pass) {
+    CAPTURE(pass);
+    tape.emplace();
+    const ef::Context<double> context{.tape = &*tape};
+    const Variable x = tape->variable(Eigen::MatrixXd::Constant(1, 1, 10.0 + pass));
+    const char* error = "Tape: an input was recorded by another tape, or before this tape's last backward";
+    if (pass > 0) {
+      CHECK_THROWS_WITH(ef::multiply(context, kept, x), error);
+      CHECK_THROWS_WITH(tape->backward(kept), error);
+      CHECK_THROWS_AS(tape->gradient(kept), ef::Error);
+    }
+    const Variable constant = kept.value();  // without its history
+    tape->backward(ef::multiply(context, constant, x));
+    CHECK(tape->gradient(x)(0, 0) == constant.scalar());
+    kept = x;
+  }
 }
 
 TEST_CASE("steps of changing shape stop allocating once the largest has been seen", "[autograd]") {

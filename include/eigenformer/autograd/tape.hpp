@@ -1,6 +1,8 @@
 // Reverse-mode automatic differentiation on a tape.
 #pragma once
 
+#include <atomic>
+#include <cstdint>
 #include <functional>
 #include <initializer_list>
 #include <iterator>
@@ -203,6 +205,14 @@ class Tape {
     const Parameter<Scalar>* parameter = nullptr;
   };
 
+  /// Returns a number that no other recording in this process has. The next tape may lie where a destroyed one lay, so
+  /// an address alone does not tell whose a Variable is. The counter is global, but results do not depend on the
+  /// numbers: they are only compared.
+  static std::uint64_t new_recording() {
+    static std::atomic<std::uint64_t> last{0};
+    return last.fetch_add(1, std::memory_order_relaxed) + 1;
+  }
+
   /// Sets a flag, and restores it when it goes out of scope.
   template <class T>
   struct Restored {
@@ -251,7 +261,7 @@ class Tape {
     nodes_.clear();
     used_.clear();
     ended_ = false;
-    ++recording_;
+    recording_ = new_recording();
   }
 
   Variable<Scalar> put(Variable<Scalar> x, Node node) {
@@ -274,7 +284,7 @@ class Tape {
   Gradients<Scalar> gradients_;
   Threads* threads_ = nullptr;                                                // of the last backward
   const FunctionRef<void(const Parameter<Scalar>&)>* on_gradient_ = nullptr;  // of the running backward
-  std::uint64_t recording_ = 0;
+  std::uint64_t recording_ = new_recording();
   bool ended_ = false;
   bool records_later_ = false;  // within a layer of record_later()
   bool has_left_out_ = false;   // there, whether an operation was not recorded that needs a backward
