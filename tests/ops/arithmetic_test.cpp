@@ -1,5 +1,8 @@
 #include "eigenformer/ops/arithmetic.hpp"
 
+#include <limits>
+
+#include "eigenformer/ops/reductions.hpp"
 #include "support/ops.hpp"
 
 namespace ef = eigenformer;
@@ -27,6 +30,17 @@ TEST_CASE("sums, differences, products and multiples have the values and gradien
   check_op({a}, [](const Context& c, const Inputs& in) { return ef::scale(c, in[0], -2.5); });
   check_op({a}, [](const Context& c, const Inputs& in) { return ef::sum(c, in[0]); });
   check_op({a}, [](const Context& c, const Inputs& in) { return ef::multiply(c, in[0], in[0]); });
+}
+
+TEST_CASE("a sum of many floats is as accurate as the sum over its dimension", "[ops]") {
+  const ef::Index count = 1'000'000;
+  const ef::Variable<float> x(ef::Tensor<float>({count}, 0.1F));
+  const double expected = static_cast<double>(count) * static_cast<double>(0.1F);
+  // A sum of 1024 positive floats in sequence would be off by 1024 / 2 units of rounding at most.
+  const double tolerance = 512 * static_cast<double>(std::numeric_limits<float>::epsilon()) * expected;
+  const float of_all = ef::sum<float>({}, x).scalar();
+  CHECK(std::abs(static_cast<double>(of_all) - expected) <= tolerance);
+  CHECK(of_all == ef::sum<float>({}, x, 0).tensor().item());
 }
 
 TEST_CASE("operands of different shapes are refused with both shapes", "[ops]") {

@@ -130,11 +130,11 @@ Variable<Scalar> reshape(const Context<Scalar>& context, const Variable<Scalar>&
       x.reshaped(x.tensor().reshape(shape).shape()), {x},
       [x](const Variable<Scalar>& d_y, Tape<Scalar>& tape) { tape.add_gradient(x, d_y.reshaped(x.rows(), x.cols())); });
 }
-/// Returns the sum of all entries: [1 x 1].
+/// Returns the sum of all entries, taken as in tensors/reductions.hpp: [1 x 1].
 template <class Scalar>
 Variable<Scalar> sum(const Context<Scalar>& context, const Variable<Scalar>& x) {
   Variable<Scalar> y = context.new_matrix(1, 1);
-  y.writable()(0, 0) = x.value().sum();
+  y.writable()(0, 0) = sum(x.tensor()).item();
   return context.record(std::move(y), {x}, [x](const Variable<Scalar>& d_y, Tape<Scalar>& tape) {
     tape.add_gradient(x, [&](MatrixMap<Scalar> d_x) { d_x.setConstant(d_y.scalar()); });
   });
