@@ -1,5 +1,7 @@
 #include "eigenformer/ops/reductions.hpp"
 
+#include <limits>
+
 #include "eigenformer/tensors/comparison.hpp"
 #include "ops/tensor_ops.hpp"
 
@@ -35,4 +37,26 @@ TEST_CASE("sums and means over dimensions, and functions of entries, have gradie
     return ef::divide(c, centred,
                       ef::sqrt(c, ef::add(c, variance, ef::Variable<double>(Eigen::MatrixXd::Constant(1, 1, 1e-2)))));
   });
+}
+
+TEST_CASE("exp and sqrt of Variables are those of tensors at infinity", "[ops]") {
+  const auto check_type = [](auto zero) {
+    using Scalar = decltype(zero);
+    constexpr Scalar infinity = std::numeric_limits<Scalar>::infinity();
+    const ef::Index count = 33;  // whole packets and a rest
+    ef::Tape<Scalar> tape;
+    const ef::Context<Scalar> context{.tape = &tape};
+    const auto lowest = tape.variable(ef::Tensor<Scalar>({count}, -infinity));
+    const auto highest = tape.variable(ef::Tensor<Scalar>({count}, infinity));
+    const auto powers = ef::exp(context, lowest), roots = ef::sqrt(context, highest);
+    tape.backward(ef::add(context, ef::sum(context, powers), ef::sum(context, roots)));
+    for (ef::Index i = 0; i < count; ++i) {
+      CHECK(powers.tensor()(i) == 0);
+      CHECK(roots.tensor()(i) == infinity);
+      CHECK(tape.gradient_tensor(lowest)(i) == 0);
+      CHECK(tape.gradient_tensor(highest)(i) == 0);
+    }
+  };
+  check_type(0.0F);
+  check_type(0.0);
 }

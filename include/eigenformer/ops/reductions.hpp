@@ -46,8 +46,8 @@ Variable<Scalar> map(const Context<Scalar>& context, const Variable<Scalar>& x, 
 /// Returns exp(x), entry by entry.
 template <class Scalar>
 Variable<Scalar> exp(const Context<Scalar>& context, const Variable<Scalar>& x) {
-  return map(
-      context, x, [](const auto& a) { return a.exp(); }, [](const auto& a) { return a.exp(); });
+  const auto exponential = [](const auto& a) { return detail::exponential(a); };
+  return map(context, x, exponential, exponential);
 }
 /// Returns the natural logarithm of x, entry by entry.
 template <class Scalar>
@@ -59,8 +59,8 @@ Variable<Scalar> log(const Context<Scalar>& context, const Variable<Scalar>& x) 
 template <class Scalar>
 Variable<Scalar> sqrt(const Context<Scalar>& context, const Variable<Scalar>& x) {
   return map(
-      context, x, [](const auto& a) { return a.sqrt(); },
-      [](const auto& a) { return Scalar(0.5) * a.sqrt().inverse(); });
+      context, x, [](const auto& a) { return detail::square_root(a); },
+      [](const auto& a) { return Scalar(0.5) * detail::square_root(a).inverse(); });
 }
 /// Returns x^2, entry by entry.
 template <class Scalar>
