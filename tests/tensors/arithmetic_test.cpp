@@ -174,6 +174,12 @@ TEST_CASE("functions of infinity and NaN", "[tensors]") {
   SECTION("double") {
     check_special_numbers<double>();
   }
+  SECTION("half") {
+    check_special_numbers<Eigen::half>();
+  }
+  SECTION("bfloat16") {
+    check_special_numbers<Eigen::bfloat16>();
+  }
 }
 
 TEST_CASE("functions are accurate for small and large numbers", "[tensors]") {
@@ -199,7 +205,11 @@ TEST_CASE("functions are accurate for small and large numbers", "[tensors]") {
 TEST_CASE("the exponential of minus infinity is exactly 0", "[tensors]") {
   const Tensor<float> x = repeated<float>({-infinite, -100, -1e30, 0});
   const Tensor<double> y = repeated<double>({-infinite, -1000, -1e300, 0});
+  const Tensor<Eigen::half> h = x.cast<Eigen::half>();
+  const Tensor<Eigen::bfloat16> b = x.cast<Eigen::bfloat16>();
   for (Index i = 0; i < x.size(); ++i) {
+    CHECK(static_cast<float>(Tensor<Eigen::half>(exp(h))(i)) == (i % 4 == 3 ? 1 : 0));
+    CHECK(static_cast<float>(Tensor<Eigen::bfloat16>(exp(b))(i)) == (i % 4 == 3 ? 1 : 0));
     CHECK(Tensor<float>(exp(x))(i) == (i % 4 == 3 ? 1 : 0));
     CHECK(Tensor<double>(exp(y))(i) == (i % 4 == 3 ? 1 : 0));
   }

@@ -33,21 +33,23 @@ struct SquareRoot {
   }
 };
 
-/// Returns the expression e^x of an Eigen array.
+/// Returns the expression e^x of an Eigen array. 16-bit entries are computed as float.
 template <class X>
 auto exponential(const X& x) {
   using Scalar = typename X::Scalar;
-  if constexpr (std::is_floating_point_v<Scalar>)
-    return x.unaryExpr(Exponential<Scalar>());
+  using Compute = ComputeType<Scalar>;
+  if constexpr (std::is_floating_point_v<Compute>)
+    return x.template cast<Compute>().unaryExpr(Exponential<Compute>()).template cast<Scalar>();
   else
     return x.exp();
 }
-/// Returns the expression sqrt(x) of an Eigen array.
+/// Returns the expression sqrt(x) of an Eigen array. 16-bit entries are computed as float.
 template <class X>
 auto square_root(const X& x) {
   using Scalar = typename X::Scalar;
-  if constexpr (std::is_floating_point_v<Scalar>)
-    return x.unaryExpr(SquareRoot<Scalar>());
+  using Compute = ComputeType<Scalar>;
+  if constexpr (std::is_floating_point_v<Compute>)
+    return x.template cast<Compute>().unaryExpr(SquareRoot<Compute>()).template cast<Scalar>();
   else
     return x.sqrt();
 }
