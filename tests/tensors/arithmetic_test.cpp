@@ -298,6 +298,25 @@ TEST_CASE("comparisons and logic give tensors of bool", "[tensors]") {
                            [&](const Sizes& i) { return i[0] % 4 == 1; }) == 0);
 }
 
+TEST_CASE("functions of several operands keep temporary ones", "[tensors]") {
+  const auto filled = [](float value) { return Tensor<float>({100}, value); };
+  const Tensor<float> x = filled(2);
+  const Tensor<bool> mask({100}, true);
+  const auto check_value = [&](auto make, float expected) {
+    const auto expression = make();
+    std::vector<Tensor<float>> others;  // where freed memory was
+    for (int i = 0; i < 8; ++i) others.push_back(filled(-7));
+    CHECK(largest_difference(Tensor<float>(expression), {100}, [&](const Sizes&) { return expected; }) == 0);
+  };
+  check_value([&] { return clamp(x, filled(3), filled(4)); }, 3);
+  check_value([&] { return clamp(filled(5), 1, filled(4)); }, 4);
+  check_value([&] { return maximum(x, filled(3)); }, 3);
+  check_value([&] { return minimum(filled(1), x); }, 1);
+  check_value([&] { return where(Tensor<bool>({100}, false), x, filled(6)); }, 6);
+  check_value([&] { return masked_fill(filled(3), mask, filled(8)); }, 8);
+  check_value([&] { return masked_fill(filled(3), Tensor<bool>({100}, false), 8); }, 3);
+}
+
 TEST_CASE("numbers stand on either side", "[tensors]") {
   const Tensor<float> x({2}, std::vector<float>{1, 4});
   using Floats = std::vector<float>;

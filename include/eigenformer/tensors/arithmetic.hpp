@@ -100,8 +100,8 @@ auto minimum(A&& a, B&& b) {
 }
 /// Entries below `low` become low, and entries above `high` become high.
 template <TensorLike X, class Low, class High>
-auto clamp(X&& x, const Low& low, const High& high) {
-  return minimum(maximum(std::forward<X>(x), low), high);
+auto clamp(X&& x, Low&& low, High&& high) {
+  return minimum(maximum(std::forward<X>(x), std::forward<Low>(low)), std::forward<High>(high));
 }
 
 // --- Comparisons and logic: expressions of bool ----------------------------------------------------------------------
@@ -178,9 +178,9 @@ auto where(Condition&& condition, A&& a, B&& b) {
              detail::as_operand_with<A>(std::forward<B>(b)));
 }
 /// x, with entries replaced by `value` where the mask is true.
-template <TensorLike X, TensorLike Mask, class Number>
-auto masked_fill(X&& x, Mask&& mask, const Number& value) {
-  return where(std::forward<Mask>(mask), value, std::forward<X>(x));
+template <TensorLike X, TensorLike Mask, class Value>
+auto masked_fill(X&& x, Mask&& mask, Value&& value) {
+  return where(std::forward<Mask>(mask), std::forward<Value>(value), std::forward<X>(x));
 }
 
 // --- Functions -------------------------------------------------------------------------------------------------------
