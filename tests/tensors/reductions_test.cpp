@@ -253,6 +253,17 @@ TEST_CASE("long sums of float are accurate", "[tensors]") {
   for (Index i = 0; i < far.size(); ++i) far.data()[i] = static_cast<float>(10000 + i % 2);
   CHECK(largest_difference(variance(far, 1, {.correction = 0}), {3}, [](const Sizes&) { return 0.25; }) <=
         rounding<float>(2));
+  // Sums of these in float would be rounded to multiples of 1024.
+  Tensor<float> farther({1001});
+  for (Index i = 0; i < farther.size(); ++i) farther(i) = static_cast<float>(10'000'000 + i * 37 % 11);
+  std::vector<double> values;
+  for (const float value : entries_of(farther)) values.push_back(static_cast<double>(value));
+  const double expected = naive_variance(values, 1);
+  CHECK(std::abs(static_cast<double>(variance(farther, 0).item()) - expected) <= rounding<float>(1) * expected);
+  CHECK(std::abs(static_cast<double>(standard_deviation(farther, 0).item()) - std::sqrt(expected)) <=
+        rounding<float>(1) * std::sqrt(expected));
+  const Tensor<float> extremes({2}, std::vector<float>{3e38F, -3e38F});
+  CHECK(standard_deviation(extremes, 0, {.correction = 0}).item() == 3e38F);  // the variance is too large for a float
 }
 
 TEST_CASE("sums of integers do not overflow their type", "[tensors]") {

@@ -119,24 +119,30 @@ auto mean(X&& x) {
   const Sizes all = detail::all_dimensions(detail::shape_of(x));
   return mean(std::forward<X>(x), all);
 }
+namespace detail {
+
+/// Returns the variances in double. Their means are sums in double, too: an error of the mean would be squared.
+template <TensorLike X>
+Tensor<double> variances(const char* where, const X& x, const Dimensions& dimensions, const ReductionOptions& options) {
+  static_assert(!std::is_integral_v<ScalarOf<X>>, "the variance of integers: write cast<float>() of the tensor");
+  const ReducedShape to(where, shape_of(x), dimensions.numbers());
+  const double count = static_cast<double>(to.count), divisor = std::max<double>(0.0, count - options.correction);
+  const Tensor<double> means = reduce<SumReducer, double>(where, cast<double>(x), dimensions.numbers(), true) / count;
+  return sum(square(cast<double>(x) - means), dimensions, options) / divisor;
+}
+
+}  // namespace detail
+
 /// The sum of squared differences from the mean, divided by the number of entries minus options.correction. If the
-/// divisor is not positive: NaN for equal entries, otherwise infinity.
+/// divisor is not positive: NaN for equal entries, otherwise infinity. Computed in double.
 template <TensorLike X>
 auto variance(X&& x, const Dimensions& dimensions, const ReductionOptions& options = {}) {
-  using Scalar = ScalarOf<X>;
-  static_assert(!std::is_integral_v<Scalar>, "the variance of integers: write cast<float>() of the tensor");
-  const detail::ReducedShape to("variance", detail::shape_of(x), dimensions.numbers());
-  const double count = static_cast<double>(to.count), divisor = std::max<double>(0.0, count - options.correction);
-  const Tensor<double> means =
-      detail::reduce<detail::SumReducer, double>("variance", x, dimensions.numbers(), true) / count;
-  const auto deviations = square(cast<double>(std::forward<X>(x)) - means);
-  return Tensor<Scalar>(cast<Scalar>(sum(deviations, dimensions, options) / divisor));
+  return detail::variances("variance", x, dimensions, options).template cast<ScalarOf<X>>();
 }
 /// The square root of the variance.
 template <TensorLike X>
 auto standard_deviation(X&& x, const Dimensions& dimensions, const ReductionOptions& options = {}) {
-  using Scalar = ScalarOf<X>;
-  return Tensor<Scalar>(sqrt(variance(std::forward<X>(x), dimensions, options)));
+  return Tensor<ScalarOf<X>>(cast<ScalarOf<X>>(sqrt(detail::variances("standard_deviation", x, dimensions, options))));
 }
 /// log(sum(exp(x))), without overflow; -inf over entries of -inf. Throws over no entries.
 template <TensorLike X>
