@@ -6,6 +6,7 @@
 
 #include "support/approx.hpp"
 #include "support/catch.hpp"
+#include "support/message_of.hpp"
 #include "tensors/tensor_cases.hpp"
 
 namespace ef = eigenformer;
@@ -18,6 +19,7 @@ using ef::testing::entry;
 using ef::testing::GuardedView;
 using ef::testing::infinite;
 using ef::testing::largest_difference;
+using ef::testing::message_of;
 using ef::testing::not_a_number;
 using ef::testing::rounding;
 
@@ -353,4 +355,20 @@ TEST_CASE("integers are computed exactly", "[tensors]") {
   CHECK(entries_of(Tensor<bool>(cast<bool>(i))) == std::vector<bool>{true, false, true});
   CHECK(entries_of(Tensor<int>(cast<int>(i > 0) + 1)) == std::vector<int>{1, 1, 2});
   CHECK(entries_of(Tensor<int>(cast<int>(Tensor<float>({2}, 2.75F)))) == std::vector<int>{2, 2});
+}
+
+TEST_CASE("integers have no quotients by 0 and no negative powers", "[tensors]") {
+  Tensor<int> x({3}, 6);
+  CHECK(message_of([&] { x / 0; }) == "a tensor of integers divided by 0");
+  CHECK(message_of([&] { (x + 1) / 0U; }) == "a tensor of integers divided by 0");
+  CHECK(message_of([&] { x.array() /= 0; }) == "a tensor of integers divided by 0");
+  CHECK(message_of([] { Tensor<std::uint8_t>({3}) / 256; }) == "a tensor of integers divided by 256");
+  x.array() /= 2;
+  CHECK(entries_of(Tensor<int>(12 / x)) == std::vector<int>{4, 4, 4});
+  CHECK(entries_of(Tensor<float>(Tensor<float>({2}, 1.0F) / 0)) == std::vector<float>(2, static_cast<float>(infinite)));
+  CHECK(message_of([&] { pow(x, -1); }) == "pow: the exponent of integers is -1, expected 0 or more");
+  CHECK(message_of([] { pow(Tensor<std::uint8_t>({3}), -1); }) ==
+        "pow: the exponent of integers is -1, expected 0 or more");
+  CHECK(entries_of(Tensor<int>(pow(x, 0U))) == std::vector<int>{1, 1, 1});
+  CHECK(entries_of(Tensor<float>(pow(Tensor<float>({1}, 2.0F), -1))) == std::vector<float>{0.5F});
 }

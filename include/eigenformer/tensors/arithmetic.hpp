@@ -75,10 +75,12 @@ requires TensorPair<A, B>
 auto operator*(A&& a, B&& b) {
   return detail::map_pair([](const auto& x, const auto& y) { return x * y; }, std::forward<A>(a), std::forward<B>(b));
 }
-/// The quotient of entries.
+/// The quotient of entries. Integers are divided as in C++: towards 0. Throws if they are divided by the number 0; if b
+/// is a tensor of integers, none of its entries may be 0.
 template <class A, class B>
 requires TensorPair<A, B>
 auto operator/(A&& a, B&& b) {
+  if constexpr (TensorLike<A>) detail::check_divisor<ScalarOf<A>>(b);
   return detail::map_pair([](const auto& x, const auto& y) { return x / y; }, std::forward<A>(a), std::forward<B>(b));
 }
 /// The entries with the opposite sign.
@@ -265,9 +267,11 @@ template <TensorLike X>
 auto sign(X&& x) {
   return map([](const auto& a) { return a.sign(); }, std::forward<X>(x));
 }
-/// x to the power of a number.
+/// x to the power of a number. Throws if x holds integers and the exponent is negative.
 template <TensorLike X, class Exponent>
 requires(std::is_arithmetic_v<Exponent>) auto pow(X&& x, Exponent exponent) {
+  if constexpr (std::is_integral_v<ScalarOf<X>> && std::is_signed_v<Exponent>)
+    check(exponent >= 0, "pow: the exponent of integers is ", exponent, ", expected 0 or more");
   const auto power = detail::converted_number<ScalarOf<X>>(exponent);
   return map([power](const auto& a) { return a.pow(power); }, std::forward<X>(x));
 }

@@ -24,7 +24,7 @@ requires(... || TensorLike<Operands>) auto map(Function function, Operands&&... 
 
 /// The entries of a tensor or view, to be written. `x.array() = y` writes y to the entries of x; y is a tensor, a view,
 /// an expression or a number. In contrast, `view = y` makes the view show other entries. Throws if y does not broadcast
-/// to the shape of x. y may share memory with x.
+/// to the shape of x. y may share memory with x. For /= of integers see operator/ in tensors/arithmetic.hpp.
 template <class Scalar>
 class TensorArray {
   static constexpr bool is_writable = !std::is_const_v<Scalar>;
@@ -53,6 +53,7 @@ class TensorArray {
   }
   template <class Y>
   requires is_writable const TensorArray& operator/=(Y&& y) const {
+    detail::check_divisor<Scalar>(y);
     return update([](const auto& a, const auto& b) { return a / b; }, std::forward<Y>(y));
   }
 

@@ -68,6 +68,14 @@ Scalar converted_number(const Number& number) {
   return static_cast<Scalar>(number);
 }
 
+/// Throws if integers of type Scalar are divided by a number that is 0, or becomes 0 in their type. Processors stop the
+/// program then.
+template <class Scalar, class Divisor>
+void check_divisor([[maybe_unused]] const Divisor& divisor) {
+  if constexpr (std::is_integral_v<Scalar> && std::is_integral_v<Divisor>)
+    check(static_cast<Scalar>(divisor) != Scalar(0), "a tensor of integers divided by ", divisor);
+}
+
 /// Returns the loop over the entries of a target and of an operand's leaves, which are broadcast to the shape. The
 /// target is number 0; its strides are given.
 template <class Operand>
