@@ -124,6 +124,35 @@ TEST_CASE("a checkpoint of nothing to learn is a constant, and one that returns 
   CHECK(ef::checkpoint({}, doubled, x).scalar() == 2);  // without a tape
 }
 
+TEST_CASE("a checkpoint refuses to copy a layer's parameters", "[autograd]") {
+  struct Unlisted {
+    ef::Parameter<float> weight{ef::Matrix<float>::Constant(1, 1, 3)};
+    CheckpointVariable operator()(const CheckpointContext& c, const CheckpointVariable& x) const {
+      return ef::multiply(c, x, c.use(weight));
+    }
+  };
+  const Unlisted layer;
+  const auto refers = [&](const CheckpointContext& c, const CheckpointVariable& x) { return layer(c, x); };
+  const auto nests = [&](const CheckpointContext& c, const CheckpointVariable& x) {
+    return ef::checkpoint(c, layer, x);
+  };
+  ef::Tape<float> tape;
+  const CheckpointContext context{.tape = &tape};
+  const auto run = [&](const auto& function) {
+    return ef::testing::message_of([&] {
+      tape.gradients().clear();
+      tape.backward(ef::checkpoint(context, function, tape.variable(ef::Matrix<float>::Constant(1, 1, 2))));
+    });
+  };
+  const std::string refusal =
+      "checkpoint: the layer used other parameters in its second call: give it a static visit, or refer to it from a "
+      "lambda";
+  CHECK(run(layer) == refusal);
+  CHECK(run(nests) == refusal);
+  CHECK(run(refers) == "nothing was thrown");
+  CHECK(tape.gradient(layer.weight)(0, 0) == 2);
+}
+
 TEST_CASE("a tape works on after a layer in a checkpoint has thrown", "[autograd]") {
   ef::Tape<float> tape;
   const CheckpointContext context{.tape = &tape};

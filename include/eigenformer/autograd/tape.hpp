@@ -5,7 +5,6 @@
 #include <cstdint>
 #include <functional>
 #include <initializer_list>
-#include <iterator>
 #include <span>
 #include <type_traits>
 #include <unordered_map>
@@ -242,18 +241,21 @@ class Tape {
   }
 
   /// Records `again` behind the nodes of the recording, runs the backward of that part, and removes it. Gradients of
-  /// earlier nodes are added to one by one, in the order of a plain backward.
+  /// earlier nodes are added to one by one, in the order of a plain backward. These nodes include all parameters, which
+  /// the first call has used.
   void backward_again(const std::function<Variable<Scalar>()>& again, const Variable<Scalar>& d_y) {
     const std::size_t first = nodes_.size();
     {
       const Restored<bool> recording(ended_, false);
       const Variable<Scalar> y = again();
+      for (std::size_t i = first; i < nodes_.size(); ++i)
+        check(nodes_[i].parameter == nullptr,
+              "checkpoint: the layer used other parameters in its second call: give it a static visit, or refer to it "
+              "from a lambda");
       add_gradient(y, d_y);
     }
     run_backward(first, nodes_.size());
     nodes_.resize(first);
-    for (auto i = used_.begin(); i != used_.end();)
-      i = i->second.node_ >= static_cast<Index>(first) ? used_.erase(i) : std::next(i);
   }
 
   void begin_recording() {
