@@ -98,6 +98,23 @@ TEST_CASE("what does not reach the loss has a gradient of zero", "[autograd]") {
   REQUIRE(tape.gradient(unused) == Eigen::MatrixXd::Zero(2, 3));
 }
 
+TEST_CASE("only results of variable() have a gradient after the backward", "[autograd]") {
+  ef::Tape<double> tape;
+  const ef::Context<double> context{.tape = &tape};
+  const ef::Parameter<double> parameter(Eigen::MatrixXd::Constant(1, 1, 3));
+  const Variable x = tape.variable(Eigen::MatrixXd::Constant(1, 1, 2)), used = context.use(parameter);
+  const Variable y = ef::multiply(context, x, used), constant = Eigen::MatrixXd::Ones(1, 1);
+  tape.backward(ef::multiply(context, y, y));
+  const char* refusal =
+      "Tape::gradient: the variable is not a result of variable(); for a parameter, write gradient(parameter)";
+  CHECK_THROWS_WITH(tape.gradient(y), refusal);
+  CHECK_THROWS_WITH(tape.gradient_tensor(y), refusal);
+  CHECK_THROWS_WITH(tape.gradient(used), refusal);
+  CHECK_THROWS_WITH(tape.gradient(constant), "Tape::gradient: the variable is not of this recording");
+  CHECK(tape.gradient(x)(0, 0) == 2 * 2 * 3 * 3);
+  CHECK(tape.gradient(parameter)(0, 0) == 2 * 2 * 2 * 3);
+}
+
 TEST_CASE("constants are not recorded", "[autograd]") {
   ef::Tape<double> tape;
   const ef::Context<double> context{.tape = &tape};

@@ -47,14 +47,14 @@ class Tape {
     static_assert(fits, "a tape and its variables have one scalar type: for Tape<float> write x.cast<float>()");
     Variable<Scalar> x = new_matrix(value.rows(), value.cols());
     if constexpr (fits) x.writable() = value;
-    return put(std::move(x), Node{});
+    return put(std::move(x), Node{.is_variable = true});
   }
 
   /// Returns a copy of a tensor as an input whose gradient is computed.
   Variable<Scalar> variable(const Tensor<Scalar>& value) {
     Variable<Scalar> x(workspace_.allocate<Scalar>(value.size()), value.shape());
     value.copy_to(x.writable_tensor());
-    return put(std::move(x), Node{});
+    return put(std::move(x), Node{.is_variable = true});
   }
 
   /// Returns a parameter as an input. All uses in one recording share a node. The parameter must neither move nor
@@ -62,7 +62,7 @@ class Tape {
   Variable<Scalar> use(const Parameter<Scalar>& parameter) {
     begin_recording();
     if (const auto found = used_.find(&parameter); found != used_.end()) return found->second;
-    Variable<Scalar> x = put(Variable<Scalar>::view(parameter.value), Node{{}, {}, &parameter});
+    Variable<Scalar> x = put(Variable<Scalar>::view(parameter.value), Node{.parameter = &parameter});
     used_.emplace(&parameter, x);
     return x;
   }
@@ -80,7 +80,7 @@ class Tape {
       has_left_out_ = true;
       return y;
     }
-    return put(std::move(y), Node{std::move(backward), {}, nullptr});
+    return put(std::move(y), Node{.backward = std::move(backward)});
   }
   Variable<Scalar> record(Variable<Scalar> y, std::initializer_list<Variable<Scalar>> inputs, Backward backward) {
     return record(std::move(y), std::span(inputs.begin(), inputs.size()), std::move(backward));
@@ -101,11 +101,9 @@ class Tape {
     }
     has_left_out_ = is_nested && (has_left_out_ || wanted);
     if (is_nested || !wanted || y.requires_grad()) return y;  // y requires a gradient if it is an input
-    return put(std::move(y), Node{[again = std::move(again)](const Variable<Scalar>& d_y, Tape& tape) {
-                                    tape.backward_again(again, d_y);
-                                  },
-                                  {},
-                                  nullptr});
+    return put(std::move(y), Node{.backward = [again = std::move(again)](const Variable<Scalar>& d_y, Tape& tape) {
+                 tape.backward_again(again, d_y);
+               }});
   }
 
   /// Returns whether operations are computed without being recorded: during the first call of a checkpointed layer,
@@ -140,10 +138,15 @@ class Tape {
   }
 
   /// Returns the gradient that the last `backward` computed for a result of `variable()`. Zeros if the loss does not
-  /// depend on it. Throws if x is not of this recording.
+  /// depend on it. Throws if x is not of this recording, or not a result of `variable()`: gradients of intermediate
+  /// results are freed during the backward.
   Matrix<Scalar> gradient(const Variable<Scalar>& x) const {
-    check(x.tape_ == this && x.recording_ == recording_, "Tape::gradient: the variable is not of this recording");
-    const Variable<Scalar>& gradient = nodes_[static_cast<std::size_t>(x.node_)].gradient;
+    const auto node = static_cast<std::size_t>(x.node_);
+    check(x.tape_ == this && x.recording_ == recording_ && node < nodes_.size(),
+          "Tape::gradient: the variable is not of this recording");
+    check(nodes_[node].is_variable,
+          "Tape::gradient: the variable is not a result of variable(); for a parameter, write gradient(parameter)");
+    const Variable<Scalar>& gradient = nodes_[node].gradient;
     if (gradient.size() == 0) return Matrix<Scalar>::Zero(x.rows(), x.cols());
     return gradient.value();
   }
@@ -202,6 +205,7 @@ class Tape {
     Backward backward{};
     Variable<Scalar> gradient{};
     const Parameter<Scalar>* parameter = nullptr;
+    bool is_variable = false;  // whether it was made by variable(), so that its gradient is kept
   };
 
   /// Returns a number that no other recording in this process has. The next tape may lie where a destroyed one lay, so
