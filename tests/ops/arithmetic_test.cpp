@@ -65,4 +65,8 @@ TEST_CASE("a reshaped matrix is the same entries, and so is its gradient", "[ops
                           return ef::add(c, both, ef::reshape(c, square, 12, 2));
                         });
   CHECK_THROWS_WITH(ef::reshape<double>({}, x, 5, 5), "reshape: x is [6 x 4], given [5 x 5]");
+  CHECK_THROWS_WITH(ef::reshape<double>({}, x, -6, -4), "reshape: x is [6 x 4], given [-6 x -4]");
+  CHECK_THROWS_WITH(y.reshaped(-6, -4), "Variable::reshaped: the value is [8 x 3], given [-6 x -4]");
+  CHECK_THROWS_AS(y.reshaped({-6, -4}), ef::Error);
+  CHECK_THROWS_AS(ef::reshape<double>({}, y, {-6, -4}), ef::Error);
 }

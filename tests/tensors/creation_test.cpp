@@ -117,5 +117,9 @@ TEST_CASE("random tensors", "[tensors]") {
   CHECK(ef::rand<float>({0, 2}, rng).shape() == Sizes{0, 2});
   CHECK(ef::randn<float>({}, rng).rank() == 0);
   CHECK(ef::randint<int>(1, {2}, rng)(1) == 0);
-  CHECK(message_of([&] { ef::randint<int>(0, {2}, rng); }) == "Rng::randint: count is 0, expected at least 1");
+  CHECK(message_of([&] { ef::randint<int>(0, {2}, rng); }) == "randint: count is 0, expected at least 1");
+  CHECK(message_of([&] { ef::randint<std::uint8_t>(257, {2}, rng); }) == "randint: count is 257, the type ends at 255");
+  CHECK(message_of([&] { ef::randint<bool>(3, {2}, rng); }) == "randint: count is 3, the type ends at 1");
+  CHECK(ef::randint<std::uint8_t>(256, {2}, rng).shape() == Sizes{2});
+  CHECK(ef::randint<float>(1000, {2}, rng).shape() == Sizes{2});
 }

@@ -1,5 +1,7 @@
 #include "eigenformer/tensors/indexing.hpp"
 
+#include <cstdint>
+#include <limits>
 #include <vector>
 
 #include "eigenformer/tensors/arithmetic.hpp"
@@ -104,7 +106,7 @@ TEST_CASE("tril and triu keep triangles", "[tensors]") {
   CHECK(entries_of(causal) == std::vector<bool>{true, false, true, true});
 }
 
-TEST_CASE("indices of expressions and temporaries, and of bool", "[tensors]") {
+TEST_CASE("indices of expressions and temporaries", "[tensors]") {
   const Tensor<int> table({3, 2}, std::vector<int>{1, 2, 3, 4, 5, 6});
   CHECK(entries_of(index_select(table, 0, Tensor<int>({2}, 1) + 1)) == std::vector<int>{5, 6, 5, 6});
   CHECK(entries_of(index_select(table * 2, 1, Tensor<Index>({1}, 1))) == std::vector<int>{4, 8, 12});
@@ -148,6 +150,15 @@ TEST_CASE("wrong indices", "[tensors]") {
         "index_select: dimension -3 of a tensor of rank 2, expected -2 to 1");
   CHECK(message_of([&] { tril(one); }) == "tril: a tensor [1], expected matrices");
   CHECK(message_of([&] { triu(Tensor<float>({}, 1.0F)); }) == "triu: a tensor [], expected matrices");
+  const Tensor<std::uint64_t> beyond({1}, (std::numeric_limits<std::uint64_t>::max)());  // as an Index, -1
+  CHECK(message_of([&] { index_select(x, 0, beyond); }) ==
+        "index_select: index 18446744073709551615 of a dimension of 2 entries");
+  CHECK(message_of([&] {
+          gather(x, 0, beyond.reshape({1, 1}));
+        }) == "gather: index 18446744073709551615 of a dimension of 2 entries");
+  CHECK(message_of([&] {
+          scatter_add(x.view(), 0, beyond.reshape({1, 1}), Tensor<float>({1, 1}));
+        }) == "scatter_add: index 18446744073709551615 of a dimension of 2 entries");
   CHECK(gather(x, 0, Tensor<Index>({0, 3})).shape() == Sizes{0, 3});
   CHECK(index_select(x, 1, Tensor<Index>({0})).shape() == Sizes{2, 0});
   CHECK(message_of([&] {

@@ -77,9 +77,10 @@ class Variable {
   }
 
   /// Returns the entries as a [rows x cols] matrix in the same memory, as a constant. reshape() in ops/arithmetic.hpp
-  /// is differentiable. Throws if the sizes differ.
+  /// is differentiable. Throws if the sizes differ or are negative.
   Variable reshaped(Index rows, Index cols) const {
-    check(rows * cols == size(), "Variable::reshaped: the value is ", shape(*this), ", given ", Shape{rows, cols});
+    check(rows >= 0 && cols >= 0 && rows * cols == size(), "Variable::reshaped: the value is ", shape(*this),
+          ", given ", Shape{rows, cols});
     return {data_, rows, cols};
   }
   /// Returns the entries as a tensor in the same memory, as a constant. Throws if the sizes differ.

@@ -114,10 +114,11 @@ Variable<Scalar> scale(const Context<Scalar>& context, const Variable<Scalar>& x
   });
 }
 
-/// Returns the entries of x in row-major order as a [rows x cols] matrix, without a copy. Throws if the sizes differ.
+/// Returns the entries of x in row-major order as a [rows x cols] matrix, without a copy. Throws if the sizes differ or
+/// are negative.
 template <class Scalar>
 Variable<Scalar> reshape(const Context<Scalar>& context, const Variable<Scalar>& x, Index rows, Index cols) {
-  check(rows * cols == x.size(), "reshape: x is ", shape(x), ", given ", Shape{rows, cols});
+  check(rows >= 0 && cols >= 0 && rows * cols == x.size(), "reshape: x is ", shape(x), ", given ", Shape{rows, cols});
   return context.record(x.reshaped(rows, cols), {x}, [x](const Variable<Scalar>& d_y, Tape<Scalar>& tape) {
     tape.add_gradient(x, d_y.reshaped(x.rows(), x.cols()));
   });

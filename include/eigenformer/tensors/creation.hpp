@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <initializer_list>
 #include <limits>
+#include <utility>
 #include <vector>
 
 #include "eigenformer/core/rng.hpp"
@@ -119,9 +120,15 @@ Tensor<Scalar> randn(const Sizes& shape, Rng& rng) {
   for (Index i = 0; i < x.size(); ++i) x.data()[i] = static_cast<Scalar>(rng.normal());
   return x;
 }
-/// Returns a tensor of this shape with uniform random integers in 0 .. count - 1.
+/// Returns a tensor of this shape with uniform random integers in 0 .. count - 1. Throws if count < 1, or if Scalar is
+/// a type of integers without some of them.
 template <class Scalar>
 Tensor<Scalar> randint(Index count, const Sizes& shape, Rng& rng) {
+  check(count >= 1, "randint: count is ", count, ", expected at least 1");
+  if constexpr (std::is_integral_v<Scalar>) {
+    const auto largest = +(std::numeric_limits<Scalar>::max)();
+    check(std::cmp_less_equal(count - 1, largest), "randint: count is ", count, ", the type ends at ", largest);
+  }
   Tensor<Scalar> x = Tensor<Scalar>::uninitialized(shape);
   for (Index i = 0; i < x.size(); ++i) x.data()[i] = static_cast<Scalar>(rng.randint(count));
   return x;

@@ -26,8 +26,7 @@ namespace detail {
 template <class Labels>
 std::vector<Token> labels_of_rows(const Labels& labels, const Sizes& logits, int dimension) {
   using Label = ScalarOf<Labels>;
-  static_assert(std::is_integral_v<Label> && !std::is_same_v<Label, bool>,
-                "labels are the numbers of classes: Tensor<Token> or Tensor<Index>");
+  static_assert(is_index<Label>, "labels are the numbers of classes: Tensor<Token> or Tensor<Index>");
   Sizes expected = logits;
   expected.erase(dimension);
   const Evaluated evaluated(labels);

@@ -25,7 +25,7 @@ void for_each_index(const char* where, const Sizes& x_shape, const std::array<Si
                    dimension, [&](const auto& offsets) {
                      for (Index i = 0; i < indices.shape()[dimension]; ++i) {
                        const auto given = indices.data()[offsets[0] + i * indices.strides()[dimension]];
-                       const Index place = checked_index(where, static_cast<Index>(given), n);
+                       const Index place = place_of(where, given, n);
                        body(offsets[1] + place * x_stride, offsets[2] + i * other_stride);
                      }
                    });
@@ -38,7 +38,7 @@ void for_each_index(const char* where, const Sizes& x_shape, const std::array<Si
 /// an index is out of range.
 template <TensorLike X, TensorLike Indices>
 Tensor<ScalarOf<X>> gather(X&& x, Index dimension, Indices&& indices) {
-  static_assert(std::is_integral_v<ScalarOf<Indices>>, "gather: indices are integers");
+  static_assert(detail::is_index<ScalarOf<Indices>>, "gather: indices are integers, not a mask of bool");
   const detail::Evaluated values(x);
   const detail::Evaluated places(indices);
   const TensorView<const ScalarOf<X>>& from = values.view();
@@ -56,7 +56,7 @@ Tensor<ScalarOf<X>> gather(X&& x, Index dimension, Indices&& indices) {
 /// changed in part.
 template <class Scalar, TensorLike Indices, TensorLike Source>
 void scatter_add(const TensorView<Scalar>& x, Index dimension, Indices&& indices, Source&& source) {
-  static_assert(std::is_integral_v<ScalarOf<Indices>>, "scatter_add: indices are integers");
+  static_assert(detail::is_index<ScalarOf<Indices>>, "scatter_add: indices are integers, not a mask of bool");
   static_assert(std::is_same_v<ScalarOf<Source>, Scalar>, "scatter_add: both tensors have one type");
   const detail::Evaluated places(indices);
   const detail::Evaluated values(source);
@@ -75,7 +75,7 @@ void scatter_add(const TensorView<Scalar>& x, Index dimension, Indices&& indices
 /// dimension 0 of a table [n x width] it is an embedding. indices: of rank 1. Throws if an index is out of range.
 template <TensorLike X, TensorLike Indices>
 Tensor<ScalarOf<X>> index_select(X&& x, Index dimension, Indices&& indices) {
-  static_assert(std::is_integral_v<ScalarOf<Indices>>, "index_select: indices are integers");
+  static_assert(detail::is_index<ScalarOf<Indices>>, "index_select: indices are integers, not a mask of bool");
   const detail::Evaluated values(x);
   const detail::Evaluated places(indices);
   const int d = dimension_number("index_select", dimension, values.view().rank());
@@ -84,8 +84,7 @@ Tensor<ScalarOf<X>> index_select(X&& x, Index dimension, Indices&& indices) {
   shape[d] = places.view().size();
   auto result = Tensor<ScalarOf<X>>::uninitialized(shape);
   for (Index i = 0; i < shape[d]; ++i) {
-    const Index place =
-        detail::checked_index("index_select", static_cast<Index>(places.view()(i)), values.view().shape()[d]);
+    const Index place = detail::place_of("index_select", places.view()(i), values.view().shape()[d]);
     values.view().select(d, place).copy_to(result.select(d, i));
   }
   return result;

@@ -23,7 +23,7 @@ namespace detail {
 /// Returns x, rotated by `kernel`, which is rotary_forward or rotary_backward.
 template <class X, class Positions, class Kernel>
 Tensor<ScalarOf<X>> rotated(X&& x, const Positions& positions, const RotaryTensorOptions& options, Kernel kernel) {
-  static_assert(std::is_integral_v<ScalarOf<Positions>>, "positions are whole numbers: Tensor<Index>");
+  static_assert(is_index<ScalarOf<Positions>>, "positions are whole numbers: Tensor<Index>");
   const Sizes sizes = shape_of(x);
   const bool heads_first = options.dimensions == AttentionDimensions::batch_heads_tokens;
   check(sizes.rank() >= 3, "rotary: x is ", sizes, ", expected ",

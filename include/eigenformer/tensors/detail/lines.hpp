@@ -2,6 +2,8 @@
 #pragma once
 
 #include <functional>
+#include <type_traits>
+#include <utility>
 
 #include "eigenformer/tensors/detail/runs.hpp"
 #include "eigenformer/tensors/elementwise.hpp"
@@ -45,6 +47,17 @@ class Evaluated {
 };
 template <class X>
 Evaluated(X&&) -> Evaluated<X>;
+
+/// Whether entries of this type can be indices. Those of bool cannot: whoever gives them means a mask.
+template <class Scalar>
+inline constexpr bool is_index = std::is_integral_v<Scalar> && !std::is_same_v<Scalar, bool>;
+
+/// Returns the place of an index of any integer type in a dimension of n entries: see checked_index.
+template <class Integer>
+Index place_of(const char* where, Integer given, Index n) {
+  check(std::in_range<Index>(+given), where, ": index ", given, " of a dimension of ", n, " entries");
+  return checked_index(where, static_cast<Index>(given), n);
+}
 
 /// Calls body(offsets) for each line along a dimension, for operands that agree in all other dimensions. offsets[k] is
 /// where the line of operand k begins.
