@@ -10,10 +10,9 @@ namespace eigenformer::inline EIGENFORMER_ABI {
 template <class Scalar>
 Variable<Scalar> sum(const Context<Scalar>& context, const Variable<Scalar>& x, const Dimensions& dimensions,
                      const ReductionOptions& options = {}) {
-  const Tensor<Scalar> kept = sum(x.tensor(), dimensions, {.keep_dims = true});
-  const Sizes reduced_shape = sum(x.tensor(), dimensions, options).shape();
-  const Variable<Scalar> y = detail::evaluated(context, kept.view().reshape(reduced_shape));
-  return context.record(y, {x}, [x, shape = kept.shape()](const Variable<Scalar>& d_y, Tape<Scalar>& tape) {
+  const detail::ReducedShape to("sum", x.sizes(), dimensions.numbers());
+  const Variable<Scalar> y = detail::evaluated(context, sum(x.tensor(), dimensions, options));
+  return context.record(y, {x}, [x, shape = to.kept](const Variable<Scalar>& d_y, Tape<Scalar>& tape) {
     detail::add_tensor_gradient(tape, x, detail::gradient_view(d_y, shape).expand(x.sizes()));
   });
 }
@@ -22,11 +21,10 @@ Variable<Scalar> sum(const Context<Scalar>& context, const Variable<Scalar>& x, 
 template <class Scalar>
 Variable<Scalar> mean(const Context<Scalar>& context, const Variable<Scalar>& x, const Dimensions& dimensions,
                       const ReductionOptions& options = {}) {
-  const Tensor<Scalar> kept = mean(x.tensor(), dimensions, {.keep_dims = true});
-  const Sizes reduced_shape = mean(x.tensor(), dimensions, options).shape();
-  const Variable<Scalar> y = detail::evaluated(context, kept.view().reshape(reduced_shape));
-  const auto count = static_cast<Scalar>(kept.size() == 0 ? 1 : x.size() / kept.size());
-  return context.record(y, {x}, [x, count, shape = kept.shape()](const Variable<Scalar>& d_y, Tape<Scalar>& tape) {
+  const detail::ReducedShape to("mean", x.sizes(), dimensions.numbers());
+  const Variable<Scalar> y = detail::evaluated(context, mean(x.tensor(), dimensions, options));
+  const auto count = static_cast<Scalar>(to.count);
+  return context.record(y, {x}, [x, count, shape = to.kept](const Variable<Scalar>& d_y, Tape<Scalar>& tape) {
     detail::add_tensor_gradient(tape, x, detail::gradient_view(d_y, shape).expand(x.sizes()) / count);
   });
 }
