@@ -188,7 +188,7 @@ LayerNormTensorGradients<ScalarOf<X>> layer_norm_backward(const X& x, const Gain
 /// Options of rms_norm of tensors.
 struct RmsNormOptions {
   Dimensions dimensions = -1;  // over which the mean square is taken
-  double epsilon = 1e-6;       // added to the mean square
+  double epsilon = 1e-5;       // added to the mean square; PyTorch takes the type's machine epsilon
 };
 
 /// What rms_norm_forward returns.
