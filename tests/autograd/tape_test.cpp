@@ -176,6 +176,28 @@ TEST_CASE("steps of changing shape stop allocating once the largest has been see
   REQUIRE(tape.workspace().system_allocations() == allocations);
 }
 
+TEST_CASE("steps that begin with an input take no more memory than those that begin with a parameter", "[autograd]") {
+  const std::uint64_t seed = 8;
+  CAPTURE(seed);
+  const auto capacity = [&](bool begins_with_parameter, bool as_tensor) {
+    ef::Rng rng(seed);
+    ef::Tape<double> tape;
+    const ef::Context<double> context{.tape = &tape};
+    const ef::Parameter<double> parameter(1, 1);
+    for (int step = 0; step < 100; ++step) {
+      if (begins_with_parameter) context.use(parameter);
+      const ef::Index rows = step == 0 ? 300 : 1 + rng.randint(300), cols = step == 0 ? 7 : 7 + rng.randint(3);
+      const ef::Matrix<double> x0 = ef::Matrix<double>::Ones(rows, cols);
+      const Variable x = as_tensor ? tape.variable(ef::Tensor<double>(x0)) : tape.variable(x0);
+      Variable y = x;
+      for (int layer = 0; layer < 6; ++layer) y = ef::multiply(context, y, x);
+      tape.backward(ef::sum(context, y));
+    }
+    return tape.workspace().capacity();
+  };
+  for (const bool as_tensor : {false, true}) CHECK(capacity(false, as_tensor) == capacity(true, as_tensor));
+}
+
 TEST_CASE("memory that cannot be had is an error, and the tape serves on", "[autograd]") {
   if (!ef::testing::can_count_allocations()) {
     WARN("the heap cannot be made to fail in this build");

@@ -45,6 +45,7 @@ class Tape {
   Variable<Scalar> variable(const Eigen::MatrixBase<Derived>& value) {
     constexpr bool fits = std::is_same_v<typename Derived::Scalar, Scalar>;
     static_assert(fits, "a tape and its variables have one scalar type: for Tape<float> write x.cast<float>()");
+    begin_recording();  // frees the last recording's memory before more is taken
     Variable<Scalar> x = new_matrix(value.rows(), value.cols());
     if constexpr (fits) x.writable() = value;
     return put(std::move(x), Node{.is_variable = true});
@@ -52,6 +53,7 @@ class Tape {
 
   /// Returns a copy of a tensor as an input whose gradient is computed.
   Variable<Scalar> variable(const Tensor<Scalar>& value) {
+    begin_recording();
     Variable<Scalar> x(workspace_.allocate<Scalar>(value.size()), value.shape());
     value.copy_to(x.writable_tensor());
     return put(std::move(x), Node{.is_variable = true});
