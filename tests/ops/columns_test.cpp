@@ -14,6 +14,9 @@ TEST_CASE("matrices are put beside one another and taken apart", "[ops]") {
   const ef::Variable<double> both = ef::concat_columns<double>({}, a, b);
   CHECK(both.value().leftCols(2) == a);
   CHECK(ef::columns<double>({}, both, 2, 4).value() == b);
+  const ef::Variable<double> tensor = both.reshaped(ef::Sizes{3, 1, 6});
+  for (const ef::Index count : {2, 6})
+    CHECK(ef::columns<double>({}, tensor, 0, count).sizes() == ef::Sizes{3, 1, count});
   ef::testing::check_op({a, b}, [](const ef::Context<double>& c, const Inputs& in) {
     return ef::concat_columns(c, in[1], ef::columns(c, ef::concat_columns(c, in[0], in[1]), 1, 3));
   });

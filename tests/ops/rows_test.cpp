@@ -38,6 +38,9 @@ TEST_CASE("ranges of rows are the same memory, and have gradients when taken one
   ef::testing::check_op({x}, [&](const ef::Context<double>& c, const std::vector<ef::Variable<double>>& in) {
     return ef::gather_rows(c, in[0], ids);
   });
+  const ef::Variable<double> tensor = all.reshaped(ef::Sizes{3, 2, 3});
+  for (const ef::Index count : {5, 6})
+    CHECK(ef::slice_rows<double>({}, tensor, 0, count).sizes() == ef::Sizes{count, 3});
   CHECK_THROWS_AS(ef::slice_rows<double>({}, all, 4, 3), ef::Error);
   CHECK_THROWS_AS(ef::concat_rows<double>({}, {}), ef::Error);
   CHECK_THROWS_AS(ef::concat_rows<double>({}, {all, ef::Variable<double>(Eigen::MatrixXd(2, 2))}), ef::Error);

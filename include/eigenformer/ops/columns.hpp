@@ -5,13 +5,14 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// Returns columns first .. first + count - 1 of x: [rows x count]. Throws if x has no such columns.
+/// Returns columns first .. first + count - 1 of x: [rows x count]. Of a tensor, it returns that range of the last
+/// dimension as a tensor. Throws if x has no such columns.
 template <class Scalar>
 Variable<Scalar> columns(const Context<Scalar>& context, const Variable<Scalar>& x, Index first, Index count) {
   check(first >= 0 && count >= 0 && first + count <= x.cols(), "columns: ", first, " to ", first + count,
         " do not exist, x is ", shape(x));
   if (count == x.cols()) return x;
-  Variable<Scalar> y = context.new_matrix(x.rows(), count);
+  Variable<Scalar> y = context.new_rows(x, count);
   y.writable() = x.value().middleCols(first, count);
   return context.record(std::move(y), {x}, [x, first, count](const Variable<Scalar>& d_y, Tape<Scalar>& tape) {
     tape.add_gradient(x, [&](MatrixMap<Scalar> d_x) {
@@ -22,7 +23,7 @@ Variable<Scalar> columns(const Context<Scalar>& context, const Variable<Scalar>&
   });
 }
 
-/// Returns [a b]: the columns of a, then those of b. Throws if the numbers of rows differ.
+/// Returns [a b]: the columns of a, then those of b, as a matrix. Throws if the numbers of rows differ.
 template <class Scalar>
 Variable<Scalar> concat_columns(const Context<Scalar>& context, const Variable<Scalar>& a, const Variable<Scalar>& b) {
   check(a.rows() == b.rows(), "concat_columns: a is ", shape(a), ", b is ", shape(b));

@@ -5,8 +5,8 @@
 #include <span>
 #include <vector>
 
-#include "eigenformer/autograd/context.hpp"
 #include "eigenformer/kernels/rows.hpp"
+#include "eigenformer/ops/arithmetic.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
@@ -32,18 +32,19 @@ Variable<Scalar> gather_rows(const Context<Scalar>& context, const Variable<Scal
                         });
 }
 
-/// Returns rows first .. first + count - 1 of x without a copy: [count x cols]. Throws if x has no such rows.
+/// Returns rows first .. first + count - 1 of x without a copy: [count x cols], also if x is a tensor. Throws if x has
+/// no such rows.
 template <class Scalar>
 Variable<Scalar> slice_rows(const Context<Scalar>& context, const Variable<Scalar>& x, Index first, Index count) {
   check(first >= 0 && count >= 0 && first + count <= x.rows(), "slice_rows: rows ", first, " to ", first + count,
         " do not exist, x is ", shape(x));
-  if (count == x.rows()) return x;
+  if (count == x.rows()) return x.is_tensor() ? reshape(context, x, x.rows(), x.cols()) : x;
   return context.record(x.middle_rows(first, count), {x}, [x, first](const Variable<Scalar>& d_y, Tape<Scalar>& tape) {
     tape.add_row_gradient(x, first, d_y);
   });
 }
 
-/// Returns the rows of all parts, stacked in order. Throws if their widths differ or there are no parts.
+/// Returns the rows of all parts, stacked in order, as a matrix. Throws if their widths differ or there are no parts.
 template <class Scalar>
 Variable<Scalar> concat_rows(const Context<Scalar>& context, std::vector<Variable<Scalar>> parts) {
   check(!parts.empty(), "concat_rows: expected at least one part");
