@@ -20,6 +20,7 @@ TEST_CASE("an error's message is its parts", "[core]") {
   CHECK(message_of([&] { ef::fail(name, ' ' == ' ' ? " " : "", std::string_view("view of it").substr(0, 4), -3); }) ==
         "name view-3");
   CHECK(message_of([] { ef::fail(std::uint8_t{255}, " ", 1.5, " ", ef::Index{1} << 40); }).substr(0, 7) == "255 1.5");
+  CHECK(message_of([] { ef::fail(-1e-9, " ", 0.5F, " ", 1e300, " ", 0.0); }) == "-1e-09 0.5 1e+300 0");
   CHECK(message_of([] { ef::fail("most", " ", ef::Shape{0, 0}); }) == "most [0 x 0]");
   CHECK(message_of([] { ef::fail(); }).empty());
 }

@@ -418,15 +418,15 @@ TEST_CASE("wrong options of a search are errors", "[decode]") {
   constexpr double nan = std::numeric_limits<double>::quiet_NaN();
   CHECK(message({.beam_size = 0}) == "beam_search: beam_size is 0, expected 1 or more");
   CHECK(message({.beam_size = 1 << 30}) == "beam_search: beam_size is 1073741824, expected at most 1000000");
-  CHECK(message({.patience = 0}) == "beam_search: patience is 0.000000, expected a number above 0");
+  CHECK(message({.patience = 0}) == "beam_search: patience is 0, expected a number above 0");
   CHECK(message({.patience = nan}) == "beam_search: patience is nan, expected a number above 0");
   CHECK(message({.num_hypotheses = 0}) == "beam_search: num_hypotheses is 0, expected 1 or more");
   CHECK(message({.num_hypotheses = 3}) == "beam_search: num_hypotheses is 3, expected at most 2, beam_size * patience");
   CHECK(message({.beam_size = 1, .num_hypotheses = 2}) ==
         "beam_search: num_hypotheses is 2, expected at most 1 with beam_size 1");
   CHECK(message({.length_penalty = nan}) == "beam_search: length_penalty is nan, expected a finite number");
-  CHECK(message({.coverage_penalty = -1}) == "beam_search: coverage_penalty is -1.000000, expected 0 or more");
-  CHECK(message({.repetition_penalty = 0}) == "beam_search: repetition_penalty is 0.000000, expected a number above 0");
+  CHECK(message({.coverage_penalty = -1}) == "beam_search: coverage_penalty is -1, expected 0 or more");
+  CHECK(message({.repetition_penalty = 0}) == "beam_search: repetition_penalty is 0, expected a number above 0");
   CHECK(message({.no_repeat_ngram_size = -1}) == "beam_search: no_repeat_ngram_size is -1, expected 0 or more");
   CHECK(message({.disable_unk = true, .unk_token = 5}) == "beam_search: unk_token is 5, the vocabulary has 5 tokens");
   CHECK(message({.suppress_sequences = {{1, 7}}}) ==
@@ -441,8 +441,8 @@ TEST_CASE("wrong options of a search are errors", "[decode]") {
   CHECK(message({.max_length_b = -1}) == "beam_search: max_length_b is -1, expected 0 or more");
   CHECK(message({.beam_size = 1, .sampling_topk = -1}) == "beam_search: sampling_topk is -1, expected 0 or more");
   CHECK(message({.sampling_topk = 5}) == "beam_search: sampling_topk is 5 and beam_size 2; sampling needs beam_size 1");
-  CHECK(message({.sampling_topp = 1.5}) == "beam_search: sampling_topp is 1.500000, expected above 0, at most 1");
-  CHECK(message({.sampling_temperature = -1}) == "beam_search: sampling_temperature is -1.000000, expected 0 or more");
+  CHECK(message({.sampling_topp = 1.5}) == "beam_search: sampling_topp is 1.5, expected above 0, at most 1");
+  CHECK(message({.sampling_temperature = -1}) == "beam_search: sampling_temperature is -1, expected 0 or more");
   CHECK(message({.callback = [](const ef::DecodingStepResult&) { return false; }}) ==
         "beam_search: a callback needs beam_size 1, given 2");
   CHECK(message({.max_batch_size = -5}) == "beam_search: max_batch_size is -5, expected 0 or more");

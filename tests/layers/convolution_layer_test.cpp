@@ -39,7 +39,7 @@ TEST_CASE("a convolutional block drops its convolution's input alone", "[layers]
   const ef::Matrix<double> f = (dropped * layer.convolution.weight.value.transpose()).cwiseMax(0);
   CHECK(y.isApprox(std::sqrt(0.5) * (x + f), 1e-13));
   CHECK_THROWS_WITH(ef::ConvolutionLayer<double>({.width = 6, .dropout = 1}, rng),
-                    "ConvolutionLayer: dropout is 1.000000, expected 0 or more and less than 1");
+                    "ConvolutionLayer: dropout is 1, expected 0 or more and less than 1");
 }
 
 TEST_CASE("blocks begin so that their results neither grow nor vanish", "[layers]") {

@@ -119,7 +119,7 @@ TEST_CASE("the scores of a stack repeat", "[layers]") {
 
 TEST_CASE("scores of layers that do not fit are refused", "[layers]") {
   CHECK_THROWS_WITH((ef::LayerScore{.window = -1}.score<float>()),
-                    "LayerScore: window is -1, soft_cap is 0.000000, expected 0 or more");
+                    "LayerScore: window is -1, soft_cap is 0, expected 0 or more");
   CHECK_THROWS_AS((ef::LayerScore{.soft_cap = -1}.score<float>()), ef::Error);
   CHECK_THROWS_WITH((ef::LayerScore{.user_score = "decay"}.score<float>({{"other", ef::Causal{}}})),
                     "LayerScore: the score \"decay\" is not among the named scores; give it to the model's constructor "

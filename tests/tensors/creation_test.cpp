@@ -1,6 +1,7 @@
 #include "eigenformer/tensors/creation.hpp"
 
 #include <cmath>
+#include <limits>
 #include <vector>
 
 #include "support/catch.hpp"
@@ -86,7 +87,11 @@ TEST_CASE("ranges are NumPy's", "[tensors]") {
   CHECK(entries_of(ef::arange<std::uint8_t>(250, 255, 2)) == std::vector<std::uint8_t>{250, 252, 254});
   CHECK(message_of([] { ef::arange<int>(0, 5, 0); }) == "arange: the step is 0");
   CHECK(message_of([] { ef::arange<double>(0, HUGE_VAL); }) == "arange: too many entries");
-  CHECK(message_of([] { ef::arange<double>(std::nan("")); }) == "arange: too many entries");
+  const double nan = std::numeric_limits<double>::quiet_NaN();
+  CHECK(message_of([&] { ef::arange<double>(nan, 3); }) ==
+        "arange: from nan to 3 by 1, expected numbers that tell how many entries there are");
+  CHECK(message_of([&] { ef::arange<float>(0, HUGE_VALF, HUGE_VALF); }) ==
+        "arange: from 0 to inf by inf, expected numbers that tell how many entries there are");
 }
 
 TEST_CASE("random tensors", "[tensors]") {

@@ -48,6 +48,5 @@ TEST_CASE("dropout keeps the expectation, is its own derivative, and takes any r
   CHECK(ef::dropout(Tensor<float>({0, 4}), 0.5, key).shape() == ef::Sizes{0, 4});
   const Tensor<half> narrow = x.cast<half>();
   CHECK(ef::equal(ef::dropout(narrow, 0.5, key), ef::dropout(narrow.cast<float>(), 0.5, key).cast<half>()));
-  CHECK(message_of([&] { ef::dropout(x, 1, key); }) ==
-        "dropout: rate is 1.000000, expected at least 0 and less than 1");
+  CHECK(message_of([&] { ef::dropout(x, 1, key); }) == "dropout: rate is 1, expected at least 0 and less than 1");
 }

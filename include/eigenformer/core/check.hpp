@@ -76,7 +76,7 @@ class MessagePart {
         message += std::to_string(static_cast<std::uint64_t>(whole_));
         break;
       case Kind::real:
-        message += std::to_string(real_);
+        append_real(real_, message);
         break;
     }
   }
@@ -84,6 +84,12 @@ class MessagePart {
  private:
   enum class Kind { text, sizes, whole, unsigned_whole, real };
   EIGENFORMER_COLD static void append(std::int64_t number, std::string& message) { message += std::to_string(number); }
+  // Six digits, not six decimals: std::to_string would print 1e-9 as 0.
+  EIGENFORMER_COLD static void append_real(double number, std::string& message) {
+    char digits[32];
+    std::snprintf(digits, sizeof(digits), "%g", number);
+    message += digits;
+  }
   template <class Number>
   static constexpr Kind kind_of() {
     if (std::is_floating_point_v<Number>) return Kind::real;

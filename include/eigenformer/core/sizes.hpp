@@ -108,4 +108,13 @@ inline int dimension_number(const char* where, Index dimension, int rank) {
   return static_cast<int>(dimension < 0 ? dimension + rank : dimension);
 }
 
+/// Returns the number that a new dimension gets in a tensor of this shape, 0 to its rank. Negative ones count from
+/// behind the last: -1 is the rank. Throws if there is no such place; `where` begins the message.
+inline int new_dimension_number(const char* where, Index dimension, const Sizes& shape) {
+  const int rank = shape.rank();
+  check(dimension >= -rank - 1 && dimension <= rank, where, ": a new dimension ", dimension, " in a tensor ", shape,
+        ", expected ", -rank - 1, " to ", rank);
+  return static_cast<int>(dimension < 0 ? dimension + rank + 1 : dimension);
+}
+
 }  // namespace eigenformer::inline EIGENFORMER_ABI

@@ -71,7 +71,7 @@ Tensor<Scalar> eye(Index n) {
 }
 
 /// Returns [begin, begin + step, begin + 2 step ..] before `end`, as NumPy's arange. Throws if step is 0, or if there
-/// are too many entries for an Index.
+/// are too many entries for an Index or the numbers do not tell how many there are.
 template <class Scalar>
 Tensor<Scalar> arange(std::type_identity_t<Scalar> begin, std::type_identity_t<Scalar> end,
                       std::type_identity_t<Scalar> step = Scalar(1)) {
@@ -90,6 +90,8 @@ Tensor<Scalar> arange(std::type_identity_t<Scalar> begin, std::type_identity_t<S
   } else {
     const double first = static_cast<double>(begin), width = static_cast<double>(step);
     const double count = std::ceil((static_cast<double>(end) - first) / width);
+    check(!std::isnan(count), "arange: from ", first, " to ", static_cast<double>(end), " by ", width,
+          ", expected numbers that tell how many entries there are");
     check(count < static_cast<double>((std::numeric_limits<Index>::max)()), "arange: too many entries");
     Tensor<Scalar> x({count > 0 ? static_cast<Index>(count) : 0});
     for (Index i = 0; i < x.size(); ++i) x(i) = static_cast<Scalar>(first + static_cast<double>(i) * width);

@@ -66,7 +66,7 @@ auto concat(Index dimension, First&& first, Others&&... others) {
 template <class Scalar>
 Tensor<std::remove_const_t<Scalar>> stack(std::span<const TensorView<Scalar>> parts, Index dimension) {
   check(!parts.empty(), "stack: no tensors");
-  const int d = dimension_number("stack", dimension, parts[0].rank() + 1);
+  const int d = new_dimension_number("stack", dimension, parts[0].shape());
   std::vector<TensorView<Scalar>> longer;
   for (const TensorView<Scalar>& part : parts) {
     check(part.shape() == parts[0].shape(), "stack: a tensor ", part.shape(), " after one ", parts[0].shape());

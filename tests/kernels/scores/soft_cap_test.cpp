@@ -66,5 +66,5 @@ TEMPLATE_TEST_CASE("a capped score depends on itself alone, and nothing beside t
 
 TEST_CASE("a soft cap is more than 0", "[kernels]") {
   CHECK(ef::SoftCap(30).cap() == 30);
-  CHECK(message_of([] { ef::SoftCap(0); }) == "SoftCap: cap is 0.000000, expected more than 0");
+  CHECK(message_of([] { ef::SoftCap(0); }) == "SoftCap: cap is 0, expected more than 0");
 }

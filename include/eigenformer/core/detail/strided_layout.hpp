@@ -82,7 +82,7 @@ inline StridedLayout transpose(StridedLayout x, Index a, Index b) {
 
 /// Adds a dimension of one entry before `dimension`; negative numbers count from behind the last.
 inline StridedLayout unsqueeze(StridedLayout x, Index dimension) {
-  const int d = dimension_number("unsqueeze", dimension, x.shape.rank() + 1);
+  const int d = new_dimension_number("unsqueeze", dimension, x.shape);
   x.shape.insert(d, 1);
   x.strides.insert(d, d + 1 < x.shape.rank() ? x.shape[d + 1] * x.strides[d] : 1);
   return x;
