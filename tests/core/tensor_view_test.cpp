@@ -489,7 +489,7 @@ TEST_CASE("diagonal takes equal indices", "[core]") {
   });
   int values[6] = {};
   const TensorView<int> x(values, {2, 3});
-  CHECK(message_of([&] { x.diagonal(1, -1); }) == "diagonal: dimension 1 twice");
+  CHECK(message_of([&] { x.diagonal(1, -1); }) == "diagonal: dimension 1 is named twice");
   CHECK(message_of([&] { x.diagonal(0, 2); }) == "diagonal: dimension 2 of a tensor of rank 2, expected -2 to 1");
 }
 

@@ -210,10 +210,10 @@ TEST_CASE("reductions over no entries", "[tensors]") {
 TEST_CASE("wrong dimensions of a reduction", "[tensors]") {
   const Tensor<float> x({2, 3});
   CHECK(message_of([&] { sum(x, 2); }) == "sum: dimension 2 of a tensor of rank 2, expected -2 to 1");
-  CHECK(message_of([&] { sum(x, {0, -2}); }) == "sum: dimension 0 twice");
+  CHECK(message_of([&] { sum(x, {0, -2}); }) == "sum: dimension 0 is named twice");
   CHECK(message_of([&] { prod(x, -3); }) == "prod: dimension -3 of a tensor of rank 2, expected -2 to 1");
   CHECK(message_of([&] { amax(x, 2); }) == "amax: dimension 2 of a tensor of rank 2, expected -2 to 1");
-  CHECK(message_of([&] { amin(x, {1, 1}); }) == "amin: dimension 1 twice");
+  CHECK(message_of([&] { amin(x, {1, 1}); }) == "amin: dimension 1 is named twice");
   CHECK(message_of([&] { mean(x, 2); }) == "mean: dimension 2 of a tensor of rank 2, expected -2 to 1");
   CHECK(message_of([&] { variance(x, 2); }) == "variance: dimension 2 of a tensor of rank 2, expected -2 to 1");
   CHECK(message_of([&] { all(x > 0, 2); }) == "all: dimension 2 of a tensor of rank 2, expected -2 to 1");

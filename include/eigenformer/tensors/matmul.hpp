@@ -9,15 +9,17 @@ namespace eigenformer::inline EIGENFORMER_ABI {
 
 namespace detail {
 
+/// Returns the sizes before the last two.
+inline Sizes batch_sizes(Sizes shape) {
+  for (int i = 0; i < 2 && shape.rank() > 0; ++i) shape.pop_back();
+  return shape;
+}
+
 /// Throws unless tensors of these shapes can be multiplied.
 inline void check_product(const Sizes& a, const Sizes& b) {
   check(a.rank() > 0 && b.rank() > 0, "matmul: a is ", a, ", b is ", b, ", expected one dimension or more");
-  bool fit = a[a.rank() - 1] == b[std::max<int>(0, b.rank() - 2)];
-  for (int i = 3; i <= a.rank() && i <= b.rank(); ++i) {
-    const Index of_a = a[a.rank() - i], of_b = b[b.rank() - i];
-    fit = fit && (of_a == of_b || of_a == 1 || of_b == 1);
-  }
-  check(fit, "matmul: a is ", a, ", b is ", b);
+  const bool inner_fits = a[a.rank() - 1] == b[std::max<int>(0, b.rank() - 2)];
+  check(inner_fits && broadcasts(batch_sizes(a), batch_sizes(b)), "matmul: a is ", a, ", b is ", b);
 }
 
 /// Returns the products of the last two dimensions: [batch x m x k] times [batch x k x n].
@@ -25,13 +27,8 @@ template <class Scalar>
 Tensor<Scalar> multiply_matrices(const TensorView<const Scalar>& a, const TensorView<const Scalar>& b,
                                  const ProductOptions& options) {
   using Compute = ComputeType<Scalar>;
-  Sizes batch_a = a.shape(), batch_b = b.shape();
   const Index m = a.dimension(-2), k = a.dimension(-1), n = b.dimension(-1);
-  for (Sizes* sizes : {&batch_a, &batch_b}) {
-    sizes->pop_back();
-    sizes->pop_back();
-  }
-  Sizes shape = broadcast_shapes(batch_a, batch_b), shape_a = shape, shape_b = shape;
+  Sizes shape = broadcast_shapes(batch_sizes(a.shape()), batch_sizes(b.shape())), shape_a = shape, shape_b = shape;
   for (const Index size : {m, n}) shape.push_back(size);
   for (const Index size : {m, k}) shape_a.push_back(size);
   for (const Index size : {k, n}) shape_b.push_back(size);

@@ -33,9 +33,8 @@ Tensor<ScalarOf<X>> rotated(X&& x, const Positions& positions, const RotaryTenso
   position_sizes.erase(heads_first ? position_sizes.rank() - 2 : position_sizes.rank() - 1);
   const Evaluated evaluated(positions);
   const auto& given = evaluated.view();
-  bool fits = given.rank() <= position_sizes.rank();
-  for (int i = 1; fits && i <= given.rank(); ++i)
-    fits = given.dimension(-i) == 1 || given.dimension(-i) == position_sizes[position_sizes.rank() - i];
+  const bool fits =
+      broadcasts(given.shape(), position_sizes) && broadcast_shapes(given.shape(), position_sizes) == position_sizes;
   check(fits, "rotary: x is ", sizes, ", positions is ", given.shape(), ", expected ", position_sizes,
         " or what broadcasts to it");
 

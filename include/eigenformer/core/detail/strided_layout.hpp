@@ -122,7 +122,7 @@ inline StridedLayout expand(const StridedLayout& x, const Sizes& shape) {
 /// Takes the entries at which two dimensions have the same index, as a new last dimension.
 inline StridedLayout diagonal(StridedLayout x, Index a, Index b) {
   const int i = dimension_number("diagonal", a, x.shape.rank()), j = dimension_number("diagonal", b, x.shape.rank());
-  check(i != j, "diagonal: dimension ", i, " twice");
+  check(i != j, "diagonal: dimension ", i, " is named twice");
   const Index size = std::min<Index>(x.shape[i], x.shape[j]), stride = x.strides[i] + x.strides[j];
   for (const int d : {std::max<int>(i, j), std::min<int>(i, j)}) {
     x.shape.erase(d);

@@ -102,24 +102,34 @@ struct AnyReducer {
   static auto combine(const auto& a, const auto& b) { return a || b; }
 };
 
+/// Returns 1 for each dimension that is named, and 0 for the others. Throws if one does not exist or is named twice.
+inline Sizes named_dimensions(const char* where, const Sizes& dimensions, int rank) {
+  Sizes is_named = Sizes::of_rank(rank);
+  for (const Index given : dimensions) {
+    const int d = dimension_number(where, given, rank);
+    check(is_named[d]++ == 0, where, ": dimension ", d, " is named twice");
+  }
+  return is_named;
+}
+
 /// Which dimensions of a shape are reduced.
 struct ReducedShape {
-  Sizes kept;      // each reduced dimension has one entry
-  Sizes squeezed;  // without the reduced dimensions
-  std::array<bool, Sizes::max_rank> is_reduced{};
-  Index count = 1;  // the number of entries that become one
+  Sizes kept;        // each reduced dimension has one entry
+  Sizes squeezed;    // without the reduced dimensions
+  Sizes is_reduced;  // 1 or 0
+  Index count = 1;   // the number of entries that become one
 
   /// Throws if a dimension does not exist or is named twice.
-  ReducedShape(const char* where, const Sizes& shape, const Sizes& dimensions) : kept(shape) {
-    for (const Index given : dimensions) {
-      const int d = dimension_number(where, given, shape.rank());
-      check(!is_reduced[static_cast<std::size_t>(d)], where, ": dimension ", d, " twice");
-      is_reduced[static_cast<std::size_t>(d)] = true;
-      kept[d] = 1;
-      count *= shape[d];
+  ReducedShape(const char* where, const Sizes& shape, const Sizes& dimensions)
+      : kept(shape), is_reduced(named_dimensions(where, dimensions, shape.rank())) {
+    for (int d = 0; d < shape.rank(); ++d) {
+      if (is_reduced[d] == 0) {
+        squeezed.push_back(shape[d]);
+      } else {
+        kept[d] = 1;
+        count *= shape[d];
+      }
     }
-    for (int d = 0; d < shape.rank(); ++d)
-      if (!is_reduced[static_cast<std::size_t>(d)]) squeezed.push_back(shape[d]);
   }
 };
 
@@ -141,7 +151,7 @@ auto reduced(const Operand& operand, const ReducedShape& to) {
   const Sizes shape = operand.shape();
   Sizes strides = result.strides();
   for (int d = 0; d < shape.rank(); ++d)
-    if (to.is_reduced[static_cast<std::size_t>(d)]) strides[d] = 0;
+    if (to.is_reduced[d] != 0) strides[d] = 0;
   const auto loop = loop_over(operand, shape, strides, Operand::leaves > 0 ? 1 : 0);
   const auto add_part = [&](A* target, const auto& part) {
     const A of_part = Reducer::template of_run<A>(operand.template entries<1>(part));

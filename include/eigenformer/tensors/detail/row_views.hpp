@@ -15,11 +15,7 @@ struct RowShape {
   /// Throws for a dimension that does not exist or is named twice. where: begins messages.
   RowShape(const char* where, const Sizes& shape, const Dimensions& columns) : kept(shape) {
     const int rank = shape.rank();
-    Sizes is_column = Sizes::of_rank(rank);
-    for (const Index dimension : columns.numbers()) {
-      const int d = dimension_number(where, dimension, rank);
-      check(is_column[d]++ == 0, where, ": dimension ", d, " is named twice");
-    }
+    const Sizes is_column = named_dimensions(where, columns.numbers(), rank);
     Sizes row_sizes;
     for (const Index part : {0, 1})
       for (int d = 0; d < rank; ++d) {
