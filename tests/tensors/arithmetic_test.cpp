@@ -1,7 +1,9 @@
 #include "eigenformer/tensors/arithmetic.hpp"
 
 #include <cmath>
+#include <cstdint>
 #include <limits>
+#include <string>
 #include <vector>
 
 #include "support/approx.hpp"
@@ -355,6 +357,24 @@ TEST_CASE("integers are computed exactly", "[tensors]") {
   CHECK(entries_of(Tensor<bool>(cast<bool>(i))) == std::vector<bool>{true, false, true});
   CHECK(entries_of(Tensor<int>(cast<int>(i > 0) + 1)) == std::vector<int>{1, 1, 2});
   CHECK(entries_of(Tensor<int>(cast<int>(Tensor<float>({2}, 2.75F)))) == std::vector<int>{2, 2});
+}
+
+TEST_CASE("integers that do not fit a tensor's type are errors", "[tensors]") {
+  const Tensor<std::uint8_t> x({3}, std::uint8_t{5});
+  const std::string refusal = "a tensor of integers from 0 to 255 and the number ";
+  CHECK(message_of([&] { Tensor<bool>(x < 300); }) == refusal + "300");
+  CHECK(message_of([&] { Tensor<bool>(-1 < x); }) == refusal + "-1");
+  CHECK(message_of([&] { x + 256U; }) == refusal + "256");
+  CHECK(message_of([&] { clamp(x, 0, 1'000'000); }) == refusal + "1000000");
+  Tensor<std::uint8_t> y({3});
+  CHECK(message_of([&] { y.array() = -1; }) == refusal + "-1");
+  const Tensor<Index> wide({3});
+  const auto beyond = (std::numeric_limits<std::uint64_t>::max)();
+  CHECK(message_of([&] { Tensor<bool>(wide < beyond); }).find("and the number 18446744073709551615") !=
+        std::string::npos);
+  CHECK(entries_of(Tensor<std::uint8_t>(x + 250)) == std::vector<std::uint8_t>(3, 255));
+  CHECK(entries_of(Tensor<bool>(x < 255)) == std::vector<bool>(3, true));
+  CHECK(entries_of(Tensor<bool>(Tensor<bool>({2}, true) == 1)) == std::vector<bool>(2, true));
 }
 
 TEST_CASE("integers have no quotients by 0 and no negative powers", "[tensors]") {

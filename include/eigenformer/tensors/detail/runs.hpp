@@ -1,6 +1,9 @@
 // Runs of entries as Eigen arrays: what element-wise functions and reductions of tensors compute with.
 #pragma once
 
+#include <limits>
+#include <utility>
+
 #include "eigenformer/core/detail/strided_loop.hpp"
 #include "eigenformer/core/tensor.hpp"
 
@@ -60,11 +63,17 @@ auto run_entries(const Scalar* data, Index stride, Index size) {
   return RunArray<Scalar>::NullaryExpr(size, RunReader<Scalar>(data, stride));
 }
 
-/// Returns a number as Scalar. A number with a fraction does not become an integer silently.
+/// Returns a number as Scalar. A number with a fraction does not become an integer silently. Throws if an integer does
+/// not fit the type of integers.
 template <class Scalar, class Number>
 Scalar converted_number(const Number& number) {
   static_assert(!(std::is_integral_v<Scalar> && std::is_floating_point_v<Number>),
                 "a tensor of integers and a number with a fraction: write cast<float>() of the tensor");
+  if constexpr (std::is_integral_v<Scalar> && std::is_integral_v<Number>) {
+    constexpr auto lowest = +(std::numeric_limits<Scalar>::lowest)(), highest = +(std::numeric_limits<Scalar>::max)();
+    check(std::cmp_greater_equal(+number, lowest) && std::cmp_less_equal(+number, highest),
+          "a tensor of integers from ", lowest, " to ", highest, " and the number ", number);
+  }
   return static_cast<Scalar>(number);
 }
 
