@@ -30,6 +30,12 @@ void on_interrupt(int signal) {
   std::signal(signal, SIG_DFL);  // a second one ends the program
 }
 
+/// Makes a signal set `interrupted`, unless the program was started with the signal ignored (by nohup, or as a
+/// background job of a script).
+void watch(int signal) {
+  if (std::signal(signal, SIG_IGN) != SIG_IGN) std::signal(signal, on_interrupt);
+}
+
 void add_threads(CLI::App* command, int& threads) {
   command
       ->add_option("--threads", threads,
@@ -302,8 +308,13 @@ int run_program(int argc, char** argv, ProgramRanks& ranks) {
   if (train_arguments.minutes == 0 && train_arguments.epochs == 0 && train_arguments.updates == 0)
     train_arguments.minutes = 20;
 
-  std::signal(SIGINT, on_interrupt);
-  if (*train_command || *serve_command) std::signal(SIGTERM, on_interrupt);
+  // The other subcommands have nothing to save: the signal itself ends them, so a script sees that they failed.
+  const bool is_demo = app.get_subcommands().empty() || *demo_command;
+  if (*train_command || *serve_command || *compare_command || is_demo) watch(SIGINT);
+  if (*train_command || *serve_command) watch(SIGTERM);
+#ifdef SIGHUP
+  if (*train_command) watch(SIGHUP);
+#endif
 #ifdef SIGXFSZ
   std::signal(SIGXFSZ, SIG_IGN);  // exceeding a file size limit becomes a write error
 #endif

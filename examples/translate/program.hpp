@@ -22,7 +22,7 @@ inline ef::Index max_length(const Model& model) {
   return std::visit([](const auto& network) { return network.options.max_length; }, model.network);
 }
 
-/// Non-zero after Ctrl-C or SIGTERM. Long loops check it, save, and return.
+/// Non-zero after a signal that the subcommand watches, such as Ctrl-C. Training checks it, saves, and returns.
 extern volatile std::sig_atomic_t interrupted;
 
 // Model folders; see io/translation_model.hpp.

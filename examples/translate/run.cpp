@@ -141,7 +141,7 @@ void run(const RunArguments& arguments) {
   ef::Index lines = 0;
   // Lines that have already arrived are translated as one batch; typed lines are answered one by one.
   const std::size_t max_lines = arguments.stream ? 1 : 512;
-  while (interrupted == 0) {
+  for (;;) {
     std::vector<std::vector<ef::Token>> sentences, prefixes;
     std::exception_ptr error;  // in a line; earlier lines are translated first
     try {

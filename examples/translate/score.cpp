@@ -21,7 +21,7 @@ void score(const ScoreArguments& arguments) {
 
   std::vector<ef::ScoringResult> all;
   constexpr std::size_t max_lines = 1024;  // printed at once
-  for (std::size_t begin = 0; begin < corpus.source.size() && interrupted == 0; begin += max_lines) {
+  for (std::size_t begin = 0; begin < corpus.source.size(); begin += max_lines) {
     const std::size_t end = std::min(begin + max_lines, corpus.source.size());
     std::vector<std::vector<ef::Token>> sources, targets;
     for (std::size_t i = begin; i < end; ++i) {
