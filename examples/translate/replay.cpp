@@ -71,20 +71,32 @@ void print_update(const ef::TrainingProgress& progress, const std::vector<ef::Gr
   for (const ef::GradientNorm& layer : norms) std::printf("  %-40s %.6f\n", layer.name.c_str(), layer.norm);
 }
 
-/// Returns the arguments of the run, and finds the newest checkpoint before the update. `before` has no checkpoint if
-/// the replay must start from the beginning.
-TrainArguments arguments_before(const ReplayArguments& arguments, ef::NewestCheckpoint& before) {
+/// Throws if the run was over before the update. last: its newest checkpoint. A killed run is not over: replay also
+/// repeats the updates after its last checkpoint.
+void check_reached(const ReplayArguments& arguments, const ef::Checkpoint& last, const RunState& state) {
+  const TrainArguments& of_run = state.arguments;
+  const bool is_over = (of_run.updates > 0 && last.update() >= of_run.updates) ||
+                       (of_run.minutes > 0 && state.training.seconds >= 60 * of_run.minutes) ||
+                       state.stopping.should_stop();
+  ef::check(!is_over || arguments.update <= last.update(), "replay: --update is ", arguments.update, ", but the run in ",
+            arguments.model, " has ", last.update(), " updates");
+}
+
+/// Returns the state of the run in its newest checkpoint before the update. If there is none, the replay must start
+/// from the beginning: `before` has no checkpoint, and the state is that of a later one.
+RunState state_before(const ReplayArguments& arguments, ef::NewestCheckpoint& before) {
   const std::filesystem::path folder = checkpoints_of(arguments.model);
+  const ef::NewestCheckpoint last = ef::newest_checkpoint(folder);
+  ef::check(last.checkpoint.has_value(), "replay: ", arguments.model,
+            " has no checkpoint, expected a folder that train wrote");
+  auto state = last.checkpoint->state<RunState>();
+  check_reached(arguments, *last.checkpoint, state);
   before = ef::newest_checkpoint(folder, arguments.update - 1);
   for (const std::string& reason : before.skipped) std::printf("skipped a checkpoint: %s\n", reason.c_str());
-  if (before.checkpoint) return before.checkpoint->state<RunState>().arguments;
-  const ef::NewestCheckpoint any = ef::newest_checkpoint(folder);
-  ef::check(any.checkpoint.has_value(), "replay: ", arguments.model,
-            " has no checkpoint, expected a folder that train wrote");
-  const auto state = any.checkpoint->state<RunState>();
+  if (before.checkpoint) return before.checkpoint->state<RunState>();
   ef::check(state.arguments_since == 0, "replay: no checkpoint before update ", arguments.update,
             " is kept, and the run was resumed with other options after update ", state.arguments_since);
-  return state.arguments;
+  return state;
 }
 
 /// Prints each batch of the update with its losses, and draws the attention of the chosen pair.
@@ -119,25 +131,32 @@ void print_batches(const ReplayArguments& arguments, const Model& before, const 
 
 void replay(const ReplayArguments& arguments) {
   ef::NewestCheckpoint before;
-  const TrainArguments of_run = arguments_before(arguments, before);
+  const RunState state = state_before(arguments, before);
+  const TrainArguments& of_run = state.arguments;
   ef::ThreadPool pool(arguments.threads);
   TrainingData data = read_training_data(of_run, &pool, nullptr);
   Model model = make_model(of_run, data.source, data.target);
   const TrainingSettings settings = settings_of(of_run, &pool);
   TrainingRun run = begin_run(of_run);
   ef::ParameterList<float> trained = ef::parameters_without<float>(model.network, settings.freeze, "--freeze");
+  ef::check(
+      state.data == run_hash(of_run, data, model),
+      "replay: the corpus, the validation pairs or the model of --init are not those that the run was begun with");
   if (before.checkpoint) {
-    const auto state = before.checkpoint->state<RunState>();
-    ef::check(
-        state.data == run_hash(of_run, data, model),
-        "replay: the corpus, the validation pairs or the model of --init are not those that the run was begun with");
     before.checkpoint->restore(model.network, trained, run.optimizer);
     run.state = state.training;
   }
   std::printf("from the state after update %lld\n", static_cast<long long>(run.optimizer.updates()));
 
   data.batches.seek(run.state.next);
-  const auto next_batch = [&] { return data.batches.next(); };
+  ef::Index drawn = 0;  // batches
+  const auto next_batch = [&] {
+    const bool is_over = of_run.epochs > 0 && data.batches.epochs_done() >= static_cast<double>(of_run.epochs);
+    ef::check(!is_over || drawn % settings.accumulate != 0, "replay: --update is ", arguments.update,
+              ", but the run in ", arguments.model, " has ", run.optimizer.updates(), " updates");
+    ++drawn;
+    return data.batches.next();
+  };
   const ef::TrainingOptions options = update_options(settings, model, data.batches);
   std::visit(
       [&](const auto& network) {
