@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "eigenformer/core/fnv1a.hpp"
+#include "eigenformer/io/translation_model.hpp"
 #include "translate/corpus_files.hpp"
 #include "translate/guided_alignment.hpp"
 #include "translate/subwords.hpp"
@@ -83,6 +84,7 @@ void make_subwords(const CorpusFiles& files, const std::vector<ef::Index>& held_
     if (!choice.is_given()) return;
     side.subwords = make_subwords(choice, arguments.subword_type, lines);
     side.vocabulary = ef::subword_vocabulary(*side.subwords);
+    ef::check_saving(side.vocabulary, or_else(choice.file, "subwords"));
   };
   make(source, source_lines, sides.source);
   if (arguments.joint_vocabulary && source.is_given())
@@ -137,6 +139,8 @@ Model make_sides(CorpusFiles& files, const TrainArguments& arguments, std::vecto
 Model sides_of_initial(CorpusFiles& files, const TrainArguments& arguments) {
   Model initial = load_model(arguments.init);
   Model sides{{}, std::move(initial.source), std::move(initial.target)};
+  ef::check_saving(sides.source.vocabulary, arguments.init);
+  ef::check_saving(sides.target.vocabulary, arguments.init);
   if (files.has_links()) check_no_subwords(sides.source.subwords != nullptr || sides.target.subwords != nullptr);
   const auto tokens = [](const ef::TranslationSide& side, std::string_view sentence) {
     return static_cast<ef::Index>(side.tokenize(sentence).size());

@@ -244,10 +244,21 @@ TEST_CASE("a vocabulary file may come from another program", "[io]") {
         std::string::npos);
   CHECK(message("<unk>\n<s>\n</s>\na\nb\nc\nd\ne\nf\ng\nh").find("does not end with a line break") !=
         std::string::npos);
+  CHECK(message("<unk>\n<s>\n</s>\na\na\n").find("source_vocabulary.txt: token 4, \"a\", is token 3 too") !=
+        std::string::npos);
+  CHECK(message("<unk>\n<s>\n").find("source_vocabulary.txt: 2 tokens, expected at least 3") != std::string::npos);
   ef::TranslationModel<float> unwritable = model;
   unwritable.source.vocabulary = ef::Vocabulary({"<unk>", "<s>", "</s>", "a\nb"});
   CHECK(ef::testing::message_of([&] { ef::save(folder.path() / "other", unwritable); }).find("has a line break") !=
         std::string::npos);
+  const auto refusal = [](const std::string& token) {
+    const ef::Vocabulary vocabulary({"<unk>", "<s>", "</s>", token});
+    return ef::testing::message_of([&] { ef::check_saving(vocabulary, "a.spm"); });
+  };
+  const std::string expected = " has a line break, expected none: vocabularies have one token a line";
+  CHECK(refusal("a\nb") == "a.spm: the token \"a\\nb\"" + expected);
+  CHECK(refusal("a\r") == "a.spm: the token \"a\\r\"" + expected);
+  CHECK(refusal("a\rb") == "nothing was thrown");
 }
 
 TEST_CASE("subword models travel in the folder", "[io]") {

@@ -33,13 +33,18 @@ inline constexpr std::array<const char*, 6> model_files{
 /// In config.json, the tokenization of a language with a subword model.
 inline constexpr const char* subword_tokens = "subwords";
 
+/// Throws if a vocabulary's file could not hold one of its tokens. where: begins the message.
+inline void check_tokens(const Vocabulary& vocabulary, std::string_view where) {
+  for (const std::string& token : vocabulary.tokens())
+    if (token.find('\n') != std::string::npos || token.back() == '\r')
+      fail(where, ": the token ", Json(token).dump(-1, ' ', false, Json::error_handler_t::replace),
+           " has a line break, expected none: vocabularies have one token a line");
+}
+
 inline std::string vocabulary_text(const Vocabulary& vocabulary) {
+  check_tokens(vocabulary, "save");
   std::string text;
-  for (const std::string& token : vocabulary.tokens()) {
-    check(token.find('\n') == std::string::npos && token.back() != '\r', "save: the token \"", token,
-          "\" has a line break, expected none: vocabularies have one token a line");
-    text.append(token).append(1, '\n');
-  }
+  for (const std::string& token : vocabulary.tokens()) text.append(token).append(1, '\n');
   return text;
 }
 
@@ -52,7 +57,7 @@ inline Vocabulary read_vocabulary(const std::filesystem::path& path) {
     tokens.push_back(token);
   }
   check(!tokens.empty() && reader.has_end(), path_text(path), ": is empty or does not end with a line break");
-  return Vocabulary(std::move(tokens));
+  return Vocabulary(std::move(tokens), path_text(path));
 }
 
 /// Reads a language's subword model. Throws if `read` is empty, or if most tokens of the vocabulary are not pieces of
@@ -94,6 +99,12 @@ inline TranslationSide read_side(const std::filesystem::path& folder, const std:
 /// removes unfinished files that killed programs left behind.
 inline void check_saving(const std::filesystem::path& folder) {
   check_folder_writable(folder, detail::model_files);
+}
+
+/// Throws if save() would refuse a vocabulary, because a token has a line break. Call it before a long training. where:
+/// begins the message.
+inline void check_saving(const Vocabulary& vocabulary, std::string_view where) {
+  detail::check_tokens(vocabulary, where);
 }
 
 /// A file of the caller that is saved to a model folder.

@@ -64,17 +64,18 @@ class Vocabulary {
   Vocabulary() : Vocabulary(std::vector<std::string>(specials.begin(), specials.end())) {}
 
   /// Gives tokens[i] the id i. Throws unless tokens begin with `<unk>`, `<s>`, `</s>`. Throws if one is empty or occurs
-  /// twice.
-  explicit Vocabulary(std::vector<std::string> tokens) : tokens_(std::move(tokens)) {
-    check(tokens_.size() >= specials.size(), "Vocabulary: ", tokens_.size(), " tokens, expected at least ",
+  /// twice. where: begins the message, such as the name of a file.
+  explicit Vocabulary(std::vector<std::string> tokens, std::string_view where = "Vocabulary")
+      : tokens_(std::move(tokens)) {
+    check(tokens_.size() >= specials.size(), where, ": ", tokens_.size(), " tokens, expected at least ",
           specials.size(), ": <unk>, <s>, </s>");
     ids_.reserve(tokens_.size());
     for (std::size_t i = 0; i < tokens_.size(); ++i) {
-      check(i >= specials.size() || tokens_[i] == specials[i], "Vocabulary: token ", i, " is \"", tokens_[i],
+      check(i >= specials.size() || tokens_[i] == specials[i], where, ": token ", i, " is \"", tokens_[i],
             "\", expected \"", specials[std::min<std::size_t>(i, specials.size() - 1)], "\"");
-      check(!tokens_[i].empty(), "Vocabulary: token ", i, " is empty");
+      check(!tokens_[i].empty(), where, ": token ", i, " is empty");
       const auto [entry, is_new] = ids_.emplace(tokens_[i], static_cast<Token>(i));
-      check(is_new, "Vocabulary: token ", i, ", \"", tokens_[i], "\", is token ", entry->second, " too");
+      check(is_new, where, ": token ", i, ", \"", tokens_[i], "\", is token ", entry->second, " too");
     }
   }
 
