@@ -132,8 +132,7 @@ void run(const RunArguments& arguments) {
   std::ifstream prefix_file;
   std::optional<ef::LineReader> prefix_reader;
   if (!arguments.target_prefix.empty()) {
-    prefix_file.open(arguments.target_prefix);
-    ef::check(prefix_file.good(), arguments.target_prefix, ": cannot be opened");
+    prefix_file = ef::open_for_reading(arguments.target_prefix);
     prefix_reader.emplace(prefix_file, arguments.target_prefix);
   }
   LineCounter progress;
@@ -166,6 +165,8 @@ void run(const RunArguments& arguments) {
     progress.show(lines);
   }
   ef::check_standard_input();
+  ef::check(!prefix_reader.has_value() || !prefix_reader->next(line), arguments.target_prefix,
+            ": has more lines than the input, which has ", lines);
 }
 
 }  // namespace translate

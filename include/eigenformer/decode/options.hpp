@@ -124,7 +124,8 @@ struct DecodingOptions {
   Token begin_token = Vocabulary::begin;  // the decoder's first input
   EndTokens end_token{};                  // any of them ends a sequence; Vocabulary::end by default
   Token unk_token = Vocabulary::unknown;
-  std::span<const std::vector<Token>> target_prefix{};  // first tokens of each sentence's hypotheses; empty: none
+  // First tokens of each sentence's hypotheses; empty: none. A prefix that is longer than the maximum length is cut off.
+  std::span<const std::vector<Token>> target_prefix{};
 
   Index max_decoding_length = 256;  // maximum number of tokens, without the end token
   Index min_decoding_length = 1;    // minimum number of tokens, without the end token
