@@ -2,6 +2,7 @@
 #include <cstdio>
 
 #include "eigenformer/core/thread_pool.hpp"
+#include "eigenformer/text/alignment_labels.hpp"
 #include "eigenformer/text/bleu.hpp"
 #include "eigenformer/text/chrf.hpp"
 #include "eigenformer/text/corpus.hpp"
@@ -11,11 +12,33 @@
 
 namespace translate {
 
+namespace {
+
+/// Reads the links of --alignments. Throws if a link leaves its pair, or if the model lacks the layer or the head.
+std::vector<ef::WordAlignment> read_links(const EvaluateArguments& arguments, const Model& model,
+                                          const ef::ParallelCorpus& corpus) {
+  ef::check(model.source.subwords == nullptr && model.target.subwords == nullptr,
+            "--alignments: links are between words, but this model has subwords");
+  check_layer_and_head(model, arguments.layer, arguments.head);
+  std::vector<ef::WordAlignment> links = ef::read_alignments(arguments.alignments);
+  ef::check(links.size() == corpus.source.size(), arguments.alignments, ": has ", links.size(), " alignments, expected ",
+            corpus.source.size(), ", one per sentence");
+  for (std::size_t i = 0; i < links.size(); ++i) {
+    const TokenPair pair = tokenize_pair(model, corpus.source[i], corpus.target[i]);
+    ef::StoredAlignments().add(links[i], static_cast<ef::Index>(pair.source.size()),
+                               static_cast<ef::Index>(pair.target.size()),
+                               arguments.alignments + ':' + std::to_string(i + 1));
+  }
+  return links;
+}
+
+}  // namespace
+
 void evaluate(const EvaluateArguments& arguments) {
   const Model model = load_model(arguments.model);
-  ef::check(arguments.alignments.empty() || (model.source.subwords == nullptr && model.target.subwords == nullptr),
-            "--alignments: links are between words, but this model has subwords");
   const ef::ParallelCorpus corpus = ef::read_parallel(arguments.source, arguments.reference);
+  std::vector<ef::WordAlignment> sure;
+  if (!arguments.alignments.empty()) sure = read_links(arguments, model, corpus);
   const std::vector<std::string> references = plain(model.target, corpus.target);
   ef::ThreadPool pool(arguments.threads);
   const std::vector<std::string> translations =
@@ -31,9 +54,6 @@ void evaluate(const EvaluateArguments& arguments) {
   std::printf("exact match %.2f %%\n", 100 * static_cast<double>(exact) / static_cast<double>(translations.size()));
   if (arguments.alignments.empty()) return;
 
-  const std::vector<ef::WordAlignment> sure = ef::read_alignments(arguments.alignments);
-  ef::check(sure.size() == corpus.source.size(), arguments.alignments, ": has ", sure.size(), " alignments, expected ",
-            corpus.source.size(), ", one per sentence");
   std::vector<ef::WordAlignment> found;
   for (std::size_t i = 0; i < sure.size(); ++i)
     found.push_back(

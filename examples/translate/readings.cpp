@@ -22,6 +22,20 @@ struct SentencePair {
   ef::TranslationBatch batch;
 };
 
+void check_layer_and_head(const ef::Transformer<float>& network, int layer, int head) {
+  const auto layers = static_cast<int>(network.decoder.layers.size());
+  const auto heads = static_cast<int>(network.options.layer.heads);
+  ef::check(layers > 0 && layer >= 0 && layer <= layers, "--layer: is ", layer, ", the model has ", layers,
+            " decoder layers");
+  ef::check(head >= 0 && head <= heads, "--head: is ", head, ", the model has ", heads, " heads in each layer");
+}
+void check_layer_and_head(const ef::RecurrentSeq2Seq<float>& network, int layer, int head) {
+  ef::check(network.options.context == ef::SourceContext::attention, "this model has no attention, its context is ",
+            ef::to_string(network.options.context), "; `align --reading influence` works without attention");
+  ef::check(layer <= 1, "--layer: is ", layer, ", a recurrent model has one attention layer");
+  ef::check(head <= 1, "--head: is ", head, ", a recurrent model has one attention head");
+}
+
 }  // namespace
 
 TokenPair tokenize_pair(const Model& model, const std::string& source, const std::string& target) {
@@ -38,13 +52,15 @@ AttentionSize attention_size(const Model& model) {
   return {one, one};
 }
 
+void check_layer_and_head(const Model& model, int layer, int head) {
+  std::visit([&](const auto& network) { check_layer_and_head(network, layer, head); }, model.network);
+}
+
 ef::Matrix<float> attention_of(const ef::Transformer<float>& network, const ef::AttentionRecorder<float>& recorder,
                                int layer, int head) {
+  check_layer_and_head(network, layer, head);
   const auto& layers = network.decoder.layers;
   const auto heads = static_cast<int>(network.options.layer.heads);
-  ef::check(!layers.empty() && layer >= 0 && layer <= static_cast<int>(layers.size()), "--layer: is ", layer,
-            ", the model has ", layers.size(), " decoder layers");
-  ef::check(head >= 0 && head <= heads, "--head: is ", head, ", the model has ", heads, " heads in each layer");
   if (layer == 0 && head == 0) head = static_cast<int>(network.options.alignment_head);
   const ef::Tensor<float>& weights = recorder.weights(
       layer == 0 ? network.alignment_attention() : layers[static_cast<std::size_t>(layer - 1)].multihead_attn);
@@ -56,10 +72,7 @@ ef::Matrix<float> attention_of(const ef::Transformer<float>& network, const ef::
 
 ef::Matrix<float> attention_of(const ef::RecurrentSeq2Seq<float>& network, const ef::AttentionRecorder<float>& recorder,
                                int layer, int head) {
-  ef::check(network.options.context == ef::SourceContext::attention, "this model has no attention, its context is ",
-            ef::to_string(network.options.context), "; `align --reading influence` works without attention");
-  ef::check(layer <= 1, "--layer: is ", layer, ", a recurrent model has one attention layer");
-  ef::check(head <= 1, "--head: is ", head, ", a recurrent model has one attention head");
+  check_layer_and_head(network, layer, head);
   return recorder.weights(network.attention).matrix(0);
 }
 

@@ -36,6 +36,9 @@ struct AttentionSize {
 /// Returns these numbers for a model.
 AttentionSize attention_size(const Model& model);
 
+/// Throws if a model has no attention, or no such layer or head. layer, head: see attention_between.
+void check_layer_and_head(const Model& model, int layer, int head);
+
 /// Returns the recorded attention weights of the decoder on the encoder: [target tokens x keys of the longest source].
 /// layer, head: see attention_between.
 ef::Matrix<float> attention_of(const ef::Transformer<float>& network, const ef::AttentionRecorder<float>& recorder,
