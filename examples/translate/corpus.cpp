@@ -231,6 +231,12 @@ struct BlockEncoder {
   }
 };
 
+/// Goes on to the first buffer that has pairs which are not too long; if there is none, to the last.
+void find_pairs(ef::StreamedBatches& batches) {
+  for (ef::Index buffer = 1; batches.buffered_pairs() == 0 && buffer < batches.buffers(); ++buffer)
+    batches.seek({.epoch = 0, .batch = 0, .buffer = buffer});
+}
+
 /// Prints how many pairs were skipped because a sentence is too long, and the number of links. A stream may not have
 /// read all pairs yet.
 void print_counts(const BlockEncoder& encoder, ef::Index skipped_of_validation) {
@@ -301,13 +307,14 @@ TrainingData read_training_data(const TrainArguments& arguments, ef::Threads* th
                                .blocks_vary = samples,
                                .threads = threads,
                                .ranks = ranks});
+  find_pairs(batches);
   if (ranks != nullptr) encoder->share_counts(*ranks);
   print_counts(*encoder, validating.skipped());
   const auto report_others = [encoder, ranks, skipped = validating.skipped(), reported = encoder->total().pairs] {
     if (ranks != nullptr) encoder->share_counts(*ranks);
     if (encoder->total().pairs > reported) print_counts(*encoder, skipped);
   };
-  ef::check(is_streamed || encoder->total().skipped == 0 || batches.buffered_pairs() > 0, name,
+  ef::check(encoder->total().skipped == 0 || batches.buffered_pairs() > 0, name,
             ": no training pair has at most ", arguments.max_length, " tokens (--max-length)");
   const std::string& validation_name =
       has_validation(arguments) ? or_else(arguments.valid_pairs, arguments.valid_source) : name;

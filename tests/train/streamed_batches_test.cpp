@@ -219,9 +219,9 @@ TEST_CASE("streams refuse empty corpora, faulty blocks and positions that do not
   using ef::testing::message_of;
   const NumberedPairs none{.pairs = 0}, one{.pairs = 1}, many{.pairs = 30};
   ef::StreamedBatches empty(1, none);
-  CHECK(message_of([&] { empty.next(); }) == "StreamedBatches: the corpus is empty");
+  CHECK(message_of([&] { empty.next(); }) == "StreamedBatches: the corpus has no pairs");
   ef::StreamedBatches two_empty(2, none, {.buffer_blocks = 1});
-  CHECK(message_of([&] { two_empty.next(); }) == "StreamedBatches: the corpus is empty");
+  CHECK(message_of([&] { two_empty.next(); }) == "StreamedBatches: the corpus has no pairs");
   ef::StreamedBatches stream(1, one);
   CHECK(message_of([&] { stream.seek({.epoch = 0, .batch = 2}); }) ==
         "StreamedBatches::seek: buffer 0 of epoch 0 has 1 batches, the position is batch 2; is it of another "
