@@ -11,6 +11,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -75,7 +76,8 @@ class LineBlocks {
     for (const std::filesystem::path& path : paths) {
       names.push_back(path_text(path));
       // On some systems, /dev/stdin cannot be read from the beginning again.
-      const bool is_kept = !std::filesystem::is_regular_file(path) || names.back().starts_with("/dev/");
+      std::error_code ignored;  // opening the file gives the reason
+      const bool is_kept = !std::filesystem::is_regular_file(path, ignored) || names.back().starts_with("/dev/");
       files_.push_back({.path = path, .is_kept = is_kept, .pieces = std::make_unique<LinePieces>(path)});
     }
     names_ = std::make_shared<const std::vector<std::string>>(std::move(names));
