@@ -6,6 +6,9 @@
 #include <fstream>
 #include <sstream>
 #include <string>
+#include <string_view>
+#include <system_error>
+#include <utility>
 
 #include "eigenformer/core/standard_streams.hpp"
 #include "eigenformer/core/thread_pool.hpp"
@@ -103,20 +106,15 @@ class Run {
       state_.saved = quality;
       save_model(arguments_.out, model, ef::options_to_json(arguments_).dump(2) + '\n');
     }
+    if (update > 0) state_.curves.validations.push_back({update, quality.perplexity, quality.bleu});
+    const bool stops = is_scheduled && count(model, update, quality);
+    // Reports come last: a checkpoint that is saved after one failed, because a disk is full, has the whole validation.
     std::printf("validation: perplexity %.2f  BLEU %.2f (%s)%s\n", quality.perplexity, quality.bleu,
                 std::string(ef::to_string(tokenizer)).c_str(), is_saved ? "  best so far, saved" : "");
     ef::flush_standard_output();
     log_validation(update, quality);
-    if (update > 0) state_.curves.validations.push_back({update, quality.perplexity, quality.bleu});
     plot(model);
-    if (!is_scheduled) return true;
-    if (arguments_.average_of == "best")
-      keep_if_best(state_.best_models, arguments_.average, checkpoints_of(arguments_.out), model, quality, update);
-    const bool is_best = quality.is_better_than(state_.best);
-    const bool is_lowest = state_.lowest_perplexity == 0 || quality.perplexity < state_.lowest_perplexity;
-    if (is_best) state_.best = quality;
-    if (is_lowest) state_.lowest_perplexity = quality.perplexity;
-    if (!state_.stopping.add(arguments_.stop_metric == "bleu" ? is_best : is_lowest)) return true;
+    if (!stops) return true;
     std::printf("no improvement in %lld validations: training stops\n", static_cast<long long>(arguments_.patience));
     return false;
   }
@@ -172,6 +170,16 @@ class Run {
   bool has_stopped() const { return state_.stopping.should_stop(); }
 
  private:
+  /// Counts a scheduled validation for --patience and --average-of. Returns whether training stops.
+  bool count(const Model& model, ef::Index update, const Quality& quality) {
+    if (arguments_.average_of == "best")
+      keep_if_best(state_.best_models, arguments_.average, checkpoints_of(arguments_.out), model, quality, update);
+    const bool is_best = quality.is_better_than(state_.best);
+    const bool is_lowest = state_.lowest_perplexity == 0 || quality.perplexity < state_.lowest_perplexity;
+    if (is_best) state_.best = quality;
+    if (is_lowest) state_.lowest_perplexity = quality.perplexity;
+    return state_.stopping.add(arguments_.stop_metric == "bleu" ? is_best : is_lowest);
+  }
   /// Writes --plot.
   void plot(const Model& model) const {
     if (arguments_.plot.empty()) return;
@@ -219,6 +227,42 @@ class Run {
   std::ofstream log_;
 };
 
+/// Returns whether two paths name one regular file, which may not exist yet.
+bool is_one_file(const std::filesystem::path& a, const std::filesystem::path& b) {
+  std::error_code error;
+  if (std::filesystem::exists(a, error) && !std::filesystem::is_regular_file(a, error)) return false;
+  if (std::filesystem::equivalent(a, b, error)) return true;
+  const std::filesystem::path real_a = std::filesystem::weakly_canonical(a, error);
+  if (error) return false;
+  const std::filesystem::path real_b = std::filesystem::weakly_canonical(b, error);
+  return !error && real_a == real_b;
+}
+
+/// Throws if --log or --plot cannot be written, or would replace a file that the run reads or writes itself.
+void check_reports(const TrainArguments& arguments) {
+  const std::pair<const char*, const std::string&> reports[] = {{"--log", arguments.log}, {"--plot", arguments.plot}};
+  const std::pair<const char*, const std::string&> others[] = {
+      {"--pairs", arguments.pairs},
+      {"--source", arguments.source},
+      {"--target", arguments.target},
+      {"--valid-pairs", arguments.valid_pairs},
+      {"--valid-source", arguments.valid_source},
+      {"--valid-target", arguments.valid_target},
+      {"--alignments", arguments.guided_alignment.links},
+      {"--subword-model", arguments.subwords.model},
+      {"--source-subword-model", arguments.source_subwords.model},
+      {"--target-subword-model", arguments.target_subwords.model},
+      {"--config", arguments.config},
+      {"--log", arguments.log}};
+  for (const auto& [report, path] : reports) {
+    if (path.empty()) continue;
+    for (const auto& [other, read] : others)
+      ef::check(other == std::string_view(report) || read.empty() || !is_one_file(path, read), report, " and ", other,
+                ": are one file, ", path, ", expected two");
+    ef::check_writable(path);
+  }
+}
+
 }  // namespace
 
 void train(const TrainArguments& arguments, ef::Ranks* ranks) {
@@ -229,8 +273,7 @@ void train(const TrainArguments& arguments, ef::Ranks* ranks) {
   ef::check(arguments.init.empty() || !std::filesystem::equivalent(arguments.init, arguments.out, missing),
             "--init and --out: are one folder, ", arguments.out,
             ", expected two: the first saved model would replace the initial one, and the run could not be resumed");
-  if (is_first && !arguments.log.empty()) ef::check_writable(arguments.log);
-  if (is_first && !arguments.plot.empty()) ef::check_writable(arguments.plot);
+  if (is_first) check_reports(arguments);
   ef::ThreadPool pool(threads_of(arguments.threads));
   TrainingData data = read_training_data(arguments, &pool, ranks);
   Model model = make_model(arguments, data.source, data.target);

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cmath>
 #include <cstdio>
+#include <exception>
 #include <limits>
 
 #include "eigenformer/core/standard_streams.hpp"
@@ -256,10 +257,21 @@ void train_model(Model& model, ef::StreamedBatches& batches, const TrainingSetti
     progress.add(update);
     run.state.next = batches.position();
     run.state.seconds = progress.seconds();
-    progress.print(validation_seconds);
-    if (settings.log) settings.log(progress.current());
-    const bool goes_on = !progress.validates() || validate(update, true);
-    if (settings.save && (progress.saves() || !goes_on)) settings.save(model, run);
+    std::exception_ptr failure;  // to print or to log, because a disk is full or the terminal closed
+    try {
+      progress.print(validation_seconds);
+      if (settings.log) settings.log(progress.current());
+    } catch (...) {
+      failure = std::current_exception();
+    }
+    bool goes_on = true;
+    try {
+      goes_on = !progress.validates() || validate(update, true);
+    } catch (...) {
+      if (failure == nullptr) throw;
+    }
+    if (settings.save && (failure != nullptr || progress.saves() || !goes_on)) settings.save(model, run);
+    if (failure != nullptr) std::rethrow_exception(failure);
     if (!goes_on) return false;
     if (!progress.is_last()) return true;
     if (progress.validates()) return false;

@@ -110,7 +110,8 @@ struct TrainingSettings {
   // because it was interrupted.
   std::function<bool(const Model&, const ef::TrainingProgress&, bool is_scheduled)> validate{};
   std::function<void(const Model&, const TrainingRun&)> save{};  // saves a checkpoint
-  std::function<void(const ef::TrainingProgress&)> log{};        // called after each update
+  // Called after each update. If it throws, the run is validated and saved as usual before it ends.
+  std::function<void(const ef::TrainingProgress&)> log{};
 };
 
 /// Returns the options of a run's updates. They depend on the settings and the corpus alone.
