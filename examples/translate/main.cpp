@@ -296,8 +296,12 @@ int run_program(int argc, char** argv, ProgramRanks& ranks) {
     app.parse(argc, argv);
     if (*train_command) ranks.join();
     has_stored = *train_command && ranks.is_first() && read_stored_arguments(train_arguments);
-    if (has_stored) app.parse(command_line_of(train_arguments));  // checks the stored options
-    if (has_stored) app.parse(argc, argv);
+    if (has_stored) {
+      const TrainArguments stored = train_arguments;
+      app.parse(command_line_of(stored));  // checks the stored options
+      train_arguments = stored;
+      app.parse(argc, argv);
+    }
   } catch (const CLI::ParseError& error) {
     if (!ranks.is_first()) return error.get_exit_code() == 0 ? 0 : 1;  // rank 0 prints the message
     if (error.get_exit_code() == 0) return app.exit(error);            // --help

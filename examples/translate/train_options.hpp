@@ -23,7 +23,7 @@ void add_replay_options(CLI::App* command, ReplayArguments& arguments);
 bool read_stored_arguments(TrainArguments& arguments);
 
 /// Returns a command line with the options that differ from the defaults, as CLI::App::parse takes it. Parsing it
-/// checks stored options as typed ones.
+/// checks stored options as typed ones. Lists may come back in another order.
 std::vector<std::string> command_line_of(const TrainArguments& arguments);
 
 /// Throws if the arguments are incomplete, out of range or contradictory. Stored arguments need this check too.

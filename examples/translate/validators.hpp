@@ -33,7 +33,10 @@ inline CLI::Validator whole_in(std::uint64_t smallest, std::uint64_t largest) {
         // CLI11 would read a number that begins with 0 as octal.
         const bool is_decimal = error == std::errc() && parsed == end && std::to_string(number) == given;
         const bool accepted = is_decimal && number >= smallest && number <= largest;
-        return accepted ? std::string() : "is " + given + ", expected a whole number from " + range;
+        const bool has_zeros = error == std::errc() && parsed == end && !is_decimal;
+        return accepted ? std::string()
+                        : "is " + given + ", expected a whole number from " + range +
+                              (has_zeros ? ", without leading zeros" : "");
       },
       range);
 }
