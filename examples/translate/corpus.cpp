@@ -314,8 +314,8 @@ TrainingData read_training_data(const TrainArguments& arguments, ef::Threads* th
     if (ranks != nullptr) encoder->share_counts(*ranks);
     if (encoder->total().pairs > reported) print_counts(*encoder, skipped);
   };
-  ef::check(encoder->total().skipped == 0 || batches.buffered_pairs() > 0, name,
-            ": no training pair has at most ", arguments.max_length, " tokens (--max-length)");
+  ef::check(encoder->total().skipped == 0 || batches.buffered_pairs() > 0, name, ": no training pair has at most ",
+            arguments.max_length, " tokens (--max-length)");
   const std::string& validation_name =
       has_validation(arguments) ? or_else(arguments.valid_pairs, arguments.valid_source) : name;
   ef::check(validation.size() > 0 || validating.skipped() == 0, validation_name, ": no validation pair has at most ",

@@ -21,8 +21,8 @@ std::vector<ef::WordAlignment> read_links(const EvaluateArguments& arguments, co
             "--alignments: links are between words, but this model has subwords");
   check_layer_and_head(model, arguments.layer, arguments.head);
   std::vector<ef::WordAlignment> links = ef::read_alignments(arguments.alignments);
-  ef::check(links.size() == corpus.source.size(), arguments.alignments, ": has ", links.size(), " alignments, expected ",
-            corpus.source.size(), ", one per sentence");
+  ef::check(links.size() == corpus.source.size(), arguments.alignments, ": has ", links.size(),
+            " alignments, expected ", corpus.source.size(), ", one per sentence");
   for (std::size_t i = 0; i < links.size(); ++i) {
     const TokenPair pair = tokenize_pair(model, corpus.source[i], corpus.target[i]);
     ef::StoredAlignments().add(links[i], static_cast<ef::Index>(pair.source.size()),

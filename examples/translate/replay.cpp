@@ -78,8 +78,8 @@ void check_reached(const ReplayArguments& arguments, const ef::Checkpoint& last,
   const bool is_over = (of_run.updates > 0 && last.update() >= of_run.updates) ||
                        (of_run.minutes > 0 && state.training.seconds >= 60 * of_run.minutes) ||
                        state.stopping.should_stop();
-  ef::check(!is_over || arguments.update <= last.update(), "replay: --update is ", arguments.update, ", but the run in ",
-            arguments.model, " has ", last.update(), " updates");
+  ef::check(!is_over || arguments.update <= last.update(), "replay: --update is ", arguments.update,
+            ", but the run in ", arguments.model, " has ", last.update(), " updates");
 }
 
 /// Returns the state of the run in its newest checkpoint before the update. If there is none, the replay must start

@@ -124,7 +124,7 @@ struct DecodingOptions {
   Token begin_token = Vocabulary::begin;  // the decoder's first input
   EndTokens end_token{};                  // any of them ends a sequence; Vocabulary::end by default
   Token unk_token = Vocabulary::unknown;
-  // First tokens of each sentence's hypotheses; empty: none. A prefix that is longer than the maximum length is cut off.
+  // First tokens of each sentence's hypotheses; empty: none. A prefix longer than the maximum length is cut off.
   std::span<const std::vector<Token>> target_prefix{};
 
   Index max_decoding_length = 256;  // maximum number of tokens, without the end token
