@@ -88,6 +88,16 @@ for name, options, settings in (("plain", [], ((2, 1), (4, 1), (8, 1), (2, 3), (
         print(f"{name}: {ranks} ranks with {each} batches each equal one process", flush=True)
 
 
+# Each rank encodes some blocks of each buffer. Together they count the pairs that are too long, each once.
+(scratch / "long.tsv").write_text(("a b\tc\n" * 7 + "a b c d e\tc\n") * 80)
+for epochs in ("1", "2"):
+    printed = run(command(2, "many", "--pairs", "long.tsv", "--valid-pairs", "pairs.tsv", "--tokens", "words", "--layers",
+                          "1", "--width", "16", "--max-length", "4", "--shuffle-buffer", "64", "--epochs", epochs,
+                          "--threads", "1"))
+    counts = [line for line in printed.splitlines() if "4 tokens (--max-length)" in line]
+    check("read so far" in counts[0] and ": 80 of training, " in counts[-1], printed)
+
+
 def pid_of(rank, parent):
     """Returns the process id of a rank below mpirun; None if it has not begun or has ended."""
     names = (f"OMPI_COMM_WORLD_RANK={rank}".encode(), f"PMI_RANK={rank}".encode())  # of Open MPI, of MPICH

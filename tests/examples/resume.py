@@ -14,6 +14,7 @@ import sys
 import time
 import zlib
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background, programs would inherit that it is ignored
 program, scratch = sys.argv[1], pathlib.Path(sys.argv[2])
 seed = int(sys.argv[3]) if len(sys.argv) > 3 else random.randrange(1 << 30)
 print("seed", seed, flush=True)
@@ -134,6 +135,12 @@ for name, model in MODELS.items():
         replayed += 1
 print("replayed", replayed, "updates", flush=True)
 run([program, "replay", "--model", "transformer", "--update", "3", "--pair", "100000"], 1)
+for limit in (["--epochs", "2"], ["--updates", "5"]):
+    run(command("over", 1, *OPTIONS, *MODELS["transformer"], "--updates", "0", *limit, "--checkpoint-every", "0"))
+    [done] = [int(entry.name[len("update-"):]) for entry in (scratch / "over" / "checkpoints").iterdir()]
+    run([program, "replay", "--model", "over", "--update", str(done)])
+    printed = run([program, "replay", "--model", "over", "--update", str(done + 1)], 1)
+    check(f"--update is {done + 1}, but the run in over has {done} updates" in printed, printed)
 run([program, "replay", "--model", str(scratch / "nothing"), "--update", "3"], 1)
 
 # A streamed corpus comes in another order, and each update has pairs of one buffer.
@@ -156,6 +163,30 @@ if kill(process, signal.SIGTERM, 0, 1):
     check(process.returncode == 0, f"SIGTERM gave exit code {process.returncode}")
 checkpoints = scratch / "stopped" / "checkpoints"
 check(len(list(checkpoints.iterdir())) > 0, "SIGTERM left no checkpoint")
+
+# So does SIGHUP. A signal that the program was started to ignore stays ignored.
+process = subprocess.Popen(command("hung", 2, *OPTIONS, *MODELS["transformer"]), cwd=scratch,
+                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+if kill(process, signal.SIGHUP, 0, 1):
+    check(process.returncode == 0, f"SIGHUP gave exit code {process.returncode}")
+run(command("hung", 2, "--resume"))
+check(outcome("hung")[:2] == outcome("transformer")[:2], "hung: the parameters differ")
+process = subprocess.Popen(command("ignoring", 2, *OPTIONS, *MODELS["transformer"]), cwd=scratch,
+                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                           preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN))
+time.sleep(0.2)
+process.send_signal(signal.SIGINT)
+printed = process.communicate()[0]
+check(process.returncode == 0 and outcome("ignoring") == outcome("transformer"), f"ignoring: {printed}")
+
+# Ctrl-C ends subcommands that have nothing to save, also while they wait for input. Scripts see that they failed.
+with subprocess.Popen([program, "run", "--model", "transformer"], cwd=scratch, stdin=subprocess.PIPE,
+                      stdout=subprocess.PIPE, text=True) as process:
+    process.stdin.write("a b1\n")
+    process.stdin.flush()
+    process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    check(process.wait(timeout=60) == -signal.SIGINT, f"run: Ctrl-C gave exit code {process.returncode}")
 
 # The validation of a stopped run changes nothing for the updates, the best models and the early stopping after it.
 patient = MODELS["recurrent"]
@@ -202,6 +233,13 @@ newest = max(checkpoints.iterdir())
 printed = run(command("stopped", 1, "--resume", "--updates", str(UPDATES)))
 check("skipped a checkpoint" in printed and str(pathlib.Path(newest.name) / "model.safetensors") in printed, printed)
 
+# If no checkpoint is usable, a run does not begin again, which would replace them.
+shutil.copytree(scratch / "stopped", scratch / "unusable")
+for file in (scratch / "unusable" / "checkpoints").glob("*/optimizer.safetensors"):
+    file.write_bytes(b"damaged")
+printed = run(command("unusable", 1, "--resume", *OPTIONS, *MODELS["transformer"]), 1)
+check("--resume: no checkpoint in unusable can be used; without --resume" in printed, printed)
+
 # A run that is resumed with more updates has another schedule from there on. Replay follows it.
 short = ["5" if option == str(UPDATES) else option for option in OPTIONS]
 run(command("extended", 1, *short, *MODELS["transformer"]))
@@ -217,7 +255,7 @@ for checkpoint in sorted(checkpoints.iterdir())[:-1]:
 printed = run([program, "replay", "--model", "extended", "--update", "2"], 1)
 check("the run was resumed with other options after update 5" in printed, printed)
 
-# Options and data must be those of the run.
+# Options and data must be those of the run, also for replay, from a checkpoint or from the beginning.
 (scratch / "links.txt").write_text((scratch / "links.txt").read_text().replace("0-0 3-3", "0-0"))
 for name in ("recurrent", "streamed"):
     printed = run(command(name, 1, "--resume"), 1)
@@ -228,6 +266,9 @@ pairs = (scratch / "pairs.tsv").read_text()
 (scratch / "pairs.tsv").write_text(pairs.replace("b1", "b2"))
 printed = run(command("transformer", 1, "--resume"), 1)
 check("are not those that the run in transformer was begun with" in printed, printed)
+for update in (1, UPDATES):
+    printed = run([program, "replay", "--model", "transformer", "--update", str(update)], 1)
+    check("are not those that the run was begun with" in printed, printed)
 (scratch / "pairs.tsv").write_text(pairs)
 
 # The same holds for the validation pairs and the initial model. Only the initial model's vocabularies are printed.

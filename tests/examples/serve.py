@@ -9,6 +9,7 @@ import math
 import pathlib
 import random
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -79,6 +80,7 @@ def check_answers(server):
     check(texts(body) == [["词一"]] and not body["results"][0]["hypotheses"][0]["ended"], body)
     check(texts(translate(server, sentence(1, 2), end_token="它")) == [["词一"]], "end_token")
     check(texts(translate(server, sentence(1, 2), end_token=["一", "它"])) == [["词"]], "end_token")
+    check(texts(translate(server, sentence(1, 2), end_token="</s>")) == [[translation(1, 2)]], "end_token")
     check("一" not in texts(translate(server, sentence(1, 2), suppress_sequences=["一"]))[0][0], "suppress_sequences")
 
     # Attention and influence.
@@ -435,6 +437,16 @@ def check_limits(program, models):
     check(failed.returncode == 1 and "config.json" in failed.stderr, failed)
 
 
+def check_strange_name(program, models):
+    """A folder's name need not be UTF-8."""
+    strange = models.parent / "strange" / b"caf\xe9".decode(errors="surrogateescape")
+    shutil.copytree(models / "first", strange)
+    with Server(program, strange.parent, model=strange.name) as server:
+        listed = json.loads(server.ask("GET", "/models")[2])
+        check(listed == {"default": "caf\ufffd", "models": ["caf\ufffd"]}, listed)
+        check(texts(translate(server, sentence(1, 2))) == [[translation(1, 2)]], "a folder whose name is not UTF-8")
+
+
 resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, resource.getrlimit(resource.RLIMIT_NOFILE)[1]),) * 2)
 failed = subprocess.run([program, "serve", "--model", models / "first", "--port", "0", "--host", "256.0.0.1"],
                         capture_output=True, text=True)
@@ -447,6 +459,7 @@ with Server(program, models) as server:
     check_answers(server)
     check(server.stop() == (0, ""), "SIGTERM")
 check_hosts(program, models)
+check_strange_name(program, models)
 check_limits(program, models)
 check_clients(program, models)
 print("all checks passed")

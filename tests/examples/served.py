@@ -62,11 +62,12 @@ def train(program, scratch):
 
 
 class Server:
-    """A server of the first model, on a free port."""
+    """A server of a model, on a free port."""
 
-    def __init__(self, program, models, *options):
-        self.process = subprocess.Popen([program, "serve", "--model", str(models / "first"), "--port", "0", "--threads",
-                                         "1", *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    def __init__(self, program, models, *options, model="first"):
+        self.process = subprocess.Popen([program, "serve", "--model", str(models / model), "--port", "0", "--threads",
+                                         "1", *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                                        errors="replace")
         line = self.process.stdout.readline()
         if not line.startswith(("http://127.0.0.1:", "http://0.0.0.0:")):
             sys.exit(f"serve printed {line}{self.process.stderr.read()}")

@@ -102,6 +102,20 @@ file(SHA256 ${folder}/repeated/model.safetensors second)
 if(NOT first STREQUAL second)
   message(SEND_ERROR "a run repeated from its training.json gave another model")
 endif()
+# A stored run is accepted again, with every kind of option, and keeps them all.
+file(MAKE_DIRECTORY ${folder}/stored)
+succeeds("saved" train --pairs pairs.tsv --out stored/first --updates 2 --minutes 3.5 --freeze encoder.* --freeze *.bias
+         --freeze decoder.layers.0.* --post-norm --checkpoint-activations --source-tokens words --target-tokens characters
+         --rate 1e-9 --weight-decay 0 --optimizer adamw --width 32 --heads 2 --shuffle-buffer 16 --seed 18446744073709551615
+         --average 2 --joint-vocabulary --dropout 0.07 --log log.csv)
+succeeds("saved" train --config stored/first/training.json --out stored/second)
+file(READ ${folder}/stored/first/training.json first)
+file(READ ${folder}/stored/second/training.json second)
+string(REPLACE "stored/second" "stored/first" second "${second}")
+if(NOT first STREQUAL second)
+  message(SEND_ERROR "a run repeated from its training.json stored\n${second}instead of\n${first}")
+endif()
+succeeds("resumed after update 2" train --resume --out stored/first --updates 3)
 # A run in bfloat16 is stored, and repeated with another number of threads.
 succeeds("best so far, saved" train --config configured/training.json --out mixed --precision bfloat16)
 file(READ ${folder}/mixed/training.json stored)
@@ -181,6 +195,28 @@ endif()
 fails_with("--batch-tokens: is 64, expected more than --max-length, 256, because" train --pairs pairs.tsv --out new
            --updates 1 --batch-tokens 64 --shuffle-buffer 16)
 
+# Pairs of a stream that are too long are counted as they are read, each once.
+set(pairs "")
+foreach(i RANGE 1 80)
+  string(REPEAT "a b.\tc\n" 7 short)
+  string(APPEND pairs "${short}one two three four five six seven eight nine.\td\n")
+endforeach()
+file(WRITE ${folder}/mixed.tsv "${pairs}")
+foreach(epochs IN ITEMS 1 2)
+  succeeds("9 tokens .--max-length.: [0-9]+ of training .of the 64 read so far.*9 tokens .--max-length.: 80 of training, 0"
+           train --pairs mixed.tsv --valid-pairs pairs.tsv --out streamed --epochs ${epochs} --width 16 --layers 1
+           --max-length 9 --shuffle-buffer 64)
+endforeach()
+# The first buffer may hold only pairs that are too long; so may all.
+string(REPEAT "one two three four five six seven eight nine.\td\n" 99 long_pairs)
+file(WRITE ${folder}/long_first.tsv "${long_pairs}a b.\tc\n")
+succeeds("16 of training .of the 16 read so far.*99 of training, 0 of validation" train --pairs long_first.tsv
+         --valid-pairs pairs.tsv --out streamed --epochs 2 --schedule cosine --width 16 --layers 1 --max-length 9
+         --shuffle-buffer 16)
+file(WRITE ${folder}/all_long.tsv "${long_pairs}")
+fails_with("all_long.tsv: no training pair has at most 9 tokens" train --pairs all_long.tsv --valid-pairs pairs.tsv
+           --out new --epochs 2 --max-length 9 --shuffle-buffer 16)
+
 file(WRITE ${folder}/no_tab.tsv "a\tb\nno tab here\n")
 file(WRITE ${folder}/empty.tsv "")
 string(ASCII 255 bad_byte)
@@ -215,6 +251,8 @@ foreach(option IN ITEMS epochs updates width layers heads feed-forward batch-tok
                --${option} ${given})
   endforeach()
 endforeach()
+fails_with("--updates: is 010, expected a whole number from 0 to 1000000000, without leading zeros" train --pairs pairs.tsv
+           --out new --updates 010)
 foreach(given IN ITEMS -1 18446744073709551616 1.5)
   fails_with("--seed: is ${given}, expected a whole number from 0" train --pairs pairs.tsv --out new --seed=${given})
 endforeach()
@@ -224,6 +262,25 @@ endforeach()
 fails_with("--batch-tokens: is 3, expected at least 6" train --pairs pairs.tsv --out new --updates 1 --batch-tokens 3)
 file(WRITE ${folder}/unknown.json "{\"widht\": 64}")
 fails_with("unknown.json.*widht" train --pairs pairs.tsv --out new --config unknown.json)
+# Stored options have the ranges of typed ones, and exclude each other in the same way.
+foreach(stored IN ITEMS "dropout|5|--dropout: is 5[.0]*, expected a number from 0 to 0.9"
+                        "width|9000|--width: is 9000, expected a whole number from 1 to 8192"
+                        "schedule|\"square\"|--schedule: square not in"
+                        "source|\"pairs.tsv\"|--source requires --target")
+  string(REPLACE "|" ";" stored "${stored}")
+  list(POP_FRONT stored name value expected)
+  file(WRITE ${folder}/stored.json "{\"${name}\": ${value}}")
+  fails_with("${expected}" train --pairs pairs.tsv --out new --updates 1 --config stored.json)
+endforeach()
+fails_with("--out: invalid UTF-8 at byte 3" train --pairs pairs.tsv --updates 1 --out new${bad_byte})
+fails_with("--init and --out: are one folder, shaped/[.], expected two" train --pairs pairs.tsv --updates 1 --init shaped
+           --out shaped/.)
+fails_with("--log and --pairs: are one file, ./pairs.tsv, expected two" train --pairs pairs.tsv --updates 1 --out new
+           --log ./pairs.tsv)
+fails_with("--plot and --valid-pairs: are one file" train --pairs pairs.tsv --valid-pairs two.tsv --updates 1 --out new
+           --plot two.tsv)
+fails_with("--plot and --log: are one file, ./report, expected two" train --pairs pairs.tsv --updates 1 --out new
+           --log report --plot ./report)
 file(WRITE ${folder}/preset.json "{\"preset\": \"huge\"}")
 fails_with("--width, --heads: the width is 128, expected a multiple of the number of heads, 3" train --pairs pairs.tsv
            --out new --updates 1 --heads 3)
@@ -266,6 +323,9 @@ fails_with("--layer: is 9, the model has 4 decoder layers" align --model model -
 fails_with("--head: is 9, the model has 4 heads" evaluate --model model --source source.txt
            --reference target.txt --alignments links.txt --head 9)
 fails_with("--layer: is 9, the model has 4 decoder layers" replay --model averaged --update 1 --pair 1 --layer 9)
+file(WRITE ${folder}/from_1.txt "1-1\n1-1 3-5\n")
+fails_with("from_1.txt:2: the link 3-5 leaves the pair, which has 3 source tokens and 5 target tokens" evaluate
+           --model model --source source.txt --reference target.txt --alignments from_1.txt)
 fails_with("nowhere.txt" evaluate --model model --source source.txt --reference nowhere.txt)
 
 # --- Lines of the input ---
@@ -359,6 +419,8 @@ fails_with("--min-decoding-length: is 600, expected at most 512, which is .* the
 # Several end tokens.
 input_gives(0 "词一\n词二\n" "^$" source.txt run --model learnt --end-token 它 --end-token 。)
 input_gives(0 "词\n词\n" "^$" source.txt run --model learnt --end-token 一 --end-token 二 --beam-size 1)
+input_gives(0 "${two}" "^$" source.txt run --model learnt --end-token "</s>")
+input_gives(0 "词一\n词二\n" "^$" source.txt run --model learnt --end-token 它 --end-token "</s>")
 fails_with("--end-token: .它词. is not one of the model's target tokens" run --model learnt --end-token 它词)
 # --stream prints the same text: with scores, for samples and after a prefix.
 input_gives(0 "${two}" "^$" source.txt run --model learnt --stream)
@@ -371,7 +433,10 @@ fails_with("--suppress: .xyz. has a token that the model does not know" run --mo
 file(WRITE ${folder}/one_prefix.txt "词\n")
 input_gives(1 "词一它一。\n" "^translate: one_prefix.txt: has 1 lines, fewer than the input\n$" source.txt
             run --model learnt --target-prefix one_prefix.txt)
-fails_with("no_prefix.txt: cannot be opened" run --model learnt --target-prefix no_prefix.txt)
+file(WRITE ${folder}/three_prefixes.txt "词\n\n词\n")
+input_gives(1 "${two}" "^translate: three_prefixes.txt: has more lines than the input, which has 2\n$" source.txt
+            run --model learnt --target-prefix three_prefixes.txt)
+fails_with("no_prefix.txt: cannot be opened: there is no such file" run --model learnt --target-prefix no_prefix.txt)
 fails_with("2.*3|3.*2" score --model learnt --source source.txt --target three.txt)
 fails_with("late.txt:280: the sentence has 600" score --model learnt --source late.txt --target late.txt)
 

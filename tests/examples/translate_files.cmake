@@ -88,6 +88,9 @@ run_shell("mknod null c 1 3 && mknod full c 1 7 && echo > null")
 if(result EQUAL 0)
   succeeds("^c" "${align} --svg null > printed && ls -l null")
   fails_with("full: the disk is full" "${align} --svg full")
+  # The run is saved before a full disk ends it.
+  fails_with("--log: full: cannot be written" "${train} --pairs pairs.tsv --updates 40 --out logged --log full")
+  succeeds("resumed after update 1" "${train} --out logged --resume --updates 2 --log null")
 else()
   message(STATUS "skipped: devices cannot be made here")
 endif()
@@ -97,6 +100,8 @@ foreach(command IN ITEMS "${align} --svg" "$translate demo --svg")
     message(SEND_ERROR "${command} nowhere/a.svg: worked before it failed:\n${output}")
   endif()
 endforeach()
+
+fails_with("loop: cannot be opened: too many symbolic links" "ln -s loop loop && ${train} --pairs loop --updates 1 --out new")
 
 # --- Standard streams ---
 

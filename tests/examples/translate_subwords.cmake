@@ -136,6 +136,16 @@ file(SHA256 ${folder}/joint/source.spm joint)
 if(NOT again STREQUAL joint)
   message(SEND_ERROR "--subword-model: the folder holds another model")
 endif()
+# A model with a piece that a line of a vocabulary's file cannot hold, in the format of Protocol Buffers.
+string(ASCII 10 9 10 5 60 117 110 107 62 24 2 unknown) # "<unk>"
+string(ASCII 10 7 10 3 60 115 62 24 3 begin)           # "<s>"
+string(ASCII 10 8 10 4 60 47 115 62 24 3 end)          # "</s>"
+string(ASCII 10 5 10 3 97 10 98 broken)                # "a", line feed, "b"
+file(WRITE ${folder}/broken.spm "${unknown}${begin}${end}${broken}")
+fails_with("broken.spm: the token .a.nb. has a line break" train --pairs pairs.tsv --out no --subword-model broken.spm
+           --updates 1)
+fails_with("--batch-tokens: is 64, expected more than --max-length, 256, because subwords are split at random" train
+           --pairs pairs.tsv --out no --subword-model first/source.spm --bpe-dropout 0.1 --batch-tokens 64 --updates 1)
 fails_with("nowhere.spm" train --pairs pairs.tsv --out no --subword-model nowhere.spm)
 fails_with("pairs.tsv: is no SentencePiece model" train --pairs pairs.tsv --out no --source-subword-model pairs.tsv)
 file(WRITE ${folder}/joint/source.spm "damaged")

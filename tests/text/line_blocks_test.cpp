@@ -125,6 +125,8 @@ TEST_CASE("blocks of faulty files are refused, with any number of threads", "[te
   }
   CHECK(scan_message({folder / "missing"}).starts_with(name("missing") + ": cannot be opened"));
   CHECK(scan_message({folder / ""}).find("it is a folder") != std::string::npos);
+  const std::string too_long(5000, 'a');
+  CHECK(scan_message({folder / too_long}).starts_with(name(too_long.c_str()) + ": cannot be opened"));
   CHECK_THROWS_AS(ef::LineBlocks({}), ef::Error);
   CHECK_THROWS_AS(ef::LineBlocks({folder / "good"}, {.block_lines = 0}), ef::Error);
 }
