@@ -232,10 +232,11 @@ bool is_one_file(const std::filesystem::path& a, const std::filesystem::path& b)
   std::error_code error;
   if (std::filesystem::exists(a, error) && !std::filesystem::is_regular_file(a, error)) return false;
   if (std::filesystem::equivalent(a, b, error)) return true;
-  const std::filesystem::path real_a = std::filesystem::weakly_canonical(a, error);
-  if (error) return false;
-  const std::filesystem::path real_b = std::filesystem::weakly_canonical(b, error);
-  return !error && real_a == real_b;
+  const auto real = [&](const std::filesystem::path& path) {
+    return std::filesystem::weakly_canonical(std::filesystem::absolute(path, error), error);
+  };
+  const std::filesystem::path real_a = real(a);
+  return !error && real_a == real(b) && !error;
 }
 
 /// Throws if --log or --plot cannot be written, or would replace a file that the run reads or writes itself.

@@ -136,8 +136,8 @@ for name, model in MODELS.items():
 print("replayed", replayed, "updates", flush=True)
 run([program, "replay", "--model", "transformer", "--update", "3", "--pair", "100000"], 1)
 for limit in (["--epochs", "2"], ["--updates", "5"]):
-    run(command("over", 1, *OPTIONS, *MODELS["transformer"], "--updates", "0", *limit, "--checkpoint-every", "0"))
-    [done] = [int(entry.name[len("update-"):]) for entry in (scratch / "over" / "checkpoints").iterdir()]
+    run(command("over", 1, *OPTIONS[:8], *MODELS["transformer"], *limit))
+    [done] = [int(entry.name[len("update-"):].split(".")[0]) for entry in (scratch / "over" / "checkpoints").iterdir()]
     run([program, "replay", "--model", "over", "--update", str(done)])
     printed = run([program, "replay", "--model", "over", "--update", str(done + 1)], 1)
     check(f"--update is {done + 1}, but the run in over has {done} updates" in printed, printed)

@@ -17,7 +17,7 @@ succeeds("\n.*\n" run --model model)
 succeeds("BLEU.*nrefs:1.*chrF" evaluate --model model --source source.txt --reference target.txt)
 succeeds("word1" align --model model --source "word1 other1." --target "词一它一。" --layer 1 --head 2 --svg a.svg)
 # Every reading in every view, and the same subcommands with recurrent models.
-file(WRITE ${folder}/links.txt "0-0 1-2\n0-0 1-2\n")
+file(WRITE ${folder}/links.txt "0-0 1-1\n0-0 1-1\n")
 succeeds("exact match.*alignment error rate" evaluate --model model --source source.txt --reference target.txt
          --alignments links.txt --layer 2)
 succeeds("\tword1\tother1\t[^\t]*\t</s>\n词一它一\t0" align --model model --source "word1 other1." --target "词一它一。" --view matrix)
@@ -210,7 +210,7 @@ endforeach()
 # The first buffer may hold only pairs that are too long; so may all.
 string(REPEAT "one two three four five six seven eight nine.\td\n" 99 long_pairs)
 file(WRITE ${folder}/long_first.tsv "${long_pairs}a b.\tc\n")
-succeeds("16 of training .of the 16 read so far.*99 of training, 0 of validation" train --pairs long_first.tsv
+succeeds("of training .of the [0-9]+ read so far.*99 of training, 0 of validation" train --pairs long_first.tsv
          --valid-pairs pairs.tsv --out streamed --epochs 2 --schedule cosine --width 16 --layers 1 --max-length 9
          --shuffle-buffer 16)
 file(WRITE ${folder}/all_long.tsv "${long_pairs}")
@@ -302,7 +302,7 @@ fails_with("--score: needs --context attention" train --pairs pairs.tsv --out ne
            --context initial --score dot)
 file(WRITE ${folder}/cell.json "{\"cell\": \"lstm\"}")
 fails_with("--cell: needs --model recurrent" train --pairs pairs.tsv --out new --updates 1 --config cell.json)
-fails_with("--preset: is huge" train --pairs pairs.tsv --out new --config preset.json)
+fails_with("--preset: huge not in" train --pairs pairs.tsv --out new --config preset.json)
 fails_with("--precision: is \"float32\", but the run in mixed was begun with \"bfloat16\"" train --out mixed --resume
            --updates 3 --precision float32)
 fails_with("needs --updates or --epochs" train --pairs pairs.tsv --out new --minutes 1 --schedule cosine)
@@ -324,7 +324,7 @@ fails_with("--head: is 9, the model has 4 heads" evaluate --model model --source
            --reference target.txt --alignments links.txt --head 9)
 fails_with("--layer: is 9, the model has 4 decoder layers" replay --model averaged --update 1 --pair 1 --layer 9)
 file(WRITE ${folder}/from_1.txt "1-1\n1-1 3-5\n")
-fails_with("from_1.txt:2: the link 3-5 leaves the pair, which has 3 source tokens and 5 target tokens" evaluate
+fails_with("from_1.txt:2: the link 3-5 leaves the pair, which has 3 source tokens and 2 target tokens" evaluate
            --model model --source source.txt --reference target.txt --alignments from_1.txt)
 fails_with("nowhere.txt" evaluate --model model --source source.txt --reference nowhere.txt)
 

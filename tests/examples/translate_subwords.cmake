@@ -141,7 +141,9 @@ string(ASCII 10 9 10 5 60 117 110 107 62 24 2 unknown) # "<unk>"
 string(ASCII 10 7 10 3 60 115 62 24 3 begin)           # "<s>"
 string(ASCII 10 8 10 4 60 47 115 62 24 3 end)          # "</s>"
 string(ASCII 10 5 10 3 97 10 98 broken)                # "a", line feed, "b"
-file(WRITE ${folder}/broken.spm "${unknown}${begin}${end}${broken}")
+string(ASCII 18 2 24 1 training)                       # type unigram
+string(ASCII 26 2 24 1 normalisation)                  # adds a dummy prefix
+file(WRITE ${folder}/broken.spm "${unknown}${begin}${end}${broken}${training}${normalisation}")
 fails_with("broken.spm: the token .a.nb. has a line break" train --pairs pairs.tsv --out no --subword-model broken.spm
            --updates 1)
 fails_with("--batch-tokens: is 64, expected more than --max-length, 256, because subwords are split at random" train

@@ -222,6 +222,11 @@ TEST_CASE("streams refuse empty corpora, faulty blocks and positions that do not
   CHECK(message_of([&] { empty.next(); }) == "StreamedBatches: the corpus has no pairs");
   ef::StreamedBatches two_empty(2, none, {.buffer_blocks = 1});
   CHECK(message_of([&] { two_empty.next(); }) == "StreamedBatches: the corpus has no pairs");
+  // The only pair is found, even if it comes first in one epoch and last in the next.
+  const ef::EncodedPairs pair = one(0, 0);
+  ef::StreamedBatches rare(9, [&](ef::Index, ef::Index block) { return block == 4 ? pair : none(0, 0); },
+                           {.buffer_blocks = 1});
+  for (int i = 0; i < 50; ++i) CHECK(rare.next().source.sequences() == 1);
   ef::StreamedBatches stream(1, one);
   CHECK(message_of([&] { stream.seek({.epoch = 0, .batch = 2}); }) ==
         "StreamedBatches::seek: buffer 0 of epoch 0 has 1 batches, the position is batch 2; is it of another "
