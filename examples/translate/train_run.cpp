@@ -270,8 +270,8 @@ void train(const TrainArguments& arguments, ef::Ranks* ranks) {
   const bool is_first = ranks == nullptr || ranks->rank() == 0;  // it alone writes, resumes and validates
   check_subword_options(arguments);
   if (is_first) check_saving(arguments.out);
-  std::error_code missing;
-  ef::check(arguments.init.empty() || !std::filesystem::equivalent(arguments.init, arguments.out, missing),
+  std::error_code error;  // a folder that does not exist is another one
+  ef::check(arguments.init.empty() || !std::filesystem::equivalent(arguments.init, arguments.out, error),
             "--init and --out: are one folder, ", arguments.out,
             ", expected two: the first saved model would replace the initial one, and the run could not be resumed");
   if (is_first) check_reports(arguments);
