@@ -145,7 +145,7 @@ std::string precise_percent(float weight) {
   return std::to_string(tenths / 10) + '.' + std::to_string(tenths % 10);
 }
 
-constexpr std::string_view style = R"(<style>
+constexpr std::string_view heat_map_style = R"(<style>
 text { font: 14px 'Helvetica Neue', Arial, 'Noto Sans', 'PingFang SC', 'Hiragino Sans GB', 'Microsoft YaHei',
   'Noto Sans CJK SC', 'Source Han Sans SC', sans-serif; fill: #1f2937; }
 text.title { font-size: 17px; font-weight: bold; }
@@ -202,7 +202,7 @@ std::string svg_heat_map(const Matrix<float>& weights, Labels row_labels, Labels
   const Index width = std::max({last_label, scale_end, title_end}) + padding;
   const Index height = bottom + 3 * gap + padding;
 
-  std::string svg = svg_begin(width, height, heading, style);
+  std::string svg = svg_begin(width, height, heading, heat_map_style);
   svg += rectangle(0, 0, width, height, " fill=\"#ffffff\"");
   svg += svg_text(padding, padding + 16, "title", heading);
   for (Index c = 0; c < weights.cols(); ++c)
