@@ -44,8 +44,9 @@ EIGEN_ALWAYS_INLINE P as_rounded(P x) {
   if constexpr (std::is_arithmetic_v<P>) {
     // asm would prevent vectorisation, and GCC's vectoriser drops __builtin_assoc_barrier.
 #if defined(__ASSOCIATIVE_MATH__) || defined(_M_FP_FAST)
-    const auto bits = detail::bits_of(x);
-    return detail::bit_cast<P>(bits ^ detail::unknown_zero<std::remove_const_t<decltype(bits)>>);
+    const auto bits = eigenformer::detail::bits_of(x);
+    using Bits = std::remove_const_t<decltype(bits)>;
+    return eigenformer::detail::bit_cast<P>(bits ^ eigenformer::detail::unknown_zero<Bits>);
 #else
     return x;
 #endif
