@@ -134,7 +134,8 @@ struct ParameterRun {
     if (entries[0] < 0) return EntryOrder::other;
     if (simd::in_sequence<count, 0>(entries)) return EntryOrder::same;
     if (simd::in_sequence<count, 1>(entries)) return EntryOrder::rising;
-    if (simd::in_sequence<count, -1>(entries)) return EntryOrder::falling;
+    // A last entry of -1 continues a falling sequence too, but means that the function reads none.
+    if (entries[count - 1] >= 0 && simd::in_sequence<count, -1>(entries)) return EntryOrder::falling;
     return EntryOrder::other;
   }
 };
