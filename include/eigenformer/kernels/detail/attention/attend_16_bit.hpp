@@ -132,6 +132,16 @@ void repair(const AttentionCall<Eigen::bfloat16, Eigen::bfloat16, S>& call, cons
       });
 }
 
+/// Computes the queries of `tile` on a matrix unit. Marks queries whose result is not finite in `undefined`. Returns
+/// whether a hidden key may be the reason. Not inlined: its 290 KB of stack must be free for repair().
+template <class Unit, Score S>
+EIGEN_DONT_INLINE bool attend_on_unit(const AttentionCall<Eigen::bfloat16, Eigen::bfloat16, S>& call,
+                                      const ScoreTile& tile, bool* undefined) {
+  UnitQueries<Unit, S> queries(call, tile);
+  const bool hides = queries.attend() || ScoreTraits<S>::changes_values;
+  return queries.finish(undefined) > 0 && hides;
+}
+
 /// Computes the attention of a call on a matrix unit, in parallel. workspace: memory for the list of tasks; null: the
 /// heap. Throws if the score does not cover the batch.
 template <class Unit, Score S>
@@ -153,9 +163,7 @@ void attend_on(Unit, const AttentionCall<Eigen::bfloat16, Eigen::bfloat16, S>& c
       const ScoreTile tile = tile_of_queries(layout, task);
       if (task.path == QueryPath::query_blocks) {
         bool undefined[max_unit_groups * unit_group];
-        UnitQueries<Unit, S> queries(call, tile);
-        const bool hides = queries.attend() || ScoreTraits<S>::changes_values;
-        if (queries.finish(undefined) > 0 && hides) repair(call, tile, undefined);
+        if (attend_on_unit<Unit>(call, tile, undefined)) repair(call, tile, undefined);
         continue;
       }
       attend_tile_through_float(
