@@ -28,7 +28,7 @@ struct PoolingWindow {
   Index count(Index length) const {
     const Index step = stride == 0 ? size : stride;
     if (length == 0) return 0;
-    const Index to_the_end = (std::max<Index>(0, length - size) + step - 1) / step + 1;
+    const Index to_the_end = length <= size ? 1 : (length - size - 1) / step + 2;  // sums with `step` could overflow
     return std::min<Index>(to_the_end, (length - 1) / step + 1);
   }
 };
@@ -59,7 +59,7 @@ inline std::vector<RowRange> pooling_ranges(const RowOffsets& rows, const Poolin
   for (Index s = 0; s < rows.sequences(); ++s)
     for (Index i = 0; i < pooled.length(s); ++i) {
       const Index begin = rows.begin(s) + i * stride;
-      ranges.push_back({begin, std::min<Index>(begin + window.size, rows.end(s))});
+      ranges.push_back({begin, begin + std::min<Index>(window.size, rows.end(s) - begin)});
     }
   return ranges;
 }
