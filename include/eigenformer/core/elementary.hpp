@@ -80,10 +80,9 @@ EIGEN_ALWAYS_INLINE Scalar exp(Scalar x) {
   Scalar sum = coefficients.back();
   EIGENFORMER_UNROLL
   for (std::size_t k = coefficients.size() - 1; k > 0; --k) sum = sum * r + coefficients[k - 1];
-  using Integer = typename Bits::Integer;
   constexpr int mantissa = std::numeric_limits<Scalar>::digits - 1;
-  const auto power =
-      detail::bit_cast<Scalar>((detail::bit_cast<Integer>(shifted) << mantissa) + detail::bit_cast<Integer>(Scalar(1)));
+  // Unsigned, because the bits of a NaN may overflow.
+  const auto power = detail::bit_cast<Scalar>((detail::bits_of(shifted) << mantissa) + detail::bits_of(Scalar(1)));
   const Scalar y = power + power * (r * sum);
   const Scalar bounded = detail::choose(x > highest, std::numeric_limits<Scalar>::infinity(), y);
   return detail::choose(x < lowest, Scalar(0), bounded);
