@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <limits>
 #include <vector>
 
 #include "eigenformer/kernels/detail/attention/attend_backward.hpp"
@@ -55,6 +56,16 @@ inline bool are_finite(const HeadRows<const Eigen::bfloat16>& rows, Index heads,
       for (Index c = 0; c < own.width; c += together)
         if (!matrix_unit::all_finite(entries + c * own.col_stride, together)) return false;
     }
+  return true;
+}
+
+/// Returns whether the log-sum-exps of a sequence's queries begin to end - 1 are numbers or -inf, in all heads. Finite
+/// operands may have scores that overflow.
+inline bool are_below_infinity(const HeadRows<const float>& sums, Index heads, Index sequence, Index begin, Index end) {
+  const HeadRows<const float> own = sums.of(sequence);
+  for (Index row = begin; row < end; ++row)
+    for (Index head = 0; head < heads; ++head)
+      if (!(*own.row(head, row) < std::numeric_limits<float>::infinity())) return false;
   return true;
 }
 
@@ -118,7 +129,8 @@ void attend_backward(const AttentionLayout& layout, const BackwardRows<Eigen::bf
             are_finite(rows.q, layout.heads, s, queries.begin(s), queries.end(s)) &&
             are_finite(rows.d_out, layout.heads, s, queries.begin(s), queries.end(s)) &&
             are_finite(rows.k, layout.key_heads, s, keys.begin(s), keys.end(s)) &&
-            are_finite(rows.v, layout.key_heads, s, keys.begin(s), keys.end(s));
+            are_finite(rows.v, layout.key_heads, s, keys.begin(s), keys.end(s)) &&
+            are_below_infinity(rows.log_sum_exp, layout.heads, s, queries.begin(s), queries.end(s));
     });
   const bool all_finite = std::find(is_finite.begin(), is_finite.end(), 0) == is_finite.end();
   const Index float_keys = all_finite ? 0 : keys.rows();
