@@ -109,8 +109,7 @@ auto attention_of(const TensorView<const Scalar>& q, const TensorView<const Stor
 /// q, k and v are Eigen matrices or tensors:
 /// - Matrices, maps, blocks and transposes are read in place. Expressions are evaluated once.
 /// - Entries of all three, or only of k and v (a cache), may be Eigen::half or Eigen::bfloat16. The result has the
-/// scalar
-///   type of q.
+///   scalar type of q.
 /// - Tensors are [batch x heads x tokens x width] with any strides, and are read in place. The result is a tensor
 ///   [batch x heads x tokens x value width]. With options.dimensions = batch_tokens_heads, the order is [batch x tokens
 ///   x heads x width]. options.query_rows and key_rows may give the sequences' lengths. k and v may have fewer heads

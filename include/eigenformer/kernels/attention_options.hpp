@@ -41,8 +41,9 @@ struct AttentionOptions {
   // backward does not support key_index.
   std::optional<std::span<const Index>> key_index{};
   // The pages that hold the keys; needs key_rows, whose lengths are the numbers of keys. A kernel tile is read in place
-  // if its rows are adjacent, in one page or in adjacent pages, or if the sequence has a single query. Otherwise it is
-  // copied. Pages of 256 rows always hold a tile for widths of 64 and more. The backward does not support key_pages.
+  // if its rows are adjacent, in one page or in adjacent pages, or if a single query reads them: the sequence has one
+  // query, and each key head one query head. Otherwise it is copied. Pages of 256 rows always hold a tile for widths of
+  // 64 and more. The backward does not support key_pages.
   std::optional<KeyPages> key_pages{};
   // Attention sinks: one score per query head for a key without a value, which takes a share of the weights (Xiao et
   // al. 2023, arXiv 2309.17453; learned in gpt-oss). Empty: none. The span must outlive the call. Log-sum-exps include

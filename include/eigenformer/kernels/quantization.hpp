@@ -20,8 +20,8 @@ struct QuantizedRows {
 
 namespace detail {
 
-/// Returns the scale of a row: its largest magnitude / 127, or 0 if that is not a normal number. Returns NaN if an
-/// entry is NaN or infinite.
+/// Returns the scale of a row: its largest magnitude / 127, or 0 if this quotient is below the smallest normal number.
+/// Returns NaN if an entry is NaN or infinite.
 ///
 /// The scale is rounded up to 16 significant bits. So 127 * scale is exact, and quantising a dequantised row gives
 /// equal integers and an equal scale.

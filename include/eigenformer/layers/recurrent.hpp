@@ -13,8 +13,8 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// Options of Recurrent. Those that torch.nn.GRU has too keep its names and defaults, except that `inputs` and `hidden`
-/// are called input_size and hidden_size there.
+/// Options of Recurrent. Options that torch.nn.GRU also has keep its names and defaults. Two names differ: `inputs` and
+/// `hidden` are called input_size and hidden_size there.
 struct RecurrentOptions {
   Index inputs = 256;
   Index hidden = 256;  // of each direction

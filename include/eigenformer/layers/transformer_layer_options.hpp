@@ -23,8 +23,8 @@ constexpr auto enum_names(FinalNorm) {
 }
 
 /// Options of EncoderLayer and DecoderLayer. The defaults are those of Vaswani et al. 2017 and of
-/// torch.nn.TransformerEncoderLayer. Options that the latter has too keep its names, except that `width` and `heads`
-/// are called d_model and nhead there.
+/// torch.nn.TransformerEncoderLayer. Options that PyTorch also has keep its names. Two names differ: `width` and
+/// `heads` are called d_model and nhead there.
 struct TransformerLayerOptions {
   Index width = 512;
   Index heads = 8;

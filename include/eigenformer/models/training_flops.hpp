@@ -68,9 +68,10 @@ inline double training_flops(double multiply_adds) {
 }  // namespace detail
 
 /// Returns the floating-point operations of the forward and backward pass on a batch: 6 per weight and token, and
-/// 12 * width per attention layer and visible pair of a query and a key. Pairs that only the scores of the model's
-/// options hide count too. Lookups, norms, activations, softmax and the optimiser do not count, nor what an
-/// implementation computes twice. Throws if the row offsets of the batch do not fit its tokens.
+/// 12 * width per attention layer and visible pair of a query and a key. Only the causal mask hides pairs here; pairs
+/// that a window or another score of the options hides count as visible. Lookups, norms, activations, softmax and the
+/// optimiser do not count, nor what an implementation computes twice. Throws if the row offsets of the batch do not fit
+/// its tokens.
 template <class Scalar>
 double training_flops(const Transformer<Scalar>& model, const TranslationBatch& batch) {
   const RowOffsets source = detail::offsets_of(batch.source, "source"),

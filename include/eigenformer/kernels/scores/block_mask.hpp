@@ -1,5 +1,5 @@
-// Masks of blocks of queries and keys: attention skips the blocks that are hidden, and does not ask about those that
-// are visible (as FlexAttention's block mask: Dong et al. 2024, arXiv 2412.05496).
+// Masks stored by blocks of queries and keys. Attention skips hidden blocks, and calls the mask's function only in
+// blocks that are visible in part (as FlexAttention's block mask: Dong et al. 2024, arXiv 2412.05496).
 #pragma once
 
 #include <memory>

@@ -1,8 +1,8 @@
 // Attention of 16-bit queries, keys and values, with 16-bit results.
 //
-// Bfloat16 attention runs on the processor's matrix unit, if it has one (see unit_queries.hpp). Two cases use the float
-// kernels: few queries, because reading keys and values takes most of their time, and processors or types without a
-// unit. Then queries are converted to float, keys and values are converted one tile at a time, and results are rounded
+// Bfloat16 attention runs on the processor's matrix unit, if it has one (see unit_queries.hpp). The float kernels
+// compute few queries, which take most of their time to read keys and values, and all queries of types or processors
+// without a unit. They convert queries to float first, and keys and values one tile at a time. Results are rounded
 // once.
 #pragma once
 

@@ -30,7 +30,7 @@ template <class Scalar>
 struct KeyRows {
   Strided<Scalar> keys, values;
   ContiguousRows<Scalar> d_k, d_v;
-  bool are_finite = false;  // keys and values are known to be finite; if false, kernels check them where it matters
+  bool are_finite = false;  // true: keys and values are finite. false: unknown; kernels check where it matters
 
   KeyRows from_row(Index first) const {
     return {keys.from_row(first), values.from_row(first), d_k.from(first, 0), d_v.from(first, 0), are_finite};

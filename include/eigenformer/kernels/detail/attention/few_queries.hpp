@@ -2,7 +2,7 @@
 //
 // With one query per lane, most lanes would be empty. So a register holds features of a query, a key or a result
 // instead, and the product of a query and a key is summed across the register. FewQueries works on one key head. It has
-// a row for each query that reads this head: for each position in each query head of the group.
+// a row for each query of each query head that reads this key head.
 #pragma once
 
 #include <array>

@@ -52,7 +52,7 @@ HeadRows<Scalar> head_columns(MatrixRef<Scalar>& matrix, Index heads) {
 template <class Scalar>
 class OperandRows {
  public:
-  /// sequences: the rows of each sequence. In a tensor they are the first of its tokens.
+  /// sequences: the rows of each sequence. In a tensor, a sequence's rows are the first tokens of its batch entry.
   OperandRows(const TensorView<Scalar>& x, Index heads, const RowOffsets& sequences) {
     if (x.rank() == 2) {
       rows_ = head_columns(x, heads);

@@ -109,8 +109,8 @@ class LearnedCalls {
     return choose(score == hidden_score<Scalar>, score, static_cast<Scalar>(call(score, place, reader)));
   }
 
-  /// Finds and loads the entries that the function reads for a run of scores. Returns whether it reads two entries of a
-  /// parameter for one score. Then it does not load them.
+  /// Finds and loads the entries that the function reads for a run of scores. If the function reads two entries of a
+  /// parameter for one score, loads nothing and returns true.
   template <int count, class Places>
   EIGEN_ALWAYS_INLINE bool read(const Scalar* scores, const Places& places, Runs<count>& runs) const {
     bool reads_two_entries = false;

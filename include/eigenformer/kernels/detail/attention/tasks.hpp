@@ -108,9 +108,8 @@ void attend_with(const typename Queries::Call& call, const ScoreTile& tile) {
 /// Computes the attention of a call, in parallel. workspace: memory for the list of tasks; null: the heap. Throws if
 /// the score does not cover the batch.
 ///
-/// Of these paths, only query blocks have kernels compiled for one score (see has_own_kernel). The others call the
-/// score only a few times per tile of keys, so indirect calls cost next to nothing there, and one kernel serves all
-/// masks.
+/// Only query blocks have kernels compiled for a single score (see has_own_kernel). The other paths call the score only
+/// a few times per tile of keys, so indirect calls cost next to nothing there, and one kernel serves all masks.
 template <class Scalar, class Stored, Score S>
 void attend(const AttentionCall<Scalar, Stored, S>& call, Threads* threads, Workspace* workspace) {
   const AttentionLayout& layout = call.layout;

@@ -1,7 +1,7 @@
 // Products of float matrices in bfloat16: both operands are rounded, sums are floats.
 //
-// Tasks first round and pack both operands for the matrix unit, each once. Then each task computes a block of the
-// result. Without a unit, the kernel for floats multiplies rounded copies.
+// First, both operands are rounded and packed for the matrix unit, once, in parallel. Then each task computes a block
+// of the result. Without a unit, the kernel for floats multiplies rounded copies.
 //
 // An entry of the result sums its products in an order that depends only on the unit and the depth. So it does not
 // depend on other rows and columns, nor on the number of threads.

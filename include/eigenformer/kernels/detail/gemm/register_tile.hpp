@@ -27,8 +27,8 @@ inline constexpr Index panel_width = panel_packets* simd::lanes<Scalar>;
 /// Measured: AVX-512: 96 to 98 % of the peak with both 12 x 2 and 6 x 4.
 /// Measured: Xeon, whose clock falls with the number of loads: attention has 0.95 to 1.01 times the speed with
 /// either 6 x 3 or 8 x 2.
-/// Measured: this Xeon, one load placed before every pair of multiply-adds, which suits its ports: products alone are
-/// 4 % faster, attention is no faster.
+/// Measured: the same Xeon, one load placed before every pair of multiply-adds, which suits its ports: products alone
+/// are 4 % faster, attention is no faster.
 constexpr int tile_rows(int packets) {
   return simd::registers >= 32 || packets == 1 ? 8 : 4;
 }

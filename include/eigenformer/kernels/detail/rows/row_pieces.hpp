@@ -110,9 +110,9 @@ Scalar row_max(const Scalar* x, Index size) {
   return largest.maxCoeff();
 }
 
-/// Returns exp(x), or exactly 0 where exp(x) is at most twice the smallest normal number. Every result is too small by
-/// that amount, which matters only for tiny ones. Eigen's exp alone gives exp(-88) for -inf. Expects x <= 0, or only a
-/// little larger. NaN stays NaN.
+/// Returns exp(x) minus twice the smallest normal number, but at least 0. The difference matters only for tiny results.
+/// It gives exactly 0 for -inf, where Eigen's exp alone gives exp(-88). Expects x <= 0, or only a little larger. NaN
+/// stays NaN.
 template <class Scalar>
 RowPiece<Scalar> exp_or_zero(const RowPiece<Scalar>& x) {
   using Limits = std::numeric_limits<Scalar>;
