@@ -1,6 +1,8 @@
 // Compares kernels with plain loops in double. CMakeLists.txt compiles this with flags that change how a compiler takes
 // floating-point numbers, or in which order Eigen stores matrices: results have to be the same, to rounding. A program
 // of its own, since one program must not mix inline functions that were compiled with different flags.
+#include "eigenformer/kernels/attention.hpp"  // first: it must not need other headers before it
+
 #include <cstdio>
 #include <string>
 
