@@ -170,6 +170,47 @@ TEMPLATE_TEST_CASE("parameters are read in any order, with any strides", "[kerne
   }
 }
 
+TEMPLATE_TEST_CASE("a score that reads no entry follows scores that read entries in order", "[kernels][threads]", float,
+                   double) {
+  const auto function = [](auto s, const ef::ScorePosition& at, const auto& table) {
+    using Sum = decltype(s + table(0));
+    return at.key >= at.query ? Sum(s + table(at.key - at.query)) : Sum(s);
+  };
+  ef::Rng rng(8);
+  ef::ThreadPool pool(3);
+  constexpr Index n = 70, heads = 3, before = 4;
+  const AttentionCase<TestType> c({heads, heads, 5, 3, {n}, {n}}, rng);
+  const Matrix<TestType> table = random_matrix<TestType>(1, n, rng);
+  const NaiveAttention attended = c.naive([&](const QueryAndKey& at, double s) {
+    return at.key >= at.query ? s + static_cast<double>(table(0, at.key - at.query)) : s;
+  });
+  Matrix<double> expected = Matrix<double>::Zero(heads, n);
+  for (Index h = 0; h < heads; ++h) {
+    const Matrix<double>& weights = attended.weights[static_cast<std::size_t>(h)];
+    const Matrix<double> d_weights = c.d_out.middleCols(3 * h, 3).template cast<double>() *
+                                     c.v.middleCols(3 * h, 3).template cast<double>().transpose();
+    for (Index i = 0; i < n; ++i)
+      for (Index j = i; j < n; ++j)
+        expected(h, j - i) += weights(i, j) * (d_weights(i, j) - weights.row(i).dot(d_weights.row(i)));
+  }
+  for (ef::Threads* const threads : {static_cast<ef::Threads*>(nullptr), static_cast<ef::Threads*>(&pool)}) {
+    // Adding 0 to an entry of -0 would make it 0.
+    Matrix<TestType> gradients = Matrix<TestType>::Constant(heads, before + n, -TestType(0));
+    const auto score = ef::score(
+        function, ScoreParameter<TestType>(TensorView<const TestType>(table.data(), {n}),
+                                           TensorView<TestType>(&gradients(0, before), {heads, n}, {before + n, 1})));
+    ef::AttentionOptions options = c.options;
+    options.threads = threads;
+    Matrix<TestType> out(n, heads * 3), sums(n, heads), d_q(n, heads * 5), d_k = d_q, d_v = out;
+    ef::attention_forward<TestType>({c.q, c.k, c.v}, score, options, {out, sums});
+    CHECK(max_error(out, attended.out) < tolerance<TestType>(64));
+    ef::attention_backward<TestType>({c.q, c.k, c.v}, score, options, {out, sums}, c.d_out, {d_q, d_k, d_v});
+    CHECK(max_error(gradients.rightCols(n), expected) < tolerance<TestType>(256));
+    for (Index h = 0; h < heads; ++h)
+      for (Index i = 0; i < before; ++i) CHECK(std::signbit(gradients(h, i)));
+  }
+}
+
 TEST_CASE("scores with parameters that cannot be differentiated say so", "[kernels]") {
   const Matrix<float> x = Matrix<float>::Ones(3, 4), numbers = Matrix<float>::Ones(1, 8);
   const Matrix<float> two = Matrix<float>::Zero(3, 2);
