@@ -44,6 +44,11 @@ TEST_CASE("windows lie within their sequences, and the last may be shorter", "[k
   CHECK(ef::pooling_ranges(rows, {.size = 1, .stride = 4}) == Ranges{{0, 1}, {1, 2}, {5, 6}, {6, 7}});
   CHECK(ef::pooling_ranges(rows, {.size = 100}) == Ranges{{0, 1}, {1, 6}, {6, 10}});
   CHECK(ef::sequence_ranges(rows) == Ranges{{0, 0}, {0, 1}, {1, 6}, {6, 10}});
+  constexpr Index largest = std::numeric_limits<Index>::max();
+  CHECK(ef::pooling_ranges(rows, {.size = largest}) == Ranges{{0, 1}, {1, 6}, {6, 10}});
+  CHECK(ef::pooling_ranges(rows, {.size = largest, .stride = 2}) == Ranges{{0, 1}, {1, 6}, {6, 10}});
+  CHECK(ef::pooling_ranges(rows, {.size = 1, .stride = largest}) == Ranges{{0, 1}, {1, 2}, {6, 7}});
+  CHECK(ef::pooling_ranges(rows, {.size = 3, .stride = largest}) == Ranges{{0, 1}, {1, 4}, {6, 9}});
 
   // PyTorch's ceil_mode by its formula.
   for (Index length = 1; length < 30; ++length)
