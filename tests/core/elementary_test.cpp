@@ -1,6 +1,10 @@
 #include "eigenformer/core/elementary.hpp"
 
+#include <bit>
 #include <cmath>
+#include <cstdint>
+#include <limits>
+#include <type_traits>
 
 #include "support/approx.hpp"
 #include "support/catch.hpp"
@@ -34,6 +38,19 @@ TEMPLATE_TEST_CASE("exp and tanh agree with the C library's to a few roundings",
   }
   CHECK(exp_error < 2);
   CHECK(tanh_error < 5);
+}
+
+TEMPLATE_TEST_CASE("exp and tanh of any NaN are NaN", "[core]", float, double) {
+  using Bits = std::conditional_t<sizeof(TestType) == 4, std::uint32_t, std::uint64_t>;
+  const Bits infinity = std::bit_cast<Bits>(std::numeric_limits<TestType>::infinity());
+  const Bits sign = Bits{1} << (8 * sizeof(Bits) - 1);
+  for (Bits payload = 1; payload < (infinity & (0 - infinity)); payload *= 2)
+    for (const Bits bits : {infinity | payload, sign | infinity | payload, infinity | (2 * payload - 1)}) {
+      CAPTURE(bits);
+      const auto nan = std::bit_cast<TestType>(bits);
+      CHECK(std::isnan(ef::exp(nan)));
+      CHECK(std::isnan(ef::tanh(nan)));
+    }
 }
 
 TEMPLATE_TEST_CASE("exp and tanh at the end of the range", "[core]", float, double) {
