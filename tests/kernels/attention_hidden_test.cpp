@@ -147,6 +147,30 @@ TEMPLATE_TEST_CASE("what one query sees of NaN does not reach the keys that are 
   }
 }
 
+TEMPLATE_TEST_CASE("a score that overflows spoils no gradient of what is hidden from its query", "[kernels]", float,
+                   double) {
+  const TestType large = sizeof(TestType) == 4 ? TestType(1e20) : TestType(1e200);
+  ef::Rng rng(8);
+  for (const Index size : {6, 70, 300}) {
+    CAPTURE(size);
+    AttentionCase<TestType> c({1, 1, 5, 3, {size}, {size}}, rng);
+    Matrix<bool> visible = Matrix<bool>::Constant(size, size, true);
+    visible.row(0).setConstant(false);
+    visible.col(0).setConstant(false);
+    visible(0, 0) = true;
+    const ef::DenseMask score(visible);
+    const AttentionGradients<TestType> expected = gradients(c, score);
+    c.q.row(0).setConstant(large);
+    c.k.row(0).setConstant(large);
+    const AttentionGradients<TestType> given = gradients(c, score);
+    CHECK(given.q.row(0).array().isNaN().all());
+    const auto others = [size](const Matrix<TestType>& m) -> Matrix<TestType> { return m.bottomRows(size - 1); };
+    CHECK(max_error(others(given.q), others(expected.q)) < rounding<TestType>(128));
+    CHECK(max_error(others(given.k), others(expected.k)) < rounding<TestType>(128));
+    CHECK(max_error(others(given.v), others(expected.v)) < rounding<TestType>(128));
+  }
+}
+
 TEMPLATE_TEST_CASE("a visible key of NaN shows", "[kernels]", float, double) {
   ef::Rng rng(4);
   for (const Index keys : {1, 9, 130}) {
