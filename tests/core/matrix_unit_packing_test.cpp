@@ -166,12 +166,27 @@ TEST_CASE("an infinity or NaN is found at every place of a row of bfloat16 numbe
     std::vector<Eigen::bfloat16> row(static_cast<std::size_t>(count + 2), largest);
     row.front() = row.back() = Eigen::bfloat16(infinity);
     CAPTURE(count);
-    CHECK(unit::all_finite(row.data() + 1, count));
+    CHECK(unit::all_below(row.data() + 1, count, 128));
     for (Index i = 1; i <= count; ++i)
       for (const float bad : {infinity, -infinity, std::numeric_limits<float>::quiet_NaN()}) {
         row[static_cast<std::size_t>(i)] = Eigen::bfloat16(bad);
-        if (unit::all_finite(row.data() + 1, count)) FAIL_CHECK(bad << " at " << i - 1 << " was not found");
+        if (unit::all_below(row.data() + 1, count, 128)) FAIL_CHECK(bad << " at " << i - 1 << " was not found");
         row[static_cast<std::size_t>(i)] = Eigen::bfloat16(-1.0F);
       }
+  }
+}
+
+TEST_CASE("a bfloat16 number that is too large is found", "[core]") {
+  for (const int exponent : {-125, -1, 0, 1, 56, 127}) {
+    CAPTURE(exponent);
+    const auto limit = static_cast<float>(std::exp2(exponent));
+    std::vector<Eigen::bfloat16> row(70, Eigen::bfloat16(limit * (1 - 0x1p-8F)));
+    row[3] = Eigen::bfloat16(0.0F);
+    row[5] = -row[5];
+    CHECK(unit::all_below(row.data(), 70, exponent));
+    for (const float bad : {limit, -limit}) {
+      row[66] = Eigen::bfloat16(bad);
+      CHECK_FALSE(unit::all_below(row.data(), 70, exponent));
+    }
   }
 }

@@ -150,10 +150,13 @@ TEMPLATE_TEST_CASE("16-bit operands are read wherever they lie", "[kernels]", Ei
   }
 }
 
-TEMPLATE_TEST_CASE("hidden 16-bit rows of NaN and infinity leak nowhere", "[kernels]", Eigen::half, Eigen::bfloat16) {
+TEMPLATE_TEST_CASE("hidden 16-bit rows of NaN, infinity and the largest number leak nowhere", "[kernels]", Eigen::half,
+                   Eigen::bfloat16) {
   ef::Rng rng(1);
+  std::vector<TestType> all_bad = bad_numbers<TestType>();
+  all_bad.push_back(Eigen::NumTraits<TestType>::highest());
   for (const Index queries : {3, 16, 70, 700})
-    for (const TestType bad : bad_numbers<TestType>()) {
+    for (const TestType bad : all_bad) {
       const Index keys = queries + 40;
       CAPTURE(queries, bad);
       const AttentionCase<TestType> clean({2, 1, 17, 20, {queries}, {keys}}, rng);
@@ -189,6 +192,31 @@ TEMPLATE_TEST_CASE("16-bit rows that see no NaN keep their results beside rows t
     CHECK(row.array().isNaN().all() == (i >= 60));
     CHECK(row.array().isFinite().all() == (i < 60));
     if (i < 60) CHECK(agrees<TestType>(given.row(i), expected.row(i), 0));
+  }
+}
+
+TEST_CASE("a 16-bit score that overflows spoils no gradient of what is hidden from its query", "[kernels]") {
+  using Stored = Eigen::bfloat16;
+  ef::Rng rng(13);
+  for (const Index size : {20, 70, 300}) {
+    CAPTURE(size);
+    const AttentionCase<Stored> clean({1, 1, 17, 20, {size}, {size}}, rng);
+    Matrix<bool> mask = Matrix<bool>::Constant(size, size, true);
+    mask.row(0).setConstant(false);
+    mask.col(0).setConstant(false);
+    mask(0, 0) = true;
+    AttentionCase<Stored> dirty = clean;
+    dirty.q.row(0).setConstant(Stored(1e20F));
+    dirty.k.row(0).setConstant(Stored(1e20F));
+    const auto d_expected = gradients(clean, ef::DenseMask(mask)), d = gradients(dirty, ef::DenseMask(mask));
+    CHECK(d.q.row(0).array().isNaN().all());
+    CHECK(d.k.row(0).array().isNaN().all());
+    const auto agree = [size](const Matrix<Stored>& given, const Matrix<Stored>& expected) {
+      return agrees<Stored>(given.bottomRows(size - 1), expected.bottomRows(size - 1).cast<double>(), 0);
+    };
+    CHECK(agree(d.q, d_expected.q));
+    CHECK(agree(d.k, d_expected.k));
+    CHECK(agree(d.v, d_expected.v));
   }
 }
 

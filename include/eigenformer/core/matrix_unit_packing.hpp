@@ -221,22 +221,24 @@ inline float dot(const Eigen::bfloat16* a, const Eigen::bfloat16* b, Index count
   return sum;
 }
 
-/// Returns whether `count` contiguous numbers are finite.
-inline bool all_finite(const Eigen::bfloat16* x, Index count) {
+/// Returns whether the magnitudes of `count` contiguous numbers are below 2^exponent. NaN and infinity are not below
+/// 2^128. exponent: -126 to 128.
+inline bool all_below(const Eigen::bfloat16* x, Index count, int exponent) {
+  const auto limit = static_cast<std::uint16_t>((exponent + 127) << 7);  // the bits of 2^exponent
 #if defined(EIGEN_VECTORIZE_AVX512) && defined(__AVX512BW__) && defined(__AVX512VL__)
-  const __m512i exponent = _mm512_set1_epi16(0x7F80);
+  const __m512i magnitude = _mm512_set1_epi16(0x7FFF), bound = _mm512_set1_epi16(static_cast<short>(limit));
   __mmask32 found = 0;
   for (Index i = 0; i < count; i += 32) {
     const __mmask32 entries = 0xFFFFFFFFU >> (32 - std::min<Index>(32, count - i));
-    const __m512i bits = _mm512_and_si512(_mm512_maskz_loadu_epi16(entries, x + i), exponent);
-    found |= _mm512_cmpeq_epi16_mask(bits, exponent);
+    const __m512i bits = _mm512_and_si512(_mm512_maskz_loadu_epi16(entries, x + i), magnitude);
+    found |= _mm512_cmpge_epu16_mask(bits, bound);
   }
   return found == 0;
 #else
   std::uint16_t largest = 0;  // not a branch for each number, so that the loop is vectorised
   for (Index i = 0; i < count; ++i)
     largest = std::max<std::uint16_t>(largest, eigenformer::detail::bit_cast<std::uint16_t>(x[i]) & 0x7FFFU);
-  return largest < 0x7F80U;
+  return largest < limit;
 #endif
 }
 
