@@ -64,7 +64,26 @@ TEMPLATE_TEST_CASE("a capped score depends on itself alone, and nothing beside t
       }
 }
 
-TEST_CASE("a soft cap is more than 0", "[kernels]") {
+TEST_CASE("a soft cap is a normal number of float above 0", "[kernels]") {
+  using Limits = std::numeric_limits<float>;
   CHECK(ef::SoftCap(30).cap() == 30);
-  CHECK(message_of([] { ef::SoftCap(0); }) == "SoftCap: cap is 0, expected more than 0");
+  CHECK(message_of([] { ef::SoftCap(0); }) ==
+        "SoftCap: cap is 0, expected more than 0 and a normal number of float");
+  CHECK(message_of([] { ef::SoftCap(std::numeric_limits<double>::infinity()); }) ==
+        "SoftCap: cap is inf, expected more than 0 and a normal number of float");
+  for (const double cap : {-1.0, 1e-40, 1e39, std::numeric_limits<double>::quiet_NaN()})
+    CHECK_THROWS_AS(ef::SoftCap(cap), ef::Error);
+  // With the smallest and the largest cap, no score becomes NaN.
+  for (const double cap : {static_cast<double>((Limits::min)()), static_cast<double>((Limits::max)())}) {
+    CAPTURE(cap);
+    ByKeys<float> scores(1, 3), d_scores = ByKeys<float>::Ones(1, 3);
+    scores << 0, 1, -1000;
+    ByKeys<float> saved = scores;
+    const ef::SoftCap score(cap);
+    score.apply(sequence(1, 3, 0), block_of(scores), block_of(saved));
+    score.apply_backward(sequence(1, 3, 0), block_of(saved), block_of(d_scores));
+    CHECK(scores(0, 0) == 0);
+    CHECK(scores.allFinite());
+    CHECK(d_scores.allFinite());
+  }
 }

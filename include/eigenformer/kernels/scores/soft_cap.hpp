@@ -1,6 +1,8 @@
 // Bounds scores by a smooth cap (Bello et al. 2017, arXiv 1611.09940; Gemma 2: arXiv 2408.00118, section 2).
 #pragma once
 
+#include <limits>
+
 #include "eigenformer/core/detail/tanh.hpp"
 #include "eigenformer/kernels/detail/attention/score_packets.hpp"
 
@@ -12,8 +14,13 @@ class SoftCap {
   static constexpr ScoreStage stage = ScoreStage::cap;
   static constexpr int saved_blocks = 1;  // tanh(s / cap)
 
-  /// Throws unless cap > 0.
-  explicit SoftCap(double cap) : cap_(cap) { check(cap > 0, "SoftCap: cap is ", cap, ", expected more than 0"); }
+  /// Throws unless cap is more than 0 and a normal number of float. In any other, tanh(s / cap) or its product with the
+  /// cap may be infinity times 0.
+  explicit SoftCap(double cap) : cap_(cap) {
+    using Limits = std::numeric_limits<float>;
+    check(cap >= static_cast<double>((Limits::min)()) && cap <= static_cast<double>((Limits::max)()),
+          "SoftCap: cap is ", cap, ", expected more than 0 and a normal number of float");
+  }
 
   double cap() const { return cap_; }
 
