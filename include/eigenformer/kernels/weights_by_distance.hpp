@@ -102,6 +102,7 @@ void weights_by_distance_backward(const AttentionLayout& layout, const QueryKeyR
         if (!d_sinks.empty()) sinks_of_sequences(tile.head, tile.sequence) = sink_gradient(weights, d_scores);
         differentiate_softmax(weights, d_scores);
         score.differentiate(tile, saved_block, score_block(d_scores));
+        clear_where_weights_are_zero(weights, d_scores);
         d_scores *= static_cast<Scalar>(layout.scale);
         add_score_gradients(layout, tile, scores, d_scores, rows);
       }
