@@ -205,6 +205,19 @@ TEST_CASE("low-precision weights need floats", "[kernels]") {
         "PackedWeight: the type is bfloat16, expected float32 for a weight that is not of floats");
 }
 
+TEST_CASE("int8 weights have no more inputs than 32-bit sums can take", "[kernels]") {
+  using Weight = ef::PackedWeight<float>;
+  CHECK(message_of([] { Weight(Matrix<float>::Zero(1, 131072), ef::WeightType::int8); }) ==
+        "PackedWeight: weight is [1 x 131072], expected at most 131071 columns for int8");
+  CHECK(Weight(Matrix<float>::Zero(1, 131072), ef::WeightType::bfloat16).inputs() == 131072);
+  // The largest sum there is.
+  const Matrix<float> ones = Matrix<float>::Ones(1, 131071);
+  const ef::Matrix<float> no_bias;
+  Matrix<float> y(1, 1);
+  ef::linear_forward<float>(ones, Weight(ones, ef::WeightType::int8), no_bias, y);
+  CHECK(std::abs(y(0, 0) / 131071 - 1) < 1e-3F);
+}
+
 TEST_CASE("rows of a packed low-precision table are gathered as floats", "[kernels][threads]") {
   const std::uint64_t seed = 14;
   CAPTURE(seed);

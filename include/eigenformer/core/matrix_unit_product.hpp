@@ -21,9 +21,10 @@ namespace eigenformer::inline EIGENFORMER_ABI::matrix_unit {
 template <class T>
 concept UnitValue = std::is_same_v<T, Eigen::bfloat16> || std::is_same_v<T, std::int8_t>;
 
-/// The type of sums of products. A sum of up to 131,071 products of 8-bit integers never overflows.
+/// The type of sums of products. A sum of up to most_int8_products products of 8-bit integers never overflows.
 template <UnitValue Value>
 using SumOf = std::conditional_t<std::is_same_v<Value, std::int8_t>, std::int32_t, float>;
+inline constexpr Index most_int8_products = 131071;
 
 /// Rows and columns of a block of sums.
 inline constexpr Index block = 16;

@@ -27,7 +27,8 @@ template <class Scalar>
 class PackedWeight {
  public:
   PackedWeight() = default;
-  /// Packs weight: [outputs x inputs]. Throws if the type is not float32 and Scalar is not float.
+  /// Packs weight: [outputs x inputs]. Throws if the type is not float32 and Scalar is not float, or if the type is
+  /// int8 and there are more than 131,071 inputs, because sums could overflow.
   explicit PackedWeight(const ConstMatrixRef<Scalar>& weight, WeightType type = WeightType::float32)
       : type_(type), outputs_(weight.rows()), inputs_(weight.cols()) {
     if (type == WeightType::float32) {
@@ -35,6 +36,8 @@ class PackedWeight {
       return;
     }
     if constexpr (std::is_same_v<Scalar, float>) {
+      check(type != WeightType::int8 || inputs_ <= matrix_unit::most_int8_products, "PackedWeight: weight is ",
+            shape(weight), ", expected at most ", matrix_unit::most_int8_products, " columns for int8");
       if (type == WeightType::bfloat16) bfloat16_ = ReducedWeight<Eigen::bfloat16>(weight);
       if (type == WeightType::int8) int8_ = ReducedWeight<std::int8_t>(weight);
     } else {
