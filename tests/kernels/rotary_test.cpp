@@ -94,6 +94,7 @@ TEST_CASE("rotary positions that do not fit are named", "[kernels]") {
         "rotary: x is [2 x 6], expected 2 heads of at least 4 columns");
   CHECK(message_of([] { ef::rotary_table<float>(10, 3); }) ==
         "rotary_table: width is 3, expected an even number, 0 or more");
+  CHECK(message_of([] { ef::rotary_table<float>(-1, 4); }) == "rotary_table: positions is -1, expected 0 or more");
 }
 
 TEST_CASE("a table may begin at any position", "[kernels]") {

@@ -35,10 +35,11 @@ struct RotaryTable {
 /// - scaling: changes the frequencies; YaRN and longrope also multiply all cosines and sines by an attention factor.
 ///   The angle of a position does not depend on the number of positions: see RotaryScaling::sequence_length
 ///
-/// Throws if the width is odd or negative, base is not above 0, or the scaling is out of range.
+/// Throws if positions is negative, the width is odd or negative, base is not above 0, or the scaling is out of range.
 template <class Scalar>
 RotaryTable<Scalar> rotary_table(Index positions, Index width, double base = 10000, Index first = 0,
                                  const RotaryScaling& scaling = {}) {
+  check(positions >= 0, "rotary_table: positions is ", positions, ", expected 0 or more");
   const std::vector<double> frequencies = rotary_frequencies(width, base, scaling);
   const double factor = rotary_attention_factor(scaling);
   RotaryTable<Scalar> table{Matrix<Scalar>(positions, width / 2), Matrix<Scalar>(positions, width / 2)};

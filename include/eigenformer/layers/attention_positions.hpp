@@ -45,8 +45,8 @@ struct AttentionPositions {
   std::shared_ptr<const RotaryTable<Scalar>> table;  // rotary; shared by copies
 
   AttentionPositions() = default;
-  /// Throws if rotary has an odd head_width, a base that is not positive or an invalid scaling, or if bucketed has
-  /// invalid buckets.
+  /// Throws if rotary has an odd or negative head_width, negative rotary_positions, a base that is not positive or an
+  /// invalid scaling, or if bucketed has invalid buckets.
   AttentionPositions(const AttentionPositionsOptions& options, Rng& rng);
 
   /// Applies rotary position embeddings to queries or keys x: [tokens x heads * width]; other encodings return x
@@ -73,8 +73,11 @@ AttentionPositions<Scalar>::AttentionPositions(const AttentionPositionsOptions& 
     RelativeBias<Scalar>(strided_view(weight.value), options.buckets);  // throws if they are invalid
   }
   if (options.encoding == PositionEncoding::rotary) {
-    check(options.head_width % 2 == 0, "AttentionPositions: rotary turns pairs of features, head_width is ",
-          options.head_width, ", expected an even one");
+    check(options.head_width >= 0 && options.head_width % 2 == 0,
+          "AttentionPositions: rotary turns pairs of features, head_width is ", options.head_width,
+          ", expected an even one");
+    check(options.rotary_positions >= 0, "AttentionPositions: rotary_positions is ", options.rotary_positions,
+          ", expected 0 or more");
     check(options.rotary_base > 0, "AttentionPositions: rotary_base is ", options.rotary_base, ", expected above 0");
     table = std::make_shared<const RotaryTable<Scalar>>(rotary_table<Scalar>(
         options.rotary_positions, options.head_width, options.rotary_base, 0, options.rope_scaling));
