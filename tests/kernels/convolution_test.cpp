@@ -215,6 +215,13 @@ TEST_CASE("a convolution that cannot be is refused before anything is written", 
   };
   CHECK(message(none, {}, {.kernel = 0}) == "convolution: kernel is 0, dilation 1, expected 1 or more");
   CHECK(message(none, {}, {.dilation = 0}) == "convolution: kernel is 3, dilation 0, expected 1 or more");
+  constexpr Index largest = std::numeric_limits<Index>::max();
+  CHECK(message(none, {}, {.dilation = largest}) ==
+        "convolution: kernel is 3, dilation " + std::to_string(largest) +
+            ", x is [6 x 4], expected sizes whose products an Index can hold");
+  CHECK(message(none, {}, {.kernel = largest}) ==
+        "convolution: kernel is " + std::to_string(largest) +
+            ", dilation 1, x is [6 x 4], expected sizes whose products an Index can hold");
   CHECK(message(none, {}, {.kernel = 4}) ==
         "convolution: weight is [5 x 12], x is [6 x 4], kernel is 4, expected 16 columns");
   CHECK(message(bias, {}, {}) == "convolution: bias is [1 x 4], weight is [5 x 12]");
@@ -229,6 +236,18 @@ TEST_CASE("a convolution that cannot be is refused before anything is written", 
   CHECK(message_of([&] {
           ef::convolution_backward_input<float>(weight, y, RowOffsets{0, 7}, {}, small);
         }) == "convolution: weight is [5 x 12], x is [5 x 5], kernel is 3, expected 15 columns");
+}
+
+TEST_CASE("taps far outside of every sequence read zeros", "[kernels]") {
+  ef::Rng rng(21);
+  const auto x = random_matrix<double>(6, 4, rng), weight = random_matrix<double>(5, 12, rng);
+  const Matrix<double> none;
+  const Matrix<double> middle = x * weight.middleCols(4, 4).transpose(), last = x * weight.rightCols(4).transpose();
+  for (const Index dilation : {Index{100}, std::numeric_limits<Index>::max() / 8}) {
+    CHECK(max_error(ef::convolution(x, weight, none, {.dilation = dilation}), middle) < rounding<double>(16));
+    CHECK(max_error(ef::convolution(x, weight, none, {.dilation = dilation, .padding = ef::ConvolutionPadding::causal}),
+                    last) < rounding<double>(16));
+  }
 }
 
 TEST_CASE("paddings have names", "[kernels]") {

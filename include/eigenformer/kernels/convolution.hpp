@@ -8,6 +8,7 @@
 #pragma once
 
 #include <algorithm>
+#include <limits>
 
 #include "eigenformer/core/named_enum.hpp"
 #include "eigenformer/core/row_offsets.hpp"
@@ -70,6 +71,10 @@ inline Taps taps_to(const ConvolutionWindow& window) {
 inline void check_convolution(Shape x, Shape weight, const ConvolutionWindow& window) {
   check(window.kernel >= 1 && window.dilation >= 1, "convolution: kernel is ", window.kernel, ", dilation ",
         window.dilation, ", expected 1 or more");
+  constexpr Index most = (std::numeric_limits<Index>::max)() / 4;  // sums with rows of x do not overflow either
+  check(window.kernel - 1 <= most / window.dilation && window.kernel <= most / std::max<Index>(x.cols, 1),
+        "convolution: kernel is ", window.kernel, ", dilation ", window.dilation, ", x is ", x,
+        ", expected sizes whose products an Index can hold");
   check(weight.cols == window.kernel * x.cols, "convolution: weight is ", weight, ", x is ", x, ", kernel is ",
         window.kernel, ", expected ", window.kernel * x.cols, " columns");
 }
