@@ -95,4 +95,11 @@ TEST_CASE("a block mask may differ between sequences and heads, and says what it
         "attention: the block mask covers 20 queries, 17 keys, 1 sequences and 1 heads, expected 20, 18, 2 and 4");
   CHECK(message_of([&] { ef::block_mask({.queries = 20}, function); }) ==
         "BlockMask: 20 queries, 0 keys, blocks of 128, 1 sequences and 1 heads, expected 1 or more of each");
+  constexpr Index many = Index{1} << 31;
+  CHECK(message_of([&] { ef::block_mask({.queries = many, .keys = 1, .block = many}, function); }) ==
+        "BlockMask: 2147483648 queries and 1 keys, expected at most 2147483647 of each");
+  constexpr Index largest = std::numeric_limits<Index>::max();
+  CHECK(message_of([&] { ef::BlockMask<>(Matrix<bool>::Constant(3, 1, true), largest / 2); }) ==
+        "BlockMask: " + std::to_string(largest) + " queries and " + std::to_string(largest / 2) +
+            " keys, expected at most 2147483647 of each");
 }

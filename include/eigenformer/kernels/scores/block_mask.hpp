@@ -2,6 +2,8 @@
 // blocks that are visible in part (as FlexAttention's block mask: Dong et al. 2024, arXiv 2412.05496).
 #pragma once
 
+#include <cstdint>
+#include <limits>
 #include <memory>
 #include <vector>
 
@@ -30,7 +32,8 @@ class BlockMask {
  public:
   static constexpr ScoreStage stage = ScoreStage::mask;
 
-  /// Calls the function for every query and key. Throws if the options are not positive.
+  /// Calls the function for every query and key. Throws if the options are not positive, or if there are more than
+  /// 2^31 - 1 queries or keys.
   BlockMask(const BlockMaskOptions& options, const Function& function)
       : BlockMask(options, function, [&](const ScorePosition& first) {
           Index seen = 0, all = 0;
@@ -43,10 +46,10 @@ class BlockMask {
           return seen == 0 ? Visible::none : (seen == all ? Visible::all : Visible::some);
         }) {}
   /// blocks: [query blocks x key blocks], true where the block is visible; for all sequences and heads. Throws if there
-  /// are no blocks, or if block < 1.
+  /// are no blocks, if block < 1, or if they cover more than 2^31 - 1 queries or keys.
   BlockMask(const Matrix<bool>& blocks, Index block) requires(std::is_same_v<Function, WholeBlocks>)
-      : BlockMask({.queries = blocks.rows() * block, .keys = blocks.cols() * block, .block = block}, Function(),
-                  [&](const ScorePosition& first) {
+      : BlockMask({.queries = covered(blocks.rows(), block), .keys = covered(blocks.cols(), block), .block = block},
+                  Function(), [&](const ScorePosition& first) {
                     return blocks(first.query / block, first.key / block) ? Visible::all : Visible::none;
                   }) {}
 
@@ -103,6 +106,9 @@ class BlockMask {
     check(options.queries > 0 && options.keys > 0 && options.block > 0 && options.sequences > 0 && options.heads > 0,
           "BlockMask: ", options.queries, " queries, ", options.keys, " keys, blocks of ", options.block, ", ",
           options.sequences, " sequences and ", options.heads, " heads, expected 1 or more of each");
+    constexpr Index most = (std::numeric_limits<std::int32_t>::max)();  // of ScorePosition
+    check(options.queries <= most && options.keys <= most, "BlockMask: ", options.queries, " queries and ",
+          options.keys, " keys, expected at most ", most, " of each");
     rows_ = (options.queries - 1) / options.block + 1;
     cols_ = (options.keys - 1) / options.block + 1;
     // A summed-area table, so that counts_in reads only four entries.
@@ -122,6 +128,11 @@ class BlockMask {
     sums_ = std::make_shared<const std::vector<Counts>>(std::move(sums));
   }
 
+  /// Returns the number of queries or keys of some blocks, or the largest Index if that is less.
+  static Index covered(Index blocks, Index block) {
+    constexpr Index most = (std::numeric_limits<Index>::max)();
+    return block > 0 && blocks > most / block ? most : blocks * block;
+  }
   /// Returns the end of the block that contains `at`, but at most `last`.
   Index end(Index at, Index last) const { return std::min<Index>((at / options_.block + 1) * options_.block, last); }
   std::size_t place(Index m, Index r, Index c) const {
