@@ -130,6 +130,12 @@ TEST_CASE("recurrent layers refuse shapes that do not fit", "[kernels][threads]"
   };
   CHECK(message([](auto& layer, auto&) { layer.weight.resize(9, 4); }) ==
         "recurrent: weight is [9 x 4], expected [12 x 4]");
+  const ef::PackedWeight<double> packed(good.weight.topRows(8));
+  ef::Recurrence<double> with_packed = good.recurrence();
+  with_packed.packed = &packed;
+  ef::Matrix<double> states(mixed_lengths.rows(), 4), no_saved;
+  CHECK(ef::testing::message_of([&] { ef::recurrent_forward<double>(with_packed, good.gates, states, no_saved); }) ==
+        "recurrent: packed is [8 x 4], expected [12 x 4]");
   CHECK(message([](auto& layer, auto&) { layer.bias.resize(1, 4); }) ==
         "recurrent: bias is [1 x 4], expected [1 x 12]");
   CHECK(message([](auto& layer, auto&) { layer.gates.resize(17, 8); }) ==

@@ -20,6 +20,8 @@ RowOffsets check_recurrence(const Recurrence<Scalar>& layer, Shape gates, Shape 
   const Index gate_columns = gate_count(layer.cell) * hidden, state_columns = state_count(layer.cell) * hidden;
   check(layer.weight.rows() == gate_columns, "recurrent: weight is ", shape(layer.weight), ", expected ",
         Shape{gate_columns, hidden});
+  if (layer.packed != nullptr)
+    check_shape("recurrent", "packed", {layer.packed->outputs(), layer.packed->inputs()}, shape(layer.weight));
   if (layer.bias.size() > 0) check_shape("recurrent", "bias", shape(layer.bias), {1, gate_columns});
   check(gates.cols == gate_columns, "recurrent: gates are ", gates, ", expected ", Shape{gates.rows, gate_columns});
   check_shape("recurrent", "state", state, {gates.rows, state_columns});
