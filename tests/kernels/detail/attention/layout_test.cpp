@@ -96,6 +96,20 @@ TEST_CASE("what does not fit is named, with its shapes", "[kernels]") {
         "attention: key_index has 3 rows, its offsets end at 7");
 }
 
+TEST_CASE("dropout needs a draw for every pair", "[kernels]") {
+  constexpr Index keys = Index{1} << 24;
+  const ef::AttentionOptions options{.dropout = 0.5};
+  CHECK(message({5, 4}, {keys, 4}, {keys, 4}, options) == "nothing was thrown");
+  CHECK(message({5, 4}, {keys + 1, 4}, {keys + 1, 4}, {}) == "nothing was thrown");
+  CHECK(message({5, 4}, {keys + 1, 4}, {keys + 1, 4}, options) ==
+        "attention: dropout with 16777217 keys in a sequence, 5 queries and 1 heads, expected at most 16777216, "
+        "1073741824 and 16384");
+  CHECK(message({5, 4}, {2 * keys, 4}, {2 * keys, 4},
+                {.query_rows = {0, 2, 5}, .key_rows = {0, keys, 2 * keys}, .dropout = 0.5}) == "nothing was thrown");
+  CHECK(message({5, 16385}, {7, 16385}, {7, 16385}, {.heads = 16385, .dropout = 0.5}) != "nothing was thrown");
+  CHECK(message({(Index{1} << 30) + 1, 4}, {7, 4}, {7, 4}, options) != "nothing was thrown");
+}
+
 TEST_CASE("an empty key_index names no keys", "[kernels]") {
   const std::vector<Index> none;
   const detail::AttentionLayout layout =

@@ -97,6 +97,15 @@ inline void add_pages(const char* where, AttentionLayout& layout, const KeyPages
           rows / given.page_size, " pages of ", given.page_size, " rows");
 }
 
+/// Throws if pairs of a query and a key would share draws of dropout: see AttentionDropout::blocks_of.
+inline void check_draws(const AttentionLayout& layout) {
+  constexpr Index most_keys = Index(1) << 24, most_queries = Index(1) << 30, most_heads = Index(1) << 14;
+  const Index keys = layout.key_rows.max_length(), queries = layout.query_rows.rows();
+  check(keys <= most_keys && queries <= most_queries && layout.heads <= most_heads, "attention: dropout with ", keys,
+        " keys in a sequence, ", queries, " queries and ", layout.heads, " heads, expected at most ", most_keys, ", ",
+        most_queries, " and ", most_heads);
+}
+
 /// Returns the layout of a call with operands of shapes q, k and v. Throws if they or the options do not fit.
 inline AttentionLayout attention_layout(Shape q, Shape k, Shape v, const AttentionOptions& options) {
   const Index heads = options.heads;
@@ -132,6 +141,7 @@ inline AttentionLayout attention_layout(Shape q, Shape k, Shape v, const Attenti
         " sinks, expected one for each of ", heads, " heads");
   check(layout.query_rows.sequences() == layout.key_rows.sequences(), "attention: query_rows has ",
         layout.query_rows.sequences(), " sequences, key_rows has ", layout.key_rows.sequences());
+  if (options.dropout > 0) check_draws(layout);
   if (paged) add_pages("attention", layout, *options.key_pages, k.rows, options.workspace);
   return layout;
 }
