@@ -2,9 +2,6 @@
 // ("Effective Approaches to Attention-based Neural Machine Translation", arXiv 1508.04025, section 3.1).
 #pragma once
 
-#include <optional>
-#include <span>
-
 #include "eigenformer/core/detail/compiled.hpp"
 #include "eigenformer/core/named_enum.hpp"
 #include "eigenformer/kernels/attention_weights.hpp"

@@ -5,8 +5,6 @@
 #include <array>
 #include <cmath>
 #include <span>
-#include <string>
-#include <string_view>
 
 #include "eigenformer/core/detail/compiled.hpp"
 #include "eigenformer/core/named_enum.hpp"

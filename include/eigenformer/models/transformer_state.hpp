@@ -1,7 +1,6 @@
 // Step-by-step decoding of a Transformer with cached keys and values.
 #pragma once
 
-#include <algorithm>
 #include <limits>
 #include <memory>
 #include <span>

@@ -10,7 +10,6 @@
 #include <cstdint>
 #include <limits>
 #include <type_traits>
-#include <utility>
 
 #include "eigenformer/core/tensor.hpp"
 #include "eigenformer/kernels/detail/attention/learned_calls.hpp"

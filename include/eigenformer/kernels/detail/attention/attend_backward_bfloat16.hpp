@@ -81,23 +81,18 @@ void attend_backward_on(const BackwardCall<Eigen::bfloat16, S>& call, const Head
   ScoreTile tile = tile_of(layout, task);
   UnitKeys keys(layout, call.rows, task.key_head, tile);
   UnitBackwardTile<Unit, BackwardCall<Value, S>::in_base_2, ScoreTraits<S>::saved_blocks> queries(layout);
-  const auto is_seen = [&](Index key_begin, Index key_end) {
-    tile.key_begin = key_begin;
-    tile.key_end = key_end;
-    return call.score.visible(tile) != Visible::none;
-  };
   for (tile.head = task.key_head * layout.group(); tile.head < (task.key_head + 1) * layout.group(); ++tile.head)
     for (Index query = 0; query < tile.queries; query += UnitSizes::queries) {
       tile.query_begin = query;
       tile.query_end = std::min<Index>(tile.queries, query + UnitSizes::queries);
-      if (!is_seen(task.begin, task.end)) continue;
+      if (!set_keys(call.score, tile, task.begin, task.end)) continue;
       queries.load(call.rows, tile);
       for (Index chunk = task.begin; chunk < task.end; chunk += backward_keys) {
         const Index chunk_end = std::min<Index>(task.end, chunk + backward_keys);
-        if (!is_seen(chunk, chunk_end)) continue;
+        if (!set_keys(call.score, tile, chunk, chunk_end)) continue;
         queries.clear_d_q();
         for (Index key = chunk; key < chunk_end; key += UnitSizes::keys)
-          if (is_seen(key, std::min<Index>(chunk_end, key + UnitSizes::keys)))
+          if (set_keys(call.score, tile, key, std::min<Index>(chunk_end, key + UnitSizes::keys)))
             queries.add(call, tile, keys, (key - task.begin) / UnitSizes::depth);
         queries.add_d_q(d_q.of(tile.sequence).row(tile.head, tile.first_row + query), d_q.row_stride);
       }

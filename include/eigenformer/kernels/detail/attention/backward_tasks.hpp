@@ -48,6 +48,14 @@ inline ScoreTile tile_of(const AttentionLayout& layout, const BackwardTask& task
   return tile;
 }
 
+/// Sets the keys of a tile to `begin` to `end` - 1. Returns whether its queries may see any of them.
+template <Score S>
+bool set_keys(const S& score, ScoreTile& tile, Index begin, Index end) {
+  tile.key_begin = begin;
+  tile.key_end = end;
+  return score.visible(tile) != Visible::none;
+}
+
 /// Runs one task. Adds the contributions of its keys to the gradients of the sequence's queries, and writes the
 /// gradients of its keys and values.
 template <class Scalar, Score S>
@@ -58,22 +66,17 @@ void attend_backward(const BackwardCall<Scalar, S>& call, const BackwardTask& ta
 
   KeyChunk<Scalar> chunk(layout, call.rows, task.key_head, tile);
   BackwardTile<Scalar, BackwardCall<Scalar, S>::in_base_2, ScoreTraits<S>::saved_blocks> queries(layout);
-  const auto is_seen = [&](Index key_begin, Index key_end) {
-    tile.key_begin = key_begin;
-    tile.key_end = key_end;
-    return call.score.visible(tile) != Visible::none;
-  };
   const Index blocks = query_blocks<Scalar>(tile.queries), together = queries.capacity() / queries.n;
   for (tile.head = task.key_head * group; tile.head < (task.key_head + 1) * group; ++tile.head)
     for (Index block = 0; block < blocks; block += together) {
       const Index query = query_block_begin<Scalar>(tile.queries, block);
       tile.query_begin = query;
       tile.query_end = query_block_begin<Scalar>(tile.queries, std::min<Index>(blocks, block + together));
-      if (!is_seen(task.begin, task.end)) continue;
+      if (!set_keys(call.score, tile, task.begin, task.end)) continue;
       queries.load(call.rows, tile, layout.scale);
       for (Index unit = task.begin; unit < task.end; unit += backward_keys) {
         const Index unit_end = std::min<Index>(task.end, unit + backward_keys);
-        if (!is_seen(unit, unit_end)) continue;
+        if (!set_keys(call.score, tile, unit, unit_end)) continue;
         queries.clear_d_q();
         for (tile.key_begin = unit; tile.key_begin < unit_end; tile.key_begin = tile.key_end) {
           tile.key_end = std::min<Index>(unit_end, tile.key_begin + queries.key_capacity);

@@ -88,7 +88,6 @@ class BackwardTile {
     for (Index i = 0; i < count_; ++i) delta_[i] -= *d_sums.row(tile.head, first + i);
   }
 
-  Index count() const { return count_; }
   Index blocks() const { return (count_ + n - 1) / n; }
 
   /// Processes a part: adds its contributions to the gradients of queries, keys and values. first_query: the part's

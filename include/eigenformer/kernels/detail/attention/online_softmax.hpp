@@ -2,7 +2,6 @@
 #pragma once
 
 #include <array>
-#include <cmath>
 
 #include "eigenformer/core/detail/exp2.hpp"
 #include "eigenformer/kernels/detail/attention/block_partition.hpp"

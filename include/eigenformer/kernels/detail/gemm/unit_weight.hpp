@@ -5,7 +5,7 @@
 // number of rows, so a row's result does not depend on other rows.
 #pragma once
 
-#include <cstdint>
+#include <cstddef>
 #include <span>
 
 #include "eigenformer/core/matrix_unit_packing.hpp"

@@ -57,7 +57,7 @@ struct NormalTail {
 /// Returns x clamped to [-limit, limit]. Callers multiply it by a factor that is 0 beyond the limit; clamping avoids 0
 /// times infinity.
 template <class Scalar>
-RowPiece<Scalar> held(const RowPiece<Scalar>& x, Scalar limit) {
+RowPiece<Scalar> clamped(const RowPiece<Scalar>& x, Scalar limit) {
   return minimum(maximum(x, -limit), limit);
 }
 
@@ -82,7 +82,7 @@ struct Gelu {
   template <class Scalar>
   static RowPiece<Scalar> derivative(const RowPiece<Scalar>& x) {
     const NormalTail<Scalar> normal(x);
-    return normal.tail + step(x) * (Scalar(1) - 2 * normal.tail) + held(x, normal.limit) * normal.density;
+    return normal.tail + step(x) * (Scalar(1) - 2 * normal.tail) + clamped(x, normal.limit) * normal.density;
   }
 };
 
@@ -103,7 +103,7 @@ struct GeluTanh {
   template <class Scalar>
   static RowPiece<Scalar> derivative(const RowPiece<Scalar>& x) {
     const Logistic<Scalar> g = gate(x);
-    const RowPiece<Scalar> h = held(x, Scalar(limit));
+    const RowPiece<Scalar> h = clamped(x, Scalar(limit));
     return g.value + h * g.slope * (Scalar(root) * (Scalar(1) + Scalar(3 * cubic) * h.square()));
   }
 };
@@ -117,7 +117,7 @@ struct Silu {
   template <class Scalar>
   static RowPiece<Scalar> derivative(const RowPiece<Scalar>& x) {
     const Logistic<Scalar> g(x);
-    return g.value + held(x, Scalar(limit)) * g.slope;
+    return g.value + clamped(x, Scalar(limit)) * g.slope;
   }
 };
 

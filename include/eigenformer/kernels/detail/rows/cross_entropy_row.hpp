@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cmath>
-#include <limits>
 #include <span>
 
 #include "eigenformer/core/check.hpp"
