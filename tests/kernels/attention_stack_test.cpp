@@ -3,11 +3,11 @@
 #include "kernels/all_scores.hpp"
 
 #if defined(__has_feature)
-#if __has_feature(address_sanitizer)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
 #define EIGENFORMER_TEST_WIDE_STACK
 #endif
 #endif
-#if defined(__SANITIZE_ADDRESS__) || !defined(__OPTIMIZE__)
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || !defined(__OPTIMIZE__)
 #define EIGENFORMER_TEST_WIDE_STACK
 #endif
 
@@ -26,7 +26,7 @@ using namespace ef::testing;
 
 namespace {
 
-// The bytes of stack that a thread uses to run `body`.
+/// Returns the bytes of stack that a thread uses to run `body`.
 std::size_t stack_used(const std::function<void()>& body) {
   constexpr std::size_t size = std::size_t{4} << 20, alignment = std::size_t{1} << 16;
   constexpr unsigned char unused = 0xA5;

