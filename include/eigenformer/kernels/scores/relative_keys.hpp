@@ -52,7 +52,7 @@ class RelativeKeys {
 
   void apply(const ScoreTile& tile, ScoreBlock<Scalar> scores) const {
     const Index n = scores.rows(), last = terms_.shape()[2] - 1;
-    const EntriesOfQueries before(n), after(n);
+    const detail::TileMemory<Scalar, 4096> before(n), after(n);  // small: the kernels need most of the stack
     for (Index i = 0; i < n; ++i) {
       before.data()[i] = at(terms_, tile, i, 0);
       after.data()[i] = at(terms_, tile, i, last);
@@ -70,7 +70,7 @@ class RelativeKeys {
   void apply_backward(const ScoreTile& tile, ScoreBlock<Scalar> d_scores) const {
     if (d_terms_.data() == nullptr) return;
     const Index n = d_scores.rows(), last = terms_.shape()[2] - 1;
-    const EntriesOfQueries before(n), after(n);
+    const detail::TileMemory<Scalar, 4096> before(n), after(n);  // small: the kernels need most of the stack
     std::fill_n(before.data(), n, Scalar(0));
     std::fill_n(after.data(), n, Scalar(0));
     for (Index j = 0; j < d_scores.cols(); ++j) {
@@ -99,9 +99,6 @@ class RelativeKeys {
     const Index distance = tile.key_begin + j - alignment_.first_query(tile) - tile.query_begin;  // from query 0
     return {std::clamp<Index>(distance - k + 1, 0, n), std::clamp<Index>(distance + k, 0, n), distance + k};
   }
-
-  /// A number for each query of a tile. A tile has few, and the kernels around need most of the stack.
-  using EntriesOfQueries = detail::TileMemory<Scalar, 4096>;
 
   template <class Entry>
   static Entry& at(const TensorView<Entry>& terms, const ScoreTile& tile, Index i, Index number) {
