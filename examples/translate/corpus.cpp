@@ -162,11 +162,11 @@ void print(const ef::TranslationSide& side, const char* name) {
   std::printf("%s: %s, vocabulary size %lld\n", name, tokens.c_str(), static_cast<long long>(side.vocabulary.size()));
 }
 
-/// What a block has; all 0 until it is encoded.
+/// Counts of a block; all 0 until it is encoded.
 struct BlockCounts {
-  ef::Index pairs = 0;    // without those that are held out
-  ef::Index skipped = 0;  // of these, because they are too long
-  ef::Index links = 0;    // of the others
+  ef::Index pairs = 0;    // that are not held out
+  ef::Index skipped = 0;  // of these pairs: too long
+  ef::Index links = 0;    // of the pairs that are not skipped
 };
 
 /// Encodes the blocks of the training pairs. Subwords may be split at random; a split depends on the seed, the epoch
@@ -193,7 +193,7 @@ struct BlockEncoder {
   /// Returns the number of pairs that are not held out.
   ef::Index pairs() const { return files.blocks().lines() - static_cast<ef::Index>(held_out.size()); }
 
-  /// Adds the counts of blocks that only other ranks have encoded.
+  /// Takes over the counts of the blocks that other ranks have encoded.
   void share_counts(ef::Ranks& ranks) {
     const std::size_t blocks = counts.size();
     std::vector<BlockCounts> all(blocks * static_cast<std::size_t>(ranks.size()));
@@ -231,7 +231,7 @@ struct BlockEncoder {
   }
 };
 
-/// Goes on to the first buffer that has pairs which are not too long; if there is none, to the last.
+/// Moves to the first buffer with a pair that is not too long. If there is none, moves to the last buffer.
 void find_pairs(ef::StreamedBatches& batches) {
   for (ef::Index buffer = 1; batches.buffered_pairs() == 0 && buffer < batches.buffers(); ++buffer)
     batches.seek({.epoch = 0, .batch = 0, .buffer = buffer});

@@ -22,7 +22,8 @@ inline ef::Index max_length(const Model& model) {
   return std::visit([](const auto& network) { return network.options.max_length; }, model.network);
 }
 
-/// Non-zero after a signal that the subcommand watches, such as Ctrl-C. Training checks it, saves, and returns.
+/// Non-zero after a signal that the subcommand watches, such as Ctrl-C. Training checks it, saves, and returns; the
+/// server checks it and ends.
 extern volatile std::sig_atomic_t interrupted;
 
 // Model folders; see io/translation_model.hpp.

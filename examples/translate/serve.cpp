@@ -16,7 +16,7 @@ namespace {
 
 std::string models_json(const ServedModels& models) {
   const ef::Json json{{"default", models.default_name()}, {"models", models.names()}};
-  return json.dump(-1, ' ', false, ef::Json::error_handler_t::replace) + '\n';  // a folder's name may be no UTF-8
+  return json.dump(-1, ' ', false, ef::Json::error_handler_t::replace) + '\n';  // a folder's name need not be UTF-8
 }
 
 /// Ends the server's threads, in the order in which they wait for each other.

@@ -22,8 +22,8 @@ void add_replay_options(CLI::App* command, ReplayArguments& arguments);
 /// --config. Returns whether it replaced them. If so, parse the command line again: its options override stored ones.
 bool read_stored_arguments(TrainArguments& arguments);
 
-/// Returns a command line with the options that differ from the defaults, as CLI::App::parse takes it. Parsing it
-/// checks stored options as typed ones. Lists may come back in another order.
+/// Returns a command line with the options that differ from the defaults, for CLI::App::parse. Parsing it checks stored
+/// options like typed ones. It may reverse lists, so do not use the parsed values.
 std::vector<std::string> command_line_of(const TrainArguments& arguments);
 
 /// Throws if the arguments are incomplete, out of range or contradictory. Stored arguments need this check too.

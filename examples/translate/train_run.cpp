@@ -108,7 +108,7 @@ class Run {
     }
     if (update > 0) state_.curves.validations.push_back({update, quality.perplexity, quality.bleu});
     const bool stops = is_scheduled && count(model, update, quality);
-    // Reports come last: a checkpoint that is saved after one failed, because a disk is full, has the whole validation.
+    // Reports come last. If one fails because a disk is full, the checkpoint saved then has the whole validation.
     std::printf("validation: perplexity %.2f  BLEU %.2f (%s)%s\n", quality.perplexity, quality.bleu,
                 std::string(ef::to_string(tokenizer)).c_str(), is_saved ? "  best so far, saved" : "");
     ef::flush_standard_output();
@@ -239,7 +239,7 @@ bool is_one_file(const std::filesystem::path& a, const std::filesystem::path& b)
   return !error && real_a == real(b) && !error;
 }
 
-/// Throws if --log or --plot cannot be written, or would replace a file that the run reads or writes itself.
+/// Throws if --log or --plot cannot be written, or names the file of another option.
 void check_reports(const TrainArguments& arguments) {
   const std::pair<const char*, const std::string&> reports[] = {{"--log", arguments.log}, {"--plot", arguments.plot}};
   const std::pair<const char*, const std::string&> others[] = {

@@ -256,7 +256,7 @@ void train_model(Model& model, ef::StreamedBatches& batches, const TrainingSetti
     progress.add(update);
     run.state.next = batches.position();
     run.state.seconds = progress.seconds();
-    std::exception_ptr failure;  // to print or to log, because a disk is full or the terminal closed
+    std::exception_ptr failure;  // in printing or logging, because the disk is full or the terminal was closed
     try {
       progress.print(validation_seconds);
       if (settings.log) settings.log(progress.current());

@@ -110,7 +110,8 @@ struct TrainingSettings {
   // because it was interrupted.
   std::function<bool(const Model&, const ef::TrainingProgress&, bool is_scheduled)> validate{};
   std::function<void(const Model&, const TrainingRun&)> save{};  // saves a checkpoint
-  // Called after each update. If it throws, the run is validated and saved as usual before it ends.
+  // Called after each update. If it throws, a validation that is due still runs, and a checkpoint is saved before the
+  // run ends.
   std::function<void(const ef::TrainingProgress&)> log{};
 };
 

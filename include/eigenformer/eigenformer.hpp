@@ -1,6 +1,8 @@
-// Includes the whole library, with these exceptions: text/sentencepiece.hpp, train/mpi.hpp and most headers of io/,
-// because they depend on more than Eigen; the rest of io/ with them; and tensors/eigen_tensor.hpp, because it takes
-// long to compile. To compile faster, include only the headers you need.
+// Includes the whole library, except these headers:
+// - io/, text/sentencepiece.hpp and train/mpi.hpp: most of them depend on more than Eigen
+// - tensors/eigen_tensor.hpp: it takes long to compile
+//
+// To compile faster, include only the headers you need.
 #pragma once
 
 #include "eigenformer/autograd/checkpoint.hpp"

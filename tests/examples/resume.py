@@ -14,7 +14,7 @@ import sys
 import time
 import zlib
 
-signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background, programs would inherit that it is ignored
+signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background, programs would inherit an ignored SIGINT
 program, scratch = sys.argv[1], pathlib.Path(sys.argv[2])
 seed = int(sys.argv[3]) if len(sys.argv) > 3 else random.randrange(1 << 30)
 print("seed", seed, flush=True)

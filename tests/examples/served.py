@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a test in the background would pass on that it is ignored
+signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background, servers would inherit an ignored SIGINT
 NUMBERS = "零一二三四五六"
 # Links that no translation would suggest, for attention that a test can predict.
 LINKS = "2-0 2-1 0-2 0-3 1-4"

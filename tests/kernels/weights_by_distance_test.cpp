@@ -168,7 +168,7 @@ TEST_CASE("a hidden score without a derivative reaches no gradient of weights by
   ef::Rng rng(13);
   const Matrix<double> d_w = random_matrix<double>(4, 5, rng);
   Matrix<double> d_q(4, 2), d_k(4, 2);
-  // Query 0 does not see key 3, with which its score is infinity - infinity. The cap has no derivative there.
+  // Query 0 does not see key 3. Their score is infinity - infinity, where the cap has no derivative.
   Matrix<double> q = random_matrix<double>(4, 2, rng), k = random_matrix<double>(4, 2, rng);
   q.row(0) << large, large;
   k.row(3) << large, -large;

@@ -308,7 +308,7 @@ TEST_CASE("functions of several operands keep temporary ones", "[tensors]") {
   const Tensor<bool> mask({100}, true);
   const auto check_value = [&](auto make, float expected) {
     const auto expression = make();
-    std::vector<Tensor<float>> others;  // where freed memory was
+    std::vector<Tensor<float>> others;  // take the memory that temporaries may have freed
     for (int i = 0; i < 8; ++i) others.push_back(filled(-7));
     CHECK(largest_difference(Tensor<float>(expression), {100}, [&](const Sizes&) { return expected; }) == 0);
   };

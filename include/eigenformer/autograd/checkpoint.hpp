@@ -34,8 +34,8 @@ using KeptLayer = std::conditional_t<HasParameters<Layer>, const Layer&, Layer>;
 ///
 /// - A layer with parameters must neither move nor change until `backward` has run. A function is copied, but what it
 ///   refers to must live until then. A layer of your own that owns Parameters needs a static `visit` (see
-///   autograd/parameter.hpp). Without it, it is taken for a function: the backward would use the Parameters of the
-///   copy, and throws.
+///   autograd/parameter.hpp). Without `visit`, the layer is taken for a function and copied. The backward then throws,
+///   because it would use the Parameters of the copy.
 /// - The layer must depend on its arguments and parameters alone.
 /// - Calls may be nested: a layer may call checkpoint().
 /// - Without a tape, and if the context asks for head_weights, which would leave the layer, this is a plain call.

@@ -247,8 +247,8 @@ class Tape {
   }
 
   /// Records `again` behind the nodes of the recording, runs the backward of that part, and removes it. Gradients of
-  /// earlier nodes are added to one by one, in the order of a plain backward. These nodes include all parameters, which
-  /// the first call has used.
+  /// earlier nodes are added to one by one, in the order of a plain backward. All parameters are earlier nodes, because
+  /// the first call has used them.
   void backward_again(const std::function<Variable<Scalar>()>& again, const Variable<Scalar>& d_y) {
     const std::size_t first = nodes_.size();
     {

@@ -101,8 +101,8 @@ inline void check_saving(const std::filesystem::path& folder) {
   check_folder_writable(folder, detail::model_files);
 }
 
-/// Throws if save() would refuse a vocabulary, because a token has a line break. Call it before a long training. where:
-/// begins the message.
+/// Throws if save() would refuse a vocabulary because a token has a line break. Call it before a long training run.
+/// where: begins the message.
 inline void check_saving(const Vocabulary& vocabulary, std::string_view where) {
   detail::check_tokens(vocabulary, where);
 }

@@ -49,8 +49,8 @@ struct AttentionOptions {
   // al. 2023, arXiv 2309.17453; learned in gpt-oss). Empty: none. The span must outlive the call. Log-sum-exps include
   // sinks.
   std::span<const double> sinks{};
-  // Rate for the attention weights, drawn with dropout_key. A sequence may then have up to 2^24 keys, and the batch up
-  // to 2^30 queries and 2^14 heads.
+  // Dropout rate of the attention weights; dropout_key determines the draws. With dropout, a sequence may have up to
+  // 2^24 keys, and the batch up to 2^30 queries and 2^14 heads.
   double dropout = 0;
   RandomKey dropout_key{};
   Threads* threads = nullptr;

@@ -13,8 +13,8 @@ namespace eigenformer::inline EIGENFORMER_ABI {
 struct KeyValueCacheOptions {
   Index layers = 1;
   // Tokens in a page. Attention reads a sequence in place if it fits into one page, if its pages are adjacent, or if it
-  // has a single query and heads are not grouped. Otherwise it copies the sequence tile by tile. Large pages waste
-  // memory at the end of each sequence, and cost more to copy when sequences diverge.
+  // has a single query and no two heads share a key head. Otherwise it copies the sequence tile by tile. Large pages
+  // waste memory at the end of each sequence, and cost more to copy when sequences diverge.
   Index page_size = 16;
 };
 

@@ -5,8 +5,8 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// Returns columns first .. first + count - 1 of x: [rows x count]. Of a tensor, it returns that range of the last
-/// dimension as a tensor. Throws if x has no such columns.
+/// Returns columns first .. first + count - 1 of x: [rows x count]. If x is a tensor, the result is a tensor with this
+/// range of the last dimension. Throws if x has no such columns.
 template <class Scalar>
 Variable<Scalar> columns(const Context<Scalar>& context, const Variable<Scalar>& x, Index first, Index count) {
   check(first >= 0 && count >= 0 && first + count <= x.cols(), "columns: ", first, " to ", first + count,

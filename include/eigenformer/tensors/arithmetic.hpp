@@ -1,6 +1,6 @@
 // Operators and functions on tensors, entry by entry, with NumPy's broadcasting. They return expressions: see
 // tensors/elementwise.hpp. The entries of both operands must have the same type; numbers are converted to it. An
-// integer that does not fit the type of a tensor of integers is an error.
+// integer that does not fit the integer type of the entries is an error.
 #pragma once
 
 #include "eigenformer/tensors/detail/functions.hpp"

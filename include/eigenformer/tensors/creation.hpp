@@ -70,8 +70,8 @@ Tensor<Scalar> eye(Index n) {
   return x;
 }
 
-/// Returns [begin, begin + step, begin + 2 step ..] before `end`, as NumPy's arange. Throws if step is 0, or if there
-/// are too many entries for an Index or the numbers do not tell how many there are.
+/// Returns [begin, begin + step, begin + 2 step ..] before `end`, as NumPy's arange. Throws if step is 0, or if the
+/// number of entries is too large for an Index or, because of NaN or infinity, undefined.
 template <class Scalar>
 Tensor<Scalar> arange(std::type_identity_t<Scalar> begin, std::type_identity_t<Scalar> end,
                       std::type_identity_t<Scalar> step = Scalar(1)) {
@@ -123,7 +123,7 @@ Tensor<Scalar> randn(const Sizes& shape, Rng& rng) {
   return x;
 }
 /// Returns a tensor of this shape with uniform random integers in 0 .. count - 1. Throws if count < 1, or if Scalar is
-/// a type of integers without some of them.
+/// an integer type that cannot hold count - 1.
 template <class Scalar>
 Tensor<Scalar> randint(Index count, const Sizes& shape, Rng& rng) {
   check(count >= 1, "randint: count is ", count, ", expected at least 1");

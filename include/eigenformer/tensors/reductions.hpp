@@ -121,7 +121,7 @@ auto mean(X&& x) {
 }
 namespace detail {
 
-/// Returns the variances in double. Their means are sums in double, too: an error of the mean would be squared.
+/// Returns the variances, computed in double. So are the means: the square of their error is added to the variances.
 template <TensorLike X>
 Tensor<double> variances(const char* where, const X& x, const Dimensions& dimensions, const ReductionOptions& options) {
   static_assert(!std::is_integral_v<ScalarOf<X>>, "the variance of integers: write cast<float>() of the tensor");

@@ -64,7 +64,7 @@ class Vocabulary {
   Vocabulary() : Vocabulary(std::vector<std::string>(specials.begin(), specials.end())) {}
 
   /// Gives tokens[i] the id i. Throws unless tokens begin with `<unk>`, `<s>`, `</s>`. Throws if one is empty or occurs
-  /// twice. where: begins the message, such as the name of a file.
+  /// twice. where: begins messages; for example, the name of a file.
   explicit Vocabulary(std::vector<std::string> tokens, std::string_view where = "Vocabulary")
       : tokens_(std::move(tokens)) {
     check(tokens_.size() >= specials.size(), where, ": ", tokens_.size(), " tokens, expected at least ",

@@ -121,7 +121,7 @@ class StreamedBatches {
   /// Skips the next batch. Throws if the corpus has no pairs.
   void skip() {
     for (Index tried = 0; is_at_end_of_buffer(); ++tried) {
-      // The only pair may come first in one epoch and last in the next.
+      // Searches the buffers of up to two epochs: the only pair may come first in one epoch and last in the next.
       check(tried < 2 * buffers(), "StreamedBatches: the corpus has no pairs");
       const bool is_last = position_.buffer + 1 == buffers();
       begin_buffer(is_last ? position_.epoch + 1 : position_.epoch, is_last ? 0 : position_.buffer + 1);

@@ -128,7 +128,7 @@ class BlockMask {
     sums_ = std::make_shared<const std::vector<Counts>>(std::move(sums));
   }
 
-  /// Returns the number of queries or keys of some blocks, or the largest Index if that is less.
+  /// Returns the number of queries or keys that the blocks cover, but at most the largest Index.
   static Index covered(Index blocks, Index block) {
     constexpr Index most = (std::numeric_limits<Index>::max)();
     return block > 0 && blocks > most / block ? most : blocks * block;

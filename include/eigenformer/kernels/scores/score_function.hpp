@@ -244,7 +244,8 @@ class MaskFunction {
 ///
 /// A function that takes `auto` has a derivative: the backward calls it with dual numbers. Use eigenformer::exp, tanh,
 /// abs, log, sqrt and pow in it; the C library's functions have no derivative. exp, tanh and abs are vectorised.
-/// It must return one type: write `hide ? -INFINITY : s`, since `return -INFINITY` before `return s` does not compile.
+/// The function must return one type: write `return hide ? -INFINITY : s`. A `return -INFINITY` and a `return s` in one
+/// lambda do not compile.
 template <class Function>
 auto score(const Function& function) {
   if constexpr (detail::is_score_function<Function>())

@@ -14,8 +14,8 @@ class SoftCap {
   static constexpr ScoreStage stage = ScoreStage::cap;
   static constexpr int saved_blocks = 1;  // tanh(s / cap)
 
-  /// Throws unless cap is more than 0 and a normal number of float. In any other, tanh(s / cap) or its product with the
-  /// cap may be infinity times 0.
+  /// Throws unless cap is above 0 and a normal number of float. With any other cap, s * (1 / cap) or tanh(s / cap) *
+  /// cap may be infinity times 0, which is NaN.
   explicit SoftCap(double cap) : cap_(cap) {
     using Limits = std::numeric_limits<float>;
     check(cap >= static_cast<double>((Limits::min)()) && cap <= static_cast<double>((Limits::max)()),

@@ -48,7 +48,7 @@ class Evaluated {
 template <class X>
 Evaluated(X&&) -> Evaluated<X>;
 
-/// Whether entries of this type can be indices. Those of bool cannot: whoever gives them means a mask.
+/// Whether entries of this type can be indices: integers, but not bool, because a tensor of bool is a mask.
 template <class Scalar>
 inline constexpr bool is_index = std::is_integral_v<Scalar> && !std::is_same_v<Scalar, bool>;
 

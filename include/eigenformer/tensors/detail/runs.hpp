@@ -63,8 +63,8 @@ auto run_entries(const Scalar* data, Index stride, Index size) {
   return RunArray<Scalar>::NullaryExpr(size, RunReader<Scalar>(data, stride));
 }
 
-/// Returns a number as Scalar. A number with a fraction does not become an integer silently. Throws if an integer does
-/// not fit the type of integers.
+/// Returns a number as Scalar. A number with a fraction does not become an integer silently. Throws if Scalar is an
+/// integer type that cannot hold the integer `number`.
 template <class Scalar, class Number>
 Scalar converted_number(const Number& number) {
   static_assert(!(std::is_integral_v<Scalar> && std::is_floating_point_v<Number>),
@@ -77,8 +77,8 @@ Scalar converted_number(const Number& number) {
   return static_cast<Scalar>(number);
 }
 
-/// Throws if integers of type Scalar are divided by a number that is 0, or becomes 0 in their type. Processors stop the
-/// program then.
+/// Throws if integers of type Scalar are divided by a number that is 0, or becomes 0 in their type. On x86, such a
+/// division would end the program.
 template <class Scalar, class Divisor>
 void check_divisor([[maybe_unused]] const Divisor& divisor) {
   if constexpr (std::is_integral_v<Scalar> && std::is_integral_v<Divisor>)

@@ -9,7 +9,8 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI::matrix_unit::detail {
 
-/// Returns -128 sum modulo 2^32, because the product with the sum of the longest row of -128 is 2^31.
+/// Returns -128 * sum modulo 2^32. The product may overflow: a row of 131,072 values of -128 sums to -2^24, and -128
+/// times that is 2^31.
 inline std::int32_t minus_128_times(std::int32_t sum) {
   return static_cast<std::int32_t>(0U - 128U * static_cast<std::uint32_t>(sum));
 }

@@ -1,9 +1,11 @@
 // Attention of 16-bit queries, keys and values, with 16-bit results.
 //
-// Bfloat16 attention runs on the processor's matrix unit, if it has one (see unit_queries.hpp). The float kernels
-// compute few queries, which take most of their time to read keys and values, and all queries of types or processors
-// without a unit. They convert queries to float first, and keys and values one tile at a time. Results are rounded
-// once.
+// Bfloat16 attention runs on the processor's matrix unit, if it has one (see unit_queries.hpp). The float kernels serve
+// two other cases:
+// - few queries, because reading keys and values takes most of their time
+// - types or processors without a unit
+//
+// They convert queries to float first, and keys and values one tile at a time. Results are rounded once.
 #pragma once
 
 #include "eigenformer/kernels/detail/attention/attend.hpp"
@@ -133,7 +135,7 @@ void repair(const AttentionCall<Eigen::bfloat16, Eigen::bfloat16, S>& call, cons
 }
 
 /// Computes the queries of `tile` on a matrix unit. Marks queries whose result is not finite in `undefined`. Returns
-/// whether a hidden key may be the reason. Not inlined: its 290 KB of stack must be free for repair().
+/// whether a hidden key may be the reason. Not inlined, so that its 290 KB of stack are free before repair() runs.
 template <class Unit, Score S>
 EIGEN_DONT_INLINE bool attend_on_unit(const AttentionCall<Eigen::bfloat16, Eigen::bfloat16, S>& call,
                                       const ScoreTile& tile, bool* undefined) {

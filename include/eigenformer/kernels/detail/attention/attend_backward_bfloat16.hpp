@@ -45,8 +45,8 @@ class FloatHeads {
   Matrix<float> matrix_;
 };
 
-/// Returns whether the rows begin to end - 1 of a sequence are below 2^56, in all heads. Then sums of up to 2^15
-/// products of two such numbers are finite.
+/// Returns whether the magnitudes in rows begin to end - 1 of a sequence are below 2^56, in all heads. Then sums of up
+/// to 2^15 products of two such numbers are finite.
 inline bool are_moderate(const HeadRows<const Eigen::bfloat16>& rows, Index heads, Index sequence, Index begin,
                          Index end) {
   const HeadRows<const Eigen::bfloat16> own = rows.of(sequence);
@@ -60,8 +60,8 @@ inline bool are_moderate(const HeadRows<const Eigen::bfloat16>& rows, Index head
   return true;
 }
 
-/// Returns whether the log-sum-exps of a sequence's queries begin to end - 1 are numbers or -inf, in all heads. The
-/// score may have made others of any operands.
+/// Returns whether the log-sum-exps of a sequence's queries begin to end - 1 are finite or -inf, in all heads. A score
+/// can make them infinity or NaN even if the operands are moderate.
 inline bool are_below_infinity(const HeadRows<const float>& sums, Index heads, Index sequence, Index begin, Index end) {
   const HeadRows<const float> own = sums.of(sequence);
   for (Index row = begin; row < end; ++row)

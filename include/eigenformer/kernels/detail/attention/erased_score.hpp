@@ -30,8 +30,8 @@ inline constexpr ScoreKind kind_of_backward{
     ScoreTraits<S>::changes_values, false,
     ScoreTraits<S>::template has_derivative<Scalar>() ? std::max<int>(ScoreTraits<S>::saved_blocks, 2) : 0};
 
-/// Returns all properties of a score. An erased score has them in its member `kind`. Any other score has those of its
-/// type; but which tiles share gradients is asked of the score itself.
+/// Returns all properties of a score. An erased score has them in its member `kind`. For any other score, its type
+/// determines them, but the score itself tells whether heads and sequences share a gradient.
 template <Score S>
 ScoreKind kind_at_run_time(const S& score) {
   if constexpr (requires { requires std::is_same_v<std::remove_cvref_t<decltype(score.kind)>, ScoreKind>; }) {

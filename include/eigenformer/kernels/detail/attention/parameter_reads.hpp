@@ -111,8 +111,8 @@ struct ParameterRun {
   alignas(sizeof(Scalar) * count) Scalar values[count];
   EntryOrder order = EntryOrder::other;
 
-  /// Loads the values. Entries in order are loaded as one packet, and few entries are looked up in one, because
-  /// gathering is slow.
+  /// Loads the values. Entries in order are loaded as one packet. A parameter that fits one packet is looked up there.
+  /// Other entries are gathered, which is slower.
   EIGEN_ALWAYS_INLINE void load(const ParameterValues<Scalar>& from) {
     if constexpr (count > 1) {
       order = find_order();

@@ -9,8 +9,8 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI::detail {
 
-/// Sets the gradients of scores to 0 where the weights are 0 or subnormal. There, the score may be hidden, and its
-/// derivative may be anything.
+/// Sets the gradients of scores to 0 where the weights are 0 or subnormal. Such a score may be hidden, and then its
+/// derivative may be infinite or NaN.
 template <class Scalar>
 void clear_where_weights_are_zero(const ScoreMatrix<Scalar>& weights, ScoreMatrix<Scalar>& d_scores) {
   d_scores = (weights.array() < (std::numeric_limits<Scalar>::min)()).select(Scalar(0), d_scores.array());

@@ -26,8 +26,8 @@ class TileMemory {
  private:
   static_assert(std::is_trivially_copyable_v<Scalar>);
   Scalar* data_;
-  // Bytes, because the constructor of Eigen's 16-bit numbers would set an array of them to zero. That would take a
-  // tenth of the time of short sequences.
+  // Bytes, because the constructors of Eigen's 16-bit numbers would set the array to zero. For short sequences, that
+  // would take a tenth of the time.
   alignas(64) unsigned char stack_[stack_bytes];
   Eigen::Matrix<unsigned char, Eigen::Dynamic, 1> heap_;  // aligned for packets, unlike std::vector
 };
