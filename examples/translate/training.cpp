@@ -28,9 +28,8 @@ std::vector<ef::Index> lengths_of(const ef::Tokens& sentences) {
 /// from its usual number of batches.
 ef::Index updates_in(const TrainingSettings& settings, const ef::StreamedBatches& batches) {
   const Budget& budget = settings.budget;
-  // All pairs of the first buffer may be too long.
-  const ef::Index of_epoch = std::max<ef::Index>(1, batches.batches_per_epoch());
-  const ef::Index of_epochs = budget.epochs == 0 ? 0 : budget.epochs * ((of_epoch - 1) / settings.accumulate + 1);
+  const ef::Index of_epochs =
+      budget.epochs == 0 ? 0 : budget.epochs * ((batches.batches_per_epoch() - 1) / settings.accumulate + 1);
   if (budget.updates == 0 || of_epochs == 0) return std::max(budget.updates, of_epochs);
   return std::min(budget.updates, of_epochs);
 }

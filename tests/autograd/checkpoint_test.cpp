@@ -145,8 +145,8 @@ TEST_CASE("a checkpoint refuses to copy a layer's parameters", "[autograd]") {
     });
   };
   const std::string refusal =
-      "checkpoint: the layer used other parameters in its second call: give it a static visit, or refer to it from a "
-      "lambda";
+      "checkpoint: the layer's parameters were copied: give the layer a static visit, or call it from a lambda that "
+      "refers to it";
   CHECK(run(layer) == refusal);
   CHECK(run(nests) == refusal);
   CHECK(run(refers) == "nothing was thrown");

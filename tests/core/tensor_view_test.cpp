@@ -441,7 +441,8 @@ TEST_CASE("squeeze and unsqueeze take out and put in dimensions of one entry", "
   const TensorView<int> x(&value, {1, 1});
   CHECK(x.unsqueeze(0).is_contiguous());
   CHECK(message_of([&] { x.squeeze(2); }) == "squeeze: dimension 2 of a tensor of rank 2, expected -2 to 1");
-  CHECK(message_of([&] { x.unsqueeze(3); }) == "unsqueeze: a new dimension 3 in a tensor [1 x 1], expected -3 to 2");
+  CHECK(message_of([&] { x.unsqueeze(3); }) ==
+        "unsqueeze: the new dimension is 3, the tensor is [1 x 1], expected -3 to 2");
   const TensorView<int> full(&value, Sizes::of_rank(8, 1));
   CHECK(message_of([&] { full.unsqueeze(0); }) == "Sizes: a tensor of 9 dimensions, expected at most 8");
 }

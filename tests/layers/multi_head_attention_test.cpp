@@ -171,7 +171,7 @@ TEST_CASE("wrong widths and heads are refused", "[layers]") {
                     "MultiHeadAttention: width 10 does not divide into 4 heads; give head_width");
   CHECK_THROWS_AS(ef::MultiHeadAttention<float>({.width = 8, .heads = 4, .key_heads = 3}, rng), ef::Error);
   CHECK_THROWS_WITH(ef::MultiHeadAttention<float>({.width = 8, .heads = 4, .head_width = -2}, rng),
-                    "MultiHeadAttention: head_width is -2, expected 0 (width / heads) or more");
+                    "MultiHeadAttention: head_width is -2, expected 0 or more; 0 means width / heads");
   CHECK_THROWS_WITH(ef::MultiHeadAttention<float>({.width = 8, .heads = 4, .relative_distance = -1}, rng),
                     "MultiHeadAttention: relative_distance is -1, expected 0 or more");
   const ef::MultiHeadAttention<float> layer({.width = 8, .heads = 4}, rng);

@@ -319,6 +319,7 @@ TEST_CASE("options that do not fit together are refused", "[models]") {
       "RelativeBias: max_distance is 3, expected more than 3, the number of distances with a bucket of their own");
   options = with_positions(ef::PositionEncoding::rotary);
   options.layer.head_width = 5;
-  CHECK_THROWS_WITH(ef::Transformer<float>(options, rng),
-                    "AttentionPositions: rotary turns pairs of features, head_width is 5, expected an even one");
+  CHECK_THROWS_WITH(
+      ef::Transformer<float>(options, rng),
+      "AttentionPositions: rotary turns pairs of features, head_width is 5, expected an even number, 0 or more");
 }

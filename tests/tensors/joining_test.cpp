@@ -93,7 +93,8 @@ TEST_CASE("parts that do not fit are refused", "[tensors]") {
         "concat: dimension 0 of a tensor of rank 0, which has none");
   CHECK(message_of([&] { stack(0, x, y); }) == "stack: a tensor [2 x 4] after one [2 x 3]");
   CHECK(message_of([&] { stack(0, x, z); }) == "stack: a tensor [2] after one [2 x 3]");
-  CHECK(message_of([&] { stack(3, x, x); }) == "stack: a new dimension 3 in a tensor [2 x 3], expected -3 to 2");
+  CHECK(message_of([&] { stack(3, x, x); }) ==
+        "stack: the new dimension is 3, the tensor is [2 x 3], expected -3 to 2");
   const std::vector<TensorView<int>> none;
   CHECK(message_of([&] { concat(none, 0); }) == "concat: no tensors");
   CHECK(message_of([&] { stack(none, 0); }) == "stack: no tensors");

@@ -227,6 +227,7 @@ TEST_CASE("streams refuse empty corpora, faulty blocks and positions that do not
   ef::StreamedBatches rare(9, [&](ef::Index, ef::Index block) { return block == 4 ? pair : none(0, 0); },
                            {.buffer_blocks = 1});
   for (int i = 0; i < 50; ++i) CHECK(rare.next().source.sequences() == 1);
+  CHECK(rare.batches_per_epoch() == 9);  // estimated from the buffer that has the pair
   ef::StreamedBatches stream(1, one);
   CHECK(message_of([&] { stream.seek({.epoch = 0, .batch = 2}); }) ==
         "StreamedBatches::seek: buffer 0 of epoch 0 has 1 batches, the position is batch 2; is it of another "

@@ -256,8 +256,8 @@ class Tape {
       const Variable<Scalar> y = again();
       for (std::size_t i = first; i < nodes_.size(); ++i)
         check(nodes_[i].parameter == nullptr,
-              "checkpoint: the layer used other parameters in its second call: give it a static visit, or refer to it "
-              "from a lambda");
+              "checkpoint: the layer's parameters were copied: give the layer a static visit, or call it from a lambda "
+              "that refers to it");
       add_gradient(y, d_y);
     }
     run_backward(first, nodes_.size());

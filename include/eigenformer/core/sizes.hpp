@@ -112,8 +112,8 @@ inline int dimension_number(const char* where, Index dimension, int rank) {
 /// behind the last: -1 is the rank. Throws if there is no such place; `where` begins the message.
 inline int new_dimension_number(const char* where, Index dimension, const Sizes& shape) {
   const int rank = shape.rank();
-  check(dimension >= -rank - 1 && dimension <= rank, where, ": a new dimension ", dimension, " in a tensor ", shape,
-        ", expected ", -rank - 1, " to ", rank);
+  check(dimension >= -rank - 1 && dimension <= rank, where, ": the new dimension is ", dimension, ", the tensor is ",
+        shape, ", expected ", -rank - 1, " to ", rank);
   return static_cast<int>(dimension < 0 ? dimension + rank + 1 : dimension);
 }
 

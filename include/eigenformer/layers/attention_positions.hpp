@@ -75,7 +75,7 @@ AttentionPositions<Scalar>::AttentionPositions(const AttentionPositionsOptions& 
   if (options.encoding == PositionEncoding::rotary) {
     check(options.head_width >= 0 && options.head_width % 2 == 0,
           "AttentionPositions: rotary turns pairs of features, head_width is ", options.head_width,
-          ", expected an even one");
+          ", expected an even number, 0 or more");
     check(options.rotary_positions >= 0, "AttentionPositions: rotary_positions is ", options.rotary_positions,
           ", expected 0 or more");
     check(options.rotary_base > 0, "AttentionPositions: rotary_base is ", options.rotary_base, ", expected above 0");

@@ -168,7 +168,7 @@ MultiHeadAttention<Scalar>::MultiHeadAttention(const MultiHeadAttentionOptions& 
   check(options.head_width != 0 || options.width % heads == 0, "MultiHeadAttention: width ", options.width,
         " does not divide into ", heads, " heads; give head_width");
   check(options.head_width >= 0, "MultiHeadAttention: head_width is ", options.head_width,
-        ", expected 0 (width / heads) or more");
+        ", expected 0 or more; 0 means width / heads");
   check(options.relative_distance >= 0, "MultiHeadAttention: relative_distance is ", options.relative_distance,
         ", expected 0 or more");
   const Index head_width = options.head_width == 0 ? options.width / heads : options.head_width;

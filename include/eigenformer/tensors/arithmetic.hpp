@@ -77,7 +77,7 @@ auto operator*(A&& a, B&& b) {
   return detail::map_pair([](const auto& x, const auto& y) { return x * y; }, std::forward<A>(a), std::forward<B>(b));
 }
 /// The quotient of entries. Integers are divided as in C++: towards 0. Throws if they are divided by the number 0; if b
-/// is a tensor of integers, none of its entries may be 0.
+/// is a tensor of integers, none of its entries may be 0. The lowest integer must not be divided by -1.
 template <class A, class B>
 requires TensorPair<A, B>
 auto operator/(A&& a, B&& b) {

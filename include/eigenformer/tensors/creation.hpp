@@ -91,7 +91,7 @@ Tensor<Scalar> arange(std::type_identity_t<Scalar> begin, std::type_identity_t<S
     const double first = static_cast<double>(begin), width = static_cast<double>(step);
     const double count = std::ceil((static_cast<double>(end) - first) / width);
     check(!std::isnan(count), "arange: from ", first, " to ", static_cast<double>(end), " by ", width,
-          ", expected numbers that tell how many entries there are");
+          ", expected a finite number of entries");
     check(count < static_cast<double>((std::numeric_limits<Index>::max)()), "arange: too many entries");
     Tensor<Scalar> x({count > 0 ? static_cast<Index>(count) : 0});
     for (Index i = 0; i < x.size(); ++i) x(i) = static_cast<Scalar>(first + static_cast<double>(i) * width);
@@ -129,7 +129,8 @@ Tensor<Scalar> randint(Index count, const Sizes& shape, Rng& rng) {
   check(count >= 1, "randint: count is ", count, ", expected at least 1");
   if constexpr (std::is_integral_v<Scalar>) {
     const auto largest = +(std::numeric_limits<Scalar>::max)();
-    check(std::cmp_less_equal(count - 1, largest), "randint: count is ", count, ", the type ends at ", largest);
+    check(std::cmp_less_equal(count - 1, largest), "randint: count is ", count, ", expected at most ",
+          static_cast<std::uint64_t>(largest) + 1);
   }
   Tensor<Scalar> x = Tensor<Scalar>::uninitialized(shape);
   for (Index i = 0; i < x.size(); ++i) x.data()[i] = static_cast<Scalar>(rng.randint(count));

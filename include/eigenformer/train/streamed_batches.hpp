@@ -106,10 +106,6 @@ class StreamedBatches {
     check(blocks >= 1 && options.buffer_blocks >= 1, "StreamedBatches: ", blocks, " blocks in buffers of ",
           options.buffer_blocks, ", expected 1 or more of both");
     begin_buffer(0, 0);
-    usual_batches_ = static_cast<Index>(token_batches(detail::lengths_with_end(pairs_.source),
-                                                      detail::lengths_with_end(pairs_.target), options_.max_tokens)
-                                            .size()) *
-                     buffers();
   }
 
   /// Returns the next batch. Throws if the corpus has no pairs.
@@ -151,7 +147,7 @@ class StreamedBatches {
            (static_cast<double>(position_.buffer) + of_buffer) / static_cast<double>(buffers());
   }
 
-  /// Returns an estimate of the number of batches in an epoch, from the first buffer of the first epoch.
+  /// Returns an estimate of the number of batches in an epoch, from the first buffer read that has pairs; 0 before.
   Index batches_per_epoch() const { return usual_batches_; }
 
   /// The number of buffers in an epoch. Their numbers of blocks differ by at most one.
@@ -178,8 +174,11 @@ class StreamedBatches {
       const Index begin = buffer * blocks_ / buffers(), end = (buffer + 1) * blocks_ / buffers();
       read(epoch, std::span(order).subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(end - begin)));
     }
-    batches_ = token_batches(detail::lengths_with_end(pairs_.source), detail::lengths_with_end(pairs_.target),
-                             options_.max_tokens, rng);
+    const std::vector<Index> source = detail::lengths_with_end(pairs_.source),
+                             target = detail::lengths_with_end(pairs_.target);
+    batches_ = token_batches(source, target, options_.max_tokens, rng);
+    if (usual_batches_ == 0)
+      usual_batches_ = static_cast<Index>(token_batches(source, target, options_.max_tokens).size()) * buffers();
     position_ = {.epoch = epoch, .batch = 0, .buffer = buffer};
   }
 

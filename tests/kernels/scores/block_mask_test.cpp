@@ -98,6 +98,9 @@ TEST_CASE("a block mask may differ between sequences and heads, and says what it
   constexpr Index many = Index{1} << 31;
   CHECK(message_of([&] { ef::block_mask({.queries = many, .keys = 1, .block = many}, function); }) ==
         "BlockMask: 2147483648 queries and 1 keys, expected at most 2147483647 of each");
+  constexpr Index most = many - 1;
+  CHECK(message_of([&] { ef::block_mask({.queries = most, .keys = most, .block = 1, .heads = 4}, function); }) ==
+        "BlockMask: 2147483647 x 2147483647 blocks for 1 sequences and 4 heads do not fit in memory");
   constexpr Index largest = std::numeric_limits<Index>::max();
   CHECK(message_of([&] { ef::BlockMask<>(Matrix<bool>::Constant(3, 1, true), largest / 2); }) ==
         "BlockMask: " + std::to_string(largest) + " queries and " + std::to_string(largest / 2) +

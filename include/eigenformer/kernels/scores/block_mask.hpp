@@ -111,6 +111,9 @@ class BlockMask {
           options.keys, " keys, expected at most ", most, " of each");
     rows_ = (options.queries - 1) / options.block + 1;
     cols_ = (options.keys - 1) / options.block + 1;
+    constexpr Index fitting = (std::numeric_limits<Index>::max)() / static_cast<Index>(sizeof(Counts));
+    check(rows_ + 1 <= fitting / (cols_ + 1) / options.sequences / options.heads, "BlockMask: ", rows_, " x ", cols_,
+          " blocks for ", options.sequences, " sequences and ", options.heads, " heads do not fit in memory");
     // A summed-area table, so that counts_in reads only four entries.
     std::vector<Counts> sums(static_cast<std::size_t>(options.sequences * options.heads * (rows_ + 1) * (cols_ + 1)));
     const auto narrow = [](Index i) { return static_cast<std::int32_t>(i); };

@@ -19,7 +19,7 @@ class SoftCap {
   explicit SoftCap(double cap) : cap_(cap) {
     using Limits = std::numeric_limits<float>;
     check(cap >= static_cast<double>((Limits::min)()) && cap <= static_cast<double>((Limits::max)()),
-          "SoftCap: cap is ", cap, ", expected more than 0 and a normal number of float");
+          "SoftCap: cap is ", cap, ", expected a normal float above 0");
   }
 
   double cap() const { return cap_; }
