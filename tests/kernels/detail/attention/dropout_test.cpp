@@ -147,10 +147,11 @@ TEST_CASE("rates that are multiples of 1/256 are told by a key's own byte", "[ke
 
 TEST_CASE("dropout of attention refuses rates that are no probabilities below 1", "[kernels]") {
   const Matrix<double> x = Matrix<double>::Ones(3, 4);
-  for (const double rate : {1.0, 1.5, -0.001, std::nan("")}) {
-    const std::string expected =
-        "attention: dropout is " + std::to_string(rate) + ", expected 0 or more and less than 1";
-    CHECK(message_of([&] { ef::attention(x, x, x, {.dropout = rate}); }) == expected);
+  const std::pair<double, std::string> rates[] = {{1, "1"}, {1.5, "1.5"}, {-1e-9, "-1e-09"}, {std::nan(""), "nan"}};
+  for (const auto& [rate, text] : rates) {
+    const double given = rate;
+    CHECK(message_of([&] { ef::attention(x, x, x, {.dropout = given}); }) ==
+          "attention: dropout is " + text + ", expected 0 or more and less than 1");
   }
   CHECK(ef::attention(x, x, x, {.dropout = std::nextafter(1.0, 0.0)}).allFinite());
 }
