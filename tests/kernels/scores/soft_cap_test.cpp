@@ -68,7 +68,7 @@ TEST_CASE("a soft cap is a normal number of float above 0", "[kernels]") {
   using Limits = std::numeric_limits<float>;
   CHECK(ef::SoftCap(30).cap() == 30);
   CHECK(message_of([] { ef::SoftCap(0); }) == "SoftCap: cap is 0, expected a normal float above 0");
-  CHECK(message_of([] { ef::SoftCap(std::numeric_limits<double>::infinity()); }) ==
+  CHECK(message_of([] { ef::SoftCap{std::numeric_limits<double>::infinity()}; }) ==
         "SoftCap: cap is inf, expected a normal float above 0");
   for (const double cap : {-1.0, 1e-40, 1e39, std::numeric_limits<double>::quiet_NaN()})
     CHECK_THROWS_AS(ef::SoftCap(cap), ef::Error);
