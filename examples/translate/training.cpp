@@ -108,10 +108,10 @@ class Progress {
            (budget.updates > 0 && update >= budget.updates);
   }
 
-  /// Prints what the exchange between ranks cost rank 0. validation_seconds: see print().
-  void print_exchange(double validation_seconds) const {
+  /// Prints what the exchange between ranks cost rank 0.
+  void print_exchange() const {
     if (settings_.ranks == nullptr || exchange_updates_ == 0) return;
-    const double seconds = std::max(progress_.seconds - seconds_before_ - validation_seconds, 1e-9);
+    const double seconds = std::max(trained_seconds_, 1e-9);
     std::printf(
         "%lld ranks: rank 0 spent %.1f %% of %.1f seconds on the exchange of gradients, and sent %.3f MB per "
         "update; %.0f tokens/s\n",
@@ -123,7 +123,7 @@ class Progress {
   /// Prints a line every five seconds. validation_seconds: the time spent on validations since this
   /// process began to train.
   void print(double validation_seconds) {
-    const double seconds = progress_.seconds - seconds_before_ - validation_seconds;
+    const double seconds = trained_seconds_ = progress_.seconds - seconds_before_ - validation_seconds;
     if (seconds - line_seconds_ < 5 && !is_last_) return;
     const double share = std::max(share_of_updates(progress_.update), share_of_time(progress_.seconds));
     const double line_seconds = std::max(seconds - line_seconds_, 1e-9);
@@ -150,8 +150,9 @@ class Progress {
 
   const TrainingSettings& settings_;
   const ef::StreamedBatches& batches_;
-  ef::Index updates_;      // in the budget; 0: unknown
-  double seconds_before_;  // before the run was resumed
+  ef::Index updates_;           // in the budget; 0: unknown
+  double seconds_before_;       // before the run was resumed
+  double trained_seconds_ = 0;  // since then, up to the last update, without validations
   ef::TrainingProgress progress_;
   bool validates_ = false, is_last_ = false;
   double validations_by_time_;
@@ -292,7 +293,7 @@ void train_model(Model& model, ef::StreamedBatches& batches, const TrainingSetti
             report, options);
       },
       model.network);
-  progress.print_exchange(validation_seconds);
+  progress.print_exchange();
 }
 
 void train_model(Model& model, const EncodedPairs& pairs, const TrainingSettings& settings) {
