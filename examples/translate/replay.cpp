@@ -82,8 +82,8 @@ void check_reached(const ReplayArguments& arguments, const ef::Checkpoint& last,
             ", but the run in ", arguments.model, " has ", last.update(), " updates");
 }
 
-/// Returns the state of the run in its newest checkpoint before the update. If there is none, the replay must start
-/// from the beginning: `before` has no checkpoint, and the state is that of a later one.
+/// Returns the state of the run in its newest checkpoint before the update, which becomes `before`. If there is none,
+/// returns the state in a later checkpoint; `before` stays empty, and the replay must start from the beginning.
 RunState state_before(const ReplayArguments& arguments, ef::NewestCheckpoint& before) {
   const std::filesystem::path folder = checkpoints_of(arguments.model);
   const ef::NewestCheckpoint last = ef::newest_checkpoint(folder);

@@ -93,7 +93,7 @@ void rms_norm_backward(const RmsNormSaved<Scalar>& saved, const ConstMatrixRef<S
 }
 
 /// Returns the RMS norm of each row: [rows x features]. x: [rows x features], any Eigen matrix or expression;
-/// gain: [1 x features]. epsilon: by default that of the layer RmsNorm; PyTorch takes the type's machine epsilon.
+/// gain: [1 x features]. The default epsilon is that of the layer RmsNorm. PyTorch's is the type's machine epsilon.
 /// Throws if shapes do not fit or epsilon < 0.
 template <class Derived, class Gain>
 Matrix<typename Derived::Scalar> rms_norm(const Eigen::MatrixBase<Derived>& x, const Eigen::MatrixBase<Gain>& gain,
