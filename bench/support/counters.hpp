@@ -31,6 +31,9 @@ struct Rates {
   double reached, possible, share;
 };
 
+/// The least seconds of a window in which calls are timed together.
+inline constexpr double window_seconds = 2e-3;
+
 /// Runs `work` as the benchmark, in windows of a few milliseconds. Between windows, measure() returns the rate that the
 /// machine can reach at that moment, because clock and other tenants change it. Returns medians over the windows:
 ///
@@ -39,7 +42,6 @@ struct Rates {
 ///   share      reached / possible
 template <class Work, class Measure>
 Rates run_in_windows(benchmark::State& state, double amount, Work&& work, Measure&& measure) {
-  constexpr double window_seconds = 2e-3;
   work();  // warm-up: allocates buffers and touches pages
   std::vector<double> reached, possible, shares;
   double before = measure(), seconds = 0;
@@ -77,16 +79,17 @@ void run_counted(benchmark::State& state, double operations, Work&& work) {
   state.counters["peak"] = rates.share;
 }
 
-/// Benchmarks `work` against `plain`, which does the same without the feature under test. Reports the counter `speed`:
-/// the speed of `work` divided by the speed of `plain`.
+/// Benchmarks `work` against `plain`, which does the same without the feature under test. Both are timed in the same
+/// way, in turn, by windows of calls: the best of several calls on one side only would favour that side by the noise of
+/// the machine. Reports the counter `speed`: the speed of `work` divided by the speed of `plain`.
 template <class Plain, class Work>
 void run_compared(benchmark::State& state, Plain&& plain, Work&& work) {
   plain();
   const auto plain_rate = [&] {
-    constexpr int calls = 3;
-    double least = seconds_of(plain);
-    for (int i = 1; i < calls; ++i) least = std::min(least, seconds_of(plain));
-    return 1 / least;
+    double seconds = 0;
+    Index calls = 0;
+    for (; seconds <= window_seconds; ++calls) seconds += seconds_of(plain);
+    return static_cast<double>(calls) / seconds;
   };
   state.counters["speed"] = run_in_windows(state, 1, work, plain_rate).share;
 }
