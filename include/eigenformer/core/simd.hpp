@@ -162,6 +162,16 @@ EIGEN_ALWAYS_INLINE bool in_sequence(const std::int32_t* integers) {
                                         : _mm512_sub_epi32(first, places);
     return _mm512_cmpneq_epi32_mask(_mm512_loadu_si512(integers), expected) == 0;
   }
+#elif defined(EIGEN_VECTORIZE_AVX2)
+  if constexpr (count == 8) {
+    const __m256i places = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+    const __m256i first = _mm256_set1_epi32(integers[0]);
+    const __m256i expected = step == 0  ? first
+                             : step > 0 ? _mm256_add_epi32(first, places)
+                                        : _mm256_sub_epi32(first, places);
+    const __m256i given = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(integers));
+    return _mm256_movemask_epi8(_mm256_cmpeq_epi32(given, expected)) == -1;
+  }
 #endif
   std::int32_t differences = 0;
   for (std::int32_t i = 0; i < count; ++i) differences |= integers[i] ^ (integers[0] + step * i);
