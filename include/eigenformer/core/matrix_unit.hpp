@@ -25,8 +25,8 @@ namespace eigenformer::inline EIGENFORMER_ABI::matrix_unit {
 /// - Value: the type of the values that it multiplies
 /// - Session: prepares the calling thread for products while the object is alive
 /// - multiply<rows, columns>(product): computes a product of rows x columns blocks, at most 2 x 2
-/// - few_rows and multiply_few_rows(rows, columns, product), optional: computes at most few_rows rows of one
-///   block of rows
+/// - few_rows and multiply_few_rows(rows, columns, product), optional: computes at most few_rows rows of one block of
+///   rows; multiply() may be faster for more rows
 /// - row_term(row, a, steps), optional: returns the correction that the unit adds to all sums of a row of A; see
 ///   row_terms()
 /// - is_permitted(), optional: returns whether this process may use the unit; without it, every process may
@@ -124,11 +124,20 @@ const SumOf<typename Unit::Value>* row_terms(Index row_blocks, const LeftBlocks<
 }
 
 /// Computes at least the first `rows` rows of a product of blocks_for(rows) x column_blocks blocks. Sums equal those of
-/// multiply() to the last bit. For a few rows, a unit with multiply_few_rows() does not compute a whole block.
+/// multiply() to the last bit. A unit with multiply_few_rows() computes only what the last block of rows needs.
 template <class Unit>
 EIGEN_ALWAYS_INLINE void multiply_rows(Index rows, Index column_blocks, const Product<typename Unit::Value>& product) {
-  if constexpr (requires { Unit::multiply_few_rows(rows, column_blocks, product); })
-    if (rows <= Unit::few_rows) return Unit::multiply_few_rows(rows, column_blocks, product);
+  if constexpr (requires { Unit::multiply_few_rows(rows, column_blocks, product); }) {
+    const Index whole = rows / block, rest = rows % block;
+    if (rest > 0 && rest <= Unit::few_rows) {
+      multiply<Unit>(whole, column_blocks, product);
+      auto last = product;
+      last.a.data += whole * product.a.block_stride;
+      last.c.data += whole * product.c.row_block_stride;
+      if (product.row_terms != nullptr) last.row_terms += whole * block;
+      return Unit::multiply_few_rows(rest, column_blocks, last);
+    }
+  }
   multiply<Unit>((rows + block - 1) / block, column_blocks, product);
 }
 

@@ -1,8 +1,8 @@
 // The operands of a matrix unit's products (see matrix_unit.hpp).
 //
-// A product C = A B multiplies values (bfloat16 numbers, or signed 8-bit integers) and adds up the products as float or
-// as 32-bit integers. A group is 32 bits of values: g = 2 bfloat16 numbers, or g = 4 integers. A step is the part of
-// the product over 16 groups of each row of A.
+// A product C = A B multiplies values (bfloat16 numbers, or 8-bit integers) and adds up the products as float or as
+// 32-bit integers. Integers of A are -127 to 127, those of B -128 to 127. A group is 32 bits of values: g = 2 bfloat16
+// numbers, or g = 4 integers. A step is the part of the product over 16 groups of each row of A.
 //
 // - A, the left operand, has blocks of 16 rows. The 16 groups of a row that belong to a step are contiguous.
 // - B, the right operand, is packed: a step of a block of 16 columns has 16 rows of 16 groups. Group j of row i holds

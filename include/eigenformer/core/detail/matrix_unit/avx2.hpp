@@ -48,23 +48,22 @@ struct AvxVnniInt8Dot : Sums256 {
 };
 #endif
 
-/// Multiplies 16-bit integers: entries 0 and 2 of each group, then 1 and 3. The instruction for 8-bit integers
-/// (vpmaddubsw) saturates.
+/// vpmaddubsw multiplies unsigned by signed integers. So it gets the magnitude of the right operand, and the left
+/// operand with the sign of the right one. As the left operand is never -128, sums of two products fit into 16 bits.
+/// Measured: Zen 3, 1.3 times the speed of splitting both operands into 16-bit integers for vpmaddwd.
 struct Avx2Int8Dot : Sums256 {
-  struct Halves {
-    __m256i even, odd;
+  struct Right {
+    __m256i values, magnitudes;
   };
-  using Left = Halves;
-  using Right = Halves;
-  static Left left(const Value* from) { return halves(_mm256_set1_epi32(bits_of_group(from))); }
-  static Right right(const Value* from) { return halves(load(from)); }
-  static Sums add(Sums sums, const Left& left, const Right& right) {
-    return sum(sum(sums, _mm256_madd_epi16(left.even, right.even)), _mm256_madd_epi16(left.odd, right.odd));
+  using Left = __m256i;
+  static Left left(const Value* from) { return _mm256_set1_epi32(bits_of_group(from)); }
+  static Right right(const Value* from) {
+    const __m256i values = load(from);
+    return {values, _mm256_abs_epi8(values)};
   }
-
- private:
-  static Halves halves(__m256i values) {
-    return {_mm256_srai_epi16(_mm256_slli_epi16(values, 8), 8), _mm256_srai_epi16(values, 8)};
+  static Sums add(Sums sums, Left left, const Right& right) {
+    const __m256i pairs = _mm256_maddubs_epi16(right.magnitudes, _mm256_sign_epi8(left, right.values));
+    return sum(sums, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
   }
 };
 
@@ -74,7 +73,7 @@ struct Avx2Int8Dot : Sums256 {
 /// Multiplies by vpdpbusd.
 using AvxVnniInt8 = detail::DotProducts<detail::AvxVnniInt8Dot>;
 #endif
-/// Multiplies by vpmaddwd.
+/// Multiplies by vpmaddubsw.
 using Avx2Int8 = detail::DotProducts<detail::Avx2Int8Dot>;
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI::matrix_unit

@@ -39,18 +39,15 @@ struct DotProducts {
     for (int j = 0; j < columns; j += together)
       for (int i = 0; i < rows * static_cast<int>(block); i += count) multiply_rows<count, width>(product, i, j);
   }
-  /// The maximum number of rows of multiply_few_rows: 8 if their sums fit into the registers, else 4.
-  static constexpr Index few_rows = 8 * static_cast<int>(block) / Dot::lanes <= Dot::registers ? 8 : 4;
-  /// Computes at least the first `rows` rows, at most few_rows, of a block of rows and `columns` blocks of columns.
+  /// The maximum number of rows of multiply_few_rows.
+  static constexpr Index few_rows = block - 1;
+  /// Computes the first `rows` rows, or a few more, of a block of rows and `columns` blocks of columns.
   static void multiply_few_rows(Index rows, Index columns, const Product<Value>& product) {
-    if (rows <= 1)
-      multiply_first_rows<1>(columns, product);
-    else if (rows == 2)
-      multiply_first_rows<2>(columns, product);
-    else if (rows <= 4)
-      multiply_first_rows<4>(columns, product);
-    else
-      multiply_first_rows<few_rows>(columns, product);
+    constexpr Index column_step = 4;  // blocks that stay in the L1 cache for all rows
+    for (Index j = 0; j < columns; j += column_step)
+      for (Index i = 0; i < rows; i += most_rows)
+        multiply_some_rows(std::min<Index>(most_rows, rows - i), i, j, std::min<Index>(columns, j + column_step),
+                           product);
   }
   /// Returns the correction for all sums of a row of A.
   static SumOf<Value> row_term(const Value* row, const LeftBlocks<Value>& a, Index steps) requires requires {
@@ -59,14 +56,28 @@ struct DotProducts {
   { return Dot::row_term(row, a, steps); }
 
  private:
-  /// Computes `count` rows of all columns. Takes several blocks of columns together to hide the latency.
+  /// The most rows that are computed together: 8 if their sums fit into the registers, else 4.
+  static constexpr Index most_rows = 8 * static_cast<int>(block) / Dot::lanes <= Dot::registers ? 8 : 4;
+
+  /// Computes at least `rows` rows, at most most_rows, from row `row` on, for the blocks of columns [begin, end).
+  static void multiply_some_rows(Index rows, Index row, Index begin, Index end, const Product<Value>& product) {
+    if (rows <= 1)
+      multiply_row_group<1>(row, begin, end, product);
+    else if (rows == 2)
+      multiply_row_group<2>(row, begin, end, product);
+    else if (rows <= 4)
+      multiply_row_group<4>(row, begin, end, product);
+    else
+      multiply_row_group<most_rows>(row, begin, end, product);
+  }
+  /// Computes `count` rows. Takes several blocks of columns together to hide the latency.
   template <int count>
-  static void multiply_first_rows(Index columns, const Product<Value>& product) {
+  static void multiply_row_group(Index row, Index begin, Index end, const Product<Value>& product) {
     constexpr int per_block = static_cast<int>(block) / Dot::lanes;
     constexpr int together = std::max<int>(1, std::min<int>(4, Dot::registers / count) / per_block);  // blocks
-    Index j = 0;
-    for (; j + together <= columns; j += together) multiply_rows<count, together * per_block>(product, 0, j);
-    for (; j < columns; ++j) multiply_rows<count, per_block>(product, 0, j);
+    Index j = begin;
+    for (; j + together <= end; j += together) multiply_rows<count, together * per_block>(product, row, j);
+    for (; j < end; ++j) multiply_rows<count, per_block>(product, row, j);
   }
 
   /// Computes `count` rows of sums, `width` registers each, from row `row` and block `column_block` on.
@@ -85,21 +96,25 @@ struct DotProducts {
       EIGENFORMER_UNROLL
       for (int j = 0; j < width; ++j) sums[i][j] = product.accumulates ? Dot::load(c(i, j)) : Dot::zero();
     }
-    for (Index step = 0; step < product.steps; ++step)
-      for (Index k = 0; k < depth<Value>; k += group<Value>) {
-        const Value* const b =
-            product.b.data + column_block * product.b.block_stride + step * step_size<Value> + k * block;
+    const Value* b_step = product.b.data + column_block * product.b.block_stride;
+    for (Index step = 0; step < product.steps; ++step, b_step += step_size<Value>) {
+      const Value* rows[count];
+      EIGENFORMER_UNROLL
+      for (int i = 0; i < count; ++i) rows[i] = a + i * product.a.row_stride + step * product.a.step_stride;
+      const Value* b = b_step;
+      for (Index k = 0; k < depth<Value>; k += group<Value>, b += group<Value> * block) {
         typename Dot::Right right[width];
         EIGENFORMER_UNROLL
         for (int j = 0; j < width; ++j)
           right[j] = Dot::right(b + j / per_block * product.b.block_stride + j % per_block * Dot::lanes * group<Value>);
         EIGENFORMER_UNROLL
         for (int i = 0; i < count; ++i) {
-          const typename Dot::Left left = Dot::left(a + i * product.a.row_stride + step * product.a.step_stride + k);
+          const typename Dot::Left left = Dot::left(rows[i] + k);
           EIGENFORMER_UNROLL
           for (int j = 0; j < width; ++j) sums[i][j] = Dot::add(sums[i][j], left, right[j]);
         }
       }
+    }
     if constexpr (requires { Dot::row_term(a, product.a, product.steps); }) EIGENFORMER_UNROLL
     for (int i = 0; i < count; ++i) {
       const typename Dot::Sums term = Dot::broadcast(
