@@ -1,7 +1,7 @@
 // Rounds floats to bfloat16 for a matrix unit.
 #pragma once
 
-#include "eigenformer/core/detail/bit_cast.hpp"
+#include "eigenformer/core/detail/convert.hpp"
 #include "eigenformer/core/matrix_unit.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI::matrix_unit {
@@ -18,7 +18,7 @@ inline void round_to(const float* from, Index count, Eigen::bfloat16* to) {
                              eigenformer::detail::bit_cast<__m512i>(_mm512_cvtne2ps_pbh(second, first)));
   }
 #else
-  for (Index i = 0; i < count; ++i) to[i] = Eigen::bfloat16(from[i]);
+  eigenformer::detail::convert(from, count, to);
 #endif
 }
 

@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <utility>
 
+#include "eigenformer/core/detail/convert.hpp"
 #include "eigenformer/core/tensor_view.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI::detail {
@@ -170,7 +171,7 @@ void copy_entries(const TensorView<const From>& from, const TensorView<To>& to) 
     To* const target = to.data() + offsets[0];
     const From* const source = from.data() + offsets[1];
     if (to_stride == 1 && from_stride == 1)
-      for (Index i = 0; i < n; ++i) target[i] = static_cast<To>(source[i]);
+      convert(source, n, target);
     else
       for (Index i = 0; i < n; ++i) target[i * to_stride] = static_cast<To>(source[i * from_stride]);
   });

@@ -8,6 +8,7 @@
 // They convert queries to float first, and keys and values one tile at a time. Results are rounded once.
 #pragma once
 
+#include "eigenformer/core/detail/convert.hpp"
 #include "eigenformer/kernels/detail/attention/attend.hpp"
 #include "eigenformer/kernels/detail/attention/unit_queries.hpp"
 
@@ -23,15 +24,17 @@ struct HeadRow {
 template <class Stored>
 class FloatRows {
  public:
-  /// Makes buffers for `rows` rows of `heads` heads, from `first` on.
+  /// Makes buffers for `rows` rows of `heads` heads, from `first` on. workspace: their memory; null: the heap.
   FloatRows(const AttentionLayout& layout, const AttentionRows<Stored, Stored>& of, HeadRow first, Index heads,
-            Index rows)
+            Index rows, Workspace* workspace)
       : layout_(layout),
         of_(of),
         first_(first),
-        q_(rows, heads * layout.key_width),
-        out_(rows, heads * layout.value_width),
-        sums_(rows, heads) {}
+        heads_(heads),
+        memory_(Workspace::allocate_from<float>(workspace, rows * heads * (layout.key_width + layout.value_width + 1))),
+        q_(memory_.get()),
+        out_(q_ + rows * heads * layout.key_width),
+        sums_(out_ + rows * heads * layout.value_width) {}
 
   /// Returns the operands of a float call.
   AttentionRows<float, Stored> operands() {
@@ -44,6 +47,7 @@ class FloatRows {
     const HeadRows<const Stored> from = of_.q.of(place.sequence);
     const Stored* const entries = from.row(place.head, place.row);
     float* const to = entry(q_, place, layout_.key_width);
+    if (from.col_stride == 1) return convert(entries, from.width, to);
     for (Index j = 0; j < from.width; ++j) to[j] = static_cast<float>(entries[j * from.col_stride]);
   }
   /// Applies the sink, if there is one, to a result, rounds the result, and writes it with its log-sum-exp.
@@ -57,32 +61,36 @@ class FloatRows {
     }
     if (of_.log_sum_exp.data != nullptr)
       *of_.log_sum_exp.of(place.sequence).row(place.head, place.row) = static_cast<float>(sum);
-    const float* const entries = entry(out_, place, layout_.value_width);
-    Stored* const to = of_.out.of(place.sequence).row(place.head, place.row);
-    for (Index j = 0; j < layout_.value_width; ++j) to[j] = static_cast<Stored>(entries[j] * share);
+    float* const entries = entry(out_, place, layout_.value_width);
+    if (share != 1)
+      for (Index j = 0; j < layout_.value_width; ++j) entries[j] *= share;
+    convert(entries, layout_.value_width, of_.out.of(place.sequence).row(place.head, place.row));
   }
 
  private:
-  float* entry(Matrix<float>& m, HeadRow place, Index width) const {
-    return m.data() + (place.row - first_.row) * m.cols() + (place.head - first_.head) * width;
+  float* entry(float* rows, HeadRow place, Index width) const {
+    return rows + ((place.row - first_.row) * heads_ + place.head - first_.head) * width;
   }
   /// Returns the columns of all heads. They are addressed by the row and head numbers of the 16-bit operands.
   template <class Scalar>
-  HeadRows<Scalar> head_rows(Matrix<float>& m, Index width) const {
-    return {m.data() - first_.row * m.cols() - first_.head * width, width, m.cols(), 1, width};
+  HeadRows<Scalar> head_rows(float* rows, Index width) const {
+    return {rows - (first_.row * heads_ + first_.head) * width, width, heads_ * width, 1, width};
   }
 
   const AttentionLayout& layout_;
   const AttentionRows<Stored, Stored>& of_;
   const HeadRow first_;
-  Matrix<float> q_, out_, sums_;
+  const Index heads_;
+  // One piece of memory: with three, malloc would return memory to the system in every call.
+  const std::shared_ptr<float> memory_;
+  float *const q_, *const out_, *const sums_;
 };
 
 /// Computes attention by the float kernels.
 template <class Stored, Score S>
 void attend_through_float(const AttentionLayout& layout, const AttentionRows<Stored, Stored>& rows, const S& score,
                           const AttentionOptions& options) {
-  FloatRows<Stored> floats(layout, rows, {}, layout.heads, layout.query_rows.rows());
+  FloatRows<Stored> floats(layout, rows, {}, layout.heads, layout.query_rows.rows(), options.workspace);
   for_each_head_row(layout, options.threads, [&](Index sequence, Index head, Index row) {
     floats.load({sequence, head, row});
   });
@@ -100,7 +108,7 @@ template <class Stored, class Attend, class Stores>
 void attend_tile_through_float(const AttentionLayout& layout, const AttentionRows<Stored, Stored>& rows,
                                const ScoreTile& tile, Index heads, Attend attends, Stores is_stored) {
   const Index first_row = tile.first_row + tile.query_begin, count = tile.query_end - tile.query_begin;
-  FloatRows<Stored> floats(layout, rows, {tile.sequence, tile.head, first_row}, heads, count);
+  FloatRows<Stored> floats(layout, rows, {tile.sequence, tile.head, first_row}, heads, count, nullptr);
   const auto for_each_row = [&](auto body) {
     for (Index head = tile.head; head < tile.head + heads; ++head)
       for (Index i = 0; i < count; ++i) body(i, HeadRow{tile.sequence, head, first_row + i});

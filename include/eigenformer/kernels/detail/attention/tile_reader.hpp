@@ -2,6 +2,7 @@
 #pragma once
 
 #include "eigenformer/core/detail/compiled.hpp"
+#include "eigenformer/core/detail/convert.hpp"
 #include "eigenformer/kernels/detail/attention/head_rows.hpp"
 #include "eigenformer/kernels/detail/attention/layout.hpp"
 #include "eigenformer/kernels/detail/gemm/product.hpp"
@@ -37,10 +38,9 @@ EIGEN_DONT_INLINE Strided<Scalar> copy_rows(const HeadRows<const Stored>& rows, 
   KeyRowCursor current(layout, tile.sequence, tile.key_begin), later(layout, tile.sequence, tile.key_begin + ahead);
   for (Index i = 0; i < count; ++i, to += stride, current.advance(), later.advance()) {
     const Stored* const from = rows.row(head, current.row());
-    if (rows.col_stride == 1) {  // Eigen converts packet by packet
+    if (rows.col_stride == 1) {
       for (Index j = 0; i + ahead < count && j < rows.width; j += line) simd::prefetch(rows.row(head, later.row()) + j);
-      Eigen::Map<Eigen::Matrix<Scalar, Eigen::Dynamic, 1>>(to, rows.width) =
-          Eigen::Map<const Eigen::Matrix<Stored, Eigen::Dynamic, 1>>(from, rows.width).template cast<Scalar>();
+      convert(from, rows.width, to);
     } else {
       for (Index j = 0; j < rows.width; ++j) to[j] = static_cast<Scalar>(from[j * rows.col_stride]);
     }

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <span>
 
+#include "eigenformer/core/detail/convert.hpp"
 #include "eigenformer/kernels/detail/gemm/product.hpp"
 #include "eigenformer/kernels/quantization.hpp"
 
@@ -22,7 +23,7 @@ struct LinearOperands {
 
 /// Converts `count` stored numbers to floats.
 EIGEN_ALWAYS_INLINE void widen(const Eigen::bfloat16* from, const float*, Index count, float* to) {
-  for (Index i = 0; i < count; ++i) to[i] = bit_cast<float>(static_cast<std::uint32_t>(from[i].value) << 16);
+  convert(from, count, to);
 }
 EIGEN_ALWAYS_INLINE void widen(const std::int8_t* from, const float* scales, Index count, float* to) {
   for (Index i = 0; i < count; ++i) to[i] = static_cast<float>(from[i]) * scales[i];
