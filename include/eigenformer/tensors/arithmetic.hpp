@@ -263,7 +263,7 @@ template <TensorLike X>
 auto round(X&& x) {
   return map([](const auto& a) { return a.rint(); }, std::forward<X>(x));
 }
-/// -1, 0 or 1.
+/// -1, 0 or 1; NaN stays NaN, as in NumPy.
 template <TensorLike X>
 auto sign(X&& x) {
   return map([](const auto& a) { return a.sign(); }, std::forward<X>(x));
