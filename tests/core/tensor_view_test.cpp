@@ -527,6 +527,7 @@ TEST_CASE("split cuts a dimension into pieces", "[core]") {
   CHECK(message_of([&] { x.split(1, 2); }) == "split: dimension 2 of a tensor of rank 2, expected -2 to 1");
   CHECK(message_of([&] { x.split(sizes({1, 1}), 2); }) == "split: dimension 2 of a tensor of rank 2, expected -2 to 1");
   CHECK(message_of([&] { x.split(sizes({2, -1, 2}), 1); }) == "split: a piece of -1 entries");
+  CHECK_THROWS_AS(x.split(sizes({1, (std::numeric_limits<Index>::max)()}), 1), ef::Error);
   CHECK(message_of([&] { x.split(sizes({1, 1}), 1); }) == "split: pieces of 2 entries in all, the dimension has 3");
   CHECK(message_of([&] { x.split(sizes({2, 2}), 1); }) == "split: pieces of 4 entries in all, the dimension has 3");
 }

@@ -69,4 +69,9 @@ TEST_CASE("a reshaped matrix is the same entries, and so is its gradient", "[ops
   CHECK_THROWS_WITH(y.reshaped(-6, -4), "Variable::reshaped: the value is [8 x 3], given [-6 x -4]");
   CHECK_THROWS_AS(y.reshaped({-6, -4}), ef::Error);
   CHECK_THROWS_AS(ef::reshape<double>({}, y, {-6, -4}), ef::Error);
+  // A product of sizes that overflows to 0.
+  const ef::Variable<double> none = ef::Matrix<double>(0, 4);
+  const ef::Index many = ef::Index{1} << (sizeof(ef::Index) * 4);
+  CHECK_THROWS_AS(none.reshaped(many, many), ef::Error);
+  CHECK_THROWS_AS(ef::reshape<double>({}, none, many, many), ef::Error);
 }

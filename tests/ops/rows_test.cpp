@@ -1,5 +1,7 @@
 #include "eigenformer/ops/rows.hpp"
 
+#include <limits>
+
 #include "support/ops.hpp"
 
 namespace ef = eigenformer;
@@ -41,7 +43,12 @@ TEST_CASE("ranges of rows are the same memory, and have gradients when taken one
   const ef::Variable<double> tensor = all.reshaped(ef::Sizes{3, 2, 3});
   for (const ef::Index count : {5, 6})
     CHECK(ef::slice_rows<double>({}, tensor, 0, count).sizes() == ef::Sizes{count, 3});
-  CHECK_THROWS_AS(ef::slice_rows<double>({}, all, 4, 3), ef::Error);
+  constexpr ef::Index largest = (std::numeric_limits<ef::Index>::max)();
+  for (const ef::Index count : {ef::Index{3}, largest}) {
+    CHECK_THROWS_AS(ef::slice_rows<double>({}, all, 4, count), ef::Error);
+    CHECK_THROWS_AS(ef::slice_rows<double>({}, all, count, 4), ef::Error);
+    CHECK_THROWS_AS(all.middle_rows(4, count), ef::Error);
+  }
   CHECK_THROWS_AS(ef::concat_rows<double>({}, {}), ef::Error);
   CHECK_THROWS_AS(ef::concat_rows<double>({}, {all, ef::Variable<double>(Eigen::MatrixXd(2, 2))}), ef::Error);
 }

@@ -71,15 +71,17 @@ class Variable {
   }
 
   /// Returns rows first .. first + count - 1 in the same memory, as a constant. slice_rows() in ops/rows.hpp is
-  /// differentiable.
+  /// differentiable. Throws if there are no such rows.
   Variable middle_rows(Index first, Index count) const {
+    check(first >= 0 && count >= 0 && count <= rows_ - first, "Variable::middle_rows: ", count, " from row ", first,
+          " on do not exist, the value is ", shape(*this));
     return {std::shared_ptr<Scalar>(data_, data_.get() + first * cols_), count, cols_};
   }
 
   /// Returns the entries as a [rows x cols] matrix in the same memory, as a constant. reshape() in ops/arithmetic.hpp
   /// is differentiable. Throws if the sizes differ or are negative.
   Variable reshaped(Index rows, Index cols) const {
-    check(rows >= 0 && cols >= 0 && rows * cols == size(), "Variable::reshaped: the value is ", shape(*this),
+    check(rows >= 0 && cols >= 0 && count_of({rows, cols}) == size(), "Variable::reshaped: the value is ", shape(*this),
           ", given ", Shape{rows, cols});
     return {data_, rows, cols};
   }

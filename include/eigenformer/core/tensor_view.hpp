@@ -2,6 +2,7 @@
 // without copying.
 #pragma once
 
+#include <limits>
 #include <span>
 #include <type_traits>
 #include <vector>
@@ -164,7 +165,7 @@ class TensorView {
     Index begin = 0;
     std::vector<TensorView> pieces;
     for (const Index size : sizes) {
-      check(size >= 0, "split: a piece of ", size, " entries");
+      check(size >= 0 && size <= (std::numeric_limits<Index>::max)() - begin, "split: a piece of ", size, " entries");
       pieces.push_back(slice(dimension, {.begin = begin, .end = begin + size}));
       begin += size;
     }

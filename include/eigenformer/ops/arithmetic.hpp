@@ -118,7 +118,8 @@ Variable<Scalar> scale(const Context<Scalar>& context, const Variable<Scalar>& x
 /// are negative.
 template <class Scalar>
 Variable<Scalar> reshape(const Context<Scalar>& context, const Variable<Scalar>& x, Index rows, Index cols) {
-  check(rows >= 0 && cols >= 0 && rows * cols == x.size(), "reshape: x is ", shape(x), ", given ", Shape{rows, cols});
+  check(rows >= 0 && cols >= 0 && count_of({rows, cols}) == x.size(), "reshape: x is ", shape(x), ", given ",
+        Shape{rows, cols});
   return context.record(x.reshaped(rows, cols), {x}, [x](const Variable<Scalar>& d_y, Tape<Scalar>& tape) {
     tape.add_gradient(x, d_y.reshaped(x.rows(), x.cols()));
   });
