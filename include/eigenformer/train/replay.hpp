@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "eigenformer/kernels/cross_entropy.hpp"
 #include "eigenformer/train/trainer.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
@@ -51,23 +52,16 @@ std::vector<GradientNorm> gradient_norms(const Model& model, const Gradients<Sca
 }
 
 /// Returns the loss of each row: cross entropy with label smoothing (see CrossEntropyOptions), computed in double.
-/// logits: [tokens x classes].
+/// logits: [tokens x classes]. Throws if there is not one label for each row, or if a label is not a class.
 template <class Scalar>
 std::vector<double> token_losses(const ConstMatrixRef<Scalar>& logits, std::span<const Token> labels,
                                  double label_smoothing = 0) {
-  check(logits.rows() == static_cast<Index>(labels.size()), "token_losses: logits are ", shape(logits), ", labels are ",
-        labels.size());
-  std::vector<double> losses;
-  for (Index row = 0; row < logits.rows(); ++row) {
-    const Token label = labels[static_cast<std::size_t>(row)];
-    check(label >= 0 && label < logits.cols(), "token_losses: label ", label, " of row ", row, ", expected 0 to ",
-          logits.cols() - 1);
-    const Eigen::ArrayXd of_row = logits.row(row).transpose().template cast<double>().array();
-    const double largest = of_row.maxCoeff();
-    const double log_sum = largest + std::log((of_row - largest).exp().sum());
-    losses.push_back(log_sum - (1 - label_smoothing) * of_row(label) - label_smoothing * of_row.mean());
-  }
-  return losses;
+  for (std::size_t row = 0; row < labels.size(); ++row)
+    check(labels[row] >= 0 && labels[row] < logits.cols(), "token_losses: label ", labels[row], " of row ", row,
+          ", expected 0 to ", logits.cols() - 1);
+  const Matrix<double> losses =
+      cross_entropy_rows(logits.template cast<double>(), labels, {.label_smoothing = label_smoothing});
+  return {losses.data(), losses.data() + losses.size()};
 }
 
 /// Makes updates until the optimiser has made `update` of them. The other parameters are those of train().
