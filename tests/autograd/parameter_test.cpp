@@ -51,3 +51,9 @@ TEST_CASE("a parameter alone has no name", "[autograd]") {
     REQUIRE(p.size() == 4);
   });
 }
+
+TEST_CASE("a parameter of a negative size is refused", "[autograd]") {
+  CHECK(ef::Parameter<float>(0, 3).empty());
+  CHECK_THROWS_WITH(ef::Parameter<float>(-2, 3), "Parameter: the shape is [-2 x 3], expected sizes of 0 or more");
+  CHECK_THROWS_AS(ef::Parameter<double>(2, -3), ef::Error);
+}

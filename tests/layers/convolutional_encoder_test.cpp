@@ -77,4 +77,6 @@ TEST_CASE("a convolutional encoder's parameters have names", "[layers]") {
   ef::for_each_parameter(encoder, [&](const std::string& name, const auto&) { names.push_back(name); });
   CHECK(names == std::vector<std::string>{"layers.0.convolution.weight", "layers.0.convolution.bias",
                                           "layers.1.convolution.weight", "layers.1.convolution.bias"});
+  CHECK_THROWS_WITH(ef::ConvolutionalEncoder<float>({.num_layers = -1}, rng),
+                    "ConvolutionalEncoder: num_layers is -1, expected 0 or more");
 }

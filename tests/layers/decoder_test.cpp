@@ -62,4 +62,6 @@ TEST_CASE("a decoder draws and names its parameters layer by layer", "[layers]")
   CHECK(names.front() == "layers.0.self_attn.q.weight");
   CHECK(names[26] == "layers.1.self_attn.q.weight");
   CHECK(names.back() == "norm.bias");
+  CHECK(ef::Decoder<float>(options, 0, rng).layers.empty());
+  CHECK_THROWS_WITH(ef::Decoder<float>(options, -1, rng), "Decoder: num_layers is -1, expected 0 or more");
 }

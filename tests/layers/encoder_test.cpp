@@ -62,4 +62,6 @@ TEST_CASE("an encoder draws and names its parameters layer by layer", "[layers]"
   CHECK(names.front() == "layers.0.self_attn.q.weight");
   CHECK(names[16] == "layers.1.self_attn.q.weight");
   CHECK(names.back() == "norm.bias");
+  CHECK(ef::Encoder<float>(options, 0, rng).layers.empty());
+  CHECK_THROWS_WITH(ef::Encoder<float>(options, -1, rng), "Encoder: num_layers is -1, expected 0 or more");
 }

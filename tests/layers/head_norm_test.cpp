@@ -151,4 +151,5 @@ TEST_CASE("the norms' parameters have names, and their widths are checked", "[la
   CHECK(ef::shape(layer.q_norm.weight.value) == ef::Shape{1, 6});
   const ef::HeadNorm<float> norm(QueryKeyNorm::rms_norm, 4);
   CHECK_THROWS_WITH(norm({}, Matrix<float>::Zero(2, 6), 2), "HeadNorm: x is [2 x 6], expected 2 heads of 4 columns");
+  CHECK_THROWS_AS(ef::HeadNorm<float>(ef::QueryKeyNorm::rms_norm, -4), ef::Error);
 }

@@ -36,3 +36,8 @@ TEST_CASE("a layer norm without a bias adds none, and has no parameter for it", 
     return norm.of_sum(c, norm(c, in[0]), in[1]);
   });
 }
+
+TEST_CASE("norms of a negative number of features are refused", "[layers]") {
+  CHECK_THROWS_WITH(ef::LayerNorm<float>(-3), "Parameter: the shape is [1 x -3], expected sizes of 0 or more");
+  CHECK_THROWS_AS(ef::RmsNorm<float>(-3), ef::Error);
+}

@@ -304,6 +304,11 @@ TEST_CASE("options that do not fit together are refused", "[models]") {
                     "Transformer: share_embeddings needs one vocabulary, given are 11 and 12 tokens");
   options.target_vocabulary_size = 0;
   CHECK_THROWS_AS(ef::Transformer<float>(options, rng), ef::Error);
+  options = small_transformer();
+  options.num_decoder_layers = -2;
+  CHECK_THROWS_WITH(ef::Transformer<float>(options, rng), "Transformer: num_encoder_layers is " +
+                                                              std::to_string(options.num_encoder_layers) +
+                                                              ", num_decoder_layers -2, expected 0 or more");
   options = with_positions(ef::PositionEncoding::relative);
   options.relative_distance = 0;
   CHECK_THROWS_WITH(ef::Transformer<float>(options, rng), "Transformer: relative_distance is 0, expected 1 or more");

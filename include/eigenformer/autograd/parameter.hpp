@@ -20,7 +20,11 @@ struct Parameter {
 
   Parameter() = default;
   explicit Parameter(Matrix<Scalar> initial) : value(std::move(initial)) {}
-  Parameter(Index rows, Index cols) : value(Matrix<Scalar>::Zero(rows, cols)) {}
+  /// Holds zeros. Throws if rows or cols is negative.
+  Parameter(Index rows, Index cols) {
+    check(rows >= 0 && cols >= 0, "Parameter: the shape is ", Shape{rows, cols}, ", expected sizes of 0 or more");
+    value = Matrix<Scalar>::Zero(rows, cols);
+  }
 
   Index size() const { return value.size(); }
   bool empty() const { return value.size() == 0; }

@@ -22,6 +22,7 @@ struct ConvolutionalEncoder {
   std::vector<ConvolutionLayer<Scalar>> layers;
 
   ConvolutionalEncoder() = default;
+  /// Throws if num_layers is negative, or if the constructor of ConvolutionLayer throws.
   ConvolutionalEncoder(const ConvolutionalEncoderOptions& options, Rng& rng);
 
   /// Encodes each sequence by itself. x: [tokens x width] -> [tokens x width]. Add any positions to x beforehand.
@@ -32,6 +33,7 @@ struct ConvolutionalEncoder {
 
 template <class Scalar>
 ConvolutionalEncoder<Scalar>::ConvolutionalEncoder(const ConvolutionalEncoderOptions& options, Rng& rng) {
+  check(options.num_layers >= 0, "ConvolutionalEncoder: num_layers is ", options.num_layers, ", expected 0 or more");
   for (Index i = 0; i < options.num_layers; ++i) layers.emplace_back(options.layer, rng);
 }
 

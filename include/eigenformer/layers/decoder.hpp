@@ -19,7 +19,7 @@ struct Decoder {
 
   Decoder() = default;
   /// Makes num_layers layers and the norm that layer.final_norm asks for. Leaves `positions` empty; set it afterwards
-  /// if wanted.
+  /// if wanted. Throws if num_layers is negative.
   Decoder(const TransformerLayerOptions& layer, Index num_layers, Rng& rng);
 
   /// Decodes each sequence with self-attention and attention to its own part of memory, the encoder's output.
@@ -39,6 +39,7 @@ struct Decoder {
 
 template <class Scalar>
 Decoder<Scalar>::Decoder(const TransformerLayerOptions& layer, Index num_layers, Rng& rng) {
+  check(num_layers >= 0, "Decoder: num_layers is ", num_layers, ", expected 0 or more");
   for (Index i = 0; i < num_layers; ++i) layers.emplace_back(layer, rng);
   if (layer.has_final_norm()) norm = layer.norm<Scalar>();
 }

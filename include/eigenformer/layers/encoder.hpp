@@ -19,7 +19,7 @@ struct Encoder {
 
   Encoder() = default;
   /// Makes num_layers layers and the norm that layer.final_norm asks for. Leaves `positions` empty; set it afterwards
-  /// if wanted.
+  /// if wanted. Throws if num_layers is negative.
   Encoder(const TransformerLayerOptions& layer, Index num_layers, Rng& rng);
 
   /// Encodes each sequence by itself. `score` applies in every layer, in addition to the score of its self_attn.
@@ -36,6 +36,7 @@ struct Encoder {
 
 template <class Scalar>
 Encoder<Scalar>::Encoder(const TransformerLayerOptions& layer, Index num_layers, Rng& rng) {
+  check(num_layers >= 0, "Encoder: num_layers is ", num_layers, ", expected 0 or more");
   for (Index i = 0; i < num_layers; ++i) layers.emplace_back(layer, rng);
   if (layer.has_final_norm()) norm = layer.norm<Scalar>();
 }

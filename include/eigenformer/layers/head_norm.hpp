@@ -48,7 +48,8 @@ template <class Scalar>
 HeadNorm<Scalar>::HeadNorm(QueryKeyNorm norm, Index head_width, double norm_eps, bool with_bias)
     : kind(norm), epsilon(norm_eps) {
   if (kind == QueryKeyNorm::none) return;
-  weight = Parameter<Scalar>(Matrix<Scalar>::Ones(1, head_width));
+  weight = Parameter<Scalar>(1, head_width);
+  weight.value.setOnes();
   if (kind == QueryKeyNorm::layer_norm && with_bias) bias = Parameter<Scalar>(1, head_width);
 }
 

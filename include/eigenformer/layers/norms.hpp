@@ -17,7 +17,9 @@ struct LayerNorm {
 
   LayerNorm() = default;
   explicit LayerNorm(Index features, double layer_norm_eps = 1e-5, bool with_bias = true)
-      : weight(Matrix<Scalar>::Ones(1, features)), bias(with_bias ? 1 : 0, features), epsilon(layer_norm_eps) {}
+      : weight(1, features), bias(with_bias ? 1 : 0, features), epsilon(layer_norm_eps) {
+    weight.value.setOnes();
+  }
 
   bool empty() const { return weight.empty(); }
 
@@ -44,8 +46,9 @@ struct RmsNorm {
   double epsilon = 1e-5;     // added to the mean square
 
   RmsNorm() = default;
-  explicit RmsNorm(Index features, double rms_norm_eps = 1e-5)
-      : weight(Matrix<Scalar>::Ones(1, features)), epsilon(rms_norm_eps) {}
+  explicit RmsNorm(Index features, double rms_norm_eps = 1e-5) : weight(1, features), epsilon(rms_norm_eps) {
+    weight.value.setOnes();
+  }
 
   Variable<Scalar> operator()(const Context<Scalar>& context, const Variable<Scalar>& x) const;
 
