@@ -187,3 +187,12 @@ TEST_CASE("what a page table cannot do is named, and changes nothing", "[layers]
   CHECK(table.key_rows() == ef::RowOffsets{0, 3, 8});
   CHECK(table.used_pages() == 3);
 }
+
+TEST_CASE("a page of the largest size holds every token", "[layers]") {
+  PageTable table((std::numeric_limits<Index>::max)());
+  table.add(1);
+  table.extend(std::vector<Index>{2});
+  table.extend();
+  CHECK(table.pages() == 1);
+  CHECK(table.new_rows()[0] == 2);
+}

@@ -130,7 +130,8 @@ class PageTable {
       const Index before = length(s), after = before + count(s);
       next_.pages.insert(next_.pages.end(), pages.begin(), pages.end());
       if (after > before && before % page_size_ != 0) own_last_page(before % page_size_);
-      add_pages((after + page_size_ - 1) / page_size_ - static_cast<Index>(pages.size()));
+      const Index needed = after / page_size_ + (after % page_size_ == 0 ? 0 : 1);  // sums with the size could overflow
+      add_pages(needed - static_cast<Index>(pages.size()));
       next_.end_sequence(after);
       for (Index position = before; position < after; ++position) {
         const Index page = next_.pages_of(s)[static_cast<std::size_t>(position / page_size_)];

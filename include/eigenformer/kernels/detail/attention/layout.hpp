@@ -88,7 +88,8 @@ inline void add_pages(const char* where, AttentionLayout& layout, const KeyPages
   Index pages = 0;
   for (Index s = 0; s < layout.sequences(); ++s) {
     layout.first_page.get()[s] = pages;
-    pages += (layout.key_rows.length(s) + given.page_size - 1) / given.page_size;
+    const Index keys = layout.key_rows.length(s);
+    pages += keys / given.page_size + (keys % given.page_size == 0 ? 0 : 1);  // sums with the size could overflow
   }
   check(static_cast<Index>(given.pages.size()) == pages, where, ": key_pages has ", given.pages.size(),
         " pages, expected ", pages, " of ", given.page_size, " rows for ", layout.key_rows.rows(), " keys");
