@@ -185,6 +185,9 @@ TEST_CASE("Muon's moments are restored, and unusable gradients change nothing", 
   const Net before = net;
   CHECK(ef::testing::message_of([&] { muon.update(net, gradients, 0.1); }) ==
         "Muon: the gradient of tall.weight in update 3 is not finite");
+  gradients.find(net.tall)->coeffRef(1, 1) = 1e200;  // the sum of several of these could overflow
+  CHECK(ef::testing::message_of([&] { muon.update(net, gradients, 0.1); }) ==
+        "Muon: the gradient of tall.weight in update 3 is too large to be squared");
   CHECK(net.wide.value == before.wide.value);
   CHECK(net.bias.value == before.bias.value);
   CHECK_THROWS_AS(ef::Muon<double>({.momentum = 1}), ef::Error);

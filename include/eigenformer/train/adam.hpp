@@ -37,6 +37,21 @@ bool has_finite_squares(const Matrix<Scalar>& gradient, Scalar factor, Threads* 
   return finite.load();
 }
 
+/// The gradient of a parameter, for messages: "Adam: the gradient of frozen in update 2 is not finite".
+struct NamedGradient {
+  const char* optimizer;
+  const std::string& parameter;
+  Index update;
+};
+
+/// Throws unless the squares of factor * gradient are all finite.
+template <class Scalar>
+void check_squares(const NamedGradient& of, const Matrix<Scalar>& gradient, double factor, Threads* threads) {
+  if (!has_finite_squares(gradient, static_cast<Scalar>(factor), threads))
+    fail(of.optimizer, ": the gradient of ", of.parameter, " in update ", of.update, " is ",
+         is_finite(gradient.array()) ? "too large to be squared" : "not finite");
+}
+
 }  // namespace detail
 
 /// Options of Adam. The defaults are those of Vaswani et al. 2017, section 5.3; torch.optim.Adam uses beta2 = 0.999 and
@@ -154,11 +169,8 @@ void Adam<Scalar>::check_update(const Model& model, const Gradients<Scalar>& gra
       check(of_moments == shape(x.value), "Adam: parameter ", name, " is ", shape(x.value), ", its moments are ",
             of_moments);
     }
-    const Matrix<Scalar>* gradient = gradients.find(x);
-    if (gradient == nullptr) return;
-    if (!detail::has_finite_squares(*gradient, static_cast<Scalar>(factor), threads))
-      fail("Adam: the gradient of ", name, " in update ", updates_ + 1, " is ",
-           detail::is_finite(gradient->array()) ? "too large to be squared" : "not finite");
+    if (const Matrix<Scalar>* gradient = gradients.find(x))
+      detail::check_squares({"Adam", name, updates_ + 1}, *gradient, factor, threads);
   });
   check(first_moment_.empty() || count == first_moment_.size(), "Adam: the model has ", count, " parameters, expected ",
         first_moment_.size(), " as before");

@@ -139,9 +139,8 @@ void Muon<Scalar>::update(Model& model, const Gradients<Scalar>& gradients, doub
   for (std::size_t i = 0; i < hidden.parameters.size(); ++i) {
     const auto& [name, x] = hidden.parameters[i];
     if (!momentum_.empty()) check_shape("Muon", name.c_str(), shape(x->value), shape(momentum_[i].value));
-    const Matrix<Scalar>* gradient = gradients.find(*x);
-    check(gradient == nullptr || detail::is_finite((static_cast<Scalar>(factor) * *gradient).array()),
-          "Muon: the gradient of ", name, " in update ", updates() + 1, " is not finite");
+    if (const Matrix<Scalar>* gradient = gradients.find(*x))
+      detail::check_squares({"Muon", name, updates() + 1}, *gradient, factor, threads);
   }
   adam_.update(others, gradients, rate, factor, threads);  // checks the rate and the factor
   if (momentum_.empty())
