@@ -148,3 +148,15 @@ TEST_CASE("options by which Adam would divide by 0 are refused", "[train]") {
   CHECK(message_of([] { ef::Adam<double>({.beta1 = 1}); }) ==
         "Adam: beta1 is 1, beta2 is 0.98, expected 0 or more and less than 1");
 }
+
+TEST_CASE("options by which Adam would learn nothing, or NaN, are refused", "[train]") {
+  using ef::testing::message_of;
+  const auto refusal = [](const ef::AdamOptions& options) { return message_of([&] { ef::Adam<float>{options}; }); };
+  CHECK(refusal({.beta1 = 1 - 1e-9}).find("Adam: beta1 is ") == 0);  // 1 as a float
+  CHECK(refusal({.beta2 = 1 - 1e-9}).find("Adam: beta1 is ") == 0);
+  CHECK(message_of([] { ef::Adam<double>({.beta2 = 1 - 1e-9}); }) == "nothing was thrown");
+  CHECK(refusal({.epsilon = std::numeric_limits<double>::infinity()}) == "Adam: epsilon is inf, expected more than 0");
+  CHECK(refusal({.weight_decay = -0.1}) == "Adam: weight_decay is -0.1, expected 0 or more");
+  CHECK(refusal({.weight_decay = std::numeric_limits<double>::quiet_NaN()}).find("Adam: weight_decay is ") == 0);
+  CHECK(refusal({.weight_decay = std::numeric_limits<double>::infinity()}).find("Adam: weight_decay is ") == 0);
+}

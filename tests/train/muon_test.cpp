@@ -190,6 +190,7 @@ TEST_CASE("Muon's moments are restored, and unusable gradients change nothing", 
         "Muon: the gradient of tall.weight in update 3 is too large to be squared");
   CHECK(net.wide.value == before.wide.value);
   CHECK(net.bias.value == before.bias.value);
+  CHECK_THROWS_AS(ef::Muon<float>({.momentum = 1 - 1e-9}), ef::Error);  // 1 as a float
   CHECK_THROWS_AS(ef::Muon<double>({.momentum = 1}), ef::Error);
   const auto refusal = [](const ef::MuonOptions& options) {
     return ef::testing::message_of([&] { ef::Muon<double>{options}; });

@@ -75,6 +75,7 @@ TEST_CASE("the exponential average follows its formula and is restored", "[train
     CHECK(model.second.value == shown.second.value);
   }
   CHECK_THROWS_AS(ef::ExponentialAverage<float>(1), ef::Error);
+  CHECK_THROWS_AS(ef::ExponentialAverage<float>(1 - 1e-9), ef::Error);  // 1 as a float
 }
 
 TEST_CASE("the exponential average does not depend on the number of threads", "[train][threads]") {

@@ -85,11 +85,16 @@ class Adam {
   using scalar_type = Scalar;
 
   Adam() = default;
-  /// Throws unless beta1 and beta2 are in [0, 1) and epsilon is above 0.
+  /// Throws unless, as a Scalar, beta1 and beta2 are in [0, 1), epsilon is above 0 and weight_decay is 0 or more, and
+  /// all are finite.
   explicit Adam(const AdamOptions& options) : options_(options) {
-    check(options.beta1 >= 0 && options.beta1 < 1 && options.beta2 >= 0 && options.beta2 < 1, "Adam: beta1 is ",
-          options.beta1, ", beta2 is ", options.beta2, ", expected 0 or more and less than 1");
-    check(static_cast<Scalar>(options.epsilon) > 0, "Adam: epsilon is ", options.epsilon, ", expected more than 0");
+    const auto is_share = [](double beta) { return beta >= 0 && static_cast<Scalar>(beta) < 1; };
+    check(is_share(options.beta1) && is_share(options.beta2), "Adam: beta1 is ", options.beta1, ", beta2 is ",
+          options.beta2, ", expected 0 or more and less than 1");
+    check(static_cast<Scalar>(options.epsilon) > 0 && detail::is_finite(static_cast<Scalar>(options.epsilon)),
+          "Adam: epsilon is ", options.epsilon, ", expected more than 0");
+    check(options.weight_decay >= 0 && detail::is_finite(options.weight_decay), "Adam: weight_decay is ",
+          options.weight_decay, ", expected 0 or more");
   }
 
   const AdamOptions& options() const { return options_; }

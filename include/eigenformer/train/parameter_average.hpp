@@ -81,9 +81,10 @@ Model average(std::span<const Model> models) {
 template <class Scalar>
 class ExponentialAverage {
  public:
-  /// Throws unless the decay is in [0, 1).
+  /// Throws unless the decay is in [0, 1), also as a Scalar.
   explicit ExponentialAverage(double decay = 0.999) : decay_(decay) {
-    check(decay >= 0 && decay < 1, "ExponentialAverage: decay is ", decay, ", expected 0 or more and less than 1");
+    check(decay >= 0 && static_cast<Scalar>(decay) < 1, "ExponentialAverage: decay is ", decay,
+          ", expected 0 or more and less than 1");
   }
 
   bool empty() const { return average_.empty(); }
