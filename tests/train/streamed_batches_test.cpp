@@ -257,6 +257,27 @@ TEST_CASE("streams refuse empty corpora, faulty blocks and positions that do not
     CHECK(message_of([&] { ef::StreamedBatches(10, faulty, {.threads = &pool}); }) == "block 4");
 }
 
+TEST_CASE("a stream goes on where it was after a buffer that cannot be read", "[train]") {
+  const NumberedPairs corpus{.pairs = 40};
+  bool fails = false;
+  const auto read = [&](ef::Index epoch, ef::Index block) {
+    ef::check(!fails, "the disk is gone");
+    return corpus(epoch, block);
+  };
+  const ef::StreamedBatchesOptions options{.max_tokens = 12, .buffer_blocks = 4};
+  ef::StreamedBatches stream(corpus.blocks(), read, options), undisturbed(corpus.blocks(), corpus, options);
+  for (int i = 0; i < 60; ++i) {
+    fails = true;
+    const ef::BatchPosition before = stream.position();
+    CHECK_THROWS_WITH(stream.seek({.epoch = 7, .batch = 0, .buffer = 1}), "the disk is gone");
+    CHECK_THROWS_WITH(stream.next(), "the disk is gone");
+    CHECK(stream.position() == before);
+    fails = false;
+    CHECK(pairs_of(stream.next()) == pairs_of(undisturbed.next()));
+    CHECK(stream.position() == undisturbed.position());
+  }
+}
+
 TEST_CASE("ranks read a stream together and see the same batches", "[train][threads]") {
   for (const bool has_links : {false, true})
     for (const ef::Index buffer_blocks : {1, 3, 100}) {

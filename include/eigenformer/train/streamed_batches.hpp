@@ -100,7 +100,7 @@ class StreamedBatches {
   /// Reads the first buffer. blocks: the number of blocks in the corpus. Throws if blocks or buffer_blocks is below 1.
   /// The constructor, next(), skip() and seek() may read a buffer. They throw if the reader does, if a block has
   /// unequal numbers of sources and targets or links for only some pairs, or if a sentence with its end token is longer
-  /// than max_tokens.
+  /// than max_tokens. Afterwards position() is the same as before, and the next call reads the buffer again.
   StreamedBatches(Index blocks, Reader read, const StreamedBatchesOptions& options = {})
       : blocks_(blocks), read_(std::move(read)), options_(options) {
     check(blocks >= 1 && options.buffer_blocks >= 1, "StreamedBatches: ", blocks, " blocks in buffers of ",
@@ -116,6 +116,7 @@ class StreamedBatches {
 
   /// Skips the next batch. Throws if the corpus has no pairs.
   void skip() {
+    if (!has_buffer_) seek(BatchPosition(position_));
     for (Index tried = 0; is_at_end_of_buffer(); ++tried) {
       // Searches the buffers of up to two epochs: the only pair may come first in one epoch and last in the next.
       check(tried < 2 * buffers(), "StreamedBatches: the corpus has no pairs");
@@ -133,7 +134,7 @@ class StreamedBatches {
     check(position.epoch >= 0 && position.batch >= 0 && position.buffer >= 0 && position.buffer < buffers(),
           "StreamedBatches::seek: the position is epoch ", position.epoch, ", buffer ", position.buffer, ", batch ",
           position.batch, "; an epoch has ", buffers(), " buffers");
-    if (position.epoch != position_.epoch || position.buffer != position_.buffer)
+    if (!has_buffer_ || position.epoch != position_.epoch || position.buffer != position_.buffer)
       begin_buffer(position.epoch, position.buffer);
     check(position.batch <= batches(), "StreamedBatches::seek: buffer ", position.buffer, " of epoch ", position.epoch,
           " has ", batches(), " batches, the position is batch ", position.batch, "; is it of another corpus?");
@@ -162,6 +163,7 @@ class StreamedBatches {
 
   /// Reads the blocks of a buffer and makes its batches.
   void begin_buffer(Index epoch, Index buffer) {
+    has_buffer_ = false;
     Rng rng = epoch_rng(options_.seed, epoch);
     std::vector<Index> order(static_cast<std::size_t>(blocks_));
     std::iota(order.begin(), order.end(), Index{0});
@@ -180,6 +182,7 @@ class StreamedBatches {
     if (usual_batches_ == 0)
       usual_batches_ = static_cast<Index>(token_batches(source, target, options_.max_tokens).size()) * buffers();
     position_ = {.epoch = epoch, .batch = 0, .buffer = buffer};
+    has_buffer_ = true;
   }
 
   void read(Index epoch, std::span<const Index> blocks) {
@@ -225,6 +228,7 @@ class StreamedBatches {
   BatchPosition position_;
   Index usual_batches_ = 0;
   bool has_read_ = false;
+  bool has_buffer_ = false;  // false: an error has lost the buffer at position_
 };
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI
