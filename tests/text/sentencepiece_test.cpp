@@ -321,6 +321,25 @@ TEST_CASE("a damaged model is refused, or works", "[text]") {
     }
 }
 
+TEST_CASE("fields that SentencePiece reads in another way are refused", "[text]") {
+  const std::string whole = ef::train_sentencepiece(simple_lines(9), {.vocabulary_size = 60})->bytes();
+  const auto message = [&](const std::string& more) {
+    return message_of([&] { ef::read_sentencepiece(whole + more, "a.spm"); });
+  };
+  const auto field = [](const std::string& tag, const std::string& text) {
+    return tag + static_cast<char>(text.size()) + text;
+  };
+  // A trie of one unit that leads out of bounds, and a value.
+  const std::string rules = field("\x12", std::string("\4\0\0\0\0\xFF\xFF\x7F", 8) + std::string("a\0", 2));
+  CHECK(ef::testing::contains(message(field("\x1A", rules)), "a.spm: a trie leads to unit"));
+  // Field 3 too, if only 32 bits of the tag are read.
+  CHECK(message(field("\x9A\x80\x80\x80\x10", rules)) ==
+        "a.spm: is no SentencePiece model, or damaged: a field has the number 536870915");
+  // The score NaN, and a score of another kind that hides it.
+  CHECK(message(field("\x0A", std::string("\x0A\1b\x15\0\0\xC0\x7F\x10\1", 10))) ==
+        "a.spm: is damaged: field 2 is of kind 0, expected 5");
+}
+
 TEST_CASE("messages say which file is wrong and why", "[text]") {
   const auto message = [](const std::string& bytes) {
     return message_of([&] { ef::read_sentencepiece(bytes, "target.spm"); });

@@ -18,32 +18,45 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI::detail {
 
+/// How a field of a protocol buffer is stored.
+enum class FieldKind : unsigned { varint = 0, bytes = 2, word = 5 };
+
 /// Reads the fields of a protocol buffer one by one (https://protobuf.dev/programming-guides/encoding).
 class ProtobufReader {
  public:
   /// name: the file's name in messages.
   ProtobufReader(std::string_view bytes, std::string_view name) : bytes_(bytes), name_(name) {}
 
-  /// Reads the next field. Returns false at the end. Throws if the field is cut off or of an unknown kind.
+  /// Reads the next field. Returns false at the end. Throws if the field is cut off or of an unknown kind, or if its
+  /// number is too large: SentencePiece would read only the last 32 bits of the tag, and see another field.
   bool next() {
     if (bytes_.empty()) return false;
     const std::uint64_t tag = read_varint();
-    const auto kind = static_cast<unsigned>(tag & 7);
+    kind_ = static_cast<unsigned>(tag & 7);
     number = tag >> 3;
+    check(tag <= 0xFFFFFFFF, name_, ": is no SentencePiece model, or damaged: a field has the number ", number);
     value = 0;
     text = {};
-    if (kind == 0) {
+    if (kind_ == 0) {
       value = read_varint();
-    } else if (kind == 1) {
+    } else if (kind_ == 1) {
       read_bytes(8);
-    } else if (kind == 2) {
+    } else if (kind_ == 2) {
       text = read_bytes(read_varint());
-    } else if (kind == 5) {
+    } else if (kind_ == 5) {
       value = little_endian_word(read_bytes(4), 0);
     } else {
-      fail(name_, ": is no SentencePiece model, or damaged: a field is of kind ", kind);
+      fail(name_, ": is no SentencePiece model, or damaged: a field is of kind ", kind_);
     }
     return true;
+  }
+
+  /// Returns whether the field has this number. Throws if it has, but is stored in another way: SentencePiece would
+  /// ignore it.
+  bool is(std::uint64_t wanted, FieldKind kind) const {
+    check(number != wanted || kind_ == static_cast<unsigned>(kind), name_, ": is damaged: field ", wanted,
+          " is of kind ", kind_, ", expected ", static_cast<unsigned>(kind));
+    return number == wanted;
   }
 
   std::uint64_t number = 0;  ///< the field's number
@@ -70,6 +83,7 @@ class ProtobufReader {
 
   std::string_view bytes_;
   std::string_view name_;
+  unsigned kind_ = 0;  // of the field
 };
 
 /// The kinds of pieces, with their numbers in the file.
@@ -92,14 +106,14 @@ inline SentencePieceEntry read_piece(std::string_view message, std::string_view 
   SentencePieceEntry piece;
   std::uint64_t kind = 1;
   for (ProtobufReader field(message, name); field.next();) {
-    if (field.number == 1) piece.text = field.text;
-    if (field.number == 2) {
+    if (field.is(1, FieldKind::bytes)) piece.text = field.text;
+    if (field.is(2, FieldKind::word)) {
       const auto bits = static_cast<std::uint32_t>(field.value);
       float score = 0;
       std::memcpy(&score, &bits, sizeof(score));
       piece.score = static_cast<double>(score);
     }
-    if (field.number == 3) kind = field.value;
+    if (field.is(3, FieldKind::varint)) kind = field.value;
   }
   check(kind >= 1 && kind <= 6, name, ": piece ", number, " is of kind ", kind, ", expected 1 to 6");
   piece.kind = static_cast<PieceKind>(kind);
@@ -144,18 +158,19 @@ inline SentencePieceFile read_sentencepiece_file(std::string_view bytes, std::st
   bool has_training = false, has_normalization = false;
   std::unordered_set<std::string_view> known;
   for (ProtobufReader field(bytes, name); field.next();) {
-    if (field.number == 1) {
+    if (field.is(1, FieldKind::bytes)) {
       file.pieces.push_back(read_piece(field.text, name, file.pieces.size()));
-    } else if (field.number == 2) {  // how it was trained
+    } else if (field.is(2, FieldKind::bytes)) {  // how it was trained
       has_training = true;
       for (ProtobufReader option(field.text, name); option.next();) {
-        if (option.number == 3) type = option.value;
-        if (option.number == 35) file.byte_fallback = option.value != 0;
+        if (option.is(3, FieldKind::varint)) type = option.value;
+        if (option.is(35, FieldKind::varint)) file.byte_fallback = option.value != 0;
       }
-    } else if (field.number == 3 || field.number == 5) {  // how text is normalised before, and after
+    } else if (field.is(3, FieldKind::bytes) || field.is(5, FieldKind::bytes)) {
+      // how text is normalised before, and after
       has_normalization = has_normalization || field.number == 3;
       for (ProtobufReader option(field.text, name); option.next();)
-        if (option.number == 2) check_character_rules(option.text, name);
+        if (option.is(2, FieldKind::bytes)) check_character_rules(option.text, name);
     }
   }
   check(!file.pieces.empty(), name, ": is no SentencePiece model, or damaged: it has no pieces");
