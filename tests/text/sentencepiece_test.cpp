@@ -4,6 +4,7 @@
 #include <map>
 
 #include "eigenformer/text/corpus.hpp"
+#include "support/allocations.hpp"
 #include "support/catch.hpp"
 #include "support/contains.hpp"
 #include "support/message_of.hpp"
@@ -338,6 +339,18 @@ TEST_CASE("fields that SentencePiece reads in another way are refused", "[text]"
   // The score NaN, and a score of another kind that hides it.
   CHECK(message(field("\x0A", std::string("\x0A\1b\x15\0\0\xC0\x7F\x10\1", 10))) ==
         "a.spm: is damaged: field 2 is of kind 0, expected 5");
+}
+
+TEST_CASE("the table of pieces takes memory linear in the file", "[text]") {
+  ef::detail::SentencePieceFile file;
+  constexpr std::size_t length = 4096;
+  for (int i = 0; i < 50; ++i)  // their prefixes together have 400 MB
+    file.pieces.push_back({std::string(length, static_cast<char>('0' + i)), -1});
+  const ef::testing::AllocationCount long_texts(1024);
+  const ef::detail::SubwordTable table(file);
+  CHECK(long_texts.count() < 1000);
+  CHECK(table.find(file.pieces[7].text) != nullptr);
+  CHECK(table.find(file.pieces[7].text.substr(1)) == nullptr);
 }
 
 TEST_CASE("messages say which file is wrong and why", "[text]") {

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <limits>
 #include <string>
@@ -26,10 +27,10 @@ class SubwordTable {
     double score = 0;
     PieceKind kind = PieceKind::normal;
   };
-  /// What the table knows about a text: whether it is a piece. A text with an entry may also begin longer pieces.
-  struct Entry {
-    bool is_piece = false;
-    Piece piece;
+  /// A text with which pieces begin, as a node of a tree. The edges of the tree are characters.
+  struct Node {
+    std::uint64_t number = 0;
+    const Piece* piece = nullptr;  // the piece with this text, if there is one
   };
 
   explicit SubwordTable(const SentencePieceFile& file) : byte_fallback_(file.byte_fallback) {
@@ -43,9 +44,11 @@ class SubwordTable {
       if (entry.kind == PieceKind::byte) byte_texts_.emplace(entry.text, byte_of(entry.text));
       if (entry.kind != PieceKind::normal && entry.kind != PieceKind::user_defined && entry.kind != PieceKind::unused)
         continue;
-      std::size_t size = 0;
-      for (const CodePoint& c : CodePoints(entry.text)) entries_[entry.text.substr(0, size += c.bytes.size())];
-      entries_[entry.text] = {true, {entry.score, entry.kind}};
+      const auto piece = pieces_.insert_or_assign(entry.text, Piece{entry.score, entry.kind}).first;
+      Node* node = &root_;
+      for (const CodePoint& c : CodePoints(entry.text))
+        node = &nodes_.try_emplace({node->number, c.value}, Node{nodes_.size() + 1}).first->second;
+      node->piece = &piece->second;
       if (entry.kind == PieceKind::user_defined)
         longest_user_defined_ = std::max<std::size_t>(longest_user_defined_, entry.text.size());
     }
@@ -53,15 +56,21 @@ class SubwordTable {
     best_score_ = largest;
   }
 
-  /// Returns the entry of a text, or nullptr if no piece begins with the text.
-  const Entry* find_entry(std::string_view text) const {
-    const auto found = entries_.find(text);
-    return found == entries_.end() ? nullptr : &found->second;
+  SubwordTable(const SubwordTable&) = delete;  // nodes point to pieces
+  SubwordTable& operator=(const SubwordTable&) = delete;
+
+  /// Returns the node of the empty text, from which all pieces are reached.
+  const Node* root() const { return &root_; }
+  /// Returns the node of a text and one more character, or nullptr if no piece begins with them. The node of the text
+  /// alone is given.
+  const Node* find_next(const Node* node, char32_t character) const {
+    const auto found = nodes_.find({node->number, character});
+    return found == nodes_.end() ? nullptr : &found->second;
   }
   /// Returns the piece with this text, or nullptr if there is none.
   const Piece* find(std::string_view text) const {
-    const Entry* const entry = find_entry(text);
-    return entry == nullptr || !entry->is_piece ? nullptr : &entry->piece;
+    const auto found = pieces_.find(text);
+    return found == pieces_.end() ? nullptr : &found->second;
   }
 
   /// Returns the log probability of an unknown character.
@@ -117,9 +126,19 @@ class SubwordTable {
   }
 
  private:
+  /// The number of a node, and the character of an edge that leaves it.
+  struct Edge {
+    std::uint64_t node = 0;
+    char32_t character = 0;
+    friend bool operator==(const Edge&, const Edge&) = default;
+  };
   struct Hash {
     using is_transparent = void;
     std::size_t operator()(std::string_view text) const { return std::hash<std::string_view>()(text); }
+    std::size_t operator()(const Edge& edge) const {
+      const std::uint64_t product = (edge.node << 21 ^ edge.character) * 0x9E3779B97F4A7C15;
+      return static_cast<std::size_t>(product ^ product >> 32);
+    }
   };
 
   /// Returns the byte of a piece like "<0xE4>". SentencePiece refuses models with byte pieces of any other form.
@@ -130,7 +149,9 @@ class SubwordTable {
     return static_cast<char>(static_cast<unsigned char>(value));
   }
 
-  std::unordered_map<std::string, Entry, Hash, std::equal_to<>> entries_;
+  std::unordered_map<std::string, Piece, Hash, std::equal_to<>> pieces_;
+  std::unordered_map<Edge, Node, Hash> nodes_;
+  Node root_;
   std::unordered_map<std::string, char> byte_texts_;
   std::size_t longest_user_defined_ = 0;  // in bytes
   double unknown_score_ = 0, best_score_ = 0;

@@ -21,16 +21,20 @@ class SubwordLattice {
   /// Both the text and the table must outlive the lattice.
   SubwordLattice(std::string_view text, const SubwordTable& table) : text_(text) {
     std::vector<std::size_t> places{0};
-    for (const CodePoint& c : CodePoints(text, "sample")) places.push_back(places.back() + c.bytes.size());
+    std::vector<char32_t> characters;
+    for (const CodePoint& c : CodePoints(text, "sample")) {
+      places.push_back(places.back() + c.bytes.size());
+      characters.push_back(c.value);
+    }
     ending_at_.resize(places.size());
     for (std::size_t begin = 0; begin + 1 < places.size(); ++begin) {
       bool has_character = false;  // whether the next character is a piece
+      const SubwordTable::Node* node = table.root();
       for (std::size_t end = begin + 1; end < places.size(); ++end) {
-        const SubwordTable::Entry* const entry =
-            table.find_entry(text.substr(places[begin], places[end] - places[begin]));
-        if (entry == nullptr) break;  // no piece begins with this text
-        if (!entry->is_piece || entry->piece.kind == PieceKind::unused) continue;
-        const double score = table.score(entry->piece, end - begin);
+        node = table.find_next(node, characters[end - 1]);
+        if (node == nullptr) break;  // no piece begins with this text
+        if (node->piece == nullptr || node->piece->kind == PieceKind::unused) continue;
+        const double score = table.score(*node->piece, end - begin);
         ending_at_[end].push_back({begin, places[begin], places[end], score, true});
         has_character = has_character || end == begin + 1;
       }
