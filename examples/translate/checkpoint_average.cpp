@@ -33,7 +33,7 @@ std::vector<KeptModel> listed_in(const std::filesystem::path& checkpoint) {
     if (!state.is_object() || !state.contains("best_models") || !state["best_models"].is_array()) return {};
     std::vector<KeptModel> kept;
     for (const ef::Json& each : state["best_models"])
-      kept.push_back(ef::options_from_json<KeptModel>(each, ef::path_text(path)));
+      kept.push_back(ef::options_from_json<KeptModel>(each, ef::path_text(path), ef::NumbersInJson::all));
     return kept;
   } catch (const ef::Error&) {  // a run cannot continue from this checkpoint either
     return {};

@@ -4,6 +4,7 @@
 #include <array>
 #include <optional>
 #include <string_view>
+#include <type_traits>
 
 #include "translate/guided_alignment.hpp"
 #include "translate/train.hpp"
@@ -121,10 +122,11 @@ bool read_stored_arguments(TrainArguments& arguments) {
 
 void check_arguments(const TrainArguments& arguments) {
   ef::check(!arguments.out.empty(), "--out is required");
-  const ef::Json options = ef::options_to_json(arguments);
-  for (const auto& [name, value] : options.items())  // JSON can hold no other text
-    for (const ef::Json& text : value.is_array() ? value : ef::Json::array({value}))
-      if (text.is_string()) ef::check_utf8(text.get_ref<const std::string&>(), "--" + name);
+  visit_options(arguments, [](const std::string& name, const auto& value, auto...) {  // JSON can hold no other text
+    if constexpr (std::is_same_v<decltype(value), const std::string&>) ef::check_utf8(value, "--" + name);
+    if constexpr (std::is_same_v<decltype(value), const std::vector<std::string>&>)
+      for (const std::string& text : value) ef::check_utf8(text, "--" + name);
+  });
   const auto check_choice = [](const char* name, const std::string& given, std::initializer_list<const char*> choices) {
     ef::check(std::find(choices.begin(), choices.end(), given) != choices.end(), name, ": is ", given,
               ", see --help for the choices");

@@ -1,5 +1,7 @@
 #include "eigenformer/io/checkpoint.hpp"
 
+#include <limits>
+
 #include "eigenformer/core/thread_pool.hpp"
 #include "eigenformer/train/batch_order.hpp"
 #include "eigenformer/train/parameter_hash.hpp"
@@ -271,6 +273,40 @@ TEST_CASE("a checkpoint of an older version, which lacks members that were added
   CHECK((state.seed == 9 && state.seconds == 2.5));
   CHECK(state_without("nothing").next == ef::BatchPosition{.epoch = 1, .batch = 4, .buffer = 7});
   CHECK(contains(ef::testing::message_of([&] { state_without("batch"); }), "has no \"batch\""));
+}
+
+namespace counting {
+
+/// A state of a caller's own.
+struct State {
+  double best = -std::numeric_limits<double>::infinity();
+  ef::Index tokens = 0;
+  std::string note{};
+};
+template <class AnyState>
+requires std::same_as<std::remove_const_t<AnyState>, State>
+void visit_options(AnyState& state, auto&& visitor) {
+  visitor("best", state.best);
+  visitor("tokens", state.tokens);
+  visitor("note", state.note);
+}
+
+}  // namespace counting
+
+TEST_CASE("a state's numbers may be infinite, negative or large", "[io][checkpoint]") {
+  const TemporaryFolder folder;
+  Training training(1);
+  for (const ef::Index tokens : {ef::Index{-1}, (std::numeric_limits<ef::Index>::max)()}) {
+    ef::save_checkpoint(folder / "run", training.model, training.adam, counting::State{.tokens = tokens});
+    counting::State state{.best = 0};
+    REQUIRE(ef::load_checkpoint(folder / "run", training.model, training.adam, state).checkpoint);
+    CHECK(state.best == -std::numeric_limits<double>::infinity());
+    CHECK(state.tokens == tokens);
+  }
+  const auto save = [&] {
+    ef::save_checkpoint(folder / "run", training.model, training.adam, counting::State{.note = "\xFF"});
+  };
+  CHECK(ef::testing::message_of(save) == "save_checkpoint: \"note\": invalid UTF-8 at byte 0");
 }
 
 TEST_CASE("a disk that fails while a checkpoint is saved leaves the older ones complete", "[io][checkpoint]") {

@@ -1,6 +1,8 @@
 #include "eigenformer/io/options.hpp"
 
+#include <cmath>
 #include <concepts>
+#include <limits>
 
 #include "support/catch.hpp"
 #include "support/message_of.hpp"
@@ -110,4 +112,53 @@ TEST_CASE("JSON that is not the options is refused, with its place", "[io]") {
         "paint.json: is of type array, expected an object");
   CHECK(ef::testing::message_of([] { ef::options_from_json<paint::Options>(ef::Json::object(), "paint.json"); }) ==
         "paint.json: has no \"coats\"");
+}
+
+TEST_CASE("options that could not be read again are not written", "[io]") {
+  const auto message = [](auto change) {
+    paint::Options options;
+    change(options);
+    return ef::testing::message_of([&] { ef::options_to_json(options, "save"); });
+  };
+  constexpr double infinity = std::numeric_limits<double>::infinity();
+  CHECK(message([](paint::Options& o) { o.coats = -1; }) ==
+        "save: \"coats\" is -1, expected a whole number from 0 to 2^31");
+  CHECK(message([](paint::Options& o) { o.thickness = infinity; }) ==
+        "save: \"thickness\" is inf, expected a finite number");
+  CHECK(message([](paint::Options& o) { o.thickness = std::nan(""); }) ==
+        "save: \"thickness\" is nan, expected a finite number");
+  CHECK(message([](paint::Options& o) { o.label = "a\xFF"; }) == "save: \"label\": invalid UTF-8 at byte 1");
+  CHECK(message([](paint::Options& o) {
+          o.spare = {{1}, {-2}};
+        }) == "save: \"spare\"[1]: \"hairs\" is -2, expected a whole number from 0 to 2^31");
+}
+
+TEST_CASE("all numbers go to JSON and back if they may", "[io]") {
+  constexpr auto all = ef::NumbersInJson::all;
+  const auto again = [](const paint::Options& options) {
+    const std::string text = ef::options_to_json(options, "save", all).dump();
+    return ef::options_from_json<paint::Options>(ef::parse_json(text, "paint.json"), "paint.json", all);
+  };
+  using Whole = std::numeric_limits<ef::Index>;
+  for (const ef::Index number : {ef::Index{-1}, Whole::min(), Whole::max()}) {
+    const auto read = again({.coats = number, .spare = {{number}}});
+    CHECK(read.coats == number);
+    CHECK(read.spare.front().hairs == number);
+  }
+  constexpr double infinity = std::numeric_limits<double>::infinity();
+  for (const double number : {infinity, -infinity, 1e308, 5e-324})
+    CHECK(again({.thickness = number}).thickness == number);
+  CHECK(std::isnan(again({.thickness = std::nan("")}).thickness));
+
+  const auto message = [](const char* key, const char* value, ef::NumbersInJson numbers) {
+    ef::Json json = ef::options_to_json(paint::Options());
+    json[key] = ef::parse_json(value, "value");
+    return ef::testing::message_of([&] { ef::options_from_json<paint::Options>(json, "paint.json", numbers); });
+  };
+  CHECK(message("thickness", "\"inf\"", ef::NumbersInJson::options) ==
+        "paint.json: \"thickness\" is \"inf\", expected a number");
+  CHECK(message("coats", "2147483649", ef::NumbersInJson::options) ==
+        "paint.json: \"coats\" is 2147483649, expected a whole number from 0 to 2^31");
+  CHECK(message("coats", "18446744073709551615", all) ==
+        "paint.json: \"coats\" is 18446744073709551615, expected a whole number that this machine can hold");
 }

@@ -123,7 +123,7 @@ inline std::vector<CheckpointEntry> checkpoints_in(const std::filesystem::path& 
 ///   state       a struct with a function visit_options (see options_to_json), such as TrainingState
 ///
 /// A killed program or a power cut leaves either no new checkpoint or all of it. Not safe for several writers at once.
-/// Throws if a file cannot be written.
+/// Throws if a file cannot be written, or if a text of the state is not UTF-8.
 template <class Model, class Optimizer, class State>
 void save_checkpoint(const std::filesystem::path& folder, const Model& model, const Optimizer& optimizer,
                      const State& state, const CheckpointOptions& options = {}) {
@@ -133,7 +133,8 @@ void save_checkpoint(const std::filesystem::path& folder, const Model& model, co
     save_parameters(temporary / "model.safetensors", model);
     save_parameters(temporary / "optimizer.safetensors", optimizer);
   };
-  const Json contents{{"format", 1}, {"update", update}, {"state", options_to_json(state)}};
+  const Json contents{
+      {"format", 1}, {"update", update}, {"state", options_to_json(state, "save_checkpoint", NumbersInJson::all)}};
   Index revision = 1;
   for (const CheckpointEntry& entry : checkpoints_in(folder))
     if (entry.update == update) revision = std::max<Index>(revision, entry.revision + 1);
@@ -174,7 +175,8 @@ class Checkpoint {
   /// Returns the state that was saved. Throws if it is not of this type.
   template <class State>
   State state() const {
-    return options_from_json<State>(contents_["state"], path_text(path_ / "state.json") + ": \"state\"");
+    return options_from_json<State>(contents_["state"], path_text(path_ / "state.json") + ": \"state\"",
+                                    NumbersInJson::all);
   }
 
   /// Restores the parameters and the optimiser. The model must have the shapes of the saved model, and the optimiser

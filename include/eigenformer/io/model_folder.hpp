@@ -43,7 +43,7 @@ namespace detail {
 
 template <FolderModel Model>
 Json network_config(const Model& model) {
-  return {{"model_type", std::string(model_type<Model>)}, {"options", options_to_json(model.options)}};
+  return {{"model_type", std::string(model_type<Model>)}, {"options", options_to_json(model.options, "save")}};
 }
 
 /// The config.json of a model folder.
