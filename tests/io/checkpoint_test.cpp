@@ -309,6 +309,25 @@ TEST_CASE("a state's numbers may be infinite, negative or large", "[io][checkpoi
   CHECK(ef::testing::message_of(save) == "save_checkpoint: \"note\": invalid UTF-8 at byte 0");
 }
 
+TEST_CASE("a number of updates that cannot be is refused", "[io][checkpoint]") {
+  const auto refusal = [](const ef::Json& update) {
+    const TemporaryFolder folder;
+    Training(2).save(folder / "run");
+    const fs::path path = folder / "run" / "update-000000002";
+    ef::Json contents = ef::parse_json(ef::read_file(path / "state.json"), "state.json");
+    contents["checksums"].erase("state.json");
+    contents["update"] = update;
+    if (update.is_null()) contents.erase("update");
+    contents["checksums"]["state.json"] = ef::detail::checksum_of(contents.dump());
+    overwrite(path / "state.json", contents.dump());
+    return ef::testing::message_of([&] { ef::Checkpoint{path}; });
+  };
+  CHECK(contains(refusal({}), "state.json: has no \"update\""));
+  CHECK(contains(refusal("2"), "state.json: \"update\" is \"2\", expected a whole number from 0 to 2^31"));
+  CHECK(contains(refusal(-2), "state.json: \"update\" is -2, expected a whole number from 0 to 2^31"));
+  CHECK(contains(refusal(std::uint64_t{1} << 63), "expected a whole number from 0 to 2^31"));
+}
+
 TEST_CASE("a disk that fails while a checkpoint is saved leaves the older ones complete", "[io][checkpoint]") {
   bool saved = false;
   for (int good = 0; !saved; ++good) {

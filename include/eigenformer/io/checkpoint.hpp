@@ -213,6 +213,9 @@ class Checkpoint {
     contents["checksums"].erase("state.json");
     check(detail::checksum_of(contents.dump()) == expected, where, ": is damaged: its checksum differs");
     check(contents.contains("format") && contents["format"] == 1, where, ": is of another format, expected format 1");
+    check(contents.contains("update") && contents.contains("state"), where, ": has no \"update\" or no \"state\"");
+    Index update = 0;
+    detail::option_from_json(contents["update"], {where + ": \"update\""}, update);
     return contents;
   }
   SafetensorsFile read_tensors(const char* name) const {
