@@ -251,6 +251,9 @@ TEST_CASE("a vocabulary file may come from another program", "[io]") {
   unwritable.source.vocabulary = ef::Vocabulary({"<unk>", "<s>", "</s>", "a\nb"});
   CHECK(ef::testing::message_of([&] { ef::save(folder.path() / "other", unwritable); }).find("has a line break") !=
         std::string::npos);
+  unwritable.source.vocabulary = ef::Vocabulary({"<unk>", "<s>", "</s>", "a\xFF"});
+  CHECK(ef::testing::message_of([&] { ef::save(folder.path() / "other", unwritable); }) ==
+        "save: the token \"a\xEF\xBF\xBD\" is not UTF-8");
   const auto refusal = [](const std::string& token) {
     const ef::Vocabulary vocabulary({"<unk>", "<s>", "</s>", token});
     return ef::testing::message_of([&] { ef::check_saving(vocabulary, "a.spm"); });
@@ -259,6 +262,27 @@ TEST_CASE("a vocabulary file may come from another program", "[io]") {
   CHECK(refusal("a\nb") == "a.spm: the token \"a\\nb\"" + expected);
   CHECK(refusal("a\r") == "a.spm: the token \"a\\r\"" + expected);
   CHECK(refusal("a\rb") == "nothing was thrown");
+}
+
+TEST_CASE("a model that could not be loaded again does not replace an older one", "[io]") {
+  ef::Rng rng(98);
+  const ef::testing::TemporaryFolder folder;
+  const std::filesystem::path path = folder / "model";
+  const ef::TranslationModel<float> good = small_model(rng);
+  ef::save(path, good);
+  const auto refusal = [&](auto change) {
+    ef::TranslationModel<float> bad = good;
+    change(bad);
+    const std::string message = ef::testing::message_of([&] { ef::save(path, bad); });
+    CHECK(ef::load_translation_model<float>(path).source.vocabulary == good.source.vocabulary);
+    return message;
+  };
+  CHECK(refusal([](auto& model) { model.target.vocabulary = ef::Vocabulary(); }) ==
+        "save: the model's vocabularies have 11 and 11 tokens, the vocabularies beside it 11 and 3");
+  CHECK(refusal([](auto& model) { model.source.subwords = std::make_shared<const ef::testing::LetterPairs>("xyz"); }) ==
+        "save: a subword model: has 0 of the 11 tokens in the vocabulary beside it, expected most of them");
+  CHECK(refusal([](auto& model) { transformer_of(model).options.encoder_scores = {{.user_score = "a\xFF"}}; }) ==
+        "save: \"encoder_scores\"[0]: \"user_score\": invalid UTF-8 at byte 1");
 }
 
 TEST_CASE("subword models travel in the folder", "[io]") {

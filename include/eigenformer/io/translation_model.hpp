@@ -35,14 +35,26 @@ inline constexpr const char* subword_tokens = "subwords";
 
 /// Throws if a vocabulary's file could not hold one of its tokens. where: begins the message.
 inline void check_tokens(const Vocabulary& vocabulary, std::string_view where) {
-  for (const std::string& token : vocabulary.tokens())
+  for (const std::string& token : vocabulary.tokens()) {
+    const auto quoted = [&] { return Json(token).dump(-1, ' ', false, Json::error_handler_t::replace); };
     if (token.find('\n') != std::string::npos || token.back() == '\r')
-      fail(where, ": the token ", Json(token).dump(-1, ' ', false, Json::error_handler_t::replace),
-           " has a line break, expected none: vocabularies have one token a line");
+      fail(where, ": the token ", quoted(), " has a line break, expected none: vocabularies have one token a line");
+    if (find_invalid_utf8(token) != std::string_view::npos) fail(where, ": the token ", quoted(), " is not UTF-8");
+  }
+}
+
+/// Throws unless the vocabularies have the sizes that the model's options name.
+template <class Options>
+void check_vocabulary_sizes(const Options& options, const TranslationSide& source, const TranslationSide& target,
+                            std::string_view where) {
+  check(options.source_vocabulary_size == source.vocabulary.size() &&
+            options.target_vocabulary_size == target.vocabulary.size(),
+        where, ": the model's vocabularies have ", options.source_vocabulary_size, " and ",
+        options.target_vocabulary_size, " tokens, the vocabularies beside it ", source.vocabulary.size(), " and ",
+        target.vocabulary.size());
 }
 
 inline std::string vocabulary_text(const Vocabulary& vocabulary) {
-  check_tokens(vocabulary, "save");
   std::string text;
   for (const std::string& token : vocabulary.tokens()) text.append(token).append(1, '\n');
   return text;
@@ -60,6 +72,15 @@ inline Vocabulary read_vocabulary(const std::filesystem::path& path) {
   return Vocabulary(std::move(tokens), path_text(path));
 }
 
+/// Throws if most tokens of the vocabulary are not pieces of the model.
+inline void check_pieces(const SubwordModel& subwords, const Vocabulary& vocabulary, std::string_view where) {
+  constexpr Index special_tokens = 3;
+  Index known = 0;
+  for (const std::string& piece : subwords.pieces()) known += vocabulary.contains(piece) ? 1 : 0;
+  check(2 * known > vocabulary.size() - special_tokens, where, ": has ", known, " of the ", vocabulary.size(),
+        " tokens in the vocabulary beside it, expected most of them");
+}
+
 /// Reads a language's subword model. Throws if `read` is empty, or if most tokens of the vocabulary are not pieces of
 /// the model.
 inline std::shared_ptr<const SubwordModel> read_subwords(const std::filesystem::path& path, const SubwordReader& read,
@@ -70,11 +91,7 @@ inline std::shared_ptr<const SubwordModel> read_subwords(const std::filesystem::
         "(Debian: libsentencepiece-dev), link eigenformer::sentencepiece, and pass read_sentencepiece ",
         "(text/sentencepiece.hpp) to load_translation_model");
   std::shared_ptr<const SubwordModel> subwords = read(std::move(bytes), where);
-  constexpr Index special_tokens = 3;
-  Index known = 0;
-  for (const std::string& piece : subwords->pieces()) known += vocabulary.contains(piece) ? 1 : 0;
-  check(2 * known > vocabulary.size() - special_tokens, where, ": has ", known, " of the ", vocabulary.size(),
-        " tokens in the vocabulary beside it, expected most of them");
+  check_pieces(*subwords, vocabulary, where);
   return subwords;
 }
 
@@ -101,8 +118,8 @@ inline void check_saving(const std::filesystem::path& folder) {
   check_folder_writable(folder, detail::model_files);
 }
 
-/// Throws if save() would refuse a vocabulary because a token has a line break. Call it before a long training run.
-/// where: begins the message.
+/// Throws if save() would refuse a vocabulary because a token has a line break or is not UTF-8. Call it before a long
+/// training run. where: begins the message.
 inline void check_saving(const Vocabulary& vocabulary, std::string_view where) {
   detail::check_tokens(vocabulary, where);
 }
@@ -116,7 +133,9 @@ struct ExtraFile {
 /// Writes a translation model to a folder, atomically. After a full disk, a killed program or a power cut, the folder
 /// holds either the previous model or this one, complete (see write_folder). Other files in the folder stay as they
 /// are. weights: the type in which matrices are stored (see save_parameters). extra: files that are replaced together
-/// with the model's, such as a record of its training.
+/// with the model's, such as a record of its training. Throws, and leaves the folder as it is, if the model could not
+/// be loaded again: if a token of a vocabulary has a line break or is not UTF-8, if the vocabularies do not have the
+/// sizes that the model's options name, or if most tokens of a vocabulary are not pieces of its subword model.
 template <class Scalar>
 void save(const std::filesystem::path& folder, const TranslationModel<Scalar>& model,
           WeightType weights = WeightType::float32, std::span<const ExtraFile> extra = {}) {
@@ -126,6 +145,13 @@ void save(const std::filesystem::path& folder, const TranslationModel<Scalar>& m
   };
   config["source_tokens"] = tokens(model.source);
   config["target_tokens"] = tokens(model.target);
+  for (const TranslationSide* const side : {&model.source, &model.target}) {
+    detail::check_tokens(side->vocabulary, "save");
+    if (side->subwords != nullptr) detail::check_pieces(*side->subwords, side->vocabulary, "save: a subword model");
+  }
+  std::visit(
+      [&](const auto& network) { detail::check_vocabulary_sizes(network.options, model.source, model.target, "save"); },
+      model.network);
   write_folder(folder, [&](const std::filesystem::path& temporary) {
     write_file(temporary / "config.json", config.dump(2) + '\n');
     save_parameters(temporary / "model.safetensors", model.network, {}, weights);
@@ -157,11 +183,7 @@ TranslationModel<Scalar> load_translation_model(const std::filesystem::path& fol
     TranslationSide target = detail::read_side(folder, "target", config, subwords);
     const auto load_as = [&]<class Network>(const Network*) {
       const auto options = detail::read_model_options<Network>(config);
-      check(options.source_vocabulary_size == source.vocabulary.size() &&
-                options.target_vocabulary_size == target.vocabulary.size(),
-            where, ": the model's vocabularies have ", options.source_vocabulary_size, " and ",
-            options.target_vocabulary_size, " tokens, the files beside it ", source.vocabulary.size(), " and ",
-            target.vocabulary.size());
+      detail::check_vocabulary_sizes(options, source, target, where);
       if constexpr (std::is_same_v<Network, Transformer<Scalar>>)
         return detail::load_network<Network>(folder, options, scores);
       else
