@@ -85,7 +85,6 @@ file(WRITE ${CMAKE_CURRENT_BINARY_DIR}/consumer_cache.cmake "${consumer_cache}")
 set(this_build ${CMAKE_CURRENT_BINARY_DIR}/this_build.cmake)
 file(GENERATE OUTPUT ${this_build} CONTENT "
 set(source_folder \"${PROJECT_SOURCE_DIR}\")
-set(build_folder \"${PROJECT_BINARY_DIR}\")
 set(work_folder \"${CMAKE_CURRENT_BINARY_DIR}\")
 set(package_folder \"${package_dir}\")
 set(eigen_folder \"${eigen_include}\")

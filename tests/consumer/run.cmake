@@ -25,7 +25,10 @@ if(CMAKE_CXX_STANDARD)
   list(APPEND options -DCMAKE_CXX_STANDARD=${CMAKE_CXX_STANDARD})
 endif()
 if(way STREQUAL "package")
-  run(${CMAKE_COMMAND} --install ${build_folder} --prefix ${folder}/prefix)
+  # Headers need not be installed to `include`.
+  run(${CMAKE_COMMAND} -G ${generator} -C ${work_folder}/consumer_cache.cmake -DCMAKE_INSTALL_INCLUDEDIR=include/headers
+      -DEIGENFORMER_TESTS=OFF -DEIGENFORMER_BENCH=OFF -DEIGENFORMER_EXAMPLES=OFF -S ${source_folder} -B ${folder}/library)
+  run(${CMAKE_COMMAND} --install ${folder}/library --prefix ${folder}/prefix)
   list(APPEND options -Dversion=${version} -Dwith_io=${with_io} -Dwith_sentencepiece=${with_sentencepiece} -Dwith_mpi=${with_mpi}
        -Deigenformer_DIR=${folder}/prefix/${package_folder})
 else()
