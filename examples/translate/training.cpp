@@ -221,9 +221,9 @@ ef::TrainingOptions update_options(const TrainingSettings& settings, const Model
   // Ten times the loss of a uniform guess.
   options.max_loss = 10 * std::log(static_cast<double>(model.target.vocabulary.size()));
   options.batch_name = [&batches] {
-    const ef::BatchPosition& next = batches.position();
-    const std::string buffer = batches.buffers() == 1 ? "" : ", buffer " + std::to_string(next.buffer + 1);
-    return "epoch " + std::to_string(next.epoch + 1) + buffer + ", batch " + std::to_string(next.batch);
+    const ef::BatchPosition& last = batches.last_position();
+    const std::string buffer = batches.buffers() == 1 ? "" : ", buffer " + std::to_string(last.buffer + 1);
+    return "epoch " + std::to_string(last.epoch + 1) + buffer + ", batch " + std::to_string(last.batch + 1);
   };
   return options;
 }

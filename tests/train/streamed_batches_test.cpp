@@ -65,7 +65,7 @@ TEST_CASE("each epoch of a stream has every pair once, in an order of its own", 
       double epochs_done = 0;
       while (true) {
         const ef::TranslationBatch batch = stream.next();
-        const ef::BatchPosition& position = stream.position();
+        const ef::BatchPosition& position = stream.last_position();
         if (position.epoch == 4) break;
         CHECK(static_cast<ef::Index>(batch.source.ids.size()) <= 14);
         CHECK(static_cast<ef::Index>(batch.next.size()) <= 14);
@@ -245,7 +245,8 @@ TEST_CASE("streams refuse empty corpora, faulty blocks and positions that do not
       {.buffer_blocks = 1});
   for (ef::Index epoch = 0; epoch < 3; ++epoch) {
     CHECK(pairs_of(sparse.next()) == std::vector<ef::Token>{0});
-    CHECK(sparse.position().epoch == epoch);
+    CHECK(sparse.last_position().epoch == epoch);
+    CHECK(sparse.epochs_done() == static_cast<double>(epoch + 1));  // the other buffers have no batch
   }
   // The first faulty block is named, whatever thread reads it.
   ef::ThreadPool pool(4);

@@ -110,24 +110,24 @@ class StreamedBatches {
 
   /// Returns the next batch. Throws if the corpus has no pairs.
   TranslationBatch next() {
-    skip();
-    return translation_batch(pairs_, batches_[static_cast<std::size_t>(position_.batch - 1)]);
+    find_batch();
+    TranslationBatch batch = translation_batch(pairs_, batches_[static_cast<std::size_t>(position_.batch)]);
+    pass_batch();
+    return batch;
   }
 
   /// Skips the next batch. Throws if the corpus has no pairs.
   void skip() {
-    if (!has_buffer_) seek(BatchPosition(position_));
-    for (Index tried = 0; is_at_end_of_buffer(); ++tried) {
-      // Searches the buffers of up to two epochs: the only pair may come first in one epoch and last in the next.
-      check(tried < 2 * buffers(), "StreamedBatches: the corpus has no pairs");
-      const bool is_last = position_.buffer + 1 == buffers();
-      begin_buffer(is_last ? position_.epoch + 1 : position_.epoch, is_last ? 0 : position_.buffer + 1);
-    }
-    ++position_.batch;
+    find_batch();
+    pass_batch();
   }
 
-  /// Returns the position of the next batch. After the last batch of a buffer, `batch` is the number of its batches.
+  /// Returns the position of the next batch. After the last batch of an epoch, `batch` is the number of batches in its
+  /// last buffer.
   const BatchPosition& position() const { return position_; }
+
+  /// Returns the position of the batch that next() or skip() passed last.
+  const BatchPosition& last_position() const { return last_position_; }
 
   /// Continues at a position that position() returned. Throws if there is no such position.
   void seek(const BatchPosition& position) {
@@ -160,6 +160,29 @@ class StreamedBatches {
  private:
   Index batches() const { return static_cast<Index>(batches_.size()); }
   bool is_at_end_of_buffer() const { return position_.batch == batches(); }
+
+  /// Moves to the next batch, which may be in the next epoch.
+  void find_batch() {
+    if (!has_buffer_) seek(BatchPosition(position_));
+    for (Index tried = 0; is_at_end_of_buffer(); ++tried) {
+      // Searches the buffers of up to two epochs: the only pair may come first in one epoch and last in the next.
+      check(tried < 2 * buffers(), "StreamedBatches: the corpus has no pairs");
+      const bool is_last = position_.buffer + 1 == buffers();
+      begin_buffer(is_last ? position_.epoch + 1 : position_.epoch, is_last ? 0 : position_.buffer + 1);
+    }
+  }
+
+  /// Passes a batch. If it was the last one of its buffer, reads on: an epoch is done if its other buffers have no
+  /// pairs.
+  void pass_batch() {
+    last_position_ = position_;
+    const BatchPosition before = position_;
+    ++position_.batch;
+    for (Index buffer = before.buffer + 1; is_at_end_of_buffer() && buffer < buffers(); ++buffer) {
+      position_ = before;  // if reading fails, the next call returns this batch again
+      begin_buffer(before.epoch, buffer);
+    }
+  }
 
   /// Reads the blocks of a buffer and makes its batches.
   void begin_buffer(Index epoch, Index buffer) {
@@ -225,7 +248,7 @@ class StreamedBatches {
   StreamedBatchesOptions options_;
   EncodedPairs pairs_;                       // the buffer
   std::vector<std::vector<Index>> batches_;  // of the buffer
-  BatchPosition position_;
+  BatchPosition position_, last_position_;
   Index usual_batches_ = 0;
   bool has_read_ = false;
   bool has_buffer_ = false;  // false: an error has lost the buffer at position_
