@@ -1,6 +1,7 @@
 // Declarations that the subcommands share.
 #pragma once
 
+#include <array>
 #include <csignal>
 #include <filesystem>
 #include <optional>
@@ -27,6 +28,11 @@ inline ef::Index max_length(const Model& model) {
 extern volatile std::sig_atomic_t interrupted;
 
 // Model folders; see io/translation_model.hpp.
+
+/// The files that save_model replaces.
+inline constexpr std::array<const char*, 7> saved_files{
+    "config.json", "model.safetensors", "source_vocabulary.txt", "target_vocabulary.txt",
+    "source.spm",  "target.spm",        "training.json"};
 
 /// Loads a model. Throws if the folder does not hold one.
 Model load_model(const std::filesystem::path& folder);

@@ -207,10 +207,9 @@ class Run {
 
   /// Returns the lines of an existing log up to the resumed checkpoint. A killed run may have logged later updates too.
   std::string log_before() const {
-    std::string lines;
+    std::string lines, line;
     if (!std::filesystem::is_regular_file(arguments_.log)) return lines;
     std::istringstream all(ef::read_file(arguments_.log));
-    std::string line;
     for (std::getline(all, line); std::getline(all, line) && !all.eof();)  // the first has the names of the columns
       if (std::strtoll(line.c_str(), nullptr, 10) <= resumed_after_) lines += line + '\n';
     return lines;
@@ -227,19 +226,32 @@ class Run {
   std::ofstream log_;
 };
 
+/// Returns a path without symbolic links, also if nothing exists there.
+std::filesystem::path real(const std::filesystem::path& path, std::error_code& error) {
+  return std::filesystem::weakly_canonical(std::filesystem::absolute(path, error), error);
+}
+
 /// Returns whether two paths name one regular file, which may not exist yet.
 bool is_one_file(const std::filesystem::path& a, const std::filesystem::path& b) {
   std::error_code error;
   if (std::filesystem::exists(a, error) && !std::filesystem::is_regular_file(a, error)) return false;
   if (std::filesystem::equivalent(a, b, error)) return true;
-  const auto real = [&](const std::filesystem::path& path) {
-    return std::filesystem::weakly_canonical(std::filesystem::absolute(path, error), error);
-  };
-  const std::filesystem::path real_a = real(a);
-  return !error && real_a == real(b) && !error;
+  const std::filesystem::path real_a = real(a, error);
+  return !error && real_a == real(b, error) && !error;
 }
 
-/// Throws if --log or --plot cannot be written, or names the file of another option.
+/// Returns whether a path is a file of a model folder, or lies in its checkpoints.
+bool is_of_model(const std::filesystem::path& path, const std::filesystem::path& folder) {
+  for (const char* const name : saved_files)
+    if (is_one_file(path, folder / name)) return true;
+  std::error_code error;
+  const std::filesystem::path checkpoints = real(checkpoints_of(folder), error);
+  std::filesystem::path inside = real(path, error);
+  while (!error && inside.has_relative_path() && inside != checkpoints) inside = inside.parent_path();
+  return !error && inside == checkpoints;
+}
+
+/// Throws if --log or --plot cannot be written, or names the file of another option or a file of a model.
 void check_reports(const TrainArguments& arguments) {
   const std::pair<const char*, const std::string&> reports[] = {{"--log", arguments.log}, {"--plot", arguments.plot}};
   const std::pair<const char*, const std::string&> others[] = {
@@ -254,12 +266,17 @@ void check_reports(const TrainArguments& arguments) {
       {"--source-subword-model", arguments.source_subwords.model},
       {"--target-subword-model", arguments.target_subwords.model},
       {"--config", arguments.config},
+      {"--out", arguments.out},
       {"--log", arguments.log}};
+  const std::pair<const char*, const std::string&> folders[] = {{"--out", arguments.out}, {"--init", arguments.init}};
   for (const auto& [report, path] : reports) {
     if (path.empty()) continue;
     for (const auto& [other, read] : others)
       ef::check(other == std::string_view(report) || read.empty() || !is_one_file(path, read), report, " and ", other,
                 ": are one file, ", path, ", expected two");
+    for (const auto& [option, folder] : folders)
+      ef::check(folder.empty() || !is_of_model(path, folder), report, ": ", path, " is a file of the model folder of ",
+                option, ", expected another file");
     ef::check_writable(path);
   }
 }

@@ -281,6 +281,18 @@ fails_with("--plot and --valid-pairs: are one file" train --pairs pairs.tsv --va
            --plot two.tsv)
 fails_with("--plot and --log: are one file, ./report, expected two" train --pairs pairs.tsv --updates 1 --out new
            --log report --plot ./report)
+fails_with("--log and --out: are one file, ./new, expected two" train --pairs pairs.tsv --updates 1 --out new --log ./new)
+# Saving would replace these files, or remove them.
+foreach(file IN ITEMS config.json ../first/training.json source.spm checkpoints/log.csv checkpoints/best/log.csv)
+  fails_with("--log: stored/first/${file} is a file of the model folder of --out, expected another file" train
+             --pairs pairs.tsv --updates 1 --out stored/first --log stored/first/${file})
+endforeach()
+fails_with("--plot: shaped/./config.json is a file of the model folder of --init" train --pairs pairs.tsv --updates 1
+           --init shaped --out new --plot shaped/./config.json)
+succeeds("best so far, saved" train --pairs pairs.tsv --updates 1 --out stored/first --log stored/first/log.csv)
+if(NOT EXISTS ${folder}/stored/first/log.csv)
+  message(SEND_ERROR "--log in the model folder was not written")
+endif()
 file(WRITE ${folder}/preset.json "{\"preset\": \"huge\"}")
 fails_with("--width, --heads: the width is 128, expected a multiple of the number of heads, 3" train --pairs pairs.tsv
            --out new --updates 1 --heads 3)
