@@ -288,6 +288,8 @@ void train(const TrainArguments& arguments, ef::Ranks* ranks) {
   check_subword_options(arguments);
   if (is_first) check_saving(arguments.out);
   std::error_code error;  // a folder that does not exist is another one
+  const std::filesystem::path checkpoints = checkpoints_of(arguments.out);
+  if (is_first && std::filesystem::exists(checkpoints, error)) ef::check_folder_writable(checkpoints);
   ef::check(arguments.init.empty() || !std::filesystem::equivalent(arguments.init, arguments.out, error),
             "--init and --out: are one folder, ", arguments.out,
             ", expected two: the first saved model would replace the initial one, and the run could not be resumed");

@@ -78,6 +78,11 @@ foreach(out IN ITEMS nowhere/m pairs.tsv pairs.tsv/m "''")
 endforeach()
 fails_with("config.json: it is a folder" "mkdir -p blocked/config.json && ${train_once} --out blocked")
 
+fails_with("checkpoints: it is a file, expected a folder" "mkdir taken && touch taken/checkpoints && ${train_once} --out taken")
+if(NOT output STREQUAL "")
+  message(SEND_ERROR "train --out taken: worked before it failed:\n${output}")
+endif()
+
 # --- Output files ---
 
 succeeds("^[01]-0" "ln -s elsewhere.svg link.svg && ${align} --view pharaoh --svg link.svg && test -L link.svg && grep -q '</svg>' elsewhere.svg")
