@@ -36,6 +36,18 @@ void watch(int signal) {
   if (std::signal(signal, SIG_IGN) != SIG_IGN) std::signal(signal, on_interrupt);
 }
 
+}  // namespace
+
+void watch_signals_of_training() {
+  watch(SIGINT);
+  watch(SIGTERM);
+#ifdef SIGHUP
+  watch(SIGHUP);
+#endif
+}
+
+namespace {
+
 void add_threads(CLI::App* command, int& threads) {
   command
       ->add_option("--threads", threads,
@@ -312,13 +324,11 @@ int run_program(int argc, char** argv, ProgramRanks& ranks) {
   if (train_arguments.minutes == 0 && train_arguments.epochs == 0 && train_arguments.updates == 0)
     train_arguments.minutes = 20;
 
-  // The other subcommands have nothing to save: the signal itself ends them, so a script sees that they failed.
+  // The other subcommands have nothing to save: the signal itself ends them, so a script sees that they failed. `train`
+  // has nothing to save before its first update.
   const bool is_demo = app.get_subcommands().empty() || *demo_command;
-  if (*train_command || *serve_command || *compare_command || is_demo) watch(SIGINT);
-  if (*train_command || *serve_command) watch(SIGTERM);
-#ifdef SIGHUP
-  if (*train_command) watch(SIGHUP);
-#endif
+  if (*serve_command || *compare_command || is_demo) watch(SIGINT);
+  if (*serve_command) watch(SIGTERM);
 #ifdef SIGXFSZ
   std::signal(SIGXFSZ, SIG_IGN);  // exceeding a file size limit becomes a write error
 #endif

@@ -26,6 +26,8 @@ inline ef::Index max_length(const Model& model) {
 /// Non-zero after a signal that the subcommand watches, such as Ctrl-C. Training checks it, saves, and returns; the
 /// server checks it and ends.
 extern volatile std::sig_atomic_t interrupted;
+/// Makes Ctrl-C, SIGTERM and SIGHUP set `interrupted`. Until then, they end `train`.
+void watch_signals_of_training();
 
 // Model folders; see io/translation_model.hpp.
 

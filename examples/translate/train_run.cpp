@@ -322,6 +322,7 @@ void train(const TrainArguments& arguments, ef::Ranks* ranks) {
   };
   settings.save = [&](const Model& trained, const TrainingRun& now) { program.save(trained, now); };
   settings.log = [&](const ef::TrainingProgress& progress) { program.log_update(progress); };
+  watch_signals_of_training();
   if (!has_stopped) train_model(model, data.batches, settings, run);
   data.report_skipped();
   if (!is_first) return;

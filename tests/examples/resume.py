@@ -5,6 +5,7 @@ A run that was killed and resumed must end with the parameters, the moments and 
 interrupted, bit for bit and with any number of threads.
 """
 import json
+import os
 import pathlib
 import random
 import shutil
@@ -178,6 +179,15 @@ time.sleep(0.2)
 process.send_signal(signal.SIGINT)
 printed = process.communicate()[0]
 check(process.returncode == 0 and outcome("ignoring") == outcome("transformer"), f"ignoring: {printed}")
+
+# Before the first update, a signal ends the program. The run that was in the folder stays.
+os.mkfifo(scratch / "fifo")  # nobody writes into it
+process = subprocess.Popen([program, "train", "--out", "ignoring", "--pairs", "fifo", "--updates", "1"], cwd=scratch,
+                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+time.sleep(0.3)
+process.send_signal(signal.SIGINT)
+check(process.wait(timeout=60) == -signal.SIGINT, f"reading: Ctrl-C gave exit code {process.returncode}")
+check(outcome("ignoring") == outcome("transformer"), "reading: Ctrl-C changed the folder")
 
 # Ctrl-C ends subcommands that have nothing to save, also while they wait for input. Scripts see that they failed.
 with subprocess.Popen([program, "run", "--model", "transformer"], cwd=scratch, stdin=subprocess.PIPE,
