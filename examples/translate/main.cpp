@@ -44,6 +44,9 @@ void watch_signals_of_training() {
 #ifdef SIGHUP
   watch(SIGHUP);
 #endif
+#ifdef SIGPIPE
+  std::signal(SIGPIPE, SIG_IGN);  // a closed pipe becomes a write error, because Ctrl-C also ends a `tee`
+#endif
 }
 
 namespace {

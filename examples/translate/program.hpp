@@ -26,7 +26,8 @@ inline ef::Index max_length(const Model& model) {
 /// Non-zero after a signal that the subcommand watches, such as Ctrl-C. Training checks it, saves, and returns; the
 /// server checks it and ends.
 extern volatile std::sig_atomic_t interrupted;
-/// Makes Ctrl-C, SIGTERM and SIGHUP set `interrupted`. Until then, they end `train`.
+/// Makes Ctrl-C, SIGTERM and SIGHUP set `interrupted`, and makes writing to a closed pipe an error. Until then, these
+/// signals end `train`.
 void watch_signals_of_training();
 
 // Model folders; see io/translation_model.hpp.

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <exception>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
@@ -108,12 +109,16 @@ class Run {
     }
     if (update > 0) state_.curves.validations.push_back({update, quality.perplexity, quality.bleu});
     const bool stops = is_scheduled && count(model, update, quality);
-    // Reports come last. If one fails because a disk is full, the checkpoint saved then has the whole validation.
-    std::printf("validation: perplexity %.2f  BLEU %.2f (%s)%s\n", quality.perplexity, quality.bleu,
-                std::string(ef::to_string(tokenizer)).c_str(), is_saved ? "  best so far, saved" : "");
-    ef::flush_standard_output();
-    log_validation(update, quality);
-    plot(model);
+    try {
+      std::printf("validation: perplexity %.2f  BLEU %.2f (%s)%s\n", quality.perplexity, quality.bleu,
+                  std::string(ef::to_string(tokenizer)).c_str(), is_saved ? "  best so far, saved" : "");
+      ef::flush_standard_output();
+      log_validation(update, quality);
+      plot(model);
+    } catch (...) {  // because a disk is full or a pipe was closed
+      failed_report_ = std::current_exception();
+      return false;  // training stops and saves a checkpoint, which has the whole validation
+    }
     if (!stops) return true;
     std::printf("no improvement in %lld validations: training stops\n", static_cast<long long>(arguments_.patience));
     return false;
@@ -165,6 +170,10 @@ class Run {
   bool has_validated(ef::Index update) const {
     const std::vector<ValidationPoint>& validations = state_.curves.validations;
     return !validations.empty() && validations.back().update >= update;
+  }
+  /// Throws if a report of a validation has failed. Call it after saving.
+  void check_reported() const {
+    if (failed_report_ != nullptr) std::rethrow_exception(failed_report_);
   }
   /// Returns whether the resumed run had already stopped early.
   bool has_stopped() const { return state_.stopping.should_stop(); }
@@ -224,6 +233,7 @@ class Run {
   ef::Index resumed_after_ = 0;  // update
   bool is_first_ = true;  // whether the next checkpoint is the first of a run that does not continue an earlier one
   std::ofstream log_;
+  std::exception_ptr failed_report_;
 };
 
 /// Returns a path without symbolic links, also if nothing exists there.
@@ -326,11 +336,13 @@ void train(const TrainArguments& arguments, ef::Ranks* ranks) {
   if (!has_stopped) train_model(model, data.batches, settings, run);
   data.report_skipped();
   if (!is_first) return;
+  program.check_reported();
   if (interrupted == 0 && !program.has_validated(run.optimizer.updates())) {  // killed before the last validation
     program.validate(averaged(model, run, settings), run.optimizer.updates(), true);
     program.save(model, run);
   }
   if (arguments.average > 0 && interrupted == 0) program.validate_average(model, run);
+  program.check_reported();
   if (interrupted != 0) std::printf("stopped by %s; ", interrupted == SIGINT ? "Ctrl-C" : "a signal");
   std::printf("the best model, BLEU %.2f, is in %s\n", program.saved().bleu, arguments.out.c_str());
 }

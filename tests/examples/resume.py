@@ -189,6 +189,18 @@ process.send_signal(signal.SIGINT)
 check(process.wait(timeout=60) == -signal.SIGINT, f"reading: Ctrl-C gave exit code {process.returncode}")
 check(outcome("ignoring") == outcome("transformer"), "reading: Ctrl-C changed the folder")
 
+# A closed pipe, such as that of a `tee` which Ctrl-C ended too, does not end the program before it has saved.
+often = [{"--checkpoint-every": "0", "--updates": "100000"}.get(before, option)
+         for before, option in zip([""] + OPTIONS, OPTIONS)]
+process = subprocess.Popen(command("piped", 1, *often, *MODELS["transformer"], "--validate-every", "1"), cwd=scratch,
+                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+while "validation:" not in process.stdout.readline():
+    pass
+process.stdout.close()
+printed = process.stderr.read()
+check(process.wait(timeout=60) == 1 and "standard output: cannot be written: nobody reads it" in printed, printed)
+check(len(list((scratch / "piped" / "checkpoints").iterdir())) == 1, "piped: there is no checkpoint")
+
 # Ctrl-C ends subcommands that have nothing to save, also while they wait for input. Scripts see that they failed.
 with subprocess.Popen([program, "run", "--model", "transformer"], cwd=scratch, stdin=subprocess.PIPE,
                       stdout=subprocess.PIPE, text=True) as process:
