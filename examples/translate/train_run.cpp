@@ -203,14 +203,24 @@ class Run {
     log(line);
   }
   /// Writes a line to --log. A resumed run continues the file.
-  void log(const char* line) {
+  void log(const std::string& line) {
     if (arguments_.log.empty()) return;
-    if (!log_.is_open()) {
-      const std::string before = is_resumed_ ? log_before() : "";
-      log_.open(arguments_.log, std::ios::binary);
-      log_ << "update,loss,rate,gradient_norm,tokens,seconds,perplexity,bleu\n" << before;
+    const bool is_first = !std::exchange(has_logged_, true);
+    std::string text = line;
+    if (is_first)
+      text =
+          "update,loss,rate,gradient_norm,tokens,seconds,perplexity,bleu\n" + (is_resumed_ ? log_before() : "") + line;
+    // A stream of its own would overwrite what is printed: the shell may have directed /dev/stdout to a file.
+    if (arguments_.log.starts_with("/dev/")) return ef::write_file(arguments_.log, text);
+    std::error_code error;
+    if (is_first &&
+        (!std::filesystem::exists(arguments_.log, error) || std::filesystem::is_regular_file(arguments_.log, error))) {
+      ef::write_file(arguments_.log, text);  // keeps the old log until the new one is complete
+      log_.open(arguments_.log, std::ios::binary | std::ios::app);
+    } else {
+      if (is_first) log_.open(arguments_.log, std::ios::binary);  // a pipe
+      log_ << text << std::flush;
     }
-    log_ << line << std::flush;
     ef::check(log_.good(), "--log: ", arguments_.log, ": cannot be written");
   }
 
@@ -232,6 +242,7 @@ class Run {
   bool is_resumed_ = false;
   ef::Index resumed_after_ = 0;  // update
   bool is_first_ = true;  // whether the next checkpoint is the first of a run that does not continue an earlier one
+  bool has_logged_ = false;
   std::ofstream log_;
   std::exception_ptr failed_report_;
 };

@@ -177,6 +177,23 @@ TEST_CASE("a schedule is given the update's number, also when training goes on",
   CHECK(updates == std::vector<ef::Index>{1, 2, 3});
 }
 
+TEST_CASE("training refuses a negative limit of the gradient, and an update of no batches", "[train]") {
+  Number model;
+  ef::Adam<double> adam;
+  const auto message = [&](const ef::TrainingOptions& options) {
+    return ef::testing::message_of([&] {
+      ef::train(
+          model, adam, [] { return std::vector<double>{1}; }, squared_distance(model),
+          [](const ef::TrainingProgress&) { return true; }, options);
+    });
+  };
+  CHECK(message({.max_norm = -1}) == "train: max_norm is -1, expected 0 or more");
+  CHECK(message({.max_norm = std::numeric_limits<double>::quiet_NaN()}) ==
+        "train: max_norm is nan, expected 0 or more");
+  CHECK(message({.accumulate = 0}) == "train: accumulate is 0, expected at least 1");
+  CHECK(adam.updates() == 0);
+}
+
 TEST_CASE("an unusable loss is reported with its parameter and its batch", "[train]") {
   Number model;
   ef::Adam<double> adam;

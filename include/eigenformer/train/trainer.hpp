@@ -107,6 +107,7 @@ TrainingProgress make_update(Model& model, Optimizer& optimizer, UpdateMemory<ty
                              NextBatch&& next_batch, Loss&& loss, const TrainingOptions& options) {
   using Scalar = typename Optimizer::scalar_type;
   check(options.accumulate >= 1, "train: accumulate is ", options.accumulate, ", expected at least 1");
+  check(options.max_norm >= 0, "train: max_norm is ", options.max_norm, ", expected 0 or more");
   check(options.rng == nullptr || !options.seed, "train: there are both an rng and a seed, expected one of them");
   check(options.ranks == nullptr || options.rng == nullptr,
         "train: several ranks need a seed instead of an rng, so that dropout does not depend on their number");
