@@ -31,7 +31,7 @@ struct Rates {
   double reached, possible, share;
 };
 
-/// The least seconds of a window in which calls are timed together.
+/// A window ends after the first call that brings it above this number of seconds.
 inline constexpr double window_seconds = 2e-3;
 
 /// Runs `work` as the benchmark, in windows of a few milliseconds. Between windows, measure() returns the rate that the
@@ -79,9 +79,9 @@ void run_counted(benchmark::State& state, double operations, Work&& work) {
   state.counters["peak"] = rates.share;
 }
 
-/// Benchmarks `work` against `plain`, which does the same without the feature under test. Both are timed in the same
-/// way, in turn, by windows of calls: the best of several calls on one side only would favour that side by the noise of
-/// the machine. Reports the counter `speed`: the speed of `work` divided by the speed of `plain`.
+/// Benchmarks `work` against `plain`, which does the same without the feature under test. Both are timed in
+/// turn, as means over windows of calls: the best of several calls must not be compared with a mean. Reports the
+/// counter `speed`: the speed of `work` divided by the speed of `plain`.
 template <class Plain, class Work>
 void run_compared(benchmark::State& state, Plain&& plain, Work&& work) {
   plain();

@@ -26,8 +26,9 @@ inline ef::Index max_length(const Model& model) {
 /// Non-zero after a signal that the subcommand watches, such as Ctrl-C. Training checks it, saves, and returns; the
 /// server checks it and ends.
 extern volatile std::sig_atomic_t interrupted;
-/// Makes Ctrl-C, SIGTERM and SIGHUP set `interrupted`, and makes writing to a closed pipe an error. Until then, these
-/// signals end `train`.
+
+/// Makes Ctrl-C, SIGTERM and SIGHUP set `interrupted`, and makes writing to a closed pipe an error. Call it before the
+/// first update: earlier signals end the program. Signals that were ignored at the start stay ignored.
 void watch_signals_of_training();
 
 // Model folders; see io/translation_model.hpp.

@@ -122,7 +122,8 @@ bool read_stored_arguments(TrainArguments& arguments) {
 
 void check_arguments(const TrainArguments& arguments) {
   ef::check(!arguments.out.empty(), "--out is required");
-  visit_options(arguments, [](const std::string& name, const auto& value, auto...) {  // JSON can hold no other text
+  // Texts must be UTF-8, because checkpoints store the options as JSON.
+  visit_options(arguments, [](const std::string& name, const auto& value, auto...) {
     if constexpr (std::is_same_v<decltype(value), const std::string&>) ef::check_utf8(value, "--" + name);
     if constexpr (std::is_same_v<decltype(value), const std::vector<std::string>&>)
       for (const std::string& text : value) ef::check_utf8(text, "--" + name);

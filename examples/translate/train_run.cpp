@@ -261,7 +261,7 @@ bool is_one_file(const std::filesystem::path& a, const std::filesystem::path& b)
   return !error && real_a == real(b, error) && !error;
 }
 
-/// Returns whether a path is a file of a model folder, or lies in its checkpoints.
+/// Returns whether saving a model in `folder` would replace or remove this path.
 bool is_of_model(const std::filesystem::path& path, const std::filesystem::path& folder) {
   for (const char* const name : saved_files)
     if (is_one_file(path, folder / name)) return true;

@@ -222,8 +222,8 @@ TEST_CASE("matrix units are exact where sums of 8-bit integers are largest", "[c
 }
 
 TEST_CASE("the longest sums of 8-bit integers do not overflow in between", "[core]") {
-  // Only the first 131,071 products are not 0: most_int8_products.
-  const Index entries = 131071;
+  // The first most_int8_products products are not 0, the rest of the steps is.
+  const Index entries = unit::most_int8_products;
   UnitCase<std::int8_t> given(1, 1, (entries + 63) / 64);
   std::fill(given.a.begin(), given.a.end(), std::int8_t(-127));
   std::fill(given.b.begin(), given.b.end(), std::int8_t(-128));

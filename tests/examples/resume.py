@@ -189,13 +189,14 @@ process.send_signal(signal.SIGINT)
 check(process.wait(timeout=60) == -signal.SIGINT, f"reading: Ctrl-C gave exit code {process.returncode}")
 check(outcome("ignoring") == outcome("transformer"), "reading: Ctrl-C changed the folder")
 
-# A closed pipe, such as that of a `tee` which Ctrl-C ended too, does not end the program before it has saved.
+# If its output pipe closes, for example because Ctrl-C also ended a `tee`, the program saves before it ends.
 often = [{"--checkpoint-every": "0", "--updates": "100000"}.get(before, option)
          for before, option in zip([""] + OPTIONS, OPTIONS)]
 process = subprocess.Popen(command("piped", 1, *often, *MODELS["transformer"], "--validate-every", "1"), cwd=scratch,
                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-while "validation:" not in process.stdout.readline():
-    pass
+for line in process.stdout:
+    if "validation:" in line:
+        break
 process.stdout.close()
 printed = process.stderr.read()
 check(process.wait(timeout=60) == 1 and "standard output: cannot be written: nobody reads it" in printed, printed)

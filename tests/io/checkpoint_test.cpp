@@ -309,7 +309,7 @@ TEST_CASE("a state's numbers may be infinite, negative or large", "[io][checkpoi
   CHECK(ef::testing::message_of(save) == "save_checkpoint: \"note\": invalid UTF-8 at byte 0");
 }
 
-TEST_CASE("a number of updates that cannot be is refused", "[io][checkpoint]") {
+TEST_CASE("an impossible number of updates is refused", "[io][checkpoint]") {
   const auto refusal = [](const ef::Json& update) {
     const TemporaryFolder folder;
     Training(2).save(folder / "run");

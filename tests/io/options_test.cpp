@@ -160,5 +160,5 @@ TEST_CASE("all numbers go to JSON and back if they may", "[io]") {
   CHECK(message("coats", "2147483649", ef::NumbersInJson::options) ==
         "paint.json: \"coats\" is 2147483649, expected a whole number from 0 to 2^31");
   CHECK(message("coats", "18446744073709551615", all) ==
-        "paint.json: \"coats\" is 18446744073709551615, expected a whole number that this machine can hold");
+        "paint.json: \"coats\" is 18446744073709551615, expected a whole number from -2^63 to 2^63 - 1");
 }

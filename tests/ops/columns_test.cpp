@@ -23,7 +23,7 @@ TEST_CASE("matrices are put beside one another and taken apart", "[ops]") {
     return ef::concat_columns(c, in[1], ef::columns(c, ef::concat_columns(c, in[0], in[1]), 1, 3));
   });
   CHECK(ef::testing::message_of([&] { ef::columns<double>({}, a, 1, 2); }) ==
-        "columns: 2 from column 1 on do not exist, x is [3 x 2]");
+        "columns: 2 columns from column 1 on, expected a range inside [3 x 2]");
   constexpr ef::Index largest = (std::numeric_limits<ef::Index>::max)();
   CHECK_THROWS_AS(ef::columns<double>({}, a, 1, largest), ef::Error);
   CHECK_THROWS_AS(ef::columns<double>({}, a, largest, 1), ef::Error);

@@ -335,10 +335,10 @@ TEST_CASE("fields that SentencePiece reads in another way are refused", "[text]"
   CHECK(ef::testing::contains(message(field("\x1A", rules)), "a.spm: a trie leads to unit"));
   // Field 3 too, if only 32 bits of the tag are read.
   CHECK(message(field("\x9A\x80\x80\x80\x10", rules)) ==
-        "a.spm: is no SentencePiece model, or damaged: a field has the number 536870915");
+        "a.spm: is no SentencePiece model, or damaged: a field has the number 536870915, expected less than 2^29");
   // The score NaN, and a score of another kind that hides it.
   CHECK(message(field("\x0A", std::string("\x0A\1b\x15\0\0\xC0\x7F\x10\1", 10))) ==
-        "a.spm: is damaged: field 2 is of kind 0, expected 5");
+        "a.spm: is damaged: field 2 has wire type 0, expected 5");
 }
 
 TEST_CASE("the table of pieces takes memory linear in the file", "[text]") {

@@ -144,9 +144,9 @@ TEST_CASE("a model of another shape is refused before any of it is changed", "[t
 
 TEST_CASE("options by which Adam would divide by 0 are refused", "[train]") {
   using ef::testing::message_of;
-  CHECK(message_of([] { ef::Adam<double>({.epsilon = 0}); }) == "Adam: epsilon is 0, expected more than 0");
+  CHECK(message_of([] { ef::Adam<double>({.epsilon = 0}); }) == "Adam: epsilon is 0, expected a finite number above 0");
   CHECK(message_of([] { ef::Adam<double>({.beta1 = 1}); }) ==
-        "Adam: beta1 is 1, beta2 is 0.98, expected 0 or more and less than 1");
+        "Adam: beta1 is 1, beta2 is 0.98, expected 0 or more and, rounded to Scalar, less than 1");
 }
 
 TEST_CASE("options by which Adam would learn nothing, or NaN, are refused", "[train]") {
@@ -155,8 +155,10 @@ TEST_CASE("options by which Adam would learn nothing, or NaN, are refused", "[tr
   CHECK(refusal({.beta1 = 1 - 1e-9}).find("Adam: beta1 is ") == 0);  // 1 as a float
   CHECK(refusal({.beta2 = 1 - 1e-9}).find("Adam: beta1 is ") == 0);
   CHECK(message_of([] { ef::Adam<double>({.beta2 = 1 - 1e-9}); }) == "nothing was thrown");
-  CHECK(refusal({.epsilon = std::numeric_limits<double>::infinity()}) == "Adam: epsilon is inf, expected more than 0");
-  CHECK(refusal({.weight_decay = -0.1}) == "Adam: weight_decay is -0.1, expected 0 or more");
+  CHECK(refusal({.epsilon = std::numeric_limits<double>::infinity()}) ==
+        "Adam: epsilon is inf, expected a finite number above 0");
+  CHECK(refusal({.weight_decay = -0.1}) == "Adam: weight_decay is -0.1, expected a finite number of 0 or more");
   CHECK(refusal({.weight_decay = std::numeric_limits<double>::quiet_NaN()}).find("Adam: weight_decay is ") == 0);
   CHECK(refusal({.weight_decay = std::numeric_limits<double>::infinity()}).find("Adam: weight_decay is ") == 0);
+  CHECK(refusal({.weight_decay = 1e39}).find("Adam: weight_decay is ") == 0);  // infinite as a float
 }

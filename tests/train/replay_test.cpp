@@ -122,7 +122,7 @@ TEST_CASE("the losses of tokens are the cross entropy's", "[train]") {
       }
     }
   ef::Matrix<float> masked = ef::Matrix<float>::Zero(1, 3);
-  masked(0, 2) = -std::numeric_limits<float>::infinity();  // a class that cannot be does not count
+  masked(0, 2) = -std::numeric_limits<float>::infinity();  // a class with probability 0 adds nothing
   CHECK(std::abs(ef::token_losses<float>(masked, std::vector<ef::Token>{0}).front() - std::log(2.0)) < 1e-15);
   CHECK(std::isinf(ef::token_losses<float>(masked, std::vector<ef::Token>{2}).front()));
   const ef::Matrix<double> one = ef::Matrix<double>::Zero(1, 3);

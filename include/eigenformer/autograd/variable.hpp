@@ -73,8 +73,8 @@ class Variable {
   /// Returns rows first .. first + count - 1 in the same memory, as a constant. slice_rows() in ops/rows.hpp is
   /// differentiable. Throws if there are no such rows.
   Variable middle_rows(Index first, Index count) const {
-    check(first >= 0 && count >= 0 && count <= rows_ - first, "Variable::middle_rows: ", count, " from row ", first,
-          " on do not exist, the value is ", shape(*this));
+    check(first >= 0 && count >= 0 && count <= rows_ - first, "Variable::middle_rows: ", count, " rows from row ",
+          first, " on, expected a range inside ", shape(*this));
     return {std::shared_ptr<Scalar>(data_, data_.get() + first * cols_), count, cols_};
   }
 

@@ -25,8 +25,8 @@ namespace eigenformer::inline EIGENFORMER_ABI::matrix_unit {
 /// - Value: the type of the values that it multiplies
 /// - Session: prepares the calling thread for products while the object is alive
 /// - multiply<rows, columns>(product): computes a product of rows x columns blocks, at most 2 x 2
-/// - few_rows and multiply_few_rows(rows, columns, product), optional: computes at most few_rows rows of one block of
-///   rows; multiply() may be faster for more rows
+/// - few_rows and multiply_few_rows(rows, columns, product), optional: computes at least the first `rows` rows of one
+///   block. few_rows: the most rows for which it is faster than multiply()
 /// - row_term(row, a, steps), optional: returns the correction that the unit adds to all sums of a row of A; see
 ///   row_terms()
 /// - is_permitted(), optional: returns whether this process may use the unit; without it, every process may
@@ -124,7 +124,8 @@ const SumOf<typename Unit::Value>* row_terms(Index row_blocks, const LeftBlocks<
 }
 
 /// Computes at least the first `rows` rows of a product of blocks_for(rows) x column_blocks blocks. Sums equal those of
-/// multiply() to the last bit. A unit with multiply_few_rows() computes only what the last block of rows needs.
+/// multiply() to the last bit. A unit with multiply_few_rows() does not compute all rows of the last block if few are
+/// needed.
 template <class Unit>
 EIGEN_ALWAYS_INLINE void multiply_rows(Index rows, Index column_blocks, const Product<typename Unit::Value>& product) {
   if constexpr (requires { Unit::multiply_few_rows(rows, column_blocks, product); }) {

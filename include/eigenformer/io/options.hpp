@@ -2,7 +2,6 @@
 #pragma once
 
 #include <algorithm>
-#include <cmath>
 #include <cstdint>
 #include <limits>
 #include <string>
@@ -10,6 +9,7 @@
 #include <vector>
 
 #include "eigenformer/core/added_later.hpp"
+#include "eigenformer/core/detail/fast_math.hpp"
 #include "eigenformer/core/named_enum.hpp"
 #include "eigenformer/io/json.hpp"
 #include "eigenformer/text/utf8.hpp"
@@ -18,7 +18,7 @@ namespace eigenformer::inline EIGENFORMER_ABI {
 
 /// Which numbers a file may hold.
 enum class NumbersInJson {
-  options,  ///< whole numbers from 0 to 2^31, so that products of sizes do not overflow, and finite numbers
+  options,  ///< finite numbers; an Index is 0 to 2^31, so that a product of two sizes does not overflow
   all       ///< all numbers. Infinity and NaN, which JSON lacks, become the texts "inf", "-inf" and "nan"
 };
 
@@ -63,9 +63,10 @@ inline Json option_to_json(std::uint64_t value, const OptionPlace&) {
   return value;
 }
 inline Json option_to_json(double value, const OptionPlace& place) {
-  if (std::isfinite(value)) return value;
+  if (is_finite(value)) return value;
   check(place.numbers == NumbersInJson::all, place.where, " is ", value, ", expected a finite number");
-  return std::isnan(value) ? "nan" : value > 0 ? "inf" : "-inf";
+  if (is_minus_infinity(value)) return "-inf";
+  return is_minus_infinity(-value) ? "inf" : "nan";
 }
 inline Json option_to_json(bool value, const OptionPlace&) {
   return value;
@@ -94,8 +95,8 @@ inline void option_from_json(const Json& json, const OptionPlace& place, Index& 
   const bool is_all = place.numbers == NumbersInJson::all;
   if (!json.is_number_integer() || !std::in_range<Index>(json.get<std::int64_t>()) ||
       (json.is_number_unsigned() && !std::in_range<Index>(json.get<std::uint64_t>())))
-    fail(place.where, " is ", json.dump(), ", expected a whole number",
-         is_all ? " that this machine can hold" : " from 0 to 2^31");
+    fail(place.where, " is ", json.dump(), ", expected a whole number from ",
+         is_all ? "-2^63 to 2^63 - 1" : "0 to 2^31");
   check_option(json.get<std::int64_t>(), place);
   value = json.get<Index>();
 }
@@ -149,7 +150,7 @@ void option_from_json(const Json& json, const OptionPlace& place, std::vector<Op
 /// visitor(name, option, AddedLater()) if older files may lack it. Reading and writing share the function. Enum options
 /// must be NamedEnums. An option may be a text, such a struct itself, or a vector of options.
 ///
-/// Throws if options_from_json would not read an option again: a text that is not UTF-8, or a number that `numbers`
+/// Throws if options_from_json could not read an option back: a text that is not UTF-8, or a number that `numbers`
 /// excludes. `where` is the prefix of the message.
 template <class Options>
 Json options_to_json(const Options& options, const std::string& where, NumbersInJson numbers) {

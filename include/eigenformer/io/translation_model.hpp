@@ -49,9 +49,9 @@ void check_vocabulary_sizes(const Options& options, const TranslationSide& sourc
                             std::string_view where) {
   check(options.source_vocabulary_size == source.vocabulary.size() &&
             options.target_vocabulary_size == target.vocabulary.size(),
-        where, ": the model's vocabularies have ", options.source_vocabulary_size, " and ",
-        options.target_vocabulary_size, " tokens, the vocabularies beside it ", source.vocabulary.size(), " and ",
-        target.vocabulary.size());
+        where, ": the vocabularies have ", source.vocabulary.size(), " and ", target.vocabulary.size(),
+        " tokens, expected ", options.source_vocabulary_size, " and ", options.target_vocabulary_size,
+        " by the model's options");
 }
 
 inline std::string vocabulary_text(const Vocabulary& vocabulary) {
@@ -78,7 +78,7 @@ inline void check_pieces(const SubwordModel& subwords, const Vocabulary& vocabul
   Index known = 0;
   for (const std::string& piece : subwords.pieces()) known += vocabulary.contains(piece) ? 1 : 0;
   check(2 * known > vocabulary.size() - special_tokens, where, ": has ", known, " of the ", vocabulary.size(),
-        " tokens in the vocabulary beside it, expected most of them");
+        " tokens of its vocabulary, expected most of them");
 }
 
 /// Reads a language's subword model. Throws if `read` is empty, or if most tokens of the vocabulary are not pieces of
@@ -134,8 +134,11 @@ struct ExtraFile {
 /// holds either the previous model or this one, complete (see write_folder). Other files in the folder stay as they
 /// are. weights: the type in which matrices are stored (see save_parameters). extra: files that are replaced together
 /// with the model's, such as a record of its training. Throws, and leaves the folder as it is, if the model could not
-/// be loaded again: if a token of a vocabulary has a line break or is not UTF-8, if the vocabularies do not have the
-/// sizes that the model's options name, or if most tokens of a vocabulary are not pieces of its subword model.
+/// be loaded again:
+/// - a token has a line break or is not UTF-8
+/// - a vocabulary has another size than the options name
+/// - a subword model lacks most tokens of its vocabulary
+/// - an option could not be read back (see options_to_json)
 template <class Scalar>
 void save(const std::filesystem::path& folder, const TranslationModel<Scalar>& model,
           WeightType weights = WeightType::float32, std::span<const ExtraFile> extra = {}) {
@@ -147,7 +150,9 @@ void save(const std::filesystem::path& folder, const TranslationModel<Scalar>& m
   config["target_tokens"] = tokens(model.target);
   for (const TranslationSide* const side : {&model.source, &model.target}) {
     detail::check_tokens(side->vocabulary, "save");
-    if (side->subwords != nullptr) detail::check_pieces(*side->subwords, side->vocabulary, "save: a subword model");
+    if (side->subwords != nullptr)
+      detail::check_pieces(*side->subwords, side->vocabulary,
+                           side == &model.source ? "save: the source subword model" : "save: the target subword model");
   }
   std::visit(
       [&](const auto& network) { detail::check_vocabulary_sizes(network.options, model.source, model.target, "save"); },

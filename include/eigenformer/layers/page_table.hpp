@@ -3,6 +3,7 @@
 #pragma once
 
 #include <algorithm>
+#include <limits>
 #include <span>
 #include <utility>
 #include <vector>
@@ -135,6 +136,8 @@ class PageTable {
       next_.end_sequence(after);
       for (Index position = before; position < after; ++position) {
         const Index page = next_.pages_of(s)[static_cast<std::size_t>(position / page_size_)];
+        check(page < (std::numeric_limits<Index>::max)() / page_size_, "PageTable: page ", page, " of ", page_size_,
+              " rows has rows beyond the largest Index");
         new_rows_.push_back(page * page_size_ + position % page_size_);
         new_positions_.push_back(position);
       }

@@ -9,8 +9,8 @@ namespace eigenformer::inline EIGENFORMER_ABI {
 /// range of the last dimension. Throws if x has no such columns.
 template <class Scalar>
 Variable<Scalar> columns(const Context<Scalar>& context, const Variable<Scalar>& x, Index first, Index count) {
-  check(first >= 0 && count >= 0 && count <= x.cols() - first, "columns: ", count, " from column ", first,
-        " on do not exist, x is ", shape(x));
+  check(first >= 0 && count >= 0 && count <= x.cols() - first, "columns: ", count, " columns from column ", first,
+        " on, expected a range inside ", shape(x));
   if (count == x.cols()) return x;
   Variable<Scalar> y = context.new_rows(x, count);
   y.writable() = x.value().middleCols(first, count);

@@ -36,8 +36,8 @@ Variable<Scalar> gather_rows(const Context<Scalar>& context, const Variable<Scal
 /// no such rows.
 template <class Scalar>
 Variable<Scalar> slice_rows(const Context<Scalar>& context, const Variable<Scalar>& x, Index first, Index count) {
-  check(first >= 0 && count >= 0 && count <= x.rows() - first, "slice_rows: ", count, " from row ", first,
-        " on do not exist, x is ", shape(x));
+  check(first >= 0 && count >= 0 && count <= x.rows() - first, "slice_rows: ", count, " rows from row ", first,
+        " on, expected a range inside ", shape(x));
   if (count == x.rows()) return x.is_tensor() ? reshape(context, x, x.rows(), x.cols()) : x;
   return context.record(x.middle_rows(first, count), {x}, [x, first](const Variable<Scalar>& d_y, Tape<Scalar>& tape) {
     tape.add_row_gradient(x, first, d_y);

@@ -37,7 +37,7 @@ bool has_finite_squares(const Matrix<Scalar>& gradient, Scalar factor, Threads* 
   return finite.load();
 }
 
-/// The gradient of a parameter, for messages: "Adam: the gradient of frozen in update 2 is not finite".
+/// Names a gradient in messages, such as "Adam: the gradient of encoder.weight in update 2 is not finite".
 struct NamedGradient {
   const char* optimizer;
   const std::string& parameter;
@@ -85,16 +85,16 @@ class Adam {
   using scalar_type = Scalar;
 
   Adam() = default;
-  /// Throws unless, as a Scalar, beta1 and beta2 are in [0, 1), epsilon is above 0 and weight_decay is 0 or more, and
-  /// all are finite.
+  /// Throws unless beta1 and beta2 are in [0, 1), epsilon is above 0, weight_decay is 0 or more, and all are finite.
+  /// All of this must hold for the numbers rounded to Scalar too.
   explicit Adam(const AdamOptions& options) : options_(options) {
     const auto is_share = [](double beta) { return beta >= 0 && static_cast<Scalar>(beta) < 1; };
     check(is_share(options.beta1) && is_share(options.beta2), "Adam: beta1 is ", options.beta1, ", beta2 is ",
-          options.beta2, ", expected 0 or more and less than 1");
+          options.beta2, ", expected 0 or more and, rounded to Scalar, less than 1");
     check(static_cast<Scalar>(options.epsilon) > 0 && detail::is_finite(static_cast<Scalar>(options.epsilon)),
-          "Adam: epsilon is ", options.epsilon, ", expected more than 0");
-    check(options.weight_decay >= 0 && detail::is_finite(options.weight_decay), "Adam: weight_decay is ",
-          options.weight_decay, ", expected 0 or more");
+          "Adam: epsilon is ", options.epsilon, ", expected a finite number above 0");
+    check(options.weight_decay >= 0 && detail::is_finite(static_cast<Scalar>(options.weight_decay)),
+          "Adam: weight_decay is ", options.weight_decay, ", expected a finite number of 0 or more");
   }
 
   const AdamOptions& options() const { return options_; }

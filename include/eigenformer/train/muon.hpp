@@ -49,8 +49,8 @@ class Muon {
  public:
   using scalar_type = Scalar;
 
-  /// Throws unless momentum is in [0, 1), also as a Scalar, steps, weight_decay and rms are 0 or more, and Adam accepts
-  /// its options. is_hidden: returns whether the matrix of this name is a hidden one.
+  /// Throws unless momentum is in [0, 1) even when rounded to Scalar, steps, weight_decay and rms are 0 or more, and
+  /// Adam accepts its options. is_hidden: returns whether the matrix of this name is a hidden one.
   explicit Muon(const MuonOptions& options = {},
                 std::function<bool(const std::string& name)> is_hidden = is_usually_hidden)
       : options_(options), is_hidden_(std::move(is_hidden)), adam_(options.adam) {
@@ -58,8 +58,8 @@ class Muon {
           ", expected 0 or more and less than 1");
     check(options.steps >= 0, "Muon: steps is ", options.steps, ", expected 0 or more");
     check(options.rms >= 0 && detail::is_finite(options.rms), "Muon: rms is ", options.rms, ", expected 0 or more");
-    check(options.weight_decay >= 0 && detail::is_finite(options.weight_decay), "Muon: weight_decay is ",
-          options.weight_decay, ", expected 0 or more");
+    check(options.weight_decay >= 0 && detail::is_finite(static_cast<Scalar>(options.weight_decay)),
+          "Muon: weight_decay is ", options.weight_decay, ", expected 0 or more");
   }
 
   const MuonOptions& options() const { return options_; }

@@ -52,7 +52,8 @@ std::vector<GradientNorm> gradient_norms(const Model& model, const Gradients<Sca
 }
 
 /// Returns the loss of each row: cross entropy with label smoothing (see CrossEntropyOptions), computed in double.
-/// logits: [tokens x classes]. Throws if there is not one label for each row, or if a label is not a class.
+/// logits: [tokens x classes]. Throws if there is not one label for each row, if a label is not a class, or
+/// if label_smoothing is out of range.
 template <class Scalar>
 std::vector<double> token_losses(const ConstMatrixRef<Scalar>& logits, std::span<const Token> labels,
                                  double label_smoothing = 0) {

@@ -100,7 +100,7 @@ class StreamedBatches {
   /// Reads the first buffer. blocks: the number of blocks in the corpus. Throws if blocks or buffer_blocks is below 1.
   /// The constructor, next(), skip() and seek() may read a buffer. They throw if the reader does, if a block has
   /// unequal numbers of sources and targets or links for only some pairs, or if a sentence with its end token is longer
-  /// than max_tokens. Afterwards position() is the same as before, and the next call reads the buffer again.
+  /// than max_tokens. After an error, the stream continues with the same batch: the next call reads the buffer again.
   StreamedBatches(Index blocks, Reader read, const StreamedBatchesOptions& options = {})
       : blocks_(blocks), read_(std::move(read)), options_(options) {
     check(blocks >= 1 && options.buffer_blocks >= 1, "StreamedBatches: ", blocks, " blocks in buffers of ",
@@ -126,7 +126,8 @@ class StreamedBatches {
   /// last buffer.
   const BatchPosition& position() const { return position_; }
 
-  /// Returns the position of the batch that next() or skip() passed last.
+  /// Returns the position of the batch that next() returned or skip() skipped last; that of the first batch before any
+  /// call.
   const BatchPosition& last_position() const { return last_position_; }
 
   /// Continues at a position that position() returned. Throws if there is no such position.
@@ -172,16 +173,16 @@ class StreamedBatches {
     }
   }
 
-  /// Passes a batch. If it was the last one of its buffer, reads on: an epoch is done if its other buffers have no
-  /// pairs.
+  /// Moves past a batch. After the last batch of a buffer, reads the next buffer with pairs in this epoch, so that
+  /// epochs_done() is whole as soon as no pair is left.
   void pass_batch() {
-    last_position_ = position_;
     const BatchPosition before = position_;
     ++position_.batch;
     for (Index buffer = before.buffer + 1; is_at_end_of_buffer() && buffer < buffers(); ++buffer) {
       position_ = before;  // if reading fails, the next call returns this batch again
       begin_buffer(before.epoch, buffer);
     }
+    last_position_ = before;
   }
 
   /// Reads the blocks of a buffer and makes its batches.
@@ -251,7 +252,7 @@ class StreamedBatches {
   BatchPosition position_, last_position_;
   Index usual_batches_ = 0;
   bool has_read_ = false;
-  bool has_buffer_ = false;  // false: an error has lost the buffer at position_
+  bool has_buffer_ = false;  // whether pairs_ and batches_ are those of position_; false after an error
 };
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI

@@ -13,13 +13,13 @@ namespace {
 
 using ef::Index;
 
-/// Checks convert() against static_cast, to the last bit unless NaN, at all sizes up to 40 and once for all numbers.
+/// Checks that convert() gives the bits of static_cast, or NaN where it gives NaN, for 0 to 40 numbers and for all.
 template <class To, class From>
 void check_conversion(const std::vector<From>& numbers) {
   const auto check_size = [&](std::size_t begin, std::size_t count) {
     std::vector<To> found(count + 1), expected(count + 1);
     for (std::size_t i = 0; i < count; ++i) expected[i] = static_cast<To>(numbers[begin + i]);
-    ef::detail::convert(numbers.data() + begin, static_cast<Index>(count), found.data());  // writes no entry more
+    ef::detail::convert(numbers.data() + begin, static_cast<Index>(count), found.data());  // leaves the last entry
     bool equal = true;
     for (std::size_t i = 0; i <= count; ++i) {
       const bool both_nan = expected[i] != expected[i] && found[i] != found[i];

@@ -1,7 +1,7 @@
 // Converts contiguous numbers from one type to another.
 //
-// Conversions of 16-bit numbers are written out, because compilers do not vectorise those of Eigen 3.4, which are about
-// ten times as slow.
+// Conversions of 16-bit numbers are written out, because compilers do not vectorise Eigen 3.4's.
+// Measured: Zen 3, GCC 12, bfloat16 attention of 64 tokens without a matrix unit: 1.7 times the speed.
 #pragma once
 
 #include <cstdint>
@@ -16,7 +16,8 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI::detail {
 
-/// Writes `count` numbers as static_cast converts them, but for the bits of a NaN. The memory must not overlap.
+/// Converts `count` numbers. Results equal those of static_cast, except that a NaN may have other bits. The memory must
+/// not overlap.
 template <class From, class To>
 void convert(const From* from, Index count, To* to) {
   for (Index i = 0; i < count; ++i) to[i] = static_cast<To>(from[i]);

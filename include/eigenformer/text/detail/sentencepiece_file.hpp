@@ -19,7 +19,7 @@
 namespace eigenformer::inline EIGENFORMER_ABI::detail {
 
 /// How a field of a protocol buffer is stored.
-enum class FieldKind : unsigned { varint = 0, bytes = 2, word = 5 };
+enum class WireType : unsigned { varint = 0, length_delimited = 2, fixed32 = 5 };
 
 /// Reads the fields of a protocol buffer one by one (https://protobuf.dev/programming-guides/encoding).
 class ProtobufReader {
@@ -27,35 +27,36 @@ class ProtobufReader {
   /// name: the file's name in messages.
   ProtobufReader(std::string_view bytes, std::string_view name) : bytes_(bytes), name_(name) {}
 
-  /// Reads the next field. Returns false at the end. Throws if the field is cut off or of an unknown kind, or if its
-  /// number is too large: SentencePiece would read only the last 32 bits of the tag, and see another field.
+  /// Reads the next field. Returns false at the end. Throws if the field is cut off or of an unknown wire type, or if
+  /// its number is too large: SentencePiece reads only the low 32 bits of the tag, and would see another field.
   bool next() {
     if (bytes_.empty()) return false;
     const std::uint64_t tag = read_varint();
-    kind_ = static_cast<unsigned>(tag & 7);
+    wire_type_ = static_cast<unsigned>(tag & 7);
     number = tag >> 3;
-    check(tag <= 0xFFFFFFFF, name_, ": is no SentencePiece model, or damaged: a field has the number ", number);
+    check(tag <= 0xFFFFFFFF, name_, ": is no SentencePiece model, or damaged: a field has the number ", number,
+          ", expected less than 2^29");
     value = 0;
     text = {};
-    if (kind_ == 0) {
+    if (wire_type_ == 0) {
       value = read_varint();
-    } else if (kind_ == 1) {
+    } else if (wire_type_ == 1) {
       read_bytes(8);
-    } else if (kind_ == 2) {
+    } else if (wire_type_ == 2) {
       text = read_bytes(read_varint());
-    } else if (kind_ == 5) {
+    } else if (wire_type_ == 5) {
       value = little_endian_word(read_bytes(4), 0);
     } else {
-      fail(name_, ": is no SentencePiece model, or damaged: a field is of kind ", kind_);
+      fail(name_, ": is no SentencePiece model, or damaged: a field has wire type ", wire_type_);
     }
     return true;
   }
 
-  /// Returns whether the field has this number. Throws if it has, but is stored in another way: SentencePiece would
-  /// ignore it.
-  bool is(std::uint64_t wanted, FieldKind kind) const {
-    check(number != wanted || kind_ == static_cast<unsigned>(kind), name_, ": is damaged: field ", wanted,
-          " is of kind ", kind_, ", expected ", static_cast<unsigned>(kind));
+  /// Returns whether this is field `wanted`. Throws if it has another wire type, because SentencePiece would skip the
+  /// field.
+  bool is(std::uint64_t wanted, WireType type) const {
+    check(number != wanted || wire_type_ == static_cast<unsigned>(type), name_, ": is damaged: field ", wanted,
+          " has wire type ", wire_type_, ", expected ", static_cast<unsigned>(type));
     return number == wanted;
   }
 
@@ -83,7 +84,7 @@ class ProtobufReader {
 
   std::string_view bytes_;
   std::string_view name_;
-  unsigned kind_ = 0;  // of the field
+  unsigned wire_type_ = 0;  // of the field
 };
 
 /// The kinds of pieces, with their numbers in the file.
@@ -106,14 +107,14 @@ inline SentencePieceEntry read_piece(std::string_view message, std::string_view 
   SentencePieceEntry piece;
   std::uint64_t kind = 1;
   for (ProtobufReader field(message, name); field.next();) {
-    if (field.is(1, FieldKind::bytes)) piece.text = field.text;
-    if (field.is(2, FieldKind::word)) {
+    if (field.is(1, WireType::length_delimited)) piece.text = field.text;
+    if (field.is(2, WireType::fixed32)) {
       const auto bits = static_cast<std::uint32_t>(field.value);
       float score = 0;
       std::memcpy(&score, &bits, sizeof(score));
       piece.score = static_cast<double>(score);
     }
-    if (field.is(3, FieldKind::varint)) kind = field.value;
+    if (field.is(3, WireType::varint)) kind = field.value;
   }
   check(kind >= 1 && kind <= 6, name, ": piece ", number, " is of kind ", kind, ", expected 1 to 6");
   piece.kind = static_cast<PieceKind>(kind);
@@ -158,19 +159,19 @@ inline SentencePieceFile read_sentencepiece_file(std::string_view bytes, std::st
   bool has_training = false, has_normalization = false;
   std::unordered_set<std::string_view> known;
   for (ProtobufReader field(bytes, name); field.next();) {
-    if (field.is(1, FieldKind::bytes)) {
+    if (field.is(1, WireType::length_delimited)) {
       file.pieces.push_back(read_piece(field.text, name, file.pieces.size()));
-    } else if (field.is(2, FieldKind::bytes)) {  // how it was trained
+    } else if (field.is(2, WireType::length_delimited)) {  // how it was trained
       has_training = true;
       for (ProtobufReader option(field.text, name); option.next();) {
-        if (option.is(3, FieldKind::varint)) type = option.value;
-        if (option.is(35, FieldKind::varint)) file.byte_fallback = option.value != 0;
+        if (option.is(3, WireType::varint)) type = option.value;
+        if (option.is(35, WireType::varint)) file.byte_fallback = option.value != 0;
       }
-    } else if (field.is(3, FieldKind::bytes) || field.is(5, FieldKind::bytes)) {
+    } else if (field.is(3, WireType::length_delimited) || field.is(5, WireType::length_delimited)) {
       // how text is normalised before, and after
       has_normalization = has_normalization || field.number == 3;
       for (ProtobufReader option(field.text, name); option.next();)
-        if (option.is(2, FieldKind::bytes)) check_character_rules(option.text, name);
+        if (option.is(2, WireType::length_delimited)) check_character_rules(option.text, name);
     }
   }
   check(!file.pieces.empty(), name, ": is no SentencePiece model, or damaged: it has no pieces");

@@ -27,9 +27,9 @@ class SubwordTable {
     double score = 0;
     PieceKind kind = PieceKind::normal;
   };
-  /// A text with which pieces begin, as a node of a tree. The edges of the tree are characters.
+  /// A node of a trie: a prefix of at least one piece. Its edges are characters.
   struct Node {
-    std::uint64_t number = 0;
+    std::uint64_t number = 0;      // 0: the root
     const Piece* piece = nullptr;  // the piece with this text, if there is one
   };
 
@@ -59,10 +59,9 @@ class SubwordTable {
   SubwordTable(const SubwordTable&) = delete;  // nodes point to pieces
   SubwordTable& operator=(const SubwordTable&) = delete;
 
-  /// Returns the node of the empty text, from which all pieces are reached.
+  /// Returns the root: the node of the empty text.
   const Node* root() const { return &root_; }
-  /// Returns the node of a text and one more character, or nullptr if no piece begins with them. The node of the text
-  /// alone is given.
+  /// Returns the node that `character` leads to from `node`, or nullptr if no piece begins with that text.
   const Node* find_next(const Node* node, char32_t character) const {
     const auto found = nodes_.find({node->number, character});
     return found == nodes_.end() ? nullptr : &found->second;

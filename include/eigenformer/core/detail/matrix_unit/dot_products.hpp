@@ -41,9 +41,10 @@ struct DotProducts {
   }
   /// The maximum number of rows of multiply_few_rows.
   static constexpr Index few_rows = block - 1;
-  /// Computes the first `rows` rows, or a few more, of a block of rows and `columns` blocks of columns.
+  /// Computes at least the first `rows` rows of a block, for `columns` blocks of columns. Other rows of the block may
+  /// be written too.
   static void multiply_few_rows(Index rows, Index columns, const Product<Value>& product) {
-    constexpr Index column_step = 4;  // blocks that stay in the L1 cache for all rows
+    constexpr Index column_step = 4;  // blocks of columns; all rows read them, so that they stay in a cache
     for (Index j = 0; j < columns; j += column_step)
       for (Index i = 0; i < rows; i += most_rows)
         multiply_some_rows(std::min<Index>(most_rows, rows - i), i, j, std::min<Index>(columns, j + column_step),

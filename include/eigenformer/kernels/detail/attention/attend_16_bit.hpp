@@ -24,7 +24,8 @@ struct HeadRow {
 template <class Stored>
 class FloatRows {
  public:
-  /// Makes buffers for `rows` rows of `heads` heads, from `first` on. workspace: their memory; null: the heap.
+  /// Makes buffers for `rows` rows of `heads` heads, from `first` on. They lie in `workspace`, or on the heap if it
+  /// is null.
   FloatRows(const AttentionLayout& layout, const AttentionRows<Stored, Stored>& of, HeadRow first, Index heads,
             Index rows, Workspace* workspace)
       : layout_(layout),
@@ -81,7 +82,7 @@ class FloatRows {
   const AttentionRows<Stored, Stored>& of_;
   const HeadRow first_;
   const Index heads_;
-  // One piece of memory: with three, malloc would return memory to the system in every call.
+  // One allocation for all: freeing three large blocks may return memory to the system in every call.
   const std::shared_ptr<float> memory_;
   float *const q_, *const out_, *const sums_;
 };

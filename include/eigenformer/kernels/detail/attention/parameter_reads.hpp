@@ -39,9 +39,11 @@ struct ParameterValues {
   }
 
   /// Returns the entry that an index reads. An index out of range reads the first or the last entry, because functions
-  /// are also called for pairs that a mask hides afterwards. The comparison with 0 comes last: it tells the compiler
-  /// that no entry is below 0, and it drops the tests for entries that the function does not read. Measured: attention
-  /// with four parameters is 8 % faster than with std::clamp (Zen 3).
+  /// are also called for pairs that a mask hides afterwards.
+  ///
+  /// The comparison with 0 comes last. The compiler then knows that the entry is not negative, and omits tests for
+  /// parameters that are not read.
+  /// Measured: Zen 3, GCC 12, four parameters, n = 2048, d = 64: 1.08 times the speed of std::clamp.
   template <class Integer>
   std::int32_t entry(Integer index) const {
     if constexpr (std::is_signed_v<Integer> && sizeof(Integer) <= sizeof(std::int32_t))

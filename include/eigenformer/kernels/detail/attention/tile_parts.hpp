@@ -70,7 +70,7 @@ class TileParts {
 
  private:
   static constexpr Index lanes = simd::lanes<Scalar>;
-  static constexpr Index group = lanes >= 8 ? lanes : 16;  // smaller groups cost more than they save
+  static constexpr Index group = lanes >= 8 ? lanes : 16;  // groups of such small packets cost more than they save
   static constexpr Index max_groups = (max_queries + group - 1) / group;
 
   /// Returns the part of `tile` with `groups` groups of queries, from `first_group` on.
