@@ -126,8 +126,8 @@ class StreamedBatches {
   /// last buffer.
   const BatchPosition& position() const { return position_; }
 
-  /// Returns the position of the batch that next() returned or skip() skipped last; that of the first batch before any
-  /// call.
+  /// Returns the position of the last batch that next() returned or skip() skipped. Before any call, it is the position
+  /// of the first batch.
   const BatchPosition& last_position() const { return last_position_; }
 
   /// Continues at a position that position() returned. Throws if there is no such position.
