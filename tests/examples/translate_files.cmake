@@ -89,7 +89,7 @@ succeeds("^[01]-0" "ln -s elsewhere.svg link.svg && ${align} --view pharaoh --sv
 succeeds("first.*[01]-0.*</svg>\nlast" "(echo first; ${align} --view pharaoh --svg /dev/stdout; echo last) > all; cat all")
 succeeds("^p[^\n]*\n.*</svg>" "mkfifo pipe && (cat pipe > read & ${align} --svg pipe > printed; wait; ls -l pipe; cat read)")
 # A log keeps what is printed to the same file.
-succeeds("model, [^\n]*\n.*\nupdate,loss,[^\n]*\n[^\n]*.*\n1,,,,,,.*\nthe best model, [^\n]*\n$"
+succeeds("training pairs.*\nupdate,loss,.*\n1,,,,,,[^\n]*\nthe best model, [^\n]*\n$"
          "${train_once} --out printing --log /dev/stdout > both; cat both")
 # Uses device files of its own, because a fault would replace those of the machine.
 run_shell("mknod null c 1 3 && mknod full c 1 7 && echo > null")

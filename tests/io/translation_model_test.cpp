@@ -278,9 +278,9 @@ TEST_CASE("a model that could not be loaded again does not replace an older one"
     return message;
   };
   CHECK(refusal([](auto& model) { model.target.vocabulary = ef::Vocabulary(); }) ==
-        "save: the model's vocabularies have 11 and 11 tokens, the vocabularies beside it 11 and 3");
+        "save: the vocabularies have 11 and 3 tokens, expected 11 and 11 by the model's options");
   CHECK(refusal([](auto& model) { model.source.subwords = std::make_shared<const ef::testing::LetterPairs>("xyz"); }) ==
-        "save: a subword model: has 0 of the 11 tokens in the vocabulary beside it, expected most of them");
+        "save: the source subword model: has 0 of the 11 tokens of its vocabulary, expected most of them");
   CHECK(refusal([](auto& model) { transformer_of(model).options.encoder_scores = {{.user_score = "a\xFF"}}; }) ==
         "save: \"encoder_scores\"[0]: \"user_score\": invalid UTF-8 at byte 1");
 }
@@ -324,7 +324,7 @@ TEST_CASE("subword models travel in the folder", "[io]") {
   ef::write_file(path / "source.spm", "ab!c");
   CHECK(message(read) == spm + ": is damaged");
   ef::write_file(path / "source.spm", "cde");
-  CHECK(message(read) == spm + ": has 4 of the 27 tokens in the vocabulary beside it, expected most of them");
+  CHECK(message(read) == spm + ": has 4 of the 27 tokens of its vocabulary, expected most of them");
   std::filesystem::remove(path / "source.spm");
   CHECK(ef::testing::contains(message(read), "source.spm: there is no such file"));
 
