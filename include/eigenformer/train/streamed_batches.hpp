@@ -131,7 +131,7 @@ class StreamedBatches {
   const BatchPosition& last_position() const { return last_position_; }
 
   /// Continues at a position that position() returned. Throws if there is no such position.
-  void seek(const BatchPosition& position) {
+  void seek(BatchPosition position) {
     check(position.epoch >= 0 && position.batch >= 0 && position.buffer >= 0 && position.buffer < buffers(),
           "StreamedBatches::seek: the position is epoch ", position.epoch, ", buffer ", position.buffer, ", batch ",
           position.batch, "; an epoch has ", buffers(), " buffers");
@@ -164,7 +164,7 @@ class StreamedBatches {
 
   /// Moves to the next batch, which may be in the next epoch.
   void find_batch() {
-    if (!has_buffer_) seek(BatchPosition(position_));
+    if (!has_buffer_) seek(position_);
     for (Index tried = 0; is_at_end_of_buffer(); ++tried) {
       // Searches the buffers of up to two epochs: the only pair may come first in one epoch and last in the next.
       check(tried < 2 * buffers(), "StreamedBatches: the corpus has no pairs");

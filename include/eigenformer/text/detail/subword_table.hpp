@@ -136,7 +136,7 @@ class SubwordTable {
     std::size_t operator()(std::string_view text) const { return std::hash<std::string_view>()(text); }
     std::size_t operator()(const Edge& edge) const {
       const std::uint64_t product = (edge.node << 21 ^ edge.character) * 0x9E3779B97F4A7C15;
-      return static_cast<std::size_t>(product ^ product >> 32);
+      return std::hash<std::uint64_t>()(product ^ product >> 32);
     }
   };
 
