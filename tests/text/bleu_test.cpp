@@ -1,5 +1,6 @@
 #include "eigenformer/text/bleu.hpp"
 
+#include <chrono>
 #include <cmath>
 #include <string>
 #include <vector>
@@ -65,6 +66,15 @@ TEST_CASE("13a parts words as WMT does", "[text]") {
         "1 . . .5 a . . . 5 a , .1 1.2");  // what one match has used the next does not see
   CHECK(parted("\xE4\xBD\xA0,\xE5\xA5\xBD.") == "\xE4\xBD\xA0 , \xE5\xA5\xBD .");
   CHECK(parted("").empty());
+}
+
+TEST_CASE("13a takes time linear in the line", "[text]") {
+  std::string line, expected;
+  for (int i = 0; i < 1'000'000; ++i) line += "&quot;", expected += " \" ";
+  const auto begin = std::chrono::steady_clock::now();
+  const std::string text = ef::detail::tokenize_13a(line);
+  CHECK(std::chrono::steady_clock::now() - begin < std::chrono::seconds(10));
+  CHECK((text == ' ' + expected + ' '));
 }
 
 TEST_CASE("a perfect translation has BLEU 100, and one without a common word 0", "[text]") {

@@ -39,8 +39,13 @@ struct Bleu {
 namespace detail {
 
 inline void replace_all(std::string& text, std::string_view from, std::string_view to) {
-  for (std::size_t i = text.find(from); i != std::string::npos; i = text.find(from, i + to.size()))
-    text.replace(i, from.size(), to);
+  std::string result;
+  std::size_t begin = 0;
+  for (std::size_t i = text.find(from); i != std::string::npos; i = text.find(from, begin)) {
+    result.append(text, begin, i - begin).append(to);
+    begin = i + from.size();
+  }
+  if (begin > 0) text = result.append(text, begin, std::string::npos);
 }
 
 inline bool is_digit(char c) {
