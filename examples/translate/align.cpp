@@ -28,12 +28,14 @@ void print_matrix(const Reading& reading) {
 }  // namespace
 
 void align(const AlignArguments& arguments) {
+  const bool of_attention = arguments.reading == "attention";
+  ef::check(of_attention || arguments.layer == 0, "--layer: needs --reading attention");
+  ef::check(of_attention || arguments.head == 0, "--head: needs --reading attention");
   if (!arguments.svg.empty()) ef::check_writable(arguments.svg);
   const Model model = load_model(arguments.model);
   const Reading reading =
-      arguments.reading == "influence"
-          ? influence_between(model, arguments.source, arguments.target)
-          : attention_between(model, arguments.source, arguments.target, arguments.layer, arguments.head);
+      of_attention ? attention_between(model, arguments.source, arguments.target, arguments.layer, arguments.head)
+                   : influence_between(model, arguments.source, arguments.target);
   if (arguments.view == "matrix")
     print_matrix(reading);
   else if (arguments.view == "pharaoh")
