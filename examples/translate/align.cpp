@@ -33,9 +33,11 @@ void align(const AlignArguments& arguments) {
   ef::check(of_attention || arguments.head == 0, "--head: needs --reading attention");
   if (!arguments.svg.empty()) ef::check_writable(arguments.svg);
   const Model model = load_model(arguments.model);
+  const TokenPair pair = tokenize_pair(model, arguments.source, arguments.target);
+  check_sentence_length(pair.source.size(), model, "--source");
+  check_sentence_length(pair.target.size(), model, "--target");
   const Reading reading =
-      of_attention ? attention_between(model, arguments.source, arguments.target, arguments.layer, arguments.head)
-                   : influence_between(model, arguments.source, arguments.target);
+      of_attention ? attention_between(model, pair, arguments.layer, arguments.head) : influence_between(model, pair);
   if (arguments.view == "matrix")
     print_matrix(reading);
   else if (arguments.view == "pharaoh")

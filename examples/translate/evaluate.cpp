@@ -25,6 +25,7 @@ std::vector<ef::WordAlignment> read_links(const EvaluateArguments& arguments, co
             " alignments, expected ", corpus.source.size(), ", one per sentence");
   for (std::size_t i = 0; i < links.size(); ++i) {
     const TokenPair pair = tokenize_pair(model, corpus.source[i], corpus.target[i]);
+    check_sentence_length(pair.target.size(), model, arguments.reference + ':' + std::to_string(i + 1));
     ef::StoredAlignments().add(links[i], static_cast<ef::Index>(pair.source.size()),
                                static_cast<ef::Index>(pair.target.size()),
                                arguments.alignments + ':' + std::to_string(i + 1));

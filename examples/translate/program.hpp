@@ -23,6 +23,13 @@ inline ef::Index max_length(const Model& model) {
   return std::visit([](const auto& network) { return network.options.max_length; }, model.network);
 }
 
+/// Throws if a sentence has more tokens than the model takes. where: names the sentence in the message.
+inline void check_sentence_length(std::size_t tokens, const Model& model, const std::string& where) {
+  const ef::Index limit = max_length(model) - 1;  // the end token needs one place
+  ef::check(static_cast<ef::Index>(tokens) <= limit, where, ": the sentence has ", tokens,
+            " tokens, the model's limit is ", limit);
+}
+
 /// Non-zero after a signal that the subcommand watches, such as Ctrl-C. Training checks it, saves, and returns; the
 /// server checks it and ends.
 extern volatile std::sig_atomic_t interrupted;

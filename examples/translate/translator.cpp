@@ -53,9 +53,7 @@ std::vector<ef::Token> Translator::encode(const ef::TranslationSide& side, const
                                           const std::string& where) const {
   ef::check_utf8(line, where);
   std::vector<ef::Token> tokens = side.encode(line);
-  const ef::Index limit = max_length(model_) - 1;  // the end token needs one place
-  ef::check(static_cast<ef::Index>(tokens.size()) <= limit, where, ": the sentence has ", tokens.size(),
-            " tokens, the model's limit is ", limit);
+  check_sentence_length(tokens.size(), model_, where);
   return tokens;
 }
 

@@ -374,6 +374,16 @@ input_gives(1 "${many_translated}" "^translate: standard input:280: the sentence
 file(WRITE ${folder}/nothing.txt "")
 input_gives(0 "" "^$" nothing.txt run --model learnt)
 fails_with("late.txt:280: the sentence has 600" evaluate --model learnt --source late.txt --reference late.txt)
+string(REPEAT 词 512 long_target)
+file(WRITE ${folder}/long_target.txt "词一\n${long_target}\n")
+fails_with("long_target.txt:2: the sentence has 512" evaluate --model learnt --source source.txt
+           --reference long_target.txt --alignments links.txt)
+foreach(reading IN ITEMS attention influence)
+  fails_with("--source: the sentence has 600 tokens, the model's limit is 511" align --model learnt
+             --source "${too_long}" --target a --reading ${reading})
+  fails_with("--target: the sentence has 512 tokens, the model's limit is 511" align --model learnt --source a
+             --target ${long_target} --reading ${reading})
+endforeach()
 
 # White space at the ends of a reference and between its words does not count.
 string(REPLACE "\n" " \t\n" spaced "${two}")
