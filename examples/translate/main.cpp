@@ -1,9 +1,13 @@
 // The translation program: `translate demo | compare | train | replay | run | evaluate | score | align | serve`.
 #include <CLI/CLI.hpp>
+#include <cstring>
 #include <exception>
 #include <iostream>
 #include <limits>
 #include <new>
+#include <span>
+#include <string_view>
+#include <vector>
 
 #include "eigenformer/core/standard_streams.hpp"
 #include "translate/model_options.hpp"
@@ -159,7 +163,21 @@ void add_subwords(CLI::App* command, TrainArguments& arguments) {
       ->check(number_in(0, 1, "from 0 to 1"));
 }
 
-int run_program(int argc, char** argv, ProgramRanks& ranks) {
+/// Returns the words of the command line. Parts "--name=" into "--name" and "", because CLI11 would take the next word
+/// as the value.
+std::vector<const char*> words_of(int argc, char** argv) {
+  std::vector<const char*> words;
+  for (char* const word : std::span(argv, static_cast<std::size_t>(argc))) {
+    words.push_back(word);
+    char* const equals = std::strchr(word, '=');
+    if (std::string_view(word).substr(0, 2) != "--" || equals == nullptr || equals[1] != '\0') continue;
+    *equals = '\0';
+    words.push_back("");
+  }
+  return words;
+}
+
+int run_program(const std::vector<const char*>& words, ProgramRanks& ranks) {
   CLI::App app("Trains and runs translation models. Without a subcommand, runs the demo.");
   app.require_subcommand(0, 1);
   app.fallthrough(false);
@@ -308,14 +326,14 @@ int run_program(int argc, char** argv, ProgramRanks& ranks) {
   add_threads(serve_command, serve_arguments.threads);
 
   try {
-    app.parse(argc, argv);
+    app.parse(static_cast<int>(words.size()), words.data());
     if (*train_command) ranks.join();
     has_stored = *train_command && ranks.is_first() && read_stored_arguments(train_arguments);
     if (has_stored) {
       const TrainArguments stored = train_arguments;
       app.parse(command_line_of(stored));  // checks the stored options
       train_arguments = stored;
-      app.parse(argc, argv);
+      app.parse(static_cast<int>(words.size()), words.data());
     }
   } catch (const CLI::ParseError& error) {
     if (!ranks.is_first()) return error.get_exit_code() == 0 ? 0 : 1;  // rank 0 prints the message
@@ -377,7 +395,7 @@ int main(int argc, char** argv) {
   translate::ProgramRanks ranks;
   try {
     eigenformer::occupy_closed_streams();
-    const int exit_code = translate::run_program(argc, argv, ranks);
+    const int exit_code = translate::run_program(translate::words_of(argc, argv), ranks);
     eigenformer::flush_standard_output();
     return exit_code;
   } catch (const std::bad_alloc&) {

@@ -158,8 +158,10 @@ std::vector<std::string> command_line_of(const TrainArguments& arguments) {
   std::vector<std::string> words;
   for (const auto& [name, value] : options.items()) {
     if (value == defaults[name]) continue;
-    for (const ef::Json& each : value.is_array() ? value : ef::Json::array({value}))
-      words.push_back("--" + name + '=' + (each.is_string() ? each.get<std::string>() : each.dump()));
+    for (const ef::Json& each : value.is_array() ? value : ef::Json::array({value})) {
+      if (each.is_string()) words.push_back(each.get<std::string>());  // may be empty, so not after "="
+      words.push_back("--" + name + (each.is_string() ? "" : '=' + each.dump()));
+    }
   }
   words.push_back("train");  // CLI11 takes the words in reverse
   return words;

@@ -234,6 +234,10 @@ fails_with("long.tsv: no training pair has at most 256 tokens" train --pairs lon
 file(WRITE ${folder}/two.tsv "a\tb\nc\td\n")
 fails_with("two.tsv: has 2 pairs, expected 50" train --pairs two.tsv --out new --updates 1)
 fails_with("2.*3|3.*2" train --source source.txt --target three.txt --out new --updates 1)
+# An empty value is a value. It is not the next word.
+fails_with("--out is required" train --pairs pairs.tsv --out= --updates 1)
+fails_with("--updates: is , expected a whole number" train --pairs pairs.tsv --out new --updates= 1)
+succeeds("^\n$" align --model model --source "word1 other1." --target= --view pharaoh)
 fails_with("--colour" train --pairs pairs.tsv --out new --colour red)
 fails_with("--out" train --pairs pairs.tsv)
 fails_with("--pairs" train --out new)
@@ -265,6 +269,7 @@ fails_with("unknown.json.*widht" train --pairs pairs.tsv --out new --config unkn
 # Stored options have the ranges of typed ones, and exclude each other in the same way.
 foreach(stored IN ITEMS "dropout|5|--dropout: is 5[.0]*, expected a number from 0 to 0.9"
                         "width|9000|--width: is 9000, expected a whole number from 1 to 8192"
+                        "freeze|[\"\"]|--freeze: no parameter matches \"\""
                         "schedule|\"square\"|--schedule: square not in"
                         "source|\"pairs.tsv\"|--source requires --target")
   string(REPLACE "|" ";" stored "${stored}")
