@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "eigenformer/core/folders.hpp"
 #include "eigenformer/text/utf8.hpp"
 #include "translate/serve_fields.hpp"
 
@@ -27,8 +28,15 @@ bool is_utf8(const std::string& text) {
 
 bool is_model_folder(const fs::path& folder) {
   std::error_code ignored;
-  return fs::is_regular_file(folder / "config.json", ignored) &&
-         fs::is_regular_file(folder / "model.safetensors", ignored);
+  try {
+    for (const char* const name : {"config.json", "model.safetensors"})
+      // The first condition holds also while the newer file replaces this one.
+      if (!fs::is_regular_file(folder / name, ignored) && !fs::is_regular_file(ef::newest_file(folder, name), ignored))
+        return false;
+    return true;
+  } catch (const ef::Error&) {  // the folder may not be read
+    return false;
+  }
 }
 
 /// Returns the folder's path with its own name at the end, also for "." and "model/".

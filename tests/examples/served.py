@@ -38,7 +38,10 @@ def translation(a, b):
 
 
 def train(program, scratch):
-    """Makes models in scratch/models: "first" with attention, "second" without, "third" like the first, "damaged"."""
+    """Makes models in scratch/models: "first" with attention, "second" without, "third" like the first, "damaged".
+
+    All files of the third are in .newer-files, as if the program that wrote them had been killed.
+    """
     shutil.rmtree(scratch, ignore_errors=True)
     folder = scratch / "models"
     folder.mkdir(parents=True)
@@ -56,7 +59,12 @@ def train(program, scratch):
         check(done.returncode == 0, done.stdout + done.stderr)
     for name in ("third", "damaged"):
         shutil.copytree(folder / "first", folder / name, ignore=shutil.ignore_patterns("checkpoints"))
+    third = list((folder / "third").iterdir())
+    (folder / "third" / ".newer-files").mkdir()
+    for file in third:
+        file.rename(folder / "third" / ".newer-files" / file.name)
     (folder / "no_model").mkdir()
+    (folder / "loop").symlink_to("loop")
     (folder / "damaged" / "model.safetensors").write_bytes(b"truncated")
     return folder
 
