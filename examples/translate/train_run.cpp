@@ -87,8 +87,7 @@ class Run {
       save(model, run);
     }
     plot(model);
-    is_resumed_ = true;
-    resumed_after_ = run.optimizer.updates();
+    log_before_ = log_up_to(run.optimizer.updates());
     std::printf("resumed after update %lld\n", static_cast<long long>(run.optimizer.updates()));
   }
 
@@ -207,9 +206,7 @@ class Run {
     if (arguments_.log.empty()) return;
     const bool is_first = !std::exchange(has_logged_, true);
     std::string text = line;
-    if (is_first)
-      text =
-          "update,loss,rate,gradient_norm,tokens,seconds,perplexity,bleu\n" + (is_resumed_ ? log_before() : "") + line;
+    if (is_first) text = "update,loss,rate,gradient_norm,tokens,seconds,perplexity,bleu\n" + log_before_ + line;
     // A stream of its own would overwrite what is printed: the shell may have directed /dev/stdout to a file.
     if (arguments_.log.starts_with("/dev/")) return ef::write_file(arguments_.log, text);
     std::error_code error;
@@ -224,13 +221,17 @@ class Run {
     ef::check(log_.good(), "--log: ", arguments_.log, ": cannot be written");
   }
 
-  /// Returns the lines of an existing log up to the resumed checkpoint. A killed run may have logged later updates too.
-  std::string log_before() const {
+  /// Returns the lines of an existing log up to a checkpoint after this update. The run may have logged more before it
+  /// was killed: later updates, and a validation that the checkpoint lacks. An average (update 0) is computed again.
+  std::string log_up_to(ef::Index checkpoint) const {
     std::string lines, line;
     if (!std::filesystem::is_regular_file(arguments_.log)) return lines;
     std::istringstream all(ef::read_file(arguments_.log));
-    for (std::getline(all, line); std::getline(all, line) && !all.eof();)  // the first has the names of the columns
-      if (std::strtoll(line.c_str(), nullptr, 10) <= resumed_after_) lines += line + '\n';
+    for (std::getline(all, line); std::getline(all, line) && !all.eof();) {  // the first has the names of the columns
+      const ef::Index update = std::strtoll(line.c_str(), nullptr, 10);
+      const bool is_in_checkpoint = line.ends_with(",,") || has_validated(update);  // an update, or a validation
+      if (update > 0 && (update < checkpoint || (update == checkpoint && is_in_checkpoint))) lines += line + '\n';
+    }
     return lines;
   }
 
@@ -239,9 +240,8 @@ class Run {
   std::vector<std::string> references_;  // of the validation sentences
   ef::Threads* threads_;
   RunState state_;
-  bool is_resumed_ = false;
-  ef::Index resumed_after_ = 0;  // update
-  bool is_first_ = true;  // whether the next checkpoint is the first of a run that does not continue an earlier one
+  bool is_first_ = true;    // whether the next checkpoint is the first of a run that does not continue an earlier one
+  std::string log_before_;  // the lines that a resumed run keeps
   bool has_logged_ = false;
   std::ofstream log_;
   std::exception_ptr failed_report_;

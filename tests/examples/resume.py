@@ -157,6 +157,27 @@ lines = (scratch / "log.csv").read_text().splitlines()
 updates = [int(line.split(",")[0]) for line in lines[1:] if line.endswith(",,")]
 check(lines[0].startswith("update,loss") and updates == list(range(1, UPDATES + 1)), f"--log has the updates {updates}")
 
+# It has each validation once, also if the run was killed between the log and the checkpoint: nobody reads the plot.
+os.mkfifo(scratch / "plot")
+options = command("validated", 1, *OPTIONS, *MODELS["transformer"], "--validate-every", "1000", "--average", "2", "--log",
+                  "validated.csv")
+
+
+def validations():
+    path = scratch / "validated.csv"
+    lines = path.read_text().splitlines()[1:] if path.exists() else []
+    return [int(line.split(",")[0]) for line in lines if not line.endswith(",,")]
+
+
+process = subprocess.Popen(options + ["--plot", "plot"], cwd=scratch, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+while process.poll() is None and not validations():
+    time.sleep(0.01)
+kill(process, signal.SIGKILL, 0, 0)
+check(validations() == [UPDATES], f"--log has the validations {validations()}")
+for attempt in range(2):  # the second time, only the average is computed again
+    run(options + ["--resume", "--plot", "plot.svg"])
+    check(validations() == [UPDATES, 0], f"--log has the validations {validations()}, attempt {attempt}")
+
 # SIGTERM saves and ends the program. Afterwards --resume needs no other option.
 process = subprocess.Popen(command("stopped", 2, *OPTIONS, *MODELS["transformer"]), cwd=scratch,
                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
