@@ -5,6 +5,7 @@
 #include <exception>
 #include <filesystem>
 #include <fstream>
+#include <memory>
 #include <sstream>
 #include <string>
 #include <string_view>
@@ -307,6 +308,8 @@ void check_reports(const TrainArguments& arguments) {
 void train(const TrainArguments& arguments, ef::Ranks* ranks) {
   const bool is_first = ranks == nullptr || ranks->rank() == 0;  // it alone writes, resumes and validates
   check_subword_options(arguments);
+  if (is_first) check_reports(arguments);
+  const std::shared_ptr<const void> lock = is_first ? ef::lock_folder(arguments.out) : nullptr;
   if (is_first) check_saving(arguments.out);
   std::error_code error;  // a folder that does not exist is another one
   const std::filesystem::path checkpoints = checkpoints_of(arguments.out);
@@ -314,7 +317,6 @@ void train(const TrainArguments& arguments, ef::Ranks* ranks) {
   ef::check(arguments.init.empty() || !std::filesystem::equivalent(arguments.init, arguments.out, error),
             "--init and --out: are one folder, ", arguments.out,
             ", expected two: the first saved model would replace the initial one, and the run could not be resumed");
-  if (is_first) check_reports(arguments);
   ef::ThreadPool pool(threads_of(arguments.threads));
   TrainingData data = read_training_data(arguments, &pool, ranks);
   Model model = make_model(arguments, data.source, data.target);

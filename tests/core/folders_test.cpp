@@ -214,6 +214,23 @@ TEST_CASE("whether a folder can be written is known before, and nothing is chang
   CHECK(names_in(parent.path()) == Names{"file", "old"});
 }
 
+TEST_CASE("a folder is locked by one writer at a time", "[core]") {
+  const TemporaryFolder parent;
+  const fs::path model = parent / "model";
+  {
+    const auto lock = ef::lock_folder(model);
+    ef::write_folder(model, writes("first"));
+    CHECK(contains(message_of([&] { ef::lock_folder(model / ""); }), "another program is writing into this folder"));
+    CHECK(contents(model) == "first a, first b");
+    const auto other = ef::lock_folder(parent / "new");
+    CHECK(fs::exists(parent / "new"));
+  }
+  CHECK(names_in(parent.path()) == Names{"model"});  // the empty folder went
+  ef::lock_folder(model);
+  CHECK(names_in(model) == Names{"a", "b"});
+  CHECK(contains(message_of([&] { ef::lock_folder(parent / "no" / "new"); }), "no such file or folder"));
+}
+
 #if defined(__unix__) || defined(__APPLE__)
 TEST_CASE("a link to a folder is followed, and modes stay", "[core]") {
   const TemporaryFolder parent;

@@ -210,6 +210,18 @@ process.send_signal(signal.SIGINT)
 check(process.wait(timeout=60) == -signal.SIGINT, f"reading: Ctrl-C gave exit code {process.returncode}")
 check(outcome("ignoring") == outcome("transformer"), "reading: Ctrl-C changed the folder")
 
+# Only one run at a time writes into a folder. A killed run does not keep others out.
+process = subprocess.Popen([program, "train", "--out", "locked", "--pairs", "fifo", "--updates", "1"], cwd=scratch,
+                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+time.sleep(0.3)
+unfinished = scratch / "locked" / ".unfinished-files-1.tmp"
+unfinished.mkdir(parents=True, exist_ok=True)
+printed = run(command("locked", 1, *OPTIONS, *MODELS["transformer"]), 1)
+check("locked: another program is writing into this folder" in printed and unfinished.exists(), printed)
+kill(process, signal.SIGKILL, 0, 0)
+run(command("locked", 1, *OPTIONS, *MODELS["transformer"]))
+check(outcome("locked") == outcome("transformer") and not unfinished.exists(), "locked: the outcome differs")
+
 # If its output pipe closes, for example because Ctrl-C also ended a `tee`, the program saves before it ends.
 often = [{"--checkpoint-every": "0", "--updates": "100000"}.get(before, option)
          for before, option in zip([""] + OPTIONS, OPTIONS)]

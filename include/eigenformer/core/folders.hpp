@@ -3,6 +3,7 @@
 
 #include <filesystem>
 #include <functional>
+#include <memory>
 #include <set>
 #include <span>
 #include <string>
@@ -95,6 +96,26 @@ class FolderToWrite {
   bool is_new_ = false;
 };
 
+/// A folder to write into that is locked until the end of the scope.
+class LockedFolder {
+ public:
+  LockedFolder(const char* where, const std::filesystem::path& folder)
+      : folder_(where, folder), lock_(lock_descriptor(folder_.path())) {
+    if (!lock_.is_open()) {
+      const std::error_code error = last_error();
+      check(error != std::errc::operation_would_block, where, ": ", path_text(folder),
+            ": another program is writing into this folder; wait for its end, or choose another folder");
+      check_error(error, where, folder);
+    }
+    Disk disk;  // later writers find the folder, so they do not sync its name
+    check_error(sync_path(disk, folder_of(folder_.path())), where, folder);
+  }
+
+ private:
+  FolderToWrite folder_;
+  Descriptor lock_;
+};
+
 /// A temporary subfolder for incomplete files, removed at the end of the scope. The constructor also removes the
 /// subfolders that killed programs left behind.
 class UnfinishedFiles {
@@ -163,12 +184,19 @@ inline void write_folder(const std::filesystem::path& folder,
 /// Readers that look files up with `newest_file(folder, name)` find all the old files before step 2 and all the new
 /// ones after it, even if the program is killed or the power fails. The next `write_folder` first finishes step 3.
 ///
-/// Not safe for several writers at once. Throws what `write_files` throws. Throws if a file cannot be written; on
-/// Windows also if another program has one of the old files open.
+/// Not safe for several writers at once: see lock_folder. Throws what `write_files` throws. Throws if a file cannot be
+/// written; on Windows also if another program has one of the old files open.
 inline void write_folder(const std::filesystem::path& folder,
                          const std::function<void(const std::filesystem::path&)>& write_files) {
   detail::Disk disk;
   detail::write_folder(folder, write_files, disk);
+}
+
+/// Keeps other callers of lock_folder, also in other programs, out of a folder until the result is destroyed. The lock
+/// of a killed program ends with it. A missing folder is created; if it is still empty at the end, it is removed.
+/// Throws if the folder is locked already. File systems without locks, such as some network drives, lock nothing.
+inline std::shared_ptr<const void> lock_folder(const std::filesystem::path& folder) {
+  return std::make_shared<const detail::LockedFolder>("lock_folder", folder);
 }
 
 /// Returns the current path of a file that write_folder wrote into `folder`: usually `folder / name`.

@@ -20,6 +20,7 @@ extern "C" __declspec(dllimport) int __stdcall MoveFileExW(const wchar_t*, const
 extern "C" __declspec(dllimport) unsigned long __stdcall GetLastError();
 #else
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #endif
@@ -84,6 +85,25 @@ inline Descriptor open_descriptor(const std::filesystem::path& path, Opening ope
     number = ::open(path.c_str(), flags, opening == Opening::new_private ? 0600 : 0666);
   } while (number < 0 && errno == EINTR);
   return Descriptor(number);
+#endif
+}
+
+/// Locks a folder until the result is closed or the process ends. If it is locked already, the result is not open and
+/// errno is EWOULDBLOCK. A file system without locks locks nothing.
+inline Descriptor lock_descriptor(const std::filesystem::path& folder) {
+#if defined(_WIN32)
+  int number = -1;  // of a file that nobody else may open, and that is removed when it is closed
+  ::_wsopen_s(&number, (folder / ".lock").c_str(), _O_RDWR | _O_CREAT | _O_TEMPORARY | _O_NOINHERIT, _SH_DENYRW,
+              _S_IREAD | _S_IWRITE);
+  if (number < 0 && errno == EACCES) errno = EWOULDBLOCK;
+  return Descriptor(number);
+#else
+  Descriptor descriptor = open_descriptor(folder, Opening::read_only);
+  if (descriptor.is_open() && ::flock(descriptor.number(), LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
+    descriptor.close();
+    errno = EWOULDBLOCK;
+  }
+  return descriptor;
 #endif
 }
 
