@@ -61,15 +61,15 @@ class DenseMask {
 
   Visible visible(const ScoreTile& tile) const {
     bool any_seen = tile.query_begin == tile.query_end || tile.key_begin == tile.key_end, any_hidden = false;
-    const Index first = first_row(tile);
-    for (Index key = tile.key_begin; key < tile.key_end && !(any_seen && any_hidden); ++key)
-      for (Index i = tile.query_begin; i < tile.query_end; i += word_rows) {
-        const Index count = std::min<Index>(word_rows, tile.query_end - i);
-        const std::uint64_t all = ~std::uint64_t{0} >> (word_rows - count);
-        const std::uint64_t seen = bits_from(first, i, key) & all;
+    for (Index i = tile.query_begin; i < tile.query_end && !(any_seen && any_hidden); i += word_rows) {
+      const QueryBits bits = bits_from(tile, i);
+      const std::uint64_t all = ~std::uint64_t{0} >> (word_rows - std::min<Index>(word_rows, tile.query_end - i));
+      for (Index key = tile.key_begin; key < tile.key_end && !(any_seen && any_hidden); ++key) {
+        const std::uint64_t seen = bits.of(key) & all;
         any_seen = any_seen || seen != 0;
         any_hidden = any_hidden || seen != all;
       }
+    }
     if (!any_hidden) return Visible::all;
     return any_seen ? Visible::some : Visible::none;
   }
@@ -77,17 +77,20 @@ class DenseMask {
   template <class Scalar>
   void apply(const ScoreTile& tile, ScoreBlock<Scalar> scores) const {
     constexpr Index lanes = simd::lanes<Scalar>;
+    static_assert(word_rows % lanes == 0);
     const auto hidden = simd::broadcast(hidden_score<Scalar>);
-    const Index first = first_row(tile), query = tile.query_begin;
-    for (Index j = 0; j < scores.cols(); ++j) {
-      Scalar* score = scores.data() + j * scores.outerStride();
-      Index i = 0;
-      for (; i + lanes <= scores.rows(); i += lanes) {
-        const auto bits = static_cast<std::uint32_t>(bits_from(first, query + i, tile.key_begin + j));
-        simd::store(score + i, simd::select_bits<Scalar>(bits, simd::load(score + i), hidden));
+    for (Index i = 0; i < scores.rows(); i += word_rows) {
+      const QueryBits bits = bits_from(tile, tile.query_begin + i);
+      const Index count = std::min<Index>(word_rows, scores.rows() - i), whole = count / lanes * lanes;
+      for (Index j = 0; j < scores.cols(); ++j) {
+        Scalar* score = scores.data() + j * scores.outerStride() + i;
+        std::uint64_t of_key = bits.of(tile.key_begin + j);
+        Scalar* const end = score + whole;
+        for (; score < end; score += lanes, of_key >>= lanes)
+          simd::store(score, simd::select_bits<Scalar>(static_cast<std::uint32_t>(of_key), simd::load(score), hidden));
+        for (Index l = whole; l < count; ++l, ++score, of_key >>= 1)
+          if ((of_key & 1U) == 0) *score = hidden_score<Scalar>;
       }
-      for (; i < scores.rows(); ++i)
-        if ((bits_from(first, query + i, tile.key_begin + j) & 1U) == 0) score[i] = hidden_score<Scalar>;
     }
   }
 
@@ -112,27 +115,41 @@ class DenseMask {
     words_ = std::make_shared<const std::vector<std::uint64_t>>(std::move(words));
   }
 
-  /// Returns the row of the first query of the tile's sequence.
-  Index first_row(const ScoreTile& tile) const {
-    if (shape_.rank() == 2) return tile.first_row;
-    const Index sequence = shape_[0] == 1 ? 0 : tile.sequence, head = shape_[1] == 1 ? 0 : tile.head;
-    return (sequence * shape_[1] + head) * shape_[2];
-  }
+  /// Reads the bits of up to 64 queries. Its members stay in registers; the compiler would read those of the mask again
+  /// after each store of scores.
+  /// Measured: scores_bench, dense_mask_random, Zen 3: 88 instead of 79 % of the plain kernel's speed.
+  struct QueryBits {
+    const std::uint64_t* words;  // the first query's, of key 0
+    Index keys, step;            // to the next row of words and to the next key
+    int shift;
+    bool repeats;  // whether all queries have the first query's bits
 
-  /// Returns 64 bits: bit i tells whether query + i may attend to the key. first: the row of the sequence's query 0.
-  std::uint64_t bits_from(Index first, Index query, Index key) const {
-    const Index row = repeats_queries_ ? first : first + query;
-    const std::uint64_t* word = words_->data() + row / word_rows * keys_ + (repeats_keys_ ? 0 : key);
-    const auto shift = static_cast<int>(row % word_rows);
-    const std::uint64_t bits = word[0] >> shift | word[keys_] << 1 << (63 - shift);
-    return repeats_queries_ ? std::uint64_t{0} - (bits & 1U) : bits;
+    /// Returns 64 bits: bit i tells whether the first query + i may attend to the key.
+    std::uint64_t of(Index key) const {
+      const std::uint64_t* const word = words + key * step;
+      const std::uint64_t bits = word[0] >> shift | word[keys] << 1 << (word_rows - 1 - shift);
+      return repeats ? std::uint64_t{0} - (bits & 1U) : bits;
+    }
+  };
+
+  /// Returns the bits from `query` of the tile's sequence on.
+  QueryBits bits_from(const ScoreTile& tile, Index query) const {
+    Index row = repeats_queries_ ? 0 : query;
+    if (shape_.rank() == 2) {
+      row += tile.first_row;
+    } else {
+      const Index sequence = shape_[0] == 1 ? 0 : tile.sequence, head = shape_[1] == 1 ? 0 : tile.head;
+      row += (sequence * shape_[1] + head) * shape_[2];
+    }
+    return {words_->data() + row / word_rows * keys_, keys_, repeats_keys_ ? 0 : 1, static_cast<int>(row % word_rows),
+            repeats_queries_};
   }
 
   Sizes shape_;
   Index keys_ = 0;
   bool repeats_queries_ = false, repeats_keys_ = false;
   // Bit i of word (r, key) tells whether row 64 r + i may attend to the key. The words of consecutive keys are
-  // contiguous, because a tile reads them in this order. One more row of words lets bits_from read past the last row.
+  // contiguous, because a tile reads them in this order. One more row of words lets QueryBits read past the last row.
   std::shared_ptr<const std::vector<std::uint64_t>> words_;
 };
 
