@@ -1,6 +1,7 @@
 #include "eigenformer/autograd/variable.hpp"
 
 #include "support/catch.hpp"
+#include "support/message_of.hpp"
 
 namespace ef = eigenformer;
 
@@ -35,4 +36,11 @@ TEST_CASE("only a single number is a scalar", "[autograd]") {
   REQUIRE(ef::Variable<double>(Eigen::MatrixXd::Constant(1, 1, 7)).scalar() == 7);
   REQUIRE_THROWS_AS(ef::Variable<double>(Eigen::MatrixXd::Zero(2, 1)).scalar(), ef::Error);
   REQUIRE(ef::Variable<double>().size() == 0);
+}
+
+TEST_CASE("a tensor without entries may not have more rows than an Index counts", "[autograd]") {
+  constexpr ef::Index many = ef::Index(1) << 40;
+  CHECK(ef::Variable<float>(ef::Tensor<float>({many, 0})).rows() == many);
+  CHECK(ef::testing::message_of([] { ef::Variable<float>(ef::Tensor<float>({many, many, 0})); }) ==
+        "Tensor: the shape is [1099511627776 x 1099511627776], which has too many entries to count");
 }

@@ -93,9 +93,9 @@ TEMPLATE_TEST_CASE("products of matrices in random views", "[tensors]", float, d
   }
 }
 
-TEST_CASE("products of all ranks", "[tensors]") {
-  for (int of_a = 1; of_a <= 5; ++of_a)
-    for (int of_b = 1; of_b <= 5; ++of_b) {
+TEMPLATE_TEST_CASE("products of all ranks", "[tensors]", float, int, Eigen::bfloat16) {
+  for (int of_a = 1; of_a <= Sizes::max_rank; ++of_a)
+    for (int of_b = 1; of_b <= Sizes::max_rank; ++of_b) {
       CAPTURE(of_a, of_b);
       Sizes a = Sizes::of_rank(of_a, 2), b = Sizes::of_rank(of_b, 2), expected;
       a[of_a - 1] = 3;
@@ -103,7 +103,7 @@ TEST_CASE("products of all ranks", "[tensors]") {
       for (int d = 0; d < std::max(of_a, of_b) - 2; ++d) expected.push_back(2);
       if (of_a > 1) expected.push_back(2);
       if (of_b > 1) expected.push_back(2);
-      const Tensor<float> product = matmul(Tensor<float>(a, 2.0F), Tensor<float>(b, 5.0F));
+      const Tensor<TestType> product = matmul(Tensor<TestType>(a, TestType(2)), Tensor<TestType>(b, TestType(5)));
       CHECK(largest_difference(product, expected, [](const Sizes&) { return 30; }) == 0);
     }
 }

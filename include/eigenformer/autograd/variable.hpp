@@ -102,9 +102,10 @@ class Variable {
   friend class Tape<Scalar>;
 
   void set_sizes(const Sizes& shape) {
+    Sizes leading = shape;
+    if (shape.rank() > 0) leading.pop_back();
+    rows_ = count_of(leading);
     cols_ = shape.rank() == 0 ? 1 : shape[shape.rank() - 1];
-    rows_ = 1;
-    for (int d = 0; d + 1 < shape.rank(); ++d) rows_ *= shape[d];
     if (shape.rank() != 2) sizes_ = std::make_shared<const Sizes>(shape);
   }
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <limits>
 #include <numbers>
 #include <utility>
 #include <vector>
@@ -72,7 +73,9 @@ inline void check_rotary_scaling(const RotaryScaling& scaling) {
   const auto fail_if = [&](bool wrong, const char* name, auto given, const char* expected) {
     check(!wrong, "RotaryScaling: ", name, " is ", given, " with rope_type ", to_string(type), ", expected ", expected);
   };
-  fail_if(!(scaling.factor >= 1), "factor", scaling.factor, "1 or more");
+  const auto is_finite = [](double number) { return number < std::numeric_limits<double>::infinity(); };
+  fail_if(!(scaling.factor >= 1 && is_finite(scaling.factor)), "factor", scaling.factor,
+          "a finite number of 1 or more");
   const Index length = scaling.original_max_position_embeddings;
   if (type == RopeType::longrope)
     fail_if(length < 2, "original_max_position_embeddings", length, "2 or more");
@@ -82,15 +85,17 @@ inline void check_rotary_scaling(const RotaryScaling& scaling) {
     fail_if(scaling.sequence_length < 0, "sequence_length", scaling.sequence_length, "0 or more");
   if (type == RopeType::llama3) {
     fail_if(!(scaling.low_freq_factor > 0), "low_freq_factor", scaling.low_freq_factor, "more than 0");
-    fail_if(!(scaling.high_freq_factor > scaling.low_freq_factor), "high_freq_factor", scaling.high_freq_factor,
-            "more than low_freq_factor");
+    fail_if(!(scaling.high_freq_factor > scaling.low_freq_factor && is_finite(scaling.high_freq_factor)),
+            "high_freq_factor", scaling.high_freq_factor, "a finite number above low_freq_factor");
   }
   if (type == RopeType::yarn) {
     fail_if(!(scaling.beta_slow > 0), "beta_slow", scaling.beta_slow, "more than 0");
-    fail_if(!(scaling.beta_fast >= scaling.beta_slow), "beta_fast", scaling.beta_fast, "beta_slow or more");
+    fail_if(!(scaling.beta_fast >= scaling.beta_slow && is_finite(scaling.beta_fast)), "beta_fast", scaling.beta_fast,
+            "a finite number of beta_slow or more");
   }
   if (type == RopeType::yarn || type == RopeType::longrope)
-    fail_if(!(scaling.attention_factor >= 0), "attention_factor", scaling.attention_factor, "0 or more");
+    fail_if(!(scaling.attention_factor >= 0 && is_finite(scaling.attention_factor)), "attention_factor",
+            scaling.attention_factor, "a finite number of 0 or more");
 }
 
 /// Returns the ratio of the longest sequence to the length in training, for dynamic and longrope.
@@ -161,10 +166,13 @@ inline double llama3_frequency(double frequency, const RotaryScaling& scaling) {
 ///   programs. In the paper's section 3.2 it falls linearly in the number of turns.
 /// - Llama 3.1: the share falls linearly in the number of turns.
 ///
-/// Throws if the width is odd or negative, base is not above 0, or an option is out of range.
+/// Throws if the width is odd or negative, if base is not above 0 (YaRN: above 1), or if an option is out of range.
 inline std::vector<double> rotary_frequencies(Index width, double base = 10000, const RotaryScaling& scaling = {}) {
   check(width >= 0 && width % 2 == 0, "rotary_table: width is ", width, ", expected an even number, 0 or more");
-  check(base > 0, "rotary_table: base is ", base, ", expected above 0");
+  // YaRN finds the pair of a frequency by the logarithm to the base.
+  const double least = scaling.rope_type == RopeType::yarn ? 1 : 0;
+  check(base > least && base < std::numeric_limits<double>::infinity(), "rotary_table: base is ", base,
+        ", expected a finite number above ", least, " with rope_type ", to_string(scaling.rope_type));
   detail::check_rotary_scaling(scaling);
   if ((scaling.rope_type == RopeType::ntk || scaling.rope_type == RopeType::dynamic) && width > 2)
     base *= std::pow(detail::ntk_factor(scaling), static_cast<double>(width) / static_cast<double>(width - 2));

@@ -40,7 +40,14 @@ Tensor<Scalar> multiply_matrices(const TensorView<const Scalar>& a, const Tensor
     const Tensor<Compute> wide_a = a.template cast<Compute>(), wide_b = b.template cast<Compute>();
     return multiply_matrices<Compute>(wide_a.view(), wide_b.view(), options).template cast<Scalar>();
   } else {
-    // Integers: the sum of products, entry by entry.
+    // Integers: the sum of products, entry by entry. The products have one dimension more than the result.
+    if (shape.rank() == Sizes::max_rank) {
+      Tensor<Scalar> y = Tensor<Scalar>::uninitialized(shape);
+      for (Index i = 0; i < shape[0]; ++i)
+        multiply_matrices<Scalar>(a.expand(shape_a).select(0, i), b.expand(shape_b).select(0, i), options)
+            .copy_to(y.select(0, i));
+      return y;
+    }
     return sum(a.unsqueeze(-1) * b.unsqueeze(-3), -2).template cast<Scalar>();
   }
 }

@@ -90,9 +90,10 @@ class ExponentialAverage {
   bool empty() const { return average_.empty(); }
 
   /// Adds the parameters after update number `update`, counted from 1. The first call copies them. Throws, and adds
-  /// nothing, if the parameters differ in number or shape from those added before.
+  /// nothing, if `update` is below 1, or if the parameters differ in number or shape from those added before.
   template <class Model>
   void add(const Model& model, Index update, Threads* threads = nullptr) {
+    check(update >= 1, "ExponentialAverage: the update is number ", update, ", expected 1 or more");
     if (average_.empty()) {
       for_each_parameter(model,
                          [&](const std::string&, const Parameter<Scalar>& x) { average_.emplace_back(x.value); });
