@@ -14,7 +14,8 @@ namespace translate {
 
 namespace {
 
-/// Reads the links of --alignments. Throws if a link leaves its pair, or if the model lacks the layer or the head.
+/// Reads the links of --alignments. Throws if a link leaves its pair, if a reference is too long, or if the model lacks
+/// the layer or the head.
 std::vector<ef::WordAlignment> read_links(const EvaluateArguments& arguments, const Model& model,
                                           const ef::ParallelCorpus& corpus) {
   ef::check(model.source.subwords == nullptr && model.target.subwords == nullptr,

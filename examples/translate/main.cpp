@@ -163,8 +163,8 @@ void add_subwords(CLI::App* command, TrainArguments& arguments) {
       ->check(number_in(0, 1, "from 0 to 1"));
 }
 
-/// Returns the words of the command line. Parts "--name=" into "--name" and "", because CLI11 would take the next word
-/// as the value.
+/// Returns the words of the command line. Splits "--name=" into "--name" and "", in place: for "--name=", CLI11 would
+/// take the next word as the value.
 std::vector<const char*> words_of(int argc, char** argv) {
   std::vector<const char*> words;
   for (char* const word : std::span(argv, static_cast<std::size_t>(argc))) {

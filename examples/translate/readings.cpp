@@ -117,10 +117,6 @@ Reading influence_between(const Model& model, const TokenPair& tokens, const std
   return pair.reading;
 }
 
-Reading influence_between(const Model& model, const std::string& source, const std::string& target) {
-  return influence_between(model, tokenize_pair(model, source, target));
-}
-
 ef::WordAlignment links_of(const Reading& reading) {
   return ef::best_links(reading.values.topLeftCorner(reading.values.rows() - 1, reading.values.cols() - 1));
 }

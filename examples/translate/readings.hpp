@@ -59,7 +59,6 @@ Reading attention_between(const Model& model, const std::string& source, const s
 /// the lost share of the probability, or 0 if it rises.
 /// cancelled: called before each source token; the function throws if it returns true.
 Reading influence_between(const Model& model, const TokenPair& pair, const std::function<bool()>& cancelled = {});
-Reading influence_between(const Model& model, const std::string& source, const std::string& target);
 
 /// Links each target word to the source word with the largest value. End tokens have no links.
 ef::WordAlignment links_of(const Reading& reading);

@@ -30,11 +30,11 @@ bool is_model_folder(const fs::path& folder) {
   std::error_code ignored;
   try {
     for (const char* const name : {"config.json", "model.safetensors"})
-      // The first condition holds also while the newer file replaces this one.
+      // The first test also succeeds while the newer file is being renamed over the old one.
       if (!fs::is_regular_file(folder / name, ignored) && !fs::is_regular_file(ef::newest_file(folder, name), ignored))
         return false;
     return true;
-  } catch (const ef::Error&) {  // the folder may not be read
+  } catch (const ef::Error&) {  // the folder cannot be read
     return false;
   }
 }

@@ -159,8 +159,12 @@ std::vector<std::string> command_line_of(const TrainArguments& arguments) {
   for (const auto& [name, value] : options.items()) {
     if (value == defaults[name]) continue;
     for (const ef::Json& each : value.is_array() ? value : ef::Json::array({value})) {
-      if (each.is_string()) words.push_back(each.get<std::string>());  // may be empty, so not after "="
-      words.push_back("--" + name + (each.is_string() ? "" : '=' + each.dump()));
+      if (each.is_string()) {  // a word of its own, because CLI11 does not see an empty value after "="
+        words.push_back(each.get<std::string>());
+        words.push_back("--" + name);
+      } else {
+        words.push_back("--" + name + '=' + each.dump());
+      }
     }
   }
   words.push_back("train");  // CLI11 takes the words in reverse

@@ -222,15 +222,17 @@ class Run {
     ef::check(log_.good(), "--log: ", arguments_.log, ": cannot be written");
   }
 
-  /// Returns the lines of an existing log up to a checkpoint after this update. The run may have logged more before it
-  /// was killed: later updates, and a validation that the checkpoint lacks. An average (update 0) is computed again.
+  /// Returns the lines of an existing log that belong to the checkpoint of this update. Leaves out what a killed run
+  /// logged after it: later updates, and a validation that the checkpoint lacks. Leaves out averages (update 0),
+  /// because they are validated again.
   std::string log_up_to(ef::Index checkpoint) const {
     std::string lines, line;
     if (!std::filesystem::is_regular_file(arguments_.log)) return lines;
     std::istringstream all(ef::read_file(arguments_.log));
     for (std::getline(all, line); std::getline(all, line) && !all.eof();) {  // the first has the names of the columns
+      if (std::count(line.begin(), line.end(), ',') != 7) continue;  // printed by another program, into the same file
       const ef::Index update = std::strtoll(line.c_str(), nullptr, 10);
-      const bool is_in_checkpoint = line.ends_with(",,") || has_validated(update);  // an update, or a validation
+      const bool is_in_checkpoint = line.ends_with(",,") || has_validated(update);  // validations end otherwise
       if (update > 0 && (update < checkpoint || (update == checkpoint && is_in_checkpoint))) lines += line + '\n';
     }
     return lines;
@@ -242,7 +244,7 @@ class Run {
   ef::Threads* threads_;
   RunState state_;
   bool is_first_ = true;    // whether the next checkpoint is the first of a run that does not continue an earlier one
-  std::string log_before_;  // the lines that a resumed run keeps
+  std::string log_before_;  // the lines of the old log that a resumed run keeps
   bool has_logged_ = false;
   std::ofstream log_;
   std::exception_ptr failed_report_;
@@ -308,7 +310,7 @@ void check_reports(const TrainArguments& arguments) {
 void train(const TrainArguments& arguments, ef::Ranks* ranks) {
   const bool is_first = ranks == nullptr || ranks->rank() == 0;  // it alone writes, resumes and validates
   check_subword_options(arguments);
-  if (is_first) check_reports(arguments);
+  if (is_first) check_reports(arguments);  // while a missing --out is not a folder yet
   const std::shared_ptr<const void> lock = is_first ? ef::lock_folder(arguments.out) : nullptr;
   if (is_first) check_saving(arguments.out);
   std::error_code error;  // a folder that does not exist is another one

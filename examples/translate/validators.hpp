@@ -22,6 +22,11 @@ std::vector<std::string> names_of() {
   return names;
 }
 
+/// Returns how a message quotes a value.
+inline std::string or_empty(const std::string& given) {
+  return given.empty() ? "empty" : given;
+}
+
 /// Accepts whole numbers from `smallest` to `largest`.
 inline CLI::Validator whole_in(std::uint64_t smallest, std::uint64_t largest) {
   const std::string range = std::to_string(smallest) + " to " + std::to_string(largest);
@@ -35,7 +40,7 @@ inline CLI::Validator whole_in(std::uint64_t smallest, std::uint64_t largest) {
         const bool accepted = is_decimal && number >= smallest && number <= largest;
         const bool has_zeros = error == std::errc() && parsed == end && !is_decimal;
         return accepted ? std::string()
-                        : "is " + given + ", expected a whole number from " + range +
+                        : "is " + or_empty(given) + ", expected a whole number from " + range +
                               (has_zeros ? ", without leading zeros" : "");
       },
       range);
@@ -47,8 +52,9 @@ inline CLI::Validator number_in(double smallest, double largest, const std::stri
       [=](const std::string& given) {
         char* parsed = nullptr;
         const double number = std::strtod(given.c_str(), &parsed);
-        const bool accepted = parsed == given.c_str() + given.size() && number >= smallest && number <= largest;
-        return accepted ? std::string() : "is " + given + ", expected a number " + range;
+        const bool is_number = !given.empty() && parsed == given.c_str() + given.size();
+        const bool accepted = is_number && number >= smallest && number <= largest;
+        return accepted ? std::string() : "is " + or_empty(given) + ", expected a number " + range;
       },
       range);
 }

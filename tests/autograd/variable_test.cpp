@@ -38,9 +38,10 @@ TEST_CASE("only a single number is a scalar", "[autograd]") {
   REQUIRE(ef::Variable<double>().size() == 0);
 }
 
-TEST_CASE("a tensor without entries may not have more rows than an Index counts", "[autograd]") {
+TEST_CASE("the rows of an empty tensor must fit an Index", "[autograd]") {
   constexpr ef::Index many = ef::Index(1) << 40;
   CHECK(ef::Variable<float>(ef::Tensor<float>({many, 0})).rows() == many);
-  CHECK(ef::testing::message_of([] { ef::Variable<float>(ef::Tensor<float>({many, many, 0})); }) ==
-        "Tensor: the shape is [1099511627776 x 1099511627776], which has too many entries to count");
+  CHECK(ef::testing::message_of([] {
+          ef::Variable<float>(ef::Tensor<float>({many, many, 0}));
+        }) == "Tensor: the shape is [1099511627776 x 1099511627776], which has too many entries to count");
 }

@@ -157,7 +157,8 @@ lines = (scratch / "log.csv").read_text().splitlines()
 updates = [int(line.split(",")[0]) for line in lines[1:] if line.endswith(",,")]
 check(lines[0].startswith("update,loss") and updates == list(range(1, UPDATES + 1)), f"--log has the updates {updates}")
 
-# It has each validation once, also if the run was killed between the log and the checkpoint: nobody reads the plot.
+# The log has each validation once, even if the run is killed after logging it and before saving the checkpoint. --plot
+# is a pipe that nobody reads, so the run waits there.
 os.mkfifo(scratch / "plot")
 options = command("validated", 1, *OPTIONS, *MODELS["transformer"], "--validate-every", "1000", "--average", "2", "--log",
                   "validated.csv")
@@ -174,7 +175,7 @@ while process.poll() is None and not validations():
     time.sleep(0.01)
 kill(process, signal.SIGKILL, 0, 0)
 check(validations() == [UPDATES], f"--log has the validations {validations()}")
-for attempt in range(2):  # the second time, only the average is computed again
+for attempt in range(2):  # the second time, only the average is validated again
     run(options + ["--resume", "--plot", "plot.svg"])
     check(validations() == [UPDATES, 0], f"--log has the validations {validations()}, attempt {attempt}")
 
@@ -213,11 +214,16 @@ check(outcome("ignoring") == outcome("transformer"), "reading: Ctrl-C changed th
 # Only one run at a time writes into a folder. A killed run does not keep others out.
 process = subprocess.Popen([program, "train", "--out", "locked", "--pairs", "fifo", "--updates", "1"], cwd=scratch,
                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-time.sleep(0.3)
+while process.poll() is None:  # until the run reads its pairs, and so holds the lock
+    try:
+        pairs = os.open(scratch / "fifo", os.O_WRONLY | os.O_NONBLOCK)  # open until the end, so that the run waits
+        break
+    except OSError:
+        time.sleep(0.01)
 unfinished = scratch / "locked" / ".unfinished-files-1.tmp"
 unfinished.mkdir(parents=True, exist_ok=True)
 printed = run(command("locked", 1, *OPTIONS, *MODELS["transformer"]), 1)
-check("locked: another program is writing into this folder" in printed and unfinished.exists(), printed)
+check("locked: a program is already writing into this folder" in printed and unfinished.exists(), printed)
 kill(process, signal.SIGKILL, 0, 0)
 run(command("locked", 1, *OPTIONS, *MODELS["transformer"]))
 check(outcome("locked") == outcome("transformer") and not unfinished.exists(), "locked: the outcome differs")

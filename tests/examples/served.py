@@ -64,7 +64,7 @@ def train(program, scratch):
     for file in third:
         file.rename(folder / "third" / ".newer-files" / file.name)
     (folder / "no_model").mkdir()
-    (folder / "loop").symlink_to("loop")
+    (folder / "loop").symlink_to("loop")  # a link to itself: no model, and no error
     (folder / "damaged" / "model.safetensors").write_bytes(b"truncated")
     return folder
 

@@ -234,9 +234,10 @@ fails_with("long.tsv: no training pair has at most 256 tokens" train --pairs lon
 file(WRITE ${folder}/two.tsv "a\tb\nc\td\n")
 fails_with("two.tsv: has 2 pairs, expected 50" train --pairs two.tsv --out new --updates 1)
 fails_with("2.*3|3.*2" train --source source.txt --target three.txt --out new --updates 1)
-# An empty value is a value. It is not the next word.
+# An option with an empty value does not take the next word.
 fails_with("--out is required" train --pairs pairs.tsv --out= --updates 1)
-fails_with("--updates: is , expected a whole number" train --pairs pairs.tsv --out new --updates= 1)
+fails_with("--updates: is empty, expected a whole number" train --pairs pairs.tsv --out new --updates= 1)
+fails_with("--dropout: is empty, expected a number" train --pairs pairs.tsv --out new --updates 1 --dropout=)
 succeeds("^\n$" align --model model --source "word1 other1." --target= --view pharaoh)
 fails_with("--colour" train --pairs pairs.tsv --out new --colour red)
 fails_with("--out" train --pairs pairs.tsv)

@@ -140,7 +140,7 @@ TEST_CASE("options of positions that do not fit are refused", "[layers]") {
   CHECK_THROWS_WITH(ef::AttentionPositions<float>({.encoding = PositionEncoding::rotary, .rotary_positions = -1}, rng),
                     "AttentionPositions: rotary_positions is -1, expected 0 or more");
   CHECK_THROWS_WITH(ef::AttentionPositions<float>({.encoding = PositionEncoding::rotary, .rotary_base = 0}, rng),
-                    "AttentionPositions: rotary_base is 0, expected above 0");
+                    "rotary_table: base is 0, expected a finite number above 0");
   CHECK_THROWS_AS(ef::AttentionPositions<float>({.encoding = PositionEncoding::bucketed, .buckets = {2}}, rng),
                   ef::Error);
   const ef::AttentionPositions<float> bucketed({.encoding = PositionEncoding::bucketed, .heads = 1}, rng);

@@ -123,8 +123,8 @@ TEST_CASE("the exponential average takes neither more nor fewer parameters than 
   const auto adding_number = [&](ef::Index update) {
     return ef::testing::message_of([&] { ef::ExponentialAverage<double>().add(pair, update); });
   };
-  CHECK(adding_number(0) == "ExponentialAverage: the update is number 0, expected 1 or more");
-  CHECK(adding_number(-10) == "ExponentialAverage: the update is number -10, expected 1 or more");
+  CHECK(adding_number(0) == "ExponentialAverage: update is 0, expected 1 or more");
+  CHECK(adding_number(-10) == "ExponentialAverage: update is -10, expected 1 or more");
 }
 
 TEST_CASE("training stops after `patience` validations without improvement", "[train]") {

@@ -104,7 +104,7 @@ class Variable {
   void set_sizes(const Sizes& shape) {
     Sizes leading = shape;
     if (shape.rank() > 0) leading.pop_back();
-    rows_ = count_of(leading);
+    rows_ = count_of(leading);  // throws if they are too many, which a size of 0 in the last dimension may hide
     cols_ = shape.rank() == 0 ? 1 : shape[shape.rank() - 1];
     if (shape.rank() != 2) sizes_ = std::make_shared<const Sizes>(shape);
   }

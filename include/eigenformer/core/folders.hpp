@@ -96,7 +96,7 @@ class FolderToWrite {
   bool is_new_ = false;
 };
 
-/// A folder to write into that is locked until the end of the scope.
+/// Locks a folder to write into until the end of the scope. Creates it if it is missing.
 class LockedFolder {
  public:
   LockedFolder(const char* where, const std::filesystem::path& folder)
@@ -104,10 +104,10 @@ class LockedFolder {
     if (!lock_.is_open()) {
       const std::error_code error = last_error();
       check(error != std::errc::operation_would_block, where, ": ", path_text(folder),
-            ": another program is writing into this folder; wait for its end, or choose another folder");
+            ": a program is already writing into this folder; wait until it ends, or choose another folder");
       check_error(error, where, folder);
     }
-    Disk disk;  // later writers find the folder, so they do not sync its name
+    Disk disk;  // write_folder syncs the parent only of folders that it creates itself
     check_error(sync_path(disk, folder_of(folder_.path())), where, folder);
   }
 
@@ -192,10 +192,11 @@ inline void write_folder(const std::filesystem::path& folder,
   detail::write_folder(folder, write_files, disk);
 }
 
-/// Keeps other callers of lock_folder, also in other programs, out of a folder until the result is destroyed. The lock
-/// of a killed program ends with it. A missing folder is created; if it is still empty at the end, it is removed.
-/// Throws if the folder is locked already. File systems without locks, such as some network drives, lock nothing.
-inline std::shared_ptr<const void> lock_folder(const std::filesystem::path& folder) {
+/// Locks a folder until the result is destroyed or the process ends. Meanwhile lock_folder throws for it, in this and
+/// in other programs. Creates a missing folder, and removes it again with the result if it is still empty. Also throws
+/// if the folder cannot be created or opened. On file systems without locks, such as some network drives, nothing is
+/// locked.
+[[nodiscard]] inline std::shared_ptr<const void> lock_folder(const std::filesystem::path& folder) {
   return std::make_shared<const detail::LockedFolder>("lock_folder", folder);
 }
 

@@ -35,7 +35,8 @@ struct RotaryTable {
 /// - scaling: changes the frequencies; YaRN and longrope also multiply all cosines and sines by an attention factor.
 ///   The angle of a position does not depend on the number of positions: see RotaryScaling::sequence_length
 ///
-/// Throws if positions is negative, the width is odd or negative, base is not above 0, or the scaling is out of range.
+/// Throws if positions is negative, if the width is odd or negative, if the scaling is out of range, or unless base is
+/// finite and above 0 (YaRN: above 1).
 template <class Scalar>
 RotaryTable<Scalar> rotary_table(Index positions, Index width, double base = 10000, Index first = 0,
                                  const RotaryScaling& scaling = {}) {

@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <limits>
 #include <numbers>
 #include <utility>
 #include <vector>
@@ -73,9 +72,8 @@ inline void check_rotary_scaling(const RotaryScaling& scaling) {
   const auto fail_if = [&](bool wrong, const char* name, auto given, const char* expected) {
     check(!wrong, "RotaryScaling: ", name, " is ", given, " with rope_type ", to_string(type), ", expected ", expected);
   };
-  const auto is_finite = [](double number) { return number < std::numeric_limits<double>::infinity(); };
-  fail_if(!(scaling.factor >= 1 && is_finite(scaling.factor)), "factor", scaling.factor,
-          "a finite number of 1 or more");
+  fail_if(!(scaling.factor >= 1 && std::isfinite(scaling.factor)), "factor", scaling.factor,
+          "a finite number, 1 or more");
   const Index length = scaling.original_max_position_embeddings;
   if (type == RopeType::longrope)
     fail_if(length < 2, "original_max_position_embeddings", length, "2 or more");
@@ -85,17 +83,17 @@ inline void check_rotary_scaling(const RotaryScaling& scaling) {
     fail_if(scaling.sequence_length < 0, "sequence_length", scaling.sequence_length, "0 or more");
   if (type == RopeType::llama3) {
     fail_if(!(scaling.low_freq_factor > 0), "low_freq_factor", scaling.low_freq_factor, "more than 0");
-    fail_if(!(scaling.high_freq_factor > scaling.low_freq_factor && is_finite(scaling.high_freq_factor)),
+    fail_if(!(scaling.high_freq_factor > scaling.low_freq_factor && std::isfinite(scaling.high_freq_factor)),
             "high_freq_factor", scaling.high_freq_factor, "a finite number above low_freq_factor");
   }
   if (type == RopeType::yarn) {
     fail_if(!(scaling.beta_slow > 0), "beta_slow", scaling.beta_slow, "more than 0");
-    fail_if(!(scaling.beta_fast >= scaling.beta_slow && is_finite(scaling.beta_fast)), "beta_fast", scaling.beta_fast,
-            "a finite number of beta_slow or more");
+    fail_if(!(scaling.beta_fast >= scaling.beta_slow && std::isfinite(scaling.beta_fast)), "beta_fast",
+            scaling.beta_fast, "a finite number, beta_slow or more");
   }
   if (type == RopeType::yarn || type == RopeType::longrope)
-    fail_if(!(scaling.attention_factor >= 0 && is_finite(scaling.attention_factor)), "attention_factor",
-            scaling.attention_factor, "a finite number of 0 or more");
+    fail_if(!(scaling.attention_factor >= 0 && std::isfinite(scaling.attention_factor)), "attention_factor",
+            scaling.attention_factor, "a finite number, 0 or more");
 }
 
 /// Returns the ratio of the longest sequence to the length in training, for dynamic and longrope.
@@ -118,7 +116,8 @@ inline const std::vector<double>& longrope_divisors(Index width, const RotarySca
     check(static_cast<Index>(list->size()) == width / 2, "RotaryScaling: ", name, " has ", list->size(),
           " entries with rope_type longrope, expected ", width / 2, ", one for each pair of features");
     for (const double divisor : *list)
-      check(divisor > 0, "RotaryScaling: ", name, " has the entry ", divisor, ", expected more than 0");
+      check(divisor > 0 && std::isfinite(divisor), "RotaryScaling: ", name, " has the entry ", divisor,
+            ", expected a finite number above 0");
   }
   return relative_length(scaling) > 1 ? scaling.long_factor : scaling.short_factor;
 }
@@ -166,13 +165,13 @@ inline double llama3_frequency(double frequency, const RotaryScaling& scaling) {
 ///   programs. In the paper's section 3.2 it falls linearly in the number of turns.
 /// - Llama 3.1: the share falls linearly in the number of turns.
 ///
-/// Throws if the width is odd or negative, if base is not above 0 (YaRN: above 1), or if an option is out of range.
+/// Throws if the width is odd or negative, if an option is out of range, or unless base is finite and above 0 (YaRN:
+/// above 1).
 inline std::vector<double> rotary_frequencies(Index width, double base = 10000, const RotaryScaling& scaling = {}) {
   check(width >= 0 && width % 2 == 0, "rotary_table: width is ", width, ", expected an even number, 0 or more");
-  // YaRN finds the pair of a frequency by the logarithm to the base.
-  const double least = scaling.rope_type == RopeType::yarn ? 1 : 0;
-  check(base > least && base < std::numeric_limits<double>::infinity(), "rotary_table: base is ", base,
-        ", expected a finite number above ", least, " with rope_type ", to_string(scaling.rope_type));
+  const bool is_yarn = scaling.rope_type == RopeType::yarn;  // YaRN divides by log(base)
+  check(base > (is_yarn ? 1 : 0) && std::isfinite(base), "rotary_table: base is ", base,
+        is_yarn ? " with rope_type yarn, expected a finite number above 1" : ", expected a finite number above 0");
   detail::check_rotary_scaling(scaling);
   if ((scaling.rope_type == RopeType::ntk || scaling.rope_type == RopeType::dynamic) && width > 2)
     base *= std::pow(detail::ntk_factor(scaling), static_cast<double>(width) / static_cast<double>(width - 2));

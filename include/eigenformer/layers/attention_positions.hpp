@@ -78,7 +78,6 @@ AttentionPositions<Scalar>::AttentionPositions(const AttentionPositionsOptions& 
           ", expected an even number, 0 or more");
     check(options.rotary_positions >= 0, "AttentionPositions: rotary_positions is ", options.rotary_positions,
           ", expected 0 or more");
-    check(options.rotary_base > 0, "AttentionPositions: rotary_base is ", options.rotary_base, ", expected above 0");
     table = std::make_shared<const RotaryTable<Scalar>>(rotary_table<Scalar>(
         options.rotary_positions, options.head_width, options.rotary_base, 0, options.rope_scaling));
   }

@@ -40,7 +40,8 @@ Tensor<Scalar> multiply_matrices(const TensorView<const Scalar>& a, const Tensor
     const Tensor<Compute> wide_a = a.template cast<Compute>(), wide_b = b.template cast<Compute>();
     return multiply_matrices<Compute>(wide_a.view(), wide_b.view(), options).template cast<Scalar>();
   } else {
-    // Integers: the sum of products, entry by entry. The products have one dimension more than the result.
+    // Integers: the sum of products, entry by entry. The products have one dimension more than the result, so a result
+    // of the largest rank is computed slice by slice.
     if (shape.rank() == Sizes::max_rank) {
       Tensor<Scalar> y = Tensor<Scalar>::uninitialized(shape);
       for (Index i = 0; i < shape[0]; ++i)

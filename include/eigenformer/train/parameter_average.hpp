@@ -93,7 +93,7 @@ class ExponentialAverage {
   /// nothing, if `update` is below 1, or if the parameters differ in number or shape from those added before.
   template <class Model>
   void add(const Model& model, Index update, Threads* threads = nullptr) {
-    check(update >= 1, "ExponentialAverage: the update is number ", update, ", expected 1 or more");
+    check(update >= 1, "ExponentialAverage: update is ", update, ", expected 1 or more");
     if (average_.empty()) {
       for_each_parameter(model,
                          [&](const std::string&, const Parameter<Scalar>& x) { average_.emplace_back(x.value); });

@@ -88,14 +88,16 @@ inline Descriptor open_descriptor(const std::filesystem::path& path, Opening ope
 #endif
 }
 
-/// Locks a folder until the result is closed or the process ends. If it is locked already, the result is not open and
-/// errno is EWOULDBLOCK. A file system without locks locks nothing.
+/// Locks a folder until the result is closed or the process ends. If the folder is already locked, the result is not
+/// open and errno is EWOULDBLOCK; if it cannot be opened, errno has the reason. On a file system without locks, the
+/// result is open and nothing is locked.
 inline Descriptor lock_descriptor(const std::filesystem::path& folder) {
 #if defined(_WIN32)
-  int number = -1;  // of a file that nobody else may open, and that is removed when it is closed
+  int number = -1;  // A file that nobody else may open. Windows removes it when it is closed.
   ::_wsopen_s(&number, (folder / ".lock").c_str(), _O_RDWR | _O_CREAT | _O_TEMPORARY | _O_NOINHERIT, _SH_DENYRW,
               _S_IREAD | _S_IWRITE);
-  if (number < 0 && errno == EACCES) errno = EWOULDBLOCK;
+  constexpr unsigned long sharing_violation = 32;  // ERROR_SHARING_VIOLATION
+  if (number < 0 && ::GetLastError() == sharing_violation) errno = EWOULDBLOCK;
   return Descriptor(number);
 #else
   Descriptor descriptor = open_descriptor(folder, Opening::read_only);
