@@ -68,14 +68,16 @@ void add_seed(CLI::App* command, std::uint64_t& seed) {
       ->capture_default_str();
 }
 
-void add_layer_and_head(CLI::App* command, int& layer, int& head) {
-  command
-      ->add_option("--layer", layer,
-                   "decoder layer of a Transformer, from 1 (default: the one trained to align, or the last)")
-      ->check(whole_in(1, 10'000));
-  command
-      ->add_option("--head", head, "head of that layer, from 1 (default: the one trained to align, or the mean of all)")
-      ->check(whole_in(1, 10'000));
+/// Adds --layer and --head. user: the option that asks for attention, without which they would have no effect; or null.
+void add_layer_and_head(CLI::App* command, int& layer, int& head, CLI::Option* user = nullptr) {
+  CLI::Option* const of_layer = command->add_option(
+      "--layer", layer, "decoder layer of a Transformer, from 1 (default: the one trained to align, or the last)");
+  CLI::Option* const of_head = command->add_option(
+      "--head", head, "head of that layer, from 1 (default: the one trained to align, or the mean of all)");
+  for (CLI::Option* const option : {of_layer, of_head}) {
+    option->check(whole_in(1, 10'000));
+    if (user != nullptr) option->needs(user);
+  }
 }
 
 /// Adds the options of decoding, under CTranslate2's names.
@@ -257,7 +259,8 @@ int run_program(const std::vector<const char*>& words, ProgramRanks& ranks) {
   ReplayArguments replay_arguments;
   CLI::App* replay_command = app.add_subcommand("replay", "repeat one update of a run and show what it consisted of");
   add_replay_options(replay_command, replay_arguments);
-  add_layer_and_head(replay_command, replay_arguments.layer, replay_arguments.head);
+  add_layer_and_head(replay_command, replay_arguments.layer, replay_arguments.head,
+                     replay_command->get_option("--pair"));
   add_threads(replay_command, replay_arguments.threads);
 
   RunArguments run_arguments;
@@ -285,10 +288,11 @@ int run_program(const std::vector<const char*>& words, ProgramRanks& ranks) {
   evaluate_command
       ->add_option("--reference", evaluate_arguments.reference, "file of reference translations, one per line")
       ->required();
-  evaluate_command->add_option("--alignments", evaluate_arguments.alignments,
-                               "file of links between source and reference, one line per sentence (\"0-0 1-2\"): "
-                               "reports the alignment error rate of attention");
-  add_layer_and_head(evaluate_command, evaluate_arguments.layer, evaluate_arguments.head);
+  CLI::Option* const alignments =
+      evaluate_command->add_option("--alignments", evaluate_arguments.alignments,
+                                   "file of links between source and reference, one line per sentence (\"0-0 1-2\"): "
+                                   "reports the alignment error rate of attention");
+  add_layer_and_head(evaluate_command, evaluate_arguments.layer, evaluate_arguments.head, alignments);
   add_decoding(evaluate_command, evaluate_arguments.decoding);
   add_threads(evaluate_command, evaluate_arguments.threads);
 

@@ -175,6 +175,7 @@ def check_errors(server):
          "layer: is 3, expected a whole number from 0 to 2")
     says(server.post("/align", {"source": "a", "target": "a", "head": 5}), 400, "head: is 5")
     says(server.post("/align", {"source": "a", "target": "a", "reading": "x"}), 400, 'reading: is "x"')
+    says(server.post("/align", {"source": "a", "target": "a", "reading": "influence", "layer": 1}), 400, "layer: is 1")
     says(server.post("/align", {"source": "a " * 200, "target": "a", "reading": "influence"}), 413, "has 200 tokens")
 
     def http_says(status, *parts, method="POST", path="/translate", body="{}", **headers):

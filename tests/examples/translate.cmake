@@ -337,6 +337,9 @@ fails_with("this model has no attention.*every_step.*influence" align --model re
 foreach(option IN ITEMS layer head)
   fails_with("--${option}: needs --reading attention" align --model model --source a --target b --reading influence
              --${option} 1)
+  fails_with("--${option} requires --alignments" evaluate --model model --source source.txt --reference target.txt
+             --${option} 1)
+  fails_with("--${option} requires --pair" replay --model model --update 1 --${option} 1)
 endforeach()
 fails_with("--layer: is 2, a recurrent model has one" align --model fed --source a --target b --layer 2)
 fails_with("divide into two" train --pairs pairs.tsv --out new --model recurrent --width 33)
