@@ -8,7 +8,7 @@
 namespace ef = eigenformer;
 using ef::testing::random_matrix;
 
-TEST_CASE("recurrent layers have gradients: two layers, both ways, residual, initial states", "[layers]") {
+TEST_CASE("recurrent layers have gradients: two layers, both ways, residual, initial states", "[layers][long]") {
   const std::uint64_t seed = 631;
   CAPTURE(seed);
   ef::Rng rng(seed);

@@ -13,7 +13,7 @@ namespace ef = eigenformer;
 using ef::testing::copy_batch;
 using ef::testing::loss_of;
 
-TEST_CASE("gradients of every kind of recurrent seq2seq model", "[models]") {
+TEST_CASE("gradients of every kind of recurrent seq2seq model", "[models][long]") {
   const std::uint64_t seed = 651;
   CAPTURE(seed);
   ef::Rng rng(seed);

@@ -53,7 +53,7 @@ TEST_CASE("gradients of the whole tiny Transformer", "[models][long]") {
   CHECK(result.max_error <= 1e-6);
 }
 
-TEST_CASE("gradients of a Transformer with every kind of position", "[models]") {
+TEST_CASE("gradients of a Transformer with every kind of position", "[models][long]") {
   const std::uint64_t seed = 66;
   const ef::PositionEncoding positions = GENERATE(from_range(ef::position_encodings));
   CAPTURE(seed, ef::to_string(positions));

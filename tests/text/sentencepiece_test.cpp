@@ -263,7 +263,7 @@ TEST_CASE("unigram models draw each split in proportion to its probability to th
   }
 }
 
-TEST_CASE("BPE models skip joins as SentencePiece does", "[text]") {
+TEST_CASE("BPE models skip joins as SentencePiece does", "[text][long]") {
   const std::uint64_t seed = 20261132;
   for (const Subwords& model : kinds_of_models(simple_lines(5), 300)) {
     if (model->type() != SubwordType::bpe) continue;
