@@ -23,7 +23,7 @@ TEST_CASE("accuracy counts the rows that have a label", "[examples]") {
   CHECK(questions::accuracy(logits, {no_label, no_label, no_label, no_label}) == 0);
 }
 
-TEST_CASE("a sequence model learns to say the token before, the same way each time", "[examples]") {
+TEST_CASE("a sequence model learns to say the token before, the same way each time", "[examples][long]") {
   const auto learn = [] {
     ef::Rng rng(5);
     questions::SequenceModel model({.vocabulary_size = 4, .classes = 4, .layers = 1}, rng);

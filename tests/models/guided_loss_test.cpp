@@ -96,7 +96,7 @@ void check_guided_gradients(Model& model, const ef::TranslationBatch& batch) {
 
 }  // namespace
 
-TEST_CASE("the guided loss of a Transformer adds one head's alignment loss", "[models]") {
+TEST_CASE("the guided loss of a Transformer adds one head's alignment loss", "[models][long]") {
   const std::uint64_t seed = 781;
   const int variant = GENERATE(0, 1, 2, 3);
   CAPTURE(seed, variant);

@@ -165,7 +165,7 @@ TEST_CASE("a Transformer's blocks may be without residual connections", "[models
   for (const auto& layer : model.decoder.layers) CHECK(layer.residual.enabled == options.layer.residual);
 }
 
-TEST_CASE("a Transformer learns one batch by heart", "[models]") {
+TEST_CASE("a Transformer learns one batch by heart", "[models][long]") {
   const std::uint64_t seed = 62;
   CAPTURE(seed);
   ef::Rng rng(seed);
