@@ -116,8 +116,9 @@ AlignRequest align_request(const std::string& body) {
   request.influence = reading == "influence";
   if (!request.influence && reading != "attention")
     Fields::refuse("reading", reading, "\"attention\" or \"influence\"");
+  if (!request.influence) return request;
   for (const auto& [name, number] : {std::pair("layer", request.layer), std::pair("head", request.head)})
-    if (request.influence && number != 0) Fields::refuse(name, number, "0 or none for the reading \"influence\"");
+    if (number != 0) Fields::refuse(name, number, "0 or none for the reading \"influence\"");
   return request;
 }
 

@@ -44,9 +44,9 @@ Tensor<Scalar> multiply_matrices(const TensorView<const Scalar>& a, const Tensor
     // of the largest rank is computed slice by slice.
     if (shape.rank() == Sizes::max_rank) {
       Tensor<Scalar> y = Tensor<Scalar>::uninitialized(shape);
+      const TensorView<const Scalar> left = a.expand(shape_a), right = b.expand(shape_b);
       for (Index i = 0; i < shape[0]; ++i)
-        multiply_matrices<Scalar>(a.expand(shape_a).select(0, i), b.expand(shape_b).select(0, i), options)
-            .copy_to(y.select(0, i));
+        multiply_matrices<Scalar>(left.select(0, i), right.select(0, i), options).copy_to(y.select(0, i));
       return y;
     }
     return sum(a.unsqueeze(-1) * b.unsqueeze(-3), -2).template cast<Scalar>();
