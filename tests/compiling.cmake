@@ -164,7 +164,8 @@ endif()
 
 include(CheckCXXSourceCompiles)
 set(CMAKE_REQUIRED_FLAGS "-m32 -msse2")
-check_cxx_source_compiles("#include <vector>\nint main() { return 0; }" eigenformer_compiles_32_bit)
+check_cxx_source_compiles("#include <cerrno>\n#include <thread>\n#include <vector>\nint main() { return 0; }"
+                          eigenformer_compiles_32_bit) # with only a part of g++-multilib, <cerrno> is missing
 unset(CMAKE_REQUIRED_FLAGS)
 if(eigenformer_compiles_32_bit)
   add_headers_test(32_bit ${all_headers} "-m32 -msse2")
