@@ -22,18 +22,15 @@ concept DecodingStep = requires(Step& step, std::span<const Index> parents, std:
 
 namespace detail {
 
-template <class Step>
-using LogitsScalar = typename std::remove_cvref_t<decltype(std::declval<Step&>()(std::span<const Index>(),
-                                                                                 std::span<const Token>()))>::Scalar;
-
 /// Decodes the sentences of a step function. where: begins error messages.
 template <class Step>
 std::vector<std::vector<Hypothesis>> search_step(Step& step, Index sentences, const DecodingOptions& options,
                                                  const char* where) {
   const std::vector<SentencePlan> plans = plan_sentences(sentences, {}, options, where);
   std::vector<std::vector<Hypothesis>> results(plans.size());
-  BatchSearch<LogitsScalar<Step>> search(options, where, results);
-  search.run(step, plans, [](Index) { return std::span<const SentencePlan>(); });
+  StepReference any_step(step);
+  BatchSearch<typename StepReference<Step>::Scalar> search(options, where, results);
+  search.run(any_step, plans, [](Index) { return std::span<const SentencePlan>(); });
   return results;
 }
 
@@ -66,7 +63,7 @@ requires DecodingStep<std::invoke_result_t<MakeStep&, const Tokens&>> std::vecto
   using Step = std::remove_cvref_t<std::invoke_result_t<MakeStep&, const Tokens&>>;
   detail::SourceQueue queue(sources, options, "beam_search");
   std::vector<std::vector<Hypothesis>> results(static_cast<std::size_t>(sources.sequences()));
-  detail::BatchSearch<detail::LogitsScalar<Step>> search(options, "beam_search", results);
+  detail::BatchSearch<typename detail::StepReference<Step>::Scalar> search(options, "beam_search", results);
   constexpr bool can_add = requires(Step & step) {
     step.add(sources);
   };
@@ -84,7 +81,8 @@ requires DecodingStep<std::invoke_result_t<MakeStep&, const Tokens&>> std::vecto
         }
     };
     add(first.subspan(begin.size()));
-    search.run(step, first, [&](Index active) {
+    detail::StepReference any_step(step);
+    search.run(any_step, first, [&](Index active) {
       const std::span<const detail::SentencePlan> added =
           can_add ? queue.take(active) : std::span<const detail::SentencePlan>();
       add(added);

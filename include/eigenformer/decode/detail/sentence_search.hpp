@@ -69,11 +69,10 @@ class SentenceSearch {
 
   /// Stores the weights with which a running hypothesis attends to the source in this step. Call it for all running
   /// hypotheses in order, before one of the `advance` functions. first: whether this is the first hypothesis.
-  template <class Derived>
-  void add_alignment(const Eigen::DenseBase<Derived>& weights, bool first) {
+  void add_alignment(std::span<const float> weights, bool first) {
     if (first) step_alignments_ = alignments_.size();
-    source_tokens_ = weights.size();
-    for (Index j = 0; j < weights.size(); ++j) alignments_.push_back(static_cast<float>(weights.derived()(j)));
+    source_tokens_ = static_cast<Index>(weights.size());
+    alignments_.insert(alignments_.end(), weights.begin(), weights.end());
   }
 
   /// Appends a token of the prefix to the only running hypothesis.
