@@ -44,6 +44,49 @@ TEST_CASE("for_each_parameter names every parameter once and in order", "[autogr
   REQUIRE(ef::parameter_count(std::as_const(tree)) == 3 * 6 + 2 + 1);
 }
 
+namespace {
+
+template <class Scalar>
+struct Layer {
+  ef::Parameter<Scalar> weight{2, 3};
+  static void visit(auto& self, auto&& visitor) { visitor("weight", self.weight); }
+};
+template <class Scalar>
+struct Stack {
+  std::vector<Layer<Scalar>> layers{Layer<Scalar>{}, Layer<Scalar>{}};
+  static void visit(auto& self, auto&& visitor) { visitor("layers", self.layers); }
+};
+
+std::string visited;
+void note(const std::string& name, const ef::Parameter<float>& parameter) {
+  visited += name + ' ' + std::to_string(parameter.size()) + ';';
+}
+
+}  // namespace
+
+TEST_CASE("class templates and variants of them take any kind of function", "[autograd]") {
+  Stack<float> stack;
+  const std::string expected = "layers.0.weight 6;layers.1.weight 6;";
+  const auto visited_by = [&](auto& model, auto&& function) {
+    visited.clear();
+    ef::for_each_parameter(model, function);
+    return visited;
+  };
+  const auto generic = [](const std::string& name, const auto& parameter) { note(name, parameter); };
+  std::variant<Layer<float>, Stack<float>> either = stack;
+  CHECK(visited_by(stack, note) == expected);
+  CHECK(visited_by(std::as_const(stack), note) == expected);
+  CHECK(visited_by(std::as_const(stack), generic) == expected);
+  CHECK(visited_by(either, note) == expected);
+  CHECK(visited_by(std::as_const(either), generic) == expected);
+  CHECK(visited_by(stack, [](const std::string& name, ef::Parameter<float>& parameter) {
+          note(name, parameter);
+          parameter.value.setConstant(3);
+        }) == expected);
+  CHECK(stack.layers[1].weight.value(1, 2) == 3);
+  CHECK(ef::parameter_count(Stack<double>()) == 12);
+}
+
 TEST_CASE("a parameter alone has no name", "[autograd]") {
   const ef::Parameter<double> parameter(2, 2);
   ef::for_each_parameter(parameter, [](const std::string& name, const auto& p) {

@@ -1,6 +1,7 @@
 // The parameters of layers, and a way to visit them by name.
 #pragma once
 
+#include <concepts>
 #include <functional>
 #include <string>
 #include <type_traits>
@@ -9,6 +10,7 @@
 #include <vector>
 
 #include "eigenformer/core/check.hpp"
+#include "eigenformer/core/function_ref.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
@@ -45,6 +47,14 @@ struct IsVector : std::false_type {};
 template <class T>
 struct IsVector<std::vector<T>> : std::true_type {};
 
+/// The Scalar of Model<Scalar>, or of a variant of such models, if it is a floating-point type; else void.
+template <class Model>
+struct ScalarOfModel : std::type_identity<void> {};
+template <template <class> class Model, std::floating_point Scalar>
+struct ScalarOfModel<Model<Scalar>> : std::type_identity<Scalar> {};
+template <template <class> class... Models, std::floating_point Scalar>
+struct ScalarOfModel<std::variant<Models<Scalar>...>> : std::type_identity<Scalar> {};
+
 /// Returns the dotted name of a child. This and visit_part are not inlined: otherwise their string code would be
 /// repeated for every child of every struct.
 EIGEN_DONT_INLINE inline std::string child_name(const std::string& name, const std::string& child) {
@@ -74,11 +84,18 @@ EIGEN_DONT_INLINE void visit_part(const std::string& name, Part& part, Function&
 ///
 ///   static void visit(auto& self, auto&& visitor) { visitor("weight", self.weight); visitor("norm", self.norm); }
 ///
-/// Members may be Parameters, structs with such a function, and vectors and variants of these.
+/// Members may be Parameters, structs with such a function, and vectors and variants of these. In a model Model<Scalar>
+/// with Scalar float or double, and in a variant of such models, all parameters must be of type Parameter<Scalar>.
 template <class Model, class Function>
 void for_each_parameter(Model& model, Function&& function) {
-  // Wrap lambdas in std::function, so that all functions with one signature share one instantiation per model.
-  if constexpr (requires { &std::remove_cvref_t<Function>::operator(); }) {
+  // If the scalar type is known, all functions are passed as one type, so visit_part is compiled once for each class.
+  using Scalar = typename detail::ScalarOfModel<std::remove_const_t<Model>>::type;
+  if constexpr (!std::is_void_v<Scalar>) {
+    using Visited = std::conditional_t<std::is_const_v<Model>, const Parameter<Scalar>, Parameter<Scalar>>;
+    const auto call = [&](const std::string& name, Visited& parameter) { function(name, parameter); };
+    const FunctionRef<void(const std::string&, Visited&)> visitor(call);
+    detail::visit_part(std::string(), model, visitor);
+  } else if constexpr (requires { &std::remove_cvref_t<Function>::operator(); }) {
     const decltype(std::function(function)) visitor = std::ref(function);
     detail::visit_part(std::string(), model, visitor);
   } else {

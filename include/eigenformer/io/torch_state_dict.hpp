@@ -84,23 +84,28 @@ inline bool fits_torch_shape(const std::vector<Index>& given, const std::vector<
          (given.size() == 1 && expected.size() == 2 && expected[0] == 1 && given[0] == expected[1]);
 }
 
+/// The name and the shape of a tensor that a layer expects.
+struct ExpectedTensor {
+  std::string name;
+  std::vector<Index> shape;
+};
+
 /// Throws one error if tensors are missing, unknown or of another shape. Lists the first ten, and counts the others.
-template <class Model>
-void check_torch_state_dict(const SafetensorsFile& file, const Model& model, const std::string& prefix) {
+inline void check_torch_state_dict(const SafetensorsFile& file, const std::vector<ExpectedTensor>& expected,
+                                   const std::string& prefix) {
   constexpr std::size_t max_listed = 10;
   std::vector<std::string> problems;
-  std::set<std::string> expected;
-  for_each_torch_tensor(model, prefix, [&](const auto& tensor) {
-    expected.insert(tensor.name);
-    const std::string shape = dimensions_text(tensor.shape);
-    if (!file.contains(tensor.name))
-      problems.push_back('"' + tensor.name + "\" is missing, expected " + shape);
-    else if (!fits_torch_shape(file.shape(tensor.name), tensor.shape))
-      problems.push_back('"' + tensor.name + "\" is " + dimensions_text(file.shape(tensor.name)) + ", expected " +
-                         shape + torch_shape_reason(file.shape(tensor.name), tensor.shape));
-  });
+  std::set<std::string> names;
+  for (const auto& [name, shape] : expected) {
+    names.insert(name);
+    if (!file.contains(name))
+      problems.push_back('"' + name + "\" is missing, expected " + dimensions_text(shape));
+    else if (!fits_torch_shape(file.shape(name), shape))
+      problems.push_back('"' + name + "\" is " + dimensions_text(file.shape(name)) + ", expected " +
+                         dimensions_text(shape) + torch_shape_reason(file.shape(name), shape));
+  }
   for (const std::string& name : file.names())
-    if (name.starts_with(prefix) && !expected.contains(name))
+    if (name.starts_with(prefix) && !names.contains(name))
       problems.push_back('"' + name + "\" is " + dimensions_text(file.shape(name)) + ", expected no such tensor" +
                          torch_reason(name));
   if (problems.empty()) return;
@@ -155,7 +160,11 @@ void write_torch_state_dict(const std::filesystem::path& path, const Model& mode
 /// head_width, qk_norm or relative positions, or the cell gru_reset_first.
 template <class Model>
 void load_torch_state_dict(const SafetensorsFile& file, Model& model, const std::string& prefix = "") {
-  detail::check_torch_state_dict(file, model, prefix);
+  std::vector<detail::ExpectedTensor> expected;
+  detail::for_each_torch_tensor(std::as_const(model), prefix, [&](const auto& tensor) {
+    expected.push_back({tensor.name, tensor.shape});
+  });
+  detail::check_torch_state_dict(file, expected, prefix);
   detail::for_each_torch_tensor(model, prefix, [&]<class P>(const detail::TorchTensor<P>& tensor) {
     using Scalar = typename decltype(P::value)::Scalar;
     detail::set_torch_numbers<Scalar>(tensor, detail::torch_numbers<Scalar>(file, tensor.name));

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "eigenformer/autograd/parameter.hpp"
+#include "eigenformer/core/function_ref.hpp"
 #include "eigenformer/layers/convolution.hpp"
 #include "eigenformer/layers/multi_head_attention.hpp"
 #include "eigenformer/layers/norms.hpp"
@@ -122,10 +123,18 @@ void visit_torch_part(const std::string& name, Part& part, const Function& funct
 /// may be const. Throws if PyTorch has no such layer.
 template <class Model, class Function>
 void for_each_torch_tensor(Model& model, const std::string& prefix, const Function& function) {
-  visit_torch_part(std::string(), model, [&](auto tensor) {
+  const auto visitor = [&](auto tensor) {
     tensor.name = prefix + tensor.name;
     function(tensor);
-  });
+  };
+  // As in for_each_parameter: if the scalar type is known, all functions are passed as one type.
+  using Scalar = typename ScalarOfModel<std::remove_const_t<Model>>::type;
+  if constexpr (!std::is_void_v<Scalar>) {
+    using P = std::conditional_t<std::is_const_v<Model>, const Parameter<Scalar>, Parameter<Scalar>>;
+    visit_torch_part(std::string(), model, FunctionRef<void(const TorchTensor<P>&)>(visitor));
+  } else {
+    visit_torch_part(std::string(), model, visitor);
+  }
 }
 
 /// Writes a tensor's numbers, in the state dict's order, into the parameters. There must be as many as the parameters
