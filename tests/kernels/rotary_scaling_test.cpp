@@ -291,6 +291,12 @@ TEST_CASE("a rotary scaling that is out of range is named", "[kernels]") {
         "RotaryScaling: beta_slow is -1 with rope_type yarn, expected more than 0");
   CHECK(message({.rope_type = RopeType::yarn, .original_max_position_embeddings = 8, .attention_factor = -1}) ==
         "RotaryScaling: attention_factor is -1 with rope_type yarn, expected a finite number, 0 or more");
+  CHECK(
+      message({.rope_type = RopeType::yarn, .factor = 2, .original_max_position_embeddings = 8, .mscale = infinity}) ==
+      "RotaryScaling: mscale is inf with rope_type yarn, expected 0 or more, with a finite mscale * ln(factor)");
+  CHECK(message({.rope_type = RopeType::yarn, .original_max_position_embeddings = 8, .mscale_all_dim = -1}) ==
+        "RotaryScaling: mscale_all_dim is -1 with rope_type yarn, expected 0 or more, with a finite mscale_all_dim * "
+        "ln(factor)");
   CHECK(message({.rope_type = RopeType::dynamic, .factor = 2}) ==
         "RotaryScaling: original_max_position_embeddings is 0 with rope_type dynamic, expected 1 or more");
   CHECK(message({.rope_type = RopeType::dynamic, .original_max_position_embeddings = 8, .sequence_length = -1}) ==

@@ -107,7 +107,11 @@ struct RandomEinsum {
       labels.push_back(own);
       equation += (k == 0 ? "" : ",") + spaces() + text;
       Sizes shape;
-      for (const char label : own) shape.push_back(rng.randint(8) == 0 ? 1 : size_of.at(label));
+      std::map<char, Index> own_size;  // one for each label, since a diagonal does not broadcast
+      for (const char label : own) {
+        const Index size = rng.randint(8) == 0 ? 1 : size_of.at(label);
+        shape.push_back(own_size.emplace(label, size).first->second);
+      }
       operands.push_back(std::make_unique<GuardedView<Scalar>>(shape, rng));
       views.push_back(operands.back()->constant());
     }
@@ -305,7 +309,12 @@ TEST_CASE("equations that do not fit", "[tensors]") {
   CHECK(message_of([&] { einsum("i...,j->i", v, x); }) == "einsum: \"i...,j->i\": \"j\" for a tensor of rank 2");
   CHECK(message_of([&] { einsum("ijk...->i", x); }) == "einsum: \"ijk...->i\": \"ijk...\" for a tensor of rank 2");
   CHECK(message_of([&] { einsum("ij,ik->jk", x, y); }) == "einsum: \"ij,ik->jk\": one label has sizes 2 and 3");
-  CHECK(message_of([&] { einsum("ii->i", x); }) == "einsum: \"ii->i\": one label has sizes 2 and 3");
+  CHECK(message_of([&] { einsum("ii->i", x); }) ==
+        "einsum: \"ii->i\": one label has sizes 2 and 3 in one operand, expected equal sizes");
+  CHECK(message_of([&] { einsum("ii->i", x.slice(0, {.end = 1})); }) ==
+        "einsum: \"ii->i\": one label has sizes 1 and 3 in one operand, expected equal sizes");
+  CHECK(message_of([&] { einsum("ii->", x.slice(1, {.end = 1})); }) ==
+        "einsum: \"ii->\": one label has sizes 2 and 1 in one operand, expected equal sizes");
   CHECK(message_of([&] { einsum("ij->ii", x); }) == "einsum: \"ij->ii\": the result names a label twice");
   CHECK(message_of([&] { einsum("ij->k", x); }) == "einsum: \"ij->k\": the result has a label that no operand has");
   CHECK(message_of([&] { einsum("i1->i", x); }) == "einsum: \"i1->i\": '1' is not a letter");

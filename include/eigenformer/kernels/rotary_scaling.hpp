@@ -54,8 +54,8 @@ struct RotaryScaling {
   double beta_slow = 1;                        // yarn: pairs that turn less often than this in training are scaled
   bool truncate = true;                        // yarn: round the pair indices where interpolation begins and ends
   double attention_factor = 0;                 // yarn, longrope: see rotary_attention_factor; 0: the default
-  double mscale = 0;                           // yarn: see rotary_attention_factor
-  double mscale_all_dim = 0;                   // yarn: see rotary_attention_factor
+  double mscale = 0;                           // yarn: 0 or more; see rotary_attention_factor
+  double mscale_all_dim = 0;                   // yarn: 0 or more; see rotary_attention_factor
   Index sequence_length = 0;                   // dynamic, longrope: longest sequence; 0: factor * length in training
   std::vector<double> short_factor{};          // longrope: the pairs' divisors up to the length in training
   std::vector<double> long_factor{};           // longrope: the pairs' divisors for a longer sequence_length
@@ -90,6 +90,12 @@ inline void check_rotary_scaling(const RotaryScaling& scaling) {
     fail_if(!(scaling.beta_slow > 0), "beta_slow", scaling.beta_slow, "more than 0");
     fail_if(!(scaling.beta_fast >= scaling.beta_slow && std::isfinite(scaling.beta_fast)), "beta_fast",
             scaling.beta_fast, "a finite number, beta_slow or more");
+    const auto is_usable = [&](double mscale) {
+      return mscale >= 0 && std::isfinite(mscale * std::log(scaling.factor));
+    };
+    fail_if(!is_usable(scaling.mscale), "mscale", scaling.mscale, "0 or more, with a finite mscale * ln(factor)");
+    fail_if(!is_usable(scaling.mscale_all_dim), "mscale_all_dim", scaling.mscale_all_dim,
+            "0 or more, with a finite mscale_all_dim * ln(factor)");
   }
   if (type == RopeType::yarn || type == RopeType::longrope)
     fail_if(!(scaling.attention_factor >= 0 && std::isfinite(scaling.attention_factor)), "attention_factor",

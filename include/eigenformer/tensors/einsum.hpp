@@ -4,9 +4,9 @@
 //   Tensor<float> heads = einsum("btd,hde->bhte", x, weight);
 //   float trace = einsum("ii->", a).item();
 //
-// The meaning is NumPy's and PyTorch's: letters name dimensions, a letter twice in one operand takes the diagonal,
-// "..." stands for any dimensions, which broadcast. Without "->" the result has the dimensions of "...", and then the
-// letters that occur once, in alphabetical order.
+// The meaning is NumPy's and PyTorch's: letters name dimensions, a letter twice in one operand takes the diagonal
+// of two dimensions of equal size, "..." stands for any dimensions, which broadcast. Without "->" the result has the
+// dimensions of "...", and then the letters that occur once, in alphabetical order.
 #pragma once
 
 #include "eigenformer/tensors/detail/einsum_plan.hpp"

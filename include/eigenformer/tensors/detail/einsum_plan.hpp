@@ -96,6 +96,10 @@ inline EinsumEquation parse_einsum(std::string_view equation, const std::vector<
       const Index label = parsed.operands[k][d];
       Index& size = parsed.size_of[static_cast<std::size_t>(label)];
       int& seen = count[static_cast<std::size_t>(label)];
+      for (int before = 0; before < d; ++before)  // a diagonal does not broadcast
+        check(parsed.operands[k][before] != label || shapes[k][before] == shapes[k][d], "einsum: \"", equation,
+              "\": one label has sizes ", shapes[k][before], " and ", shapes[k][d],
+              " in one operand, expected equal sizes");
       check(seen == 0 || size == shapes[k][d] || size == 1 || shapes[k][d] == 1, "einsum: \"", equation,
             "\": one label has sizes ", size, " and ", shapes[k][d]);
       size = seen++ == 0 || size == 1 ? shapes[k][d] : size;
