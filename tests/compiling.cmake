@@ -165,7 +165,7 @@ endif()
 include(CheckCXXSourceCompiles)
 set(CMAKE_REQUIRED_FLAGS "-m32 -msse2")
 check_cxx_source_compiles("#include <cerrno>\n#include <thread>\n#include <vector>\nint main() { return 0; }"
-                          eigenformer_compiles_32_bit) # with only a part of g++-multilib, <cerrno> is missing
+                          eigenformer_compiles_32_bit) # <cerrno> is missing if g++-multilib is only partly installed
 unset(CMAKE_REQUIRED_FLAGS)
 if(eigenformer_compiles_32_bit)
   add_headers_test(32_bit ${all_headers} "-m32 -msse2")
