@@ -2,6 +2,7 @@
 // and what was given.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -38,71 +39,92 @@ Shape shape(const Eigen::EigenBase<Derived>& matrix) {
 namespace detail {
 
 /// A part of a message: a text, a number, a Shape or a list of sizes. All parts have one type, so that the many
-/// messages of the library share one formatting function instead of each instantiating its own.
+/// messages of the library share one formatting function instead of each instantiating its own. A part refers to
+/// its text, Shape or sizes, which must outlive it.
 class MessagePart {
  public:
-  MessagePart(std::string_view text) : kind_(Kind::text), text_(text) {}
+  MessagePart(std::string_view text) : kind_(Kind::text), size_(text.size()) { value_.text = text.data(); }
   MessagePart(const char* text) : MessagePart(std::string_view(text)) {}
-  MessagePart(const std::string& text) : MessagePart(std::string_view(text)) {}
-  MessagePart(const char& character) : MessagePart(std::string_view(&character, 1)) {}
-  MessagePart(const Shape& shape) : kind_(Kind::sizes), shape_{shape.rows, shape.cols}, sizes_(shape_) {}
-  MessagePart(std::span<const Index> sizes) : kind_(Kind::sizes), sizes_(sizes) {}
-  MessagePart(const MessagePart&) = delete;  // sizes_ may point into the object itself
-  MessagePart& operator=(const MessagePart&) = delete;
-  template <class Number, std::enable_if_t<std::is_arithmetic_v<Number>, int> = 0>
-  MessagePart(Number number) : kind_(kind_of<Number>()) {
-    if constexpr (std::is_floating_point_v<Number>)
-      real_ = static_cast<double>(number);
-    else
-      whole_ = static_cast<std::int64_t>(number);
-  }
+  MessagePart(const Shape& shape) : kind_(Kind::shape) { value_.shape = &shape; }
+  MessagePart(std::span<const Index> sizes) : kind_(Kind::sizes), size_(sizes.size()) { value_.sizes = sizes.data(); }
+  MessagePart(std::int64_t number) : kind_(Kind::whole) { value_.whole = number; }
+  MessagePart(std::uint64_t number) : kind_(Kind::unsigned_whole) { value_.unsigned_whole = number; }
+  MessagePart(double number) : kind_(Kind::real) { value_.real = number; }
 
   EIGENFORMER_COLD void append_to(std::string& message) const {
     switch (kind_) {
       case Kind::text:
-        message += text_;
+        message.append(value_.text, size_);
+        break;
+      case Kind::shape:
+        append_sizes(std::array{value_.shape->rows, value_.shape->cols}, message);
         break;
       case Kind::sizes:
-        for (std::size_t i = 0; i < sizes_.size(); ++i) {
-          message += i == 0 ? "[" : " x ";
-          append(sizes_[i], message);
-        }
-        message += sizes_.empty() ? "[]" : "]";
+        append_sizes({value_.sizes, size_}, message);
         break;
       case Kind::whole:
-        append(whole_, message);
+        message += std::to_string(value_.whole);
         break;
       case Kind::unsigned_whole:
-        message += std::to_string(static_cast<std::uint64_t>(whole_));
+        message += std::to_string(value_.unsigned_whole);
         break;
       case Kind::real:
-        append_real(real_, message);
+        append_real(value_.real, message);
         break;
     }
   }
 
  private:
-  enum class Kind { text, sizes, whole, unsigned_whole, real };
-  EIGENFORMER_COLD static void append(std::int64_t number, std::string& message) { message += std::to_string(number); }
+  enum class Kind : unsigned char { text, shape, sizes, whole, unsigned_whole, real };
+  EIGENFORMER_COLD static void append_sizes(std::span<const Index> sizes, std::string& message) {
+    message += "[";
+    for (std::size_t i = 0; i < sizes.size(); ++i) {
+      if (i > 0) message += " x ";
+      message += std::to_string(sizes[i]);
+    }
+    message += "]";
+  }
   // Six digits, not six decimals: std::to_string would print 1e-9 as 0.
   EIGENFORMER_COLD static void append_real(double number, std::string& message) {
     char digits[32];
     std::snprintf(digits, sizeof(digits), "%g", number);
     message += digits;
   }
-  template <class Number>
-  static constexpr Kind kind_of() {
-    if (std::is_floating_point_v<Number>) return Kind::real;
-    return std::is_unsigned_v<Number> ? Kind::unsigned_whole : Kind::whole;
-  }
 
   Kind kind_;
-  std::string_view text_{};
-  Index shape_[2]{};
-  std::span<const Index> sizes_{};
-  std::int64_t whole_ = 0;
-  double real_ = 0;
+  std::size_t size_ = 0;  // of texts and sizes
+  union {
+    const char* text;
+    const Shape* shape;
+    const Index* sizes;
+    std::int64_t whole;
+    std::uint64_t unsigned_whole;
+    double real;
+  } value_;
 };
+
+/// Converts an argument of `fail` to one of the few types that MessagePart takes. Strings and integers of all types
+/// become a few types, so most errors share one instance of fail_with_arguments. Texts and Sizes are referred to, not
+/// copied.
+template <class Part>
+auto message_argument(const Part& part) {
+  if constexpr (std::is_same_v<Part, char>)
+    return std::string_view(&part, 1);
+  else if constexpr (std::is_floating_point_v<Part>)
+    return static_cast<double>(part);
+  else if constexpr (std::is_unsigned_v<Part>)
+    return std::uint64_t{part};
+  else if constexpr (std::is_arithmetic_v<Part>)
+    return std::int64_t{part};
+  else if constexpr (std::is_same_v<Part, Shape>)
+    return part;
+  else if constexpr (std::is_convertible_v<const Part&, const char*>)
+    return static_cast<const char*>(part);
+  else if constexpr (std::is_convertible_v<const Part&, std::string_view>)
+    return std::string_view(part);
+  else
+    return std::span<const Index>(part);
+}
 
 /// Prints the message and aborts. EIGENFORMER_THROW calls it in builds without exceptions.
 [[noreturn]] EIGENFORMER_COLD inline void abort_with(const Error& error) {
@@ -117,12 +139,17 @@ class MessagePart {
   EIGENFORMER_THROW(Error(message));
 }
 
+template <class... Arguments>
+[[noreturn]] EIGENFORMER_COLD void fail_with_arguments(Arguments... arguments) {
+  fail_with({MessagePart(arguments)...});
+}
+
 }  // namespace detail
 
 /// Throws an Error. Its message is the concatenation of the parts: texts, numbers, Shapes and Sizes.
 template <class... Parts>
-[[noreturn]] EIGENFORMER_COLD void fail(const Parts&... parts) {
-  detail::fail_with({detail::MessagePart(parts)...});
+[[noreturn]] void fail(const Parts&... parts) {
+  detail::fail_with_arguments(detail::message_argument(parts)...);
 }
 
 /// Throws an Error unless `condition` holds. The message is built only on failure:

@@ -2,7 +2,9 @@
 // or tensors.
 #pragma once
 
+#include "eigenformer/core/detail/compiled.hpp"
 #include "eigenformer/core/detail/readable.hpp"
+#include "eigenformer/core/function_ref.hpp"
 #include "eigenformer/kernels/detail/attention/arguments.hpp"
 #include "eigenformer/kernels/detail/attention/attend_16_bit.hpp"
 #include "eigenformer/kernels/detail/attention/operands.hpp"
@@ -29,10 +31,15 @@ struct AttentionOutputs {
 
 namespace detail {
 
+/// Refers to a function that runs attention's kernel with a score. A function that takes it instead of the score is
+/// compiled once for all scores.
+template <class Scalar, class Stored>
+using AttendRef = FunctionRef<void(const AttentionLayout&, const AttentionRows<Scalar, Stored>&)>;
+
 /// Computes attention into `to`, whose log_sum_exp may be null.
-template <class Scalar, class Stored, Score S>
-void attend_operands(const AttentionInputs<Scalar, Stored>& given, const S& score, const AttentionOptions& options,
-                     const AttentionOutputs<Scalar>& to) {
+template <class Scalar, class Stored>
+void attend_operands(const AttentionInputs<Scalar, Stored>& given, const AttentionOptions& options,
+                     const AttentionOutputs<Scalar>& to, AttendRef<Scalar, Stored> attends) {
   const AttentionInputs<Scalar, Stored> in{by_heads(given.q, options), by_heads(given.k, options),
                                            by_heads(given.v, options)};
   const AttentionLayout layout = operands_layout(in.q.shape(), in.k.shape(), in.v.shape(), options);
@@ -48,9 +55,22 @@ void attend_operands(const AttentionInputs<Scalar, Stored>& given, const S& scor
   using Sum = ComputeType<Scalar>;
   const OperandRows<Sum> sums(asked ? as_operand(to.log_sum_exp) : TensorView<Sum>(nullptr, {0, 0}), layout.heads,
                               layout.query_rows);
-  attend(layout, AttentionRows<Scalar, Stored>{q.rows(), k.rows(), v.rows(), out_rows.rows(), sums.rows()}, score,
-         options);
+  attends(layout, {q.rows(), k.rows(), v.rows(), out_rows.rows(), sums.rows()});
   out.finish();
+}
+EIGENFORMER_FLOAT(void attend_operands(const AttentionInputs<float>&, const AttentionOptions&,
+                                       const AttentionOutputs<float>&, AttendRef<float, float>));
+EIGENFORMER_DOUBLE(void attend_operands(const AttentionInputs<double>&, const AttentionOptions&,
+                                        const AttentionOutputs<double>&, AttendRef<double, double>));
+
+/// Computes attention with a score into `to`, whose log_sum_exp may be null.
+template <class Scalar, class Stored, Score S>
+void attend_operands(const AttentionInputs<Scalar, Stored>& given, const S& score, const AttentionOptions& options,
+                     const AttentionOutputs<Scalar>& to) {
+  attend_operands<Scalar, Stored>(given, options, to,
+                                  [&](const AttentionLayout& layout, const AttentionRows<Scalar, Stored>& rows) {
+                                    attend(layout, rows, score, options);
+                                  });
 }
 
 }  // namespace detail
@@ -69,9 +89,10 @@ void attention_forward(const AttentionInputs<Scalar, Stored>& in, const S& score
 
 namespace detail {
 
-template <class Q, class K, class V, Score S>
-auto attention_of(const Eigen::MatrixBase<Q>& q, const Eigen::MatrixBase<K>& k, const Eigen::MatrixBase<V>& v,
-                  const S& score, const AttentionOptions& options) {
+template <class Q, class K, class V>
+Matrix<typename Q::Scalar> attention_of(
+    const Eigen::MatrixBase<Q>& q, const Eigen::MatrixBase<K>& k, const Eigen::MatrixBase<V>& v,
+    const AttentionOptions& options, std::type_identity_t<AttendRef<typename Q::Scalar, typename K::Scalar>> attends) {
   using Scalar = typename Q::Scalar;
   const AttentionLayout layout = attention_layout(shape(q), shape(k), shape(v), options);
   const Readable<Q> q_rows(q);
@@ -79,24 +100,24 @@ auto attention_of(const Eigen::MatrixBase<Q>& q, const Eigen::MatrixBase<K>& k, 
   const Readable<V> v_rows(v);
   Matrix<Scalar> out(q.rows(), layout.heads * layout.value_width);
   MatrixRef<Scalar> to(out);
-  const AttentionRows<Scalar, typename K::Scalar> rows{head_columns(q_rows.view(), layout.heads),
-                                                       head_columns(k_rows.view(), layout.key_heads),
-                                                       head_columns(v_rows.view(), layout.key_heads),
-                                                       head_columns(to, layout.heads),
-                                                       {}};
-  attend(layout, rows, score, options);
+  attends(layout, {head_columns(q_rows.view(), layout.heads),
+                   head_columns(k_rows.view(), layout.key_heads),
+                   head_columns(v_rows.view(), layout.key_heads),
+                   head_columns(to, layout.heads),
+                   {}});
   return out;
 }
 
-template <class Scalar, class Stored, Score S>
-auto attention_of(const TensorView<const Scalar>& q, const TensorView<const Stored>& k,
-                  const TensorView<const Stored>& v, const S& score, const AttentionOptions& options) {
+template <class Scalar, class Stored>
+Tensor<Scalar> attention_of(const TensorView<const Scalar>& q, const TensorView<const Stored>& k,
+                            const TensorView<const Stored>& v, const AttentionOptions& options,
+                            std::type_identity_t<AttendRef<Scalar, Stored>> attends) {
   check(q.rank() == 4 && v.rank() == 4, "attention: q is ", q.shape(), ", v is ", v.shape(),
         ", expected tensors of rank 4");
   Sizes shape = q.shape();
   shape[3] = v.shape()[3];
   Tensor<Scalar> out(shape);
-  attend_operands<Scalar, Stored>({q, k, v}, score, options, {out, {}});
+  attend_operands<Scalar, Stored>({q, k, v}, options, {out, {}}, attends);
   return out;
 }
 
@@ -126,7 +147,13 @@ requires(!std::is_arithmetic_v<Q>)  // attention<float>({}, ..) calls the overlo
   if constexpr (detail::are_operands<Q, K, V>()) {
     return detail::with_score_and_options<ComputeType<detail::OperandScalar<Q>>>(
         score, options, [&](const auto& checked, const AttentionOptions& given) {
-          return detail::attention_of(detail::operand(q), detail::operand(k), detail::operand(v), checked, given);
+          using Scalar = detail::OperandScalar<Q>;
+          using Stored = detail::OperandScalar<K>;
+          return detail::attention_of(
+              detail::operand(q), detail::operand(k), detail::operand(v), given,
+              [&](const detail::AttentionLayout& layout, const detail::AttentionRows<Scalar, Stored>& rows) {
+                detail::attend(layout, rows, checked, given);
+              });
         });
   } else {
     return Matrix<float>();

@@ -13,6 +13,7 @@
 // keys at a time: see detail/attention/backward_tile.hpp.
 #pragma once
 
+#include "eigenformer/core/function_ref.hpp"
 #include "eigenformer/kernels/attention.hpp"
 #include "eigenformer/kernels/detail/attention/attend_backward_bfloat16.hpp"
 
@@ -58,12 +59,23 @@ void add_sink_gradients(const AttentionLayout& layout, const BackwardRows<Scalar
   });
 }
 
-template <class Scalar, class S>
-void backward_of_operands(const AttentionInputs<Scalar>& given, const S& score, const AttentionOptions& options,
+/// Refers to a function that runs the backward kernel with a score (compare AttendRef).
+template <class Scalar>
+using AttendBackwardRef = FunctionRef<void(const AttentionLayout&, const BackwardRows<Scalar>&)>;
+
+/// The kernels of both directions with a score.
+struct FloatKernels {
+  AttendRef<float, float> attends;
+  AttendBackwardRef<float> attends_backward;
+};
+
+/// Computes the gradients of attention_forward, and adds those of the sinks. Throws, before it writes, if shapes do not
+/// fit, or if options has key_index or key_pages.
+template <class Scalar>
+void backward_of_operands(const AttentionInputs<Scalar>& given, const AttentionOptions& options,
                           const AttentionSaved<Scalar>& saved, const AttentionOutputGradients<Scalar>& from,
-                          const AttentionGradients<Scalar>& to) {
+                          const AttentionGradients<Scalar>& to, AttendBackwardRef<Scalar> attends_backward) {
   using Sum = ComputeType<Scalar>;
-  const auto& checked = differentiable_score<Sum>(score);
   const AttentionInputs<Scalar> in{by_heads(given.q, options), by_heads(given.k, options), by_heads(given.v, options)};
   const AttentionLayout layout = operands_layout(in.q.shape(), in.k.shape(), in.v.shape(), options);
   check(!options.key_index.has_value() && !options.key_pages.has_value(),
@@ -97,25 +109,31 @@ void backward_of_operands(const AttentionInputs<Scalar>& given, const S& score, 
       to_v(d_v.rows(), layout.key_heads, keys);
   const BackwardRows<Scalar> rows{q.rows(),    k.rows(),      v.rows(),    y.rows(),    d_y.rows(),
                                   sums.rows(), d_sums.rows(), to_q.rows(), to_k.rows(), to_v.rows()};
-  attend_backward(layout, rows, checked, options);
+  attends_backward(layout, rows);
   if (!to.d_sinks.empty()) add_sink_gradients(layout, rows, to.d_sinks);
   for (const auto* gradient : {&d_q, &d_k, &d_v}) gradient->finish();
 }
+EIGENFORMER_FLOAT(void backward_of_operands(const AttentionInputs<float>&, const AttentionOptions&,
+                                            const AttentionSaved<float>&, const AttentionOutputGradients<float>&,
+                                            const AttentionGradients<float>&, AttendBackwardRef<float>));
+EIGENFORMER_DOUBLE(void backward_of_operands(const AttentionInputs<double>&, const AttentionOptions&,
+                                             const AttentionSaved<double>&, const AttentionOutputGradients<double>&,
+                                             const AttentionGradients<double>&, AttendBackwardRef<double>));
 
 /// Computes the gradients of 16-bit operands by the float kernels. Also computes the forward again, because the
 /// rounding of the given O would spoil the differences between dP and rowsum(O * dO).
-template <class Stored, class S>
-void backward_through_float(const AttentionInputs<Stored>& given, const S& score, const AttentionOptions& options,
+template <class Stored>
+void backward_through_float(const AttentionInputs<Stored>& given, const AttentionOptions& options,
                             const AttentionSaved<Stored>& saved, const AttentionOutputGradients<Stored>& from,
-                            const AttentionGradients<Stored>& to) {
+                            const AttentionGradients<Stored>& to, const FloatKernels& kernels) {
   const Tensor<float> q = given.q.template cast<float>(), k = given.k.template cast<float>(),
                       v = given.v.template cast<float>(), d_out = from.d_out.template cast<float>();
   Tensor<float> out = saved.out.template cast<float>(), sums = saved.log_sum_exp.template cast<float>();
-  attend_operands<float, float>({q, k, v}, differentiable_score<float>(score), options, {out, sums});
+  attend_operands<float, float>({q, k, v}, options, {out, sums}, kernels.attends);
   Tensor<float> d_q = to.d_q.template cast<float>(), d_k = to.d_k.template cast<float>(),
                 d_v = to.d_v.template cast<float>();  // copies the padding, which is not written
-  backward_of_operands<float>({q, k, v}, score, options, {out, sums}, {d_out, from.d_log_sum_exp},
-                              {d_q, d_k, d_v, to.d_sinks});
+  backward_of_operands<float>({q, k, v}, options, {out, sums}, {d_out, from.d_log_sum_exp}, {d_q, d_k, d_v, to.d_sinks},
+                              kernels.attends_backward);
   const auto round = [](const Tensor<float>& gradient, const TensorView<Stored>& rounded) {
     check_writable(rounded);
     gradient.template cast<Stored>().copy_to(rounded);
@@ -137,10 +155,19 @@ void attention_backward(const AttentionInputs<Scalar>& given, const S& score, co
                         const AttentionSaved<Scalar>& saved, const AttentionOutputGradients<Scalar>& from,
                         const AttentionGradients<Scalar>& to) {
   constexpr bool on_unit = std::is_same_v<Scalar, Eigen::bfloat16> && matrix_unit::is_fast<Eigen::bfloat16>;
-  if constexpr (!std::is_same_v<Scalar, ComputeType<Scalar>> && !on_unit)
-    return detail::backward_through_float(given, score, options, saved, from, to);
-  else
-    detail::backward_of_operands(given, score, options, saved, from, to);
+  using Computed = std::conditional_t<on_unit, Scalar, ComputeType<Scalar>>;
+  const auto& checked = detail::differentiable_score<ComputeType<Scalar>>(score);
+  const auto attends_backward = [&](const detail::AttentionLayout& layout, const detail::BackwardRows<Computed>& rows) {
+    detail::attend_backward(layout, rows, checked, options);
+  };
+  if constexpr (!std::is_same_v<Scalar, Computed>) {
+    const auto attends = [&](const detail::AttentionLayout& layout, const detail::AttentionRows<float, float>& rows) {
+      detail::attend(layout, rows, checked, options);
+    };
+    detail::backward_through_float(given, options, saved, from, to, {attends, attends_backward});
+  } else {
+    detail::backward_of_operands<Scalar>(given, options, saved, from, to, attends_backward);
+  }
 }
 /// Writes the gradients of attention_forward when only its output `out` was used.
 template <class Scalar, class S>

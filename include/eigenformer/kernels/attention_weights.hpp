@@ -8,25 +8,32 @@ namespace eigenformer::inline EIGENFORMER_ABI {
 
 namespace detail {
 
+/// What attention_scores and attention_weights return.
+enum class ScoreResult { scores, weights };
+
 /// Returns all scores or weights of a call: [heads x query rows x keys of the longest sequence] for matrices, [batch x
-/// heads x queries x keys] for tensors. Padding entries are `rest`. transform(tile, scores) changes the scores of one
-/// sequence and head: [queries x keys].
-template <class Scalar, class Transform>
-Tensor<Scalar> all_scores(const AttentionInputs<Scalar>& in, const ErasedScore<Scalar>& score,
-                          const AttentionOptions& options, Scalar rest, Transform transform) {
+/// heads x queries x keys] for tensors. Beyond the keys of a sequence, scores are -inf and weights are 0.
+template <class Scalar>
+Tensor<Scalar> scores_or_weights(ScoreResult wanted, const AttentionInputs<Scalar>& in,
+                                 const ErasedScore<Scalar>& score, const AttentionOptions& options) {
   const TensorView<const Scalar> q = by_heads(in.q, options), k = by_heads(in.k, options);
   const AttentionLayout layout = operands_layout(q.shape(), k.shape(), k.shape(), options);
   const bool is_matrix = q.rank() == 2;
   Tensor<Scalar> result(is_matrix ? Sizes{layout.heads, q.shape()[0], layout.key_rows.max_length()}
                                   : Sizes{q.shape()[0], q.shape()[1], q.shape()[2], k.shape()[2]},
-                        rest);
-  for_each_score_matrix<Scalar>(layout, q, k, score, options.threads, [&](const ScoreTile& tile, auto& scores) {
-    transform(layout, tile, scores);
-    auto to = is_matrix ? result.matrix(tile.head) : result.matrix(tile.sequence, tile.head);
-    to.block(is_matrix ? tile.first_row : 0, 0, tile.queries, tile.keys) = scores;
-  });
+                        wanted == ScoreResult::scores ? hidden_score<Scalar> : Scalar(0));
+  for_each_score_matrix<Scalar>(
+      layout, q, k, score, options.threads, [&](const ScoreTile& tile, ScoreMatrix<Scalar>& scores) {
+        if (wanted == ScoreResult::weights) weights_of_queries(layout, tile, scores);
+        auto to = is_matrix ? result.matrix(tile.head) : result.matrix(tile.sequence, tile.head);
+        to.block(is_matrix ? tile.first_row : 0, 0, tile.queries, tile.keys) = scores;
+      });
   return result;
 }
+EIGENFORMER_FLOAT(Tensor<float> scores_or_weights(ScoreResult, const AttentionInputs<float>&, const ErasedScore<float>&,
+                                                  const AttentionOptions&));
+EIGENFORMER_DOUBLE(Tensor<double> scores_or_weights(ScoreResult, const AttentionInputs<double>&,
+                                                    const ErasedScore<double>&, const AttentionOptions&));
 
 /// Whether q and k may have these types. If not, a static_assert explains why.
 template <class Q, class K>
@@ -45,19 +52,20 @@ constexpr bool have_scores() {
   return false;
 }
 
-/// Returns body(inputs, score, options) for the arguments of a call. If a type is wrong, a static_assert explains why.
-template <class Q, class K, class S, class O, class Body>
-auto with_scores_of(const Q& q, const K& k, const S& score, const O& options, Body body) {
+/// Calls scores_or_weights with the arguments of attention_scores or attention_weights. If a type is wrong, a
+/// static_assert explains why.
+template <class Q, class K, class S, class O>
+auto scores_or_weights_of(ScoreResult wanted, const Q& q, const K& k, const S& score, const O& options) {
   if constexpr (have_scores<Q, K>()) {
     using Scalar = OperandScalar<Q>;
     return with_score_and_options<Scalar>(score, options, [&](const auto& checked, const AttentionOptions& given) {
       const ErasedScore<Scalar> any(checked, std::false_type{});
       if constexpr (TensorOperand<Q>) {
-        return body(AttentionInputs<Scalar>{operand(q), operand(k), operand(k)}, any, given);
+        return scores_or_weights<Scalar>(wanted, {operand(q), operand(k), operand(k)}, any, given);
       } else {
         const Readable q_rows(operand(q));
         const Readable k_rows(operand(k));
-        return body(AttentionInputs<Scalar>{q_rows.view(), k_rows.view(), k_rows.view()}, any, given);
+        return scores_or_weights<Scalar>(wanted, {q_rows.view(), k_rows.view(), k_rows.view()}, any, given);
       }
     });
   } else {
@@ -77,11 +85,7 @@ auto with_scores_of(const Q& q, const K& k, const S& score, const O& options, Bo
 /// before May 2026 exchange modes 1 and 2.
 template <class Q, class K, class S = AttentionOptions, class O = OptionsAfter<S>>
 auto attention_scores(const Q& q, const K& k, const S& score = {}, const O& options = {}) {
-  return detail::with_scores_of(
-      q, k, score, options,
-      []<class Scalar>(const AttentionInputs<Scalar>& in, const auto& any, const AttentionOptions& given) {
-        return detail::all_scores(in, any, given, hidden_score<Scalar>, [](const auto&, const ScoreTile&, auto&) {});
-      });
+  return detail::scores_or_weights_of(detail::ScoreResult::scores, q, k, score, options);
 }
 
 /// Returns the attention weights, [heads x query rows x keys of the longest sequence], or [batch x heads x queries x
@@ -90,14 +94,7 @@ auto attention_scores(const Q& q, const K& k, const S& score = {}, const O& opti
 /// `score` and `options` may be omitted, as in attention().
 template <class Q, class K, class S = AttentionOptions, class O = OptionsAfter<S>>
 auto attention_weights(const Q& q, const K& k, const S& score = {}, const O& options = {}) {
-  return detail::with_scores_of(
-      q, k, score, options,
-      []<class Scalar>(const AttentionInputs<Scalar>& in, const auto& any, const AttentionOptions& given) {
-        return detail::all_scores(in, any, given, Scalar(0),
-                                  [](const detail::AttentionLayout& layout, const ScoreTile& tile, auto& scores) {
-                                    detail::weights_of_queries(layout, tile, scores);
-                                  });
-      });
+  return detail::scores_or_weights_of(detail::ScoreResult::weights, q, k, score, options);
 }
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI

@@ -41,15 +41,19 @@ inline void check_weights_by_distance(const char* name, Shape w, Index stride, c
         " is a block, expected a matrix without gaps between its rows");
 }
 
+/// Writes the sums of weights, for a score of any type. Throws as the public function does.
 template <class Scalar>
-void weights_by_distance_forward(const AttentionLayout& layout, const ConstMatrixRef<Scalar>& q,
-                                 const ConstMatrixRef<Scalar>& k, const ErasedScore<Scalar>& score,
-                                 const AttentionOptions& options, MatrixRef<Scalar>& w) {
+void weights_by_distance_forward(const ConstMatrixRef<Scalar>& q, const ConstMatrixRef<Scalar>& k,
+                                 const ErasedScore<Scalar>& score, const AttentionOptions& options,
+                                 MatrixRef<Scalar>& w) {
+  const AttentionLayout layout = attention_layout(shape(q), shape(k), shape(k), options);
+  check_weights_by_distance("w", shape(w), w.outerStride(), layout);
+  score.check_covers(whole_batch(layout));
   const RelativeKeys<Scalar> sums = by_distance<Scalar>(layout, w.data(), w.cols(), w.data());
   w.setZero();
   const AttentionDropout dropout(options.dropout, options.dropout_key);
   for_each_score_matrix<Scalar>(layout, strided_view(q), strided_view(k), score, options.threads,
-                                [&](const ScoreTile& tile, auto& scores) {
+                                [&](const ScoreTile& tile, ScoreMatrix<Scalar>& scores) {
                                   weights_of_queries(layout, tile, scores);
                                   if (dropout.active()) dropout.apply(tile, scores.data(), 1, tile.queries);
                                   sums.apply_backward(tile, score_block(scores));
@@ -69,12 +73,26 @@ double sink_gradient(const ScoreMatrix<Scalar>& weights, const ScoreMatrix<Scala
   return (sink * change).sum();
 }
 
-/// Writes the gradients to rows.d_q and rows.d_k, which must be zero before. Adds the gradients of the sinks to
-/// d_sinks, unless it is empty.
+/// Writes the gradients of q and k, and adds those of the sinks. Throws as the public function does.
 template <class Scalar>
-void weights_by_distance_backward(const AttentionLayout& layout, const QueryKeyRows<Scalar>& rows,
+void weights_by_distance_backward(const ConstMatrixRef<Scalar>& q, const ConstMatrixRef<Scalar>& k,
                                   const ErasedScore<Scalar>& score, const AttentionOptions& options,
-                                  const ConstMatrixRef<Scalar>& d_w, std::span<double> d_sinks) {
+                                  const ConstMatrixRef<Scalar>& d_w, WeightsByDistanceGradients<Scalar>& to) {
+  const AttentionLayout layout = attention_layout(shape(q), shape(k), shape(k), options);
+  check(!options.key_index.has_value() && !options.key_pages.has_value(),
+        "weights_by_distance: key_index and key_pages have no backward");
+  check_weights_by_distance("d_w", shape(d_w), d_w.outerStride(), layout);
+  check_shape("weights_by_distance", "d_q", shape(to.d_q), shape(q));
+  check_shape("weights_by_distance", "d_k", shape(to.d_k), shape(k));
+  check(to.d_sinks.empty() || to.d_sinks.size() == layout.sinks.size(), "weights_by_distance: ", to.d_sinks.size(),
+        " gradients of sinks, expected ", layout.sinks.size());
+  score.check_covers(whole_batch(layout));
+  const QueryKeyRows<Scalar> rows{head_columns(strided_view(q), layout.heads),
+                                  head_columns(strided_view(k), layout.key_heads), head_columns(to.d_q, layout.heads),
+                                  head_columns(to.d_k, layout.key_heads)};
+  to.d_q.setZero();
+  to.d_k.setZero();
+  const std::span<double> d_sinks = to.d_sinks;
   const RelativeKeys<Scalar> gradients = by_distance<Scalar>(layout, d_w.data(), d_w.cols(), nullptr);
   const AttentionDropout dropout(options.dropout, options.dropout_key);
   // Each iteration processes one key head of one sequence. Heads and sequences that add to the same gradient of the
@@ -125,11 +143,8 @@ template <class Scalar, class S>
 void weights_by_distance_forward(const ConstMatrixRef<Scalar>& q, const ConstMatrixRef<Scalar>& k, const S& score,
                                  const AttentionOptions& options, MatrixRef<Scalar> w) {
   const auto& checked = detail::checked_score<Scalar>(score);
-  const detail::AttentionLayout layout = detail::attention_layout(shape(q), shape(k), shape(k), options);
-  detail::check_weights_by_distance("w", shape(w), w.outerStride(), layout);
-  detail::check_covers(checked, detail::whole_batch(layout));
-  detail::weights_by_distance_forward<Scalar>(layout, q, k, detail::ErasedScore<Scalar>(checked, std::false_type{}),
-                                              options, w);
+  detail::weights_by_distance_forward<Scalar>(q, k, detail::ErasedScore<Scalar>(checked, std::false_type{}), options,
+                                              w);
 }
 
 /// Writes the gradients of q and k. d_w: [queries x heads * (2n + 1)]. Also adds the gradients of the sinks to
@@ -140,22 +155,8 @@ void weights_by_distance_backward(const ConstMatrixRef<Scalar>& q, const ConstMa
                                   const AttentionOptions& options, const ConstMatrixRef<Scalar>& d_w,
                                   WeightsByDistanceGradients<Scalar> to) {
   const auto& checked = detail::differentiable_score<Scalar>(score);
-  const detail::AttentionLayout layout = detail::attention_layout(shape(q), shape(k), shape(k), options);
-  check(!options.key_index.has_value() && !options.key_pages.has_value(),
-        "weights_by_distance: key_index and key_pages have no backward");
-  detail::check_weights_by_distance("d_w", shape(d_w), d_w.outerStride(), layout);
-  check_shape("weights_by_distance", "d_q", shape(to.d_q), shape(q));
-  check_shape("weights_by_distance", "d_k", shape(to.d_k), shape(k));
-  check(to.d_sinks.empty() || to.d_sinks.size() == layout.sinks.size(), "weights_by_distance: ", to.d_sinks.size(),
-        " gradients of sinks, expected ", layout.sinks.size());
-  detail::check_covers(checked, detail::whole_batch(layout));
-  const detail::QueryKeyRows<Scalar> rows{
-      detail::head_columns(strided_view(q), layout.heads), detail::head_columns(strided_view(k), layout.key_heads),
-      detail::head_columns(to.d_q, layout.heads), detail::head_columns(to.d_k, layout.key_heads)};
-  to.d_q.setZero();
-  to.d_k.setZero();
-  detail::weights_by_distance_backward<Scalar>(layout, rows, detail::ErasedScore<Scalar>(checked, std::true_type{}),
-                                               options, d_w, to.d_sinks);
+  detail::weights_by_distance_backward<Scalar>(q, k, detail::ErasedScore<Scalar>(checked, std::true_type{}), options,
+                                               d_w, to);
 }
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI

@@ -139,9 +139,17 @@ TEST_CASE("a function of floats alone is a score where nobody asks for its deriv
 }
 
 TEST_CASE("a score is erased once", "[kernels]") {
-  const ef::Causal causal;
-  const auto& erased = detail::erased_for_kernel<float, detail::kind_of_forward<ef::Causal>>(causal);
-  static_assert(std::is_same_v<decltype(erased), const detail::ScoreOfKind<float, detail::ScoreKind{}>&>);
-  CHECK(&detail::erased_for_kernel<float, detail::ScoreKind{}>(erased) == &erased);
-  CHECK(erased.visible(tile_of(4, 4)) == ef::Visible::some);
+  ef::Rng rng(7);
+  const ef::Matrix<float> entries = random_matrix<float>(4, 5, rng);
+  const ef::DenseBias<float> bias(ef::strided_view(entries).unsqueeze(0).unsqueeze(0));
+  using OfMatrix = detail::ScoreOfKind<float, detail::ScoreKind{true, true}>;
+  auto first = std::make_unique<OfMatrix>(bias);
+  const detail::ScoreOfKind<float, detail::ScoreKind{true}> second(*first);
+  first.reset();  // the second refers to the bias, not to the first
+  CHECK(second.visible(tile_of(4, 5)) == bias.visible(tile_of(4, 5)));
+  detail::ScoreMatrix<float> expected = detail::ScoreMatrix<float>::Ones(4, 5), scores = expected;
+  bias.apply(tile_of(4, 5), detail::score_block(expected));
+  second.apply(tile_of(4, 5), detail::score_block(scores));
+  CHECK(scores == expected);
+  CHECK(scores != detail::ScoreMatrix<float>::Ones(4, 5));
 }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "eigenformer/core/detail/compiled.hpp"
+#include "eigenformer/core/function_ref.hpp"
 #include "eigenformer/kernels/detail/attention/erased_score.hpp"
 #include "eigenformer/kernels/detail/attention/sinks.hpp"
 #include "eigenformer/kernels/detail/attention/tasks.hpp"
@@ -30,6 +31,22 @@ EIGENFORMER_DOUBLE(void attend(const CallOf<double, AnyMaskOf<double>>&, Threads
 EIGENFORMER_DOUBLE(void attend(const CallOf<double, AnyScoreOf<double>>&, Threads*, Workspace*));
 EIGENFORMER_DOUBLE(void attend(const CallOf<double, AnyMatrixOf<double>>&, Threads*, Workspace*));
 
+/// Calls attends(rows), then applies the sinks, if there are any. Sinks need the log-sum-exps. If the caller did not
+/// ask for them, `attends` gets a copy of `rows` with memory for them.
+template <class Scalar, class Stored>
+void attend_with_sinks(const AttentionLayout& layout, const AttentionRows<Scalar, Stored>& rows, Threads* threads,
+                       std::type_identity_t<FunctionRef<void(const AttentionRows<Scalar, Stored>&)>> attends) {
+  if (layout.sinks.empty()) return attends(rows);
+  AttentionRows<Scalar, Stored> with_sums = rows;
+  Matrix<Scalar> sums;
+  if (rows.log_sum_exp.data == nullptr) {
+    sums.resize(layout.query_rows.rows(), layout.heads);
+    with_sums.log_sum_exp = {sums.data(), 1, layout.heads, 1, 1};
+  }
+  attends(with_sums);
+  apply_sinks(layout, with_sums.out, with_sums.log_sum_exp, threads);
+}
+
 /// Computes attention: reads the operands in `rows`, and writes the results to `rows`. Throws if the score does not
 /// cover the batch.
 template <class Scalar, class Stored, Score S>
@@ -38,16 +55,9 @@ void attend(const AttentionLayout& layout, const AttentionRows<Scalar, Stored>& 
   const auto& kernel_score = for_kernel<Scalar, kind_of_forward<S>>(score);
   const AttentionDropout dropout(options.dropout, options.dropout_key);
   using Call = AttentionCall<Scalar, Stored, std::remove_cvref_t<decltype(kernel_score)>>;
-  if (layout.sinks.empty())
-    return attend(Call{layout, kernel_score, dropout, rows}, options.threads, options.workspace);
-  AttentionRows<Scalar, Stored> with_sums = rows;
-  Matrix<Scalar> sums;
-  if (rows.log_sum_exp.data == nullptr) {
-    sums.resize(layout.query_rows.rows(), layout.heads);
-    with_sums.log_sum_exp = {sums.data(), 1, layout.heads, 1, 1};
-  }
-  attend(Call{layout, kernel_score, dropout, with_sums}, options.threads, options.workspace);
-  apply_sinks(layout, with_sums.out, with_sums.log_sum_exp, options.threads);
+  attend_with_sinks(layout, rows, options.threads, [&](const AttentionRows<Scalar, Stored>& own) {
+    attend(Call{layout, kernel_score, dropout, own}, options.threads, options.workspace);
+  });
 }
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI::detail

@@ -160,8 +160,8 @@ void attend_on(Unit, const AttentionCall<Eigen::bfloat16, Eigen::bfloat16, S>& c
                Workspace* workspace) {
   using Stored = Eigen::bfloat16;
   const AttentionLayout& layout = call.layout;
-  const auto& any_score = erased_for_kernel<float, kind_of_forward<S>>(call.score);
-  using AnyScore = std::remove_cvref_t<decltype(any_score)>;
+  using AnyScore = ScoreOfKind<float, kind_off_blocks<S>>;
+  const AnyScore any_score(call.score);
   check_covers(call.score, whole_batch(layout));
   // Several tasks for each thread. But tasks are not so small that packing keys and values takes much of their time.
   const Index groups = layout.heads * layout.query_rows.rows() / unit_group;

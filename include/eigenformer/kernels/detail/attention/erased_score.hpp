@@ -23,6 +23,9 @@ inline constexpr ScoreKind kind_of{ScoreTraits<S>::changes_values, ScoreTraits<S
 /// The properties of S that the forward needs.
 template <Score S>
 inline constexpr ScoreKind kind_of_forward{ScoreTraits<S>::changes_values, ScoreTraits<S>::reads_rows_of_keys};
+/// The properties of S that grouped heads and few queries need at compile time.
+template <Score S>
+inline constexpr ScoreKind kind_off_blocks{ScoreTraits<S>::changes_values};
 /// The properties of S that the backward needs at compile time. Any score with a derivative gets at least two saved
 /// blocks, so that most such scores share one kernel.
 template <Score S, class Scalar>
@@ -55,49 +58,75 @@ class ErasedScore {
   /// that functions that take no dual numbers are accepted.
   template <Score S, bool differentiated>
   ErasedScore(const S& score, std::bool_constant<differentiated>)
-      : kind(kind_at_run_time(score)),
-        score_(&score),
-        check_covers_([](const void* s, const ScoreTile& batch) { detail::check_covers(as<S>(s), batch); }),
-        visible_([](const void* s, const ScoreTile& tile) { return as<S>(s).visible(tile); }),
-        seen_by_heads_([](const void* s, const ScoreTile& tile, Index heads) {
-          return detail::seen_by_heads(as<S>(s), tile, heads);
-        }),
-        apply_([](const void* s, const ScoreTile& tile, ScoreBlock<Scalar> scores) { as<S>(s).apply(tile, scores); }),
-        apply_saving_([](const void* s, const ScoreTile& tile, ScoreBlock<Scalar> scores, ScoreBlock<Scalar> saved) {
-          if constexpr (differentiated) detail::apply_saving(as<S>(s), tile, scores, saved);
-        }),
-        differentiate_([](const void* s, const ScoreTile& tile, ScoreBlock<Scalar> saved, ScoreBlock<Scalar> d_scores) {
-          if constexpr (differentiated) detail::differentiate(as<S>(s), tile, saved, d_scores);
-        }) {}
+      : kind(kind_at_run_time(score)), score_(&score), functions_(&functions_of<S, differentiated>) {}
 
-  void check_covers(const ScoreTile& batch) const { check_covers_(score_, batch); }
-  Visible visible(const ScoreTile& tile) const { return visible_(score_, tile); }
+  void check_covers(const ScoreTile& batch) const { functions_->check_covers(score_, batch); }
+  Visible visible(const ScoreTile& tile) const { return functions_->visible(score_, tile); }
   /// See detail::seen_by_heads. One indirect call for all heads.
-  SeenByHeads seen_by_heads(const ScoreTile& tile, Index heads) const { return seen_by_heads_(score_, tile, heads); }
-  void apply(const ScoreTile& tile, ScoreBlock<Scalar> scores) const { apply_(score_, tile, scores); }
-  /// Applies the score in place, and fills kind.saved_blocks blocks from `saved` on.
+  SeenByHeads seen_by_heads(const ScoreTile& tile, Index heads) const {
+    return functions_->seen_by_heads(score_, tile, heads);
+  }
+  void apply(const ScoreTile& tile, ScoreBlock<Scalar> scores) const { functions_->apply(score_, tile, scores); }
+  /// Applies the score in place, and fills kind.saved_blocks blocks from `saved` on. Must not be called unless the
+  /// constructor's `differentiated` was true.
   void apply_saving(const ScoreTile& tile, ScoreBlock<Scalar> scores, ScoreBlock<Scalar> saved) const {
-    apply_saving_(score_, tile, scores, saved);
+    eigen_assert(functions_->apply_saving != nullptr);
+    functions_->apply_saving(score_, tile, scores, saved);
   }
   /// Turns the gradient of the score's results into the gradient of its inputs, in place. Does nothing if the score has
-  /// no derivative.
+  /// no derivative. Must not be called unless the constructor's `differentiated` was true.
   void differentiate(const ScoreTile& tile, ScoreBlock<Scalar> saved, ScoreBlock<Scalar> d_scores) const {
-    differentiate_(score_, tile, saved, d_scores);
+    eigen_assert(functions_->differentiate != nullptr);
+    functions_->differentiate(score_, tile, saved, d_scores);
   }
 
  private:
-  template <class S>
-  static const S& as(const void* score) {
-    return *static_cast<const S*>(score);
+  /// The functions of a type of scores. Their first argument points to the score.
+  struct Functions {
+    void (*check_covers)(const void*, const ScoreTile&);
+    Visible (*visible)(const void*, const ScoreTile&);
+    SeenByHeads (*seen_by_heads)(const void*, const ScoreTile&, Index);
+    void (*apply)(const void*, const ScoreTile&, ScoreBlock<Scalar>);
+    void (*apply_saving)(const void*, const ScoreTile&, ScoreBlock<Scalar>, ScoreBlock<Scalar>);
+    void (*differentiate)(const void*, const ScoreTile&, ScoreBlock<Scalar>, ScoreBlock<Scalar>);
+  };
+
+  /// The functions of S. They do not depend on `differentiated`, so they are compiled once.
+  template <Score S>
+  struct FunctionsOf {
+    static const S& of(const void* score) { return *static_cast<const S*>(score); }
+    static void check_covers(const void* score, const ScoreTile& batch) { detail::check_covers(of(score), batch); }
+    static Visible visible(const void* score, const ScoreTile& tile) { return of(score).visible(tile); }
+    static SeenByHeads seen_by_heads(const void* score, const ScoreTile& tile, Index heads) {
+      return detail::seen_by_heads(of(score), tile, heads);
+    }
+    static void apply(const void* score, const ScoreTile& tile, ScoreBlock<Scalar> scores) {
+      of(score).apply(tile, scores);
+    }
+    static void apply_saving(const void* score, const ScoreTile& tile, ScoreBlock<Scalar> scores,
+                             ScoreBlock<Scalar> saved) {
+      detail::apply_saving(of(score), tile, scores, saved);
+    }
+    static void differentiate(const void* score, const ScoreTile& tile, ScoreBlock<Scalar> saved,
+                              ScoreBlock<Scalar> d_scores) {
+      detail::differentiate(of(score), tile, saved, d_scores);
+    }
+  };
+  template <Score S, bool differentiated>
+  static constexpr Functions make_functions() {
+    using Of = FunctionsOf<S>;
+    Functions functions{&Of::check_covers, &Of::visible, &Of::seen_by_heads, &Of::apply, nullptr, nullptr};
+    if constexpr (differentiated) {
+      functions.apply_saving = &Of::apply_saving;
+      functions.differentiate = &Of::differentiate;
+    }
+    return functions;
   }
+  template <Score S, bool differentiated>
+  static constexpr Functions functions_of = make_functions<S, differentiated>();
 
   const void* score_;
-  void (*check_covers_)(const void*, const ScoreTile&);
-  Visible (*visible_)(const void*, const ScoreTile&);
-  SeenByHeads (*seen_by_heads_)(const void*, const ScoreTile&, Index);
-  void (*apply_)(const void*, const ScoreTile&, ScoreBlock<Scalar>);
-  void (*apply_saving_)(const void*, const ScoreTile&, ScoreBlock<Scalar>, ScoreBlock<Scalar>);
-  void (*differentiate_)(const void*, const ScoreTile&, ScoreBlock<Scalar>, ScoreBlock<Scalar>);
+  const Functions* functions_;
 };
 
 /// An erased score as a Score, with the properties that kernels need at compile time. `kind` tells which tiles share
@@ -111,6 +140,12 @@ class ScoreOfKind : public ErasedScore<Scalar> {
 
   template <Score S>
   explicit ScoreOfKind(const S& score) : ErasedScore<Scalar>(score, std::bool_constant<(known.saved_blocks > 0)>{}) {}
+  /// Refers to the score that `score` refers to, so `score` need not outlive this object. For kinds without saved
+  /// blocks only.
+  template <ScoreKind other>
+  requires(known.saved_blocks == 0 &&
+           other.saved_blocks == 0) explicit ScoreOfKind(const ScoreOfKind<Scalar, other>& score)
+      : ErasedScore<Scalar>(score) {}
 
   using ErasedScore<Scalar>::apply;
   void apply(const ScoreTile& tile, ScoreBlock<Scalar> scores, ScoreBlock<Scalar> saved) const
@@ -127,22 +162,6 @@ class ScoreOfKind : public ErasedScore<Scalar> {
 /// calls would cost most for them.
 template <Score S>
 inline constexpr bool has_own_kernel = std::is_same_v<S, Unmasked> || std::is_same_v<S, Causal>;
-
-/// Whether S is erased already.
-template <class S>
-inline constexpr bool is_erased = false;
-template <class Scalar, ScoreKind kind>
-inline constexpr bool is_erased<ScoreOfKind<Scalar, kind>> = true;
-
-/// Returns `score` as a ScoreOfKind, for a kernel that serves all scores of this kind. Returns an erased score as it
-/// is.
-template <class Scalar, ScoreKind kind, Score S>
-decltype(auto) erased_for_kernel(const S& score) {
-  if constexpr (is_erased<S>)
-    return (score);
-  else
-    return ScoreOfKind<Scalar, kind>(score);
-}
 
 /// Returns the score that a kernel is compiled for: scores with a kernel of their own as they are, any other as a
 /// ScoreOfKind.

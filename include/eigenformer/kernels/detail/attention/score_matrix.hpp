@@ -2,6 +2,7 @@
 #pragma once
 
 #include "eigenformer/core/detail/fast_math.hpp"
+#include "eigenformer/core/function_ref.hpp"
 #include "eigenformer/core/threads.hpp"
 #include "eigenformer/kernels/detail/attention/erased_score.hpp"
 #include "eigenformer/kernels/detail/attention/sinks.hpp"
@@ -32,8 +33,9 @@ ScoreBlock<Scalar> score_block(ScoreMatrix<Scalar>& scores) {
 
 /// Calls apply(scores) if the score may change any score of `tile`. A score that changes values goes through
 /// apply_carefully.
-template <class Scalar, class Apply>
-void apply_to_all(const ErasedScore<Scalar>& score, const ScoreTile& tile, ScoreMatrix<Scalar>& scores, Apply apply) {
+template <class Scalar>
+void apply_to_all(const ErasedScore<Scalar>& score, const ScoreTile& tile, ScoreMatrix<Scalar>& scores,
+                  std::type_identity_t<FunctionRef<void(ScoreBlock<Scalar>)>> apply) {
   if (score.kind.changes_values)
     apply_carefully(score_block(scores), apply);
   else if (score.visible(tile) != Visible::all)
@@ -98,10 +100,10 @@ void weights_of_queries(const AttentionLayout& layout, const ScoreTile& tile, Sc
 
 /// Calls body(tile, scores) in parallel, for every sequence and head that has queries and keys. scores: a new matrix
 /// [queries x keys] with the scores that softmax would get. Throws if the score does not cover the batch.
-template <class Scalar, class Body>
+template <class Scalar>
 void for_each_score_matrix(const AttentionLayout& layout, const TensorView<const Scalar>& q,
                            const TensorView<const Scalar>& k, const ErasedScore<Scalar>& score, Threads* threads,
-                           Body&& body) {
+                           std::type_identity_t<FunctionRef<void(const ScoreTile&, ScoreMatrix<Scalar>&)>> body) {
   score.check_covers(whole_batch(layout));
   const OperandRows<const Scalar> q_operand(q, layout.heads, layout.query_rows);
   const OperandRows<const Scalar> k_operand(k, layout.key_heads, layout.key_rows);

@@ -4,6 +4,7 @@
 #include <memory>
 #include <span>
 
+#include "eigenformer/core/function_ref.hpp"
 #include "eigenformer/kernels/detail/attention/erased_score.hpp"
 #include "eigenformer/kernels/detail/attention/few_queries.hpp"
 #include "eigenformer/kernels/detail/attention/grouped_heads.hpp"
@@ -105,38 +106,47 @@ void attend_with(const typename Queries::Call& call, const ScoreTile& tile) {
   }
 }
 
-/// Computes the attention of a call, in parallel. workspace: memory for the list of tasks; null: the heap. Throws if
-/// the score does not cover the batch.
-///
-/// Only query blocks have kernels compiled for a single score (see has_own_kernel). The other paths call the score only
-/// a few times per tile of keys, so indirect calls cost next to nothing there, and one kernel serves all masks.
-template <class Scalar, class Stored, Score S>
-void attend(const AttentionCall<Scalar, Stored, S>& call, Threads* threads, Workspace* workspace) {
-  const AttentionLayout& layout = call.layout;
-  const auto& any_score = erased_for_kernel<Scalar, kind_of_forward<S>>(call.score);
-  using AnyScore = std::remove_cvref_t<decltype(any_score)>;
-  const AttentionCall<Scalar, Stored, AnyScore> any_call{layout, any_score, call.dropout, call.rows};
-  check_covers(call.score, whole_batch(layout));
-  const AttentionTasks tasks = attention_tasks<Scalar>(
-      layout, blocks_together<Scalar>(layout, call.rows.k, call.rows.v, threads != nullptr), workspace);
-  const bool touches = touching_pays(layout, call.rows);
+/// Calls run(path, tile) for each task of a call, in parallel. tile: the queries of the task, with no keys yet.
+/// workspace: memory for the list of tasks; null: the heap.
+template <class Scalar, class Stored>
+void for_each_task(const AttentionLayout& layout, const AttentionRows<Scalar, Stored>& rows, Threads* threads,
+                   Workspace* workspace, FunctionRef<void(QueryPath, const ScoreTile&)> run) {
+  const AttentionTasks tasks =
+      attention_tasks<Scalar>(layout, blocks_together<Scalar>(layout, rows.k, rows.v, threads != nullptr), workspace);
+  const bool touches = touching_pays(layout, rows);
   const Index grain = layout.key_rows.max_length() > 128 ? 1 : 16;  // short sequences: about 20 microseconds a task
   parallel_for(threads, static_cast<Index>(tasks.tasks.size()), grain, [&](Index begin, Index end) {
     for (Index i = begin; i < end; ++i) {
       const AttentionTask& task = tasks.tasks[static_cast<std::size_t>(i)];
-      const ScoreTile tile = tile_of_queries(layout, task);
-      switch (task.path) {
-        case QueryPath::query_blocks:
-          attend_with<QueryBlocks<Scalar, Stored, S>>(call, tile);
-          break;
-        case QueryPath::grouped_heads:
-          attend_with<GroupedHeads<Scalar, Stored, AnyScore>>(any_call, tile);
-          break;
-        case QueryPath::few_queries:
-          if (touches && task.head == 0) touch_keys(layout, call.rows, task.sequence);
-          attend_with<FewQueries<Scalar, Stored, AnyScore>>(any_call, tile);
-          break;
-      }
+      if (touches && task.path == QueryPath::few_queries && task.head == 0) touch_keys(layout, rows, task.sequence);
+      run(task.path, tile_of_queries(layout, task));
+    }
+  });
+}
+
+/// Computes the attention of a call, in parallel. workspace: memory for the list of tasks; null: the heap. Throws if
+/// the score does not cover the batch.
+///
+/// Only query blocks have kernels compiled for a single score (see has_own_kernel). The other paths call the score only
+/// a few times per tile of keys, so indirect calls cost next to nothing there. Each of them has two kernels: one for
+/// all masks, and one for all scores that change values.
+template <class Scalar, class Stored, Score S>
+void attend(const AttentionCall<Scalar, Stored, S>& call, Threads* threads, Workspace* workspace) {
+  using AnyScore = ScoreOfKind<Scalar, kind_off_blocks<S>>;
+  const AnyScore any_score(call.score);
+  const AttentionCall<Scalar, Stored, AnyScore> any_call{call.layout, any_score, call.dropout, call.rows};
+  check_covers(call.score, whole_batch(call.layout));
+  for_each_task(call.layout, call.rows, threads, workspace, [&](QueryPath path, const ScoreTile& tile) {
+    switch (path) {
+      case QueryPath::query_blocks:
+        attend_with<QueryBlocks<Scalar, Stored, S>>(call, tile);
+        break;
+      case QueryPath::grouped_heads:
+        attend_with<GroupedHeads<Scalar, Stored, AnyScore>>(any_call, tile);
+        break;
+      case QueryPath::few_queries:
+        attend_with<FewQueries<Scalar, Stored, AnyScore>>(any_call, tile);
+        break;
     }
   });
 }

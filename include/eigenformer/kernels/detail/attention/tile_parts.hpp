@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 
+#include "eigenformer/core/function_ref.hpp"
 #include "eigenformer/core/simd.hpp"
 #include "eigenformer/kernels/scores/score.hpp"
 
@@ -29,13 +30,33 @@ class TileParts {
   /// Splits `tile`. seen: how much of the tile its queries see.
   template <Score S>
   TileParts(const S& score, const ScoreTile& tile, Visible seen) {
+    if (seen == Visible::all) add(tile, tile, seen);
+    if (seen == Visible::some) split([&](const ScoreTile& part) { return score.visible(part); }, tile);
+  }
+  /// Splits `tile`, and asks the score how much of it is seen.
+  template <Score S>
+  TileParts(const S& score, const ScoreTile& tile) : TileParts(score, tile, score.visible(tile)) {}
+
+  const TilePart* begin() const { return parts_.data(); }
+  const TilePart* end() const { return parts_.data() + size_; }
+  bool empty() const { return size_ == 0; }
+
+ private:
+  static constexpr Index lanes = simd::lanes<Scalar>;
+  static constexpr Index group = lanes >= 8 ? lanes : 16;  // groups of such small packets cost more than they save
+  static constexpr Index max_groups = (max_queries + group - 1) / group;
+
+  /// Refers to a function that returns how much of a tile is seen. It hides the score's type, so that `split` is
+  /// compiled once for all scores.
+  using VisibleRef = FunctionRef<Visible(const ScoreTile&)>;
+
+  /// Adds the parts of a partly hidden tile.
+  EIGEN_DONT_INLINE void split(VisibleRef visible, const ScoreTile& tile) {
     const Index groups = (tile.query_end - tile.query_begin + group - 1) / group;
-    if (seen == Visible::all) add(tile, queries_of(tile, 0, groups), seen);
-    if (seen != Visible::some) return;
     std::array<ScoreTile, max_groups> narrowed;
     for (Index g = 0; g < groups; ++g) {
       narrowed[static_cast<std::size_t>(g)] = queries_of(tile, g, 1);
-      narrow(score, narrowed[static_cast<std::size_t>(g)]);
+      narrow(visible, narrowed[static_cast<std::size_t>(g)]);
     }
     // Cut at each key where some group's keys begin or end. The part between two cuts has all groups between the first
     // and the last group that see its keys, inclusive.
@@ -54,24 +75,12 @@ class TileParts {
         ScoreTile part = queries_of(tile, first, last - first + 1);
         part.key_begin = key;
         part.key_end = next;
-        const Visible of_part = score.visible(part);
+        const Visible of_part = visible(part);
         if (of_part != Visible::none) add(tile, part, of_part);
       }
       key = next;
     }
   }
-  /// Splits `tile`, and asks the score how much of it is seen.
-  template <Score S>
-  TileParts(const S& score, const ScoreTile& tile) : TileParts(score, tile, score.visible(tile)) {}
-
-  const TilePart* begin() const { return parts_.data(); }
-  const TilePart* end() const { return parts_.data() + size_; }
-  bool empty() const { return size_ == 0; }
-
- private:
-  static constexpr Index lanes = simd::lanes<Scalar>;
-  static constexpr Index group = lanes >= 8 ? lanes : 16;  // groups of such small packets cost more than they save
-  static constexpr Index max_groups = (max_queries + group - 1) / group;
 
   /// Returns the part of `tile` with `groups` groups of queries, from `first_group` on.
   static ScoreTile queries_of(const ScoreTile& tile, Index first_group, Index groups) {
@@ -93,10 +102,9 @@ class TileParts {
 
   /// Leaves out the keys at both ends of a tile that its queries do not see, a step at a time. Leaves no keys if the
   /// queries see none.
-  template <Score S>
-  static void narrow(const S& score, ScoreTile& tile) {
+  static void narrow(VisibleRef visible, ScoreTile& tile) {
     constexpr Index step = 8;
-    const Visible whole = score.visible(tile);
+    const Visible whole = visible(tile);
     if (whole == Visible::none) tile.key_end = tile.key_begin;
     if (whole != Visible::some) return;
     ScoreTile part = tile;
@@ -104,12 +112,12 @@ class TileParts {
       if (tile.key_begin == tile.key_end) return;
       part.key_begin = tile.key_begin;
       part.key_end = std::min<Index>(tile.key_end, tile.key_begin + step);
-      if (score.visible(part) != Visible::none) break;
+      if (visible(part) != Visible::none) break;
     }
     for (;; tile.key_end = part.key_begin) {
       part.key_end = tile.key_end;
       part.key_begin = std::max<Index>(tile.key_begin, tile.key_end - step);
-      if (score.visible(part) != Visible::none) break;
+      if (visible(part) != Visible::none) break;
     }
   }
 
