@@ -25,6 +25,8 @@ static_assert(!std::is_convertible_v<TensorView<const float>, TensorView<float>>
 static_assert(std::is_same_v<decltype(std::declval<const TensorView<float>&>()(0, 0)), float&>);
 static_assert(std::is_same_v<decltype(std::declval<const TensorView<const float>&>()(0, 0)), const float&>);
 static_assert(std::is_same_v<TensorView<const float>::value_type, float>);
+static_assert(std::is_assignable_v<TensorView<float>&, TensorView<float>>);
+static_assert(!std::is_assignable_v<TensorView<float>, TensorView<float>>);  // x.select(0, 0) = y would change nothing
 static_assert(std::is_same_v<decltype(std::declval<TensorView<const float>>().data()), const float*>);
 static_assert(std::is_same_v<decltype(TensorView(std::declval<Tensor<float>&>())), TensorView<float>>);
 static_assert(std::is_same_v<decltype(TensorView(std::declval<const Tensor<float>&>())), TensorView<const float>>);

@@ -123,6 +123,8 @@ TEST_CASE("random tensors", "[tensors]") {
   CHECK(ef::randn<float>({}, rng).rank() == 0);
   CHECK(ef::randint<int>(1, {2}, rng)(1) == 0);
   CHECK(message_of([&] { ef::randint<int>(0, {2}, rng); }) == "randint: count is 0, expected at least 1");
+  CHECK(message_of([&] { ef::randint<float>((Index{1} << 24) + 1, {2}, rng); }) ==
+        "randint: count is 16777217, expected at most 16777216");
   CHECK(message_of([&] { ef::randint<std::uint8_t>(257, {2}, rng); }) == "randint: count is 257, expected at most 256");
   CHECK(message_of([&] { ef::randint<bool>(3, {2}, rng); }) == "randint: count is 3, expected at most 2");
   CHECK(ef::randint<std::uint8_t>(256, {2}, rng).shape() == Sizes{2});

@@ -300,6 +300,12 @@ TEST_CASE("operands of other types, expressions and temporaries", "[tensors]") {
   CHECK(x(0, 0) == 3);
 }
 
+TEST_CASE("a diagonal of a tensor of eight dimensions", "[tensors]") {
+  const Tensor<double> x(Sizes::of_rank(8, 2), 1.5);
+  CHECK(einsum("abcdefgg->abcdefg", x).shape() == Sizes::of_rank(7, 2));
+  CHECK(einsum("abcdefgg->", x).item() == 128 * 1.5);
+}
+
 TEST_CASE("equations that do not fit", "[tensors]") {
   const Tensor<float> x({2, 3}), y({3, 4}), v({3});
   CHECK(message_of([&] { einsum("ij,jk->ik", x); }) == "einsum: \"ij,jk->ik\" for 1 operands");

@@ -54,6 +54,24 @@ auto map_pair(Function function, A&& a, B&& b) {
   return map(function, as_operand_with<B>(std::forward<A>(a)), as_operand_with<A>(std::forward<B>(b)));
 }
 
+/// Fails to compile for integers: the results of the function would lose their fractions.
+template <class Scalar>
+constexpr void check_fractions() {
+  static_assert(!std::is_integral_v<Scalar>,
+                "results of a function of integers have fractions: write cast<float>() of "
+                "the tensor");
+}
+/// Fails to compile if a tensor is of bool: true - true, and -true, have no truth value.
+template <class... X>
+constexpr void check_has_minus() {
+  constexpr auto is_bool = []<class Y>(std::type_identity<Y>) {
+    if constexpr (TensorLike<Y>) return std::is_same_v<ScalarOf<Y>, bool>;
+    return false;
+  };
+  static_assert((... && !is_bool(std::type_identity<X>{})),
+                "a tensor of bool has no minus: write !mask, a != b, or cast<int>() of the tensor");
+}
+
 }  // namespace detail
 
 // --- Arithmetic ------------------------------------------------------------------------------------------------------
@@ -68,6 +86,7 @@ auto operator+(A&& a, B&& b) {
 template <class A, class B>
 requires TensorPair<A, B>
 auto operator-(A&& a, B&& b) {
+  detail::check_has_minus<A, B>();
   return detail::map_pair([](const auto& x, const auto& y) { return x - y; }, std::forward<A>(a), std::forward<B>(b));
 }
 /// The product of entries. For matrix products see tensors/matmul.hpp.
@@ -87,6 +106,7 @@ auto operator/(A&& a, B&& b) {
 /// The entries with the opposite sign.
 template <TensorLike X>
 auto operator-(X&& x) {
+  detail::check_has_minus<X>();
   return map([](const auto& a) { return -a; }, std::forward<X>(x));
 }
 /// The larger of two entries; NaN if one of them is.
@@ -203,46 +223,56 @@ auto square(X&& x) {
 }
 template <TensorLike X>
 auto sqrt(X&& x) {
+  detail::check_fractions<ScalarOf<X>>();
   return map([](const auto& a) { return detail::square_root(a); }, std::forward<X>(x));
 }
 /// 1 / sqrt(x).
 template <TensorLike X>
 auto rsqrt(X&& x) {
+  detail::check_fractions<ScalarOf<X>>();
   return map([](const auto& a) { return detail::square_root(a).inverse(); }, std::forward<X>(x));
 }
 template <TensorLike X>
 auto exp(X&& x) {
+  detail::check_fractions<ScalarOf<X>>();
   return map([](const auto& a) { return detail::exponential(a); }, std::forward<X>(x));
 }
 template <TensorLike X>
 auto log(X&& x) {
+  detail::check_fractions<ScalarOf<X>>();
   return map([](const auto& a) { return a.log(); }, std::forward<X>(x));
 }
 /// log(1 + x), also accurate for small x.
 template <TensorLike X>
 auto log1p(X&& x) {
+  detail::check_fractions<ScalarOf<X>>();
   return map([](const auto& a) { return a.log1p(); }, std::forward<X>(x));
 }
 /// exp(x) - 1, also accurate for small x.
 template <TensorLike X>
 auto expm1(X&& x) {
+  detail::check_fractions<ScalarOf<X>>();
   return map([](const auto& a) { return a.expm1(); }, std::forward<X>(x));
 }
 template <TensorLike X>
 auto sin(X&& x) {
+  detail::check_fractions<ScalarOf<X>>();
   return map([](const auto& a) { return a.sin(); }, std::forward<X>(x));
 }
 template <TensorLike X>
 auto cos(X&& x) {
+  detail::check_fractions<ScalarOf<X>>();
   return map([](const auto& a) { return a.cos(); }, std::forward<X>(x));
 }
 template <TensorLike X>
 auto tanh(X&& x) {
+  detail::check_fractions<ScalarOf<X>>();
   return map([](const auto& a) { return a.tanh(); }, std::forward<X>(x));
 }
 /// 1 / (1 + exp(-x)).
 template <TensorLike X>
 auto sigmoid(X&& x) {
+  detail::check_fractions<ScalarOf<X>>();
   return map([](const auto& a) { return a.logistic(); }, std::forward<X>(x));
 }
 /// max(x, 0); NaN stays NaN.

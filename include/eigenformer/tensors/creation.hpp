@@ -122,8 +122,8 @@ Tensor<Scalar> randn(const Sizes& shape, Rng& rng) {
   for (Index i = 0; i < x.size(); ++i) x.data()[i] = static_cast<Scalar>(rng.normal());
   return x;
 }
-/// Returns a tensor of this shape with uniform random integers in 0 .. count - 1. Throws if count < 1, or if Scalar is
-/// an integer type that cannot hold count - 1.
+/// Returns a tensor of this shape with uniform random integers in 0 .. count - 1. Throws if count < 1, or if Scalar
+/// cannot hold all of them.
 template <class Scalar>
 Tensor<Scalar> randint(Index count, const Sizes& shape, Rng& rng) {
   check(count >= 1, "randint: count is ", count, ", expected at least 1");
@@ -131,6 +131,9 @@ Tensor<Scalar> randint(Index count, const Sizes& shape, Rng& rng) {
     const auto largest = +(std::numeric_limits<Scalar>::max)();
     check(std::cmp_less_equal(count - 1, largest), "randint: count is ", count, ", expected at most ",
           static_cast<std::uint64_t>(largest) + 1);
+  } else {
+    constexpr Index largest = Index{1} << std::numeric_limits<Scalar>::digits;
+    check(count <= largest, "randint: count is ", count, ", expected at most ", largest);
   }
   Tensor<Scalar> x = Tensor<Scalar>::uninitialized(shape);
   for (Index i = 0; i < x.size(); ++i) x.data()[i] = static_cast<Scalar>(rng.randint(count));

@@ -38,10 +38,11 @@ void make_labels_unique(TensorView<Entry>& x, Sizes& labels, const std::array<In
   for (int j = labels.rank() - 1; j > 0; --j)
     for (int i = 0; i < j; ++i)
       if (labels[i] == labels[j]) {
-        labels.push_back(labels[i]);
+        const Index label = labels[i];
         x = x.diagonal(i, j);
         labels.erase(j);
         labels.erase(i);
+        labels.push_back(label);
         j = labels.rank();  // places have moved: begin again
         break;
       }

@@ -144,16 +144,31 @@ template <TensorLike X>
 auto standard_deviation(X&& x, const Dimensions& dimensions, const ReductionOptions& options = {}) {
   return Tensor<ScalarOf<X>>(cast<ScalarOf<X>>(sqrt(detail::variances("standard_deviation", x, dimensions, options))));
 }
-/// log(sum(exp(x))), without overflow; -inf over entries of -inf. Throws over no entries.
+namespace detail {
+
 template <TensorLike X>
-auto logsumexp(X&& x, const Dimensions& dimensions, const ReductionOptions& options = {}) {
+Tensor<ScalarOf<X>> logsumexp(X&& x, const Dimensions& dimensions, const ReductionOptions& options) {
   using Scalar = ScalarOf<X>;
-  const detail::ReducedShape to("logsumexp", detail::shape_of(x), dimensions.numbers());
-  detail::check_not_empty("logsumexp", detail::shape_of(x), dimensions.numbers());
+  const ReducedShape to("logsumexp", shape_of(x), dimensions.numbers());
+  check_not_empty("logsumexp", shape_of(x), dimensions.numbers());
   const Tensor<Scalar> largest = amax(x, dimensions, {.keep_dims = true});
   const Tensor<Scalar> origin = where(isfinite(largest), largest, Scalar(0));
   const Tensor<Scalar> sums = sum(exp(std::forward<X>(x) - origin), dimensions, {.keep_dims = true});
   return Tensor<Scalar>(log(sums) + origin).reshape(options.keep_dims ? to.kept : to.squeezed);
+}
+
+}  // namespace detail
+
+/// log(sum(exp(x))), without overflow; -inf over entries of -inf. Throws over no entries.
+template <TensorLike X>
+auto logsumexp(X&& x, const Dimensions& dimensions, const ReductionOptions& options = {}) {
+  using Scalar = ScalarOf<X>;
+  detail::check_fractions<Scalar>();
+  if constexpr (!std::is_same_v<Scalar, ComputeType<Scalar>>) {  // a sum may exceed the largest half
+    return Tensor<Scalar>(cast<Scalar>(logsumexp(Tensor<float>(cast<float>(x)), dimensions, options)));
+  } else {
+    return detail::logsumexp(std::forward<X>(x), dimensions, options);
+  }
 }
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI

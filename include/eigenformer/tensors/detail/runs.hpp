@@ -67,7 +67,7 @@ auto run_entries(const Scalar* data, Index stride, Index size) {
 /// integer type that cannot hold the integer `number`.
 template <class Scalar, class Number>
 Scalar converted_number(const Number& number) {
-  static_assert(!(std::is_integral_v<Scalar> && std::is_floating_point_v<Number>),
+  static_assert(!std::is_integral_v<Scalar> || std::is_integral_v<Number>,
                 "a tensor of integers and a number with a fraction: write cast<float>() of the tensor");
   if constexpr (std::is_integral_v<Scalar> && std::is_integral_v<Number>) {
     constexpr auto lowest = +(std::numeric_limits<Scalar>::lowest)(), highest = +(std::numeric_limits<Scalar>::max)();
