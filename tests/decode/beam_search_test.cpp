@@ -372,6 +372,18 @@ TEST_CASE("any of several end tokens ends a sequence, and without end tokens onl
   CHECK_FALSE(endless.ended);
 }
 
+TEST_CASE("NaN is an error for forbidden tokens too", "[decode]") {
+  const auto step = [](std::span<const ef::Index> parents, std::span<const ef::Token>) {
+    ef::Matrix<double> logits = ef::Matrix<double>::Zero(static_cast<ef::Index>(parents.size()), 5);
+    logits.col(4).setConstant(std::numeric_limits<double>::quiet_NaN());
+    return logits;
+  };
+  for (const ef::Index beam_size : {1, 2})
+    CHECK(ef::testing::message_of([&] {
+            ef::beam_search(step, 1, {.beam_size = beam_size, .suppress_tokens = {4}, .max_decoding_length = 2});
+          }) == "beam_search: the step's logits for sentence 0 are not finite");
+}
+
 TEST_CASE("logits that are not finite are errors under a forced prefix too", "[decode]") {
   const std::vector<std::vector<ef::Token>> prefix{{}, {3, 3}};
   for (const double wrong : {std::numeric_limits<double>::quiet_NaN(), std::numeric_limits<double>::infinity()})
@@ -420,6 +432,8 @@ TEST_CASE("wrong options of a search are errors", "[decode]") {
   CHECK(message({.beam_size = 1 << 30}) == "beam_search: beam_size is 1073741824, expected at most 1000000");
   CHECK(message({.patience = 0}) == "beam_search: patience is 0, expected a number above 0");
   CHECK(message({.patience = nan}) == "beam_search: patience is nan, expected a number above 0");
+  CHECK(message({.beam_size = 1, .num_hypotheses = 1'000'001, .sampling_topk = 0}) ==
+        "beam_search: num_hypotheses is 1000001, expected at most 1000000");
   CHECK(message({.num_hypotheses = 0}) == "beam_search: num_hypotheses is 0, expected 1 or more");
   CHECK(message({.num_hypotheses = 3}) == "beam_search: num_hypotheses is 3, expected at most 2, beam_size * patience");
   CHECK(message({.beam_size = 1, .num_hypotheses = 2}) ==

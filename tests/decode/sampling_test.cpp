@@ -110,8 +110,10 @@ TEST_CASE("a draw is made from one number alone", "[decode]") {
         "sample_token: all 3 logits are minus infinity");
   for (const float wrong : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
     const std::vector<float> unusable{0, wrong, 1};
-    CHECK(ef::testing::message_of([&] { ef::sample_token(std::span<const float>(unusable), {}, 0.5, buffers); }) ==
-          "sample_token: the logits are not finite");
+    for (const double topp : {1.0, 0.9})
+      CHECK(ef::testing::message_of([&] {
+              ef::sample_token(std::span<const float>(unusable), {.topp = topp}, 0.5, buffers);
+            }) == "sample_token: the logits are not finite");
   }
   CHECK(ef::testing::message_of([&] { draw(0, {.temperature = 0}); }) ==
         "sample_token: temperature is 0, expected above 0");

@@ -199,6 +199,8 @@ TEST_CASE("only the newest checkpoints are kept, and later ones stay", "[io][che
   using List = std::vector<ef::Index>;
   for (const ef::Index update : {1, 2, 4}) Training(update).save(folder / "run", {.keep = 2});
   CHECK(updates() == List{4, 2});
+  CHECK(ef::testing::message_of([&] { Training(5).save(folder / "run", {.keep = -1}); }) ==
+        "save_checkpoint: keep is -1, expected 0 or more");
   Training(7).save(folder / "run", {.keep = 0});
   CHECK(updates() == List{7, 4, 2});
   Training(3).save(folder / "run", {.keep = 1});

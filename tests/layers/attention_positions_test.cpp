@@ -133,10 +133,10 @@ TEST_CASE("options of positions that do not fit are refused", "[layers]") {
   ef::Rng rng(1);
   CHECK_THROWS_WITH(
       ef::AttentionPositions<float>({.encoding = PositionEncoding::rotary, .head_width = 5}, rng),
-      "AttentionPositions: rotary turns pairs of features, head_width is 5, expected an even number, 0 or more");
+      "AttentionPositions: rotary turns pairs of features, head_width is 5, expected an even number, 0 to 65536");
   CHECK_THROWS_WITH(
       ef::AttentionPositions<float>({.encoding = PositionEncoding::rotary, .head_width = -2}, rng),
-      "AttentionPositions: rotary turns pairs of features, head_width is -2, expected an even number, 0 or more");
+      "AttentionPositions: rotary turns pairs of features, head_width is -2, expected an even number, 0 to 65536");
   CHECK_THROWS_WITH(ef::AttentionPositions<float>({.encoding = PositionEncoding::rotary, .rotary_positions = -1}, rng),
                     "AttentionPositions: rotary_positions is -1, expected 0 or more");
   CHECK_THROWS_WITH(ef::AttentionPositions<float>({.encoding = PositionEncoding::rotary, .rotary_base = 0}, rng),

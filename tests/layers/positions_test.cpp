@@ -46,6 +46,20 @@ TEST_CASE("positions are added per sequence, and sinusoidal ones have no end", "
   CHECK(few({}, x, rows).value().row(10) == x.row(10) + table.row(1));
 }
 
+TEST_CASE("a wide model precomputes few positions, and adds the others all the same", "[layers]") {
+  CHECK(ef::stored_positions(9000, 512) == ef::max_stored_positions);
+  CHECK(ef::stored_positions(10, 512) == 10);
+  CHECK(ef::stored_positions(9000, 1 << 23) == 2);
+  CHECK(ef::stored_positions(9000, ef::Index{1} << 40) == 1);
+  ef::Rng rng(3);
+  const ef::Index width = 1 << 21;  // 8 positions are stored
+  const ef::Positions<float> positions(PositionEncoding::sinusoidal, 100, width, rng);
+  CHECK(positions.table.rows() == 8);
+  const ef::Matrix<float> x = ef::Matrix<float>::Zero(9, width);
+  const ef::Matrix<float> table = ef::sinusoidal_positions<float>(0, 9, width, PositionEncoding::sinusoidal);
+  CHECK(positions({}, x).value() == table);
+}
+
 TEST_CASE("learned positions have a gradient and an end; none leaves all as it is", "[layers]") {
   ef::Rng rng(26);
   const auto x = ef::testing::random_matrix<double>(5, 4, rng);

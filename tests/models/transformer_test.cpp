@@ -326,5 +326,5 @@ TEST_CASE("options that do not fit together are refused", "[models]") {
   options.layer.head_width = 5;
   CHECK_THROWS_WITH(
       ef::Transformer<float>(options, rng),
-      "AttentionPositions: rotary turns pairs of features, head_width is 5, expected an even number, 0 or more");
+      "AttentionPositions: rotary turns pairs of features, head_width is 5, expected an even number, 0 to 65536");
 }

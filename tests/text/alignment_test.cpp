@@ -36,6 +36,7 @@ TEST_CASE("what is not in Pharaoh's format is refused, and found", "[text]") {
     CHECK(message_of([&] { ef::parse_alignment("0-0 " + bad); }) ==
           "parse_alignment: expected links as in 0-0 1-2, given \"" + bad + "\" at byte 4");
   }
+  CHECK(message_of([] { ef::parse_alignment("\xff", "links.txt:7"); }) == "links.txt:7: invalid UTF-8 at byte 0");
   const ef::testing::TemporaryFolder folder;
   const auto read = [&](const std::string& bytes) {
     std::ofstream(folder / "links", std::ios::binary) << bytes;

@@ -188,6 +188,8 @@ TEST_CASE("training refuses a negative limit of the gradient, and an update of n
     });
   };
   CHECK(message({.max_norm = -1}) == "train: max_norm is -1, expected 0 or more");
+  CHECK(message({.max_updates = -1}) == "train: max_updates is -1, expected 0 or more");
+  CHECK(message({.max_loss = -1}) == "train: max_loss is -1, expected 0 or more");
   CHECK(message({.max_norm = std::numeric_limits<double>::quiet_NaN()}) ==
         "train: max_norm is nan, expected 0 or more");
   CHECK(message({.accumulate = 0}) == "train: accumulate is 0, expected at least 1");

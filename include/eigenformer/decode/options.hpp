@@ -172,6 +172,8 @@ inline void check_options(const DecodingOptions& options, const char* where) {
   check(options.beam_size <= 1'000'000, where, ": beam_size is ", options.beam_size, ", expected at most 1000000");
   expect(options.patience > 0 && options.patience <= 1e6, "patience", options.patience, "a number above 0");
   expect_least("num_hypotheses", options.num_hypotheses, 1);
+  check(options.num_hypotheses <= 1'000'000, where, ": num_hypotheses is ", options.num_hypotheses,
+        ", expected at most 1000000");
   check(!options.samples() || options.beam_size == 1, where, ": sampling_topk is ", options.sampling_topk,
         " and beam_size ", options.beam_size, "; sampling needs beam_size 1");
   check(options.callback == nullptr || options.beam_size == 1, where, ": a callback needs beam_size 1, given ",

@@ -58,6 +58,7 @@ Token sample_token(std::span<const Scalar> logits, const SamplingOptions& option
   if (options.topp < 1) {
     double all = 0;
     for (const Token token : tokens) all += weight(token);
+    check(detail::is_finite(all), "sample_token: the logits are not finite");
     // A heap yields the likeliest tokens one by one; usually few are needed.
     const auto less_likely = [&](Token a, Token b) { return logit(a) != logit(b) ? logit(a) < logit(b) : a > b; };
     std::make_heap(tokens.begin(), tokens.end(), less_likely);

@@ -127,6 +127,7 @@ inline std::vector<CheckpointEntry> checkpoints_in(const std::filesystem::path& 
 template <class Model, class Optimizer, class State>
 void save_checkpoint(const std::filesystem::path& folder, const Model& model, const Optimizer& optimizer,
                      const State& state, const CheckpointOptions& options = {}) {
+  check(options.keep >= 0, "save_checkpoint: keep is ", options.keep, ", expected 0 or more");
   const Index update = optimizer.updates();
   detail::Disk disk;
   const auto write_tensors = [&](const std::filesystem::path& temporary) {

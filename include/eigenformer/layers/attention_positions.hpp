@@ -73,9 +73,9 @@ AttentionPositions<Scalar>::AttentionPositions(const AttentionPositionsOptions& 
     RelativeBias<Scalar>(strided_view(weight.value), options.buckets);  // throws if they are invalid
   }
   if (options.encoding == PositionEncoding::rotary) {
-    check(options.head_width >= 0 && options.head_width % 2 == 0,
+    check(options.head_width >= 0 && options.head_width <= 65536 && options.head_width % 2 == 0,
           "AttentionPositions: rotary turns pairs of features, head_width is ", options.head_width,
-          ", expected an even number, 0 or more");
+          ", expected an even number, 0 to 65536");
     check(options.rotary_positions >= 0, "AttentionPositions: rotary_positions is ", options.rotary_positions,
           ", expected 0 or more");
     table = std::make_shared<const RotaryTable<Scalar>>(rotary_table<Scalar>(

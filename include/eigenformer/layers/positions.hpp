@@ -80,6 +80,14 @@ Matrix<Scalar> sinusoidal_positions(Index first, Index positions, Index width, P
 /// Maximum number of positions whose encodings a model precomputes. Later ones are computed on demand.
 inline constexpr Index max_stored_positions = 4096;
 
+/// Returns how many positions of `width` numbers a model precomputes: at most max_length, and at most 2^24 numbers, so
+/// that a wrong width in a model's file does not take much memory.
+inline Index stored_positions(Index max_length, Index width) {
+  constexpr Index max_stored_numbers = Index{1} << 24;
+  return std::min<Index>(
+      {max_length, max_stored_positions, std::max<Index>(1, max_stored_numbers / std::max<Index>(width, 1))});
+}
+
 /// Adds position encodings to the rows of a ragged batch. Encodings that act in self-attention add nothing here.
 template <class Scalar>
 struct Positions {
@@ -109,7 +117,7 @@ Positions<Scalar>::Positions(PositionEncoding chosen, Index max_length, Index wi
   if (encoding == PositionEncoding::learned)
     weight = normal<Scalar>(max_length, width, 0.02, rng);  // as in Devlin et al. 2019
   else if (encoding == PositionEncoding::sinusoidal || encoding == PositionEncoding::sinusoidal_concatenated)
-    table = sinusoidal_positions<Scalar>(0, std::min<Index>(max_length, max_stored_positions), width, encoding);
+    table = sinusoidal_positions<Scalar>(0, stored_positions(max_length, width), width, encoding);
 }
 
 template <class Scalar>

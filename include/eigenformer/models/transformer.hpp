@@ -54,13 +54,14 @@ struct TransformerOptions {
 
   /// Returns the attention positions' options: of the encoder if `bidirectional`, else of the decoder.
   AttentionPositionsOptions attention_positions(bool bidirectional) const {
+    const Index head_width = layer.head_width == 0 ? layer.width / std::max<Index>(layer.heads, 1) : layer.head_width;
     return {.encoding = positions,
             .heads = layer.heads,
-            .head_width = layer.head_width == 0 ? layer.width / std::max<Index>(layer.heads, 1) : layer.head_width,
+            .head_width = head_width,
             .buckets = {.buckets = buckets, .max_distance = max_distance, .bidirectional = bidirectional},
             .deviation = 1 / std::sqrt(static_cast<double>(layer.width)),
             .rotary_base = rotary_base,
-            .rotary_positions = std::min<Index>(max_length, max_stored_positions),
+            .rotary_positions = stored_positions(max_length, head_width),
             .rope_scaling = rope_scaling};
   }
 

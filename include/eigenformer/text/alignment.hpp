@@ -36,6 +36,7 @@ inline Index parse_word_number(std::string_view text) {
 }
 
 inline WordAlignment parse_links(std::string_view line, std::string_view where) {
+  check_utf8(line, std::string(where));
   WordAlignment links;
   for (const std::string_view word : split_words(line)) {
     const std::size_t hyphen = word.find('-');

@@ -12,6 +12,7 @@
 
 #include <cmath>
 #include <filesystem>
+#include <limits>
 #include <locale>
 #include <memory>
 #include <span>
@@ -99,7 +100,8 @@ class SentencePieceModel final : public SubwordModel {
   std::vector<std::string> sample(std::string_view line, const SubwordSampling& sampling, Rng& rng) const override {
     check(sampling.alpha >= 0 && std::isfinite(sampling.alpha), "SubwordSampling: alpha is ", sampling.alpha,
           ", expected a finite number of 0 or more");
-    check(sampling.n_best >= 0, "SubwordSampling: n_best is ", sampling.n_best, ", expected 0 or more");
+    check(sampling.n_best >= 0 && sampling.n_best <= 1024, "SubwordSampling: n_best is ", sampling.n_best,
+          ", expected 0 to 1024");
     check(sampling.bpe_dropout >= 0 && sampling.bpe_dropout <= 1, "SubwordSampling: bpe_dropout is ",
           sampling.bpe_dropout, ", expected 0 to 1");
     const std::string text = table_.text_of(encode(line));  // normalised
@@ -165,6 +167,7 @@ inline std::shared_ptr<const SubwordModel> train_sentencepiece(std::span<const s
 
   std::ostringstream coverage;
   coverage.imbue(std::locale::classic());
+  coverage.precision(std::numeric_limits<double>::max_digits10);
   coverage << options.character_coverage;
   const std::unordered_map<std::string, std::string> arguments{
       {"model_type", std::string(to_string(options.type))},

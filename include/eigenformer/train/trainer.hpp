@@ -108,6 +108,7 @@ TrainingProgress make_update(Model& model, Optimizer& optimizer, UpdateMemory<ty
   using Scalar = typename Optimizer::scalar_type;
   check(options.accumulate >= 1, "train: accumulate is ", options.accumulate, ", expected at least 1");
   check(options.max_norm >= 0, "train: max_norm is ", options.max_norm, ", expected 0 or more");
+  check(options.max_loss >= 0, "train: max_loss is ", options.max_loss, ", expected 0 or more");
   check(options.rng == nullptr || !options.seed, "train: there are both an rng and a seed, expected one of them");
   check(options.ranks == nullptr || options.rng == nullptr,
         "train: several ranks need a seed instead of an rng, so that dropout does not depend on their number");
@@ -191,6 +192,7 @@ TrainingProgress make_update(Model& model, Optimizer& optimizer, UpdateMemory<ty
 template <class Model, class Optimizer, class NextBatch, class Loss, class Report>
 void train(Model& model, Optimizer& optimizer, NextBatch&& next_batch, Loss&& loss, Report&& report,
            const TrainingOptions& options = {}) {
+  check(options.max_updates >= 0, "train: max_updates is ", options.max_updates, ", expected 0 or more");
   UpdateMemory<typename Optimizer::scalar_type> memory;
   Index total_items = 0;
   const auto begin = std::chrono::steady_clock::now();

@@ -10,7 +10,7 @@ TEMPLATE_TEST_CASE("top_tokens finds what sorting finds", "[decode]", float, dou
   CAPTURE(seed);
   ef::Rng rng(seed);
   for (const ef::Index size : {0, 1, 2, 7, 15, 16, 17, 33, 100, 257})
-    for (const std::size_t wanted : {0U, 1U, 2U, 5U, 16U, 300U})
+    for (const std::size_t wanted : {0U, 1U, 2U, 5U, 16U, 64U, 65U, 90U, 300U})
       for (const ef::Index values : {2, 5, 1000}) {  // few values: many ties
         CAPTURE(size, wanted, values);
         std::vector<TestType> logits(static_cast<std::size_t>(size));

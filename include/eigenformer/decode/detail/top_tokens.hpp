@@ -9,12 +9,34 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI::detail {
 
+/// Like top_tokens, for many tokens: keeps them in a heap, whose front is the last of them. All of `top` may be used.
+template <class Scalar>
+Index many_top_tokens(const Scalar* logits, Index size, std::span<Token> top) {
+  const auto is_before = [&](Token a, Token b) { return logits[a] != logits[b] ? logits[a] > logits[b] : a < b; };
+  const auto begin = top.begin();
+  auto end = begin;
+  for (Index j = 0; j < size; ++j) {
+    const Scalar logit = logits[j];
+    if (is_minus_infinity(logit) || !(logit == logit)) continue;
+    if (end == top.end()) {
+      if (!(logit > logits[top.front()])) continue;
+      std::pop_heap(begin, end--, is_before);
+    }
+    *end++ = static_cast<Token>(j);
+    std::push_heap(begin, end, is_before);
+  }
+  std::sort_heap(begin, end, is_before);
+  return static_cast<Index>(end - begin);
+}
+
 /// Writes the tokens with the largest logits to `top`, the largest first; equal logits in the order of their tokens.
 /// Omits tokens whose logit is minus infinity or NaN. Returns the number of tokens written: at most top.size().
 template <class Scalar>
 Index top_tokens(const Scalar* logits, Index size, std::span<Token> top) {
   const Index wanted = std::min<Index>(size, static_cast<Index>(top.size()));
   if (wanted == 0) return 0;
+  constexpr Index few = 64;  // for more tokens, inserting each into a sorted list would take longer than a heap
+  if (wanted > few) return many_top_tokens(logits, size, top.first(static_cast<std::size_t>(wanted)));
   Index found = 0;
   const auto logit_at = [&](Index place) { return logits[top[static_cast<std::size_t>(place)]]; };
   constexpr Index together = 8 * piece_size<Scalar>;  // most stretches of a row are skipped by one comparison
