@@ -5,8 +5,8 @@
 //   float all = sum(x).item();                                          // over all dimensions: rank 0
 //
 // Sums of floating-point numbers are taken in double; up to 1024 floats that follow each other in memory are first
-// summed in float. Sums of integers and of bool are taken in signed 64-bit integers. A sum over no entries is 0, a product 1;
-// the extremes of no entries throw.
+// summed in float. Sums of integers and of bool are taken in signed 64-bit integers. A sum over no entries is 0, a
+// product 1; the extremes of no entries throw.
 #pragma once
 
 #include "eigenformer/tensors/detail/reduce.hpp"
