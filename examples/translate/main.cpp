@@ -160,7 +160,7 @@ void add_subwords(CLI::App* command, TrainArguments& arguments) {
       ->check(above_0_up_to(100));
   command
       ->add_option("--subword-n-best", arguments.subword_n_best, "draw from this number of best splits (default: all)")
-      ->check(whole_in(1, 10'000));
+      ->check(whole_in(1, 1024));
   command->add_option("--bpe-dropout", arguments.bpe_dropout, "skip BPE joins in training with this probability")
       ->check(number_in(0, 1, "from 0 to 1"));
 }

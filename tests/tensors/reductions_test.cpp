@@ -201,6 +201,7 @@ TEST_CASE("reductions over no entries", "[tensors]") {
   CHECK(sum(x, 0).shape() == Sizes{0, 3});
   CHECK(amax(x, {0, 2}).shape() == Sizes{0});
   CHECK(logsumexp(x, 0, {.keep_dims = true}).shape() == Sizes{1, 0, 3});
+  CHECK(logsumexp(Tensor<float>({2, 3}) * 2, 1, {.keep_dims = true}).shape() == Sizes{2, 1});
   CHECK(std::abs(static_cast<double>(logsumexp(Tensor<Eigen::half>({70000}), 0).item()) - std::log(70000)) < 0.01);
   CHECK(message_of([&] { amax(x, 1); }) == "amax: a tensor [2 x 0 x 3] has no entries to choose from");
   CHECK(message_of([&] { amin(x); }) == "amin: a tensor [2 x 0 x 3] has no entries to choose from");

@@ -47,7 +47,7 @@ class TensorView {
   /// A view of no entries: null, with the shape [0].
   TensorView() : shape_{0}, strides_{1} {}
   TensorView(const TensorView&) = default;
-  // Only for named views: x.select(0, 0) = y would change a temporary view, and no entry.
+  // Only for lvalues: x.select(0, 0) = y would make a temporary view show y, and write no entry.
   TensorView& operator=(const TensorView&) & = default;
   /// Views memory with any strides. Throws if the ranks of shape and strides differ.
   TensorView(Scalar* data, const Sizes& shape, const Sizes& strides) : data_(data), shape_(shape), strides_(strides) {

@@ -107,8 +107,9 @@ struct DecodingStepResult {
 struct DecodingOptions {
   Index beam_size = 2;
   double patience = 1;  // beam_size * patience hypotheses finish before the search ends (Kasai et al. 2022)
-  // Maximum number of results of each sentence. Limit: beam_size * patience in beam search, 1 in greedy search.
-  Index num_hypotheses = 1;  // at most 1,000,000
+  // Maximum number of results of each sentence, at most 1,000,000; in beam search at most beam_size * patience, in
+  // greedy search 1.
+  Index num_hypotheses = 1;
   BeamStopping early_stopping = BeamStopping::always;
   double length_penalty = 1;  // the exponent a; 0: none
   LengthPenalty length_penalty_type = LengthPenalty::average;

@@ -45,8 +45,8 @@ struct AttentionPositions {
   std::shared_ptr<const RotaryTable<Scalar>> table;  // rotary; shared by copies
 
   AttentionPositions() = default;
-  /// Throws if rotary has an odd or negative head_width, negative rotary_positions, a base that is not positive or an
-  /// invalid scaling, or if bucketed has invalid buckets.
+  /// Throws if rotary has a head_width that is odd, negative or above 65536, negative rotary_positions, a base that is
+  /// not positive or an invalid scaling, or if bucketed has invalid buckets.
   AttentionPositions(const AttentionPositionsOptions& options, Rng& rng);
 
   /// Applies rotary position embeddings to queries or keys x: [tokens x heads * width]; other encodings return x

@@ -80,8 +80,8 @@ Matrix<Scalar> sinusoidal_positions(Index first, Index positions, Index width, P
 /// Maximum number of positions whose encodings a model precomputes. Later ones are computed on demand.
 inline constexpr Index max_stored_positions = 4096;
 
-/// Returns how many positions of `width` numbers a model precomputes: at most max_length, and at most 2^24 numbers, so
-/// that a wrong width in a model's file does not take much memory.
+/// Returns how many positions of `width` numbers a model precomputes: at most max_length and max_stored_positions, and
+/// no more than fit into 2^24 numbers, but at least one. So a wrong width in a model's file takes less memory.
 inline Index stored_positions(Index max_length, Index width) {
   constexpr Index max_stored_numbers = Index{1} << 24;
   return std::min<Index>(

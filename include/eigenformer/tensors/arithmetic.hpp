@@ -58,10 +58,9 @@ auto map_pair(Function function, A&& a, B&& b) {
 template <class Scalar>
 constexpr void check_fractions() {
   static_assert(!std::is_integral_v<Scalar>,
-                "results of a function of integers have fractions: write cast<float>() of "
-                "the tensor");
+                "this function of integers has results with fractions: write cast<float>() of the tensor");
 }
-/// Fails to compile if a tensor is of bool: true - true, and -true, have no truth value.
+/// Fails to compile if an operand is a tensor of bool: true - true and -true are not truth values.
 template <class... X>
 constexpr void check_has_minus() {
   constexpr auto is_bool = []<class Y>(std::type_identity<Y>) {

@@ -122,8 +122,8 @@ Tensor<Scalar> randn(const Sizes& shape, Rng& rng) {
   for (Index i = 0; i < x.size(); ++i) x.data()[i] = static_cast<Scalar>(rng.normal());
   return x;
 }
-/// Returns a tensor of this shape with uniform random integers in 0 .. count - 1. Throws if count < 1, or if Scalar
-/// cannot hold all of them.
+/// Returns a tensor of this shape with uniform random integers in 0 .. count - 1. Throws if count < 1, if an integer
+/// Scalar cannot hold count - 1, or if count exceeds 2^d, where a floating-point Scalar has d bits of precision.
 template <class Scalar>
 Tensor<Scalar> randint(Index count, const Sizes& shape, Rng& rng) {
   check(count >= 1, "randint: count is ", count, ", expected at least 1");

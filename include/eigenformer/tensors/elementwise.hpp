@@ -45,6 +45,7 @@ class TensorArray {
   }
   template <class Y>
   requires is_writable const TensorArray& operator-=(Y&& y) const {
+    static_assert(!std::is_same_v<Scalar, bool>, "a tensor of bool has no minus: write a != b");
     return update([](const auto& a, const auto& b) { return a - b; }, std::forward<Y>(y));
   }
   template <class Y>

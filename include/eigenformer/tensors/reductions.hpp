@@ -147,7 +147,7 @@ auto standard_deviation(X&& x, const Dimensions& dimensions, const ReductionOpti
 namespace detail {
 
 template <TensorLike X>
-Tensor<ScalarOf<X>> logsumexp(X&& x, const Dimensions& dimensions, const ReductionOptions& options) {
+Tensor<ScalarOf<X>> computed_logsumexp(X&& x, const Dimensions& dimensions, const ReductionOptions& options) {
   using Scalar = ScalarOf<X>;
   const ReducedShape to("logsumexp", shape_of(x), dimensions.numbers());
   check_not_empty("logsumexp", shape_of(x), dimensions.numbers());
@@ -164,10 +164,10 @@ template <TensorLike X>
 auto logsumexp(X&& x, const Dimensions& dimensions, const ReductionOptions& options = {}) {
   using Scalar = ScalarOf<X>;
   detail::check_fractions<Scalar>();
-  if constexpr (!std::is_same_v<Scalar, ComputeType<Scalar>>) {  // a sum may exceed the largest half
+  if constexpr (!std::is_same_v<Scalar, ComputeType<Scalar>>) {  // 16 bits: the sum may overflow or lose digits
     return Tensor<Scalar>(cast<Scalar>(logsumexp(Tensor<float>(cast<float>(x)), dimensions, options)));
   } else {
-    return detail::logsumexp(std::forward<X>(x), dimensions, options);
+    return detail::computed_logsumexp(std::forward<X>(x), dimensions, options);
   }
 }
 

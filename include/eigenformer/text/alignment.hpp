@@ -36,7 +36,6 @@ inline Index parse_word_number(std::string_view text) {
 }
 
 inline WordAlignment parse_links(std::string_view line, std::string_view where) {
-  check_utf8(line, std::string(where));
   WordAlignment links;
   for (const std::string_view word : split_words(line)) {
     const std::size_t hyphen = word.find('-');
@@ -54,6 +53,7 @@ inline WordAlignment parse_links(std::string_view line, std::string_view where) 
 /// Parses a line in Pharaoh's format, such as "0-0 1-2": source-target pairs, counted from 0, in any order. An empty
 /// line has no links. Throws for any other text. where: begins the message, such as a file and a line.
 inline WordAlignment parse_alignment(std::string_view line, std::string_view where = "parse_alignment") {
+  check_utf8(line, where);
   return detail::parse_links(line, where);
 }
 

@@ -36,7 +36,7 @@ constexpr auto enum_names(SubwordType) {
 /// in SentencePiece, a skipped join is not tried again; the paper's algorithm 1 may try it again at the next step.
 struct SubwordSampling {
   double alpha = 0.1;        ///< 0 makes all splits equally likely; larger values favour probable ones
-  Index n_best = 0;          ///< at most 1024; 0: all splits
+  Index n_best = 0;          ///< 0: all splits; else at most 1024
   double bpe_dropout = 0.1;  ///< from 0 to 1; 1 splits into characters
 };
 

@@ -86,7 +86,7 @@ Index choose_tokens(const LogitsRow<Scalar>& row, const DecodingOptions& options
   Scalar origin = row_max(logits.data(), size);
   if (!is_finite(origin)) return -1;
   if (row.is_changed(options)) {
-    if (!has_finite_sum(logits)) return -1;  // the changes may remove the NaN
+    if (!is_finite(sum_of_exp(logits.data(), size, origin))) return -1;  // the changes may hide a NaN
     logits = row.changed(options, buffers);
     origin = row_max(logits.data(), size);
     if (is_minus_infinity(origin)) {

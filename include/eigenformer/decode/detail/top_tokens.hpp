@@ -9,7 +9,8 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI::detail {
 
-/// Like top_tokens, for many tokens: keeps them in a heap, whose front is the last of them. All of `top` may be used.
+/// Like top_tokens, but faster for many tokens: keeps them in a heap with the least likely one at the front. `top` must
+/// not be empty.
 template <class Scalar>
 Index many_top_tokens(const Scalar* logits, Index size, std::span<Token> top) {
   const auto is_before = [&](Token a, Token b) { return logits[a] != logits[b] ? logits[a] > logits[b] : a < b; };
@@ -26,7 +27,7 @@ Index many_top_tokens(const Scalar* logits, Index size, std::span<Token> top) {
     std::push_heap(begin, end, is_before);
   }
   std::sort_heap(begin, end, is_before);
-  return static_cast<Index>(end - begin);
+  return end - begin;
 }
 
 /// Writes the tokens with the largest logits to `top`, the largest first; equal logits in the order of their tokens.
@@ -35,7 +36,7 @@ template <class Scalar>
 Index top_tokens(const Scalar* logits, Index size, std::span<Token> top) {
   const Index wanted = std::min<Index>(size, static_cast<Index>(top.size()));
   if (wanted == 0) return 0;
-  constexpr Index few = 64;  // for more tokens, inserting each into a sorted list would take longer than a heap
+  constexpr Index few = 64;  // for more tokens, a heap is faster than inserting into a sorted list
   if (wanted > few) return many_top_tokens(logits, size, top.first(static_cast<std::size_t>(wanted)));
   Index found = 0;
   const auto logit_at = [&](Index place) { return logits[top[static_cast<std::size_t>(place)]]; };
