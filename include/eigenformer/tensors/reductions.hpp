@@ -144,6 +144,7 @@ template <TensorLike X>
 auto standard_deviation(X&& x, const Dimensions& dimensions, const ReductionOptions& options = {}) {
   return Tensor<ScalarOf<X>>(cast<ScalarOf<X>>(sqrt(detail::variances("standard_deviation", x, dimensions, options))));
 }
+
 namespace detail {
 
 template <TensorLike X>
@@ -165,7 +166,7 @@ auto logsumexp(X&& x, const Dimensions& dimensions, const ReductionOptions& opti
   using Scalar = ScalarOf<X>;
   detail::check_fractions<Scalar>();
   if constexpr (!std::is_same_v<Scalar, ComputeType<Scalar>>) {  // 16 bits: the sum may overflow or lose digits
-    return Tensor<Scalar>(cast<Scalar>(logsumexp(Tensor<float>(cast<float>(x)), dimensions, options)));
+    return Tensor<Scalar>(cast<Scalar>(detail::computed_logsumexp(Tensor<float>(cast<float>(x)), dimensions, options)));
   } else {
     return detail::computed_logsumexp(std::forward<X>(x), dimensions, options);
   }
