@@ -85,6 +85,17 @@ constexpr bool reshapes_to = requires(T&& x, Sizes sizes) {
   { std::forward<T>(x).unsqueeze(0) } -> std::same_as<Result>;
 };
 
+// Entries, rows and matrices of a temporary are copies.
+template <class T>
+constexpr bool gives_copies = requires(T&& x) {
+  { std::forward<T>(x)(0, 0) } -> std::same_as<float>;
+  { std::forward<T>(x).item() } -> std::same_as<float>;
+  { std::forward<T>(x).matrix() } -> std::same_as<ef::Matrix<float>>;
+  { std::forward<T>(x).row(0) } -> std::same_as<Eigen::Matrix<float, 1, Eigen::Dynamic>>;
+};
+static_assert(gives_copies<Tensor<float>> && gives_copies<const Tensor<float>>);
+static_assert(!gives_copies<Tensor<float>&> && !gives_copies<const Tensor<float>&>);
+
 static_assert(lends_views<Tensor<float>&, TensorView<float>>);
 static_assert(lends_views<const Tensor<float>&, TensorView<const float>>);
 static_assert(!lends_any_view<Tensor<float>> && !lends_any_view<const Tensor<float>>);
@@ -231,6 +242,19 @@ TEST_CASE("a moved-from tensor is empty", "[core]") {
   std::swap(reshaped, target);
   CHECK(target.data() == data);
   CHECK(is_empty(reshaped));
+}
+
+TEST_CASE("matrices, rows and entries of a temporary tensor are copies", "[core]") {
+  const auto temporary = [] { return counted_tensor<float>({2, 3, 4}); };
+  const auto matrix = temporary().matrix(1);
+  const auto row = temporary().row(1, -1);
+  CHECK((matrix.rows() == 3 && matrix.cols() == 4 && matrix(0, 0) == 12 && matrix(2, 3) == 23));
+  CHECK((row.cols() == 4 && row(0) == 20 && row(3) == 23));
+  CHECK(temporary()(1, 0, -1) == 15);
+  CHECK(Tensor<float>({1, 1}, 5.0F).item() == 5);
+  CHECK_THROWS_AS(temporary().item(), ef::Error);
+  const Tensor<float> kept = temporary();
+  CHECK((kept.matrix(1).data() == kept.data() + 12 && kept.row(1, 2).data() == kept.data() + 20));
 }
 
 TEST_CASE("a tensor's views are those of TensorView", "[core]") {

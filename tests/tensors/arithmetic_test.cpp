@@ -23,6 +23,7 @@ using ef::testing::infinite;
 using ef::testing::largest_difference;
 using ef::testing::message_of;
 using ef::testing::not_a_number;
+using ef::testing::relative_error;
 using ef::testing::rounding;
 
 namespace {
@@ -204,6 +205,23 @@ TEST_CASE("functions are accurate for small and large numbers", "[tensors]") {
         1e-37);
   CHECK(error_of<float>([](const auto& a) { return tanh(a); }, [](double a) { return a > 0 ? 1 : -1; }, {1e4, -1e4}) ==
         0);
+}
+
+TEMPLATE_TEST_CASE("roots and logarithms of subnormal numbers", "[tensors]", float, double) {
+  using Limits = std::numeric_limits<TestType>;
+  const double least = static_cast<double>(Limits::denorm_min()), normal = static_cast<double>((Limits::min)());
+  const std::vector<double> numbers{least, 3 * least, 1000 * least, normal / 2, normal - least, normal, 2 * normal, 1};
+  const Tensor<TestType> x = repeated<TestType>(numbers), root = sqrt(x), inverse_root = rsqrt(x), logarithm = log(x);
+  for (Index i = 0; i < x.size(); ++i) {
+    const auto of = static_cast<double>(x(i));
+    CAPTURE(i, of);
+    CHECK(relative_error(static_cast<double>(root(i)), std::sqrt(of)) <= rounding<TestType>(2));
+    CHECK(relative_error(static_cast<double>(inverse_root(i)), 1 / std::sqrt(of)) <= rounding<TestType>(4));
+    CHECK(relative_error(static_cast<double>(logarithm(i)), std::log(of)) <= rounding<TestType>(2));
+  }
+  const Tensor<TestType> negative = repeated<TestType>({-least, -normal / 2});
+  const Tensor<TestType> no_root = sqrt(negative), no_logarithm = log(negative);
+  for (Index i = 0; i < negative.size(); ++i) CHECK((std::isnan(no_root(i)) && std::isnan(no_logarithm(i))));
 }
 
 TEST_CASE("the exponential of minus infinity is exactly 0", "[tensors]") {

@@ -92,6 +92,8 @@ TEST_CASE("ranges are NumPy's", "[tensors]") {
         "arange: from nan to 3 by 1, expected a finite number of entries");
   CHECK(message_of([&] { ef::arange<float>(0, HUGE_VALF, HUGE_VALF); }) ==
         "arange: from 0 to inf by inf, expected a finite number of entries");
+  CHECK(message_of([&] { ef::arange<float>(0, 5, HUGE_VALF); }) ==
+        "arange: from 0 to 5 by inf, expected a finite number of entries");
 }
 
 TEST_CASE("random tensors", "[tensors]") {

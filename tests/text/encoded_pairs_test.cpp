@@ -5,6 +5,14 @@
 
 namespace ef = eigenformer;
 
+TEST_CASE("without tokens there are no pairs", "[text]") {
+  const ef::EncodedPairs none{};
+  CHECK(none.size() == 0);
+  CHECK(none.target.sequences() == 0);
+  const std::vector<ef::Index> first{0};
+  CHECK(ef::testing::message_of([&] { ef::translation_batch(none, first); }).starts_with("translation_batch: "));
+}
+
 TEST_CASE("batches of encoded pairs have labels if the pairs have links", "[text]") {
   const std::vector<std::vector<ef::Token>> sources{{3, 4, 5, 6}, {3, 4}, {5, 6}}, targets{{7, 8, 9}, {7}, {8}};
   ef::EncodedPairs pairs{ef::Tokens::of(sources), ef::Tokens::of(targets)};

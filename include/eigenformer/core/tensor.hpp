@@ -46,7 +46,7 @@ concept TensorLike = is_tensor<std::remove_cvref_t<T>> || LazyTensor<std::remove
 ///   TensorView<float> first = x.select(0, 0);              // a view, [3 x 4]: valid while x lives
 ///
 /// Has the members of TensorView. On a temporary, reshape, flatten, squeeze and unsqueeze return a Tensor that takes
-/// over the memory; other functions that return a TensorView do not compile.
+/// over the memory; matrix and row return copies; other functions that return a TensorView do not compile.
 template <class Scalar>
 class Tensor {
   static_assert(!std::is_const_v<Scalar>, "a tensor's entries are not const: write const Tensor<float>");
@@ -118,36 +118,50 @@ class Tensor {
   ConstView view() const& { return *this; }
   void view() const&& = delete;
 
-  /// The entry at these indices, one for each dimension.
+  /// The entry at these indices, one for each dimension. Of a temporary, a copy.
   template <class... Indices>
-  Scalar& operator()(Indices... indices) {
+  Scalar& operator()(Indices... indices) & {
     return values_[place(indices...)];
   }
   template <class... Indices>
-  const Scalar& operator()(Indices... indices) const {
+  const Scalar& operator()(Indices... indices) const& {
     return values_[place(indices...)];
   }
-  /// The only entry of a tensor. Throws if there are more, or none.
-  Scalar& item() { return view().item(); }
-  const Scalar& item() const { return view().item(); }
+  template <class... Indices>
+  Scalar operator()(Indices... indices) const&& {
+    return values_[place(indices...)];
+  }
+  /// The only entry of a tensor; of a temporary, a copy. Throws if there are more, or none.
+  Scalar& item() & { return view().item(); }
+  const Scalar& item() const& { return view().item(); }
+  Scalar item() const&& { return ConstView(*this).item(); }
 
-  // Views: see TensorView. `&&` is deleted where a view of a temporary would be the result.
+  // Views: see TensorView. `&&` is deleted where a view of a temporary would be the result. The matrix or row of a
+  // temporary is a copy.
 
   template <class... Indices>
-  typename View::MatrixMap matrix(Indices... indices) {
+  typename View::MatrixMap matrix(Indices... indices) & {
     return view().matrix(indices...);
   }
   template <class... Indices>
-  typename ConstView::MatrixMap matrix(Indices... indices) const {
+  typename ConstView::MatrixMap matrix(Indices... indices) const& {
     return view().matrix(indices...);
   }
   template <class... Indices>
-  typename View::RowMap row(Indices... indices) {
+  Matrix<Scalar> matrix(Indices... indices) const&& {
+    return ConstView(*this).matrix(indices...);
+  }
+  template <class... Indices>
+  typename View::RowMap row(Indices... indices) & {
     return view().row(indices...);
   }
   template <class... Indices>
-  typename ConstView::RowMap row(Indices... indices) const {
+  typename ConstView::RowMap row(Indices... indices) const& {
     return view().row(indices...);
+  }
+  template <class... Indices>
+  Eigen::Matrix<Scalar, 1, Eigen::Dynamic> row(Indices... indices) const&& {
+    return ConstView(*this).row(indices...);
   }
   TensorArray<Scalar> array() & { return view().array(); }
   TensorArray<const Scalar> array() const& { return view().array(); }

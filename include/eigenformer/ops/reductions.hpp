@@ -44,21 +44,22 @@ Variable<Scalar> map(const Context<Scalar>& context, const Variable<Scalar>& x, 
 /// Returns exp(x), entry by entry.
 template <class Scalar>
 Variable<Scalar> exp(const Context<Scalar>& context, const Variable<Scalar>& x) {
-  const auto exponential = [](const auto& a) { return detail::exponential(a); };
+  const auto exponential = [](const auto& a) { return detail::computed<detail::Exponential>(a); };
   return map(context, x, exponential, exponential);
 }
 /// Returns the natural logarithm of x, entry by entry.
 template <class Scalar>
 Variable<Scalar> log(const Context<Scalar>& context, const Variable<Scalar>& x) {
   return map(
-      context, x, [](const auto& a) { return a.log(); }, [](const auto& a) { return a.inverse(); });
+      context, x, [](const auto& a) { return detail::computed<detail::Logarithm>(a); },
+      [](const auto& a) { return a.inverse(); });
 }
 /// Returns the square root of x, entry by entry.
 template <class Scalar>
 Variable<Scalar> sqrt(const Context<Scalar>& context, const Variable<Scalar>& x) {
   return map(
-      context, x, [](const auto& a) { return detail::square_root(a); },
-      [](const auto& a) { return Scalar(0.5) * detail::square_root(a).inverse(); });
+      context, x, [](const auto& a) { return detail::computed<detail::SquareRoot>(a); },
+      [](const auto& a) { return Scalar(0.5) * detail::computed<detail::SquareRoot>(a).inverse(); });
 }
 /// Returns x^2, entry by entry.
 template <class Scalar>

@@ -223,23 +223,23 @@ auto square(X&& x) {
 template <TensorLike X>
 auto sqrt(X&& x) {
   detail::check_fractions<ScalarOf<X>>();
-  return map([](const auto& a) { return detail::square_root(a); }, std::forward<X>(x));
+  return map([](const auto& a) { return detail::computed<detail::SquareRoot>(a); }, std::forward<X>(x));
 }
 /// 1 / sqrt(x).
 template <TensorLike X>
 auto rsqrt(X&& x) {
   detail::check_fractions<ScalarOf<X>>();
-  return map([](const auto& a) { return detail::square_root(a).inverse(); }, std::forward<X>(x));
+  return map([](const auto& a) { return detail::computed<detail::SquareRoot>(a).inverse(); }, std::forward<X>(x));
 }
 template <TensorLike X>
 auto exp(X&& x) {
   detail::check_fractions<ScalarOf<X>>();
-  return map([](const auto& a) { return detail::exponential(a); }, std::forward<X>(x));
+  return map([](const auto& a) { return detail::computed<detail::Exponential>(a); }, std::forward<X>(x));
 }
 template <TensorLike X>
 auto log(X&& x) {
   detail::check_fractions<ScalarOf<X>>();
-  return map([](const auto& a) { return a.log(); }, std::forward<X>(x));
+  return map([](const auto& a) { return detail::computed<detail::Logarithm>(a); }, std::forward<X>(x));
 }
 /// log(1 + x), also accurate for small x.
 template <TensorLike X>

@@ -70,8 +70,8 @@ Tensor<Scalar> eye(Index n) {
   return x;
 }
 
-/// Returns [begin, begin + step, begin + 2 step ..] before `end`, as NumPy's arange. Throws if step is 0, or if the
-/// number of entries is too large for an Index or, because of NaN or infinity, undefined.
+/// Returns [begin, begin + step, begin + 2 step ..] before `end`, as NumPy's arange. Throws if step is 0 or infinite,
+/// or if the number of entries is too large for an Index or, because of NaN or infinity, undefined.
 template <class Scalar>
 Tensor<Scalar> arange(std::type_identity_t<Scalar> begin, std::type_identity_t<Scalar> end,
                       std::type_identity_t<Scalar> step = Scalar(1)) {
@@ -90,8 +90,8 @@ Tensor<Scalar> arange(std::type_identity_t<Scalar> begin, std::type_identity_t<S
   } else {
     const double first = static_cast<double>(begin), width = static_cast<double>(step);
     const double count = std::ceil((static_cast<double>(end) - first) / width);
-    check(!std::isnan(count), "arange: from ", first, " to ", static_cast<double>(end), " by ", width,
-          ", expected a finite number of entries");
+    check(!std::isnan(count) && !std::isinf(width), "arange: from ", first, " to ", static_cast<double>(end), " by ",
+          width, ", expected a finite number of entries");
     check(count < static_cast<double>((std::numeric_limits<Index>::max)()), "arange: too many entries");
     Tensor<Scalar> x({count > 0 ? static_cast<Index>(count) : 0});
     for (Index i = 0; i < x.size(); ++i) x(i) = static_cast<Scalar>(first + static_cast<double>(i) * width);

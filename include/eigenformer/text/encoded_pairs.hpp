@@ -9,10 +9,10 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// Encoded sentences and their translations, without special tokens.
+/// Encoded sentences and their translations, without special tokens. EncodedPairs{} holds no pairs.
 struct EncodedPairs {
-  Tokens source;
-  Tokens target;
+  Tokens source{{}, RowOffsets{0}};
+  Tokens target{{}, RowOffsets{0}};
   StoredAlignments alignments{};  ///< the links of each pair; empty: the pairs have no links
 
   Index size() const { return source.sequences(); }

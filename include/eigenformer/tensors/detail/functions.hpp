@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cmath>
+#include <cstdint>
 #include <limits>
 
 #include "eigenformer/core/types.hpp"
@@ -22,36 +23,48 @@ struct Exponential {
   }
 };
 
-/// The square root. Eigen 3.4's packets of float return NaN for infinity.
+/// 2 to an even power that makes every subnormal number normal.
+template <class Scalar>
+inline constexpr int subnormal_exponent = std::numeric_limits<Scalar>::digits / 2 * 2 + 2;
+template <class Scalar>
+inline constexpr Scalar subnormal_scale = Scalar(std::uint64_t(1) << subnormal_exponent<Scalar>);
+
+/// The square root. Eigen 3.4's packets of float return NaN for infinity, 0 for positive and infinity for negative
+/// subnormal numbers.
 template <class Scalar>
 struct SquareRoot {
   EIGEN_STRONG_INLINE Scalar operator()(Scalar x) const { return std::sqrt(x); }
   template <class Packet>
   EIGEN_STRONG_INLINE Packet packetOp(const Packet& x) const {
     using namespace Eigen::internal;
-    return pselect(pcmp_eq(x, pset1<Packet>(std::numeric_limits<Scalar>::infinity())), x, psqrt(x));
+    constexpr Scalar root_scale = Scalar(std::uint64_t(1) << subnormal_exponent<Scalar> / 2);
+    const Packet is_small = pcmp_lt(pabs(x), pset1<Packet>((std::numeric_limits<Scalar>::min)()));
+    const Packet root = psqrt(pselect(is_small, pmul(x, pset1<Packet>(subnormal_scale<Scalar>)), x));
+    return pselect(pcmp_eq(x, pset1<Packet>(std::numeric_limits<Scalar>::infinity())), x,
+                   pselect(is_small, pmul(root, pset1<Packet>(1 / root_scale)), root));
   }
 };
 
-/// Returns the expression e^x of an Eigen array. 16-bit entries are computed as float.
-template <class X>
-auto exponential(const X& x) {
+/// The natural logarithm. Eigen 3.4's packets return the logarithm of the smallest normal number for subnormal ones.
+template <class Scalar>
+struct Logarithm {
+  EIGEN_STRONG_INLINE Scalar operator()(Scalar x) const { return std::log(x); }
+  template <class Packet>
+  EIGEN_STRONG_INLINE Packet packetOp(const Packet& x) const {
+    using namespace Eigen::internal;
+    constexpr Scalar log_scale = Scalar(subnormal_exponent<Scalar> * 0.69314718055994530942);
+    const Packet is_small = pcmp_lt(x, pset1<Packet>((std::numeric_limits<Scalar>::min)()));
+    const Packet log = plog(pselect(is_small, pmul(x, pset1<Packet>(subnormal_scale<Scalar>)), x));
+    return pselect(is_small, psub(log, pset1<Packet>(log_scale)), log);
+  }
+};
+
+/// Returns the expression Function<T>(x) of an Eigen array. 16-bit entries are computed as float.
+template <template <class> class Function, class X>
+auto computed(const X& x) {
   using Scalar = typename X::Scalar;
   using Compute = ComputeType<Scalar>;
-  if constexpr (std::is_floating_point_v<Compute>)
-    return x.template cast<Compute>().unaryExpr(Exponential<Compute>()).template cast<Scalar>();
-  else
-    return x.exp();
-}
-/// Returns the expression sqrt(x) of an Eigen array. 16-bit entries are computed as float.
-template <class X>
-auto square_root(const X& x) {
-  using Scalar = typename X::Scalar;
-  using Compute = ComputeType<Scalar>;
-  if constexpr (std::is_floating_point_v<Compute>)
-    return x.template cast<Compute>().unaryExpr(SquareRoot<Compute>()).template cast<Scalar>();
-  else
-    return x.sqrt();
+  return x.template cast<Compute>().unaryExpr(Function<Compute>()).template cast<Scalar>();
 }
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI::detail
@@ -63,3 +76,6 @@ struct Eigen::internal::functor_traits<eigenformer::detail::Exponential<Scalar>>
 template <class Scalar>
 struct Eigen::internal::functor_traits<eigenformer::detail::SquareRoot<Scalar>>
     : Eigen::internal::functor_traits<Eigen::internal::scalar_sqrt_op<Scalar>> {};
+template <class Scalar>
+struct Eigen::internal::functor_traits<eigenformer::detail::Logarithm<Scalar>>
+    : Eigen::internal::functor_traits<Eigen::internal::scalar_log_op<Scalar>> {};
