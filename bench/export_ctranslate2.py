@@ -4,8 +4,8 @@
     pip install ctranslate2 numpy
     bench/export_ctranslate2.py model/ converted/ --quantization int8
 
-Converts Transformers with sinusoidal or learned positions; refuses other models. Takes the tokens of the vocabulary
-files as they are.
+Converts Transformers as in the paper, with sinusoidal or learned positions, with norms before or after each sublayer;
+refuses other models. Takes the tokens of the vocabulary files as they are.
 """
 import argparse
 import json
@@ -14,7 +14,8 @@ import struct
 
 import numpy
 
-SUPPORTED = {"model_type": "transformer", "positions": ("sinusoidal", "learned"), "activation": ("relu", "gelu"),
+SUPPORTED = {"positions": ("sinusoidal", "learned"), "activation": ("relu", "gelu"), "layer_norm_eps": (1e-5,),
+             "residual": (True,), "final_norm": ("with_norm_first",), "key_heads": (0,), "head_width": (0,), "sinks": (False,),
              "qk_norm": ("none",), "encoder_scores": ([],), "decoder_scores": ([],), "memory_scores": ([],)}
 
 

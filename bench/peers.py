@@ -1,6 +1,6 @@
-"""The libraries that compare.py compares with ours, each on one thread. The functions for attention and decoding return
-a function without arguments that computes once. Importing this file needs none of the libraries; calling its functions
-does."""
+"""The libraries that compare.py compares with ours. They use one thread; training uses as many as it is told. Each
+function returns a function without arguments that computes once. Importing this file needs none of the libraries;
+calling its functions does."""
 import numpy
 
 

@@ -62,8 +62,11 @@ void check_model_options(const CLI::App& command, const TrainArguments& argument
   refuse("--embedding-dropout", arguments.embedding_dropout < 0, transformer);
   refuse("--attention-dropout", arguments.attention_dropout < 0, transformer);
   refuse("--activation-dropout", arguments.activation_dropout < 0, transformer);
-  if (arguments.encoder != "self_attention")
-    refuse("--heads", arguments.heads == defaults.heads, "--model transformer or --encoder self_attention");
+  if (arguments.encoder != "self_attention") {
+    constexpr const char* attention_layers = "--model transformer or --encoder self_attention";
+    refuse("--heads", arguments.heads == defaults.heads, attention_layers);
+    refuse("--checkpoint-activations", !arguments.checkpoint_activations, attention_layers);
+  }
   if (arguments.context != "attention") {
     refuse("--score", arguments.score == defaults.score, "--context attention");
     refuse("--input-feeding", arguments.input_feeding == defaults.input_feeding, "--context attention");

@@ -311,7 +311,8 @@ foreach(given IN ITEMS "--cell;gru" "--score;dot" "--encoder;convolution" "--con
   fails_with("${option}: needs --model recurrent" train --pairs pairs.tsv --out new --updates 1 ${given})
 endforeach()
 foreach(given IN ITEMS "--positions;sinusoidal" "--feed-forward;64" "--post-norm;--preset;base" "--norm-first"
-                       "--attention-dropout;0.1" "--embedding-dropout;0" "--activation-dropout;0" "--heads;4")
+                       "--attention-dropout;0.1" "--embedding-dropout;0" "--activation-dropout;0" "--heads;4"
+                       "--checkpoint-activations")
   list(GET given 0 option)
   string(REPLACE "post-norm" "norm-first" option ${option})
   fails_with("${option}: needs --model transformer" train --pairs pairs.tsv --out new --updates 1 --model recurrent ${given})
