@@ -200,9 +200,14 @@ TEST_CASE("tensors that do not fit are named", "[kernels]") {
     return message_of([&] { ef::attention(Tensor<float>(q), Tensor<float>(k), Tensor<float>(v), options); });
   };
   CHECK(message({2, 4, 5, 8}, {2, 2, 6, 8}, {2, 2, 6, 3}) == "nothing was thrown");
-  CHECK(message({2, 4, 5, 8}, {3, 2, 6, 8}, {2, 2, 6, 3}) == "attention: q has a batch of 2, k of 3, v of 2");
-  CHECK(message({2, 4, 5, 8}, {2, 2, 6, 8}, {1, 2, 6, 3}) == "attention: q has a batch of 2, k of 2, v of 1");
-  CHECK(message({2, 4, 5, 8}, {2, 2, 6, 8}, {2, 4, 6, 3}) == "attention: k has 2 heads, v has 4");
+  CHECK(message({2, 4, 5, 8}, {3, 2, 6, 8}, {2, 2, 6, 3}) ==
+        "attention: q has a batch of 2, k of 3, v of 2, expected equal ones");
+  CHECK(message({2, 4, 5, 8}, {2, 2, 6, 8}, {1, 2, 6, 3}) ==
+        "attention: q has a batch of 2, k of 2, v of 1, expected equal ones");
+  CHECK(message({2, 4, 5, 8}, {2, 2, 6, 8}, {2, 4, 6, 3}) ==
+        "attention: k has 2 heads, v has 4, expected equally many");
+  CHECK(message({1, 4, 5, 8}, {1, 0, 5, 8}, {1, 0, 5, 8}) ==
+        "attention: q is [1 x 4 x 5 x 8], k is [1 x 0 x 5 x 8], expected at least 1 head in each");
   CHECK(message({2, 4, 5, 8}, {2, 3, 6, 8}, {2, 3, 6, 3}) ==
         "attention: 4 heads cannot share 3 key heads, expected a multiple");
   CHECK(message({2, 4, 5, 8}, {2, 2, 6, 7}, {2, 2, 6, 3}) ==

@@ -205,6 +205,9 @@ TEST_CASE("convolution of nothing", "[kernels]") {
   ef::convolution_backward_input<float>(weight, Matrix<float>(0, 5), {}, window, d_x);
   CHECK((ef::convolution(Matrix<float>(3, 0), Matrix<float>(5, 0), bias, window).array() == 1).all());
   CHECK(ef::convolution(Matrix<float>::Ones(3, 4), Matrix<float>(0, 12), Matrix<float>(), window).cols() == 0);
+  // Without inputs there is nothing to do for any of so many taps.
+  const ConvolutionWindow many{.kernel = Index{1} << 60};
+  CHECK((ef::convolution(Matrix<float>(3, 0), Matrix<float>(5, 0), bias, many).array() == 1).all());
 }
 
 TEST_CASE("a convolution that cannot be is refused before anything is written", "[kernels]") {

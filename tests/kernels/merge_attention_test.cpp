@@ -35,6 +35,31 @@ TEMPLATE_TEST_CASE("attention over keys in two parts is attention over all keys"
     }
 }
 
+TEMPLATE_TEST_CASE("parts of 16-bit numbers are merged, with log-sum-exps in float", "[kernels]", Eigen::half,
+                   Eigen::bfloat16) {
+  ef::Rng rng(3);
+  for (const Index n : {2, 7, 33}) {
+    CAPTURE(n);
+    const AttentionCase<float> c({2, 2, 5, 3, {n}, {n}}, rng);
+    const auto small = [](const Matrix<float>& x) -> Matrix<TestType> { return x.cast<TestType>(); };
+    const Matrix<TestType> q = small(c.q), k = small(c.k), v = small(c.v);
+    const Index first = n / 2;
+    const Matrix<TestType> k_1 = k.topRows(first), v_1 = v.topRows(first), k_2 = k.bottomRows(n - first),
+                           v_2 = v.bottomRows(n - first);
+    const auto whole = ef::attention_with_log_sum_exp<TestType>({q, k, v}, ef::Unmasked{}, c.options);
+    const auto part_1 = ef::attention_with_log_sum_exp<TestType>({q, k_1, v_1}, ef::Unmasked{}, c.options);
+    const auto part_2 = ef::attention_with_log_sum_exp<TestType>({q, k_2, v_2}, ef::Unmasked{}, c.options);
+    const auto merged = ef::merge_attention(part_1, part_2);
+    static_assert(std::is_same_v<decltype(merged.log_sum_exp), ef::Tensor<float>>);
+    // Half a unit in the last place of each part and of the merged result, for results of up to about 4.
+    const double epsilon = static_cast<double>(std::numeric_limits<TestType>::epsilon());
+    CHECK(max_error(merged.out.matrix().template cast<float>(), whole.out.matrix().template cast<float>()) <=
+          8 * epsilon);
+    // bfloat16 may round the scores' operands only, so the log-sum-exps agree as floats do.
+    CHECK(max_error(merged.log_sum_exp.matrix(), whole.log_sum_exp.matrix()) < tolerance<float>(16));
+  }
+}
+
 TEST_CASE("tensors are merged wherever they lie", "[kernels]") {
   ef::Rng rng(2);
   const auto random = [&](const ef::Sizes& shape) {
@@ -108,5 +133,7 @@ TEST_CASE("results that cannot be merged say so", "[kernels]") {
         }) == "merge_attention: results [5 x 6] and [4 x 6], log-sum-exps [5 x 2] and [5 x 2], expected equal shapes");
   CHECK(message_of([&] {
           ef::merge_attention(View{out, bad}, View{out, bad});
-        }) == "merge_attention: a result [5 x 6] with log-sum-exps [5 x 4]");
+        }) ==
+        "merge_attention: a result [5 x 6] with log-sum-exps [5 x 4], expected [queries x heads * e] and "
+        "[queries x heads], or [batch x heads x tokens x e] and [batch x heads x tokens]");
 }

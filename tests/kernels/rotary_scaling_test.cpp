@@ -270,6 +270,17 @@ TEST_CASE("the attention factor of longrope is Phi-3's", "[kernels]") {
   CHECK(ef::rotary_attention_factor(scaling) == 1);
 }
 
+TEST_CASE("rotary frequencies are finite, and the attention factor checks its options", "[kernels]") {
+  CHECK(message_of([&] { ef::rotary_table<float>(4, 64, 1e-320); }).ends_with("expected finite frequencies"));
+  CHECK(ef::rotary_table<float>(4, 64, 1e-3).cos.allFinite());
+  CHECK(message_of([&] {
+          (void)ef::rotary_attention_factor(
+              {.rope_type = RopeType::longrope, .factor = 2, .original_max_position_embeddings = 1});
+        }) == "RotaryScaling: original_max_position_embeddings is 1 with rope_type longrope, expected 2 or more");
+  CHECK(message_of([&] { (void)ef::rotary_attention_factor({.rope_type = RopeType::yarn, .factor = 0}); }) ==
+        "RotaryScaling: factor is 0 with rope_type yarn, expected a finite number, 1 or more");
+}
+
 TEST_CASE("a rotary scaling that is out of range is named", "[kernels]") {
   constexpr double infinity = std::numeric_limits<double>::infinity();
   const auto message = [](const RotaryScaling& scaling) {

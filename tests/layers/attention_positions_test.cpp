@@ -124,6 +124,12 @@ TEST_CASE("only the distance counts, and not how many angles are kept", "[layers
                        far = many.apply_rotary({}, x, 2, rows, late).value();
   CHECK(std::abs(near.row(2).head(4).dot(near.row(7).head(4)) - far.row(2).head(4).dot(far.row(7).head(4))) < 1e-12);
   CHECK(few.apply_rotary({}, Matrix<double>(0, 8), 2, {0, 0}, {0, 7}).rows() == 0);
+  // Positions far apart: no table of all positions in between.
+  const Index distant = 2'000'000'000;
+  const std::vector<Index> apart{0, distant, 3}, alone{distant};
+  const Matrix<double> rotated = few.apply_rotary_at({}, x.topRows(3), 2, apart).value();
+  CHECK(rotated.row(1) == few.apply_rotary_at({}, x.row(1), 2, alone).value());
+  CHECK(rotated.row(2) == many.apply_rotary_at({}, x.topRows(3), 2, std::vector<Index>{0, 1, 3}).value().row(2));
   // More queries than keys stand before the first key.
   const double factor = ef::rotary_attention_factor(options.rope_scaling);
   CHECK(few.apply_rotary({}, x, 2, {0, 10}, {0, 8}).value().row(2) == factor * x.row(2));

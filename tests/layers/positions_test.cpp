@@ -26,6 +26,10 @@ TEST_CASE("sinusoidal positions are those of the paper", "[layers]") {
   CHECK(ef::sinusoidal_positions<float>(0, 3, 5, PositionEncoding::sinusoidal).allFinite());
   CHECK(ef::sinusoidal_positions<float>(0, 3, 1, PositionEncoding::sinusoidal_concatenated).isZero());
   CHECK(ef::sinusoidal_positions<float>(0, 3, 2, PositionEncoding::sinusoidal_concatenated).allFinite());
+  CHECK_THROWS_WITH(ef::sinusoidal_positions<float>(0, -1, 8, PositionEncoding::sinusoidal),
+                    "sinusoidal_positions: -1 positions of width 8, expected 0 or more of both");
+  CHECK_THROWS_WITH(ef::sinusoidal_positions<float>(0, 1, 8, PositionEncoding::rotary),
+                    "sinusoidal_positions: the encoding is rotary, expected a sinusoidal one");
 }
 
 TEST_CASE("positions are added per sequence, and sinusoidal ones have no end", "[layers]") {

@@ -146,6 +146,24 @@ TEST_CASE("the vectors of values get the weights that values get, dropped or not
   CHECK(ef::testing::max_error(moved, expected) < 1e-12);
 }
 
+TEST_CASE("sinks given in the options need not outlive the forward", "[ops]") {
+  ef::Rng rng(12);
+  const Matrix<double> x = ef::testing::random_matrix<double>(4, 6, rng);
+  const Variable<double> vectors = ef::testing::random_matrix<double>(3, 3, rng);
+  const auto gradient_with = [&](bool overwritten) {
+    ef::Tape<double> tape;
+    const ef::Context<double> context{.tape = &tape};
+    const Variable<double> q = tape.variable(x);
+    std::vector<double> sinks{0.5, 0.1};
+    const auto y =
+        ef::attention_with_relative_values<double>(context, {q, q, q}, vectors, {}, {.heads = 2, .sinks = sinks});
+    if (overwritten) std::fill(sinks.begin(), sinks.end(), 100.0);
+    tape.backward(ef::sum(context, y));
+    return Matrix<double>(tape.gradient(q));
+  };
+  CHECK(gradient_with(true) == gradient_with(false));
+}
+
 TEST_CASE("relative positions that do not fit are refused", "[ops]") {
   const Variable<float> q = Matrix<float>::Zero(3, 8), vectors = Matrix<float>::Zero(5, 3),
                         good = Matrix<float>::Zero(5, 4);
@@ -156,4 +174,8 @@ TEST_CASE("relative positions that do not fit are refused", "[ops]") {
   CHECK_THROWS_WITH(
       ef::attention_with_relative_values<float>({}, {q, q, q}, vectors, score, {.heads = 2}),
       "relative positions: v is [3 x 8], the vectors are [5 x 3], expected vectors as wide as a head of v");
+  const Variable<float> tensor{ef::Tensor<float>({2, 1, 3, 4})};
+  CHECK_THROWS_WITH(ef::attention_with_relative_values<float>({}, {tensor, tensor, tensor}, good, {}),
+                    "relative positions: q is [2 x 1 x 3 x 4], k is [2 x 1 x 3 x 4], v is [2 x 1 x 3 x 4], expected "
+                    "matrices");
 }

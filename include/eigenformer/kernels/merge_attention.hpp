@@ -12,20 +12,20 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// The result of attention and the log-sum-exps of its scores.
+/// The result of attention and the log-sum-exps of its scores. These are floats for 16-bit results.
 /// - Matrices: [queries x heads * e] and [queries x heads].
 /// - Tensors: [batch x heads x tokens x e] and [batch x heads x tokens], for either value of options.dimensions.
 template <class Scalar>
 struct AttentionResult {
   Tensor<Scalar> out;
-  Tensor<Scalar> log_sum_exp;
+  Tensor<ComputeType<Scalar>> log_sum_exp;
 };
 
 /// Views of the result of attention and its log-sum-exps, or of their gradients.
 template <class Scalar>
 struct AttentionResultView {
   TensorView<const Scalar> out;
-  TensorView<const Scalar> log_sum_exp;
+  TensorView<const ComputeType<Scalar>> log_sum_exp;
 };
 
 /// Returns the attention of q over k and v with the log-sum-exps of its scores. in, score and options: see
@@ -36,7 +36,8 @@ AttentionResult<Scalar> attention_with_log_sum_exp(const AttentionInputs<Scalar,
   const bool swapped = in.q.rank() == 4 && options.dimensions == AttentionDimensions::batch_tokens_heads;
   detail::ResultSizes sizes = detail::result_sizes(in.q.shape(), in.k.shape(), in.v.shape(), options);
   if (swapped) std::swap(sizes.out[1], sizes.out[2]);
-  AttentionResult<Scalar> result{Tensor<Scalar>(sizes.out), Tensor<Scalar>(sizes.log_sum_exp, hidden_score<Scalar>)};
+  using Compute = ComputeType<Scalar>;
+  AttentionResult<Scalar> result{Tensor<Scalar>(sizes.out), Tensor<Compute>(sizes.log_sum_exp, hidden_score<Compute>)};
   const TensorView<Scalar> out = swapped ? result.out.transpose(1, 2) : result.out.view();
   attention_forward<Scalar, Stored>(in, score, options, {out, result.log_sum_exp});
   return result;
@@ -53,7 +54,9 @@ void check_results(const AttentionResultView<Scalar>& a, const AttentionResultVi
   const bool matrices =
       out.rank() == 2 && sums.rank() == 2 && out[0] == sums[0] && sums[1] > 0 && out[1] % sums[1] == 0;
   const bool tensors = out.rank() == 4 && sums == Sizes{out[0], out[1], out[2]};
-  check(matrices || tensors, "merge_attention: a result ", out, " with log-sum-exps ", sums);
+  check(matrices || tensors, "merge_attention: a result ", out, " with log-sum-exps ", sums,
+        ", expected [queries x heads * e] and [queries x heads], or [batch x heads x tokens x e] and "
+        "[batch x heads x tokens]");
 }
 
 /// Returns a result with heads as a dimension: a matrix as [rows x heads x e], a tensor as it is.
@@ -93,17 +96,19 @@ void for_each_pair(const AttentionResultView<Scalar>& a, const AttentionResultVi
 template <class Scalar>
 AttentionResult<Scalar> merge_attention(const AttentionResultView<Scalar>& a, const AttentionResultView<Scalar>& b) {
   detail::check_results(a, b);
+  using Compute = ComputeType<Scalar>;
   AttentionResult<Scalar> merged{Tensor<Scalar>::uninitialized(a.out.shape()),
-                                 Tensor<Scalar>::uninitialized(a.log_sum_exp.shape())};
+                                 Tensor<Compute>::uninitialized(a.log_sum_exp.shape())};
   const Index width = merged.log_sum_exp.size() == 0 ? 0 : merged.out.size() / merged.log_sum_exp.size();
-  detail::for_each_pair(a, b, [&](Index place, Scalar sum_a, Scalar sum_b, const auto& out_a, const auto& out_b) {
+  detail::for_each_pair(a, b, [&](Index place, Compute sum_a, Compute sum_b, const auto& out_a, const auto& out_b) {
     const double sum = detail::log_add_exp(static_cast<double>(sum_a), static_cast<double>(sum_b));
-    const auto w_a = static_cast<Scalar>(detail::weight_in(static_cast<double>(sum_a), sum));
-    const auto w_b = static_cast<Scalar>(detail::weight_in(static_cast<double>(sum_b), sum));
-    merged.log_sum_exp.data()[place] = static_cast<Scalar>(sum);
+    const auto w_a = static_cast<Compute>(detail::weight_in(static_cast<double>(sum_a), sum));
+    const auto w_b = static_cast<Compute>(detail::weight_in(static_cast<double>(sum_b), sum));
+    merged.log_sum_exp.data()[place] = static_cast<Compute>(sum);
     Scalar* const out = merged.out.data() + place * width;
+    const auto weighted = [](Compute w, Scalar x) { return w == 0 ? Compute(0) : w * static_cast<Compute>(x); };
     for (Index e = 0; e < width; ++e)
-      out[e] = (w_a == 0 ? Scalar(0) : w_a * out_a(0, e)) + (w_b == 0 ? Scalar(0) : w_b * out_b(0, e));
+      out[e] = static_cast<Scalar>(weighted(w_a, out_a(0, e)) + weighted(w_b, out_b(0, e)));
   });
   return merged;
 }
@@ -121,9 +126,10 @@ AttentionResult<Scalar> merge_attention_backward(const AttentionResultView<Scala
                                                  const AttentionResult<Scalar>& d_merged) {
   detail::check_results(a, b);
   detail::check_results(a, AttentionResultView<Scalar>{d_merged.out, d_merged.log_sum_exp});
-  AttentionResult<Scalar> d_a{Tensor<Scalar>(a.out.shape()), Tensor<Scalar>(a.log_sum_exp.shape())};
+  using Compute = ComputeType<Scalar>;
+  AttentionResult<Scalar> d_a{Tensor<Scalar>(a.out.shape()), Tensor<Compute>(a.log_sum_exp.shape())};
   const Index width = d_a.log_sum_exp.size() == 0 ? 0 : d_a.out.size() / d_a.log_sum_exp.size();
-  detail::for_each_pair(a, b, [&](Index place, Scalar sum_a, Scalar sum_b, const auto& out_a, const auto& out_b) {
+  detail::for_each_pair(a, b, [&](Index place, Compute sum_a, Compute sum_b, const auto& out_a, const auto& out_b) {
     const double sum = detail::log_add_exp(static_cast<double>(sum_a), static_cast<double>(sum_b));
     const double w_a = detail::weight_in(static_cast<double>(sum_a), sum);
     if (w_a == 0) return;  // whatever its result is, it does not count
@@ -131,10 +137,13 @@ AttentionResult<Scalar> merge_attention_backward(const AttentionResultView<Scala
     const Scalar* const d_out = d_merged.out.data() + place * width;
     double d_sum = static_cast<double>(d_merged.log_sum_exp.data()[place]);
     for (Index e = 0; e < width; ++e) {
-      d_a.out.data()[place * width + e] = static_cast<Scalar>(w_a) * d_out[e];
-      if (w_b != 0) d_sum += w_b * static_cast<double>(d_out[e]) * static_cast<double>(out_a(0, e) - out_b(0, e));
+      const auto d = static_cast<Compute>(d_out[e]);
+      d_a.out.data()[place * width + e] = static_cast<Scalar>(static_cast<Compute>(w_a) * d);
+      if (w_b != 0)
+        d_sum += w_b * static_cast<double>(d) *
+                 static_cast<double>(static_cast<Compute>(out_a(0, e)) - static_cast<Compute>(out_b(0, e)));
     }
-    d_a.log_sum_exp.data()[place] = static_cast<Scalar>(w_a * d_sum);
+    d_a.log_sum_exp.data()[place] = static_cast<Compute>(w_a * d_sum);
   });
   return d_a;
 }

@@ -24,8 +24,10 @@ struct PoolingWindow {
   Index size = 2;
   Index stride = 0;  // 0: size
 
-  /// The number of windows in a sequence of `length` rows.
+  /// The number of windows in a sequence of `length` rows. Throws if the window is not valid, or length is negative.
   Index count(Index length) const {
+    check(size >= 1 && stride >= 0 && length >= 0, "pooling: size is ", size, ", stride ", stride, ", length ", length,
+          ", expected a size of 1 or more, a stride of 0 (the size) or more, and a length of 0 or more");
     const Index step = stride == 0 ? size : stride;
     if (length == 0) return 0;
     const Index to_the_end = length <= size ? 1 : (length - size - 1) / step + 2;  // sums with `step` could overflow
@@ -42,8 +44,7 @@ struct RowRange {
 
 /// Returns the row offsets of the pooled sequences. Throws if `rows` is not given, or the window is not valid.
 inline RowOffsets pooled_rows(const RowOffsets& rows, const PoolingWindow& window) {
-  check(window.size >= 1 && window.stride >= 0, "pooling: size is ", window.size, ", stride ", window.stride,
-        ", expected a size of 1 or more and a stride of 0 (the size) or more");
+  window.count(0);  // checks the window
   check(rows.given(), "pooling: expected the sequences' offsets");
   std::vector<Index> lengths;
   for (Index s = 0; s < rows.sequences(); ++s) lengths.push_back(window.count(rows.length(s)));

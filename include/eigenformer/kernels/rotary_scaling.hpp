@@ -207,6 +207,9 @@ inline std::vector<double> rotary_frequencies(Index width, double base = 10000, 
       for (double& frequency : frequencies) frequency = detail::llama3_frequency(frequency, scaling);
       break;
   }
+  for (const double frequency : frequencies)
+    check(std::isfinite(frequency), "rotary_table: base is ", base, ", which gives a frequency of ", frequency,
+          ", expected finite frequencies");
   return frequencies;
 }
 
@@ -216,7 +219,10 @@ inline std::vector<double> rotary_frequencies(Index width, double base = 10000, 
 /// - YaRN: 0.1 ln(factor) + 1, which divides the softmax's temperature by its square (Peng et al. 2023, section 3.4).
 ///   If both mscales are set: (0.1 mscale ln(factor) + 1) / (0.1 mscale_all_dim ln(factor) + 1).
 /// - longrope: sqrt(1 + ln(factor) / ln(original_max_position_embeddings)), for every sequence_length.
+///
+/// Throws if options of the scaling are out of range.
 inline double rotary_attention_factor(const RotaryScaling& scaling) {
+  detail::check_rotary_scaling(scaling);
   if (scaling.rope_type != RopeType::yarn && scaling.rope_type != RopeType::longrope) return 1;
   if (scaling.attention_factor != 0) return scaling.attention_factor;
   if (scaling.rope_type == RopeType::longrope)

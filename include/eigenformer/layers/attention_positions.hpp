@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <numeric>
 #include <span>
 #include <vector>
 
@@ -104,11 +105,26 @@ Variable<Scalar> AttentionPositions<Scalar>::apply_rotary_at(const Context<Scala
   const auto [lowest, highest] = std::minmax_element(positions.begin(), positions.end());
   if (positions.empty() || (*lowest >= 0 && *highest < table->positions()))
     return rotary(context, x, table, positions, {.heads = heads});
-  const Index first = *lowest;
-  const auto longer = std::make_shared<const RotaryTable<Scalar>>(
-      rotary_table<Scalar>(*highest + 1 - first, table->width(), options.rotary_base, first, options.rope_scaling));
+  const Index tokens = static_cast<Index>(positions.size());
+  std::shared_ptr<const RotaryTable<Scalar>> longer;
   std::vector<Index> rows(positions.begin(), positions.end());  // each token's row of the longer table
-  for (Index& row : rows) row -= first;
+  if (static_cast<double>(*highest) - static_cast<double>(*lowest) < 4.0 * static_cast<double>(tokens) + 1024) {
+    const Index first = *lowest;
+    longer = std::make_shared<const RotaryTable<Scalar>>(
+        rotary_table<Scalar>(*highest + 1 - first, table->width(), options.rotary_base, first, options.rope_scaling));
+    for (Index& row : rows) row -= first;
+  } else {  // a row for each token: a table of all positions in between could need too much memory
+    const auto of_tokens = std::make_shared<RotaryTable<Scalar>>(
+        rotary_table<Scalar>(tokens, table->width(), options.rotary_base, 0, options.rope_scaling));
+    for (Index i = 0; i < tokens; ++i) {
+      const RotaryTable<Scalar> row = rotary_table<Scalar>(
+          1, table->width(), options.rotary_base, positions[static_cast<std::size_t>(i)], options.rope_scaling);
+      of_tokens->cos.row(i) = row.cos;
+      of_tokens->sin.row(i) = row.sin;
+    }
+    longer = of_tokens;
+    std::iota(rows.begin(), rows.end(), Index(0));
+  }
   return rotary<Scalar>(context, x, longer, rows, {.heads = heads});
 }
 

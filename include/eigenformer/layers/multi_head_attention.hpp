@@ -245,6 +245,9 @@ template <class Scalar>
 Variable<Scalar> MultiHeadAttention<Scalar>::operator()(const Context<Scalar>& context, const Variable<Scalar>& query,
                                                         const Variable<Scalar>& key, const Variable<Scalar>& value,
                                                         const AttentionBatch<Scalar>& batch) const {
+  for (const Variable<Scalar>* const x : {&query, &key, &value})
+    check(!x->is_tensor(), "MultiHeadAttention: an input is ", x->sizes(),
+          ", expected [rows x width]; for padded tensors use call_padded");
   const AttentionPositions<Scalar> none;
   const AttentionPositions<Scalar>& positions = batch.positions != nullptr ? *batch.positions : none;
   const AttentionOptions options{.heads = heads,

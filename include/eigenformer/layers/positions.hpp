@@ -47,7 +47,7 @@ constexpr auto enum_names(PositionEncoding) {
 inline constexpr auto position_encodings = values_of<PositionEncoding>();
 
 /// Returns the encodings of positions first .. first + positions - 1: [positions x width]. Throws unless `encoding` is
-/// one of the two sinusoidal ones.
+/// one of the two sinusoidal ones, or if positions or width is negative.
 ///
 ///   sinusoidal               PE(p, 2i) = sin(a),  PE(p, 2i + 1) = cos(a),         a = p / 10000^(2i / width)
 ///   sinusoidal_concatenated  PE(p, i) = sin(a),   PE(p, width / 2 + i) = cos(a),  a = p / 10000^(i / (width / 2 - 1))
@@ -57,8 +57,10 @@ inline constexpr auto position_encodings = values_of<PositionEncoding>();
 template <class Scalar>
 Matrix<Scalar> sinusoidal_positions(Index first, Index positions, Index width, PositionEncoding encoding) {
   const bool interleaved = encoding == PositionEncoding::sinusoidal;
-  check(interleaved || encoding == PositionEncoding::sinusoidal_concatenated,
-        "sinusoidal_positions: the encoding is not a sinusoidal one");
+  check(interleaved || encoding == PositionEncoding::sinusoidal_concatenated, "sinusoidal_positions: the encoding is ",
+        to_string(encoding), ", expected a sinusoidal one");
+  check(positions >= 0 && width >= 0, "sinusoidal_positions: ", positions, " positions of width ", width,
+        ", expected 0 or more of both");
   Matrix<Scalar> table = Matrix<Scalar>::Zero(positions, width);
   const Index half = width / 2;
   const Index waves = interleaved ? (width + 1) / 2 : half;

@@ -142,6 +142,10 @@ void Recurrent<Scalar>::run(const Context<Scalar>& context, const Variable<Scala
                             const std::vector<Variable<Scalar>>& initial, RecurrentResult<Scalar>& result) const {
   check(initial.empty() || static_cast<Index>(initial.size()) == options.num_layers, "Recurrent: ", initial.size(),
         " initial states, expected ", options.num_layers, " or none");
+  check(static_cast<Index>(weights.size()) == options.num_layers * directions(), "Recurrent: has the weights of ",
+        weights.size(), " layers and directions, expected ", options.num_layers * directions());
+  check(!x.is_tensor() || rows.given(), "Recurrent: x is ", x.sizes(),
+        ", expected [rows x inputs], or offsets; for padded tensors use call_padded");
   result.output = x;
   result.states.clear();
   for (Index layer = 0; layer < options.num_layers; ++layer) {

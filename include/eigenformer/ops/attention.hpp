@@ -49,15 +49,17 @@ template <class Scalar>
 struct RecordedAttention {
   QueryKeyValue<Scalar> in;
   AttentionOptions options;
-  std::shared_ptr<const std::vector<double>> sinks{};  // the entries of in.sinks; null: no sinks
+  std::shared_ptr<const std::vector<double>> sinks{};  // a copy, for the backward; null: no sinks
   Variable<Scalar> y{}, log_sum_exp{};
 
   /// Throws if sinks are given both as a Variable and in the options.
   RecordedAttention(const QueryKeyValue<Scalar>& inputs, const AttentionOptions& given)
       : in(inputs), options(given), sinks(sink_numbers(in.sinks)) {
-    if (sinks == nullptr) return;
-    check(options.sinks.empty(), "attention: sinks are given as a Variable and in the options, expected one of them");
-    options.sinks = *sinks;
+    check(sinks == nullptr || options.sinks.empty(),
+          "attention: sinks are given as a Variable and in the options, expected one of them");
+    if (!options.sinks.empty())
+      sinks = std::make_shared<const std::vector<double>>(options.sinks.begin(), options.sinks.end());
+    if (sinks != nullptr) options.sinks = *sinks;
   }
 
   /// Returns the number of query heads.

@@ -106,7 +106,8 @@ Variable<Scalar> weights_by_distance(const Context<Scalar>& context, const Query
 ///
 ///   z_i = sum_j a_ij (v_j + aV_clip(j - i))
 ///
-/// vectors: aV, [2k + 1 x value width], shared by the heads. Throws if the widths do not fit.
+/// vectors: aV, [2k + 1 x value width], shared by the heads. Throws if the widths do not fit, or if q, k and v are not
+/// matrices.
 ///
 /// Summing the weights by distance recomputes all scores of a sequence, one head at a time. It costs as much time as a
 /// second attention, and an [n x n] matrix per thread.
@@ -114,6 +115,8 @@ template <class Scalar>
 Variable<Scalar> attention_with_relative_values(const Context<Scalar>& context, const QueryKeyValue<Scalar>& in,
                                                 const Variable<Scalar>& vectors, const VariableScore<Scalar>& score,
                                                 const AttentionOptions& given = {}) {
+  check(!in.q.is_tensor() && !in.k.is_tensor() && !in.v.is_tensor(), "relative positions: q is ", in.q.sizes(),
+        ", k is ", in.k.sizes(), ", v is ", in.v.sizes(), ", expected matrices");
   const AttentionOptions options = detail::with_context(context, given);
   const Variable<Scalar> attended = detail::attention_by(context, in, score, options);
   check(attended.cols() == options.heads * vectors.cols(), "relative positions: v is ", shape(in.v),

@@ -248,6 +248,12 @@ TEST_CASE("scores that do not cover the batch are refused at the places of its q
         "attention: the dense mask is [1 x 1 x 5 x 6], expected at least [1 x 1 x 6 x 6], or sizes of 1");
   CHECK(message(AnyScore<float>(ef::Causal{}).with_offsets(none)) ==
         "attention: the score has offsets for 0 sequences, expected 1");
+  const std::vector<Index> too_large{(std::numeric_limits<Index>::max)()};
+  CHECK(
+      message(AnyScore<float>(ef::Causal{}).with_offsets(too_large)).starts_with("attention: the score has an offset"));
+  CHECK(message_of([&] {
+          ef::attention(q, k, k, ef::Causal::with_offsets(too_large));
+        }).starts_with("attention: the score has an offset"));
   // More queries than keys: the first would lie before the first key.
   const AnyScore<float> few = AnyScore<float>(ef::DenseMask(ef::Tensor<bool>({1, 1, 6, 2}, true))).after_past();
   CHECK(message_of([&] { few.visit([&](const auto& s) { return ef::attention(k, q, q, s); }); }) ==

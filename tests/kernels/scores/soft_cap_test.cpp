@@ -1,5 +1,6 @@
 #include "eigenformer/kernels/scores/soft_cap.hpp"
 
+#include "eigenformer/kernels/attention_backward.hpp"
 #include "eigenformer/kernels/scores/score_traits.hpp"
 #include "kernels/kernel_checks.hpp"
 #include "kernels/scores/score_checks.hpp"
@@ -62,6 +63,20 @@ TEMPLATE_TEST_CASE("a capped score depends on itself alone, and nothing beside t
         CHECK(identical<TestType>(saved, saved_expected));
         CHECK(identical<TestType>(d_scores, d_expected));
       }
+}
+
+TEMPLATE_TEST_CASE("the derivative at an infinite score is that of the cap there: 0", "[kernels]", float, double) {
+  using Matrix = ef::Matrix<TestType>;
+  const Matrix q = Matrix::Constant(1, 1, std::numeric_limits<TestType>::infinity()), d_out = Matrix::Ones(1, 1);
+  Matrix k(2, 1), v(2, 1), out(1, 1), log_sum_exp(1, 1), d_q(1, 1), d_k(2, 1), d_v(2, 1);
+  k << 1, 2;
+  v << 1, 2;
+  const ef::SoftCap cap(30);
+  ef::attention_forward<TestType>({q, k, v}, cap, {}, {out, log_sum_exp});
+  CHECK(out(0, 0) == TestType(1.5));
+  ef::attention_backward<TestType>({q, k, v}, cap, {}, {out, log_sum_exp}, d_out, {d_q, d_k, d_v});
+  CHECK(std::abs(d_q(0, 0)) < tolerance<TestType>(4));  // at a score of 0 the derivative would be 1
+  CHECK(max_error(d_v, Matrix::Constant(2, 1, TestType(0.5))) < tolerance<TestType>(32));
 }
 
 TEST_CASE("a soft cap is a normal number of float above 0", "[kernels]") {

@@ -139,10 +139,14 @@ class Alignment {
                          : batch.queries;
   }
 
-  /// Throws if there are offsets, but for fewer sequences than the batch has.
+  /// Throws if there are offsets, but for fewer sequences than the batch has, or so large that sums with them could
+  /// overflow.
   void check_covers(const ScoreTile& batch) const {
     check(!has_offsets_ || batch.sequence < static_cast<Index>(offsets_.size()),
           "attention: the score has offsets for ", offsets_.size(), " sequences, expected ", batch.sequence + 1);
+    for (const Index offset : offsets_)
+      check(offset >= -most_offset && offset <= most_offset, "attention: the score has an offset of ", offset,
+            ", expected at most ", most_offset, " in either direction");
   }
 
   friend bool operator==(const Alignment& a, const Alignment& b) {
@@ -151,6 +155,8 @@ class Alignment {
   }
 
  private:
+  static constexpr Index most_offset = (std::numeric_limits<Index>::max)() / 4;
+
   bool after_past_ = false, has_offsets_ = false;
   std::span<const Index> offsets_;
 };

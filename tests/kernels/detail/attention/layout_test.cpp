@@ -59,16 +59,16 @@ TEST_CASE("a layout without rows fits", "[kernels]") {
 
 TEST_CASE("what does not fit is named, with its shapes", "[kernels]") {
   const Shape q{5, 12}, k{7, 12}, v{7, 9};
-  CHECK(message(q, k, v, {.heads = 0}) == "attention: 0 heads cannot share 0 key heads, expected a multiple");
-  CHECK(message(q, k, v, {.heads = -3}) == "attention: -3 heads cannot share -3 key heads, expected a multiple");
+  CHECK(message(q, k, v, {.heads = 0}) == "attention: 0 heads and 0 key heads, expected at least 1 of each");
+  CHECK(message(q, k, v, {.heads = -3}) == "attention: -3 heads and -3 key heads, expected at least 1 of each");
   CHECK(message(q, k, v, {.heads = 3, .key_heads = 2}) ==
         "attention: 3 heads cannot share 2 key heads, expected a multiple");
   CHECK(message(q, k, v, {.heads = 3, .key_heads = 6}) ==
         "attention: 3 heads cannot share 6 key heads, expected a multiple");
   CHECK(message(q, k, v, {.heads = 3, .key_heads = -3}) ==
-        "attention: 3 heads cannot share -3 key heads, expected a multiple");
+        "attention: 3 heads and -3 key heads, expected at least 1 of each");
   CHECK(message(q, k, v, {.heads = 5}) == "attention: q is [5 x 12], expected a width that 5 heads divide");
-  CHECK(message({5, 0}, {7, 0}, v, {}) == "attention: q is [5 x 0], expected a width that 1 heads divide");
+  CHECK(message({5, 0}, {7, 0}, v, {}) == "attention: q is [5 x 0], expected at least 1 column for each of 1 heads");
   CHECK(message(q, {7, 8}, v, {.heads = 3}) ==
         "attention: q is [5 x 12], k is [7 x 8], expected 12 columns in k for 3 heads and 3 key heads");
   CHECK(message(q, k, v, {.heads = 3, .key_heads = 1}) ==

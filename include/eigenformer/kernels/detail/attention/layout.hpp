@@ -111,10 +111,12 @@ inline void check_draws(const AttentionLayout& layout) {
 inline AttentionLayout attention_layout(Shape q, Shape k, Shape v, const AttentionOptions& options) {
   const Index heads = options.heads;
   const Index key_heads = options.key_heads == 0 ? heads : options.key_heads;
-  check(heads >= 1 && key_heads >= 1 && heads % key_heads == 0, "attention: ", heads, " heads cannot share ", key_heads,
+  check(heads >= 1 && key_heads >= 1, "attention: ", heads, " heads and ", key_heads,
+        " key heads, expected at least 1 of each");
+  check(heads % key_heads == 0, "attention: ", heads, " heads cannot share ", key_heads,
         " key heads, expected a multiple");
-  check(q.cols >= heads && q.cols % heads == 0, "attention: q is ", q, ", expected a width that ", heads,
-        " heads divide");
+  check(q.cols >= heads, "attention: q is ", q, ", expected at least 1 column for each of ", heads, " heads");
+  check(q.cols % heads == 0, "attention: q is ", q, ", expected a width that ", heads, " heads divide");
   const Index key_width = q.cols / heads;
   check(k.cols == key_heads * key_width, "attention: q is ", q, ", k is ", k, ", expected ", key_heads * key_width,
         " columns in k for ", heads, " heads and ", key_heads, " key heads");
@@ -124,7 +126,9 @@ inline AttentionLayout attention_layout(Shape q, Shape k, Shape v, const Attenti
         ", expected 0 or more and less than 1");
   const bool indexed = options.key_index.has_value(), paged = options.key_pages.has_value();
   check(!paged || (options.key_pages->page_size > 0 && options.key_rows.given() && !indexed),
-        "attention: key_pages needs a page_size, key_rows and no key_index");
+        "attention: key_pages has a page_size of ", paged ? options.key_pages->page_size : 0,
+        options.key_rows.given() ? ", key_rows" : ", no key_rows", indexed ? " and a key_index" : " and no key_index",
+        ", expected a page_size of 1 or more, key_rows and no key_index");
   const std::span<const Index> key_index = options.key_index.value_or(std::span<const Index>());
   for (const Index row : key_index) check(row >= 0 && row < k.rows, "attention: key_index has ", row, ", k is ", k);
   AttentionLayout layout{heads,

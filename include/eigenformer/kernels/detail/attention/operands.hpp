@@ -30,8 +30,10 @@ inline AttentionLayout operands_layout(const Sizes& q, const Sizes& k, const Siz
     return attention_layout(Shape{q[0], q[1]}, Shape{k[0], k[1]}, Shape{v[0], v[1]}, options);
   check(q.rank() == 4 && k.rank() == 4 && v.rank() == 4, "attention: q is ", q, ", k is ", k, ", v is ", v,
         ", expected three matrices, or three tensors of rank 4");
-  check(q[0] == k[0] && k[0] == v[0], "attention: q has a batch of ", q[0], ", k of ", k[0], ", v of ", v[0]);
-  check(k[1] == v[1], "attention: k has ", k[1], " heads, v has ", v[1]);
+  check(q[0] == k[0] && k[0] == v[0], "attention: q has a batch of ", q[0], ", k of ", k[0], ", v of ", v[0],
+        ", expected equal ones");
+  check(k[1] == v[1], "attention: k has ", k[1], " heads, v has ", v[1], ", expected equally many");
+  check(q[1] >= 1 && k[1] >= 1, "attention: q is ", q, ", k is ", k, ", expected at least 1 head in each");
   check(q[3] == k[3], "attention: q is ", q, ", k is ", k, ", expected heads of one width");
   check(k[2] == v[2], "attention: k is ", k, ", v is ", v, ", expected equally many tokens");
   check(!options.key_index.has_value() && !options.key_pages.has_value(),

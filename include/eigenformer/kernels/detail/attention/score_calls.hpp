@@ -60,18 +60,18 @@ enum class HiddenKeys {
   skipped            // leave them out, entry by entry
 };
 
-/// Calls apply(scores), then hides each infinite or NaN score that `apply` would hide if it were 0. A user's function
-/// may add minus infinity to NaN, which gives NaN and so hides nothing.
+/// Calls apply(scores), and hides each infinite or NaN score that `apply` would hide if it were 0. A user's function
+/// may add minus infinity to NaN, which gives NaN and so hides nothing. `apply` is called for the scores last, so that
+/// what it saves for the derivative is theirs.
 template <class Scalar>
 EIGEN_DONT_INLINE void apply_carefully(ScoreBlock<Scalar> scores,
                                        std::type_identity_t<FunctionRef<void(ScoreBlock<Scalar>)>> apply) {
   using Entries = Eigen::Array<Scalar, Eigen::Dynamic, Eigen::Dynamic, Eigen::ColMajor>;
   Entries defined = scores.array();
   defined = (defined - defined == Scalar(0)).select(defined, Scalar(0));
-  const bool all_are_defined = (defined == scores.array()).all();
-  apply(scores);
-  if (all_are_defined) return;
+  if ((defined == scores.array()).all()) return apply(scores);
   apply(ScoreBlock<Scalar>(defined.data(), defined.rows(), defined.cols(), Eigen::OuterStride<>(defined.rows())));
+  apply(scores);
   scores.array() = (defined == hidden_score<Scalar>).select(defined, scores.array());
 }
 /// Applies a score in place. If hidden keys are skipped, a score that changes values goes through apply_carefully.

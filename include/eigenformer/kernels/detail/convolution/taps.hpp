@@ -60,7 +60,7 @@ void multiply_taps(const TappedRows<Scalar>& in, const Scalar* start, MatrixRef<
         std::copy_n(start + j, cols, entries);
     }
     alignas(64) Scalar buffer[panel_depth * width];
-    for (Index k = 0; k < taps.count; ++k)
+    for (Index k = 0; k < taps.count && depth > 0; ++k)
       for (Index from = 0; from < depth; from += panel_depth)
         for (Index col = j; col < j + cols; col += width) {
           const Index part = std::min<Index>(panel_depth, depth - from), used = std::min<Index>(width, j + cols - col);

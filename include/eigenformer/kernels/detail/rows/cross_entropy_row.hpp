@@ -54,7 +54,7 @@ inline double check_cross_entropy(Shape logits, std::span<const Token> labels, c
 }
 
 /// Returns the loss of one row, and writes log_sum_exp. Logits are taken relative to the largest, so that large logits
-/// cost no precision.
+/// cost the loss no precision.
 template <class Scalar>
 Sum<Scalar> cross_entropy_row(const Scalar* logits, Index vocabulary_size, Token label,
                               const CrossEntropyTarget& target, Scalar& log_sum_exp) {
