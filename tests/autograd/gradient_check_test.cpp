@@ -4,6 +4,7 @@
 
 #include "eigenformer/ops/arithmetic.hpp"
 #include "support/catch.hpp"
+#include "support/message_of.hpp"
 
 namespace ef = eigenformer;
 using Variable = ef::Variable<double>;
@@ -76,4 +77,30 @@ TEST_CASE("an undefined gradient is an infinite error, not a pass", "[autograd]"
         return ef::sum(context, cube(context, inputs[0], std::numeric_limits<double>::quiet_NaN()));
       });
   REQUIRE(!(result.max_error < 1));
+}
+
+TEST_CASE("a check that would compare nothing is refused", "[autograd]") {
+  ef::Parameter<double> p(ef::Matrix<double>::Random(2, 2));
+  const auto message = [&](const ef::GradientCheckOptions& options) {
+    return ef::testing::message_of([&] {
+      ef::gradient_check(
+          {p.value},
+          [](const ef::Context<double>& context, const std::vector<Variable>& inputs) {
+            return ef::sum(context, inputs[0]);
+          },
+          options);
+    });
+  };
+  CHECK(message({.max_entries = -1}) == "gradient_check: max_entries is -1, expected 0 or more; 0 checks all");
+  CHECK(message({.step = 0}) == "gradient_check: step is 0, expected a finite number above 0");
+  CHECK(message({.step = -1e-5}).find("gradient_check: step is -1") == 0);
+  CHECK(message({.step = std::numeric_limits<double>::infinity()}).find("gradient_check: step is inf") == 0);
+  CHECK(message({.step = std::numeric_limits<double>::quiet_NaN()}).find("expected a finite number") !=
+        std::string::npos);
+  CHECK(message({.max_entries = 0}) == "nothing was thrown");
+  CHECK(ef::testing::message_of([&] {
+          ef::gradient_check_parameters(
+              p, [&](const ef::Context<double>& context) { return ef::sum(context, context.use(p)); },
+              {.max_entries = -2});
+        }) == "gradient_check_parameters: max_entries is -2, expected 0 or more; 0 checks all");
 }

@@ -2,6 +2,7 @@
 
 #include "eigenformer/core/thread_pool.hpp"
 #include "support/catch.hpp"
+#include "support/message_of.hpp"
 #include "support/random.hpp"
 
 namespace ef = eigenformer;
@@ -73,4 +74,23 @@ TEST_CASE("gradients of two batches have the same sum with any number of threads
   }
   alone.add(second);
   CHECK(alone[large] == expected);
+}
+
+TEST_CASE("a parameter whose shape changed gets no gradient on top of that of the old shape", "[autograd]") {
+  ef::Parameter<double> parameter(1, 2);
+  const ef::Matrix<double> small = ef::Matrix<double>::Ones(1, 2), large = ef::Matrix<double>::Ones(300, 2);
+  const ef::ConstMatrixMap<double> of_small(small.data(), 1, 2), of_large(large.data(), 300, 2);
+  ef::Gradients<double> gradients, other;
+  gradients.add(parameter, of_small);
+  parameter.value = large;
+  other.add(parameter, of_large);
+  const std::string expected =
+      "Gradients::add: the gradient is [300 x 2], expected [1 x 2], the shape of this parameter's gradients since the "
+      "last clear()";
+  CHECK(ef::testing::message_of([&] { gradients.add(parameter, of_large); }) == expected);
+  CHECK(ef::testing::message_of([&] { gradients.add(other); }) == expected);
+  CHECK(*gradients.find(parameter) == small);
+  gradients.clear();
+  gradients.add(parameter, of_large);
+  CHECK(gradients[parameter] == large);
 }

@@ -8,6 +8,7 @@
 #include "eigenformer/ops/matmul.hpp"
 #include "support/allocations.hpp"
 #include "support/catch.hpp"
+#include "support/message_of.hpp"
 #include "support/random.hpp"
 
 namespace ef = eigenformer;
@@ -144,7 +145,7 @@ TEST_CASE("a variable of a destroyed tape is refused by the next tape in the sam
     tape.emplace();
     const ef::Context<double> context{.tape = &*tape};
     const Variable x = tape->variable(Eigen::MatrixXd::Constant(1, 1, 10.0 + pass));
-    const char* error = "Tape: an input was recorded by another tape, or before this tape's last backward";
+    const char* error = "Tape: an input was recorded by another tape, or before this tape's last backward or clear";
     if (pass > 0) {
       CHECK_THROWS_WITH(ef::multiply(context, kept, x), error);
       CHECK_THROWS_WITH(tape->backward(kept), error);
@@ -234,4 +235,98 @@ TEST_CASE("memory that cannot be had is an error, and the tape serves on", "[aut
     step(tape);
     REQUIRE(tape.gradient(weight) == expected);
   }
+}
+
+namespace {
+
+/// Returns the message of the backward of a sum of x, [3 x 2], if an operation calls add(x, tape) in its backward.
+template <class Add>
+std::string message_of_backward(const Add& add) {
+  ef::Tape<double> tape;
+  const ef::Context<double> context{.tape = &tape};
+  const Variable x = tape.variable(Eigen::MatrixXd::Ones(3, 2));
+  const Variable y = tape.record(Variable(Eigen::MatrixXd::Ones(3, 2)), {x},
+                                 [&, x](const Variable&, ef::Tape<double>& of_backward) { add(x, of_backward); });
+  return ef::testing::message_of([&] { tape.backward(ef::sum(context, y)); });
+}
+
+}  // namespace
+
+TEST_CASE("a gradient of another shape than its input is refused", "[autograd]") {
+  const auto whole = [](ef::Index rows, ef::Index cols) {
+    return message_of_backward([&](const Variable& x, ef::Tape<double>& tape) {
+      tape.add_gradient(x, Variable(Eigen::MatrixXd::Ones(rows, cols)));
+    });
+  };
+  CHECK(whole(3, 2) == "nothing was thrown");
+  CHECK(whole(2, 3) == "Tape::add_gradient: the gradient is [2 x 3], expected [3 x 2], the shape of the input");
+  CHECK(whole(1, 2) == "Tape::add_gradient: the gradient is [1 x 2], expected [3 x 2], the shape of the input");
+  const auto rows = [](ef::Index first, ef::Index count, ef::Index cols) {
+    return message_of_backward([&](const Variable& x, ef::Tape<double>& tape) {
+      tape.add_row_gradient(x, first, Variable(Eigen::MatrixXd::Ones(count, cols)));
+    });
+  };
+  const std::string end = " on, expected rows of [3 x 2], the shape of the input";
+  CHECK(rows(1, 2, 2) == "nothing was thrown");
+  CHECK(rows(2, 2, 2) == "Tape::add_row_gradient: the gradient is [2 x 2] from row 2" + end);
+  CHECK(rows(-1, 2, 2) == "Tape::add_row_gradient: the gradient is [2 x 2] from row -1" + end);
+  CHECK(rows(0, 3, 1) == "Tape::add_row_gradient: the gradient is [3 x 1] from row 0" + end);
+}
+
+TEST_CASE("gradients of rows are not written into a view's memory", "[autograd]") {
+  const ef::Matrix<double> seen = ef::Matrix<double>::Constant(3, 2, 5);
+  CHECK(message_of_backward([&](const Variable& x, ef::Tape<double>& tape) {
+          tape.add_gradient(x, Variable::view(seen));
+          tape.add_row_gradient(x, 1, Variable(Eigen::MatrixXd::Ones(1, 2)));
+        }) == "nothing was thrown");
+  CHECK(seen == ef::Matrix<double>::Constant(3, 2, 5));
+}
+
+TEST_CASE("clear ends a recording without a backward", "[autograd]") {
+  ef::Tape<double> tape;
+  const ef::Context<double> context{.tape = &tape};
+  ef::Parameter<double> p(Eigen::MatrixXd::Constant(1, 1, 3));
+  tape.clear();  // nothing is recorded
+  const auto loss = [&] { return ef::multiply(context, context.use(p), context.use(p)); };
+  tape.backward(loss());
+  const Variable before = loss();
+  tape.clear();
+  CHECK(tape.gradient(p)(0, 0) == 6);
+  CHECK_THROWS_AS(tape.backward(before), ef::Error);
+  CHECK_THROWS_AS(ef::scale(context, before, 2), ef::Error);
+  p.value = Eigen::MatrixXd::Constant(1, 1, 5).eval();
+  tape.backward(loss());
+  CHECK(tape.gradient(p)(0, 0) == 6 + 10);
+}
+
+TEST_CASE("losses without a backward take no more memory if each is cleared", "[autograd]") {
+  ef::Tape<double> tape;
+  const ef::Context<double> context{.tape = &tape};
+  const ef::Parameter<double> p(ef::Matrix<double>(Eigen::MatrixXd::Ones(50, 50)));
+  std::size_t capacity = 0;
+  for (int step = 0; step < 20; ++step) {
+    ef::sum(context, ef::multiply(context, context.use(p), context.use(p)));
+    tape.clear();
+    if (step == 0) capacity = tape.workspace().capacity();
+  }
+  CHECK(tape.workspace().capacity() == capacity);
+}
+
+TEST_CASE("a parameter that was replaced during a recording is refused until the recording ends", "[autograd]") {
+  ef::Tape<double> tape;
+  const ef::Context<double> context{.tape = &tape};
+  ef::Parameter<double> p(Eigen::MatrixXd::Constant(1, 1, 3));
+  ef::Matrix<double> other = Eigen::MatrixXd::Constant(1, 1, 5), wide = Eigen::MatrixXd::Ones(1, 2);
+  const std::string end =
+      ", expected [1 x 1] in the memory of its first use; call backward() or clear() before "
+      "parameters change";
+  context.use(p);
+  p.value.swap(other);  // as load_parameters does
+  CHECK(ef::testing::message_of([&] { context.use(p); }) ==
+        "Tape::use: the parameter was replaced during the recording: it is [1 x 1]" + end);
+  p.value = wide;
+  CHECK(ef::testing::message_of([&] { context.use(p); }) ==
+        "Tape::use: the parameter was replaced during the recording: it is [1 x 2]" + end);
+  tape.clear();
+  CHECK(context.use(p).value() == wide);
 }

@@ -1,9 +1,24 @@
 #include "eigenformer/autograd/variable.hpp"
 
+#include <utility>
+
 #include "support/catch.hpp"
 #include "support/message_of.hpp"
 
 namespace ef = eigenformer;
+
+namespace {
+
+template <class T>
+concept Viewable = requires(T&& x) {
+  ef::Variable<float>::view(std::forward<T>(x));
+};
+
+// Temporaries would not outlive the view.
+static_assert(Viewable<ef::Matrix<float>&> && Viewable<const ef::Matrix<float>&>);
+static_assert(!Viewable<ef::Matrix<float>> && !Viewable<const ef::Matrix<float>>);
+
+}  // namespace
 
 TEST_CASE("a variable copies the matrix that it is made from", "[autograd]") {
   Eigen::MatrixXd a = Eigen::MatrixXd::Random(3, 4);  // column-major

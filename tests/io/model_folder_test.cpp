@@ -151,6 +151,46 @@ TEST_CASE("a folder holds the parameters of learned scores, and sinks", "[io]") 
   CHECK(message_of([&] { ef::load_translation_model<float>(path); }) == message({}));
 }
 
+TEST_CASE("a model whose parameters are not those of its options is not saved", "[io]") {
+  ef::Rng rng(198);
+  ef::TransformerOptions options = ef::testing::small_transformer();
+  options.decoder_scores = {{.user_score = "decay"}};
+  const auto slope = [](auto s, const ef::ScorePosition&, const auto& a) { return s * a(0); };
+  const auto learned = [&](const char* name, ef::Index size) {
+    return ef::TrainableScore<float>(slope, {{name, ef::Matrix<float>::Ones(1, size)}});
+  };
+  const ef::Transformer<float> good(options, rng, {{"decay", learned("slope", 2)}});
+  const ef::testing::TemporaryFolder folder;
+  const auto refusal = [&](auto change) {
+    ef::Transformer<float> bad = good;
+    change(bad);
+    const std::string message = message_of([&] { ef::save(folder / "model", bad); });
+    CHECK_FALSE(std::filesystem::exists(folder / "model"));
+    return message;
+  };
+  CHECK(refusal([&](auto& model) { model.encoder.layers[1].self_attn.score = learned("tilt", 2); }) ==
+        "save: the parameter \"encoder.layers.1.self_attn.score.tilt\" is [1 x 2], expected none of this name by the "
+        "model's options");
+  CHECK(refusal([&](auto& model) { model.decoder.layers[1].self_attn.score = learned("slope", 3); }) ==
+        "save: the parameter \"decoder.layers.1.self_attn.score.slope\" is [1 x 3], expected [1 x 2] by the model's "
+        "options");
+  CHECK(refusal([&](auto& model) { model.decoder.layers[1].self_attn.score = {}; }) ==
+        "save: the model has no parameter \"decoder.layers.1.self_attn.score.slope\", expected [1 x 2] by its options");
+  CHECK(
+      refusal([](auto& model) { model.encoder.layers[0].self_attn.sinks = ef::Parameter<float>(1, 2); }) ==
+      "save: the parameter \"encoder.layers.0.self_attn.sinks\" is [1 x 2], expected none of this name by the model's "
+      "options");
+  CHECK(refusal([](auto& model) {
+          model.encoder.layers.pop_back();
+        }).find("save: the model has no parameter \"encoder.layers.1.self_attn.q.weight\"") == 0);
+  CHECK(refusal([](auto& model) { model = {}; }) ==
+        "save: the model has no parameter \"source_embedding.weight\", expected [0 x 512] by its options");
+  CHECK(message_of([&] {
+          ef::save(folder / "model", ef::RecurrentSeq2Seq<float>());
+        }).find("save: the model has no parameter \"source_embedding.weight\"") == 0);
+  ef::save(folder / "model", good);
+}
+
 TEST_CASE("a folder gives back a recurrent model and its options", "[io]") {
   ef::Rng rng(192);
   for (const ef::RecurrentSeq2SeqOptions& options : ef::testing::kinds_of_recurrent_models()) {

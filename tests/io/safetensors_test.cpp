@@ -47,6 +47,19 @@ const std::string good_data("\0\0\x80?\0\0\0\xC0\1\2\xFF", 11);  // 1 and -2; 1,
 
 }  // namespace
 
+TEST_CASE("what a temporary file returns outlives it", "[io]") {
+  const auto file = [] { return SafetensorsFile(file_of(std::string(good_header) + "    ", good_data), "by hand"); };
+  static_assert(std::is_same_v<decltype(file().names()), Names>);
+  static_assert(std::is_same_v<decltype(file().shape("a")), Dimensions>);
+  static_assert(std::is_same_v<decltype(file().metadata()), std::map<std::string, std::string>>);
+  Names names;
+  for (const std::string& name : file().names()) names.push_back(name);
+  CHECK(names == Names{"a", "none", "b"});
+  const Dimensions& shape = file().shape("none");
+  CHECK(shape == Dimensions{0, 3});
+  CHECK(file().metadata().at("made") == "by hand");
+}
+
 TEST_CASE("a file written by hand is read", "[io]") {
   const SafetensorsFile file(file_of(std::string(good_header) + "    ", good_data), "by hand");
   CHECK(file.names() == Names{"a", "none", "b"});

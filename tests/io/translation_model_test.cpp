@@ -144,6 +144,33 @@ TEST_CASE("extra files are replaced together with the model, or not at all", "[i
         transformer_of(third).source_embedding.weight.value);
 }
 
+TEST_CASE("an extra file may have no name but a plain one that the model does not use", "[io]") {
+  ef::Rng rng(99);
+  const ef::testing::TemporaryFolder folder;
+  const std::filesystem::path path = folder.path() / "model";
+  const auto message = [&](const std::string& name) {
+    const ef::ExtraFile file{name, "bytes"};
+    return ef::testing::message_of(
+        [&] { ef::save(path, small_model(rng), ef::WeightType::float32, std::span(&file, 1)); });
+  };
+  CHECK(message("config.json") ==
+        "save: an extra file is named \"config.json\", expected a name that the model's folder does not use itself");
+  const std::string outside = (folder.path() / "outside").string();
+  CHECK(message(outside) ==
+        "save: an extra file is named \"" + outside + "\", expected the name of a file, without a folder");
+  for (const char* const name : ef::detail::model_files) CHECK(message(name) != "nothing was thrown");
+  for (const std::string& name : {std::string(), std::string("."), std::string(".."), std::string("../outside"),
+                                  std::string("a/b"), std::string("a/"), std::string("config.json\0x", 13),
+                                  std::string(".newer-files"), std::string(".unfinished-files-a.tmp")}) {
+    CAPTURE(name);
+    CHECK(message(name) != "nothing was thrown");
+  }
+  CHECK_FALSE(std::filesystem::exists(path));
+  CHECK_FALSE(std::filesystem::exists(folder.path() / "outside"));
+  CHECK(message(".record..json") == "nothing was thrown");
+  CHECK(ef::read_file(path / ".record..json") == "bytes");
+}
+
 TEST_CASE("a damaged model folder is refused, and the message names the file", "[io]") {
   ef::Rng rng(93);
   const ef::testing::TemporaryFolder folder;
@@ -283,6 +310,11 @@ TEST_CASE("a model that could not be loaded again does not replace an older one"
         "save: the source subword model: has 0 of the 11 tokens of its vocabulary, expected most of them");
   CHECK(refusal([](auto& model) { transformer_of(model).options.encoder_scores = {{.user_score = "a\xFF"}}; }) ==
         "save: \"encoder_scores\"[0]: \"user_score\": invalid UTF-8 at byte 1");
+  CHECK(
+      refusal(
+          [](auto& model) { transformer_of(model).encoder.layers[0].self_attn.sinks = ef::Parameter<float>(1, 2); }) ==
+      "save: the parameter \"encoder.layers.0.self_attn.sinks\" is [1 x 2], expected none of this name by the model's "
+      "options");
 }
 
 TEST_CASE("subword models travel in the folder", "[io]") {

@@ -25,6 +25,14 @@ struct GradientCheckResult {
 
 namespace detail {
 
+/// Throws for options with which the check would compare nothing, or only NaN.
+inline void check_options(const char* where, const GradientCheckOptions& options) {
+  check(options.step > 0 && std::isfinite(options.step), where, ": step is ", options.step,
+        ", expected a finite number above 0");
+  check(options.max_entries >= 0, where, ": max_entries is ", options.max_entries,
+        ", expected 0 or more; 0 checks all");
+}
+
 /// Compares the gradient `analytic` with central differences of loss(), which must read `value`. Restores `value`.
 inline void compare_gradient(const std::string& name, const Matrix<double>& analytic, Matrix<double>& value,
                              const std::function<double()>& loss, const GradientCheckOptions& options,
@@ -56,11 +64,12 @@ inline void compare_gradient(const std::string& name, const Matrix<double>& anal
 }  // namespace detail
 
 /// Checks the gradient of loss(context, inputs), a Variable [1 x 1], with respect to every input. The loss must be
-/// deterministic.
+/// deterministic. Throws if the step is not a finite number above 0 or max_entries is negative.
 inline GradientCheckResult gradient_check(
     std::vector<Matrix<double>> inputs,
     const std::function<Variable<double>(const Context<double>&, const std::vector<Variable<double>>&)>& loss,
     const GradientCheckOptions& options = {}) {
+  detail::check_options("gradient_check", options);
   Tape<double> tape;
   std::vector<Variable<double>> variables;
   variables.reserve(inputs.size());
@@ -77,11 +86,12 @@ inline GradientCheckResult gradient_check(
 }
 
 /// Checks the gradient of loss(context), a Variable [1 x 1], with respect to every parameter of `model`. The loss must
-/// be deterministic and read `model`, whose parameters are perturbed and restored.
+/// be deterministic and read `model`, whose parameters are perturbed and restored. Throws as gradient_check does.
 template <class Model>
 GradientCheckResult gradient_check_parameters(Model& model,
                                               const std::function<Variable<double>(const Context<double>&)>& loss,
                                               const GradientCheckOptions& options = {}) {
+  detail::check_options("gradient_check_parameters", options);
   Tape<double> tape;
   tape.backward(loss(Context<double>{.tape = &tape}));
   GradientCheckResult result;

@@ -49,17 +49,19 @@ class Gradients {
   }
 
   /// Adds a gradient of a parameter to its sum. gradient: in the shape of the parameter. The result does not depend on
-  /// the number of threads.
+  /// the number of threads. Throws if the shape is not that of the gradients added since the last `clear`.
   void add(const Parameter<Scalar>& parameter, const ConstMatrixMap<Scalar>& gradient, Threads* threads = nullptr) {
     Entry& entry = sums_[&parameter];
     if (!entry.used) entry.sum.resize(gradient.rows(), gradient.cols());
+    check(shape(gradient) == shape(entry.sum), "Gradients::add: the gradient is ", shape(gradient), ", expected ",
+          shape(entry.sum), ", the shape of this parameter's gradients since the last clear()");
     Scalar* sum = entry.sum.data();
     detail::write_sum<Scalar>(sum, entry.used ? sum : nullptr, gradient.data(), gradient.size(), threads);
     entry.used = true;
   }
 
   /// Adds each gradient of `other` to this object's gradient of the same parameter. The result does not depend on the
-  /// number of threads.
+  /// number of threads. Throws if their shapes differ.
   void add(const Gradients& other, Threads* threads = nullptr) {
     for (const auto& [parameter, entry] : other.sums_)
       if (entry.used)

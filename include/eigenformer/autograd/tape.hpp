@@ -26,6 +26,7 @@ namespace eigenformer::inline EIGENFORMER_ABI {
 ///   tape.gradient(x);                                        // 2 x0
 ///
 /// - `backward` ends the recording and frees its memory for the next one. The next operation begins a new recording.
+/// - `clear` ends a recording that gets no backward.
 /// - Gradients of parameters accumulate over recordings until `gradients().clear()`.
 /// - Gradients of variables remain until the next recording begins.
 /// - Use a tape from one thread at a time. Any number of tapes may train one model.
@@ -60,10 +61,17 @@ class Tape {
   }
 
   /// Returns a parameter as an input. All uses in one recording share a node. The parameter must neither move nor
-  /// change until `backward` has run.
+  /// change until `backward` has run, or `clear`. Throws if its value has other memory or another shape than at its
+  /// first use in the recording: what was recorded there refers to memory that may be freed.
   Variable<Scalar> use(const Parameter<Scalar>& parameter) {
     begin_recording();
-    if (const auto found = used_.find(&parameter); found != used_.end()) return found->second;
+    if (const auto found = used_.find(&parameter); found != used_.end()) {
+      const Variable<Scalar>& first = found->second;
+      check(first.data_.get() == parameter.value.data() && shape(first) == shape(parameter.value),
+            "Tape::use: the parameter was replaced during the recording: it is ", shape(parameter.value), ", expected ",
+            shape(first), " in the memory of its first use; call backward() or clear() before parameters change");
+      return first;
+    }
     Variable<Scalar> x = put(Variable<Scalar>::view(parameter.value), Node{.parameter = &parameter});
     used_.emplace(&parameter, x);
     return x;
@@ -139,6 +147,15 @@ class Tape {
     for (Node& node : nodes_) node.backward = nullptr;
   }
 
+  /// Ends a recording without a backward, and frees its memory. Call it after a loss that was only computed, such as
+  /// that of validation data or of a batch that is skipped: otherwise the next operations are recorded behind it. Also
+  /// call it before parameters change that were used without a backward. Gradients of parameters stay. Not for a
+  /// Backward or on_gradient.
+  void clear() {
+    ended_ = true;
+    begin_recording();
+  }
+
   /// Returns the gradient that the last `backward` computed for a result of `variable()`. Zeros if the loss does not
   /// depend on it. Throws if x is not of this recording, or not a result of `variable()`: gradients of intermediate
   /// results are freed during the backward.
@@ -172,9 +189,12 @@ class Tape {
     write(d_x.writable());
     add_gradient(x, std::move(d_x));
   }
-  /// For a Backward: adds d_x to x's gradient. d_x may share its memory with other gradients.
+  /// For a Backward: adds d_x to x's gradient. d_x may share its memory with other gradients. Throws if d_x has another
+  /// number of rows or columns than x.
   void add_gradient(const Variable<Scalar>& x, Variable<Scalar> d_x) {
     if (!x.requires_grad()) return;
+    check(shape(d_x) == shape(x), "Tape::add_gradient: the gradient is ", shape(d_x), ", expected ", shape(x),
+          ", the shape of the input");
     Variable<Scalar>& sum = nodes_[static_cast<std::size_t>(x.node_)].gradient;
     if (sum.size() == 0) {
       sum = std::move(d_x);
@@ -187,11 +207,15 @@ class Tape {
     }
   }
   /// For a Backward: adds d_rows to the gradient of x's rows from `first` on, without touching the other rows. A loop
-  /// over time steps then takes time linear in the number of rows.
+  /// over time steps then takes time linear in the number of rows. Throws unless d_rows has x's columns and x has these
+  /// rows.
   void add_row_gradient(const Variable<Scalar>& x, Index first, const Variable<Scalar>& d_rows) {
     if (!x.requires_grad()) return;
+    check(d_rows.cols() == x.cols() && first >= 0 && d_rows.rows() <= x.rows() - first,
+          "Tape::add_row_gradient: the gradient is ", shape(d_rows), " from row ", first, " on, expected rows of ",
+          shape(x), ", the shape of the input");
     Variable<Scalar>& sum = nodes_[static_cast<std::size_t>(x.node_)].gradient;
-    if (sum.size() == 0 || sum.data_.use_count() > 1) {
+    if (sum.size() == 0 || sum.data_.use_count() != 1) {  // shared, or a view of memory that is not the tape's
       Variable<Scalar> own = new_matrix(x.rows(), x.cols());
       if (sum.size() == 0)
         own.writable().setZero();
@@ -283,7 +307,7 @@ class Tape {
 
   void check_ours(const Variable<Scalar>& x) const {
     check(!x.requires_grad() || (x.tape_ == this && x.recording_ == recording_ && !ended_),
-          "Tape: an input was recorded by another tape, or before this tape's last backward");
+          "Tape: an input was recorded by another tape, or before this tape's last backward or clear");
   }
 
   Workspace workspace_;

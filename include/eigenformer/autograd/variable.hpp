@@ -47,6 +47,7 @@ class Variable {
     return {std::shared_ptr<Scalar>(std::shared_ptr<void>(), const_cast<Scalar*>(data)), rows, cols};
   }
   static Variable view(const Matrix<Scalar>& value) { return view(value.data(), value.rows(), value.cols()); }
+  static Variable view(const Matrix<Scalar>&& value) = delete;  // it would not outlive the view
 
   Index rows() const { return rows_; }
   Index cols() const { return cols_; }

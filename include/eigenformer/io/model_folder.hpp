@@ -9,6 +9,7 @@
 #include <array>
 #include <concepts>
 #include <filesystem>
+#include <map>
 #include <span>
 #include <string>
 #include <string_view>
@@ -44,6 +45,49 @@ namespace detail {
 template <FolderModel Model>
 Json network_config(const Model& model) {
   return {{"model_type", std::string(model_type<Model>)}, {"options", options_to_json(model.options, "save")}};
+}
+
+/// Visits the tensors that the model's options describe. The options hold only the name of a user's score. Its
+/// parameters are taken from the first layer that names it.
+template <class Scalar>
+void visit_described(const Transformer<Scalar>& model, const TensorVisitor& visitor) {
+  NamedScores<Scalar> scores;
+  const auto name_score = [&](const LayerScores& chosen, std::size_t layer,
+                              const MultiHeadAttention<Scalar>& attention) {
+    const std::string name = score_of_layer(chosen, static_cast<Index>(layer)).user_score;
+    if (!name.empty()) scores.try_emplace(name, attention.score);
+  };
+  const auto& encoder = model.encoder.layers;
+  for (std::size_t i = 0; i < encoder.size(); ++i) name_score(model.options.encoder_scores, i, encoder[i].self_attn);
+  const auto& decoder = model.decoder.layers;
+  for (std::size_t i = 0; i < decoder.size(); ++i) {
+    name_score(model.options.decoder_scores, i, decoder[i].self_attn);
+    name_score(model.options.memory_scores, i, decoder[i].multihead_attn);
+  }
+  visit_tensors(model.options, visitor, scores);
+}
+template <class Scalar>
+void visit_described(const RecurrentSeq2Seq<Scalar>& model, const TensorVisitor& visitor) {
+  visit_tensors(model.options, visitor);
+}
+
+/// Throws unless the model has exactly the parameters that its options describe: load() would refuse its folder.
+template <FolderModel Model>
+void check_described(const Model& model) {
+  std::map<std::string, Shape> left;
+  for_each_parameter(
+      model, [&](const std::string& name, const auto& parameter) { left.emplace(name, shape(parameter.value)); });
+  visit_described(model, [&](const std::string& name, const Shape& expected) {
+    const auto found = left.find(name);
+    check(found != left.end(), "save: the model has no parameter \"", name, "\", expected ", expected,
+          " by its options");
+    check(found->second == expected, "save: the parameter \"", name, "\" is ", found->second, ", expected ", expected,
+          " by the model's options");
+    left.erase(found);
+  });
+  if (!left.empty())
+    fail("save: the parameter \"", left.begin()->first, "\" is ", left.begin()->second,
+         ", expected none of this name by the model's options");
 }
 
 /// The config.json of a model folder.
@@ -109,9 +153,12 @@ auto read_unchanged(const std::filesystem::path& folder, std::span<const char* c
 /// of doubles is stored as doubles.
 ///
 /// Writes the two files atomically: after a full disk, a killed program or a power cut, the folder holds either the
-/// previous model or this one, complete (see write_folder). Leaves other files in the folder alone.
+/// previous model or this one, complete (see write_folder). Leaves other files in the folder alone. Throws, and leaves
+/// the folder as it is, if the parameters are not those that the options describe: the score or the sinks of a layer
+/// were set by hand, or the model was made without options.
 template <FolderModel Model>
 void save(const std::filesystem::path& folder, const Model& model, WeightType weights = WeightType::float32) {
+  detail::check_described(model);
   write_folder(folder, [&](const std::filesystem::path& temporary) {
     write_file(temporary / "config.json", detail::network_config(model).dump(2) + '\n');
     save_parameters(temporary / "model.safetensors", model, {}, weights);

@@ -157,7 +157,8 @@ void write_torch_state_dict(const std::filesystem::path& path, const Model& mode
 ///
 /// Throws one error, and leaves the model unchanged, if tensors are missing, unknown or of another shape. It names up
 /// to ten of them, with expected and given shapes. Also throws if PyTorch has no such layer: attention with key_heads,
-/// head_width, qk_norm or relative positions, or the cell gru_reset_first.
+/// head_width, qk_norm, sinks, a score or relative positions; stacks with rotary, alibi or bucketed positions; the cell
+/// gru_reset_first; recurrent layers with residual connections, or Transformer layers without.
 template <class Model>
 void load_torch_state_dict(const SafetensorsFile& file, Model& model, const std::string& prefix = "") {
   std::vector<detail::ExpectedTensor> expected;

@@ -8,6 +8,7 @@
 //                            vocabulary by its text.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <filesystem>
 #include <memory>
@@ -110,6 +111,18 @@ inline TranslationSide read_side(const std::filesystem::path& folder, const std:
   return side;
 }
 
+/// Throws unless an extra file of save() has a plain name that neither the model's files nor write_folder's have.
+inline void check_extra_name(const std::string& name) {
+  const std::filesystem::path path(name);
+  // A zero byte would end the name early.
+  check(path.has_filename() && path == path.filename() && name != "." && name != ".." &&
+            name.find('\0') == std::string::npos,
+        "save: an extra file is named \"", name, "\", expected the name of a file, without a folder");
+  const bool is_ours = std::find(model_files.begin(), model_files.end(), name) != model_files.end();
+  check(!is_ours && name != newer_files && !name.starts_with(unfinished_files), "save: an extra file is named \"", name,
+        "\", expected a name that the model's folder does not use itself");
+}
+
 }  // namespace detail
 
 /// Throws if save() could not write to the folder. Call it before a long training. Changes nothing, except that it
@@ -126,7 +139,7 @@ inline void check_saving(const Vocabulary& vocabulary, std::string_view where) {
 
 /// A file of the caller that is saved to a model folder.
 struct ExtraFile {
-  std::string name;
+  std::string name;  // without a folder
   std::string bytes{};
 };
 
@@ -139,6 +152,8 @@ struct ExtraFile {
 /// - a vocabulary has another size than the options name
 /// - a subword model lacks most tokens of its vocabulary
 /// - an option could not be read back (see options_to_json)
+/// - the parameters are not those that the options describe
+/// - an extra file has a folder in its name, or the name of one of the model's own files
 template <class Scalar>
 void save(const std::filesystem::path& folder, const TranslationModel<Scalar>& model,
           WeightType weights = WeightType::float32, std::span<const ExtraFile> extra = {}) {
@@ -155,8 +170,12 @@ void save(const std::filesystem::path& folder, const TranslationModel<Scalar>& m
                            side == &model.source ? "save: the source subword model" : "save: the target subword model");
   }
   std::visit(
-      [&](const auto& network) { detail::check_vocabulary_sizes(network.options, model.source, model.target, "save"); },
+      [&](const auto& network) {
+        detail::check_vocabulary_sizes(network.options, model.source, model.target, "save");
+        detail::check_described(network);
+      },
       model.network);
+  for (const ExtraFile& file : extra) detail::check_extra_name(file.name);
   write_folder(folder, [&](const std::filesystem::path& temporary) {
     write_file(temporary / "config.json", config.dump(2) + '\n');
     save_parameters(temporary / "model.safetensors", model.network, {}, weights);
