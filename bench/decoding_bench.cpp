@@ -1,6 +1,6 @@
-// Benchmarks attention of one query over n cached keys, as in decoding; sequences that share a prefix of their keys; the
-// steps of a Transformer's beam search, for several sizes of pages; and the memory use of a long sequence. One thread,
-// float.
+// Benchmarks attention of one query over n cached keys, as in decoding; sequences that share a prefix of their keys;
+// the steps of a Transformer's beam search, for several sizes of pages; and the memory use of a long sequence. One
+// thread, float.
 //
 // With few heads, decoding is bound by reading keys and values once, so `bandwidth` reports the share of the read
 // bandwidth.

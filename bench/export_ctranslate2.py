@@ -15,7 +15,7 @@ import struct
 import numpy
 
 SUPPORTED = {"positions": ("sinusoidal", "learned"), "activation": ("relu", "gelu"), "layer_norm_eps": (1e-5,),
-             "residual": (True,), "final_norm": ("with_norm_first",), "key_heads": (0,), "head_width": (0,), "sinks": (False,),
+             "residual": (True,), "final_norm": ("with_norm_first",), "sinks": (False,),
              "qk_norm": ("none",), "encoder_scores": ([],), "decoder_scores": ([],), "memory_scores": ([],)}
 
 
@@ -51,6 +51,10 @@ class Exporter:
         for name, allowed in SUPPORTED.items():
             if name in self.options and self.options[name] not in allowed:
                 raise SystemExit(f"{folder}: {name} is {self.options[name]}, expected one of {allowed}")
+        heads, width = self.options["heads"], self.options["width"]
+        if self.options["key_heads"] not in (0, heads) or self.options["head_width"] not in (0, width // heads):
+            raise SystemExit(f"{folder}: key_heads is {self.options['key_heads']}, head_width "
+                             f"{self.options['head_width']}, expected those of {heads} heads of one width")
         self.tensors = read_safetensors(folder / "model.safetensors")
 
     def linear(self, spec, *names):

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Compares the speed of two builds of a benchmark program, such as those of two commits. Each benchmark runs in a process
 of its own, in turn for the two builds, because the speed of a shared machine varies. Prints two numbers for each
-benchmark, smallest first: the speed of the second build divided by that of the first, from the fastest runs and from the
-medians.
+benchmark, smallest first: the speed of the second build divided by that of the first, from the fastest runs and from
+the medians.
 
     bench/in_turn.py old/build/release/bin/scores_bench build/release/bin/scores_bench --filter d:64 --rounds 5
 """

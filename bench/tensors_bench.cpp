@@ -1,7 +1,8 @@
 // Compares tensors with what they are built on: element-wise functions and reductions with Eigen's arrays, and einsum
 // with matmul. Also compares attention on [batch x heads x tokens x width] by two threads with one thread.
 //
-// The counter `speed` is the time of Eigen's arrays, of matmul or of one thread, divided by ours. Above 1, ours is faster.
+// The counter `speed` is the time of Eigen's arrays, of matmul or of one thread, divided by ours: above 1, ours is
+// faster.
 #include "eigenformer/core/thread_pool.hpp"
 #include "eigenformer/kernels/attention_backward.hpp"
 #include "eigenformer/tensors/creation.hpp"

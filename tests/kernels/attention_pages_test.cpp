@@ -76,12 +76,12 @@ TEST_CASE("pages that do not fit are named", "[kernels]") {
   CHECK(message({0, 1, 3}, 4, {0, 5, 8}) == "attention: key_pages has page 3, k has 3 pages of 4 rows");
   const std::string expected = ", expected a page_size of 1 or more, key_rows and no key_index";
   CHECK(message({0, 1, 2}, 0, {0, 5, 8}) ==
-        "attention: key_pages has a page_size of 0, key_rows and no key_index" + expected);
+        "attention: key_pages with a page_size of 0, with key_rows and without key_index" + expected);
   const Index largest = (std::numeric_limits<Index>::max)();
   CHECK(message({}, largest, {0, 5, 8}) ==
         "attention: key_pages has 0 pages, expected 2 of " + std::to_string(largest) + " rows for 8 keys");
   CHECK(message({0, 1, 2}, 4, {}) ==
-        "attention: key_pages has a page_size of 4, no key_rows and no key_index" + expected);
+        "attention: key_pages with a page_size of 4, without key_rows and without key_index" + expected);
   Matrix<float> out(2, 4), sums(2, 1), d(2, 4), d_k(12, 4);
   const std::vector<Index> pages{0, 1};
   CHECK(message_of([&] {

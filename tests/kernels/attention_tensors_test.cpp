@@ -201,9 +201,9 @@ TEST_CASE("tensors that do not fit are named", "[kernels]") {
   };
   CHECK(message({2, 4, 5, 8}, {2, 2, 6, 8}, {2, 2, 6, 3}) == "nothing was thrown");
   CHECK(message({2, 4, 5, 8}, {3, 2, 6, 8}, {2, 2, 6, 3}) ==
-        "attention: q has a batch of 2, k of 3, v of 2, expected equal ones");
+        "attention: q has a batch of 2, k of 3, v of 2, expected equal batches");
   CHECK(message({2, 4, 5, 8}, {2, 2, 6, 8}, {1, 2, 6, 3}) ==
-        "attention: q has a batch of 2, k of 2, v of 1, expected equal ones");
+        "attention: q has a batch of 2, k of 2, v of 1, expected equal batches");
   CHECK(message({2, 4, 5, 8}, {2, 2, 6, 8}, {2, 4, 6, 3}) ==
         "attention: k has 2 heads, v has 4, expected equally many");
   CHECK(message({1, 4, 5, 8}, {1, 0, 5, 8}, {1, 0, 5, 8}) ==

@@ -178,7 +178,8 @@ TEST_CASE("wrong widths and heads are refused", "[layers]") {
   CHECK_THROWS_WITH(layer({}, Eigen::MatrixXf::Zero(3, 7)), "linear: x is [3 x 7], weight is [8 x 8]");
   CHECK_THROWS_AS(layer({}, Eigen::MatrixXf::Zero(3, 8), ef::RowOffsets{0, 2}), ef::Error);
   // Heads of a tensor of rank 4 would take the place of the layer's.
-  CHECK_THROWS_WITH(layer({}, ef::Variable<float>(ef::Tensor<float>({1, 1, 5, 8}))),
-                    "MultiHeadAttention: an input is [1 x 1 x 5 x 8], expected [rows x width]; for padded tensors use "
-                    "call_padded");
+  CHECK_THROWS_WITH(
+      layer({}, ef::Variable<float>(ef::Tensor<float>({1, 1, 5, 8}))),
+      "MultiHeadAttention: an input is [1 x 1 x 5 x 8], expected [rows x width]; unpad() gives the rows of "
+      "a padded tensor");
 }

@@ -105,10 +105,14 @@ TEST_CASE("recurrent layers drop between layers, have PyTorch's names, and say w
           layer({}, x, {}, {x, x});
         }) == "Recurrent: the initial state of layer 0 is [5 x 8], expected 24 columns");
   CHECK(ef::testing::message_of([&] { ef::Recurrent<float>()({}, x); }) ==
-        "Recurrent: has the weights of 0 layers and directions, expected 1");
-  CHECK(ef::testing::message_of([&] {
-          layer({}, ef::Variable<float>(ef::Tensor<float>({2, 3, 8})));
-        }) == "Recurrent: x is [2 x 3 x 8], expected [rows x inputs], or offsets; for padded tensors use call_padded");
+        "Recurrent: has 0 sets of weights, expected 1, one for each layer and direction");
+  CHECK(
+      ef::testing::message_of([&] {
+        layer({}, ef::Variable<float>(ef::Tensor<float>({2, 3, 8})));
+      }) ==
+      "Recurrent: x is [2 x 3 x 8], expected the offsets of its sequences; unpad() gives the rows of a padded tensor");
+  // A batch of one is one sequence.
+  CHECK(layer({}, x.reshaped({1, 5, 8})).output.value() == layer({}, x).output.value());
   CHECK(ef::testing::message_of([&] { ef::Recurrent<float>({.hidden = 0}, rng); }) ==
         "Recurrent: 1 layers from 256 to 0 features, expected at least 1 of each");
 }

@@ -28,7 +28,7 @@ struct Context {
   Tape<Scalar>* tape = nullptr;                    // records operations, for gradients
   Rng* rng = nullptr;                              // random draws for dropout; without it dropout is off
   Workspace* workspace = nullptr;                  // reusable memory for results; default: the tape's, else the heap
-  Threads* threads = nullptr;                      // work besides the calling one; must outlive the tape's backward
+  Threads* threads = nullptr;                      // other threads that help; must live until the backward has run
   AttentionObserver<Scalar>* attention = nullptr;  // receives the weights of attention layers
   const PackedWeights<Scalar>* packed = nullptr;   // the model's packed weights, for inference; ignored with a tape
   HeadWeights<Scalar>* head_weights = nullptr;     // receives one head's attention weights, differentiable

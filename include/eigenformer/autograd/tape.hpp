@@ -61,16 +61,13 @@ class Tape {
   }
 
   /// Returns a parameter as an input. All uses in one recording share a node. The parameter must neither move nor
-  /// change until `backward` has run, or `clear`. Throws if its value has other memory or another shape than at its
-  /// first use in the recording: what was recorded there refers to memory that may be freed.
+  /// change until `backward` has run, or `clear`. If its value then has other memory or another shape than at its first
+  /// use in the recording, `use` and `backward` throw: what was recorded refers to memory that may be freed.
   Variable<Scalar> use(const Parameter<Scalar>& parameter) {
     begin_recording();
     if (const auto found = used_.find(&parameter); found != used_.end()) {
-      const Variable<Scalar>& first = found->second;
-      check(first.data_.get() == parameter.value.data() && shape(first) == shape(parameter.value),
-            "Tape::use: the parameter was replaced during the recording: it is ", shape(parameter.value), ", expected ",
-            shape(first), " in the memory of its first use; call backward() or clear() before parameters change");
-      return first;
+      check_unchanged(parameter, found->second);
+      return found->second;
     }
     Variable<Scalar> x = put(Variable<Scalar>::view(parameter.value), Node{.parameter = &parameter});
     used_.emplace(&parameter, x);
@@ -137,6 +134,7 @@ class Tape {
     check(shape(loss) == Shape{1, 1}, "Tape::backward: the loss is ", shape(loss), ", expected [1 x 1]");
     check(loss.requires_grad(), "Tape::backward: the loss does not depend on any variable or parameter of this tape");
     check_ours(loss);
+    for (const auto& [parameter, used] : used_) check_unchanged(*parameter, used);
     Variable<Scalar> d_loss = new_matrix(1, 1);
     d_loss.writable()(0, 0) = seed;
     nodes_[static_cast<std::size_t>(loss.node_)].gradient = std::move(d_loss);
@@ -148,9 +146,9 @@ class Tape {
   }
 
   /// Ends a recording without a backward, and frees its memory. Call it after a loss that was only computed, such as
-  /// that of validation data or of a batch that is skipped: otherwise the next operations are recorded behind it. Also
-  /// call it before parameters change that were used without a backward. Gradients of parameters stay. Not for a
-  /// Backward or on_gradient.
+  /// that of validation data or of a batch that is skipped: otherwise the next operations are added to the same
+  /// recording. If parameters were used without a backward, call it before they change. Gradients of parameters stay.
+  /// Must not be called by a Backward or by on_gradient.
   void clear() {
     ended_ = true;
     begin_recording();
@@ -305,6 +303,12 @@ class Tape {
     return x;
   }
 
+  /// Throws if a parameter's value has other memory or another shape than at its first use in the recording.
+  static void check_unchanged(const Parameter<Scalar>& parameter, const Variable<Scalar>& first) {
+    check(first.data_.get() == parameter.value.data() && shape(first) == shape(parameter.value),
+          "Tape: a parameter was replaced during the recording: it is ", shape(parameter.value), ", expected ",
+          shape(first), " in the memory of its first use; call backward() or clear() before parameters change");
+  }
   void check_ours(const Variable<Scalar>& x) const {
     check(!x.requires_grad() || (x.tape_ == this && x.recording_ == recording_ && !ended_),
           "Tape: an input was recorded by another tape, or before this tape's last backward or clear");

@@ -79,8 +79,8 @@ void check_described(const Model& model) {
       model, [&](const std::string& name, const auto& parameter) { left.emplace(name, shape(parameter.value)); });
   visit_described(model, [&](const std::string& name, const Shape& expected) {
     const auto found = left.find(name);
-    check(found != left.end(), "save: the model has no parameter \"", name, "\", expected ", expected,
-          " by its options");
+    check(found != left.end(), "save: the model has no parameter \"", name, "\"; by its options it has one of ",
+          expected);
     check(found->second == expected, "save: the parameter \"", name, "\" is ", found->second, ", expected ", expected,
           " by the model's options");
     left.erase(found);
@@ -154,7 +154,7 @@ auto read_unchanged(const std::filesystem::path& folder, std::span<const char* c
 ///
 /// Writes the two files atomically: after a full disk, a killed program or a power cut, the folder holds either the
 /// previous model or this one, complete (see write_folder). Leaves other files in the folder alone. Throws, and leaves
-/// the folder as it is, if the parameters are not those that the options describe: the score or the sinks of a layer
+/// the folder as it is, if the parameters are not those that the options describe: sinks or a score with parameters
 /// were set by hand, or the model was made without options.
 template <FolderModel Model>
 void save(const std::filesystem::path& folder, const Model& model, WeightType weights = WeightType::float32) {

@@ -138,19 +138,19 @@ class SafetensorsFile {
   /// Returns the names of all tensors, in file order.
   const std::vector<std::string>& names() const& { return names_; }
   /// Returns a copy of a temporary's names, for a loop over SafetensorsFile(path).names().
-  std::vector<std::string> names() && { return names_; }
+  std::vector<std::string> names() const&& { return names_; }
   bool contains(std::string_view tensor) const { return entries_.find(tensor) != entries_.end(); }
 
   /// Returns the file's free-form metadata.
   const std::map<std::string, std::string>& metadata() const& { return metadata_; }
   /// Returns a copy of a temporary's metadata.
-  std::map<std::string, std::string> metadata() && { return metadata_; }
+  std::map<std::string, std::string> metadata() const&& { return metadata_; }
 
   // All functions below throw an Error if the file has no such tensor.
   DType dtype(std::string_view tensor) const { return entry(tensor).dtype; }
   const std::vector<Index>& shape(std::string_view tensor) const& { return entry(tensor).shape; }
   /// Returns a copy of a temporary's shape.
-  std::vector<Index> shape(std::string_view tensor) && { return entry(tensor).shape; }
+  std::vector<Index> shape(std::string_view tensor) const&& { return entry(tensor).shape; }
 
   /// Returns the tensor's bytes, row-major and possibly unaligned. They live as long as any copy of this file.
   std::span<const std::byte> bytes(std::string_view tensor) const {

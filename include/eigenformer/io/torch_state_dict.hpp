@@ -157,8 +157,7 @@ void write_torch_state_dict(const std::filesystem::path& path, const Model& mode
 ///
 /// Throws one error, and leaves the model unchanged, if tensors are missing, unknown or of another shape. It names up
 /// to ten of them, with expected and given shapes. Also throws if PyTorch has no such layer: attention with key_heads,
-/// head_width, qk_norm, sinks, a score or relative positions; stacks with rotary, alibi or bucketed positions; the cell
-/// gru_reset_first; recurrent layers with residual connections, or Transformer layers without.
+/// head_width, qk_norm or relative positions, or the cell gru_reset_first.
 template <class Model>
 void load_torch_state_dict(const SafetensorsFile& file, Model& model, const std::string& prefix = "") {
   std::vector<detail::ExpectedTensor> expected;
@@ -188,7 +187,8 @@ void load_torch_state_dict(const std::filesystem::path& path, Model& model, cons
 /// prefix: begins all names.
 ///
 /// A parameter [1 x n] becomes [n] if its name begins with "bias" or if it is the gain of a norm. Throws if PyTorch has
-/// no such layer (see load_torch_state_dict), and as write_safetensors does.
+/// no such layer (see load_torch_state_dict), and as write_safetensors does. A state dict holds no options: masks,
+/// windows, ALiBi, rotary positions and residual connections are up to the program that loads it.
 template <class Model>
 void save_torch_state_dict(const std::filesystem::path& path, const Model& model, const std::string& prefix = "") {
   detail::write_torch_state_dict(

@@ -118,9 +118,12 @@ inline void check_extra_name(const std::string& name) {
   check(path.has_filename() && path == path.filename() && name != "." && name != ".." &&
             name.find('\0') == std::string::npos,
         "save: an extra file is named \"", name, "\", expected the name of a file, without a folder");
-  const bool is_ours = std::find(model_files.begin(), model_files.end(), name) != model_files.end();
-  check(!is_ours && name != newer_files && !name.starts_with(unfinished_files), "save: an extra file is named \"", name,
-        "\", expected a name that the model's folder does not use itself");
+  std::string lower = name;  // file systems may ignore the case
+  for (char& c : lower)
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+  const bool is_ours = std::find(model_files.begin(), model_files.end(), lower) != model_files.end();
+  check(!is_ours && lower != newer_files && !lower.starts_with(unfinished_files), "save: an extra file is named \"",
+        name, "\", expected a name that the model's folder does not use itself");
 }
 
 }  // namespace detail

@@ -151,9 +151,9 @@ void backward_through_float(const AttentionInputs<Stored>& given, const Attentio
 /// Multiplies bfloat16 operands on the matrix unit, if there is one. Otherwise converts 16-bit operands to float.
 /// Rounds gradients once.
 ///
-/// The weights are computed again as exp(score - log_sum_exp). Rounding makes them wrong by a factor of about
-/// 1 +- |log_sum_exp| epsilon, where epsilon is that of the log-sum-exps. So hide keys by a mask or by minus infinity:
-/// if all keys of a query have a bias such as -1e9, its gradients in float mean nothing.
+/// The weights are computed again as exp(score - log_sum_exp). Rounding gives them a relative error of about
+/// |log_sum_exp| epsilon, with the epsilon of the log-sum-exps' type. So hide keys by a mask or by minus infinity: if
+/// all keys of a query have a bias such as -1e9, its gradients in float mean nothing.
 template <class Scalar, class S>
 void attention_backward(const AttentionInputs<Scalar>& given, const S& score, const AttentionOptions& options,
                         const AttentionSaved<Scalar>& saved, const AttentionOutputGradients<Scalar>& from,

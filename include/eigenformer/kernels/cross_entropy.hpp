@@ -59,8 +59,7 @@ struct CrossEntropySaved {
 /// d_loss: the gradient of the forward's result. d_logits: [tokens x vocabulary_size]; may be the logits themselves,
 /// which are often the largest matrix of a model. Throws if shapes, labels or options do not fit.
 ///
-/// Computes the softmax as exp(logits - log_sum_exp), so rounding makes it wrong by a factor of about
-/// 1 +- |log_sum_exp| epsilon.
+/// Computes the softmax as exp(logits - log_sum_exp), with a relative error of about |log_sum_exp| epsilon.
 template <class Scalar>
 void cross_entropy_backward(const CrossEntropySaved<Scalar>& saved, std::span<const Token> labels,
                             const CrossEntropyOptions& options, Scalar d_loss, MatrixRef<Scalar> d_logits,

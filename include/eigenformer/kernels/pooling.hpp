@@ -26,12 +26,17 @@ struct PoolingWindow {
 
   /// The number of windows in a sequence of `length` rows. Throws if the window is not valid, or length is negative.
   Index count(Index length) const {
-    check(size >= 1 && stride >= 0 && length >= 0, "pooling: size is ", size, ", stride ", stride, ", length ", length,
-          ", expected a size of 1 or more, a stride of 0 (the size) or more, and a length of 0 or more");
+    check_window();
+    check(length >= 0, "pooling: a sequence of ", length, " rows, expected 0 or more");
     const Index step = stride == 0 ? size : stride;
     if (length == 0) return 0;
     const Index to_the_end = length <= size ? 1 : (length - size - 1) / step + 2;  // sums with `step` could overflow
     return std::min<Index>(to_the_end, (length - 1) / step + 1);
+  }
+  /// Throws if the window is not valid.
+  void check_window() const {
+    check(size >= 1 && stride >= 0, "pooling: size is ", size, ", stride ", stride,
+          ", expected a size of 1 or more and a stride of 0 (the size) or more");
   }
 };
 
@@ -44,7 +49,7 @@ struct RowRange {
 
 /// Returns the row offsets of the pooled sequences. Throws if `rows` is not given, or the window is not valid.
 inline RowOffsets pooled_rows(const RowOffsets& rows, const PoolingWindow& window) {
-  window.count(0);  // checks the window
+  window.check_window();
   check(rows.given(), "pooling: expected the sequences' offsets");
   std::vector<Index> lengths;
   for (Index s = 0; s < rows.sequences(); ++s) lengths.push_back(window.count(rows.length(s)));

@@ -35,8 +35,7 @@ struct RotaryTable {
 /// - scaling: changes the frequencies; YaRN and longrope also multiply all cosines and sines by an attention factor.
 ///   The angle of a position does not depend on the number of positions: see RotaryScaling::sequence_length
 ///
-/// Throws if positions is negative, if the width is odd or negative, if the scaling is out of range, or unless base is
-/// finite and above 0 (YaRN: above 1).
+/// Throws if positions is negative, and as rotary_frequencies does.
 template <class Scalar>
 RotaryTable<Scalar> rotary_table(Index positions, Index width, double base = 10000, Index first = 0,
                                  const RotaryScaling& scaling = {}) {

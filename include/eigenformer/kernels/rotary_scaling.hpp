@@ -171,8 +171,8 @@ inline double llama3_frequency(double frequency, const RotaryScaling& scaling) {
 ///   programs. In the paper's section 3.2 it falls linearly in the number of turns.
 /// - Llama 3.1: the share falls linearly in the number of turns.
 ///
-/// Throws if the width is odd or negative, if an option is out of range, or unless base is finite and above 0 (YaRN:
-/// above 1).
+/// Throws if the width is odd or negative, if an option is out of range, if a frequency is not finite, or unless base
+/// is finite and above 0 (YaRN: above 1).
 inline std::vector<double> rotary_frequencies(Index width, double base = 10000, const RotaryScaling& scaling = {}) {
   check(width >= 0 && width % 2 == 0, "rotary_table: width is ", width, ", expected an even number, 0 or more");
   const bool is_yarn = scaling.rope_type == RopeType::yarn;  // YaRN divides by log(base)
@@ -220,10 +220,12 @@ inline std::vector<double> rotary_frequencies(Index width, double base = 10000, 
 ///   If both mscales are set: (0.1 mscale ln(factor) + 1) / (0.1 mscale_all_dim ln(factor) + 1).
 /// - longrope: sqrt(1 + ln(factor) / ln(original_max_position_embeddings)), for every sequence_length.
 ///
-/// Throws if options of the scaling are out of range.
+/// Throws if an option that it reads is out of range.
 inline double rotary_attention_factor(const RotaryScaling& scaling) {
-  detail::check_rotary_scaling(scaling);
   if (scaling.rope_type != RopeType::yarn && scaling.rope_type != RopeType::longrope) return 1;
+  RotaryScaling read = scaling;
+  if (scaling.rope_type == RopeType::yarn) read.original_max_position_embeddings = 1;  // does not influence the factor
+  detail::check_rotary_scaling(read);
   if (scaling.attention_factor != 0) return scaling.attention_factor;
   if (scaling.rope_type == RopeType::longrope)
     return std::sqrt(1 + std::log(scaling.factor) /

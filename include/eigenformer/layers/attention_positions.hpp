@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <memory>
 #include <numeric>
 #include <span>
@@ -115,13 +116,17 @@ Variable<Scalar> AttentionPositions<Scalar>::apply_rotary_at(const Context<Scala
     for (Index& row : rows) row -= first;
   } else {  // a row for each token: a table of all positions in between could need too much memory
     const auto of_tokens = std::make_shared<RotaryTable<Scalar>>(
-        rotary_table<Scalar>(tokens, table->width(), options.rotary_base, 0, options.rope_scaling));
-    for (Index i = 0; i < tokens; ++i) {
-      const RotaryTable<Scalar> row = rotary_table<Scalar>(
-          1, table->width(), options.rotary_base, positions[static_cast<std::size_t>(i)], options.rope_scaling);
-      of_tokens->cos.row(i) = row.cos;
-      of_tokens->sin.row(i) = row.sin;
-    }
+        RotaryTable<Scalar>{Matrix<Scalar>(tokens, table->width() / 2), Matrix<Scalar>(tokens, table->width() / 2)});
+    const std::vector<double> frequencies =
+        rotary_frequencies(table->width(), options.rotary_base, options.rope_scaling);
+    const double factor = rotary_attention_factor(options.rope_scaling);
+    for (Index i = 0; i < tokens; ++i)
+      for (Index pair = 0; pair < table->width() / 2; ++pair) {
+        const double angle =
+            static_cast<double>(rows[static_cast<std::size_t>(i)]) * frequencies[static_cast<std::size_t>(pair)];
+        of_tokens->cos(i, pair) = static_cast<Scalar>(factor * std::cos(angle));
+        of_tokens->sin(i, pair) = static_cast<Scalar>(factor * std::sin(angle));
+      }
     longer = of_tokens;
     std::iota(rows.begin(), rows.end(), Index(0));
   }

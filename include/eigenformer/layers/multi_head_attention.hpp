@@ -247,7 +247,7 @@ Variable<Scalar> MultiHeadAttention<Scalar>::operator()(const Context<Scalar>& c
                                                         const AttentionBatch<Scalar>& batch) const {
   for (const Variable<Scalar>* const x : {&query, &key, &value})
     check(!x->is_tensor(), "MultiHeadAttention: an input is ", x->sizes(),
-          ", expected [rows x width]; for padded tensors use call_padded");
+          ", expected [rows x width]; unpad() gives the rows of a padded tensor");
   const AttentionPositions<Scalar> none;
   const AttentionPositions<Scalar>& positions = batch.positions != nullptr ? *batch.positions : none;
   const AttentionOptions options{.heads = heads,

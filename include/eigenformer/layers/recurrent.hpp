@@ -63,7 +63,8 @@ struct Recurrent {
   Index state_width() const { return state_count(options.cell) * width(); }
 
   /// Runs all layers. x: [tokens x inputs]. initial: each layer's state before the first step, or empty for zeros.
-  /// Throws if `initial` has the wrong number of layers or columns.
+  /// Throws if `initial` has the wrong number of layers or columns, or if x is a tensor of several sequences and `rows`
+  /// is not given.
   RecurrentResult<Scalar> operator()(const Context<Scalar>& context, const Variable<Scalar>& x,
                                      const RowOffsets& rows = {},
                                      const std::vector<Variable<Scalar>>& initial = {}) const {
@@ -142,10 +143,10 @@ void Recurrent<Scalar>::run(const Context<Scalar>& context, const Variable<Scala
                             const std::vector<Variable<Scalar>>& initial, RecurrentResult<Scalar>& result) const {
   check(initial.empty() || static_cast<Index>(initial.size()) == options.num_layers, "Recurrent: ", initial.size(),
         " initial states, expected ", options.num_layers, " or none");
-  check(static_cast<Index>(weights.size()) == options.num_layers * directions(), "Recurrent: has the weights of ",
-        weights.size(), " layers and directions, expected ", options.num_layers * directions());
-  check(!x.is_tensor() || rows.given(), "Recurrent: x is ", x.sizes(),
-        ", expected [rows x inputs], or offsets; for padded tensors use call_padded");
+  check(static_cast<Index>(weights.size()) == options.num_layers * directions(), "Recurrent: has ", weights.size(),
+        " sets of weights, expected ", options.num_layers * directions(), ", one for each layer and direction");
+  check(rows.given() || x.sizes().rank() < 3 || x.rows() == x.sizes()[x.sizes().rank() - 2], "Recurrent: x is ",
+        x.sizes(), ", expected the offsets of its sequences; unpad() gives the rows of a padded tensor");
   result.output = x;
   result.states.clear();
   for (Index layer = 0; layer < options.num_layers; ++layer) {

@@ -9,7 +9,8 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// Encoded sentences and their translations, without special tokens. EncodedPairs{} holds no pairs.
+/// Encoded sentences and their translations, without special tokens. EncodedPairs{} holds no pairs. Set ids and rows
+/// together, as Tokens::of does.
 struct EncodedPairs {
   Tokens source{{}, RowOffsets{0}};
   Tokens target{{}, RowOffsets{0}};

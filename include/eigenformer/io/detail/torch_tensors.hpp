@@ -6,15 +6,11 @@
 #include <span>
 #include <string>
 #include <type_traits>
-#include <utility>
 #include <vector>
 
 #include "eigenformer/autograd/parameter.hpp"
 #include "eigenformer/core/function_ref.hpp"
-#include "eigenformer/layers/attention_positions.hpp"
 #include "eigenformer/layers/convolution.hpp"
-#include "eigenformer/layers/decoder_layer.hpp"
-#include "eigenformer/layers/encoder_layer.hpp"
 #include "eigenformer/layers/multi_head_attention.hpp"
 #include "eigenformer/layers/norms.hpp"
 #include "eigenformer/layers/recurrent.hpp"
@@ -61,8 +57,8 @@ void visit_torch_projections(const std::string& name, Attention& layer, const Fu
         ": torch.nn.MultiheadAttention has no relative positions, expected relative_distance = 0");
   check(layer.q_norm.weight.empty() && layer.k_norm.weight.empty(), where,
         ": torch.nn.MultiheadAttention has no norms, expected qk_norm = QueryKeyNorm::none");
-  check(layer.sinks.empty() && layer.score.empty(), where,
-        ": torch.nn.MultiheadAttention has neither sinks nor scores of its own");
+  check(layer.sinks.empty() && parameter_count(layer.score) == 0, where,
+        ": torch.nn.MultiheadAttention has neither sinks nor learned scores");
   const bool bias = !layer.q.bias.empty();
   check(layer.k.bias.empty() != bias && layer.v.bias.empty() != bias, where,
         ": only some of q, k and v have a bias, expected all or none");
@@ -93,27 +89,6 @@ void visit_torch_convolution(const std::string& name, Layer& layer, const Functi
   visit_torch_parameter(child_name(name, "bias"), layer.bias, false, function);
 }
 
-/// Throws if PyTorch's counterpart of a layer lacks one of its options, which the tensors do not show.
-template <class Part>
-void check_torch_options(const std::string& name, const Part& part) {
-  if constexpr (is_layer<Part, Recurrent>) {
-    check(part.weights.empty() || part.options.cell != RecurrentCell::gru_reset_first, "torch_state_dict: Recurrent \"",
-          name, "\" has the cell gru_reset_first, expected gru, the cell of torch.nn.GRU");
-    check(!part.options.residual || part.options.num_layers <= 1, "torch_state_dict: Recurrent \"", name,
-          "\" has residual connections between its layers, which torch.nn.GRU has not, expected residual = false");
-  }
-  if constexpr (is_layer<Part, EncoderLayer> || is_layer<Part, DecoderLayer>)
-    check(part.residual.enabled, "torch_state_dict: the Transformer layer \"", name,
-          "\" has no residual connections, which PyTorch's layers have, expected residual = true");
-  if constexpr (is_layer<Part, AttentionPositions>) {
-    const PositionEncoding encoding = part.options.encoding;
-    const bool acts = encoding == PositionEncoding::alibi || encoding == PositionEncoding::bucketed ||
-                      encoding == PositionEncoding::rotary;
-    check(!acts, "torch_state_dict: AttentionPositions \"", name, "\" is ", to_string(encoding),
-          ", expected none: PyTorch's encoders and decoders have no such positions");
-  }
-}
-
 /// Calls function with every TorchTensor of a layer, model, vector or variant.
 template <class Part, class Function>
 void visit_torch_part(const std::string& name, Part& part, const Function& function) {
@@ -135,7 +110,10 @@ void visit_torch_part(const std::string& name, Part& part, const Function& funct
       visit_torch_parameter(child_name(name, child), parameter, true, function);
     });
   } else {
-    check_torch_options(name, std::as_const(part));
+    if constexpr (is_layer<Bare, Recurrent>)
+      check(part.weights.empty() || part.options.cell != RecurrentCell::gru_reset_first,
+            "torch_state_dict: Recurrent \"", name,
+            "\" has the cell gru_reset_first, expected gru, the cell of torch.nn.GRU");
     Bare::visit(part,
                 [&](const char* child, auto& value) { visit_torch_part(child_name(name, child), value, function); });
   }

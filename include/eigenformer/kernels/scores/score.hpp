@@ -139,12 +139,13 @@ class Alignment {
                          : batch.queries;
   }
 
-  /// Throws if there are offsets, but for fewer sequences than the batch has, or so large that sums with them could
-  /// overflow.
+  /// Throws if there are offsets, but for fewer sequences than the batch has, or some so large that sums with them
+  /// could overflow.
   void check_covers(const ScoreTile& batch) const {
     check(!has_offsets_ || batch.sequence < static_cast<Index>(offsets_.size()),
           "attention: the score has offsets for ", offsets_.size(), " sequences, expected ", batch.sequence + 1);
-    for (const Index offset : offsets_)
+    if (!has_offsets_) return;
+    for (const Index offset : offsets_.first(static_cast<std::size_t>(batch.sequence + 1)))
       check(offset >= -most_offset && offset <= most_offset, "attention: the score has an offset of ", offset,
             ", expected at most ", most_offset, " in either direction");
   }

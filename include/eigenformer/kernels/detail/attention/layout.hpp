@@ -126,8 +126,9 @@ inline AttentionLayout attention_layout(Shape q, Shape k, Shape v, const Attenti
         ", expected 0 or more and less than 1");
   const bool indexed = options.key_index.has_value(), paged = options.key_pages.has_value();
   check(!paged || (options.key_pages->page_size > 0 && options.key_rows.given() && !indexed),
-        "attention: key_pages has a page_size of ", paged ? options.key_pages->page_size : 0,
-        options.key_rows.given() ? ", key_rows" : ", no key_rows", indexed ? " and a key_index" : " and no key_index",
+        "attention: key_pages with a page_size of ", paged ? options.key_pages->page_size : 0,
+        options.key_rows.given() ? ", with key_rows" : ", without key_rows",
+        indexed ? " and with a key_index" : " and without key_index",
         ", expected a page_size of 1 or more, key_rows and no key_index");
   const std::span<const Index> key_index = options.key_index.value_or(std::span<const Index>());
   for (const Index row : key_index) check(row >= 0 && row < k.rows, "attention: key_index has ", row, ", k is ", k);

@@ -31,7 +31,7 @@ inline AttentionLayout operands_layout(const Sizes& q, const Sizes& k, const Siz
   check(q.rank() == 4 && k.rank() == 4 && v.rank() == 4, "attention: q is ", q, ", k is ", k, ", v is ", v,
         ", expected three matrices, or three tensors of rank 4");
   check(q[0] == k[0] && k[0] == v[0], "attention: q has a batch of ", q[0], ", k of ", k[0], ", v of ", v[0],
-        ", expected equal ones");
+        ", expected equal batches");
   check(k[1] == v[1], "attention: k has ", k[1], " heads, v has ", v[1], ", expected equally many");
   check(q[1] >= 1 && k[1] >= 1, "attention: q is ", q, ", k is ", k, ", expected at least 1 head in each");
   check(q[3] == k[3], "attention: q is ", q, ", k is ", k, ", expected heads of one width");

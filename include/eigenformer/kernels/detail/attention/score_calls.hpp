@@ -61,8 +61,8 @@ enum class HiddenKeys {
 };
 
 /// Calls apply(scores), and hides each infinite or NaN score that `apply` would hide if it were 0. A user's function
-/// may add minus infinity to NaN, which gives NaN and so hides nothing. `apply` is called for the scores last, so that
-/// what it saves for the derivative is theirs.
+/// may add minus infinity to NaN, which gives NaN and so hides nothing. The last call of `apply` is the one for the
+/// real scores, so it saves what their derivative needs.
 template <class Scalar>
 EIGEN_DONT_INLINE void apply_carefully(ScoreBlock<Scalar> scores,
                                        std::type_identity_t<FunctionRef<void(ScoreBlock<Scalar>)>> apply) {
