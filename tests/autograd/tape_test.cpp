@@ -323,10 +323,16 @@ TEST_CASE("a parameter that was replaced during a recording is refused until the
   context.use(p);
   p.value.swap(other);  // as load_parameters does
   CHECK(ef::testing::message_of([&] { context.use(p); }) ==
-        "Tape::use: the parameter was replaced during the recording: it is [1 x 1]" + end);
+        "Tape: a parameter was replaced during the recording: it is [1 x 1]" + end);
   p.value = wide;
   CHECK(ef::testing::message_of([&] { context.use(p); }) ==
-        "Tape::use: the parameter was replaced during the recording: it is [1 x 2]" + end);
+        "Tape: a parameter was replaced during the recording: it is [1 x 2]" + end);
   tape.clear();
   CHECK(context.use(p).value() == wide);
+  // The backward refuses it too, even if it was not used again.
+  const ef::Variable<double> loss = ef::sum(context, context.use(p));
+  p.value = Eigen::MatrixXd::Ones(1, 3);
+  CHECK(ef::testing::message_of([&] {
+          tape.backward(loss);
+        }).starts_with("Tape: a parameter was replaced during the recording: it is [1 x 3], expected [1 x 2]"));
 }
