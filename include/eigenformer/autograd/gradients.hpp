@@ -49,7 +49,7 @@ class Gradients {
   }
 
   /// Adds a gradient of a parameter to its sum. gradient: in the shape of the parameter. The result does not depend on
-  /// the number of threads. Throws if the shape is not that of the gradients added since the last `clear`.
+  /// the number of threads. Throws if gradients of another shape were added to it since the last `clear`.
   void add(const Parameter<Scalar>& parameter, const ConstMatrixMap<Scalar>& gradient, Threads* threads = nullptr) {
     Entry& entry = sums_[&parameter];
     if (!entry.used) entry.sum.resize(gradient.rows(), gradient.cols());

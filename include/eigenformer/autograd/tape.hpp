@@ -145,10 +145,9 @@ class Tape {
     for (Node& node : nodes_) node.backward = nullptr;
   }
 
-  /// Ends a recording without a backward, and frees its memory. Call it after a loss that was only computed, such as
-  /// that of validation data or of a batch that is skipped: otherwise the next operations are added to the same
-  /// recording. If parameters were used without a backward, call it before they change. Gradients of parameters stay.
-  /// Must not be called by a Backward or by on_gradient.
+  /// Ends a recording without a backward, and frees its memory. Call it if a loss needs no gradient, such as a
+  /// validation loss. Otherwise the recording grows with every further operation, and parameters must not change.
+  /// Gradients of parameters stay. A Backward or on_gradient must not call it.
   void clear() {
     ended_ = true;
     begin_recording();
