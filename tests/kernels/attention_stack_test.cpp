@@ -1,17 +1,9 @@
 // Checks the README's promise that 512 KB of stack are enough. The test gives threads a stack of its own, which needs
 // pthreads. Without optimisation and with a sanitizer, functions need more stack, so the test is left out there.
 #include "kernels/all_scores.hpp"
+#include "support/sanitizers.hpp"
 
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define EIGENFORMER_TEST_WIDE_STACK
-#endif
-#endif
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || !defined(__OPTIMIZE__)
-#define EIGENFORMER_TEST_WIDE_STACK
-#endif
-
-#if __has_include(<pthread.h>) && !defined(_WIN32) && !defined(__EMSCRIPTEN__) && !defined(EIGENFORMER_TEST_WIDE_STACK)
+#if defined(__OPTIMIZE__) && !UNDER_SANITIZER && __has_include(<pthread.h>) && !defined(_WIN32) && !defined(__EMSCRIPTEN__)
 #include <pthread.h>
 
 #include <algorithm>

@@ -6,6 +6,8 @@
 #include <cstdlib>
 #include <limits>
 
+#include "support/sanitizers.hpp"
+
 namespace {
 
 std::atomic<std::size_t> smallest_counted{std::numeric_limits<std::size_t>::max()};
@@ -14,16 +16,8 @@ std::atomic<std::int64_t> until_failure{-1};  // below 0: no allocation fails
 
 }  // namespace
 
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define OTHER_HEAP
-#endif
-#endif
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || !defined(__GLIBC__)
-#define OTHER_HEAP
-#endif
-
-#ifndef OTHER_HEAP
+#if defined(__GLIBC__) && !UNDER_SANITIZER
+#define COUNTS_ALLOCATIONS 1
 // These replace glibc's allocation functions and forward to them.
 extern "C" {
 void* __libc_malloc(std::size_t);                 // NOLINT
@@ -56,16 +50,14 @@ int posix_memalign(void** block, std::size_t alignment, std::size_t bytes) {
   return *block == nullptr ? 12 : 0;  // ENOMEM
 }
 }
+#else
+#define COUNTS_ALLOCATIONS 0
 #endif
 
 namespace eigenformer::testing {
 
 bool can_count_allocations() {
-#ifdef OTHER_HEAP
-  return false;
-#else
-  return true;
-#endif
+  return COUNTS_ALLOCATIONS;
 }
 
 AllocationCount::AllocationCount(std::size_t smallest) {

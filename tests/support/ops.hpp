@@ -1,6 +1,7 @@
 // One-line gradient checks of operations and layers.
 #pragma once
 
+#include <algorithm>
 #include <functional>
 #include <vector>
 
@@ -8,8 +9,15 @@
 #include "eigenformer/ops/arithmetic.hpp"
 #include "support/catch.hpp"
 #include "support/random.hpp"
+#include "support/sanitizers.hpp"
 
 namespace eigenformer::testing {
+
+/// The most entries of a matrix that a gradient check compares. Sanitizers look at memory, which each entry uses alike,
+/// and take fifty times as long.
+inline constexpr Index checked_entries(Index most) {
+  return UNDER_SANITIZER ? std::min<Index>(most, 4) : most;
+}
 
 /// Returns a sum of the entries of y with random weights, which are the same in every call.
 inline Variable<double> weighted_sum(const Context<double>& context, const Variable<double>& y) {
@@ -31,7 +39,8 @@ inline void check_op(
   check_result(gradient_check(std::move(inputs),
                               [&](const Context<double>& context, const std::vector<Variable<double>>& x) {
                                 return weighted_sum(context, op(context, x));
-                              }),
+                              },
+                              {.max_entries = checked_entries(200)}),
                largest);
 }
 
@@ -41,7 +50,7 @@ void check_parameters(Layer& layer, const std::function<Variable<double>(const C
                       double largest = 1e-6) {
   check_result(gradient_check_parameters(
                    layer, [&](const Context<double>& context) { return weighted_sum(context, f(context)); },
-                   {.max_entries = 40}),
+                   {.max_entries = checked_entries(40)}),
                largest);
 }
 
