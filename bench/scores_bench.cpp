@@ -71,16 +71,17 @@ void add_all() {
   add("sliding_window", plain, always(ef::SlidingWindow(1 << 20)));
   add("causal_window", ef::Causal{}, always(ef::combine(ef::Causal{}, ef::SlidingWindow(1 << 20))));
   add("soft_cap", plain, always(ef::SoftCap(30)));
-  add("alibi", plain, always(ef::Alibi(8)));
-  add("alibi_causal", ef::Causal{}, always(ef::combine(ef::Alibi(8), ef::Causal{})));
+  const ef::Alibi alibi(std::vector<double>{0.5});  // one head
+  add("alibi", plain, always(alibi));
+  add("alibi_causal", ef::Causal{}, always(ef::combine(alibi, ef::Causal{})));
   static std::vector<Matrix<float>> kept;  // owns what the scores refer to
   const auto keep = [](Matrix<float> m) -> Matrix<float>& {
     kept.reserve(16);
     return kept.emplace_back(std::move(m));
   };
   const auto writable = [](Matrix<float>& m) { return ef::TensorView<float>(m.data(), {m.rows(), m.cols()}); };
-  Matrix<float>& weights = keep(Matrix<float>::Random(32, 8));
-  Matrix<float>& d_weights = keep(Matrix<float>::Zero(32, 8));
+  Matrix<float>& weights = keep(Matrix<float>::Random(32, 1));
+  Matrix<float>& d_weights = keep(Matrix<float>::Zero(32, 1));
   add("relative_bias", plain, always(ef::RelativeBias<float>(ef::strided_view(weights))));
   add("relative_bias_gradient", plain,
       always(ef::RelativeBias<float>(ef::strided_view(weights), {}, writable(d_weights))));
@@ -113,7 +114,7 @@ void add_all() {
   static std::vector<Matrix<float>> learned;
   for (const Index size : {1, 8, 4096, 8}) {
     learned.push_back(Matrix<float>::Random(1, size));
-    learned.push_back(Matrix<float>::Zero(8, size));
+    learned.push_back(Matrix<float>::Zero(1, size));
   }
   const auto parameter = [](std::size_t i, bool gradient) {
     return ef::ScoreParameter<float>(learned[2 * i],

@@ -129,8 +129,8 @@ TEMPLATE_TEST_CASE("a bias of minus infinity hides in every path and combination
     };
     check("dense bias", hidden.score());
     check("capped before", ef::combine(ef::SoftCap(3), hidden.score()));
-    check("others after", ef::combine(hidden.score(), ef::Alibi(4), ef::Causal::after_past()));
-    check("others before", ef::combine(ef::Alibi(4), hidden.score()));
+    check("others after", ef::combine(hidden.score(), ef::Alibi(sizes.heads), ef::Causal::after_past()));
+    check("others before", ef::combine(ef::Alibi(sizes.heads), hidden.score()));
     check("a function after", ef::combine(hidden.score(), ef::score([](auto s, const ef::ScorePosition&) {
                                             return 3 * ef::tanh(s / 3);  // which would be -3 of minus infinity
                                           })));

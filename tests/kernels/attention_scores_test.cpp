@@ -3,6 +3,7 @@
 #include <string>
 
 #include "eigenformer/kernels/attention_backward.hpp"
+#include "eigenformer/kernels/scores/any_score.hpp"
 #include "kernels/all_scores.hpp"
 #include "support/message_of.hpp"
 
@@ -129,7 +130,24 @@ TEST_CASE("scores that do not fit say so", "[kernels]") {
         "attention: the dense bias has 3 matrices of [5 x 7], expected 1 or 4 matrices of at least [5 x 7]");
   CHECK(message(ef::DenseBias<float>(ef::TensorView<const float>(small.view()))) ==
         "attention: the dense bias has 4 matrices of [5 x 6], expected 1 or 4 matrices of at least [5 x 7]");
+  // More heads or sequences than the call has are as wrong as fewer. More queries and keys are not.
+  const Tensor<float> more_heads({5, 5, 7}), more_batch({2, 4, 5, 7}), more_keys({1, 4, 6, 8}), more_rows({4, 6, 8});
+  CHECK(message(ef::DenseBias<float>(more_heads.view())) ==
+        "attention: the dense bias has 5 matrices of [5 x 7], expected 1 or 4 matrices of at least [5 x 7]");
+  CHECK(
+      message(ef::DenseBias<float>(more_batch.view())) ==
+      "attention: the dense bias is [2 x 4 x 5 x 7], expected 1 sequences, 4 heads, at least 5 queries and at least 7 "
+      "keys, or sizes of 1");
+  CHECK(message(ef::DenseBias<float>(more_keys.view())) == "nothing was thrown");
+  CHECK(message(ef::DenseBias<float>(more_rows.view())) == "nothing was thrown");
+  const auto refused = [&](const auto& score) {
+    return message_of([&] { ef::attention(c.q, c.k, c.v, score, c.options); }).starts_with("attention: the dense bias");
+  };
+  CHECK(refused(ef::combine(ef::Causal{}, ef::DenseBias<float>(more_heads.view()))));
+  const auto after_past = ef::AnyScore<float>(ef::DenseBias<float>(more_batch.view())).after_past();
+  CHECK(after_past.visit(refused));
   CHECK(message(ef::Alibi(3)) == "attention: Alibi has 3 slopes, expected 4");
+  CHECK(message(ef::Alibi(8)) == "attention: Alibi has 8 slopes, expected 4");
   const Matrix<float> weights = Matrix<float>::Zero(32, 3);
   CHECK(message(ef::RelativeBias<float>(ef::strided_view(weights))) ==
         "attention: RelativeBias has weights for 3 heads, expected 4");
@@ -138,6 +156,13 @@ TEST_CASE("scores that do not fit say so", "[kernels]") {
         "attention: RelativeKeys has terms for 4 queries and 4 heads, expected 5 and 4");
   CHECK(message(ef::RelativeKeys<float>(of_few_heads.view())) ==
         "attention: RelativeKeys has terms for 5 queries and 3 heads, expected 5 and 4");
+  const Matrix<float> more_weights = Matrix<float>::Zero(32, 5);
+  CHECK(message(ef::RelativeBias<float>(ef::strided_view(more_weights))) ==
+        "attention: RelativeBias has weights for 5 heads, expected 4");
+  const Tensor<float> more_terms({5, 5, 7}), later_terms({6, 4, 7});
+  CHECK(message(ef::RelativeKeys<float>(more_terms.view())) ==
+        "attention: RelativeKeys has terms for 5 queries and 5 heads, expected 5 and 4");
+  CHECK(message(ef::RelativeKeys<float>(later_terms.view())) == "nothing was thrown");
 }
 
 TEMPLATE_TEST_CASE("each sequence's queries may begin at a key of their own", "[kernels]", float, double) {

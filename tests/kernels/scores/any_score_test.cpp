@@ -243,9 +243,13 @@ TEST_CASE("scores that do not cover the batch are refused at the places of its q
   const std::vector<Index> offsets{4}, none;
   CHECK(AnyScore<float>(ef::DenseMask(mask)).visit([&](const auto& s) { return ef::attention(q, k, k, s); }).isZero(0));
   CHECK(message(AnyScore<float>(ef::DenseMask(mask)).after_past()) ==
-        "attention: the dense mask is [1 x 1 x 5 x 6], expected at least [1 x 1 x 6 x 6], or sizes of 1");
+        "attention: the dense mask is [1 x 1 x 5 x 6], expected 1 sequences, 1 heads, at least 6 queries and at least "
+        "6 keys, "
+        "or sizes of 1");
   CHECK(message(AnyScore<float>(ef::DenseMask(mask)).with_offsets(offsets)) ==
-        "attention: the dense mask is [1 x 1 x 5 x 6], expected at least [1 x 1 x 6 x 6], or sizes of 1");
+        "attention: the dense mask is [1 x 1 x 5 x 6], expected 1 sequences, 1 heads, at least 6 queries and at least "
+        "6 keys, "
+        "or sizes of 1");
   CHECK(message(AnyScore<float>(ef::Causal{}).with_offsets(none)) ==
         "attention: the score has offsets for 0 sequences, expected 1");
   const std::vector<Index> too_large{(std::numeric_limits<Index>::max)()};

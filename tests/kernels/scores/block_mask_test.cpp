@@ -93,6 +93,14 @@ TEST_CASE("a block mask may differ between sequences and heads, and says what it
           ef::attention(c.q, c.k, c.v, ef::block_mask({.queries = 20, .keys = 17, .block = 4}, function), c.options);
         }) ==
         "attention: the block mask covers 20 queries, 17 keys, 1 sequences and 1 heads, expected 20, 18, 2 and 4");
+  const auto message_for = [&](const ef::BlockMaskOptions& larger) {
+    return message_of([&] { ef::attention(c.q, c.k, c.v, ef::block_mask(larger, function), c.options); });
+  };
+  CHECK(message_for({.queries = 30, .keys = 30, .block = 4, .sequences = 2, .heads = 4}) == "nothing was thrown");
+  CHECK(message_for({.queries = 20, .keys = 18, .block = 4, .sequences = 3}) ==
+        "attention: the block mask covers 20 queries, 18 keys, 3 sequences and 1 heads, expected 20, 18, 2 and 4");
+  CHECK(message_for({.queries = 20, .keys = 18, .block = 4, .heads = 5}) ==
+        "attention: the block mask covers 20 queries, 18 keys, 1 sequences and 5 heads, expected 20, 18, 2 and 4");
   CHECK(message_of([&] { ef::block_mask({.queries = 20}, function); }) ==
         "BlockMask: 20 queries, 0 keys, blocks of 128, 1 sequences and 1 heads, expected 1 or more of each");
   constexpr Index many = Index{1} << 31;

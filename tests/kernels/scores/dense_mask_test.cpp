@@ -62,8 +62,15 @@ TEST_CASE("a dense mask that does not cover the batch says so", "[kernels]") {
   CHECK(message({3, 4, 7, 5}) == "nothing was thrown");
   CHECK(message({1, 1, 1, 1}) == "nothing was thrown");
   CHECK(message({20, 5}) == "nothing was thrown");
-  for (const ef::Sizes& shape : {ef::Sizes{2, 4, 7, 5}, {3, 3, 7, 5}, {3, 4, 6, 5}, {3, 4, 7, 4}}) {
-    const std::string expected = ", expected at least [3 x 4 x 7 x 5], or sizes of 1";
+  CHECK(message({3, 1, 9, 6}) == "nothing was thrown");  // more queries and keys
+  CHECK(
+      message({4, 4, 7, 5}) ==
+      "attention: the dense mask is [4 x 4 x 7 x 5], expected 3 sequences, 4 heads, at least 7 queries and at least 5 "
+      "keys, or sizes of 1");
+  for (const ef::Sizes& shape :
+       {ef::Sizes{2, 4, 7, 5}, {3, 3, 7, 5}, {3, 4, 6, 5}, {3, 4, 7, 4}, {4, 1, 1, 5}, {1, 5, 1, 5}, {3, 8, 7, 5}}) {
+    const std::string expected =
+        ", expected 3 sequences, 4 heads, at least 7 queries and at least 5 keys, or sizes of 1";
     const std::string given = message(shape);
     CAPTURE(given);
     CHECK(given.find(expected) != std::string::npos);

@@ -229,6 +229,12 @@ TEST_CASE("scores with parameters that cannot be differentiated say so", "[kerne
   CHECK(message_of([&] {
           ef::attention_backward<float>({x, x, x}, slope, {.heads = 2}, {out, two}, x, {d, d, d});
         }) == "attention: a score's parameter has gradients for 1 heads, expected 2");
+  Matrix<float> three = Matrix<float>::Zero(3, 8);
+  const auto more = ef::score([](auto s, const ef::ScorePosition& at, const auto& p) { return s * p(at.head); },
+                              ScoreParameter<float>(numbers, three));
+  CHECK(message_of([&] {
+          ef::attention_backward<float>({x, x, x}, more, {.heads = 2}, {out, two}, x, {d, d, d});
+        }) == "attention: a score's parameter has gradients for 3 heads, expected 2");
 }
 
 TEST_CASE("an index outside of a parameter reads its first or last entry", "[kernels]") {

@@ -9,7 +9,7 @@
 namespace eigenformer::inline EIGENFORMER_ABI {
 
 /// Subtracts slope * |query - key| from each score, with one slope per head. With Causal this is the paper's method;
-/// without it, keys on both sides are treated alike.
+/// without it, keys on both sides are treated alike. Attention throws unless there is a slope for each of its heads.
 class Alibi {
  public:
   static constexpr ScoreStage stage = ScoreStage::bias;
@@ -46,7 +46,7 @@ class Alibi {
 
   void check_covers(const ScoreTile& batch) const {
     alignment_.check_covers(batch);
-    check(batch.head < static_cast<Index>(slopes_.size()), "attention: Alibi has ", slopes_.size(),
+    check(batch.head + 1 == static_cast<Index>(slopes_.size()), "attention: Alibi has ", slopes_.size(),
           " slopes, expected ", batch.head + 1);
   }
 

@@ -11,7 +11,8 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// What a block mask covers. Queries and keys are counted within their sequence.
+/// What a block mask covers. Queries and keys are counted within their sequence. Attention throws if the mask covers
+/// fewer queries or keys than the call has, or other numbers of sequences or heads (except 1).
 struct BlockMaskOptions {
   Index queries = 0;    // of the longest sequence
   Index keys = 0;       // of the longest sequence
@@ -55,8 +56,8 @@ class BlockMask {
 
   void check_covers(const ScoreTile& batch) const {
     check(batch.queries <= options_.queries && batch.key_end <= options_.keys &&
-              (options_.sequences == 1 || batch.sequence < options_.sequences) &&
-              (options_.heads == 1 || batch.head < options_.heads),
+              (options_.sequences == 1 || options_.sequences == batch.sequence + 1) &&
+              (options_.heads == 1 || options_.heads == batch.head + 1),
           "attention: the block mask covers ", options_.queries, " queries, ", options_.keys, " keys, ",
           options_.sequences, " sequences and ", options_.heads, " heads, expected ", batch.queries, ", ",
           batch.key_end, ", ", batch.sequence + 1, " and ", batch.head + 1);

@@ -11,7 +11,8 @@ namespace eigenformer::inline EIGENFORMER_ABI {
 /// - [query rows x keys] or [heads x query rows x keys], where rows are those of the batch and heads may be 1, for all;
 /// - [batch x heads x queries x keys], where queries are counted within their sequence. A dimension of size 1 is
 ///   repeated.
-/// Keys are counted within their sequence; the bias may have more than the longest sequence.
+/// Keys are counted within their sequence. The bias may have more queries and keys than the call, but attention throws
+/// if it has more sequences or heads.
 template <class Scalar>
 class DenseBias {
  public:
@@ -43,15 +44,12 @@ class DenseBias {
   void check_covers(const ScoreTile& batch) const {
     const Sizes& shape = bias_.shape();
     if (!by_sequence_) {
-      check((shape[1] == 1 || batch.head < shape[1]) && batch.query_end <= shape[2] && batch.key_end <= shape[3],
+      check((shape[1] == 1 || shape[1] == batch.head + 1) && batch.query_end <= shape[2] && batch.key_end <= shape[3],
             "attention: the dense bias has ", shape[1], " matrices of ", Shape{shape[2], shape[3]}, ", expected 1 or ",
             batch.head + 1, " matrices of at least ", Shape{batch.query_end, batch.key_end});
       return;
     }
-    const Sizes least{batch.sequence + 1, batch.head + 1, batch.queries, batch.key_end};
-    bool covers = true;
-    for (int d = 0; d < 4; ++d) covers = covers && (shape[d] == 1 || shape[d] >= least[d]);
-    check(covers, "attention: the dense bias is ", shape, ", expected at least ", least, ", or sizes of 1");
+    detail::check_sizes_cover("dense bias", shape, batch);
   }
 
   Visible visible(const ScoreTile&) const { return Visible::some; }  // a bias may be -inf

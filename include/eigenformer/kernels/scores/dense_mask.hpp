@@ -16,7 +16,8 @@ namespace eigenformer::inline EIGENFORMER_ABI {
 /// - A tensor [batch x heads x queries x keys] has a matrix for each sequence and head, in which queries are counted
 ///   within their sequence. A dimension of size 1 is repeated: [1 x 1 x queries x keys] is for all sequences and heads,
 ///   [batch x 1 x 1 x keys] hides keys of each sequence.
-/// Keys are counted within their sequence.
+/// Keys are counted within their sequence. The mask may have more queries and keys than the call, but attention throws
+/// if it has more sequences or heads.
 class DenseMask {
  public:
   static constexpr ScoreStage stage = ScoreStage::mask;
@@ -53,10 +54,7 @@ class DenseMask {
             ", expected at least ", Shape{batch.query_end, batch.key_end});
       return;
     }
-    const Sizes least{batch.sequence + 1, batch.head + 1, batch.queries, batch.key_end};
-    bool covers = true;
-    for (int d = 0; d < 4; ++d) covers = covers && (shape_[d] == 1 || shape_[d] >= least[d]);
-    check(covers, "attention: the dense mask is ", shape_, ", expected at least ", least, ", or sizes of 1");
+    detail::check_sizes_cover("dense mask", shape_, batch);
   }
 
   Visible visible(const ScoreTile& tile) const {

@@ -16,7 +16,8 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// A learned parameter of a score: a list of numbers, and where to add their gradients. Holds views.
+/// A learned parameter of a score: a list of numbers, and where to add their gradients. Holds views. Attention throws
+/// unless the gradients have a row for each of its heads.
 template <class Scalar>
 struct ScoreParameter {
   TensorView<const Scalar> values;  // [n]
@@ -51,7 +52,7 @@ class LearnedScore {
 
   void check_covers(const ScoreTile& batch) const {
     for (const ScoreParameter<Scalar>& p : parameters_)
-      check(p.d_values.data() == nullptr || p.d_values.shape()[0] > batch.head,
+      check(p.d_values.data() == nullptr || p.d_values.shape()[0] == batch.head + 1,
             "attention: a score's parameter has gradients for ", p.d_values.shape()[0], " heads, expected ",
             batch.head + 1);
   }

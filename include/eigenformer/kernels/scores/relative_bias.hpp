@@ -31,7 +31,8 @@ struct RelativeBuckets {
   }
 };
 
-/// Adds weights(bucket of the distance, head) to each score. Holds views: the weights must outlive it.
+/// Adds weights(bucket of the distance, head) to each score. Holds views: the weights must outlive it. Attention throws
+/// unless there are weights for each of its heads.
 template <class Scalar>
 class RelativeBias {
  public:
@@ -74,7 +75,7 @@ class RelativeBias {
 
   void check_covers(const ScoreTile& batch) const {
     alignment_.check_covers(batch);
-    check(batch.head < weights_.dimension(1), "attention: RelativeBias has weights for ", weights_.dimension(1),
+    check(batch.head + 1 == weights_.dimension(1), "attention: RelativeBias has weights for ", weights_.dimension(1),
           " heads, expected ", batch.head + 1);
   }
 

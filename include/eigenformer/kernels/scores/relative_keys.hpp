@@ -9,7 +9,8 @@ namespace eigenformer::inline EIGENFORMER_ABI {
 
 /// Adds terms(query's row, head, k + clip(position of the key - position of the query)) to each score, where clip(x) =
 /// max(-k, min(x, k)). In the paper a term is q_i . aK_clip(j - i) / sqrt(d): the query times the vector of the
-/// distance, scaled like the scores. Holds views: the terms must outlive it.
+/// distance, scaled like the scores. Holds views: the terms must outlive it. Attention throws if there are terms for
+/// fewer queries than it has, or for another number of heads.
 template <class Scalar>
 class RelativeKeys {
  public:
@@ -43,7 +44,7 @@ class RelativeKeys {
 
   void check_covers(const ScoreTile& batch) const {
     alignment_.check_covers(batch);
-    check(batch.query_end <= terms_.dimension(0) && batch.head < terms_.dimension(1),
+    check(batch.query_end <= terms_.dimension(0) && batch.head + 1 == terms_.dimension(1),
           "attention: RelativeKeys has terms for ", terms_.dimension(0), " queries and ", terms_.dimension(1),
           " heads, expected ", batch.query_end, " and ", batch.head + 1);
   }

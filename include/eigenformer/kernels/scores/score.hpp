@@ -10,6 +10,7 @@
 #include <type_traits>
 
 #include "eigenformer/core/check.hpp"
+#include "eigenformer/core/sizes.hpp"
 #include "eigenformer/core/types.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
@@ -88,7 +89,8 @@ concept AppliesTo = requires(const S& score, const ScoreTile& tile, ScoreBlock<S
 ///   static constexpr bool reads_rows_of_keys = true;
 /// A score of limited size, such as a dense mask, has a function check_covers(const ScoreTile&) that throws if the
 /// batch is larger. It is called first, with a tile of the last sequence and head. The range of its queries is all rows
-/// of the batch, `queries` is the number of queries of the longest sequence, and its keys are those of the longest.
+/// of the batch, `queries` is the number of queries of the longest sequence, and its keys are those of the longest. The
+/// built-in scores also throw if they have more heads or sequences than the batch, because these were made for another.
 template <class S>
 concept Score = requires(const S& score, const ScoreTile& tile) {
   { &S::stage } -> std::convertible_to<const ScoreStage*>;
@@ -161,5 +163,19 @@ class Alignment {
   bool after_past_ = false, has_offsets_ = false;
   std::span<const Index> offsets_;
 };
+
+namespace detail {
+
+/// Throws unless a score [batch x heads x queries x keys] has the sequences and heads of the batch, and at least its
+/// queries and keys. Sizes of 1 are repeated. what: names the score; batch: see check_covers of a Score.
+inline void check_sizes_cover(const char* what, const Sizes& shape, const ScoreTile& batch) {
+  const Index sequences = batch.sequence + 1, heads = batch.head + 1;
+  check((shape[0] == 1 || shape[0] == sequences) && (shape[1] == 1 || shape[1] == heads) &&
+            (shape[2] == 1 || shape[2] >= batch.queries) && (shape[3] == 1 || shape[3] >= batch.key_end),
+        "attention: the ", what, " is ", shape, ", expected ", sequences, " sequences, ", heads, " heads, at least ",
+        batch.queries, " queries and at least ", batch.key_end, " keys, or sizes of 1");
+}
+
+}  // namespace detail
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI
