@@ -48,7 +48,7 @@ void weights_by_distance_forward(const ConstMatrixRef<Scalar>& q, const ConstMat
                                  MatrixRef<Scalar>& w) {
   const AttentionLayout layout = attention_layout(shape(q), shape(k), shape(k), options);
   check_weights_by_distance("w", shape(w), w.outerStride(), layout);
-  score.check_covers(whole_batch(layout));
+  score.check_covers(whole_batch(layout), layout.query_rows, layout.key_rows);
   const RelativeKeys<Scalar> sums = by_distance<Scalar>(layout, w.data(), w.cols(), w.data());
   w.setZero();
   const AttentionDropout dropout(options.dropout, options.dropout_key);
@@ -86,7 +86,7 @@ void weights_by_distance_backward(const ConstMatrixRef<Scalar>& q, const ConstMa
   check_shape("weights_by_distance", "d_k", shape(to.d_k), shape(k));
   check(to.d_sinks.empty() || to.d_sinks.size() == layout.sinks.size(), "weights_by_distance: ", to.d_sinks.size(),
         " gradients of sinks, expected ", layout.sinks.size());
-  score.check_covers(whole_batch(layout));
+  score.check_covers(whole_batch(layout), layout.query_rows, layout.key_rows);
   const QueryKeyRows<Scalar> rows{head_columns(strided_view(q), layout.heads),
                                   head_columns(strided_view(k), layout.key_heads), head_columns(to.d_q, layout.heads),
                                   head_columns(to.d_k, layout.key_heads)};

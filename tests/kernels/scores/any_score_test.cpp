@@ -234,6 +234,69 @@ TEST_CASE("placed queries keep their rows of masks and biases of the batch", "[k
   }
 }
 
+TEST_CASE("the places of queries are checked sequence by sequence, before anything is computed", "[kernels]") {
+  ef::Rng rng(8);
+  const auto q = random_matrix<float>(8, 4, rng), k = random_matrix<float>(18, 4, rng);
+  // A token that is decoded at offset 9, a new sequence of six, and one without keys, whose place does not matter.
+  const ef::AttentionOptions options{.heads = 2, .query_rows = {0, 1, 7, 8}, .key_rows = {0, 10, 18, 18}};
+  const std::vector<Index> offsets{9, 0, -4}, misplaced{9, -1, 0};
+  const Matrix<bool> allowed = random_mask(10, 10, rng);
+  ef::Tensor<bool> mask({1, 1, 10, 10});
+  for (Index i = 0; i < 10; ++i)
+    for (Index j = 0; j < 10; ++j) mask(0, 0, i, j) = allowed(i, j) || j == 0;
+  const auto is_seen = [&](const ef::ScorePosition& at) { return mask(0, 0, at.query, at.key); };
+  for (const AnyScore<float>& score :
+       {AnyScore<float>(ef::DenseMask(mask)), AnyScore<float>(ef::block_mask({.queries = 10, .keys = 10}, is_seen)),
+        AnyScore<float>(ef::DenseMask(mask)).combined_with(ef::SoftCap(2))}) {
+    const auto attend = [&](const AnyScore<float>& any, const auto& queries, const auto& keys,
+                            const ef::AttentionOptions& given) {
+      return any.visit([&](const auto& s) { return ef::attention(queries, keys, keys, s, given); });
+    };
+    const Matrix<float> y = attend(score.with_offsets(offsets), q, k, options);
+    const std::vector<Index> first{9}, second{0};
+    CHECK(max_error(y.topRows(1), attend(score.with_offsets(first), q.topRows(1), k.topRows(10), {.heads = 2})) <
+          rounding<float>(16));
+    CHECK(max_error(y.middleRows(1, 6), attend(score.with_offsets(second), q.middleRows(1, 6), k.bottomRows(8),
+                                               {.heads = 2})) < rounding<float>(16));
+    // No result is written before the misplaced query of sequence 1 is found.
+    const AnyScore<float> bad = score.with_offsets(misplaced);
+    const std::string expected =
+        "attention: the score places the first query of sequence 1 at key -1, expected 0 or more";
+    Matrix<float> out = Matrix<float>::Constant(8, 4, 7), sums = Matrix<float>::Constant(8, 2, 7), d_q = out,
+                  d_k = Matrix<float>::Constant(18, 4, 7), d_v = d_k;
+    const ef::AttentionInputs<float> in{ef::strided_view(q), ef::strided_view(k), ef::strided_view(k)};
+    const auto message = [&](auto call) { return message_of([&] { bad.visit([&](const auto& s) { call(s); }); }); };
+    CHECK(message([&](const auto& s) { ef::attention_forward<float>(in, s, options, {out, sums}); }) == expected);
+    CHECK(message([&](const auto& s) {
+            ef::attention_backward<float>(in, s, options, {out, sums}, q, {d_q, d_k, d_v});
+          }) == expected);
+    CHECK(message([&](const auto& s) { ef::attention_scores(q, k, s, options); }) == expected);
+    CHECK(message([&](const auto& s) { ef::attention(q, k, k, ef::combine(s, ef::Causal{}), options); }) == expected);
+    for (const Matrix<float>* written : {&out, &sums, &d_q, &d_k, &d_v}) CHECK((written->array() == 7).all());
+  }
+}
+
+TEST_CASE("a check without the sequences' lengths takes the largest offset and the longest sequence", "[kernels]") {
+  ef::ScoreTile batch;
+  batch.sequence = 1;
+  batch.queries = 6;
+  batch.query_end = 7;
+  batch.keys = batch.key_end = 10;
+  const std::vector<Index> offsets{9, 0, 100};  // of more sequences than the batch has
+  const auto refuses = [&](const AnyScore<float>& score) {
+    return message_of([&] {
+             score.visit([&](const auto& s) { ef::combine(s, ef::SoftCap(2)).check_covers(batch); });
+           }) != "nothing was thrown";
+  };
+  const auto mask = [](Index queries) { return AnyScore<float>(ef::DenseMask(ef::Tensor<bool>({1, 1, queries, 10}))); };
+  CHECK(refuses(mask(14).with_offsets(offsets)));
+  CHECK_FALSE(refuses(mask(15).with_offsets(offsets)));
+  CHECK(refuses(mask(9).after_past()));
+  CHECK_FALSE(refuses(mask(10).after_past()));
+  CHECK(refuses(mask(5)));
+  CHECK_FALSE(refuses(mask(6)));
+}
+
 TEST_CASE("scores that do not cover the batch are refused at the places of its queries", "[kernels]") {
   const Matrix<float> q = Matrix<float>::Zero(2, 4), k = Matrix<float>::Zero(6, 4);
   const auto message = [&](const AnyScore<float>& score) {

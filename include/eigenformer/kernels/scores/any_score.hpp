@@ -44,8 +44,9 @@ class AnyScore {
   /// also serves their last tokens alone. Attention throws if a sequence has more queries than keys. Do not call it if
   /// the score already has an after_past() or with_offsets() of its own.
   AnyScore after_past() const { return placed(Alignment::after_past()); }
-  /// Returns a copy that numbers the queries of sequence s from offsets[s] on. Attention throws for a negative offset.
-  /// The offsets must outlive the copy.
+  /// Returns a copy that numbers the queries of sequence s from offsets[s] on. The offsets must outlive the copy.
+  /// Before it computes anything, attention throws for a negative offset, and if a score of limited size does not reach
+  /// the last query of a sequence.
   AnyScore with_offsets(std::span<const Index> offsets) const { return placed(Alignment::with_offsets(offsets)); }
 
   /// Whether this is Unmasked.

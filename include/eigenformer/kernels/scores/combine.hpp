@@ -40,6 +40,9 @@ class CombinedScore {
   void check_covers(const ScoreTile& batch) const {
     for_each([&](const auto& score) { detail::check_covers(score, batch); });
   }
+  void check_covers(const ScoreTile& batch, const RowOffsets& query_rows, const RowOffsets& key_rows) const {
+    for_each([&](const auto& score) { detail::check_covers(score, batch, query_rows, key_rows); });
+  }
 
   Visible visible(const ScoreTile& tile) const {
     Visible least = Visible::all;

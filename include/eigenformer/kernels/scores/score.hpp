@@ -132,13 +132,15 @@ class Alignment {
     return after_past_ ? tile.keys - tile.queries : 0;
   }
 
-  /// The number of key positions that queries of the batch can take. batch: see check_covers of a Score.
+  /// The number of key positions that queries of the batch can take, if the lengths of its sequences are not known.
+  /// There must be an offset for each sequence. batch: see check_covers of a Score.
   Index positions(const ScoreTile& batch) const {
+    if (after_past_) return std::max<Index>(batch.keys, batch.queries);
+    if (!has_offsets_) return batch.queries;
     Index largest = 0;
-    for (const Index offset : offsets_) largest = std::max<Index>(largest, offset);
-    return has_offsets_  ? largest + batch.queries
-           : after_past_ ? std::max<Index>(batch.keys, batch.queries)
-                         : batch.queries;
+    for (const Index offset : offsets_.first(static_cast<std::size_t>(batch.sequence + 1)))
+      largest = std::max<Index>(largest, offset);
+    return largest + batch.queries;
   }
 
   /// Throws if there are offsets, but for fewer sequences than the batch has, or some so large that sums with them

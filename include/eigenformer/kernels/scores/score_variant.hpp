@@ -40,6 +40,9 @@ class ScoreVariant {
   void check_covers(const ScoreTile& batch) const {
     std::visit([&](const auto& score) { detail::check_covers(score, batch); }, score_);
   }
+  void check_covers(const ScoreTile& batch, const RowOffsets& query_rows, const RowOffsets& key_rows) const {
+    std::visit([&](const auto& score) { detail::check_covers(score, batch, query_rows, key_rows); }, score_);
+  }
 
   Visible visible(const ScoreTile& tile) const {
     return std::visit([&](const auto& score) { return score.visible(tile); }, score_);

@@ -162,7 +162,7 @@ void attend_on(Unit, const AttentionCall<Eigen::bfloat16, Eigen::bfloat16, S>& c
   const AttentionLayout& layout = call.layout;
   using AnyScore = ScoreOfKind<float, kind_off_blocks<S>>;
   const AnyScore any_score(call.score);
-  check_covers(call.score, whole_batch(layout));
+  check_covers(call.score, layout);
   // Several tasks for each thread. But tasks are not so small that packing keys and values takes much of their time.
   const Index groups = layout.heads * layout.query_rows.rows() / unit_group;
   const Index together = threads == nullptr ? max_unit_groups : std::clamp<Index>(groups / 16, 4, max_unit_groups);

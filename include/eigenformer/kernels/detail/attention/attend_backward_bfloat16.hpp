@@ -109,7 +109,7 @@ void attend_backward(const AttentionLayout& layout, const BackwardRows<Eigen::bf
   using Value = Eigen::bfloat16;
   const auto& kernel_score = for_kernel<float, kind_of_backward<S, float>>(score);
   using KernelScore = std::remove_cvref_t<decltype(kernel_score)>;
-  check_covers(kernel_score, whole_batch(layout));
+  check_covers(kernel_score, layout);
   const RowOffsets &queries = layout.query_rows, &keys = layout.key_rows;
   const BackwardCall<Value, KernelScore> call{layout, kernel_score,
                                               AttentionDropout(options.dropout, options.dropout_key), rows};

@@ -154,7 +154,7 @@ void for_each_backward_task(
 /// Computes the gradients of a call, in parallel. Throws if the score does not cover the batch.
 template <class Scalar, Score S>
 void attend_backward(const BackwardCall<Scalar, S>& call, Threads* threads) {
-  check_covers(call.score, whole_batch(call.layout));
+  check_covers(call.score, call.layout);
   const ScoreKind kind = kind_at_run_time(call.score);
   const SharedGradients shared{kind.heads_share_gradient, kind.sequences_share_gradient};
   for_each_backward_task(call.layout, call.rows, shared, threads,

@@ -61,6 +61,9 @@ class ErasedScore {
       : kind(kind_at_run_time(score)), score_(&score), functions_(&functions_of<S, differentiated>) {}
 
   void check_covers(const ScoreTile& batch) const { functions_->check_covers(score_, batch); }
+  void check_covers(const ScoreTile& batch, const RowOffsets& query_rows, const RowOffsets& key_rows) const {
+    functions_->check_covers_rows(score_, batch, query_rows, key_rows);
+  }
   Visible visible(const ScoreTile& tile) const { return functions_->visible(score_, tile); }
   /// See detail::seen_by_heads. One indirect call for all heads.
   SeenByHeads seen_by_heads(const ScoreTile& tile, Index heads) const {
@@ -84,6 +87,7 @@ class ErasedScore {
   /// The functions of a type of scores. Their first argument points to the score.
   struct Functions {
     void (*check_covers)(const void*, const ScoreTile&);
+    void (*check_covers_rows)(const void*, const ScoreTile&, const RowOffsets&, const RowOffsets&);
     Visible (*visible)(const void*, const ScoreTile&);
     SeenByHeads (*seen_by_heads)(const void*, const ScoreTile&, Index);
     void (*apply)(const void*, const ScoreTile&, ScoreBlock<Scalar>);
@@ -96,6 +100,10 @@ class ErasedScore {
   struct FunctionsOf {
     static const S& of(const void* score) { return *static_cast<const S*>(score); }
     static void check_covers(const void* score, const ScoreTile& batch) { detail::check_covers(of(score), batch); }
+    static void check_covers_rows(const void* score, const ScoreTile& batch, const RowOffsets& query_rows,
+                                  const RowOffsets& key_rows) {
+      detail::check_covers(of(score), batch, query_rows, key_rows);
+    }
     static Visible visible(const void* score, const ScoreTile& tile) { return of(score).visible(tile); }
     static SeenByHeads seen_by_heads(const void* score, const ScoreTile& tile, Index heads) {
       return detail::seen_by_heads(of(score), tile, heads);
@@ -115,7 +123,8 @@ class ErasedScore {
   template <Score S, bool differentiated>
   static constexpr Functions make_functions() {
     using Of = FunctionsOf<S>;
-    Functions functions{&Of::check_covers, &Of::visible, &Of::seen_by_heads, &Of::apply, nullptr, nullptr};
+    Functions functions{
+        &Of::check_covers, &Of::check_covers_rows, &Of::visible, &Of::seen_by_heads, &Of::apply, nullptr, nullptr};
     if constexpr (differentiated) {
       functions.apply_saving = &Of::apply_saving;
       functions.differentiate = &Of::differentiate;

@@ -164,4 +164,10 @@ inline ScoreTile whole_batch(const AttentionLayout& layout) {
   return batch;
 }
 
+/// Throws if the score has a size of its own that does not cover the batch.
+template <Score S>
+void check_covers(const S& score, const AttentionLayout& layout) {
+  check_covers(score, whole_batch(layout), layout.query_rows, layout.key_rows);
+}
+
 }  // namespace eigenformer::inline EIGENFORMER_ABI::detail

@@ -5,6 +5,7 @@
 #include <type_traits>
 
 #include "eigenformer/core/function_ref.hpp"
+#include "eigenformer/core/row_offsets.hpp"
 #include "eigenformer/kernels/scores/score_traits.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI::detail {
@@ -52,6 +53,15 @@ void differentiate(const S& score, const ScoreTile& tile, ScoreBlock<Scalar> sav
 template <Score S>
 void check_covers(const S& score, const ScoreTile& batch) {
   if constexpr (requires { score.check_covers(batch); }) score.check_covers(batch);
+}
+/// Throws if the score has a size of its own that does not cover the batch. query_rows, key_rows: those of the batch. A
+/// score that places the queries of each sequence, or holds such a score, takes them too.
+template <Score S>
+void check_covers(const S& score, const ScoreTile& batch, const RowOffsets& query_rows, const RowOffsets& key_rows) {
+  if constexpr (requires { score.check_covers(batch, query_rows, key_rows); })
+    score.check_covers(batch, query_rows, key_rows);
+  else
+    check_covers(score, batch);
 }
 
 /// How kernels treat the values of hidden keys.

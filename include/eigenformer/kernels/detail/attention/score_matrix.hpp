@@ -104,7 +104,7 @@ template <class Scalar>
 void for_each_score_matrix(const AttentionLayout& layout, const TensorView<const Scalar>& q,
                            const TensorView<const Scalar>& k, const ErasedScore<Scalar>& score, Threads* threads,
                            std::type_identity_t<FunctionRef<void(const ScoreTile&, ScoreMatrix<Scalar>&)>> body) {
-  score.check_covers(whole_batch(layout));
+  score.check_covers(whole_batch(layout), layout.query_rows, layout.key_rows);
   const OperandRows<const Scalar> q_operand(q, layout.heads, layout.query_rows);
   const OperandRows<const Scalar> k_operand(k, layout.key_heads, layout.key_rows);
   const HeadRows<const Scalar>&q_rows = q_operand.rows(), &k_rows = k_operand.rows();

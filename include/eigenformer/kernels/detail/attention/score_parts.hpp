@@ -27,6 +27,22 @@ class ScorePart {
     placed.queries = alignment_.positions(batch);
     erased_.check_covers(placed);
   }
+  /// Checks the places of the queries sequence by sequence: a late query of a short sequence does not ask for the
+  /// length of a longer one. Throws if a first query gets a negative number.
+  void check_covers(const ScoreTile& batch, const RowOffsets& query_rows, const RowOffsets& key_rows) const {
+    if (alignment_ == Alignment()) return erased_.check_covers(batch, query_rows, key_rows);
+    alignment_.check_covers(batch);
+    ScoreTile all = batch;
+    all.queries = 0;
+    for (Index s = 0; s < query_rows.sequences(); ++s) {
+      ScoreTile tile;
+      tile.sequence = s;
+      tile.queries = query_rows.length(s);
+      tile.keys = key_rows.length(s);
+      if (tile.queries > 0 && tile.keys > 0) all.queries = std::max<Index>(all.queries, placed(tile).queries);
+    }
+    erased_.check_covers(all);
+  }
   Visible visible(const ScoreTile& tile) const { return erased_.visible(placed(tile)); }
   void apply(const ScoreTile& tile, ScoreBlock<Scalar> scores) const { erased_.apply(placed(tile), scores); }
   void apply_saving(const ScoreTile& tile, ScoreBlock<Scalar> scores, ScoreBlock<Scalar> saved) const {
@@ -87,6 +103,9 @@ class ScoreParts {
 
   void check_covers(const ScoreTile& batch) const {
     for (const ScorePart<Scalar>& part : parts_) part.check_covers(batch);
+  }
+  void check_covers(const ScoreTile& batch, const RowOffsets& query_rows, const RowOffsets& key_rows) const {
+    for (const ScorePart<Scalar>& part : parts_) part.check_covers(batch, query_rows, key_rows);
   }
   Visible visible(const ScoreTile& tile) const {
     Visible least = Visible::all;
@@ -157,6 +176,9 @@ class ScorePartsOfKind {
         parts_(&parts) {}
 
   void check_covers(const ScoreTile& batch) const { parts_->check_covers(batch); }
+  void check_covers(const ScoreTile& batch, const RowOffsets& query_rows, const RowOffsets& key_rows) const {
+    parts_->check_covers(batch, query_rows, key_rows);
+  }
   Visible visible(const ScoreTile& tile) const { return parts_->visible(tile); }
   void apply(const ScoreTile& tile, ScoreBlock<Scalar> scores) const { parts_->apply(tile, scores); }
   void apply(const ScoreTile& tile, ScoreBlock<Scalar> scores, ScoreBlock<Scalar> saved) const

@@ -135,7 +135,7 @@ void attend(const AttentionCall<Scalar, Stored, S>& call, Threads* threads, Work
   using AnyScore = ScoreOfKind<Scalar, kind_off_blocks<S>>;
   const AnyScore any_score(call.score);
   const AttentionCall<Scalar, Stored, AnyScore> any_call{call.layout, any_score, call.dropout, call.rows};
-  check_covers(call.score, whole_batch(call.layout));
+  check_covers(call.score, call.layout);
   for_each_task(call.layout, call.rows, threads, workspace, [&](QueryPath path, const ScoreTile& tile) {
     switch (path) {
       case QueryPath::query_blocks:
