@@ -181,6 +181,25 @@ TEST_CASE("a model whose parameters are not those of its options is not saved", 
       refusal([](auto& model) { model.encoder.layers[0].self_attn.sinks = ef::Parameter<float>(1, 2); }) ==
       "save: the parameter \"encoder.layers.0.self_attn.sinks\" is [1 x 2], expected none of this name by the model's "
       "options");
+  const std::string by_hand = "save: the score of \"encoder.layers.1.self_attn\" is set by hand, expected ";
+  CHECK(refusal([](auto& model) { model.encoder.layers[1].self_attn.score = ef::SlidingWindow(3); }) ==
+        by_hand + "none by the model's options");
+  CHECK(refusal([](auto& model) { model.options.encoder_scores = {{.window = 3}}; }) ==
+        "save: the score of \"encoder.layers.0.self_attn\" is none, expected {window: 3} by the model's options");
+  CHECK(refusal([&](auto& model) { model.decoder.layers[1].self_attn.score = learned("slope", 2); }) ==
+        "save: the score of \"decoder.layers.1.self_attn\" is set by hand, expected {user_score: \"decay\"} by the "
+        "model's options");
+  CHECK(refusal([](auto& model) {
+          auto& layer = model.decoder.layers[0].multihead_attn;
+          layer.score = layer.score.combined_with(ef::SoftCap(0.25));
+        }) ==
+        "save: the score of \"decoder.layers.0.multihead_attn\" is set by hand, expected none by the model's options");
+  CHECK(
+      refusal([](auto& model) {
+        ef::LayerScore{.window = 2, .soft_cap = 0.25}.apply_to(model.encoder.layers[1].self_attn);
+      }) ==
+      "save: the score of \"encoder.layers.1.self_attn\" is {window: 2, soft_cap: 0.25}, expected none by the model's "
+      "options");
   CHECK(refusal([](auto& model) {
           model.encoder.layers.pop_back();
         }).find("save: the model has no parameter \"encoder.layers.1.self_attn.q.weight\"") == 0);
@@ -190,6 +209,10 @@ TEST_CASE("a model whose parameters are not those of its options is not saved", 
           ef::save(folder / "model", ef::RecurrentSeq2Seq<float>());
         }).find("save: the model has no parameter \"source_embedding.weight\"") == 0);
   ef::save(folder / "model", good);
+  ef::Transformer<float> unchanged = good;
+  unchanged.encoder.layers[0].self_attn.score = ef::Unmasked{};
+  unchanged.decoder.layers[0].self_attn.score = good.decoder.layers[1].self_attn.score;
+  ef::save(folder / "model", unchanged);
 }
 
 TEST_CASE("a folder gives back a recurrent model and its options", "[io]") {

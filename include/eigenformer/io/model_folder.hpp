@@ -10,6 +10,7 @@
 #include <concepts>
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -47,23 +48,33 @@ Json network_config(const Model& model) {
   return {{"model_type", std::string(model_type<Model>)}, {"options", options_to_json(model.options, "save")}};
 }
 
+/// Calls body(name, attention, score) for each attention of a Transformer: its name in files, its layer, and the score
+/// that the options describe.
+template <class Scalar, class Body>
+void for_each_attention(const Transformer<Scalar>& model, Body body) {
+  const auto call = [&](const std::string& stack, std::size_t i, const char* name,
+                        const MultiHeadAttention<Scalar>& attention, const LayerScores& scores) {
+    body(stack + ".layers." + std::to_string(i) + '.' + name, attention, score_of_layer(scores, static_cast<Index>(i)));
+  };
+  const auto& encoder = model.encoder.layers;
+  for (std::size_t i = 0; i < encoder.size(); ++i)
+    call("encoder", i, "self_attn", encoder[i].self_attn, model.options.encoder_scores);
+  const auto& decoder = model.decoder.layers;
+  for (std::size_t i = 0; i < decoder.size(); ++i) {
+    call("decoder", i, "self_attn", decoder[i].self_attn, model.options.decoder_scores);
+    call("decoder", i, "multihead_attn", decoder[i].multihead_attn, model.options.memory_scores);
+  }
+}
+
 /// Visits the tensors that the model's options describe. The options hold only the name of a user's score. Its
 /// parameters are taken from the first layer that names it.
 template <class Scalar>
 void visit_described(const Transformer<Scalar>& model, const TensorVisitor& visitor) {
   NamedScores<Scalar> scores;
-  const auto name_score = [&](const LayerScores& chosen, std::size_t layer,
-                              const MultiHeadAttention<Scalar>& attention) {
-    const std::string name = score_of_layer(chosen, static_cast<Index>(layer)).user_score;
-    if (!name.empty()) scores.try_emplace(name, attention.score);
-  };
-  const auto& encoder = model.encoder.layers;
-  for (std::size_t i = 0; i < encoder.size(); ++i) name_score(model.options.encoder_scores, i, encoder[i].self_attn);
-  const auto& decoder = model.decoder.layers;
-  for (std::size_t i = 0; i < decoder.size(); ++i) {
-    name_score(model.options.decoder_scores, i, decoder[i].self_attn);
-    name_score(model.options.memory_scores, i, decoder[i].multihead_attn);
-  }
+  for_each_attention(model,
+                     [&](const std::string&, const MultiHeadAttention<Scalar>& attention, const LayerScore& described) {
+                       if (!described.user_score.empty()) scores.try_emplace(described.user_score, attention.score);
+                     });
   visit_tensors(model.options, visitor, scores);
 }
 template <class Scalar>
@@ -71,7 +82,35 @@ void visit_described(const RecurrentSeq2Seq<Scalar>& model, const TensorVisitor&
   visit_tensors(model.options, visitor);
 }
 
-/// Throws unless the model has exactly the parameters that its options describe: load() would refuse its folder.
+/// Returns a description as a message shows it: `{window: 4, user_score: "decay"}`, or `none`.
+inline std::string description_text(const ScoreDescription& score) {
+  if (score == ScoreDescription{}) return "none";
+  std::string text;
+  const auto add = [&](const char* name, const std::string& value) {
+    text += (text.empty() ? "{" : ", ") + std::string(name) + ": " + value;
+  };
+  if (score.window != 0) add("window", std::to_string(score.window));
+  if (score.soft_cap != 0) add("soft_cap", Json(score.soft_cap).dump());
+  if (!score.user_score.empty()) add("user_score", '"' + score.user_score + '"');
+  return text + '}';
+}
+
+/// Throws unless the scores of all layers are those that the options describe: load() would make other ones.
+template <class Scalar>
+void check_scores(const Transformer<Scalar>& model) {
+  for_each_attention(
+      model, [](const std::string& name, const MultiHeadAttention<Scalar>& attention, const LayerScore& described) {
+        const std::optional<ScoreDescription>& given = attention.score.description();
+        if (given != described.description())
+          fail("save: the score of \"", name, "\" is ", given.has_value() ? description_text(*given) : "set by hand",
+               ", expected ", description_text(described.description()), " by the model's options");
+      });
+}
+template <class Scalar>
+void check_scores(const RecurrentSeq2Seq<Scalar>&) {}
+
+/// Throws unless the model has exactly the parameters and scores that its options describe: load() would refuse its
+/// folder, or make another model.
 template <FolderModel Model>
 void check_described(const Model& model) {
   std::map<std::string, Shape> left;
@@ -88,6 +127,7 @@ void check_described(const Model& model) {
   if (!left.empty())
     fail("save: the parameter \"", left.begin()->first, "\" is ", left.begin()->second,
          ", expected none of this name by the model's options");
+  check_scores(model);
 }
 
 /// The config.json of a model folder.
@@ -154,8 +194,8 @@ auto read_unchanged(const std::filesystem::path& folder, std::span<const char* c
 ///
 /// Writes the two files atomically: after a full disk, a killed program or a power cut, the folder holds either the
 /// previous model or this one, complete (see write_folder). Leaves other files in the folder alone. Throws, and leaves
-/// the folder as it is, if the parameters are not those that the options describe: sinks or a score with parameters
-/// were set by hand, or the model was made without options.
+/// the folder as it is, if the parameters and scores are not those that the options describe: sinks or a score were set
+/// by hand, or the model was made without options. Name a score in the options instead: see NamedScores.
 template <FolderModel Model>
 void save(const std::filesystem::path& folder, const Model& model, WeightType weights = WeightType::float32) {
   detail::check_described(model);

@@ -28,7 +28,11 @@ struct LayerScore {
   std::string user_score{};  // name of a score in NamedScores; empty: none
   bool sinks = false;        // a learned sink for each query head: see MultiHeadAttentionOptions
 
-  /// Returns the score. Throws if the window is negative, the cap is negative, or `named` has no such score.
+  /// Returns what these options say of the score.
+  ScoreDescription description() const { return {window, soft_cap, user_score}; }
+
+  /// Returns the score, with this description. Throws if the window is negative, the cap is negative, or `named` has no
+  /// such score.
   template <class Scalar>
   TrainableScore<Scalar> score(const NamedScores<Scalar>& named = {}) const {
     check(window >= 0 && soft_cap >= 0, "LayerScore: window is ", window, ", soft_cap is ", soft_cap,
@@ -36,11 +40,11 @@ struct LayerScore {
     TrainableScore<Scalar> result;
     if (soft_cap > 0) result = result.combined_with(SoftCap(soft_cap));
     if (window > 0) result = result.combined_with(SlidingWindow(window));
-    if (user_score.empty()) return result;
+    if (user_score.empty()) return result.described_by(description());
     const auto found = named.find(user_score);
     check(found != named.end(), "LayerScore: the score \"", user_score,
           "\" is not among the named scores; give it to the model's constructor or to load()");
-    return result.combined_with(found->second);
+    return result.combined_with(found->second).described_by(description());
   }
 
   /// Sets the score of a layer, and adds sinks if `sinks` is true. Throws as score() does.

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <concepts>
 #include <functional>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
@@ -19,6 +20,15 @@ template <class Scalar>
 struct InitialParameter {
   std::string name;      // without dots; files store the parameter as "score." + name
   Matrix<Scalar> value;  // the function reads its entries row by row
+};
+
+/// What a model's options say of a layer's score: see LayerScore. By default there is no score.
+struct ScoreDescription {
+  Index window = 0;
+  double soft_cap = 0;
+  std::string user_score{};
+
+  friend bool operator==(const ScoreDescription&, const ScoreDescription&) = default;
 };
 
 /// The score of a layer: any score, a function with learned parameters, or several combined. Each copy has parameters
@@ -38,7 +48,9 @@ class TrainableScore {
   template <class S>
   requires(!std::same_as<S, TrainableScore>) TrainableScore(const S& score) {  // NOLINT: implicit
     const AnyScore<Scalar> any(score);
-    if (!any.empty()) terms_.push_back({any, nullptr, 0});
+    if (any.empty()) return;
+    terms_.push_back({any, nullptr, 0});
+    description_.reset();
   }
   /// Holds score(function, parameters ...). Throws if a parameter has no entries, no name, a name with a dot, or the
   /// name of another parameter.
@@ -48,6 +60,7 @@ class TrainableScore {
       return score_of_variables<count>(function, variables);
     };
     terms_.push_back({{}, make, count});
+    description_.reset();
     for (const InitialParameter<Scalar>& parameter : parameters) {
       check(!parameter.name.empty() && parameter.name.find('.') == std::string::npos,
             "TrainableScore: a parameter is named \"", parameter.name, "\", expected a name without dots");
@@ -62,6 +75,7 @@ class TrainableScore {
   TrainableScore combined_with(const TrainableScore& other) const {
     TrainableScore both = *this;
     both.terms_.insert(both.terms_.end(), other.terms_.begin(), other.terms_.end());
+    both.description_.reset();
     for (std::size_t i = 0; i < other.names_.size(); ++i) both.add(other.names_[i], other.parameters_[i]);
     return both;
   }
@@ -82,6 +96,15 @@ class TrainableScore {
 
   /// Returns whether this is Unmasked.
   bool empty() const { return terms_.empty(); }
+
+  /// Returns a copy that is described by options. Call it only if these options make such a score again.
+  TrainableScore described_by(const ScoreDescription& description) const {
+    TrainableScore copy = *this;
+    copy.description_ = description;
+    return copy;
+  }
+  /// What the options say of this score. Null if it is another one than theirs: set by hand, or combined.
+  const std::optional<ScoreDescription>& description() const { return description_; }
 
   /// Returns the parameter of this name. Throws if there is none.
   const Parameter<Scalar>& parameter(const std::string& name) const {
@@ -114,6 +137,7 @@ class TrainableScore {
   std::vector<Term> terms_;
   std::vector<std::string> names_;             // of the parameters
   std::vector<Parameter<Scalar>> parameters_;  // those of the first term, then those of the second, and so on
+  std::optional<ScoreDescription> description_ = ScoreDescription{};
 };
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI
