@@ -171,6 +171,24 @@ TEST_CASE("an extra file may have no name but a plain one that the model does no
   CHECK(ef::read_file(path / ".record..json") == "bytes");
 }
 
+TEST_CASE("extra files have different names", "[io]") {
+  ef::Rng rng(100);
+  const ef::testing::TemporaryFolder folder;
+  const auto message = [&](const std::string& second) {
+    const ef::ExtraFile files[] = {{"record.json", "a"}, {"other", "b"}, {second, "c"}};
+    return ef::testing::message_of(
+        [&] { ef::save(folder.path() / "model", small_model(rng), ef::WeightType::float32, files); });
+  };
+  CHECK(message("record.json") ==
+        "save: two extra files are named \"record.json\" and \"record.json\", expected names that differ by more than "
+        "their case");
+  CHECK(message("Record.JSON") ==
+        "save: two extra files are named \"record.json\" and \"Record.JSON\", expected names that differ by more than "
+        "their case");
+  CHECK_FALSE(std::filesystem::exists(folder.path() / "model"));
+  CHECK(message("record.jsonl") == "nothing was thrown");
+}
+
 TEST_CASE("a damaged model folder is refused, and the message names the file", "[io]") {
   ef::Rng rng(93);
   const ef::testing::TemporaryFolder folder;

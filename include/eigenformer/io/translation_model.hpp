@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <array>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <span>
 #include <sstream>
@@ -23,8 +24,15 @@
 #include "eigenformer/core/lines.hpp"
 #include "eigenformer/io/model_folder.hpp"
 #include "eigenformer/models/translation_model.hpp"
+#include "eigenformer/text/lower_case.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
+
+/// A file of the caller that is saved to a model folder.
+struct ExtraFile {
+  std::string name;  // without a folder
+  std::string bytes{};
+};
 
 namespace detail {
 
@@ -111,6 +119,15 @@ inline TranslationSide read_side(const std::filesystem::path& folder, const std:
   return side;
 }
 
+/// Returns a file's name in lower case, because some file systems ignore the case.
+inline std::string name_in_lower_case(const std::string& name) {
+  if (find_invalid_utf8(name) == std::string_view::npos) return lower_case(name);
+  std::string lower = name;
+  for (char& c : lower)
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+  return lower;
+}
+
 /// Throws unless an extra file of save() has a plain name that neither the model's files nor write_folder's have.
 inline void check_extra_name(const std::string& name) {
   const std::filesystem::path path(name);
@@ -118,12 +135,21 @@ inline void check_extra_name(const std::string& name) {
   check(path.has_filename() && path == path.filename() && name != "." && name != ".." &&
             name.find('\0') == std::string::npos,
         "save: an extra file is named \"", name, "\", expected the name of a file, without a folder");
-  std::string lower = name;  // file systems may ignore the case
-  for (char& c : lower)
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+  const std::string lower = name_in_lower_case(name);
   const bool is_ours = std::find(model_files.begin(), model_files.end(), lower) != model_files.end();
   check(!is_ours && lower != newer_files && !lower.starts_with(unfinished_files), "save: an extra file is named \"",
         name, "\", expected a name that the model's folder does not use itself");
+}
+
+/// Throws unless the extra files of save() have names of their own that the model's folder does not use.
+inline void check_extra_names(std::span<const ExtraFile> extra) {
+  std::map<std::string, const ExtraFile*> seen;
+  for (const ExtraFile& file : extra) {
+    check_extra_name(file.name);
+    const auto [place, is_new] = seen.emplace(name_in_lower_case(file.name), &file);
+    check(is_new, "save: two extra files are named \"", place->second->name, "\" and \"", file.name,
+          "\", expected names that differ by more than their case");
+  }
 }
 
 }  // namespace detail
@@ -140,12 +166,6 @@ inline void check_saving(const Vocabulary& vocabulary, std::string_view where) {
   detail::check_tokens(vocabulary, where);
 }
 
-/// A file of the caller that is saved to a model folder.
-struct ExtraFile {
-  std::string name;  // without a folder
-  std::string bytes{};
-};
-
 /// Writes a translation model to a folder, atomically. After a full disk, a killed program or a power cut, the folder
 /// holds either the previous model or this one, complete (see write_folder). Other files in the folder stay as they
 /// are. weights: the type in which matrices are stored (see save_parameters). extra: files that are replaced together
@@ -155,8 +175,9 @@ struct ExtraFile {
 /// - a vocabulary has another size than the options name
 /// - a subword model lacks most tokens of its vocabulary
 /// - an option could not be read back (see options_to_json)
-/// - the parameters are not those that the options describe
-/// - an extra file has a folder in its name, or the name of one of the model's own files
+/// - the parameters or the scores of layers are not those that the options describe
+/// - an extra file has a folder in its name
+/// - an extra file has the name of one of the model's own files or of another extra file, be it in another case
 template <class Scalar>
 void save(const std::filesystem::path& folder, const TranslationModel<Scalar>& model,
           WeightType weights = WeightType::float32, std::span<const ExtraFile> extra = {}) {
@@ -178,7 +199,7 @@ void save(const std::filesystem::path& folder, const TranslationModel<Scalar>& m
         detail::check_described(network);
       },
       model.network);
-  for (const ExtraFile& file : extra) detail::check_extra_name(file.name);
+  detail::check_extra_names(extra);
   write_folder(folder, [&](const std::filesystem::path& temporary) {
     write_file(temporary / "config.json", config.dump(2) + '\n');
     save_parameters(temporary / "model.safetensors", model.network, {}, weights);
