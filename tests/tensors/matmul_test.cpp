@@ -119,6 +119,21 @@ TEST_CASE("products of expressions, temporaries and Eigen's matrices", "[tensors
   CHECK(matmul(Tensor<Index>({2, 2}, 3), Tensor<Index>({2}, Index{1} << 40))(1) == 6 * (Index{1} << 40));
 }
 
+TEST_CASE("products of integers refuse a precision of bfloat16, as those of doubles do", "[tensors]") {
+  const auto message = [](const auto& x) {
+    return ef::testing::message_of([&] { matmul(x, x, {nullptr, ef::Precision::bfloat16}); });
+  };
+  const std::string of_doubles = message(Tensor<double>({2, 2}, 1.0));
+  CHECK(of_doubles ==
+        "matmul: the precision is bfloat16, but the matrices are not of floats; expected precision float32");
+  CHECK(message(Tensor<int>({2, 2}, 1)) == of_doubles);
+  CHECK(message(Tensor<std::uint8_t>(Sizes::of_rank(8, 1))) == of_doubles);
+  CHECK(message(Tensor<float>({2, 2}, 1.0F)) == "nothing was thrown");
+  CHECK(message(Tensor<Eigen::half>({2, 2}, Eigen::half(1))) == "nothing was thrown");
+  CHECK(matmul(Tensor<std::uint64_t>({1, 2}, std::uint64_t{1} << 62), Tensor<std::uint64_t>({2}, 1))(0) ==
+        std::uint64_t{1} << 63);
+}
+
 TEST_CASE("larger products do not depend on threads", "[tensors][threads]") {
   ef::ThreadPool threads(3);
   ef::Rng rng(3);

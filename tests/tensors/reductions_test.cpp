@@ -27,6 +27,9 @@ static_assert(std::is_same_v<decltype(sum(std::declval<Tensor<float>&>())), Tens
 static_assert(std::is_same_v<decltype(sum(std::declval<Tensor<Eigen::half>&>(), 0)), Tensor<Eigen::half>>);
 static_assert(std::is_same_v<decltype(sum(std::declval<Tensor<int>&>(), 0)), Tensor<std::int64_t>>);
 static_assert(std::is_same_v<decltype(sum(std::declval<Tensor<bool>&>(), 0)), Tensor<std::int64_t>>);
+static_assert(std::is_same_v<decltype(sum(std::declval<Tensor<std::uint32_t>&>(), 0)), Tensor<std::int64_t>>);
+static_assert(std::is_same_v<decltype(sum(std::declval<Tensor<std::uint64_t>&>(), 0)), Tensor<std::uint64_t>>);
+static_assert(std::is_same_v<decltype(prod(std::declval<Tensor<std::uint64_t>&>(), 0)), Tensor<std::uint64_t>>);
 static_assert(std::is_same_v<decltype(amax(std::declval<Tensor<int>&>(), 0)), Tensor<int>>);
 static_assert(std::is_same_v<decltype(all(std::declval<Tensor<bool>&>())), bool>);
 static_assert(std::is_same_v<decltype(all(std::declval<Tensor<bool>&>(), 0)), Tensor<bool>>);
@@ -350,4 +353,15 @@ TEST_CASE("a variance divides by the number of entries minus the correction", "[
   CHECK(variance(x, 0, {.correction = 3}).item() == infinite);  // never negative, as in NumPy
   CHECK(standard_deviation(x, 0, {.correction = 0}).item() == 1);
   CHECK(std::isnan(variance(Tensor<double>({1}, 5.0), 0).item()));
+}
+
+TEST_CASE("unsigned 64-bit integers are summed and multiplied without a sign", "[tensors]") {
+  constexpr std::uint64_t half = std::uint64_t{1} << 63;
+  const Tensor<std::uint64_t> x({2, 1500}, half / 1500);
+  CHECK(sum(x).item() == half / 1500 * 3000);
+  CHECK(sum(x, 0)(1499) == half / 1500 * 2);
+  CHECK(sum(Tensor<std::uint64_t>({2}, half - 1)).item() == 2 * (half - 1));
+  CHECK(sum(Tensor<std::uint64_t>({1}, half + 5)).item() == half + 5);
+  CHECK(prod(Tensor<std::uint64_t>({2}, (std::uint64_t{1} << 32) - 1)).item() == 18446744065119617025U);
+  CHECK(sum(Tensor<std::uint64_t>({0}, half)).item() == 0);
 }

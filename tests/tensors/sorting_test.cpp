@@ -203,3 +203,11 @@ TEST_CASE("sorting no entries, and wrong arguments", "[tensors]") {
   CHECK(message_of([&] { sort(Tensor<float>({}, 1.0F)); }) ==
         "sort: dimension -1 of a tensor of rank 0, which has none");
 }
+
+TEST_CASE("running sums of unsigned 64-bit integers have no sign", "[tensors]") {
+  constexpr std::uint64_t half = std::uint64_t{1} << 63;
+  const auto sums = cumsum(ef::Tensor<std::uint64_t>({3}, half / 2 + 1));
+  static_assert(std::is_same_v<decltype(sums), const ef::Tensor<std::uint64_t>>);
+  CHECK(sums(1) == half + 2);
+  CHECK(sums(2) == half / 2 * 3 + 3);
+}

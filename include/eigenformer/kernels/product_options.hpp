@@ -9,7 +9,7 @@ namespace eigenformer::inline EIGENFORMER_ABI {
 /// The type to which the operands of products are rounded. Sums, results and everything else keep their own type.
 enum class Precision {
   float32,  // operands keep their type, float or double
-  bfloat16  // floats are rounded to bfloat16 (relative error at most 2^-8); sums stay float. Doubles throw.
+  bfloat16  // floats are rounded to bfloat16 (relative error at most 2^-8); sums stay float. Other types throw.
 };
 
 constexpr auto enum_names(Precision) {

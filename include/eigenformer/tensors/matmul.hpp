@@ -40,6 +40,7 @@ Tensor<Scalar> multiply_matrices(const TensorView<const Scalar>& a, const Tensor
     const Tensor<Compute> wide_a = a.template cast<Compute>(), wide_b = b.template cast<Compute>();
     return multiply_matrices<Compute>(wide_a.view(), wide_b.view(), options).template cast<Scalar>();
   } else {
+    if (options.precision != Precision::float32) fail_of_precision(options.precision);
     // Integers: the sum of products, entry by entry. The products have one dimension more than the result, so a result
     // of the largest rank is computed slice by slice.
     if (shape.rank() == Sizes::max_rank) {
@@ -59,7 +60,8 @@ Tensor<Scalar> multiply_matrices(const TensorView<const Scalar>& a, const Tensor
 /// x k], b: [.. x k x n]; their leading dimensions broadcast. A tensor of rank 1 is a row on the left, a column on the
 /// right, and the result lacks that dimension. 16-bit entries are multiplied and summed as float. options: as in
 /// kernels/matmul.hpp; with Precision::bfloat16, operands are rounded to bfloat16 first. Throws if shapes do not fit,
-/// or as kernels/matmul.hpp. The result does not depend on the number of threads.
+/// if the precision is bfloat16 and the entries are doubles or integers, or as kernels/matmul.hpp. The result does not
+/// depend on the number of threads.
 template <TensorLike A, TensorLike B>
 Tensor<ScalarOf<A>> matmul(A&& a, B&& b, const ProductOptions& options = {}) {
   using Scalar = ScalarOf<A>;

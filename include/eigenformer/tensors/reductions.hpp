@@ -5,8 +5,8 @@
 //   float all = sum(x).item();                                          // over all dimensions: rank 0
 //
 // Sums of floating-point numbers are taken in double; up to 1024 floats that follow each other in memory are first
-// summed in float. Sums of integers and of bool are taken in signed 64-bit integers. A sum over no entries is 0, a
-// product 1; the extremes of no entries throw.
+// summed in float. Sums of integers and of bool are taken in signed 64-bit integers, those of unsigned 64-bit integers
+// in unsigned ones. A sum over no entries is 0, a product 1; the extremes of no entries throw.
 #pragma once
 
 #include "eigenformer/tensors/detail/reduce.hpp"
@@ -34,7 +34,8 @@ class Dimensions {
 // Each takes a tensor, a view or an expression. sum, prod, amax, amin, all, any and mean without dimensions reduce over
 // all of them.
 
-/// The sum; 0 over no entries. Integers and bool are summed as signed 64-bit integers.
+/// The sum; 0 over no entries. Integers and bool are summed as signed 64-bit integers, unsigned 64-bit integers as
+/// such.
 template <TensorLike X>
 auto sum(X&& x, const Dimensions& dimensions, const ReductionOptions& options = {}) {
   using Result = detail::SumResult<ScalarOf<X>>;
@@ -45,7 +46,8 @@ auto sum(X&& x) {
   const Sizes all = detail::all_dimensions(detail::shape_of(x));
   return sum(std::forward<X>(x), all);
 }
-/// The product; 1 over no entries. Integers and bool are multiplied as signed 64-bit integers.
+/// The product; 1 over no entries. Integers and bool are multiplied as signed 64-bit integers, unsigned 64-bit integers
+/// as such.
 template <TensorLike X>
 auto prod(X&& x, const Dimensions& dimensions, const ReductionOptions& options = {}) {
   using Result = detail::SumResult<ScalarOf<X>>;

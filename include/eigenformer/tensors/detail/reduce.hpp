@@ -8,12 +8,16 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI::detail {
 
+/// The type in which integers are summed: signed 64-bit integers, or unsigned ones if Scalar does not fit these.
+template <class Scalar>
+using IntegerSum = std::conditional_t<std::is_unsigned_v<Scalar> && sizeof(Scalar) == sizeof(std::uint64_t),
+                                      std::uint64_t, std::int64_t>;
 /// The type in which entries of type Scalar are summed.
 template <class Scalar>
-using SumType = std::conditional_t<std::is_integral_v<Scalar>, std::int64_t, double>;
+using SumType = std::conditional_t<std::is_integral_v<Scalar>, IntegerSum<Scalar>, double>;
 /// The type of a sum's result.
 template <class Scalar>
-using SumResult = std::conditional_t<std::is_integral_v<Scalar>, std::int64_t, Scalar>;
+using SumResult = std::conditional_t<std::is_integral_v<Scalar>, IntegerSum<Scalar>, Scalar>;
 
 /// A reducer has the type in which it accumulates, the result over no entries (initial), the reduction of a run
 /// (of_run) and the combination of two results, or of two arrays of results (combine).

@@ -156,6 +156,12 @@ void multiply_bfloat16(const Product<Scalar>& product, Threads* threads, BlockCa
 
 EIGENFORMER_FLOAT(void multiply_bfloat16(const Product<float>&, Threads*, BlockCallback));
 
+/// Throws because matrices of doubles or integers cannot be multiplied in this precision.
+[[noreturn]] EIGENFORMER_COLD inline void fail_of_precision(Precision precision) {
+  fail("matmul: the precision is ", to_string(precision),
+       ", but the matrices are not of floats; expected precision float32");
+}
+
 /// Computes C = start + A B in parallel, in the precision of the options. Calls epilogue(first row, rows, first column,
 /// columns) for each block of C as soon as it is computed, while it is still in the cache. Throws if the precision is
 /// bfloat16 and Scalar is not float.
@@ -165,8 +171,7 @@ void multiply(const Product<Scalar>& product, const ProductOptions& options, Epi
   if constexpr (std::is_same_v<Scalar, float>)
     multiply_bfloat16<float>(product, options.threads, epilogue);
   else
-    fail("matmul: the precision is ", to_string(options.precision),
-         ", but the matrices are not of floats; expected precision float32");
+    fail_of_precision(options.precision);
 }
 /// Computes C = start + A B in parallel, in the precision of the options. Throws if the precision is bfloat16 and
 /// Scalar is not float.
