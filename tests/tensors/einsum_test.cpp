@@ -338,6 +338,13 @@ TEST_CASE("equations that do not fit", "[tensors]") {
   CHECK(message_of([&] { einsum("abcdefgh,efghijkl,ijklabcd->aei", larger, larger, larger); }) ==
         "einsum: \"abcdefgh,efghijkl,ijklabcd->aei\": every order of products has tensors of more than 8 dimensions on "
         "the way");
+  // Each operand shares one label with each other, so the product of any two has ten. Of more than six operands, not
+  // all orders are tried, and the message does not say so.
+  const Tensor<float> six(Sizes::of_rank(6, 1));
+  CHECK(message_of(
+            [&] { einsum("abcdef,aghijk,bglmno,chlpqr,dimpst,ejnqsu,fkortu->", six, six, six, six, six, six, six); }) ==
+        "einsum: \"abcdef,aghijk,bglmno,chlpqr,dimpst,ejnqsu,fkortu->\" for 7 operands: taking the cheapest products "
+        "first gives tensors of more than 8 dimensions; expected at most 6 operands, for which every order is tried");
   CHECK(message_of([&] { einsum("abcde,fghij->abcdefghij", large, large); }) ==
         "einsum: \"abcde,fghij->abcdefghij\": a tensor of 10 dimensions, expected at most 8");
   CHECK(message_of([&] { einsum("abcdefghij->a", x); }) ==

@@ -189,8 +189,12 @@ Tensor<Scalar> einsum(const EinsumEquation& parsed, const std::vector<TensorView
     sets.push_back(label_set(tensors.back().labels));
   }
   const EinsumOrder order(sets, result, parsed.size_of);
-  check(order.steps().size() + 1 == operands.size(), "einsum: \"", parsed.text,
+  const bool is_found = order.steps().size() + 1 == operands.size();
+  check(is_found || operands.size() > EinsumOrder::max_searched, "einsum: \"", parsed.text,
         "\": every order of products has tensors of more than ", Sizes::max_rank, " dimensions on the way");
+  check(is_found, "einsum: \"", parsed.text, "\" for ", operands.size(),
+        " operands: taking the cheapest products first gives tensors of more than ", Sizes::max_rank,
+        " dimensions; expected at most ", EinsumOrder::max_searched, " operands, for which every order is tried");
   for (const EinsumStep& step : order.steps()) {
     const LabelledTensor<Scalar> right = std::move(tensors[step.right]), left = std::move(tensors[step.left]);
     tensors.erase(tensors.begin() + static_cast<std::ptrdiff_t>(step.right));
@@ -216,7 +220,8 @@ Tensor<Scalar> einsum(const EinsumEquation& parsed, const std::vector<TensorView
 /// Returns the contraction of one or more tensors, views or expressions by an equation. Contracts two operands at a
 /// time. Up to six operands are contracted in the cheapest order; of more, the cheapest pair goes first until six are
 /// left. Matrix products sum in the entries' type (float for 16-bit entries), other sums as sum() does. Throws if the
-/// equation does not fit. threads may be null; the result does not depend on them.
+/// equation does not fit, or if every order that was tried has tensors of more than eight dimensions on the way.
+/// threads may be null; the result does not depend on them.
 template <TensorLike First, TensorLike... Others>
 Tensor<ScalarOf<First>> einsum(Threads* threads, std::string_view equation, First&& first, Others&&... others) {
   using Scalar = ScalarOf<First>;

@@ -143,9 +143,10 @@ class EinsumOrder {
   }
   const std::vector<EinsumStep>& steps() const { return best_; }
 
- private:
+  /// The largest number of operands for which all orders are tried.
   static constexpr std::size_t max_searched = 6;
 
+ private:
   double cost(LabelSet labels) const {
     double product = 1;
     for (std::size_t label = 0; label < size_of_.size(); ++label)
