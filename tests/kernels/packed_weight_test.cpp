@@ -167,6 +167,40 @@ TEST_CASE("a row with a NaN or an infinity does not become finite by rounding it
   }
 }
 
+TEST_CASE("int8 products of huge and tiny numbers are right wherever floats hold them", "[kernels]") {
+  const std::uint64_t seed = 14;
+  CAPTURE(seed);
+  ef::Rng rng(seed);
+  constexpr float largest = std::numeric_limits<float>::max(), least = std::numeric_limits<float>::min();
+  const float sizes[] = {0, 1e-40F, 1e-37F, 1e-25F, 1e-15F, 1, 1e5F, 1e15F, 1e30F, 1e38F, largest};
+  const Index inputs = 70, outputs = 20;
+  for (const float x_size : sizes)
+    for (const float w_size : sizes) {
+      CAPTURE(x_size, w_size);
+      Matrix<float> x(3, inputs), weight(outputs, inputs);
+      for (Index i = 0; i < x.size(); ++i) x.data()[i] = x_size * static_cast<float>(rng.uniform() * 2 - 1);
+      for (Index i = 0; i < weight.size(); ++i) weight.data()[i] = w_size * static_cast<float>(rng.uniform() * 2 - 1);
+      x.row(1) << x_size, -x_size,
+          Matrix<float>::Zero(1, inputs - 2);  // its products are 0 with the weights of output 1
+      weight.row(1) << w_size, w_size, Matrix<float>::Zero(1, inputs - 2);
+      x.row(2) << x_size, Matrix<float>::Zero(1, inputs - 1);
+      const Matrix<double> a = activations(ef::WeightType::int8, x), w = rounded(ef::WeightType::int8, weight);
+      const Matrix<double> expected = a * w.transpose(), magnitude = a.cwiseAbs() * w.cwiseAbs().transpose();
+      Matrix<float> y(3, outputs);
+      ef::linear_forward<float>(x, ef::PackedWeight<float>(weight, ef::WeightType::int8), Matrix<float>(), y);
+      const bool is_fast = ef::matrix_unit::is_fast<std::int8_t>;
+      for (Index i = 0; i < y.rows(); ++i)
+        for (Index j = 0; j < outputs; ++j) {
+          // Integer sums cannot overflow on the way, sums of floats can.
+          if ((is_fast ? std::abs(expected(i, j)) : magnitude(i, j)) > static_cast<double>(largest)) continue;
+          CAPTURE(i, j, y(i, j), expected(i, j));
+          CHECK(std::abs(static_cast<double>(y(i, j)) - expected(i, j)) <=
+                magnitude(i, j) * rounding<float>(2 * static_cast<double>(inputs)) +
+                    static_cast<double>(inputs) * static_cast<double>(least));
+        }
+    }
+}
+
 TEST_CASE("the epilogue sees each block of a product with a low-precision weight once", "[kernels][threads]") {
   ef::Rng rng(8);
   ef::ThreadPool pool(3);

@@ -53,6 +53,21 @@ TEST_CASE("quantising again changes nothing", "[kernels]") {
   }
 }
 
+TEST_CASE("the largest floats stay finite", "[kernels]") {
+  constexpr float largest = std::numeric_limits<float>::max();
+  Matrix<float> x(3, 2);
+  x << largest, -largest, 1e38F, -largest, largest / 127, largest * 0.9999F;
+  const ef::QuantizedRows once = ef::quantize_rows(x);
+  const Matrix<float> floats = ef::dequantize_rows(once);
+  CHECK(floats.allFinite());
+  CHECK(once.values(0, 0) == 127);
+  CHECK(once.values(0, 1) == -127);
+  CHECK(floats(0, 0) > largest * (1 - std::ldexp(1.0F, -15)));
+  const ef::QuantizedRows twice = ef::quantize_rows(floats);
+  CHECK(twice.values == once.values);
+  CHECK(twice.scales == once.scales);
+}
+
 TEST_CASE("rows of zeros have scale 0, rows that are not finite have scale NaN", "[kernels]") {
   Matrix<float> x = Matrix<float>::Zero(4, 5);
   x(1, 2) = std::numeric_limits<float>::quiet_NaN();

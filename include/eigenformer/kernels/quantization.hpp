@@ -23,7 +23,7 @@ namespace detail {
 /// Returns NaN if an entry is NaN or infinite.
 ///
 /// The scale is rounded up to 16 significant bits. So 127 * scale is exact, and quantising a dequantised row gives
-/// equal integers and an equal scale.
+/// equal integers and an equal scale. It is rounded down instead if 127 * scale would be infinite.
 inline float quantization_scale(const float* row, Index size) {
   // The bits of magnitudes are ordered as the magnitudes are, and those of NaN are above infinity.
   constexpr Index chains = 16;  // a constant, so that compilers vectorise at -O2 too
@@ -39,7 +39,8 @@ inline float quantization_scale(const float* row, Index size) {
   if (largest >= 0x7F800000U) return std::numeric_limits<float>::quiet_NaN();
   const float scale = bit_cast<float>(largest) / 127;
   if (scale < (std::numeric_limits<float>::min)()) return 0;  // all entries are 0 or nearly so
-  return bit_cast<float>((bit_cast<std::uint32_t>(scale) + 0xFFU) & ~0xFFU);
+  constexpr float largest_scale = 0x1.0204p121F;              // of 16 bits, with a finite 127 * scale
+  return std::min<float>(bit_cast<float>((bit_cast<std::uint32_t>(scale) + 0xFFU) & ~0xFFU), largest_scale);
 }
 
 /// Writes the integers nearest to row / scale. Writes zeros if the scale is 0 or NaN.

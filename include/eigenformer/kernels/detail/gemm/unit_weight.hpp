@@ -183,7 +183,11 @@ class UnitWeight {
     const float* const scales = scales_.data() + block.first + j;
     const Index count = std::min<Index>(n, block.cols - j);
     float results[n];
-    for (Index l = 0; l < n; ++l) results[l] = static_cast<float>(sums[l]) * (row_scale * scales[l]);
+    // The product of two scales may overflow or be subnormal although the result is neither. So sums are multiplied by
+    // one scale after the other. Sums of integers are 0 or at least 1. So no product on the way overflows unless the
+    // result does, or vanishes unless the result does: a row scale of 1 or more comes last, a smaller one first.
+    const float first = row_scale < 1 ? row_scale : 1, last = row_scale < 1 ? 1 : row_scale;
+    for (Index l = 0; l < n; ++l) results[l] = static_cast<float>(sums[l]) * first * scales[l] * last;
     float* const to = block.y.row(i) + j;
     for (Index l = 0; l < count; ++l) to[l] = block.bias == nullptr ? results[l] : results[l] + block.bias[j + l];
   }
