@@ -2,9 +2,12 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <fstream>
 #include <map>
+#include <memory>
 #include <string>
+#include <thread>
 #include <tuple>
 #include <vector>
 
@@ -231,6 +234,32 @@ TEST_CASE("a folder is locked by one writer at a time", "[core]") {
   std::ignore = ef::lock_folder(model);              // the lock ended with its scope
   CHECK(names_in(model) == Names{"a", "b"});
   CHECK(contains(message_of([&] { std::ignore = ef::lock_folder(parent / "no" / "new"); }), "no such file or folder"));
+}
+
+TEST_CASE("a new folder that many lock at once has one owner, and stays until the owner leaves it", "[core][threads]") {
+  const TemporaryFolder parent;
+  const fs::path model = parent / "model";
+  std::atomic<int> owners = 0, wrong = 0, locked = 0;
+  const auto run = [&] {
+    for (int i = 0; i < 2000; ++i) {
+      std::shared_ptr<const void> lock;
+      const std::string message = message_of([&] { lock = ef::lock_folder(model); });
+      if (lock == nullptr) {
+        if (!contains(message, "a program is already writing into this folder")) ++wrong;
+        continue;
+      }
+      ++locked;
+      if (++owners != 1 || !fs::exists(model)) ++wrong;
+      std::this_thread::yield();
+      if (owners != 1 || !fs::exists(model)) ++wrong;
+      --owners;
+    }
+  };
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 4; ++i) threads.emplace_back(run);
+  for (std::thread& thread : threads) thread.join();
+  CHECK(wrong == 0);
+  CHECK(locked > 0);
 }
 
 #if defined(__unix__) || defined(__APPLE__)

@@ -1,13 +1,16 @@
 // Replaces several files of a folder together: readers see either all the old files or all the new ones.
 #pragma once
 
+#include <cerrno>
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <set>
 #include <span>
 #include <string>
 #include <system_error>
+#include <utility>
 #include <vector>
 
 #include "eigenformer/core/files.hpp"
@@ -68,21 +71,33 @@ class FolderToWrite {
   FolderToWrite(const char* where, const std::filesystem::path& folder) {
     check(!folder.empty(), where, ": the folder's path is empty");
     path_ = follow_links(where, folder.has_filename() ? folder : folder.parent_path());  // "model/" is "model"
-    const std::filesystem::file_status status = known_status(where, path_);
-    check(!std::filesystem::exists(status) || std::filesystem::is_directory(status), where, ": ", path_text(path_),
-          ": it is a file, expected a folder");
-    std::error_code error;
-    is_new_ = std::filesystem::create_directory(path_, error);
-    check_error(error, where, error == std::errc::no_such_file_or_directory ? folder_of(path_) : path_);
+    create(where);
   }
   FolderToWrite(const FolderToWrite&) = delete;
   FolderToWrite& operator=(const FolderToWrite&) = delete;
-  ~FolderToWrite() {
-    std::error_code ignored;
-    if (is_new_) std::filesystem::remove(path_, ignored);  // only if it is empty
-  }
+  ~FolderToWrite() { remove_if_new(); }
 
   const std::filesystem::path& path() const { return path_; }
+
+  /// Creates the folder if it is missing.
+  void create(const char* where) {
+    std::error_code error = std::make_error_code(std::errc::file_exists);
+    // Another program may remove the folder between two system calls of one attempt.
+    for (int attempts = 100; error == std::errc::file_exists && attempts > 0; --attempts) {
+      const std::filesystem::file_status status = known_status(where, path_);
+      check(!std::filesystem::exists(status) || std::filesystem::is_directory(status), where, ": ", path_text(path_),
+            ": it is a file, expected a folder");
+      is_new_ = std::filesystem::create_directory(path_, error);
+    }
+    check_error(error, where, error == std::errc::no_such_file_or_directory ? folder_of(path_) : path_);
+  }
+  /// Removes the folder if it was created here and is empty.
+  void remove_if_new() {
+    std::error_code ignored;
+    if (std::exchange(is_new_, false)) std::filesystem::remove(path_, ignored);
+  }
+  /// Leaves a new folder to another program, which uses it already.
+  void leave() { is_new_ = false; }
 
   /// Makes a new folder permanent and syncs its parent folder to the disk.
   std::error_code keep(Disk& disk) {
@@ -97,23 +112,47 @@ class FolderToWrite {
 };
 
 /// Locks a folder to write into until the end of the scope. Creates it if it is missing.
+///
+/// Several programs may do so at once. Whoever locks the folder first owns it, also if another one created it. A
+/// program that ends may remove an empty folder after we opened it; so the lock counts only if the folder still has its
+/// name.
 class LockedFolder {
  public:
-  LockedFolder(const char* where, const std::filesystem::path& folder)
-      : folder_(where, folder), lock_(lock_descriptor(folder_.path())) {
-    if (!lock_.is_open()) {
+  LockedFolder(const char* where, const std::filesystem::path& folder) : folder_(where, folder) {
+    for (int attempts_left = 100; !lock(attempts_left == 0); --attempts_left) {
       const std::error_code error = last_error();
+      if (error == std::errc::operation_would_block) folder_.leave();
       check(error != std::errc::operation_would_block, where, ": ", path_text(folder),
             ": a program is already writing into this folder; wait until it ends, or choose another folder");
-      check_error(error, where, folder);
+      if (attempts_left == 0 || error != std::errc::no_such_file_or_directory) check_error(error, where, folder);
+      folder_.create(where);
     }
     Disk disk;  // write_folder syncs the parent only of folders that it creates itself
     check_error(sync_path(disk, folder_of(folder_.path())), where, folder);
   }
+  ~LockedFolder() {
+#if defined(_WIN32)
+    lock_.reset();  // a locked folder is not empty: it has the file of the lock
+#endif
+    folder_.remove_if_new();
+  }
+  LockedFolder(const LockedFolder&) = delete;
+  LockedFolder& operator=(const LockedFolder&) = delete;
 
  private:
+  /// Returns whether the folder is locked now. If not, errno has the reason. is_last: takes any lock, because some
+  /// network drives do not give an open folder the number that its path has.
+  bool lock(bool is_last) {
+    lock_.emplace(lock_descriptor(folder_.path()));
+    if (!lock_->is_open()) return false;
+    if (is_last || leads_to(folder_.path(), *lock_)) return true;
+    lock_.reset();
+    errno = ENOENT;
+    return false;
+  }
+
   FolderToWrite folder_;
-  Descriptor lock_;
+  std::optional<Descriptor> lock_;
 };
 
 /// A temporary subfolder for incomplete files, removed at the end of the scope. The constructor also removes the

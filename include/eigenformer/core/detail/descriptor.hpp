@@ -109,6 +109,19 @@ inline Descriptor lock_descriptor(const std::filesystem::path& folder) {
 #endif
 }
 
+/// Returns whether a path leads to the open folder. If not, another program removed or replaced the folder since it was
+/// opened. Windows does not let a locked folder be removed.
+inline bool leads_to([[maybe_unused]] const std::filesystem::path& path, [[maybe_unused]] const Descriptor& folder) {
+#if defined(_WIN32)
+  return true;
+#else
+  struct stat open;
+  struct stat named;
+  return ::fstat(folder.number(), &open) == 0 && ::stat(path.c_str(), &named) == 0 && open.st_dev == named.st_dev &&
+         open.st_ino == named.st_ino;
+#endif
+}
+
 /// Returns the number of the descriptor that a path like /dev/stdout or /dev/fd/3 names, or -1 if it names none.
 /// Such a path must not be opened again: writing would start at the file's first byte and overwrite what is there.
 inline int named_descriptor([[maybe_unused]] const std::filesystem::path& path) {
