@@ -1,11 +1,14 @@
 // The translation program: `translate demo | compare | train | replay | run | evaluate | score | align | serve`.
 #include <CLI/CLI.hpp>
+#include <csignal>
 #include <cstring>
 #include <exception>
+#include <filesystem>
 #include <iostream>
 #include <limits>
 #include <new>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -21,6 +24,8 @@
 
 #ifdef _WIN32
 extern "C" __declspec(dllimport) int __stdcall SetConsoleOutputCP(unsigned int);
+#else
+#include <unistd.h>
 #endif
 
 namespace translate {
@@ -34,20 +39,41 @@ void on_interrupt(int signal) {
   std::signal(signal, SIG_DFL);  // a second one ends the program
 }
 
-/// Makes a signal set `interrupted`, unless the program was started with the signal ignored (by nohup, or as a
-/// background job of a script).
-void watch(int signal) {
-  if (std::signal(signal, SIG_IGN) != SIG_IGN) std::signal(signal, on_interrupt);
+#ifndef _WIN32
+std::string new_folder;  // of a run that has not begun
+
+void on_early_signal(int signal) {
+  ::rmdir(new_folder.c_str());  // only if it is empty
+  std::signal(signal, SIG_DFL);
+  std::raise(signal);
+}
+#endif
+
+/// Gives a signal a handler, unless the program was started with the signal ignored (by nohup, or as a background job
+/// of a script).
+void watch(int signal, void (*handler)(int) = on_interrupt) {
+  if (std::signal(signal, SIG_IGN) != SIG_IGN) std::signal(signal, handler);
+}
+/// Gives all signals that stop a training a handler.
+void watch_stops(void (*handler)(int)) {
+  watch(SIGINT, handler);
+  watch(SIGTERM, handler);
+#ifdef SIGHUP
+  watch(SIGHUP, handler);
+#endif
 }
 
 }  // namespace
 
-void watch_signals_of_training() {
-  watch(SIGINT);
-  watch(SIGTERM);
-#ifdef SIGHUP
-  watch(SIGHUP);
+void remove_if_interrupted([[maybe_unused]] const std::filesystem::path& folder) {
+#ifndef _WIN32
+  new_folder = folder.native();
+  watch_stops(on_early_signal);
 #endif
+}
+
+void watch_signals_of_training() {
+  watch_stops(on_interrupt);
 #ifdef SIGPIPE
   std::signal(SIGPIPE, SIG_IGN);  // a closed pipe becomes a write error, because Ctrl-C also ends a `tee`
 #endif

@@ -34,6 +34,10 @@ inline void check_sentence_length(std::size_t tokens, const Model& model, const 
 /// server checks it and ends.
 extern volatile std::sig_atomic_t interrupted;
 
+/// Makes Ctrl-C, SIGTERM and SIGHUP remove a folder, if it is empty, before they end the program. Holds until
+/// watch_signals_of_training(). Does nothing on Windows, where the folder is not empty while it is locked.
+void remove_if_interrupted(const std::filesystem::path& folder);
+
 /// Makes Ctrl-C, SIGTERM and SIGHUP set `interrupted`, and makes writing to a closed pipe an error. Call it before the
 /// first update: earlier signals end the program. Signals that were ignored at the start stay ignored.
 void watch_signals_of_training();

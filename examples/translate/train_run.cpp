@@ -311,9 +311,11 @@ void train(const TrainArguments& arguments, ef::Ranks* ranks) {
   const bool is_first = ranks == nullptr || ranks->rank() == 0;  // it alone writes, resumes and validates
   check_subword_options(arguments);
   if (is_first) check_reports(arguments);  // while a missing --out is not a folder yet
+  std::error_code error;                   // a folder that does not exist is another one
+  const bool is_new = is_first && !std::filesystem::exists(arguments.out, error);
   const std::shared_ptr<const void> lock = is_first ? ef::lock_folder(arguments.out) : nullptr;
+  if (is_new) remove_if_interrupted(arguments.out);
   if (is_first) check_saving(arguments.out);
-  std::error_code error;  // a folder that does not exist is another one
   const std::filesystem::path checkpoints = checkpoints_of(arguments.out);
   if (is_first && std::filesystem::exists(checkpoints, error)) ef::check_folder_writable(checkpoints);
   ef::check(arguments.init.empty() || !std::filesystem::equivalent(arguments.init, arguments.out, error),

@@ -211,6 +211,19 @@ process.send_signal(signal.SIGINT)
 check(process.wait(timeout=60) == -signal.SIGINT, f"reading: Ctrl-C gave exit code {process.returncode}")
 check(outcome("ignoring") == outcome("transformer"), "reading: Ctrl-C changed the folder")
 
+# Nor does it leave a new folder behind, unless there is something in it.
+for how, name in ((signal.SIGINT, "new"), (signal.SIGTERM, "new"), (signal.SIGHUP, "used")):
+    process = subprocess.Popen([program, "train", "--out", name, "--pairs", "fifo", "--updates", "1"], cwd=scratch,
+                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    while process.poll() is None and not (scratch / name).exists():
+        time.sleep(0.01)
+    time.sleep(0.3)
+    if name == "used":
+        (scratch / name / "notes").write_text("of somebody else")
+    process.send_signal(how)
+    check(process.wait(timeout=60) == -how, f"{name}: the signal gave exit code {process.returncode}")
+    check((scratch / name).exists() == (name == "used"), f"{name}: a signal left an empty folder")
+
 # Only one run at a time writes into a folder. A killed run does not keep others out.
 process = subprocess.Popen([program, "train", "--out", "locked", "--pairs", "fifo", "--updates", "1"], cwd=scratch,
                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
