@@ -27,7 +27,7 @@ void add_precision(CLI::App* command, std::string& precision) {
   command
       ->add_option("--precision", precision,
                    "type in which training multiplies matrices; bfloat16 is faster on processors with "
-                   "bfloat16 instructions")
+                   "bfloat16 instructions, and there includes attention")
       ->check(CLI::IsMember({"float32", "bfloat16"}))
       ->capture_default_str();
 }

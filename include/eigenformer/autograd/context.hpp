@@ -16,11 +16,18 @@ namespace eigenformer::inline EIGENFORMER_ABI {
 ///
 ///   Context<float> training{.tape = &tape, .rng = &rng, .threads = &pool};
 ///
-/// With `.precision = Precision::bfloat16`, training is in mixed precision: linear layers, output layers and matmul
-/// round their operands to bfloat16. Everything else stays float: parameters, results, gradients, sums, norms, softmax
-/// and losses; also attention, convolutions and the steps of recurrent layers. Results still depend neither on the
-/// number of threads nor on other sentences in a batch. This precision needs a model of floats: dense products of
-/// doubles throw. Without a tape, a product with a packed weight uses the type of that weight instead.
+/// With `.precision = Precision::bfloat16`, training is in mixed precision:
+/// - Linear layers, output layers and matmul round their operands to bfloat16. Their results are floats.
+/// - Attention rounds queries, keys, values and its result, and in the backward their gradients. But it does so only if
+///   the program is compiled for a processor with bfloat16 products (`matrix_unit::is_fast<Eigen::bfloat16>`).
+///   Elsewhere bfloat16 attention would be slower, so attention stays float. Attention to a key/value cache and
+///   attention weights (observers, head_weights, relative_values) always stay float.
+/// - Everything else stays float: parameters and their gradients, sums, norms, softmax and losses; also additive
+///   attention, convolutions and the steps of recurrent layers.
+///
+/// Results still depend neither on the number of threads nor on other sentences in a batch. This precision needs a
+/// model of floats: dense products of doubles throw. Without a tape, a product with a packed weight uses the type of
+/// that weight instead.
 ///
 /// Use a context from one thread at a time. Calls never change a model, so any number of threads may share it.
 template <class Scalar>
@@ -32,18 +39,20 @@ struct Context {
   AttentionObserver<Scalar>* attention = nullptr;  // receives the weights of attention layers
   const PackedWeights<Scalar>* packed = nullptr;   // the model's packed weights, for inference; ignored with a tape
   HeadWeights<Scalar>* head_weights = nullptr;     // receives one head's attention weights, differentiable
-  Precision precision = Precision::float32;        // type to which dense products round their operands
+  Precision precision = Precision::float32;        // type to which dense products and attention round their operands
   bool checkpoint_activations = false;  // encoders and decoders call each layer by checkpoint(), to save memory
 
   /// Returns the threads and the precision of a product.
   ProductOptions products() const { return {threads, precision}; }
 
-  /// Returns uninitialised memory for an operation's result, from the workspace, the tape or the heap.
-  Variable<Scalar> new_matrix(Index rows, Index cols) const {
-    if (workspace != nullptr) return {workspace->allocate<Scalar>(rows * cols), rows, cols};
-    if (tape != nullptr) return tape->new_matrix(rows, cols);
-    return {Workspace::allocate_from_heap<Scalar>(rows * cols), rows, cols};
+  /// Returns uninitialised memory for `count` numbers of any type, from the workspace, the tape or the heap.
+  template <class Number>
+  std::shared_ptr<Number> allocate(Index count) const {
+    if (workspace == nullptr && tape != nullptr) return tape->template allocate<Number>(count);
+    return Workspace::allocate_from<Number>(workspace, count);
   }
+  /// Returns uninitialised memory for an operation's result, from the workspace, the tape or the heap.
+  Variable<Scalar> new_matrix(Index rows, Index cols) const { return {allocate<Scalar>(rows * cols), rows, cols}; }
 
   /// Returns uninitialised memory for an operation's result of this shape.
   Variable<Scalar> new_tensor(const Sizes& shape) const { return new_matrix(1, count_of(shape)).reshaped(shape); }

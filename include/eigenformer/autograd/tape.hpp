@@ -119,7 +119,12 @@ class Tape {
   bool records_later() const { return records_later_; }
 
   /// Returns uninitialised memory for a value or a gradient.
-  Variable<Scalar> new_matrix(Index rows, Index cols) { return {workspace_.allocate<Scalar>(rows * cols), rows, cols}; }
+  Variable<Scalar> new_matrix(Index rows, Index cols) { return {allocate<Scalar>(rows * cols), rows, cols}; }
+  /// Returns uninitialised memory for `count` numbers of any type.
+  template <class Number>
+  std::shared_ptr<Number> allocate(Index count) {
+    return workspace_.allocate<Number>(count);
+  }
 
   /// Computes the gradient of seed * loss with respect to every variable and parameter that it depends on.
   /// loss: [1 x 1]. threads: help to add up gradients; operations use the threads of their context. Throws if the loss

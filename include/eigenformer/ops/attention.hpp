@@ -10,6 +10,7 @@
 #include "eigenformer/autograd/context.hpp"
 #include "eigenformer/kernels/attention_backward.hpp"
 #include "eigenformer/kernels/scores/dense_mask.hpp"
+#include "eigenformer/ops/detail/bfloat16_attention.hpp"
 #include "eigenformer/ops/detail/score_gradients.hpp"
 #include "eigenformer/ops/variable_score.hpp"
 
@@ -67,10 +68,10 @@ struct RecordedAttention {
 };
 
 /// Writes the gradients of q, k and v of a recorded call. Adds the gradients of its sinks to `to`, and those of the
-/// score's inputs to `views` (see VariableScore::Make).
+/// score's inputs to `views` (see VariableScore::Make). `tape` has memory for intermediate results.
 template <class Scalar>
 using AttentionDerivative =
-    std::function<void(const RecordedAttention<Scalar>&, const Variable<Scalar>& d_y,
+    std::function<void(Tape<Scalar>& tape, const RecordedAttention<Scalar>&, const Variable<Scalar>& d_y,
                        std::span<const TensorView<Scalar>> views, const AttentionGradients<Scalar>& to)>;
 
 /// Records a call on the tape and returns its result. Compiled once for all scores.
@@ -96,7 +97,7 @@ Variable<Scalar> record_attention(const Context<Scalar>& context, RecordedAttent
                           Variable<Scalar> d_q = gradient_of(q), d_k = gradient_of(k), d_v = gradient_of(v);
                           ScoreGradients<Scalar> others(tape, score_inputs, sinks, call.heads());
                           derivative(
-                              call, d_y, others.views(),
+                              tape, call, d_y, others.views(),
                               {d_q.writable_tensor(), d_k.writable_tensor(), d_v.writable_tensor(), others.d_sinks()});
                           tape.add_gradient(q, std::move(d_q));
                           tape.add_gradient(k, std::move(d_k));
@@ -119,11 +120,30 @@ auto with_kernel_score(const S& score, Body body) {
     return body(score);
 }
 
-/// Returns attention with a score that reads `score_inputs`. make_score(views) must return the score: see
-/// VariableScore::Make. Throws if options has key_index or key_pages while a tape is recording, since they have no
-/// backward.
-template <class Scalar, class MakeScore>
-Variable<Scalar> attention_by(const Context<Scalar>& context, const QueryKeyValue<Scalar>& in,
+/// A call of attention in the type of its Variables. Bfloat16Attention has the same members.
+template <class Scalar>
+class PlainAttention {
+ public:
+  PlainAttention(const Context<Scalar>&, const AttentionInputs<Scalar>& in) : in_(in) {}
+
+  template <Score S>
+  void forward(const Context<Scalar>&, const S& score, const AttentionOptions& options,
+               const AttentionOutputs<Scalar>& to) const {
+    attention_forward<Scalar>(in_, score, options, to);
+  }
+  template <Score S>
+  void backward(Tape<Scalar>&, const S& score, const AttentionOptions& options, const AttentionSaved<Scalar>& saved,
+                const TensorView<const Scalar>& d_out, const AttentionGradients<Scalar>& to) const {
+    attention_backward<Scalar>(in_, score, options, saved, d_out, to);
+  }
+
+ private:
+  AttentionInputs<Scalar> in_;  // views; RecordedAttention keeps their memory
+};
+
+/// Returns attention by PlainAttention or Bfloat16Attention. The arguments are those of attention_by.
+template <class Attention, class Scalar, class MakeScore>
+Variable<Scalar> attention_in(const Context<Scalar>& context, const QueryKeyValue<Scalar>& in,
                               const std::vector<ScoreInput<Scalar>>& score_inputs, const MakeScore& make_score,
                               const AttentionOptions& options) {
   RecordedAttention<Scalar> call(in, options);
@@ -134,21 +154,37 @@ Variable<Scalar> attention_by(const Context<Scalar>& context, const QueryKeyValu
     call.y.writable().setZero();
     call.log_sum_exp.writable().setConstant(hidden_score<Scalar>);
   }
+  Attention computed(context, inputs_of(in));
   with_kernel_score(make_score({}), [&](const auto& score) {
-    attention_forward<Scalar>(inputs_of(in), score, call.options,
-                              {call.y.writable_tensor(), call.log_sum_exp.writable_tensor()});
+    computed.forward(context, score, call.options, {call.y.writable_tensor(), call.log_sum_exp.writable_tensor()});
   });
   if (context.tape == nullptr) return call.y;
   return record_attention<Scalar>(
       context, std::move(call), score_inputs,
-      [make_score](const RecordedAttention<Scalar>& recorded, const Variable<Scalar>& d_y,
-                   std::span<const TensorView<Scalar>> views, const AttentionGradients<Scalar>& to) {
+      [make_score, computed = std::move(computed)](
+          Tape<Scalar>& tape, const RecordedAttention<Scalar>& recorded, const Variable<Scalar>& d_y,
+          std::span<const TensorView<Scalar>> views, const AttentionGradients<Scalar>& to) {
         with_kernel_score(make_score(views), [&](const auto& score) {
-          attention_backward<Scalar>(inputs_of(recorded.in), score, recorded.options,
-                                     {recorded.y.tensor(), recorded.log_sum_exp.tensor()},
-                                     TensorView<const Scalar>(d_y.value().data(), recorded.y.sizes()), to);
+          computed.backward(tape, score, recorded.options, {recorded.y.tensor(), recorded.log_sum_exp.tensor()},
+                            TensorView<const Scalar>(d_y.value().data(), recorded.y.sizes()), to);
         });
       });
+}
+
+/// Returns attention with a score that reads `score_inputs`. make_score(views) must return the score: see
+/// VariableScore::Make. Throws if options has key_index or key_pages while a tape is recording, since they have no
+/// backward.
+template <class Scalar, class MakeScore>
+Variable<Scalar> attention_by(const Context<Scalar>& context, const QueryKeyValue<Scalar>& in,
+                              const std::vector<ScoreInput<Scalar>>& score_inputs, const MakeScore& make_score,
+                              const AttentionOptions& options) {
+  if constexpr (std::is_same_v<Scalar, float> && matrix_unit::is_fast<Eigen::bfloat16>) {
+    // A cache is not rounded: it would be rounded again in each step.
+    const bool has_cache = options.key_index.has_value() || options.key_pages.has_value();
+    if (context.precision == Precision::bfloat16 && !has_cache)
+      return attention_in<Bfloat16Attention<Scalar>>(context, in, score_inputs, make_score, options);
+  }
+  return attention_in<PlainAttention<Scalar>>(context, in, score_inputs, make_score, options);
 }
 
 /// Returns attention with a VariableScore. options: completed by with_context.
@@ -169,7 +205,8 @@ Variable<Scalar> attention_by(const Context<Scalar>& context, const QueryKeyValu
 ///   attention(context, {.q = q, .k = k, .v = v, .sinks = sinks}, Causal{}, {.heads = 8})
 ///
 /// `score` and `options` are those of the kernel, and each may be omitted. Threads and the dropout key come from the
-/// context; without a generator dropout is off. Besides the kernel's scores, `score` may be:
+/// context; without a generator dropout is off. So does the precision: see Context. Besides the kernel's scores,
+/// `score` may be:
 /// - an AnyScore. It is dispatched once per call, so Unmasked and Causal use the kernels that were compiled for them.
 /// - a VariableScore, such as a PositionScore or a score() of Variables. The Variables that it reads get gradients too.
 ///

@@ -30,8 +30,8 @@ Variable<Scalar> unit_values(const Context<Scalar>& context, const RowOffsets& k
 /// block is the weight of key j of the query's sequence, and 0 beyond the sequence's keys. Dropout is not applied.
 ///
 /// The weights are computed as attention over unit vectors: A I = A. So scores and sinks get their gradients. Time and
-/// memory are those of attention with values of this width. If no gradient is needed, use attention_weights in
-/// kernels/attention_weights.hpp.
+/// memory are those of attention with values of this width. They are floats in mixed precision too, as losses are. If
+/// no gradient is needed, use attention_weights in kernels/attention_weights.hpp.
 ///
 /// in: in.q and in.k are matrices; in.v is not read. options: as for attention. width: the columns of a head's block;
 /// 0: the number of keys of the longest sequence. Throws if the longest sequence has more keys than `width`.
@@ -43,7 +43,9 @@ Variable<Scalar> differentiable_attention_weights(const Context<Scalar>& context
   options.dropout = 0;
   const Index key_heads = options.key_heads == 0 ? options.heads : options.key_heads;
   in.v = detail::unit_values(context, options.key_rows, key_heads, width);
-  return attention(context, in, score, options);
+  Context<Scalar> exact = context;
+  exact.precision = Precision::float32;
+  return attention(exact, in, score, options);
 }
 
 /// Returns the weights of additive attention with their gradient: [queries x width]. Column j is the weight of key j of
