@@ -273,6 +273,10 @@ TEST_CASE("max_length_a and max_length_b limit a sentence by its source", "[deco
   CHECK(results[0][0].tokens.size() == 4);  // 1.5 * 2 + 1
   CHECK(results[1][0].tokens.size() == 5);  // 1.5 * 3 + 1, rounded down
   CHECK(results[2][0].tokens.size() == 7);
+  options.min_decoding_length = 6;  // wins over the second maximum
+  results = ef::beam_search(step, model.sources(3), options);
+  CHECK((results[0][0].tokens.size() == 6 && results[1][0].tokens.size() == 6 && results[2][0].tokens.size() == 7));
+  options.min_decoding_length = 1;
   options.max_length_a = 10;
   results = ef::beam_search(step, model.sources(3), options);
   CHECK(results[0][0].tokens.size() == 9);
@@ -438,7 +442,8 @@ TEST_CASE("wrong options of a search are errors", "[decode]") {
   CHECK(message({.num_hypotheses = 3}) == "beam_search: num_hypotheses is 3, expected at most 2, beam_size * patience");
   CHECK(message({.beam_size = 1, .num_hypotheses = 2}) ==
         "beam_search: num_hypotheses is 2, expected at most 1 with beam_size 1");
-  CHECK(message({.length_penalty = nan}) == "beam_search: length_penalty is nan, expected a finite number");
+  CHECK(message({.length_penalty = nan}) == "beam_search: length_penalty is nan, expected -10 to 10");
+  CHECK(message({.length_penalty = 11}) == "beam_search: length_penalty is 11, expected -10 to 10");
   CHECK(message({.coverage_penalty = -1}) == "beam_search: coverage_penalty is -1, expected 0 or more");
   CHECK(message({.repetition_penalty = 0}) == "beam_search: repetition_penalty is 0, expected a number above 0");
   CHECK(message({.no_repeat_ngram_size = -1}) == "beam_search: no_repeat_ngram_size is -1, expected 0 or more");

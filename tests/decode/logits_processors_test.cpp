@@ -28,6 +28,10 @@ TEST_CASE("the repetition penalty divides positive and multiplies negative logit
   const Tokens tokens{1, 0, 1, 3, 0, 4};
   ef::apply_repetition_penalty<double>(logits, tokens, 2);
   CHECK(logits == std::vector<double>{2, -8, 4, 0, -infinity});
+  std::vector<float> extreme{4, -4, 0, -std::numeric_limits<float>::infinity()};
+  ef::apply_repetition_penalty<float>(extreme, Tokens{0, 1, 2, 3}, 1e-300);
+  CHECK(extreme ==
+        std::vector<float>{std::numeric_limits<float>::max(), 0, 0, -std::numeric_limits<float>::infinity()});
 }
 
 TEST_CASE("tokens that would repeat an n-gram are forbidden", "[decode]") {

@@ -111,9 +111,11 @@ TEST_CASE("Adam alone refuses what is not finite, and changes nothing then", "[t
   CHECK(message(infinity, 1, 0.1, 0) == "Adam: the gradient of x in update 2 is not finite");
   CHECK(message(1, 1e200) == "Adam: the gradient of frozen in update 2 is too large to be squared");
   CHECK(message(1, 1, infinity) ==
-        "Adam: the rate of update 2 is inf, the gradients' factor is 1, expected finite numbers");
+        "Adam: the rate of update 2 is inf, the gradients' factor is 1, expected numbers that are finite in the "
+        "type of the parameters");
   CHECK(message(1, 1, 0.1, -infinity) ==
-        "Adam: the rate of update 2 is 0.1, the gradients' factor is -inf, expected finite numbers");
+        "Adam: the rate of update 2 is 0.1, the gradients' factor is -inf, expected numbers that are finite in the "
+        "type of the parameters");
   CHECK(adam.updates() == 1);
   CHECK(model.x.value == before.x.value);
   CHECK(model.frozen.value == before.frozen.value);
@@ -121,6 +123,17 @@ TEST_CASE("Adam alone refuses what is not finite, and changes nothing then", "[t
   ef::for_each_parameter(adam,
                          [&](const std::string&, const ef::Parameter<double>& m) { CHECK(m.value == moments[i++]); });
   CHECK(message(1, 1e200, 0.1, 1e-200) == "nothing was thrown");
+  // A rate may be finite in double, but not in float, or only before the correction of the first updates.
+  for (const double rate : {1e39, 2e38}) {
+    ef::Parameter<float> x(ef::Matrix<float>::Ones(2, 2));
+    const ef::Matrix<float> zero = ef::Matrix<float>::Zero(2, 2);
+    ef::Gradients<float> gradients;
+    gradients.add(x, {zero.data(), 2, 2});
+    ef::Adam<float> floats;
+    CAPTURE(rate);
+    CHECK_THROWS_AS(floats.update(x, gradients, rate), ef::Error);
+    CHECK((floats.updates() == 0 && x.value == ef::Matrix<float>::Ones(2, 2)));
+  }
 }
 
 TEST_CASE("a model of another shape is refused before any of it is changed", "[train]") {

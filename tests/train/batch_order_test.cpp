@@ -67,6 +67,10 @@ TEST_CASE("positions that an order does not have are refused", "[train]") {
           order.seek({0, 2});
         }) == "BatchOrder::seek: epoch 0 has 1 batches, the position is batch 2; is it of another corpus?");
   CHECK_THROWS_AS(order.seek({-1, 0}), ef::Error);
+  CHECK_THROWS_AS(order.seek({.epoch = 0, .batch = 0, .buffer = 7}), ef::Error);
+  order.next();
+  CHECK_THROWS_AS(order.seek({.epoch = 5, .batch = 99}), ef::Error);
+  CHECK((order.position().epoch == 0 && order.position().batch == 1));
   CHECK_THROWS_AS(ef::BatchOrder(none, none), ef::Error);
 }
 

@@ -67,4 +67,10 @@ TEST_CASE("a norm is finite, or names the parameter whose gradient is not", "[tr
   CHECK(ef::testing::message_of([&] { ef::clip_factor(inf, 1); }) ==
         "clip_factor: the norm is inf, expected a finite number");
   CHECK_THROWS_AS(ef::clip_factor(nan, 0), ef::Error);
+  CHECK(ef::testing::message_of([&] { ef::clip_factor(5, -1); }) == "clip_factor: max_norm is -1, expected 0 or more");
+  CHECK_THROWS_AS(ef::clip_factor(5, nan), ef::Error);
+  // Squares that underflow.
+  CHECK(std::abs(with(3e-200, 4e-200, norm) / 1e-200 - std::sqrt(50.0)) < 1e-13);
+  CHECK(std::abs(with(3e-160, 4e-160, norm) / 1e-160 - std::sqrt(50.0)) < 1e-13);
+  CHECK(with(0, 0, norm) == 0);
 }

@@ -37,5 +37,7 @@ TEST_CASE("schedules with a known end follow their formulas at every update", "[
           CHECK(std::abs(ef::LinearSchedule{0.4, warmup, updates, floor}(update)-linear) < 1e-15);
           const double stable = t <= n - 2 ? 0.4 * rising : low + (0.4 - low) * (n - t) / 2;
           CHECK(std::abs(ef::WarmupStableDecay{0.4, warmup, updates, 2, floor}(update)-stable) < 1e-15);
+          const ef::WarmupStableDecay all_decay{0.4, warmup, updates, updates, floor};
+          CHECK(ef::WarmupStableDecay{0.4, warmup, updates, 99, floor}(update) == all_decay(update));
         }
 }

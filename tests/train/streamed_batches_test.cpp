@@ -232,6 +232,11 @@ TEST_CASE("streams refuse empty corpora, faulty blocks and positions that do not
   CHECK(message_of([&] { stream.seek({.epoch = 0, .batch = 2}); }) ==
         "StreamedBatches::seek: buffer 0 of epoch 0 has 1 batches, the position is batch 2; is it of another "
         "corpus?");
+  stream.next();
+  CHECK_THROWS_AS(stream.seek({.epoch = 5, .batch = 99}), ef::Error);
+  CHECK(stream.position().epoch == 0);
+  CHECK(pairs_of(stream.next()) == std::vector<ef::Token>{0});
+  CHECK(stream.last_position().epoch == 1);
   CHECK_THROWS_AS(stream.seek({.epoch = -1}), ef::Error);
   CHECK_THROWS_AS(stream.seek({.batch = -1}), ef::Error);
   CHECK_THROWS_AS(stream.seek({.buffer = 1}), ef::Error);

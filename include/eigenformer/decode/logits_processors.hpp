@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "eigenformer/core/check.hpp"
+#include "eigenformer/core/detail/fast_math.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
@@ -20,6 +21,7 @@ void suppress_token(std::span<Scalar> logits, Token token) {
 
 /// Makes each token that has occurred less likely: divides a positive logit by the penalty, and multiplies any other by
 /// it (Keskar et al. 2019, arXiv 1909.05858, section 4.1, with CTranslate2's and Hugging Face's rule for signs).
+/// Finite logits stay finite, whatever the penalty.
 template <class Scalar>
 void apply_repetition_penalty(std::span<Scalar> logits, std::span<const Token> tokens, double penalty) {
   for (std::size_t i = 0; i < tokens.size(); ++i) {
@@ -27,8 +29,10 @@ void apply_repetition_penalty(std::span<Scalar> logits, std::span<const Token> t
         tokens.begin() + static_cast<std::ptrdiff_t>(i))
       continue;  // penalised already
     Scalar& logit = logits[static_cast<std::size_t>(tokens[i])];
-    logit =
-        static_cast<Scalar>(logit > 0 ? static_cast<double>(logit) / penalty : static_cast<double>(logit) * penalty);
+    if (!detail::is_finite(logit)) continue;
+    const double changed = logit > 0 ? static_cast<double>(logit) / penalty : static_cast<double>(logit) * penalty;
+    using Limits = std::numeric_limits<Scalar>;
+    logit = static_cast<Scalar>(std::clamp<double>(changed, Limits::lowest(), (Limits::max)()));
   }
 }
 

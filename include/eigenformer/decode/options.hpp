@@ -130,11 +130,12 @@ struct DecodingOptions {
 
   Index max_decoding_length = 256;  // maximum number of tokens, without the end token
   Index min_decoding_length = 1;    // minimum number of tokens, without the end token
-  // A second maximum, as in fairseq: max_length_a * (source tokens, with the end token) + max_length_b. Both 0: none.
+  // A second maximum, as in fairseq: max_length_a * (source tokens, with the end token) + max_length_b, but at least
+  // min_decoding_length. Both 0: none.
   double max_length_a = 0;
   Index max_length_b = 0;
-  // Maximum length of each sentence, replacing max_decoding_length. Derive it from the sentence alone: a limit that
-  // depends on the batch makes the result depend on the batch.
+  // Maximum length of each sentence, replacing max_decoding_length, even if it is below the minimum. Derive it from the
+  // sentence alone: a limit that depends on the batch makes the result depend on the batch.
   std::optional<std::span<const Index>> limits{};
 
   Index sampling_topk = 1;          // draws from this number of likeliest tokens; 0: from all; 1: no sampling
@@ -182,7 +183,7 @@ inline void check_options(const DecodingOptions& options, const char* where) {
   const Index available = options.beam_size == 1 ? 1 : options.max_candidates();
   check(options.samples() || options.num_hypotheses <= available, where, ": num_hypotheses is ", options.num_hypotheses,
         ", expected at most ", available, options.beam_size == 1 ? " with beam_size 1" : ", beam_size * patience");
-  expect(true, "length_penalty", options.length_penalty, "a finite number");
+  expect(std::abs(options.length_penalty) <= 10, "length_penalty", options.length_penalty, "-10 to 10");
   expect(options.coverage_penalty >= 0, "coverage_penalty", options.coverage_penalty, "0 or more");
   expect(options.repetition_penalty > 0, "repetition_penalty", options.repetition_penalty, "a number above 0");
   expect_least("no_repeat_ngram_size", options.no_repeat_ngram_size, 0);

@@ -137,7 +137,8 @@ class Adam {
   template <class Model>
   void check_update(const Model& model, const Gradients<Scalar>& gradients, double rate, double factor,
                     Threads* threads) const;
-  UpdateFactors next_step(double rate, double factor);
+  /// Returns the factors of the next update.
+  UpdateFactors next_factors(double rate, double factor) const;
   void update_parameter(Parameter<Scalar>& x, std::size_t i, const Gradients<Scalar>& gradients,
                         const UpdateFactors& by, Threads* threads);
 
@@ -152,7 +153,8 @@ template <class Model>
 void Adam<Scalar>::update(Model& model, const Gradients<Scalar>& gradients, double rate, double factor,
                           Threads* threads) {
   check_update(model, gradients, rate, factor, threads);
-  const UpdateFactors by = next_step(rate, factor);
+  const UpdateFactors by = next_factors(rate, factor);
+  ++updates_;
   std::size_t i = 0;
   for_each_parameter(model, [&](const std::string&, Parameter<Scalar>& x) {
     update_parameter(x, i, gradients, by, threads);
@@ -164,8 +166,11 @@ template <class Scalar>
 template <class Model>
 void Adam<Scalar>::check_update(const Model& model, const Gradients<Scalar>& gradients, double rate, double factor,
                                 Threads* threads) const {
-  check(detail::is_finite(rate) && detail::is_finite(factor), "Adam: the rate of update ", updates_ + 1, " is ", rate,
-        ", the gradients' factor is ", factor, ", expected finite numbers");
+  const UpdateFactors by = next_factors(rate, factor);
+  const bool is_usable = detail::is_finite(rate) && detail::is_finite(factor) && detail::is_finite(by.step) &&
+                         detail::is_finite(by.keep) && detail::is_finite(by.gradient_factor);
+  check(is_usable, "Adam: the rate of update ", updates_ + 1, " is ", rate, ", the gradients' factor is ", factor,
+        ", expected numbers that are finite in the type of the parameters");
   std::size_t count = 0;
   for_each_parameter(model, [&](const std::string& name, const Parameter<Scalar>& x) {
     const std::size_t i = count++;
@@ -182,9 +187,8 @@ void Adam<Scalar>::check_update(const Model& model, const Gradients<Scalar>& gra
 }
 
 template <class Scalar>
-typename Adam<Scalar>::UpdateFactors Adam<Scalar>::next_step(double rate, double factor) {
-  ++updates_;
-  const double t = static_cast<double>(updates_);
+typename Adam<Scalar>::UpdateFactors Adam<Scalar>::next_factors(double rate, double factor) const {
+  const double t = static_cast<double>(updates_ + 1);
   const auto correction = [&](double beta) { return options_.bias_correction ? 1 - std::pow(beta, t) : 1; };
   UpdateFactors by;
   by.gradient_factor = static_cast<Scalar>(factor);

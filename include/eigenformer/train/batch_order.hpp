@@ -42,14 +42,20 @@ class BatchOrder {
   /// Returns the position of the next batch. After the last batch of an epoch, `batch` is the number of its batches.
   const BatchPosition& position() const { return position_; }
 
-  /// Continues at a position that position() returned. Throws if the epoch has fewer batches.
+  /// Continues at a position that position() returned. Throws, and stays where it is, if the epoch has fewer batches or
+  /// the position is one of StreamedBatches.
   void seek(const BatchPosition& position) {
     check(position.epoch >= 0 && position.batch >= 0, "BatchOrder::seek: the position is epoch ", position.epoch,
           ", batch ", position.batch, ", expected 0 or more");
-    if (position.epoch != position_.epoch) begin_epoch(position.epoch);
-    check(position.batch <= batches(), "BatchOrder::seek: epoch ", position.epoch, " has ", batches(),
+    check(position.buffer == 0, "BatchOrder::seek: the position is in buffer ", position.buffer,
+          ", expected 0; is it of a stream?");
+    const BatchPosition before = position_;
+    if (position.epoch != before.epoch) begin_epoch(position.epoch);
+    const Index found = batches();
+    if (position.batch > found && position.epoch != before.epoch) begin_epoch(before.epoch);
+    position_.batch = position.batch > found ? before.batch : position.batch;
+    check(position.batch <= found, "BatchOrder::seek: epoch ", position.epoch, " has ", found,
           " batches, the position is batch ", position.batch, "; is it of another corpus?");
-    position_.batch = position.batch;
   }
 
   /// Returns whether next() begins another epoch.

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <functional>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -73,14 +74,17 @@ void check_finite(const Model& model, const Gradients<Scalar>& gradients, Index 
 template <class Scalar, class Model>
 double global_norm(const Model& model, const Gradients<Scalar>& gradients, Threads* threads = nullptr) {
   double sum = detail::sum_of_squares(model, gradients, threads);
-  if (detail::is_finite(sum)) return std::sqrt(sum);
-  // Either a gradient is not finite, which throws below, or a square overflowed. Dividing by the largest entry before
-  // squaring avoids the overflow.
+  using Limits = std::numeric_limits<Scalar>;
+  constexpr double precise = static_cast<double>((Limits::min)() / Limits::epsilon()) / Limits::epsilon();
+  if (detail::is_finite(sum) && sum >= precise) return std::sqrt(sum);
+  // Either a gradient is not finite, which throws below, or a square overflowed, or all are tiny and squares may have
+  // underflowed. Dividing by the largest entry before squaring avoids both.
   double max_norm = 0;
   detail::for_each_gradient(model, gradients, [&](const std::string& name, const Matrix<Scalar>& gradient) {
     check(detail::is_finite(gradient.array()), "global_norm: the gradient of ", name, " is not finite");
     max_norm = std::max<double>(max_norm, static_cast<double>(gradient.cwiseAbs().maxCoeff()));
   });
+  if (max_norm == 0) return 0;
   sum = 0;
   detail::for_each_gradient(model, gradients, [&](const std::string&, const Matrix<Scalar>& gradient) {
     sum += (gradient.template cast<double>() / max_norm).squaredNorm();
@@ -89,8 +93,9 @@ double global_norm(const Model& model, const Gradients<Scalar>& gradients, Threa
 }
 
 /// Returns the factor that scales a gradient of norm `norm` to at most `max_norm` (Pascanu et al. 2013, algorithm 1).
-/// A `max_norm` of 0 means no limit: returns 1. Throws if `norm` is not finite.
+/// A `max_norm` of 0 means no limit: returns 1. Throws if `norm` is not finite, or `max_norm` is negative or NaN.
 inline double clip_factor(double norm, double max_norm) {
+  check(max_norm >= 0, "clip_factor: max_norm is ", max_norm, ", expected 0 or more");
   check(detail::is_finite(norm), "clip_factor: the norm is ", norm, ", expected a finite number");
   return max_norm > 0 && norm > max_norm ? max_norm / norm : 1;
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <functional>
 #include <string>
@@ -98,6 +99,8 @@ class Muon {
     });
     return list;
   }
+  /// Returns the factors of an update: of the matrix, and of the orthogonal direction.
+  std::array<Scalar, 2> factors_of(const Matrix<Scalar>& x, double rate) const;
   void update_matrix(Matrix<Scalar>& x, Matrix<Scalar>& m, const Matrix<Scalar>& gradient, double rate, double factor,
                      Threads* threads) const;
 
@@ -138,6 +141,9 @@ void Muon<Scalar>::update(Model& model, const Gradients<Scalar>& gradients, doub
         hidden.parameters.size(), " hidden matrices, expected ", momentum_.size(), " as before");
   for (std::size_t i = 0; i < hidden.parameters.size(); ++i) {
     const auto& [name, x] = hidden.parameters[i];
+    const auto [keep, step] = factors_of(x->value, rate);
+    check(detail::is_finite(keep) && detail::is_finite(step), "Muon: the rate of update ", updates() + 1, " is ", rate,
+          ", expected a number with which the step of ", name, " is finite");
     if (!momentum_.empty()) check_shape("Muon", name.c_str(), shape(x->value), shape(momentum_[i].value));
     if (const Matrix<Scalar>* gradient = gradients.find(*x))
       detail::check_squares({"Muon", name, updates() + 1}, *gradient, factor, threads);
@@ -153,17 +159,22 @@ void Muon<Scalar>::update(Model& model, const Gradients<Scalar>& gradients, doub
 }
 
 template <class Scalar>
+std::array<Scalar, 2> Muon<Scalar>::factors_of(const Matrix<Scalar>& x, double rate) const {
+  const auto rows = static_cast<double>(x.rows()), cols = static_cast<double>(x.cols());
+  // The entries of a semi-orthogonal matrix have the root mean square 1 / sqrt(max(rows, columns)).
+  const double size = options_.rms > 0 ? options_.rms * std::sqrt(std::max<double>(rows, cols))
+                                       : std::sqrt(std::max<double>(1, rows / cols));
+  return {static_cast<Scalar>(1 - rate * options_.weight_decay), static_cast<Scalar>(rate * size)};
+}
+
+template <class Scalar>
 void Muon<Scalar>::update_matrix(Matrix<Scalar>& x, Matrix<Scalar>& m, const Matrix<Scalar>& gradient, double rate,
                                  double factor, Threads* threads) const {
   const auto momentum = static_cast<Scalar>(options_.momentum), scale = static_cast<Scalar>(factor);
   m = momentum * m + scale * gradient;
   const Matrix<Scalar> direction = options_.nesterov ? Matrix<Scalar>(scale * gradient + momentum * m) : m;
-  const auto rows = static_cast<double>(x.rows()), cols = static_cast<double>(x.cols());
-  // The entries of a semi-orthogonal matrix have the root mean square 1 / sqrt(max(rows, columns)).
-  const double size = options_.rms > 0 ? options_.rms * std::sqrt(std::max<double>(rows, cols))
-                                       : std::sqrt(std::max<double>(1, rows / cols));
-  x = static_cast<Scalar>(1 - rate * options_.weight_decay) * x -
-      static_cast<Scalar>(rate * size) * newton_schulz<Scalar>(direction, options_.steps, threads);
+  const auto [keep, step] = factors_of(x, rate);
+  x = keep * x - step * newton_schulz<Scalar>(direction, options_.steps, threads);
 }
 
 template <class Scalar>

@@ -84,8 +84,8 @@ struct LinearSchedule {
 };
 
 /// Learning rate that rises linearly to `peak` over `warmup` updates, stays there, and falls linearly to
-/// floor * peak over the last `decay` updates ("WSD": Hu et al. 2024, arXiv 2404.06395, section 4). A run can be
-/// prolonged from any checkpoint before the decay.
+/// floor * peak over the last `decay` updates, or over all if there are fewer ("WSD": Hu et al. 2024, arXiv 2404.06395,
+/// section 4). A run can be prolonged from any checkpoint before the decay.
 struct WarmupStableDecay {
   double peak = 1e-3;
   Index warmup = 1000;
@@ -95,7 +95,7 @@ struct WarmupStableDecay {
 
   /// Returns the learning rate of update number `update`, counted from 1.
   double operator()(Index update) const {
-    const double left = 1 - detail::share_done(update, updates - decay, updates);
+    const double left = 1 - detail::share_done(update, std::max<Index>(updates - decay, 0), updates);
     return peak * detail::warmup_factor(update, warmup) * (floor + (1 - floor) * left);
   }
 };

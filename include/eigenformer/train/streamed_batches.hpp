@@ -135,10 +135,16 @@ class StreamedBatches {
     check(position.epoch >= 0 && position.batch >= 0 && position.buffer >= 0 && position.buffer < buffers(),
           "StreamedBatches::seek: the position is epoch ", position.epoch, ", buffer ", position.buffer, ", batch ",
           position.batch, "; an epoch has ", buffers(), " buffers");
+    const BatchPosition before = position_;
     if (!has_buffer_ || position.epoch != position_.epoch || position.buffer != position_.buffer)
       begin_buffer(position.epoch, position.buffer);
-    check(position.batch <= batches(), "StreamedBatches::seek: buffer ", position.buffer, " of epoch ", position.epoch,
-          " has ", batches(), " batches, the position is batch ", position.batch, "; is it of another corpus?");
+    const Index found = batches();
+    if (position.batch > found) {
+      has_buffer_ = position.epoch == before.epoch && position.buffer == before.buffer;
+      position_ = before;
+    }
+    check(position.batch <= found, "StreamedBatches::seek: buffer ", position.buffer, " of epoch ", position.epoch,
+          " has ", found, " batches, the position is batch ", position.batch, "; is it of another corpus?");
     position_.batch = position.batch;
   }
 

@@ -43,7 +43,9 @@ inline std::vector<SentencePlan> plan_sentences(Index sentences, std::span<const
     if (options.max_length_a != 0 || options.max_length_b != 0) {
       const double most =
           options.max_length_a * static_cast<double>(source_length) + static_cast<double>(options.max_length_b);
-      if (most < static_cast<double>(plan.limit)) plan.limit = static_cast<Index>(most);
+      if (most < static_cast<double>(plan.limit))
+        plan.limit =
+            std::max<Index>(static_cast<Index>(most), std::min<Index>(plan.limit, options.min_decoding_length));
     }
     if (options.batch_type == BatchType::tokens) plan.size = std::max<Index>(1, source_length);
   }
