@@ -78,6 +78,14 @@ TEST_CASE("what cannot be read names the path and the reason", "[core]") {
 #endif
 }
 
+#if defined(__linux__)
+TEST_CASE("a file of the system is read to its end, although its size is 0", "[core]") {
+  const std::string status = ef::read_file("/proc/self/status");
+  CHECK(contains(status, "Name:"));
+  CHECK(status.back() == '\n');
+}
+#endif
+
 TEST_CASE("what cannot be written names the path and the reason, and leaves nothing behind", "[core]") {
   const TemporaryFolder folder;
   REQUIRE_THROWS_AS(ef::write_file(folder / "no" / "file", "text"), ef::Error);

@@ -53,6 +53,8 @@ TEST_CASE("alignments of parts are joined", "[text]") {
     for (std::size_t i = 0; i < found.size(); ++i)
       CHECK((found[i].source == expected[i].source && found[i].target == expected[i].target));
   }
+  whole.add(whole);
+  CHECK((whole.size() == 14 && whole.links() == 18 && whole[13].size() == 1 && whole[13][0].source == 1));
 }
 
 TEST_CASE("a link's label is in the row that predicts its target token", "[text]") {

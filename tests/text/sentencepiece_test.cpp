@@ -231,6 +231,9 @@ TEST_CASE("draws depend on the seed and the line alone", "[text]") {
     // Without randomness, the pieces are those of encode().
     ef::Rng rng(1);
     CHECK(model->sample(line, {.n_best = 1, .bpe_dropout = 0}, rng) == model->encode(line));
+    const bool draws_by_score = model->type() == SubwordType::unigram;
+    for (const double alpha : {1e9, 1e300, 1e308})
+      if (draws_by_score) CHECK(model->sample(line, {.alpha = alpha}, rng) == model->encode(line));
   }
 }
 
@@ -391,6 +394,7 @@ TEST_CASE("messages say which file is wrong and why", "[text]") {
   says(trained(lines, {.character_coverage = 0.5}), "train_sentencepiece: character_coverage is 0.5");
   says(trained(lines, {.vocabulary_size = 6}),
        "train_sentencepiece: Vocabulary size is smaller than required_chars. 6");
+  says(trained(lines, {.normalization = ""}), "train_sentencepiece: normalization is empty");
   says(trained(lines, {.normalization = "nfd"}), "train_sentencepiece: No precompiled charsmap is found: nfd");
   for (const SubwordType type : ef::values_of<SubwordType>())  // too small for as many pieces
     CHECK(ef::train_sentencepiece(Strings{"a"}, {.type = type})->decode(Strings{"\xE2\x96\x81", "a"}) == "a");

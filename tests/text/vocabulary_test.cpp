@@ -71,6 +71,8 @@ TEST_CASE("counts of parts are added and removed", "[text]") {
   whole.remove(part);
   CHECK(whole.counts() == rest.counts());
   CHECK_THROWS_AS(whole.remove(part), ef::Error);
+  whole.remove(whole);
+  CHECK(whole.counts().empty());
 }
 
 TEST_CASE("sentences are encoded and decoded", "[text]") {

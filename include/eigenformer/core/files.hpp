@@ -195,6 +195,10 @@ inline std::string read_file(const std::filesystem::path& path) {
   stream.read(bytes.data(), static_cast<std::streamsize>(bytes.size()));
   check(stream.gcount() == static_cast<std::streamsize>(bytes.size()), "read_file: ", path_text(path), ": gave ",
         stream.gcount(), " bytes, expected ", size);
+  // Files of the system, such as those in /proc, have a size of 0. A file may also grow while it is read.
+  for (char more[4096]; stream.read(more, sizeof more), stream.gcount() > 0;)
+    bytes.append(more, static_cast<std::size_t>(stream.gcount()));
+  check(!stream.bad(), "read_file: ", path_text(path), ": cannot be read to its end");
   return bytes;
 }
 

@@ -33,6 +33,7 @@ class StoredAlignments {
   }
   /// Adds the pairs of a part, with their links.
   void add(const StoredAlignments& part) {
+    if (&part == this) return add(StoredAlignments(part));
     const auto before = static_cast<Index>(links_.size());
     links_.insert(links_.end(), part.links_.begin(), part.links_.end());
     for (Index pair = 0; pair < part.size(); ++pair)

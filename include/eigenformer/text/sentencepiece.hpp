@@ -158,6 +158,7 @@ inline std::shared_ptr<const SubwordModel> train_sentencepiece(std::span<const s
         options.vocabulary_size, ", expected 4 to 10000000");
   check(options.character_coverage >= 0.98 && options.character_coverage <= 1, where, ": character_coverage is ",
         options.character_coverage, ", expected 0.98 to 1");
+  check(!options.normalization.empty(), where, ": normalization is empty, expected a name such as nmt_nfkc");
   bool has_text = false;
   for (std::size_t i = 0; i < lines.size(); ++i) {
     check_utf8(lines[i], std::string(where) + ": line " + std::to_string(i + 1));

@@ -32,6 +32,7 @@ class TokenCounts {
   }
   /// Removes the counts of a part that was added.
   void remove(const TokenCounts& part) {
+    if (&part == this) return counts_.clear();
     for (const auto& [token, count] : part.counts_) {
       const auto found = counts_.find(token);
       check(found != counts_.end() && found->second >= count, "TokenCounts: \"", token, "\" was not added ", count,

@@ -46,6 +46,7 @@ class SubwordLattice {
   /// Draws a path with a probability in proportion to exp(alpha * score). Sums over all paths forwards, then draws
   /// edges backwards.
   std::vector<SubwordPart> sample(double alpha, Rng& rng) const {
+    alpha = std::min<double>(alpha, 1e100);           // keeps sums of alpha * score finite
     std::vector<double> log_sums(ending_at_.size());  // over all paths to each place
     for (std::size_t place = 1; place < ending_at_.size(); ++place) {
       double largest = -std::numeric_limits<double>::infinity(), sum = 0;
