@@ -224,6 +224,56 @@ TEMPLATE_TEST_CASE("roots and logarithms of subnormal numbers", "[tensors]", flo
   for (Index i = 0; i < negative.size(); ++i) CHECK((std::isnan(no_root(i)) && std::isnan(no_logarithm(i))));
 }
 
+TEMPLATE_TEST_CASE("roots of 0 keep its sign in every lane", "[tensors]", float, double) {
+  const Tensor<TestType> x = repeated<TestType>({-0.0, 0.0}), root = sqrt(x), inverse_root = rsqrt(x);
+  for (Index i = 0; i < x.size(); ++i) {
+    CAPTURE(i);
+    CHECK((root(i) == 0 && std::signbit(root(i)) == std::signbit(x(i))));
+    CHECK(inverse_root(i) == std::copysign(std::numeric_limits<TestType>::infinity(), x(i)));
+  }
+}
+
+TEMPLATE_TEST_CASE("powers of every kind of number, in every lane", "[tensors]", float, double) {
+  using Limits = std::numeric_limits<TestType>;
+  const double least = static_cast<double>(Limits::denorm_min()), normal = static_cast<double>((Limits::min)());
+  std::vector<double> numbers{0, least, normal / 2, normal, 0.5, 1, 1.5, 3, 1e6, infinite};
+  for (std::size_t i = 0; i < 10; ++i) numbers.push_back(-numbers[i]);
+  numbers.push_back(not_a_number);
+  const Tensor<TestType> x = repeated<TestType>(numbers);
+  for (const double exponent : {-3.0, -2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 5.0, infinite, -infinite}) {
+    const Tensor<TestType> y = pow(x, exponent);
+    for (Index i = 0; i < x.size(); ++i) {
+      const auto expected = static_cast<double>(
+          static_cast<TestType>(std::pow(static_cast<double>(x(i)), exponent)));
+      const auto given = static_cast<double>(y(i));
+      CAPTURE(exponent, i, x(i), given, expected);
+      if (std::isnan(expected)) {
+        CHECK(std::isnan(given));
+        continue;
+      }
+      CHECK(std::signbit(given) == std::signbit(expected));
+      if (std::isinf(expected) || expected == 0)
+        CHECK(given == expected);
+      else
+        CHECK(std::abs(given - expected) <= rounding<TestType>(8) * std::abs(expected) + 2 * normal);
+    }
+  }
+}
+
+TEMPLATE_TEST_CASE("the logistic function keeps its digits", "[tensors]", float, double) {
+  std::vector<double> numbers;
+  const double most = std::is_same_v<TestType, float> ? 87 : 708;
+  for (double x = -most; x <= 20; x += 0.37) numbers.push_back(x);
+  const Tensor<TestType> x = repeated<TestType>(numbers), y = sigmoid(x);
+  for (Index i = 0; i < x.size(); ++i) {
+    const double expected = 1 / (1 + std::exp(-static_cast<double>(x(i))));
+    CAPTURE(x(i), y(i), expected);
+    CHECK(relative_error(static_cast<double>(y(i)), expected) <= rounding<TestType>(8));
+  }
+  const Tensor<TestType> below = repeated<TestType>({-1000, -infinite}), limit = sigmoid(below);
+  for (Index i = 0; i < below.size(); ++i) CHECK(limit(i) == 0);
+}
+
 TEST_CASE("the exponential of minus infinity is exactly 0", "[tensors]") {
   const Tensor<float> x = repeated<float>({-infinite, -100, -1e30, 0});
   const Tensor<double> y = repeated<double>({-infinite, -1000, -1e300, 0});
@@ -371,6 +421,10 @@ TEST_CASE("integers are computed exactly", "[tensors]") {
   const Tensor<int> i({3}, std::vector<int>{-3, 0, 4});
   CHECK(entries_of(Tensor<int>(square(i))) == std::vector<int>{9, 0, 16});
   CHECK(entries_of(Tensor<int>(pow(i, 3))) == std::vector<int>{-27, 0, 64});
+  const Tensor<std::uint64_t> most({20}, (std::numeric_limits<std::uint64_t>::max)());
+  CHECK(entries_of(Tensor<std::uint64_t>(floor(most))) == entries_of(most));
+  CHECK(entries_of(Tensor<std::uint64_t>(ceil(most))) == entries_of(most));
+  CHECK(entries_of(Tensor<std::uint64_t>(round(most))) == entries_of(most));
   CHECK(entries_of(Tensor<float>(cast<float>(i) / 2)) == std::vector<float>{-1.5F, 0, 2});
   CHECK(entries_of(Tensor<bool>(cast<bool>(i))) == std::vector<bool>{true, false, true});
   CHECK(entries_of(Tensor<int>(cast<int>(i > 0) + 1)) == std::vector<int>{1, 1, 2});

@@ -68,6 +68,12 @@ TEST_CASE("tensors are close within tolerances", "[tensors]") {
   CHECK(all_close(Tensor<Eigen::half>({2}, Eigen::half(1)) * 3, Tensor<Eigen::half>({2}, Eigen::half(3))));
   CHECK(all_close(Tensor<int>({2}, 1'000'000), Tensor<int>({2}, 1'000'009)));
   CHECK(!all_close(Tensor<int>({2}, 1'000'000), Tensor<int>({2}, 1'000'011)));
+  // 64-bit integers are not rounded to double.
+  using ef::Index;
+  const Tensor<Index> even({2}, Index{1} << 53), lowest({2}, (std::numeric_limits<Index>::min)());
+  CHECK(!all_close(even + 1, even, {.relative = 0, .absolute = 0}));
+  CHECK(all_close(even + 1, even, {.relative = 0, .absolute = 1}));
+  CHECK(!all_close(lowest, even, {.relative = 0, .absolute = 1e18}));
   CHECK(all_close(Tensor<float>({0, 2}), Tensor<float>({0, 2})));
   CHECK(message_of([&] { all_close(of(1), Tensor<double>({3})); }) == "tensors [20] and [3] do not broadcast");
 }

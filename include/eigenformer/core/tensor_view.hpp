@@ -2,6 +2,7 @@
 // without copying.
 #pragma once
 
+#include <algorithm>
 #include <limits>
 #include <span>
 #include <type_traits>
@@ -49,9 +50,10 @@ class TensorView {
   TensorView(const TensorView&) = default;
   // Only for lvalues: x.select(0, 0) = y would make a temporary view show y, and write no entry.
   TensorView& operator=(const TensorView&) & = default;
-  /// Views memory with any strides. Throws if the ranks of shape and strides differ.
+  /// Views memory with any strides. Throws if the ranks of shape and strides differ, or a size is negative.
   TensorView(Scalar* data, const Sizes& shape, const Sizes& strides) : data_(data), shape_(shape), strides_(strides) {
     check(shape.rank() == strides.rank(), "TensorView: the shape is ", shape, ", the strides are ", strides);
+    check(std::all_of(shape.begin(), shape.end(), [](Index n) { return n >= 0; }), "TensorView: the shape is ", shape, ", expected sizes of 0 or more");
   }
   /// Views contiguous memory in row-major order.
   TensorView(Scalar* data, const Sizes& shape) : TensorView(data, shape, contiguous_strides(shape)) {}

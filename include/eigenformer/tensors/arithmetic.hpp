@@ -207,7 +207,8 @@ auto masked_fill(X&& x, Mask&& mask, Value&& value) {
 
 // --- Functions -------------------------------------------------------------------------------------------------------
 
-/// The entries as another type.
+/// The entries as another type. Floating-point numbers become integers by cutting off their fraction; what integers of
+/// this type cannot hold, NaN too, gives unspecified numbers, as in NumPy.
 template <class Other, TensorLike X>
 auto cast(X&& x) {
   return map([](const auto& a) { return a.template cast<Other>(); }, std::forward<X>(x));
@@ -272,7 +273,7 @@ auto tanh(X&& x) {
 template <TensorLike X>
 auto sigmoid(X&& x) {
   detail::check_fractions<ScalarOf<X>>();
-  return map([](const auto& a) { return a.logistic(); }, std::forward<X>(x));
+  return map([](const auto& a) { return detail::computed<detail::LogisticFunction>(a); }, std::forward<X>(x));
 }
 /// max(x, 0); NaN stays NaN.
 template <TensorLike X>
@@ -281,16 +282,37 @@ auto relu(X&& x) {
 }
 template <TensorLike X>
 auto floor(X&& x) {
-  return map([](const auto& a) { return a.floor(); }, std::forward<X>(x));
+  return map(
+      [](const auto& a) {
+        if constexpr (std::is_integral_v<ScalarOf<X>>)
+          return a.template cast<ScalarOf<X>>();  // double does not hold every integer
+        else
+          return a.floor();
+      },
+      std::forward<X>(x));
 }
 template <TensorLike X>
 auto ceil(X&& x) {
-  return map([](const auto& a) { return a.ceil(); }, std::forward<X>(x));
+  return map(
+      [](const auto& a) {
+        if constexpr (std::is_integral_v<ScalarOf<X>>)
+          return a.template cast<ScalarOf<X>>();  // double does not hold every integer
+        else
+          return a.ceil();
+      },
+      std::forward<X>(x));
 }
 /// The nearest integer; halves go to the even one, as in NumPy.
 template <TensorLike X>
 auto round(X&& x) {
-  return map([](const auto& a) { return a.rint(); }, std::forward<X>(x));
+  return map(
+      [](const auto& a) {
+        if constexpr (std::is_integral_v<ScalarOf<X>>)
+          return a.template cast<ScalarOf<X>>();  // double does not hold every integer
+        else
+          return a.rint();
+      },
+      std::forward<X>(x));
 }
 /// -1, 0 or 1; NaN stays NaN, as in NumPy.
 template <TensorLike X>
@@ -303,7 +325,19 @@ requires(std::is_arithmetic_v<Exponent>) auto pow(X&& x, Exponent exponent) {
   if constexpr (std::is_integral_v<ScalarOf<X>> && std::is_signed_v<Exponent>)
     check(exponent >= 0, "pow: the exponent of integers is ", exponent, ", expected 0 or more");
   const auto power = detail::converted_number<ScalarOf<X>>(exponent);
-  return map([power](const auto& a) { return a.pow(power); }, std::forward<X>(x));
+  return map(
+      [power](const auto& a) {
+        using Scalar = ScalarOf<X>;
+        if constexpr (std::is_integral_v<Scalar>) {
+          return a.pow(power);
+        } else {
+          using Compute = ComputeType<Scalar>;
+          const auto y = static_cast<Compute>(power);
+          const auto wide = a.template cast<Compute>();
+          return wide.binaryExpr(wide.abs().pow(y), detail::SignedPower<Compute>(y)).template cast<Scalar>();
+        }
+      },
+      std::forward<X>(x));
 }
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI

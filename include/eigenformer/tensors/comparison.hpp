@@ -1,6 +1,10 @@
 // Whether two tensors are equal, or nearly.
 #pragma once
 
+#include <cmath>
+#include <cstdint>
+#include <type_traits>
+
 #include "eigenformer/tensors/reductions.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
@@ -18,17 +22,33 @@ bool equal(A&& a, B&& b) {
   return detail::shape_of(a) == detail::shape_of(b) && all(a == b);
 }
 
+namespace detail {
+
+/// Whether u differs from v by no more than the tolerances.
+template <class Scalar>
+bool is_close(Scalar u, Scalar v, const CloseOptions& options) {
+  const auto expected = static_cast<double>(v);
+  double distance = 0;
+  if constexpr (std::is_integral_v<Scalar>)  // double does not hold every integer: subtracted first
+    distance = static_cast<double>(u < v ? static_cast<std::uint64_t>(v) - static_cast<std::uint64_t>(u)
+                                         : static_cast<std::uint64_t>(u) - static_cast<std::uint64_t>(v));
+  else if (u != v)  // else infinities might differ by NaN
+    distance = std::abs(static_cast<double>(u) - expected);
+  if (distance == 0 || (options.equal_nan && u != u && v != v)) return true;
+  return std::isfinite(expected) && distance <= options.absolute + options.relative * std::abs(expected);
+}
+
+}  // namespace detail
+
 /// Whether two tensors, broadcast to one shape, differ by no more than the tolerances. Infinities are close if equal.
 template <TensorLike A, TensorLike B>
 bool all_close(A&& a, B&& b, const CloseOptions& options = {}) {
   return all(map(
       [options](const auto& x, const auto& y) {
-        const auto close = [options](double u, double v) {
-          if (u == v || (options.equal_nan && u != u && v != v)) return true;
-          return std::isfinite(v) && std::abs(u - v) <= options.absolute + options.relative * std::abs(v);
-        };
+        using Scalar = typename std::decay_t<decltype(x)>::Scalar;
+        const auto close = [options](Scalar u, Scalar v) { return detail::is_close(u, v, options); };
         using Op = std::remove_const_t<decltype(close)>;
-        return x.template cast<double>().binaryExpr(y.template cast<double>(), Op(close)).template cast<bool>();
+        return x.binaryExpr(y, Op(close)).template cast<bool>();
       },
       a, b));
 }

@@ -54,13 +54,20 @@ template <class Scalar>
 class TensorPrinter {
  public:
   TensorPrinter(const TensorView<const Scalar>& x, const PrintOptions& options)
-      : options_(options), abridged_(x.size() > options.threshold) {
+      : options_(options), abridged_(count(x.shape()) > static_cast<double>(options.threshold)) {
     measure(x);
     append(x, 0);
   }
   const std::string& text() const { return text_; }
 
  private:
+  /// Returns the number of entries. In a tensor without entries, returns the number of empty brackets.
+  static double count(const Sizes& shape) {
+    double product = 1;
+    for (const Index n : shape)
+      if (n > 0) product *= static_cast<double>(n);
+    return product;
+  }
   void measure(const TensorView<const Scalar>& x) {
     if (x.rank() == 0) {
       width_ = std::max<std::size_t>(width_, printed(x(), options_.precision).size());

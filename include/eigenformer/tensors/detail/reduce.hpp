@@ -126,14 +126,12 @@ struct ReducedShape {
   /// Throws if a dimension does not exist or is named twice.
   ReducedShape(const char* where, const Sizes& shape, const Sizes& dimensions)
       : kept(shape), is_reduced(named_dimensions(where, dimensions, shape.rank())) {
+    Sizes reduced;
     for (int d = 0; d < shape.rank(); ++d) {
-      if (is_reduced[d] == 0) {
-        squeezed.push_back(shape[d]);
-      } else {
-        kept[d] = 1;
-        count *= shape[d];
-      }
+      (is_reduced[d] == 0 ? squeezed : reduced).push_back(shape[d]);
+      if (is_reduced[d] != 0) kept[d] = 1;
     }
+    count = count_of(reduced);
   }
 };
 

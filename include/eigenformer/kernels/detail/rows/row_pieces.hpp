@@ -12,6 +12,7 @@
 #include <limits>
 #include <type_traits>
 
+#include "eigenformer/core/detail/exponential.hpp"
 #include "eigenformer/core/detail/fast_math.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI::detail {
@@ -110,14 +111,10 @@ Scalar row_max(const Scalar* x, Index size) {
   return largest.maxCoeff();
 }
 
-/// Returns exp(x) minus twice the smallest normal number, but at least 0. The difference matters only for tiny results.
-/// It gives exactly 0 for -inf, where Eigen's exp alone gives exp(-88). Expects x <= 0, or only a little larger. NaN
-/// stays NaN.
+/// Returns exp(x), or 0 where that would be subnormal. NaN stays NaN.
 template <class Scalar>
 RowPiece<Scalar> exp_or_zero(const RowPiece<Scalar>& x) {
-  using Limits = std::numeric_limits<Scalar>;
-  constexpr Scalar lowest = static_cast<Scalar>((Limits::min_exponent - 1) * 0.69314718055994530942);
-  return maximum(maximum(x, lowest).exp() - 2 * (Limits::min)(), Scalar(0));
+  return x.unaryExpr(Exponential<Scalar>());
 }
 
 /// Returns 1 where x > 0, else 0. A denormal x may give something between; NaN stays NaN. Avoids a comparison, because
