@@ -13,8 +13,8 @@
 
 namespace eigenformer::testing {
 
-/// The most entries of a matrix that a gradient check compares. Sanitizers look at memory, which each entry uses alike,
-/// and take fifty times as long.
+/// Returns how many entries of a matrix a gradient check compares. Under a sanitizer, which takes fifty times as long,
+/// a few are enough: every entry uses memory in the same way.
 inline constexpr Index checked_entries(Index most) {
   return UNDER_SANITIZER ? std::min<Index>(most, 4) : most;
 }

@@ -243,8 +243,7 @@ TEMPLATE_TEST_CASE("powers of every kind of number, in every lane", "[tensors]",
   for (const double exponent : {-3.0, -2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 5.0, infinite, -infinite}) {
     const Tensor<TestType> y = pow(x, exponent);
     for (Index i = 0; i < x.size(); ++i) {
-      const auto expected = static_cast<double>(
-          static_cast<TestType>(std::pow(static_cast<double>(x(i)), exponent)));
+      const auto expected = static_cast<double>(static_cast<TestType>(std::pow(static_cast<double>(x(i)), exponent)));
       const auto given = static_cast<double>(y(i));
       CAPTURE(exponent, i, x(i), given, expected);
       if (std::isnan(expected)) {

@@ -68,6 +68,8 @@ TEST_CASE("tensors are close within tolerances", "[tensors]") {
   CHECK(all_close(Tensor<Eigen::half>({2}, Eigen::half(1)) * 3, Tensor<Eigen::half>({2}, Eigen::half(3))));
   CHECK(all_close(Tensor<int>({2}, 1'000'000), Tensor<int>({2}, 1'000'009)));
   CHECK(!all_close(Tensor<int>({2}, 1'000'000), Tensor<int>({2}, 1'000'011)));
+  CHECK(all_close(Tensor<float>({2}, 3.0F), Tensor<double>({2}, 3.0)));
+  CHECK(!all_close(Tensor<float>({2}, 3.5F), Tensor<std::int64_t>({2}, std::int64_t{3})));
   // 64-bit integers are not rounded to double.
   using ef::Index;
   const Tensor<Index> even({2}, Index{1} << 53), lowest({2}, (std::numeric_limits<Index>::min)());

@@ -193,6 +193,10 @@ TEST_CASE("reductions of all dimensions have rank 0", "[tensors]") {
 }
 
 TEST_CASE("reductions over no entries", "[tensors]") {
+  // Sizes whose product is too large to count, of a tensor without entries.
+  const Tensor<float> huge({0, Index{1} << 31, Index{1} << 31, 4});
+  CHECK(sum(huge, {1, 2, 3}).shape() == Sizes{0});
+  CHECK(mean(huge, {1, 2, 3}).shape() == Sizes{0});
   const Tensor<float> x({2, 0, 3});
   CHECK(entries_of(sum(x, 1)) == std::vector<float>(6, 0));
   CHECK(entries_of(prod(x, 1)) == std::vector<float>(6, 1));

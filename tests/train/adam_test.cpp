@@ -111,11 +111,11 @@ TEST_CASE("Adam alone refuses what is not finite, and changes nothing then", "[t
   CHECK(message(infinity, 1, 0.1, 0) == "Adam: the gradient of x in update 2 is not finite");
   CHECK(message(1, 1e200) == "Adam: the gradient of frozen in update 2 is too large to be squared");
   CHECK(message(1, 1, infinity) ==
-        "Adam: the rate of update 2 is inf, the gradients' factor is 1, expected numbers that are finite in the "
-        "type of the parameters");
+        "Adam: the rate of update 2 is inf, the gradients' factor is 1, expected numbers with which the update "
+        "is finite");
   CHECK(message(1, 1, 0.1, -infinity) ==
-        "Adam: the rate of update 2 is 0.1, the gradients' factor is -inf, expected numbers that are finite in the "
-        "type of the parameters");
+        "Adam: the rate of update 2 is 0.1, the gradients' factor is -inf, expected numbers with which the update "
+        "is finite");
   CHECK(adam.updates() == 1);
   CHECK(model.x.value == before.x.value);
   CHECK(model.frozen.value == before.frozen.value);

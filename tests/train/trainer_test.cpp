@@ -231,8 +231,8 @@ TEST_CASE("a learning rate that is not finite stops training", "[train]") {
           ef::train(model, adam, batch, squared_distance(model), [](const ef::TrainingProgress&) { return true; },
                     {.schedule = [](ef::Index) { return std::numeric_limits<double>::quiet_NaN(); }});
         }) ==
-        "Adam: the rate of update 1 is nan, the gradients' factor is 0.5, expected numbers that are finite in the type "
-        "of the parameters");
+        "Adam: the rate of update 1 is nan, the gradients' factor is 0.5, expected numbers with which the update is "
+        "finite");
   CHECK(model.x.value(0, 0) == 0);
 }
 

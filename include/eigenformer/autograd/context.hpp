@@ -18,10 +18,10 @@ namespace eigenformer::inline EIGENFORMER_ABI {
 ///
 /// With `.precision = Precision::bfloat16`, training is in mixed precision:
 /// - Linear layers, output layers and matmul round their operands to bfloat16. Their results are floats.
-/// - Attention rounds queries, keys, values and its result, and in the backward their gradients. But it does so only if
-///   the program is compiled for a processor with bfloat16 products (`matrix_unit::is_fast<Eigen::bfloat16>`).
-///   Elsewhere bfloat16 attention would be slower, so attention stays float. Attention to a key/value cache and
-///   attention weights (observers, head_weights, relative_values) always stay float.
+/// - Attention rounds queries, keys, values, its result and their gradients if the program is compiled for a processor
+///   with bfloat16 products (`matrix_unit::is_fast<Eigen::bfloat16>`). On other processors attention stays float,
+///   because bfloat16 would be slower there. Attention to a key/value cache and attention weights (observers,
+///   head_weights, relative_values) always stay float.
 /// - Everything else stays float: parameters and their gradients, sums, norms, softmax and losses; also additive
 ///   attention, convolutions and the steps of recurrent layers.
 ///

@@ -193,9 +193,9 @@ inline std::string read_file(const std::filesystem::path& path) {
   check(size <= bytes.max_size(), "read_file: ", path_text(path), ": has ", size, " bytes, too many for this program");
   bytes.resize(static_cast<std::size_t>(size));
   stream.read(bytes.data(), static_cast<std::streamsize>(bytes.size()));
-  check(stream.gcount() == static_cast<std::streamsize>(bytes.size()), "read_file: ", path_text(path), ": gave ",
-        stream.gcount(), " bytes, expected ", size);
-  // Files of the system, such as those in /proc, have a size of 0. A file may also grow while it is read.
+  // Files in /proc report a size of 0, and those in /sys one page. Any file may change while it is read.
+  bytes.resize(static_cast<std::size_t>(stream.gcount()));
+  if (stream.eof()) stream.clear();
   for (char more[4096]; stream.read(more, sizeof more), stream.gcount() > 0;)
     bytes.append(more, static_cast<std::size_t>(stream.gcount()));
   check(!stream.bad(), "read_file: ", path_text(path), ": cannot be read to its end");

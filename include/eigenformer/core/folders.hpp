@@ -113,9 +113,9 @@ class FolderToWrite {
 
 /// Locks a folder to write into until the end of the scope. Creates it if it is missing.
 ///
-/// Several programs may do so at once. Whoever locks the folder first owns it, also if another one created it. A
-/// program that ends may remove an empty folder after we opened it; so the lock counts only if the folder still has its
-/// name.
+/// Several programs may do so at once. The first to lock the folder owns it, even if another program created it. A
+/// program that ends may remove the empty folder between our open and our lock. So a lock is valid only if the path
+/// still leads to the locked folder.
 class LockedFolder {
  public:
   LockedFolder(const char* where, const std::filesystem::path& folder) : folder_(where, folder) {
@@ -128,7 +128,9 @@ class LockedFolder {
       folder_.create(where);
     }
     Disk disk;  // write_folder syncs the parent only of folders that it creates itself
-    check_error(sync_path(disk, folder_of(folder_.path())), where, folder);
+    const std::error_code error = sync_path(disk, folder_of(folder_.path()));
+    if (error) folder_.remove_if_new();  // while it is locked, as in the destructor
+    check_error(error, where, folder);
   }
   ~LockedFolder() {
 #if defined(_WIN32)
@@ -140,8 +142,8 @@ class LockedFolder {
   LockedFolder& operator=(const LockedFolder&) = delete;
 
  private:
-  /// Returns whether the folder is locked now. If not, errno has the reason. is_last: takes any lock, because some
-  /// network drives do not give an open folder the number that its path has.
+  /// Returns whether the folder is locked now. If not, errno has the reason. is_last: accepts the lock whatever the
+  /// path leads to, because on some network drives fstat and stat report different numbers for one folder.
   bool lock(bool is_last) {
     lock_.emplace(lock_descriptor(folder_.path()));
     if (!lock_->is_open()) return false;

@@ -53,7 +53,8 @@ class TensorView {
   /// Views memory with any strides. Throws if the ranks of shape and strides differ, or a size is negative.
   TensorView(Scalar* data, const Sizes& shape, const Sizes& strides) : data_(data), shape_(shape), strides_(strides) {
     check(shape.rank() == strides.rank(), "TensorView: the shape is ", shape, ", the strides are ", strides);
-    check(std::all_of(shape.begin(), shape.end(), [](Index n) { return n >= 0; }), "TensorView: the shape is ", shape, ", expected sizes of 0 or more");
+    check(std::all_of(shape.begin(), shape.end(), [](Index n) { return n >= 0; }), "TensorView: the shape is ", shape,
+          ", expected sizes of 0 or more");
   }
   /// Views contiguous memory in row-major order.
   TensorView(Scalar* data, const Sizes& shape) : TensorView(data, shape, contiguous_strides(shape)) {}

@@ -21,7 +21,7 @@ void suppress_token(std::span<Scalar> logits, Token token) {
 
 /// Makes each token that has occurred less likely: divides a positive logit by the penalty, and multiplies any other by
 /// it (Keskar et al. 2019, arXiv 1909.05858, section 4.1, with CTranslate2's and Hugging Face's rule for signs).
-/// Finite logits stay finite, whatever the penalty.
+/// The penalty must be finite and above 0. Finite logits stay finite.
 template <class Scalar>
 void apply_repetition_penalty(std::span<Scalar> logits, std::span<const Token> tokens, double penalty) {
   for (std::size_t i = 0; i < tokens.size(); ++i) {

@@ -95,7 +95,7 @@ inline std::string description_text(const ScoreDescription& score) {
   return text + '}';
 }
 
-/// Throws unless the scores of all layers are those that the options describe: load() would make other ones.
+/// Throws unless the scores of all layers are those that the options describe. Otherwise load() would build others.
 template <class Scalar>
 void check_scores(const Transformer<Scalar>& model) {
   for_each_attention(
@@ -109,8 +109,8 @@ void check_scores(const Transformer<Scalar>& model) {
 template <class Scalar>
 void check_scores(const RecurrentSeq2Seq<Scalar>&) {}
 
-/// Throws unless the model has exactly the parameters and scores that its options describe: load() would refuse its
-/// folder, or make another model.
+/// Throws unless the model has exactly the parameters and scores that its options describe. Otherwise load() would
+/// refuse the folder or build another model.
 template <FolderModel Model>
 void check_described(const Model& model) {
   std::map<std::string, Shape> left;

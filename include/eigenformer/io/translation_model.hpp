@@ -141,7 +141,7 @@ inline void check_extra_name(const std::string& name) {
         name, "\", expected a name that the model's folder does not use itself");
 }
 
-/// Throws unless the extra files of save() have names of their own that the model's folder does not use.
+/// Throws unless all extra files of save() have different names, none of them used by the model's folder.
 inline void check_extra_names(std::span<const ExtraFile> extra) {
   std::map<std::string, const ExtraFile*> seen;
   for (const ExtraFile& file : extra) {
@@ -177,7 +177,7 @@ inline void check_saving(const Vocabulary& vocabulary, std::string_view where) {
 /// - an option could not be read back (see options_to_json)
 /// - the parameters or the scores of layers are not those that the options describe
 /// - an extra file has a folder in its name
-/// - an extra file has the name of one of the model's own files or of another extra file, be it in another case
+/// - an extra file has the name of one of the model's own files or of another extra file; case is ignored
 template <class Scalar>
 void save(const std::filesystem::path& folder, const TranslationModel<Scalar>& model,
           WeightType weights = WeightType::float32, std::span<const ExtraFile> extra = {}) {

@@ -22,8 +22,8 @@ namespace detail {
 /// Returns the scale of a row: its largest magnitude / 127, or 0 if this quotient is below the smallest normal number.
 /// Returns NaN if an entry is NaN or infinite.
 ///
-/// The scale is rounded up to 16 significant bits. So 127 * scale is exact, and quantising a dequantised row gives
-/// equal integers and an equal scale. It is rounded down instead if 127 * scale would be infinite.
+/// The scale is rounded up to 16 significant bits, or down if 127 * scale would be infinite. So 127 * scale is exact,
+/// and quantising a dequantised row gives equal integers and an equal scale.
 inline float quantization_scale(const float* row, Index size) {
   // The bits of magnitudes are ordered as the magnitudes are, and those of NaN are above infinity.
   constexpr Index chains = 16;  // a constant, so that compilers vectorise at -O2 too
@@ -39,7 +39,7 @@ inline float quantization_scale(const float* row, Index size) {
   if (largest >= 0x7F800000U) return std::numeric_limits<float>::quiet_NaN();
   const float scale = bit_cast<float>(largest) / 127;
   if (scale < (std::numeric_limits<float>::min)()) return 0;  // all entries are 0 or nearly so
-  constexpr float largest_scale = 0x1.0204p121F;              // of 16 bits, with a finite 127 * scale
+  constexpr float largest_scale = 0x1.0204p121F;              // of 16 bits, whose product with 127 is finite
   return std::min<float>(bit_cast<float>((bit_cast<std::uint32_t>(scale) + 0xFFU) & ~0xFFU), largest_scale);
 }
 

@@ -22,7 +22,7 @@ struct InitialParameter {
   Matrix<Scalar> value;  // the function reads its entries row by row
 };
 
-/// What a model's options say of a layer's score: see LayerScore. By default there is no score.
+/// The part of a model's options that describes a layer's score: see LayerScore. By default there is no score.
 struct ScoreDescription {
   Index window = 0;
   double soft_cap = 0;
@@ -73,6 +73,7 @@ class TrainableScore {
   /// Returns a score that applies this one and `other`, stage by stage as combine() does. Within a stage this one comes
   /// first. Throws if both have a parameter of the same name.
   TrainableScore combined_with(const TrainableScore& other) const {
+    if (other.empty()) return *this;
     TrainableScore both = *this;
     both.terms_.insert(both.terms_.end(), other.terms_.begin(), other.terms_.end());
     both.description_.reset();
@@ -97,13 +98,13 @@ class TrainableScore {
   /// Returns whether this is Unmasked.
   bool empty() const { return terms_.empty(); }
 
-  /// Returns a copy that is described by options. Call it only if these options make such a score again.
+  /// Returns a copy with this description. Options with this description must make an equal score.
   TrainableScore described_by(const ScoreDescription& description) const {
     TrainableScore copy = *this;
     copy.description_ = description;
     return copy;
   }
-  /// What the options say of this score. Null if it is another one than theirs: set by hand, or combined.
+  /// Returns the description by the model's options. Null if the score was set by hand or combined.
   const std::optional<ScoreDescription>& description() const { return description_; }
 
   /// Returns the parameter of this name. Throws if there is none.

@@ -204,9 +204,8 @@ Variable<Scalar> attention_by(const Context<Scalar>& context, const QueryKeyValu
 ///
 ///   attention(context, {.q = q, .k = k, .v = v, .sinks = sinks}, Causal{}, {.heads = 8})
 ///
-/// `score` and `options` are those of the kernel, and each may be omitted. Threads and the dropout key come from the
-/// context; without a generator dropout is off. So does the precision: see Context. Besides the kernel's scores,
-/// `score` may be:
+/// `score` and `options` are those of the kernel, and each may be omitted. Threads, precision and the dropout key come
+/// from the context. Without a generator dropout is off. Besides the kernel's scores, `score` may be:
 /// - an AnyScore. It is dispatched once per call, so Unmasked and Causal use the kernels that were compiled for them.
 /// - a VariableScore, such as a PositionScore or a score() of Variables. The Variables that it reads get gradients too.
 ///

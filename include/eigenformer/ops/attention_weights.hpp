@@ -30,7 +30,7 @@ Variable<Scalar> unit_values(const Context<Scalar>& context, const RowOffsets& k
 /// block is the weight of key j of the query's sequence, and 0 beyond the sequence's keys. Dropout is not applied.
 ///
 /// The weights are computed as attention over unit vectors: A I = A. So scores and sinks get their gradients. Time and
-/// memory are those of attention with values of this width. They are floats in mixed precision too, as losses are. If
+/// memory are those of attention with values of this width. In mixed precision they are still computed in float. If
 /// no gradient is needed, use attention_weights in kernels/attention_weights.hpp.
 ///
 /// in: in.q and in.k are matrices; in.v is not read. options: as for attention. width: the columns of a head's block;

@@ -207,8 +207,8 @@ auto masked_fill(X&& x, Mask&& mask, Value&& value) {
 
 // --- Functions -------------------------------------------------------------------------------------------------------
 
-/// The entries as another type. Floating-point numbers become integers by cutting off their fraction; what integers of
-/// this type cannot hold, NaN too, gives unspecified numbers, as in NumPy.
+/// The entries as another type. A number that becomes an integer loses its fraction. NaN and numbers out of the
+/// integer's range give unspecified results, as in NumPy.
 template <class Other, TensorLike X>
 auto cast(X&& x) {
   return map([](const auto& a) { return a.template cast<Other>(); }, std::forward<X>(x));

@@ -45,10 +45,13 @@ template <TensorLike A, TensorLike B>
 bool all_close(A&& a, B&& b, const CloseOptions& options = {}) {
   return all(map(
       [options](const auto& x, const auto& y) {
-        using Scalar = typename std::decay_t<decltype(x)>::Scalar;
-        const auto close = [options](Scalar u, Scalar v) { return detail::is_close(u, v, options); };
+        using X = typename std::decay_t<decltype(x)>::Scalar;
+        using Y = typename std::decay_t<decltype(y)>::Scalar;
+        // Integers of one type are compared as such, because double does not hold all of them.
+        using Compared = std::conditional_t<std::is_integral_v<X> && std::is_same_v<X, Y>, X, double>;
+        const auto close = [options](Compared u, Compared v) { return detail::is_close(u, v, options); };
         using Op = std::remove_const_t<decltype(close)>;
-        return x.binaryExpr(y, Op(close)).template cast<bool>();
+        return x.template cast<Compared>().binaryExpr(y.template cast<Compared>(), Op(close)).template cast<bool>();
       },
       a, b));
 }

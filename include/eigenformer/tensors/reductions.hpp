@@ -34,8 +34,8 @@ class Dimensions {
 // Each takes a tensor, a view or an expression. sum, prod, amax, amin, all, any and mean without dimensions reduce over
 // all of them.
 
-/// The sum; 0 over no entries. Integers and bool are summed as signed 64-bit integers, unsigned 64-bit integers as
-/// such.
+/// The sum; 0 over no entries. Integers and bool are summed as signed 64-bit integers, unsigned 64-bit integers
+/// stay unsigned.
 template <TensorLike X>
 auto sum(X&& x, const Dimensions& dimensions, const ReductionOptions& options = {}) {
   using Result = detail::SumResult<ScalarOf<X>>;
@@ -47,7 +47,7 @@ auto sum(X&& x) {
   return sum(std::forward<X>(x), all);
 }
 /// The product; 1 over no entries. Integers and bool are multiplied as signed 64-bit integers, unsigned 64-bit integers
-/// as such.
+/// stay unsigned.
 template <TensorLike X>
 auto prod(X&& x, const Dimensions& dimensions, const ReductionOptions& options = {}) {
   using Result = detail::SumResult<ScalarOf<X>>;

@@ -104,7 +104,7 @@ class Adam {
   /// changes nothing, if
   ///
   /// - the parameters differ in number or shape from those of the previous update,
-  /// - the rate or the factor is not finite, or
+  /// - the rate or the factor is not finite, or so large that the factors of the update are not, or
   /// - a gradient, or its square, is not finite.
   template <class Model>
   void update(Model& model, const Gradients<Scalar>& gradients, double rate, double factor = 1,
@@ -137,7 +137,7 @@ class Adam {
   template <class Model>
   void check_update(const Model& model, const Gradients<Scalar>& gradients, double rate, double factor,
                     Threads* threads) const;
-  /// Returns the factors of the next update.
+  /// Returns the factors of the next update. Changes nothing.
   UpdateFactors next_factors(double rate, double factor) const;
   void update_parameter(Parameter<Scalar>& x, std::size_t i, const Gradients<Scalar>& gradients,
                         const UpdateFactors& by, Threads* threads);
@@ -170,7 +170,7 @@ void Adam<Scalar>::check_update(const Model& model, const Gradients<Scalar>& gra
   const bool is_usable = detail::is_finite(rate) && detail::is_finite(factor) && detail::is_finite(by.step) &&
                          detail::is_finite(by.keep) && detail::is_finite(by.gradient_factor);
   check(is_usable, "Adam: the rate of update ", updates_ + 1, " is ", rate, ", the gradients' factor is ", factor,
-        ", expected numbers that are finite in the type of the parameters");
+        ", expected numbers with which the update is finite");
   std::size_t count = 0;
   for_each_parameter(model, [&](const std::string& name, const Parameter<Scalar>& x) {
     const std::size_t i = count++;

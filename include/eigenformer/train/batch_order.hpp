@@ -43,12 +43,12 @@ class BatchOrder {
   const BatchPosition& position() const { return position_; }
 
   /// Continues at a position that position() returned. Throws, and stays where it is, if the epoch has fewer batches or
-  /// the position is one of StreamedBatches.
+  /// the position has a buffer other than 0, which only those of StreamedBatches have.
   void seek(const BatchPosition& position) {
     check(position.epoch >= 0 && position.batch >= 0, "BatchOrder::seek: the position is epoch ", position.epoch,
           ", batch ", position.batch, ", expected 0 or more");
     check(position.buffer == 0, "BatchOrder::seek: the position is in buffer ", position.buffer,
-          ", expected 0; is it of a stream?");
+          ", expected 0; is it a position of StreamedBatches?");
     const BatchPosition before = position_;
     if (position.epoch != before.epoch) begin_epoch(position.epoch);
     const Index found = batches();

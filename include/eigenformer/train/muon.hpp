@@ -143,7 +143,7 @@ void Muon<Scalar>::update(Model& model, const Gradients<Scalar>& gradients, doub
     const auto& [name, x] = hidden.parameters[i];
     const auto [keep, step] = factors_of(x->value, rate);
     check(detail::is_finite(keep) && detail::is_finite(step), "Muon: the rate of update ", updates() + 1, " is ", rate,
-          ", expected a number with which the step of ", name, " is finite");
+          ", which is too large: the step of ", name, " is not finite");
     if (!momentum_.empty()) check_shape("Muon", name.c_str(), shape(x->value), shape(momentum_[i].value));
     if (const Matrix<Scalar>* gradient = gradients.find(*x))
       detail::check_squares({"Muon", name, updates() + 1}, *gradient, factor, threads);

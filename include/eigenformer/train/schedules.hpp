@@ -84,8 +84,8 @@ struct LinearSchedule {
 };
 
 /// Learning rate that rises linearly to `peak` over `warmup` updates, stays there, and falls linearly to
-/// floor * peak over the last `decay` updates, or over all if there are fewer ("WSD": Hu et al. 2024, arXiv 2404.06395,
-/// section 4). A run can be prolonged from any checkpoint before the decay.
+/// floor * peak over the last `decay` updates, or over all updates if `decay` is larger ("WSD": Hu et al. 2024, arXiv
+/// 2404.06395, section 4). A run can be prolonged from any checkpoint before the decay.
 struct WarmupStableDecay {
   double peak = 1e-3;
   Index warmup = 1000;

@@ -130,7 +130,8 @@ class StreamedBatches {
   /// of the first batch.
   const BatchPosition& last_position() const { return last_position_; }
 
-  /// Continues at a position that position() returned. Throws if there is no such position.
+  /// Continues at a position that position() returned. Throws if there is no such position. Then the stream stays where
+  /// it was, and reads its buffer again if it read another one to find out.
   void seek(BatchPosition position) {
     check(position.epoch >= 0 && position.batch >= 0 && position.buffer >= 0 && position.buffer < buffers(),
           "StreamedBatches::seek: the position is epoch ", position.epoch, ", buffer ", position.buffer, ", batch ",
@@ -139,10 +140,9 @@ class StreamedBatches {
     if (!has_buffer_ || position.epoch != position_.epoch || position.buffer != position_.buffer)
       begin_buffer(position.epoch, position.buffer);
     const Index found = batches();
-    if (position.batch > found) {
-      has_buffer_ = position.epoch == before.epoch && position.buffer == before.buffer;
-      position_ = before;
-    }
+    if (position.batch > found && (position.epoch != before.epoch || position.buffer != before.buffer))
+      begin_buffer(before.epoch, before.buffer);
+    if (position.batch > found) position_ = before;
     check(position.batch <= found, "StreamedBatches::seek: buffer ", position.buffer, " of epoch ", position.epoch,
           " has ", found, " batches, the position is batch ", position.batch, "; is it of another corpus?");
     position_.batch = position.batch;

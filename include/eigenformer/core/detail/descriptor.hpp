@@ -109,8 +109,8 @@ inline Descriptor lock_descriptor(const std::filesystem::path& folder) {
 #endif
 }
 
-/// Returns whether a path leads to the open folder. If not, another program removed or replaced the folder since it was
-/// opened. Windows does not let a locked folder be removed.
+/// Returns whether a path leads to the open folder. If it does not, another program has removed or replaced
+/// the folder. Windows does not let a locked folder be removed.
 inline bool leads_to([[maybe_unused]] const std::filesystem::path& path, [[maybe_unused]] const Descriptor& folder) {
 #if defined(_WIN32)
   return true;

@@ -7,8 +7,8 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI::detail {
 
-/// e^x. Where the result would be subnormal it is 0: Eigen 3.4's packets return the smallest normal number for all x
-/// below, even for minus infinity.
+/// e^x. Where the result would be subnormal it is 0: Eigen 3.4's packets return the smallest normal number there, even
+/// for minus infinity.
 template <class Scalar>
 struct Exponential {
   static constexpr Scalar lowest = sizeof(Scalar) == 4 ? Scalar(-87.33654) : Scalar(-708.39641853226408);

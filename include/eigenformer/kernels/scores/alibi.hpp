@@ -9,7 +9,7 @@
 namespace eigenformer::inline EIGENFORMER_ABI {
 
 /// Subtracts slope * |query - key| from each score, with one slope per head. With Causal this is the paper's method;
-/// without it, keys on both sides are treated alike. Attention throws unless there is a slope for each of its heads.
+/// without it, keys on both sides are treated alike. Attention throws unless it has as many heads.
 class Alibi {
  public:
   static constexpr ScoreStage stage = ScoreStage::bias;

@@ -11,8 +11,8 @@ namespace eigenformer::inline EIGENFORMER_ABI {
 /// - [query rows x keys] or [heads x query rows x keys], where rows are those of the batch and heads may be 1, for all;
 /// - [batch x heads x queries x keys], where queries are counted within their sequence. A dimension of size 1 is
 ///   repeated.
-/// Keys are counted within their sequence. The bias may have more queries and keys than the call, but attention throws
-/// if it has more sequences or heads.
+/// Keys are counted within their sequence. The bias may have more queries and keys than the call. Its numbers of
+/// sequences and heads must be 1 or those of the call; otherwise attention throws.
 template <class Scalar>
 class DenseBias {
  public:

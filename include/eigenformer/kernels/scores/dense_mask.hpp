@@ -16,8 +16,8 @@ namespace eigenformer::inline EIGENFORMER_ABI {
 /// - A tensor [batch x heads x queries x keys] has a matrix for each sequence and head, in which queries are counted
 ///   within their sequence. A dimension of size 1 is repeated: [1 x 1 x queries x keys] is for all sequences and heads,
 ///   [batch x 1 x 1 x keys] hides keys of each sequence.
-/// Keys are counted within their sequence. The mask may have more queries and keys than the call, but attention throws
-/// if it has more sequences or heads.
+/// Keys are counted within their sequence. The mask may have more queries and keys than the call. Its numbers of
+/// sequences and heads must be 1 or those of the call; otherwise attention throws.
 class DenseMask {
  public:
   static constexpr ScoreStage stage = ScoreStage::mask;

@@ -17,7 +17,7 @@
 namespace eigenformer::inline EIGENFORMER_ABI {
 
 /// A learned parameter of a score: a list of numbers, and where to add their gradients. Holds views. Attention throws
-/// unless the gradients have a row for each of its heads.
+/// unless the gradients have as many rows as it has heads.
 template <class Scalar>
 struct ScoreParameter {
   TensorView<const Scalar> values;  // [n]

@@ -32,7 +32,7 @@ struct RelativeBuckets {
 };
 
 /// Adds weights(bucket of the distance, head) to each score. Holds views: the weights must outlive it. Attention throws
-/// unless there are weights for each of its heads.
+/// unless it has as many heads as the weights.
 template <class Scalar>
 class RelativeBias {
  public:

@@ -9,8 +9,8 @@ namespace eigenformer::inline EIGENFORMER_ABI {
 
 /// Adds terms(query's row, head, k + clip(position of the key - position of the query)) to each score, where clip(x) =
 /// max(-k, min(x, k)). In the paper a term is q_i . aK_clip(j - i) / sqrt(d): the query times the vector of the
-/// distance, scaled like the scores. Holds views: the terms must outlive it. Attention throws if there are terms for
-/// fewer queries than it has, or for another number of heads.
+/// distance, scaled like the scores. Holds views: the terms must outlive it. Attention throws if there are fewer rows
+/// of terms than queries, or if the numbers of heads differ.
 template <class Scalar>
 class RelativeKeys {
  public:

@@ -132,7 +132,7 @@ class Alignment {
     return after_past_ ? tile.keys - tile.queries : 0;
   }
 
-  /// The number of key positions that queries of the batch can take, if the lengths of its sequences are not known.
+  /// An upper bound on the key positions that queries of the batch take, from the longest sequence and largest offset.
   /// There must be an offset for each sequence. batch: see check_covers of a Score.
   Index positions(const ScoreTile& batch) const {
     if (after_past_) return std::max<Index>(batch.keys, batch.queries);

@@ -66,8 +66,8 @@ class Bfloat16Attention {
     convert_from_bfloat16(out_, to.out, options.threads);
   }
 
-  /// Writes the gradients of the float operands, and adds those of the sinks and of the score's parameters. In tensors,
-  /// writes zeros for padding.
+  /// Writes the gradients of q, k and v; those of padding are zeros. Adds the gradients of sinks and of the score's
+  /// parameters.
   template <Score S>
   void backward(Tape<Scalar>& tape, const S& score, const AttentionOptions& options,
                 const AttentionSaved<Scalar>& saved, const TensorView<const Scalar>& d_out,
@@ -84,7 +84,7 @@ class Bfloat16Attention {
   }
 
  private:
-  /// Returns memory for a result. In tensors, fills it with zeros, because kernels do not write padding.
+  /// Returns memory for a result. Fills tensors with zeros, because kernels do not write padding.
   template <class Memory>
   static Variable<Eigen::bfloat16> new_result(Memory& memory, const Sizes& shape) {
     Variable<Eigen::bfloat16> y = new_bfloat16(memory, shape);

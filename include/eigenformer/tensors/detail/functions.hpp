@@ -46,7 +46,7 @@ struct Logarithm {
   }
 };
 
-/// The logistic function. Eigen 3.4's packets of float have relative errors of 1e-4, and a smallest result above 0.
+/// The logistic function. Eigen 3.4's packets of float have relative errors of 1e-4, and never return 0.
 template <class Scalar>
 struct LogisticFunction {
   EIGEN_STRONG_INLINE Scalar operator()(Scalar x) const {
@@ -62,11 +62,11 @@ struct LogisticFunction {
   }
 };
 
-/// What the power x^y is made of besides |x|^y.
+/// How the sign of x turns |x|^y into x^y.
 enum class PowerSign {
-  even,       // y is an even integer or infinite: nothing
-  odd,        // y is an odd integer: the sign of x
-  fractional  // NaN for negative x
+  even,       // y is an even integer or infinite: x^y = |x|^y
+  odd,        // y is an odd integer: x^y has the sign of x
+  fractional  // x^y is NaN for negative x
 };
 
 /// Returns x^y from x and |x|^y. Eigen 3.4's packets lose the sign of infinity, 0 and subnormal numbers.
@@ -75,7 +75,7 @@ struct SignedPower {
   PowerSign sign;
 
   explicit SignedPower(Scalar y)
-      : sign(std::isinf(y)                ? PowerSign::even
+      : sign(std::isinf(y)                  ? PowerSign::even
              : std::fmod(y, Scalar(2)) == 0 ? PowerSign::even
              : std::trunc(y) == y           ? PowerSign::odd
                                             : PowerSign::fractional) {}

@@ -8,7 +8,7 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI::detail {
 
-/// The type in which integers are summed: signed 64-bit integers, or unsigned ones if Scalar does not fit these.
+/// The type in which integers are summed: unsigned 64-bit integers for these, signed ones for all others.
 template <class Scalar>
 using IntegerSum = std::conditional_t<std::is_unsigned_v<Scalar> && sizeof(Scalar) == sizeof(std::uint64_t),
                                       std::uint64_t, std::int64_t>;
@@ -126,12 +126,15 @@ struct ReducedShape {
   /// Throws if a dimension does not exist or is named twice.
   ReducedShape(const char* where, const Sizes& shape, const Sizes& dimensions)
       : kept(shape), is_reduced(named_dimensions(where, dimensions, shape.rank())) {
-    Sizes reduced;
+    const bool has_entries = count_of(shape) > 0;  // else the product of some sizes may be too large to count
     for (int d = 0; d < shape.rank(); ++d) {
-      (is_reduced[d] == 0 ? squeezed : reduced).push_back(shape[d]);
-      if (is_reduced[d] != 0) kept[d] = 1;
+      if (is_reduced[d] == 0) {
+        squeezed.push_back(shape[d]);
+      } else {
+        kept[d] = 1;
+        count = has_entries ? count * shape[d] : 0;
+      }
     }
-    count = count_of(reduced);
   }
 };
 

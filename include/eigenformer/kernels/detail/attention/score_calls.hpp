@@ -54,8 +54,8 @@ template <Score S>
 void check_covers(const S& score, const ScoreTile& batch) {
   if constexpr (requires { score.check_covers(batch); }) score.check_covers(batch);
 }
-/// Throws if the score has a size of its own that does not cover the batch. query_rows, key_rows: those of the batch. A
-/// score that places the queries of each sequence, or holds such a score, takes them too.
+/// Throws if the score has a size of its own that does not cover the batch. query_rows, key_rows: of the
+/// batch. They are for scores that place the queries sequence by sequence.
 template <Score S>
 void check_covers(const S& score, const ScoreTile& batch, const RowOffsets& query_rows, const RowOffsets& key_rows) {
   if constexpr (requires { score.check_covers(batch, query_rows, key_rows); })

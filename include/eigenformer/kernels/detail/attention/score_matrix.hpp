@@ -69,7 +69,7 @@ void softmax_of_queries(ScoreMatrix<Scalar>& scores) {
   for (Index j = 0; j < scores.cols(); ++j) largest = (column(j) > largest).select(column(j), largest);
   for (Index j = 0; j < scores.cols(); ++j) {
     const auto is_hidden = column(j).unaryExpr([](Scalar score) { return is_minus_infinity(score); });
-    column(j) = is_hidden.select(Scalar(0), (column(j) - largest).exp());
+    column(j) = is_hidden.select(Scalar(0), (column(j) - largest).unaryExpr(Exponential<Scalar>()));
     sum += column(j);
   }
   sum = (sum == Scalar(0)).select(Scalar(1), sum);

@@ -27,8 +27,8 @@ class ScorePart {
     placed.queries = alignment_.positions(batch);
     erased_.check_covers(placed);
   }
-  /// Checks the places of the queries sequence by sequence: a late query of a short sequence does not ask for the
-  /// length of a longer one. Throws if a first query gets a negative number.
+  /// Checks the places of the queries sequence by sequence. Adding the largest offset to the longest length would
+  /// refuse valid batches. Throws if a first query gets a negative number.
   void check_covers(const ScoreTile& batch, const RowOffsets& query_rows, const RowOffsets& key_rows) const {
     if (alignment_ == Alignment()) return erased_.check_covers(batch, query_rows, key_rows);
     alignment_.check_covers(batch);

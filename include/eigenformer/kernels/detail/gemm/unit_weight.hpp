@@ -184,8 +184,8 @@ class UnitWeight {
     const Index count = std::min<Index>(n, block.cols - j);
     float results[n];
     // The product of two scales may overflow or be subnormal although the result is neither. So sums are multiplied by
-    // one scale after the other. Sums of integers are 0 or at least 1. So no product on the way overflows unless the
-    // result does, or vanishes unless the result does: a row scale of 1 or more comes last, a smaller one first.
+    // one scale after the other. A sum is an integer, so it is 0 or at least 1. A row scale below 1 is
+    // multiplied first, a larger one last. Then an intermediate product overflows or vanishes only if the result does.
     const float first = row_scale < 1 ? row_scale : 1, last = row_scale < 1 ? 1 : row_scale;
     for (Index l = 0; l < n; ++l) results[l] = static_cast<float>(sums[l]) * first * scales[l] * last;
     float* const to = block.y.row(i) + j;
