@@ -24,12 +24,12 @@ std::vector<ef::Index> lengths_of(const ef::Tokens& sentences) {
   return lengths;
 }
 
-/// Returns the number of updates that the budget allows, or 0 if only time limits it. Estimates the updates of an epoch
-/// from its usual number of batches.
+/// Returns the number of updates that the budget allows, or 0 if only time limits it. Estimates the batches of an epoch
+/// by their usual number. An update may have batches of two epochs.
 ef::Index updates_in(const TrainingSettings& settings, const ef::StreamedBatches& batches) {
   const Budget& budget = settings.budget;
   const ef::Index of_epochs =
-      budget.epochs == 0 ? 0 : budget.epochs * ((batches.batches_per_epoch() - 1) / settings.accumulate + 1);
+      budget.epochs == 0 ? 0 : (budget.epochs * batches.batches_per_epoch() - 1) / settings.accumulate + 1;
   if (budget.updates == 0 || of_epochs == 0) return std::max(budget.updates, of_epochs);
   return std::min(budget.updates, of_epochs);
 }

@@ -102,6 +102,13 @@ file(SHA256 ${folder}/repeated/model.safetensors second)
 if(NOT first STREQUAL second)
   message(SEND_ERROR "a run repeated from its training.json gave another model")
 endif()
+# Updates span epochs: two epochs of 30 batches give three updates of 25 batches. The rate of the last update is 0.
+succeeds("saved" train --pairs pairs.tsv --out spanning --epochs 2 --batch-tokens 12 --accumulate 25 --schedule linear
+         --width 16 --layers 1 --log spanning.csv)
+file(READ ${folder}/spanning.csv log)
+if(NOT log MATCHES "\n2,[^,]+,[0-9.e-]*[1-9]," OR NOT log MATCHES "\n3,[^,]+,0,[^\n]*,,\n3,,,,,,[^\n]*\n$")
+  message(SEND_ERROR "--epochs 2 --accumulate 25 --schedule linear logged\n${log}")
+endif()
 # A stored run is accepted again, with every kind of option, and keeps them all.
 file(MAKE_DIRECTORY ${folder}/stored)
 succeeds("saved" train --pairs pairs.tsv --out stored/first --updates 2 --minutes 3.5 --freeze encoder.* --freeze *.bias
