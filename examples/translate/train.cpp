@@ -76,6 +76,7 @@ TrainingSettings settings_of(const TrainArguments& arguments, ef::Threads* threa
   settings.batch_tokens = arguments.batch_tokens;
   settings.rate = arguments.rate > 0 ? arguments.rate : arguments.preset == "base" ? 7e-4 : 3e-3;
   settings.warmup = arguments.warmup > 0 ? arguments.warmup : arguments.preset == "base" ? 4000 : 1000;
+  settings.shortens_warmup = arguments.warmup == 0;
   settings.schedule = arguments.schedule;
   settings.guided_alignment_weight = arguments.guided_alignment.weight;
   settings.accumulate = arguments.accumulate;

@@ -55,7 +55,10 @@ void add_run_options(CLI::App* command, TrainArguments& arguments) {
   command->add_option("--schedule", arguments.schedule, "schedule of the learning rate")
       ->check(CLI::IsMember({"inverse_square_root", "cosine", "linear", "warmup_stable_decay"}))
       ->capture_default_str();
-  command->add_option("--warmup", arguments.warmup, "updates until the peak learning rate (default: from the preset)")
+  command
+      ->add_option("--warmup", arguments.warmup,
+                   "updates until the peak learning rate (default: from the preset; at most a tenth of the updates if "
+                   "--schedule ends at 0 and has no room for it)")
       ->check(whole_in(1, many));
   add_rate("--label-smoothing", arguments.label_smoothing, "share of the target probability spread over all tokens")
       ->capture_default_str();

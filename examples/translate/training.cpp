@@ -34,21 +34,36 @@ ef::Index updates_in(const TrainingSettings& settings, const ef::StreamedBatches
   return std::min(budget.updates, of_epochs);
 }
 
+/// Returns the warm-up of a schedule that falls over the last `decay` of the updates. Throws if the updates have no
+/// room for it.
+ef::Index warmup_before(const TrainingSettings& settings, ef::Index updates, ef::Index decay) {
+  const ef::Index most = updates - decay;
+  ef::check(most > 0, "--schedule ", settings.schedule, ": --updates or --epochs give ", updates,
+            " update, expected 2 or more, because the rate of the last is 0");
+  if (settings.warmup <= most) return settings.warmup;
+  ef::check(settings.shortens_warmup, "--warmup: is ", settings.warmup, ", expected at most ", most,
+            ", because --updates or --epochs give ", updates, " updates, and --schedule ", settings.schedule,
+            decay == 1 ? " ends at rate 0" : " falls over the last " + std::to_string(decay));
+  return std::max<ef::Index>(1, updates / 10);
+}
+
 /// Returns the learning rate as a function of the update. The inverse square root is multiplied by a factor that falls
 /// from 1 to 0.05 over the last third of the updates, so that the weights settle. Without a known number of updates, it
-/// has no such factor, and other schedules throw.
+/// has no such factor, and other schedules throw. They also throw if their warm-up does not fit.
 std::function<double(ef::Index)> schedule_of(const TrainingSettings& settings, ef::Index updates) {
   const double rate = settings.rate;
-  const ef::Index warmup = settings.warmup;
   if (settings.schedule != "inverse_square_root") {
     ef::check(updates > 0, "--schedule ", settings.schedule, ": needs --updates or --epochs, which say where it ends");
+    const bool is_stable = settings.schedule == "warmup_stable_decay";
+    ef::check(is_stable || settings.schedule == "cosine" || settings.schedule == "linear", "--schedule: is ",
+              settings.schedule, ", expected inverse_square_root, cosine, linear or warmup_stable_decay");
+    const ef::Index decay = is_stable ? std::max<ef::Index>(1, updates / 5) : 1;
+    const ef::Index warmup = warmup_before(settings, updates, decay);
     if (settings.schedule == "cosine") return ef::CosineSchedule{rate, warmup, updates};
     if (settings.schedule == "linear") return ef::LinearSchedule{rate, warmup, updates};
-    ef::check(settings.schedule == "warmup_stable_decay", "--schedule: is ", settings.schedule,
-              ", expected inverse_square_root, cosine, linear or warmup_stable_decay");
-    return ef::WarmupStableDecay{rate, warmup, updates, std::max<ef::Index>(1, updates / 5)};
+    return ef::WarmupStableDecay{rate, warmup, updates, decay};
   }
-  return [inverse_root = ef::InverseSquareRoot{rate, warmup}, updates](ef::Index update) {
+  return [inverse_root = ef::InverseSquareRoot{rate, settings.warmup}, updates](ef::Index update) {
     if (updates == 0) return inverse_root(update);
     const double left = std::max(0.0, 1 - static_cast<double>(update) / static_cast<double>(updates));
     return inverse_root(update) * std::min(1.0, 0.05 + 0.95 * 3 * left);

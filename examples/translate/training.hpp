@@ -93,6 +93,7 @@ struct TrainingSettings {
   std::string schedule = "inverse_square_root";
   double rate = 2e-3;
   ef::Index warmup = 400;
+  bool shortens_warmup = true;  // to a tenth of the updates, if it does not fit a schedule that ends; false: throws
   double label_smoothing = 0.1;
   double guided_alignment_weight = 0.1;  // weight of the alignment loss in batches with links
   int validations = 20;                  // spread evenly over the budget, unless validate_every is above 0

@@ -109,6 +109,17 @@ file(READ ${folder}/spanning.csv log)
 if(NOT log MATCHES "\n2,[^,]+,[0-9.e-]*[1-9]," OR NOT log MATCHES "\n3,[^,]+,0,[^\n]*,,\n3,,,,,,[^\n]*\n$")
   message(SEND_ERROR "--epochs 2 --accumulate 25 --schedule linear logged\n${log}")
 endif()
+# The preset's warm-up becomes a tenth of the updates if it does not fit; a given one that just fits is kept.
+foreach(run IN ITEMS "2;--schedule;cosine" "2;--schedule;linear" "2;--schedule;warmup_stable_decay"
+                     "19;--schedule;linear;--warmup;19" "16;--schedule;warmup_stable_decay;--warmup;16")
+  list(POP_FRONT run peak)
+  succeeds("saved" train --pairs pairs.tsv --out warmed --updates 20 --rate 0.003 --width 16 --layers 1
+           --validate-every 20 --log warmed.csv ${run})
+  file(READ ${folder}/warmed.csv log)
+  if(NOT log MATCHES "\n${peak},[^,]+,0.003,.*\n20,[^,]+,0,")
+    message(SEND_ERROR "${run}: expected the rate 0.003 at update ${peak} and 0 at update 20, logged\n${log}")
+  endif()
+endforeach()
 # A stored run is accepted again, with every kind of option, and keeps them all.
 file(MAKE_DIRECTORY ${folder}/stored)
 succeeds("saved" train --pairs pairs.tsv --out stored/first --updates 2 --minutes 3.5 --freeze encoder.* --freeze *.bias
@@ -332,6 +343,17 @@ fails_with("--preset: huge not in" train --pairs pairs.tsv --out new --config pr
 fails_with("--precision: is \"float32\", but the run in mixed was begun with \"bfloat16\"" train --out mixed --resume
            --updates 3 --precision float32)
 fails_with("needs --updates or --epochs" train --pairs pairs.tsv --out new --minutes 1 --schedule cosine)
+# A warm-up must leave room for the rest of a schedule that ends.
+foreach(schedule IN ITEMS cosine linear warmup_stable_decay)
+  fails_with("--schedule ${schedule}: --updates or --epochs give 1 update, expected 2 or more" train --pairs pairs.tsv
+             --out new --updates 1 --schedule ${schedule})
+endforeach()
+foreach(schedule IN ITEMS cosine linear)
+  fails_with("--warmup: is 50, expected at most 49, because --updates or --epochs give 50 updates, and --schedule ${schedule}"
+             train --pairs pairs.tsv --out new --updates 50 --warmup 50 --schedule ${schedule})
+endforeach()
+fails_with("--warmup: is 41, expected at most 40, because .* 50 updates, and .* falls over the last 10" train
+           --pairs pairs.tsv --out new --updates 50 --warmup 41 --schedule warmup_stable_decay)
 fails_with("train: training diverges: the mean loss of update [0-9]+ is .*; batch: epoch [0-9]+, batch [0-9]+" train
            --pairs pairs.tsv --out diverged --updates 60 --width 128 --layers 1 --rate 1 --warmup 1)
 fails_with("--freeze: no parameter matches \"encodr" train --pairs pairs.tsv --out new --updates 1 --freeze encodr.*)
