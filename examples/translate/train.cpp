@@ -78,7 +78,7 @@ TrainingSettings settings_of(const TrainArguments& arguments, ef::Threads* threa
   settings.warmup = arguments.warmup > 0 ? arguments.warmup : arguments.preset == "base" ? 4000 : 1000;
   settings.shortens_warmup = arguments.warmup == 0;
   settings.schedule = arguments.schedule;
-  settings.guided_alignment_weight = arguments.guided_alignment.weight;
+  if (!arguments.guided_alignment.links.empty()) settings.guided_alignment_weight = arguments.guided_alignment.weight;
   settings.accumulate = arguments.accumulate;
   settings.checkpoint_activations = arguments.checkpoint_activations;
   settings.label_smoothing = arguments.label_smoothing;

@@ -233,8 +233,9 @@ ef::TrainingOptions update_options(const TrainingSettings& settings, const Model
   options.seed = settings.seed;
   options.threads = settings.threads;
   options.precision = settings.precision;
-  // Ten times the loss of a uniform guess.
-  options.max_loss = 10 * std::log(static_cast<double>(model.target.vocabulary.size()));
+  // Ten times the loss of a uniform guess of the tokens and, with guided alignment, of their links.
+  options.max_loss = 10 * (std::log(static_cast<double>(model.target.vocabulary.size())) +
+                           settings.guided_alignment_weight * std::log(static_cast<double>(max_length(model))));
   options.batch_name = [&batches] {
     const ef::BatchPosition& last = batches.last_position();
     const std::string buffer = batches.buffers() == 1 ? "" : ", buffer " + std::to_string(last.buffer + 1);

@@ -95,9 +95,9 @@ struct TrainingSettings {
   ef::Index warmup = 400;
   bool shortens_warmup = true;  // to a tenth of the updates, if it does not fit a schedule that ends; false: throws
   double label_smoothing = 0.1;
-  double guided_alignment_weight = 0.1;  // weight of the alignment loss in batches with links
-  int validations = 20;                  // spread evenly over the budget, unless validate_every is above 0
-  ef::Index validate_every = 0;          // updates between validations
+  double guided_alignment_weight = 0;  // weight of the alignment loss in batches with links
+  int validations = 20;                // spread evenly over the budget, unless validate_every is above 0
+  ef::Index validate_every = 0;        // updates between validations
   std::uint64_t seed = 1;
   std::vector<std::string> freeze{};  // patterns of the parameters that are not trained
   ef::Threads* threads = nullptr;

@@ -36,6 +36,12 @@ if(NOT stored MATCHES "\"alignments\": \"links.txt\"" OR NOT stored MATCHES "\"g
   message(SEND_ERROR "training.json lacks the options on alignments:\n${stored}")
 endif()
 
+# A large weight makes a large loss, but the training does not diverge.
+foreach(model IN ITEMS transformer recurrent)
+  succeeds("best so far, saved" train --pairs pairs.tsv --alignments links.txt --out heavy --model ${model} --updates 3
+           --width 32 --layers 1 --guided-alignment-weight 1000)
+endforeach()
+
 # --- Links stay in step with pairs that are held out or skipped ---
 
 # Each pair links its last tokens. In most other pairs, this link would be out of range.
