@@ -5,7 +5,11 @@
 #include <exception>
 #include <fstream>
 #include <iostream>
+#include <iterator>
 #include <optional>
+#include <span>
+#include <string>
+#include <vector>
 
 #include "eigenformer/core/lines.hpp"
 #include "eigenformer/core/standard_streams.hpp"
@@ -109,6 +113,34 @@ void print(const std::vector<ef::Hypothesis>& best, ef::Index line, const Transl
   }
 }
 
+/// The translations of the first lines of a batch: all lines, or those before a line in error.
+struct Decoded {
+  std::vector<std::vector<ef::Hypothesis>> lines;
+  std::exception_ptr error;  // names the line that follows
+};
+
+/// Decodes lines as one batch. If that fails, decodes them one by one up to the line in error.
+/// first_line: number of the first line, from 0.
+Decoded decode(const Translator& translator, std::span<const std::vector<ef::Token>> sentences,
+               std::span<const std::vector<ef::Token>> prefixes, ef::Index first_line) {
+  Decoded decoded;
+  try {
+    decoded.lines = translator.decode(sentences, prefixes, first_line);
+  } catch (const ef::Error& failure) {
+    if (!std::cout.good()) throw;  // --stream could not print
+    if (sentences.size() == 1)
+      decoded.error = std::make_exception_ptr(
+          ef::Error("standard input:" + std::to_string(first_line + 1) + ": " + failure.what()));
+    for (std::size_t i = 0; i < sentences.size() && decoded.error == nullptr; ++i) {
+      Decoded one = decode(translator, sentences.subspan(i, 1), prefixes.empty() ? prefixes : prefixes.subspan(i, 1),
+                           first_line + static_cast<ef::Index>(i));
+      std::move(one.lines.begin(), one.lines.end(), std::back_inserter(decoded.lines));
+      decoded.error = one.error;
+    }
+  }
+  return decoded;
+}
+
 }  // namespace
 
 void run(const RunArguments& arguments) {
@@ -157,8 +189,9 @@ void run(const RunArguments& arguments) {
     } catch (const ef::Error&) {
       error = std::current_exception();
     }
-    for (const std::vector<ef::Hypothesis>& best : translator.decode(sentences, prefixes, lines))
-      print(best, lines++, translator, arguments, streamed);
+    const Decoded decoded = decode(translator, sentences, prefixes, lines);
+    for (const std::vector<ef::Hypothesis>& best : decoded.lines) print(best, lines++, translator, arguments, streamed);
+    if (decoded.error != nullptr) error = decoded.error;
     ef::flush_standard_output();
     if (error != nullptr) std::rethrow_exception(error);
     if (sentences.empty()) break;

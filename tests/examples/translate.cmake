@@ -424,6 +424,20 @@ foreach(reading IN ITEMS attention influence)
              --target ${long_target} --reading ${reading})
 endforeach()
 
+# A line that the model cannot translate, after good lines of the same batch. A later line is in error too.
+if(UNIX)
+  damage_model(learnt damaged word2)
+  string(REPEAT "word1 other1.\n" 600 many_lines)
+  string(REPEAT "词一它一。\n" 600 many_translated)
+  file(WRITE ${folder}/untranslatable.txt "${many_lines}word2 other1.\nword1 other1.\nb${bad_byte}d\n")
+  set(expected "^translate: standard input:601: [^\n]* are not finite\n$")
+  input_gives(1 "${many_translated}" "${expected}" untranslatable.txt run --model damaged)
+  input_gives(1 "${many_translated}" "${expected}" untranslatable.txt run --model damaged --stream)
+  string(REPEAT "\n" 603 prefixes)
+  file(WRITE ${folder}/no_prefixes.txt "${prefixes}")
+  input_gives(1 "${many_translated}" "${expected}" untranslatable.txt run --model damaged --target-prefix no_prefixes.txt)
+endif()
+
 # White space at the ends of a reference and between its words does not count.
 string(REPLACE "\n" " \t\n" spaced "${two}")
 file(WRITE ${folder}/spaced.txt "  ${spaced}")
