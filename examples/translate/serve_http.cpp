@@ -2,6 +2,7 @@
 
 #include <httplib.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <thread>
@@ -44,6 +45,19 @@ void set_error(httplib::Response& response, int status, const std::string& messa
   response.status = status;
   if (status == 503) response.set_header("Retry-After", "1");
   response.set_content(error_body(status, message), json_type);
+}
+
+/// Returns a text with lower-case letters in place of A to Z.
+std::string lower(std::string text) {
+  for (char& c : text)
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+  return text;
+}
+
+/// Returns the media type of a Content-Type in lower case, without parameters such as "; charset=utf-8".
+std::string media_type(const std::string& content_type) {
+  const std::string type = content_type.substr(0, content_type.find(';'));
+  return lower(type.substr(0, type.find_last_not_of(" \t") + 1));
 }
 
 /// Returns a whole response with an error, for connections that cpp-httplib does not answer.
@@ -155,7 +169,7 @@ class HttpServer::Server final : public httplib::Server {
 
   /// Refuses a request by its headers, before its body is read. Returns whether it did.
   bool refuse_early(const httplib::Request& request, httplib::Response& response) const {
-    return refuse_host(request, response) || refuse_method(request, response) ||
+    return refuse_host(request, response) || refuse_framing(request, response) || refuse_method(request, response) ||
            (request.method == "POST" && refuse_body(request, response));
   }
 
@@ -186,9 +200,32 @@ class HttpServer::Server final : public httplib::Server {
     return false;
   }
 
+  /// Refuses headers that do not say where the body ends (RFC 9112, section 6.3). The connection closes, as it does
+  /// after every request.
+  bool refuse_framing(const httplib::Request& request, httplib::Response& response) const {
+    const std::size_t lengths = request.get_header_value_count("Content-Length");
+    const std::size_t encodings = request.get_header_value_count("Transfer-Encoding");
+    const std::string length = request.get_header_value("Content-Length");
+    const std::string encoding = request.get_header_value("Transfer-Encoding");
+    const bool is_number =
+        !length.empty() && std::all_of(length.begin(), length.end(), [](char c) { return c >= '0' && c <= '9'; });
+    std::string message;
+    if (lengths + encodings > 1)
+      message =
+          "Content-Length or Transfer-Encoding: expected one of them, given " + std::to_string(lengths + encodings);
+    else if (lengths == 1 && !is_number)
+      message = "Content-Length: is \"" + length + "\", expected a whole number, 0 or more";
+    else if (encodings == 1 && lower(encoding) != "chunked")
+      message = "Transfer-Encoding: is \"" + encoding + "\", expected chunked";
+    else
+      return false;
+    set_error(response, 400, message);
+    return true;
+  }
+
   bool refuse_body(const httplib::Request& request, httplib::Response& response) const {
     const std::string type = request.get_header_value("Content-Type");
-    if (!type.starts_with("application/json")) {
+    if (media_type(type) != "application/json") {
       set_error(response, 415, "Content-Type: is \"" + type + "\", expected application/json");
       return true;
     }

@@ -189,7 +189,25 @@ def check_errors(server):
     http_says(405, "/models: takes GET, given POST", path="/models")
     http_says(405, "takes POST, given DELETE", method="DELETE", body=None)
     http_says(415, 'Content-Type: is "text/plain", expected application/json', Content_Type="text/plain")
+    http_says(415, 'Content-Type: is "application/jsonx"', Content_Type="application/jsonx")
+    http_says(415, 'Content-Type: is "application/json2; charset=utf-8"', Content_Type="application/json2; charset=utf-8")
+    for content_type in ("Application/JSON", "application/json;charset=utf-8", "application/JSON ; charset=utf-8"):
+        http_says(400, "sentences: is missing", Content_Type=content_type)
     http_says(411, "Content-Length: is missing", Content_Length=None)
+    # Headers that do not say where the body ends.
+    for length in ("2abc", "-2", "+2", "2 2", "2, 2", "0x2", "2.0", "-9223372036854775808"):
+        http_says(400, f'Content-Length: is "{length}", expected a whole number', Content_Length=length)
+        http_says(400, "Content-Length: is", Content_Length=length, method="GET", path="/health")
+    for lengths in ("2\r\nContent-Length: 3", "2\r\nContent-Length: 2", "2\r\nTransfer-Encoding: chunked"):
+        headers = http_says(400, "Content-Length or Transfer-Encoding: expected one of them, given 2",
+                            Content_Length=lengths)
+        check(headers["connection"] == "close", headers)
+    for encoding in ("gzip", "gzip, chunked", "identity"):
+        http_says(400, f'Transfer-Encoding: is "{encoding}", expected chunked', Content_Length=None,
+                  Transfer_Encoding=encoding)
+    http_says(400, "sentences: is missing", Content_Length="0002")
+    http_says(400, "sentences: is missing", Content_Length=None, Transfer_Encoding="Chunked", body="2\r\n{}\r\n0\r\n\r\n")
+    http_says(413, "request: has more than", Content_Length="9" * 30)
     http_says(413, "request: has more than", Content_Length=str(10**12))
     http_says(413, "request: has more than", Content_Length=None, Transfer_Encoding="chunked",
               body="".join(f"1000\r\n{'a' * 4096}\r\n" for _ in range(70)) + "0\r\n\r\n")
