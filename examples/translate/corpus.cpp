@@ -231,6 +231,12 @@ struct BlockEncoder {
   }
 };
 
+/// Throws if --min-count leaves no token of a language in its vocabulary. name: of the language.
+void check_vocabulary(const ef::TranslationSide& side, const char* name, ef::Index min_count) {
+  ef::check(side.vocabulary.size() > ef::Vocabulary().size(), "--min-count: is ", min_count, ", but no token of the ",
+            name, " occurs so often in the training pairs; expected a smaller number");
+}
+
 /// Moves to the first buffer with a pair that is not too long. If there is none, moves to the last buffer.
 void find_pairs(ef::StreamedBatches& batches) {
   for (ef::Index buffer = 1; batches.buffered_pairs() == 0 && buffer < batches.buffers(); ++buffer)
@@ -322,6 +328,10 @@ TrainingData read_training_data(const TrainArguments& arguments, ef::Threads* th
             arguments.max_length, " tokens (--max-length)");
   ef::check(validation.size() > 0, name, ": has ", blocks.lines(),
             " pairs, expected 50 or more, of which 2 % are held out for validation; or use --valid-pairs");
+  if (arguments.init.empty()) {  // last, because other errors may be the cause
+    check_vocabulary(sides.source, "source", arguments.min_count);
+    check_vocabulary(sides.target, "target", arguments.min_count);
+  }
   return {.source = std::move(sides.source),
           .target = std::move(sides.target),
           .pairs = is_streamed ? encoder->pairs() : batches.buffered_pairs(),

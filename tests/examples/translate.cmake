@@ -252,6 +252,10 @@ fails_with("long.tsv: no training pair has at most 256 tokens" train --pairs lon
 file(WRITE ${folder}/two.tsv "a\tb\nc\td\n")
 fails_with("two.tsv: has 2 pairs, expected 50" train --pairs two.tsv --out new --updates 1)
 fails_with("2.*3|3.*2" train --source source.txt --target three.txt --out new --updates 1)
+fails_with("--min-count: is 61, but no token of the source occurs so often" train --pairs pairs.tsv --out new --updates 1
+           --min-count 61)
+fails_with("--min-count: is 600, but no token of the target occurs so often" train --pairs mixed.tsv
+           --valid-pairs pairs.tsv --out new --updates 1 --min-count 600)
 # An option with an empty value does not take the next word.
 fails_with("--out is required" train --pairs pairs.tsv --out= --updates 1)
 fails_with("--updates: is empty, expected a whole number" train --pairs pairs.tsv --out new --updates= 1)
