@@ -11,6 +11,8 @@ struct DecodingNames {
   const char* patience = "--patience";
   const char* num_hypotheses = "--n-best";
   const char* sampling_topk = "--sampling-topk";
+  const char* sampling_topp = "--sampling-topp";
+  const char* sampling_temperature = "--sampling-temperature";
   const char* min_decoding_length = "--min-decoding-length";
   const char* max_decoding_length = "--max-decoding-length";
   const char* suppress = "--suppress";

@@ -152,9 +152,10 @@ void add_decoding(CLI::App* command, DecodingArguments& arguments) {
   add("--max-length-b", options.max_length_b, whole_in(0, 100'000), "see --max-length-a; both 0: no such limit");
   add("--sampling-topk", options.sampling_topk, whole_in(0, 10'000'000),
       "draw from this number of likeliest tokens; 0: from all; 1: no sampling");
-  add("--sampling-topp", options.sampling_topp, above_0_up_to(1), "draw from likeliest tokens up to this probability");
+  add("--sampling-topp", options.sampling_topp, above_0_up_to(1),
+      "draw from likeliest tokens up to this probability; below 1: needs --sampling-topk other than 1");
   add("--sampling-temperature", options.sampling_temperature, number_in(0, 1000, "from 0 to 1000"),
-      "above 1: more random draws");
+      "above 1: more random draws; other than 0 and 1: needs --sampling-topk other than 1");
   add("--seed", options.seed, whole_in(0, std::numeric_limits<std::uint64_t>::max()), "seed of the draws");
   add_weights(command, arguments.weights);
   add("--batch-tokens", options.max_batch_size, whole_in(1, 1'000'000), "source tokens decoded at once");

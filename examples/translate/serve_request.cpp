@@ -68,6 +68,8 @@ TranslateRequest translate_request(const std::string& body, const ServeLimits& l
                             .patience = "patience",
                             .num_hypotheses = "num_hypotheses",
                             .sampling_topk = "sampling_topk",
+                            .sampling_topp = "sampling_topp",
+                            .sampling_temperature = "sampling_temperature",
                             .min_decoding_length = "min_decoding_length",
                             .max_decoding_length = "max_decoding_length",
                             .suppress = "suppress_sequences",

@@ -159,6 +159,7 @@ def check_errors(server):
                    "num_hypotheses: is 2, expected at most 1 with beam_size 1")
     translate_says({"sentences": ["a"], "beam_size": 2, "sampling_topk": 5}, 400,
                    "sampling_topk: is 5, so beam_size must be 1")
+    translate_says({"sentences": ["a"], "sampling_topp": 0.5}, 400, "sampling_topp: is 0.5, but sampling_topk is 1")
     translate_says({"sentences": ["a"], "min_decoding_length": 600}, 400,
                    "min_decoding_length: is 600, expected at most")
     translate_says({"sentences": ["a"], "end_token": "x"}, 400, 'end_token: "x" is not one of')

@@ -39,8 +39,7 @@ TEST_CASE("a request to translate has CTranslate2's options", "[examples]") {
           "patience": 1.5, "early_stopping": "never", "length_penalty": 0, "length_penalty_type": "gnmt",
           "coverage_penalty": 0.25, "repetition_penalty": 1.5, "no_repeat_ngram_size": 3, "disable_unk": true,
           "suppress_sequences": ["x"], "end_token": ["y", "z"], "max_decoding_length": 50, "min_decoding_length": 2,
-          "max_length_a": 2.5, "max_length_b": 7, "sampling_topp": 0.5, "sampling_temperature": 0.75,
-          "seed": 18446744073709551615, "return_attention": true})",
+          "max_length_a": 2.5, "max_length_b": 7, "seed": 18446744073709551615, "return_attention": true})",
       {});
   const ef::DecodingOptions& options = request.decoding.options;
   CHECK(request.model == "m");
@@ -63,10 +62,14 @@ TEST_CASE("a request to translate has CTranslate2's options", "[examples]") {
   CHECK(options.min_decoding_length == 2);
   CHECK(options.max_length_a == 2.5);
   CHECK(options.max_length_b == 7);
-  CHECK(options.sampling_topp == 0.5);
-  CHECK(options.sampling_temperature == 0.75);
   CHECK(options.seed == std::numeric_limits<std::uint64_t>::max());
   CHECK(options.return_attention);
+
+  const translate::TranslateRequest drawn = translate::translate_request(
+      R"({"sentences": ["a"], "sampling_topk": 0, "sampling_topp": 0.5, "sampling_temperature": 0.75})", {});
+  CHECK(drawn.decoding.options.sampling_topk == 0);
+  CHECK(drawn.decoding.options.sampling_topp == 0.5);
+  CHECK(drawn.decoding.options.sampling_temperature == 0.75);
 
   const translate::TranslateRequest plain = translate::translate_request(R"({"sentences": []})", {});
   CHECK(plain.sentences.empty());
@@ -93,6 +96,12 @@ TEST_CASE("a bad request says what is wrong, where, and what was expected", "[ex
   CHECK(option_refusal(R"("end_token": 2)") == "400 end_token: is 2, expected a string or a list of strings");
   CHECK(option_refusal(R"("sampling_topk": 0, "beam_size": 2)") ==
         "400 sampling_topk: is 0, so beam_size must be 1, but is 2");
+  CHECK(
+      option_refusal(R"("sampling_topp": 0.5)") ==
+      "400 sampling_topp: is 0.5, but sampling_topk is 1, which draws nothing; set sampling_topk to 0 to draw from all "
+      "tokens");
+  CHECK(option_refusal(R"("sampling_temperature": 1.5)").starts_with("400 sampling_temperature: is 1.5, but"));
+  CHECK(option_refusal(R"("sampling_temperature": 0)") == "accepted");
   CHECK(option_refusal(R"("beam_size": 2, "num_hypotheses": 3)") ==
         "400 num_hypotheses: is 3, expected at most 2, beam_size * patience");
   CHECK(option_refusal(R"("min_decoding_length": 5, "max_decoding_length": 4)")

@@ -495,6 +495,12 @@ endforeach()
 fails_with("--early-stopping.*soon" run --model learnt --early-stopping soon)
 fails_with("--n-best: is 3, expected at most 1 with --beam-size 1" run --model learnt --n-best 3)
 fails_with("--sampling-topk: is 5, so --beam-size must be 1, but is 2" run --model learnt --beam-size 2 --sampling-topk 5)
+fails_with("--sampling-topp: is 0.5, but --sampling-topk is 1, which draws nothing; set --sampling-topk to 0" run
+           --model learnt --sampling-topp 0.5)
+fails_with("--sampling-temperature: is 2, but --sampling-topk is 1, which draws nothing; set --sampling-topk to 0" evaluate
+           --model learnt --source source.txt --reference target.txt --sampling-temperature 2)
+input_gives(0 "${two}" "^$" source.txt run --model learnt --sampling-temperature 0)
+input_gives(0 "${two}" "^$" source.txt run --model learnt --sampling-topk 0 --sampling-topp 0.01)
 fails_with("--min-decoding-length: is 5, expected at most 4" run --model learnt --min-decoding-length 5
            --max-decoding-length 4)
 fails_with("--min-decoding-length: is 600, expected at most 512, which is .* the model's limit" run --model learnt
