@@ -1,5 +1,7 @@
 #include "translate/readings.hpp"
 
+#include <utility>
+
 #include "eigenformer/kernels/softmax.hpp"
 
 namespace translate {
@@ -36,6 +38,12 @@ void check_layer_and_head(const ef::RecurrentSeq2Seq<float>& network, int layer,
   ef::check(head <= 1, "--head: is ", head, ", a recurrent model has one attention head");
 }
 
+/// Returns the values. Throws if one of them is not finite.
+ef::Matrix<float> finite(ef::Matrix<float> values, const char* name) {
+  ef::check(values.allFinite(), name, ": the model gives no finite numbers; its parameters may be damaged");
+  return values;
+}
+
 }  // namespace
 
 TokenPair tokenize_pair(const Model& model, const std::string& source, const std::string& target) {
@@ -64,16 +72,16 @@ ef::Matrix<float> attention_of(const ef::Transformer<float>& network, const ef::
   if (layer == 0 && head == 0) head = static_cast<int>(network.options.alignment_head);
   const ef::Tensor<float>& weights = recorder.weights(
       layer == 0 ? network.alignment_attention() : layers[static_cast<std::size_t>(layer - 1)].multihead_attn);
-  if (head > 0) return weights.matrix(head - 1);
+  if (head > 0) return finite(weights.matrix(head - 1), "attention");
   ef::Matrix<float> mean = weights.matrix(0) / static_cast<float>(heads);
   for (int h = 1; h < heads; ++h) mean += weights.matrix(h) / static_cast<float>(heads);
-  return mean;
+  return finite(std::move(mean), "attention");
 }
 
 ef::Matrix<float> attention_of(const ef::RecurrentSeq2Seq<float>& network, const ef::AttentionRecorder<float>& recorder,
                                int layer, int head) {
   check_layer_and_head(network, layer, head);
-  return recorder.weights(network.attention).matrix(0);
+  return finite(recorder.weights(network.attention).matrix(0), "attention");
 }
 
 Reading attention_between(const Model& model, const TokenPair& tokens, int layer, int head) {
@@ -113,6 +121,7 @@ Reading influence_between(const Model& model, const TokenPair& tokens, const std
     seen.ids[static_cast<std::size_t>(j)] = ef::Vocabulary::unknown;
     values.col(j) = all_seen - log_probabilities(seen);
   }
+  values = finite(std::move(values), "influence");
   pair.reading.shades = (1 - (-values.array()).exp()).max(0.0F).matrix();
   return pair.reading;
 }

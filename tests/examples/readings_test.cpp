@@ -1,5 +1,8 @@
 #include "translate/readings.hpp"
 
+#include <limits>
+#include <string>
+
 #include "eigenformer/kernels/softmax.hpp"
 #include "support/approx.hpp"
 #include "support/catch.hpp"
@@ -76,6 +79,23 @@ TEST_CASE("attention is read from the head that was trained to align, unless ano
   CHECK(values(0, 2) == second_head);
   CHECK(values(1, 0) == first);
   CHECK(values(2, 0) == last);
+}
+
+TEST_CASE("a reading of a model with NaN parameters is an error", "[examples]") {
+  ef::Rng rng(686);
+  const bool recurrent = GENERATE(false, true);
+  CAPTURE(recurrent);
+  translate::Model model = model_of_letters(recurrent, rng);
+  const translate::TokenPair damaged = translate::tokenize_pair(model, "a b", "d");
+  const translate::TokenPair sound = translate::tokenize_pair(model, "a c", "d");
+  std::visit(
+      [](auto& network) { network.source_embedding.weight.value(4, 0) = std::numeric_limits<float>::quiet_NaN(); },
+      model.network);  // of b
+  const std::string reason = ": the model gives no finite numbers; its parameters may be damaged";
+  CHECK_THROWS_WITH(translate::attention_between(model, damaged, 0, 0), "attention" + reason);
+  CHECK_THROWS_WITH(translate::attention_between(model, damaged, 1, 1), "attention" + reason);
+  CHECK_THROWS_WITH(translate::influence_between(model, damaged), "influence" + reason);
+  CHECK_NOTHROW(translate::attention_between(model, sound, 0, 0));
 }
 
 TEST_CASE("a reading's links are of words alone", "[examples]") {

@@ -468,6 +468,25 @@ def check_strange_name(program, models):
         check(texts(translate(server, sentence(1, 2))) == [[translation(1, 2)]], "a folder whose name is not UTF-8")
 
 
+def check_not_finite(program, models):
+    """A NaN in a model is an error where it matters, and never part of an answer."""
+    folder = models.parent / "not_finite" / "model"
+    shutil.copytree(models / "first", folder)
+    row = (folder / "source_vocabulary.txt").read_text().splitlines().index("word2")
+    data = bytearray((folder / "model.safetensors").read_bytes())
+    header = int.from_bytes(data[:8], "little")
+    tensor = json.loads(data[8:8 + header])["source_embedding.weight"]
+    place = 8 + header + tensor["data_offsets"][0] + 4 * row * tensor["shape"][1]
+    data[place:place + 4] = b"\xff" * 4
+    (folder / "model.safetensors").write_bytes(data)
+    with Server(program, folder.parent, model="model") as server:
+        pair = {"source": sentence(2, 1), "target": translation(2, 1)}
+        says(server.post("/align", pair), 500, "attention: the model gives no finite numbers")
+        says(server.post("/align", {**pair, "reading": "influence"}), 500, "influence: the model gives no finite numbers")
+        says(server.post("/translate", {"sentences": [sentence(2, 1)], "return_attention": True}), 500, "not finite")
+        check(server.post("/align", {**pair, "source": sentence(1, 2)})[0] == 200, "another sentence")
+
+
 resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, resource.getrlimit(resource.RLIMIT_NOFILE)[1]),) * 2)
 failed = subprocess.run([program, "serve", "--model", models / "first", "--port", "0", "--host", "256.0.0.1"],
                         capture_output=True, text=True)
@@ -481,6 +500,7 @@ with Server(program, models) as server:
     check(server.stop() == (0, ""), "SIGTERM")
 check_hosts(program, models)
 check_strange_name(program, models)
+check_not_finite(program, models)
 check_limits(program, models)
 check_clients(program, models)
 print("all checks passed")

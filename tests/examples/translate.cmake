@@ -440,6 +440,10 @@ if(UNIX)
   string(REPEAT "\n" 603 prefixes)
   file(WRITE ${folder}/no_prefixes.txt "${prefixes}")
   input_gives(1 "${many_translated}" "${expected}" untranslatable.txt run --model damaged --target-prefix no_prefixes.txt)
+  foreach(reading IN ITEMS attention influence)
+    fails_with("${reading}: the model gives no finite numbers" align --model damaged --source "word2 other1." --target "词"
+               --reading ${reading} --view matrix)
+  endforeach()
 endif()
 
 # White space at the ends of a reference and between its words does not count.
