@@ -1,6 +1,7 @@
 // Computes all scores of one sequence and head at once, for callers that inspect or sum them.
 #pragma once
 
+#include "eigenformer/core/detail/exponential.hpp"
 #include "eigenformer/core/detail/fast_math.hpp"
 #include "eigenformer/core/function_ref.hpp"
 #include "eigenformer/core/threads.hpp"
