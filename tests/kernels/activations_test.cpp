@@ -102,7 +102,7 @@ TEMPLATE_TEST_CASE("activations keep their digits where they are small", "[kerne
     CAPTURE(f.name);
     // Down to the smallest normal numbers; GELU's tail ends before.
     const int last = f.name == "gelu" ? 1000 : std::is_same_v<TestType, float> ? 8700 : 70800;
-    for (int i = 0; i <= last; ++i) {
+    for (int i = 0; i <= last; i += i < 1000 ? 1 : 37) {
       const Matrix<TestType> x = Matrix<TestType>::Constant(1, 1, static_cast<TestType>(-i) / 100);
       const double expected = f.definition(static_cast<double>(x(0, 0)));
       const auto given = static_cast<double>(f.convenience(x, nullptr)(0, 0));
