@@ -280,39 +280,32 @@ template <TensorLike X>
 auto relu(X&& x) {
   return maximum(std::forward<X>(x), ScalarOf<X>(0));
 }
+
+namespace detail {
+
+/// Returns function(x), or x itself if it holds integers. Eigen would compute them in double, which cannot hold all.
+template <class Function, class X>
+auto map_rounding(Function function, X&& x) {
+  if constexpr (std::is_integral_v<ScalarOf<X>>)
+    return cast<ScalarOf<X>>(std::forward<X>(x));
+  else
+    return map(function, std::forward<X>(x));
+}
+
+}  // namespace detail
+
 template <TensorLike X>
 auto floor(X&& x) {
-  return map(
-      [](const auto& a) {
-        if constexpr (std::is_integral_v<ScalarOf<X>>)
-          return a.template cast<ScalarOf<X>>();  // double does not hold every integer
-        else
-          return a.floor();
-      },
-      std::forward<X>(x));
+  return detail::map_rounding([](const auto& a) { return a.floor(); }, std::forward<X>(x));
 }
 template <TensorLike X>
 auto ceil(X&& x) {
-  return map(
-      [](const auto& a) {
-        if constexpr (std::is_integral_v<ScalarOf<X>>)
-          return a.template cast<ScalarOf<X>>();  // double does not hold every integer
-        else
-          return a.ceil();
-      },
-      std::forward<X>(x));
+  return detail::map_rounding([](const auto& a) { return a.ceil(); }, std::forward<X>(x));
 }
 /// The nearest integer; halves go to the even one, as in NumPy.
 template <TensorLike X>
 auto round(X&& x) {
-  return map(
-      [](const auto& a) {
-        if constexpr (std::is_integral_v<ScalarOf<X>>)
-          return a.template cast<ScalarOf<X>>();  // double does not hold every integer
-        else
-          return a.rint();
-      },
-      std::forward<X>(x));
+  return detail::map_rounding([](const auto& a) { return a.rint(); }, std::forward<X>(x));
 }
 /// -1, 0 or 1; NaN stays NaN, as in NumPy.
 template <TensorLike X>

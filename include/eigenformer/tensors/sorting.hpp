@@ -146,7 +146,7 @@ TopK<ScalarOf<X>> top_k(X&& x, Index k, Index dimension = -1) {
   return result;
 }
 
-/// Returns the running sums along a dimension: entry i is the sum of entries 0 to i. Their type is that of sum().
+/// Returns the running sums along a dimension, in the type of sum(). Entry i is the sum of entries 0 to i.
 template <TensorLike X>
 auto cumsum(X&& x, Index dimension = -1) {
   using Scalar = ScalarOf<X>;

@@ -12,7 +12,7 @@
 namespace eigenformer::inline EIGENFORMER_ABI {
 
 /// What a block mask covers. Queries and keys are counted within their sequence. Attention throws if the mask covers
-/// fewer queries or keys than the call has, or if its number of sequences or heads is neither 1 nor that of the call.
+/// fewer queries or keys than the call has. Its numbers of sequences and heads must be 1 or those of the call.
 struct BlockMaskOptions {
   Index queries = 0;    // of the longest sequence
   Index keys = 0;       // of the longest sequence
