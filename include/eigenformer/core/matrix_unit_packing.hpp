@@ -69,6 +69,10 @@ void pack_left(const Rows<Value>& from, Index count, Index width, Value* to) {
   for (Index begin = 0; begin < width; begin += depth<Value>)
     for (Index i = 0; i < block; ++i, to += depth<Value>) {
       const Index size = i < count ? std::min<Index>(depth<Value>, width - begin) : 0;
+      if (size == depth<Value> && from.col_stride == 1) {
+        std::memcpy(to, from.rows[i] + begin, sizeof(Value) * depth<Value>);  // of constant size, so without a call
+        continue;
+      }
       if (size > 0 && from.col_stride == 1)
         std::copy_n(from.rows[i] + begin, size, to);
       else

@@ -29,7 +29,7 @@ UnitResults attend_in_tiles(const Matrix<float>& scores, const Matrix<float>& va
   Index first = 0;
   for (const Index tile : tiles) {
     Matrix<float> weights = scores.middleRows(first, tile);
-    softmax.note(tile, weights.data(), values.cols(), results.means.data());
+    softmax.note(tile, weights.data(), values.cols(), results.means.data(), [] {});
     softmax.weigh(tile, weights.data());
     CHECK_FALSE((weights.cast<double>().array() > 1024 * (1 + unit_weight_error)).any());  // NaN is allowed
     results.means += values.middleRows(first, tile).transpose() * weights;
@@ -159,7 +159,7 @@ TEST_CASE("weights in pairs are the rounded weights, with the same sums", "[kern
     detail::UnitSoftmax plain, paired;
     for (detail::UnitSoftmax* softmax : {&plain, &paired}) {
       softmax->begin(detail::log2_e<float>);
-      softmax->note(keys, scores.data(), 0, nullptr);
+      softmax->note(keys, scores.data(), 0, nullptr, [] {});
     }
     Matrix<float> weights = scores;
     plain.weigh(keys, weights.data());

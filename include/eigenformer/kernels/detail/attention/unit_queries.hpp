@@ -50,9 +50,10 @@ class UnitQueries {
         groups_((tile.query_end - tile.query_begin + unit_group - 1) / unit_group),
         q_(groups_ * q_size()),
         results_(groups_ * result_size()),
-        k_(blocks_per_tile * steps() * step_size),
-        v_(result_blocks() * steps_per_tile * step_size),
-        weights_(2 * tile_keys * n) {
+        loaded_keys_(loaded_keys(call.layout)),
+        k_(loaded_keys_ / n * steps() * step_size),
+        v_(result_blocks() * loaded_steps() * step_size),
+        weights_(2 * run_weights) {
     const HeadRows<const Eigen::bfloat16> q = call.rows.q.of(tile.sequence);
     const Eigen::bfloat16* rows[n];
     for (Index b = 0; b < 2 * groups_; ++b) {
@@ -70,12 +71,13 @@ class UnitQueries {
     bool hides = false;
     ScoreTile tile = tile_;
     for (tile.key_begin = 0; tile.key_begin < tile.keys; tile.key_begin = tile.key_end) {
-      tile.key_end = std::min<Index>(tile.keys, tile.key_begin + tile_keys);
+      tile.key_end = std::min<Index>(tile.keys, tile.key_begin + loaded_keys_);
       const Visible seen = call_.score.visible(tile);
       hides = hides || seen != Visible::all;
       if (seen == Visible::none) continue;
       load(tile);
-      for (Index group = 0; group < groups_; ++group) attend(group, tile, seen);
+      for (Index group = 0; group < groups_; ++group)
+        for (Index key = tile.key_begin; key < tile.key_end; key += run_keys) attend(group, tile, key, seen);
     }
     return hides;
   }
@@ -108,10 +110,23 @@ class UnitQueries {
  private:
   static constexpr Index n = matrix_unit::block, depth = matrix_unit::depth<Eigen::bfloat16>,
                          step_size = matrix_unit::step_size<Eigen::bfloat16>;
-  static constexpr Index tile_keys = 128, steps_per_tile = tile_keys / depth, blocks_per_tile = tile_keys / n;
+  static constexpr Index run_keys = 256, steps_per_run = run_keys / depth;
+  static constexpr Index part_steps = ScoreTraits<S>::changes_values ? 4 : 1;
+  static constexpr Index part_scores = part_steps * depth * n;  // of a block
+  static constexpr Index run_weights = run_keys * n;            // of a block
+  static constexpr Index max_loaded_keys = 512;
+  /// Returns how many keys are loaded at once: as many as fit, a multiple of run_keys.
+  static Index loaded_keys(const AttentionLayout& layout) {
+    const Index width = std::max(matrix_unit::steps_for<Eigen::bfloat16>(layout.key_width),
+                                 matrix_unit::steps_for<Eigen::bfloat16>(layout.value_width)) *
+                        depth;
+    return std::clamp<Index>(TileMemory<Eigen::bfloat16>::capacity / width / run_keys * run_keys, run_keys,
+                             max_loaded_keys);
+  }
 
   Index d() const { return call_.layout.key_width; }
   Index e() const { return call_.layout.value_width; }
+  Index loaded_steps() const { return loaded_keys_ / depth; }
   Index steps() const { return matrix_unit::steps_for<Eigen::bfloat16>(d()); }
   Index result_blocks() const { return matrix_unit::blocks_for(e()); }
   Index q_size() const { return 2 * steps() * step_size; }
@@ -126,7 +141,7 @@ class UnitQueries {
   void load(const ScoreTile& tile) {
     const Index head = call_.layout.key_head(tile.head), keys = tile.key_end - tile.key_begin;
     const HeadRows<const Eigen::bfloat16> k = call_.rows.k.of(tile.sequence), v = call_.rows.v.of(tile.sequence);
-    const Eigen::bfloat16 *k_rows[tile_keys], *v_rows[tile_keys];
+    const Eigen::bfloat16 *k_rows[max_loaded_keys], *v_rows[max_loaded_keys];
     KeyRowCursor cursor(call_.layout, tile.sequence, tile.key_begin);
     for (Index j = 0; j < keys; ++j, cursor.advance()) {
       k_rows[j] = k.row(head, cursor.row());
@@ -138,7 +153,7 @@ class UnitQueries {
                              k_.data() + j / n * steps() * step_size);
     for (Index j = 0; j < keys; j += depth)
       matrix_unit::pack_left_transposed({v_rows + j, v.col_stride}, std::min<Index>(depth, keys - j), e(),
-                                        v_.data() + j / depth * step_size, steps_per_tile * step_size);
+                                        v_.data() + j / depth * step_size, loaded_steps() * step_size);
   }
 
   /// Returns the part of `tile` with the queries of a group.
@@ -148,13 +163,30 @@ class UnitQueries {
     return tile;
   }
 
-  /// Processes a tile of keys for one group of queries. The result does not depend on the other groups. Skips steps of
-  /// keys that no query of the group sees.
-  void attend(Index group, const ScoreTile& keys, Visible seen) {
-    ScoreTile tile = of_group(group, keys);
+  /// Which steps of a run have hidden keys.
+  struct PartlyHidden {
+    bool steps[steps_per_run] = {};
+  };
+  /// Consecutive steps of keys, at most steps_per_run, and the group of queries that sees them.
+  struct Run {
+    Index group;
+    ScoreTile tile;  // with these keys, and the queries of the group
+    Index first;     // first step, in the loaded tile
+    PartlyHidden partly;
+
+    Index loaded_steps() const { return loaded_keys_ / depth; }
+    Index steps() const { return matrix_unit::steps_for<Eigen::bfloat16>(tile.key_end - tile.key_begin); }
+  };
+  /// Processes run_keys keys of the loaded tile, from number `key` on, for one group of queries. The result does not
+  /// depend on the other groups. Skips steps of keys that no query of the group sees.
+  void attend(Index group, const ScoreTile& loaded, Index key, Visible seen) {
+    ScoreTile tile = of_group(group, loaded);
+    tile.key_begin = key;
+    tile.key_end = std::min<Index>(loaded.key_end, key + run_keys);
     if (seen != Visible::all) seen = call_.score.visible(tile);
     if (seen == Visible::none) return;
-    if (seen == Visible::all) return attend_run(group, tile, keys.key_begin, {});
+    const auto step_of = [&](Index of) { return (of - loaded.key_begin) / depth; };
+    if (seen == Visible::all) return attend_run({group, tile, step_of(key), {}});
     PartlyHidden partly;
     Index run = -1;  // first key of the run of visible steps; -1: there is none
     ScoreTile step = tile;
@@ -163,7 +195,7 @@ class UnitQueries {
       ScoreTile part = tile;
       part.key_begin = run;
       part.key_end = end;
-      attend_run(group, part, keys.key_begin, partly);
+      attend_run({group, part, step_of(run), partly});
       run = -1;
       partly = {};
     };
@@ -180,66 +212,86 @@ class UnitQueries {
     finish(tile.key_end);
   }
 
-  /// Which steps of a run have hidden keys.
-  struct PartlyHidden {
-    bool steps[steps_per_tile] = {};
-  };
-
-  /// Processes the keys of `tile` for the queries of a group. The keys begin at a step of the loaded tile, whose first
-  /// key is `first`.
-  void attend_run(Index group, const ScoreTile& tile, Index first, const PartlyHidden& partly) {
-    const Index keys = tile.key_end - tile.key_begin, offset = tile.key_begin - first;
-    const Index key_steps = matrix_unit::steps_for<Eigen::bfloat16>(keys), padded_keys = key_steps * depth;
-    const Index size = step_size;
-    matrix_unit::multiply<Unit>(padded_keys / n, 2,
-                                {.steps = steps(),
-                                 .a = {k_.data() + offset / n * steps() * size, depth, size, steps() * size},
-                                 .b = {q_.data() + group * q_size(), steps() * size},
-                                 .c = {scores_, n, n * n, tile_keys * n},
-                                 .accumulates = false});
-    for (Index b = 2 * group; b < 2 * group + 2; ++b)
-      if (queries(b) > 0) weigh(b, tile, partly, padded_keys);
-    matrix_unit::multiply<Unit>(result_blocks(), 2,
-                                {.steps = key_steps,
-                                 .a = {v_.data() + offset / depth * size, depth, size, steps_per_tile * size},
-                                 .b = {weights_.data(), tile_keys * n},
-                                 .c = {results(2 * group), n, n * n, result_blocks() * n * n},
-                                 .accumulates = true});
+  /// Processes a run. The softmax takes one part of it after another, while the scores are in the L1 cache.
+  void attend_run(const Run& run) {
+    const Index steps = run.steps();
+    Index added = 0;  // steps whose weighted values are part of the results
+    for (Index begin = 0; begin < steps; begin += part_steps) {
+      const Index end = std::min<Index>(steps, begin + part_steps);
+      score(run, begin, end);
+      for (Index b = 2 * run.group; b < 2 * run.group + 2; ++b)
+        if (queries(b) > 0)
+          prepare(b, run, begin, end, [&] {
+            add_results(run, added, begin);
+            added = begin;
+          });
+      for (Index b = 2 * run.group; b < 2 * run.group + 2; ++b)
+        if (queries(b) > 0) weigh(b, run, begin, end);
+    }
+    add_results(run, added, steps);
   }
 
-  /// Turns the scores of a block of queries into weights. Keys from the end of `tile` to padded_keys get weight 0.
-  void weigh(Index b, ScoreTile tile, const PartlyHidden& partly, Index padded_keys) {
-    float* const scores = scores_ + b % 2 * tile_keys * n;
-    Eigen::bfloat16* const weights = weights_.data() + b % 2 * tile_keys * n;
-    const Index keys = tile.key_end - tile.key_begin;
-    tile.query_begin = begin(b);
-    tile.query_end = begin(b + 1);
+  // The following functions process steps `begin` to `end` - 1 of a run.
+
+  /// Computes S^T = K Q^T.
+  void score(const Run& run, Index begin, Index end) {
+    const Index size = steps() * step_size;
+    matrix_unit::multiply<Unit>((end - begin) * (depth / n), 2,
+                                {.steps = steps(),
+                                 .a = {k_.data() + (run.first + begin) * (depth / n) * size, depth, step_size, size},
+                                 .b = {q_.data() + run.group * q_size(), size},
+                                 .c = {scores_, n, n * n, part_scores},
+                                 .accumulates = false});
+  }
+  /// Computes O^T += V^T P^T.
+  void add_results(const Run& run, Index begin, Index end) {
+    if (begin == end) return;
+    matrix_unit::multiply<Unit>(
+        result_blocks(), 2,
+        {.steps = end - begin,
+         .a = {v_.data() + (run.first + begin) * step_size, depth, step_size, loaded_steps() * step_size},
+         .b = {weights_.data() + begin * step_size, run_weights},
+         .c = {results(2 * run.group), n, n * n, result_blocks() * n * n},
+         .accumulates = true});
+  }
+
+  float* scores(Index b) { return scores_ + b % 2 * part_scores; }
+  /// Returns the tile of block b with the steps' keys.
+  ScoreTile part(Index b, const Run& run, Index begin, Index end) const {
+    ScoreTile tile = run.tile;
+    tile.query_begin = this->begin(b);
+    tile.query_end = this->begin(b + 1);
+    tile.key_begin += begin * depth;
+    tile.key_end = std::min<Index>(tile.key_end, run.tile.key_begin + end * depth);
+    return tile;
+  }
+
+  /// Applies the score, and updates the softmax of block b. Calls before_rescaling() before it rescales results.
+  template <class Callback>
+  void prepare(Index b, const Run& run, Index begin, Index end, Callback&& before_rescaling) {
+    float* const scores = this->scores(b);
+    const ScoreTile tile = part(b, run, begin, end);
+    const Index keys = tile.key_end - tile.key_begin, padded_keys = (end - begin) * depth;
     if (scales_) {
       const auto scale = static_cast<float>(call_.layout.scale);
       for (Index i = 0; i < keys * n; ++i) scores[i] *= scale;
     }
-    if constexpr (ScoreTraits<S>::changes_values) {
-      apply(tile, scores);
-    } else {
-      ScoreTile part = tile;
-      for (Index step = 0; step * depth < keys; ++step) {
-        if (!partly.steps[step]) continue;
-        part.key_begin = tile.key_begin + step * depth;
-        part.key_end = std::min<Index>(tile.key_end, part.key_begin + depth);
-        apply(part, scores + step * depth * n);
-      }
-    }
+    if (ScoreTraits<S>::changes_values || run.partly.steps[begin])
+      call_.score.apply(tile, ScoreBlock<float>(scores, queries(b), keys, Eigen::OuterStride<>(n)));
     std::fill(scores + keys * n, scores + padded_keys * n, hidden_score<float>);
-    softmax_[b].note(padded_keys, scores, e(), results(b));
-    if (!call_.dropout.active()) return softmax_[b].weigh_pairs(padded_keys, scores, weights);
-    softmax_[b].weigh(padded_keys, scores);
-    call_.dropout.apply(tile, scores, 1, n);  // after the softmax, because its sum includes the dropped weights
-    for (Index j = 0; j < padded_keys; j += 2)
-      matrix_unit::store_pairs(scores + j * n, scores + (j + 1) * n, weights + j * n);
+    softmax_[b].note(padded_keys, scores, e(), results(b), before_rescaling);
   }
-  void apply(const ScoreTile& tile, float* scores) const {
-    call_.score.apply(tile, ScoreBlock<float>(scores, tile.query_end - tile.query_begin, tile.key_end - tile.key_begin,
-                                              Eigen::OuterStride<>(n)));
+
+  /// Turns the scores of block b into weights.
+  void weigh(Index b, const Run& run, Index begin, Index end) {
+    float* const scores = this->scores(b);
+    Eigen::bfloat16* const weights = weights_.data() + b % 2 * run_weights + begin * step_size;
+    const Index keys = (end - begin) * depth;
+    if (!call_.dropout.active()) return softmax_[b].weigh_pairs(keys, scores, weights);
+    softmax_[b].weigh(keys, scores);
+    // After the softmax, because its sum includes the dropped weights.
+    call_.dropout.apply(part(b, run, begin, end), scores, 1, n);
+    for (Index j = 0; j < keys; j += 2) matrix_unit::store_pairs(scores + j * n, scores + (j + 1) * n, weights + j * n);
   }
 
   /// Writes the log-sum-exp of query i of block b. Multiplies the factor of its results by the share that the head's
@@ -259,12 +311,13 @@ class UnitQueries {
   const ScoreTile tile_;
   const bool scales_;  // whether scores are scaled before the softmax, not in it: if S changes values, or scale <= 0
   const Index groups_;
-  const TileMemory<Eigen::bfloat16> q_;                           // [blocks] packed columns
-  const TileMemory<float> results_;                               // [blocks] of [e x n]
-  const TileMemory<Eigen::bfloat16> k_, v_;                       // the tile of keys, packed
-  const TileMemory<Eigen::bfloat16, 4 * tile_keys * n> weights_;  // [2] of [pairs of keys x n x 2]
+  const TileMemory<Eigen::bfloat16> q_;                         // [blocks] packed columns
+  const TileMemory<float> results_;                             // [blocks] of [e x n]
+  const Index loaded_keys_;                                     // of a loaded tile
+  const TileMemory<Eigen::bfloat16> k_, v_;                     // the loaded tile of keys, packed
+  const TileMemory<Eigen::bfloat16, 4 * run_weights> weights_;  // [2 blocks] of [pairs of keys x n x 2]
   UnitSoftmax softmax_[2 * max_unit_groups];
-  alignas(64) float scores_[2 * tile_keys * n];  // [2] of [keys x n]
+  alignas(64) float scores_[2 * part_scores];  // [2 blocks] of [keys x n]
 };
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI::detail

@@ -24,8 +24,10 @@ class UnitSoftmax {
     std::fill_n(sum_, n, 0.0F);
   }
 
-  /// Updates the references for the scores [keys x 16] of the next keys. If they change, rescales results [width x 16].
-  void note(Index keys, const float* scores, Index width, float* results) {
+  /// Updates the references for the scores [keys x 16] of the next keys. If they change, calls before_rescaling() and
+  /// rescales results [width x 16].
+  template <class Callback>
+  void note(Index keys, const float* scores, Index width, float* results, Callback&& before_rescaling) {
     const P factor = simd::broadcast(factor_);
     for (Index i = 0; i < n; i += lanes) {
       P first = simd::broadcast(hidden_score<float>), second = first;
@@ -37,6 +39,7 @@ class UnitSoftmax {
       const P largest = simd::maximum(first, second), exponent = simd::multiply(largest, factor);
       const P before = simd::load(exponent_ + i), limit = simd::add(before, simd::broadcast(headroom));
       if (!simd::any_less<float>(limit, exponent)) continue;
+      before_rescaling();
       const P now = simd::select_less(limit, exponent, exponent, before);
       const P rescale = simd::exp2<float>(simd::subtract(before, now));
       simd::store(exponent_ + i, now);
@@ -128,10 +131,14 @@ class UnitSoftmax {
       }
       simd::exp2_for_16_bits(weights);
       EIGENFORMER_UNROLL
-      for (int c = 0; c < count; ++c) {
-        total = simd::add(total, weights[c]);
-        body(j + c, i, weights[c]);
+      for (int c = 0; c < count; ++c) body(j + c, i, weights[c]);
+      // Summed in pairs first, because each addition to the total waits for the one before.
+      EIGENFORMER_UNROLL
+      for (int half = count / 2; half > 0; half /= 2) {
+        EIGENFORMER_UNROLL
+        for (int c = 0; c < half; ++c) weights[c] = simd::add(weights[c], weights[c + half]);
       }
+      total = simd::add(total, weights[0]);
     };
     Index j = 0;
     for (; j + together <= keys; j += together) weigh(std::integral_constant<int, together>(), j);
