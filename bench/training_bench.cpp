@@ -94,6 +94,7 @@ void training_step(benchmark::State& state) {
 BENCHMARK(training_step)
     ->ArgNames({"width", "threads", "precision"})  // precision: an ef::Precision
     ->ArgsProduct({{128, 256, 512}, {1, 2}, {0, 1}})
+    ->MinTime(2)
     ->UseManualTime()
     ->Unit(benchmark::kMillisecond);
 

@@ -42,7 +42,9 @@ inline constexpr double window_seconds = 2e-3;
 ///   share      reached / possible
 template <class Work, class Measure>
 Rates run_in_windows(benchmark::State& state, double amount, Work&& work, Measure&& measure) {
-  work();  // warm-up: allocates buffers and touches pages
+  // Warm-up. The first call allocates memory. The second may still merge it (see Workspace), which touches new pages.
+  work();
+  work();
   std::vector<double> reached, possible, shares;
   double before = measure(), seconds = 0;
   Index calls = 0;

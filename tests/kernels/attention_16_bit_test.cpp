@@ -23,6 +23,14 @@ AttentionCase<To> converted(const AttentionCase<From>& c) {
   return to;
 }
 
+/// Returns the case with keys that grow, so that the largest score rises over the keys.
+template <class Stored>
+AttentionCase<Stored> rising(AttentionCase<Stored> c) {
+  for (Index j = 0; j < c.k.rows(); ++j)
+    c.k.row(j) = (c.k.row(j).template cast<double>() * (6.0 * double(j) / double(c.k.rows()))).template cast<Stored>();
+  return c;
+}
+
 /// Compares attention under every score with its definition, and gradients with those in double.
 template <class Stored>
 void check_every_score(const AttentionCase<Stored>& c, ef::Rng& rng, bool backward) {
@@ -79,6 +87,19 @@ TEMPLATE_TEST_CASE("16-bit attention of every size from 1 to 70, under every sco
   }
 }
 
+TEMPLATE_TEST_CASE("16-bit attention of many keys, under every score", "[kernels]", Eigen::half, Eigen::bfloat16) {
+  const std::uint64_t seed = 12;
+  CAPTURE(seed);
+  ef::Rng rng(seed);
+  const Index widths[][2] = {{64, 64}, {40, 160}, {160, 33}};
+  std::size_t i = 0;
+  for (const Index keys : {255, 256, 257, 513, 1100}) {
+    const auto& [d, e] = widths[i++ % std::size(widths)];
+    CAPTURE(keys, d, e);
+    check_every_score(rising(AttentionCase<TestType>({1, 1, d, e, {70}, {keys}}, rng)), rng, false);
+  }
+}
+
 TEMPLATE_TEST_CASE("16-bit gradients of several tiles of queries and keys agree with double", "[kernels]", Eigen::half,
                    Eigen::bfloat16) {
   const std::uint64_t seed = 11;
@@ -100,8 +121,8 @@ TEMPLATE_TEST_CASE("a sequence's 16-bit result is the same to the last bit alone
                    "[kernels][threads]", Eigen::half, Eigen::bfloat16) {
   ef::Rng rng(3);
   ef::ThreadPool pool(3);
-  const AttentionCase<TestType> batch({4, 2, 5, 3, {3, 0, 70, 1, 9, 64, 97, 600}, {4, 2, 65, 131, 64, 64, 200, 140}},
-                                      rng);
+  const AttentionCase<TestType> batch(
+      {4, 2, 5, 3, {3, 0, 70, 1, 9, 64, 97, 600, 40}, {4, 2, 65, 131, 64, 64, 200, 140, 600}}, rng);
   const ef::RowOffsets& queries = batch.options.query_rows;
   for (const TestedScore<TestType>& score :
        {TestedScore<TestType>(ef::Unmasked{}), TestedScore<TestType>(ef::Causal{}),
@@ -223,7 +244,7 @@ TEST_CASE("a 16-bit score that overflows spoils no gradient of what is hidden fr
 TEMPLATE_TEST_CASE("16-bit attention with dropout and with sinks agrees with its definition", "[kernels]", Eigen::half,
                    Eigen::bfloat16) {
   ef::Rng rng(7);
-  for (const Index n : {1, 5, 33, 70}) {
+  for (const Index n : {1, 5, 33, 70, 300}) {
     CAPTURE(n);
     AttentionCase<TestType> c({4, 2, 9, 7, {n, 3}, {n + 9, 20}}, rng);
     c.options.dropout = 0.3;
@@ -271,9 +292,10 @@ TEST_CASE("attention on the portable matrix unit agrees with its definition", "[
   CAPTURE(seed);
   ef::Rng rng(seed);
   using Stored = Eigen::bfloat16;
-  for (const Index n : {1, 9, 33, 70, 150}) {
-    const AttentionCase<Stored> c({1, 1, 1 + 7 * n % 50, 1 + 11 * n % 50, {n}, {n + 3}}, rng);
-    CAPTURE(n, c.q.cols(), c.v.cols());
+  const Index lengths[][2] = {{1, 4}, {9, 12}, {33, 36}, {70, 73}, {150, 153}, {40, 530}};
+  for (const auto& [n, keys] : lengths) {
+    const auto c = rising(AttentionCase<Stored>({1, 1, 1 + 7 * n % 50, 1 + 11 * n % 50, {n}, {keys}}, rng));
+    CAPTURE(n, keys, c.q.cols(), c.v.cols());
     const auto check = [&](const auto& score, const NaiveScore& naive) {
       const NaiveAttention expected = c.naive(naive);
       Matrix<Stored> out = not_written<Stored>(n, c.v.cols());

@@ -144,7 +144,7 @@ void repair(const AttentionCall<Eigen::bfloat16, Eigen::bfloat16, S>& call, cons
 }
 
 /// Computes the queries of `tile` on a matrix unit. Marks queries whose result is not finite in `undefined`. Returns
-/// whether a hidden key may be the reason. Not inlined, so that its 290 KB of stack are free before repair() runs.
+/// whether a hidden key may be the reason. Not inlined, so that its 310 KB of stack are free before repair() runs.
 template <class Unit, Score S>
 EIGEN_DONT_INLINE bool attend_on_unit(const AttentionCall<Eigen::bfloat16, Eigen::bfloat16, S>& call,
                                       const ScoreTile& tile, bool* undefined) {

@@ -4,8 +4,8 @@
 // with float sums; the softmax between them works lane by lane. The operands are packed:
 //
 // - B of the first product: the queries, once per task
-// - A of the first product: rows of keys, once per tile of keys
-// - A of the second product: columns of values, once per tile of keys
+// - A of the first product: rows of keys, once per loaded tile of keys
+// - A of the second product: columns of values, once per loaded tile of keys
 // - B of the second product: the weights, rounded to bfloat16, in pairs of keys
 #pragma once
 
@@ -69,12 +69,14 @@ class UnitQueries {
   bool attend() {
     const typename Unit::Session session;
     bool hides = false;
-    ScoreTile tile = tile_;
-    for (tile.key_begin = 0; tile.key_begin < tile.keys; tile.key_begin = tile.key_end) {
-      tile.key_end = std::min<Index>(tile.keys, tile.key_begin + loaded_keys_);
+    for (Index begin = 0; begin < tile_.keys; begin += loaded_keys_) {
+      ScoreTile tile = tile_;
+      tile.key_begin = begin;
+      tile.key_end = std::min<Index>(tile.keys, begin + loaded_keys_);
       const Visible seen = call_.score.visible(tile);
       hides = hides || seen != Visible::all;
       if (seen == Visible::none) continue;
+      if (seen == Visible::some) tile.key_end = seen_end(tile);
       load(tile);
       for (Index group = 0; group < groups_; ++group)
         for (Index key = tile.key_begin; key < tile.key_end; key += run_keys) attend(group, tile, key, seen);
@@ -115,7 +117,8 @@ class UnitQueries {
   static constexpr Index part_scores = part_steps * depth * n;  // of a block
   static constexpr Index run_weights = run_keys * n;            // of a block
   static constexpr Index max_loaded_keys = 512;
-  /// Returns how many keys are loaded at once: as many as fit, a multiple of run_keys.
+  /// Returns how many keys are packed at once: the largest multiple of run_keys whose keys and values fit on the stack,
+  /// from run_keys to max_loaded_keys.
   static Index loaded_keys(const AttentionLayout& layout) {
     const Index width = std::max(matrix_unit::steps_for<Eigen::bfloat16>(layout.key_width),
                                  matrix_unit::steps_for<Eigen::bfloat16>(layout.value_width)) *
@@ -156,6 +159,16 @@ class UnitQueries {
                                         v_.data() + j / depth * step_size, loaded_steps() * step_size);
   }
 
+  /// Returns the end of the last step of keys of `tile` that a query sees.
+  Index seen_end(const ScoreTile& tile) const {
+    ScoreTile step = tile;
+    for (; step.key_end > tile.key_begin; step.key_end = step.key_begin) {
+      step.key_begin = tile.key_begin + (step.key_end - 1 - tile.key_begin) / depth * depth;
+      if (call_.score.visible(step) != Visible::none) break;
+    }
+    return step.key_end;
+  }
+
   /// Returns the part of `tile` with the queries of a group.
   ScoreTile of_group(Index group, ScoreTile tile) const {
     tile.query_begin = begin(2 * group);
@@ -171,14 +184,14 @@ class UnitQueries {
   struct Run {
     Index group;
     ScoreTile tile;  // with these keys, and the queries of the group
-    Index first;     // first step, in the loaded tile
+    Index first;     // its first step, counted from the beginning of the loaded tile
     PartlyHidden partly;
 
-    Index loaded_steps() const { return loaded_keys_ / depth; }
     Index steps() const { return matrix_unit::steps_for<Eigen::bfloat16>(tile.key_end - tile.key_begin); }
   };
-  /// Processes run_keys keys of the loaded tile, from number `key` on, for one group of queries. The result does not
-  /// depend on the other groups. Skips steps of keys that no query of the group sees.
+
+  /// Processes up to run_keys keys of the loaded tile, from key `key` of the sequence on, for one group of queries.
+  /// Skips steps that no query of the group sees. The result does not depend on other groups.
   void attend(Index group, const ScoreTile& loaded, Index key, Visible seen) {
     ScoreTile tile = of_group(group, loaded);
     tile.key_begin = key;
@@ -212,13 +225,14 @@ class UnitQueries {
     finish(tile.key_end);
   }
 
-  /// Processes a run. The softmax takes one part of it after another, while the scores are in the L1 cache.
+  /// Processes a run, part_steps steps at a time. Their scores are then still in the L1 cache when the softmax reads
+  /// them.
   void attend_run(const Run& run) {
     const Index steps = run.steps();
-    Index added = 0;  // steps whose weighted values are part of the results
+    Index added = 0;  // steps whose weighted values have been added to the results
     for (Index begin = 0; begin < steps; begin += part_steps) {
       const Index end = std::min<Index>(steps, begin + part_steps);
-      score(run, begin, end);
+      compute_scores(run, begin, end);
       for (Index b = 2 * run.group; b < 2 * run.group + 2; ++b)
         if (queries(b) > 0)
           prepare(b, run, begin, end, [&] {
@@ -234,7 +248,7 @@ class UnitQueries {
   // The following functions process steps `begin` to `end` - 1 of a run.
 
   /// Computes S^T = K Q^T.
-  void score(const Run& run, Index begin, Index end) {
+  void compute_scores(const Run& run, Index begin, Index end) {
     const Index size = steps() * step_size;
     matrix_unit::multiply<Unit>((end - begin) * (depth / n), 2,
                                 {.steps = steps(),
@@ -256,7 +270,7 @@ class UnitQueries {
   }
 
   float* scores(Index b) { return scores_ + b % 2 * part_scores; }
-  /// Returns the tile of block b with the steps' keys.
+  /// Returns the tile of block b's queries and the keys of these steps.
   ScoreTile part(Index b, const Run& run, Index begin, Index end) const {
     ScoreTile tile = run.tile;
     tile.query_begin = this->begin(b);
@@ -266,7 +280,8 @@ class UnitQueries {
     return tile;
   }
 
-  /// Applies the score, and updates the softmax of block b. Calls before_rescaling() before it rescales results.
+  /// Scales the scores of block b if scales_, applies the mask or bias, and hides padding keys. Then updates the
+  /// references of the softmax. Calls before_rescaling() before results are rescaled.
   template <class Callback>
   void prepare(Index b, const Run& run, Index begin, Index end, Callback&& before_rescaling) {
     float* const scores = this->scores(b);
@@ -276,20 +291,21 @@ class UnitQueries {
       const auto scale = static_cast<float>(call_.layout.scale);
       for (Index i = 0; i < keys * n; ++i) scores[i] *= scale;
     }
+    static_assert(ScoreTraits<S>::changes_values || part_steps == 1);
     if (ScoreTraits<S>::changes_values || run.partly.steps[begin])
       call_.score.apply(tile, ScoreBlock<float>(scores, queries(b), keys, Eigen::OuterStride<>(n)));
     std::fill(scores + keys * n, scores + padded_keys * n, hidden_score<float>);
     softmax_[b].note(padded_keys, scores, e(), results(b), before_rescaling);
   }
 
-  /// Turns the scores of block b into weights.
+  /// Turns the scores of block b into weights, and adds them to its sums.
   void weigh(Index b, const Run& run, Index begin, Index end) {
     float* const scores = this->scores(b);
     Eigen::bfloat16* const weights = weights_.data() + b % 2 * run_weights + begin * step_size;
     const Index keys = (end - begin) * depth;
     if (!call_.dropout.active()) return softmax_[b].weigh_pairs(keys, scores, weights);
     softmax_[b].weigh(keys, scores);
-    // After the softmax, because its sum includes the dropped weights.
+    // Dropout comes after the softmax, because the sums include the dropped weights.
     call_.dropout.apply(part(b, run, begin, end), scores, 1, n);
     for (Index j = 0; j < keys; j += 2) matrix_unit::store_pairs(scores + j * n, scores + (j + 1) * n, weights + j * n);
   }

@@ -10,7 +10,7 @@
 namespace eigenformer::inline EIGENFORMER_ABI::detail {
 
 /// The softmax of a block of 16 queries over the keys so far. A weight is 2^(factor * (score - reference)). Each query
-/// has a reference: the largest score of an earlier tile, not necessarily the largest so far. It changes only when a
+/// has a reference: the largest score in one of the calls of note(), not necessarily the largest so far. It changes only when a
 /// weight would exceed 2^headroom, so results are rarely rescaled. The range of float and bfloat16 allows such weights.
 class UnitSoftmax {
  public:
@@ -24,8 +24,8 @@ class UnitSoftmax {
     std::fill_n(sum_, n, 0.0F);
   }
 
-  /// Updates the references for the scores [keys x 16] of the next keys. If they change, calls before_rescaling() and
-  /// rescales results [width x 16].
+  /// Updates the references for the scores [keys x 16] of the next keys. Calls before_rescaling() before it rescales
+  /// results [width x 16]: once for each packet whose references change.
   template <class Callback>
   void note(Index keys, const float* scores, Index width, float* results, Callback&& before_rescaling) {
     const P factor = simd::broadcast(factor_);
@@ -132,7 +132,8 @@ class UnitSoftmax {
       simd::exp2_for_16_bits(weights);
       EIGENFORMER_UNROLL
       for (int c = 0; c < count; ++c) body(j + c, i, weights[c]);
-      // Summed in pairs first, because each addition to the total waits for the one before.
+      // Adds the weights in pairs first, because each addition to `total` waits for the previous one.
+      static_assert((count & (count - 1)) == 0);
       EIGENFORMER_UNROLL
       for (int half = count / 2; half > 0; half /= 2) {
         EIGENFORMER_UNROLL
