@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Compares this library with PyTorch, ONNX Runtime and CTranslate2: attention and training in float and bfloat16, and
-decoding in float32 and int8. Times the libraries in turn and prints how many times as fast this library is. All use one
-thread, but two in training.
+"""Compares this library with PyTorch, ONNX Runtime and CTranslate2: attention, linear layers and training in float and
+bfloat16, and decoding in float32 and int8. Times the libraries in turn and prints how many times as fast this library
+is. All use one thread, but two in training.
 
     pip install torch onnxruntime onnx ctranslate2 numpy
     cmake --build build/release --target bench/all
@@ -82,6 +82,14 @@ def bfloat16_attention(programs):
                     "PyTorch": partial(peers.pytorch_attention, n, d, causal, "bfloat16")})
 
 
+def linear(programs):
+    for precision, own in (("float32", "dense"), ("bfloat16", "dense_reduced<ef::WeightType::bfloat16>")):
+        for rows in (64, 256, 1024, 4096):
+            name = f"{precision} linear layer 512 x 512, {rows} rows"
+            yield Measurement(name, ("matmul_bench", f"{own}/m:{rows}/k:512/n:512"), {
+                "PyTorch": partial(peers.pytorch_linear, rows, 512, precision)})
+
+
 def training(programs):
     for number, precision in ((0, "float32"), (1, "bfloat16")):
         for width in (128, 256, 512):
@@ -128,7 +136,7 @@ def decoding(programs):
                     yield Measurement(name, ("translation_bench", own), {"CTranslate2": make})
 
 
-WORKS = {"attention": attention, "bfloat16": bfloat16_attention, "training": training, "decoding": decoding}
+WORKS = {"attention": attention, "bfloat16": bfloat16_attention, "linear": linear, "training": training, "decoding": decoding}
 
 
 def compare(programs, work, rounds):

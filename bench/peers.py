@@ -23,6 +23,21 @@ def pytorch_attention(n, d, causal, dtype):
     return call
 
 
+def pytorch_linear(rows, width, dtype):
+    """Returns a call of PyTorch's linear layer with a [width x width] weight, without a bias. dtype: as above."""
+    import torch
+
+    torch.set_num_threads(1)
+    layer = torch.nn.Linear(width, width, bias=False).to(getattr(torch, dtype))
+    x = torch.randn(rows, width).to(getattr(torch, dtype))
+
+    def call():
+        with torch.no_grad():
+            layer(x)
+
+    return call
+
+
 def onnx_runtime_attention(n, d, causal):
     import onnx
     import onnxruntime

@@ -357,3 +357,18 @@ TEMPLATE_TEST_CASE("the best matrix unit works on every thread", "[core][threads
   for (std::thread& thread : threads) thread.join();
   for (const auto& result : results) CHECK(result == expected);
 }
+
+TEMPLATE_TEST_CASE("the end of a session leaves an outer session as it was", "[core]", Eigen::bfloat16, std::int8_t) {
+  ef::Rng rng(12);
+  UnitCase<TestType> given(2, 2, 3);
+  given.fill([&] { return any_value<TestType>(rng); });
+  for_each_unit<TestType>([&](auto one) {
+    using Unit = decltype(one);
+    CAPTURE(typeid(one).name());
+    const auto sums = given.template with_product<Unit>(false, false, [&](const auto& operands) {
+      { const typename Unit::Session inner; }
+      unit::multiply<Unit>(given.row_blocks, given.column_blocks, operands);
+    });
+    CHECK(sums == given.template product<Unit>(false));
+  });
+}

@@ -70,7 +70,8 @@ void pack_left(const Rows<Value>& from, Index count, Index width, Value* to) {
     for (Index i = 0; i < block; ++i, to += depth<Value>) {
       const Index size = i < count ? std::min<Index>(depth<Value>, width - begin) : 0;
       if (size == depth<Value> && from.col_stride == 1) {
-        std::memcpy(to, from.rows[i] + begin, sizeof(Value) * depth<Value>);  // the size is constant, so the compiler inlines the copy
+        std::memcpy(to, from.rows[i] + begin,
+                    sizeof(Value) * depth<Value>);  // the size is constant, so the compiler inlines the copy
         continue;
       }
       if (size > 0 && from.col_stride == 1)

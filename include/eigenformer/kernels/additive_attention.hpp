@@ -13,8 +13,8 @@
 
 #include "eigenformer/core/workspace.hpp"
 #include "eigenformer/kernels/detail/attention/additive_units.hpp"
-#include "eigenformer/kernels/detail/attention/tile_memory.hpp"
 #include "eigenformer/kernels/detail/attention/tile_reader.hpp"
+#include "eigenformer/kernels/detail/tile_memory.hpp"
 #include "eigenformer/kernels/softmax.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {

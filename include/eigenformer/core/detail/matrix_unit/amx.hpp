@@ -22,21 +22,35 @@ struct AmxTiles {
     return permitted;
   }
 
-  /// Configures the calling thread's tiles while it is alive: 16 rows of 64 bytes each.
+  /// Configures the calling thread's tiles while it is alive: 16 rows of 64 bytes each. Then restores the configuration
+  /// before, of another session or another library. The contents of tiles are lost.
   class Session {
    public:
     Session() {
-      struct alignas(64) Configuration {
-        std::uint8_t palette = 1, start_row = 0, reserved[14] = {};
-        std::uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
-        std::uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
+      static constexpr Configuration sixteen_rows{
+          .palette = 1,
+          .row_bytes = {64, 64, 64, 64, 64, 64, 64, 64},
+          .rows = {16, 16, 16, 16, 16, 16, 16, 16},
       };
-      static const Configuration configuration;
-      _tile_loadconfig(&configuration);
+      _tile_storeconfig(&before_);
+      _tile_loadconfig(&sixteen_rows);
     }
-    ~Session() { _tile_release(); }
+    ~Session() {
+      if (before_.palette == 0)
+        _tile_release();
+      else
+        _tile_loadconfig(&before_);
+    }
     Session(const Session&) = delete;
     Session& operator=(const Session&) = delete;
+
+   private:
+    struct alignas(64) Configuration {
+      std::uint8_t palette = 0, start_row = 0, reserved[14] = {};  // palette 0: no configuration
+      std::uint16_t row_bytes[16] = {};
+      std::uint8_t rows[16] = {};
+    };
+    Configuration before_;
   };
 };
 

@@ -13,9 +13,9 @@
 #include "eigenformer/kernels/detail/attention/backward_call.hpp"
 #include "eigenformer/kernels/detail/attention/result_rows.hpp"
 #include "eigenformer/kernels/detail/attention/score_calls.hpp"
-#include "eigenformer/kernels/detail/attention/tile_memory.hpp"
 #include "eigenformer/kernels/detail/attention/tile_parts.hpp"
 #include "eigenformer/kernels/detail/rows/all_finite.hpp"
+#include "eigenformer/kernels/detail/tile_memory.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI::detail {
 

@@ -3,7 +3,7 @@
 #pragma once
 
 #include "eigenformer/kernels/detail/attention/score_packets.hpp"
-#include "eigenformer/kernels/detail/attention/tile_memory.hpp"
+#include "eigenformer/kernels/detail/tile_memory.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI::detail {
 

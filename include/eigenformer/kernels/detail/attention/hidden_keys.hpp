@@ -4,8 +4,8 @@
 #include "eigenformer/core/detail/compiled.hpp"
 #include "eigenformer/kernels/detail/attention/block_partition.hpp"
 #include "eigenformer/kernels/detail/attention/score_calls.hpp"
-#include "eigenformer/kernels/detail/attention/tile_memory.hpp"
 #include "eigenformer/kernels/detail/attention/tile_parts.hpp"
+#include "eigenformer/kernels/detail/tile_memory.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI::detail {
 

@@ -101,7 +101,12 @@ void multiply_packed_block(const PackedOperands& packed, const Product<float>& p
       const float* const start = product.start.data == nullptr ? nullptr : product.start.row(i + r) + j + c;
       float* const to = product.c.row(i + r) + j + c;
       const Index count = std::min<Index>(n, cols - c);
-      for (Index l = 0; l < count; ++l) to[l] = start == nullptr ? from[l] : start[l] + from[l];
+      Index l = 0;
+      for (; count == n && l < n; l += simd::lanes<float>) {
+        const auto sum = simd::load(from + l);
+        simd::store(to + l, start == nullptr ? sum : simd::add(simd::load(start + l), sum));
+      }
+      for (; l < count; ++l) to[l] = start == nullptr ? from[l] : start[l] + from[l];
     }
 }
 

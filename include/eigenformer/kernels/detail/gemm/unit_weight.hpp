@@ -11,6 +11,7 @@
 #include "eigenformer/core/matrix_unit_packing.hpp"
 #include "eigenformer/kernels/detail/gemm/unit_rows.hpp"
 #include "eigenformer/kernels/detail/gemm/widened_weight.hpp"
+#include "eigenformer/kernels/detail/tile_memory.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI::detail {
 
@@ -77,6 +78,7 @@ class UnitWeight {
   static constexpr Index n = matrix_unit::block, depth = matrix_unit::depth<T>, step_size = matrix_unit::step_size<T>;
   static constexpr Index task_rows = 4 * n, max_cols = 16 * n;  // max_cols: of a task that shares its rows with others
   static constexpr Index piece_steps = 32;                      // steps that are converted and multiplied at a time
+  static constexpr Index step_bytes = depth * static_cast<Index>(sizeof(T));  // of a row
 
   /// A block of the result: `rows` rows, and `cols` outputs from `first` on.
   struct Block {
@@ -94,7 +96,8 @@ class UnitWeight {
   using Sums = matrix_unit::SumOf<T>;
   /// A piece of the rows of a block, converted to T.
   struct ConvertedRows {
-    alignas(64) T values[task_rows * piece_steps * depth];
+    ConvertedRows() : values(task_rows * piece_steps * depth) {}
+    const TileMemory<T, task_rows * piece_steps * step_bytes> values;
     float scales[task_rows];
     Sums terms_memory[task_rows];
     const Sums* terms;  // see matrix_unit::row_terms
@@ -131,7 +134,7 @@ class UnitWeight {
   Index piece_size(Index step) const { return std::min<Index>(piece_steps, steps_ - step); }
   /// Returns a converted piece as the left operand of the unit.
   static matrix_unit::LeftBlocks<T> left_blocks(const ConvertedRows& rows, Index steps) {
-    return {rows.values, depth, step_size, steps * step_size};
+    return {rows.values.data(), depth, step_size, steps * step_size};
   }
 
   /// Converts one piece, which begins at `step`, of all rows of a block. Pads blocks of rows with zeros.
@@ -140,7 +143,7 @@ class UnitWeight {
     const Index steps = piece_size(step), input = step * depth, row_blocks = matrix_unit::blocks_for(block.rows);
     const Index inputs = std::min<Index>(inputs_ - input, steps * depth);
     for (Index i = 0; i < row_blocks * n; ++i) {
-      T* const to = rows.values + i / n * steps * step_size + i % n * depth;
+      T* const to = rows.values.data() + i / n * steps * step_size + i % n * depth;
       if (i < block.rows)
         convert_row(block.x.row(i) + input, inputs, rows.scales[i], to);
       else
@@ -175,21 +178,40 @@ class UnitWeight {
   /// Scales the sums of a block, and writes its results.
   void finish(const Sums* sums, const float* row_scales, const Block& block) const {
     const Index row_blocks = matrix_unit::blocks_for(block.rows);
-    for (Index j = 0; j < block.cols; j += n)
-      for (Index i = 0; i < block.rows; ++i) finish(sums + (j * row_blocks + i) * n, row_scales[i], block, i, j);
+    for (Index i = 0; i < block.rows;
+         ++i)  // row by row, because the results of many rows may share a set of the L1 cache
+      for (Index j = 0; j < block.cols; j += n) finish(sums + (j * row_blocks + i) * n, row_scales[i], block, i, j);
   }
   /// Writes up to 16 results of row i from column j of the block on.
   void finish(const Sums* sums, float row_scale, const Block& block, Index i, Index j) const {
     const float* const scales = scales_.data() + block.first + j;
     const Index count = std::min<Index>(n, block.cols - j);
-    float results[n];
     // The product of two scales may overflow or be subnormal although the result is neither. So sums are multiplied by
     // one scale after the other. A sum is an integer, so it is 0 or at least 1. A row scale below 1 is
     // multiplied first, a larger one last. Then an intermediate product overflows or vanishes only if the result does.
-    const float first = row_scale < 1 ? row_scale : 1, last = row_scale < 1 ? 1 : row_scale;
-    for (Index l = 0; l < n; ++l) results[l] = static_cast<float>(sums[l]) * first * scales[l] * last;
+    const auto first = simd::broadcast(row_scale < 1 ? row_scale : 1),
+               last = simd::broadcast(row_scale < 1 ? 1 : row_scale);
+    alignas(64) float results[n];
     float* const to = block.y.row(i) + j;
-    for (Index l = 0; l < count; ++l) to[l] = block.bias == nullptr ? results[l] : results[l] + block.bias[j + l];
+    float* const written = count == n ? to : results;
+    for (Index l = 0; l < n; l += simd::lanes<float>) {
+      const auto scaled = simd::multiply(simd::multiply(float_sums(sums + l), first), simd::load(scales + l));
+      simd::store(written + l, simd::multiply(scaled, last));
+    }
+    if (count < n) std::copy_n(results, count, to);
+    if (block.bias != nullptr)
+      for (Index l = 0; l < count; ++l) to[l] += block.bias[j + l];
+  }
+  /// Loads a packet of sums as floats.
+  static simd::Packet<float> float_sums(const float* sums) { return simd::load(sums); }
+  template <class P = simd::Packet<float>>  // a template, because a scalar has no integer_packet
+  static P float_sums(const std::int32_t* sums) {
+    if constexpr (std::is_same_v<P, float>) {
+      return static_cast<float>(*sums);
+    } else {
+      using Integers = typename Eigen::internal::unpacket_traits<P>::integer_packet;
+      return Eigen::internal::pcast<Integers, P>(Eigen::internal::ploadu<Integers>(sums));
+    }
   }
 
   Index inputs_ = 0;

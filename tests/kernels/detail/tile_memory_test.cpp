@@ -1,4 +1,4 @@
-#include "eigenformer/kernels/detail/attention/tile_memory.hpp"
+#include "eigenformer/kernels/detail/tile_memory.hpp"
 
 #include <cstdint>
 #include <type_traits>
