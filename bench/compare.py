@@ -83,6 +83,7 @@ def bfloat16_attention(programs):
 
 
 def linear(programs):
+    """PyTorch's bfloat16 layer takes and returns bfloat16 numbers. Ours takes and returns floats, and rounds them."""
     for precision, own in (("float32", "dense"), ("bfloat16", "dense_reduced<ef::WeightType::bfloat16>")):
         for rows in (64, 256, 1024, 4096):
             name = f"{precision} linear layer 512 x 512, {rows} rows"
@@ -136,7 +137,8 @@ def decoding(programs):
                     yield Measurement(name, ("translation_bench", own), {"CTranslate2": make})
 
 
-WORKS = {"attention": attention, "bfloat16": bfloat16_attention, "linear": linear, "training": training, "decoding": decoding}
+WORKS = {"attention": attention, "bfloat16": bfloat16_attention, "linear": linear, "training": training,
+         "decoding": decoding}
 
 
 def compare(programs, work, rounds):

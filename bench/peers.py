@@ -24,7 +24,8 @@ def pytorch_attention(n, d, causal, dtype):
 
 
 def pytorch_linear(rows, width, dtype):
-    """Returns a call of PyTorch's linear layer with a [width x width] weight, without a bias. dtype: as above."""
+    """Returns a call of PyTorch's linear layer with a [width x width] weight, without a bias. dtype: the name of the
+    type of x and the weight, such as bfloat16."""
     import torch
 
     torch.set_num_threads(1)

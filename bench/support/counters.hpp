@@ -42,7 +42,8 @@ inline constexpr double window_seconds = 2e-3;
 ///   share      reached / possible
 template <class Work, class Measure>
 Rates run_in_windows(benchmark::State& state, double amount, Work&& work, Measure&& measure) {
-  // Warm-up. The first call allocates memory. The second may still merge it (see Workspace), which touches new pages.
+  // Warm-up. The first call allocates memory in chunks. The second may merge the chunks into a new one (see Workspace),
+  // whose pages are untouched.
   work();
   work();
   std::vector<double> reached, possible, shares;

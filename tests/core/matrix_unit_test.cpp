@@ -358,7 +358,8 @@ TEMPLATE_TEST_CASE("the best matrix unit works on every thread", "[core][threads
   for (const auto& result : results) CHECK(result == expected);
 }
 
-TEMPLATE_TEST_CASE("the end of a session leaves an outer session as it was", "[core]", Eigen::bfloat16, std::int8_t) {
+TEMPLATE_TEST_CASE("a session that ends leaves the outer session's tiles configured", "[core]", Eigen::bfloat16,
+                   std::int8_t) {
   ef::Rng rng(12);
   UnitCase<TestType> given(2, 2, 3);
   given.fill([&] { return any_value<TestType>(rng); });

@@ -23,7 +23,7 @@ AttentionCase<To> converted(const AttentionCase<From>& c) {
   return to;
 }
 
-/// Returns the case with keys that grow, so that the largest score rises over the keys.
+/// Returns the case with later keys made larger, so that the largest score so far keeps rising.
 template <class Stored>
 AttentionCase<Stored> rising(AttentionCase<Stored> c) {
   for (Index j = 0; j < c.k.rows(); ++j)
@@ -293,7 +293,8 @@ TEST_CASE("attention on the portable matrix unit agrees with its definition", "[
   ef::Rng rng(seed);
   using Stored = Eigen::bfloat16;
   const Index lengths[][2] = {{1, 4}, {9, 12}, {33, 36}, {70, 73}, {150, 153}, {40, 530}};
-  for (const auto& [n, keys] : lengths) {
+  for (const auto& size : lengths) {
+    const Index n = size[0], keys = size[1];
     const auto c = rising(AttentionCase<Stored>({1, 1, 1 + 7 * n % 50, 1 + 11 * n % 50, {n}, {keys}}, rng));
     CAPTURE(n, keys, c.q.cols(), c.v.cols());
     const auto check = [&](const auto& score, const NaiveScore& naive) {
@@ -316,5 +317,7 @@ TEST_CASE("attention on the portable matrix unit agrees with its definition", "[
     };
     check(ef::Unmasked{}, naive_unmasked);
     check(ef::Causal{}, naive_causal);
+    const CappedScore capped{.causal = true};  // changes values
+    check(ef::detail::for_kernel<float, ef::detail::kind_of_forward<CappedScore>>(capped), capped.naive());
   }
 }

@@ -55,7 +55,8 @@ TEMPLATE_TEST_CASE("parts of 16-bit numbers are merged, with log-sum-exps in flo
     const double epsilon = static_cast<double>(std::numeric_limits<TestType>::epsilon());
     CHECK(max_error(merged.out.matrix().template cast<float>(), whole.out.matrix().template cast<float>()) <=
           8 * epsilon);
-    // On a matrix unit, weights have relative errors of up to 9e-5 (see exp2_for_16_bits), in `whole` and in the parts.
+    // With AVX-512, weights have relative errors of up to 9e-5 (see exp2_for_16_bits), both in `whole` and in the
+    // parts.
     const double weight_error = std::is_same_v<TestType, Eigen::bfloat16> ? 2 * 9e-5 : 0;
     CHECK(max_error(merged.log_sum_exp.matrix(), whole.log_sum_exp.matrix()) < tolerance<float>(16) + weight_error);
   }

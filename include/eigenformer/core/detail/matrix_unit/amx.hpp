@@ -22,8 +22,8 @@ struct AmxTiles {
     return permitted;
   }
 
-  /// Configures the calling thread's tiles while it is alive: 16 rows of 64 bytes each. Then restores the configuration
-  /// before, of another session or another library. The contents of tiles are lost.
+  /// Configures the calling thread's tiles as 16 rows of 64 bytes. The destructor restores the previous configuration,
+  /// for example an outer session's. It does not restore the contents of tiles.
   class Session {
    public:
     Session() {
@@ -32,10 +32,13 @@ struct AmxTiles {
           .row_bytes = {64, 64, 64, 64, 64, 64, 64, 64},
           .rows = {16, 16, 16, 16, 16, 16, 16, 16},
       };
+      forget_memory();
       _tile_storeconfig(&before_);
+      forget_memory();
       _tile_loadconfig(&sixteen_rows);
     }
     ~Session() {
+      forget_memory();
       if (before_.palette == 0)
         _tile_release();
       else
@@ -50,6 +53,10 @@ struct AmxTiles {
       std::uint16_t row_bytes[16] = {};
       std::uint8_t rows[16] = {};
     };
+    static_assert(sizeof(Configuration) == 64);
+    /// The intrinsics of GCC 12 tell the compiler that they access only 8 bytes.
+    void forget_memory() { asm volatile("" : : "r"(&before_) : "memory"); }
+
     Configuration before_;
   };
 };

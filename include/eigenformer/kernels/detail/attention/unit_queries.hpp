@@ -112,13 +112,20 @@ class UnitQueries {
  private:
   static constexpr Index n = matrix_unit::block, depth = matrix_unit::depth<Eigen::bfloat16>,
                          step_size = matrix_unit::step_size<Eigen::bfloat16>;
+  // Keys are processed in units of four sizes:
+  // - step: 32 keys
+  // - part: the steps that one pass of the softmax processes, so that their scores stay in the L1 cache. It is larger
+  // if
+  //   the score changes values, because each call of the score costs time.
+  // - run: consecutive visible steps, at most 256 keys. One product adds their values, unless results are rescaled.
+  // - loaded tile: the keys that are packed at once, at most 512
   static constexpr Index run_keys = 256, steps_per_run = run_keys / depth;
   static constexpr Index part_steps = ScoreTraits<S>::changes_values ? 4 : 1;
   static constexpr Index part_scores = part_steps * depth * n;  // of a block
   static constexpr Index run_weights = run_keys * n;            // of a block
   static constexpr Index max_loaded_keys = 512;
-  /// Returns how many keys are packed at once: the largest multiple of run_keys whose keys and values fit on the stack,
-  /// from run_keys to max_loaded_keys.
+  /// Returns how many keys are packed at once: as many as fit on the stack, in multiples of run_keys, but at least
+  /// run_keys (then perhaps on the heap) and at most max_loaded_keys.
   static Index loaded_keys(const AttentionLayout& layout) {
     const Index width = std::max(matrix_unit::steps_for<Eigen::bfloat16>(layout.key_width),
                                  matrix_unit::steps_for<Eigen::bfloat16>(layout.value_width)) *
@@ -159,7 +166,7 @@ class UnitQueries {
                                         v_.data() + j / depth * step_size, loaded_steps() * step_size);
   }
 
-  /// Returns the end of the last step of keys of `tile` that a query sees.
+  /// Returns where the last visible step of `tile` ends: no query sees a later key.
   Index seen_end(const ScoreTile& tile) const {
     ScoreTile step = tile;
     for (; step.key_end > tile.key_begin; step.key_end = step.key_begin) {
@@ -198,7 +205,7 @@ class UnitQueries {
     tile.key_end = std::min<Index>(loaded.key_end, key + run_keys);
     if (seen != Visible::all) seen = call_.score.visible(tile);
     if (seen == Visible::none) return;
-    const auto step_of = [&](Index of) { return (of - loaded.key_begin) / depth; };
+    const auto step_of = [&](Index first_key) { return (first_key - loaded.key_begin) / depth; };
     if (seen == Visible::all) return attend_run({group, tile, step_of(key), {}});
     PartlyHidden partly;
     Index run = -1;  // first key of the run of visible steps; -1: there is none
@@ -225,8 +232,7 @@ class UnitQueries {
     finish(tile.key_end);
   }
 
-  /// Processes a run, part_steps steps at a time. Their scores are then still in the L1 cache when the softmax reads
-  /// them.
+  /// Processes a run, part_steps steps at a time. So the scores are still in the L1 cache when the softmax reads them.
   void attend_run(const Run& run) {
     const Index steps = run.steps();
     Index added = 0;  // steps whose weighted values have been added to the results
@@ -329,7 +335,7 @@ class UnitQueries {
   const Index groups_;
   const TileMemory<Eigen::bfloat16> q_;                         // [blocks] packed columns
   const TileMemory<float> results_;                             // [blocks] of [e x n]
-  const Index loaded_keys_;                                     // of a loaded tile
+  const Index loaded_keys_;                                     // keys of a loaded tile; the last may have fewer
   const TileMemory<Eigen::bfloat16> k_, v_;                     // the loaded tile of keys, packed
   const TileMemory<Eigen::bfloat16, 4 * run_weights> weights_;  // [2 blocks] of [pairs of keys x n x 2]
   UnitSoftmax softmax_[2 * max_unit_groups];

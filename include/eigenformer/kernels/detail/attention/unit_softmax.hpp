@@ -10,7 +10,7 @@
 namespace eigenformer::inline EIGENFORMER_ABI::detail {
 
 /// The softmax of a block of 16 queries over the keys so far. A weight is 2^(factor * (score - reference)). Each query
-/// has a reference: the largest score in one of the calls of note(), not necessarily the largest so far. It changes
+/// has a reference: the largest score that some call of note() saw, not necessarily the largest so far. It changes
 /// only when a weight would exceed 2^headroom, so results are rarely rescaled. The range of float and bfloat16 allows
 /// such weights.
 class UnitSoftmax {

@@ -102,10 +102,11 @@ void multiply_packed_block(const PackedOperands& packed, const Product<float>& p
       float* const to = product.c.row(i + r) + j + c;
       const Index count = std::min<Index>(n, cols - c);
       Index l = 0;
-      for (; count == n && l < n; l += simd::lanes<float>) {
-        const auto sum = simd::load(from + l);
-        simd::store(to + l, start == nullptr ? sum : simd::add(simd::load(start + l), sum));
-      }
+      if (count == n)
+        for (; l < n; l += simd::lanes<float>) {
+          const auto sum = simd::load(from + l);
+          simd::store(to + l, start == nullptr ? sum : simd::add(simd::load(start + l), sum));
+        }
       for (; l < count; ++l) to[l] = start == nullptr ? from[l] : start[l] + from[l];
     }
 }

@@ -178,8 +178,8 @@ class UnitWeight {
   /// Scales the sums of a block, and writes its results.
   void finish(const Sums* sums, const float* row_scales, const Block& block) const {
     const Index row_blocks = matrix_unit::blocks_for(block.rows);
-    for (Index i = 0; i < block.rows;
-         ++i)  // row by row, because the results of many rows may share a set of the L1 cache
+    // Row by row: results of many rows may map to one set of the L1 cache and evict each other.
+    for (Index i = 0; i < block.rows; ++i)
       for (Index j = 0; j < block.cols; j += n) finish(sums + (j * row_blocks + i) * n, row_scales[i], block, i, j);
   }
   /// Writes up to 16 results of row i from column j of the block on.
