@@ -173,3 +173,26 @@ TEST_CASE("weights in pairs are the rounded weights, with the same sums", "[kern
     for (Index i = 0; i < unit_n; ++i) CHECK(plain.log_sum_exp(i) == paired.log_sum_exp(i));
   }
 }
+
+TEST_CASE("results are rescaled only after the callback, and only if a reference changes", "[kernels]") {
+  detail::UnitSoftmax softmax;
+  softmax.begin(1);
+  Matrix<float> results = Matrix<float>::Zero(3, unit_n);
+  int calls = 0;
+  const auto note = [&](float score, float result) {
+    const Matrix<float> scores = Matrix<float>::Constant(2, unit_n, score);
+    calls = 0;
+    softmax.note(2, scores.data(), results.rows(), results.data(), [&] {
+      if (calls++ == 0) CHECK((results.array() == result).all());
+    });
+  };
+  note(0, 0);
+  CHECK(calls > 0);
+  results.setConstant(7);
+  note(5, 7);  // such weights are not too large
+  CHECK(calls == 0);
+  CHECK((results.array() == 7).all());
+  note(20, 7);
+  CHECK(calls > 0);
+  CHECK((results.array() == 7 * 0x1p-20F).all());
+}
