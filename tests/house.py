@@ -15,6 +15,8 @@ MAX_LINES = 350
 MAX_PARAMETERS = 6
 # Intrinsics of x86, AMX and NEON, and the headers that may use them.
 INTRINSIC = re.compile(r"\b(_mm\d*_\w+|__m\d+\w*|_tile_\w+|v[a-z]\w*_(?:lane_|n_)?(?:[fsu]\d+|bf16))\b")
+# Calls of min and max that a user's macros of these names would change, as those of windows.h do.
+UNGUARDED = re.compile(r"(?<!\w)(min|max)\s*\(")
 MAY_USE_INTRINSICS = re.compile(r"core/(simd\.hpp|detail/|matrix_unit)")
 
 
@@ -179,6 +181,9 @@ def main():
         for number, line in enumerate(code.split("\n"), 1):
             if INTRINSIC.search(line) and not MAY_USE_INTRINSICS.match(path.as_posix()):
                 broken.append(f"{where}:{number}: {INTRINSIC.search(line).group()} belongs in core/simd.hpp")
+            if UNGUARDED.search(line):
+                name = UNGUARDED.search(line).group(1)
+                broken.append(f"{where}:{number}: {name}(..) without parentheses around its name")
         if not is_public:
             continue
         if re.search(r"EIGENFORMER_ABI::detail \{", text):

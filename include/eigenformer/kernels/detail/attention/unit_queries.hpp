@@ -127,8 +127,8 @@ class UnitQueries {
   /// Returns how many keys are packed at once: as many as fit on the stack, in multiples of run_keys, but at least
   /// run_keys (then perhaps on the heap) and at most max_loaded_keys.
   static Index loaded_keys(const AttentionLayout& layout) {
-    const Index width = std::max(matrix_unit::steps_for<Eigen::bfloat16>(layout.key_width),
-                                 matrix_unit::steps_for<Eigen::bfloat16>(layout.value_width)) *
+    const Index width = (std::max)(matrix_unit::steps_for<Eigen::bfloat16>(layout.key_width),
+                                   matrix_unit::steps_for<Eigen::bfloat16>(layout.value_width)) *
                         depth;
     return std::clamp<Index>(TileMemory<Eigen::bfloat16>::capacity / width / run_keys * run_keys, run_keys,
                              max_loaded_keys);
