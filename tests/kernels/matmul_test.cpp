@@ -211,3 +211,12 @@ TEST_CASE("matmul and linear name what does not fit, and write nothing", "[kerne
         "linear: d_bias is [7 x 256], expected [1 x 512]");
   CHECK((y.array() == 3).all());
 }
+
+TEST_CASE("the gradient of a bias is exact for many tokens, and zero for none", "[kernels]") {
+  const Index tokens = 1'000'000;
+  Matrix<float> d_bias = Matrix<float>::Constant(1, 2, 9);
+  ef::linear_backward_bias<float>(Matrix<float>::Constant(tokens, 2, 0.5F), d_bias);
+  CHECK((d_bias.array() == 500'000).all());
+  ef::linear_backward_bias<float>(Matrix<float>(0, 2), d_bias);
+  CHECK(d_bias.isZero(0));
+}

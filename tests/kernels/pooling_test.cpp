@@ -145,3 +145,11 @@ TEST_CASE("pooling that cannot be is refused before anything is written", "[kern
         "pooling: d_y is [2 x 2], expected [1 x 2]");
   CHECK(y.isZero(0));
 }
+
+TEST_CASE("the mean of many rows is as accurate as that of few", "[kernels]") {
+  const Index rows = 1'000'000;
+  const Matrix<float> y =
+      forward<float>(Pooling::mean, Matrix<float>::Constant(rows, 2, 0.1F), std::vector<RowRange>{{0, rows}});
+  CHECK(y(0, 0) == Approx(0.1).epsilon(256 * std::numeric_limits<float>::epsilon()));
+  CHECK(y(0, 1) == y(0, 0));
+}

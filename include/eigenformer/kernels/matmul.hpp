@@ -8,6 +8,7 @@
 
 #include "eigenformer/core/check.hpp"
 #include "eigenformer/kernels/detail/gemm/bfloat16_product.hpp"
+#include "eigenformer/kernels/detail/rows/row_blocks.hpp"
 #include "eigenformer/kernels/packed_weight.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
@@ -154,10 +155,9 @@ void linear_backward_weight(const ConstMatrixRef<Scalar>& x, const ConstMatrixRe
 template <class Scalar>
 void linear_backward_bias(const ConstMatrixRef<Scalar>& d_y, MatrixRef<Scalar> d_bias, Threads* threads = nullptr) {
   check_shape("linear", "d_bias", shape(d_bias), {1, d_y.cols()});
+  if (d_y.rows() == 0) return d_bias.setZero(), void();
   parallel_for(threads, d_y.cols(), 64, [&](Index begin, Index end) {
-    auto sum = d_bias.row(0).segment(begin, end - begin);
-    sum.setZero();
-    for (Index i = 0; i < d_y.rows(); ++i) sum += d_y.row(i).segment(begin, end - begin);
+    detail::sum_rows(d_y.data() + begin, d_y.outerStride(), d_y.rows(), end - begin, d_bias.data() + begin);
   });
 }
 

@@ -110,17 +110,16 @@ void pool_forward(Pooling pooling, const ConstMatrixRef<Scalar>& x, std::span<co
       std::fill_n(y_row, cols, Scalar(0));
       return;
     }
+    const Index count = range.end - range.begin;
+    if (pooling == Pooling::mean) {
+      detail::sum_rows(detail::row_begin(x, range.begin), x.outerStride(), count, cols, y_row);
+      for (Index j = 0; j < cols; ++j) y_row[j] /= static_cast<Scalar>(count);
+      return;
+    }
     std::copy_n(detail::row_begin(x, range.begin), cols, y_row);
     for (Index row = range.begin + 1; row < range.end; ++row) {
       const Scalar* x_row = detail::row_begin(x, row);
-      if (pooling == Pooling::maximum)
-        for (Index j = 0; j < cols; ++j) y_row[j] = detail::is_larger(x_row[j], y_row[j]) ? x_row[j] : y_row[j];
-      else
-        for (Index j = 0; j < cols; ++j) y_row[j] += x_row[j];
-    }
-    if (pooling == Pooling::mean) {
-      const auto count = static_cast<Scalar>(range.end - range.begin);
-      for (Index j = 0; j < cols; ++j) y_row[j] /= count;
+      for (Index j = 0; j < cols; ++j) y_row[j] = detail::is_larger(x_row[j], y_row[j]) ? x_row[j] : y_row[j];
     }
   });
 }
