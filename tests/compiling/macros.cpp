@@ -1,4 +1,5 @@
-// Every header, after macros with names that a program would like to use itself: those of windows.h and of X11.
+// Every header, after macros with names that a program would like to use itself: those of windows.h, of X11 and of
+// complex.h.
 #include <Eigen/Core>
 #include <algorithm>
 #include <array>
@@ -267,5 +268,6 @@
 #define WidthValue ]
 #define HeightValue ]
 #define NoValue ]
+#define I ]
 
 #include "main.cpp"  // made by compiling.cmake: includes every header

@@ -121,8 +121,8 @@ VariableScore<Scalar> score_of_variables(const Function& function, std::span<con
               return ScoreParameter<Scalar>(TensorView<const Scalar>(variable.value().data(), {variable.size()}),
                                             gradients.empty() ? TensorView<Scalar>() : gradients[i]);
             };
-            return [&]<std::size_t... I>(std::index_sequence<I...>) {
-              return AnyScore<Scalar>(score(function, parameter(I)...));
+            return [&]<std::size_t... i>(std::index_sequence<i...>) {
+              return AnyScore<Scalar>(score(function, parameter(i)...));
             }
             (std::make_index_sequence<count>());
           }};

@@ -23,8 +23,8 @@ template <class Scalar, class EigenTensor>
 TensorView<Scalar> view_of_eigen_tensor(Scalar* data, const EigenTensor& x) {
   constexpr int rank = EigenTensor::NumIndices;
   static_assert(rank <= Sizes::max_rank, "an Eigen tensor of more than eight dimensions has no view");
-  const Sizes shape = [&]<std::size_t... I>(std::index_sequence<I...>) {
-    return Sizes{static_cast<Index>(x.dimension(I))...};
+  const Sizes shape = [&]<std::size_t... i>(std::index_sequence<i...>) {
+    return Sizes{static_cast<Index>(x.dimension(i))...};
   }
   (std::make_index_sequence<static_cast<std::size_t>(rank)>());
   if constexpr (static_cast<int>(EigenTensor::Layout) == static_cast<int>(Eigen::RowMajor)) {

@@ -151,8 +151,8 @@ class TensorExpression {
   /// The entries of a run, as an expression of Eigen arrays. The leaves begin at number `first` of the run.
   template <std::size_t first, std::size_t count>
   auto entries(const detail::Run<count>& run) const {
-    return [&]<std::size_t... I>(std::index_sequence<I...>) {
-      return function_(std::get<I>(operands_).template entries<first + first_leaf(I)>(run)...);
+    return [&]<std::size_t... i>(std::index_sequence<i...>) {
+      return function_(std::get<i>(operands_).template entries<first + first_leaf(i)>(run)...);
     }
     (std::index_sequence_for<Operands...>());
   }

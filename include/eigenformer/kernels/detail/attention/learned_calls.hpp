@@ -53,8 +53,8 @@ class LearnedCalls {
   /// parameter for one score.
   void differentiate(const ScoreTile& tile, ScoreBlock<Scalar> before, ScoreBlock<Scalar> d_scores,
                      const std::array<TensorView<Scalar>, parameters>& d_values) const {
-    auto gradients = [&]<std::size_t... I>(std::index_sequence<I...>) {
-      return std::array<ParameterGradient<Scalar>, parameters>{ParameterGradient<Scalar>(d_values[I], tile.head)...};
+    auto gradients = [&]<std::size_t... i>(std::index_sequence<i...>) {
+      return std::array<ParameterGradient<Scalar>, parameters>{ParameterGradient<Scalar>(d_values[i], tile.head)...};
     }
     (std::make_index_sequence<parameters>());
     for_each_run(tile, d_scores, [&](const auto& places, Index i, Index j, auto run_length) {
@@ -98,8 +98,8 @@ class LearnedCalls {
   /// Calls the function. reader(p) returns the object through which it reads parameter p; p is a compile-time constant.
   template <class Number, class Reader>
   EIGEN_ALWAYS_INLINE auto call(const Number& score, const ScorePosition& place, Reader reader) const {
-    return [&]<std::size_t... I>(std::index_sequence<I...>) {
-      return function_(score, place, reader(std::integral_constant<std::size_t, I>{})...);
+    return [&]<std::size_t... i>(std::index_sequence<i...>) {
+      return function_(score, place, reader(std::integral_constant<std::size_t, i>{})...);
     }
     (std::make_index_sequence<parameters>());
   }

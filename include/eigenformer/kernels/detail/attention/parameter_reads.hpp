@@ -14,8 +14,8 @@ namespace eigenformer::inline EIGENFORMER_ABI::detail {
 /// Calls body(0) .. body(count - 1) with compile-time constants.
 template <std::size_t count, class Body>
 EIGEN_ALWAYS_INLINE void for_each_constant(Body body) {
-  [&]<std::size_t... I>(std::index_sequence<I...>) {
-    (body(std::integral_constant<std::size_t, I>{}), ...);
+  [&]<std::size_t... i>(std::index_sequence<i...>) {
+    (body(std::integral_constant<std::size_t, i>{}), ...);
   }
   (std::make_index_sequence<count>());
 }
