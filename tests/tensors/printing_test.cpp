@@ -1,11 +1,13 @@
 #include "eigenformer/tensors/printing.hpp"
 
+#include <limits>
 #include <sstream>
 #include <vector>
 
 #include "eigenformer/tensors/arithmetic.hpp"
 #include "eigenformer/tensors/creation.hpp"
 #include "support/catch.hpp"
+#include "support/message_of.hpp"
 #include "tensors/tensor_cases.hpp"
 
 namespace ef = eigenformer;
@@ -87,4 +89,15 @@ TEST_CASE("large tensors are abridged", "[tensors]") {
         " [[32, ..., 39],\n"
         "  ...,\n"
         "  [56, ..., 63]]]");
+}
+
+TEST_CASE("an abridged tensor takes no time for what it leaves out", "[tensors]") {
+  const Tensor<int> one({1}, 1);
+  const Index many = Index{1} << 40;
+  CHECK(to_string(one.view().expand({many})) == "Tensor [1099511627776]\n[1, 1, 1, ..., 1, 1, 1]");
+  CHECK(to_string(ef::arange<int>(3), {.threshold = 2, .edge = (std::numeric_limits<Index>::max)()}) ==
+        "Tensor [3]\n[0, 1, 2]");
+  CHECK(to_string(ef::arange<int>(3), {.threshold = 2, .edge = 0}) == "Tensor [3]\n[...]");
+  CHECK(ef::testing::message_of([] { to_string(ef::arange<int>(3), {.edge = -1}); }) ==
+        "to_string: edge is -1, expected 0 or more");
 }

@@ -41,11 +41,16 @@ std::string printed(const Scalar& value, int precision) {
 /// The indices of a dimension that are printed; -1 stands for those left out.
 inline std::vector<Index> printed_places(Index n, bool abridged, Index edge) {
   std::vector<Index> places;
-  for (Index i = 0; i < n; ++i)
-    if (!abridged || n <= 2 * edge || i < edge || i >= n - edge)
-      places.push_back(i);
-    else if (i == edge)
-      places.push_back(-1);
+  const auto add = [&](Index begin, Index end) {
+    for (Index i = begin; i < end; ++i) places.push_back(i);
+  };
+  if (!abridged || edge >= n - edge) {
+    add(0, n);
+  } else {
+    add(0, edge);
+    places.push_back(-1);
+    add(n - edge, n);
+  }
   return places;
 }
 
@@ -55,6 +60,7 @@ class TensorPrinter {
  public:
   TensorPrinter(const TensorView<const Scalar>& x, const PrintOptions& options)
       : options_(options), abridged_(count(x.shape()) > static_cast<double>(options.threshold)) {
+    check(options.edge >= 0, "to_string: edge is ", options.edge, ", expected 0 or more");
     measure(x);
     append(x, 0);
   }
@@ -104,7 +110,8 @@ class TensorPrinter {
 
 }  // namespace detail
 
-/// Returns a tensor, a view or an expression as text: its shape, and its entries in nested brackets.
+/// Returns a tensor, a view or an expression as text: its shape, and its entries in nested brackets. Throws if
+/// options.edge is negative.
 template <TensorLike X>
 std::string to_string(X&& x, const PrintOptions& options = {}) {
   const detail::Evaluated values(x);
