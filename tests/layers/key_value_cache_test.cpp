@@ -134,11 +134,22 @@ TEST_CASE("what does not fit a cache is named", "[layers]") {
   CHECK(message_of([&] { cache.keys(-1); }) == "KeyValueCache: layer -1 does not exist, there are 2");
   CHECK(message_of([&] { cache.write(0, three, two); }) ==
         "KeyValueCache: keys are [3 x 3], values are [2 x 3], expected 2 rows, one per new token");
-  CHECK(message_of([&] { cache.keys(0); }) == "KeyValueCache: layer 0 has 0 rows, expected 8; write it after extend()");
+  const std::string unwritten = " lacks the tokens that the last extend() added, expected a write() after it";
+  CHECK(message_of([&] { cache.keys(0); }) == "KeyValueCache: layer 0" + unwritten);
   cache.write(0, two, wide);
   CHECK(message_of([&] { cache.write(0, two, two); }) ==
         "KeyValueCache: keys are [2 x 3], values are [2 x 3], expected 3 and 5 columns");
   CHECK(message_of([&] { cache.branch(std::vector<Index>{2}); }) == "PageTable: parent 2 does not exist, there are 2");
   CHECK(cache.values(0).cols() == 5);
   CHECK(cache.sequences() == 2);
+  // The page has room for the new tokens, so only a count tells that they were not written.
+  cache.write(1, two, two);
+  cache.extend();
+  cache.write(0, two, wide);
+  CHECK(cache.keys(0).rows() == 8);
+  CHECK(message_of([&] { cache.keys(1); }) == "KeyValueCache: layer 1" + unwritten);
+  CHECK(message_of([&] { cache.values(1); }) == "KeyValueCache: layer 1" + unwritten);
+  cache.write(1, two, two);
+  cache.extend(std::vector<Index>{0, 0});
+  CHECK(cache.keys(1).rows() == 8);
 }

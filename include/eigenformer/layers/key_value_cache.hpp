@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cstdint>
 #include <span>
 #include <vector>
 
@@ -60,12 +61,12 @@ class KeyValueCache {
   /// changes anything, unless there is one number for each sequence, 0 or more.
   void extend(std::span<const Index> tokens) {
     table_.extend(tokens);
-    copy_pages();
+    make_room();
   }
   /// Makes room for one more token of every sequence.
   void extend() {
     table_.extend();
-    copy_pages();
+    make_room();
   }
 
   /// Stores a layer's keys and values of the tokens that the last extend() added, sequence by sequence. Throws if the
@@ -88,10 +89,11 @@ class KeyValueCache {
       to.keys.row(row) = keys.row(i);
       to.values.row(row) = values.row(i);
     }
+    to.extensions = extensions_;
   }
 
   /// Returns a layer's keys: [rows x key width]. The rows are numbered as in table(). Valid until the next extend().
-  /// Throws if the layer does not exist, or if extend() has added pages and write() has not stored this layer since.
+  /// Throws if the layer does not exist, or if extend() has added tokens that write() has not stored in this layer.
   Variable<Scalar> keys(Index layer) const { return rows_of(layer, layers_[checked(layer)].keys); }
   /// Returns a layer's values: [rows x value width]; otherwise like keys().
   Variable<Scalar> values(Index layer) const { return rows_of(layer, layers_[checked(layer)].values); }
@@ -109,6 +111,7 @@ class KeyValueCache {
  private:
   struct Layer {
     Matrix<Scalar> keys, values;
+    std::uint64_t extensions = 0;  // of the cache, at the last write()
   };
 
   std::size_t checked(Index layer) const {
@@ -116,17 +119,18 @@ class KeyValueCache {
     return static_cast<std::size_t>(layer);
   }
   Variable<Scalar> rows_of(Index layer, const Matrix<Scalar>& buffer) const {
-    const Index rows = table_.pages() * table_.page_size();
-    check(buffer.rows() >= rows, "KeyValueCache: layer ", layer, " has ", buffer.rows(), " rows, expected ", rows,
-          "; write it after extend()");
-    return Variable<Scalar>::view(buffer.data(), rows, buffer.cols());
+    check(layers_[checked(layer)].extensions == extensions_, "KeyValueCache: layer ", layer,
+          " lacks the tokens that the last extend() added, expected a write() after it");
+    return Variable<Scalar>::view(buffer.data(), table_.pages() * table_.page_size(), buffer.cols());
   }
   void grow(Matrix<Scalar>& buffer, Index width) const {
     const Index rows = table_.pages() * table_.page_size();
     if (buffer.rows() < rows || buffer.cols() != width)
       buffer.conservativeResize(buffer.rows() < rows ? std::max<Index>(2 * buffer.rows(), rows) : buffer.rows(), width);
   }
-  void copy_pages() {
+  // Counts an extension that added tokens, and copies the pages that sequences no longer share.
+  void make_room() {
+    if (!table_.new_rows().empty()) ++extensions_;
     for (Layer& layer : layers_)
       for (Matrix<Scalar>* buffer : {&layer.keys, &layer.values}) {
         if (table_.copies().empty() || buffer->cols() == 0) continue;
@@ -139,6 +143,7 @@ class KeyValueCache {
 
   PageTable table_;
   std::vector<Layer> layers_;
+  std::uint64_t extensions_ = 0;  // that added tokens
 };
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI
