@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "eigenformer/autograd/tape.hpp"
 #include "support/catch.hpp"
 #include "support/message_of.hpp"
 
@@ -59,4 +60,22 @@ TEST_CASE("the rows of an empty tensor must fit an Index", "[autograd]") {
   CHECK(ef::testing::message_of([] {
           ef::Variable<float>(ef::Tensor<float>({many, many, 0}));
         }) == "Tensor: the shape is [1099511627776 x 1099511627776], which has too many entries to count");
+}
+
+TEST_CASE("a variable that was moved from is empty", "[autograd]") {
+  ef::Tape<double> tape;
+  ef::Variable<double> x = tape.variable(ef::Tensor<double>({2, 3, 4}, 1));
+  ef::Variable<double> y = std::move(x);
+  CHECK(x.size() == 0);  // NOLINT(bugprone-use-after-move): what the test is about
+  CHECK(!x.is_tensor());
+  CHECK(!x.requires_grad());
+  CHECK(y.sizes() == ef::Sizes{2, 3, 4});
+  CHECK(y.requires_grad());
+  x = std::move(y);
+  CHECK(x.sizes() == ef::Sizes{2, 3, 4});
+  CHECK(y.size() == 0);  // NOLINT(bugprone-use-after-move)
+  ef::Variable<double>& same = x;
+  x = std::move(same);
+  CHECK(x.sizes() == ef::Sizes{2, 3, 4});
+  CHECK(x.value()(5, 3) == 1);
 }

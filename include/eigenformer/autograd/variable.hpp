@@ -21,6 +21,16 @@ template <class Scalar>
 class Variable {
  public:
   Variable() = default;
+  Variable(const Variable&) = default;
+  Variable& operator=(const Variable&) = default;
+  ~Variable() = default;
+  /// Leaves `other` empty.
+  Variable(Variable&& other) noexcept { swap(other); }
+  Variable& operator=(Variable&& other) noexcept {
+    Variable moved(std::move(other));
+    swap(moved);
+    return *this;
+  }
 
   /// Copies a matrix into a constant, which has no gradient.
   template <class Derived>
@@ -101,6 +111,16 @@ class Variable {
 
  private:
   friend class Tape<Scalar>;
+
+  void swap(Variable& other) noexcept {
+    std::swap(data_, other.data_);
+    std::swap(rows_, other.rows_);
+    std::swap(cols_, other.cols_);
+    std::swap(sizes_, other.sizes_);
+    std::swap(tape_, other.tape_);
+    std::swap(recording_, other.recording_);
+    std::swap(node_, other.node_);
+  }
 
   void set_sizes(const Sizes& shape) {
     Sizes leading = shape;
