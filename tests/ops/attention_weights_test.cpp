@@ -120,4 +120,11 @@ TEST_CASE("attention weights cannot have fewer columns than keys", "[ops]") {
   CHECK(ef::testing::message_of([&] {
           ef::differentiable_attention_weights<float>({}, {x, x, {}}, {}, {}, 2);
         }) == "attention weights: width is 2, expected 0, or at least 3, the keys of the longest sequence");
+  const Index many = Index{1} << 62;
+  CHECK(ef::testing::message_of([&] {
+          ef::differentiable_attention_weights<float>({}, {x, x, {}}, {}, {.heads = 2}, many);
+        }) == "attention weights: 2 heads of width 4611686018427387904 have too many columns to count");
+  CHECK(ef::testing::message_of([&] {
+          ef::differentiable_attention_weights<float>({}, {x, x, {}}, {}, {}, many);
+        }) == "Tensor: the shape is [3 x 4611686018427387904], which has too many entries to count");
 }

@@ -52,7 +52,9 @@ struct Context {
     return Workspace::allocate_from<Number>(workspace, count);
   }
   /// Returns uninitialised memory for an operation's result, from the workspace, the tape or the heap.
-  Variable<Scalar> new_matrix(Index rows, Index cols) const { return {allocate<Scalar>(rows * cols), rows, cols}; }
+  Variable<Scalar> new_matrix(Index rows, Index cols) const {
+    return {allocate<Scalar>(count_of({rows, cols})), rows, cols};
+  }
 
   /// Returns uninitialised memory for an operation's result of this shape.
   Variable<Scalar> new_tensor(const Sizes& shape) const { return new_matrix(1, count_of(shape)).reshaped(shape); }

@@ -119,7 +119,7 @@ class Tape {
   bool records_later() const { return records_later_; }
 
   /// Returns uninitialised memory for a value or a gradient.
-  Variable<Scalar> new_matrix(Index rows, Index cols) { return {allocate<Scalar>(rows * cols), rows, cols}; }
+  Variable<Scalar> new_matrix(Index rows, Index cols) { return {allocate<Scalar>(count_of({rows, cols})), rows, cols}; }
   /// Returns uninitialised memory for `count` numbers of any type.
   template <class Number>
   std::shared_ptr<Number> allocate(Index count) {

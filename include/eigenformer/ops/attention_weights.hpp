@@ -1,6 +1,9 @@
 // Attention weights as a Variable, for losses on the weights themselves.
 #pragma once
 
+#include <algorithm>
+#include <limits>
+
 #include "eigenformer/ops/additive_attention.hpp"
 #include "eigenformer/ops/attention.hpp"
 
@@ -16,6 +19,8 @@ Variable<Scalar> unit_values(const Context<Scalar>& context, const RowOffsets& k
   if (width == 0) width = longest;
   check(width >= longest, "attention weights: width is ", width, ", expected 0, or at least ", longest,
         ", the keys of the longest sequence");
+  check(width <= (std::numeric_limits<Index>::max)() / std::max<Index>(heads, 1), "attention weights: ", heads,
+        " heads of width ", width, " have too many columns to count");
   Variable<Scalar> values = context.new_matrix(key_rows.rows(), heads * width);
   values.writable().setZero();
   for (Index s = 0; s < key_rows.sequences(); ++s)
