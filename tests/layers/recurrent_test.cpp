@@ -117,6 +117,27 @@ TEST_CASE("recurrent layers drop between layers, have PyTorch's names, and say w
         "Recurrent: 1 layers from 256 to 0 features, expected at least 1 of each");
 }
 
+TEST_CASE("a layer continues from the states of the result that it writes to", "[layers]") {
+  ef::Rng rng(11);
+  const auto x = ef::Variable<float>(ef::testing::random_matrix<float>(7, 6, rng));
+  for (const ef::Index layers : {1, 2, 3}) {
+    CAPTURE(layers);
+    const ef::Recurrent<float> layer({.inputs = 6, .hidden = 6, .num_layers = layers}, rng);
+    const ef::RecurrentResult<float> first = layer({}, x);
+    ef::RecurrentResult<float> result = layer({}, x);
+    layer.run({}, result.output, {}, result.states, result);
+    const ef::RecurrentResult<float> expected = layer({}, first.output, {}, first.states);
+    CHECK(result.output.value() == expected.output.value());
+    REQUIRE(result.states.size() == expected.states.size());
+    for (std::size_t i = 0; i < result.states.size(); ++i)
+      CHECK(result.states[i].value() == expected.states[i].value());
+    // States that are empty mean zeros, also where they are those of the result.
+    ef::RecurrentResult<float> fresh;
+    layer.run({}, x, {}, fresh.states, fresh);
+    CHECK(fresh.output.value() == first.output.value());
+  }
+}
+
 TEST_CASE("ONNX's gates are put in order", "[layers]") {
   const Eigen::VectorXd three = Eigen::VectorXd::LinSpaced(3, 0, 2), four = Eigen::VectorXd::LinSpaced(4, 0, 3);
   CHECK(ef::gates_from_onnx(ef::RecurrentCell::gru, three) == Eigen::Vector3d(1, 0, 2));

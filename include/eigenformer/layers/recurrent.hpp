@@ -145,13 +145,13 @@ void Recurrent<Scalar>::run(const Context<Scalar>& context, const Variable<Scala
         " initial states, expected ", options.num_layers, " or none");
   check(static_cast<Index>(weights.size()) == options.num_layers * directions(), "Recurrent: has ", weights.size(),
         " sets of weights, expected ", options.num_layers * directions(), ", one for each layer and direction");
-  check(rows.given() || x.sizes().rank() < 3 || x.rows() == x.sizes()[x.sizes().rank() - 2], "Recurrent: x is ",
-        x.sizes(), ", expected the offsets of its sequences; unpad() gives the rows of a padded tensor");
+  detail::check_has_sequences("Recurrent", "x", x, rows);
+  const bool starts_from_zeros = initial.empty();
   result.output = x;
-  result.states.clear();
+  result.states.resize(static_cast<std::size_t>(options.num_layers));  // which `initial` may be: each is read first
   for (Index layer = 0; layer < options.num_layers; ++layer) {
     const Variable<Scalar> input = layer == 0 ? x : dropout(context, result.output);
-    const Variable<Scalar> before = initial.empty() ? Variable<Scalar>() : initial[static_cast<std::size_t>(layer)];
+    const Variable<Scalar> before = starts_from_zeros ? Variable<Scalar>() : initial[static_cast<std::size_t>(layer)];
     if (before.size() > 0)
       check(before.cols() == state_width(), "Recurrent: the initial state of layer ", layer, " is ", shape(before),
             ", expected ", state_width(), " columns");
@@ -170,7 +170,7 @@ void Recurrent<Scalar>::run(const Context<Scalar>& context, const Variable<Scala
     }
     const Variable<Scalar> output = directions() == 1 ? outputs[0] : concat_columns(context, outputs[0], outputs[1]);
     result.output = options.residual && layer > 0 ? add(context, output, input) : output;
-    result.states.push_back(of_layer(context, final_states));
+    result.states[static_cast<std::size_t>(layer)] = of_layer(context, final_states);
   }
 }
 

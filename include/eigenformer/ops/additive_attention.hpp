@@ -3,6 +3,7 @@
 
 #include "eigenformer/autograd/context.hpp"
 #include "eigenformer/kernels/additive_attention.hpp"
+#include "eigenformer/ops/detail/sequences.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
@@ -24,6 +25,9 @@ AdditiveAttentionResult<Scalar> additive_attention_and_weights(const Context<Sca
                                                                AdditiveAttentionOptions options = {}) {
   check(context.tape == nullptr || (!options.key_index.has_value() && !options.key_pages.has_value()),
         "additive_attention: key_index and key_pages have no backward, and a tape is recording");
+  detail::check_has_sequences("additive_attention", "q", q, options.query_rows);
+  detail::check_has_sequences("additive_attention", "k", k, options.key_rows);
+  detail::check_has_sequences("additive_attention", "the values", values, options.key_rows);
   options.threads = context.threads;
   options.workspace = context.tape == nullptr ? context.workspace : nullptr;
   const detail::AttentionLayout layout =

@@ -3,6 +3,7 @@
 
 #include "eigenformer/autograd/context.hpp"
 #include "eigenformer/kernels/convolution.hpp"
+#include "eigenformer/ops/detail/sequences.hpp"
 #include "eigenformer/ops/matmul.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
@@ -13,6 +14,7 @@ template <class Scalar>
 Variable<Scalar> convolution(const Context<Scalar>& context, const Variable<Scalar>& x, const Variable<Scalar>& weight,
                              const Variable<Scalar>& bias, const ConvolutionWindow& window,
                              const RowOffsets& rows = {}) {
+  detail::check_has_sequences("convolution", "x", x, rows);
   Variable<Scalar> y = context.new_matrix(x.rows(), weight.rows());
   convolution_forward<Scalar>({x.value(), weight.value(), bias.value()}, rows, window, y.writable(), context.threads);
   if (context.tape == nullptr) return y;
@@ -40,6 +42,7 @@ Variable<Scalar> convolution(const Context<Scalar>& context, const Variable<Scal
   if (context.tape != nullptr)
     return convolution(context, x, context.use(weight), bias.empty() ? Variable<Scalar>() : context.use(bias), window,
                        rows);
+  detail::check_has_sequences("convolution", "x", x, rows);
   Variable<Scalar> y = context.new_matrix(x.rows(), weight.value.rows());
   const PackedWeight<Scalar>* const packed = context.packed_weight(weight);
   if (packed != nullptr && packed->type() == WeightType::float32)

@@ -4,6 +4,7 @@
 #include <span>
 
 #include "eigenformer/autograd/context.hpp"
+#include "eigenformer/ops/detail/sequences.hpp"
 #include "eigenformer/tensors/padding.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
@@ -31,6 +32,7 @@ Variable<Scalar> unpad(const Context<Scalar>& context, const Variable<Scalar>& p
 template <class Scalar>
 Variable<Scalar> pad(const Context<Scalar>& context, const Variable<Scalar>& rows, const RowOffsets& given,
                      std::type_identity_t<Scalar> value = 0, Index longest = 0) {
+  detail::check_has_sequences("pad", "rows", rows, given);
   const RowOffsets offsets = given.for_rows(rows.rows(), "pad", "rows");
   if (longest == 0) longest = offsets.max_length();
   check(longest >= offsets.max_length(), "pad: longest is ", longest, ", a sequence has ", offsets.max_length(),

@@ -6,6 +6,7 @@
 
 #include "eigenformer/autograd/context.hpp"
 #include "eigenformer/kernels/pooling.hpp"
+#include "eigenformer/ops/detail/sequences.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
@@ -36,6 +37,7 @@ Variable<Scalar> pool_ranges(const Context<Scalar>& context, Pooling pooling, co
 template <class Scalar>
 Pooled<Scalar> pool_windows(const Context<Scalar>& context, Pooling pooling, const Variable<Scalar>& x,
                             const PoolingWindow& window, const RowOffsets& rows = {}) {
+  detail::check_has_sequences("pooling", "x", x, rows);
   const RowOffsets batch = rows.for_rows(x.rows(), "pooling", "x");
   return {pool_ranges(context, pooling, x, pooling_ranges(batch, window)), pooled_rows(batch, window)};
 }
@@ -44,6 +46,7 @@ Pooled<Scalar> pool_windows(const Context<Scalar>& context, Pooling pooling, con
 template <class Scalar>
 Variable<Scalar> pool_sequences(const Context<Scalar>& context, Pooling pooling, const Variable<Scalar>& x,
                                 const RowOffsets& rows = {}) {
+  detail::check_has_sequences("pooling", "x", x, rows);
   return pool_ranges(context, pooling, x, sequence_ranges(rows.for_rows(x.rows(), "pooling", "x")));
 }
 

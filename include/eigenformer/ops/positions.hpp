@@ -3,6 +3,7 @@
 
 #include "eigenformer/autograd/context.hpp"
 #include "eigenformer/core/row_offsets.hpp"
+#include "eigenformer/ops/detail/sequences.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
@@ -12,6 +13,7 @@ namespace eigenformer::inline EIGENFORMER_ABI {
 template <class Scalar>
 Variable<Scalar> add_positions(const Context<Scalar>& context, const Variable<Scalar>& x, const Variable<Scalar>& table,
                                const RowOffsets& rows = {}, Index first = 0) {
+  detail::check_has_sequences("add_positions", "x", x, rows);
   const RowOffsets batch = rows.for_rows(x.rows(), "add_positions", "x");
   check(x.cols() == table.cols(), "add_positions: x is ", shape(x), ", the table is ", shape(table));
   check(first >= 0 && first + batch.max_length() <= table.rows(), "add_positions: position ",

@@ -5,6 +5,7 @@
 
 #include "eigenformer/kernels/recurrence.hpp"
 #include "eigenformer/ops/columns.hpp"
+#include "eigenformer/ops/detail/sequences.hpp"
 #include "eigenformer/ops/matmul.hpp"
 #include "eigenformer/ops/rows.hpp"
 
@@ -31,6 +32,7 @@ struct RecurrentInputs {
 template <class Scalar>
 Variable<Scalar> recurrent(const Context<Scalar>& context, const RecurrentInputs<Scalar>& in,
                            const RecurrenceOptions& options, const PackedWeight<Scalar>* packed = nullptr) {
+  detail::check_has_sequences("recurrent", "gates", in.gates, options.rows);
   const auto layer_of = [options, threads = context.threads](const RecurrentInputs<Scalar>& of,
                                                              const PackedWeight<Scalar>* packed_weight,
                                                              Workspace* workspace) {
