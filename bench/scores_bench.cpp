@@ -85,6 +85,9 @@ void add_all() {
   add("relative_bias", plain, always(ef::RelativeBias<float>(ef::strided_view(weights))));
   add("relative_bias_gradient", plain,
       always(ef::RelativeBias<float>(ef::strided_view(weights), {}, writable(d_weights))));
+  static ef::Tensor<float> terms({2048, 1, 33}, 0.5F), d_terms({2048, 1, 33}, 0.0F);
+  add("relative_keys", plain, always(ef::RelativeKeys<float>(terms.view())));
+  add("relative_keys_gradient", plain, always(ef::RelativeKeys<float>(terms.view(), d_terms.view())));
   Matrix<float>& bias = keep(Matrix<float>::Random(2048, 2048));
   Matrix<float>& d_bias = keep(Matrix<float>::Zero(2048, 2048));
   add("dense_bias", plain, always(ef::DenseBias<float>(ef::strided_view(bias))));
