@@ -160,6 +160,11 @@ string(REPLACE ";" " " warnings "${warnings}")
 add_headers_test(warnings ${all_headers} "${warnings}")
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
   add_headers_test(warnings_of_matrix_units ${all_headers} "${warnings} -march=sapphirerapids")
+  if(CMAKE_CXX_COMPILER_ID STREQUAL GNU)
+    add_test(NAME compiling.precompiled
+             COMMAND ${CMAKE_COMMAND} -Dthis_build=${this_build} "-Dflags=${warnings} -march=sapphirerapids"
+                     -P ${compiling}/precompiled.cmake)
+  endif()
 endif()
 
 include(CheckCXXSourceCompiles)

@@ -117,9 +117,10 @@ template <class P>
 EIGEN_ALWAYS_INLINE P select_less(const P& a, const P& b, const P& yes, const P& no) {
 #ifdef EIGEN_VECTORIZE_AVX512
   // Use the mask directly: Eigen 3.4 would expand it to a vector and turn that back into a mask.
-  if constexpr (std::is_same_v<P, Packet<float>>)
+  using Scalar = typename Eigen::internal::unpacket_traits<P>::type;
+  if constexpr (std::is_same_v<Scalar, float> && sizeof(P) == 64)
     return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, b, _CMP_LT_OQ), no, yes);
-  else if constexpr (std::is_same_v<P, Packet<double>>)
+  else if constexpr (std::is_same_v<Scalar, double> && sizeof(P) == 64)
     return _mm512_mask_blend_pd(_mm512_cmp_pd_mask(a, b, _CMP_LT_OQ), no, yes);
   else
 #endif

@@ -53,7 +53,8 @@ void add_sink_gradients(const AttentionLayout& layout, const BackwardRows<Scalar
     double change = 0;
     for (Index e = 0; e < layout.value_width; ++e)
       change -= static_cast<double>(ComputeType<Scalar>(out(0, e)) * ComputeType<Scalar>(d_out(0, e)));
-    if (rows.d_log_sum_exp.data != nullptr) change += *rows.d_log_sum_exp.of(sequence).row(head, row);
+    if (rows.d_log_sum_exp.data != nullptr)
+      change += static_cast<double>(*rows.d_log_sum_exp.of(sequence).row(head, row));
     const auto h = static_cast<std::size_t>(head);
     d_sinks[h] += change * weight_in(layout.sinks[h], *rows.log_sum_exp.of(sequence).row(head, row));
   });

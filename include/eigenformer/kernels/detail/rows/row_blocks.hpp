@@ -45,7 +45,7 @@ void sum_rows(const Scalar* x, Index stride, Index rows, Index cols, Scalar* sum
       Scalar part[width] = {};
       for (Index i = begin; i < std::min<Index>(rows, begin + rows_per_sum); ++i)
         for (Index c = 0; c < count; ++c) part[c] += x[i * stride + j + c];
-      for (Index c = 0; c < count; ++c) total[c] += part[c];
+      for (Index c = 0; c < count; ++c) total[c] += static_cast<Sum<Scalar>>(part[c]);
     }
     for (Index c = 0; c < count; ++c) sum[j + c] = static_cast<Scalar>(total[c]);
   }
