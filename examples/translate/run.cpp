@@ -91,6 +91,20 @@ class PrintedText {
   std::string printed_;
 };
 
+/// Returns the links between the tokens of the source and of the printed text. The text lacks `<s>` and `</s>`, which
+/// samples and other end tokens leave within translations.
+ef::WordAlignment text_links(const ef::Hypothesis& hypothesis) {
+  if (hypothesis.alignments.size() == 0) return {};
+  ef::Matrix<float> weights = hypothesis.alignments.leftCols(hypothesis.alignments.cols() - 1);  // </s> has no word
+  ef::Index rows = 0;
+  for (std::size_t i = 0; i < hypothesis.tokens.size(); ++i) {
+    const ef::Token token = hypothesis.tokens[i];
+    if (token == ef::Vocabulary::begin || token == ef::Vocabulary::end) continue;
+    weights.row(rows++) = weights.row(static_cast<ef::Index>(i));
+  }
+  return ef::best_links(weights.topRows(rows));
+}
+
 /// Prints the hypotheses of one line, in the format of Moses and Marian: "translation", or "number ||| translation |||
 /// score" for n-best lists. Links, if asked for, follow the translation: "translation ||| links ||| score".
 void print(const std::vector<ef::Hypothesis>& best, ef::Index line, const Translator& translator,
@@ -102,12 +116,7 @@ void print(const std::vector<ef::Hypothesis>& best, ef::Index line, const Transl
       streamed.finish(translator.text(hypothesis));
     else
       std::cout << translator.text(hypothesis);
-    if (arguments.decoding.options.return_attention) {
-      std::cout << " ||| ";
-      // The source's end token has no word.
-      if (hypothesis.alignments.size() > 0)
-        std::cout << ef::to_string(ef::best_links(hypothesis.alignments.leftCols(hypothesis.alignments.cols() - 1)));
-    }
+    if (arguments.decoding.options.return_attention) std::cout << " ||| " << ef::to_string(text_links(hypothesis));
     if (n_best || arguments.scores) std::cout << " ||| " << number(hypothesis.score);
     std::cout << '\n';
   }

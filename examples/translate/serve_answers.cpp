@@ -42,8 +42,11 @@ ef::Json model_json(const ServedModel& served) {
 ef::Json to_json(const ServedModel& served, const ef::Hypothesis& hypothesis, bool with_attention) {
   ef::Json log_probabilities = ef::Json::array();
   for (const double each : hypothesis.token_log_probabilities) log_probabilities.push_back(rounded(each));
+  // Vocabulary::decode() would leave out <s> and </s>, which may be tokens like others: each has a log-probability.
+  ef::Json tokens = ef::Json::array();
+  for (const ef::Token each : hypothesis.tokens) tokens.push_back(served.model.target.vocabulary.token(each));
   ef::Json json{{"text", served.translator.text(hypothesis)},
-                {"tokens", served.model.target.vocabulary.decode(hypothesis.tokens)},
+                {"tokens", std::move(tokens)},
                 {"score", rounded(hypothesis.score)},
                 {"log_probability", rounded(hypothesis.log_probability)},
                 {"token_log_probabilities", std::move(log_probabilities)},

@@ -82,6 +82,14 @@ def check_answers(server):
     check(texts(translate(server, sentence(1, 2), end_token=["一", "它"])) == [["词"]], "end_token")
     check(translate(server, sentence(1, 2), end_token="</s>")["results"] == translate(server, sentence(1, 2))["results"],
           "end_token </s>")
+    # <s> and </s> within a translation are tokens like any other.
+    body = translate(server, sentence(1, 2), end_token="它", sampling_topk=0, sampling_temperature=5, num_hypotheses=16,
+                     return_attention=True)
+    samples = body["results"][0]["hypotheses"]
+    check({"<s>", "</s>"} <= {token for sample in samples for token in sample["tokens"]}, samples)
+    for sample in samples:
+        check(len(sample["token_log_probabilities"]) == len(sample["tokens"]) + sample["ended"], sample)
+        check(len(sample["attention"]) == len(sample["tokens"]) and "s>" not in sample["text"], sample)
     check("一" not in texts(translate(server, sentence(1, 2), suppress_sequences=["一"]))[0][0], "suppress_sequences")
 
     # Attention and influence.

@@ -23,6 +23,25 @@ foreach(kind IN ITEMS "second;--layers;2;--rate;0.02" "chosen;--layers;2;--rate;
   succeeds("^词一它一。 [|][|][|] 0-2 0-3 1-4 2-0 2-1\n" run --model ${model} --alignments)
   succeeds("^0-2 0-3 1-4 2-0 2-1\n$" align --model ${model} --source "word1 other1." --target "词一它一。" --view pharaoh)
 endforeach()
+# A translation is printed without the tokens <s> and </s> within it. Its links count the printed tokens alone.
+execute_process(COMMAND ${translate} run --model only --alignments --end-token 它 --disable-unk --sampling-topk 0
+                        --sampling-temperature 5 --n-best 16
+                WORKING_DIRECTORY ${folder} INPUT_FILE ${folder}/source.txt OUTPUT_VARIABLE samples)
+string(REGEX MATCHALL "[|][|][|] [^\n]* [|][|][|] [^\n]* [|][|][|]" samples "${samples}")
+foreach(sample IN LISTS samples)
+  string(REGEX MATCH "^[|]+ ([^ ]*) [|]+ (.*) [|]+$" sample "${sample}")
+  string(LENGTH "${CMAKE_MATCH_1}" bytes) # three for each token
+  string(REGEX MATCHALL "-" links_found "${CMAKE_MATCH_2}")
+  list(LENGTH links_found links_found)
+  math(EXPR expected "3 * ${links_found}")
+  if(NOT bytes EQUAL expected)
+    message(SEND_ERROR "run --alignments --end-token 它: the links do not match the tokens in ${sample}")
+  endif()
+endforeach()
+list(LENGTH samples count)
+if(NOT count EQUAL 32)
+  message(SEND_ERROR "run --alignments --end-token 它 --n-best 16: printed ${count} samples for 2 lines")
+endif()
 foreach(kind IN ITEMS "second;1;1" "chosen;2;3")
   list(GET kind 0 model)
   list(GET kind 1 layer)
