@@ -64,6 +64,13 @@ std::string number(double value) {
   return text;
 }
 
+/// Returns the text with spaces in place of line breaks, which subwords of bytes may spell: each translation is a line.
+std::string one_line(std::string text) {
+  const auto breaks = [](char c) { return c == '\n' || c == '\r'; };
+  std::replace_if(text.begin(), text.end(), breaks, ' ');
+  return text;
+}
+
 /// Prints a translation while it is generated.
 class PrintedText {
  public:
@@ -72,7 +79,7 @@ class PrintedText {
   /// Prints what a token adds to the text. The last token, which may be an end token, is left to finish().
   void add(const ef::DecodingStepResult& step) {
     if (step.is_last) return;
-    const std::string text = text_.add(step.token);
+    const std::string text = one_line(text_.add(step.token));
     if (!text.starts_with(printed_)) return;
     std::cout << text.substr(printed_.size());
     ef::flush_standard_output();
@@ -112,10 +119,11 @@ void print(const std::vector<ef::Hypothesis>& best, ef::Index line, const Transl
   const bool n_best = arguments.decoding.options.num_hypotheses > 1;
   for (const ef::Hypothesis& hypothesis : best) {
     if (n_best) std::cout << line << " ||| ";
+    const std::string text = one_line(translator.text(hypothesis));
     if (arguments.stream)
-      streamed.finish(translator.text(hypothesis));
+      streamed.finish(text);
     else
-      std::cout << translator.text(hypothesis);
+      std::cout << text;
     if (arguments.decoding.options.return_attention) std::cout << " ||| " << ef::to_string(text_links(hypothesis));
     if (n_best || arguments.scores) std::cout << " ||| " << number(hypothesis.score);
     std::cout << '\n';

@@ -146,6 +146,33 @@ string(ASCII 26 2 24 1 normalisation)                  # adds a dummy prefix
 file(WRITE ${folder}/broken.spm "${unknown}${begin}${end}${broken}${training}${normalisation}")
 fails_with("broken.spm: the token .a.nb. has a line break" train --pairs pairs.tsv --out no --subword-model broken.spm
            --updates 1)
+# A model that spells text with subwords of bytes, such as the line break <0x0A>. A translation is one line all the same.
+set(bytes "")
+string(ASCII 10 10 10 6 begin_byte)
+string(ASCII 24 6 end_byte)
+foreach(byte RANGE 255)
+  math(EXPR high "${byte} / 16")
+  math(EXPR low "${byte} % 16")
+  string(SUBSTRING "0123456789ABCDEF" ${high} 1 high)
+  string(SUBSTRING "0123456789ABCDEF" ${low} 1 low)
+  string(APPEND bytes "${begin_byte}<0x${high}${low}>${end_byte}")
+endforeach()
+string(ASCII 10 3 10 1 97 letter)        # "a"; SentencePiece wants a piece of text
+string(ASCII 18 5 24 1 152 2 1 training) # type unigram, byte_fallback
+file(WRITE ${folder}/bytes.spm "${unknown}${begin}${end}${letter}${bytes}${training}${normalisation}")
+succeeds("saved" train --pairs pairs.tsv --out bytes --target-subword-model bytes.spm --updates 1 ${small})
+foreach(options IN ITEMS "16;--n-best;8" "2;--stream")
+  list(POP_FRONT options lines)
+  string(REPEAT "\n" ${lines} expected)
+  execute_process(COMMAND ${translate} run --model bytes --sampling-topk 0 --min-decoding-length 500 --max-length-a 0
+                          --max-length-b 0 ${options}
+                  COMMAND tr -cd "\\n\\r" WORKING_DIRECTORY ${folder} INPUT_FILE ${folder}/source.txt
+                  OUTPUT_VARIABLE breaks)
+  if(NOT breaks STREQUAL expected)
+    string(HEX "${breaks}" breaks)
+    message(SEND_ERROR "run --model bytes ${options}: expected ${lines} line feeds, printed the line breaks ${breaks}")
+  endif()
+endforeach()
 fails_with("--batch-tokens: is 64, expected more than --max-length, 256, because subwords are split at random" train
            --pairs pairs.tsv --out no --subword-model first/source.spm --bpe-dropout 0.1 --batch-tokens 64 --updates 1)
 fails_with("nowhere.spm" train --pairs pairs.tsv --out no --subword-model nowhere.spm)
