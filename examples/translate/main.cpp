@@ -303,7 +303,7 @@ int run_program(const std::vector<const char*>& words, ProgramRanks& ranks) {
                         "print the links between source and target tokens after each translation (\"0-0 1-2\")");
   run_command->add_flag("--stream", run_arguments.stream, "print each token as soon as it is generated");
   run_command->add_option("--target-prefix", run_arguments.target_prefix,
-                          "file with the beginning of each translation, one per line");
+                          "file with the beginning of each translation, one per line; the model must know its tokens");
   add_decoding(run_command, run_arguments.decoding);
   add_threads(run_command, run_arguments.threads);
 

@@ -199,7 +199,9 @@ void run(const RunArguments& arguments) {
         if (prefix_reader.has_value()) {
           ef::check(prefix_reader->next(line), arguments.target_prefix, ": has ", prefix_reader->number(),
                     " lines, fewer than the input");
-          prefixes.push_back(translator.encode_target(line, prefix_reader->where()));
+          std::vector<ef::Token> prefix = translator.encode_target(line, prefix_reader->where());
+          check_known(model.target, line, prefix_reader->where());
+          prefixes.push_back(std::move(prefix));
         }
         sentences.push_back(std::move(sentence));
       }

@@ -97,9 +97,19 @@ std::vector<std::vector<ef::Token>> encode(const Model& model, const ef::Transla
   return all;
 }
 
+void check_prefixes(const ServedModel& served, const std::vector<std::string>& prefixes) {
+  try {
+    for (std::size_t i = 0; i < prefixes.size(); ++i)
+      check_known(served.model.target, prefixes[i], "target_prefix[" + std::to_string(i) + ']');
+  } catch (const ef::Error& error) {
+    throw RequestError(400, error.what());
+  }
+}
+
 Encoded encode(const ServedModel& served, const TranslateRequest& request) {
   if (request.decoding.options.return_attention) check_attention(served, "return_attention");
   if (request.decoding.options.coverage_penalty != 0) check_attention(served, "coverage_penalty");
+  check_prefixes(served, request.target_prefix);
   return {encode(served.model, served.model.source, request.sentences, "sentences"),
           encode(served.model, served.model.target, request.target_prefix, "target_prefix")};
 }

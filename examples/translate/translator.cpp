@@ -1,12 +1,17 @@
 #include "translate/translator.hpp"
 
-#include <algorithm>
-#include <utility>
-
 #include "eigenformer/decode/beam_search.hpp"
 #include "translate/weights.hpp"
 
 namespace translate {
+
+void check_known(const ef::TranslationSide& target, const std::string& text, const std::string& where) {
+  const std::vector<std::string> parts = target.tokenize(text);
+  const std::vector<ef::Token> tokens = target.vocabulary.encode(parts);
+  for (std::size_t i = 0; i < parts.size(); ++i)
+    ef::check(tokens[i] != ef::Vocabulary::unknown || parts[i] == target.vocabulary.token(ef::Vocabulary::unknown),
+              where, ": the model does not know \"", parts[i], '"');
+}
 
 Translator::Translator(const Model& model, ef::Threads* threads, const DecodingArguments& arguments)
     : model_(model),
@@ -26,10 +31,8 @@ void Translator::set_options(const DecodingArguments& arguments) {
   options_ = arguments.options;
   const DecodingNames& names = arguments.names;
   for (const std::string& text : arguments.suppress) {
-    std::vector<ef::Token> tokens = encode_target(text, names.suppress);
-    ef::check(std::find(tokens.begin(), tokens.end(), ef::Vocabulary::unknown) == tokens.end(), names.suppress, ": \"",
-              text, "\" has a token that the model does not know");
-    options_.suppress_sequences.push_back(std::move(tokens));
+    options_.suppress_sequences.push_back(encode_target(text, names.suppress));
+    check_known(model_.target, text, names.suppress);
   }
   // The limit depends on the sentence alone, so that a translation does not depend on its batch.
   const ef::Index limit = max_length(model_);

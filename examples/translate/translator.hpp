@@ -11,6 +11,10 @@
 
 namespace translate {
 
+/// Throws if the model does not know a part of a text in the target language. A part that reads `<unk>` is allowed.
+/// where: begins the error message.
+void check_known(const ef::TranslationSide& target, const std::string& text, const std::string& where);
+
 /// Translates with one model. The model must outlive the translator and must not change.
 class Translator {
  public:

@@ -171,8 +171,11 @@ def check_errors(server):
     translate_says({"sentences": ["a"], "min_decoding_length": 600}, 400,
                    "min_decoding_length: is 600, expected at most")
     translate_says({"sentences": ["a"], "end_token": "x"}, 400, 'end_token: "x" is not one of')
-    translate_says({"sentences": ["a"], "suppress_sequences": ["xyz"]}, 400, "suppress_sequences:")
+    translate_says({"sentences": ["a"], "suppress_sequences": ["xyz"]}, 400,
+                   'suppress_sequences: the model does not know "x"')
     translate_says({"sentences": ["a"], "target_prefix": ["a", "b"]}, 400, "target_prefix: there are 2", "1 sentences")
+    translate_says({"sentences": ["a", "a"], "target_prefix": ["词", "词x"]}, 400,
+                   'target_prefix[1]: the model does not know "x"')
     translate_says({"sentences": ["a"] * 65}, 413, "sentences: there are 65, expected at most 64")
     translate_says({"sentences": ["b", "a " * 5000]}, 413, "sentences[1]: has 5000 tokens, expected at most",
                    "model's limit")

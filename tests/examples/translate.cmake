@@ -520,10 +520,14 @@ fails_with("--end-token: .它词. is not one of the model's target tokens" run -
 input_gives(0 "${two}" "^$" source.txt run --model learnt --stream)
 succeeds("^词一它一。 [|][|][|] -0\\.[0-9]+\n词二它二。 [^\n]+\n$" run --model learnt --stream --scores)
 succeeds("^词三[^\n]*\n词二它二。\n$" run --model learnt --stream --target-prefix prefixes.txt)
+string(REGEX MATCH "^[^\n]+" first_prefixed "${output}")
 input_gives(0 "${sample_a}" "^$" source.txt run --model learnt --sampling-topk 0 --sampling-temperature 3 --seed 3 --stream)
 fails_with("--stream: needs --beam-size 1 and --n-best 1, which are 3 and 2" run --model learnt --stream --beam-size 3
            --n-best 2)
-fails_with("--suppress: .xyz. has a token that the model does not know" run --model learnt --suppress xyz)
+fails_with("--suppress: the model does not know .x." run --model learnt --suppress xyz)
+file(WRITE ${folder}/unknown_prefix.txt "词三\n词x\n")
+input_gives(1 "${first_prefixed}\n" "^translate: unknown_prefix.txt:2: the model does not know \"x\"\n$" source.txt
+            run --model learnt --target-prefix unknown_prefix.txt)
 file(WRITE ${folder}/one_prefix.txt "词\n")
 input_gives(1 "词一它一。\n" "^translate: one_prefix.txt: has 1 lines, fewer than the input\n$" source.txt
             run --model learnt --target-prefix one_prefix.txt)
