@@ -30,7 +30,7 @@ class ClientSocket {
 
   bool has_input() const;
   bool is_writable() const;
-  /// Returns whether the client has closed its side.
+  /// Returns whether the client has closed its side. A client that has left and one that will only read look the same.
   bool is_gone() const;
   bool has_timed_out() const { return has_timed_out_; }
   bool is_too_long() const { return left_ == 0; }

@@ -11,6 +11,7 @@ import random
 import resource
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -448,6 +449,12 @@ def check_limits(program, models):
         begin = time.time()
         translate(server, sentence(1, 2))
         print(f"after a client that left: {time.time() - begin:.2f} s", flush=True)
+        # A client that closes only its own side is told why it gets no translation.
+        with server.connect() as connection:
+            connection.sendall(post_head(len(body)) + body.encode())
+            connection.shutdown(socket.SHUT_WR)
+            got, _, text = parse(connection.makefile("rb").read())
+            says((got, json.loads(text)), 400, "the client closed its side of the connection")
         # A second server cannot take the port. Requests in progress are answered when the server stops.
         second = subprocess.run([program, "serve", "--model", models / "first", "--port", str(server.port)],
                                 capture_output=True, text=True)
