@@ -197,16 +197,17 @@ void align(const AlignArguments& arguments);
 
 /// The limits of `serve`, which keep one client from blocking the others.
 struct ServeLimits {
-  ef::Index max_body = 262'144;     // bytes of a request
-  ef::Index max_sentences = 64;     // of a request
-  ef::Index max_beam_size = 16;     // also of num_hypotheses
-  ef::Index max_waiting = 256;      // requests
-  ef::Index max_connections = 128;  // open at once
-  ef::Index max_models = 2;         // in memory
-  ef::Index max_influence = 128;    // source tokens whose influence is computed
-  ef::Index batch_tokens = 16'384;  // source and target tokens of all hypotheses that are decoded at once
-  double client_seconds = 10;       // in which a client must send its request, and accept each part of the answer
-  double decode_seconds = 60;       // of one request
+  ef::Index max_body = 262'144;         // bytes of a request
+  ef::Index max_sentences = 64;         // of a request
+  ef::Index max_beam_size = 16;         // also of num_hypotheses
+  ef::Index max_waiting = 256;          // requests
+  ef::Index max_connections = 128;      // open at once
+  ef::Index max_models = 2;             // in memory
+  ef::Index max_influence = 128;        // source tokens whose influence is computed
+  ef::Index max_attention = 5'000'000;  // attention weights of an answer; each needs about 60 bytes
+  ef::Index batch_tokens = 16'384;      // source and target tokens of all hypotheses that are decoded at once
+  double client_seconds = 10;           // in which a client must send its request, and accept each part of the answer
+  double decode_seconds = 60;           // of one request
 };
 
 struct ServeArguments {

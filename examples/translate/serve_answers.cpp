@@ -114,6 +114,32 @@ Encoded encode(const ServedModel& served, const TranslateRequest& request) {
           encode(served.model, served.model.target, request.target_prefix, "target_prefix")};
 }
 
+/// Returns the maximum number of tokens of a translation.
+/// most: that of any translation; source: the number of source tokens, with the end token.
+double max_target(const ef::DecodingOptions& options, ef::Index most, std::size_t source) {
+  const auto tokens = static_cast<double>(most);
+  if (options.max_length_a == 0 && options.max_length_b == 0) return tokens;
+  const double limit = options.max_length_a * static_cast<double>(source) + static_cast<double>(options.max_length_b);
+  return std::min(tokens, std::max(limit, static_cast<double>(options.min_decoding_length)));
+}
+
+/// Throws a RequestError of status 413 if an answer could have more attention weights than `limit`.
+void check_attention_weights(const ef::DecodingOptions& options, const std::vector<std::vector<ef::Token>>& sources,
+                             ef::Index limit) {
+  if (!options.return_attention) return;
+  double weights = 0;
+  for (const std::vector<ef::Token>& source : sources) {
+    const std::size_t columns = source.size() + 1;
+    if (!source.empty())
+      weights += max_target(options, options.max_decoding_length, columns) * static_cast<double>(columns);
+  }
+  weights *= static_cast<double>(options.num_hypotheses);
+  if (weights > static_cast<double>(limit))
+    throw RequestError(413, "return_attention: the answer may have " + std::to_string(std::llround(weights)) +
+                                " weights (hypotheses * target tokens * source tokens), expected at most " +
+                                std::to_string(limit) + ", the limit");
+}
+
 /// Returns the number of sentences to decode at once, so that their hypotheses fit the memory. Results do not depend on
 /// it.
 /// most: the maximum number of target tokens.
@@ -121,10 +147,7 @@ ef::Index sentences_at_once(const ef::DecodingOptions& options, ef::Index most,
                             const std::vector<std::vector<ef::Token>>& sources, ef::Index batch_tokens) {
   std::size_t longest = 0;
   for (const std::vector<ef::Token>& source : sources) longest = std::max(longest, source.size() + 1);
-  double tokens = static_cast<double>(most);
-  if (options.max_length_a != 0 || options.max_length_b != 0)
-    tokens = std::min(tokens,
-                      options.max_length_a * static_cast<double>(longest) + static_cast<double>(options.max_length_b));
+  const double tokens = max_target(options, most, longest);
   const ef::Index hypotheses = std::max(options.beam_size, options.num_hypotheses);
   const double of_sentence = static_cast<double>(hypotheses) * (tokens + static_cast<double>(longest));
   const double sentences = static_cast<double>(batch_tokens) / std::max(of_sentence, 1.0);
@@ -253,7 +276,9 @@ void Answerer::translate(const RequestQueue::Batch& batch) {
     };
   const auto results = within_limits(batch, [&](const std::function<bool()>& cancelled) {
     decoding.options.cancelled = cancelled;
-    return make_translator(served, decoding, all.sources, limits_.batch_tokens).decode(all.sources, all.prefixes);
+    const Translator translator = make_translator(served, decoding, all.sources, limits_.batch_tokens);
+    check_attention_weights(translator.options(), all.sources, limits_.max_attention);
+    return translator.decode(all.sources, all.prefixes);
   });
 
   std::size_t sentence = 0;

@@ -33,6 +33,8 @@ void add_serve_options(CLI::App* command, ServeArguments& arguments) {
   add("--max-sentences", limits.max_sentences, whole_in(1, 10'000), "sentences of a request");
   add("--max-beam-size", limits.max_beam_size, whole_in(1, 1000), "beam size and number of hypotheses of a request");
   add("--max-influence", limits.max_influence, whole_in(1, 100'000), "source tokens whose influence is computed");
+  add("--max-attention", limits.max_attention, whole_in(1, 1'000'000'000),
+      "attention weights of an answer: hypotheses * target tokens * source tokens");
   add("--max-waiting", limits.max_waiting, whole_in(1, 100'000), "requests that wait for their turn");
   add("--max-connections", limits.max_connections, whole_in(1, 10'000), "connections open at once");
   add("--max-models", limits.max_models, whole_in(1, 1000), "models in memory");

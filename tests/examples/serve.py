@@ -180,6 +180,11 @@ def check_errors(server):
     translate_says({"sentences": ["a"] * 65}, 413, "sentences: there are 65, expected at most 64")
     translate_says({"sentences": ["b", "a " * 5000]}, 413, "sentences[1]: has 5000 tokens, expected at most",
                    "model's limit")
+    attention = {"sentences": ["a " * 500] * 3, "beam_size": 16, "num_hypotheses": 16, "return_attention": True}
+    translate_says(attention, 413, "return_attention: the answer may have 12312576 weights", "at most 5000000")
+    # The minimum length counts where it is above a * source tokens + b.
+    translate_says({**attention, "max_length_a": 0, "max_length_b": 1, "min_decoding_length": 500}, 413,
+                   "may have 12024000 weights")
     translate_says({"sentences": ["a" * 300000]}, 413, "request: has more than 262144 bytes")
     says(server.post("/align", {"source": "a"}), 400, "target: is missing")
     says(server.post("/align", {"target": "a"}), 400, "source: is missing")
