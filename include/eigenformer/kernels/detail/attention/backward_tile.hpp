@@ -79,7 +79,8 @@ class BackwardTile {
     for (Index i = 0; i < blocks() * n; ++i) {
       // Queries that see no key, and lanes without a query, get weights of 0.
       const Scalar sum = i < count_ ? *sums.row(tile.head, first + i) : hidden_score<Scalar>;
-      log_sum_exp_[i] = is_minus_infinity(sum) ? -hidden_score<Scalar> : static_cast<Scalar>(static_cast<double>(sum) * unit);
+      log_sum_exp_[i] =
+          is_minus_infinity(sum) ? -hidden_score<Scalar> : static_cast<Scalar>(static_cast<double>(sum) * unit);
       if (i >= count_) delta_[i] = 0;
     }
     if (rows.d_log_sum_exp.data == nullptr) return;
