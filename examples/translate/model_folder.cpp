@@ -16,13 +16,14 @@ Model load_model(const std::filesystem::path& folder) {
 
 void check_saving(const std::filesystem::path& folder) {
   ef::check_saving(folder);
-  constexpr const char* also[] = {training_file};
+  constexpr const char* also[] = {training_file, quality_file};
   ef::check_folder_writable(folder, also);
 }
 
-void save_model(const std::filesystem::path& folder, const Model& model, const std::string& training_json) {
-  const ef::ExtraFile training{training_file, training_json};
-  ef::save(folder, model, ef::WeightType::float32, std::span(&training, 1));
+void save_model(const std::filesystem::path& folder, const Model& model, const std::string& training_json,
+                const std::string& quality_json) {
+  const ef::ExtraFile extra[] = {{training_file, training_json}, {quality_file, quality_json}};
+  ef::save(folder, model, ef::WeightType::float32, extra);
 }
 
 }  // namespace translate

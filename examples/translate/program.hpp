@@ -44,17 +44,21 @@ void watch_signals_of_training();
 
 // Model folders; see io/translation_model.hpp.
 
+/// The file with the quality of the saved model, a KeptModel in JSON.
+inline constexpr const char* quality_file = "quality.json";
+
 /// The files that save_model replaces.
-inline constexpr std::array<const char*, 7> saved_files{
+inline constexpr std::array<const char*, 8> saved_files{
     "config.json", "model.safetensors", "source_vocabulary.txt", "target_vocabulary.txt",
-    "source.spm",  "target.spm",        "training.json"};
+    "source.spm",  "target.spm",        "training.json",         quality_file};
 
 /// Loads a model. Throws if the folder does not hold one.
 Model load_model(const std::filesystem::path& folder);
 /// Throws if a model cannot be saved in the folder.
 void check_saving(const std::filesystem::path& folder);
-/// Saves a model in the folder, together with the options of its run as JSON.
-void save_model(const std::filesystem::path& folder, const Model& model, const std::string& training_json);
+/// Saves a model in the folder, together with the options of its run and its quality as JSON.
+void save_model(const std::filesystem::path& folder, const Model& model, const std::string& training_json,
+                const std::string& quality_json);
 
 // The subcommands. Each throws ef::Error on failure; main() prints it as one line on stderr and exits with 1.
 

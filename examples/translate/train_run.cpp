@@ -78,6 +78,7 @@ class Run {
         model.network, ef::parameters_without<float>(model.network, arguments_.freeze, "--freeze"), run.optimizer);
     state_ = std::move(state);
     if (state_.best.is_better_than(state_.saved)) state_.saved = state_.best;  // older checkpoints lack `saved`
+    state_.saved = quality_in_out(model);
     const bool changes = ef::options_to_json(state_.arguments) != ef::options_to_json(arguments_);
     state_.arguments = arguments_;
     state_.stopping.patience = arguments_.patience;
@@ -105,9 +106,13 @@ class Run {
     const bool is_saved = quality.is_better_than(state_.saved);
     if (is_saved) {
       state_.saved = quality;
-      save_model(arguments_.out, model, ef::options_to_json(arguments_).dump(2) + '\n');
+      if (std::exchange(is_first_, false)) forget_earlier_run(-1);
+      save_model(
+          arguments_.out, model, ef::options_to_json(arguments_).dump(2) + '\n',
+          ef::options_to_json(KeptModel{update, quality, hex(ef::parameter_hash(model.network))}).dump(2) + '\n');
     }
-    if (update > 0) state_.curves.validations.push_back({update, quality.perplexity, quality.bleu});
+    if (update > 0 && !has_validated(update))
+      state_.curves.validations.push_back({update, quality.perplexity, quality.bleu});
     const bool stops = is_scheduled && count(model, update, quality);
     try {
       std::printf("validation: perplexity %.2f  BLEU %.2f (%s)%s\n", quality.perplexity, quality.bleu,
@@ -132,9 +137,8 @@ class Run {
     std::filesystem::create_directory(arguments_.out);  // before the first validation there is no model
     ef::save_checkpoint(folder, model.network, run.optimizer, state_,
                         {.keep = std::max(arguments_.keep, arguments_.average_of == "last" ? arguments_.average : 0)});
-    if (is_first_) ef::remove_checkpoints_except(folder, run.optimizer.updates());
+    if (std::exchange(is_first_, false)) forget_earlier_run(run.optimizer.updates());
     remove_unlisted_models(folder);
-    is_first_ = false;
   }
 
   /// Validates the average of the last or best checkpoints, and saves it if it is the best model.
@@ -164,7 +168,7 @@ class Run {
 
   /// Returns the hash of the run's data; see run_hash().
   const std::string& data() const { return state_.data; }
-  /// Returns the quality of the model in --out.
+  /// Returns the quality of the model in --out; Quality{} if the run has saved none there.
   const Quality& saved() const { return state_.saved; }
   /// Returns whether a model was validated after this update or a later one.
   bool has_validated(ef::Index update) const {
@@ -179,6 +183,32 @@ class Run {
   bool has_stopped() const { return state_.stopping.should_stop(); }
 
  private:
+  /// Returns the quality of the model in --out; Quality{} if it is missing or not the one that the run saved. The
+  /// checkpoint may not know it: a killed run may have saved a better model later. model: any model of its shape.
+  Quality quality_in_out(const Model& model) const {
+    const std::filesystem::path parameters = ef::newest_file(arguments_.out, "model.safetensors");
+    const std::filesystem::path quality = ef::newest_file(arguments_.out, quality_file);
+    std::error_code error;
+    if (!std::filesystem::exists(parameters, error)) return {};
+    if (!std::filesystem::exists(quality, error)) return state_.saved;  // older versions did not write it
+    try {
+      const std::string where = ef::path_text(quality);
+      const auto kept = ef::options_from_json<KeptModel>(ef::parse_json(ef::read_file(quality), where), where);
+      Model saved = model;
+      ef::load_parameters(ef::SafetensorsFile(parameters), saved.network);
+      if (hex(ef::parameter_hash(saved.network)) == kept.parameters) return kept.quality;
+    } catch (const ef::Error&) {  // the next validated model replaces the damaged one
+    }
+    return {};
+  }
+  /// Removes what would make --resume continue an earlier run in --out, or take its model for one of this run. A new
+  /// run calls it before it saves its first model or after its first checkpoint. update: of that checkpoint; -1: none.
+  void forget_earlier_run(ef::Index update) const {
+    for (const std::filesystem::path& file :
+         {ef::newest_file(arguments_.out, quality_file), std::filesystem::path(arguments_.out) / quality_file})
+      std::filesystem::remove(file);
+    ef::remove_checkpoints_except(checkpoints_of(arguments_.out), update);
+  }
   /// Counts a scheduled validation for --patience and --average-of. Returns whether training stops.
   bool count(const Model& model, ef::Index update, const Quality& quality) {
     if (arguments_.average_of == "best")
@@ -354,8 +384,11 @@ void train(const TrainArguments& arguments, ef::Ranks* ranks) {
   data.report_skipped();
   if (!is_first) return;
   program.check_reported();
-  if (interrupted == 0 && !program.has_validated(run.optimizer.updates())) {  // killed before the last validation
-    program.validate(averaged(model, run, settings), run.optimizer.updates(), true);
+  // A killed run may lack its last validation, and somebody may have removed its model.
+  const ef::Index updates = run.optimizer.updates();
+  const bool has_validated = program.has_validated(updates);
+  if (interrupted == 0 && (!has_validated || program.saved().bleu < 0)) {
+    program.validate(averaged(model, run, settings), updates, !has_validated);
     program.save(model, run);
   }
   if (arguments.average > 0 && interrupted == 0) program.validate_average(model, run);

@@ -274,6 +274,73 @@ check(progress("paused") == progress("recurrent"), f"paused: {progress('paused')
 saved = state("paused", UPDATES)["saved"]
 check(saved["bleu"] >= state("recurrent", UPDATES)["best"]["bleu"], f"paused: {saved}")
 
+def changed(values):
+    """The options of a run with other values."""
+    return [values.get(before, option) for before, option in zip([""] + OPTIONS, OPTIONS)]
+
+
+def plotting(out, *options):
+    """Starts a run that waits at its first validation, because --plot is a pipe that nobody reads."""
+    started = subprocess.Popen(command(out, 1, *options, "--plot", "plot"), cwd=scratch, stdout=subprocess.PIPE,
+                               stderr=subprocess.STDOUT, text=True)
+    until_validation(started)
+    return started
+
+
+def until_validation(process):
+    """Reads what a run prints, up to its next validation. Returns that line."""
+    for line in process.stdout:
+        if line.startswith("validation:"):
+            return line
+    sys.exit(f"seed {seed}: {process.args}: did not validate")
+
+
+# A new run that is killed after its first validation and before its first checkpoint leaves no other run to resume.
+run(command("replaced", 1, *OPTIONS, *MODELS["transformer"]))
+process = plotting("replaced", *OPTIONS, *MODELS["transformer"], "--validate-every", "2", "--seed", "7")
+kill(process, signal.SIGKILL, 0, 0)
+printed = run(command("replaced", 1, "--resume", *OPTIONS, *MODELS["transformer"]))
+check("no checkpoint in replaced: training starts from the beginning" in printed, printed)
+check(outcome("replaced") == outcome("transformer"), "replaced: the outcome differs")
+
+# A new run that is killed after its first checkpoint and before its first validation does not count an older model.
+run(command("unvalidated", 1, *OPTIONS, *MODELS["transformer"]))
+shutil.copytree(scratch / "unvalidated", scratch / "unmarked")
+process = subprocess.Popen(command("unvalidated", 1, *changed({"--updates": "100000"}), *MODELS["transformer"],
+                                   "--seed", "7", "--validate-every", "100000"), cwd=scratch, stdout=subprocess.PIPE,
+                           stderr=subprocess.STDOUT)
+kill(process, signal.SIGKILL, 0, 2)
+printed = run(command("unvalidated", 1, "--resume", "--minutes", "0.00001"))
+check("best so far, saved" in printed, printed)
+check(json.loads((scratch / "unvalidated" / "training.json").read_text())["seed"] == 7, "unvalidated: another model")
+
+# The model in --out may be newer than the checkpoint: a run may be killed between the validation of an interruption and
+# the checkpoint after it. The resumed run knows the quality of that model.
+process = plotting("killed", *OPTIONS, *MODELS["transformer"], "--validate-every", "10")
+process.send_signal(signal.SIGINT)
+with open(scratch / "plot", "rb") as pipe:
+    pipe.read()
+line = until_validation(process)
+check("best so far, saved" in line, f"killed: {line}")
+kill(process, signal.SIGKILL, 0, 0)
+printed = run(command("killed", 1, "--resume", "--updates", "11", "--plot", "plot.svg"))
+check("saved" not in printed, printed)
+
+# A model file that was removed or replaced does not count. A finished run saves its last model again.
+(scratch / "killed" / "model.safetensors").unlink()
+printed = run(command("killed", 1, "--resume"))
+check("best so far, saved" in printed, printed)
+last = max((scratch / "killed" / "checkpoints").iterdir())
+check((scratch / "killed" / "model.safetensors").read_bytes() == (last / "model.safetensors").read_bytes(), "killed")
+shutil.copy(scratch / "transformer" / "model.safetensors", scratch / "killed" / "model.safetensors")
+printed = run(command("killed", 1, "--resume"))
+check("best so far, saved" in printed, printed)
+
+# Older versions wrote no quality.json. Their model counts.
+(scratch / "unmarked" / "quality.json").unlink()
+printed = run(command("unmarked", 1, "--resume"))
+check("saved" not in printed and outcome("unmarked") == outcome("transformer"), printed)
+
 # 0 lifts a limit of the run.
 run(command("limited", 1, *OPTIONS, *MODELS["transformer"], "--minutes", "0.00001"))
 check(not list((scratch / "limited" / "checkpoints").glob(f"update-{UPDATES:09d}*")), "--minutes was no limit")

@@ -69,7 +69,7 @@ succeeds("600" "chmod 600 real/config.json && ${train_once} --out model/ && ls -
 # While BLEU is 0, the model with the lowest perplexity is saved.
 succeeds("perplexity [0-9.]+  BLEU 0.00 [^\n]*saved\n.*BLEU 0.00 [^\n]*saved\n.*BLEU 0.00, is in o"
          "mkdir o && ${train} --pairs pairs.tsv --updates 20 --min-count 1 --valid-pairs rare.tsv --out o > o/train.log && cat o/train.log")
-succeeds("^checkpoints\nconfig.json\nmodel.safetensors\nsource_vocabulary.txt\ntarget_vocabulary.txt\ntrain.log\ntraining.json\n$" "ls -A o")
+succeeds("^checkpoints\nconfig.json\nmodel.safetensors\nquality.json\nsource_vocabulary.txt\ntarget_vocabulary.txt\ntrain.log\ntraining.json\n$" "ls -A o")
 foreach(out IN ITEMS nowhere/m pairs.tsv pairs.tsv/m "''")
   fails_with("" "${train_once} --out ${out}")
   if(NOT output STREQUAL "")
