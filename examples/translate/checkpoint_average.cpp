@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <set>
 
-#include "eigenformer/io/checkpoint.hpp"
 #include "eigenformer/train/parameter_average.hpp"
 #include "eigenformer/train/parameter_hash.hpp"
 #include "translate/run_hash.hpp"
@@ -23,21 +22,36 @@ std::filesystem::path file_of(const std::filesystem::path& checkpoints, const Ke
          ("update-" + std::to_string(kept.update) + '-' + kept.parameters + ".safetensors");
 }
 
-/// Returns the kept models that the state of a checkpoint lists; none if its state cannot be read.
-std::vector<KeptModel> listed_in(const std::filesystem::path& checkpoint) {
+/// Returns a member of the state of a checkpoint; null if there is none, or if the state cannot be read. A run cannot
+/// continue from such a checkpoint either.
+ef::Json member_of_state(const std::filesystem::path& checkpoint, const char* member) {
   try {
     const std::filesystem::path path = checkpoint / "state.json";
     const ef::Json contents = ef::parse_json(ef::read_file(path), ef::path_text(path));
     if (!contents.is_object() || !contents.contains("state")) return {};
     const ef::Json& state = contents["state"];
-    if (!state.is_object() || !state.contains("best_models") || !state["best_models"].is_array()) return {};
-    std::vector<KeptModel> kept;
-    for (const ef::Json& each : state["best_models"])
-      kept.push_back(ef::options_from_json<KeptModel>(each, ef::path_text(path), ef::NumbersInJson::all));
-    return kept;
-  } catch (const ef::Error&) {  // a run cannot continue from this checkpoint either
+    return state.is_object() && state.contains(member) ? state[member] : ef::Json();
+  } catch (const ef::Error&) {
     return {};
   }
+}
+
+/// Returns the kept models that the state of a checkpoint lists; none if its state cannot be read.
+std::vector<KeptModel> listed_in(const std::filesystem::path& checkpoint) {
+  const ef::Json models = member_of_state(checkpoint, "best_models");
+  if (!models.is_array()) return {};
+  try {
+    std::vector<KeptModel> kept;
+    for (const ef::Json& each : models)
+      kept.push_back(ef::options_from_json<KeptModel>(each, ef::path_text(checkpoint), ef::NumbersInJson::all));
+    return kept;
+  } catch (const ef::Error&) {
+    return {};
+  }
+}
+
+bool is_interruption(const std::filesystem::path& checkpoint) {
+  return member_of_state(checkpoint, "is_interruption") == true;
 }
 
 }  // namespace
@@ -68,6 +82,13 @@ void remove_unlisted_models(const std::filesystem::path& checkpoints) {
   if (listed.empty()) std::filesystem::remove(folder, error);
 }
 
+std::vector<ef::CheckpointEntry> interruptions_before(const std::filesystem::path& checkpoints, ef::Index update) {
+  std::vector<ef::CheckpointEntry> found;
+  for (const ef::CheckpointEntry& entry : ef::checkpoints_in(checkpoints))
+    if (entry.update < update && is_interruption(entry.path)) found.push_back(entry);
+  return found;
+}
+
 ModelMean mean_of_last(const Model& model, const std::filesystem::path& checkpoints, ef::Index updates,
                        ef::Index count) {
   ModelMean result{model};
@@ -75,9 +96,10 @@ ModelMean mean_of_last(const Model& model, const std::filesystem::path& checkpoi
   while (result.count < count) {
     const ef::NewestCheckpoint found = ef::newest_checkpoint(checkpoints, updates);
     if (!found.checkpoint) break;
+    updates = found.checkpoint->update() - 1;
+    if (result.count > 0 && is_interruption(found.checkpoint->path())) continue;
     ef::load_parameters(found.checkpoint->model(), result.model.network);
     mean.add(result.model.network);
-    updates = found.checkpoint->update() - 1;
     ++result.count;
   }
   if (result.count > 0) mean.copy_to(result.model.network);

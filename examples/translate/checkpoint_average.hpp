@@ -7,6 +7,7 @@
 #include <type_traits>
 #include <vector>
 
+#include "eigenformer/io/checkpoint.hpp"
 #include "translate/program.hpp"
 
 namespace translate {
@@ -44,8 +45,11 @@ struct ModelMean {
   ef::Index count = 0;  // 0: there was no model
 };
 
-/// Returns the mean of the last complete checkpoints, at most `count`, after at most `updates` updates. model: any
-/// model of their shape.
+/// Returns the checkpoints before an update that were saved because a signal or an error ended the program.
+std::vector<ef::CheckpointEntry> interruptions_before(const std::filesystem::path& checkpoints, ef::Index update);
+
+/// Returns the mean of the last complete checkpoints, at most `count`, after at most `updates` updates. Leaves out
+/// interruptions before the last one, because an uninterrupted run lacks them. model: any model of their shape.
 ModelMean mean_of_last(const Model& model, const std::filesystem::path& checkpoints, ef::Index updates,
                        ef::Index count);
 

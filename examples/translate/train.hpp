@@ -57,6 +57,7 @@ struct RunState {
   double lowest_perplexity = 0;        // of the scheduled validations so far; 0: there was none
   TrainArguments arguments;            // what the run was started or last resumed with
   ef::Index arguments_since = 0;       // number of updates before the first one with these arguments
+  bool is_interruption = false;        // whether a signal or an error caused the checkpoint
   std::string data;                    // run_hash
   std::string parameters;              // ef::parameter_hash of the network, in hexadecimal digits
   TrainingCurves curves;               // for --plot
@@ -158,6 +159,7 @@ void visit_options(Options& state, auto&& visitor) {
   visitor("lowest_perplexity", state.lowest_perplexity);
   visitor("arguments", state.arguments);
   visitor("arguments_since", state.arguments_since, ef::AddedLater());
+  visitor("is_interruption", state.is_interruption, ef::AddedLater());
   visitor("data", state.data);
   visitor("parameters", state.parameters);
   visitor("curves", state.curves, ef::AddedLater());

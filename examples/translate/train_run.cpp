@@ -86,7 +86,7 @@ class Run {
     is_first_ = false;
     if (changes) {  // replay must know from which update on the arguments are others
       state_.arguments_since = run.optimizer.updates();
-      save(model, run);
+      save(model, run, state_.is_interruption);
     }
     plot(model);
     log_before_ = log_up_to(run.optimizer.updates());
@@ -129,15 +129,22 @@ class Run {
     return false;
   }
 
-  /// Saves a checkpoint.
-  void save(const Model& model, const TrainingRun& run) {
+  /// Saves a checkpoint. is_interruption: whether a signal or an error ends the program here. An uninterrupted run has
+  /// no such checkpoint, so neither --keep nor --average counts it, and the next one removes it.
+  void save(const Model& model, const TrainingRun& run, bool is_interruption) {
+    const ef::Index updates = run.optimizer.updates(), every = arguments_.checkpoint_every;
+    const bool is_due = every > 0 && updates % every == 0;
+    state_.is_interruption = !is_due && (is_interruption || failed_report_ != nullptr);
     state_.training = run.state;
     state_.parameters = hex(ef::parameter_hash(model.network));
     const std::filesystem::path folder = checkpoints_of(arguments_.out);
+    const std::vector<ef::CheckpointEntry> interruptions = interruptions_before(folder, updates);
+    const ef::Index keep = std::max(arguments_.keep, arguments_.average_of == "last" ? arguments_.average : 0);
     std::filesystem::create_directory(arguments_.out);  // before the first validation there is no model
     ef::save_checkpoint(folder, model.network, run.optimizer, state_,
-                        {.keep = std::max(arguments_.keep, arguments_.average_of == "last" ? arguments_.average : 0)});
-    if (std::exchange(is_first_, false)) forget_earlier_run(run.optimizer.updates());
+                        {.keep = keep + static_cast<ef::Index>(interruptions.size())});
+    for (const ef::CheckpointEntry& entry : interruptions) ef::remove_checkpoint(entry);
+    if (std::exchange(is_first_, false)) forget_earlier_run(updates);
     remove_unlisted_models(folder);
   }
 
@@ -153,7 +160,7 @@ class Run {
     const Quality before = state_.saved;
     validate(mean.model, 0, false);
     if (state_.saved.is_better_than(before))
-      save(model, run);  // a resumed run must not replace the average with a worse model
+      save(model, run, false);  // a resumed run must not replace the average with a worse model
   }
 
   /// Appends an update to the log and to the curves.
@@ -377,7 +384,9 @@ void train(const TrainArguments& arguments, ef::Ranks* ranks) {
   settings.validate = [&](const Model& trained, const ef::TrainingProgress& progress, bool is_scheduled) {
     return program.validate(trained, progress.update, is_scheduled);
   };
-  settings.save = [&](const Model& trained, const TrainingRun& now) { program.save(trained, now); };
+  settings.save = [&](const Model& trained, const TrainingRun& now, bool is_interruption) {
+    program.save(trained, now, is_interruption);
+  };
   settings.log = [&](const ef::TrainingProgress& progress) { program.log_update(progress); };
   watch_signals_of_training();
   if (!has_stopped) train_model(model, data.batches, settings, run);
@@ -389,7 +398,7 @@ void train(const TrainArguments& arguments, ef::Ranks* ranks) {
   const bool has_validated = program.has_validated(updates);
   if (interrupted == 0 && (!has_validated || program.saved().bleu < 0)) {
     program.validate(averaged(model, run, settings), updates, !has_validated);
-    program.save(model, run);
+    program.save(model, run, false);
   }
   if (arguments.average > 0 && interrupted == 0) program.validate_average(model, run);
   program.check_reported();

@@ -285,13 +285,14 @@ void train_model(Model& model, ef::StreamedBatches& batches, const TrainingSetti
     } catch (...) {
       if (failure == nullptr) throw;
     }
-    if (settings.save && (failure != nullptr || progress.saves() || !goes_on)) settings.save(model, run);
+    if (settings.save && (failure != nullptr || progress.saves() || !goes_on))
+      settings.save(model, run, failure != nullptr || interrupted != 0);
     if (failure != nullptr) std::rethrow_exception(failure);
     if (!goes_on) return false;
     if (!progress.is_last()) return true;
     if (progress.validates()) return false;
     validate(update, interrupted == 0);  // after saving: a second Ctrl-C ends the program
-    if (settings.save) settings.save(model, run);
+    if (settings.save) settings.save(model, run, interrupted != 0);
     return false;
   };
   ef::ParameterList<float> trained = ef::parameters_without<float>(model.network, settings.freeze, "--freeze");

@@ -110,7 +110,8 @@ struct TrainingSettings {
   // returns whether training goes on. Only rank 0 calls them. is_scheduled: false if the run validates here only
   // because it was interrupted.
   std::function<bool(const Model&, const ef::TrainingProgress&, bool is_scheduled)> validate{};
-  std::function<void(const Model&, const TrainingRun&)> save{};  // saves a checkpoint
+  // Saves a checkpoint. is_interruption: whether a signal or an error ends the run here.
+  std::function<void(const Model&, const TrainingRun&, bool is_interruption)> save{};
   // Called after each update. If it throws, a validation that is due still runs, and a checkpoint is saved before the
   // run ends.
   std::function<void(const ef::TrainingProgress&)> log{};

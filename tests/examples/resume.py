@@ -295,6 +295,26 @@ def until_validation(process):
     sys.exit(f"seed {seed}: {process.args}: did not validate")
 
 
+# An interrupted run averages the checkpoints of an uninterrupted one, also if it is interrupted several times.
+averaging = [*changed({"--checkpoint-every": "8"}), *MODELS["transformer"], "--validate-every", "10", "--average", "3"]
+begin = time.time()
+expected_average = average(run(command("averaged", 1, *averaging)))
+seconds = time.time() - begin
+process = plotting("interrupted", *averaging)
+process.send_signal(signal.SIGINT)
+reader = os.open(scratch / "plot", os.O_RDWR)  # so that the run does not wait any more
+process.communicate()
+os.close(reader)
+check("plot" in state("interrupted", 11)["arguments"], "interrupted: is not at update 11")
+for attempt in range(3):
+    process = subprocess.Popen(command("interrupted", 1, "--resume", "--plot", "plot.svg"), cwd=scratch,
+                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    kill(process, signal.SIGINT, draw.uniform(0, seconds), 0)
+printed = run(command("interrupted", 1, "--resume", "--plot", "plot.svg"))
+names = sorted(entry.name.partition(".")[0] for entry in (scratch / "interrupted" / "checkpoints").iterdir())
+check(names == [f"update-{update:09d}" for update in (8, 16, 24)], f"interrupted: has the checkpoints {names}")
+check(average(printed) == expected_average, f"interrupted: {printed}, expected {expected_average}")
+
 # A new run that is killed after its first validation and before its first checkpoint leaves no other run to resume.
 run(command("replaced", 1, *OPTIONS, *MODELS["transformer"]))
 process = plotting("replaced", *OPTIONS, *MODELS["transformer"], "--validate-every", "2", "--seed", "7")
@@ -360,7 +380,7 @@ def checksum():
 check(contents["checksums"].pop("state.json") == checksum(), "older: this script computes another checksum")
 best = contents["state"]["best"]
 del contents["state"]["saved"], contents["state"]["training"]["buffer"]
-for member in ("arguments_since", "curves", "best_models"):
+for member in ("arguments_since", "curves", "best_models", "is_interruption"):
     del contents["state"][member]
 contents["checksums"]["state.json"] = checksum()
 path.write_text(json.dumps(contents))

@@ -212,6 +212,8 @@ TEST_CASE("only the newest checkpoints are kept, and later ones stay", "[io][che
   }
   fs::create_directory(folder / "run" / "update-x");
   fs::create_directory(folder / "run" / ".removed-checkpoint-1.tmp");
+  ef::remove_checkpoint(ef::checkpoints_in(folder / "run").front());
+  CHECK(updates() == List{4, 3});
   ef::remove_checkpoints_except(folder / "run", 4);
   CHECK(updates() == List{4});
   CHECK(ef::newest_checkpoint(folder / "run", 3).checkpoint == std::nullopt);

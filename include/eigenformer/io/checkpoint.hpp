@@ -148,12 +148,17 @@ void save_checkpoint(const std::filesystem::path& folder, const Model& model, co
   }
 }
 
+/// Removes a checkpoint. A killed program leaves either all of it or nothing under its name.
+inline void remove_checkpoint(const CheckpointEntry& entry) {
+  detail::Disk disk;
+  detail::remove_checkpoint(entry.path, disk);
+}
+
 /// Removes the checkpoints of all other updates. A new run calls it after its first save, because an earlier run may
 /// have left checkpoints in the folder.
 inline void remove_checkpoints_except(const std::filesystem::path& folder, Index update) {
-  detail::Disk disk;
   for (const CheckpointEntry& entry : checkpoints_in(folder))
-    if (entry.update != update) detail::remove_checkpoint(entry.path, disk);
+    if (entry.update != update) remove_checkpoint(entry);
 }
 
 /// A complete checkpoint, in memory.
