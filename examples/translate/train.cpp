@@ -1,6 +1,11 @@
 // translate train: the model and the settings of a run. corpus.cpp reads the corpus, train_run.cpp trains.
 #include <algorithm>
+#include <array>
+#include <string_view>
+#include <variant>
 
+#include "eigenformer/io/recurrent_seq2seq_config.hpp"
+#include "eigenformer/io/transformer_config.hpp"
 #include "translate/guided_alignment.hpp"
 #include "translate/train.hpp"
 
@@ -68,6 +73,23 @@ Model make_model(const TrainArguments& arguments, ef::TranslationSide source, ef
   if (!arguments.init.empty())
     ef::load_parameters(ef::SafetensorsFile(ef::newest_file(arguments.init, "model.safetensors")), network);
   return {std::move(network), std::move(source), std::move(target)};
+}
+
+void check_initial(const TrainArguments& arguments, const Model& model) {
+  if (arguments.init.empty()) return;
+  constexpr std::array<std::string_view, 7> free{"dropout",           "attention_dropout", "activation_dropout",
+                                                 "embedding_dropout", "max_length",        "alignment_layer",
+                                                 "alignment_head"};
+  const auto options_of = [](const Model& of) {
+    return std::visit([](const auto& network) { return ef::options_to_json(network.options); }, of.network);
+  };
+  const ef::Json initial = options_of(load_model(arguments.init)), given = options_of(model);
+  for (const auto& [name, value] : given.items()) {
+    const ef::Json before = initial.value(name, ef::Json());
+    if (std::find(free.begin(), free.end(), name) == free.end() && value != before)
+      ef::fail("--init: ", arguments.init, " has \"", name, "\": ", before.dump(),
+               ", but the options of this run give ", value.dump());
+  }
 }
 
 TrainingSettings settings_of(const TrainArguments& arguments, ef::Threads* threads) {

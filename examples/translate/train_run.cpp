@@ -371,6 +371,8 @@ void train(const TrainArguments& arguments, ef::Ranks* ranks) {
   TrainingRun run = begin_run(arguments);
   Run program(arguments, data, model, &pool);
   if (arguments.resume && is_first) program.resume(model, run);
+  // A run that older versions began with other options goes on.
+  if (is_first && run.optimizer.updates() == 0) check_initial(arguments, model);
   ef::flush_standard_output();
 
   TrainingSettings settings = settings_of(arguments, &pool);

@@ -362,6 +362,17 @@ fails_with("train: training diverges: the mean loss of update [0-9]+ is .*; batc
            --pairs pairs.tsv --out diverged --updates 60 --width 128 --layers 1 --rate 1 --warmup 1)
 fails_with("--freeze: no parameter matches \"encodr" train --pairs pairs.tsv --out new --updates 1 --freeze encodr.*)
 fails_with("nowhere" train --pairs pairs.tsv --out new --updates 1 --init nowhere)
+# A model of --init must have the options of the run, also those that change no shape. Dropout is free.
+set(init train --pairs pairs.tsv --updates 1 --width 64 --feed-forward 96 --init shaped)
+succeeds("best so far, saved" ${init} --out initial --heads 2 --post-norm --dropout 0.3 --max-length 99)
+foreach(given IN ITEMS "heads.: 2, but the options of this run give 4;--post-norm"
+                       "positions.: .sinusoidal., but the options of this run give .rotary.;--heads;2;--post-norm;--positions;rotary")
+  list(POP_FRONT given expected)
+  fails_with("--init: shaped has .${expected}" ${init} --out new ${given})
+endforeach()
+succeeds("saved" train --pairs pairs.tsv --out gated --updates 1 --model recurrent --width 32)
+fails_with("--init: gated has .cell.: .gru., but the options of this run give .gru_reset_first." train --pairs pairs.tsv
+           --updates 1 --model recurrent --width 32 --init gated --out new --cell gru_reset_first)
 fails_with("nowhere/log.csv" train --pairs pairs.tsv --out new --updates 1 --log nowhere/log.csv)
 fails_with("has no checkpoint" replay --model nowhere --update 1)
 fails_with("huge" train --pairs pairs.tsv --out new --preset huge)
