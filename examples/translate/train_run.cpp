@@ -246,7 +246,7 @@ class Run {
     std::string text = line;
     if (is_first) text = "update,loss,rate,gradient_norm,tokens,seconds,perplexity,bleu\n" + log_before_ + line;
     // A stream of its own would overwrite what is printed: the shell may have directed /dev/stdout to a file.
-    if (arguments_.log.starts_with("/dev/")) return ef::write_file(arguments_.log, text);
+    if (ef::names_descriptor(arguments_.log)) return ef::write_file(arguments_.log, text);
     std::error_code error;
     if (is_first &&
         (!std::filesystem::exists(arguments_.log, error) || std::filesystem::is_regular_file(arguments_.log, error))) {

@@ -297,6 +297,17 @@ TEST_CASE("an open descriptor is written to from where it stands", "[core]") {
   CHECK(contains(message_of([&] { ef::write_file(name, "x"); }), "it is closed"));
   CHECK(contains(message_of([&] { ef::check_writable(name); }), "it is closed"));
 }
+
+TEST_CASE("a path that leads to an open descriptor is known, also through links", "[core]") {
+  const ef::testing::TemporaryFolder folder;
+  fs::create_symlink("/dev/stdout", folder / "stdout");
+  fs::create_symlink("stdout", folder / "again");
+  fs::create_symlink("missing", folder / "broken");
+  for (const fs::path& path : {fs::path("/dev/stdout"), fs::path("/dev/fd/3"), folder / "stdout", folder / "again"})
+    CHECK(ef::names_descriptor(path));
+  for (const fs::path& path : {fs::path("/dev/null"), fs::path("/dev/shm/file"), fs::path("stdout"), folder / "broken"})
+    CHECK(!ef::names_descriptor(path));
+}
 #endif
 
 TEST_CASE("what write_file would refuse is known before, and nothing is changed", "[core]") {

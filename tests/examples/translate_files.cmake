@@ -91,6 +91,18 @@ succeeds("^p[^\n]*\n.*</svg>" "mkfifo pipe && (cat pipe > read & ${align} --svg 
 # A log keeps what is printed to the same file.
 succeeds("training pairs.*\nupdate,loss,.*\n1,,,,,,[^\n]*\nthe best model, [^\n]*\n$"
          "${train_once} --out printing --log /dev/stdout > both; cat both")
+# So does one under another name of the descriptor. A file in /dev is a file like any other.
+run_shell("ln -s /dev/stdout stdout_link")
+foreach(log IN ITEMS /proc/self/fd/1 stdout_link)
+  if(NOT log MATCHES "/proc" OR EXISTS /proc/self/fd)
+    succeeds("training pairs.*\nupdate,loss,.*\n1,,,,,,[^\n]*\nthe best model, [^\n]*\n$"
+             "${train_once} --out printing --log ${log} > both; cat both")
+  endif()
+endforeach()
+if(EXISTS /dev/shm)
+  succeeds("^update,loss,[^\n]*\n1,[^\n]*\n2,[^\n]*\n2,,,,,,[^\n]*\n$"
+           "shared=$(mktemp -d /dev/shm/translate.XXXXXX) && ${train} --pairs pairs.tsv --updates 2 --validate-every 2 --out shared --log $shared/log.csv > printed; cat $shared/log.csv; rm -r $shared")
+endif()
 # Uses device files of its own, because a fault would replace those of the machine.
 run_shell("mknod null c 1 3 && mknod full c 1 7 && echo > null")
 if(result EQUAL 0)

@@ -9,7 +9,9 @@
 #include <vector>
 
 #ifndef _WIN32
+#include <fcntl.h>
 #include <sys/stat.h>
+#include <unistd.h>
 #endif
 
 #include "eigenformer/core/thread_pool.hpp"
@@ -145,6 +147,22 @@ TEST_CASE("a block of a file that has changed is refused", "[text]") {
 }
 
 #ifndef _WIN32
+TEST_CASE("the text of an open descriptor is kept, that of a file in /dev is not", "[text]") {
+  const ef::testing::TemporaryFolder folder;
+  const std::filesystem::path file = write_bytes(folder / "file", "1\n2\n3\n");
+  const int descriptor = ::open(file.c_str(), O_RDONLY);
+  REQUIRE(descriptor >= 0);
+  std::filesystem::create_symlink("/dev/fd/" + std::to_string(descriptor), folder / "link");
+  CHECK(scan_message({folder / "link"}, {.max_piped_lines = 3}) == "nothing was thrown");
+  CHECK(scan_message({folder / "link"}, {.max_piped_lines = 2}).ends_with("can be read only once; save it as a file"));
+  ::close(descriptor);
+  const std::filesystem::path shared = "/dev/shm/eigenformer_test_" + std::to_string(::getpid());
+  if (!std::filesystem::is_directory("/dev/shm")) return;
+  write_bytes(shared, "1\n2\n3\n");
+  CHECK(scan_message({shared}, {.max_piped_lines = 2}) == "nothing was thrown");
+  std::filesystem::remove(shared);
+}
+
 TEST_CASE("the text of a pipe is kept", "[text][threads]") {
   const ef::testing::TemporaryFolder folder;
   const std::filesystem::path pipe = folder / "pipe", file = write_bytes(folder / "file", "1\n2\n3\n4\n5\n");

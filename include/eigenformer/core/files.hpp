@@ -202,6 +202,12 @@ inline std::string read_file(const std::filesystem::path& path) {
   return bytes;
 }
 
+/// Returns whether a path leads to an open descriptor, such as /dev/stdout. Opening it again may start at the first
+/// byte of its file, or fail.
+inline bool names_descriptor(const std::filesystem::path& path) {
+  return detail::named_descriptor(detail::follow_links("names_descriptor", path)) >= 0;
+}
+
 /// Creates or replaces a file. Its contents are the pieces, concatenated.
 ///
 /// - A regular file is written under a temporary name in its folder, synced and renamed. After a full disk, a killed

@@ -77,7 +77,7 @@ class LineBlocks {
       names.push_back(path_text(path));
       // On some systems, /dev/stdin cannot be read from the beginning again.
       std::error_code ignored;  // opening the file gives the reason
-      const bool is_kept = !std::filesystem::is_regular_file(path, ignored) || names.back().starts_with("/dev/");
+      const bool is_kept = !std::filesystem::is_regular_file(path, ignored) || names_descriptor(path);
       files_.push_back({.path = path, .is_kept = is_kept, .pieces = std::make_unique<LinePieces>(path)});
     }
     names_ = std::make_shared<const std::vector<std::string>>(std::move(names));
