@@ -373,8 +373,8 @@ int run_program(const std::vector<const char*>& words, ProgramRanks& ranks) {
     ranks.abort();
     return 1;
   }
-  if (train_arguments.minutes == 0 && train_arguments.epochs == 0 && train_arguments.updates == 0)
-    train_arguments.minutes = 20;
+  if (train_arguments.minutes < 0)
+    train_arguments.minutes = train_arguments.epochs == 0 && train_arguments.updates == 0 ? 20 : 0;
 
   // The other subcommands have nothing to save: the signal itself ends them, so a script sees that they failed. `train`
   // has nothing to save before its first update.

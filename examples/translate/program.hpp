@@ -102,7 +102,7 @@ struct TrainArguments {
   double subword_sampling = 0;  // alpha of unigram models; 0: no random splits
   ef::Index subword_n_best = 0;
   double bpe_dropout = 0;
-  double minutes = 0;
+  double minutes = -1;  // below 0: not given; the program then sets 20, or 0 if there is another limit
   ef::Index epochs = 0;
   ef::Index updates = 0;
   ef::Index batch_tokens = 2048;

@@ -152,6 +152,10 @@ void check_arguments(const TrainArguments& arguments) {
   ef::check(arguments.average_of == "last" || arguments.average > 0, "--average-of: needs --average");
   ef::check(arguments.patience < 20 || arguments.validate_every > 0, "--patience: is ", arguments.patience,
             ", but without --validate-every a run validates 20 times, so it would never stop early");
+  ef::check(arguments.patience == 0 || arguments.validate_every > 0 || arguments.minutes > 0 || arguments.epochs > 0 ||
+                arguments.updates > 0,
+            "--patience: is ", arguments.patience,
+            ", but without --validate-every a run without a limit validates only when it is stopped");
   ef::check(arguments.ema == 0 || arguments.average == 0, "--ema and --average: expected one of them");
   check_alignment_options(arguments);
 }

@@ -146,7 +146,8 @@ class Progress {
                 batches_.epochs_done(), line_loss_ / static_cast<double>(line_items_),
                 static_cast<double>(line_items_) / line_seconds);
     if (settings_.peak_flops > 0) std::printf("MFU %.0f %%  ", 100 * line_flops_ / line_seconds / settings_.peak_flops);
-    std::printf("%s left\n", minutes_and_seconds(share > 0 ? progress_.seconds * (1 - share) / share : 0).c_str());
+    if (share > 0) std::printf("%s left", minutes_and_seconds(progress_.seconds * (1 - share) / share).c_str());
+    std::printf("\n");
     ef::flush_standard_output();
     line_seconds_ = seconds;
     line_loss_ = 0;

@@ -47,6 +47,15 @@ succeeds("no improvement in 1 validations: training stops" train --pairs pairs.t
          --patience 1)
 succeeds("no improvement in 30 validations: training stops" train --pairs pairs.tsv --out patient --updates 40 --rate 1e-9
          --patience 30 --validate-every 1 --width 16 --layers 1 --model recurrent)
+# 0 minutes are no limit.
+succeeds("no improvement in 2 validations: training stops" train --pairs pairs.tsv --out patient --minutes 0 --rate 1e-9
+         --patience 2 --validate-every 1 --width 16 --layers 1)
+file(READ ${folder}/patient/training.json stored)
+if(NOT stored MATCHES "\"minutes\": 0")
+  message(SEND_ERROR "--minutes 0 was stored as\n${stored}")
+endif()
+fails_with("--patience: is 2, but without --validate-every a run without a limit validates only when it is stopped" train
+           --pairs pairs.tsv --out new --minutes 0 --patience 2)
 # The chosen shape of the model.
 succeeds("best so far, saved" train --pairs pairs.tsv --out shaped --updates 1 --width 64 --heads 2 --feed-forward 96
          --post-norm)
