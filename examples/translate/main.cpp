@@ -378,9 +378,10 @@ int run_program(const std::vector<const char*>& words, ProgramRanks& ranks) {
 
   // The other subcommands have nothing to save: the signal itself ends them, so a script sees that they failed. `train`
   // has nothing to save before its first update.
-  const bool is_demo = app.get_subcommands().empty() || *demo_command;
-  if (*serve_command || *compare_command || is_demo) watch(SIGINT);
-  if (*serve_command) watch(SIGTERM);
+  if (*serve_command) {
+    watch(SIGINT);
+    watch(SIGTERM);
+  }
 #ifdef SIGXFSZ
   std::signal(SIGXFSZ, SIG_IGN);  // exceeding a file size limit becomes a write error
 #endif

@@ -263,6 +263,12 @@ with subprocess.Popen([program, "run", "--model", "transformer"], cwd=scratch, s
     process.send_signal(signal.SIGINT)
     check(process.wait(timeout=60) == -signal.SIGINT, f"run: Ctrl-C gave exit code {process.returncode}")
 
+for name, options in {"compare": ["--epochs", "1000"], "demo": ["--svg", "demo.svg"]}.items():
+    with subprocess.Popen([program, name, *options], cwd=scratch, stdout=subprocess.PIPE, text=True) as process:
+        process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        check(process.wait(timeout=60) == -signal.SIGINT, f"{name}: Ctrl-C gave exit code {process.returncode}")
+
 # The validation of a stopped run changes nothing for the updates, the best models and the early stopping after it.
 patient = MODELS["recurrent"]
 process = subprocess.Popen(command("paused", 2, *OPTIONS, *patient), cwd=scratch, stdout=subprocess.PIPE,
