@@ -115,11 +115,15 @@ void add_replay_options(CLI::App* command, ReplayArguments& arguments) {
 bool read_stored_arguments(TrainArguments& arguments) {
   std::optional<TrainArguments> stored;
   if (arguments.resume && !arguments.out.empty()) stored = arguments_of_run(arguments.out);
-  if (!stored && !arguments.config.empty())
-    stored = ef::options_from_json<TrainArguments>(ef::parse_json(ef::read_file(arguments.config), arguments.config),
-                                                   arguments.config);
-  if (!stored) return false;
-  arguments = std::move(*stored);
+  if (arguments.config.empty()) {
+    if (stored) arguments = *stored;
+    return stored.has_value();
+  }
+  const ef::Json config = ef::parse_json(ef::read_file(arguments.config), arguments.config);
+  ef::options_from_json<TrainArguments>(config, arguments.config);  // its messages name the file
+  ef::Json options = ef::options_to_json(stored.value_or(TrainArguments()));
+  options.update(config);
+  arguments = ef::options_from_json<TrainArguments>(options, arguments.config);
   return true;
 }
 

@@ -18,8 +18,8 @@ void add_precision(CLI::App* command, std::string& precision);
 /// Adds the options of `replay`, except those that it shares with other commands.
 void add_replay_options(CLI::App* command, ReplayArguments& arguments);
 
-/// Replaces the arguments by those of the run that --resume continues or, if there is no such run, by those in the file
-/// --config. Returns whether it replaced them. If so, parse the command line again: its options override stored ones.
+/// Replaces the arguments by those of the run that --resume continues and, over them, those in the file --config.
+/// Returns whether it replaced them. If so, parse the command line again: its options override stored ones.
 bool read_stored_arguments(TrainArguments& arguments);
 
 /// Returns a command line with the options that differ from the defaults, for CLI::App::parse. Parsing it checks stored

@@ -391,7 +391,11 @@ void train(const TrainArguments& arguments, ef::Ranks* ranks) {
   };
   settings.log = [&](const ef::TrainingProgress& progress) { program.log_update(progress); };
   watch_signals_of_training();
-  if (!has_stopped) train_model(model, data.batches, settings, run);
+  if (has_stopped)
+    std::printf("nothing is left to do: --patience is %lld, and the last validations brought no improvement\n",
+                static_cast<long long>(arguments.patience));
+  else
+    train_model(model, data.batches, settings, run);
   data.report_skipped();
   if (!is_first) return;
   program.check_reported();

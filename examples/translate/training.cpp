@@ -100,7 +100,7 @@ class Progress {
                                               : std::floor(validation_due * settings_.validations) >
                                                     std::floor(done_before * settings_.validations);
     validations_by_time_ = validation_due;
-    is_last_ = is_over(progress.update, progress_.seconds) || interrupted != 0;
+    is_last_ = !limit_reached(progress.update, progress_.seconds).empty() || interrupted != 0;
     line_loss_ += progress.loss * static_cast<double>(progress.items);
     line_items_ += progress.items;
     ++exchange_updates_;
@@ -115,12 +115,17 @@ class Progress {
     return is_last_ || (settings_.checkpoint_every > 0 && progress_.update % settings_.checkpoint_every == 0);
   }
   bool is_last() const { return is_last_; }
-  /// Returns whether the budget is used up. Epochs count as done when their last batch is.
-  bool is_over(ef::Index update, double seconds) const {
+  /// Returns the limit that is used up, such as "--updates is 400"; empty if none is. Epochs count as done when their
+  /// last batch is.
+  std::string limit_reached(ef::Index update, double seconds) const {
     const Budget& budget = settings_.budget;
-    return (budget.minutes > 0 && seconds >= 60 * budget.minutes) ||
-           (budget.epochs > 0 && batches_.epochs_done() >= static_cast<double>(budget.epochs)) ||
-           (budget.updates > 0 && update >= budget.updates);
+    if (budget.updates > 0 && update >= budget.updates) return "--updates is " + std::to_string(budget.updates);
+    if (budget.epochs > 0 && batches_.epochs_done() >= static_cast<double>(budget.epochs))
+      return "--epochs is " + std::to_string(budget.epochs);
+    if (budget.minutes == 0 || seconds < 60 * budget.minutes) return {};
+    char minutes[32];
+    std::snprintf(minutes, sizeof(minutes), "%g", budget.minutes);
+    return "--minutes is " + std::string(minutes);
   }
 
   /// Prints what the exchange between ranks cost rank 0.
@@ -258,7 +263,11 @@ void train_model(Model& model, ef::StreamedBatches& batches, const TrainingSetti
   run.state.seed = settings.seed;
   batches.seek(run.state.next);
   Progress progress(settings, batches, run.state.seconds);
-  if (progress.is_over(run.optimizer.updates(), run.state.seconds)) return;
+  const std::string limit = progress.limit_reached(run.optimizer.updates(), run.state.seconds);
+  if (!limit.empty()) {  // before the run was resumed
+    std::printf("nothing is left to do: %s\n", limit.c_str());
+    return;
+  }
   double validation_seconds = 0;
   const auto validate = [&](const ef::TrainingProgress& update, bool is_scheduled) {
     if (!settings.validate) return true;

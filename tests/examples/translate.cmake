@@ -56,6 +56,9 @@ if(NOT stored MATCHES "\"minutes\": 0")
 endif()
 fails_with("--patience: is 2, but without --validate-every a run without a limit validates only when it is stopped" train
            --pairs pairs.tsv --out new --minutes 0 --patience 2)
+# A run that has ended says why nothing follows. It continues with other limits, also from --config.
+succeeds("nothing is left to do: --patience is 2, and the last validations brought no improvement\nthe best" train
+         --out patient --resume)
 # The chosen shape of the model.
 succeeds("best so far, saved" train --pairs pairs.tsv --out shaped --updates 1 --width 64 --heads 2 --feed-forward 96
          --post-norm)
@@ -143,6 +146,13 @@ if(NOT first STREQUAL second)
   message(SEND_ERROR "a run repeated from its training.json stored\n${second}instead of\n${first}")
 endif()
 succeeds("resumed after update 2" train --resume --out stored/first --updates 3)
+succeeds("nothing is left to do: --updates is 3\n" train --resume --out stored/first)
+file(WRITE ${folder}/more.json "{\"updates\": 4, \"width\": 32}")
+succeeds("resumed after update 3\nupdate +4 " train --resume --out stored/first --config more.json)
+file(WRITE ${folder}/wider.json "{\"updates\": 5, \"width\": 64}")
+fails_with("--width: is 64, but the run in stored/first was begun with 32" train --resume --out stored/first
+           --config wider.json)
+succeeds("resumed after update 4\nupdate +5 " train --resume --out stored/first --config wider.json --width 32)
 # A run in bfloat16 is stored, and repeated with another number of threads.
 succeeds("best so far, saved" train --config configured/training.json --out mixed --precision bfloat16)
 file(READ ${folder}/mixed/training.json stored)
