@@ -92,3 +92,28 @@ TEMPLATE_TEST_CASE("parts leave out what a staircase or a band hides", "[kernels
     fits(ef::SlidingWindow(9), tile_of(64, 0, keys), [](Index i, Index j) { return std::abs(i - j) < 9; });
   }
 }
+
+TEMPLATE_TEST_CASE("parts of a tile end, also if two masks have no key in common", "[kernels]", float, double) {
+  // A combination hides a step of keys only if one of its masks hides all of it.
+  const Index queries = 35, keys = GENERATE(96, 97, 99, 102);  // steps from both ends then meet at other keys
+  for (const Index padding : {1, 5, 8, 42, 43, 50, 95})
+    for (Index window = 1; window <= 40; ++window)
+      for (const Index first : {0, 20, 48, 64}) {
+        CAPTURE(keys, padding, window, first);
+        ef::ScoreTile tile = tile_of(queries, 0, keys);
+        tile.queries = first + queries;
+        tile.query_begin = first;
+        tile.query_end = first + queries;
+        const Matrix<bool> sees = Matrix<bool>::NullaryExpr(
+            tile.queries, keys, [&](Index i, Index j) { return j < padding && std::abs(i - j) < window; });
+        const Matrix<bool> padded =
+            Matrix<bool>::NullaryExpr(tile.queries, keys, [&](Index, Index j) { return j < padding; });
+        const Parts<TestType> parts(ef::combine(ef::SlidingWindow(window), ef::DenseMask(padded)), tile);
+        Matrix<bool> covered = Matrix<bool>::Constant(tile.queries, keys, false);
+        for (const TilePart& part : parts)
+          covered
+              .block(part.tile.query_begin, part.tile.key_begin, part.tile.query_end - part.tile.query_begin, part.keys)
+              .setConstant(true);
+        CHECK((sees.array() && !covered.array()).bottomRows(queries).count() == 0);
+      }
+}
