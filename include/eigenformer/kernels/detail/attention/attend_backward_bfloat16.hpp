@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <limits>
 #include <vector>
 
 #include "eigenformer/kernels/detail/attention/attend_backward.hpp"
@@ -60,13 +59,17 @@ inline bool are_moderate(const HeadRows<const Eigen::bfloat16>& rows, Index head
   return true;
 }
 
-/// Returns whether the log-sum-exps of a sequence's queries begin to end - 1 are finite or -inf, in all heads. A score
-/// can make them infinity or NaN even if the operands are moderate.
-inline bool are_below_infinity(const HeadRows<const float>& sums, Index heads, Index sequence, Index begin, Index end) {
-  const HeadRows<const float> own = sums.of(sequence);
+/// Returns whether the log-sum-exps of a sequence's queries begin to end - 1 are finite or -inf, and their gradients,
+/// if given, are finite, in all heads. A score can make log-sum-exps infinity or NaN even if the operands are moderate.
+inline bool sums_are_moderate(const BackwardRows<Eigen::bfloat16>& rows, Index heads, Index sequence, Index begin,
+                              Index end) {
+  const HeadRows<const float> sums = rows.log_sum_exp.of(sequence), d_sums = rows.d_log_sum_exp.of(sequence);
   for (Index row = begin; row < end; ++row)
-    for (Index head = 0; head < heads; ++head)
-      if (!(*own.row(head, row) < std::numeric_limits<float>::infinity())) return false;
+    for (Index head = 0; head < heads; ++head) {
+      const float sum = *sums.row(head, row);
+      if (!is_finite(sum) && !is_minus_infinity(sum)) return false;
+      if (d_sums.data != nullptr && !is_finite(*d_sums.row(head, row))) return false;
+    }
   return true;
 }
 
@@ -126,7 +129,7 @@ void attend_backward(const AttentionLayout& layout, const BackwardRows<Eigen::bf
             are_moderate(rows.d_out, layout.heads, s, queries.begin(s), queries.end(s)) &&
             are_moderate(rows.k, layout.key_heads, s, keys.begin(s), keys.end(s)) &&
             are_moderate(rows.v, layout.key_heads, s, keys.begin(s), keys.end(s)) &&
-            are_below_infinity(rows.log_sum_exp, layout.heads, s, queries.begin(s), queries.end(s));
+            sums_are_moderate(rows, layout.heads, s, queries.begin(s), queries.end(s));
     });
   const bool all_take_unit = std::find(takes_unit.begin(), takes_unit.end(), 0) == takes_unit.end();
   const Index float_keys = all_take_unit ? 0 : keys.rows();
