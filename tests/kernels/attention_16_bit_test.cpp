@@ -321,3 +321,69 @@ TEST_CASE("attention on the portable matrix unit agrees with its definition", "[
     check(ef::detail::for_kernel<float, ef::detail::kind_of_forward<CappedScore>>(capped), capped.naive());
   }
 }
+
+TEMPLATE_TEST_CASE("16-bit attention of huge values depends neither on threads nor on masks elsewhere",
+                   "[kernels][threads]", Eigen::bfloat16, Eigen::half) {
+  ef::Rng rng(10);
+  const Index n = 256;
+  AttentionCase<TestType> c({1, 1, 1, 1, {n}, {n}}, rng);
+  // Weights of 2^10 times such values overflow in float, although their mean does not.
+  const double huge = std::is_same_v<TestType, Eigen::half> ? 6e4 : 1e36;
+  c.options.scale = 1;
+  c.q.setConstant(TestType(1));
+  c.k.setConstant(TestType(0));
+  c.k.bottomRows(32).setConstant(TestType(6.8F));
+  c.v.setConstant(static_cast<TestType>(static_cast<float>(huge)));
+  Matrix<bool> all_but_one = Matrix<bool>::Constant(n, n, true);
+  all_but_one(200, 5) = false;
+  ef::ThreadPool pool(2);
+  for (const auto& score : {TestedScore<float>(ef::Unmasked{}), TestedScore<float>(ef::DenseMask(all_but_one))})
+    for (ef::Threads* threads : {static_cast<ef::Threads*>(nullptr), static_cast<ef::Threads*>(&pool)})
+      CHECK(identical<TestType>(attend(c, score, threads).out, c.v));
+}
+
+TEMPLATE_TEST_CASE("16-bit attention takes a tiny scale and the least bias", "[kernels]", Eigen::bfloat16,
+                   Eigen::half) {
+  ef::Rng rng(11);
+  for (const Index n : {40, 64, 90}) {
+    CAPTURE(n);
+    AttentionCase<TestType> c({1, 1, 16, 8, {n}, {n}}, rng);
+    c.options.scale = 1e-50;  // 0 in float
+    CHECK(agrees<TestType>(attend(c, ef::Unmasked{}).out, converted<double>(c).naive(naive_unmasked).out, 0));
+    c.options.scale = {};
+    Matrix<float> bias = Matrix<float>::Zero(n, n);
+    bias.leftCols(33).setConstant(-3.3895e38F);  // the least bfloat16
+    bias.row(7).setConstant(-3.3895e38F);
+    const NaiveScore naive = [&](const QueryAndKey& at, double s) {
+      return s + static_cast<double>(bias(at.query, at.key));
+    };
+    Matrix<double> expected = converted<double>(c).naive(naive).out;
+    // In float, such a bias leaves nothing of the scores: they are equal.
+    expected.row(7) = c.v.template cast<double>().colwise().mean();
+    CHECK(agrees<TestType>(attend(c, ef::DenseBias<float>(ef::strided_view(bias))).out, expected, 0));
+  }
+}
+
+TEST_CASE("an infinite gradient of a log-sum-exp reaches no hidden key", "[kernels]") {
+  using Stored = Eigen::bfloat16;
+  ef::Rng rng(12);
+  const Index n = 64, blind = 5;  // sees nothing: its log-sum-exp is minus infinity, as the gradient of its square
+  const AttentionCase<Stored> c({1, 1, 8, 8, {n}, {n}}, rng);
+  Matrix<bool> sees = Matrix<bool>::Constant(n, n, true);
+  sees.row(blind).setConstant(false);
+  const ef::DenseMask mask(sees);
+  const Attended<Stored> forward = attend(c, mask);
+  Matrix<float> d_sums = Matrix<float>::Zero(n, 1);
+  const auto key_gradients = [&] {
+    AttentionGradients<Stored> d{not_written<Stored>(n, 8), not_written<Stored>(n, 8), not_written<Stored>(n, 8)};
+    ef::attention_backward<Stored>({ef::strided_view(c.q), ef::strided_view(c.k), ef::strided_view(c.v)}, mask,
+                                   c.options, {forward.out, forward.log_sum_exp},
+                                   {ef::strided_view(c.d_out), ef::strided_view(d_sums)}, {d.q, d.k, d.v});
+    return d;
+  };
+  const AttentionGradients<Stored> expected = key_gradients();
+  d_sums(blind, 0) = -std::numeric_limits<float>::infinity();
+  const AttentionGradients<Stored> given = key_gradients();
+  CHECK(agrees<Stored>(given.k, expected.k.cast<double>(), 0));
+  CHECK(agrees<Stored>(given.v, expected.v.cast<double>(), 0));
+}

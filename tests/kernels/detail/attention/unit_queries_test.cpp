@@ -20,7 +20,6 @@ struct UnitTask {
   Matrix<Stored> out;
   Matrix<float> sums;
   bool undefined[end - begin];
-  bool hides = false;
   Index found = 0;
 
   explicit UnitTask(ef::Rng& rng) : of({2, 1, 20, 35, {5, 100, 7}, {9, 300, 3}}, rng) {}
@@ -49,7 +48,7 @@ struct UnitTask {
                              .key_begin = 0,
                              .key_end = 0};
     ef::detail::UnitQueries<ef::matrix_unit::Portable<Stored>, S> queries(call, tile);
-    hides = queries.attend();
+    queries.attend();
     found = queries.finish(undefined);
   }
   /// Returns the task's part of a matrix with a row for each query and a column block for each head.
@@ -77,9 +76,7 @@ TEST_CASE("a task on a matrix unit writes the results of its own queries", "[ker
     CHECK(written(task.sums) == written(UnitTask::part(task.sums)));
   };
   check(ef::Unmasked{}, naive_unmasked);
-  CHECK_FALSE(task.hides);
   check(ef::Causal{}, naive_causal);
-  CHECK(task.hides);
 }
 
 TEST_CASE("a task on a matrix unit marks the queries whose result is not finite", "[kernels]") {
@@ -98,6 +95,19 @@ TEST_CASE("a task on a matrix unit marks the queries whose result is not finite"
   task.of.v(first_key + 200, 3) = std::numeric_limits<Stored>::infinity();
   task.run(ef::Causal{});
   CHECK(task.found == 0);
+  task.run(ef::Unmasked{});
+  CHECK(task.found == UnitTask::end - UnitTask::begin);
+}
+
+TEST_CASE("a task on a matrix unit marks results that overflow, also if nothing is hidden", "[kernels]") {
+  const std::uint64_t seed = 23;
+  CAPTURE(seed);
+  ef::Rng rng(seed);
+  UnitTask task(rng);
+  task.of.q.setConstant(Stored(1));
+  task.of.k.setConstant(Stored(0));
+  task.of.k.middleRows(9 + 250, 50).setConstant(Stored(6));  // weights are 2^10 there at most
+  task.of.v.setConstant(Stored(3e36F));
   task.run(ef::Unmasked{});
   CHECK(task.found == UnitTask::end - UnitTask::begin);
 }

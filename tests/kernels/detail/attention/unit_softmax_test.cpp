@@ -196,3 +196,24 @@ TEST_CASE("results are rescaled only after the callback, and only if a reference
   CHECK(calls > 0);
   CHECK((results.array() == 7 * 0x1p-20F).all());
 }
+
+TEST_CASE("the softmax of 16 queries takes scores at both ends of float", "[kernels]") {
+  const std::uint64_t seed = 23;
+  CAPTURE(seed);
+  ef::Rng rng(seed);
+  const float most = 3e38F, least = -3.3895e38F;  // the least bfloat16, a usual bias of hidden keys
+  const auto factor = detail::log2_e<float>;      // so the exponents are infinite
+  Matrix<float> scores = random_matrix<float>(64, unit_n, rng);
+  scores.col(0).setConstant(least);                                          // sees only such keys
+  scores.col(1).head(40).setConstant(least);                                 // later ones are usual
+  scores.col(2).tail(40).setConstant(least);                                 // the first ones are usual
+  scores(3, 4) = most;                                                       // all weight is on one key
+  for (Index j = 0; j < 64; ++j) scores(j, 5) = 20 * static_cast<float>(j);  // its reference keeps changing
+  const Matrix<float> values = random_matrix<float>(64, 3, rng);
+  const UnitResults expected = naive_unit_softmax(scores, values, static_cast<double>(factor)),
+                    given = attend_in_tiles(scores, values, {32, 8, 24}, factor);
+  CHECK(max_error(given.means, expected.means.cast<double>()) <
+        4 * unit_weight_error * static_cast<double>(values.cwiseAbs().maxCoeff()));
+  for (Index i = 0; i < unit_n; ++i)
+    CHECK(given.log_sum_exp(0, i) == Approx(expected.log_sum_exp(0, i)).epsilon(1e-6).margin(4 * unit_weight_error));
+}

@@ -121,8 +121,8 @@ void attend_tile_through_float(const AttentionLayout& layout, const AttentionRow
   });
 }
 
-/// Computes the queries of `tile` again by the float kernels, which skip hidden keys. Stores only the results of
-/// queries that are marked in `undefined`, so no other row's result changes.
+/// Computes the queries of `tile` again by the float kernels, which skip hidden keys and whose sums overflow later.
+/// Stores only the results of queries that are marked in `undefined`, so no other row's result changes.
 template <Score S>
 void repair(const AttentionCall<Eigen::bfloat16, Eigen::bfloat16, S>& call, const ScoreTile& tile,
             const bool* undefined) {
@@ -144,13 +144,13 @@ void repair(const AttentionCall<Eigen::bfloat16, Eigen::bfloat16, S>& call, cons
 }
 
 /// Computes the queries of `tile` on a matrix unit. Marks queries whose result is not finite in `undefined`. Returns
-/// whether a hidden key may be the reason. Not inlined, so that its 310 KB of stack are free before repair() runs.
+/// whether there are any. Not inlined, so that its 310 KB of stack are free before repair() runs.
 template <class Unit, Score S>
 EIGEN_DONT_INLINE bool attend_on_unit(const AttentionCall<Eigen::bfloat16, Eigen::bfloat16, S>& call,
                                       const ScoreTile& tile, bool* undefined) {
   UnitQueries<Unit, S> queries(call, tile);
-  const bool hides = queries.attend() || ScoreTraits<S>::changes_values;
-  return queries.finish(undefined) > 0 && hides;
+  queries.attend();
+  return queries.finish(undefined) > 0;
 }
 
 /// Computes the attention of a call on a matrix unit, in parallel. workspace: memory for the list of tasks; null: the

@@ -46,7 +46,7 @@ class UnitQueries {
   UnitQueries(const Call& call, const ScoreTile& tile)
       : call_(call),
         tile_(tile),
-        scales_(ScoreTraits<S>::changes_values || !(call.layout.scale > 0)),
+        scales_(ScoreTraits<S>::changes_values || !(call.score_factor() > 0)),
         groups_((tile.query_end - tile.query_begin + unit_group - 1) / unit_group),
         q_(groups_ * q_size()),
         results_(groups_ * result_size()),
@@ -65,23 +65,20 @@ class UnitQueries {
     std::fill_n(results_.data(), groups_ * result_size(), 0.0F);
   }
 
-  /// Goes over all keys. Returns whether a key may be hidden from a query.
-  bool attend() {
+  /// Goes over all keys.
+  void attend() {
     const typename Unit::Session session;
-    bool hides = false;
     for (Index begin = 0; begin < tile_.keys; begin += loaded_keys_) {
       ScoreTile tile = tile_;
       tile.key_begin = begin;
       tile.key_end = std::min<Index>(tile.keys, begin + loaded_keys_);
       const Visible seen = call_.score.visible(tile);
-      hides = hides || seen != Visible::all;
       if (seen == Visible::none) continue;
       if (seen == Visible::some) tile.key_end = seen_end(tile);
       load(tile);
       for (Index group = 0; group < groups_; ++group)
         for (Index key = tile.key_begin; key < tile.key_end; key += run_keys) attend(group, tile, key, seen);
     }
-    return hides;
   }
 
   /// Writes the results. Marks queries whose result is not finite in `undefined`, one entry per query, and returns
@@ -330,7 +327,8 @@ class UnitQueries {
 
   const Call& call_;
   const ScoreTile tile_;
-  const bool scales_;  // whether scores are scaled before the softmax, not in it: if S changes values, or scale <= 0
+  const bool
+      scales_;  // whether scores are scaled before the softmax: if S changes values, or if the factor is not positive
   const Index groups_;
   const TileMemory<Eigen::bfloat16> q_;                         // [blocks] packed columns
   const TileMemory<float> results_;                             // [blocks] of [e x n]

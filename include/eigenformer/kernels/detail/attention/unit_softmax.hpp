@@ -11,8 +11,8 @@ namespace eigenformer::inline EIGENFORMER_ABI::detail {
 
 /// The softmax of a block of 16 queries over the keys so far. A weight is 2^(factor * (score - reference)). Each query
 /// has a reference: the largest score that some call of note() saw, not necessarily the largest so far. It changes
-/// only when a weight would exceed 2^headroom, so results are rarely rescaled. The range of float and bfloat16 allows
-/// such weights.
+/// only when a weight would exceed 2^headroom, so results are rarely rescaled. If values are so large that their sums
+/// with such weights overflow, the float kernels compute the query again.
 class UnitSoftmax {
  public:
   static constexpr Index n = matrix_unit::block;
@@ -37,12 +37,16 @@ class UnitSoftmax {
         second = simd::maximum(simd::load(scores + (j + 1) * n + i), second);
       }
       if (keys % 2 != 0) first = simd::maximum(simd::load(scores + (keys - 1) * n + i), first);
-      const P largest = simd::maximum(first, second), exponent = simd::multiply(largest, factor);
+      const P largest = simd::maximum(first, second), hidden = simd::as_unknown(simd::broadcast(hidden_score<float>));
+      const P exponent = simd::select_less(
+          hidden, largest, simd::maximum(simd::multiply(largest, factor), simd::broadcast(least_exponent)), hidden);
       const P before = simd::load(exponent_ + i), limit = simd::add(before, simd::broadcast(headroom));
       if (!simd::any_less<float>(limit, exponent)) continue;
       before_rescaling();
       const P now = simd::select_less(limit, exponent, exponent, before);
-      const P rescale = simd::exp2<float>(simd::subtract(before, now));
+      // Where the reference stays, not by the difference: it is NaN if the exponent is infinite.
+      const P rescale =
+          simd::select_less(limit, exponent, simd::exp2<float>(simd::subtract(before, now)), simd::broadcast(1.0F));
       simd::store(exponent_ + i, now);
       simd::store(reference_ + i, simd::select_less(limit, exponent, largest, simd::load(reference_ + i)));
       simd::store(sum_ + i, simd::multiply(simd::load(sum_ + i), rescale));
@@ -86,7 +90,10 @@ class UnitSoftmax {
   /// Returns the log-sum-exp of a query's scores; minus infinity if it sees nothing.
   double log_sum_exp(Index query) const {
     if (sum_[query] == 0) return -std::numeric_limits<double>::infinity();
-    return (static_cast<double>(exponent_[query]) + std::log2(static_cast<double>(sum_[query]))) / log2_e<double>;
+    const double exponent = std::abs(exponent_[query]) > large_exponent
+                                ? static_cast<double>(reference_[query]) * static_cast<double>(factor_)
+                                : static_cast<double>(exponent_[query]);
+    return (exponent + std::log2(static_cast<double>(sum_[query]))) / log2_e<double>;
   }
 
  private:
@@ -98,6 +105,8 @@ class UnitSoftmax {
   // Above this limit, score - reference is computed first: such scores have large errors themselves, but their
   // differences are exact.
   static constexpr float large_exponent = 0x1p20F;
+  // The least exponent of a visible score. It is above the initial one, also where the product with the factor is not.
+  static constexpr float least_exponent = std::numeric_limits<float>::lowest() / 2;
 
   P size_of_exponent(Index i) const {
     const P exponent = simd::load(exponent_ + i);
