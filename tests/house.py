@@ -15,7 +15,7 @@ MAX_LINES = 350
 MAX_PARAMETERS = 6
 # Intrinsics of x86, AMX and NEON, and the headers that may use them.
 INTRINSIC = re.compile(r"\b(_mm\d*_\w+|__m\d+\w*|_tile_\w+|v[a-z]\w*_(?:lane_|n_)?(?:[fsu]\d+|bf16))\b")
-# Calls of min and max that a user's macros of these names would change, as those of windows.h do.
+# Calls of min and max that macros of these names, such as those of windows.h, would replace.
 UNGUARDED = re.compile(r"(?<!\w)(min|max)\s*\(")
 MAY_USE_INTRINSICS = re.compile(r"core/(simd\.hpp|detail/|matrix_unit)")
 

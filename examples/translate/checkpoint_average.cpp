@@ -22,8 +22,8 @@ std::filesystem::path file_of(const std::filesystem::path& checkpoints, const Ke
          ("update-" + std::to_string(kept.update) + '-' + kept.parameters + ".safetensors");
 }
 
-/// Returns a member of the state of a checkpoint; null if there is none, or if the state cannot be read. A run cannot
-/// continue from such a checkpoint either.
+/// Returns a member of a checkpoint's state; null if there is none. Also null if the state cannot be read; then a run
+/// cannot continue from the checkpoint either.
 ef::Json member_of_state(const std::filesystem::path& checkpoint, const char* member) {
   try {
     const std::filesystem::path path = checkpoint / "state.json";

@@ -49,7 +49,8 @@ struct ModelMean {
 std::vector<ef::CheckpointEntry> interruptions_before(const std::filesystem::path& checkpoints, ef::Index update);
 
 /// Returns the mean of the last complete checkpoints, at most `count`, after at most `updates` updates. Leaves out
-/// interruptions before the last one, because an uninterrupted run lacks them. model: any model of their shape.
+/// checkpoints of interruptions, because an uninterrupted run lacks them; but the newest checkpoint always counts.
+/// model: any model of their shape.
 ModelMean mean_of_last(const Model& model, const std::filesystem::path& checkpoints, ef::Index updates,
                        ef::Index count);
 

@@ -302,8 +302,9 @@ int run_program(const std::vector<const char*>& words, ProgramRanks& ranks) {
   run_command->add_flag("--alignments", run_arguments.decoding.options.return_attention,
                         "print the links between source and target tokens after each translation (\"0-0 1-2\")");
   run_command->add_flag("--stream", run_arguments.stream, "print each token as soon as it is generated");
-  run_command->add_option("--target-prefix", run_arguments.target_prefix,
-                          "file with the beginning of each translation, one per line; the model must know its tokens");
+  run_command->add_option(
+      "--target-prefix", run_arguments.target_prefix,
+      "file with the beginning of each translation, one per line; tokens that the model does not know are errors");
   add_decoding(run_command, run_arguments.decoding);
   add_threads(run_command, run_arguments.threads);
 
@@ -376,8 +377,8 @@ int run_program(const std::vector<const char*>& words, ProgramRanks& ranks) {
   if (train_arguments.minutes < 0)
     train_arguments.minutes = train_arguments.epochs == 0 && train_arguments.updates == 0 ? 20 : 0;
 
-  // The other subcommands have nothing to save: the signal itself ends them, so a script sees that they failed. `train`
-  // has nothing to save before its first update.
+  // `serve` watches signals to finish its answers, and `train` from its first update. A signal ends all other
+  // subcommands, which have nothing to save, so a script sees that they failed.
   if (*serve_command) {
     watch(SIGINT);
     watch(SIGTERM);

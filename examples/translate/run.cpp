@@ -98,8 +98,8 @@ class PrintedText {
   std::string printed_;
 };
 
-/// Returns the links between the tokens of the source and of the printed text. The text lacks `<s>` and `</s>`, which
-/// samples and other end tokens leave within translations.
+/// Returns the links between the tokens of the source and of the printed text. `<s>` and `</s>` are not printed, so
+/// they have no links. A translation contains them if it was sampled, or if `--end-token` names another token.
 ef::WordAlignment text_links(const ef::Hypothesis& hypothesis) {
   if (hypothesis.alignments.size() == 0) return {};
   ef::Matrix<float> weights = hypothesis.alignments.leftCols(hypothesis.alignments.cols() - 1);  // </s> has no word

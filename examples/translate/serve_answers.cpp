@@ -114,8 +114,8 @@ Encoded encode(const ServedModel& served, const TranslateRequest& request) {
           encode(served.model, served.model.target, request.target_prefix, "target_prefix")};
 }
 
-/// Returns the maximum number of tokens of a translation.
-/// most: that of any translation; source: the number of source tokens, with the end token.
+/// Returns the maximum number of target tokens for a sentence.
+/// most: the limit for every sentence; source: the number of the sentence's tokens, with the end token.
 double max_target(const ef::DecodingOptions& options, ef::Index most, std::size_t source) {
   const auto tokens = static_cast<double>(most);
   if (options.max_length_a == 0 && options.max_length_b == 0) return tokens;

@@ -274,7 +274,8 @@ class HttpServer::Server final : public httplib::Server {
     services_.queue.add(pending);
     const std::optional<Answer::Part> first = next_part(pending->answer);
     if (!first.has_value()) {
-      // The client may still read: it has closed the connection, or only its own side. Nothing tells which.
+      // The client has left, or has closed only its own side and still reads. The system does not tell which, so send
+      // an answer.
       set_error(response, 400, "the client closed its side of the connection, expected it open until the answer");
     } else if (first->is_last) {
       response.status = first->status;

@@ -42,8 +42,9 @@ TrainingData read_training_data(const TrainArguments& arguments, ef::Threads* th
 /// Returns a model with the initial weights of a run.
 Model make_model(const TrainArguments& arguments, ef::TranslationSide source, ef::TranslationSide target);
 
-/// Throws unless the model of --init has the options of `model`, which has its weights. Dropout may differ, and so may
-/// the head that learns alignments. The longest sentence may differ too: if positions are learned, it is a shape.
+/// Throws if the model of --init has other options than `model`, which was begun with its weights. These may differ:
+/// dropout, the aligned head, and the longest sentence. With learned positions, another longest sentence is refused
+/// before, because it changes a shape.
 void check_initial(const TrainArguments& arguments, const Model& model);
 
 /// Returns the settings of a run, without callbacks.

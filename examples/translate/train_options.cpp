@@ -79,7 +79,7 @@ void add_run_options(CLI::App* command, TrainArguments& arguments) {
                    "name pattern of parameters to freeze, such as \"encoder.*\"; may be repeated")
       ->allow_extra_args(false);
   command->add_option("--init", arguments.init,
-                      "folder of a model of the same shape; training starts from its weights and vocabularies");
+                      "folder of a model with the same options; training starts from its weights and vocabularies");
   command->add_option("--ema", arguments.ema, "validate and save a moving average of the parameters with this decay")
       ->check(number_in(0, 0.999999, "from 0 to 0.999999"));
   add_count("--average", arguments.average, 0, 1000,
@@ -120,7 +120,8 @@ bool read_stored_arguments(TrainArguments& arguments) {
     return stored.has_value();
   }
   const ef::Json config = ef::parse_json(ef::read_file(arguments.config), arguments.config);
-  ef::options_from_json<TrainArguments>(config, arguments.config);  // its messages name the file
+  ef::options_from_json<TrainArguments>(
+      config, arguments.config);  // throws if the file is not an object of known options, before it is merged
   ef::Json options = ef::options_to_json(stored.value_or(TrainArguments()));
   options.update(config);
   arguments = ef::options_from_json<TrainArguments>(options, arguments.config);

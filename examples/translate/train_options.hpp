@@ -18,7 +18,7 @@ void add_precision(CLI::App* command, std::string& precision);
 /// Adds the options of `replay`, except those that it shares with other commands.
 void add_replay_options(CLI::App* command, ReplayArguments& arguments);
 
-/// Replaces the arguments by those of the run that --resume continues and, over them, those in the file --config.
+/// Sets the arguments to those of the resumed run, if there is one. Options in the file --config then override them.
 /// Returns whether it replaced them. If so, parse the command line again: its options override stored ones.
 bool read_stored_arguments(TrainArguments& arguments);
 

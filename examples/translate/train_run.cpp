@@ -209,7 +209,8 @@ class Run {
     return {};
   }
   /// Removes what would make --resume continue an earlier run in --out, or take its model for one of this run. A new
-  /// run calls it before it saves its first model or after its first checkpoint. update: of that checkpoint; -1: none.
+  /// run calls it before its first model or after its first checkpoint, whichever comes first. update: keeps the
+  /// checkpoint of this update; -1: keeps none.
   void forget_earlier_run(ef::Index update) const {
     for (const std::filesystem::path& file :
          {ef::newest_file(arguments_.out, quality_file), std::filesystem::path(arguments_.out) / quality_file})
@@ -371,7 +372,7 @@ void train(const TrainArguments& arguments, ef::Ranks* ranks) {
   TrainingRun run = begin_run(arguments);
   Run program(arguments, data, model, &pool);
   if (arguments.resume && is_first) program.resume(model, run);
-  // A run that older versions began with other options goes on.
+  // Resumed runs are not checked, because older versions began runs with other options.
   if (is_first && run.optimizer.updates() == 0) check_initial(arguments, model);
   ef::flush_standard_output();
 
@@ -392,7 +393,7 @@ void train(const TrainArguments& arguments, ef::Ranks* ranks) {
   settings.log = [&](const ef::TrainingProgress& progress) { program.log_update(progress); };
   watch_signals_of_training();
   if (has_stopped)
-    std::printf("nothing is left to do: --patience is %lld, and the last validations brought no improvement\n",
+    std::printf("no updates are left: --patience is %lld, and the last validations brought no improvement\n",
                 static_cast<long long>(arguments.patience));
   else
     train_model(model, data.batches, settings, run);

@@ -265,7 +265,7 @@ void train_model(Model& model, ef::StreamedBatches& batches, const TrainingSetti
   Progress progress(settings, batches, run.state.seconds);
   const std::string limit = progress.limit_reached(run.optimizer.updates(), run.state.seconds);
   if (!limit.empty()) {  // before the run was resumed
-    std::printf("nothing is left to do: %s\n", limit.c_str());
+    std::printf("no updates are left: %s\n", limit.c_str());
     return;
   }
   double validation_seconds = 0;

@@ -298,7 +298,7 @@ TEST_CASE("an open descriptor is written to from where it stands", "[core]") {
   CHECK(contains(message_of([&] { ef::check_writable(name); }), "it is closed"));
 }
 
-TEST_CASE("a path that leads to an open descriptor is known, also through links", "[core]") {
+TEST_CASE("a path that names a descriptor is known, also through links", "[core]") {
   const ef::testing::TemporaryFolder folder;
   fs::create_symlink("/dev/stdout", folder / "stdout");
   fs::create_symlink("stdout", folder / "again");

@@ -57,7 +57,7 @@ endif()
 fails_with("--patience: is 2, but without --validate-every a run without a limit validates only when it is stopped" train
            --pairs pairs.tsv --out new --minutes 0 --patience 2)
 # A run that has ended says why nothing follows. It continues with other limits, also from --config.
-succeeds("nothing is left to do: --patience is 2, and the last validations brought no improvement\nthe best" train
+succeeds("no updates are left: --patience is 2, and the last validations brought no improvement\nthe best" train
          --out patient --resume)
 # The chosen shape of the model.
 succeeds("best so far, saved" train --pairs pairs.tsv --out shaped --updates 1 --width 64 --heads 2 --feed-forward 96
@@ -146,7 +146,7 @@ if(NOT first STREQUAL second)
   message(SEND_ERROR "a run repeated from its training.json stored\n${second}instead of\n${first}")
 endif()
 succeeds("resumed after update 2" train --resume --out stored/first --updates 3)
-succeeds("nothing is left to do: --updates is 3\n" train --resume --out stored/first)
+succeeds("no updates are left: --updates is 3\n" train --resume --out stored/first)
 file(WRITE ${folder}/more.json "{\"updates\": 4, \"width\": 32}")
 succeeds("resumed after update 3\nupdate +4 " train --resume --out stored/first --config more.json)
 file(WRITE ${folder}/wider.json "{\"updates\": 5, \"width\": 64}")

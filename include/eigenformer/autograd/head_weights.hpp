@@ -19,8 +19,8 @@ struct HeadWeights {
   Index head = 0;               // of the layer, from 0
   Index width = 0;              // columns of the weights; 0: as many as the longest sequence has keys
   /// [queries x width], from the layer's last call. Column j is the weight of key j of the query's sequence. Dropout is
-  /// not applied. Empty before the first call; a step that does not call the layer leaves the weights of an earlier
-  /// one. attend_to_cache does not write it.
+  /// not applied. Empty before the first call. If a step does not call the layer, the weights of an earlier step
+  /// remain. attend_to_cache does not write it.
   Variable<Scalar> weights{};
 };
 

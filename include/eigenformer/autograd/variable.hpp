@@ -24,8 +24,9 @@ class Variable {
   Variable(const Variable&) = default;
   Variable& operator=(const Variable&) = default;
   ~Variable() = default;
-  /// Leaves `other` empty.
+  /// Takes the value of `other` and its place on the tape. Leaves `other` empty.
   Variable(Variable&& other) noexcept { swap(other); }
+  /// Takes the value of `other` and its place on the tape. Leaves `other` empty.
   Variable& operator=(Variable&& other) noexcept {
     Variable moved(std::move(other));
     swap(moved);

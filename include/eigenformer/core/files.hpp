@@ -202,8 +202,8 @@ inline std::string read_file(const std::filesystem::path& path) {
   return bytes;
 }
 
-/// Returns whether a path leads to an open descriptor, such as /dev/stdout. Opening it again may start at the first
-/// byte of its file, or fail.
+/// Returns whether a path, after its symbolic links, names a descriptor, such as /dev/stdout; it may be closed. Opening
+/// such a path again may start at the first byte of the file, or fail. Throws if links go in circles.
 inline bool names_descriptor(const std::filesystem::path& path) {
   return detail::named_descriptor(detail::follow_links("names_descriptor", path)) >= 0;
 }

@@ -61,12 +61,12 @@ class KeyValueCache {
   /// changes anything, unless there is one number for each sequence, 0 or more.
   void extend(std::span<const Index> tokens) {
     table_.extend(tokens);
-    make_room();
+    after_extend();
   }
   /// Makes room for one more token of every sequence.
   void extend() {
     table_.extend();
-    make_room();
+    after_extend();
   }
 
   /// Stores a layer's keys and values of the tokens that the last extend() added, sequence by sequence. Throws if the
@@ -93,7 +93,7 @@ class KeyValueCache {
   }
 
   /// Returns a layer's keys: [rows x key width]. The rows are numbered as in table(). Valid until the next extend().
-  /// Throws if the layer does not exist, or if extend() has added tokens that write() has not stored in this layer.
+  /// Throws if the layer does not exist, or if write() has not stored the tokens that the last extend() added.
   Variable<Scalar> keys(Index layer) const { return rows_of(layer, layers_[checked(layer)].keys); }
   /// Returns a layer's values: [rows x value width]; otherwise like keys().
   Variable<Scalar> values(Index layer) const { return rows_of(layer, layers_[checked(layer)].values); }
@@ -111,7 +111,7 @@ class KeyValueCache {
  private:
   struct Layer {
     Matrix<Scalar> keys, values;
-    std::uint64_t extensions = 0;  // of the cache, at the last write()
+    std::uint64_t extensions = 0;  // value of extensions_ at the last write()
   };
 
   std::size_t checked(Index layer) const {
@@ -129,7 +129,7 @@ class KeyValueCache {
       buffer.conservativeResize(buffer.rows() < rows ? std::max<Index>(2 * buffer.rows(), rows) : buffer.rows(), width);
   }
   // Counts an extension that added tokens, and copies the pages that sequences no longer share.
-  void make_room() {
+  void after_extend() {
     if (!table_.new_rows().empty()) ++extensions_;
     for (Layer& layer : layers_)
       for (Matrix<Scalar>* buffer : {&layer.keys, &layer.values}) {
@@ -143,7 +143,7 @@ class KeyValueCache {
 
   PageTable table_;
   std::vector<Layer> layers_;
-  std::uint64_t extensions_ = 0;  // that added tokens
+  std::uint64_t extensions_ = 0;  // number of calls of extend() that added tokens
 };
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI

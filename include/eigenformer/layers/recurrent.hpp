@@ -148,7 +148,8 @@ void Recurrent<Scalar>::run(const Context<Scalar>& context, const Variable<Scala
   detail::check_has_sequences("Recurrent", "x", x, rows);
   const bool starts_from_zeros = initial.empty();
   result.output = x;
-  result.states.resize(static_cast<std::size_t>(options.num_layers));  // which `initial` may be: each is read first
+  // `initial` may be this vector, so it is not cleared: each layer reads its state before it writes one.
+  result.states.resize(static_cast<std::size_t>(options.num_layers));
   for (Index layer = 0; layer < options.num_layers; ++layer) {
     const Variable<Scalar> input = layer == 0 ? x : dropout(context, result.output);
     const Variable<Scalar> before = starts_from_zeros ? Variable<Scalar>() : initial[static_cast<std::size_t>(layer)];

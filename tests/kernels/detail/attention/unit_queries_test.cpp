@@ -12,7 +12,7 @@ using namespace ef::testing;
 
 namespace {
 
-/// Attention of the second of two heads and the second of three sequences, of its queries 32 to 95: two groups.
+/// Attention for head 1 of 2 and sequence 1 of 3, counted from 0. The task has queries 32 to 95, which are two groups.
 struct UnitTask {
   static constexpr Index first_row = 5, begin = 32, end = 96;
 
@@ -85,7 +85,8 @@ TEST_CASE("a task on a matrix unit marks the queries whose result is not finite"
   ef::Rng rng(seed);
   UnitTask task(rng);
   constexpr Index first_key = 9, group = ef::detail::unit_group;
-  // Only queries from 70 on see key 70. But the products add a step of keys to the results of a group of queries.
+  // Only queries 70 to 95 see key 70. But one product adds a step of keys for a whole group, so all of queries 64 to 95
+  // are marked.
   task.of.v(first_key + 70, 3) = std::numeric_limits<Stored>::quiet_NaN();
   task.run(ef::Causal{});
   CHECK(task.found == group);

@@ -111,8 +111,9 @@ class UnitQueries {
                          step_size = matrix_unit::step_size<Eigen::bfloat16>;
   // Keys are processed in units of four sizes:
   // - step: 32 keys
-  // - part: the steps that one pass of the softmax processes, so that their scores stay in the L1 cache. Scores that
-  //   change values have larger parts, because each of their calls costs time.
+  // - part: the steps that one pass of the softmax processes, so that their scores stay in the L1 cache. It is larger
+  // if
+  //   the score changes values, because each call of the score costs time.
   // - run: consecutive visible steps, at most 256 keys. One product adds their values, unless results are rescaled.
   // - loaded tile: the keys that are packed at once, at most 512
   static constexpr Index run_keys = 256, steps_per_run = run_keys / depth;

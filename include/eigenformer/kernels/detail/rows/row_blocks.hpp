@@ -30,8 +30,8 @@ auto* row_begin(AnyRef& matrix, Index i) {
   return matrix.data() + i * matrix.outerStride();
 }
 
-/// The number of rows that are added in the type of the entries. Their sums are added in double, so that the rounding
-/// errors of many rows do not add up.
+/// The rows of a partial sum. Partial sums have the type of the entries. They are added in double, so that rounding
+/// errors do not grow with the number of rows.
 inline constexpr Index rows_per_sum = 256;
 
 /// Writes the sum of the rows of x, [rows x cols] with contiguous rows, to `sum`. stride: from row to row.
