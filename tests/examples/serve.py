@@ -454,7 +454,7 @@ def check_limits(program, models):
         begin = time.time()
         translate(server, sentence(1, 2))
         print(f"after a client that left: {time.time() - begin:.2f} s", flush=True)
-        # A client that closes only its own side is told why it gets no translation.
+        # A client closes only its own side. It gets no translation, but the reason.
         with server.connect() as connection:
             connection.sendall(post_head(len(body)) + body.encode())
             connection.shutdown(socket.SHUT_WR)

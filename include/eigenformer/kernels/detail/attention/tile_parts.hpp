@@ -115,8 +115,7 @@ class TileParts {
       if (visible(part) != Visible::none) break;
     }
     for (;; tile.key_end = part.key_begin) {
-      // The scan above may have stopped at a step of which no query sees a key: a combination of masks hides a step if
-      // one of them hides all of it.
+      // No key may be left: a combination of masks may show a step of keys although no query sees any of them.
       if (tile.key_begin == tile.key_end) return;
       part.key_end = tile.key_end;
       part.key_begin = std::max<Index>(tile.key_begin, tile.key_end - step);
