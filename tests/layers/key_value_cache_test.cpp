@@ -152,4 +152,16 @@ TEST_CASE("what does not fit a cache is named", "[layers]") {
   cache.write(1, two, two);
   cache.extend(std::vector<Index>{0, 0});
   CHECK(cache.keys(1).rows() == 8);
+  // A later write() does not make up for tokens that were never written.
+  cache.extend();
+  cache.write(0, two, wide);
+  cache.extend();
+  cache.write(0, two, wide);
+  CHECK(message_of([&] { cache.write(1, two, two); }) ==
+        "KeyValueCache: layer 1 lacks the tokens of an earlier extend(), expected a write() after each");
+  cache.branch({});  // without tokens, no layer lacks any
+  cache.add(2);
+  cache.extend();
+  cache.write(1, two, two);
+  CHECK(cache.keys(1).rows() >= 4);
 }

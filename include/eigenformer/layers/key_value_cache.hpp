@@ -56,7 +56,11 @@ class KeyValueCache {
   void add(Index count) { table_.add(count); }
   /// Replaces sequence i by the former sequence parents[i]. Drops sequences that are not among the parents. Throws,
   /// before it changes anything, if a parent does not exist.
-  void branch(std::span<const Index> parents) { table_.branch(parents); }
+  void branch(std::span<const Index> parents) {
+    table_.branch(parents);
+    if (table_.used_pages() == 0)  // no tokens are left, so no layer lacks any
+      for (Layer& layer : layers_) layer.extensions = extensions_;
+  }
   /// Makes room for tokens[s] more tokens of sequence s. write() then stores their keys and values. Throws, before it
   /// changes anything, unless there is one number for each sequence, 0 or more.
   void extend(std::span<const Index> tokens) {
@@ -70,12 +74,15 @@ class KeyValueCache {
   }
 
   /// Stores a layer's keys and values of the tokens that the last extend() added, sequence by sequence. Throws if the
-  /// layer does not exist, if there is not one row per new token, or if widths differ from those of earlier rows.
+  /// layer does not exist, if it lacks the tokens of an earlier extend(), if there is not one row per new token, or if
+  /// widths differ from those of earlier rows.
   /// keys: [new tokens x key width], values: [new tokens x value width].
   template <class Keys, class Values>
   void write(Index layer, const Eigen::MatrixBase<Keys>& keys, const Eigen::MatrixBase<Values>& values) {
     Layer& to = layers_[checked(layer)];
     const auto rows = static_cast<Index>(table_.new_rows().size());
+    check(extensions_ - to.extensions <= (rows > 0 ? 1U : 0U), "KeyValueCache: layer ", layer,
+          " lacks the tokens of an earlier extend(), expected a write() after each");
     check(keys.rows() == rows && values.rows() == rows, "KeyValueCache: keys are ", shape(keys), ", values are ",
           shape(values), ", expected ", rows, " rows, one per new token");
     const bool is_first = to.keys.cols() == 0 && to.values.cols() == 0;
