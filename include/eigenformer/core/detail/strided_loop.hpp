@@ -1,6 +1,7 @@
 // Loops over the entries of tensors with any strides, and copies between them.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <cstdlib>
@@ -172,6 +173,8 @@ void copy_entries(const TensorView<const From>& from, const TensorView<To>& to) 
     const From* const source = from.data() + offsets[1];
     if (to_stride == 1 && from_stride == 1)
       convert(source, n, target);
+    else if (to_stride == 1 && from_stride == 0)
+      std::fill_n(target, n, static_cast<To>(*source));
     else
       for (Index i = 0; i < n; ++i) target[i * to_stride] = static_cast<To>(source[i * from_stride]);
   });

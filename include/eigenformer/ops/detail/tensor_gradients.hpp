@@ -17,11 +17,10 @@ void add_tensor_gradient(Tape<Scalar>& tape, const Variable<Scalar>& x, const Gr
     if (own < 0 || (shape[own] == 1 && given[i] != 1)) summed.push_back(i);
   }
   tape.add_gradient(x, [&](MatrixMap<Scalar> d_x) {
-    const TensorView<Scalar> to(d_x.data(), shape);
     if (summed.rank() == 0)
-      to.array() = d;
+      TensorView<Scalar>(d_x.data(), shape).array() = d;
     else
-      to.array() = Tensor<Scalar>(cast<Scalar>(sum(d, summed, {.keep_dims = true}))).reshape(shape);
+      d_x = ConstMatrixMap<Scalar>(sum(d, summed, {.keep_dims = true}).data(), d_x.rows(), d_x.cols());
   });
 }
 

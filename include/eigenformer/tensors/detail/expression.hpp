@@ -24,6 +24,7 @@ class ViewOperand {
   static constexpr std::size_t leaves = 1;
 
   explicit ViewOperand(const TensorView<const Value>& view) : view_(view) {}
+  const TensorView<const Value>& view() const { return view_; }
   const Sizes& shape() const { return view_.shape(); }
   template <class Visit>
   void for_each_leaf(Visit visit) const {
@@ -48,6 +49,7 @@ class OwnedOperand {
   static constexpr std::size_t leaves = 1;
 
   explicit OwnedOperand(Tensor<Value> tensor) : tensor_(std::move(tensor)) {}
+  TensorView<const Value> view() const { return tensor_; }
   const Sizes& shape() const { return tensor_.shape(); }
   template <class Visit>
   void for_each_leaf(Visit visit) const {
@@ -117,6 +119,16 @@ NumberOperand<Value> operand_of(const Value& x) {
 
 template <class T>
 using OperandOf = decltype(operand_of(std::declval<T>()));
+
+// Operands that are only copied share one loop.
+template <class Value>
+void write_entries(const ViewOperand<Value>& operand, const TensorView<Value>& to) {
+  copy_entries(operand.view().expand(broadcast_shapes(operand.shape(), to.shape())), to);
+}
+template <class Value>
+void write_entries(const OwnedOperand<Value>& operand, const TensorView<Value>& to) {
+  copy_entries(operand.view().expand(broadcast_shapes(operand.shape(), to.shape())), to);
+}
 
 }  // namespace detail
 

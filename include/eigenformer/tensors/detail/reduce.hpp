@@ -186,11 +186,15 @@ template <class Reducer, class Result, class X>
 Tensor<Result> reduce(const char* where, X&& x, const Sizes& dimensions, bool keep_dims) {
   const auto operand = operand_of(std::forward<X>(x));
   const ReducedShape to(where, operand.shape(), dimensions);
-  auto result = reduced<Reducer>(operand, to).reshape(keep_dims ? to.kept : to.squeezed);
-  if constexpr (std::is_same_v<Tensor<Result>, decltype(result)>)
+  const Sizes& shape = keep_dims ? to.kept : to.squeezed;
+  auto accumulated = reduced<Reducer>(operand, to);
+  if constexpr (std::is_same_v<Tensor<Result>, decltype(accumulated)>) {
+    return std::move(accumulated).reshape(shape);
+  } else {
+    Tensor<Result> result = Tensor<Result>::uninitialized(shape);
+    convert(accumulated.data(), accumulated.size(), result.data());
     return result;
-  else
-    return std::move(result).reshape(result.shape()).template cast<Result>();
+  }
 }
 
 template <TensorLike X>
