@@ -79,13 +79,13 @@ TEST_CASE("the version is the build's", "[core]") {
   CHECK(build.find("project(eigenformer VERSION " + version + ' ') != std::string::npos);
 }
 
-TEST_CASE("the binary interface's name has the version, the instruction sets and the alignment", "[core]") {
+TEST_CASE("the binary interface's name tells the version, the instruction sets and the alignment", "[core]") {
   CAPTURE(abi, EIGEN_MAX_ALIGN_BYTES);
   CHECK(abi ==
         std::string("v") +
             EIGENFORMER_TEST_TEXT(EIGENFORMER_VERSION_MAJOR) "_" EIGENFORMER_TEST_TEXT(EIGENFORMER_VERSION_MINOR) "_" +
             instructions_of_the_compiler() + "_bf16" + bfloat16_of_the_compiler() + "_int8" + int8_of_the_compiler() +
-            '_' + std::to_string(EIGEN_MAX_ALIGN_BYTES));
+            '_' + std::to_string(EIGEN_MAX_ALIGN_BYTES));  // then "_finite" or "_abort", for other flags
 }
 
 TEST_CASE("symbols carry the binary interface's name, users' code does not", "[core]") {

@@ -15,14 +15,19 @@
 
 #include "eigenformer/core/types.hpp"
 
-namespace eigenformer::inline EIGENFORMER_ABI {
+namespace eigenformer {
 
 /// Thrown for a wrong shape, size, option, text or file. Bugs in the library itself, and element access out of range,
-/// use `eigen_assert` instead. For builds without exceptions see EIGENFORMER_THROW in config.hpp.
+/// use `eigen_assert` instead. For builds without exceptions see EIGENFORMER_THROW in config.hpp. Not in the inline
+/// namespace, so that a program catches what a library throws that was compiled with other flags.
 class Error : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
 };
+
+}  // namespace eigenformer
+
+namespace eigenformer::inline EIGENFORMER_ABI {
 
 /// A matrix's size. Messages print it as "[7 x 512]".
 struct Shape {

@@ -17,10 +17,11 @@
 #define EIGENFORMER_VERSION_MINOR 1
 #define EIGENFORMER_VERSION_PATCH 0
 
-// The inline namespace encodes everything that decides the ABI: version, instruction sets and alignment. Eigen's types
-// change their alignment with the instruction set, so object files compiled with different flags must not share our
-// functions. Their symbols differ, so a program and a library built with different flags fail to link instead of
-// crashing.
+// The inline namespace encodes everything that decides the ABI or what our functions do: version, instruction sets,
+// alignment, how errors are thrown, and whether the compiler may ignore NaN. A linker keeps one of the functions with
+// equal names, whichever object file it meets first. So object files compiled with different flags must not share our
+// functions: their symbols differ, and a program and a library built with different flags fail to link instead of
+// crashing or computing something else.
 #if defined(EIGEN_VECTORIZE_AVX512)
 #define EIGENFORMER_ABI_INSTRUCTIONS avx512
 #elif defined(EIGEN_VECTORIZE_AVX2) && defined(EIGEN_VECTORIZE_FMA)
@@ -91,23 +92,31 @@
 #define EIGENFORMER_ABI_INT8 portable
 #endif
 
-#define EIGENFORMER_ABI_JOIN_(version, instructions, bfloat16, int8, alignment) \
-  v##version##_##instructions##_bf16##bfloat16##_int8##int8##_##alignment
-#define EIGENFORMER_ABI_JOIN(version, instructions, bfloat16, int8, alignment) \
-  EIGENFORMER_ABI_JOIN_(version, instructions, bfloat16, int8, alignment)
-#define EIGENFORMER_ABI                                                                                   \
-  EIGENFORMER_ABI_JOIN(0_1, EIGENFORMER_ABI_INSTRUCTIONS, EIGENFORMER_ABI_BFLOAT16, EIGENFORMER_ABI_INT8, \
-                       EIGEN_MAX_ALIGN_BYTES)
+#if defined(__FINITE_MATH_ONLY__) && __FINITE_MATH_ONLY__
+#define EIGENFORMER_ABI_MATH _finite
+#else
+#define EIGENFORMER_ABI_MATH
+#endif
 
 // Throws an eigenformer::Error. Without exceptions (-fno-exceptions) it prints the message to standard error and
 // aborts. To replace it, define EIGENFORMER_THROW(error) before including the library; it must not return.
-#ifndef EIGENFORMER_THROW
-#if defined(__cpp_exceptions) || defined(_CPPUNWIND)
+#if defined(EIGENFORMER_THROW)
+#define EIGENFORMER_ABI_ERRORS _handler
+#elif defined(__cpp_exceptions) || defined(_CPPUNWIND)
 #define EIGENFORMER_THROW(error) throw error
+#define EIGENFORMER_ABI_ERRORS
 #else
 #define EIGENFORMER_THROW(error) ::eigenformer::detail::abort_with(error)
+#define EIGENFORMER_ABI_ERRORS _abort
 #endif
-#endif
+
+#define EIGENFORMER_ABI_JOIN_(version, instructions, bfloat16, int8, alignment, math, errors) \
+  v##version##_##instructions##_bf16##bfloat16##_int8##int8##_##alignment##math##errors
+#define EIGENFORMER_ABI_JOIN(version, instructions, bfloat16, int8, alignment, math, errors) \
+  EIGENFORMER_ABI_JOIN_(version, instructions, bfloat16, int8, alignment, math, errors)
+#define EIGENFORMER_ABI                                                                                   \
+  EIGENFORMER_ABI_JOIN(0_1, EIGENFORMER_ABI_INSTRUCTIONS, EIGENFORMER_ABI_BFLOAT16, EIGENFORMER_ABI_INT8, \
+                       EIGEN_MAX_ALIGN_BYTES, EIGENFORMER_ABI_MATH, EIGENFORMER_ABI_ERRORS)
 
 // Marks a function that is called only when a check fails. It is compiled for size, which takes less compile time, and
 // placed apart from hot code.
