@@ -53,6 +53,23 @@ TEST_CASE("training finds the minimum, and stops where it is told to", "[train]"
   CHECK(reports == 4);
 }
 
+TEST_CASE("training refuses a loss that uses a copy of the model", "[train]") {
+  Number model, copy;
+  ef::Adam<double> adam;
+  const std::string message = ef::testing::message_of([&] {
+    ef::train(
+        model, adam,
+        [] {
+          return std::vector<double>{1, 2, 6};
+        },
+        squared_distance(copy), [](const ef::TrainingProgress&) { return true; }, {.max_updates = 3});
+  });
+  CHECK(message ==
+        "train: no parameter of the model has a gradient, but others have, expected a loss that uses the "
+        "model itself, not a copy");
+  CHECK(adam.updates() == 0);
+}
+
 TEST_CASE("accumulated batches give the update of one large batch, whatever their sizes", "[train]") {
   const auto after_one_update = [](std::vector<std::vector<double>> batches) {
     Number model;

@@ -1,6 +1,7 @@
 // The gradients of a model's parameters, stored apart from the model.
 #pragma once
 
+#include <algorithm>
 #include <unordered_map>
 #include <utility>
 
@@ -46,6 +47,11 @@ class Gradients {
   Matrix<Scalar> operator[](const Parameter<Scalar>& parameter) const {
     const Matrix<Scalar>* sum = find(parameter);
     return sum != nullptr ? *sum : Matrix<Scalar>(Matrix<Scalar>::Zero(parameter.value.rows(), parameter.value.cols()));
+  }
+
+  /// Whether nothing was added since the last `clear`.
+  bool empty() const {
+    return std::none_of(sums_.begin(), sums_.end(), [](const auto& entry) { return entry.second.used; });
   }
 
   /// Adds a gradient of a parameter to its sum. gradient: in the shape of the parameter. The result does not depend on

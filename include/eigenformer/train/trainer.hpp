@@ -96,6 +96,18 @@ template <class Scalar, class Model>
   fail(message);
 }
 
+/// Throws if there are gradients, but none of a parameter of the model: then the loss used a copy of it, and updates
+/// would change nothing.
+template <class Scalar, class Model>
+void check_has_gradients(const Model& model, const Gradients<Scalar>& gradients) {
+  bool found = gradients.empty();
+  for_each_parameter(
+      model, [&](const std::string&, const Parameter<Scalar>& x) { found = found || gradients.find(x) != nullptr; });
+  check(found,
+        "train: no parameter of the model has a gradient, but others have, expected a loss that uses the model "
+        "itself, not a copy");
+}
+
 }  // namespace detail
 
 /// Makes one update and returns its progress, without the totals of the loop: total_items, seconds, exchange_seconds
@@ -163,6 +175,7 @@ TrainingProgress make_update(Model& model, Optimizer& optimizer, UpdateMemory<ty
                         options);
   // A finite sum of squares proves that all gradients are finite, without another pass.
   const double squares = detail::sum_of_squares(model, tape.gradients(), options.threads);
+  if (squares == 0) detail::check_has_gradients(model, tape.gradients());
   if (!detail::is_finite(squares)) check_finite(model, tape.gradients(), progress.update, options.batch_name);
   progress.gradient_norm =
       mean * (detail::is_finite(squares) ? std::sqrt(squares) : global_norm(model, tape.gradients(), options.threads));
@@ -179,7 +192,8 @@ TrainingProgress make_update(Model& model, Optimizer& optimizer, UpdateMemory<ty
 ///   report: (const TrainingProgress&) -> bool. Validate, save and print here: the loop does none of these.
 ///
 /// The loss receives a context with the loop's own tape and with the options' generator and threads. Throws if a loss,
-/// a gradient or the learning rate of an update is not finite, before the update changes any weight.
+/// a gradient or the learning rate of an update is not finite, before the update changes any weight. Also throws if the
+/// loss used a copy of the model, so that no parameter has a gradient.
 ///
 /// With a seed, an update depends only on the parameters, the optimiser, its number and its batches. A run that was
 /// saved between two updates then continues exactly: see TrainingState and BatchOrder.
