@@ -204,6 +204,20 @@ TEMPLATE_TEST_CASE("ReLU passes nothing on at 0", "[kernels]", float, double) {
   CHECK(identical<TestType>(d, Matrix<TestType>{{0, 0, 3, 0}}));
 }
 
+TEMPLATE_TEST_CASE("ReLU passes a gradient on whole, or not at all", "[kernels]", float, double) {
+  constexpr auto infinity = std::numeric_limits<TestType>::infinity(), nan = std::numeric_limits<TestType>::quiet_NaN();
+  constexpr auto least = std::numeric_limits<TestType>::denorm_min();
+  const Matrix<TestType> x{{least, 1, 1, -1, -1, -infinity, 0, -least}};
+  const Matrix<TestType> d_y{{3, infinity, -infinity, infinity, nan, infinity, infinity, infinity}};
+  Matrix<TestType> d(1, 8);
+  ef::relu_backward<TestType>(x, d_y, d);
+  CHECK(identical<TestType>(d, Matrix<TestType>{{3, infinity, -infinity, 0, 0, 0, 0, 0}}));
+  const Matrix<TestType> undefined{{nan, 1}}, d_undefined{{1, nan}};
+  Matrix<TestType> e(1, 2);
+  ef::relu_backward<TestType>(undefined, d_undefined, e);
+  CHECK(e.array().isNaN().all());
+}
+
 TEST_CASE("activations take any Eigen matrix, and may work in place", "[kernels][threads]") {
   ef::Rng rng(151);
   const auto x = random_matrix<float>(5, 7, rng);

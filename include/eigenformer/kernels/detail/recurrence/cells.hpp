@@ -66,9 +66,8 @@ struct RnnCell {
   }
   template <class Scalar, class Count>
   static void backward(const RecurrentStepBackward<Scalar>& step, Index j, Count count) {
-    const RowPiece<Scalar> h = load(step.state + j, count);
-    const RowPiece<Scalar> slope = rectified ? detail::step<Scalar>(h) : tanh_slope(h);
-    store<Scalar>(step.d_gates + j, count, load(step.d_state + j, count) * slope);
+    const RowPiece<Scalar> h = load(step.state + j, count), d_h = load(step.d_state + j, count);
+    store<Scalar>(step.d_gates + j, count, rectified ? where_positive(h, d_h) : RowPiece<Scalar>(d_h * tanh_slope(h)));
     store<Scalar>(step.d_previous + j, count, RowPiece<Scalar>::Zero());
   }
 };

@@ -66,9 +66,10 @@ struct Relu {
   static RowPiece<Scalar> value(const RowPiece<Scalar>& x) {
     return maximum(x, Scalar(0));
   }
+  // Selected, not multiplied: an infinite gradient at an inactive unit is 0, not NaN.
   template <class Scalar>
-  static RowPiece<Scalar> derivative(const RowPiece<Scalar>& x) {
-    return step(x);
+  static RowPiece<Scalar> gradient(const RowPiece<Scalar>& x, const RowPiece<Scalar>& d_y) {
+    return where_positive(x, d_y);
   }
 };
 

@@ -20,7 +20,8 @@ void apply(const char* where, const ConstMatrixRef<Scalar>& x, MatrixRef<Scalar>
   });
 }
 
-/// Writes d_x = d_y f'(x), with f'(x) = Function::derivative(x). d_x may be d_y. Throws if shapes differ.
+/// Writes d_x = d_y f'(x): Function::gradient(x, d_y) if the function has it, else d_y * Function::derivative(x). d_x
+/// may be d_y. Throws if shapes differ.
 template <class Function, class Scalar>
 void apply_backward(const char* where, const ConstMatrixRef<Scalar>& x, const ConstMatrixRef<Scalar>& d_y,
                     MatrixRef<Scalar>& d_x, Threads* threads) {
@@ -31,8 +32,11 @@ void apply_backward(const char* where, const ConstMatrixRef<Scalar>& x, const Co
     const Scalar* d_y_row = row_begin(d_y, i);
     Scalar* d_x_row = row_begin(d_x, i);
     for_each_piece<Scalar>(x.cols(), [&](Index j, auto count) {
-      const RowPiece<Scalar> slope = Function::template derivative<Scalar>(load(x_row + j, count));
-      store<Scalar>(d_x_row + j, count, load(d_y_row + j, count) * slope);
+      const RowPiece<Scalar> at = load(x_row + j, count), d = load(d_y_row + j, count);
+      if constexpr (requires { Function::template gradient<Scalar>(at, d); })
+        store<Scalar>(d_x_row + j, count, Function::template gradient<Scalar>(at, d));
+      else
+        store<Scalar>(d_x_row + j, count, d * Function::template derivative<Scalar>(at));
     });
   });
 }

@@ -14,6 +14,7 @@
 
 #include "eigenformer/core/detail/exponential.hpp"
 #include "eigenformer/core/detail/fast_math.hpp"
+#include "eigenformer/core/simd.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI::detail {
 
@@ -122,6 +123,19 @@ RowPiece<Scalar> exp_or_zero(const RowPiece<Scalar>& x) {
 template <class Scalar>
 RowPiece<Scalar> step(const RowPiece<Scalar>& x) {
   return minimum(maximum(x * (std::numeric_limits<Scalar>::max)(), Scalar(0)), Scalar(1));
+}
+
+/// Returns d where x > 0, and 0 where x <= 0, whatever d is there. NaN where x is NaN.
+template <class Scalar>
+RowPiece<Scalar> where_positive(const RowPiece<Scalar>& x, const RowPiece<Scalar>& d) {
+  const auto zero = simd::broadcast(Scalar(0));
+  RowPiece<Scalar> result;
+  for (Index k = 0; k < piece_size<Scalar>; k += simd::lanes<Scalar>) {
+    const auto x_k = simd::load(x.data() + k);
+    const auto unless_negative = simd::select_less(zero, x_k, simd::load(d.data() + k), x_k);
+    simd::store(result.data() + k, simd::select_less(x_k, zero, zero, unless_negative));
+  }
+  return result;
 }
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI::detail
