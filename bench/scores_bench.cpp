@@ -107,7 +107,7 @@ void add_all() {
             Matrix<bool>::NullaryExpr(16, 16, [=](Index i, Index j) { return (i + j) % share == 0; }), 128)));
   static const std::vector<double> sinks(8, 0.5);
   add("sinks", plain, always(ef::Unmasked{}), {.sinks = std::span(sinks).first(1)});
-  add("dropout", plain, always(ef::Unmasked{}), {.dropout = 0.1, .dropout_key = {1, 2}});
+  add("dropout", plain, always(ef::Unmasked{}), {.dropout = 0.1, .dropout_key = ef::RandomKey{1, 2}});
   add("lambda_linear", plain, always(ef::score([](auto s, const ef::ScorePosition& at) {
         return s - 0.01F * static_cast<float>(at.query - at.key);
       })));

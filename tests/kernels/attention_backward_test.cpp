@@ -56,7 +56,7 @@ TEST_CASE("gradients of attention with dropout agree with differences under the 
       AttentionCase<double> c(s, rng);
       c.options.dropout = rate;
       c.options.dropout_key = rng.split();
-      CAPTURE(s.queries, s.keys, rate, c.options.dropout_key.key, c.options.dropout_key.stream);
+      CAPTURE(s.queries, s.keys, rate, c.options.dropout_key->key, c.options.dropout_key->stream);
       for_each_score(c, rng, [&](const TestedScore<double>& score, const NaiveScore& naive, const char* name) {
         CAPTURE(name);
         check_gradients(c, gradients(c, score), naive, rng);
@@ -109,6 +109,7 @@ TEMPLATE_TEST_CASE("gradients are the same to the last bit for any number of thr
   const Matrix<bool> mask = random_mask(batch.q.rows(), 200, rng);
   const ef::DenseMask score(mask);
   batch.options.dropout = 0.3;
+  batch.options.dropout_key = rng.split();
   CHECK(identical(gradients(batch, score, &pool), gradients(batch, score)));
 }
 

@@ -188,8 +188,8 @@ TEST_CASE("tensors may have 16-bit entries", "[kernels]") {
 TEST_CASE("tensors drop weights of their own in each batch entry", "[kernels]") {
   const Tensor<float> q({2, 1, 40, 2}), k({2, 1, 40, 2});
   const Tensor<float> v({2, 1, 40, 1}, 1.0F);
-  const Tensor<float> y =
-      ef::attention(q.view(), k.view(), TensorView<const float>(v.view()), ef::Unmasked{}, {.dropout = 0.5});
+  const Tensor<float> y = ef::attention(q.view(), k.view(), TensorView<const float>(v.view()), ef::Unmasked{},
+                                        {.dropout = 0.5, .dropout_key = ef::RandomKey{}});
   CHECK_FALSE(identical<float>(y.matrix(0, 0), y.matrix(1, 0)));
   CHECK(std::abs(y.matrix(1, 0).mean() - 1) < 4.5 / 40);
 }

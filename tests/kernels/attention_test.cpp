@@ -126,7 +126,7 @@ TEMPLATE_TEST_CASE("attention drops the weights that its draws say", "[kernels][
     AttentionCase<TestType> c({3, 1, 5, 3, {70, 1, 9}, {65, 131, 0}}, rng);
     c.options.dropout = rate;
     c.options.dropout_key = rng.split();
-    CAPTURE(rate, c.options.dropout_key.key, c.options.dropout_key.stream);
+    CAPTURE(rate, c.options.dropout_key->key, c.options.dropout_key->stream);
     for_each_score(c, rng, [&](const TestedScore<TestType>& score, const NaiveScore& naive, const char* name) {
       CAPTURE(name);
       const NaiveAttention expected = c.naive(naive);

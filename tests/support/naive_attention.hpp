@@ -54,7 +54,7 @@ inline double naive_dropout(const AttentionOptions& options, const QueryAndKey& 
   const std::uint64_t block = static_cast<std::uint64_t>(at.head) * (std::uint64_t{1} << 50) +
                               static_cast<std::uint64_t>(at.row) * (std::uint64_t{1} << 20) +
                               static_cast<std::uint64_t>(at.key / 16);
-  const std::uint32_t word = options.dropout_key.draw(block)[static_cast<std::size_t>(at.key % 16 / 4)];
+  const std::uint32_t word = options.dropout_key.value().draw(block)[static_cast<std::size_t>(at.key % 16 / 4)];
   double draw = 0;
   for (Index i = 0; i < 4; ++i) draw = 256 * draw + static_cast<double>(word >> (8 * ((at.key + 4 - i) % 4)) & 0xFF);
   return draw < dropped ? 0 : 0x1p32 / (0x1p32 - dropped);

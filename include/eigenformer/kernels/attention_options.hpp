@@ -49,10 +49,10 @@ struct AttentionOptions {
   // al. 2023, arXiv 2309.17453; learned in gpt-oss). Empty: none. The span must outlive the call. Log-sum-exps include
   // sinks.
   std::span<const double> sinks{};
-  // Dropout rate of the attention weights; dropout_key determines the draws. With dropout, a sequence may have up to
-  // 2^24 keys, and the batch up to 2^30 queries and 2^14 heads.
+  // Dropout rate of the attention weights. With dropout, a sequence may have up to 2^24 keys, and the batch up to 2^30
+  // queries and 2^14 heads. dropout_key determines the draws: give each call another, such as rng.split().
   double dropout = 0;
-  RandomKey dropout_key{};
+  std::optional<RandomKey> dropout_key{};
   Threads* threads = nullptr;
   Workspace* workspace = nullptr;  // memory for the lists of a call; null: the heap
 };

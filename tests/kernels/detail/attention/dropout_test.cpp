@@ -153,7 +153,10 @@ TEST_CASE("dropout of attention refuses rates that are no probabilities below 1"
     CHECK(message_of([&] { ef::attention(x, x, x, {.dropout = given}); }) ==
           "attention: dropout is " + text + ", expected 0 or more and less than 1");
   }
-  CHECK(ef::attention(x, x, x, {.dropout = std::nextafter(1.0, 0.0)}).allFinite());
+  CHECK(ef::attention(x, x, x, {.dropout = std::nextafter(1.0, 0.0), .dropout_key = ef::RandomKey{1, 2}}).allFinite());
+  // Without a key, all calls would drop the same weights.
+  CHECK(message_of([&] { ef::attention(x, x, x, {.dropout = 0.5}); }) ==
+        "attention: dropout is 0.5 without a dropout_key, expected one, such as rng.split()");
 }
 
 TEST_CASE("a weight's draw is the same in whatever tile it lies", "[kernels]") {

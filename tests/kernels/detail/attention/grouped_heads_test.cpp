@@ -78,7 +78,7 @@ TEMPLATE_TEST_CASE("what depends on the head does so where heads lie side by sid
     const ef::Alibi alibi(slopes);
     CHECK(max_error(attend(c, alibi).out, attend(apart(c), alibi).out) < rounding<TestType>(64));
     c.options.dropout = 0.25;
-    c.options.dropout_key = {5, 6};
+    c.options.dropout_key = ef::RandomKey{5, 6};
     CHECK(max_error(attend(c, ef::Causal{}).out, attend(apart(c), ef::Causal{}).out) < rounding<TestType>(64));
   }
 }

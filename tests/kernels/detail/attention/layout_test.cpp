@@ -81,6 +81,8 @@ TEST_CASE("what does not fit is named, with its shapes", "[kernels]") {
     CHECK(m.find("attention: dropout is ") == 0);
     CHECK(m.find(", expected 0 or more and less than 1") != std::string::npos);
   }
+  CHECK(message(q, k, v, {.heads = 3, .scale = std::numeric_limits<double>::infinity()}) ==
+        "attention: scale is inf, expected a finite number");
   CHECK(message(q, k, v, {.heads = 3, .query_rows = {0, 4}, .key_rows = {0, 7}}) ==
         "attention: q has 5 rows, its offsets end at 4");
   CHECK(message(q, k, v, {.heads = 3, .query_rows = {0, 5}, .key_rows = {0, 8}}) ==

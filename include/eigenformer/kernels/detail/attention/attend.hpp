@@ -53,7 +53,7 @@ template <class Scalar, class Stored, Score S>
 void attend(const AttentionLayout& layout, const AttentionRows<Scalar, Stored>& rows, const S& score,
             const AttentionOptions& options) {
   const auto& kernel_score = for_kernel<Scalar, kind_of_forward<S>>(score);
-  const AttentionDropout dropout(options.dropout, options.dropout_key);
+  const AttentionDropout dropout(options);
   using Call = AttentionCall<Scalar, Stored, std::remove_cvref_t<decltype(kernel_score)>>;
   attend_with_sinks(layout, rows, options.threads, [&](const AttentionRows<Scalar, Stored>& own) {
     attend(Call{layout, kernel_score, dropout, own}, options.threads, options.workspace);

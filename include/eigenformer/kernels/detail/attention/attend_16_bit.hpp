@@ -199,7 +199,7 @@ requires(!std::is_same_v<Stored, ComputeType<Stored>>) void attend(const Attenti
                                                                    const S& score, const AttentionOptions& options) {
   if constexpr (std::is_same_v<Stored, Eigen::bfloat16> && matrix_unit::is_fast<Eigen::bfloat16>) {
     const auto& kernel_score = for_kernel<float, kind_of_forward<S>>(score);
-    const AttentionDropout dropout(options.dropout, options.dropout_key);
+    const AttentionDropout dropout(options);
     const AttentionCall<Stored, Stored, std::remove_cvref_t<decltype(kernel_score)>> call{layout, kernel_score, dropout,
                                                                                           rows};
     matrix_unit::with_best<Eigen::bfloat16>(

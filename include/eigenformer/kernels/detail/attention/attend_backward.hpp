@@ -32,7 +32,7 @@ template <class Scalar, Score S>
 void attend_backward(const AttentionLayout& layout, const BackwardRows<Scalar>& rows, const S& score,
                      const AttentionOptions& options) {
   const auto& kernel_score = for_kernel<Scalar, kind_of_backward<S, Scalar>>(score);
-  const AttentionDropout dropout(options.dropout, options.dropout_key);
+  const AttentionDropout dropout(options);
   using Call = BackwardCall<Scalar, std::remove_cvref_t<decltype(kernel_score)>>;
   attend_backward(Call{layout, kernel_score, dropout, rows}, options.threads);
 }

@@ -114,8 +114,7 @@ void attend_backward(const AttentionLayout& layout, const BackwardRows<Eigen::bf
   using KernelScore = std::remove_cvref_t<decltype(kernel_score)>;
   check_covers(kernel_score, layout);
   const RowOffsets &queries = layout.query_rows, &keys = layout.key_rows;
-  const BackwardCall<Value, KernelScore> call{layout, kernel_score,
-                                              AttentionDropout(options.dropout, options.dropout_key), rows};
+  const BackwardCall<Value, KernelScore> call{layout, kernel_score, AttentionDropout(options), rows};
   FloatHeads d_q(queries.rows(), layout.heads, layout.key_width);
 
   // A weight of 0 times infinity or NaN is NaN, which must not reach the gradients of hidden keys and values. Unmasked

@@ -4,6 +4,7 @@
 
 #include "eigenformer/core/detail/compiled.hpp"
 #include "eigenformer/core/rng.hpp"
+#include "eigenformer/kernels/attention_options.hpp"
 #include "eigenformer/kernels/scores/score.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI::detail {
@@ -20,6 +21,12 @@ namespace eigenformer::inline EIGENFORMER_ABI::detail {
 class AttentionDropout {
  public:
   AttentionDropout(double rate, RandomKey key) : threshold_(word_threshold(rate)), key_(key) {}
+  /// Throws if dropout is on without a key: every call would drop the same weights.
+  explicit AttentionDropout(const AttentionOptions& options)
+      : AttentionDropout(options.dropout, options.dropout_key.value_or(RandomKey())) {
+    check(!active() || options.dropout_key.has_value(), "attention: dropout is ", options.dropout,
+          " without a dropout_key, expected one, such as rng.split()");
+  }
 
   bool active() const { return threshold_ > 0; }
 

@@ -5,6 +5,7 @@
 #include <memory>
 #include <span>
 
+#include "eigenformer/core/detail/fast_math.hpp"
 #include "eigenformer/kernels/attention_options.hpp"
 #include "eigenformer/kernels/detail/attention/score_calls.hpp"
 
@@ -124,6 +125,8 @@ inline AttentionLayout attention_layout(Shape q, Shape k, Shape v, const Attenti
   check(k.rows == v.rows, "attention: k is ", k, ", v is ", v, ", expected equal numbers of rows");
   check(options.dropout >= 0 && options.dropout < 1, "attention: dropout is ", options.dropout,
         ", expected 0 or more and less than 1");
+  check(!options.scale.has_value() || is_finite(*options.scale), "attention: scale is ", options.scale.value_or(0),
+        ", expected a finite number");
   const bool indexed = options.key_index.has_value(), paged = options.key_pages.has_value();
   check(!paged || (options.key_pages->page_size > 0 && options.key_rows.given() && !indexed),
         "attention: key_pages with a page_size of ", paged ? options.key_pages->page_size : 0,
