@@ -463,3 +463,18 @@ TEST_CASE("integers have no quotients by 0 and no negative powers", "[tensors]")
   CHECK(entries_of(Tensor<int>(pow(x, 0U))) == std::vector<int>{1, 1, 1});
   CHECK(entries_of(Tensor<float>(pow(Tensor<float>({1}, 2.0F), -1))) == std::vector<float>{0.5F});
 }
+
+TEST_CASE("exp and expm1 are finite wherever their results are", "[tensors]") {
+  for (const float x : {88.3F, 88.38F, 88.5F, 88.72F}) {
+    CAPTURE(x);
+    const auto expected = static_cast<float>(std::exp(static_cast<double>(x)));
+    const Tensor<float> many({37}, x), y = exp(many), z = expm1(many);
+    for (Index i = 0; i < 37; ++i) {
+      CHECK(std::abs(y(i) / expected - 1) <= 8 * std::numeric_limits<float>::epsilon());
+      CHECK(std::abs(z(i) / expected - 1) <= 8 * std::numeric_limits<float>::epsilon());
+    }
+  }
+  const Tensor<float> beyond({37}, 88.73F), y = exp(beyond), z = expm1(beyond);
+  CHECK(y(0) == std::numeric_limits<float>::infinity());
+  CHECK(z(0) == std::numeric_limits<float>::infinity());
+}

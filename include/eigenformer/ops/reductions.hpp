@@ -44,7 +44,7 @@ Variable<Scalar> map(const Context<Scalar>& context, const Variable<Scalar>& x, 
 /// Returns exp(x), entry by entry.
 template <class Scalar>
 Variable<Scalar> exp(const Context<Scalar>& context, const Variable<Scalar>& x) {
-  const auto exponential = [](const auto& a) { return detail::computed<detail::Exponential>(a); };
+  const auto exponential = [](const auto& a) { return detail::computed<detail::FullExponential>(a); };
   return map(context, x, exponential, exponential);
 }
 /// Returns the natural logarithm of x, entry by entry.

@@ -235,7 +235,7 @@ auto rsqrt(X&& x) {
 template <TensorLike X>
 auto exp(X&& x) {
   detail::check_fractions<ScalarOf<X>>();
-  return map([](const auto& a) { return detail::computed<detail::Exponential>(a); }, std::forward<X>(x));
+  return map([](const auto& a) { return detail::computed<detail::FullExponential>(a); }, std::forward<X>(x));
 }
 template <TensorLike X>
 auto log(X&& x) {
@@ -252,7 +252,7 @@ auto log1p(X&& x) {
 template <TensorLike X>
 auto expm1(X&& x) {
   detail::check_fractions<ScalarOf<X>>();
-  return map([](const auto& a) { return a.expm1(); }, std::forward<X>(x));
+  return map([](const auto& a) { return detail::computed<detail::ExponentialMinusOne>(a); }, std::forward<X>(x));
 }
 template <TensorLike X>
 auto sin(X&& x) {

@@ -32,6 +32,20 @@ struct SquareRoot {
   }
 };
 
+/// e^x - 1. Eigen 3.4's packets return infinity where those of e^x do.
+template <class Scalar>
+struct ExponentialMinusOne {
+  EIGEN_STRONG_INLINE Scalar operator()(Scalar x) const { return std::expm1(x); }
+  template <class Packet>
+  EIGEN_STRONG_INLINE Packet packetOp(const Packet& x) const {
+    using namespace Eigen::internal;
+    if constexpr (overflows_early<Packet>)
+      return pselect(pcmp_lt(pset1<Packet>(Scalar(88)), x), FullExponential<Scalar>().packetOp(x), pexpm1(x));
+    else
+      return pexpm1(x);
+  }
+};
+
 /// The natural logarithm. Eigen 3.4's packets return the logarithm of the smallest normal number for subnormal ones.
 template <class Scalar>
 struct Logarithm {
@@ -109,6 +123,9 @@ auto computed(const X& x) {
 template <class Scalar>
 struct Eigen::internal::functor_traits<eigenformer::detail::SquareRoot<Scalar>>
     : Eigen::internal::functor_traits<Eigen::internal::scalar_sqrt_op<Scalar>> {};
+template <class Scalar>
+struct Eigen::internal::functor_traits<eigenformer::detail::ExponentialMinusOne<Scalar>>
+    : Eigen::internal::functor_traits<Eigen::internal::scalar_expm1_op<Scalar>> {};
 template <class Scalar>
 struct Eigen::internal::functor_traits<eigenformer::detail::Logarithm<Scalar>>
     : Eigen::internal::functor_traits<Eigen::internal::scalar_log_op<Scalar>> {};
