@@ -22,6 +22,11 @@ namespace ef = eigenformer;
 
 namespace {
 
+struct Weights {
+  ef::Parameter<float> w;
+  static void visit(auto& self, auto&& visitor) { visitor("w", self.w); }
+};
+
 /// Parameters of odd sizes. The large one fills a bucket and shares the next with the others.
 struct OddSizes {
   ef::Parameter<float> small{3, 5}, large{271, 971}, never{2, 2}, seldom{7, 3}, empty{0, 4};
@@ -161,6 +166,25 @@ TEST_CASE("a model trained by several ranks has the bits of one process", "[trai
       });
     }
   }
+}
+
+TEST_CASE("memory of updates serves a larger model in the place of another", "[train][threads]") {
+  ef::testing::run_ranks(2, [](ef::Ranks& ranks) {
+    Weights model;
+    ef::UpdateMemory<float> memory;
+    for (const ef::Index size : {2, 4096, 3}) {
+      model.w = ef::Parameter<float>(1, size);
+      ef::Adam<float> adam;
+      ef::make_update(
+          model, adam, memory, [] { return 0; },
+          [&](const ef::Context<float>& context, int) {
+            return ef::BatchLoss<float>{ef::sum(context, context.use(model.w)), 1};
+          },
+          {.accumulate = 2, .seed = 1, .ranks = &ranks});
+      const float total = memory.tape.gradients()[model.w].sum();
+      ef::check(total == static_cast<float>(2 * size), "the gradients' sum is ", total, ", expected ", 2 * size);
+    }
+  });
 }
 
 TEST_CASE("a loss that is not finite on one rank stops all ranks", "[train][threads]") {

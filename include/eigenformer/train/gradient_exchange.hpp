@@ -60,7 +60,7 @@ class GradientExchange {
     std::vector<const Parameter<Scalar>*> parameters;
     for_each_parameter(model, [&](const std::string&, const Parameter<Scalar>& x) { parameters.push_back(&x); });
     std::reverse(parameters.begin(), parameters.end());
-    if (parameters != parameters_) lay_out(std::move(parameters));
+    if (!is_laid_out_for(parameters)) lay_out(std::move(parameters));
     is_complete_.assign(parameters_.size(), false);
     exists_.assign(parameters_.size() * static_cast<std::size_t>(ranks.size()), 0);
     for (Bucket& bucket : buckets_) {
@@ -132,6 +132,14 @@ class GradientExchange {
     double& seconds_;
     std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
   };
+
+  /// Whether these are the parameters of the last exchange, in the same sizes.
+  bool is_laid_out_for(const std::vector<const Parameter<Scalar>*>& parameters) const {
+    if (parameters != parameters_) return false;
+    for (std::size_t i = 0; i < parameters.size(); ++i)
+      if (offsets_[i + 1] - offsets_[i] != static_cast<std::size_t>(parameters[i]->value.size())) return false;
+    return true;
+  }
 
   void lay_out(std::vector<const Parameter<Scalar>*> parameters) {
     parameters_ = std::move(parameters);
