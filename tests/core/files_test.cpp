@@ -8,6 +8,7 @@
 #include "support/catch.hpp"
 #include "support/contains.hpp"
 #include "support/message_of.hpp"
+#include "support/sanitizers.hpp"
 #include "support/temporary_folder.hpp"
 
 #if defined(__unix__) || defined(__APPLE__)
@@ -71,6 +72,15 @@ TEST_CASE("what cannot be read names the path and the reason", "[core]") {
   const std::string missing = message_of([&] { ef::read_file(folder / "missing"); });
   CHECK(contains(missing, "read_file: " + ef::path_text(folder / "missing")));
   CHECK(contains(missing, "there is no such file"));
+#if !defined(_WIN32) && !UNDER_SANITIZER  // sanitizers end a program that asks for too much memory
+  // A file with holes may be larger than memory.
+  std::ofstream(folder / "holes").close();
+  std::error_code too_large;
+  fs::resize_file(folder / "holes", std::uintmax_t{1} << 42, too_large);
+  if (!too_large)
+    CHECK(contains(message_of([&] { ef::read_file(folder / "holes"); }), "holes: has 4398046511104 bytes, "));
+  fs::remove(folder / "holes");
+#endif
   CHECK(contains(message_of([&] { ef::read_file(folder.path()); }), "it is a folder"));
   CHECK(contains(message_of([&] { ef::read_file(fs::path()); }), "there is no such file"));
 #if defined(__linux__)

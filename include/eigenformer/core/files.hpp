@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <random>
@@ -191,6 +192,11 @@ inline std::string read_file(const std::filesystem::path& path) {
 
   std::string bytes;
   check(size <= bytes.max_size(), "read_file: ", path_text(path), ": has ", size, " bytes, too many for this program");
+  // Volatile, because compilers may leave out memory that is never used.
+  void* const volatile memory = std::malloc(static_cast<std::size_t>(size));
+  const bool fits = memory != nullptr || size == 0;
+  std::free(memory);
+  check(fits, "read_file: ", path_text(path), ": has ", size, " bytes, more than there is memory");
   bytes.resize(static_cast<std::size_t>(size));
   stream.read(bytes.data(), static_cast<std::streamsize>(bytes.size()));
   // Files in /proc report a size of 0, and those in /sys one page. Any file may change while it is read.
