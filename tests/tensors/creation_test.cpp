@@ -132,3 +132,14 @@ TEST_CASE("random tensors", "[tensors]") {
   CHECK(ef::randint<std::uint8_t>(256, {2}, rng).shape() == Sizes{2});
   CHECK(ef::randint<float>(1000, {2}, rng).shape() == Sizes{2});
 }
+
+TEMPLATE_TEST_CASE("tensors of 16-bit types are made from ordinary numbers", "[tensors]", Eigen::half,
+                   Eigen::bfloat16) {
+  CHECK(entries_of(ef::tensor<TestType>({{1, 2}, {3, 4}})) ==
+        std::vector<TestType>{TestType(1), TestType(2), TestType(3), TestType(4)});
+  CHECK(entries_of(ef::tensor<TestType>({0.5F, 2.0F})) == std::vector<TestType>{TestType(0.5), TestType(2)});
+  CHECK(entries_of(ef::full<TestType>({2}, 3)) == std::vector<TestType>{TestType(3), TestType(3)});
+  CHECK(entries_of(ef::arange<TestType>(2)) == std::vector<TestType>{TestType(0), TestType(1)});
+  CHECK(entries_of(ef::arange<TestType>(1, 3)) == std::vector<TestType>{TestType(1), TestType(2)});
+  CHECK(entries_of(ef::arange<TestType>(0.0F, 0.5F, 0.25F)) == std::vector<TestType>{TestType(0), TestType(0.25)});
+}

@@ -18,6 +18,9 @@ template <class Scalar>
 class NestedList {
  public:
   NestedList(Scalar value) : values_{value} {}
+  /// Numbers for tensors of a 16-bit type, which C++ converts only explicitly.
+  template <Number Value>
+  requires(!std::is_convertible_v<Value, Scalar>) NestedList(Value value) : values_{static_cast<Scalar>(value)} {}
   /// Throws if the lists differ in shape.
   NestedList(std::initializer_list<NestedList> lists) {
     for (const NestedList& list : lists) {
@@ -51,6 +54,11 @@ Tensor<Scalar> tensor(const NestedList<Scalar>& lists) {
 template <class Scalar>
 Tensor<Scalar> full(const Sizes& shape, const std::type_identity_t<Scalar>& value) {
   return Tensor<Scalar>(shape, value);
+}
+/// As above, for 16-bit types, to which C++ converts numbers only explicitly.
+template <class Scalar, Number Value>
+requires(!std::is_convertible_v<Value, Scalar>) Tensor<Scalar> full(const Sizes& shape, Value value) {
+  return full<Scalar>(shape, static_cast<Scalar>(value));
 }
 /// Returns a tensor of zeros.
 template <class Scalar>
@@ -102,6 +110,16 @@ Tensor<Scalar> arange(std::type_identity_t<Scalar> begin, std::type_identity_t<S
 template <class Scalar>
 Tensor<Scalar> arange(std::type_identity_t<Scalar> count) {
   return arange<Scalar>(Scalar(0), count);
+}
+
+/// As above, for 16-bit types, to which C++ converts numbers only explicitly.
+template <class Scalar, Number Begin, Number End, Number Step = Index>
+requires(!std::is_convertible_v<Begin, Scalar>) Tensor<Scalar> arange(Begin begin, End end, Step step = 1) {
+  return arange<Scalar>(static_cast<Scalar>(begin), static_cast<Scalar>(end), static_cast<Scalar>(step));
+}
+template <class Scalar, Number Count>
+requires(!std::is_convertible_v<Count, Scalar>) Tensor<Scalar> arange(Count count) {
+  return arange<Scalar>(Scalar(0), static_cast<Scalar>(count));
 }
 
 /// Returns a tensor of this shape with uniform random numbers in [0, 1): multiples of 2^-d, where Scalar has d bits of
