@@ -104,10 +104,19 @@ bool ClientSocket::is_writable() const {
   return waits_for(POLLOUT, Clock::now());
 }
 
-bool ClientSocket::is_gone() const {
-  char byte;
-  const ssize_t count = ::recv(descriptor_, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
-  return count == 0 || (count < 0 && !would_block());
+bool ClientSocket::is_gone() {
+#ifdef POLLRDHUP
+  pollfd entry{descriptor_, POLLRDHUP, 0};
+  return ::poll(&entry, 1, 0) > 0;
+#else
+  // Bytes after the request would hide that the client has closed its side.
+  for (std::size_t read = 0; read <= max_headers;) {
+    const ssize_t count = ::recv(descriptor_, buffer_.data(), buffer_.size(), MSG_DONTWAIT);
+    if (count <= 0) return count == 0 || !would_block();
+    read += static_cast<std::size_t>(count);
+  }
+  return false;
+#endif
 }
 
 void ClientSocket::remote_address(std::string& ip, int& port) const {

@@ -31,7 +31,8 @@ class ClientSocket {
   bool has_input() const;
   bool is_writable() const;
   /// Returns whether the client has closed its side. A client that has left and one that will only read look the same.
-  bool is_gone() const;
+  /// Call it when the request has been read: it may discard what follows.
+  bool is_gone();
   bool has_timed_out() const { return has_timed_out_; }
   bool is_too_long() const { return left_ == 0; }
   bool has_written() const { return has_written_; }
