@@ -16,6 +16,7 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr std::size_t max_headers = 65'536;  // bytes
+constexpr double least_rate = 16'384;        // at which a client must accept an answer, in bytes per second
 
 bool would_block() {
   return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR;
@@ -75,13 +76,20 @@ bool ClientSocket::fill() {
 
 ssize_t ClientSocket::write(const char* from, std::size_t size) {
   has_written_ = true;
-  const Clock::time_point end = Clock::now() + time_;
+  const Clock::time_point begin = Clock::now();
+  Clock::time_point end = begin + time_;
   for (std::size_t sent = 0; sent < size;) {
     const ssize_t count = ::send(descriptor_, from + sent, size - sent, MSG_NOSIGNAL | MSG_DONTWAIT);
-    if (count > 0)
+    if (count > 0) {
       sent += static_cast<std::size_t>(count);
-    else if (!would_block() || !waits_for(POLLOUT, end))
+      const auto earned = std::chrono::duration<double>(static_cast<double>(sent) / least_rate);
+      end = std::min(Clock::now(), begin + std::chrono::duration_cast<Clock::duration>(earned)) + time_;
+    } else if (!would_block()) {
       return -1;
+    } else if (!waits_for(POLLOUT, std::min(end, Clock::now() + poll_time)) && (stops_ || Clock::now() >= end)) {
+      // Otherwise send again: Linux calls a socket writable only when a third of its buffer is free.
+      return -1;
+    }
   }
   return static_cast<ssize_t>(size);
 }

@@ -14,7 +14,8 @@
 namespace translate {
 
 /// A connected socket. The client's request must arrive within ServeLimits::client_seconds, however slowly it trickles
-/// in. Each part of the answer must be accepted within that time. All waiting ends when the server stops.
+/// in. It must not pause longer than that while it reads the answer, and from then on must have read 16 KiB for each
+/// further second. All waiting ends when the server stops.
 class ClientSocket {
  public:
   /// Time after which waiting threads look whether the server stops.
@@ -25,7 +26,7 @@ class ClientSocket {
   /// Reads at least one byte, and at most `size`. Returns their number, or -1 at the end, after an error, if the time
   /// is over, or if the request has more bytes than the limits allow.
   ssize_t read(char* to, std::size_t size);
-  /// Writes all bytes. Returns their number, or -1 after an error or if the time is over.
+  /// Writes all bytes. Returns their number, or -1 after an error or if the client is too slow.
   ssize_t write(const char* from, std::size_t size);
 
   bool has_input() const;

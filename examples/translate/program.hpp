@@ -210,7 +210,7 @@ struct ServeLimits {
   ef::Index max_influence = 128;        // source tokens whose influence is computed
   ef::Index max_attention = 5'000'000;  // attention weights of an answer; each needs about 60 bytes
   ef::Index batch_tokens = 16'384;      // source and target tokens of all hypotheses that are decoded at once
-  double client_seconds = 10;           // in which a client must send its request, and accept each part of the answer
+  double client_seconds = 10;           // in which a client must send its request; its longest pause in the answer
   double decode_seconds = 60;           // of one request
 };
 

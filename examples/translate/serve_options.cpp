@@ -39,8 +39,9 @@ void add_serve_options(CLI::App* command, ServeArguments& arguments) {
   add("--max-connections", limits.max_connections, whole_in(1, 10'000), "connections open at once");
   add("--max-models", limits.max_models, whole_in(1, 1000), "models in memory");
   add("--client-seconds", limits.client_seconds, above_0_up_to(3600),
-      "time in which a client must send its request, and accept each part of the answer");
-  add("--decode-seconds", limits.decode_seconds, above_0_up_to(1'000'000), "time in which a request is answered");
+      "time in which a client must send its request, and its longest pause while it reads the answer");
+  add("--decode-seconds", limits.decode_seconds, above_0_up_to(1'000'000),
+      "time in which a request is answered; a batch of requests has the time of all");
   add("--batch-tokens", limits.batch_tokens, whole_in(1, 100'000'000),
       "source and target tokens of all hypotheses that are decoded at once");
 }

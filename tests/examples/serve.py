@@ -485,6 +485,34 @@ def check_limits(program, models):
     check(failed.returncode == 1 and "config.json" in failed.stderr, failed)
 
 
+def check_slow_reader(program, models):
+    """A client may read a large answer slowly, but it must not pause for long."""
+    options = {**LONG, "beam_size": 16, "num_hypotheses": 16, "return_attention": True}
+    body = json.dumps({"sentences": [sentence(1, 1)] * 24, **options}).encode()
+    with Server(program, models, "--client-seconds", "1") as server:
+        for pause in (0, 3):
+            with socket.socket() as connection:
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+                connection.settimeout(60)
+                connection.connect(("127.0.0.1", server.port))
+                connection.sendall(post_head(len(body)) + body)
+                received = connection.recv(65536)
+                begin = time.time()
+                time.sleep(pause)
+                try:
+                    while block := connection.recv(65536):
+                        received += block
+                        if pause == 0:
+                            time.sleep(0.03)
+                except ConnectionError:
+                    pass
+            head, _, text = received.partition(b"\r\n\r\n")
+            length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+            print(f"a reader that pauses for {pause} s: {len(text)} of {length} bytes in {time.time() - begin:.1f} s",
+                  flush=True)
+            check((len(text) == length) == (pause == 0), "a slow reader")
+
+
 def check_strange_name(program, models):
     """A folder's name need not be UTF-8."""
     strange = models.parent / "strange" / b"caf\xe9".decode(errors="surrogateescape")
@@ -529,5 +557,6 @@ check_hosts(program, models)
 check_strange_name(program, models)
 check_not_finite(program, models)
 check_limits(program, models)
+check_slow_reader(program, models)
 check_clients(program, models)
 print("all checks passed")
