@@ -1,5 +1,6 @@
 #include "translate/readings.hpp"
 
+#include <span>
 #include <utility>
 
 #include "eigenformer/kernels/softmax.hpp"
@@ -13,9 +14,8 @@ struct SentencePair {
   SentencePair(const Model& model, const TokenPair& tokens) {
     reading.source = tokens.source;
     reading.target = tokens.target;
-    const std::vector<std::vector<ef::Token>> sources{model.source.vocabulary.encode(reading.source)};
-    const std::vector<std::vector<ef::Token>> targets{model.target.vocabulary.encode(reading.target)};
-    batch = ef::translation_batch(sources, targets, std::vector<ef::Index>{0});
+    batch = ef::translation_batch(std::span(&tokens.source_ids, 1), std::span(&tokens.target_ids, 1),
+                                  std::vector<ef::Index>{0});
     reading.source.push_back(model.source.vocabulary.token(ef::Vocabulary::end));
     reading.target.push_back(model.target.vocabulary.token(ef::Vocabulary::end));
   }
@@ -49,7 +49,10 @@ ef::Matrix<float> finite(ef::Matrix<float> values, const char* name) {
 TokenPair tokenize_pair(const Model& model, const std::string& source, const std::string& target) {
   ef::check_utf8(source, "source sentence");
   ef::check_utf8(target, "target sentence");
-  return {model.source.tokenize(source), model.target.tokenize(target)};
+  TokenPair pair{model.source.tokenize(source), model.target.tokenize(target), {}, {}};
+  pair.source_ids = model.source.vocabulary.encode(pair.source);
+  pair.target_ids = model.target.vocabulary.encode(pair.target);
+  return pair;
 }
 
 AttentionSize attention_size(const Model& model) {

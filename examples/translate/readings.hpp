@@ -20,9 +20,10 @@ struct Reading {
   ef::Matrix<float> shades;  // the values as shares from 0 to 1
 };
 
-/// The tokens of a sentence and of its translation, without end tokens.
+/// The tokens of a sentence and of its translation, without end tokens, and their ids in the model's vocabularies.
 struct TokenPair {
   std::vector<std::string> source, target;
+  std::vector<ef::Token> source_ids, target_ids;
 };
 
 /// Returns the tokens of both sentences. Throws if one is not UTF-8.

@@ -169,6 +169,19 @@ Translator make_translator(const ServedModel& served, DecodingArguments decoding
   }
 }
 
+/// Returns the ids of the target tokens of a request, which may be <s> and </s>. Throws a RequestError of status 400 if
+/// the model does not know one.
+std::vector<ef::Token> ids_of_known(const ef::Vocabulary& vocabulary, const std::vector<std::string>& tokens) {
+  std::vector<ef::Token> ids;
+  for (const std::string& token : tokens) {
+    if (!vocabulary.contains(token))
+      throw RequestError(400, "target_tokens[" + std::to_string(ids.size()) + "]: the model does not know \"" + token +
+                                  "\", expected tokens of its answers");
+    ids.push_back(vocabulary.id(token));
+  }
+  return ids;
+}
+
 void check_influence(const TokenPair& pair, ef::Index most) {
   if (static_cast<ef::Index>(pair.source.size()) > most)
     throw RequestError(413, "source: has " + std::to_string(pair.source.size()) + " tokens, expected at most " +
@@ -297,7 +310,10 @@ void Answerer::align(const std::shared_ptr<PendingRequest>& pending) {
   const AlignRequest& request = std::get<AlignRequest>(pending->request);
   const ServedModel& served = models_.get(models_.find(request.model));
   TokenPair pair = tokenize_pair(served.model, request.source, request.target);
-  if (request.has_target_tokens) pair.target = request.target_tokens;
+  if (request.has_target_tokens) {
+    pair.target = request.target_tokens;
+    pair.target_ids = ids_of_known(served.model.target.vocabulary, pair.target);
+  }
   check_length(pair.source.size(), served.model, "source");
   check_length(pair.target.size(), served.model, request.has_target_tokens ? "target_tokens" : "target");
   if (request.influence)

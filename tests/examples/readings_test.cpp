@@ -98,6 +98,23 @@ TEST_CASE("a reading of a model with NaN parameters is an error", "[examples]") 
   CHECK_NOTHROW(translate::attention_between(model, sound, 0, 0));
 }
 
+TEST_CASE("a reading follows the ids of the tokens, also of <s> and </s>", "[examples]") {
+  ef::Rng rng(687);
+  const translate::Model model = model_of_letters(false, rng);
+  translate::TokenPair pair = translate::tokenize_pair(model, "a b", "d");
+  CHECK(pair.target_ids == std::vector<ef::Token>{6});
+  CHECK(translate::tokenize_pair(model, "a b", "</s>").target_ids == std::vector<ef::Token>{ef::Vocabulary::unknown});
+  std::vector<ef::Matrix<float>> values;
+  for (const ef::Token first : {ef::Vocabulary::unknown, ef::Vocabulary::begin, ef::Vocabulary::end}) {
+    pair.target = {model.target.vocabulary.token(first)};
+    pair.target_ids = {first};
+    values.push_back(translate::influence_between(model, pair).values);
+  }
+  CHECK(values[0] != values[1]);
+  CHECK(values[1] != values[2]);
+  CHECK(values[0] != values[2]);
+}
+
 TEST_CASE("a reading's links are of words alone", "[examples]") {
   translate::Reading reading;
   reading.values.resize(3, 4);

@@ -109,6 +109,15 @@ def check_answers(server):
     influence = server.post("/align", {**pair, "reading": "influence"})[1]
     check(influence["shades"][1][0] > 0.5 and influence["shades"][3][1] > 0.5, influence)  # 一 needs word1, 二 other2
 
+    # Target tokens are those of answers, <s> and </s> among them.
+    first_rows = []
+    for token in ("</s>", "<s>", "<unk>"):
+        answer = {"source": sentence(1, 2), "target_tokens": [token, "词"], "reading": "influence"}
+        status, body = server.post("/align", answer)
+        check(status == 200 and body["target_tokens"] == [token, "词", "</s>"], body)
+        first_rows.append(str(body["values"]))
+    check(len(set(first_rows)) == 3, first_rows)
+
     # Other models of the directory.
     listed = json.loads(server.ask("GET", "/models")[2])
     check(listed == {"default": "first", "models": ["first", "damaged", "second", "third"]}, listed)
@@ -189,6 +198,9 @@ def check_errors(server):
     says(server.post("/align", {"source": "a"}), 400, "target: is missing")
     says(server.post("/align", {"target": "a"}), 400, "source: is missing")
     says(server.post("/align", {"source": "a", "target": "a", "target_tokens": ["a"]}), 400, "given both")
+    for token in ("xyz", ""):
+        says(server.post("/align", {"source": "a", "target_tokens": ["词", token]}), 400,
+             f'target_tokens[1]: the model does not know "{token}", expected tokens of its answers')
     says(server.post("/align", {"source": "a", "target": "a", "layer": 3}), 400,
          "layer: is 3, expected a whole number from 0 to 2")
     says(server.post("/align", {"source": "a", "target": "a", "head": 5}), 400, "head: is 5")
