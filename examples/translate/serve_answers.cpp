@@ -245,17 +245,18 @@ void Answerer::answer_alone(const std::shared_ptr<PendingRequest>& pending) {
 template <class Work>
 auto Answerer::within_limits(const RequestQueue::Batch& batch, Work&& work) {
   using Clock = std::chrono::steady_clock;
-  const Clock::time_point end =
-      Clock::now() + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(limits_.decode_seconds));
+  const Clock::time_point begin = Clock::now();
+  const std::chrono::duration<double> limit(limits_.decode_seconds * static_cast<double>(batch.size()));
+  const auto is_late = [&] { return Clock::now() - begin > limit; };
   const auto is_unwanted = [&] {
     return std::all_of(batch.begin(), batch.end(), [](const auto& each) { return each->answer.is_cancelled(); });
   };
   try {
-    return work([&] { return stops_ || is_unwanted() || Clock::now() > end; });
+    return work([&] { return stops_ || is_unwanted() || is_late(); });
   } catch (const ef::Error&) {
     if (stops_) throw RequestError(503, "the server is stopping");
     if (is_unwanted()) throw RequestError(503, "the client is gone");
-    if (Clock::now() > end) {
+    if (is_late()) {
       std::ostringstream seconds;
       seconds << limits_.decode_seconds;
       throw RequestError(503, "the answer takes more than " + seconds.str() + " seconds, the limit of a request");

@@ -26,7 +26,8 @@ class Answerer {
   void align(const std::shared_ptr<PendingRequest>& pending);
 
   /// Calls `work` with a function that tells whether to give up: the server stops, no client waits any more, or the
-  /// time is over. Throws a RequestError that says which, if `work` throws and the function tells so.
+  /// time of all requests together is over. Throws a RequestError that says which, if `work` throws and the function
+  /// tells so.
   template <class Work>
   auto within_limits(const RequestQueue::Batch& batch, Work&& work);
 

@@ -525,6 +525,34 @@ def check_slow_reader(program, models):
             check((len(text) == length) == (pause == 0), "a slow reader")
 
 
+def check_batch_time(program, models):
+    """Requests that share a batch have the time of all of them: they are answered together."""
+    work = {"sentences": [sentence(1, 1)] * 4, "beam_size": 16, **LONG}
+    with Server(program, models) as server:
+        server.post("/translate", work)
+        begin = time.time()
+        server.post("/translate", work)
+        alone = time.time() - begin
+    with Server(program, models, "--decode-seconds", str(2 * alone)) as server:
+        ends = []
+
+        def client():
+            check(server.post("/translate", work)[0] == 200, "one of a batch")
+            ends.append(time.time())
+
+        first = threading.Thread(target=server.post, args=("/translate", {**work, "beam_size": 15}))
+        threads = [threading.Thread(target=client) for _ in range(8)]
+        first.start()
+        time.sleep(alone / 4)
+        for thread in threads:
+            thread.start()
+        for thread in [first] + threads:
+            thread.join()
+        spread = max(ends) - min(ends)
+        print(f"a batch of 8: answers within {spread:.2f} s; one alone takes {alone:.2f} s", flush=True)
+        check(len(ends) == 8 and spread < 2 * alone, "the batch was discarded")
+
+
 def check_strange_name(program, models):
     """A folder's name need not be UTF-8."""
     strange = models.parent / "strange" / b"caf\xe9".decode(errors="surrogateescape")
@@ -570,5 +598,6 @@ check_strange_name(program, models)
 check_not_finite(program, models)
 check_limits(program, models)
 check_slow_reader(program, models)
+check_batch_time(program, models)
 check_clients(program, models)
 print("all checks passed")
