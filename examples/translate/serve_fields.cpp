@@ -87,7 +87,9 @@ void Fields::read(const std::string& name, double& value, bool (*is_good)(double
 void Fields::read_seed(const std::string& name, std::uint64_t& value) {
   const ef::Json* const given = find(name);
   if (given == nullptr) return;
-  if (!given->is_number_unsigned()) refuse(name, *given, "a whole number from 0 to 18446744073709551615");
+  // JSON's -0 is a signed number.
+  if (!given->is_number_integer() || (!given->is_number_unsigned() && given->get<std::int64_t>() < 0))
+    refuse(name, *given, "a whole number from 0 to 18446744073709551615");
   value = given->get<std::uint64_t>();
 }
 

@@ -80,6 +80,8 @@ def check_answers(server):
     body = translate(server, sentence(1, 2), max_decoding_length=2)
     check(texts(body) == [["词一"]] and not body["results"][0]["hypotheses"][0]["ended"], body)
     check(texts(translate(server, sentence(1, 2), end_token="它")) == [["词一"]], "end_token")
+    status, body = server.post("/translate", json.dumps({"sentences": [sentence(1, 2)]})[:-1] + ', "seed": -0}')
+    check(status == 200 and texts(body) == [[translation(1, 2)]], body)
     check(texts(translate(server, sentence(1, 2), end_token=["一", "它"])) == [["词"]], "end_token")
     check(translate(server, sentence(1, 2), end_token="</s>")["results"] == translate(server, sentence(1, 2))["results"],
           "end_token </s>")

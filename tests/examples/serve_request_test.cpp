@@ -93,6 +93,8 @@ TEST_CASE("a bad request says what is wrong, where, and what was expected", "[ex
         R"(400 length_penalty_type: is "short", expected one of "average", "gnmt")");
   CHECK(option_refusal(R"("stream": 1)") == "400 stream: is 1, expected true or false");
   CHECK(option_refusal(R"("seed": -1)") == "400 seed: is -1, expected a whole number from 0 to 18446744073709551615");
+  CHECK(option_refusal(R"("seed": 1.0)") == "400 seed: is 1.0, expected a whole number from 0 to 18446744073709551615");
+  CHECK(translate::translate_request(R"({"sentences": ["a"], "seed": -0})", {}).decoding.options.seed == 0);
   CHECK(option_refusal(R"("end_token": 2)") == "400 end_token: is 2, expected a string or a list of strings");
   CHECK(option_refusal(R"("sampling_topk": 0, "beam_size": 2)") ==
         "400 sampling_topk: is 0, so beam_size must be 1, but is 2");
