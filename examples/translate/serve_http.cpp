@@ -68,6 +68,13 @@ std::string raw_error(int status, const char* reason, const std::string& message
          (status == 503 ? "Retry-After: 1\r\n" : "") + "\r\n" + body;
 }
 
+/// Makes cpp-httplib answer in full. It would apply Range to every answer, also to errors and to those of POST, and
+/// would repeat a part as often as the header asks for it.
+void ignore_ranges(httplib::Request& request) {
+  request.ranges.clear();
+  request.headers.erase("Range");
+}
+
 std::string default_message(int status, const httplib::Request& request) {
   switch (status) {
     case 400:
@@ -96,12 +103,20 @@ class HttpServer::Server final : public httplib::Server {
       const int yes = 1;
       ::setsockopt(socket, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes));
     });
-    set_default_headers({{"X-Content-Type-Options", "nosniff"}, {"Cache-Control", "no-store"}});
+    set_default_headers(
+        {{"X-Content-Type-Options", "nosniff"}, {"Cache-Control", "no-store"}, {"Accept-Ranges", "none"}});
     set_pre_routing_handler([this](const httplib::Request& request, httplib::Response& response) {
       return refuse_early(request, response) ? HandlerResponse::Handled : HandlerResponse::Unhandled;
     });
-    set_error_handler(httplib::Server::Handler([](const httplib::Request& request, httplib::Response& response) {
+    set_error_handler(HandlerWithResponse([](const httplib::Request& request, httplib::Response& response) {
+      if (response.status == 416) {  // only for a Range that cpp-httplib cannot read
+        const std::string range = request.get_header_value("Range");
+        set_error(response, 400, "Range: is \"" + range + "\", expected a list such as bytes=0-9, or none");
+        response.set_header("Content-Length", std::to_string(response.body.size()));
+        return HandlerResponse::Unhandled;  // otherwise the ranges before the wrong one are applied to this error
+      }
       if (response.body.empty()) set_error(response, response.status, default_message(response.status, request));
+      return HandlerResponse::Handled;
     }));
     set_exception_handler([](const httplib::Request&, httplib::Response& response, std::exception_ptr error) {
       try {
@@ -328,7 +343,7 @@ class HttpServer::Server final : public httplib::Server {
     Connection connection(socket);
     bool is_closed = false, is_good = false;
     try {
-      is_good = process_request(connection, true, is_closed, [](httplib::Request&) {});
+      is_good = process_request(connection, true, is_closed, ignore_ranges);
     } catch (const std::exception&) {  // such as too little memory; this connection ends, and no other
     }
     std::string text;

@@ -226,6 +226,18 @@ def check_errors(server):
     for content_type in ("Application/JSON", "application/json;charset=utf-8", "application/JSON ; charset=utf-8"):
         http_says(400, "sentences: is missing", Content_Type=content_type)
     http_says(411, "Content-Length: is missing", Content_Length=None)
+    # Every answer is whole, whatever part of it Range asks for.
+    for part in ("bytes=0-3", "bytes=-5", "bytes=1000000-2000000", "bytes=" + ",".join(["0-"] * 1000)):
+        for path in ("/", "/models", "/health"):
+            status, headers, text = server.ask("GET", path, headers={"Range": part})
+            check(status == 200 and headers["accept-ranges"] == "none" and "content-range" not in headers, headers)
+            check(text.startswith("<!") and text.endswith("</html>\n") if path == "/" else json.loads(text), text)
+        http_says(400, "sentences: is missing", Range=part)
+        http_says(404, "there is no /x", Range=part, path="/x")
+        status, _, text = server.ask("POST", "/translate", {"sentences": [sentence(1, 2)]}, {"Range": part})
+        check(status == 200 and texts(json.loads(text)) == [[translation(1, 2)]], text)
+    for part in ("x", "bytes=0-3,5-1"):
+        http_says(400, f'Range: is "{part}", expected a list such as bytes=0-9, or none', Range=part)
     # Headers that do not say where the body ends.
     for length in ("2abc", "-2", "+2", "2 2", "2, 2", "0x2", "2.0", "-9223372036854775808"):
         http_says(400, f'Content-Length: is "{length}", expected a whole number', Content_Length=length)
