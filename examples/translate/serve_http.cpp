@@ -1,6 +1,7 @@
 #include "translate/serve_http.hpp"
 
 #include <httplib.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -95,7 +96,7 @@ std::string default_message(int status, const httplib::Request& request) {
 class HttpServer::Server final : public httplib::Server {
  public:
   Server(const ServeLimits& limits, HttpServices services) : limits_(limits), services_(std::move(services)) {
-    new_task_queue = [this] { return new ConnectionThreads(static_cast<std::size_t>(limits_.max_connections)); };
+    new_task_queue = [this] { return new Accepted(*this); };
     set_payload_max_length(static_cast<std::size_t>(limits_.max_body));
     set_tcp_nodelay(true);
     // Not SO_REUSEPORT, cpp-httplib's default: a second server on one port must fail.
@@ -144,8 +145,16 @@ class HttpServer::Server final : public httplib::Server {
   }
 
   void run() {
-    listen_after_bind();
+    // cpp-httplib closes its socket and returns after an error of accept(), such as too many open files in the system.
+    // Most pass. A second descriptor keeps the socket open; the server gives up after a minute of errors.
+    const int listening = ::dup(svr_sock_);
+    for (failures_ = 0; !listen_after_bind() && failures_ < 600 && !services_.stops; ++failures_) {
+      std::this_thread::sleep_for(milliseconds(100));
+      svr_sock_ = ::dup(listening);
+    }
+    ::close(listening);
     has_ended_ = true;
+    threads_.shutdown();
   }
 
   /// Stops a run(), also one that is just about to begin, which cpp-httplib's stop() would miss.
@@ -155,6 +164,21 @@ class HttpServer::Server final : public httplib::Server {
   }
 
  private:
+  /// Passes connections on to threads that outlive it.
+  class Accepted final : public httplib::TaskQueue {
+   public:
+    explicit Accepted(Server& server) : server_(server) {}
+
+    void enqueue(std::function<void()> serve) override {
+      server_.failures_ = 0;
+      server_.threads_.enqueue(std::move(serve));
+    }
+    void shutdown() override {}
+
+   private:
+    Server& server_;
+  };
+
   void add_routes() {
     Get("/", [](const httplib::Request&, httplib::Response& response) {
       response.set_header("Content-Security-Policy",
@@ -361,6 +385,8 @@ class HttpServer::Server final : public httplib::Server {
   HttpServices services_;
   std::optional<AllowedHosts> allowed_hosts_;  // since bind()
   std::atomic<bool> has_ended_{false};
+  int failures_ = 0;  // of accept(), since the last connection
+  ConnectionThreads threads_{static_cast<std::size_t>(limits_.max_connections)};
 };
 
 HttpServer::HttpServer(const ServeLimits& limits, HttpServices services)

@@ -567,6 +567,27 @@ def check_batch_time(program, models):
         check(len(ends) == 8 and spread < 2 * alone, "the batch was discarded")
 
 
+def check_accept(program, models):
+    """The server continues after errors of the system that pass."""
+    compiler = shutil.which("c++")
+    if not sys.platform.startswith("linux") or compiler is None:
+        return
+    library = models.parent / "failing_accept.so"
+    subprocess.run([compiler, "-shared", "-fPIC", "-o", library, pathlib.Path(__file__).with_name("failing_accept.cpp"),
+                    "-ldl"], check=True)
+    with Server(program, models, environment={"LD_PRELOAD": str(library)}) as server:
+        with server.connect() as waiting:  # a connection in progress goes on
+            for _ in range(3):
+                try:
+                    server.raw(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                except ConnectionError:
+                    pass
+            check(json.loads(server.ask("GET", "/health")[2])["status"] == "ok", "/health")
+            waiting.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            check(parse(waiting.recv(65536))[0] == 200, "an open connection")
+        check(server.stop() == (0, ""), "SIGTERM")
+
+
 def check_strange_name(program, models):
     """A folder's name need not be UTF-8."""
     strange = models.parent / "strange" / b"caf\xe9".decode(errors="surrogateescape")
@@ -613,5 +634,6 @@ check_not_finite(program, models)
 check_limits(program, models)
 check_slow_reader(program, models)
 check_batch_time(program, models)
+check_accept(program, models)
 check_clients(program, models)
 print("all checks passed")

@@ -1,6 +1,7 @@
 """What serve.py and serve_page.py share: small models, and a running `translate serve`."""
 import contextlib
 import json
+import os
 import pathlib
 import shutil
 import signal
@@ -72,10 +73,10 @@ def train(program, scratch):
 class Server:
     """A server of a model, on a free port."""
 
-    def __init__(self, program, models, *options, model="first"):
+    def __init__(self, program, models, *options, model="first", environment=None):
         self.process = subprocess.Popen([program, "serve", "--model", str(models / model), "--port", "0", "--threads",
                                          "1", *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                                        errors="replace")
+                                        errors="replace", env={**os.environ, **(environment or {})})
         line = self.process.stdout.readline()
         if not line.startswith(("http://127.0.0.1:", "http://0.0.0.0:")):
             sys.exit(f"serve printed {line}{self.process.stderr.read()}")
