@@ -58,6 +58,7 @@ struct RandomOptions {
     options.repetition_penalty = one_of(1, 1, 1.3, 0.8, 2);
     options.no_repeat_ngram_size = static_cast<ef::Index>(one_of(0, 0, 1, 2, 3));
     options.disable_unk = rng.randint(2) == 0;
+    if (rng.randint(3) == 0) options.end_token = {2, token(), token()};
     if (rng.randint(3) == 0) options.suppress_tokens = {token()};
     if (rng.randint(3) == 0) options.suppress_sequences = {{token(), token()}, {}, {3, token(), token()}};
     if (rng.randint(3) == 0)
@@ -374,6 +375,38 @@ TEST_CASE("any of several end tokens ends a sequence, and without end tokens onl
   const ef::Hypothesis endless = found(std::vector<ef::Token>(), 0);
   CHECK(endless.tokens == std::vector<ef::Token>{3, 4, 2, 3, 4});
   CHECK_FALSE(endless.ended);
+}
+
+TEST_CASE("a beam stays full where several end tokens are the likeliest", "[decode]") {
+  // Words 5 and 6 follow in step 0. In step 1, the end tokens 2, 3 and 4 are likelier than them.
+  const auto results = [](const ef::EndTokens& end_token) {
+    ef::Index steps = 0;
+    const auto step = [&](std::span<const ef::Index> parents, std::span<const ef::Token>) {
+      ef::Matrix<double> logits = ef::Matrix<double>::Constant(static_cast<ef::Index>(parents.size()), 7, -20);
+      if (steps == 1) logits.middleCols(2, 3).setConstant(1);
+      if (steps < 2)
+        logits.rightCols(2).setConstant(0.9);
+      else
+        logits.col(2).setConstant(10);
+      ++steps;
+      return logits;
+    };
+    return ef::beam_search(step, 1,
+                           {.beam_size = 2,
+                            .patience = 2,
+                            .num_hypotheses = 4,
+                            .early_stopping = ef::BeamStopping::never,
+                            .end_token = end_token,
+                            .max_decoding_length = 10,
+                            .min_decoding_length = 0})
+        .front();
+  };
+  for (const ef::EndTokens& end_token : {ef::EndTokens{2, 3, 4}, ef::EndTokens{4, 3, 3, 2, 2}}) {
+    const std::vector<ef::Hypothesis> found = results(end_token);
+    REQUIRE(found.size() == 4);
+    CHECK(found[0].tokens.size() == 2);
+    CHECK(found[3].tokens.size() == 1);
+  }
 }
 
 TEST_CASE("NaN is an error for forbidden tokens too", "[decode]") {

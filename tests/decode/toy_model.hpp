@@ -265,7 +265,7 @@ inline std::vector<Hypothesis> naive_beam_search(const ToyModel& model, Index se
     std::stable_sort(candidates.begin(), candidates.end(),
                      [](const Hypothesis& a, const Hypothesis& b) { return a.log_probability > b.log_probability; });
     running.clear();
-    for (std::size_t k = 0; k < std::min(candidates.size(), 2 * beam); ++k) {
+    for (std::size_t k = 0; k < candidates.size(); ++k) {
       const bool ended = !forced && options.end_token.contains(candidates[k].tokens.back());
       if ((ended || length + 1 == limit) && k < beam) finish(candidates[k], ended);
       if (!ended && length + 1 < limit && running.size() < beam) running.push_back(candidates[k]);

@@ -52,13 +52,22 @@ inline std::vector<SentencePlan> plan_sentences(Index sentences, std::span<const
   return plans;
 }
 
+/// Returns the number of best choices that beam search considers: beam_size of them continue, even if every end token
+/// of every hypothesis is likelier.
+inline Index count_beam_choices(const DecodingOptions& options) {
+  std::vector<Token> ends(options.end_token.begin(), options.end_token.end());
+  std::sort(ends.begin(), ends.end());
+  const auto distinct = static_cast<Index>(std::unique(ends.begin(), ends.end()) - ends.begin());
+  return (1 + distinct) * options.beam_size;
+}
+
 /// Searches a batch of sentences, and keeps its buffers. Scalar: the type in which logits are computed.
 template <class Scalar>
 class BatchSearch {
  public:
   /// where: begins error messages. results: one entry per sentence, in the caller's order.
   BatchSearch(const DecodingOptions& options, const char* where, std::vector<std::vector<Hypothesis>>& results)
-      : options_(options), where_(where), results_(results) {}
+      : options_(options), where_(where), results_(results), beam_choices_(count_beam_choices(options)) {}
 
   /// Adds sentences to the step, possibly none, and returns them. active: the total size of the unfinished sentences.
   using Refill = FunctionRef<std::span<const SentencePlan>(Index active)>;
@@ -90,6 +99,7 @@ class BatchSearch {
   const DecodingOptions& options_;
   const char* where_;
   std::vector<std::vector<Hypothesis>>& results_;
+  Index beam_choices_;
   std::vector<Slot> slots_;
   std::vector<std::size_t> active_, free_;
   Index active_size_ = 0;
@@ -183,11 +193,11 @@ template <class Scalar>
 void BatchSearch<Scalar>::choose(const ConstMatrixRef<Scalar>& logits) {
   const Index vocabulary = logits.cols();
   check_tokens(vocabulary);
-  const Index beam_choices = options_.beam_size == 1 ? 1 : std::min<Index>(2 * options_.beam_size, vocabulary);
+  const Index choices = options_.beam_size == 1 ? 1 : std::min<Index>(beam_choices_, vocabulary);
   std::size_t most_choices = 0;
   for (Row& row : rows_) {
     row.first_choice = most_choices;
-    row.choices = options_.samples() ? slots_[row.slot].search.draws(options_) : beam_choices;
+    row.choices = options_.samples() ? slots_[row.slot].search.draws(options_) : choices;
     most_choices += static_cast<std::size_t>(row.choices);
   }
   choices_.resize(most_choices);
@@ -276,7 +286,7 @@ void BatchSearch<Scalar>::advance(Slot& slot) {
     if (a.total != b.total) return a.total > b.total;
     return a.hypothesis != b.hypothesis ? a.hypothesis < b.hypothesis : a.token < b.token;
   };
-  const auto wanted = std::min<std::size_t>(merged_.size(), static_cast<std::size_t>(2 * options_.beam_size));
+  const auto wanted = std::min<std::size_t>(merged_.size(), static_cast<std::size_t>(beam_choices_));
   std::partial_sort(merged_.begin(), merged_.begin() + static_cast<std::ptrdiff_t>(wanted), merged_.end(), before);
   search.advance_beam(std::span(merged_).first(wanted), options_);
 }
