@@ -15,6 +15,7 @@
 #include "eigenformer/core/standard_streams.hpp"
 #include "eigenformer/core/thread_pool.hpp"
 #include "eigenformer/text/alignment.hpp"
+#include "translate/arrived_input.hpp"
 #include "translate/streamed_text.hpp"
 #include "translate/translator.hpp"
 
@@ -177,7 +178,9 @@ void run(const RunArguments& arguments) {
   const Translator translator(model, &pool, decoding);
   std::ios::sync_with_stdio(false);
   std::cin.tie(nullptr);
-  ef::LineReader reader(std::cin, "standard input", stdin);
+  ArrivedInput arrived(*std::cin.rdbuf());
+  std::istream input(&arrived);
+  ef::LineReader reader(input, "standard input", stdin);
   std::ifstream prefix_file;
   std::optional<ef::LineReader> prefix_reader;
   if (!arguments.target_prefix.empty()) {
@@ -187,14 +190,13 @@ void run(const RunArguments& arguments) {
   LineCounter progress;
   std::string line;
   ef::Index lines = 0;
-  // Lines that have already arrived are translated as one batch; typed lines are answered one by one.
+  // Whole lines that have already arrived are translated as one batch; typed lines are answered one by one.
   const std::size_t max_lines = arguments.stream ? 1 : 512;
   for (;;) {
     std::vector<std::vector<ef::Token>> sentences, prefixes;
     std::exception_ptr error;  // in a line; earlier lines are translated first
     try {
-      while (sentences.size() < max_lines && (sentences.empty() || std::cin.rdbuf()->in_avail() > 0) &&
-             reader.next(line)) {
+      while (sentences.size() < max_lines && (sentences.empty() || arrived.has_line()) && reader.next(line)) {
         std::vector<ef::Token> sentence = translator.encode(line, reader.where());
         if (prefix_reader.has_value()) {
           ef::check(prefix_reader->next(line), arguments.target_prefix, ": has ", prefix_reader->number(),
