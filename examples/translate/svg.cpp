@@ -13,7 +13,9 @@ std::string concatenate(std::initializer_list<std::string_view> parts) {
 }
 
 std::string printable(std::string_view text, const char* where) {
-  const auto is_control = [](char32_t c) { return c < 0x20 || (c >= 0x7F && c < 0xA0); };
+  const auto is_control = [](char32_t c) {
+    return c < 0x20 || (c >= 0x7F && c < 0xA0) || c == 0xFFFE || c == 0xFFFF;  // the last two are not in XML
+  };
   std::string result;
   for (const eigenformer::CodePoint& c : eigenformer::CodePoints(text, where))
     result += is_control(c.value) ? "\xEF\xBF\xBD" : c.bytes;

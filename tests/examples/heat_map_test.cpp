@@ -121,11 +121,12 @@ TEST_CASE("an SVG heat map has a cell for each weight", "[examples]") {
 }
 
 TEST_CASE("labels and title are escaped", "[examples]") {
-  const std::string svg = svg_heat_map(one_weight(1), Strings{"</s>"}, Strings{"a\"&\x01"}, "<script>");
+  const std::string svg =
+      svg_heat_map(one_weight(1), Strings{"</s>"}, Strings{"a\"&\x01\xEF\xBF\xBE\xEF\xBF\xBF"}, "<script>");
   CHECK_FALSE(contains(svg, "</s>"));
   CHECK_FALSE(contains(svg, "<script>"));
   CHECK_FALSE(contains(svg, "\x01"));
-  CHECK(contains(svg, "&lt;/s&gt; ← a&quot;&amp;\xEF\xBF\xBD: 100.0 %"));
+  CHECK(contains(svg, "&lt;/s&gt; ← a&quot;&amp;\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD: 100.0 %"));
   CHECK(contains(svg, "<title>&lt;script&gt;</title>"));
 }
 
