@@ -313,6 +313,13 @@ bool is_of_model(const std::filesystem::path& path, const std::filesystem::path&
   return !error && inside == checkpoints;
 }
 
+/// Returns whether a path is directly in a folder that does not exist yet.
+bool is_in_new_folder(const std::filesystem::path& path, const std::filesystem::path& folder) {
+  std::error_code error;
+  if (std::filesystem::exists(folder, error)) return false;
+  return real(path, error).parent_path() == real(folder / "file", error).parent_path() && !error;
+}
+
 /// Throws if --log or --plot cannot be written, or names the file of another option or a file of a model.
 void check_reports(const TrainArguments& arguments) {
   const std::pair<const char*, const std::string&> reports[] = {{"--log", arguments.log}, {"--plot", arguments.plot}};
@@ -339,7 +346,12 @@ void check_reports(const TrainArguments& arguments) {
     for (const auto& [option, folder] : folders)
       ef::check(folder.empty() || !is_of_model(path, folder), report, ": ", path, " is a file of the model folder of ",
                 option, ", expected another file");
-    ef::check_writable(path);
+    if (is_in_new_folder(path, arguments.out)) continue;
+    try {
+      ef::check_writable(path);
+    } catch (const ef::Error& error) {
+      ef::fail(report, ": ", error.what());
+    }
   }
 }
 

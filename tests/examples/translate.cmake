@@ -340,6 +340,13 @@ succeeds("best so far, saved" train --pairs pairs.tsv --updates 1 --out stored/f
 if(NOT EXISTS ${folder}/stored/first/log.csv)
   message(SEND_ERROR "--log in the model folder was not written")
 endif()
+succeeds("best so far, saved" train --pairs pairs.tsv --updates 1 --out reported/ --log reported/log.csv
+         --plot ./reported/plot.svg)
+if(NOT EXISTS ${folder}/reported/log.csv OR NOT EXISTS ${folder}/reported/plot.svg)
+  message(SEND_ERROR "--log and --plot in a new model folder were not written")
+endif()
+fails_with("--log: write_file: nowhere/log.csv: there is no such file or folder" train --pairs pairs.tsv --updates 1
+           --out new --log nowhere/log.csv)
 file(WRITE ${folder}/preset.json "{\"preset\": \"huge\"}")
 fails_with("--width, --heads: the width is 128, expected a multiple of the number of heads, 3" train --pairs pairs.tsv
            --out new --updates 1 --heads 3)
