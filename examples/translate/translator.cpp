@@ -1,5 +1,7 @@
 #include "translate/translator.hpp"
 
+#include <algorithm>
+
 #include "eigenformer/decode/beam_search.hpp"
 #include "translate/weights.hpp"
 
@@ -31,8 +33,8 @@ void Translator::set_options(const DecodingArguments& arguments) {
   options_ = arguments.options;
   const DecodingNames& names = arguments.names;
   for (const std::string& text : arguments.suppress) {
-    options_.suppress_sequences.push_back(encode_target(text, names.suppress));
-    check_known(model_.target, text, names.suppress);
+    encode_target(text, names.suppress);  // throws if it is not UTF-8 or too long
+    add_spellings(text, names.suppress);
   }
   // The limit depends on the sentence alone, so that a translation does not depend on its batch.
   const ef::Index limit = max_length(model_);
@@ -40,6 +42,26 @@ void Translator::set_options(const DecodingArguments& arguments) {
   if (!arguments.end_tokens.empty()) options_.end_token = end_tokens(arguments.end_tokens, names.end_token);
   check_together(options_, names);
   ef::check_options(options_, "decoding");
+}
+
+/// Forbids a text as a line of its own, and every token that spells it with a mark at its sides: of a joiner or a
+/// space.
+void Translator::add_spellings(const std::string& text, const char* where) {
+  const ef::Vocabulary& vocabulary = model_.target.vocabulary;
+  const std::string joiner = "\xEF\xBF\xAD", space = "\xE2\x96\x81";  // U+FFED of words, U+2581 of subwords
+  const bool splits_words = model_.target.subwords == nullptr && model_.target.tokenization == ef::Tokenization::words;
+  std::vector<std::string> marked;
+  if (splits_words) marked = {joiner + text, text + joiner};
+  if (model_.target.subwords != nullptr) marked = {text, space + text};
+  const std::size_t before = options_.suppress_sequences.size();
+  for (const std::string& token : marked)
+    if (!text.empty() && vocabulary.contains(token) && vocabulary.id(token) > ef::Vocabulary::end)
+      options_.suppress_sequences.push_back({vocabulary.id(token)});
+  const std::vector<ef::Token> line = model_.target.encode(text);
+  const bool is_known = std::find(line.begin(), line.end(), ef::Vocabulary::unknown) == line.end();
+  if (!is_known && options_.suppress_sequences.size() > before) return;
+  check_known(model_.target, text, where);
+  options_.suppress_sequences.push_back(line);
 }
 
 ef::EndTokens Translator::end_tokens(std::span<const std::string> texts, const char* where) const {

@@ -48,6 +48,7 @@ class Translator {
 
  private:
   void set_options(const DecodingArguments& arguments);
+  void add_spellings(const std::string& text, const char* where);
   ef::EndTokens end_tokens(std::span<const std::string> texts, const char* where) const;
   std::vector<ef::Token> encode(const ef::TranslationSide& side, const std::string& line,
                                 const std::string& where) const;

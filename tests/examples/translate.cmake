@@ -562,6 +562,15 @@ input_gives(0 "${sample_a}" "^$" source.txt run --model learnt --sampling-topk 0
 fails_with("--stream: needs --beam-size 1 and --n-best 1, which are 3 and 2" run --model learnt --stream --beam-size 3
            --n-best 2)
 fails_with("--suppress: the model does not know .x." run --model learnt --suppress xyz)
+# Punctuation is a token with a joiner mark. A list of all tokens has one without suppression.
+file(WRITE ${folder}/marked.tsv "a\t\"b.\na\t\"b.\n")
+succeeds("saved" train --pairs marked.tsv --valid-pairs marked.tsv --out marked --updates 1 --width 16 --layers 1 --heads 1)
+set(all_tokens run --model marked --n-best 5 --beam-size 5 --max-decoding-length 1)
+succeeds("[|] [.] [|].*[|] \" [|]|[|] \" [|].*[|] [.] [|]" ${all_tokens})
+succeeds("[|]" ${all_tokens} --suppress . --suppress "\"")
+if(output MATCHES "[|] [.\"] [|]")
+  message(SEND_ERROR "--suppress left punctuation in\n${output}")
+endif()
 file(WRITE ${folder}/unknown_prefix.txt "词三\n词x\n")
 input_gives(1 "${first_prefixed}\n" "^translate: unknown_prefix.txt:2: the model does not know \"x\"\n$" source.txt
             run --model learnt --target-prefix unknown_prefix.txt)
