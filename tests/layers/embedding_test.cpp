@@ -17,7 +17,7 @@ TEST_CASE("an embedding looks tokens up, and as a tied output layer scores them 
   CHECK(embedding.logits({}, x).value().isApprox(x * embedding.weight.value.transpose(), 1e-14));
   ef::testing::check_parameters(
       embedding, [&](const ef::Context<double>& c) { return embedding.logits(c, embedding(c, tokens)); });
-  CHECK_THROWS_AS(embedding({}, std::vector<ef::Token>{7}), ef::Error);
+  CHECK_THROWS_WITH(embedding({}, std::vector<ef::Token>{7}), "Embedding: id 7 at 0, the table has 7 rows");
   CHECK_THROWS_AS(embedding({}, std::vector<ef::Token>{-1}), ef::Error);
 }
 
@@ -63,4 +63,10 @@ TEST_CASE("an embedding with packed weights looks up the rounded vectors", "[lay
   // With a tape, the weight is the model's own.
   ef::Tape<float> tape;
   CHECK(embedding({.tape = &tape, .packed = &packed}, tokens).value() == embedding({}, tokens).value());
+}
+
+TEST_CASE("an embedding of negative size is refused", "[layers]") {
+  ef::Rng rng(1);
+  CHECK_THROWS_WITH(ef::Embedding<float>(5, -64, rng),
+                    "Embedding: vocabulary_size is 5, width is -64, expected 0 or more");
 }

@@ -17,3 +17,12 @@ TEST_CASE("the feed-forward network is equation 2 of the paper", "[layers]") {
   layer.activation = ef::Activation::gelu;
   ef::testing::check_parameters(layer, [&](const ef::Context<double>& c) { return layer(c, x); });
 }
+
+TEST_CASE("a feed-forward network without features, or of an impossible dropout rate, is refused", "[layers]") {
+  ef::Rng rng(1);
+  const auto relu = ef::Activation::relu;
+  CHECK_THROWS_WITH(ef::FeedForward<float>(4, 0, relu, 0, true, rng),
+                    "FeedForward: width is 4, dim_feedforward is 0, expected 1 or more");
+  CHECK_THROWS_WITH(ef::FeedForward<float>(4, 9, relu, 1, true, rng),
+                    "FeedForward: dropout_rate is 1, expected 0 or more and less than 1");
+}

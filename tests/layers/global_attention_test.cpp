@@ -165,3 +165,9 @@ TEST_CASE("alignment scores have names, and dot products equal widths", "[layers
   CHECK(message_of([&] { layer({}, Eigen::MatrixXf::Zero(2, 3), Eigen::MatrixXf::Zero(5, 3), memory); }) ==
         "additive_attention: q is [2 x 4], k is [5 x 3], expected equal numbers of columns");
 }
+
+TEST_CASE("a global attention of negative width is refused", "[layers]") {
+  ef::Rng rng(1);
+  CHECK_THROWS_WITH(ef::GlobalAttention<float>({.query_width = -4, .memory_width = 4}, rng),
+                    "GlobalAttention: query_width is -4, memory_width is 4, attention_width is 0, expected 0 or more");
+}

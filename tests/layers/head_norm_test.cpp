@@ -153,3 +153,8 @@ TEST_CASE("the norms' parameters have names, and their widths are checked", "[la
   CHECK_THROWS_WITH(norm({}, Matrix<float>::Zero(2, 6), 2), "HeadNorm: x is [2 x 6], expected 2 heads of 4 columns");
   CHECK_THROWS_AS(ef::HeadNorm<float>(ef::QueryKeyNorm::rms_norm, -4), ef::Error);
 }
+
+TEST_CASE("a norm of heads of negative width is refused", "[layers]") {
+  CHECK_THROWS_WITH(ef::HeadNorm<float>(ef::QueryKeyNorm::rms_norm, -2),
+                    "HeadNorm: head_width is -2, expected 0 or more");
+}

@@ -21,3 +21,9 @@ TEST_CASE("a linear layer is x weight^T + bias", "[layers]") {
   CHECK(ef::parameter_count(without_bias) == 15);
   CHECK_THROWS_WITH(without_bias({}, Eigen::MatrixXd::Zero(7, 4)), "linear: x is [7 x 4], weight is [3 x 5]");
 }
+
+TEST_CASE("a linear layer of negative size is refused", "[layers]") {
+  ef::Rng rng(1);
+  CHECK_THROWS_WITH(ef::Linear<float>(-3, 4, rng), "Linear: inputs are -3, outputs 4, expected 0 or more");
+  CHECK_THROWS_WITH(ef::Linear<float>(3, -4, rng), "Linear: inputs are 3, outputs -4, expected 0 or more");
+}

@@ -1,5 +1,7 @@
 #include "eigenformer/layers/multi_head_attention.hpp"
 
+#include <limits>
+
 #include "eigenformer/core/thread_pool.hpp"
 #include "support/approx.hpp"
 #include "support/ops.hpp"
@@ -174,8 +176,17 @@ TEST_CASE("wrong widths and heads are refused", "[layers]") {
                     "MultiHeadAttention: head_width is -2, expected 0 or more; 0 means width / heads");
   CHECK_THROWS_WITH(ef::MultiHeadAttention<float>({.width = 8, .heads = 4, .relative_distance = -1}, rng),
                     "MultiHeadAttention: relative_distance is -1, expected 0 or more");
+  CHECK_THROWS_WITH(ef::MultiHeadAttention<float>({.width = 0}, rng),
+                    "MultiHeadAttention: width is 0, expected 1 or more");
+  CHECK_THROWS_WITH(ef::MultiHeadAttention<float>({.width = 8, .kdim = -3}, rng),
+                    "MultiHeadAttention: kdim is -3, vdim is 0, expected 0 or more; 0 means width");
+  for (const double dropout : {2.0, 1.0, -0.5, std::numeric_limits<double>::quiet_NaN()})
+    CHECK_THROWS_WITH(ef::MultiHeadAttention<float>({.width = 8, .dropout = dropout}, rng),
+                      Catch::Matchers::StartsWith("MultiHeadAttention: dropout is "));
   const ef::MultiHeadAttention<float> layer({.width = 8, .heads = 4}, rng);
-  CHECK_THROWS_WITH(layer({}, Eigen::MatrixXf::Zero(3, 7)), "linear: x is [3 x 7], weight is [8 x 8]");
+  CHECK_THROWS_WITH(layer({}, Eigen::MatrixXf::Zero(3, 7)), "MultiHeadAttention: query is [3 x 7], expected 8 columns");
+  CHECK_THROWS_WITH(layer({}, Eigen::MatrixXf::Zero(3, 8), Eigen::MatrixXf::Zero(3, 8), Eigen::MatrixXf::Zero(3, 9)),
+                    "MultiHeadAttention: value is [3 x 9], expected 8 columns");
   CHECK_THROWS_AS(layer({}, Eigen::MatrixXf::Zero(3, 8), ef::RowOffsets{0, 2}), ef::Error);
   // Heads of a tensor of rank 4 would take the place of the layer's.
   CHECK_THROWS_WITH(

@@ -74,8 +74,10 @@ TEST_CASE("learned positions have a gradient and an end; none leaves all as it i
   for (ef::Index i = 0; i < 5; ++i)
     CHECK(learned.at({}, x, places).value().row(i) ==
           x.row(i) + learned.weight.value.row(places[static_cast<std::size_t>(i)]));
-  CHECK_THROWS_AS(learned.at({}, x, beyond), ef::Error);
-  CHECK_THROWS_AS(learned({}, ef::Matrix<double>::Zero(6, 4)), ef::Error);
+  CHECK_THROWS_WITH(learned.at({}, x, beyond),
+                    "positions: there is no position 5, expected 0 or more and less than max_length, 5");
+  CHECK_THROWS_WITH(learned({}, ef::Matrix<double>::Zero(6, 4)),
+                    "positions: a sequence has 6 tokens, expected at most max_length, 5");
   CHECK(ef::Positions<double>()({}, x).value() == x);
   for (const auto elsewhere :
        {PositionEncoding::relative, PositionEncoding::bucketed, PositionEncoding::alibi, PositionEncoding::rotary}) {
@@ -93,4 +95,10 @@ TEST_CASE("position encodings have names", "[layers]") {
   CHECK_THROWS_WITH(ef::value_of<ef::PositionEncoding>("rotary?"),
                     "value_of: expected none, sinusoidal, sinusoidal_concatenated, learned, relative, "
                     "bucketed, alibi or rotary, given \"rotary?\"");
+}
+
+TEST_CASE("positions of negative number or width are refused", "[layers]") {
+  ef::Rng rng(1);
+  CHECK_THROWS_WITH(ef::Positions<float>(ef::PositionEncoding::learned, -1, 4, rng),
+                    "Positions: max_length is -1, width is 4, expected 0 or more");
 }

@@ -146,3 +146,9 @@ TEST_CASE("ONNX's gates are put in order", "[layers]") {
   CHECK(ef::testing::message_of([&] { ef::gates_from_onnx(ef::RecurrentCell::gru, four); }) ==
         "gates_from_onnx: the matrix is [4 x 1], expected 3 gates of as many rows each");
 }
+
+TEST_CASE("a recurrent layer of an impossible dropout rate is refused", "[layers]") {
+  ef::Rng rng(1);
+  CHECK_THROWS_WITH(ef::Recurrent<float>({.inputs = 2, .hidden = 3, .dropout = 1.5}, rng),
+                    "Recurrent: dropout is 1.5, expected 0 or more and less than 1");
+}

@@ -1,7 +1,10 @@
 #include "eigenformer/layers/transformer_layer_options.hpp"
 
+#include <limits>
+
 #include "eigenformer/models/transformer.hpp"
 #include "support/catch.hpp"
+#include "support/message_of.hpp"
 
 namespace ef = eigenformer;
 
@@ -73,4 +76,35 @@ TEST_CASE("each dropout follows `dropout` unless it is chosen", "[layers]") {
     check_layer(model.decoder.layers[0]);
     CHECK(model.decoder.layers[0].multihead_attn.dropout == (chosen ? 0 : 0.2));
   }
+}
+
+TEST_CASE("sizes and rates that no layer can have are refused when it is made", "[layers]") {
+  const auto message = [](auto change) {
+    ef::TransformerLayerOptions options{.width = 8, .heads = 2, .dim_feedforward = 4, .dropout = 0};
+    change(options);
+    ef::Rng rng(1);
+    const std::string of_encoder = ef::testing::message_of([&] { ef::EncoderLayer<float>(options, rng); });
+    CHECK(ef::testing::message_of([&] { ef::DecoderLayer<float>(options, rng); }) == of_encoder);
+    return of_encoder;
+  };
+  CHECK(message([](auto&) {}) == "nothing was thrown");
+  CHECK(message([](auto& o) { o.width = -8; }) ==
+        "TransformerLayerOptions: width is -8, dim_feedforward is 4, expected 1 or more");
+  CHECK(message([](auto& o) { o.dim_feedforward = 0; }) ==
+        "TransformerLayerOptions: width is 8, dim_feedforward is 0, expected 1 or more");
+  CHECK(message([](auto& o) { o.dropout = -0.5; }) ==
+        "TransformerLayerOptions: dropout is -0.5, expected 0 or more and less than 1");
+  CHECK(message([](auto& o) { o.dropout = 7; }) ==
+        "TransformerLayerOptions: dropout is 7, expected 0 or more and less than 1");
+  CHECK(message([](auto& o) { o.activation_dropout = 1; }) ==
+        "TransformerLayerOptions: attention_dropout is -1, activation_dropout is 1, embedding_dropout is -1, expected "
+        "less than 1; below 0 means dropout");
+  CHECK(message([](auto& o) {
+          o.attention_dropout = std::numeric_limits<double>::quiet_NaN();
+        }).find("TransformerLayerOptions: attention_dropout is ") == 0);
+  ef::Rng rng(1);
+  ef::TransformerOptions model{.source_vocabulary_size = 5, .target_vocabulary_size = 5, .num_encoder_layers = 0};
+  model.num_decoder_layers = 0;
+  model.layer.embedding_dropout = 1.5;
+  CHECK_THROWS_AS(ef::Transformer<float>(model, rng), ef::Error);
 }

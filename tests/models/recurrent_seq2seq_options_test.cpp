@@ -18,6 +18,12 @@ TEST_CASE("recurrent models say which options do not fit together", "[models]") 
   CHECK(message([](auto& o) { o.target_vocabulary_size = 0; }) ==
         "RecurrentSeq2Seq: vocabularies have 11 and 0 tokens, expected source_vocabulary_size and "
         "target_vocabulary_size above 0");
+  CHECK(message([](auto& o) { o.hidden = -8; }) ==
+        "RecurrentSeq2Seq: width is 6, hidden is -8, max_length is 512, expected 1 or more");
+  CHECK(message([](auto& o) { o.num_decoder_layers = 0; }) ==
+        "RecurrentSeq2Seq: num_encoder_layers is 1, num_decoder_layers is 0, expected 0 or more and 1 or more");
+  CHECK(message([](auto& o) { o.dropout = 1; }) ==
+        "RecurrentSeq2Seq: dropout is 1, expected 0 or more and less than 1");
   CHECK(message([](auto& o) { o.hidden = 9; }) ==
         "RecurrentSeq2Seq: hidden is 9, which does not divide into two directions");
   CHECK(message([](auto& o) { o.num_decoder_layers = 2; }) ==

@@ -21,7 +21,7 @@ struct Embedding {
   Embedding() = default;
   /// Draws normal weights with standard deviation 1 / sqrt(width), so that the initial logits of a tied output layer
   /// have a variance of about 1. torch.nn.Embedding uses a deviation of 1. The vector of padding_idx is zeros. Throws
-  /// unless padding_idx is -1 or a token of the vocabulary.
+  /// if vocabulary_size or width is negative, and unless padding_idx is -1 or a token of the vocabulary.
   Embedding(Index vocabulary_size, Index width, Rng& rng, Token padding_idx = -1);
 
   bool empty() const { return weight.empty(); }
@@ -40,16 +40,18 @@ struct Embedding {
 };
 
 template <class Scalar>
-Embedding<Scalar>::Embedding(Index vocabulary_size, Index width, Rng& rng, Token padding)
-    : weight(normal<Scalar>(vocabulary_size, width, 1 / std::sqrt(static_cast<double>(width)), rng)),
-      padding_idx(padding) {
+Embedding<Scalar>::Embedding(Index vocabulary_size, Index width, Rng& rng, Token padding) : padding_idx(padding) {
+  check(vocabulary_size >= 0 && width >= 0, "Embedding: vocabulary_size is ", vocabulary_size, ", width is ", width,
+        ", expected 0 or more");
   check(padding >= -1 && padding < vocabulary_size, "Embedding: padding_idx is ", padding,
         ", expected -1 or a token below ", vocabulary_size);
+  weight = normal<Scalar>(vocabulary_size, width, 1 / std::sqrt(static_cast<double>(width)), rng);
   if (padding >= 0) weight.value.row(padding).setZero();
 }
 
 template <class Scalar>
 Variable<Scalar> Embedding<Scalar>::operator()(const Context<Scalar>& context, std::span<const Token> tokens) const {
+  detail::check_ids("Embedding", tokens, vocabulary_size());
   if constexpr (std::is_same_v<Scalar, float>) {
     const PackedWeight<Scalar>* const packed = context.packed_weight(weight);
     if (packed != nullptr && packed->type() != WeightType::float32) {

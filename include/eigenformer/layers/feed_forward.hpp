@@ -18,6 +18,7 @@ struct FeedForward {
   Dropout<Scalar> dropout;
 
   FeedForward() = default;
+  /// Throws unless width and dim_feedforward are at least 1, and dropout_rate is at least 0 and less than 1.
   FeedForward(Index width, Index dim_feedforward, Activation chosen, double dropout_rate, bool bias, Rng& rng);
 
   Variable<Scalar> operator()(const Context<Scalar>& context, const Variable<Scalar>& x) const;
@@ -34,7 +35,12 @@ FeedForward<Scalar>::FeedForward(Index width, Index dim_feedforward, Activation 
     : linear1(width, dim_feedforward, rng, bias),
       linear2(dim_feedforward, width, rng, bias),
       activation(chosen),
-      dropout{dropout_rate} {}
+      dropout{dropout_rate} {
+  check(width >= 1 && dim_feedforward >= 1, "FeedForward: width is ", width, ", dim_feedforward is ", dim_feedforward,
+        ", expected 1 or more");
+  check(dropout_rate >= 0 && dropout_rate < 1, "FeedForward: dropout_rate is ", dropout_rate,
+        ", expected 0 or more and less than 1");
+}
 
 template <class Scalar>
 Variable<Scalar> FeedForward<Scalar>::operator()(const Context<Scalar>& context, const Variable<Scalar>& x) const {

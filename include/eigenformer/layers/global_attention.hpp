@@ -50,6 +50,7 @@ struct GlobalAttention {
   AlignmentScore score = AlignmentScore::dot;
 
   GlobalAttention() = default;
+  /// Throws unless all widths are at least 0, and query_width equals memory_width for the scores that need it.
   GlobalAttention(const GlobalAttentionOptions& options, Rng& rng);
 
   /// Returns the keys of a memory: U h for the additive score, the memory itself for the others. Call it once per
@@ -91,6 +92,9 @@ struct GlobalAttention {
 
 template <class Scalar>
 GlobalAttention<Scalar>::GlobalAttention(const GlobalAttentionOptions& options, Rng& rng) : score(options.score) {
+  check(options.query_width >= 0 && options.memory_width >= 0 && options.attention_width >= 0,
+        "GlobalAttention: query_width is ", options.query_width, ", memory_width is ", options.memory_width,
+        ", attention_width is ", options.attention_width, ", expected 0 or more");
   if (score == AlignmentScore::general) {
     query = Linear<Scalar>(options.query_width, options.memory_width, rng, false);
   } else if (score == AlignmentScore::additive) {

@@ -31,7 +31,7 @@ struct HeadNorm {
   double epsilon = 1e-5;     // added to the mean square or the variance
 
   HeadNorm() = default;
-  /// Makes a norm of gain 1 and bias 0. with_bias: whether layer_norm has a bias.
+  /// Makes a norm of gain 1 and bias 0. with_bias: whether layer_norm has a bias. Throws if head_width is negative.
   HeadNorm(QueryKeyNorm norm, Index head_width, double norm_eps = 1e-5, bool with_bias = true);
 
   /// Normalises the head_width features of each head of each token; without a norm returns x.
@@ -48,6 +48,7 @@ template <class Scalar>
 HeadNorm<Scalar>::HeadNorm(QueryKeyNorm norm, Index head_width, double norm_eps, bool with_bias)
     : kind(norm), epsilon(norm_eps) {
   if (kind == QueryKeyNorm::none) return;
+  check(head_width >= 0, "HeadNorm: head_width is ", head_width, ", expected 0 or more");
   weight = Parameter<Scalar>(1, head_width);
   weight.value.setOnes();
   if (kind == QueryKeyNorm::layer_norm && with_bias) bias = Parameter<Scalar>(1, head_width);

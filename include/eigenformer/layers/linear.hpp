@@ -15,6 +15,7 @@ struct Linear {
   Parameter<Scalar> bias;    // [1 x outputs], or empty
 
   Linear() = default;
+  /// Throws if inputs or outputs is negative.
   Linear(Index inputs, Index outputs, Rng& rng, bool with_bias = true);
 
   bool empty() const { return weight.empty(); }
@@ -30,8 +31,9 @@ struct Linear {
 };
 
 template <class Scalar>
-Linear<Scalar>::Linear(Index inputs, Index outputs, Rng& rng, bool with_bias)
-    : weight(xavier_uniform<Scalar>(outputs, inputs, rng)) {
+Linear<Scalar>::Linear(Index inputs, Index outputs, Rng& rng, bool with_bias) {
+  check(inputs >= 0 && outputs >= 0, "Linear: inputs are ", inputs, ", outputs ", outputs, ", expected 0 or more");
+  weight = xavier_uniform<Scalar>(outputs, inputs, rng);
   if (with_bias) bias = Parameter<Scalar>(1, outputs);
 }
 

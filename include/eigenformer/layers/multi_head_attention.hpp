@@ -91,8 +91,8 @@ struct MultiHeadAttention {
   TrainableScore<Scalar> score{};  // applies in every call. A model file holds its parameters, but not its function
 
   MultiHeadAttention() = default;
-  /// Throws unless heads is a multiple of key_heads, width a multiple of heads (or head_width given), and
-  /// relative_distance at least 0.
+  /// Throws unless heads is a multiple of key_heads, width is above 0 and a multiple of heads (or head_width given),
+  /// dropout is at least 0 and less than 1, and kdim, vdim and relative_distance are at least 0.
   MultiHeadAttention(const MultiHeadAttentionOptions& options, Rng& rng);
 
   /// Self-attention within each sequence. x: [tokens x width] -> [tokens x width].
@@ -134,6 +134,11 @@ struct MultiHeadAttention {
   }
 
  private:
+  // Throws unless the input `x` of this name has the columns that the projection reads.
+  static void check_width(const char* name, const Variable<Scalar>& x, const Linear<Scalar>& projection) {
+    check(x.cols() == projection.inputs(), "MultiHeadAttention: ", name, " is ", shape(x), ", expected ",
+          projection.inputs(), " columns");
+  }
   // Projected queries and keys, after norms and rotary positions.
   Variable<Scalar> project_queries(const Context<Scalar>& context, const Variable<Scalar>& query,
                                    const RowOffsets& query_rows, const RowOffsets& key_rows,
@@ -165,6 +170,11 @@ MultiHeadAttention<Scalar>::MultiHeadAttention(const MultiHeadAttentionOptions& 
       dropout(options.dropout) {
   check(heads >= 1 && key_heads >= 1 && heads % key_heads == 0, "MultiHeadAttention: ", heads, " heads cannot share ",
         key_heads, " key heads, expected a multiple");
+  check(options.width >= 1, "MultiHeadAttention: width is ", options.width, ", expected 1 or more");
+  check(options.kdim >= 0 && options.vdim >= 0, "MultiHeadAttention: kdim is ", options.kdim, ", vdim is ",
+        options.vdim, ", expected 0 or more; 0 means width");
+  check(dropout >= 0 && dropout < 1, "MultiHeadAttention: dropout is ", dropout,
+        ", expected 0 or more and less than 1");
   check(options.head_width != 0 || options.width % heads == 0, "MultiHeadAttention: width ", options.width,
         " does not divide into ", heads, " heads; give head_width");
   check(options.head_width >= 0, "MultiHeadAttention: head_width is ", options.head_width,
@@ -248,6 +258,9 @@ Variable<Scalar> MultiHeadAttention<Scalar>::operator()(const Context<Scalar>& c
   for (const Variable<Scalar>* const x : {&query, &key, &value})
     check(!x->is_tensor(), "MultiHeadAttention: an input is ", x->sizes(),
           ", expected [rows x width]; unpad() gives the rows of a padded tensor");
+  check_width("query", query, q);
+  check_width("key", key, k);
+  check_width("value", value, v);
   const AttentionPositions<Scalar> none;
   const AttentionPositions<Scalar>& positions = batch.positions != nullptr ? *batch.positions : none;
   const AttentionOptions options{.heads = heads,
@@ -273,6 +286,7 @@ Variable<Scalar> MultiHeadAttention<Scalar>::attend_to_cache(const Context<Scala
                                                              const KeyValueCache<Scalar>& cache,
                                                              const CacheQueries<Scalar>& queries,
                                                              const AttentionPositions<Scalar>& positions) const {
+  check_width("query", query, q);
   const AttentionOptions options =
       cache.options({.heads = heads, .key_heads = key_heads, .query_rows = queries.query_rows});
   const Variable<Scalar> projected = q_norm(context, q(context, query), heads);
@@ -295,6 +309,8 @@ template <class Scalar>
 void MultiHeadAttention<Scalar>::append_to_cache(const Context<Scalar>& context, const Variable<Scalar>& x,
                                                  KeyValueCache<Scalar>& cache, Index layer,
                                                  const AttentionPositions<Scalar>& positions) const {
+  check_width("x", x, k);
+  check_width("x", x, v);
   const Variable<Scalar> keys = positions.apply_rotary_at(context, k_norm(context, k(context, x), key_heads), key_heads,
                                                           cache.table().new_positions());
   const Variable<Scalar> values = v(context, x);

@@ -16,8 +16,11 @@ struct LayerNorm {
   double epsilon = 1e-5;     // added to the variance
 
   LayerNorm() = default;
-  explicit LayerNorm(Index features, double layer_norm_eps = 1e-5, bool with_bias = true)
-      : weight(1, features), bias(with_bias ? 1 : 0, features), epsilon(layer_norm_eps) {
+  /// Throws if features is negative.
+  explicit LayerNorm(Index features, double layer_norm_eps = 1e-5, bool with_bias = true) : epsilon(layer_norm_eps) {
+    check(features >= 0, "LayerNorm: features are ", features, ", expected 0 or more");
+    weight = Parameter<Scalar>(1, features);
+    if (with_bias) bias = Parameter<Scalar>(1, features);
     weight.value.setOnes();
   }
 
@@ -46,7 +49,10 @@ struct RmsNorm {
   double epsilon = 1e-5;     // added to the mean square
 
   RmsNorm() = default;
-  explicit RmsNorm(Index features, double rms_norm_eps = 1e-5) : weight(1, features), epsilon(rms_norm_eps) {
+  /// Throws if features is negative.
+  explicit RmsNorm(Index features, double rms_norm_eps = 1e-5) : epsilon(rms_norm_eps) {
+    check(features >= 0, "RmsNorm: features are ", features, ", expected 0 or more");
+    weight = Parameter<Scalar>(1, features);
     weight.value.setOnes();
   }
 

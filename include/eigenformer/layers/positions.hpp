@@ -98,6 +98,7 @@ struct Positions {
   Matrix<Scalar> table;      // sinusoidal: precomputed for the first positions; later ones are computed on demand
 
   Positions() = default;
+  /// Throws if max_length or width is negative.
   Positions(PositionEncoding chosen, Index max_length, Index width, Rng& rng);
 
   /// Adds the encodings to x: [tokens x width] -> [tokens x width]. Throws if the encoding is learned and a position
@@ -116,6 +117,8 @@ struct Positions {
 
 template <class Scalar>
 Positions<Scalar>::Positions(PositionEncoding chosen, Index max_length, Index width, Rng& rng) : encoding(chosen) {
+  check(max_length >= 0 && width >= 0, "Positions: max_length is ", max_length, ", width is ", width,
+        ", expected 0 or more");
   if (encoding == PositionEncoding::learned)
     weight = normal<Scalar>(max_length, width, 0.02, rng);  // as in Devlin et al. 2019
   else if (encoding == PositionEncoding::sinusoidal || encoding == PositionEncoding::sinusoidal_concatenated)
@@ -125,7 +128,12 @@ Positions<Scalar>::Positions(PositionEncoding chosen, Index max_length, Index wi
 template <class Scalar>
 Variable<Scalar> Positions<Scalar>::operator()(const Context<Scalar>& context, const Variable<Scalar>& x,
                                                const RowOffsets& rows) const {
-  if (encoding == PositionEncoding::learned) return add_positions(context, x, context.use(weight), rows);
+  if (encoding == PositionEncoding::learned) {
+    const Index longest = rows.for_rows(x.rows(), "positions", "x").max_length();
+    check(longest <= weight.value.rows(), "positions: a sequence has ", longest,
+          " tokens, expected at most max_length, ", weight.value.rows());
+    return add_positions(context, x, context.use(weight), rows);
+  }
   if (encoding != PositionEncoding::sinusoidal && encoding != PositionEncoding::sinusoidal_concatenated) return x;
   const Index positions = rows.for_rows(x.rows(), "positions", "x").max_length();
   if (positions <= table.rows()) return add_positions(context, x, Variable<Scalar>::view(table), rows);
@@ -138,8 +146,12 @@ Variable<Scalar> Positions<Scalar>::at(const Context<Scalar>& context, const Var
                                        std::span<const Index> positions) const {
   check(static_cast<Index>(positions.size()) == x.rows(), "positions: x is ", shape(x), ", given ", positions.size(),
         " positions");
-  if (encoding == PositionEncoding::learned)
+  if (encoding == PositionEncoding::learned) {
+    for (const Index position : positions)
+      check(position >= 0 && position < weight.value.rows(), "positions: there is no position ", position,
+            ", expected 0 or more and less than max_length, ", weight.value.rows());
     return add(context, x, gather_rows(context, context.use(weight), positions));
+  }
   if (encoding != PositionEncoding::sinusoidal && encoding != PositionEncoding::sinusoidal_concatenated) return x;
   if (std::all_of(positions.begin(), positions.end(), [&](Index position) { return position < table.rows(); }))
     return add(context, x, gather_rows(context, Variable<Scalar>::view(table), positions));

@@ -55,7 +55,7 @@ struct Recurrent {
 
   Recurrent() = default;
   /// Draws weights and biases uniformly in +-1 / sqrt(hidden), as PyTorch does. Throws unless inputs, hidden and
-  /// num_layers are at least 1.
+  /// num_layers are at least 1, and dropout is at least 0 and less than 1.
   Recurrent(const RecurrentOptions& options, Rng& rng);
 
   Index directions() const { return options.bidirectional ? 2 : 1; }
@@ -100,6 +100,8 @@ template <class Scalar>
 Recurrent<Scalar>::Recurrent(const RecurrentOptions& chosen, Rng& rng) : options(chosen), dropout{chosen.dropout} {
   check(options.inputs >= 1 && options.hidden >= 1 && options.num_layers >= 1, "Recurrent: ", options.num_layers,
         " layers from ", options.inputs, " to ", options.hidden, " features, expected at least 1 of each");
+  check(options.dropout >= 0 && options.dropout < 1, "Recurrent: dropout is ", options.dropout,
+        ", expected 0 or more and less than 1");
   const Index gates = gate_count(options.cell) * options.hidden;
   const double limit = 1 / std::sqrt(static_cast<double>(options.hidden));
   const auto uniform = [&](Index rows, Index cols) {

@@ -51,7 +51,13 @@ struct TransformerLayerOptions {
   double activation_dropout_rate() const { return activation_dropout < 0 ? dropout : activation_dropout; }
   double embedding_dropout_rate() const { return embedding_dropout < 0 ? dropout : embedding_dropout; }
 
+  /// Throws unless width and dim_feedforward are at least 1, and all dropout rates less than 1. `dropout` must be at
+  /// least 0.
+  void check_ranges() const;
+
+  /// Returns the options of an attention. Throws if check_ranges() does, as the constructors of the layers do.
   MultiHeadAttentionOptions attention() const {
+    check_ranges();
     return {.width = width,
             .heads = heads,
             .key_heads = key_heads,
@@ -81,5 +87,16 @@ struct TransformerLayerOptions {
     return {.dropout = {dropout}, .norm_first = norm_first, .enabled = residual};
   }
 };
+
+inline void TransformerLayerOptions::check_ranges() const {
+  check(width >= 1 && dim_feedforward >= 1, "TransformerLayerOptions: width is ", width, ", dim_feedforward is ",
+        dim_feedforward, ", expected 1 or more");
+  check(dropout >= 0 && dropout < 1, "TransformerLayerOptions: dropout is ", dropout,
+        ", expected 0 or more and less than 1");
+  check(attention_dropout < 1 && activation_dropout < 1 && embedding_dropout < 1,
+        "TransformerLayerOptions: attention_dropout is ", attention_dropout, ", activation_dropout is ",
+        activation_dropout, ", embedding_dropout is ", embedding_dropout,
+        ", expected less than 1; below 0 means dropout");
+}
 
 }  // namespace eigenformer::inline EIGENFORMER_ABI

@@ -91,7 +91,13 @@ inline void check_options(const RecurrentSeq2SeqOptions& options) {
   check(options.source_vocabulary_size > 0 && options.target_vocabulary_size > 0,
         "RecurrentSeq2Seq: vocabularies have ", options.source_vocabulary_size, " and ", options.target_vocabulary_size,
         " tokens, expected source_vocabulary_size and target_vocabulary_size above 0");
-  check(options.max_length >= 1, "RecurrentSeq2Seq: max_length is ", options.max_length, ", expected 1 or more");
+  check(options.width >= 1 && options.hidden >= 1 && options.max_length >= 1, "RecurrentSeq2Seq: width is ",
+        options.width, ", hidden is ", options.hidden, ", max_length is ", options.max_length, ", expected 1 or more");
+  check(options.num_encoder_layers >= 0 && options.num_decoder_layers >= 1, "RecurrentSeq2Seq: num_encoder_layers is ",
+        options.num_encoder_layers, ", num_decoder_layers is ", options.num_decoder_layers,
+        ", expected 0 or more and 1 or more");
+  check(options.dropout >= 0 && options.dropout < 1, "RecurrentSeq2Seq: dropout is ", options.dropout,
+        ", expected 0 or more and less than 1");
   check(!options.share_embeddings || options.source_vocabulary_size == options.target_vocabulary_size,
         "RecurrentSeq2Seq: share_embeddings needs one vocabulary, given are ", options.source_vocabulary_size, " and ",
         options.target_vocabulary_size, " tokens");

@@ -157,6 +157,7 @@ Transformer<Scalar>::Transformer(const TransformerOptions& chosen, Rng& rng, con
   check(options.layer.width >= 1 && options.layer.dim_feedforward >= 1 && options.max_length >= 1,
         "Transformer: width is ", options.layer.width, ", dim_feedforward ", options.layer.dim_feedforward,
         ", max_length ", options.max_length, ", expected 1 or more");
+  options.layer.check_ranges();
   check(options.num_encoder_layers >= 0 && options.num_decoder_layers >= 0, "Transformer: num_encoder_layers is ",
         options.num_encoder_layers, ", num_decoder_layers ", options.num_decoder_layers, ", expected 0 or more");
   check(options.positions != PositionEncoding::relative || options.relative_distance >= 1,
