@@ -219,7 +219,7 @@ TEST_CASE("views without entries, and of one", "[core]") {
   CHECK(scalar.flatten().shape() == Sizes{1});
   CHECK(scalar.contiguous().item() == 7);
   CHECK(message_of([&] { scalar.select(0, 0); }) == "select: dimension 0 of a tensor of rank 0, which has none");
-  CHECK(message_of([&] { scalar.row(); }) == "row: 0 indices for a tensor []");
+  CHECK(message_of([&] { scalar.row(); }) == "row: the tensor is [], expected 1 dimension or more");
   CHECK(message_of([&] { nothing.item(); }) == "item: a tensor [0], expected one entry");
   CHECK(message_of([&] { no_rows.item(); }) == "item: a tensor [2 x 0 x 4], expected one entry");
   CHECK(message_of([&] { scalar.expand({2}).item(); }) == "item: a tensor [2], expected one entry");
@@ -285,7 +285,7 @@ TEST_CASE("slice is Python's", "[core]") {
   CHECK(sliced({.begin = 1, .step = most}) == Ints{1});
   CHECK(sliced({.step = least}) == Ints{4});
   CHECK(sliced({.begin = least, .end = most}) == Ints{0, 1, 2, 3, 4});
-  CHECK(message_of([&] { x.slice(0, {.step = 0}); }) == "slice: the step is 0");
+  CHECK(message_of([&] { x.slice(0, {.step = 0}); }) == "slice: the step is 0, expected a number above or below 0");
   CHECK(message_of([&] { x.slice(1, {}); }) == "slice: dimension 1 of a tensor of rank 1, expected -1 to 0");
 }
 
@@ -319,10 +319,10 @@ TEST_CASE("permute and transpose reorder dimensions", "[core]") {
   CHECK(x.transpose().shape() == Sizes{2, 4, 3});
   CHECK(message_of([&] {
           x.permute({0, 1});
-        }) == "permute: the order is [0 x 1], expected each dimension of a tensor [2 x 3 x 4] once");
+        }) == "permute: the order is (0, 1), expected each dimension of a tensor [2 x 3 x 4] once");
   CHECK(message_of([&] {
           x.permute({0, 1, -2});
-        }) == "permute: the order is [0 x 1 x -2], expected each dimension of a tensor [2 x 3 x 4] once");
+        }) == "permute: the order is (0, 1, -2), expected each dimension of a tensor [2 x 3 x 4] once");
   CHECK(message_of([&] { x.permute({0, 1, 3}); }) == "permute: dimension 3 of a tensor of rank 3, expected -3 to 2");
   CHECK(message_of([&] { x.select(0, 0).select(0, 0).transpose(); }) ==
         "transpose: dimension -2 of a tensor of rank 1, expected -1 to 0");
@@ -403,7 +403,8 @@ TEST_CASE("flatten joins dimensions", "[core]") {
   CHECK(x.flatten().shape() == Sizes{24});
   CHECK(x.flatten(1).shape() == Sizes{2, 12});
   CHECK(x.flatten(0, 1).shape() == Sizes{6, 4});
-  CHECK(message_of([&] { x.flatten(2, 1); }) == "flatten: dimensions 2 to 1 of a tensor [2 x 3 x 4]");
+  CHECK(message_of([&] { x.flatten(2, 1); }) ==
+        "flatten: dimensions 2 to 1 of a tensor [2 x 3 x 4], expected the first before the last");
   CHECK(message_of([&] { x.flatten(0, 3); }) == "flatten: dimension 3 of a tensor of rank 3, expected -3 to 2");
 }
 
@@ -559,10 +560,11 @@ TEST_CASE("matrices and rows of a view are Eigen maps", "[core]") {
   x.row(0, -1) *= 2;
   CHECK(values[23] == 5);
   CHECK(message_of([&] { x.matrix(2); }) == "matrix: index 2 of a dimension of 2 entries, expected -2 to 1");
-  CHECK(message_of([&] { x.matrix(); }) == "matrix: 0 indices for a tensor [2 x 3 x 4]");
-  CHECK(message_of([&] { x.matrix(0, 0); }) == "matrix: 2 indices for a tensor [2 x 3 x 4]");
+  CHECK(message_of([&] { x.matrix(); }) == "matrix: the number of indices is 0, the tensor is [2 x 3 x 4], expected 1");
+  CHECK(message_of([&] { x.matrix(0, 0); }) ==
+        "matrix: the number of indices is 2, the tensor is [2 x 3 x 4], expected 1");
   CHECK(message_of([&] { x.row(0, -4); }) == "row: index -4 of a dimension of 3 entries, expected -3 to 2");
-  CHECK(message_of([&] { x.row(0); }) == "row: 1 indices for a tensor [2 x 3 x 4]");
+  CHECK(message_of([&] { x.row(0); }) == "row: the number of indices is 1, the tensor is [2 x 3 x 4], expected 2");
   const TensorView<const int> reading = x;
   static_assert(std::is_same_v<decltype(reading.matrix(0).data()), const int*>);
   CHECK(reading.row(1, 2).sum() == 20);

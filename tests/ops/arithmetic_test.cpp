@@ -46,7 +46,8 @@ TEST_CASE("a sum of many floats is as accurate as the sum over its dimension", "
 TEST_CASE("operands of different shapes are refused with both shapes", "[ops]") {
   const Context none{};
   const ef::Variable<double> a = Eigen::MatrixXd::Zero(2, 3), b = Eigen::MatrixXd::Zero(3, 2);
-  CHECK_THROWS_WITH(ef::add(none, a, b), "add: a is [2 x 3], b is [3 x 2]");
+  CHECK_THROWS_WITH(ef::add(none, a, b),
+                    "add: a is [2 x 3], b is [3 x 2], expected sizes that are equal or 1, from the last dimension on");
   CHECK_THROWS_AS(ef::subtract(none, a, b), ef::Error);
   CHECK_THROWS_AS(ef::multiply(none, a, b), ef::Error);
 }

@@ -51,6 +51,17 @@ TEST_CASE("a layer gives a padded batch the bits of ragged rows, forward and bac
   CHECK(d_padded == d_ragged);
 }
 
+TEST_CASE("call_padded names itself in messages", "[ops]") {
+  ef::Rng rng(4);
+  const ef::Encoder<float> encoder({.width = 8, .heads = 2, .dim_feedforward = 8}, 1, rng);
+  const ef::Variable<float> x(ef::Tensor<float>({2, 3, 8}));
+  const std::vector<ef::Index> one{3}, too_long{1, 4};
+  CHECK_THROWS_WITH(ef::call_padded({}, encoder, x, one),
+                    "call_padded: the number of lengths is 1, the tensor is [2 x 3 x 8], expected 2");
+  CHECK_THROWS_WITH(ef::call_padded({}, encoder, x, too_long),
+                    "call_padded: a sequence has 4 rows, the tensor is [2 x 3 x 8], expected at most 3 rows");
+}
+
 TEST_CASE("layers that work on rows keep the dimensions of a tensor", "[ops]") {
   ef::Rng rng(3);
   const ef::Linear<float> linear(4, 5, rng);

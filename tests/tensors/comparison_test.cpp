@@ -77,5 +77,6 @@ TEST_CASE("tensors are close within tolerances", "[tensors]") {
   CHECK(all_close(even + 1, even, {.relative = 0, .absolute = 1}));
   CHECK(!all_close(lowest, even, {.relative = 0, .absolute = 1e18}));
   CHECK(all_close(Tensor<float>({0, 2}), Tensor<float>({0, 2})));
-  CHECK(message_of([&] { all_close(of(1), Tensor<double>({3})); }) == "tensors [20] and [3] do not broadcast");
+  CHECK(message_of([&] { all_close(of(1), Tensor<double>({3})); }) ==
+        "broadcast: the tensors are [20] and [3], expected sizes that are equal or 1, from the last dimension on");
 }

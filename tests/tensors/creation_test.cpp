@@ -85,7 +85,7 @@ TEST_CASE("ranges are NumPy's", "[tensors]") {
         Ints{-2'000'000'000, -500'000'000, 1'000'000'000});
   CHECK(ef::arange<std::int8_t>(-100, 100)(199) == 99);
   CHECK(entries_of(ef::arange<std::uint8_t>(250, 255, 2)) == std::vector<std::uint8_t>{250, 252, 254});
-  CHECK(message_of([] { ef::arange<int>(0, 5, 0); }) == "arange: the step is 0");
+  CHECK(message_of([] { ef::arange<int>(0, 5, 0); }) == "arange: the step is 0, expected a number above or below 0");
   CHECK(message_of([] { ef::arange<double>(0, HUGE_VAL); }) == "arange: too many entries");
   const double nan = std::numeric_limits<double>::quiet_NaN();
   CHECK(message_of([&] { ef::arange<double>(nan, 3); }) ==

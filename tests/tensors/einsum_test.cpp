@@ -308,13 +308,16 @@ TEST_CASE("a diagonal of a tensor of eight dimensions", "[tensors]") {
 
 TEST_CASE("equations that do not fit", "[tensors]") {
   const Tensor<float> x({2, 3}), y({3, 4}), v({3});
-  CHECK(message_of([&] { einsum("ij,jk->ik", x); }) == "einsum: \"ij,jk->ik\" for 1 operands");
-  CHECK(message_of([&] { einsum("ij->ij", x, y); }) == "einsum: \"ij->ij\" for 2 operands");
-  CHECK(message_of([&] { einsum("ij,j,k->ik", x, y); }) == "einsum: \"ij,j,k->ik\" for 2 operands");
+  CHECK(message_of([&] { einsum("ij,jk->ik", x); }) ==
+        "einsum: \"ij,jk->ik\": the number of operands is 1, expected 2");
+  CHECK(message_of([&] { einsum("ij->ij", x, y); }) == "einsum: \"ij->ij\": the number of operands is 2, expected 1");
+  CHECK(message_of([&] { einsum("ij,j,k->ik", x, y); }) ==
+        "einsum: \"ij,j,k->ik\": the number of operands is 2, expected 3");
   CHECK(message_of([&] { einsum("ijk,jk->i", x, y); }) == "einsum: \"ijk,jk->i\": \"ijk\" for a tensor of rank 2");
   CHECK(message_of([&] { einsum("i...,j->i", v, x); }) == "einsum: \"i...,j->i\": \"j\" for a tensor of rank 2");
   CHECK(message_of([&] { einsum("ijk...->i", x); }) == "einsum: \"ijk...->i\": \"ijk...\" for a tensor of rank 2");
-  CHECK(message_of([&] { einsum("ij,ik->jk", x, y); }) == "einsum: \"ij,ik->jk\": one label has sizes 2 and 3");
+  CHECK(message_of([&] { einsum("ij,ik->jk", x, y); }) ==
+        "einsum: \"ij,ik->jk\": one label has sizes 2 and 3, expected equal sizes, or 1");
   CHECK(message_of([&] { einsum("ii->i", x); }) ==
         "einsum: \"ii->i\": one label has sizes 2 and 3 in one operand, expected equal sizes");
   CHECK(message_of([&] { einsum("ii->i", x.slice(0, {.end = 1})); }) ==
@@ -329,7 +332,8 @@ TEST_CASE("equations that do not fit", "[tensors]") {
   CHECK(message_of([&] { einsum("ij->i,j", x); }) == "einsum: \"ij->i,j\": ',' is not a letter");
   CHECK(message_of([&] { einsum("i..->i", x); }) == "einsum: \"i..->i\": expected letters and one ...");
   CHECK(message_of([&] { einsum("...i...->i", x); }) == "einsum: \"...i...->i\": expected letters and one ...");
-  CHECK(message_of([&] { einsum("...i,...j->ij", x, y); }) == "einsum: \"...i,...j->ij\": one label has sizes 2 and 3");
+  CHECK(message_of([&] { einsum("...i,...j->ij", x, y); }) ==
+        "einsum: \"...i,...j->ij\": one label has sizes 2 and 3, expected equal sizes, or 1");
   CHECK(message_of([&] { einsum("", x); }) == "einsum: \"\": \"\" for a tensor of rank 2");
   const Tensor<float> large(Sizes::of_rank(5, 1)), larger(Sizes::of_rank(8, 1));
   CHECK(message_of([&] { einsum("abcde,fghij", large, large); }) ==

@@ -213,9 +213,13 @@ TEST_CASE("operands may share memory with the target", "[tensors]") {
 TEST_CASE("what does not broadcast is refused", "[tensors]") {
   Tensor<int> x = counted_tensor({2, 3});
   const Tensor<int> y = counted_tensor({2});
-  CHECK(message_of([&] { x + y; }) == "tensors [2 x 3] and [2] do not broadcast");
-  CHECK(message_of([&] { Tensor<int>(x.transpose() * x); }) == "tensors [3 x 2] and [2 x 3] do not broadcast");
-  CHECK(message_of([&] { x.array() = y; }) == "tensors [2] and [2 x 3] do not broadcast");
+  CHECK(message_of([&] { x + y; }) ==
+        "broadcast: the tensors are [2 x 3] and [2], expected sizes that are equal or 1, from the last dimension on");
+  CHECK(
+      message_of([&] { Tensor<int>(x.transpose() * x); }) ==
+      "broadcast: the tensors are [3 x 2] and [2 x 3], expected sizes that are equal or 1, from the last dimension on");
+  CHECK(message_of([&] { x.array() = y; }) ==
+        "broadcast: the tensors are [2] and [2 x 3], expected sizes that are equal or 1, from the last dimension on");
   CHECK(message_of([&] {
           x.array() = counted_tensor({4, 2, 3});
         }) == "expand: a tensor [4 x 2 x 3] does not broadcast to [2 x 3]");
@@ -225,10 +229,12 @@ TEST_CASE("what does not broadcast is refused", "[tensors]") {
   CHECK(message_of([&] { x.select(0, 0).array() = x + 1; }) == "expand: a tensor [2 x 3] does not broadcast to [3]");
   CHECK(message_of([&] { x.slice(0, {.end = 1}).array() *= x; }) ==
         "expand: a tensor [2 x 3] does not broadcast to [1 x 3]");
-  CHECK(message_of([&] {
-          Tensor<int> nothing({0, 3});
-          nothing.array() = x;
-        }) == "tensors [2 x 3] and [0 x 3] do not broadcast");
+  CHECK(
+      message_of([&] {
+        Tensor<int> nothing({0, 3});
+        nothing.array() = x;
+      }) ==
+      "broadcast: the tensors are [2 x 3] and [0 x 3], expected sizes that are equal or 1, from the last dimension on");
   CHECK(entries_of(x) == entries_of(counted_tensor({2, 3})));
 
   const std::string repeated = "a tensor [4 x 3] with strides [0 x 1] repeats entries and cannot be written";

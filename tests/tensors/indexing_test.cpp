@@ -128,10 +128,14 @@ TEST_CASE("wrong indices", "[tensors]") {
   CHECK(message_of([&] { gather(x, 1, indices * -2); }) ==
         "gather: index -4 of a dimension of 3 entries, expected -3 to 2");
   CHECK(message_of([&] { gather(x, 2, indices); }) == "gather: dimension 2 of a tensor of rank 2, expected -2 to 1");
-  CHECK(message_of([&] { gather(x, 0, one); }) == "gather: a tensor [2 x 3], indices [1], along dimension 0");
+  CHECK(message_of([&] { gather(x, 0, one); }) ==
+        "gather: the tensor is [2 x 3], indices are [1], expected as many dimensions, and no larger sizes except in "
+        "dimension 0");
   CHECK(message_of([&] {
           gather(x, 0, Tensor<Index>({2, 4}));
-        }) == "gather: a tensor [2 x 3], indices [2 x 4], along dimension 0");
+        }) ==
+        "gather: the tensor is [2 x 3], indices are [2 x 4], expected as many dimensions, and no larger sizes except "
+        "in dimension 0");
   CHECK(message_of([&] { scatter_add(x.view(), 0, indices, x); }) ==
         "scatter_add: index 2 of a dimension of 2 entries, expected -2 to 1");
   CHECK(message_of([&] {
@@ -139,7 +143,9 @@ TEST_CASE("wrong indices", "[tensors]") {
         }) == "scatter_add: source is [2 x 2], indices are [2 x 3]");
   CHECK(message_of([&] {
           scatter_add(x.view(), 0, Tensor<Index>({2, 4}), Tensor<float>({2, 4}));
-        }) == "scatter_add: a tensor [2 x 3], indices [2 x 4], along dimension 0");
+        }) ==
+        "scatter_add: the tensor is [2 x 3], indices are [2 x 4], expected as many dimensions, and no larger sizes "
+        "except in dimension 0");
   CHECK(message_of([&] {
           scatter_add(x.select(0, 0).expand({2, 3}), 1, indices, x);
         }) == "a tensor [2 x 3] with strides [0 x 1] repeats entries and cannot be written");

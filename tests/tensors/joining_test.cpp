@@ -86,16 +86,17 @@ TEST_CASE("joining temporaries, one part, and other types", "[tensors]") {
 
 TEST_CASE("parts that do not fit are refused", "[tensors]") {
   const Tensor<int> x({2, 3}), y({2, 4}), z({2});
-  CHECK(message_of([&] { concat(0, x, y); }) == "concat: a tensor [2 x 4] after one [2 x 3], along dimension 0");
-  CHECK(message_of([&] { concat(1, x, z); }) == "concat: a tensor [2] after one [2 x 3]");
+  CHECK(message_of([&] { concat(0, x, y); }) ==
+        "concat: a tensor [2 x 4] after one [2 x 3], expected equal sizes except in dimension 0");
+  CHECK(message_of([&] { concat(1, x, z); }) == "concat: a tensor [2] after one [2 x 3], expected as many dimensions");
   CHECK(message_of([&] { concat(2, x, x); }) == "concat: dimension 2 of a tensor of rank 2, expected -2 to 1");
   CHECK(message_of([&] { concat(0, Tensor<int>({}, 1)); }) ==
         "concat: dimension 0 of a tensor of rank 0, which has none");
-  CHECK(message_of([&] { stack(0, x, y); }) == "stack: a tensor [2 x 4] after one [2 x 3]");
-  CHECK(message_of([&] { stack(0, x, z); }) == "stack: a tensor [2] after one [2 x 3]");
+  CHECK(message_of([&] { stack(0, x, y); }) == "stack: a tensor [2 x 4] after one [2 x 3], expected equal shapes");
+  CHECK(message_of([&] { stack(0, x, z); }) == "stack: a tensor [2] after one [2 x 3], expected equal shapes");
   CHECK(message_of([&] { stack(3, x, x); }) ==
         "stack: the new dimension is 3, the tensor is [2 x 3], expected -3 to 2");
   const std::vector<TensorView<int>> none;
-  CHECK(message_of([&] { concat(none, 0); }) == "concat: no tensors");
-  CHECK(message_of([&] { stack(none, 0); }) == "stack: no tensors");
+  CHECK(message_of([&] { concat(none, 0); }) == "concat: no tensors, expected 1 or more");
+  CHECK(message_of([&] { stack(none, 0); }) == "stack: no tensors, expected 1 or more");
 }

@@ -176,12 +176,18 @@ TEST_CASE("products of nothing, and sums of nothing", "[tensors]") {
 
 TEST_CASE("operands of a product that do not fit", "[tensors]") {
   const Tensor<float> x({2, 3}), scalar({}, 1.0F);
-  CHECK(message_of([&] { matmul(x, x); }) == "matmul: a is [2 x 3], b is [2 x 3]");
-  CHECK(message_of([&] { matmul(x, Tensor<float>({2})); }) == "matmul: a is [2 x 3], b is [2]");
-  CHECK(message_of([&] { matmul(Tensor<float>({3}), x); }) == "matmul: a is [3], b is [2 x 3]");
+  CHECK(
+      message_of([&] { matmul(x, x); }) ==
+      "matmul: a is [2 x 3], b is [2 x 3], expected [.. x m x k] and [.. x k x n], whose leading sizes are equal or 1");
+  CHECK(message_of([&] { matmul(x, Tensor<float>({2})); }) ==
+        "matmul: a is [2 x 3], b is [2], expected [.. x m x k] and [.. x k x n], whose leading sizes are equal or 1");
+  CHECK(message_of([&] { matmul(Tensor<float>({3}), x); }) ==
+        "matmul: a is [3], b is [2 x 3], expected [.. x m x k] and [.. x k x n], whose leading sizes are equal or 1");
   CHECK(message_of([&] { matmul(scalar, x); }) == "matmul: a is [], b is [2 x 3], expected one dimension or more");
   CHECK(message_of([&] { matmul(x, scalar); }) == "matmul: a is [2 x 3], b is [], expected one dimension or more");
   CHECK(message_of([&] {
           matmul(Tensor<float>({2, 3, 4}), Tensor<float>({3, 4, 2}));
-        }) == "matmul: a is [2 x 3 x 4], b is [3 x 4 x 2]");
+        }) ==
+        "matmul: a is [2 x 3 x 4], b is [3 x 4 x 2], expected [.. x m x k] and [.. x k x n], whose leading sizes are "
+        "equal or 1");
 }

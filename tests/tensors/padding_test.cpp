@@ -67,10 +67,10 @@ TEST_CASE("offsets and lengths that do not fit", "[tensors]") {
     return message_of([&] { ef::unpad(x, lengths); });
   };
   CHECK(unpad(padded, {3, 0}) == "nothing was thrown");
-  CHECK(unpad(padded, {3}) == "unpad: 1 lengths for a tensor [2 x 3 x 4]");
-  CHECK(unpad(padded, {1, 4}) == "unpad: a sequence of 4 rows in a tensor [2 x 3 x 4]");
+  CHECK(unpad(padded, {3}) == "unpad: the number of lengths is 1, the tensor is [2 x 3 x 4], expected 2");
+  CHECK(unpad(padded, {1, 4}) == "unpad: a sequence has 4 rows, the tensor is [2 x 3 x 4], expected at most 3 rows");
   CHECK(unpad(padded, {1, -1}).find("RowOffsets") == 0);
-  CHECK(unpad(Tensor<float>({3, 4}), {1, 1, 1}) == "unpad: a tensor [3 x 4], expected [batch x longest x width]");
+  CHECK(unpad(Tensor<float>({3, 4}), {1, 1, 1}) == "unpad: the tensor is [3 x 4], expected [batch x longest x width]");
   CHECK(ef::unpad(Tensor<float>({0, 3, 4}), std::vector<Index>{}).rows() == 0);
   CHECK(ef::unpad(Tensor<float>({2, 0, 4}), std::vector<Index>{0, 0}).cols() == 4);
 }

@@ -198,8 +198,8 @@ TEST_CASE("sorting no entries, and wrong arguments", "[tensors]") {
   CHECK(message_of([&] { argsort(y, 2); }) == "argsort: dimension 2 of a tensor of rank 2, expected -2 to 1");
   CHECK(message_of([&] { cumsum(y, 2); }) == "cumsum: dimension 2 of a tensor of rank 2, expected -2 to 1");
   CHECK(message_of([&] { top_k(y, 1, 2); }) == "top_k: dimension 2 of a tensor of rank 2, expected -2 to 1");
-  CHECK(message_of([&] { top_k(y, 4); }) == "top_k: 4 entries of dimension 1 of a tensor [2 x 3]");
-  CHECK(message_of([&] { top_k(y, -1, 0); }) == "top_k: -1 entries of dimension 0 of a tensor [2 x 3]");
+  CHECK(message_of([&] { top_k(y, 4); }) == "top_k: k is 4, dimension 1 of a tensor [2 x 3], expected 0 to 3");
+  CHECK(message_of([&] { top_k(y, -1, 0); }) == "top_k: k is -1, dimension 0 of a tensor [2 x 3], expected 0 to 2");
   CHECK(message_of([&] { sort(Tensor<float>({}, 1.0F)); }) ==
         "sort: dimension -1 of a tensor of rank 0, which has none");
 }

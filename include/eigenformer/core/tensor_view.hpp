@@ -218,7 +218,11 @@ class TensorView {
   }
   template <class... Indices>
   TensorView at(const char* where, std::size_t expected_rank, Indices... indices) const {
-    check(shape_.size() == expected_rank, where, ": ", sizeof...(Indices), " indices for a tensor ", shape_);
+    const int dimensions_left = static_cast<int>(expected_rank - sizeof...(Indices));  // in the result
+    check(rank() >= dimensions_left, where, ": the tensor is ", shape_, ", expected ", dimensions_left,
+          dimensions_left == 1 ? " dimension or more" : " dimensions or more");
+    check(shape_.size() == expected_rank, where, ": the number of indices is ", sizeof...(Indices), ", the tensor is ",
+          shape_, ", expected ", rank() - dimensions_left);
     [[maybe_unused]] int i = 0;
     Index offset = 0;
     ((offset += detail::checked_index(where, static_cast<Index>(indices), shape_[i]) * strides_[i], ++i), ...);

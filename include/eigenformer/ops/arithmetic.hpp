@@ -23,7 +23,8 @@ bool have_equal_rows(const Variable<Scalar>& a, const Variable<Scalar>& b) {
 /// Throws unless the shapes broadcast; `where` begins the message.
 template <class Scalar>
 void check_broadcast(const char* where, const Variable<Scalar>& a, const Variable<Scalar>& b) {
-  check(broadcasts(a.sizes(), b.sizes()), where, ": a is ", a.sizes(), ", b is ", b.sizes());
+  check(broadcasts(a.sizes(), b.sizes()), where, ": a is ", a.sizes(), ", b is ", b.sizes(),
+        ", expected sizes that are equal or 1, from the last dimension on");
 }
 
 }  // namespace detail

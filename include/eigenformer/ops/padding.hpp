@@ -63,6 +63,7 @@ Variable<Scalar> pad(const Context<Scalar>& context, const Variable<Scalar>& row
 template <class Scalar, class Layer, class... More>
 Variable<Scalar> call_padded(const Context<Scalar>& context, const Layer& layer, const Variable<Scalar>& x,
                              std::span<const Index> lengths, const More&... more) {
+  detail::check_padded("call_padded", x.sizes(), lengths);
   const RowOffsets offsets = RowOffsets::from_lengths(lengths);
   const Variable<Scalar> y = layer(context, unpad(context, x, lengths), offsets, more...);
   return pad(context, y, offsets, 0, x.sizes()[1]);

@@ -83,7 +83,7 @@ Tensor<Scalar> eye(Index n) {
 template <class Scalar>
 Tensor<Scalar> arange(std::type_identity_t<Scalar> begin, std::type_identity_t<Scalar> end,
                       std::type_identity_t<Scalar> step = Scalar(1)) {
-  check(step != Scalar(0), "arange: the step is 0");
+  check(step != Scalar(0), "arange: the step is 0, expected a number above or below 0");
   if constexpr (std::is_integral_v<Scalar>) {
     // Unsigned, so that no difference of two integers overflows.
     using Unsigned = std::uint64_t;

@@ -11,7 +11,8 @@ namespace detail {
 inline void check_indices(const char* where, const Sizes& x, const Sizes& indices, int dimension) {
   bool fit = indices.rank() == x.rank();
   for (int d = 0; fit && d < x.rank(); ++d) fit = d == dimension || indices[d] <= x[d];
-  check(fit, where, ": a tensor ", x, ", indices ", indices, ", along dimension ", dimension);
+  check(fit, where, ": the tensor is ", x, ", indices are ", indices,
+        ", expected as many dimensions, and no larger sizes except in dimension ", dimension);
 }
 
 /// For each entry of `indices`, calls body(offset in x of the entry that it names, offset in the other tensor of the

@@ -31,15 +31,17 @@ auto with_views(Body body, const First& first, const Others&... others) {
 /// or if there is no part. The parts may be what split() returned.
 template <class Scalar>
 Tensor<std::remove_const_t<Scalar>> concat(std::span<const TensorView<Scalar>> parts, Index dimension) {
-  check(!parts.empty(), "concat: no tensors");
+  check(!parts.empty(), "concat: no tensors, expected 1 or more");
   Sizes shape = parts[0].shape();
   const int d = dimension_number("concat", dimension, shape.rank());
   shape[d] = 0;
   for (const TensorView<Scalar>& part : parts) {
     Sizes others = part.shape();
-    check(others.rank() == shape.rank(), "concat: a tensor ", part.shape(), " after one ", parts[0].shape());
+    check(others.rank() == shape.rank(), "concat: a tensor ", part.shape(), " after one ", parts[0].shape(),
+          ", expected as many dimensions");
     others[d] = shape[d];
-    check(others == shape, "concat: a tensor ", part.shape(), " after one ", parts[0].shape(), ", along dimension ", d);
+    check(others == shape, "concat: a tensor ", part.shape(), " after one ", parts[0].shape(),
+          ", expected equal sizes except in dimension ", d);
     shape[d] += part.shape()[d];
   }
   auto whole = Tensor<std::remove_const_t<Scalar>>::uninitialized(shape);
@@ -65,11 +67,12 @@ auto concat(Index dimension, First&& first, Others&&... others) {
 /// shapes differ or there is no part.
 template <class Scalar>
 Tensor<std::remove_const_t<Scalar>> stack(std::span<const TensorView<Scalar>> parts, Index dimension) {
-  check(!parts.empty(), "stack: no tensors");
+  check(!parts.empty(), "stack: no tensors, expected 1 or more");
   const int d = new_dimension_number("stack", dimension, parts[0].shape());
   std::vector<TensorView<Scalar>> longer;
   for (const TensorView<Scalar>& part : parts) {
-    check(part.shape() == parts[0].shape(), "stack: a tensor ", part.shape(), " after one ", parts[0].shape());
+    check(part.shape() == parts[0].shape(), "stack: a tensor ", part.shape(), " after one ", parts[0].shape(),
+          ", expected equal shapes");
     longer.push_back(part.unsqueeze(d));
   }
   return concat(longer, d);

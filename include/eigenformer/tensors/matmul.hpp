@@ -19,7 +19,8 @@ inline Sizes batch_sizes(Sizes shape) {
 inline void check_product(const Sizes& a, const Sizes& b) {
   check(a.rank() > 0 && b.rank() > 0, "matmul: a is ", a, ", b is ", b, ", expected one dimension or more");
   const bool inner_fits = a[a.rank() - 1] == b[std::max<int>(0, b.rank() - 2)];
-  check(inner_fits && broadcasts(batch_sizes(a), batch_sizes(b)), "matmul: a is ", a, ", b is ", b);
+  check(inner_fits && broadcasts(batch_sizes(a), batch_sizes(b)), "matmul: a is ", a, ", b is ", b,
+        ", expected [.. x m x k] and [.. x k x n], whose leading sizes are equal or 1");
 }
 
 /// Returns the products of the last two dimensions: [batch x m x k] times [batch x k x n].

@@ -21,16 +21,26 @@ Tensor<typename Derived::Scalar> pad(const Eigen::MatrixBase<Derived>& rows, con
   return padded;
 }
 
+namespace detail {
+
+/// Throws unless `padded` is the shape of a padded batch of sequences of these lengths.
+inline void check_padded(const char* where, const Sizes& padded, std::span<const Index> lengths) {
+  check(padded.rank() == 3, where, ": the tensor is ", padded, ", expected [batch x longest x width]");
+  check(static_cast<Index>(lengths.size()) == padded[0], where, ": the number of lengths is ", lengths.size(),
+        ", the tensor is ", padded, ", expected ", padded[0]);
+  const Index longest = RowOffsets::from_lengths(lengths).max_length();
+  check(longest <= padded[1], where, ": a sequence has ", longest, " rows, the tensor is ", padded,
+        ", expected at most ", padded[1], " rows");
+}
+
+}  // namespace detail
+
 /// Returns the first rows of each sequence one under another: [tokens x width]. padded: [batch x longest x width].
 /// lengths: of each sequence. Throws unless there are `batch` lengths, each at most `longest`.
 template <class Scalar>
 Matrix<std::remove_const_t<Scalar>> unpad(const TensorView<Scalar>& padded, std::span<const Index> lengths) {
-  check(padded.rank() == 3, "unpad: a tensor ", padded.shape(), ", expected [batch x longest x width]");
-  check(static_cast<Index>(lengths.size()) == padded.shape()[0], "unpad: ", lengths.size(), " lengths for a tensor ",
-        padded.shape());
+  detail::check_padded("unpad", padded.shape(), lengths);
   const RowOffsets offsets = RowOffsets::from_lengths(lengths);
-  check(offsets.max_length() <= padded.shape()[1], "unpad: a sequence of ", offsets.max_length(), " rows in a tensor ",
-        padded.shape());
   Matrix<std::remove_const_t<Scalar>> rows(offsets.rows(), padded.shape()[2]);
   for (Index s = 0; s < offsets.sequences(); ++s)
     rows.middleRows(offsets.begin(s), offsets.length(s)) = padded.matrix(s).topRows(offsets.length(s));

@@ -126,8 +126,8 @@ TopK<ScalarOf<X>> top_k(X&& x, Index k, Index dimension = -1) {
   using Scalar = ScalarOf<X>;
   const detail::Evaluated values(x);
   const int d = dimension_number("top_k", dimension, values.view().rank());
-  check(k >= 0 && k <= values.view().shape()[d], "top_k: ", k, " entries of dimension ", d, " of a tensor ",
-        values.view().shape());
+  check(k >= 0 && k <= values.view().shape()[d], "top_k: k is ", k, ", dimension ", d, " of a tensor ",
+        values.view().shape(), ", expected 0 to ", values.view().shape()[d]);
   TopK<Scalar> result;
   result.indices = detail::map_lines<Index>(
       values.view(), d, k, [&](const Scalar* line, Index stride, Index n, Index* to, Index to_stride) {

@@ -88,9 +88,16 @@ TEST_CASE("shapes broadcast as in NumPy", "[core]") {
   CHECK(broadcast_shapes({8, 1, 6, 1}, {7, 1, 5}) == Sizes{8, 7, 6, 5});
   CHECK(broadcast_shapes({1}, {0}) == Sizes{0});
   CHECK(broadcast_shapes({2, 0}, {2, 1}) == Sizes{2, 0});
-  CHECK(message_of([] { broadcast_shapes({2, 3}, {2}); }) == "tensors [2 x 3] and [2] do not broadcast");
-  CHECK(message_of([] { broadcast_shapes({3}, {2, 2}); }) == "tensors [3] and [2 x 2] do not broadcast");
-  CHECK(message_of([] { broadcast_shapes({0}, {2}); }) == "tensors [0] and [2] do not broadcast");
+  CHECK(message_of([] {
+          broadcast_shapes({2, 3}, {2});
+        }) ==
+        "broadcast: the tensors are [2 x 3] and [2], expected sizes that are equal or 1, from the last dimension on");
+  CHECK(message_of([] {
+          broadcast_shapes({3}, {2, 2});
+        }) ==
+        "broadcast: the tensors are [3] and [2 x 2], expected sizes that are equal or 1, from the last dimension on");
+  CHECK(message_of([] { broadcast_shapes({0}, {2}); }) ==
+        "broadcast: the tensors are [0] and [2], expected sizes that are equal or 1, from the last dimension on");
 }
 
 TEST_CASE("views that share an entry interfere, unless they are the same", "[core]") {

@@ -4,6 +4,7 @@
 
 #include <cstdlib>
 #include <optional>
+#include <string>
 
 #include "eigenformer/core/sizes.hpp"
 
@@ -15,6 +16,13 @@ struct StridedLayout {
   Sizes strides;
   Index offset = 0;
 };
+
+/// Returns numbers as a text for messages, such as "(2, 0, 1)". Shapes are printed as "[2 x 3]" without this.
+EIGENFORMER_COLD inline std::string list_of(const Sizes& numbers) {
+  std::string list;
+  for (const Index number : numbers) list += (list.empty() ? "(" : ", ") + std::to_string(number);
+  return list.empty() ? "()" : list + ")";
+}
 
 /// Returns the place of an index in a dimension of n entries. Negative indices count from the end.
 inline Index checked_index(const char* where, Index index, Index n) {
@@ -36,7 +44,7 @@ inline StridedLayout select(StridedLayout x, Index dimension, Index index) {
 /// Keeps the entries of a dimension that lie in a range.
 inline StridedLayout slice(StridedLayout x, Index dimension, const Slice& range) {
   const int d = dimension_number("slice", dimension, x.shape.rank());
-  check(range.step != 0, "slice: the step is 0");
+  check(range.step != 0, "slice: the step is 0, expected a number above or below 0");
   const Index n = x.shape[d], step = range.step;
   // Backwards, places go from n - 1 down to -1.
   const Index lowest = step > 0 ? 0 : -1, highest = step > 0 ? n : n - 1;
@@ -58,7 +66,8 @@ inline StridedLayout slice(StridedLayout x, Index dimension, const Slice& range)
 inline StridedLayout permute(const StridedLayout& x, const Sizes& order) {
   const int rank = x.shape.rank();
   const auto check_order = [&](bool fits) {
-    check(fits, "permute: the order is ", order, ", expected each dimension of a tensor ", x.shape, " once");
+    if (!fits)
+      fail("permute: the order is ", list_of(order), ", expected each dimension of a tensor ", x.shape, " once");
   };
   check_order(order.rank() == rank);
   StridedLayout y = x;
@@ -206,7 +215,8 @@ inline StridedLayout reshape(const StridedLayout& x, const Sizes& shape) {
 inline Sizes flattened_shape(const Sizes& shape, Index first, Index last) {
   if (shape.rank() == 0) return {1};
   const int i = dimension_number("flatten", first, shape.rank()), j = dimension_number("flatten", last, shape.rank());
-  check(i <= j, "flatten: dimensions ", first, " to ", last, " of a tensor ", shape);
+  check(i <= j, "flatten: dimensions ", first, " to ", last, " of a tensor ", shape,
+        ", expected the first before the last");
   Sizes flat, joined;
   for (int d = 0; d < shape.rank(); ++d) {
     (d < i || d > j ? flat : joined).push_back(shape[d]);

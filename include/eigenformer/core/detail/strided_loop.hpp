@@ -108,7 +108,8 @@ inline Sizes broadcast_shapes(const Sizes& a, const Sizes& b) {
   Sizes shape = longer;
   for (int i = 0; i < shorter.rank(); ++i) {
     Index& size = shape[longer.rank() - shorter.rank() + i];
-    check(size == shorter[i] || size == 1 || shorter[i] == 1, "tensors ", a, " and ", b, " do not broadcast");
+    check(size == shorter[i] || size == 1 || shorter[i] == 1, "broadcast: the tensors are ", a, " and ", b,
+          ", expected sizes that are equal or 1, from the last dimension on");
     if (size == 1) size = shorter[i];
   }
   return shape;

@@ -84,12 +84,13 @@ inline EinsumEquation parse_einsum(std::string_view equation, const std::vector<
   parsed.text = equation;
   const std::size_t arrow = equation.find("->");
   std::string_view terms = equation.substr(0, arrow);
+  const auto expected = static_cast<std::size_t>(1 + std::count(terms.begin(), terms.end(), ','));
+  check(shapes.size() == expected, "einsum: \"", equation, "\": the number of operands is ", shapes.size(),
+        ", expected ", expected);
   std::array<int, 64> count{};
   int ellipsis = 0;
   for (std::size_t k = 0; k < shapes.size(); ++k) {
     const std::size_t comma = terms.find(',');
-    check((comma == std::string_view::npos) == (k + 1 == shapes.size()), "einsum: \"", equation, "\" for ",
-          shapes.size(), " operands");
     parsed.operands.push_back(parse_term(equation, terms.substr(0, comma), shapes[k].rank()));
     terms.remove_prefix(comma == std::string_view::npos ? terms.size() : comma + 1);
     for (int d = 0; d < shapes[k].rank(); ++d) {
@@ -101,7 +102,7 @@ inline EinsumEquation parse_einsum(std::string_view equation, const std::vector<
               "\": one label has sizes ", shapes[k][before], " and ", shapes[k][d],
               " in one operand, expected equal sizes");
       check(seen == 0 || size == shapes[k][d] || size == 1 || shapes[k][d] == 1, "einsum: \"", equation,
-            "\": one label has sizes ", size, " and ", shapes[k][d]);
+            "\": one label has sizes ", size, " and ", shapes[k][d], ", expected equal sizes, or 1");
       size = seen++ == 0 || size == 1 ? shapes[k][d] : size;
       ellipsis = std::max<int>(ellipsis, static_cast<int>(label) - first_ellipsis_label + 1);
     }
