@@ -37,5 +37,5 @@ int main() {
   const ef::Tensor<float> expected = ef::einsum("bi,bj->ij", a, a);  // the same for each of the three forms
   const bool agrees = ef::all_close(tape.gradient_tensor(weight), expected, {.absolute = 1e-4});
   std::cout << "The gradient of the forms is " << (agrees ? "" : "not ") << "the sum of the outer products.\n";
-  return agrees ? 0 : 1;
+  return agrees && std::cout.flush() ? 0 : 1;
 }

@@ -48,5 +48,5 @@ int main() {
 
   std::cout << "lengths and mask agree: " << same << ", parts and whole agree: " << exact
             << ", gradient of the first head's slope: " << d_slopes(0, 0) << '\n';
-  return same && exact ? 0 : 1;
+  return same && exact && std::cout.flush() ? 0 : 1;
 }

@@ -43,5 +43,5 @@ int main() {
   std::cout << "slopes " << slopes << "\nsinks " << student.sinks.value << '\n';
   const float slope_error = (slopes - teacher.score.parameter("slope").value).cwiseAbs().maxCoeff();
   const float sink_error = (student.sinks.value - teacher.sinks.value).cwiseAbs().maxCoeff();
-  return slope_error < 0.05F && sink_error < 0.05F ? 0 : 1;
+  return slope_error < 0.05F && sink_error < 0.05F && std::cout.flush() ? 0 : 1;
 }
