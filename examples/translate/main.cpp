@@ -284,7 +284,8 @@ int run_program(const std::vector<const char*>& words, ProgramRanks& ranks) {
   add_run_options(train_command, train_arguments);
 
   ReplayArguments replay_arguments;
-  CLI::App* replay_command = app.add_subcommand("replay", "repeat one update of a run and show what it consisted of");
+  CLI::App* replay_command =
+      app.add_subcommand("replay", "repeat one update of a run and print its losses, gradients and sentences");
   add_replay_options(replay_command, replay_arguments);
   add_layer_and_head(replay_command, replay_arguments.layer, replay_arguments.head,
                      replay_command->get_option("--pair"));

@@ -19,8 +19,8 @@
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
-/// The rule that ends a beam search: Hugging Face's `early_stopping`, whose values are in parentheses. With every rule,
-/// the search also ends as soon as no running hypothesis can still enter the num_hypotheses best.
+/// The rule that ends a beam search: Hugging Face's `early_stopping`, whose values are in parentheses. Every rule
+/// also ends the search once the num_hypotheses best cannot change.
 enum class BeamStopping {
   always,     // (True) ends when beam_size * patience hypotheses have finished, as CTranslate2 does
   heuristic,  // (False) also waits until the best running hypothesis, at its current length, scores no better
