@@ -267,7 +267,7 @@ TEST_CASE("additive attention names what does not fit", "[kernels]") {
         "additive_attention: k is [4 x 5], values is [2 x 2], expected equal numbers of rows");
   CHECK(attend(q, k, v, values, {.query_rows = {0, 2}}) == "additive_attention: q has 3 rows, its offsets end at 2");
   CHECK(attend(q, k, v, values, {.key_rows = {0, 1, 4}}) ==
-        "additive_attention: query_rows has 1 sequences, key_rows has 2");
+        "additive_attention: sequences in query_rows: 1, in key_rows: 2, expected equally many");
   const std::vector<Index> beyond{0, 4}, within{0, 1, 2, 3};
   CHECK(attend(q, k, v, values, {.key_index = beyond}) == "additive_attention: key_index has 4, k is [4 x 5]");
   CHECK(attend(q, k, v, values, {.key_rows = {0, 3}, .key_index = within}) ==

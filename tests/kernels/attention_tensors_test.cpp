@@ -220,9 +220,18 @@ TEST_CASE("tensors that do not fit are named", "[kernels]") {
         "attention: q is [2 x 4 x 5 x 8], k is [6 x 8], v is [2 x 4 x 6 x 3], expected three matrices, or three "
         "tensors of rank 4");
   CHECK(message({2, 4, 5, 8}, {2, 2, 6, 8}, {2, 2, 6, 3}, {.query_rows = {0, 6, 8}}) ==
-        "attention: query_rows has 2 sequences of up to 6 rows, the tensor is [2 x 4 x 5 x 8]");
+        "attention: sequences in query_rows: 2, of up to 6 rows, the tensor is [2 x 4 x 5 x 8], expected 2 of at most "
+        "5 rows");
   CHECK(message({2, 4, 5, 8}, {2, 2, 6, 8}, {2, 2, 6, 3}, {.key_rows = {0, 6}}) ==
-        "attention: key_rows has 1 sequences of up to 6 rows, the tensor is [2 x 2 x 6 x 8]");
+        "attention: sequences in key_rows: 1, of up to 6 rows, the tensor is [2 x 2 x 6 x 8], expected 2 of at most 6 "
+        "rows");
+  for (const auto& [heads, key_heads] : std::vector<std::pair<ef::Index, ef::Index>>{{4, 2}, {1, 2}, {4, 0}})
+    CHECK(message({2, 4, 5, 8}, {2, 2, 6, 8}, {2, 2, 6, 3}, {.heads = heads, .key_heads = key_heads}) ==
+          "nothing was thrown");
+  CHECK(message({2, 4, 5, 8}, {2, 2, 6, 8}, {2, 2, 6, 3}, {.heads = 2}) ==
+        "attention: q has 4 heads, k has 2, the options have heads 2, key_heads 0, expected the same numbers, or none: "
+        "tensors have a dimension for heads");
+  CHECK(message({2, 4, 5, 8}, {2, 2, 6, 8}, {2, 2, 6, 3}, {.key_heads = 4}).find("attention: q has 4 heads") == 0);
   CHECK(message({0, 4, 5, 8}, {0, 2, 6, 8}, {0, 2, 6, 3}) == "nothing was thrown");
   CHECK(message({1, 4, 0, 8}, {1, 2, 6, 8}, {1, 2, 6, 3}) == "nothing was thrown");
   CHECK(message({1, 4, 5, 8}, {1, 2, 0, 8}, {1, 2, 0, 3}) == "nothing was thrown");

@@ -157,7 +157,7 @@ TEST_CASE("attention that does not fit throws, and writes nothing", "[kernels][t
   CHECK(message(c.q, {5, 7}, {5, 2}) == "attention: out is [5 x 7], expected [5 x 6]");
   CHECK(message(c.q, {5, 6}, {5, 3}) == "attention: log_sum_exp is [5 x 3], expected [5 x 2]");
   CHECK(message(c.q.leftCols(6), {5, 6}, {5, 2}) ==
-        "attention: q is [5 x 6], k is [7 x 8], expected 6 columns in k for 2 heads and 2 key heads");
+        "attention: q is [5 x 6], k is [7 x 8], expected 6 columns in k (heads 2, key_heads 2)");
   CHECK((out.array() == 3).all());
   CHECK((log_sum_exp.array() == 3).all());
   // What fits is written, also to blocks of larger matrices, and nothing beside them.

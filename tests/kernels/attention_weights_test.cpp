@@ -135,7 +135,7 @@ TEST_CASE("weights and scores of all keys need no score", "[kernels]") {
 TEST_CASE("weights that do not fit are named", "[kernels]") {
   const Matrix<float> q = Matrix<float>::Ones(5, 8), k = Matrix<float>::Ones(7, 6);
   CHECK(message_of([&] { ef::attention_weights(q, k, ef::Unmasked{}); }) ==
-        "attention: q is [5 x 8], k is [7 x 6], expected 8 columns in k for 1 heads and 1 key heads");
+        "attention: q is [5 x 8], k is [7 x 6], expected 8 columns in k (heads 1, key_heads 1)");
   CHECK(message_of([&] { ef::attention_weights(q, q, ef::DenseMask(Matrix<bool>::Constant(5, 4, true))); }) ==
         "attention: the dense mask is [5 x 4], expected at least [5 x 5]");
 }

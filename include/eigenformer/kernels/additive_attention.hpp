@@ -86,8 +86,9 @@ inline AttentionLayout additive_attention_layout(Shape q, Shape k, Shape v, Shap
       paged ? options.key_rows : options.key_rows.for_rows(keys, "additive_attention", indexed ? "key_index" : "k"),
       key_index,
       {}};
-  check(layout.sequences() == layout.key_rows.sequences(), "additive_attention: query_rows has ", layout.sequences(),
-        " sequences, key_rows has ", layout.key_rows.sequences());
+  check(layout.sequences() == layout.key_rows.sequences(),
+        "additive_attention: sequences in query_rows: ", layout.sequences(),
+        ", in key_rows: ", layout.key_rows.sequences(), ", expected equally many");
   if (paged) add_pages("additive_attention", layout, *options.key_pages, k.rows, options.workspace);
   return layout;
 }

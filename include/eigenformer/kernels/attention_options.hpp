@@ -27,9 +27,10 @@ struct KeyPages {
 
 /// Options of an attention call. In matrices, heads are column blocks of q, k, v and the result. Tensors have
 /// dimensions for batch, heads and tokens: they give the number of heads, and a sequence is an entry of the batch.
+/// Other numbers in heads (but 1) and key_heads (but 0) throw.
 struct AttentionOptions {
   Index heads = 1;      // of matrices
-  Index key_heads = 0;  // of matrices. 0: equal to heads. Each serves heads / key_heads consecutive query heads
+  Index key_heads = 0;  // of matrices. 0: as many as heads. Each key head serves heads / key_heads consecutive heads
   std::optional<double> scale{};  // factor of the scores; by default 1 / sqrt(width of a key head)
   // Rows of each sequence; by default one sequence. For tensors: the lengths of the sequences; by default all tokens.
   // Later tokens are padding and are not read. attention() returns zeros there; attention_forward does not write them.
@@ -41,9 +42,12 @@ struct AttentionOptions {
   // backward does not support key_index.
   std::optional<std::span<const Index>> key_index{};
   // The pages that hold the keys; needs key_rows, whose lengths are the numbers of keys. A kernel tile is read in place
-  // if its rows are adjacent, in one page or in adjacent pages, or if a single query reads them: the sequence has one
-  // query, and each key head one query head. Otherwise it is copied. Pages of 256 rows always hold a tile for widths of
-  // 64 and more. The backward does not support key_pages.
+  // in two cases, and otherwise copied:
+  // - Its rows are adjacent, in one page or in adjacent pages. Pages of 256 rows always hold a tile for widths of 64
+  // and
+  //   more.
+  // - A single query reads it: the sequence has one query, and each key head one query head.
+  // The backward does not support key_pages.
   std::optional<KeyPages> key_pages{};
   // Attention sinks: one score per query head for a key without a value, which takes a share of the weights (Xiao et
   // al. 2023, arXiv 2309.17453; learned in gpt-oss). Empty: none. The span must outlive the call. Log-sum-exps include

@@ -70,9 +70,9 @@ TEST_CASE("what does not fit is named, with its shapes", "[kernels]") {
   CHECK(message(q, k, v, {.heads = 5}) == "attention: q is [5 x 12], expected a width that 5 heads divide");
   CHECK(message({5, 0}, {7, 0}, v, {}) == "attention: q is [5 x 0], expected at least 1 column for each of 1 heads");
   CHECK(message(q, {7, 8}, v, {.heads = 3}) ==
-        "attention: q is [5 x 12], k is [7 x 8], expected 12 columns in k for 3 heads and 3 key heads");
+        "attention: q is [5 x 12], k is [7 x 8], expected 12 columns in k (heads 3, key_heads 3)");
   CHECK(message(q, k, v, {.heads = 3, .key_heads = 1}) ==
-        "attention: q is [5 x 12], k is [7 x 12], expected 4 columns in k for 3 heads and 1 key heads");
+        "attention: q is [5 x 12], k is [7 x 12], expected 4 columns in k (heads 3, key_heads 1)");
   CHECK(message(q, k, {7, 8}, {.heads = 3}) == "attention: v is [7 x 8], expected a width that 3 key heads divide");
   CHECK(message(q, k, {6, 9}, {.heads = 3}) ==
         "attention: k is [7 x 12], v is [6 x 9], expected equal numbers of rows");
@@ -88,9 +88,9 @@ TEST_CASE("what does not fit is named, with its shapes", "[kernels]") {
   CHECK(message(q, k, v, {.heads = 3, .query_rows = {0, 5}, .key_rows = {0, 8}}) ==
         "attention: k has 7 rows, its offsets end at 8");
   CHECK(message(q, k, v, {.heads = 3, .query_rows = {0, 2, 5}, .key_rows = {0, 7}}) ==
-        "attention: query_rows has 2 sequences, key_rows has 1");
+        "attention: sequences in query_rows: 2, in key_rows: 1, expected equally many");
   CHECK(message(q, k, v, {.heads = 3, .query_rows = {0, 2, 5}}) ==
-        "attention: query_rows has 2 sequences, key_rows has 1");
+        "attention: sequences in query_rows: 2, in key_rows: 1, expected equally many");
   const std::vector<Index> beyond{0, 7}, negative{0, -1}, fits{6, 0, 6};
   CHECK(message(q, k, v, {.heads = 3, .key_index = beyond}) == "attention: key_index has 7, k is [7 x 12]");
   CHECK(message(q, k, v, {.heads = 3, .key_index = negative}) == "attention: key_index has -1, k is [7 x 12]");

@@ -120,7 +120,7 @@ inline AttentionLayout attention_layout(Shape q, Shape k, Shape v, const Attenti
   check(q.cols % heads == 0, "attention: q is ", q, ", expected a width that ", heads, " heads divide");
   const Index key_width = q.cols / heads;
   check(k.cols == key_heads * key_width, "attention: q is ", q, ", k is ", k, ", expected ", key_heads * key_width,
-        " columns in k for ", heads, " heads and ", key_heads, " key heads");
+        " columns in k (heads ", heads, ", key_heads ", key_heads, ")");
   check(v.cols % key_heads == 0, "attention: v is ", v, ", expected a width that ", key_heads, " key heads divide");
   check(k.rows == v.rows, "attention: k is ", k, ", v is ", v, ", expected equal numbers of rows");
   check(options.dropout >= 0 && options.dropout < 1, "attention: dropout is ", options.dropout,
@@ -148,8 +148,9 @@ inline AttentionLayout attention_layout(Shape q, Shape k, Shape v, const Attenti
                          options.sinks};
   check(options.sinks.empty() || static_cast<Index>(options.sinks.size()) == heads, "attention: ", options.sinks.size(),
         " sinks, expected one for each of ", heads, " heads");
-  check(layout.query_rows.sequences() == layout.key_rows.sequences(), "attention: query_rows has ",
-        layout.query_rows.sequences(), " sequences, key_rows has ", layout.key_rows.sequences());
+  check(layout.query_rows.sequences() == layout.key_rows.sequences(),
+        "attention: sequences in query_rows: ", layout.query_rows.sequences(),
+        ", in key_rows: ", layout.key_rows.sequences(), ", expected equally many");
   if (options.dropout > 0) check_draws(layout);
   if (paged) add_pages("attention", layout, *options.key_pages, k.rows, options.workspace);
   return layout;

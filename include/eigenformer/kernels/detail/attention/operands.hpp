@@ -18,8 +18,9 @@ TensorView<Scalar> by_heads(const TensorView<Scalar>& x, const AttentionOptions&
 /// Returns the rows of each sequence of a tensor: those given, or all its tokens. Throws if those given do not fit.
 inline RowOffsets padded_rows(const char* name, const Sizes& shape, const RowOffsets& given) {
   if (!given.given()) return RowOffsets::from_lengths(std::vector<Index>(static_cast<std::size_t>(shape[0]), shape[2]));
-  check(given.sequences() == shape[0] && given.max_length() <= shape[2], "attention: ", name, " has ",
-        given.sequences(), " sequences of up to ", given.max_length(), " rows, the tensor is ", shape);
+  check(given.sequences() == shape[0] && given.max_length() <= shape[2], "attention: sequences in ", name, ": ",
+        given.sequences(), ", of up to ", given.max_length(), " rows, the tensor is ", shape, ", expected ", shape[0],
+        " of at most ", shape[2], " rows");
   return given;
 }
 
@@ -38,6 +39,9 @@ inline AttentionLayout operands_layout(const Sizes& q, const Sizes& k, const Siz
   check(k[2] == v[2], "attention: k is ", k, ", v is ", v, ", expected equally many tokens");
   check(!options.key_index.has_value() && !options.key_pages.has_value(),
         "attention: key_index and key_pages are for matrices, q is ", q);
+  check((options.heads == 1 || options.heads == q[1]) && (options.key_heads == 0 || options.key_heads == k[1]),
+        "attention: q has ", q[1], " heads, k has ", k[1], ", the options have heads ", options.heads, ", key_heads ",
+        options.key_heads, ", expected the same numbers, or none: tensors have a dimension for heads");
   options.heads = q[1];
   options.key_heads = k[1];
   options.query_rows = padded_rows("query_rows", q, options.query_rows);
