@@ -1,5 +1,5 @@
-// Every header, after macros with names that a program would like to use itself: those of windows.h, of X11 and of
-// complex.h.
+// Every header, after macros with names that a program would like to use itself: those of windows.h, of X11, of
+// complex.h, and of C libraries and kernels.
 #include <Eigen/Core>
 #include <algorithm>
 #include <array>
@@ -269,5 +269,14 @@
 #define HeightValue ]
 #define NoValue ]
 #define I ]
+
+// sys/types.h and sys/sysmacros.h of C libraries, and kernels
+#undef major
+#define major ]
+#undef minor
+#define minor ]
+#undef makedev
+#define makedev ]
+#define current ]
 
 #include "main.cpp"  // made by compiling.cmake: includes every header

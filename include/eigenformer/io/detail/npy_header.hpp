@@ -203,10 +203,11 @@ inline NpyHeader parse_npy_header(std::string_view file, std::string_view where)
   constexpr std::size_t begin = npy_signature.size() + 2;  // of the header's length
   check(file.starts_with(npy_signature), where, ": does not begin with the signature of an .npy file");
   check(file.size() >= begin + 2, where, ": has ", file.size(), " bytes and ends in its header");
-  const int major = static_cast<unsigned char>(file[begin - 2]), minor = static_cast<unsigned char>(file[begin - 1]);
-  check(major >= 1 && major <= 3 && minor == 0, where, ": is of format version ", major, ".", minor,
-        ", expected 1.0, 2.0 or 3.0");
-  const std::size_t length_bytes = major == 1 ? 2 : 4;
+  // version[0].version[1]. Some C libraries define the macros major and minor.
+  const int version[] = {static_cast<unsigned char>(file[begin - 2]), static_cast<unsigned char>(file[begin - 1])};
+  check(version[0] >= 1 && version[0] <= 3 && version[1] == 0, where, ": is of format version ", version[0], ".",
+        version[1], ", expected 1.0, 2.0 or 3.0");
+  const std::size_t length_bytes = version[0] == 1 ? 2 : 4;
   check(file.size() >= begin + length_bytes, where, ": has ", file.size(), " bytes and ends in its header");
   const std::uint64_t length = little_endian(file, begin, length_bytes);
   const std::size_t rest = file.size() - begin - length_bytes;

@@ -35,9 +35,9 @@ EIGEN_DONT_INLINE Strided<Scalar> copy_rows(const HeadRows<const Stored>& rows, 
   // Measured: Zen 3: 1.03 to 1.08 times the kernel's speed with this prefetch.
   constexpr Index ahead = 8, line = 64 / static_cast<Index>(sizeof(Stored));
   const Strided<Scalar> copy{to, stride, 1};
-  KeyRowCursor current(layout, tile.sequence, tile.key_begin), later(layout, tile.sequence, tile.key_begin + ahead);
-  for (Index i = 0; i < count; ++i, to += stride, current.advance(), later.advance()) {
-    const Stored* const from = rows.row(head, current.row());
+  KeyRowCursor now(layout, tile.sequence, tile.key_begin), later(layout, tile.sequence, tile.key_begin + ahead);
+  for (Index i = 0; i < count; ++i, to += stride, now.advance(), later.advance()) {
+    const Stored* const from = rows.row(head, now.row());
     if (rows.col_stride == 1) {
       for (Index j = 0; i + ahead < count && j < rows.width; j += line) simd::prefetch(rows.row(head, later.row()) + j);
       convert(from, rows.width, to);
