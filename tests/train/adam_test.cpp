@@ -110,12 +110,9 @@ TEST_CASE("Adam alone refuses what is not finite, and changes nothing then", "[t
   CHECK(message(std::numeric_limits<double>::quiet_NaN(), 1) == "Adam: the gradient of x in update 2 is not finite");
   CHECK(message(infinity, 1, 0.1, 0) == "Adam: the gradient of x in update 2 is not finite");
   CHECK(message(1, 1e200) == "Adam: the gradient of frozen in update 2 is too large to be squared");
-  CHECK(message(1, 1, infinity) ==
-        "Adam: the rate of update 2 is inf, the gradients' factor is 1, expected numbers with which the update "
-        "is finite");
-  CHECK(message(1, 1, 0.1, -infinity) ==
-        "Adam: the rate of update 2 is 0.1, the gradients' factor is -inf, expected numbers with which the update "
-        "is finite");
+  CHECK(message(1, 1, infinity) == "Adam: the rate of update 2 is inf, expected a finite number of 0 or more");
+  CHECK(message(1, 1, -1e-3) == "Adam: the rate of update 2 is -0.001, expected a finite number of 0 or more");
+  CHECK(message(1, 1, 0.1, -infinity) == "Adam: the gradients' factor of update 2 is -inf, expected a finite number");
   CHECK(adam.updates() == 1);
   CHECK(model.x.value == before.x.value);
   CHECK(model.frozen.value == before.frozen.value);
@@ -159,14 +156,14 @@ TEST_CASE("options by which Adam would divide by 0 are refused", "[train]") {
   using ef::testing::message_of;
   CHECK(message_of([] { ef::Adam<double>({.epsilon = 0}); }) == "Adam: epsilon is 0, expected a finite number above 0");
   CHECK(message_of([] { ef::Adam<double>({.beta1 = 1}); }) ==
-        "Adam: beta1 is 1, beta2 is 0.98, expected 0 or more and, rounded to Scalar, less than 1");
+        "Adam: beta1 is 1, expected at least 0 and below 1 (as double)");
 }
 
 TEST_CASE("options by which Adam would learn nothing, or NaN, are refused", "[train]") {
   using ef::testing::message_of;
   const auto refusal = [](const ef::AdamOptions& options) { return message_of([&] { ef::Adam<float>{options}; }); };
   CHECK(refusal({.beta1 = 1 - 1e-9}).find("Adam: beta1 is ") == 0);  // 1 as a float
-  CHECK(refusal({.beta2 = 1 - 1e-9}).find("Adam: beta1 is ") == 0);
+  CHECK(refusal({.beta2 = 1 - 1e-9}) == "Adam: beta2 is 1, expected at least 0 and below 1 (as float)");
   CHECK(message_of([] { ef::Adam<double>({.beta2 = 1 - 1e-9}); }) == "nothing was thrown");
   CHECK(refusal({.epsilon = std::numeric_limits<double>::infinity()}) ==
         "Adam: epsilon is inf, expected a finite number above 0");

@@ -181,8 +181,10 @@ TEST_CASE("Muon's moments are restored, and unusable gradients change nothing", 
   CHECK(net.wide.value == other.wide.value);
   CHECK(net.bias.value == other.bias.value);
 
-  gradients.find(net.tall)->coeffRef(1, 1) = std::numeric_limits<double>::quiet_NaN();
   const Net before = net;
+  CHECK(ef::testing::message_of([&] { muon.update(net, gradients, -0.1); }) ==
+        "Muon: the rate of update 3 is -0.1, expected a finite number of 0 or more");
+  gradients.find(net.tall)->coeffRef(1, 1) = std::numeric_limits<double>::quiet_NaN();
   CHECK(ef::testing::message_of([&] { muon.update(net, gradients, 0.1); }) ==
         "Muon: the gradient of tall.weight in update 3 is not finite");
   gradients.find(net.tall)->coeffRef(1, 1) = 1e200;  // the sum of several of these could overflow

@@ -247,9 +247,7 @@ TEST_CASE("a learning rate that is not finite stops training", "[train]") {
   CHECK(ef::testing::message_of([&] {
           ef::train(model, adam, batch, squared_distance(model), [](const ef::TrainingProgress&) { return true; },
                     {.schedule = [](ef::Index) { return std::numeric_limits<double>::quiet_NaN(); }});
-        }) ==
-        "Adam: the rate of update 1 is nan, the gradients' factor is 0.5, expected numbers with which the update is "
-        "finite");
+        }) == "Adam: the rate of update 1 is nan, expected a finite number of 0 or more");
   CHECK(model.x.value(0, 0) == 0);
 }
 

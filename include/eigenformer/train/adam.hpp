@@ -6,6 +6,7 @@
 #include <cmath>
 #include <limits>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include "eigenformer/autograd/gradients.hpp"
@@ -43,6 +44,14 @@ struct NamedGradient {
   const std::string& parameter;
   Index update;
 };
+
+/// Throws unless the learning rate of this update is finite and at least 0, and the gradients' factor is finite.
+inline void check_rate(const char* optimizer, Index update, double rate, double factor) {
+  check(rate >= 0 && is_finite(rate), optimizer, ": the rate of update ", update, " is ", rate,
+        ", expected a finite number of 0 or more");
+  check(is_finite(factor), optimizer, ": the gradients' factor of update ", update, " is ", factor,
+        ", expected a finite number");
+}
 
 /// Throws unless the squares of factor * gradient are all finite.
 template <class Scalar>
@@ -88,9 +97,12 @@ class Adam {
   /// Throws unless beta1 and beta2 are in [0, 1), epsilon is above 0, weight_decay is 0 or more, and all are finite.
   /// All of this must hold for the numbers rounded to Scalar too.
   explicit Adam(const AdamOptions& options) : options_(options) {
-    const auto is_share = [](double beta) { return beta >= 0 && static_cast<Scalar>(beta) < 1; };
-    check(is_share(options.beta1) && is_share(options.beta2), "Adam: beta1 is ", options.beta1, ", beta2 is ",
-          options.beta2, ", expected 0 or more and, rounded to Scalar, less than 1");
+    const auto check_share = [](const char* name, double beta) {
+      check(beta >= 0 && static_cast<Scalar>(beta) < 1, "Adam: ", name, " is ", beta,
+            ", expected at least 0 and below 1 (as ", std::is_same_v<Scalar, float> ? "float" : "double", ")");
+    };
+    check_share("beta1", options.beta1);
+    check_share("beta2", options.beta2);
     check(static_cast<Scalar>(options.epsilon) > 0 && detail::is_finite(static_cast<Scalar>(options.epsilon)),
           "Adam: epsilon is ", options.epsilon, ", expected a finite number above 0");
     check(options.weight_decay >= 0 && detail::is_finite(static_cast<Scalar>(options.weight_decay)),
@@ -104,7 +116,7 @@ class Adam {
   /// changes nothing, if
   ///
   /// - the parameters differ in number or shape from those of the previous update,
-  /// - the rate or the factor is not finite, or so large that the factors of the update are not, or
+  /// - the rate is negative, the rate or the factor is not finite, or they are so large that the update is not, or
   /// - a gradient, or its square, is not finite.
   template <class Model>
   void update(Model& model, const Gradients<Scalar>& gradients, double rate, double factor = 1,
@@ -167,10 +179,10 @@ template <class Model>
 void Adam<Scalar>::check_update(const Model& model, const Gradients<Scalar>& gradients, double rate, double factor,
                                 Threads* threads) const {
   const UpdateFactors by = next_factors(rate, factor);
-  const bool is_usable = detail::is_finite(rate) && detail::is_finite(factor) && detail::is_finite(by.step) &&
-                         detail::is_finite(by.keep) && detail::is_finite(by.gradient_factor);
-  check(is_usable, "Adam: the rate of update ", updates_ + 1, " is ", rate, ", the gradients' factor is ", factor,
-        ", expected numbers with which the update is finite");
+  detail::check_rate("Adam", updates_ + 1, rate, factor);
+  check(detail::is_finite(by.step) && detail::is_finite(by.keep) && detail::is_finite(by.gradient_factor),
+        "Adam: the rate of update ", updates_ + 1, " is ", rate, ", the gradients' factor is ", factor,
+        ", which is too large: the step is not finite");
   std::size_t count = 0;
   for_each_parameter(model, [&](const std::string& name, const Parameter<Scalar>& x) {
     const std::size_t i = count++;

@@ -137,6 +137,7 @@ void Muon<Scalar>::update(Model& model, const Gradients<Scalar>& gradients, doub
                           Threads* threads) {
   const ParameterList<Scalar> hidden = parameters(model, true);
   ParameterList<Scalar> others = parameters(model, false);
+  detail::check_rate("Muon", updates() + 1, rate, factor);
   check(momentum_.empty() || momentum_.size() == hidden.parameters.size(), "Muon: the model has ",
         hidden.parameters.size(), " hidden matrices, expected ", momentum_.size(), " as before");
   for (std::size_t i = 0; i < hidden.parameters.size(); ++i) {
@@ -148,7 +149,7 @@ void Muon<Scalar>::update(Model& model, const Gradients<Scalar>& gradients, doub
     if (const Matrix<Scalar>* gradient = gradients.find(*x))
       detail::check_squares({"Muon", name, updates() + 1}, *gradient, factor, threads);
   }
-  adam_.update(others, gradients, rate, factor, threads);  // checks the rate and the factor
+  adam_.update(others, gradients, rate, factor, threads);
   if (momentum_.empty())
     for (const auto& [name, x] : hidden.parameters) momentum_.emplace_back(x->value.rows(), x->value.cols());
   for (std::size_t i = 0; i < hidden.parameters.size(); ++i) {
