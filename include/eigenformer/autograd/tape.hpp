@@ -79,7 +79,7 @@ class Tape {
   Variable<Scalar> record(Variable<Scalar> y, std::span<const Variable<Scalar>> inputs, Backward backward) {
     bool wanted = false;
     for (const Variable<Scalar>& x : inputs) {
-      check_ours(x);
+      check_ours("Tape: an input", x);
       wanted = wanted || x.requires_grad();
     }
     if (!wanted) return y;
@@ -136,9 +136,11 @@ class Tape {
   /// right after its gradient was added to `gradients()`, on the calling thread, before the backward pass goes on.
   void backward(const Variable<Scalar>& loss, Scalar seed, Threads* threads,
                 FunctionRef<void(const Parameter<Scalar>&)> on_gradient) {
+    check(loss.requires_grad(),
+          "Tape::backward: nothing of the loss was recorded, expected a loss that depends on a variable or parameter "
+          "of this tape, computed with this tape in the context");
     check(shape(loss) == Shape{1, 1}, "Tape::backward: the loss is ", shape(loss), ", expected [1 x 1]");
-    check(loss.requires_grad(), "Tape::backward: the loss does not depend on any variable or parameter of this tape");
-    check_ours(loss);
+    check_ours("Tape::backward: the loss", loss);
     for (const auto& [parameter, used] : used_) check_unchanged(*parameter, used);
     Variable<Scalar> d_loss = new_matrix(1, 1);
     d_loss.writable()(0, 0) = seed;
@@ -313,9 +315,10 @@ class Tape {
           "Tape: a parameter was replaced during the recording: it is ", shape(parameter.value), ", expected ",
           shape(first), " in the memory of its first use; call backward() or clear() before parameters change");
   }
-  void check_ours(const Variable<Scalar>& x) const {
-    check(!x.requires_grad() || (x.tape_ == this && x.recording_ == recording_ && !ended_),
-          "Tape: an input was recorded by another tape, or before this tape's last backward or clear");
+  void check_ours(const char* what, const Variable<Scalar>& x) const {
+    check(!x.requires_grad() || (x.tape_ == this && x.recording_ == recording_ && !ended_), what,
+          " is of another tape or of an earlier recording, expected one of this recording; compute it again after "
+          "backward() or clear()");
   }
 
   Workspace workspace_;
