@@ -4,9 +4,11 @@
 #include <chrono>
 #include <exception>
 #include <iostream>
+#include <limits>
 #include <new>
 
 #include "eigenformer/core/standard_streams.hpp"
+#include "translate/validators.hpp"
 
 #ifdef _WIN32
 extern "C" __declspec(dllimport) int __stdcall SetConsoleOutputCP(unsigned int);
@@ -23,9 +25,11 @@ int run(int argc, char** argv, const Question& question, const std::function<Ans
   Settings settings;
   std::string out = "questions";
   CLI::App app("Question " + std::string(1, question.letter) + ": " + question.question);
-  app.add_option("--seed", settings.seed, "seed of all random draws")->capture_default_str();
+  app.add_option("--seed", settings.seed, "seed of all random draws")
+      ->check(translate::whole_in(0, std::numeric_limits<std::uint64_t>::max()))
+      ->capture_default_str();
   app.add_option("--out", out, "folder for the report")->capture_default_str();
-  app.add_flag("--quick", settings.quick, "smoke test, too short for an answer");
+  app.add_flag("--quick", settings.quick, "smoke test, too short for an answer")->disable_flag_override();
   try {
     ef::occupy_closed_streams();
     try {
