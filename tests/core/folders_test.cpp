@@ -189,6 +189,32 @@ TEST_CASE("a power cut leaves the older or the newer files, whole", "[core]") {
   CHECK(place("rename to b") > counts + 1);
 }
 
+TEST_CASE("files that were left behind are not moved through links", "[core]") {
+  const TemporaryFolder parent;
+  const fs::path model = parent / "model", elsewhere = parent / "elsewhere";
+  ef::write_folder(model, writes("first"));
+  fs::create_directory(elsewhere);
+  ef::write_file(elsewhere / "a", "mine");
+  const auto message = [&] { return message_of([&] { ef::write_folder(model, writes("second")); }); };
+  std::error_code no_links;
+  fs::create_directory_symlink(elsewhere, model / ef::detail::newer_files, no_links);
+  if (no_links) return;  // as on Windows, for most users
+  CHECK(contains(message(), ".newer-files: it is a link, expected a folder or nothing"));
+  CHECK(contains(message_of([&] { ef::check_folder_writable(model); }), ".newer-files: it is a link"));
+  CHECK(ef::newest_file(model, "a") == model / "a");
+  fs::remove(model / ef::detail::newer_files);
+
+  fs::create_directory(model / ef::detail::newer_files);
+  ef::write_file(model / ef::detail::newer_files / "a", "theirs");
+  fs::remove(model / "a");
+  fs::create_symlink(elsewhere / "a", model / "a");
+  CHECK(contains(message(), "a: it is a link, and an interrupted program left a new file for it in .newer-files"));
+  CHECK(ef::read_file(elsewhere / "a") == "mine");
+  fs::remove(model / ef::detail::newer_files / "a");
+  ef::write_folder(model, writes("third"));  // one's own files follow links
+  CHECK(contains(ef::read_file(elsewhere / "a"), "third"));
+}
+
 TEST_CASE("a reader can tell that files were replaced meanwhile", "[core]") {
   const TemporaryFolder parent;
   const std::array<const char*, 3> names{"a", "b", "not there"};

@@ -47,6 +47,22 @@ inline std::error_code move_file(Disk& disk, const std::filesystem::path& from, 
   return error;
 }
 
+inline bool is_link(const std::filesystem::path& path) {
+  std::error_code missing;
+  return std::filesystem::is_symlink(std::filesystem::symlink_status(path, missing));
+}
+
+/// Throws if new files that an interrupted program left behind would be moved through a link: the folder may come from
+/// someone else, and so may the files and the link.
+inline void check_left_behind(const char* where, const std::filesystem::path& folder) {
+  const std::filesystem::path newer = folder / newer_files;
+  check(!is_link(newer), where, ": ", path_text(newer), ": it is a link, expected a folder or nothing");
+  if (!std::filesystem::exists(known_status(where, newer))) return;
+  for (const std::filesystem::path& file : entries_of(where, newer))
+    check(!is_link(folder / file.filename()), where, ": ", path_text(folder / file.filename()),
+          ": it is a link, and an interrupted program left a new file for it in ", newer_files, "; remove one of them");
+}
+
 /// Moves new files over the old ones. Safe to repeat after a killed program or a power cut interrupted it.
 inline void place_newer_files(const std::filesystem::path& folder, Disk& disk) {
   constexpr const char* where = "write_folder";
@@ -189,6 +205,7 @@ inline void write_folder(const std::filesystem::path& folder,
                          const std::function<void(const std::filesystem::path&)>& write_files, Disk& disk) {
   constexpr const char* where = "write_folder";
   FolderToWrite real(where, folder);
+  check_left_behind(where, real.path());
   place_newer_files(real.path(), disk);
 
   const UnfinishedFiles unfinished(where, real.path());
@@ -223,7 +240,8 @@ inline void write_folder(const std::filesystem::path& folder,
 ///   3. The new files are renamed, one by one, over the old ones, and `.newer-files` is removed.
 ///
 /// Readers that look files up with `newest_file(folder, name)` find all the old files before step 2 and all the new
-/// ones after it, even if the program is killed or the power fails. The next `write_folder` first finishes step 3.
+/// ones after it, even if the program is killed or the power fails. The next `write_folder` first finishes step 3. It
+/// throws instead if that would write through a link.
 ///
 /// Not safe for several writers at once: see lock_folder. Throws what `write_files` throws. Throws if a file cannot be
 /// written; on Windows also if another program has one of the old files open.
@@ -244,6 +262,7 @@ inline void write_folder(const std::filesystem::path& folder,
 /// Returns the current path of a file that write_folder wrote into `folder`: usually `folder / name`.
 inline std::filesystem::path newest_file(const std::filesystem::path& folder, const std::filesystem::path& name) {
   const std::filesystem::path newer = folder / detail::newer_files / name;
+  if (detail::is_link(newer.parent_path())) return folder / name;  // write_folder makes no links
   return std::filesystem::exists(detail::known_status("newest_file", newer)) ? newer : folder / name;
 }
 
@@ -263,6 +282,7 @@ inline std::vector<std::filesystem::file_time_type> last_writes(const std::files
 inline void check_folder_writable(const std::filesystem::path& folder, std::span<const char* const> names = {}) {
   constexpr const char* where = "write_folder";
   const detail::FolderToWrite real(where, folder);
+  detail::check_left_behind(where, real.path());
   for (const char* const name : names) detail::check_replaceable(where, real.path() / name);
   const detail::UnfinishedFiles unfinished(where, real.path());
 }
