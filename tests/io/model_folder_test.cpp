@@ -1,10 +1,13 @@
 #include "eigenformer/io/model_folder.hpp"
 
+#include <array>
 #include <filesystem>
+#include <string>
 
 #include "eigenformer/io/translation_model.hpp"
 #include "eigenformer/kernels/scores/score_function.hpp"
 #include "support/catch.hpp"
+#include "support/contains.hpp"
 #include "support/copy_task.hpp"
 #include "support/message_of.hpp"
 #include "support/random.hpp"
@@ -12,6 +15,7 @@
 #include "support/temporary_folder.hpp"
 
 namespace ef = eigenformer;
+using ef::testing::contains;
 using ef::testing::message_of;
 
 namespace {
@@ -267,4 +271,30 @@ TEST_CASE("a network is read whole where a save was interrupted", "[io]") {
   std::filesystem::rename(folder / "other", folder / "model" / ef::detail::newer_files);
   CHECK(ef::load<ef::Transformer<float>>(folder / "model").source_embedding.weight.value ==
         newer.source_embedding.weight.value);
+}
+
+TEST_CASE("a model that is saved while it is read is read again", "[io]") {
+  const std::array<const char*, 1> names{"a"};
+  const ef::testing::TemporaryFolder folder;
+  ef::write_file(folder / "a", "first");
+  std::filesystem::last_write_time(folder / "a", std::filesystem::file_time_type());  // long ago
+  int calls = 0;
+  const auto read_and_write = [&](int writes) {
+    return ef::detail::read_unchanged(folder.path(), names, [&] {
+      const std::string text = ef::read_file(folder / "a");
+      if (++calls <= writes) ef::write_file(folder / "a", "call " + std::to_string(calls));
+      return text;
+    });
+  };
+  CHECK(read_and_write(1) == "call 1");
+  CHECK(calls == 2);
+  calls = 0;
+  const std::string missing = message_of([&] {
+    ef::detail::read_unchanged(folder.path(), names, [&]() -> int {
+      ++calls;
+      return static_cast<int>(ef::read_file(folder / "b").size());
+    });
+  });
+  CHECK(contains(missing, "b: there is no such file"));
+  CHECK(calls == 2);
 }

@@ -172,14 +172,24 @@ Model load_network(const std::filesystem::path& folder, const decltype(Model::op
   return model;
 }
 
-/// Returns read(). Throws if one of the named files is written meanwhile.
+/// Returns read(). Throws what it throws, or if one of the named files is written meanwhile, but only if a second call
+/// fails too: files are moved to their final places while a model is saved, so a reader may miss one.
 template <class Read>
 auto read_unchanged(const std::filesystem::path& folder, std::span<const char* const> names, Read&& read) {
-  const auto written = last_writes(folder, names);
-  auto result = read();
-  check(last_writes(folder, names) == written, "load: ", path_text(folder),
-        ": a model was saved there while it was being read; load it again");
-  return result;
+  const auto read_once = [&] {
+    const auto written = last_writes(folder, names);
+    auto result = read();
+    check(last_writes(folder, names) == written, "load: ", path_text(folder),
+          ": a model was saved there while it was being read; load it again");
+    return result;
+  };
+#if defined(__cpp_exceptions)
+  try {
+    return read_once();
+  } catch (const Error&) {
+  }
+#endif
+  return read_once();
 }
 
 }  // namespace detail
