@@ -169,6 +169,17 @@ TEST_CASE("asking a file for what it has not", "[io]") {
   REQUIRE_THROWS_AS(SafetensorsFile("no/such/file"), ef::Error);
 }
 
+TEST_CASE("names in messages are short, and no terminal obeys them", "[io]") {
+  const std::string escape =
+      R"({"\u001b]0;owned\u0007\nsecond line":{"dtype":"F32","shape":[3],"data_offsets":[0,4]}})";
+  CHECK(message_of([&] {
+          SafetensorsFile(file_of(escape, "1234"), "x");
+        }).starts_with("safetensors: x: tensor \"?]0;owned??second line\": "));
+  const std::string endless =
+      R"({")" + std::string(100'000, 'a') + R"(":{"dtype":"F32","shape":[3],"data_offsets":[0,4]}})";
+  CHECK(message_of([&] { SafetensorsFile(file_of(endless, "1234"), "x"); }).size() < 500);
+}
+
 TEST_CASE("what cannot be written is an error, and no file appears", "[io]") {
   const TemporaryFolder folder;
   const std::vector<float> two{1, 2};

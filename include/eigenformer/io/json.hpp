@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "eigenformer/core/check.hpp"
+#include "eigenformer/io/detail/printable.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI {
 
@@ -34,7 +35,7 @@ class JsonBuilder {
   bool end_array() { return close(); }
   bool key(std::string& name) {
     const auto [member, is_new] = open_.back()->get_ref<Json::object_t&>().emplace(name, nullptr);
-    if (!is_new) error_ = "the key \"" + name + "\" stands twice in one object";
+    if (!is_new) error_ = "the key \"" + printable(name) + "\" stands twice in one object";
     member_ = &member->second;
     return is_new;
   }

@@ -151,8 +151,8 @@ inline ModelConfig read_model_config(const std::filesystem::path& folder) {
 /// Returns the options in config.json. Throws if it is of a model of another type.
 template <FolderModel Model>
 auto read_model_options(const ModelConfig& config) {
-  check(config.type == model_type<Model>, config.where, ": \"model_type\" is \"", config.type, "\", expected \"",
-        model_type<Model>, '"');
+  check(config.type == model_type<Model>, config.where, ": \"model_type\" is \"", printable(config.type),
+        "\", expected \"", model_type<Model>, '"');
   check(config.json.contains("options"), config.where, ": has no \"options\"");
   return options_from_json<decltype(Model::options)>(config.json["options"], config.where + ": \"options\"");
 }

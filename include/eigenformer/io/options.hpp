@@ -95,13 +95,13 @@ inline void option_from_json(const Json& json, const OptionPlace& place, Index& 
   const bool is_all = place.numbers == NumbersInJson::all;
   if (!json.is_number_integer() || !std::in_range<Index>(json.get<std::int64_t>()) ||
       (json.is_number_unsigned() && !std::in_range<Index>(json.get<std::uint64_t>())))
-    fail(place.where, " is ", json.dump(), ", expected a whole number from ",
+    fail(place.where, " is ", printable(json.dump()), ", expected a whole number from ",
          is_all ? "-2^63 to 2^63 - 1" : "0 to 2^31");
   check_option(json.get<std::int64_t>(), place);
   value = json.get<Index>();
 }
 inline void option_from_json(const Json& json, const OptionPlace& place, std::uint64_t& value) {
-  if (!json.is_number_unsigned()) fail(place.where, " is ", json.dump(), ", expected a whole number from 0");
+  if (!json.is_number_unsigned()) fail(place.where, " is ", printable(json.dump()), ", expected a whole number from 0");
   value = json.get<std::uint64_t>();
 }
 inline void option_from_json(const Json& json, const OptionPlace& place, double& value) {
@@ -112,16 +112,16 @@ inline void option_from_json(const Json& json, const OptionPlace& place, double&
   } else if (is_text && (json == "inf" || json == "-inf")) {
     value = json == "inf" ? Limits::infinity() : -Limits::infinity();
   } else {
-    if (!json.is_number()) fail(place.where, " is ", json.dump(), ", expected a number");
+    if (!json.is_number()) fail(place.where, " is ", printable(json.dump()), ", expected a number");
     value = json.get<double>();
   }
 }
 inline void option_from_json(const Json& json, const OptionPlace& place, bool& value) {
-  if (!json.is_boolean()) fail(place.where, " is ", json.dump(), ", expected true or false");
+  if (!json.is_boolean()) fail(place.where, " is ", printable(json.dump()), ", expected true or false");
   value = json.get<bool>();
 }
 inline const std::string& option_text(const Json& json, const std::string& where) {
-  if (!json.is_string()) fail(where, " is ", json.dump(), ", expected a text");
+  if (!json.is_string()) fail(where, " is ", printable(json.dump()), ", expected a text");
   return json.get_ref<const std::string&>();
 }
 inline void option_from_json(const Json& json, const OptionPlace& place, std::string& value) {
@@ -137,7 +137,7 @@ void option_from_json(const Json& json, const OptionPlace& place, Options& optio
 }
 template <class Option>
 void option_from_json(const Json& json, const OptionPlace& place, std::vector<Option>& list) {
-  if (!json.is_array()) fail(place.where, " is ", json.dump(), ", expected a list");
+  if (!json.is_array()) fail(place.where, " is ", printable(json.dump()), ", expected a list");
   list.assign(json.size(), Option{});
   for (std::size_t i = 0; i < list.size(); ++i) option_from_json(json[i], place.entry(i), list[i]);
 }
@@ -180,7 +180,7 @@ Options options_from_json(const Json& json, const std::string& where, NumbersInJ
   if (json.size() == known) return options;
   const Json expected = options_to_json(options, where, numbers);
   for (const auto& [name, value] : json.items())
-    check(expected.contains(name), where, ": has \"", name, "\", which is not an option");
+    check(expected.contains(name), where, ": has \"", detail::printable(name), "\", which is not an option");
   return options;
 }
 

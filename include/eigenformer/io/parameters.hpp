@@ -121,7 +121,8 @@ void load_parameters(const SafetensorsFile& file, Model& model) {
     if (file.dtype(name) == DType::i8) wanted.insert(detail::scales_name(name));
   });
   for (const std::string& name : file.names())
-    check(wanted.count(name) > 0, where, ": tensor \"", name, "\" is not one of the model's parameters");
+    check(wanted.count(name) > 0, where, ": tensor \"", detail::printable_name(name),
+          "\" is not one of the model's parameters");
   for_each_parameter(model, [&](const std::string& name, auto& parameter) {
     using Scalar = typename std::remove_cvref_t<decltype(parameter.value)>::Scalar;
     parameter.value = detail::stored_matrix<Scalar>(file, name);

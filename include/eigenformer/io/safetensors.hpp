@@ -25,6 +25,7 @@
 
 #include "eigenformer/core/check.hpp"
 #include "eigenformer/core/files.hpp"
+#include "eigenformer/io/detail/printable.hpp"
 #include "eigenformer/io/dtype.hpp"
 #include "eigenformer/io/json.hpp"
 
@@ -84,7 +85,7 @@ inline SafetensorsEntry parse_safetensors_entry(const Json& tensor, std::size_t 
   if (!name.is_string()) fail(where, ": dtype is of type ", name.type_name(), ", expected a string");
   const std::optional<DType> dtype = dtype_named(name.get_ref<const std::string&>());
   if (!dtype)
-    fail(where, ": dtype is ", name.get_ref<const std::string&>(),
+    fail(where, ": dtype is ", printable(name.get_ref<const std::string&>()),
          ", expected F64, F32, F16, BF16, I64, I32, I16, I8, U64, U32, U16, U8 or BOOL");
   entry.dtype = *dtype;
   entry.shape = index_list(tensor["shape"], where, "shape");
@@ -183,7 +184,7 @@ class SafetensorsFile {
 
  private:
   std::string where(std::string_view tensor) const {
-    return "safetensors: " + name_ + ": tensor \"" + std::string(tensor) + '"';
+    return "safetensors: " + name_ + ": tensor \"" + detail::printable_name(tensor) + '"';
   }
 
   const SafetensorsEntry& entry(std::string_view tensor) const {
@@ -202,7 +203,8 @@ class SafetensorsFile {
       if (!value.is_object()) fail(where_file, ": __metadata__ is of type ", value.type_name(), ", expected an object");
       for (const auto& [note, text] : value.items()) {
         if (!text.is_string())
-          fail(where_file, ": __metadata__ \"", note, "\" is of type ", text.type_name(), ", expected a string");
+          fail(where_file, ": __metadata__ \"", detail::printable(note), "\" is of type ", text.type_name(),
+               ", expected a string");
         metadata_.emplace(note, text.template get<std::string>());
       }
     }

@@ -106,8 +106,8 @@ inline void check_torch_state_dict(const SafetensorsFile& file, const std::vecto
   }
   for (const std::string& name : file.names())
     if (name.starts_with(prefix) && !names.contains(name))
-      problems.push_back('"' + name + "\" is " + dimensions_text(file.shape(name)) + ", expected no such tensor" +
-                         torch_reason(name));
+      problems.push_back('"' + printable_name(name) + "\" is " + dimensions_text(file.shape(name)) +
+                         ", expected no such tensor" + torch_reason(name));
   if (problems.empty()) return;
   std::string list;
   for (std::size_t i = 0; i < problems.size() && i < max_listed; ++i) list += (i == 0 ? "" : "; ") + problems[i];

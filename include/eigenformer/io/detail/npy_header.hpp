@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include "eigenformer/core/sizes.hpp"
+#include "eigenformer/io/detail/printable.hpp"
 #include "eigenformer/io/dtype.hpp"
 
 namespace eigenformer::inline EIGENFORMER_ABI::detail {
@@ -31,14 +32,6 @@ inline std::string_view npy_letters(DType dtype) {
   constexpr std::array<std::string_view, 13> letters{"f8", "f4", "f2", "",   "i8", "i4", "i2",
                                                      "i1", "u8", "u4", "u2", "u1", "b1"};
   return letters[static_cast<std::size_t>(dtype)];
-}
-
-/// Returns text of a file for a message: short, and without bytes that are not printable.
-inline std::string printable(std::string_view text) {
-  std::string shown(text.substr(0, 60));
-  for (char& c : shown)
-    if (c < ' ' || c > '~') c = '?';
-  return text.size() > shown.size() ? shown + ".." : shown;
 }
 
 /// Returns `count` bytes, the least significant first, as a number.
