@@ -86,7 +86,7 @@ ssize_t ClientSocket::write(const char* from, std::size_t size) {
       end = std::min(Clock::now(), begin + std::chrono::duration_cast<Clock::duration>(earned)) + time_;
     } else if (!would_block()) {
       return -1;
-    } else if (!waits_for(POLLOUT, std::min(end, Clock::now() + poll_time)) && (stops_ || Clock::now() >= end)) {
+    } else if (stops_ || (!waits_for(POLLOUT, std::min(end, Clock::now() + poll_time)) && Clock::now() >= end)) {
       // Otherwise send again: Linux calls a socket writable only when a third of its buffer is free.
       return -1;
     }

@@ -149,8 +149,10 @@ class HttpServer::Server final : public httplib::Server {
     // Most pass. A second descriptor keeps the socket open; the server gives up after a minute of errors.
     const int listening = ::dup(svr_sock_);
     for (failures_ = 0; !listen_after_bind() && failures_ < 600 && !services_.stops; ++failures_) {
-      std::this_thread::sleep_for(milliseconds(100));
-      svr_sock_ = ::dup(listening);
+      do {
+        std::this_thread::sleep_for(milliseconds(100));
+        svr_sock_ = ::dup(listening);
+      } while (svr_sock_ < 0 && !services_.stops);
     }
     ::close(listening);
     has_ended_ = true;

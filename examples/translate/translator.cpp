@@ -65,6 +65,8 @@ void Translator::add_spellings(const std::string& text, const char* where) {
 }
 
 ef::EndTokens Translator::end_tokens(std::span<const std::string> texts, const char* where) const {
+  constexpr std::size_t most = 64;  // a search keeps as many more candidates for each hypothesis
+  ef::check(texts.size() <= most, where, ": has ", texts.size(), " tokens, expected at most ", most);
   std::vector<ef::Token> tokens;
   for (const std::string& text : texts) {
     ef::check(model_.target.vocabulary.contains(text), where, ": \"", text,

@@ -50,3 +50,11 @@ TEST_CASE("check_shape says which, and both shapes", "[core]") {
           ef::check_shape("softmax", "y", {2, 3}, {2, 4});
         }) == "softmax: y is [2 x 3], expected [2 x 4]");
 }
+
+TEST_CASE("no terminal obeys a message", "[core]") {
+  const std::string name =
+      "\x1B]0;owned\x07\r\nsecond\x7F \xC2\x9B"
+      "1m \xC3\xA9 \xE6\xA8\xA1 \xC2";
+  CHECK(message_of([&] { ef::fail("tensor \"", name, '"'); }) ==
+        "tensor \"?]0;owned???second? ?1m \xC3\xA9 \xE6\xA8\xA1 \xC2\"");
+}

@@ -117,6 +117,7 @@ void attention(const std::string& scalar, ef::Threads& threads) {
     const Biases<Scalar> biases(c, rng);
     for (const double dropout : {0.0, 0.3}) {
       c.options.dropout = dropout;
+      c.options.dropout_key = ef::RandomKey{};
       for (const auto& [name, score] : biases.scores(sizes.heads)) {
         if (dropout > 0 && number % 4 != 0) continue;
         const std::string which = prefix + name + (dropout > 0 ? " dropout" : "");

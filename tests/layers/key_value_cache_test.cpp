@@ -159,7 +159,12 @@ TEST_CASE("what does not fit a cache is named", "[layers]") {
   cache.write(0, two, wide);
   CHECK(message_of([&] { cache.write(1, two, two); }) ==
         "KeyValueCache: layer 1 lacks the tokens of an earlier extend(), expected a write() after each");
-  cache.branch({});  // without tokens, no layer lacks any
+  // Without tokens, no layer lacks any, and a view has no more rows than the layer has stored.
+  cache.extend(std::vector<Index>{100, 100});
+  cache.write(0, Matrix<float>::Ones(200, 3), Matrix<float>::Ones(200, 5));
+  cache.branch({});
+  CHECK(cache.keys(0).rows() >= 200);
+  CHECK(cache.keys(1).rows() < 200);
   cache.add(2);
   cache.extend();
   cache.write(1, two, two);

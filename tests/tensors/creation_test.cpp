@@ -141,5 +141,8 @@ TEMPLATE_TEST_CASE("tensors of 16-bit types are made from ordinary numbers", "[t
   CHECK(entries_of(ef::full<TestType>({2}, 3)) == std::vector<TestType>{TestType(3), TestType(3)});
   CHECK(entries_of(ef::arange<TestType>(2)) == std::vector<TestType>{TestType(0), TestType(1)});
   CHECK(entries_of(ef::arange<TestType>(1, 3)) == std::vector<TestType>{TestType(1), TestType(2)});
+  CHECK(ef::arange<TestType>(TestType(0), 3).size() == 3);
+  CHECK(ef::arange<TestType>(TestType(0), TestType(3), 1).size() == 3);
+  CHECK(ef::arange<TestType>(TestType(0), TestType(3)).size() == 3);
   CHECK(entries_of(ef::arange<TestType>(0.0F, 0.5F, 0.25F)) == std::vector<TestType>{TestType(0), TestType(0.25)});
 }

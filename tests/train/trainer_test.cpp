@@ -1,11 +1,14 @@
 #include "eigenformer/train/trainer.hpp"
 
+#include <atomic>
+
 #include "eigenformer/core/thread_pool.hpp"
 #include "eigenformer/ops/arithmetic.hpp"
 #include "support/catch.hpp"
 #include "support/copy_task.hpp"
 #include "support/message_of.hpp"
 #include "support/recurrent_models.hpp"
+#include "support/thread_ranks.hpp"
 
 namespace ef = eigenformer;
 
@@ -65,9 +68,24 @@ TEST_CASE("training refuses a loss that uses a copy of the model", "[train]") {
         squared_distance(copy), [](const ef::TrainingProgress&) { return true; }, {.max_updates = 3});
   });
   CHECK(message ==
-        "train: no parameter of the model has a gradient, but others have, expected a loss that uses the "
-        "model itself, not a copy");
+        "train: no parameter of the model has a gradient, expected a loss that uses the model itself, not a copy");
   CHECK(adam.updates() == 0);
+  std::atomic<int> refusals = 0;
+  ef::testing::run_ranks(2, [&](ef::Ranks& ranks) {
+    Number of_rank, other;
+    ef::Adam<double> optimizer;
+    const std::string of_both = ef::testing::message_of([&] {
+      ef::train(
+          of_rank, optimizer,
+          [] {
+            return std::vector<double>{1, 2, 6};
+          },
+          squared_distance(other), [](const ef::TrainingProgress&) { return true; },
+          {.max_updates = 3, .accumulate = 2, .seed = 1, .ranks = &ranks});
+    });
+    if (of_both == message) ++refusals;
+  });
+  CHECK(refusals == 2);
 }
 
 TEST_CASE("accumulated batches give the update of one large batch, whatever their sizes", "[train]") {

@@ -49,7 +49,7 @@ class Gradients {
     return sum != nullptr ? *sum : Matrix<Scalar>(Matrix<Scalar>::Zero(parameter.value.rows(), parameter.value.cols()));
   }
 
-  /// Whether nothing was added since the last `clear`.
+  /// Returns whether nothing was added since the last `clear`.
   bool empty() const {
     return std::none_of(sums_.begin(), sums_.end(), [](const auto& entry) { return entry.second.used; });
   }

@@ -18,8 +18,8 @@
 namespace eigenformer {
 
 /// Thrown for a wrong shape, size, option, text or file. Bugs in the library itself, and element access out of range,
-/// use `eigen_assert` instead. For builds without exceptions see EIGENFORMER_THROW in config.hpp. Not in the inline
-/// namespace, so that a program catches what a library throws that was compiled with other flags.
+/// use `eigen_assert` instead. For builds without exceptions see EIGENFORMER_THROW in config.hpp. It is outside the
+/// inline namespace, so that a program catches errors of a library compiled with other flags.
 class Error : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
@@ -138,9 +138,19 @@ auto message_argument(const Part& part) {
   std::abort();
 }
 
+/// Replaces control characters by "?". Text from files and requests ends up in messages, and a terminal would obey it.
+EIGENFORMER_COLD inline void replace_control_characters(std::string& message) {
+  for (std::size_t i = 0; i < message.size(); ++i) {
+    const auto byte = [&](std::size_t k) { return k < message.size() ? static_cast<unsigned char>(message[k]) : 0U; };
+    if (byte(i) < 0x20 || byte(i) == 0x7F) message[i] = '?';
+    if (byte(i) == 0xC2 && byte(i + 1) >= 0x80 && byte(i + 1) < 0xA0) message.replace(i, 2, "?");  // U+0080 to U+009F
+  }
+}
+
 [[noreturn]] EIGENFORMER_COLD inline void fail_with(std::initializer_list<MessagePart> parts) {
   std::string message;
   for (const MessagePart& part : parts) part.append_to(message);
+  replace_control_characters(message);
   EIGENFORMER_THROW(Error(message));
 }
 

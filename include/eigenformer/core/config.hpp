@@ -18,10 +18,10 @@
 #define EIGENFORMER_VERSION_PATCH 0
 
 // The inline namespace encodes everything that decides the ABI or what our functions do: version, instruction sets,
-// alignment, how errors are thrown, and whether the compiler may ignore NaN. A linker keeps one of the functions with
-// equal names, whichever object file it meets first. So object files compiled with different flags must not share our
-// functions: their symbols differ, and a program and a library built with different flags fail to link instead of
-// crashing or computing something else.
+// alignment, how errors are thrown, and whether the compiler may ignore NaN. Of functions with equal names, a linker
+// keeps the first that it meets. So object files compiled with different flags must not share our functions: their
+// symbols differ, and a program and a library built with different flags fail to link instead of crashing or computing
+// something else.
 #if defined(EIGEN_VECTORIZE_AVX512)
 #define EIGENFORMER_ABI_INSTRUCTIONS avx512
 #elif defined(EIGEN_VECTORIZE_AVX2) && defined(EIGEN_VECTORIZE_FMA)

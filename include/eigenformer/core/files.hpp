@@ -192,7 +192,7 @@ inline std::string read_file(const std::filesystem::path& path) {
 
   std::string bytes;
   check(size <= bytes.max_size(), "read_file: ", path_text(path), ": has ", size, " bytes, too many for this program");
-  // Volatile, because compilers may leave out memory that is never used.
+  // Volatile: otherwise compilers may remove an allocation that is never used.
   void* const volatile memory = std::malloc(static_cast<std::size_t>(size));
   const bool fits = memory != nullptr || size == 0;
   std::free(memory);

@@ -58,9 +58,11 @@ inline void check_left_behind(const char* where, const std::filesystem::path& fo
   const std::filesystem::path newer = folder / newer_files;
   check(!is_link(newer), where, ": ", path_text(newer), ": it is a link, expected a folder or nothing");
   if (!std::filesystem::exists(known_status(where, newer))) return;
-  for (const std::filesystem::path& file : entries_of(where, newer))
+  for (const std::filesystem::path& file : entries_of(where, newer)) {
+    check(!is_link(file), where, ": ", path_text(file), ": it is a link, expected a file");
     check(!is_link(folder / file.filename()), where, ": ", path_text(folder / file.filename()),
           ": it is a link, and an interrupted program left a new file for it in ", newer_files, "; remove one of them");
+  }
 }
 
 /// Moves new files over the old ones. Safe to repeat after a killed program or a power cut interrupted it.
@@ -241,7 +243,7 @@ inline void write_folder(const std::filesystem::path& folder,
 ///
 /// Readers that look files up with `newest_file(folder, name)` find all the old files before step 2 and all the new
 /// ones after it, even if the program is killed or the power fails. The next `write_folder` first finishes step 3. It
-/// throws instead if that would write through a link.
+/// throws if finishing would write through a link.
 ///
 /// Not safe for several writers at once: see lock_folder. Throws what `write_files` throws. Throws if a file cannot be
 /// written; on Windows also if another program has one of the old files open.
@@ -262,7 +264,7 @@ inline void write_folder(const std::filesystem::path& folder,
 /// Returns the current path of a file that write_folder wrote into `folder`: usually `folder / name`.
 inline std::filesystem::path newest_file(const std::filesystem::path& folder, const std::filesystem::path& name) {
   const std::filesystem::path newer = folder / detail::newer_files / name;
-  if (detail::is_link(newer.parent_path())) return folder / name;  // write_folder makes no links
+  if (detail::is_link(folder / detail::newer_files)) return folder / name;  // write_folder makes no links
   return std::filesystem::exists(detail::known_status("newest_file", newer)) ? newer : folder / name;
 }
 

@@ -172,8 +172,8 @@ Model load_network(const std::filesystem::path& folder, const decltype(Model::op
   return model;
 }
 
-/// Returns read(). Throws what it throws, or if one of the named files is written meanwhile, but only if a second call
-/// fails too: files are moved to their final places while a model is saved, so a reader may miss one.
+/// Returns read(), and tries twice: while a model is saved, its files move, so a reader may miss one. Throws if both
+/// attempts fail, because read() throws or because a named file is written meanwhile. Without exceptions it tries once.
 template <class Read>
 auto read_unchanged(const std::filesystem::path& folder, std::span<const char* const> names, Read&& read) {
   const auto read_once = [&] {
@@ -220,8 +220,8 @@ void save(const std::filesystem::path& folder, const Model& model, WeightType we
 ///   auto transformer = ef::load<ef::Transformer<float>>("model/");
 ///
 /// Converts parameters from any stored type to the model's scalar. Throws if a file is missing, damaged or
-/// inconsistent with the other, or if the folder holds a model of another type; the message names the file. Also throws
-/// if another model is saved to the folder during loading.
+/// inconsistent with the other, or if the folder holds a model of another type; the message names the file. Reads again
+/// if another model is saved to the folder meanwhile, and throws if that happens twice.
 template <FolderModel Model>
 Model load(const std::filesystem::path& folder) {
   return detail::read_unchanged(folder, detail::network_files, [&] {

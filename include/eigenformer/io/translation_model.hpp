@@ -225,8 +225,8 @@ TranslationModel<Scalar> load_translation_model(const std::filesystem::path& fol
     const std::string& where = config.where;
     constexpr std::string_view transformer = model_type<Transformer<Scalar>>;
     constexpr std::string_view recurrent = model_type<RecurrentSeq2Seq<Scalar>>;
-    check(config.type == transformer || config.type == recurrent, where, ": \"model_type\" is \"", config.type,
-          "\", expected \"", transformer, "\" or \"", recurrent, '"');
+    check(config.type == transformer || config.type == recurrent, where, ": \"model_type\" is \"",
+          detail::printable(config.type), "\", expected \"", transformer, "\" or \"", recurrent, '"');
     TranslationSide source = detail::read_side(folder, "source", config, subwords);
     TranslationSide target = detail::read_side(folder, "target", config, subwords);
     const auto load_as = [&]<class Network>(const Network*) {

@@ -43,9 +43,7 @@ struct AttentionOptions {
   std::optional<std::span<const Index>> key_index{};
   // The pages that hold the keys; needs key_rows, whose lengths are the numbers of keys. A kernel tile is read in place
   // in two cases, and otherwise copied:
-  // - Its rows are adjacent, in one page or in adjacent pages. Pages of 256 rows always hold a tile for widths of 64
-  // and
-  //   more.
+  // - Its rows are adjacent, in one page or in adjacent pages. Pages of 256 rows hold a tile of any width from 64 on.
   // - A single query reads it: the sequence has one query, and each key head one query head.
   // The backward does not support key_pages.
   std::optional<KeyPages> key_pages{};
@@ -54,7 +52,7 @@ struct AttentionOptions {
   // sinks.
   std::span<const double> sinks{};
   // Dropout rate of the attention weights. With dropout, a sequence may have up to 2^24 keys, and the batch up to 2^30
-  // queries and 2^14 heads. dropout_key determines the draws: give each call another, such as rng.split().
+  // queries and 2^14 heads. dropout_key determines the draws: give each call a new key, such as rng.split().
   double dropout = 0;
   std::optional<RandomKey> dropout_key{};
   Threads* threads = nullptr;

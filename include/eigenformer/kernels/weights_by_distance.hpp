@@ -50,8 +50,8 @@ void weights_by_distance_forward(const ConstMatrixRef<Scalar>& q, const ConstMat
   check_weights_by_distance("w", shape(w), w.outerStride(), layout);
   score.check_covers(whole_batch(layout), layout.query_rows, layout.key_rows);
   const RelativeKeys<Scalar> sums = by_distance<Scalar>(layout, w.data(), w.cols(), w.data());
-  w.setZero();
   const AttentionDropout dropout(options);
+  w.setZero();
   for_each_score_matrix<Scalar>(layout, strided_view(q), strided_view(k), score, options.threads,
                                 [&](const ScoreTile& tile, ScoreMatrix<Scalar>& scores) {
                                   weights_of_queries(layout, tile, scores);
@@ -90,11 +90,11 @@ void weights_by_distance_backward(const ConstMatrixRef<Scalar>& q, const ConstMa
   const QueryKeyRows<Scalar> rows{head_columns(strided_view(q), layout.heads),
                                   head_columns(strided_view(k), layout.key_heads), head_columns(to.d_q, layout.heads),
                                   head_columns(to.d_k, layout.key_heads)};
+  const AttentionDropout dropout(options);
   to.d_q.setZero();
   to.d_k.setZero();
   const std::span<double> d_sinks = to.d_sinks;
   const RelativeKeys<Scalar> gradients = by_distance<Scalar>(layout, d_w.data(), d_w.cols(), nullptr);
-  const AttentionDropout dropout(options);
   // Each iteration processes one key head of one sequence. Heads and sequences that add to the same gradient of the
   // score run in one call of the body, in order.
   const Index sequences = layout.sequences(), group = layout.group();

@@ -128,7 +128,9 @@ class KeyValueCache {
   Variable<Scalar> rows_of(Index layer, const Matrix<Scalar>& buffer) const {
     check(layers_[checked(layer)].extensions == extensions_, "KeyValueCache: layer ", layer,
           " lacks the tokens that the last extend() added, expected a write() after it");
-    return Variable<Scalar>::view(buffer.data(), table_.pages() * table_.page_size(), buffer.cols());
+    // A layer that lacks no tokens may still have a smaller buffer, if no tokens are left.
+    const Index rows = std::min<Index>(table_.pages() * table_.page_size(), buffer.rows());
+    return Variable<Scalar>::view(buffer.data(), rows, buffer.cols());
   }
   void grow(Matrix<Scalar>& buffer, Index width) const {
     const Index rows = table_.pages() * table_.page_size();

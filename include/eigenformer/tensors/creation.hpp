@@ -55,7 +55,7 @@ template <class Scalar>
 Tensor<Scalar> full(const Sizes& shape, const std::type_identity_t<Scalar>& value) {
   return Tensor<Scalar>(shape, value);
 }
-/// As above, for 16-bit types, to which C++ converts numbers only explicitly.
+/// Returns a tensor of equal entries of a 16-bit type, to which C++ converts numbers only explicitly.
 template <class Scalar, Number Value>
 requires(!std::is_convertible_v<Value, Scalar>) Tensor<Scalar> full(const Sizes& shape, Value value) {
   return full<Scalar>(shape, static_cast<Scalar>(value));
@@ -112,11 +112,13 @@ Tensor<Scalar> arange(std::type_identity_t<Scalar> count) {
   return arange<Scalar>(Scalar(0), count);
 }
 
-/// As above, for 16-bit types, to which C++ converts numbers only explicitly.
-template <class Scalar, Number Begin, Number End, Number Step = Index>
-requires(!std::is_convertible_v<Begin, Scalar>) Tensor<Scalar> arange(Begin begin, End end, Step step = 1) {
+/// Returns a range of a 16-bit type, to which C++ converts numbers only explicitly.
+template <class Scalar, Number Begin, Number End, Number Step = Scalar>
+requires(!(std::is_convertible_v<Begin, Scalar> && std::is_convertible_v<End, Scalar> &&
+           std::is_convertible_v<Step, Scalar>)) Tensor<Scalar> arange(Begin begin, End end, Step step = Step(1)) {
   return arange<Scalar>(static_cast<Scalar>(begin), static_cast<Scalar>(end), static_cast<Scalar>(step));
 }
+/// Returns [0, 1, .. count - 1] for 16-bit types.
 template <class Scalar, Number Count>
 requires(!std::is_convertible_v<Count, Scalar>) Tensor<Scalar> arange(Count count) {
   return arange<Scalar>(Scalar(0), static_cast<Scalar>(count));

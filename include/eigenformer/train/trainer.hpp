@@ -96,16 +96,14 @@ template <class Scalar, class Model>
   fail(message);
 }
 
-/// Throws if there are gradients, but none of a parameter of the model: then the loss used a copy of it, and updates
-/// would change nothing.
+/// Throws if no parameter of the model has a gradient.
 template <class Scalar, class Model>
 void check_has_gradients(const Model& model, const Gradients<Scalar>& gradients) {
-  bool found = gradients.empty();
+  bool found = false;
   for_each_parameter(
       model, [&](const std::string&, const Parameter<Scalar>& x) { found = found || gradients.find(x) != nullptr; });
   check(found,
-        "train: no parameter of the model has a gradient, but others have, expected a loss that uses the model "
-        "itself, not a copy");
+        "train: no parameter of the model has a gradient, expected a loss that uses the model itself, not a copy");
 }
 
 }  // namespace detail
@@ -175,7 +173,9 @@ TrainingProgress make_update(Model& model, Optimizer& optimizer, UpdateMemory<ty
                         options);
   // A finite sum of squares proves that all gradients are finite, without another pass.
   const double squares = detail::sum_of_squares(model, tape.gradients(), options.threads);
-  if (squares == 0) detail::check_has_gradients(model, tape.gradients());
+  // With ranks, gradients of other parameters were dropped.
+  if (squares == 0 && (division.ranks > 1 || !tape.gradients().empty()))
+    detail::check_has_gradients(model, tape.gradients());
   if (!detail::is_finite(squares)) check_finite(model, tape.gradients(), progress.update, options.batch_name);
   progress.gradient_norm =
       mean * (detail::is_finite(squares) ? std::sqrt(squares) : global_norm(model, tape.gradients(), options.threads));

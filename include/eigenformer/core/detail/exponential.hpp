@@ -21,8 +21,8 @@ struct Exponential {
   }
 };
 
-/// Whether Eigen 3.4's packets of this type return infinity for e^x from 127.5 ln(2) = 88.38 on. It is finite up to
-/// 88.72.
+/// Whether Eigen 3.4's packets of this type return infinity for e^x from 127.5 ln(2) = 88.38 on. As a float, e^x is
+/// finite up to 88.72.
 template <class Packet>
 inline constexpr bool overflows_early = sizeof(Packet) == 64 &&
                                         sizeof(typename Eigen::internal::unpacket_traits<Packet>::type) == 4;

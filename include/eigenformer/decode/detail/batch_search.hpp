@@ -52,8 +52,7 @@ inline std::vector<SentencePlan> plan_sentences(Index sentences, std::span<const
   return plans;
 }
 
-/// Returns the number of best choices that beam search considers: beam_size of them continue, even if every end token
-/// of every hypothesis is likelier.
+/// Returns how many choices a step needs so that beam_size of them continue, even if all end tokens rank first.
 inline Index count_beam_choices(const DecodingOptions& options) {
   std::vector<Token> ends(options.end_token.begin(), options.end_token.end());
   std::sort(ends.begin(), ends.end());

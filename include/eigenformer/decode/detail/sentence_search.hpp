@@ -107,8 +107,8 @@ class SentenceSearch {
     ++length_;
   }
 
-  /// Continues with the best choices: beam search. choices: the best of all hypotheses, best first; enough
-  /// that beam_size of them are no end tokens, if there are so many.
+  /// Continues with the best choices: beam search. choices: the best of all hypotheses, best first. They must hold
+  /// beam_size choices that are not end tokens, if there are so many.
   void advance_beam(std::span<const Choice> choices, const DecodingOptions& options) {
     const bool last = length_ + 1 == limit_;
     next_.clear();

@@ -32,7 +32,7 @@ struct SquareRoot {
   }
 };
 
-/// e^x - 1. Eigen 3.4's packets return infinity where those of e^x do.
+/// e^x - 1. Eigen 3.4's packets overflow as early as those of e^x.
 template <class Scalar>
 struct ExponentialMinusOne {
   EIGEN_STRONG_INLINE Scalar operator()(Scalar x) const { return std::expm1(x); }
