@@ -56,7 +56,7 @@ inline std::vector<SentencePlan> plan_sentences(Index sentences, std::span<const
 inline Index count_beam_choices(const DecodingOptions& options) {
   std::vector<Token> ends(options.end_token.begin(), options.end_token.end());
   std::sort(ends.begin(), ends.end());
-  const auto distinct = static_cast<Index>(std::unique(ends.begin(), ends.end()) - ends.begin());
+  const Index distinct = std::unique(ends.begin(), ends.end()) - ends.begin();
   return (1 + distinct) * options.beam_size;
 }
 
