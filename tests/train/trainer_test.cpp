@@ -56,7 +56,7 @@ TEST_CASE("training finds the minimum, and stops where it is told to", "[train]"
   CHECK(reports == 4);
 }
 
-TEST_CASE("training refuses a loss that uses a copy of the model", "[train]") {
+TEST_CASE("training refuses a loss that uses a copy of the model", "[train][threads]") {
   Number model, copy;
   ef::Adam<double> adam;
   const std::string message = ef::testing::message_of([&] {
